@@ -1,0 +1,1 @@
+"""Transport between the stages: topics, Kafka set-up and the in-process bus."""

@@ -1,0 +1,1 @@
+"""Watches one host: eBPF in, EventBatch out."""

@@ -1,0 +1,1 @@
+"""Tells people and SIEMs: Alert in, messages out."""

@@ -1,0 +1,1 @@
+"""Finds what matters: EventBatch in, Alert out."""
