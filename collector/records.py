@@ -1,0 +1,107 @@
+"""What the kernel side tells, decoded: one class for each kind of record.
+
+They are plain values, so that everything behind them runs and is tested without a kernel. Times are boot-clock
+nanoseconds as the kernel gave them; text is decoded with surrogateescape.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who made a record; (pid, start_time) names a process for ever, exec_generation its program."""
+
+    time: int
+    pid: int
+    tid: int
+    start_time: int
+    """Boot-clock creation time of the main thread."""
+    exec_generation: int
+    """The kernel's self_exec_id: goes up by one at each exec."""
+    uid: int
+    """Effective user id, as Falco's user.uid."""
+    cgroup_id: int
+    """Inode number of the pids cgroup (v1) or of the unified one (v2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A process (not a thread) came to be; all but these facts is its parent's."""
+
+    who: Identity
+    """The parent."""
+    pid: int
+    start_time: int
+    vpid: int
+    exec_generation: int
+    real_parent_pid: int
+    """Differs from the caller under CLONE_PARENT."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything about a process that a system call may change, read from the kernel after the change."""
+
+    who: Identity
+    ppid: int
+    vpid: int
+    pgid: int
+    vpgid: int
+    sid: int
+    tty: int
+    """Device number, 0 for none."""
+    loginuid: int
+    """-1 where unset."""
+    gid: int
+    cap_effective: int
+    cap_permitted: int
+    cap_inheritable: int
+    pid_namespace: int
+    mount_namespace: int
+    pid_namespace_init_start: int
+    comm: str
+    """Of the main thread."""
+    cwd: str
+    cgroup: str
+    """The cgroup's path from its root, as far up as 16 levels: /docker/3d09256e..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A new program runs: the process's state and all about the program."""
+
+    state: State
+    filename: str
+    """As given to execve."""
+    exepath: str
+    """The kernel's path of the executable."""
+    args: tuple[str, ...]
+    """The first included."""
+    args_truncated: bool
+    env: tuple[str, ...]
+    """Empty unless a rule asks for the environment."""
+    exe_ino: int
+    exe_dev: int
+    exe_mode: int
+    exe_uid: int
+    exe_gid: int
+    exe_ctime: int
+    """Epoch nanoseconds."""
+    exe_mtime: int
+    is_upper_layer: bool
+    is_lower_layer: bool
+    is_from_memfd: bool
+    event_type: str
+    """execve or execveat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The last thread of a process is gone."""
+
+    who: Identity
+    status: int
+    """As wait(2) gives it."""
+
+
+Lifecycle = Fork | Exec | State | Exit
