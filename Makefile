@@ -1,0 +1,40 @@
+# `make run` is all that a first visit needs: it installs what is missing, then watches this host.
+# YES=1 answers the one question; PYTHON=/path picks another interpreter (Debian's is the one that finds BCC).
+
+SHELL := /bin/bash
+PYTHON ?= /usr/bin/python3
+ARGS ?=
+export PYTHON YES
+
+.PHONY: help setup run test lint bench soak constraints
+
+help:
+	@echo 'make run     watch this host now             make test   everything that CI runs'
+	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
+	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
+
+setup:
+	@deploy/setup/setup.sh run
+
+run:
+	@deploy/setup/run.sh $(ARGS)
+
+lint:
+	@deploy/setup/setup.sh test
+	@deploy/setup/lint.sh
+
+test:
+	@deploy/setup/setup.sh test
+	@deploy/setup/lint.sh
+	@.venv/bin/python -m pytest $(ARGS)
+
+bench:
+	@deploy/setup/setup.sh test
+	@.venv/bin/python -m bench $(ARGS)
+
+soak:
+	@deploy/setup/setup.sh test
+	@LANNER_SOAK=1 .venv/bin/python -m pytest -m soak $(ARGS)
+
+constraints:
+	@deploy/setup/constraints.sh

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Style, types, the direction of imports, and the shell scripts. All are run, so that one visit shows everything.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit
+status=0
+check() {
+    local output
+    if output=$("$@" 2>&1); then return; fi
+    printf '%s\n%s\n' "--- $*" "$output"
+    status=1
+}
+check .venv/bin/ruff check .
+check .venv/bin/ruff format --check .
+check .venv/bin/mypy
+check .venv/bin/lint-imports
+if command -v shellcheck >/dev/null; then
+    # shellcheck disable=SC2046  # our own file names hold no blanks
+    check shellcheck -x .ci/run $(find deploy -name '*.sh')
+fi
+[ $status -eq 0 ] && echo 'lint: clean'
+exit $status

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# What Lanner needs of the system, brought about without upgrading anything that is there: Debian packages, the links by
+# which BCC finds kernel headers, tracefs.
+#
+#   system.sh run|test|list     list only prints what is missing, one a line
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=deploy/setup/ask.sh
+. deploy/setup/ask.sh
+
+purpose=${1:-run}
+release=$(uname -r)
+modules=/lib/modules/$release
+
+packages=(python3-venv python3-bpfcc)
+[ -e "$modules/build" ] || packages+=(linux-headers-amd64)
+if [ "$purpose" = test ]; then
+    packages+=(bpftool busybox-static debootstrap docker.io gcc gcc-multilib iptables kmod shellcheck systemd)
+fi
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# newest KIND: the newest installed Debian header tree, of kind amd64 or common.
+newest() { find /usr/src -maxdepth 1 -name "linux-headers-[0-9]*-$1" 2>/dev/null | sort -V | tail -n 1; }
+
+mounted_tracefs() { grep -q ' tracefs ' /proc/mounts; }
+
+missing=()
+if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+    for package in "${packages[@]}"; do
+        installed "$package" || missing+=("$package")
+    done
+else
+    say "this is not a Debian system: install BCC for Python (python3-bpfcc), kernel headers and python3-venv by its own means."
+fi
+links=()
+[ -e "$modules/build" ] || links+=(build)
+[ -e "$modules/source" ] || [ -e "$modules/build/include/linux/types.h" ] || links+=(source)
+
+todo=()
+[ ${#missing[@]} -eq 0 ] || todo+=("install ${missing[*]}")
+[ ${#links[@]} -eq 0 ] || todo+=("link kernel headers into $modules")
+mounted_tracefs || todo+=("mount tracefs")
+
+if [ "$purpose" = list ]; then
+    [ ${#todo[@]} -eq 0 ] || printf '%s\n' "${todo[@]}"
+    exit 0
+fi
+[ ${#todo[@]} -eq 0 ] && exit 0
+
+reason=$(printf '%s, ' "${todo[@]}")
+may_be_root "${reason%, }" || exit 3
+
+if [ ${#missing[@]} -gt 0 ]; then
+    say "installing ${missing[*]}"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-upgrade --no-install-recommends "${missing[@]}")
+    # Package lists may be there and old: try without a download first.
+    if ! as_root "${install[@]}" >"$log" 2>&1; then
+        as_root apt-get update -qq >>"$log" 2>&1 || true
+        if ! as_root "${install[@]}" >>"$log" 2>&1; then
+            tail -n 15 "$log" >&2
+            say "apt-get could not install ${missing[*]}: see above."
+            exit 3
+        fi
+    fi
+fi
+
+if [ ! -e "$modules/build" ]; then
+    tree=$(newest amd64)
+    if [ -n "$tree" ]; then
+        as_root mkdir -p "$modules"
+        as_root ln -sfn "$tree" "$modules/build"
+    else
+        say "no kernel headers found in /usr/src: install linux-headers-amd64."
+        exit 3
+    fi
+fi
+if [ ! -e "$modules/source" ] && [ ! -e "$modules/build/include/linux/types.h" ]; then
+    tree=$(newest common)
+    [ -z "$tree" ] || as_root ln -sfn "$tree" "$modules/source"
+fi
+
+mounted_tracefs || as_root mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null ||
+    say "tracefs could not be mounted at /sys/kernel/tracing; going on without it."

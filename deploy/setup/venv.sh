@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The virtual environment in .venv, made once and remade only when what it is made of has changed.
+#
+#   venv.sh run|test
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=deploy/setup/ask.sh
+. deploy/setup/ask.sh
+
+purpose=${1:-run}
+python=${PYTHON:-/usr/bin/python3}
+wanted=.
+[ "$purpose" = test ] && wanted='.[dev]'
+stamp=.venv/.made-of
+
+if ! command -v "$python" >/dev/null; then
+    say "there is no $python: install Python 3.11 to 3.13, or name one with PYTHON=/path."
+    exit 3
+fi
+if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
+    say "$python is $("$python" -V 2>&1): Lanner wants 3.11 to 3.13. Name another one with PYTHON=/path."
+    exit 3
+fi
+
+made_of=$({
+    "$python" -c 'import sys; print(sys.executable, sys.version)'
+    pwd
+    cat pyproject.toml constraints.txt
+} | sha256sum | cut -d' ' -f1)
+# What was made for the tests is enough to run.
+if [ -x .venv/bin/lanner ] && grep -qsxE "(test|$purpose) $made_of" "$stamp"; then exit 0; fi
+
+say "making the virtual environment in .venv"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+chmod 644 "$log"
+interpreter_of() { "$1" -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null; }
+if [ "$(interpreter_of .venv/bin/python || true)" != "$(interpreter_of "$python")" ]; then
+    rm -rf .venv
+    if ! as_owner "$python" -m venv .venv >"$log" 2>&1; then
+        cat "$log" >&2
+        say "$python could not make a virtual environment: on Debian, install python3-venv."
+        exit 3
+    fi
+fi
+if ! as_owner .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e "$wanted" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    say "pip could not install what Lanner needs: see above."
+    exit 3
+fi
+as_owner sh -c "echo '$purpose $made_of' >$stamp"
