@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
+ *
+ * What it sees: every return from a system call that user space asked for (64-bit and 32-bit entry alike), every
+ * exec, every fork of a process and the end of every process.
+ * How: four raw tracepoints. At sys_exit the registers still hold the arguments, so no enter probe is needed; kernel
+ * objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change.
+ * What it can't see: work that a kernel thread does for io_uring, and user memory that was paged out or changed
+ * between the call and its return.
+ *
+ * Layouts of kernel structs come in as -DO_... from the running kernel's BTF, never from header files: headers of
+ * another kernel gave wrong fields without any error. A descriptor for each system call number, filled by user space,
+ * says what to read.
+ */
+#include <linux/types.h>
+#include <linux/bpf.h>
+
+#define NONE 0xff
+#define PATH_MAX_BYTES 4096
+#define DATA_LIMIT 16383
+#define WALK_STEPS 64
+
+enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT };
+enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
+enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64 };
+enum descriptor_flag {
+  D_EMIT = 1,          /* send an event */
+  D_STATE = 2,         /* on success, send the process's state */
+  D_FD_IS_RESULT = 4,  /* the descriptor of the event is what the call returned */
+  D_FAILED_ONLY = 8,   /* success is reported by another probe */
+  D_BLOB1_RESULT = 16, /* the length of blob 1 is what the call returned */
+  D_MESSAGE = 32,      /* argument 1 is a struct msghdr */
+  D_PRCTL_NAME = 64,   /* path 1 is a string only for PR_SET_NAME */
+  D_SOCKETCALL = 128,  /* 32-bit multiplexer: the real call and its arguments are behind a pointer */
+  D_STRING_BLOB1 = 256,/* blob 1 ends at its NUL */
+  D_FD_FALLBACK = 512, /* where the result is no descriptor, the argument is */
+};
+enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_COUNT };
+enum setting { S_ENVIRONMENT, S_COUNT };
+
+struct descriptor {
+  u16 event, flags;
+  u8 fd, path1, path2, dir1, dir2, blob1, blob1_length, blob2, blob2_length, blob1_size, blob2_size, pad;
+};
+
+struct head {
+  u64 time, start_time, cgroup_id;
+  u32 tgid, tid, uid, exec_id;
+  u16 kind, flags;
+  u32 cpu;
+};
+
+struct syscall_record {
+  struct head head;
+  s64 result;
+  u64 arguments[6];
+  u64 ino;
+  u32 dev, magic;
+  s32 fd;
+  u16 mode, event;
+  u32 vtid, pad;
+  u16 length[R_COUNT];
+  char data[DATA_LIMIT + 1 + PATH_MAX_BYTES];
+};
+
+struct socket_info {
+  u16 family, type, protocol, local_port, remote_port, unix_length;
+  u8 state, pad[3];
+  u8 local[16], remote[16];
+  char unix_name[128];
+};
+
+struct state {
+  u32 ppid, vpid, pgid, vpgid, sid, tty, loginuid, gid, pid_namespace, mount_namespace;
+  u64 cap_effective, cap_permitted, cap_inheritable, pid_namespace_init_start;
+  char comm[16];
+};
+
+struct process_record {
+  struct head head;
+  struct state state;
+  u64 exe_ino, ctime_s, mtime_s;
+  u32 ctime_ns, mtime_ns, exe_dev, exe_uid, exe_gid, nr;
+  u16 exe_mode, pad[3];
+  u16 length[8];
+  char data[DATA_LIMIT + 1 + PATH_MAX_BYTES];
+};
+
+struct fork_record {
+  struct head head;
+  u64 start_time;
+  u32 pid, vpid, exec_id, real_parent;
+};
+
+struct exit_record {
+  struct head head;
+  u32 status, pad;
+};
+
+struct path_buffer {
+  char bytes[PATH_MAX_BYTES + 256 + 32];
+  u32 position;
+};
+
+BPF_ARRAY(descriptors, struct descriptor, 1024);
+BPF_ARRAY(socketcalls, struct descriptor, 32);
+BPF_ARRAY(settings, u64, S_COUNT);
+BPF_HASH(ignored, u32, u8, 64);
+BPF_PERCPU_ARRAY(counters, u64, C_COUNT);
+BPF_PERCPU_ARRAY(syscall_scratch, struct syscall_record, 1);
+BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
+BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
+BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
+
+#define POINTER(p, o) (*(void **)((void *)(p) + (o)))
+#define WORD(p, o) (*(u32 *)((void *)(p) + (o)))
+#define LONG(p, o) (*(u64 *)((void *)(p) + (o)))
+#define READ(destination, base, offset) bpf_probe_read_kernel(&(destination), sizeof(destination), (void *)(base) + (offset))
+/* The verifier must see the mask; the compiler, which knows the range already, would drop it. */
+#define MASK(x, m) asm volatile("%0 &= %1" : "+r"(x) : "i"(m))
+
+static __always_inline void *follow(void *base, int offset) {
+  void *p = 0;
+  bpf_probe_read_kernel(&p, 8, base + offset);
+  return p;
+}
+
+static __always_inline void count(u32 which) {
+  u64 *n = counters.lookup(&which);
+  if (n) *n += 1;
+}
+
+static __always_inline void *cgroup_node(void *task) {
+  void *set = POINTER(task, O_TASK_CGROUPS);
+#ifdef CGROUP_V2
+  void *cgroup = follow(set, O_CSS_SET_DFL_CGRP);
+#else
+  void *cgroup = follow(follow(set, O_CSS_SET_SUBSYS + 8 * N_PIDS_CGRP), O_CSS_CGROUP);
+#endif
+  return follow(cgroup, O_CGROUP_KN);
+}
+
+static __always_inline void fill_head(struct head *h, void *task, u16 kind) {
+  u64 ids = bpf_get_current_pid_tgid();
+  h->time = bpf_ktime_get_boot_ns();
+  h->kind = kind;
+  h->flags = 0;
+  h->cpu = bpf_get_smp_processor_id();
+  h->tgid = ids >> 32;
+  h->tid = ids;
+  void *leader = POINTER(task, O_TASK_GROUP_LEADER);
+  h->start_time = LONG(leader, O_TASK_START_BOOTTIME);
+  h->exec_id = LONG(task, O_TASK_SELF_EXEC_ID);
+  h->uid = WORD(POINTER(task, O_TASK_CRED), O_CRED_EUID);
+  h->cgroup_id = 0;
+  READ(h->cgroup_id, cgroup_node(task), O_KN_ID);
+}
+
+/* Writes the path of (mount, dentry) right-aligned into the buffer; returns where it starts, or PATH_MAX_BYTES where
+ * it has more components than we walk or does not fit. */
+static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
+  void *mnt = follow(path, O_PATH_MNT), *dentry = follow(path, O_PATH_DENTRY);
+  void *mount = mnt - O_MOUNT_MNT, *root = follow(mnt, O_VFSMOUNT_ROOT);
+  volatile u32 *position = &buffer->position;
+  bool done = false;
+  *position = PATH_MAX_BYTES;
+  for (int i = 0; i < WALK_STEPS; i++) {
+    if (dentry == root) {
+      void *above = follow(mount, O_MOUNT_PARENT);
+      if (above == mount || !above) {
+        done = true;
+        break;
+      }
+      dentry = follow(mount, O_MOUNT_MOUNTPOINT);
+      mount = above;
+      root = follow(mount, O_MOUNT_MNT + O_VFSMOUNT_ROOT);
+      continue;
+    }
+    void *parent = follow(dentry, O_DENTRY_PARENT);
+    if (parent == dentry) {
+      done = true;
+      break;
+    }
+    struct { u32 hash, length; void *name; } q;
+    bpf_probe_read_kernel(&q, 16, dentry + O_DENTRY_NAME_LEN - 4);
+    u32 p = *position, l = q.length & 255;
+    if (p < l + 1) break;
+    p -= l + 1;
+    *position = p;
+    p = *position & (PATH_MAX_BYTES - 1);
+    buffer->bytes[p] = '/';
+    asm volatile("" : "+r"(l));
+    l &= 255;
+    bpf_probe_read_kernel(&buffer->bytes[p + 1], l, q.name);
+    dentry = parent;
+  }
+  if (!done) return PATH_MAX_BYTES;
+  if (*position >= PATH_MAX_BYTES) {
+    *position = PATH_MAX_BYTES - 1;
+    buffer->bytes[PATH_MAX_BYTES - 1] = '/';
+  }
+  return *position & (PATH_MAX_BYTES - 1);
+}
+
+#define APPEND_WALK(record, off, which, path)                                       \
+  do {                                                                              \
+    if ((off) > DATA_LIMIT) { (record)->head.flags |= F_DATA_CUT; break; }          \
+    u32 from = walk(path, buffer);                                                  \
+    if (from >= PATH_MAX_BYTES) { (record)->head.flags |= F_KERNEL_PATH_CUT; break; } \
+    u64 n = PATH_MAX_BYTES - from;                                                  \
+    MASK(n, PATH_MAX_BYTES - 1);                                                    \
+    MASK(off, DATA_LIMIT);                                                          \
+    bpf_probe_read_kernel((record)->data + (off), n, buffer->bytes + from);         \
+    (record)->length[which] = n;                                                    \
+    (off) += n;                                                                     \
+  } while (0)
+
+#define APPEND_USER_STRING(record, off, which, pointer, limit)                      \
+  do {                                                                              \
+    if ((off) > DATA_LIMIT) { (record)->head.flags |= F_DATA_CUT; break; }          \
+    MASK(off, DATA_LIMIT);                                                          \
+    long got = bpf_probe_read_user_str((record)->data + (off), limit, (void *)(pointer)); \
+    if (got <= 0) break;                                                            \
+    u64 n = got;                                                                    \
+    if (n > (limit)) break;                                                         \
+    (record)->length[which] = n;                                                    \
+    (off) += n;                                                                     \
+  } while (0)
+
+#define APPEND_USER_BYTES(record, off, which, pointer, size, mask)                  \
+  do {                                                                              \
+    if ((off) > DATA_LIMIT) { (record)->head.flags |= F_DATA_CUT; break; }          \
+    MASK(off, DATA_LIMIT);                                                          \
+    u64 n = (size);                                                                 \
+    if (n > (mask)) n = (mask);                                                     \
+    MASK(n, mask);                                                                  \
+    if (bpf_probe_read_user((record)->data + (off), n, (void *)(pointer))) break;   \
+    (record)->length[which] = n;                                                    \
+    (off) += n;                                                                     \
+  } while (0)
+
+/* The struct file behind a descriptor of the current process, or 0. */
+static __always_inline void *file_of(void *task, u32 fd) {
+  void *table = follow(POINTER(task, O_TASK_FILES), O_FILES_FDT);
+  u32 limit = 0;
+  READ(limit, table, O_FDTABLE_MAX_FDS);
+  if (fd >= limit) return 0;
+  void *file = 0;
+  bpf_probe_read_kernel(&file, 8, follow(table, O_FDTABLE_FD) + (u64)fd * 8);
+  return file;
+}
+
+static __always_inline void fill_socket(struct socket_info *s, void *sk) {
+  u16 port = 0;
+  __builtin_memset(s, 0, sizeof(*s));
+  READ(s->family, sk, O_SOCK_FAMILY);
+  READ(s->type, sk, O_SOCK_TYPE);
+  READ(s->protocol, sk, O_SOCK_PROTOCOL);
+  READ(s->state, sk, O_SOCK_STATE);
+  if (s->family == 2 || s->family == 10) {
+    READ(s->local_port, sk, O_SOCK_NUM);
+    READ(port, sk, O_SOCK_DPORT);
+    s->remote_port = (port >> 8) | (port << 8);
+    if (s->family == 2) {
+      bpf_probe_read_kernel(s->local, 4, sk + O_SOCK_RCV_SADDR);
+      bpf_probe_read_kernel(s->remote, 4, sk + O_SOCK_DADDR);
+    } else {
+      bpf_probe_read_kernel(s->local, 16, sk + O_SOCK_V6_RCV_SADDR);
+      bpf_probe_read_kernel(s->remote, 16, sk + O_SOCK_V6_DADDR);
+    }
+  } else if (s->family == 1) {
+    void *peer = follow(sk, O_UNIX_PEER), *address = follow(sk, O_UNIX_ADDR);
+    if (!address && peer) address = follow(peer, O_UNIX_ADDR);
+    if (address) {
+      u32 l = 0;
+      READ(l, address, O_UNIX_ADDRESS_LEN);
+      if (l > 2) {
+        l -= 2;
+        if (l > 108) l = 108;
+        s->unix_length = l;
+        MASK(l, 127);
+        bpf_probe_read_kernel(s->unix_name, l, address + O_UNIX_ADDRESS_NAME + 2);
+      }
+    }
+  }
+}
+
+static __always_inline void overlay_layer(struct head *h, void *inode, u32 magic) {
+#ifdef O_OVL_UPPER
+  if (magic != 0x794c7630) return;
+  h->flags |= F_OVERLAY;
+  if (follow(inode, O_OVL_UPPER - O_OVL_INODE)) h->flags |= F_UPPER;
+#endif
+}
+
+/* 32-bit programs pass 32-bit registers in another order. */
+static __always_inline void fill_arguments(struct syscall_record *r, void *regs, bool compat) {
+  if (compat) {
+    r->arguments[0] = WORD(regs, O_REGS_BX);
+    r->arguments[1] = WORD(regs, O_REGS_CX);
+    r->arguments[2] = WORD(regs, O_REGS_DX);
+    r->arguments[3] = WORD(regs, O_REGS_SI);
+    r->arguments[4] = WORD(regs, O_REGS_DI);
+    r->arguments[5] = WORD(regs, O_REGS_BP);
+  } else {
+    r->arguments[0] = LONG(regs, O_REGS_DI);
+    r->arguments[1] = LONG(regs, O_REGS_SI);
+    r->arguments[2] = LONG(regs, O_REGS_DX);
+    r->arguments[3] = LONG(regs, O_REGS_R10);
+    r->arguments[4] = LONG(regs, O_REGS_R8);
+    r->arguments[5] = LONG(regs, O_REGS_R9);
+  }
+}
+
+static __always_inline u64 argument(struct syscall_record *r, u8 which) {
+  return which < 6 ? r->arguments[which] : 0;
+}
+
+static __always_inline u32 tty_number(void *signal) {
+  void *tty = follow(signal, O_SIGNAL_TTY);
+  if (!tty) return 0;
+  u32 index = 0, major = 0, minor = 0;
+  void *driver = follow(tty, O_TTY_DRIVER);
+  READ(index, tty, O_TTY_INDEX);
+  READ(major, driver, O_TTY_DRIVER_MAJOR);
+  READ(minor, driver, O_TTY_DRIVER_MINOR_START);
+  return major << 8 | (minor + index);
+}
+
+static __always_inline u32 own_number(void *pid) {
+  u32 level = 0, number = 0;
+  READ(level, pid, O_PID_LEVEL);
+  READ(number, pid, O_PID_NUMBERS + (level & 31) * SIZE_UPID);
+  return number;
+}
+
+static __always_inline void fill_state(struct state *s, void *task) {
+  void *leader = POINTER(task, O_TASK_GROUP_LEADER), *cred = POINTER(task, O_TASK_CRED);
+  void *signal = POINTER(task, O_TASK_SIGNAL), *namespaces = POINTER(task, O_TASK_NSPROXY);
+  __builtin_memset(s, 0, sizeof(*s));
+  s->ppid = WORD(POINTER(task, O_TASK_REAL_PARENT), O_TASK_TGID);
+  s->gid = WORD(cred, O_CRED_EGID);
+  s->cap_effective = LONG(cred, O_CRED_CAP_EFFECTIVE);
+  s->cap_permitted = LONG(cred, O_CRED_CAP_PERMITTED);
+  s->cap_inheritable = LONG(cred, O_CRED_CAP_INHERITABLE);
+  s->loginuid = WORD(task, O_TASK_LOGINUID);
+  void *pid = follow(leader, O_TASK_THREAD_PID);
+  s->vpid = own_number(pid);
+  void *group = follow(signal, O_SIGNAL_PIDS + 16), *session = follow(signal, O_SIGNAL_PIDS + 24);
+  READ(s->pgid, group, O_PID_NUMBERS);
+  s->vpgid = own_number(group);
+  READ(s->sid, session, O_PID_NUMBERS);
+  s->tty = tty_number(signal);
+  if (namespaces) {
+    void *pid_namespace = follow(namespaces, O_NSPROXY_PID_NS);
+    READ(s->mount_namespace, follow(namespaces, O_NSPROXY_MNT_NS), O_MNT_NS_INUM);
+    READ(s->pid_namespace, pid_namespace, O_PID_NS_INUM);
+    void *reaper = follow(pid_namespace, O_PID_NS_CHILD_REAPER);
+    if (reaper) READ(s->pid_namespace_init_start, reaper, O_TASK_START_BOOTTIME);
+  }
+  bpf_probe_read_kernel(s->comm, 16, (void *)leader + O_TASK_COMM);
+}
+
+/* The cgroup's path, right-aligned like a file's. */
+static __always_inline u32 walk_cgroup(void *node, struct path_buffer *buffer) {
+  volatile u32 *position = &buffer->position;
+  *position = PATH_MAX_BYTES;
+  for (int i = 0; i < 16; i++) {
+    void *parent = follow(node, O_KN_PARENT);
+    if (!parent) break;
+    char name[128];
+    long got = bpf_probe_read_kernel_str(name, 128, follow(node, O_KN_NAME));
+    if (got <= 1) break;
+    u32 l = got - 1, p = *position;
+    if (p < l + 1) break;
+    p -= l + 1;
+    *position = p;
+    p = *position & (PATH_MAX_BYTES - 1);
+    buffer->bytes[p] = '/';
+    asm volatile("" : "+r"(l));
+    l &= 127;
+    bpf_probe_read_kernel(&buffer->bytes[p + 1], l, name);
+    node = parent;
+  }
+  if (*position >= PATH_MAX_BYTES) {
+    *position = PATH_MAX_BYTES - 1;
+    buffer->bytes[PATH_MAX_BYTES - 1] = '/';
+  }
+  return *position & (PATH_MAX_BYTES - 1);
+}
+
+#define APPEND_CGROUP(record, off, which, task)                                     \
+  do {                                                                              \
+    if ((off) > DATA_LIMIT) { (record)->head.flags |= F_DATA_CUT; break; }          \
+    u32 from = walk_cgroup(cgroup_node(task), buffer);                              \
+    u64 n = PATH_MAX_BYTES - from;                                                  \
+    MASK(n, PATH_MAX_BYTES - 1);                                                    \
+    MASK(off, DATA_LIMIT);                                                          \
+    bpf_probe_read_kernel((record)->data + (off), n, buffer->bytes + from);         \
+    (record)->length[which] = n;                                                    \
+    (off) += n;                                                                     \
+  } while (0)
+
+static __always_inline void send_event(void *record, u64 size) {
+  count(C_EVENTS);
+  if (events.ringbuf_output(record, size, BPF_RB_NO_WAKEUP)) count(C_EVENTS_LOST);
+}
+
+static __always_inline void send_lifecycle(void *record, u64 size) {
+  count(C_LIFECYCLE);
+  if (lifecycle.ringbuf_output(record, size, BPF_RB_NO_WAKEUP)) count(C_LIFECYCLE_LOST);
+}
+
+static __always_inline bool is_ignored(u32 tgid) {
+  return ignored.lookup(&tgid) != 0;
+}
+
+static __always_inline void send_state(void *task) {
+  u32 zero = 0;
+  struct process_record *r = process_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!r || !buffer) return;
+  fill_head(&r->head, task, K_STATE);
+  fill_state(&r->state, task);
+  __builtin_memset(r->length, 0, sizeof(r->length));
+  u64 off = 0;
+  APPEND_WALK(r, off, X_CWD, (void *)POINTER(task, O_TASK_FS) + O_FS_PWD);
+  APPEND_CGROUP(r, off, X_CGROUP, task);
+  off += offsetof(struct process_record, data);
+  MASK(off, 32767);
+  if (off > sizeof(*r)) return;
+  send_lifecycle(r, off);
+}
+
+int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
+  void *task = (void *)bpf_get_current_task_btf();
+  void *regs = (void *)bpf_task_pt_regs(task);
+  bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
+  u32 nr = LONG(regs, O_REGS_ORIG_AX), key = nr;
+  if (nr >= 512) return 0;
+  if (compat) key += 512;
+  struct descriptor *d = descriptors.lookup(&key);
+  if (!d || !d->flags) return 0;
+  s64 result = ctx->args[1];
+  if (compat) result = (s32)result;
+  /* -512 to -516: the kernel will restart the call; nothing has happened yet. */
+  if (result <= -512 && result >= -516) return 0;
+  if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  u32 zero = 0;
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!r || !buffer) return 0;
+  fill_arguments(r, regs, compat);
+  if (d->flags & D_SOCKETCALL) {
+    u32 call = r->arguments[0], words[6] = {};
+    bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[1]);
+    d = socketcalls.lookup(&call);
+    if (!d || !d->flags) return 0;
+    for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
+  }
+  if ((d->flags & D_STATE) && result >= 0) send_state(task);
+  if (!(d->flags & D_EMIT)) return 0;
+  if ((d->flags & D_FAILED_ONLY) && result >= 0) return 0;
+
+  fill_head(&r->head, task, K_SYSCALL);
+  if (compat) r->head.flags |= F_COMPAT;
+  r->result = result;
+  r->event = d->event;
+  r->fd = -1;
+  r->ino = r->dev = r->magic = r->mode = 0;
+  r->vtid = own_number(follow(task, O_TASK_THREAD_PID));
+  __builtin_memset(r->length, 0, sizeof(r->length));
+  u64 off = 0;
+
+  s32 fd = -1;
+  bool has_fd = false;
+  if ((d->flags & D_FD_IS_RESULT) && result >= 0) {
+    fd = result;
+    has_fd = true;
+  } else if (d->fd < 6) {
+    fd = argument(r, d->fd);
+    has_fd = true;
+  }
+  if (has_fd) {
+    r->fd = fd;
+    void *file = fd >= 0 ? file_of(task, fd) : 0;
+    if (file) {
+      void *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
+      u64 magic = 0;
+      READ(r->mode, inode, O_INODE_MODE);
+      READ(r->ino, inode, O_INODE_INO);
+      READ(r->dev, sb, O_SB_DEV);
+      READ(magic, sb, O_SB_MAGIC);
+      r->magic = magic;
+      if ((r->mode & 0170000) == 0140000) {
+        MASK(off, DATA_LIMIT);
+        fill_socket((struct socket_info *)(r->data + off), follow(follow(file, O_FILE_PRIVATE), O_SOCKET_SK));
+        r->length[R_SOCKET] = sizeof(struct socket_info);
+        off += sizeof(struct socket_info);
+      } else {
+        void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
+        overlay_layer(&r->head, inode, magic);
+        if (follow(dentry, O_DENTRY_PARENT) == dentry && follow(follow(file, O_FILE_PATH + O_PATH_MNT), O_VFSMOUNT_ROOT) != dentry) {
+          /* Pipes, memfds, eventfds ...: not in any directory; their own name tells what they are. */
+          r->head.flags |= F_PSEUDO;
+          MASK(off, DATA_LIMIT);
+          long got = bpf_probe_read_kernel_str(r->data + off, 256, follow(dentry, O_DENTRY_NAME));
+          if (got > 0 && got <= 256) {
+            r->length[R_KERNEL_PATH] = got;
+            off += got;
+          }
+        } else {
+          APPEND_WALK(r, off, R_KERNEL_PATH, file + O_FILE_PATH);
+        }
+      }
+    }
+  }
+  if (d->path1 < 6 && (!(d->flags & D_PRCTL_NAME) || r->arguments[0] == 15)) {
+    APPEND_USER_STRING(r, off, R_PATH1, argument(r, d->path1), PATH_MAX_BYTES);
+    /* A relative name is completed by the directory that the kernel used, not by one that we remember. */
+    if (r->length[R_PATH1] && d->dir1 != NONE) {
+      u64 at = off - r->length[R_PATH1];
+      MASK(at, DATA_LIMIT);
+      if (r->data[at] != '/') {
+        s32 directory = d->dir1 < 6 ? (s32)argument(r, d->dir1) : -100;
+        void *path = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+        if (directory != -100) {
+          void *file = directory >= 0 ? file_of(task, directory) : 0;
+          path = file ? file + O_FILE_PATH : 0;
+        }
+        if (path) APPEND_WALK(r, off, R_DIR1, path);
+      }
+    }
+  }
+  if (d->path2 < 6) {
+    APPEND_USER_STRING(r, off, R_PATH2, argument(r, d->path2), PATH_MAX_BYTES);
+    if (r->length[R_PATH2] && d->dir2 != NONE) {
+      u64 at = off - r->length[R_PATH2];
+      MASK(at, DATA_LIMIT);
+      if (r->data[at] != '/') {
+        s32 directory = d->dir2 < 6 ? (s32)argument(r, d->dir2) : -100;
+        void *path = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+        if (directory != -100) {
+          void *file = directory >= 0 ? file_of(task, directory) : 0;
+          path = file ? file + O_FILE_PATH : 0;
+        }
+        if (path) APPEND_WALK(r, off, R_DIR2, path);
+      }
+    }
+  }
+  u64 blob1 = argument(r, d->blob1), blob1_length = d->blob1_size, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
+  if (d->flags & D_MESSAGE) {
+    u64 header = r->arguments[1];
+    if (compat) {
+      u32 m[4] = {}, v[2] = {};
+      bpf_probe_read_user(m, sizeof(m), (void *)header);
+      bpf_probe_read_user(v, sizeof(v), (void *)(u64)m[2]);
+      blob2 = m[0]; blob2_length = m[1]; blob1 = v[0]; blob1_length = v[1];
+    } else {
+      u64 m[4] = {}, v[2] = {};
+      bpf_probe_read_user(m, sizeof(m), (void *)header);
+      bpf_probe_read_user(v, sizeof(v), (void *)m[2]);
+      blob2 = m[0]; blob2_length = (u32)m[1]; blob1 = v[0]; blob1_length = v[1];
+    }
+    if (blob1_length > d->blob1_size) blob1_length = d->blob1_size;
+    if (blob2_length > d->blob2_size) blob2_length = d->blob2_size;
+  }
+  if (d->flags & D_BLOB1_RESULT) {
+    if (result < 0) blob1_length = 0;
+    else if (result < blob1_length) blob1_length = result;
+  }
+  if (d->blob1_length < 6 && argument(r, d->blob1_length) < blob1_length) blob1_length = argument(r, d->blob1_length);
+  if (d->blob2_length < 6 && argument(r, d->blob2_length) < blob2_length) blob2_length = argument(r, d->blob2_length);
+  if (blob1 && blob1_length) {
+    if (d->flags & D_STRING_BLOB1) APPEND_USER_STRING(r, off, R_BLOB1, blob1, 256);
+    else APPEND_USER_BYTES(r, off, R_BLOB1, blob1, blob1_length, 255);
+  }
+  if (blob2 && blob2_length) APPEND_USER_BYTES(r, off, R_BLOB2, blob2, blob2_length, 255);
+
+  off += offsetof(struct syscall_record, data);
+  MASK(off, 32767);
+  if (off > sizeof(*r)) return 0;
+  send_event(r, off);
+  return 0;
+}
+
+int on_exec(struct bpf_raw_tracepoint_args *ctx) {
+  void *task = (void *)bpf_get_current_task_btf();
+  if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  u32 zero = 0;
+  struct process_record *r = process_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!r || !buffer) return 0;
+  void *mm = POINTER(task, O_TASK_MM);
+  if (!mm) return 0;
+  fill_head(&r->head, task, K_EXEC);
+  if (WORD(task, O_TASK_THREAD_STATUS) & 2) r->head.flags |= F_COMPAT;
+  fill_state(&r->state, task);
+  __builtin_memset(r->length, 0, sizeof(r->length));
+  void *regs = (void *)bpf_task_pt_regs(task);
+  r->nr = LONG(regs, O_REGS_ORIG_AX);
+  void *file = follow(mm, O_MM_EXE_FILE), *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
+  u64 magic = 0;
+  READ(r->exe_ino, inode, O_INODE_INO);
+  READ(r->exe_mode, inode, O_INODE_MODE);
+  READ(r->exe_uid, inode, O_INODE_UID);
+  READ(r->exe_gid, inode, O_INODE_GID);
+  READ(r->exe_dev, sb, O_SB_DEV);
+  READ(magic, sb, O_SB_MAGIC);
+  READ(r->ctime_s, inode, O_INODE_CTIME_SEC);
+  READ(r->ctime_ns, inode, O_INODE_CTIME_NSEC);
+  READ(r->mtime_s, inode, O_INODE_MTIME_SEC);
+  READ(r->mtime_ns, inode, O_INODE_MTIME_NSEC);
+  overlay_layer(&r->head, inode, magic);
+  u64 off = 0;
+  void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
+  if (follow(dentry, O_DENTRY_PARENT) == dentry) {
+    r->head.flags |= F_PSEUDO;
+    long got = bpf_probe_read_kernel_str(r->data, 256, follow(dentry, O_DENTRY_NAME));
+    if (got > 0 && got <= 256) {
+      r->length[X_EXEPATH] = got;
+      off += got;
+    }
+  } else {
+    APPEND_WALK(r, off, X_EXEPATH, file + O_FILE_PATH);
+  }
+  APPEND_WALK(r, off, X_CWD, (void *)POINTER(task, O_TASK_FS) + O_FS_PWD);
+  u64 start = LONG(mm, O_MM_ARG_START), size = LONG(mm, O_MM_ARG_END) - start;
+  if (size > PATH_MAX_BYTES - 1) r->head.flags |= F_ARGS_CUT;
+  APPEND_USER_BYTES(r, off, X_ARGS, start, size, PATH_MAX_BYTES - 1);
+  u32 setting = S_ENVIRONMENT;
+  u64 *environment = settings.lookup(&setting);
+  if (environment && *environment) {
+    start = LONG(mm, O_MM_ENV_START);
+    size = LONG(mm, O_MM_ENV_END) - start;
+    APPEND_USER_BYTES(r, off, X_ENV, start, size, PATH_MAX_BYTES - 1);
+  }
+  if (off <= DATA_LIMIT) {
+    MASK(off, DATA_LIMIT);
+    long got = bpf_probe_read_kernel_str(r->data + off, 1024, follow((void *)ctx->args[2], O_BINPRM_FILENAME));
+    if (got > 0 && got <= 1024) {
+      r->length[X_FILENAME] = got;
+      off += got;
+    }
+  }
+  APPEND_CGROUP(r, off, X_CGROUP, task);
+  off += offsetof(struct process_record, data);
+  MASK(off, 32767);
+  if (off > sizeof(*r)) return 0;
+  send_lifecycle(r, off);
+  return 0;
+}
+
+int on_fork(struct bpf_raw_tracepoint_args *ctx) {
+  void *task = (void *)bpf_get_current_task_btf();
+  void *child = (void *)ctx->args[1];
+  struct fork_record r = {};
+  u32 tid = 0;
+  READ(r.pid, child, O_TASK_TGID);
+  READ(tid, child, O_TASK_PID);
+  if (tid != r.pid) return 0;
+  fill_head(&r.head, task, K_FORK);
+  READ(r.start_time, child, O_TASK_START_BOOTTIME);
+  READ(r.exec_id, child, O_TASK_SELF_EXEC_ID);
+  READ(r.real_parent, follow(child, O_TASK_REAL_PARENT), O_TASK_TGID);
+  r.vpid = own_number(follow(child, O_TASK_THREAD_PID));
+  send_lifecycle(&r, sizeof(r));
+  return 0;
+}
+
+int on_exit(struct bpf_raw_tracepoint_args *ctx) {
+  void *task = (void *)bpf_get_current_task_btf();
+  struct exit_record r = {};
+  void *signal = POINTER(task, O_TASK_SIGNAL);
+  u32 live = 0;
+  READ(live, signal, O_SIGNAL_LIVE);
+  if (live) return 0;
+  if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  fill_head(&r.head, task, K_EXIT);
+  r.status = WORD(task, O_TASK_EXIT_CODE);
+  send_lifecycle(&r, sizeof(r));
+  return 0;
+}

@@ -1,0 +1,11 @@
+"""Why a collector can't start here, said so that a person can act on it."""
+
+
+class EnvironmentLacks(Exception):
+    """This host, user or container lacks something that collecting needs."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        """Take a sentence on what is missing and one on what to do about it."""
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy

@@ -1,0 +1,93 @@
+"""The few commands of bpf(2) that loading a program takes, without any library.
+
+BCC could do this too, but holds LLVM in memory for it. Layout of the arguments: include/uapi/linux/bpf.h.
+"""
+
+import ctypes
+import os
+import struct
+
+_NR_BPF = 321
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17
+_ATTRIBUTE_SIZE = 128
+_RAW_TRACEPOINT = 17
+_LICENSE = b"Dual BSD/GPL"
+_LOG_SIZE = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def create_map(name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int) -> int:
+    """Create a map and give its descriptor; raises OSError."""
+    return _bpf(
+        _MAP_CREATE, struct.pack("<7I16s", kind, key_size, value_size, entries, flags, 0, 0, name[:15].encode())
+    )
+
+
+def update(descriptor: int, key: bytes, value: bytes) -> None:
+    """Put a value; raises OSError."""
+    key_buffer, value_buffer = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+    _bpf(_MAP_UPDATE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
+
+
+def lookup(descriptor: int, key: bytes, value_size: int) -> bytes:
+    """Read a value; a per-CPU map gives one for each possible CPU. Raises OSError."""
+    key_buffer, value_buffer = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value_size)
+    _bpf(_MAP_LOOKUP, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
+    return value_buffer.raw
+
+
+def delete(descriptor: int, key: bytes) -> None:
+    """Remove a key; raises OSError where there is none."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    _bpf(_MAP_DELETE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), 0, 0))
+
+
+def load_raw_tracepoint(name: str, code: bytes) -> int:
+    """Load a program and give its descriptor; OSError carries the end of the verifier's log where it refused."""
+    try:
+        return _load(name, code, None)
+    except PermissionError:
+        raise
+    except OSError as error:
+        log = ctypes.create_string_buffer(_LOG_SIZE)
+        try:
+            return _load(name, code, log)
+        except OSError:
+            tail = log.value.decode(errors="replace").strip().splitlines()[-8:]
+            raise OSError(error.errno, f"the kernel refused {name}: " + " | ".join(tail)) from error
+
+
+def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
+    """Attach; closing the descriptor that this gives detaches at once. Raises OSError."""
+    name = ctypes.create_string_buffer(tracepoint.encode())
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name), program))
+
+
+def possible_cpus() -> int:
+    """Count the CPUs that per-CPU maps keep a value for."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
+        last = file.read().strip().split(",")[-1]
+    return int(last.split("-")[-1]) + 1
+
+
+def _load(name: str, code: bytes, log: "ctypes.Array[ctypes.c_char] | None") -> int:
+    instructions = ctypes.create_string_buffer(code, len(code))
+    license_text = ctypes.create_string_buffer(_LICENSE)
+    level, size, address = (0, 0, 0) if log is None else (1, len(log), _address(log))
+    count = len(code) // 8
+    head = struct.pack("<IIQQIIQII", _RAW_TRACEPOINT, count, _address(instructions), _address(license_text), level, size, address, 0, 0)
+    return _bpf(_PROG_LOAD, head + name[:15].encode().ljust(16, b"\0"))
+
+
+def _address(buffer: "ctypes.Array[ctypes.c_char]") -> int:
+    return ctypes.addressof(buffer)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTE_SIZE)
+    result: int = _libc.syscall(_NR_BPF, command, buffer, _ATTRIBUTE_SIZE)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

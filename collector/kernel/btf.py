@@ -1,0 +1,104 @@
+"""Reads BPF Type Format: where each member of a kernel struct lies in the running kernel.
+
+Header files may be another kernel's; this is the kernel's own word. Format: Documentation/bpf/btf.rst.
+"""
+
+import struct
+from pathlib import Path
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+_STRUCT, _UNION, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG = 4, 5, 6, 8, 9, 10, 11, 18
+_MODIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
+_NAMED = frozenset({_STRUCT, _UNION, _ENUM, _TYPEDEF})
+_FIXED_TAIL = {1: 4, 3: 12, 14: 4, 17: 4}
+_TAIL_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, 13: 8, 15: 12, 19: 12}
+_MAGIC = 0xEB9F
+_HEADER = struct.Struct("<III")
+
+
+class Btf:
+    """The types of one BTF blob, found by name."""
+
+    def __init__(self, data: bytes) -> None:
+        """Index the blob; raises ValueError where it is none."""
+        if len(data) < 24 or struct.unpack_from("<H", data)[0] != _MAGIC:
+            raise ValueError("not a BTF blob")
+        header_length, type_offset, type_length, string_offset = struct.unpack_from("<IIII", data, 4)
+        self._data = data
+        self._strings = header_length + string_offset
+        self._offsets = [0]
+        self._by_name: dict[tuple[int, int], int] = {}
+        at = header_length + type_offset
+        end = at + type_length
+        while at < end:
+            name, info, _ = _HEADER.unpack_from(data, at)
+            kind = (info >> 24) & 31
+            if name and kind in _NAMED:
+                self._by_name.setdefault((kind, name), len(self._offsets))
+            self._offsets.append(at)
+            at += 12 + _FIXED_TAIL.get(kind, 0) + _TAIL_PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
+
+    def offset(self, path: str) -> int:
+        """Give the byte offset of a member such as ``file.f_path.dentry``; raises KeyError where there is none."""
+        first, *members = path.split(".")
+        index = self._find(first, (_STRUCT, _UNION, _TYPEDEF))
+        bits = 0
+        for member in members:
+            found = self._member(index, member)
+            if found is None:
+                raise KeyError(path)
+            index, member_bits = found
+            bits += member_bits
+        return bits // 8
+
+    def size(self, name: str) -> int:
+        """Give the size of a struct in bytes; raises KeyError where there is none."""
+        return self._type(self._skip(self._find(name, (_STRUCT, _UNION, _TYPEDEF))))[3]
+
+    def enum(self, name: str) -> dict[str, int]:
+        """Give the names and values of an enum; raises KeyError where there is none."""
+        index = self._find(name, (_ENUM,))
+        start = self._offsets[index] + 12
+        count = self._type(index)[1]
+        pairs = struct.iter_unpack("<Ii", self._data[start : start + 8 * count])
+        return {self._name(label): value for label, value in pairs}
+
+    def _find(self, name: str, kinds: tuple[int, ...]) -> int:
+        at = self._data.find(b"\0" + name.encode() + b"\0", self._strings)
+        for kind in kinds:
+            index = self._by_name.get((kind, at + 1 - self._strings))
+            if at >= 0 and index is not None:
+                return index
+        raise KeyError(name)
+
+    def _name(self, offset: int) -> str:
+        start = self._strings + offset
+        return self._data[start : self._data.index(b"\0", start)].decode()
+
+    def _type(self, index: int) -> tuple[int, int, bool, int]:
+        _, info, size = _HEADER.unpack_from(self._data, self._offsets[index])
+        return (info >> 24) & 31, info & 0xFFFF, bool(info >> 31), size
+
+    def _skip(self, index: int) -> int:
+        kind, _, _, target = self._type(index)
+        while kind in _MODIFIERS:
+            index = target
+            kind, _, _, target = self._type(index)
+        return index
+
+    def _member(self, index: int, name: str) -> tuple[int, int] | None:
+        index = self._skip(index)
+        kind, count, has_bitfields, _ = self._type(index)
+        if kind not in (_STRUCT, _UNION):
+            return None
+        for i in range(count):
+            label, target, bits = _HEADER.unpack_from(self._data, self._offsets[index] + 12 + 12 * i)
+            bits = bits & 0xFFFFFF if has_bitfields else bits
+            if label == 0:
+                inner = self._member(target, name)
+                if inner is not None:
+                    return inner[0], bits + inner[1]
+            elif self._name(label) == name:
+                return target, bits
+        return None
