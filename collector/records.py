@@ -105,3 +105,67 @@ class Exit:
 
 
 Lifecycle = Fork | Exec | State | Exit
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """The open file behind a descriptor, as the kernel has it."""
+
+    mode: int
+    """Type and permission bits (stat.h)."""
+    dev: int
+    ino: int
+    magic: int
+    """Of the file system (linux/magic.h)."""
+    path: str | None
+    """From the root of the mount namespace; None where it has too many components; for what is in no directory
+    (pipes, memfds ...) its own name."""
+    is_pseudo: bool
+    is_upper_layer: bool
+    is_lower_layer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """The socket behind a descriptor, as the kernel has it."""
+
+    family: int
+    type: int
+    protocol: int
+    state: int
+    """TCP's, which the other protocols use too (net/tcp_states.h)."""
+    local_ip: str
+    remote_ip: str
+    local_port: int
+    remote_port: int
+    unix_path: str
+    """An abstract name begins with @."""
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """One return from a system call."""
+
+    who: Identity
+    event: int
+    """Position in syscalls.CALLS."""
+    cpu: int
+    vtid: int
+    is_compat: bool
+    result: int
+    arguments: tuple[int, int, int, int, int, int]
+    """Registers, unsigned."""
+    fd: int | None
+    file: File | None
+    socket: Socket | None
+    path1: str | None
+    """As given; None where it could not be read."""
+    path2: str | None
+    directory1: str | None
+    """The kernel's path of the directory that a relative path1 starts from; None where path1 is absolute."""
+    directory2: str | None
+    blob1: bytes
+    blob2: bytes
+
+
+Record = Lifecycle | Syscall

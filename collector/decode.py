@@ -1,0 +1,206 @@
+"""Turns the kernel side's records into plain values; the layouts are those of lanner.bpf.c."""
+
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from collector.records import Exec, Exit, File, Fork, Identity, Record, Socket, State, Syscall
+
+_HEAD = struct.Struct("<QQQIIIIHHI")
+_SYSCALL = struct.Struct("<q6QQIIiHHII8H")
+_PROCESS = struct.Struct("<10I4Q16sQQQ6IH6x8H")
+_FORK = struct.Struct("<QIIII")
+_EXIT = struct.Struct("<II")
+_SOCKET = struct.Struct("<6HB3x16s16s128s")
+_SYSCALL_DATA = _HEAD.size + _SYSCALL.size
+_PROCESS_DATA = _HEAD.size + _PROCESS.size
+
+_COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT = 1, 2, 4, 8, 16, 32
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_UNSET = 0xFFFFFFFF
+_NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
+
+
+def decode(record: bytes) -> Record:
+    """Decode one record; raises ValueError where it is none of ours (another version's program, say)."""
+    head = _HEAD.unpack_from(record)
+    decoder = _DECODERS.get(head[7])
+    if decoder is None:
+        raise ValueError(f"unknown kind of record: {head[7]}")
+    return decoder(record, _identity(head), head[8], head[9])
+
+
+def _identity(head: tuple[int, ...]) -> Identity:
+    time, start_time, cgroup_id, tgid, tid, uid, exec_id = head[:7]
+    return Identity(time, tgid, tid, start_time, exec_id, uid, cgroup_id)
+
+
+def text(data: bytes) -> str:
+    """Decode a C string of the kernel's, up to its NUL; any bytes survive the way there and back."""
+    return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
+    result, a0, a1, a2, a3, a4, a5, ino, dev, magic, fd, mode, event, vtid, _, *lengths = _SYSCALL.unpack_from(
+        record, _HEAD.size
+    )
+    kernel_path, path1, path2, directory1, directory2, blob1, blob2, sock = lengths
+    # In the order in which the kernel side wrote them.
+    at = _SYSCALL_DATA
+    socket_at, at = at, at + sock
+    kernel_path_at, at = at, at + kernel_path
+    path1_at, at = at, at + path1
+    directory1_at, at = at, at + directory1
+    path2_at, at = at, at + path2
+    directory2_at, at = at, at + directory2
+    blob1_at, at = at, at + blob1
+    blob2_at = at
+    has_file = mode != 0 and not sock
+    return Syscall(
+        who=who,
+        event=event,
+        cpu=cpu,
+        vtid=vtid,
+        is_compat=bool(flags & _COMPAT),
+        result=result,
+        arguments=(a0, a1, a2, a3, a4, a5),
+        fd=fd if fd != -1 or mode else None,
+        file=File(
+            mode,
+            dev,
+            ino,
+            magic,
+            text(record[kernel_path_at : kernel_path_at + kernel_path]) if kernel_path else None,
+            bool(flags & _PSEUDO),
+            bool(flags & _UPPER),
+            bool(flags & _OVERLAY and not flags & _UPPER),
+        )
+        if has_file
+        else None,
+        socket=_socket(record[socket_at : socket_at + sock]) if sock else None,
+        path1=text(record[path1_at : path1_at + path1]) if path1 else None,
+        path2=text(record[path2_at : path2_at + path2]) if path2 else None,
+        directory1=text(record[directory1_at : directory1_at + directory1]) if directory1 else None,
+        directory2=text(record[directory2_at : directory2_at + directory2]) if directory2 else None,
+        blob1=record[blob1_at : blob1_at + blob1],
+        blob2=record[blob2_at : blob2_at + blob2],
+    )
+
+
+@lru_cache(maxsize=4096)
+def _socket(data: bytes) -> Socket:
+    family, kind, protocol, local_port, remote_port, unix_length, state, local, remote, name = _SOCKET.unpack(data)
+    return Socket(
+        family=family,
+        type=kind,
+        protocol=protocol,
+        state=state,
+        local_ip=ip_text(family, local),
+        remote_ip=ip_text(family, remote),
+        local_port=local_port,
+        remote_port=remote_port,
+        unix_path=unix_text(name[:unix_length]) if family == _AF_UNIX else "",
+    )
+
+
+def ip_text(family: int, address: bytes) -> str:
+    """Write an address as Falco does: an IPv4 address in IPv6 dress is written as IPv4."""
+    if family == _AF_INET:
+        return socket.inet_ntop(socket.AF_INET, address[:4])
+    if family != _AF_INET6:
+        return ""
+    if address[:12] == b"\0" * 10 + b"\xff\xff":
+        return socket.inet_ntop(socket.AF_INET, address[12:16])
+    return socket.inet_ntop(socket.AF_INET6, address)
+
+
+def unix_text(name: bytes) -> str:
+    """Write the name of a unix socket; an abstract one begins with @, as in /proc/net/unix."""
+    if name[:1] == b"\0":
+        return "@" + name[1:].rstrip(b"\0").decode("utf-8", "surrogateescape")
+    return text(name)
+
+
+def _state(who: Identity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup: str) -> State:
+    ppid, vpid, pgid, vpgid, sid, tty, loginuid, gid, pid_ns, mount_ns, effective, permitted, inheritable, init = facts
+    return State(
+        who=who,
+        ppid=ppid,
+        vpid=vpid,
+        pgid=pgid,
+        vpgid=vpgid,
+        sid=sid,
+        tty=tty,
+        loginuid=-1 if loginuid == _UNSET else loginuid,
+        gid=gid,
+        cap_effective=effective,
+        cap_permitted=permitted,
+        cap_inheritable=inheritable,
+        pid_namespace=pid_ns,
+        mount_namespace=mount_ns,
+        pid_namespace_init_start=init,
+        comm=text(comm),
+        cwd=cwd,
+        cgroup=cgroup,
+    )
+
+
+def _process(record: bytes, who: Identity, flags: int, _cpu: int) -> Exec | State:
+    facts = _PROCESS.unpack_from(record, _HEAD.size)
+    exe_ino, ctime_s, mtime_s, ctime_ns, mtime_ns, exe_dev, exe_uid, exe_gid, number, exe_mode, *lengths = facts[15:]
+    pieces = []
+    at = _PROCESS_DATA
+    for length in lengths[:6]:
+        pieces.append(record[at : at + length])
+        at += length
+    exepath, cwd, args, env, filename, cgroup = pieces
+    state = _state(who, facts[:14], facts[14], text(cwd), text(cgroup))
+    if _HEAD.unpack_from(record)[7] == _KIND_STATE:
+        return state
+    name = text(exepath)
+    compat = bool(flags & _COMPAT)
+    return Exec(
+        state=state,
+        filename=text(filename),
+        exepath=name,
+        args=_strings(args),
+        args_truncated=bool(flags & _ARGS_CUT),
+        env=_strings(env),
+        exe_ino=exe_ino,
+        exe_dev=exe_dev,
+        exe_mode=exe_mode,
+        exe_uid=exe_uid,
+        exe_gid=exe_gid,
+        exe_ctime=ctime_s * 10**9 + ctime_ns,
+        exe_mtime=mtime_s * 10**9 + mtime_ns,
+        is_upper_layer=bool(flags & _UPPER),
+        is_lower_layer=bool(flags & _OVERLAY and not flags & _UPPER),
+        is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),
+        event_type="execveat" if number == (_COMPAT_EXECVEAT if compat else _NATIVE_EXECVEAT) else "execve",
+    )
+
+
+def _strings(data: bytes) -> tuple[str, ...]:
+    if not data:
+        return ()
+    return tuple(part.decode("utf-8", "surrogateescape") for part in data.removesuffix(b"\0").split(b"\0"))
+
+
+def _fork(record: bytes, who: Identity, _flags: int, _cpu: int) -> Fork:
+    start_time, pid, vpid, exec_id, real_parent = _FORK.unpack_from(record, _HEAD.size)
+    return Fork(who, pid, start_time, vpid, exec_id, real_parent)
+
+
+def _exit(record: bytes, who: Identity, _flags: int, _cpu: int) -> Exit:
+    return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0])
+
+
+_KIND_STATE = 4
+_DECODERS: Mapping[int, Callable[[bytes, Identity, int, int], Record]] = {
+    1: _syscall,
+    2: _fork,
+    3: _process,
+    _KIND_STATE: _process,
+    5: _exit,
+}
