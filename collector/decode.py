@@ -16,7 +16,7 @@ _SOCKET = struct.Struct("<6HB3x16s16s128s")
 _SYSCALL_DATA = _HEAD.size + _SYSCALL.size
 _PROCESS_DATA = _HEAD.size + _PROCESS.size
 
-_COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT = 1, 2, 4, 8, 16, 32
+_COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED = 1, 2, 4, 8, 16, 32, 128
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
 _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
@@ -73,6 +73,7 @@ def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
             magic,
             text(record[kernel_path_at : kernel_path_at + kernel_path]) if kernel_path else None,
             bool(flags & _PSEUDO),
+            bool(flags & _CREATED),
             bool(flags & _UPPER),
             bool(flags & _OVERLAY and not flags & _UPPER),
         )

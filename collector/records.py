@@ -121,6 +121,8 @@ class File:
     """From the root of the mount namespace; None where it has too many components; for what is in no directory
     (pipes, memfds ...) its own name."""
     is_pseudo: bool
+    is_created: bool
+    """The open that gave the descriptor created it."""
     is_upper_layer: bool
     is_lower_layer: bool
 

@@ -22,7 +22,7 @@
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
-enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64 };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128 };
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
@@ -488,6 +488,9 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     if (file) {
       void *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
       u64 magic = 0;
+      u32 file_mode = 0;
+      READ(file_mode, file, O_FILE_MODE);
+      if (file_mode & 0x100000) r->head.flags |= F_CREATED; /* FMODE_CREATED */
       READ(r->mode, inode, O_INODE_MODE);
       READ(r->ino, inode, O_INODE_INO);
       READ(r->dev, sb, O_SB_DEV);

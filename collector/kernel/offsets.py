@@ -56,6 +56,7 @@ _MEMBERS = {
     "PATH_MNT": "path.mnt",
     "PATH_DENTRY": "path.dentry",
     "FILE_PATH": "file.f_path",
+    "FILE_MODE": "file.f_mode",
     "FILE_INODE": "file.f_inode",
     "FILE_PRIVATE": "file.private_data",
     "DENTRY_PARENT": "dentry.d_parent",

@@ -1,0 +1,75 @@
+"""Recordings: event batches in an Avro object container file, each kept as it was encoded.
+
+Any Avro tool opens one. A block holds one batch, so that a file that was cut off loses at most its last.
+Format: the Avro specification, "Object container files".
+"""
+
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import fastavro
+from fastavro.schema import parse_schema
+
+from schemas.batch import EventBatch
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER_SIZE, BadBatch, decode_datum
+
+_SYNC_SIZE = 16
+
+
+class RecordingWriter:
+    """Appends encoded batches to a new file; events are private, so the file is its owner's alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Create or replace the file; raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "wb")
+        head = io.BytesIO()
+        fastavro.writer(head, parse_schema(EVENT_BATCH_SCHEMA), [], codec="deflate")
+        self._sync = head.getvalue()[-_SYNC_SIZE:]
+        self._file.write(head.getvalue())
+
+    def write(self, encoded: bytes) -> None:
+        """Append what encode_batch gave; raises OSError where the disk is full."""
+        packed = zlib.compressobj(6, zlib.DEFLATED, -15)
+        data = packed.compress(encoded[HEADER_SIZE:]) + packed.flush()
+        self._file.write(_varint(1) + _varint(len(data)) + data + self._sync)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; raises OSError."""
+        self._file.close()
+
+
+def read_recording(path: Path) -> Iterator[EventBatch]:
+    """Give the batches of a file in order.
+
+    Raises:
+        OSError: it can't be read.
+        BadBatch: it is no recording, or one of its batches is broken; what came before is good.
+    """
+    with path.open("rb") as file:
+        try:
+            blocks = fastavro.block_reader(file)
+            if blocks.writer_schema.get("name") != "lanner.EventBatch":  # type: ignore[union-attr]
+                raise BadBatch(f"{path} is an Avro file, but not of event batches")
+            for block in blocks:
+                yield decode_datum(block.bytes_.getvalue())
+        except BadBatch:
+            raise
+        except (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error) as error:
+            raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
+
+
+def _varint(number: int) -> bytes:
+    """Write a non-negative long as Avro does: zigzag, seven bits a byte."""
+    number <<= 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
