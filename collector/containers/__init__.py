@@ -1,0 +1,1 @@
+"""Which container a process belongs to, and what its runtime says about it."""

@@ -1,0 +1,99 @@
+"""The parts of what is known of a process, as immutable values that relatives share.
+
+A fork copies references only; an exec replaces one part, a setuid another.
+"""
+
+from dataclasses import dataclass
+
+_CAP_DAC_OVERRIDE = 1 << 1
+_CAP_FOWNER = 1 << 3
+_GROUP_MAY_WRITE = 0o020
+_OTHERS_MAY_WRITE = 0o002
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs in a process since its last exec; None means not known."""
+
+    name: str | None = None
+    exe: str | None = None
+    exepath: str | None = None
+    args: tuple[str, ...] | None = None
+    """All but the first."""
+    env: tuple[str, ...] | None = None
+    exe_ino: int | None = None
+    exe_mode: int | None = None
+    exe_uid: int | None = None
+    exe_gid: int | None = None
+    exe_ctime: int | None = None
+    """Epoch nanoseconds."""
+    exe_mtime: int | None = None
+    is_upper_layer: bool | None = None
+    """Only the kernel side knows the layer of an overlay file system."""
+    is_lower_layer: bool | None = None
+    is_from_memfd: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """In whose name a process acts: effective ids and capability sets."""
+
+    uid: int
+    gid: int | None = None
+    cap_effective: int | None = None
+    cap_permitted: int | None = None
+    cap_inheritable: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process stands: session, terminal, namespaces, directory, cgroup."""
+
+    ppid: int | None = None
+    """The kernel's parent as last told: after the parent's end this is who adopted the process."""
+    vpid: int | None = None
+    pgid: int | None = None
+    vpgid: int | None = None
+    sid: int | None = None
+    tty: int | None = None
+    loginuid: int | None = None
+    pid_namespace: int | None = None
+    mount_namespace: int | None = None
+    pid_namespace_init_start: int | None = None
+    """Boot-clock nanoseconds."""
+    cwd: str | None = None
+    cgroup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """One process as /proc shows it, read in one go."""
+
+    pid: int
+    start_ticks: int
+    """Start on the boot clock in 10 ms ticks: all that /proc tells of it."""
+    program: Program
+    credentials: Credentials
+    place: Place
+
+
+UNKNOWN_PROGRAM = Program()
+
+
+def is_exe_writable(program: Program, credentials: Credentials) -> bool | None:
+    """Tell whether a process may write the file it runs, or None where a fact is missing.
+
+    An owner counts as able to write, whatever the mode says, for chmod is one call away. Supplementary groups,
+    access lists and read-only mounts are not looked at.
+
+    Source: proc.is_exe_writable in Falco's field reference; capabilities(7) on CAP_DAC_OVERRIDE and CAP_FOWNER.
+    """
+    if program.exe_mode is None or program.exe_uid is None or program.exe_gid is None:
+        return None
+    if program.exe_uid == credentials.uid or program.exe_mode & _OTHERS_MAY_WRITE:
+        return True
+    if credentials.cap_effective is None or credentials.gid is None:
+        return None
+    if credentials.cap_effective & (_CAP_DAC_OVERRIDE | _CAP_FOWNER):
+        return True
+    return bool(program.exe_mode & _GROUP_MAY_WRITE and program.exe_gid == credentials.gid)

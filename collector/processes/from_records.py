@@ -1,0 +1,47 @@
+"""What records of the kernel side say, as the parts that the table keeps."""
+
+from collector.processes.facts import Credentials, Place, Program
+from collector.records import Exec, State
+
+
+def program_of(record: Exec) -> Program:
+    """Give what an exec record says about the program."""
+    return Program(
+        name=record.state.comm,
+        exe=record.args[0] if record.args else None,
+        exepath=record.exepath or None,
+        args=record.args[1:],
+        env=record.env or None,
+        exe_ino=record.exe_ino,
+        exe_mode=record.exe_mode,
+        exe_uid=record.exe_uid,
+        exe_gid=record.exe_gid,
+        exe_ctime=record.exe_ctime,
+        exe_mtime=record.exe_mtime,
+        is_upper_layer=record.is_upper_layer,
+        is_lower_layer=record.is_lower_layer,
+        is_from_memfd=record.is_from_memfd,
+    )
+
+
+def credentials_of(state: State) -> Credentials:
+    """Give in whose name the thread that made the record acts."""
+    return Credentials(state.who.uid, state.gid, state.cap_effective, state.cap_permitted, state.cap_inheritable)
+
+
+def place_of(state: State) -> Place:
+    """Give where the process stands."""
+    return Place(
+        ppid=state.ppid,
+        vpid=state.vpid,
+        pgid=state.pgid,
+        vpgid=state.vpgid,
+        sid=state.sid,
+        tty=state.tty,
+        loginuid=state.loginuid,
+        pid_namespace=state.pid_namespace,
+        mount_namespace=state.mount_namespace,
+        pid_namespace_init_start=state.pid_namespace_init_start,
+        cwd=state.cwd or None,
+        cgroup=state.cgroup or None,
+    )

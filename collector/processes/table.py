@@ -1,0 +1,401 @@
+"""The process table: what each process is, kept true by records, checked at each event, never guessed.
+
+Every record names its maker by pid, start time, program generation and user. Where that isn't what the table holds, a
+record was lost and /proc is asked; where /proc can't tell either, the facts are missing and that is counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from collector.containers.naming import ContainerName, container_of
+from collector.processes.bounded import Bounded
+from collector.processes.entry import TICK, Entry
+from collector.processes.exited import GRACE, MAX_ENTRIES, Exited
+from collector.processes.facts import Credentials, ProcessFacts
+from collector.processes.from_records import credentials_of, place_of, program_of
+from collector.processes.lineage import ancestors, find_leader, freeze, is_adoption, trim
+from collector.records import Exec, Exit, Fork, Identity, Lifecycle, State
+
+
+class Reader(Protocol):
+    """What the table asks /proc for; each answer is None where the process is gone."""
+
+    def read(self, pid: int) -> ProcessFacts | None:
+        """Read one process."""
+
+    def read_credentials(self, pid: int, tid: int) -> Credentials | None:
+        """Read the credentials of one thread."""
+
+    def read_cgroup(self, pid: int) -> str | None:
+        """Read the cgroup's path."""
+
+
+class ProcessTable:
+    """All processes of the host, by records.
+
+    Args:
+        reader: looks at /proc when a record contradicts the table.
+        boot_to_epoch: epoch nanoseconds less boot-clock nanoseconds; may be set again when the wall clock is set.
+        grace: nanoseconds of record time that an ended process can still be found.
+        exited_limit: ended processes that can still be found.
+    """
+
+    def __init__(
+        self, reader: Reader, boot_to_epoch: int, *, grace: int = GRACE, exited_limit: int = MAX_ENTRIES
+    ) -> None:
+        self.boot_to_epoch = boot_to_epoch
+        self.changes = 0
+        """Goes up whenever facts of a known process change: what was derived before then may no longer hold."""
+        self.stale = 0
+        """Events whose process could not be told: the loss reason process_stale."""
+        self.rereads = 0
+        """Times that /proc had to be asked."""
+        self._reader = reader
+        self._living: dict[int, Entry] = {}
+        self._exited = Exited(grace, exited_limit)
+        self._unknown: Bounded[tuple[int, int, int, int], Entry] = Bounded(1024)
+        self._cgroups: Bounded[int, str] = Bounded(4096)
+        self._namespace_inits: Bounded[int, int] = Bounded(4096)
+
+    def __len__(self) -> int:
+        return len(self._living) + len(self._exited)
+
+    def seed(self, processes: Iterable[ProcessFacts]) -> None:
+        """Take in the processes that were there before the records began.
+
+        The kernel side must be attached before /proc is read, so that nothing is missed in between; what records
+        have told already is kept.
+        """
+        new = []
+        for facts in sorted(processes, key=lambda each: (each.start_ticks, each.pid)):
+            known = self._living.get(facts.pid)
+            if known is None or not known.started_at(facts.start_ticks * TICK):
+                new.append(self._from_facts(facts))
+        for entry in new:
+            self._settle(entry)
+
+    def living(self, pid: int) -> Entry | None:
+        """Give the process that has this pid now."""
+        return self._living.get(pid)
+
+    def resolve(self, who: Identity) -> Entry:
+        """Give the process that made a record, exactly as its identity says; is_stale where that isn't known.
+
+        A stale entry holds what the record itself proves (pid, user, start, container by its cgroup) and no more.
+        """
+        entry = self._living.get(who.pid)
+        if (
+            entry is not None
+            and entry.start_time == who.start_time
+            and entry.exec_generation == who.exec_generation
+            and entry.credentials.uid == who.uid
+            and entry.cgroup_id == who.cgroup_id
+        ):
+            return entry
+        entry = self._reconcile(who)
+        if entry.is_stale:
+            self.stale += 1
+        return entry
+
+    def apply(self, record: Lifecycle) -> None:
+        """Follow one record. Records come in the order of their times."""
+        match record:
+            case Fork():
+                self._fork(record)
+            case Exec():
+                self._exec(record)
+            case State():
+                self._state(record)
+            case Exit():
+                self._exit(record)
+
+    def session_leader(self, entry: Entry) -> Entry | None:
+        """Give the leader of a process's session, or its eldest known member; None where the session isn't known."""
+        if entry.session_leader is not None:
+            return entry.session_leader
+        return find_leader(entry, entry.place.sid, lambda other: other.place.sid, self._living)
+
+    def group_leader(self, entry: Entry) -> Entry | None:
+        """Give the leader of a process's group, or its eldest known member; None where the group isn't known."""
+        if entry.group_leader is not None:
+            return entry.group_leader
+        return find_leader(entry, entry.place.pgid, lambda other: other.place.pgid, self._living)
+
+    def frozen(self, entry: Entry) -> Entry:
+        """Give a copy of an entry and its ancestors as they are now, for an event that has to wait.
+
+        Copies are shared as long as nothing changed, so that a thousand waiting events of a process hold one.
+        """
+        copy = freeze(entry)
+        session, group = self.session_leader(entry), self.group_leader(entry)
+        copy.session_leader = None if session is None or session is entry else freeze(session)
+        copy.group_leader = None if group is None or group is entry else freeze(group)
+        return copy
+
+    # Records
+
+    def _fork(self, record: Fork) -> None:
+        known = self._living.get(record.pid)
+        if known is not None and known.started_at(record.start_time):
+            self._adopt_start(known, record.start_time)
+            return
+        source = self._reconcile(record.who)
+        if source.is_stale:
+            # Facts to inherit are missing; the child's own first event finds them in /proc, if anything does.
+            self._retire(record.pid, record.who.time)
+            return
+        start_epoch = record.start_time + self.boot_to_epoch
+        child = source.child(record.pid, record.start_time, start_epoch, record.exec_generation, record.vpid)
+        parent = self._living.get(record.real_parent_pid)
+        if parent is not None:
+            child.parent = parent
+        if record.real_parent_pid != child.place.ppid:
+            child.place = replace(child.place, ppid=record.real_parent_pid)
+        self._put(child, record.who.time)
+        cut = trim(child)
+        if cut is not None:
+            self._changed(cut)
+
+    def _exec(self, record: Exec) -> None:
+        state, who = record.state, record.state.who
+        entry = self._same_process(who)
+        if entry is None:
+            entry = self._new(who)
+        elif entry.exec_generation is not None and who.exec_generation < entry.exec_generation:
+            return
+        entry.program = program_of(record)
+        entry.exec_generation = who.exec_generation
+        entry.exec_time = who.time + self.boot_to_epoch
+        entry.credentials = credentials_of(state)
+        entry.other_users = {}
+        entry.is_stale = False
+        self._take_place(entry, state)
+        self._changed(entry)
+
+    def _state(self, state: State) -> None:
+        who = state.who
+        entry = self._same_process(who)
+        if entry is None or entry.exec_generation not in {None, who.exec_generation}:
+            found = self._reconcile(who)
+            entry = self._same_process(who)
+            if found.is_stale or entry is None or entry.exited_at is not None:
+                return
+        before = (entry.place, entry.credentials, entry.parent, entry.container)
+        if entry.exec_generation is None:
+            entry.exec_generation = who.exec_generation
+        credentials = credentials_of(state)
+        if who.tid == who.pid or who.uid == entry.credentials.uid:
+            entry.credentials = credentials
+        elif entry.other_users.get(who.uid) != credentials:
+            entry.remember_as(credentials)
+        self._take_place(entry, state)
+        if before != (entry.place, entry.credentials, entry.parent, entry.container):
+            self._changed(entry)
+
+    def _exit(self, record: Exit) -> None:
+        entry = self._living.get(record.who.pid)
+        if entry is not None and entry.started_at(record.who.start_time):
+            self._adopt_start(entry, record.who.start_time)
+            self._retire(entry.pid, record.who.time)
+
+    # What a record and the table disagree about
+
+    def _reconcile(self, who: Identity) -> Entry:
+        entry = self._same_process(who)
+        if entry is None:
+            entry = self._read_new(who)
+        elif entry.exec_generation is None:
+            entry.exec_generation = who.exec_generation
+        elif entry.exec_generation != who.exec_generation:
+            entry = self._reread(entry, who)
+        if entry.is_stale:
+            return entry
+        if entry.cgroup_id != who.cgroup_id:
+            self._move(entry, who)
+        if entry.credentials.uid != who.uid:
+            return self._as_user(entry, who)
+        return entry
+
+    def _same_process(self, who: Identity) -> Entry | None:
+        entry = self._living.get(who.pid)
+        if entry is not None and entry.started_at(who.start_time):
+            self._adopt_start(entry, who.start_time)
+            return entry
+        return self._exited.find(who.pid, who.start_time)
+
+    def _adopt_start(self, entry: Entry, start_time: int) -> None:
+        if not entry.start_is_exact:
+            entry.start_time = start_time
+            entry.start_is_exact = True
+            if entry.exec_time == entry.start_epoch:
+                entry.exec_time = start_time + self.boot_to_epoch
+            entry.start_epoch = start_time + self.boot_to_epoch
+            self._changed(entry)
+
+    def _read_new(self, who: Identity) -> Entry:
+        newer = self._living.get(who.pid)
+        if newer is not None and newer.start_time > who.start_time:
+            return self._stale(who, None)
+        facts = self._read(who)
+        if facts is None:
+            return self._stale(who, None)
+        self._retire(who.pid, who.time)
+        entry = self._from_facts(facts)
+        self._adopt_start(entry, who.start_time)
+        entry.exec_generation = who.exec_generation
+        self._settle(entry)
+        return entry
+
+    def _reread(self, entry: Entry, who: Identity) -> Entry:
+        # An older program can't be read any more: /proc shows the newest.
+        is_older = entry.exec_generation is not None and who.exec_generation < entry.exec_generation
+        facts = None if is_older or entry.exited_at is not None else self._read(who)
+        if facts is None:
+            return self._stale(who, entry)
+        entry.program = facts.program
+        entry.credentials = facts.credentials
+        entry.other_users = {}
+        entry.place = replace(facts.place, pid_namespace_init_start=entry.place.pid_namespace_init_start)
+        entry.exec_generation = who.exec_generation
+        entry.exec_time = None
+        self._settle(entry)
+        self._changed(entry)
+        return entry
+
+    def _read(self, who: Identity) -> ProcessFacts | None:
+        if (who.pid, who.start_time, who.exec_generation, who.uid) in self._unknown:
+            return None
+        self.rereads += 1
+        facts = self._reader.read(who.pid)
+        return facts if facts is not None and facts.start_ticks == who.start_time // TICK else None
+
+    def _as_user(self, entry: Entry, who: Identity) -> Entry:
+        view = entry.seen_as(who.uid)
+        if view is not None:
+            return view
+        credentials = None
+        if entry.exited_at is None:
+            self.rereads += 1
+            credentials = self._reader.read_credentials(who.pid, who.tid)
+        if credentials is None or credentials.uid != who.uid:
+            # The program is certain and so is the user; group and capabilities are not.
+            self.stale += 1
+            credentials = Credentials(who.uid)
+        elif who.tid == who.pid:
+            entry.credentials = credentials
+            self._changed(entry)
+            return entry
+        entry.remember_as(credentials)
+        return entry.seen_as(who.uid) or entry
+
+    def _move(self, entry: Entry, who: Identity) -> None:
+        path = self._cgroups.get(who.cgroup_id)
+        if path is None and entry.exited_at is None and entry.cgroup_id is not None:
+            path = self._reader.read_cgroup(who.pid)
+        entry.cgroup_id = who.cgroup_id
+        if path is not None and path != entry.place.cgroup:
+            entry.place = replace(entry.place, cgroup=path)
+            entry.container = container_of(path) or entry.container
+            self._changed(entry)
+
+    def _stale(self, who: Identity, same: Entry | None) -> Entry:
+        key = (who.pid, who.start_time, who.exec_generation, who.uid)
+        entry = self._unknown.get(key)
+        if entry is None:
+            path = self._cgroups.get(who.cgroup_id)
+            container: ContainerName | None = None if path is None else container_of(path)
+            entry = self._new_entry(who)
+            entry.is_stale = True
+            entry.exec_time = None
+            if same is not None:
+                entry.parent = same.parent
+                container = container or same.container
+            entry.container = container
+            self._unknown.put(key, entry)
+        return entry
+
+    # Keeping the table
+
+    def _new(self, who: Identity) -> Entry:
+        entry = self._new_entry(who)
+        self._put(entry, who.time)
+        return entry
+
+    def _new_entry(self, who: Identity) -> Entry:
+        return Entry(
+            who.pid,
+            who.start_time,
+            who.start_time + self.boot_to_epoch,
+            Credentials(who.uid),
+            exec_generation=who.exec_generation,
+            cgroup_id=who.cgroup_id,
+        )
+
+    def _from_facts(self, facts: ProcessFacts) -> Entry:
+        start = facts.start_ticks * TICK
+        entry = Entry(
+            facts.pid,
+            start,
+            start + self.boot_to_epoch,
+            facts.credentials,
+            program=facts.program,
+            place=facts.place,
+            start_is_exact=False,
+        )
+        self._living[entry.pid] = entry
+        return entry
+
+    def _settle(self, entry: Entry) -> None:
+        """Give a process read from /proc its parent, its container and its namespace's start."""
+        place = entry.place
+        if place.ppid:
+            self._set_parent(entry, place.ppid)
+        if place.cgroup is not None:
+            entry.container = container_of(place.cgroup) or entry.container
+        if entry.container is None and entry.parent is not None:
+            entry.container = entry.parent.container
+        if place.pid_namespace is not None and place.pid_namespace_init_start is None:
+            if place.vpid == 1:
+                self._namespace_inits.put(place.pid_namespace, entry.start_time)
+            start = self._namespace_inits.get(place.pid_namespace)
+            if start is not None:
+                entry.place = replace(place, pid_namespace_init_start=start)
+
+    def _take_place(self, entry: Entry, state: State) -> None:
+        self._cgroups.put(state.who.cgroup_id, state.cgroup)
+        self._namespace_inits.put(state.pid_namespace, state.pid_namespace_init_start)
+        entry.place = place_of(state)
+        entry.cgroup_id = state.who.cgroup_id
+        self._set_parent(entry, state.ppid)
+        inherited = entry.container or (entry.parent.container if entry.parent is not None else None)
+        entry.container = container_of(state.cgroup) or inherited
+
+    def _set_parent(self, entry: Entry, ppid: int) -> None:
+        if entry.parent is not None and entry.parent.pid == ppid:
+            return
+        parent = self._living.get(ppid)
+        if parent is None and ppid and entry.parent is None:
+            facts = self._reader.read(ppid)
+            if facts is not None:
+                parent = self._from_facts(facts)
+                # Its own parent comes with its own records: one look at /proc is enough here.
+                parent.container = container_of(facts.place.cgroup) if facts.place.cgroup else None
+                parent.parent = self._living.get(facts.place.ppid or 0)
+        if parent is None or parent is entry or is_adoption(entry, parent):
+            return
+        if entry not in ancestors(parent):
+            entry.parent = parent
+
+    def _put(self, entry: Entry, time: int) -> None:
+        self._retire(entry.pid, time)
+        self._living[entry.pid] = entry
+
+    def _retire(self, pid: int, time: int) -> None:
+        entry = self._living.pop(pid, None)
+        if entry is not None:
+            self._exited.add(entry, time)
+
+    def _changed(self, entry: Entry) -> None:
+        entry.changed()
+        self.changes += 1
