@@ -32,7 +32,8 @@ class Literal:
     """A value as written, unescaped: text, number, address; what it means depends on the field it meets."""
 
     text: str
-    quoted: bool = False
+    quoted: bool = attribute(default=False, compare=False)
+    """How it was written; 22 and "22" mean the same, so trees don't differ by it."""
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
@@ -68,6 +69,8 @@ class FieldValue:
     """val(field) at the right of an operator: the field's value, not the text of its name."""
 
     field: Field
+    argument: str | None = None
+    """The text between brackets after the parenthesis, which the grammar takes and no field allows."""
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 

@@ -1,0 +1,161 @@
+"""Finds the event types that a condition can be true for.
+
+Rules are indexed by them, the collector is told of them, and a rule that names none is worth a warning.
+The answer is never too small: what can't be judged counts as every type.
+
+Source: libsinsp filter/ppm_codes.cpp.
+"""
+
+from collections.abc import Callable
+
+from processor.language.ast import And, Check, Field, Literal, Macro, MacroRef, Node, Not, ValueList
+from schemas.catalogue import EVENTS, SYSCALLS
+
+ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
+"""Every value that evt.type can have."""
+
+BROAD = 100
+"""A condition that matches more event codes than this costs every event something."""
+
+_NAMES = sorted(ALL_EVENT_TYPES)
+_BITS = {name: 1 << position for position, name in enumerate(_NAMES)}
+_ALL = (1 << len(_NAMES)) - 1
+_NONE = 0
+
+# An event type has a code for entry and one for exit, and twice as many for each later version.
+_CODES = {
+    "accept": 8,
+    "bpf": 4,
+    "brk": 4,
+    "clone": 8,
+    "container": 3,
+    "dup": 4,
+    "execve": 16,
+    "fork": 6,
+    "ioctl": 4,
+    "link": 4,
+    "linkat": 4,
+    "mkdir": 4,
+    "openat": 4,
+    "rmdir": 4,
+    "select": 4,
+    "umount": 4,
+    "unlink": 4,
+    "unlinkat": 4,
+    "vfork": 6,
+}
+_GENERIC_CODES = 2
+
+
+def event_types(condition: Node) -> frozenset[str]:
+    """Give the event types for which a condition can be true; ALL_EVENT_TYPES where it doesn't ask.
+
+    Args:
+        condition: macros resolved; an unresolved one counts as every type.
+    """
+    mask = _Search().types(condition, negated=False)
+    if mask == _ALL:
+        return ALL_EVENT_TYPES
+    return frozenset(name for name, bit in _BITS.items() if mask & bit)
+
+
+def is_broad(types: frozenset[str]) -> bool:
+    """Tell whether a rule on these event types deserves a warning: more than 100 event codes match."""
+    own = [name for name in types if name in EVENTS]
+    codes = sum(_CODES.get(name, 2) for name in own)
+    return codes + (_GENERIC_CODES if len(own) < len(types) else 0) > BROAD
+
+
+class _Search:
+    """Pushes negations down to the checks, for only a check on evt.type has a complement."""
+
+    __slots__ = ("_macros",)
+
+    def __init__(self) -> None:
+        self._macros: dict[tuple[int, bool], int] = {}
+
+    def types(self, node: Node, *, negated: bool) -> int:
+        if isinstance(node, Check):
+            return _check(node, negated=negated)
+        if isinstance(node, Not):
+            return self.types(node.child, negated=not negated)
+        if isinstance(node, Macro):
+            # Macros share bodies: each is judged once, however often it is used.
+            key = (id(node.body), negated)
+            if key not in self._macros:
+                self._macros[key] = self.types(node.body, negated=negated)
+            return self._macros[key]
+        if isinstance(node, MacroRef):
+            return _ALL
+        if isinstance(node, And) is not negated:
+            mask = _ALL
+            for child in node.children:
+                mask &= self.types(child, negated=negated)
+            return mask
+        mask = _NONE
+        for child in node.children:
+            mask |= self.types(child, negated=negated)
+        return mask
+
+
+def _check(check: Check, *, negated: bool) -> int:
+    if check.left == Field("evt.type") and check.modifier is None:
+        mask = _named_types(check)
+        if mask is not None:
+            return _ALL & ~mask if negated else mask
+    elif check.left == Field("evt.num") and check.modifier is None:
+        return _by_number(check, negated=negated)
+    return _ALL
+
+
+def _named_types(check: Check) -> int | None:
+    if check.operator == "exists":
+        return _ALL
+    if check.operator not in ("=", "==", "!=", "in"):
+        return None
+    values = _values(check)
+    if values is None:
+        return None
+    mask = _NONE
+    for value in values:
+        mask |= _BITS.get(value, _NONE)
+    return _ALL & ~mask if check.operator == "!=" else mask
+
+
+def _values(check: Check) -> list[str] | None:
+    if isinstance(check.right, Literal):
+        return [check.right.text]
+    if isinstance(check.right, ValueList):
+        return [item.text for item in check.right.items]
+    return None
+
+
+_CAN_HOLD: dict[str, tuple[Callable[[int], bool], Callable[[int], bool]]] = {
+    "=": (lambda n: n >= 1, lambda _: True),
+    "==": (lambda n: n >= 1, lambda _: True),
+    "!=": (lambda _: True, lambda n: n >= 1),
+    "<": (lambda n: n > 1, lambda _: True),
+    "<=": (lambda n: n >= 1, lambda _: True),
+    ">": (lambda _: True, lambda n: n >= 1),
+    ">=": (lambda _: True, lambda n: n > 1),
+}
+"""For each operator on evt.num, which starts at 1: whether some event satisfies it, and whether some doesn't."""
+
+
+def _by_number(check: Check, *, negated: bool) -> int:
+    values = _values(check)
+    if values is None:
+        return _ALL
+    try:
+        numbers = [int(value, 16 if value[:2].lower() == "0x" else 10) for value in values]
+    except ValueError:
+        return _ALL
+    if any(number < 0 for number in numbers):
+        # Below zero the number wraps round and is a very large one.
+        return _ALL
+    if check.operator in ("in", "intersects"):
+        return _ALL if negated or any(number >= 1 for number in numbers) else _NONE
+    holds = _CAN_HOLD.get(check.operator)
+    if holds is None or len(numbers) != 1:
+        return _ALL
+    return _ALL if holds[negated](numbers[0]) else _NONE

@@ -1,0 +1,116 @@
+"""Writes a tree as text that reads back as the same tree, in the shape in which Falco prints conditions."""
+
+from processor.language import tokens
+from processor.language.ast import (
+    And,
+    ArgumentList,
+    Check,
+    Field,
+    FieldValue,
+    Literal,
+    Macro,
+    MacroRef,
+    Node,
+    Not,
+    Right,
+    Transformer,
+    ValueList,
+)
+
+_NAMED_ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"'}
+
+
+def print_condition(node: Node, *, expand_macros: bool = True) -> str:
+    """Write a condition on one line.
+
+    Args:
+        node: the tree.
+        expand_macros: write the body of a resolved macro, not its name.
+    """
+    if isinstance(node, Check):
+        return _check(node)
+    if isinstance(node, MacroRef):
+        return _name(node.name)
+    if isinstance(node, Macro):
+        return print_condition(node.body) if expand_macros else _name(node.name)
+    if isinstance(node, Not):
+        child = print_condition(node.child, expand_macros=expand_macros)
+        # Two "not" in a row would read as none.
+        return f"not ({child})" if child.startswith("not ") else f"not {child}"
+    word = " and " if isinstance(node, And) else " or "
+    return f"({word.join(print_condition(child, expand_macros=expand_macros) for child in node.children)})"
+
+
+def print_operand(operand: Field | Transformer) -> str:
+    """Write the left side of a check."""
+    if isinstance(operand, Field):
+        return operand.name + _index(operand.argument)
+    arguments = ", ".join(_argument(argument) for argument in operand.arguments)
+    return f"{operand.name}({arguments}){_index(operand.argument)}"
+
+
+def quote(text: str) -> str:
+    """Put a text in double quotes, with the escapes that a condition knows."""
+    parts = []
+    for index, character in enumerate(text):
+        code = ord(character)
+        if character == "\\":
+            # Before a quote, a backslash would keep the string open even when it is doubled.
+            parts.append("\\x5c" if text[index + 1 : index + 2] in ("", '"', "'") else "\\\\")
+        elif character in _NAMED_ESCAPES:
+            parts.append(_NAMED_ESCAPES[character])
+        elif code < 0x20 or code == 0x7F:
+            parts.append(f"\\x{code:02x}")
+        elif 0xDC80 <= code <= 0xDCFF:
+            parts.append(f"\\x{code - 0xDC00:02x}")
+        else:
+            parts.append(character)
+    return f'"{"".join(parts)}"'
+
+
+def print_value(text: str) -> str:
+    """Write a value bare where that reads back as the same, else quoted."""
+    if tokens.BARE_STRING.fullmatch(text) and text.isprintable():
+        return text
+    return quote(text)
+
+
+def _name(name: str) -> str:
+    # Alone, "not" is the name of a macro; before a blank it would be the operator.
+    return f"({name})" if name == "not" else name
+
+
+def _index(argument: str | None) -> str:
+    if argument is None:
+        return ""
+    if tokens.BARE_ARGUMENT.fullmatch(argument) and argument.isprintable():
+        return f"[{argument}]"
+    return f"[{quote(argument)}]"
+
+
+def _argument(argument: Field | Transformer | Literal | ArgumentList) -> str:
+    if isinstance(argument, ArgumentList):
+        return f"({', '.join(_argument(item) for item in argument.items)})"
+    if isinstance(argument, Literal):
+        is_number = tokens.HEX_NUMBER.fullmatch(argument.text) or tokens.NUMBER.fullmatch(argument.text)
+        return argument.text if is_number and not argument.quoted else quote(argument.text)
+    return print_operand(argument)
+
+
+def _check(check: Check) -> str:
+    parts = [print_operand(check.left), check.operator]
+    if check.modifier is not None:
+        parts.append(check.modifier)
+    if check.right is not None:
+        parts.append(_right(check.right))
+    return " ".join(parts)
+
+
+def _right(right: Right) -> str:
+    if isinstance(right, ValueList):
+        return f"({', '.join(print_value(item.text) for item in right.items)})"
+    if isinstance(right, Literal):
+        return print_value(right.text)
+    if isinstance(right, FieldValue):
+        return f"val({print_operand(right.field)}){_index(right.argument)}"
+    return print_operand(right)
