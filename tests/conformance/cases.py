@@ -1,0 +1,76 @@
+"""Cases of Falco's behaviour, one test each.
+
+The cases are not part of this repository: they are read from $LANNER_CONFORMANCE_DIR, else from
+conformance/cases in $LANNER_SHARED_DIR, else from ../shared/conformance/cases beside the checkout.
+Without them the tests are skipped, but where CI is set they fail.
+A failure that is known stands in known_failures.txt with its reason; it then has to fail.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Case = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[2]
+KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
+
+
+def shared_dir() -> Path:
+    """Give the folder of reference material, whether it is there or not."""
+    return Path(os.environ.get("LANNER_SHARED_DIR") or ROOT.parent / "shared")
+
+
+def conformance_dir() -> Path:
+    """Give the folder of case files, whether it is there or not."""
+    return Path(os.environ.get("LANNER_CONFORMANCE_DIR") or shared_dir() / "conformance" / "cases")
+
+
+def is_required() -> bool:
+    """Tell whether missing material is a failure."""
+    return bool(os.environ.get("CI"))
+
+
+def each_case(name: str) -> pytest.MarkDecorator:
+    """Run a test once for each case of a file, as its argument ``case``.
+
+    Args:
+        name: the file's name without ``.jsonl``.
+    """
+    path = conformance_dir() / f"{name}.jsonl"
+    if not path.is_file():
+        return pytest.mark.parametrize("case", [_absent(name, path)])
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cases = [json.loads(line) for line in lines if line.strip()]
+    return pytest.mark.parametrize("case", [_param(name, case) for case in cases])
+
+
+def _absent(name: str, path: Path) -> Any:
+    reason = f"the cases are not here: {path}"
+    if is_required():
+        return pytest.param({"absent": reason}, id=f"{name}-absent")
+    return pytest.param({}, id=f"{name}-absent", marks=pytest.mark.skip(reason=reason))
+
+
+def _param(name: str, case: Case) -> Any:
+    reason = known_failures().get(f"{name}:{case['id']}")
+    marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+    return pytest.param(case, id=case["id"], marks=marks)
+
+
+@cache
+def known_failures() -> dict[str, str]:
+    """Read the known failures: file:case id to reason."""
+    failures = {}
+    for number, line in enumerate(KNOWN_FAILURES.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        case, _, reason = line.partition(" ")
+        if not reason.strip():
+            raise ValueError(f"{KNOWN_FAILURES}:{number}: a known failure needs its reason")
+        failures[case] = reason.strip()
+    return failures
