@@ -1,0 +1,181 @@
+"""Facts of a process that take more than one attribute of its row: lines, ancestors, leaders, capabilities.
+
+Each function takes rows of a batch and gives the field's value or None, so that compiled rules and
+output formatting share one meaning. Source of the meanings: libsinsp sinsp_filtercheck_thread.cpp.
+"""
+
+from collections.abc import Sequence
+
+from schemas.batch import Process
+
+Rows = Sequence[Process]
+
+CAPABILITIES = (
+    *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL"),
+    *("CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE"),
+    *("CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER"),
+    *("CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT"),
+    *("CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME"),
+    *("CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL"),
+    *("CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM"),
+    *("CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"),
+)
+"""By their bit (linux/capability.h)."""
+
+_ENV_LEVELS = 20
+
+
+def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
+    """Give the process ``level`` generations up, itself for 0; None where the line ends before."""
+    for _ in range(level):
+        if process.parent < 0:
+            return None
+        process = rows[process.parent]
+    return process
+
+
+def ancestors(rows: Rows, process: Process) -> list[Process]:
+    """Give all known ancestors, the parent first; the process itself is left out."""
+    line = []
+    while process.parent >= 0:
+        process = rows[process.parent]
+        line.append(process)
+    return line
+
+
+def arguments(process: Process) -> str | None:
+    """Join the arguments (argv[0] left out) with blanks."""
+    return None if process.args is None else " ".join(process.args)
+
+
+def argument(process: Process, index: int) -> str | None:
+    """Give one argument; 0 is the first after argv[0]."""
+    args = process.args
+    return args[index] if args is not None and index < len(args) else None
+
+
+def command_line(process: Process) -> str | None:
+    """Give the name and the arguments, as proc.cmdline has them."""
+    if process.name is None:
+        return None
+    return " ".join((process.name, *process.args)) if process.args else process.name
+
+
+def executed_line(process: Process) -> str | None:
+    """Give argv[0] and the arguments, as proc.exeline has them."""
+    if process.exe is None:
+        return None
+    return " ".join((process.exe, *process.args)) if process.args else process.exe
+
+
+def argument_count(process: Process) -> int | None:
+    """Count the arguments, argv[0] left out."""
+    return None if process.args is None else len(process.args)
+
+
+def argument_length(process: Process) -> int | None:
+    """Add up the arguments' lengths in bytes, without the blanks between them."""
+    if process.args is None:
+        return None
+    return sum(len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape")) for text in process.args)
+
+
+def environment(process: Process) -> str | None:
+    """Join the environment with blanks."""
+    return None if process.env is None else " ".join(process.env)
+
+
+def variable(process: Process, name: str) -> str | None:
+    """Give one variable's value; "" where the environment is known and has no such variable."""
+    if process.env is None:
+        return None
+    prefix = name + "="
+    return next((entry[len(prefix) :] for entry in process.env if entry.startswith(prefix)), "")
+
+
+def inherited_variable(rows: Rows, process: Process, name: str) -> str | None:
+    """Give the value that the nearest ancestor has for a variable; "" where none has it."""
+    known = False
+    for level, parent in enumerate(ancestors(rows, process)):
+        if level >= _ENV_LEVELS:
+            break
+        value = variable(parent, name)
+        if value:
+            return value
+        known = known or value is not None
+    return "" if known else None
+
+
+def working_directory(process: Process) -> str | None:
+    """Give the working directory with the slash at its end that Falco's has."""
+    cwd = process.cwd
+    return cwd if not cwd or cwd[-1] == "/" else cwd + "/"
+
+
+def login_shell(rows: Rows, process: Process) -> int | None:
+    """Give the pid of the oldest shell in the line, the process itself included."""
+    found = None
+    for row in (process, *ancestors(rows, process)):
+        if row.name is not None and len(row.name) >= 2 and row.name.endswith("sh"):
+            found = row.pid
+    return found
+
+
+def session_leader(rows: Rows, process: Process) -> Process | None:
+    """Give the session's leader, or the oldest known process of the same session where the leader is gone."""
+    if process.session_leader >= 0:
+        return rows[process.session_leader]
+    if process.sid is None:
+        return None
+    found = process
+    for row in ancestors(rows, process):
+        if row.sid != process.sid:
+            break
+        found = row
+    return found
+
+
+def group_leader(rows: Rows, process: Process) -> Process | None:
+    """Give the process group's leader, or the oldest known process of the same group where it is gone."""
+    if process.group_leader >= 0:
+        return rows[process.group_leader]
+    if process.pgid is None:
+        return None
+    found = process
+    for row in ancestors(rows, process):
+        if row.pgid != process.pgid:
+            break
+        found = row
+    return found
+
+
+def attribute(row: Process | None, name: str) -> str | None:
+    """Give an attribute of a row that may be unknown."""
+    return None if row is None else getattr(row, name)
+
+
+def capability_text(mask: int | None) -> str | None:
+    """Give the names of a capability set, separated by blanks."""
+    if mask is None:
+        return None
+    return " ".join(name for bit, name in enumerate(CAPABILITIES) if mask >> bit & 1)
+
+
+def difference(later: int | None, earlier: int | None) -> int | None:
+    """Subtract two times; None where one is unknown."""
+    return None if later is None or earlier is None else later - earlier
+
+
+def is_leader(own: int | None, leader: int | None) -> bool | None:
+    """Compare a process's own id with its group's or session's."""
+    return None if own is None or leader is None else own == leader
+
+
+def cgroup_of(text: str | None, subsystem: str) -> str | None:
+    """Give the path of one cgroup subsystem; with one path for all of them, that one."""
+    if text is None:
+        return None
+    entries = [entry.partition("=") for entry in text.split()]
+    if not any(mark for _, mark, _ in entries):
+        return text
+    return next((path for name, mark, path in entries if mark and name == subsystem), None)

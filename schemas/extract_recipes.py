@@ -1,0 +1,313 @@
+"""The expressions behind the fields: one table a field class.
+
+Kept apart from what evaluates them, so that adding a field is adding a line. What an expression may
+use is said in ``schemas.extract``.
+"""
+
+import re
+
+from schemas.columns import MISSING_INT, EventBit
+
+
+def _bit(flag: EventBit) -> str:
+    return f"(c_bits[i] & {int(flag)} != 0)"
+
+
+def _text(column: str) -> str:
+    return f"S[c_{column}[i]]"
+
+
+def _number(column: str, missing: int = MISSING_INT) -> str:
+    return f"(x_{column} if (x_{column} := c_{column}[i]) != {missing} else None)"
+
+
+def _ends(function: str, kind: str) -> str:
+    if kind == "ip":
+        return f"{function}(c_bits[i], S[c_local_ip[i]], S[c_remote_ip[i]])"
+    return f"{function}(c_bits[i], {_number('local_port', -1)}, {_number('remote_port', -1)})"
+
+
+_TYPE = _text("type")
+_HAS_FD = f"(c_fd_num[i] != {MISSING_INT})"
+_FD = _number("fd_num")
+_FDTYPE = _text("fd_type")
+_CONTAINER = "container_of(C, q)"
+_FAILED = f"c_bits[i] & {int(EventBit.FAILED)}"
+_HAS_RES = f"c_bits[i] & {int(EventBit.HAS_RES)}"
+_L4 = _text("l4proto")
+
+BITS: dict[str, EventBit] = {
+    "evt.is_open_read": EventBit.OPEN_READ,
+    "evt.is_open_write": EventBit.OPEN_WRITE,
+    "evt.is_open_exec": EventBit.OPEN_EXEC,
+    "evt.is_open_create": EventBit.OPEN_CREATE,
+    "evt.failed": EventBit.FAILED,
+    "evt.io_uring": EventBit.IO_URING,
+}
+
+_EVENT: dict[str, str] = {
+    "evt.num": "(B.first_number + i)",
+    "evt.time": "clock(c_time[i])",
+    "evt.time.s": "clock_seconds(c_time[i])",
+    "evt.time.iso8601": "iso8601(c_time[i])",
+    "evt.datetime": "date_and_time(c_time[i])",
+    "evt.datetime.s": "date_and_time_seconds(c_time[i])",
+    "evt.outputtime": "clock(c_time[i])",
+    "evt.rawtime": "c_time[i]",
+    "evt.rawtime.s": "(c_time[i] // 1000000000)",
+    "evt.rawtime.ns": "(c_time[i] % 1000000000)",
+    "evt.reltime": "(c_time[i] - B.collector_start)",
+    "evt.reltime.s": "((c_time[i] - B.collector_start) // 1000000000)",
+    "evt.reltime.ns": "((c_time[i] - B.collector_start) % 1000000000)",
+    "evt.deltatime": "(c_time[i] - c_time[i - 1] if i else None)",
+    "evt.deltatime.s": "((c_time[i] - c_time[i - 1]) // 1000000000 if i else None)",
+    "evt.deltatime.ns": "((c_time[i] - c_time[i - 1]) % 1000000000 if i else None)",
+    "evt.dir": "'<'",
+    "evt.type": _TYPE,
+    "syscall.type": f"system_call({_TYPE})",
+    "evt.category": f"category({_TYPE})",
+    "evt.cpu": "c_cpu[i]",
+    "evt.args": "arguments_text(B, i)",
+    "evt.info": "arguments_text(B, i)",
+    "evt.buffer": _text("buffer"),
+    "evt.buflen": f"(c_res[i] if is_io({_TYPE}) and c_res[i] >= 0 else None)",
+    "evt.buflen.in": f"(c_res[i] if is_read({_TYPE}) and c_res[i] >= 0 else None)",
+    "evt.buflen.out": f"(c_res[i] if is_write({_TYPE}) and c_res[i] >= 0 else None)",
+    "evt.res": f"(result_text(c_res[i]) if {_HAS_RES} else None)",
+    "evt.rawres": f"(c_res[i] if {_HAS_RES} else None)",
+    "evt.is_io": f"is_io({_TYPE})",
+    "evt.is_io_read": f"is_read({_TYPE})",
+    "evt.is_io_write": f"is_write({_TYPE})",
+    "evt.io_dir": f"io_direction({_TYPE})",
+    "evt.is_wait": f"is_wait({_TYPE})",
+    "evt.is_syslog": f"is_syslog({_TYPE}, {_text('fd_name')})",
+    "evt.count": "1",
+    "evt.count.exit": "1",
+    "evt.count.procinfo": f"(1 if {_TYPE} == 'procinfo' else 0)",
+    "evt.count.threadinfo": f"(1 if {_TYPE} == 'procinfo' else 0)",
+    "evt.count.error": f"(1 if {_FAILED} else None)",
+    **{
+        f"evt.count.error.{kind}": f"(1 if {_FAILED} and error_kind({_TYPE}, {_FDTYPE}) == '{kind}' else None)"
+        for kind in ("file", "net", "memory", "other")
+    },
+    "evt.abspath": f"({_text('path_name')} or {_text('fd_name')})",
+    "evt.source": "'syscall'",
+    "evt.is_async": f"({_TYPE} in ('notification', 'asyncevent', 'container'))",
+    "evt.hostname": "B.hostname",
+}
+
+_DESCRIPTOR: dict[str, str] = {
+    "fd.num": _FD,
+    "fd.type": _FDTYPE,
+    "fd.typechar": f"type_character({_TYPE}, {_FDTYPE}, {_FD})",
+    "fd.name": "S[n]",
+    "fd.nameraw": _text("fd_name_raw"),
+    "fd.realpath": _text("fd_realpath"),
+    "fd.directory": f"directory({_TYPE}, {_FDTYPE}, S[n])",
+    "fd.filename": f"(file_part(S[n]) if {_FDTYPE} == 'file' and S[n] is not None else None)",
+    "fd.cip": _ends("client_side", "ip"),
+    "fd.sip": _ends("server_side", "ip"),
+    "fd.lip": _text("local_ip"),
+    "fd.rip": _text("remote_ip"),
+    "fd.cport": _ends("client_side", "port"),
+    "fd.sport": _ends("server_side", "port"),
+    "fd.lport": _number("local_port", -1),
+    "fd.rport": _number("remote_port", -1),
+    "fd.cnet": _ends("client_side", "ip"),
+    "fd.snet": _ends("server_side", "ip"),
+    "fd.lnet": _text("local_ip"),
+    "fd.rnet": _text("remote_ip"),
+    "fd.cproto": f"service_name({_ends('client_side', 'port')}, {_L4})",
+    "fd.sproto": f"service_name({_ends('server_side', 'port')}, {_L4})",
+    "fd.lproto": f"service_name({_number('local_port', -1)}, {_L4})",
+    "fd.rproto": f"service_name({_number('remote_port', -1)}, {_L4})",
+    "fd.l4proto": _L4,
+    "fd.sockfamily": _text("sock_family"),
+    "fd.is_server": f"({_bit(EventBit.IS_SERVER)} if {_HAS_FD} else None)",
+    "fd.connected": f"({_bit(EventBit.CONNECTED)} if {_HAS_FD} else None)",
+    "fd.name_changed": f"({_bit(EventBit.NAME_CHANGED)} if {_HAS_FD} else None)",
+    "fd.is_upper_layer": f"({_bit(EventBit.UPPER_LAYER)} if {_HAS_FD} else None)",
+    "fd.is_lower_layer": f"({_bit(EventBit.LOWER_LAYER)} if {_HAS_FD} else None)",
+    "fd.uid": f"descriptor_uid(c_thread[i], {_FD})",
+    "fd.containername": "with_container(container_id(C, q), S[n])",
+    "fd.containerdirectory": f"with_container(container_id(C, q), directory({_TYPE}, {_FDTYPE}, S[n]))",
+    "fd.dev": "(c_fd_dev[i] or None)",
+    "fd.dev.major": "(c_fd_dev[i] >> 20 if c_fd_dev[i] else None)",
+    "fd.dev.minor": "(c_fd_dev[i] & 1048575 if c_fd_dev[i] else None)",
+    "fd.ino": f"(c_fd_ino[i] if {_HAS_FD} and c_fd_type[i] else None)",
+    "fs.path.name": _text("path_name"),
+    "fs.path.nameraw": _text("path_name_raw"),
+    "fs.path.source": _text("path_source"),
+    "fs.path.sourceraw": _text("path_source_raw"),
+    "fs.path.target": _text("path_target"),
+    "fs.path.targetraw": _text("path_target_raw"),
+}
+
+_PARENT = "ancestor(P, q, 1)"
+_SESSION = "session_leader(P, q)"
+_GROUP = "group_leader(P, q)"
+
+_PROCESS: dict[str, str] = {
+    "proc.exe": "q.exe",
+    "proc.exepath": "q.exepath",
+    "proc.name": "q.name",
+    "proc.pexe": "(P[q.parent].exe if q.parent >= 0 else None)",
+    "proc.pexepath": "(P[q.parent].exepath if q.parent >= 0 else None)",
+    "proc.pname": "(P[q.parent].name if q.parent >= 0 else None)",
+    "proc.args": "arguments(q)",
+    "proc.cmdline": "command_line(q)",
+    "proc.pcmdline": "(command_line(P[q.parent]) if q.parent >= 0 else None)",
+    "proc.cmdnargs": "argument_count(q)",
+    "proc.cmdlenargs": "argument_length(q)",
+    "proc.exeline": "executed_line(q)",
+    "proc.env": "environment(q)",
+    "proc.cwd": "working_directory(q)",
+    "proc.loginshellid": "login_shell(P, q)",
+    "proc.tty": "q.tty",
+    "proc.pid": "q.pid",
+    "proc.ppid": "q.ppid",
+    "proc.vpid": "q.vpid",
+    "proc.pvpid": "(P[q.parent].vpid if q.parent >= 0 else None)",
+    "proc.sid": "q.sid",
+    "proc.sname": f"attribute({_SESSION}, 'name')",
+    "proc.sid.exe": f"attribute({_SESSION}, 'exe')",
+    "proc.sid.exepath": f"attribute({_SESSION}, 'exepath')",
+    "proc.pgid": "q.pgid",
+    "proc.vpgid": "q.vpgid",
+    **{
+        f"proc.{group}.{name}": f"attribute({_GROUP}, '{name}')"
+        for group in ("pgid", "vpgid")
+        for name in ("name", "exe", "exepath")
+    },
+    "proc.duration": "difference(c_time[i], q.start_time)",
+    "proc.ppid.duration": "(difference(c_time[i], P[q.parent].start_time) if q.parent >= 0 else None)",
+    "proc.pid.ts": "q.start_time",
+    "proc.ppid.ts": "(P[q.parent].start_time if q.parent >= 0 else None)",
+    "proc.is_exe_writable": "q.is_exe_writable",
+    "proc.is_exe_upper_layer": "q.is_exe_upper_layer",
+    "proc.is_exe_lower_layer": "q.is_exe_lower_layer",
+    "proc.is_exe_from_memfd": "q.is_exe_from_memfd",
+    "proc.is_sid_leader": "is_leader(q.pid, q.sid)",
+    "proc.is_pgid_leader": "is_leader(q.pid, q.pgid)",
+    "proc.is_vpgid_leader": "is_leader(q.vpid, q.vpgid)",
+    "proc.exe_ino": "q.exe_ino",
+    "proc.exe_ino.ctime": "q.exe_ino_ctime",
+    "proc.exe_ino.mtime": "q.exe_ino_mtime",
+    "proc.exe_ino.ctime_duration_proc_start": "difference(q.start_time, q.exe_ino_ctime)",
+    "proc.exe_ino.ctime_duration_pidns_start": "difference(q.exe_ino_ctime, q.pidns_init_start_time)",
+    "proc.pidns_init_start_ts": "q.pidns_init_start_time",
+    "proc.is_container_healthcheck": "False",
+    "proc.is_container_liveness_probe": "False",
+    "proc.is_container_readiness_probe": "False",
+    "thread.cap_permitted": "capability_text(q.cap_permitted)",
+    "thread.cap_inheritable": "capability_text(q.cap_inheritable)",
+    "thread.cap_effective": "capability_text(q.cap_effective)",
+    "thread.tid": "c_thread[i]",
+    "thread.ismain": "(c_thread[i] == q.pid)",
+    "thread.vtid": _number("vthread"),
+    "thread.nametid": "(q.name and f'{q.name}{c_thread[i]}')",
+    "thread.cgroups": "q.cgroup",
+    "user.uid": "q.uid",
+    "user.name": "q.user",
+    "user.homedir": "q.home",
+    "user.shell": "q.shell",
+    "user.loginuid": "q.loginuid",
+    "user.loginname": "q.login_name",
+    "group.gid": "q.gid",
+    "group.name": "q.group",
+}
+
+
+def _of_container(attribute: str) -> str:
+    return f"(C[q.container].{attribute} if q.container >= 0 else None)"
+
+
+_OF_CONTAINER: dict[str, str] = {
+    "container.id": "container_id(C, q)",
+    "container.name": "container_name(C, q)",
+    "container.type": "container_type(C, q)",
+    **{
+        f"container.{field}": _of_container(attribute)
+        for field, attribute in {
+            "full_id": "full_id",
+            "image": "image",
+            "image.id": "image_id",
+            "image.repository": "image_repository",
+            "image.tag": "image_tag",
+            "image.digest": "image_digest",
+            "privileged": "privileged",
+            "start_ts": "start_ts",
+            "ip": "ip",
+            "user": "user",
+            "host_pid": "host_pid",
+            "host_network": "host_network",
+            "host_ipc": "host_ipc",
+        }.items()
+    },
+    "container.duration": f"difference(c_time[i], {_of_container('start_ts')})",
+    "container.mounts": f"mounts_text({_CONTAINER})",
+    "container.labels": f"labels_text({_of_container('labels')})",
+    "k8s.pod.name": _of_container("pod_name"),
+    "k8s.pod.uid": _of_container("pod_uid"),
+    "k8s.pod.id": f"short_id({_of_container('pod_sandbox_id')})",
+    "k8s.pod.sandbox_id": f"short_id({_of_container('pod_sandbox_id')})",
+    "k8s.pod.full_sandbox_id": _of_container("pod_sandbox_id"),
+    "k8s.pod.labels": f"labels_text({_of_container('pod_labels')})",
+    "k8s.pod.ip": _of_container("ip"),
+    "k8s.ns.name": _of_container("pod_namespace"),
+}
+
+PLAIN: dict[str, str] = {
+    **_EVENT,
+    **_DESCRIPTOR,
+    **_PROCESS,
+    **_OF_CONTAINER,
+    **{name: _bit(bit) for name, bit in BITS.items()},
+}
+
+ANCESTRY: dict[str, str] = {
+    "proc.aname": "q.name",
+    "proc.aexe": "q.exe",
+    "proc.aexepath": "q.exepath",
+    "proc.acmdline": "command_line(q)",
+    "proc.aargs": "arguments(q)",
+    "proc.aenv": "environment(q)",
+    "proc.apid": "q.pid",
+}
+"""What each field of an ancestor is, told of the ancestor as ``q``."""
+
+BOTH_ENDS: dict[str, str] = {
+    "fd.ip": "present(S[c_local_ip[i]], S[c_remote_ip[i]])",
+    "fd.net": "present(S[c_local_ip[i]], S[c_remote_ip[i]])",
+    "fd.port": f"present({_number('local_port', -1)}, {_number('remote_port', -1)})",
+    "fd.proto": f"present({_number('local_port', -1)}, {_number('remote_port', -1)})",
+}
+
+
+def with_argument(field: str, argument: str) -> str | None:
+    """Give the expression of a field with an argument; None where batches never hold it."""
+    quoted = repr(argument)
+    if field in ANCESTRY:
+        if argument.isdigit():
+            return ANCESTRY[field] if argument == "0" else _one_up(field, int(argument))
+        return f"inherited_variable(P, q, {quoted})"
+    if field in ("container.mount.source", "container.mount.dest", "container.mount.mode", "container.mount.rdwr"):
+        return f"mount_part({_CONTAINER}, {quoted}, '{field.rpartition('.')[2]}')"
+    return {
+        "evt.arg": f"argument_text(B, i, {quoted})",
+        "evt.rawarg": f"raw_argument(B, i, {quoted})",
+        "evt.type.is": f"(1 if {_TYPE} == {quoted} else 0)",
+        "evt.abspath": _text("path_source") if argument == "src" else _text("path_target"),
+        "proc.args": f"argument(q, {quoted if not argument.isdigit() else int(argument)})",
+        "proc.env": f"variable(q, {quoted})",
+        "thread.cgroup": f"cgroup_of(q.cgroup, {quoted})",
+        "container.label": f"label({_of_container('labels')}, {quoted})",
+        "container.mount": f"mount({_CONTAINER}, {quoted})",
+        "container.mount.propagation": f"mount_part({_CONTAINER}, {quoted}, 'propagation')",
+        "k8s.pod.label": f"label({_of_container('pod_labels')}, {quoted})",
+    }.get(field)
+
+
+def _one_up(field: str, level: int) -> str:
+    what = re.sub(r"\bq\b", "a", ANCESTRY[field])
+    return f"({what} if (a := ancestor(P, q, {level})) is not None else None)"

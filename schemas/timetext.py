@@ -1,0 +1,54 @@
+"""Event times as text, in the forms that alert lines and the evt.time fields have.
+
+The part down to the second is cached: alerts of a busy second share it.
+"""
+
+import time
+from functools import lru_cache
+
+NANOSECONDS = 1_000_000_000
+
+
+@lru_cache(maxsize=4096)
+def _second(second: int, form: str, *, utc: bool) -> str:
+    return time.strftime(form, time.gmtime(second) if utc else time.localtime(second))
+
+
+def clock(nanoseconds: int, *, utc: bool = False) -> str:
+    """Give ``HH:MM:SS.nnnnnnnnn``, the time that begins an alert line.
+
+    Args:
+        nanoseconds: since the epoch.
+        utc: in UTC; otherwise in the local time zone, as Falco does.
+    """
+    second, rest = divmod(nanoseconds, NANOSECONDS)
+    return f"{_second(second, '%H:%M:%S', utc=utc)}.{rest:09d}"
+
+
+def clock_seconds(nanoseconds: int, *, utc: bool = False) -> str:
+    """Give ``HH:MM:SS``."""
+    return _second(nanoseconds // NANOSECONDS, "%H:%M:%S", utc=utc)
+
+
+def iso8601(nanoseconds: int, *, utc: bool = False) -> str:
+    """Give ``2026-11-24T14:31:30.479359480+0000``: the date, and the zone as an offset."""
+    second, rest = divmod(nanoseconds, NANOSECONDS)
+    zone = "+0000" if utc else _second(second, "%z", utc=utc)
+    return f"{_second(second, '%Y-%m-%dT%H:%M:%S', utc=utc)}.{rest:09d}{zone}"
+
+
+def iso8601_zulu(nanoseconds: int) -> str:
+    """Give ``2026-11-24T14:31:30.479359480Z``, the time of a JSON alert; always UTC."""
+    second, rest = divmod(nanoseconds, NANOSECONDS)
+    return f"{_second(second, '%Y-%m-%dT%H:%M:%S', utc=True)}.{rest:09d}Z"
+
+
+def date_and_time(nanoseconds: int, *, utc: bool = False) -> str:
+    """Give ``2026-11-24 14:31:30.479359480``."""
+    second, rest = divmod(nanoseconds, NANOSECONDS)
+    return f"{_second(second, '%Y-%m-%d %H:%M:%S', utc=utc)}.{rest:09d}"
+
+
+def date_and_time_seconds(nanoseconds: int, *, utc: bool = False) -> str:
+    """Give ``2026-11-24 14:31:30``."""
+    return _second(nanoseconds // NANOSECONDS, "%Y-%m-%d %H:%M:%S", utc=utc)
