@@ -1,0 +1,22 @@
+"""Fixtures of the live tests: real programs, a real Docker daemon."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.containers import Docker
+from tests.live.dockerd import Dockerd, NoDocker
+from tests.live.needs import lacking
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A Docker daemon of the session's own."""
+    try:
+        daemon = Dockerd().__enter__()
+    except NoDocker as missing:
+        lacking(str(missing))
+    try:
+        yield Docker(daemon)
+    finally:
+        daemon.close()

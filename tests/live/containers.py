@@ -1,0 +1,103 @@
+"""Images and containers for the tests, in a daemon that lives as long as the session."""
+
+import subprocess
+import tarfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from tests.live.debian_image import debian_tar
+from tests.live.dockerd import Dockerd
+
+DEBIAN = "lanner-tests/debian:bookworm"
+BUSYBOX = "lanner-tests/busybox:1.35"
+BUSYBOX_PROGRAM = Path("/bin/busybox")
+APPLETS = ("sh", "ash", "cat", "chmod", "cp", "echo", "id", "ln", "ls", "mkdir", "rm", "sleep", "touch", "true", "vi")
+FILES = {
+    "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n",
+    "etc/group": b"root:x:0:\nalice:x:1000:\n",
+    "etc/shadow": b"root:*:19000:0:99999:7:::\n",
+}
+
+
+class Docker:
+    """What the tests do with the daemon: images that are made when first asked for, and containers."""
+
+    def __init__(self, daemon: Dockerd) -> None:
+        """Take a running daemon."""
+        self.daemon = daemon
+        self._images: set[str] = set()
+
+    @property
+    def socket(self) -> Path:
+        """The daemon's socket, to be given to a collector."""
+        return self.daemon.socket
+
+    def debian(self) -> str:
+        """Give the name of a minimal Debian image; raises NoDebian."""
+        if DEBIAN not in self._images:
+            self.daemon.load(debian_tar(), DEBIAN)
+            self._images.add(DEBIAN)
+        return DEBIAN
+
+    def busybox(self) -> str:
+        """Give the name of an image of one megabyte that holds nothing but busybox and three account files."""
+        if BUSYBOX not in self._images:
+            tar = self.daemon.base / "busybox.tar"
+            write_busybox_tar(tar)
+            self.daemon.load(tar, BUSYBOX)
+            self._images.add(BUSYBOX)
+        return BUSYBOX
+
+    def run(self, image: str, *command: str, options: tuple[str, ...] = (), tty: bool = False) -> str:
+        """Run a container to its end and give what it printed; its exit code doesn't matter."""
+        name = f"run-{uuid.uuid4().hex[:8]}"
+        flags = ("--rm", "--name", name, "--network", "host", *(("-t",) if tty else ()), *options)
+        return self.daemon.client("run", *flags, image, *command, check=False, timeout=180).stdout
+
+    def exec(self, container: str, *command: str, tty: bool = False, options: tuple[str, ...] = ()) -> str:
+        """Put a process into a running container from outside and give what it printed."""
+        flags = ("-t",) if tty else ()
+        return self.daemon.client("exec", *flags, *options, container, *command, check=False, timeout=180).stdout
+
+    @contextmanager
+    def running(self, image: str, *options: str, name: str | None = None) -> Iterator[str]:
+        """Keep a container that does nothing and give its name; it goes at the end."""
+        name = name or f"idle-{uuid.uuid4().hex[:8]}"
+        flags = ("--detach", "--init", "--name", name, "--network", "host", *options)
+        self.daemon.client("run", *flags, image, "sleep", "3600")
+        try:
+            yield name
+        finally:
+            self.daemon.client("rm", "--force", "--volumes", name, check=False)
+
+    def build(self, directory: Path, tag: str) -> subprocess.CompletedProcess[str]:
+        """Build an image from a directory by the old builder, the only one that needs nothing from a registry."""
+        return self.daemon.client("build", "--network", "host", "-t", tag, str(directory), check=False, timeout=300)
+
+    def inspect(self, container: str, template: str) -> str:
+        """Ask the daemon for a fact, by a Go template."""
+        return self.daemon.client("inspect", "--format", template, container).stdout.strip()
+
+
+def write_busybox_tar(target: Path) -> None:
+    """Write a root directory with busybox, links for its applets, and account files; raises FileNotFoundError."""
+    with tarfile.open(target, "w") as tar:
+        _add(tar, "bin/busybox", BUSYBOX_PROGRAM.read_bytes(), 0o755)
+        for applet in APPLETS:
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        for name, content in FILES.items():
+            _add(tar, name, content, 0o600 if name == "etc/shadow" else 0o644)
+        directory = tarfile.TarInfo("tmp")
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(directory)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    tar.addfile(entry, BytesIO(content))
