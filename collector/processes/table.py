@@ -129,8 +129,10 @@ class ProcessTable:
         """
         copy = freeze(entry)
         session, group = self.session_leader(entry), self.group_leader(entry)
-        copy.session_leader = None if session is None or session is entry else freeze(session)
-        copy.group_leader = None if group is None or group is entry else freeze(group)
+        if session is not None and session is not entry and copy.session_leader is None:
+            copy.session_leader = freeze(session)
+        if group is not None and group is not entry and copy.group_leader is None:
+            copy.group_leader = freeze(group)
         return copy
 
     # Records

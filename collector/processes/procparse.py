@@ -1,0 +1,176 @@
+"""The formats of /proc/PID/*, as pure functions over their bytes.
+
+Any text in them may be chosen by whoever runs there: a process may name itself "x) R 1 1 1".
+"""
+
+from dataclasses import dataclass
+
+MAX_ARGUMENT_BYTES = 4096
+"""As much of a command line as the kernel side takes at exec."""
+
+_REMOTE = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "glusterfs", "lustre", "autofs")
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What /proc/PID/stat is read for."""
+
+    comm: str
+    state: str
+    ppid: int
+    tty: int
+    """major << 8 | minor, as the kernel side tells it: 34816 is the first pseudo terminal."""
+    start_ticks: int
+    is_kernel_thread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What /proc/PID/status is read for; of ids the effective ones."""
+
+    tgid: int
+    ppid: int
+    uid: int
+    gid: int
+    pid: int
+    vpid: int
+    pgid: int | None
+    vpgid: int | None
+    sid: int | None
+    cap_effective: int | None
+    cap_permitted: int | None
+    cap_inheritable: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """One mount of a process's namespace."""
+
+    point: str
+    type: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a program or another machine answers for it, and may never do so."""
+        return self.type.startswith(_REMOTE)
+
+
+_KTHREAD_FLAG = 0x00200000
+
+
+def parse_stat(text: bytes) -> Stat | None:
+    """Read /proc/PID/stat; None where it was cut short.
+
+    Source: proc_pid_stat(5). The name ends at the last parenthesis, for it may hold some itself.
+    """
+    head, separator, tail = text.rpartition(b")")
+    fields = tail.split()
+    if not separator or len(fields) < 20:
+        return None
+    try:
+        flags = int(fields[6])
+        return Stat(
+            comm=text_of(head.partition(b"(")[2]),
+            state=text_of(fields[0]),
+            ppid=int(fields[1]),
+            tty=tty_number(int(fields[4])),
+            start_ticks=int(fields[19]),
+            is_kernel_thread=bool(flags & _KTHREAD_FLAG),
+        )
+    except ValueError:
+        return None
+
+
+def tty_number(device: int) -> int:
+    """Turn a device number as the kernel shows it to programs into major << 8 | minor.
+
+    Source: new_encode_dev in include/linux/kdev_t.h.
+    """
+    device &= 0xFFFFFFFF
+    major = device >> 8 & 0xFFF
+    minor = device & 0xFF | device >> 12 & 0xFFF00
+    return major << 8 | minor
+
+
+def parse_status(text: bytes) -> Status | None:
+    """Read /proc/PID/status; None where a line that every kernel writes is missing.
+
+    Source: proc_pid_status(5). The NS lines begin with the number in the reader's namespace and end with that in the
+    process's own.
+    """
+    lines: dict[bytes, list[bytes]] = {}
+    for line in text.split(b"\n"):
+        key, _, value = line.partition(b":")
+        # Name comes first and can't hold a line break (it is escaped), so later keys are the kernel's own.
+        lines.setdefault(key, value.split())
+    try:
+        namespaced = [int(number) for number in lines.get(b"NSpid", lines[b"Pid"])]
+        groups = [int(number) for number in lines.get(b"NSpgid", [])]
+        sessions = [int(number) for number in lines.get(b"NSsid", [])]
+        return Status(
+            tgid=int(lines[b"Tgid"][0]),
+            ppid=int(lines[b"PPid"][0]),
+            uid=int(lines[b"Uid"][1]),
+            gid=int(lines[b"Gid"][1]),
+            pid=namespaced[0],
+            vpid=namespaced[-1],
+            pgid=groups[0] if groups else None,
+            vpgid=groups[-1] if groups else None,
+            sid=sessions[0] if sessions else None,
+            cap_effective=_hex(lines, b"CapEff"),
+            cap_permitted=_hex(lines, b"CapPrm"),
+            cap_inheritable=_hex(lines, b"CapInh"),
+        )
+    except (KeyError, IndexError, ValueError):
+        return None
+
+
+def parse_cgroup(text: bytes) -> str | None:
+    """Give the path of the pids cgroup (v1), else that of the unified hierarchy.
+
+    It is the one that the kernel side tells; on a hybrid host the unified one holds no containers.
+
+    Source: cgroups(7).
+    """
+    unified = None
+    for line in text.split(b"\n"):
+        number, _, rest = line.partition(b":")
+        controllers, separator, path = rest.partition(b":")
+        if not separator:
+            continue
+        if b"pids" in controllers.split(b","):
+            return text_of(path)
+        if number == b"0" and not controllers:
+            unified = text_of(path)
+    return unified
+
+
+def parse_cmdline(text: bytes, limit: int = MAX_ARGUMENT_BYTES) -> tuple[str, ...]:
+    """Split a command line, cut at as many bytes as the kernel side takes; empty for kernel threads."""
+    text = text[:limit]
+    if not text:
+        return ()
+    return tuple(text_of(part) for part in text.removesuffix(b"\0").split(b"\0"))
+
+
+def parse_mountinfo(text: bytes) -> list[Mounted]:
+    """Give mount points and file system types.
+
+    Source: proc_pid_mountinfo(5); octal escapes stay, for no path that is looked for has any.
+    """
+    found = []
+    for line in text.split(b"\n"):
+        before, separator, after = line.partition(b" - ")
+        fields = before.split(b" ")
+        if separator and len(fields) >= 5:
+            found.append(Mounted(text_of(fields[4]), text_of(after.split(b" ")[0])))
+    return found
+
+
+def text_of(raw: bytes) -> str:
+    """Decode so that every byte can be told from the text."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _hex(lines: dict[bytes, list[bytes]], key: bytes) -> int | None:
+    return int(lines[key][0], 16) if key in lines else None

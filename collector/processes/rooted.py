@@ -1,0 +1,137 @@
+"""Reads small files below a root directory that someone else controls.
+
+What a container holds under /etc/passwd is the container's choice: a link out of its root, a FIFO that never
+answers, a device, a file without end. None of these may reach the host's files or make the reader wait.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+MAX_BYTES = 1 << 20
+
+_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_IN_ROOT = 0x10
+_UNAVAILABLE = {errno.ENOSYS, errno.EPERM}
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What changes when a file does."""
+
+    device: int
+    inode: int
+    size: int
+    mtime: int
+    ctime: int
+
+
+def open_below(root: int, path: str, *, links: bool = True) -> int:
+    """Open a file by name only (O_PATH), resolving links as if the root were "/".
+
+    Args:
+        root: descriptor of the root directory.
+        path: relative to it.
+        links: whether symbolic links are followed at all.
+
+    Raises:
+        OSError: there is no such file below the root.
+
+    Source: openat2(2); before Linux 5.6 each component is opened in turn and no link is followed.
+    """
+    flags = os.O_PATH | os.O_CLOEXEC
+    resolve = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | (0 if links else _RESOLVE_NO_SYMLINKS)
+    how = _OpenHow(flags, 0, resolve)
+    name = os.fsencode(path)
+    descriptor: int = _libc.syscall(_OPENAT2, root, name, ctypes.byref(how), ctypes.sizeof(how))
+    if descriptor >= 0:
+        return descriptor
+    error = ctypes.get_errno()
+    if error in _UNAVAILABLE:
+        return _open_by_steps(root, path)
+    raise OSError(error, os.strerror(error), path)
+
+
+def _open_by_steps(root: int, path: str) -> int:
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if ".." in parts:
+        raise OSError(errno.EACCES, "would leave the root", path)
+    at = os.dup(root)
+    try:
+        for part in parts:
+            below = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = below
+    except OSError:
+        os.close(at)
+        raise
+    return at
+
+
+def signature_below(root: int, path: str, *, links: bool = True) -> Signature | None:
+    """Give what tells whether a file changed; None where it isn't there or isn't a regular file."""
+    try:
+        descriptor = open_below(root, path, links=links)
+    except (OSError, ValueError):
+        return None
+    try:
+        return _signature(os.fstat(descriptor))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def read_below(root: int, path: str, *, links: bool = True, limit: int = MAX_BYTES) -> tuple[bytes, Signature] | None:
+    """Read the whole lines in the first bytes of a regular file; None where there is none.
+
+    It is opened for reading only once it is known to be a regular file: opening a device can have effects.
+    """
+    try:
+        descriptor = open_below(root, path, links=links)
+    except (OSError, ValueError):
+        return None
+    try:
+        signature = _signature(os.fstat(descriptor))
+        if signature is None:
+            return None
+        reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with contextlib.closing(os.fdopen(reading, "rb", buffering=0)) as file:
+            text = _read_up_to(file.fileno(), limit)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    if len(text) == limit:
+        text = text[: text.rfind(b"\n") + 1]
+    return text, signature
+
+
+def _signature(found: os.stat_result) -> Signature | None:
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return Signature(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _read_up_to(descriptor: int, limit: int) -> bytes:
+    parts = []
+    left = limit
+    while left > 0:
+        part = os.read(descriptor, left)
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
