@@ -1,0 +1,18 @@
+"""`lanner config show`: the settings in force."""
+
+import json
+
+import click
+
+from lanner.front import Options, front_command
+from lanner.settings.render import plain, render
+
+
+@front_command("show", example="LANNER__PRIORITY=warning lanner config show")
+def command(options: Options) -> None:
+    """Print the settings in force: file, environment and flags together."""
+    settings = options.settings()
+    if options.format == "json":
+        click.echo(json.dumps(plain(settings), indent=2))
+    else:
+        click.echo(render(settings, comments=False), nl=False)

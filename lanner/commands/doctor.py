@@ -1,0 +1,40 @@
+"""`lanner doctor`: what this host can and can't do."""
+
+import dataclasses
+import json
+from typing import Literal
+
+from rich.text import Text
+
+from lanner import doctor
+from lanner.failures import ENVIRONMENT_LACKS
+from lanner.front import Options, front_command
+from lanner.terminal import print_table
+
+MARKS: dict[doctor.State, tuple[str, str]] = {
+    "ok": ("ok", "green"),
+    "missing": ("MISSING", "bold red"),
+    "note": ("note", "yellow"),
+}
+
+
+@front_command("doctor", example="sudo lanner doctor")
+def command(options: Options) -> Literal[0, 3]:
+    """Say what this host can and can't do, and how to fix it.
+
+    Ends with 3 if live detection lacks something.
+    """
+    found = list(doctor.findings())
+    able = all(finding.state != "missing" for finding in found)
+    if options.format == "json":
+        checks = [dataclasses.asdict(finding) for finding in found]
+        print(json.dumps({"ok": able, "checks": checks}, indent=2))  # noqa: T201
+    else:
+        rows = [(finding.subject, Text(*MARKS[finding.state]), _told(finding)) for finding in found]
+        print_table(("SUBJECT", "STATE", "FOUND, AND WHAT TO DO"), rows)
+        print("This host can run `lanner run`." if able else "`lanner run` can't work here yet.")  # noqa: T201
+    return 0 if able else ENVIRONMENT_LACKS
+
+
+def _told(finding: doctor.Finding) -> str:
+    return f"{finding.found}. {finding.remedy}" if finding.remedy else finding.found

@@ -1,0 +1,50 @@
+"""Settings as a YAML file: the documentation of defaults, and what is in force."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from lanner.settings.model import ExtraField, Settings
+
+HEADER = """\
+# Settings of Lanner. Looked for in: --config, $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.
+# Each can be overridden by an environment variable (LANNER__FILE_OUTPUT__ENABLED=true) and by a flag
+# (-o file_output.enabled=true). What stands here are the defaults.
+"""
+
+
+def render(settings: Settings, *, comments: bool) -> str:
+    """Write settings as YAML that reads back as the same settings; with comments, each says what it is for."""
+    body = "\n".join(_section(settings, "", comments=comments)) + "\n"
+    return HEADER + body if comments else body
+
+
+def plain(value: Any) -> Any:
+    """Give a setting as plain lists, mappings and scalars, for JSON."""
+    if isinstance(value, ExtraField):
+        return value.name if value.format is None else {value.name: value.format}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {name: item for name, item in fields.items() if item is not None}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _section(section: Any, indent: str, *, comments: bool) -> Iterator[str]:
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if comments:
+            if not indent:
+                yield ""
+            yield from (f"{indent}# {line}" for line in item.metadata["about"].splitlines())
+        if dataclasses.is_dataclass(value):
+            yield f"{indent}{item.name}:"
+            yield from _section(value, indent + "  ", comments=comments)
+        elif value is None:
+            yield f"{indent}# {item.name}:" if comments else f"{indent}{item.name}: null"
+        else:
+            # JSON is YAML, and quotes whatever YAML would take for something else.
+            scalar = value if isinstance(value, str) and value.isidentifier() else json.dumps(plain(value))
+            yield f"{indent}{item.name}: {scalar}"

@@ -1,0 +1,150 @@
+"""Settings as a tree of texts that know where they were written, whatever they came from.
+
+A file, an environment variable and a flag all become this one shape, so that one set of checks and one way of naming
+a place in messages serves all three.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import yaml
+
+from lanner.failures import BadInput
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 100_000
+MAX_DEPTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was written: a file's line and column (from 1), or a variable or flag as a whole."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A scalar as it was written; None where YAML says null."""
+
+    place: Place
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    place: Place
+    items: tuple["Tree", ...]
+    extends: bool = False
+    """Whether the items come behind those that were there, as `-o key[]=value` asks, or replace them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A mapping; the place of each key is kept, since unknown keys are what people get wrong."""
+
+    place: Place
+    entries: Mapping[str, tuple[Place, "Tree"]]
+
+
+Tree = Text | Items | Keys
+
+
+def parse_yaml(text: str, source: str, *, whole: Place | None = None) -> Tree:
+    """Read YAML into a tree.
+
+    source names it in messages; whole is the place to use throughout where lines mean nothing (a flag's value).
+    Raises BadInput on bad syntax, a key given twice, or a document too big or too deep to be settings.
+    """
+    if len(text) > MAX_BYTES:
+        raise BadInput(f"{source}: more than {MAX_BYTES} characters can't be settings.")
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = whole or Place(source, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+        raise BadInput(f"{place}: not YAML: {error.problem or error.context}.") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BadInput(f"{whole or source}: not YAML: {str(error).splitlines()[0]}.") from None
+    if node is None:
+        return Keys(whole or Place(source), {})
+    return _Converter(source, whole).tree(node, 0)
+
+
+class _Converter:
+    """Turns YAML nodes into a tree, within bounds: an alias can make a small file a big tree."""
+
+    def __init__(self, source: str, whole: Place | None) -> None:
+        self.source = source
+        self.whole = whole
+        self.nodes = 0
+
+    def tree(self, node: yaml.Node, depth: int) -> Tree:
+        place = self.place(node)
+        self.nodes += 1
+        if depth > MAX_DEPTH or self.nodes > MAX_NODES:
+            raise BadInput(f"{place}: nested too deep or too big to be settings.")
+        if isinstance(node, yaml.MappingNode):
+            return self.keys(node, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return Items(place, tuple(self.tree(item, depth + 1) for item in node.value))
+        is_null = node.tag == "tag:yaml.org,2002:null"
+        return Text(place, None if is_null else str(node.value))
+
+    def keys(self, node: yaml.MappingNode, depth: int) -> Keys:
+        entries: dict[str, tuple[Place, Tree]] = {}
+        for key_node, value in node.value:
+            place = self.place(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise BadInput(f"{place}: a key must be a plain word.")
+            key = str(key_node.value)
+            if key in entries:
+                raise BadInput(f"{place}: {key!r} is given twice, first at {entries[key][0]}.")
+            entries[key] = (place, self.tree(value, depth + 1))
+        return Keys(self.place(node), entries)
+
+    def place(self, node: yaml.Node) -> Place:
+        return self.whole or Place(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def at_path(path: str, value: str, place: Place) -> Tree:
+    """Make the tree that sets one value: `a.b=x` a mapping in a mapping, `a[].b=x` one item more of a list.
+
+    path is dotted, the value YAML. Raises BadInput.
+    Source: Falco's `-o key=value`.
+    """
+    if not re.fullmatch(r"\w+(\[\])?(\.\w+(\[\])?)*", path):
+        raise BadInput(f"{place}: {path!r} is not the name of a setting, such as file_output.enabled or rules[].")
+    tree = _parse_or_text(value, place)
+    for part in reversed(path.split(".")):
+        if part.endswith("[]"):
+            tree = Items(place, (tree,), extends=True)
+        tree = Keys(place, {part.removesuffix("[]"): (place, tree)})
+    return tree
+
+
+def _parse_or_text(value: str, place: Place) -> Tree:
+    """Read a value as YAML if it is a list or mapping, else take it as it is: `%` and `@` may not start YAML."""
+    if value[:1] in "[{":
+        return parse_yaml(value, place.source, whole=place)
+    return Text(place, value)
+
+
+def overlay(below: Tree, above: Tree) -> Tree:
+    """Put one tree on another: mappings merge key by key, anything else is replaced, or extended if it says so."""
+    if isinstance(below, Keys) and isinstance(above, Keys):
+        entries = dict(below.entries)
+        for key, (place, tree) in above.entries.items():
+            entries[key] = (place, overlay(entries[key][1], tree) if key in entries else tree)
+        return Keys(below.place, entries)
+    if isinstance(below, Items) and isinstance(above, Items) and above.extends:
+        return Items(above.place, below.items + above.items)
+    return above

@@ -1,0 +1,113 @@
+"""What people see on a terminal: messages, colour, tables and the line that counts in place."""
+
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.printable import printable
+
+COLOURS = {
+    "Emergency": "bold white on red",
+    "Alert": "bold white on red",
+    "Critical": "bold red",
+    "Error": "red",
+    "Warning": "yellow",
+    "Notice": "cyan",
+    "Informational": "blue",
+    "Debug": "dim",
+}
+_ANSI = {
+    "Emergency": "1;37;41",
+    "Alert": "1;37;41",
+    "Critical": "1;31",
+    "Error": "31",
+    "Warning": "33",
+    "Notice": "36",
+    "Informational": "34",
+    "Debug": "2",
+}
+STATUS_INTERVAL = 0.5
+"""Seconds between two drawings of the status line."""
+
+
+def coloured(stream: TextIO) -> bool:
+    """Tell whether colour belongs on a stream. Source: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, priority: str) -> str:
+    """Colour a text by priority, for a terminal."""
+    return f"\x1b[{_ANSI[priority]}m{text}\x1b[0m" if priority in _ANSI else text
+
+
+def note(text: str) -> None:
+    """Say something about Lanner itself, on standard error."""
+    sys.stderr.write(f"{_journal_prefix(6)}{text}\n")
+    sys.stderr.flush()
+
+
+def error_line(text: str) -> None:
+    """Say what went wrong, on standard error; each line is made safe to print."""
+    lines = [printable(line) for line in text.split("\n")]
+    mark = "\x1b[1;31merror:\x1b[0m " if coloured(sys.stderr) else "error: "
+    sys.stderr.write(f"{_journal_prefix(3)}{mark}" + "\n".join(lines) + "\n")
+    sys.stderr.flush()
+
+
+def _journal_prefix(level: int) -> str:
+    """Give the level as systemd takes it, where standard error is the journal. Source: sd-daemon(3)."""
+    wanted = os.environ.get("JOURNAL_STREAM")
+    if not wanted:
+        return ""
+    status = os.fstat(2)
+    return f"<{level}>" if wanted == f"{status.st_dev}:{status.st_ino}" else ""
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print a table on standard output that fits a terminal's width; piped, nothing is cut."""
+    terminal = sys.stdout.isatty()
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, force_terminal=coloured(sys.stdout), no_color=not coloured(sys.stdout))
+    console.width = shutil.get_terminal_size().columns if terminal else 10_000
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    console.print(table)
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in out.getvalue().splitlines()))
+
+
+class StatusLine:
+    """One line on a terminal that is drawn over itself while nothing else happens."""
+
+    def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
+        self.stream = stream
+        self.on = wanted and stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.drawn_at = 0.0
+        self.shown = False
+
+    def show(self, text: str) -> None:
+        """Draw the line, if it wasn't drawn a moment ago."""
+        if not self.on or time.monotonic() - self.drawn_at < STATUS_INTERVAL:
+            return
+        self.drawn_at = time.monotonic()
+        self.shown = True
+        self.stream.write(f"\r\x1b[K{text}")
+        self.stream.flush()
+
+    def clear(self) -> None:
+        """Take the line away, before something else is printed."""
+        if self.shown:
+            self.shown = False
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
