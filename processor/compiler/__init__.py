@@ -1,0 +1,1 @@
+"""From the tree of a condition to Python functions that judge events."""

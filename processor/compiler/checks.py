@@ -1,0 +1,251 @@
+"""Finds what is wrong with a condition before any event is judged by it.
+
+All problems are found at once, each with its place. What gives no error here compiles.
+Source: libsinsp filter.cpp, filter_compare.cpp; falco filter_warning_resolver.cpp.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from processor.compiler.operators import LIST_OPERATORS, ORDER_OPERATORS, predicate
+from processor.compiler.types import TEXT, BadSide, Shape, side_shape
+from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
+from processor.language.ast import (
+    And,
+    Check,
+    Field,
+    FieldValue,
+    Literal,
+    Macro,
+    Node,
+    Not,
+    Or,
+    Span,
+    Transformer,
+    ValueList,
+)
+from schemas.catalogue import is_event_type, resolve_field
+
+_TEXT_ONLY = frozenset({"icontains", "glob", "iglob", "regex", "pmatch"})
+_BYTES_ONLY = frozenset({"bcontains", "bstartswith"})
+_TEXT_OR_BYTES = frozenset({"contains", "startswith", "endswith"})
+_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
+_NO_FIELD_AT_RIGHT = frozenset({"regex", "pmatch"})
+_TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)
+_SPECIAL_IN_REGEX = re.compile(r"[\\^$.|?*+()\[\]{}]")
+
+DIRECTION_NOTE = (
+    "enter events are gone, so 'evt.dir = <' is always true and 'evt.dir = >' always false: leave the check out"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong or doubtful in a condition; equal where code, message and place are."""
+
+    code: str
+    """A loader code: LOAD_ERR_COMPILE_CONDITION, LOAD_UNKNOWN_FILTER, LOAD_COMPILE_CONDITION ..."""
+    message: str
+    span: Span
+    is_error: bool = True
+    is_unknown: bool = False
+    """A field or event type that does not exist: skip-if-unknown-filter makes it a warning."""
+
+
+def check(condition: Node) -> list[Problem]:
+    """List all errors and warnings of a condition whose macros are resolved.
+
+    Args:
+        condition: the tree; a span inside a macro counts in the macro's own text.
+    """
+    return [problem for node in _checks(condition) for problem in _of_check(node)]
+
+
+def errors(condition: Node) -> list[Problem]:
+    """List only what keeps a condition from being compiled."""
+    return [problem for problem in check(condition) if problem.is_error]
+
+
+def _checks(node: Node) -> Iterator[Check]:
+    if isinstance(node, Check):
+        yield node
+    elif isinstance(node, And | Or):
+        for child in node.children:
+            yield from _checks(child)
+    elif isinstance(node, Not):
+        yield from _checks(node.child)
+    elif isinstance(node, Macro):
+        yield from _checks(node.body)
+
+
+def _error(message: str, span: Span, *, unknown: bool = False) -> Problem:
+    return Problem("LOAD_ERR_COMPILE_CONDITION", message, span, is_unknown=unknown)
+
+
+def _warning(message: str, span: Span, code: str = "LOAD_COMPILE_CONDITION") -> Problem:
+    return Problem(code, message, span, is_error=False)
+
+
+def _of_check(node: Check) -> Iterator[Problem]:
+    try:
+        left = side_shape(node.left)
+    except BadSide as bad:
+        yield _error(bad.message, bad.span, unknown=bad.unknown)
+        return
+    yield from _of_left(node, left)
+    if node.operator == "exists":
+        return
+    refused = _operator_problem(node, left)
+    if refused is not None:
+        yield _error(refused, node.span)
+    elif isinstance(node.right, FieldValue | Transformer):
+        yield from _of_right_field(node, left, node.right)
+    else:
+        yield from _of_values(node, left)
+
+
+def _of_left(node: Check, left: Shape) -> Iterator[Problem]:
+    spec = left.spec
+    if spec is None:
+        return
+    if spec.print_only:
+        yield _error(f"field '{spec.name}' can only be used in outputs", node.left.span)
+    if spec.deprecated:
+        why = f": {DIRECTION_NOTE}" if spec.name == "evt.dir" else ""
+        yield _warning(f"field '{spec.name}' is deprecated{why}", node.left.span, "LOAD_DEPRECATED_ITEM")
+
+
+def _operator_problem(node: Check, left: Shape) -> str | None:
+    operator = node.operator
+    kind = left.kind
+    if left.is_list and operator not in ("in", "intersects"):
+        return f"filter error: '{operator}' operator not supported for list filters"
+    if kind in TEXT:
+        return _refusal(operator, "string") if operator in _BYTES_ONLY else None
+    if kind == "BYTEBUF":
+        refused = operator in _TEXT_ONLY or operator in ORDER_OPERATORS
+        return _refusal(operator, "buffer") if refused else None
+    if kind in ADDRESS_TYPES or kind in NET_TYPES:
+        if operator in _EQUALITY:
+            return None
+        if node.modifier is not None:
+            return f"filter error: '{operator}' with modifier not supported for ip address and network filters"
+        return _refusal(operator, "ip address and network")
+    if kind == "BOOL":
+        return None if operator in _EQUALITY else _refusal(operator, "numeric")
+    if kind in NUMBER_TYPES:
+        return None if operator in _EQUALITY or operator in ORDER_OPERATORS else _refusal(operator, "numeric")
+    return f"filter error: '{operator}' operator not supported for type '{kind}'"
+
+
+def _refusal(operator: str, family: str) -> str:
+    return f"filter error: '{operator}' operator not supported for {family} filters"
+
+
+def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -> Iterator[Problem]:
+    if node.operator in _NO_FIELD_AT_RIGHT:
+        yield _error(f"operator '{node.operator.upper()}' doesn't support right-hand side fields", right.span)
+        return
+    try:
+        shape = side_shape(right)
+    except BadSide as bad:
+        yield _error(bad.message, bad.span, unknown=bad.unknown)
+        return
+    inner = _fields_within(right)
+    for field in inner:
+        found = resolve_field(field.name if field.argument is None else f"{field.name}[{field.argument}]")
+        if found is not None and found[0].no_rhs:
+            yield _error(f"field '{found[0].name}' can't be used as a right-hand side field", field.span)
+            return
+    if shape.kind != left.kind and not {shape.kind, left.kind} <= TEXT:
+        name = f"field '{left.spec.name}'" if left.spec is not None else "the left-hand side"
+        other = f"field '{shape.spec.name}'" if shape.spec is not None else "value"
+        yield _error(
+            f"{name} has type '{left.kind}' while the right-hand side {other} has incompatible type '{shape.kind}'",
+            right.span,
+        )
+    elif shape.is_list and node.operator not in LIST_OPERATORS:
+        yield _error(f"filter error: '{node.operator}' operator does not take a list at its right", right.span)
+
+
+def _fields_within(side: FieldValue | Transformer | Field) -> list[Field]:
+    if isinstance(side, Field):
+        return [side]
+    if isinstance(side, FieldValue):
+        return [side.field]
+    return [
+        field
+        for argument in side.arguments
+        if isinstance(argument, Field | Transformer)
+        for field in _fields_within(argument)
+    ]
+
+
+def literals(node: Check) -> tuple[Literal, ...]:
+    """Give the values at a check's right, one or many."""
+    if isinstance(node.right, ValueList):
+        return node.right.items
+    return (node.right,) if isinstance(node.right, Literal) else ()
+
+
+def _of_values(node: Check, left: Shape) -> Iterator[Problem]:
+    broken = False
+    for value in literals(node):
+        single = "in" if node.operator in ("in", "intersects") else node.operator
+        try:
+            predicate(single, left.kind, (value.text,))
+        except BadLiteral as bad:
+            broken = True
+            yield _error(f"filter error: {bad}", value.span)
+            continue
+        yield from _of_value(node, left, value)
+    if not broken and left.spec is not None and left.spec.name == "evt.type":
+        yield from _of_event_types(node)
+
+
+def _of_event_types(node: Check) -> Iterator[Problem]:
+    if node.operator not in _EQUALITY:
+        return
+    for value in literals(node):
+        if not is_event_type(value.text):
+            yield _error(f"unknown event type {value.text}", value.span, unknown=True)
+
+
+def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[Problem]:
+    text = value.text
+    if text.strip() == "<NA>" and node.operator in ("=", "==", "!=", "in", "intersects"):
+        yield _warning(
+            "comparing a field with <NA> never tells whether it is missing: use 'exists'",
+            value.span,
+            "LOAD_UNSAFE_NA_CHECK",
+        )
+    if left.kind not in TEXT:
+        return
+    if resolve_field(text.strip()) is not None:
+        yield _warning(
+            f"'{text}' may be a valid field misused as a const string value: compare with val({text.strip()})",
+            value.span,
+        )
+    elif (match := _TRANSFORMER_TEXT.fullmatch(text.strip())) and resolve_field(match.group(2).strip()) is not None:
+        yield _warning(f"'{text}' may be a valid field transformer misused as a const string value", value.span)
+    elif node.operator == "regex" and (simpler := simpler_operator(text)) is not None:
+        yield _warning(f"regex '{text}' can be replaced by the faster operator '{simpler}'", value.span)
+
+
+def simpler_operator(pattern: str) -> str | None:
+    """Name the operator that says the same as a regular expression; None where there is none.
+
+    Args:
+        pattern: matched from end to end.
+    """
+    text = pattern.removeprefix("^").removesuffix("$")
+    before = re.match(r"\.[*+?]", text)
+    text = text[before.end() :] if before else text
+    after = re.search(r"\.[*+?]\Z", text)
+    text = text[: after.start()] if after else text
+    if not text or _SPECIAL_IN_REGEX.search(text):
+        return None
+    if before and after:
+        return "contains"
+    return "endswith" if before else "startswith" if after else "="
