@@ -1,0 +1,239 @@
+"""Watches this host: kernel records in, event batches out. The thin shell round the pure parts of this package."""
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector.batch_builder import BatchBuilder
+from collector.bpf.program import RingSizes
+from collector.decode import decode
+from collector.events import add_exec, add_syscall
+from collector.host import Host, this_host
+from collector.kernel_feed import KernelFeed
+from collector.processes.entry import Entry
+from collector.processes.procfs import ProcessFiles
+from collector.processes.rows import ContainerFacts, ProcessRows
+from collector.processes.table import ProcessTable
+from collector.processes.users import UserFiles
+from collector.records import Exec, Syscall
+from schemas.batch import EventBatch, Process
+from schemas.columns import EventBit
+
+_IDLE_POLL, _BUSY_POLL = 0.020, 0.002
+_CLOCK_SLACK = 10_000_000
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+_MICROSECONDS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """How a collector works; the defaults suit a host of any size."""
+
+    host_id: str = ""
+    """Empty for the machine's own id."""
+    version: str = "0.1.0"
+    rings: RingSizes = field(default_factory=RingSizes)
+    flush_events: int = 500
+    flush_bytes: int = 512 * 1024
+    flush_seconds: float = 0.1
+    heartbeat_seconds: float = 15.0
+    """A batch goes out that often even where nothing happened: silence must not look like quiet."""
+    environment: bool = False
+    """Collect environment variables at exec."""
+    cache: Path = Path("/var/cache/lanner")
+
+
+class Collector:
+    """One host's collector; start, poll until done, stop. Everything happens on the caller's thread."""
+
+    def __init__(
+        self,
+        event_types: Iterable[str],
+        *,
+        on_batch: Callable[[EventBatch], None],
+        containers: ContainerFacts,
+        settings: CollectorSettings | None = None,
+    ) -> None:
+        """Take what to watch and whom to give batches to.
+
+        Args:
+            event_types: as the rules ask; lifecycle always comes, as the process table needs it.
+            on_batch: called on the polling thread with each full batch.
+            containers: what runtimes tell of containers.
+            settings: how to work.
+        """
+        self.settings = settings or CollectorSettings()
+        self.event_types = frozenset(event_types)
+        self.host: Host = this_host(self.settings.host_id)
+        self.events = 0
+        self._on_batch = on_batch
+        self._containers = containers
+        self._feed: KernelFeed | None = None
+        self._users = UserFiles()
+        self._reader = ProcessFiles(environment=self.settings.environment)
+        self._table = ProcessTable(self._reader, _boot_to_epoch())
+        self._rows = ProcessRows(self._table, self._users, containers)
+        self._builder = BatchBuilder()
+        self._started = time.time_ns()
+        self._sequence = 0
+        self._number = 1
+        self._undecodable = 0
+        self._reported: dict[str, int] = {}
+        self._last_flush = time.monotonic()
+        self._interval = _BUSY_POLL
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's release."""
+        return self.host.kernel
+
+    @property
+    def hostname(self) -> str:
+        """The host's name."""
+        return self.host.name
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """Everything lost since the start, by reason."""
+        counters = self._feed.counters() if self._feed is not None else {}
+        found = {
+            "events_ring_full": counters.get("events_ring_full", 0),
+            "lifecycle_ring_full": counters.get("lifecycle_ring_full", 0),
+            "undecodable": self._undecodable,
+            "process_stale": self._table.stale,
+        }
+        return {reason: count for reason, count in found.items() if count}
+
+    def start(self) -> None:
+        """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
+        self._feed = KernelFeed.open(
+            self.event_types, self.settings.cache, self.settings.rings, environment=self.settings.environment
+        )
+        # Attached first: what is forked while /proc is read comes as a record.
+        self._table.seed(self._reader.read_all())
+        self._last_flush = time.monotonic()
+
+    def watch(self, event_types: Iterable[str]) -> None:
+        """Switch to other event types while running."""
+        self.event_types = frozenset(event_types)
+        if self._feed is not None:
+            self._feed.watch(self.event_types)
+
+    def poll(self, timeout: float) -> None:
+        """Work for about so many seconds, giving out batches as they fill or come due."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._take(self._feed.read() if self._feed is not None else [])
+            now = time.monotonic()
+            waited = now - self._last_flush
+            if (self._builder.count and waited >= self.settings.flush_seconds) or (
+                waited >= self.settings.heartbeat_seconds
+            ):
+                self._flush()
+            rest = deadline - now
+            if rest <= 0:
+                return
+            time.sleep(min(self._interval, rest))
+
+    def stop(self) -> None:
+        """Detach, give out what is left, and give everything back to the kernel."""
+        if self._feed is None:
+            return
+        self._take(self._feed.drain())
+        self._flush()
+        feed, self._feed = self._feed, None
+        feed.close()
+
+    def _take(self, records: list[bytes]) -> None:
+        # A host where nothing happens is looked at ten times less often.
+        self._interval = _BUSY_POLL if records else min(self._interval * 1.5, _IDLE_POLL)
+        for raw in records:
+            try:
+                record = decode(raw)
+            except (ValueError, IndexError):
+                self._undecodable += 1
+                continue
+            if isinstance(record, Syscall):
+                self._add(record, self._table.resolve(record.who))
+            else:
+                self._table.apply(record)
+                if isinstance(record, Exec) and record.event_type in self.event_types:
+                    self._add(record, self._table.resolve(record.state.who))
+
+    def _add(self, record: Syscall | Exec, entry: Entry) -> None:
+        row = self._rows.row(entry)
+        process = self._rows.processes[row]
+        time_ns = (record.who.time if isinstance(record, Syscall) else record.state.who.time) + self._table.boot_to_epoch
+        user_name, group_name = self._names(entry, process)
+        if isinstance(record, Syscall):
+            add_syscall(self._builder, record, process, row, time_ns, user_name, group_name)
+        else:
+            add_exec(self._builder, record, process, row, time_ns, user_name, group_name)
+        if entry.is_stale:
+            self._builder.columns["bits"][-1] |= int(EventBit.PROCESS_STALE)
+        self.events += 1
+        if self._builder.count >= self.settings.flush_events or self._builder.size >= self.settings.flush_bytes:
+            self._flush()
+
+    def _names(
+        self, entry: Entry, process: Process
+    ) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:
+        container = None if entry.container is None else entry.container.full_id
+        pids = () if container is None else (entry.pid,)
+
+        def user_name(uid: int) -> str | None:
+            return process.user if uid == process.uid else self._users.names(uid, None, None, container, pids).user
+
+        def group_name(gid: int) -> str | None:
+            return process.group if gid == process.gid else self._users.names(-1, gid, None, container, pids).group
+
+        return user_name, group_name
+
+    def _flush(self) -> None:
+        builder, self._builder = self._builder, BatchBuilder()
+        processes, containers = self._rows.take()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._sequence += 1
+        lost = self.losses
+        batch = EventBatch(
+            host_id=self.host.id,
+            hostname=self.host.name,
+            boot_id=self.host.boot_id,
+            collector_start=self._started,
+            sequence=self._sequence,
+            created=time.time_ns(),
+            collector_version=self.settings.version,
+            kernel=self.host.kernel,
+            first_number=self._number,
+            count=builder.count,
+            strings=builder.strings,
+            processes=processes,
+            containers=containers,
+            columns=dict(builder.columns),
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            memory_bytes=_resident_bytes(),
+            lost={reason: fresh for reason, n in lost.items() if (fresh := n - self._reported.get(reason, 0))},
+        )
+        self._reported = dict(lost)
+        self._number += builder.count
+        self._last_flush = time.monotonic()
+        self._follow_clock()
+        self._on_batch(batch)
+
+    def _follow_clock(self) -> None:
+        """Follow the wall clock where it was set, but not its slewing, which would reorder events."""
+        offset = _boot_to_epoch()
+        if abs(offset - self._table.boot_to_epoch) > _CLOCK_SLACK:
+            self._table.boot_to_epoch = offset
+
+
+def _boot_to_epoch() -> int:
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * _PAGE_SIZE

@@ -1,0 +1,119 @@
+"""The live kernel as a stream of records: loads the program, reads both rings, merges them by time, counts losses."""
+
+import os
+import struct
+import time
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+from pathlib import Path
+
+from collector.bpf.program import Program, RingSizes, compiled, load
+from collector.decode import decode
+from collector.kernel import bpf_syscall
+from collector.records import Record
+from collector.ring import Ring
+from collector.selftest import run_self_test
+from collector.syscalls import descriptors
+
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_NOTHING = bytes(16)
+_COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full")
+_SETTING_ENVIRONMENT = 0
+_by_time = itemgetter(0)
+
+
+class KernelFeed:
+    """One attached program; records come in the order of their times."""
+
+    def __init__(self, program: Program, sizes: RingSizes) -> None:
+        """Take a loaded program, which is this object's to close."""
+        self._program = program
+        self._events = Ring(program.maps["events"], sizes.events)
+        self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
+        self._held: list[tuple[int, bytes]] = []
+        self._watched: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+        self._cpus = bpf_syscall.possible_cpus()
+
+    @classmethod
+    def open(
+        cls, event_types: Iterable[str], cache: Path, sizes: RingSizes, *, environment: bool = False
+    ) -> "KernelFeed":
+        """Load, attach and test.
+
+        Args:
+            event_types: what to send; lifecycle and state changes always come.
+            cache: folder for the compiled program.
+            sizes: of the rings.
+            environment: send environment variables at exec.
+
+        Raises:
+            EnvironmentLacks: this host, user or kernel can't do it; the message says why.
+        """
+        program, loaded = load(compiled(sizes, cache))
+        feed = cls(program, sizes)
+        try:
+            bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
+            bpf_syscall.update(program.maps["settings"], _U32.pack(_SETTING_ENVIRONMENT), _U64.pack(environment))
+            feed.watch(event_types)
+            program.attach(loaded)
+            run_self_test(feed._peek)
+        except BaseException:
+            feed.close()
+            raise
+        finally:
+            for descriptor in loaded.values():
+                os.close(descriptor)
+        return feed
+
+    def watch(self, event_types: Iterable[str]) -> None:
+        """Switch to these event types; a call that stays on is never off in between."""
+        tables = descriptors(event_types)
+        for name, before, table in zip(("descriptors", "socketcalls"), self._watched, tables, strict=True):
+            for number, packed in table.items():
+                bpf_syscall.update(self._program.maps[name], _U32.pack(number), packed)
+            for number in before - table.keys():
+                bpf_syscall.update(self._program.maps[name], _U32.pack(number), _NOTHING)
+        self._watched = (frozenset(tables[0]), frozenset(tables[1]))
+
+    def read(self) -> list[bytes]:
+        """Take what has happened until now, in order.
+
+        A lifecycle record is never handed out before an event that came earlier: what came after the start of this
+        look is kept for the next.
+        """
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        fresh = self._held
+        fresh += [(_U64.unpack_from(record)[0], record) for record in self._events.read()]
+        fresh += [(_U64.unpack_from(record)[0], record) for record in self._lifecycle.read()]
+        fresh.sort(key=_by_time)
+        end = len(fresh)
+        while end and fresh[end - 1][0] > now:
+            end -= 1
+        self._held = fresh[end:]
+        return [record for _, record in fresh[:end]]
+
+    def drain(self) -> list[bytes]:
+        """Stop the probes and take all that is left."""
+        self._program.detach()
+        rest = self.read() + [record for _, record in self._held]
+        self._held = []
+        return rest
+
+    def counters(self) -> Mapping[str, int]:
+        """Give what the kernel side counted: records made, and of these what found its ring full."""
+        found = {}
+        for number, name in enumerate(_COUNTERS):
+            values = bpf_syscall.lookup(self._program.maps["counters"], _U32.pack(number), 8 * self._cpus)
+            found[name] = sum(struct.unpack(f"<{self._cpus}Q", values))
+        return found
+
+    def close(self) -> None:
+        """Give everything back to the kernel."""
+        self._events.close()
+        self._lifecycle.close()
+        self._program.close()
+
+    def _peek(self) -> list[Record]:
+        records = self._lifecycle.read()
+        self._held += [(_U64.unpack_from(record)[0], record) for record in records]
+        return [decode(record) for record in records]

@@ -1,0 +1,32 @@
+"""Lexical file names: what a program asked for, joined with where it stood, without asking the file system.
+
+That is Falco's fd.name. The kernel's own path of an opened file is kept beside it, for a symlink hides only one of them.
+"""
+
+from functools import lru_cache
+
+
+@lru_cache(maxsize=16384)
+def absolute(directory: str | None, path: str | None) -> str | None:
+    """Join and clean a path: no ``//``, ``.`` or ``..`` (libsinsp utils.cpp, concatenate_paths).
+
+    Args:
+        directory: where a relative path starts; None where that isn't known, which makes a relative path unknown too.
+        path: as given; None where it could not be read.
+    """
+    if path is None:
+        return None
+    if not path.startswith("/"):
+        if directory is None:
+            return None
+        path = f"{directory}/{path}"
+    elif "//" not in path and "/." not in path and not (path.endswith("/") and path != "/"):
+        return path
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if parts:
+                parts.pop()
+        elif part and part != ".":
+            parts.append(part)
+    return "/" + "/".join(parts)
