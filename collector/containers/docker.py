@@ -1,0 +1,99 @@
+"""Asks Docker about a container, by the Engine API over its unix socket.
+
+What is asked of Docker is read-only, and every wait has an end: a daemon that hangs costs a worker its time-out.
+"""
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from collector.containers.inspected import container_from, image_of, shares_network_with
+from collector.containers.lookup import NotFound, Unavailable
+from collector.containers.naming import ContainerName
+from schemas.batch import Container
+
+DEFAULT_SOCKET = Path("/var/run/docker.sock")
+TIMEOUT = 2.0
+"""Seconds for each read. Docker answers an inspect of a starting container only once it has started."""
+
+MAX_ANSWER = 4 << 20
+
+
+def socket_path(setting: str | None, environment: Mapping[str, str]) -> Path:
+    """Choose Docker's socket: the setting, else DOCKER_HOST if it names a unix socket, else the usual path."""
+    if setting:
+        return Path(setting.removeprefix("unix://"))
+    host = environment.get("DOCKER_HOST", "")
+    return Path(host.removeprefix("unix://")) if host.startswith("unix://") else DEFAULT_SOCKET
+
+
+class Docker:
+    """One Docker daemon, asked anew for each container.
+
+    Args:
+        path: its socket.
+        timeout: seconds that one read may take.
+    """
+
+    def __init__(self, path: Path = DEFAULT_SOCKET, timeout: float = TIMEOUT) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def answers(self, name: ContainerName) -> bool:
+        """Tell whether a container may be Docker's; the kubelet's plain cgroups don't say whose they are."""
+        return name.type == "docker" or (name.type == "containerd" and name.pod_uid is not None)
+
+    def inspect(self, name: ContainerName) -> Container:
+        """Ask for a container's facts.
+
+        Raises:
+            NotFound: Docker doesn't know it, or not yet.
+            Unavailable: Docker can't be reached, doesn't answer in time or not sensibly.
+        """
+        inspected = self._get(f"/containers/{name.full_id}/json")
+        image_id, shared = image_of(inspected), shares_network_with(inspected)
+        image = None if image_id is None else self._get_if_known(f"/images/{image_id}/json")
+        sandbox = None if shared is None else self._get_if_known(f"/containers/{shared}/json")
+        return container_from(name, inspected, image, sandbox)
+
+    def _get_if_known(self, path: str) -> dict[str, Any] | None:
+        try:
+            return self._get(path)
+        except NotFound:
+            return None
+
+    def _get(self, path: str) -> dict[str, Any]:
+        connection = _UnixConnection(str(self._path), self._timeout)
+        try:
+            connection.request("GET", path, headers={"Host": "docker", "Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read(MAX_ANSWER + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"{self._path}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status == http.HTTPStatus.NOT_FOUND:
+            raise NotFound(path)
+        if answer.status != http.HTTPStatus.OK or len(body) > MAX_ANSWER:
+            raise Unavailable(f"{self._path}: status {answer.status}, {len(body)} bytes for {path}")
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(f"{self._path}: no JSON for {path}") from error
+        if not isinstance(value, dict):
+            raise Unavailable(f"{self._path}: not an object for {path}")
+        return value
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
