@@ -11,7 +11,7 @@ from tests.live.needs import lacking
 
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
-    """A Docker daemon of the session's own."""
+    """Run a Docker daemon of the session's own."""
     try:
         daemon = Dockerd().__enter__()
     except NoDocker as missing:

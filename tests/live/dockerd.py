@@ -4,6 +4,7 @@ It has no bridge and no firewall rules, so that it neither needs nor changes any
 the host's network or none.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -66,7 +67,13 @@ class Dockerd:
         """Run the client with these arguments; raises CalledProcessError where it fails and check is set."""
         command = [CLIENT, "-H", f"unix://{self.socket}", *arguments]
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if check and done.returncode:
             raise AssertionError(f"docker {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -106,10 +113,8 @@ def _processes_that_name(base: Path) -> list[int]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _mounts_below(base: Path) -> list[str]:
