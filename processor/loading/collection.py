@@ -1,0 +1,224 @@
+"""Gathers the items of all files in order: definitions, redefinitions, appends and overrides.
+
+Source: falco rule_loader_collector.cpp.
+"""
+
+from collections.abc import Callable
+
+from processor.loading import exceptions
+from processor.loading.decoding import problem, reject
+from processor.loading.definitions import (
+    ExceptionDefinition,
+    ListDefinition,
+    MacroDefinition,
+    PluginRequirement,
+    RuleDefinition,
+    RuleUpdate,
+    Spot,
+)
+from processor.loading.exceptions import FieldCheck
+from processor.loading.hints import did_you_mean
+from processor.loading.nodes import Mapping, Node
+from processor.loading.problems import Code, Problem, Rejected
+from processor.loading.tracing import Piece
+
+SOURCE = "syscall"
+ENGINE_VERSION = (0, 63, 0)
+"""Of Falco's engine that rule files may ask for."""
+
+_NO_LIST = "List uses 'append' or 'override.items: append' but no list by that name already exists"
+_NO_MACRO = "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists"
+_NO_RULE_APPEND = "Rule uses 'append' or 'override.<key>: append' but no rule by that name already exists"
+_NO_RULE_REPLACE = "An 'override.<key>: replace' to a rule was requested but no rule by that name already exists"
+_NO_RULE_ENABLE = "Rule has 'enabled' key but no rule by that name already exists"
+
+
+class Collection:
+    """What the files read so far add up to."""
+
+    __slots__ = ("_check_field", "_next", "_warn", "broken", "lists", "macros", "plugins", "rules")
+
+    def __init__(self, warn: Callable[[Problem], None], check_field: FieldCheck) -> None:
+        self.lists: dict[str, ListDefinition] = {}
+        self.macros: dict[str, MacroDefinition] = {}
+        self.rules: dict[str, RuleDefinition] = {}
+        self.plugins: list[tuple[PluginRequirement, ...]] = []
+        self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
+        """Names of items with an error, by type: what refers to them is left out without another error."""
+        self._next = 0
+        self._warn = warn
+        self._check_field = check_field
+
+    def _take_index(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def require_engine(self, version: tuple[int, int, int], spot: Spot) -> None:
+        """Check that a file asks for no newer engine than this one equals."""
+        if version[0] == ENGINE_VERSION[0] and version <= ENGINE_VERSION:
+            return
+        wanted, have = (".".join(map(str, numbers)) for numbers in (version, ENGINE_VERSION))
+        message = f"Rules require engine version {wanted}, but engine version is {have}"
+        raise reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint="take rules made for an older engine")
+
+    def define_list(self, new: ListDefinition) -> None:
+        """Take a list, or a new definition of one: it changes conditions read before, and keeps its place."""
+        index = self._take_index()
+        old = self.lists.get(new.name)
+        new.index, new.visibility = (old.index if old else index), index
+        self.lists[new.name] = new
+        self.broken["list"].discard(new.name)
+
+    def append_list(self, new: ListDefinition) -> None:
+        """Add items to a list."""
+        old = self.lists.get(new.name)
+        if old is None:
+            raise self._missing("list", new.spot, _NO_LIST, list(self.lists))
+        old.items.extend(new.items)
+        old.visibility = self._take_index()
+
+    def define_macro(self, new: MacroDefinition) -> None:
+        """Take a macro, or a new definition of one."""
+        index = self._take_index()
+        old = self.macros.get(new.name)
+        new.index, new.visibility = (old.index if old else index), index
+        self.macros[new.name] = new
+        self.broken["macro"].discard(new.name)
+
+    def append_macro(self, new: MacroDefinition) -> None:
+        """Add text to a macro's condition."""
+        old = self.macros.get(new.name)
+        if old is None:
+            raise self._missing("macro", new.spot, _NO_MACRO, list(self.macros))
+        old.condition = _joined(old.condition, new.condition[0])
+        old.extensions = {**old.extensions, **new.extensions}
+        old.visibility = self._take_index()
+
+    def define_rule(self, new: RuleDefinition) -> None:
+        """Take a rule, or a new definition of one, which keeps the place of the first."""
+        old = self.rules.get(new.name)
+        if old is not None:
+            _same_source(old, new.source, new.spot)
+        if new.source != SOURCE:
+            new.unknown_source = True
+            message = f"Unknown source {new.source}, skipping"
+            hint = did_you_mean(new.source, [SOURCE]) or f"the only source is {SOURCE}: plugins are not supported"
+            self._warn(problem(Code.LOAD_UNKNOWN_SOURCE, message, new.spot, _value_node(new.spot, "source"), hint))
+        for exception in new.exceptions:
+            if not exception.fields.says_something:
+                message = "Rule exception item must have fields property with a list of fields"
+                raise reject(message, exception.spot, code=Code.LOAD_ERR_VALIDATE, hint="add 'fields: [...]'")
+            exceptions.validate(exception, None if new.unknown_source else self._check_field)
+        self._take_index()
+        self.rules[new.name] = new
+        self.broken["rule"].discard(new.name)
+
+    def append_rule(self, update: RuleUpdate) -> None:
+        """Add to a rule's texts, tags and exceptions."""
+        rule = self._updated(update, _NO_RULE_APPEND)
+        if not update.says_something:
+            message = "Appended rule must have exceptions or condition property"
+            raise reject(message, update.spot, code=Code.LOAD_ERR_VALIDATE, hint="add one, or leave the item out")
+        if update.condition is not None:
+            rule.condition = _joined(rule.condition, update.condition)
+        if update.output is not None:
+            rule.output = _joined(rule.output, update.output)
+        if update.description is not None:
+            rule.description += f" {update.description}"
+        if update.tags is not None:
+            rule.tags |= update.tags
+        for exception in update.exceptions or ():
+            self._append_exception(rule, exception)
+        self._take_index()
+
+    def _append_exception(self, rule: RuleDefinition, new: ExceptionDefinition) -> None:
+        old = next((other for other in rule.exceptions if other.name == new.name), None)
+        if old is not None:
+            for key, entry in (("fields", new.fields), ("comps", new.comps)):
+                if entry.says_something:
+                    message = f"Can not append exception {key} to existing exception, only values"
+                    raise _exception_error(message, new, key, "leave it out, or give the exception another name")
+            old.values.extend(new.values)
+            return
+        if not new.fields.says_something:
+            message = "Rule exception must have fields property with a list of fields"
+            hint = did_you_mean(new.name, [other.name for other in rule.exceptions])
+            raise _exception_error(message, new, "name", hint)
+        if not new.values:
+            message = "Rule exception must have values property with a list of values"
+            raise _exception_error(message, new, "name", "add 'values: [...]'")
+        exceptions.validate(new, None if rule.unknown_source else self._check_field)
+        rule.exceptions.append(new)
+
+    def replace_in_rule(self, update: RuleUpdate) -> None:
+        """Put what the update says in the place of what the rule said."""
+        rule = self._updated(update, _NO_RULE_REPLACE)
+        if not update.says_something:
+            message = "The rule must have at least one field that can be replaced"
+            raise reject(message, update.spot, code=Code.LOAD_ERR_VALIDATE)
+        if update.condition is not None:
+            rule.condition = [update.condition]
+        if update.output is not None:
+            rule.output = [update.output]
+        if update.description is not None:
+            rule.description = update.description
+        if update.priority is not None:
+            rule.priority = update.priority
+        if update.tags is not None:
+            rule.tags = update.tags
+        if update.exceptions is not None:
+            rule.exceptions = update.exceptions
+        if update.enabled is not None:
+            rule.enabled = update.enabled
+        if update.warn_evttypes is not None:
+            rule.warn_evttypes = update.warn_evttypes
+        if update.skip_if_unknown_filter is not None:
+            rule.skip_if_unknown_filter = update.skip_if_unknown_filter
+        if update.capture is not None:
+            rule.capture = update.capture
+        if update.capture_duration is not None:
+            rule.capture_duration = update.capture_duration
+        self._take_index()
+
+    def enable_rule(self, name: str, spot: Spot, *, enabled: bool) -> None:
+        """Turn a rule on or off that was read before."""
+        rule = self.rules.get(name)
+        if rule is None:
+            raise self._missing("rule", spot, _NO_RULE_ENABLE, list(self.rules))
+        rule.enabled = enabled
+
+    def _updated(self, update: RuleUpdate, message: str) -> RuleDefinition:
+        rule = self.rules.get(update.name)
+        if rule is None:
+            raise self._missing("rule", update.spot, message, list(self.rules))
+        _same_source(rule, update.source, update.spot)
+        return rule
+
+    def _missing(self, kind: str, spot: Spot, message: str, names: list[str]) -> Exception:
+        if spot.name in self.broken[kind]:
+            return Skipped()
+        hint = did_you_mean(spot.name, names) or f"define the {kind} before it is changed"
+        return reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+
+
+class Skipped(Exception):
+    """Ends the reading of an item that changes one whose error is told already."""
+
+
+def _joined(pieces: list[Piece], new: Piece) -> list[Piece]:
+    return [*pieces, Piece(" ", new.file, new.node), new]
+
+
+def _same_source(rule: RuleDefinition, source: str, spot: Spot) -> None:
+    if source and rule.source != source:
+        message = "Rule has been re-defined with a different source"
+        hint = f"its source is {rule.source}"
+        raise reject(message, spot, _value_node(spot, "source"), code=Code.LOAD_ERR_VALIDATE, hint=hint)
+
+
+def _value_node(spot: Spot, key: str) -> Node | None:
+    return spot.node.get(key) if isinstance(spot.node, Mapping) else None
+
+
+def _exception_error(message: str, new: ExceptionDefinition, key: str, hint: str) -> Rejected:
+    return reject(message, new.spot, _value_node(new.spot, key), code=Code.LOAD_ERR_VALIDATE, hint=hint)

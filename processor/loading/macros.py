@@ -1,0 +1,160 @@
+"""Macros, which take the place of their names in the tree of a condition.
+
+A macro sees those whose first definition stands before its own last one; a rule sees all. The body
+stays one shared object however often it is used, so that it can be judged once an event.
+
+Source: falco filter_macro_resolver.cpp, rule_loader_compiler.cpp.
+"""
+
+from dataclasses import dataclass
+
+from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, Span
+
+MAX_DEPTH = 200
+"""Of a tree with its macros in place."""
+MAX_CHECKS = 200_000
+"""Of a tree with its macros in place: macros that use each other twice double at each step."""
+
+
+@dataclass(frozen=True, slots=True)
+class MacroText:
+    """A parsed macro: the tree of its own text, and what it may see."""
+
+    name: str
+    condition: Node
+    index: int
+    visibility: int
+
+
+class MacroProblem(ValueError):
+    """A macro that can't take its place."""
+
+    def __init__(self, message: str, span: Span, name: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+        self.name = name
+        """The macro that isn't there."""
+
+
+class BrokenMacro(Exception):
+    """A macro whose own definition has an error that is told already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a tree is."""
+
+    depth: int
+    checks: int
+
+
+class MacroTable:
+    """Resolves trees; macros in the order of their definition first, then rules."""
+
+    __slots__ = ("_broken", "_inlined", "_resolved", "_sizes", "_texts", "used")
+
+    def __init__(self, broken: frozenset[str]) -> None:
+        self._texts: dict[str, MacroText] = {}
+        self._resolved: dict[str, Node] = {}
+        self._broken = set(broken)
+        self._inlined: dict[tuple[str, int | None], Node] = {}
+        self._sizes: dict[int, tuple[Node, Size]] = {}
+        self.used: set[str] = set()
+
+    def add(self, macro: MacroText) -> None:
+        """Make a macro known; none is resolved before all are."""
+        self._texts[macro.name] = macro
+
+    @property
+    def names(self) -> list[str]:
+        """All macros that are known."""
+        return list(self._texts)
+
+    def break_(self, name: str) -> None:
+        """Note that a macro has an error of its own: what uses it is left out without another."""
+        self._broken.add(name)
+
+    def resolve_macro(self, name: str) -> Node:
+        """Resolve a macro's own condition and keep it for those behind it.
+
+        Raises:
+            MacroProblem: an unknown macro, a loop, or a tree too deep or too large.
+            BrokenMacro: it uses a broken one.
+        """
+        macro = self._texts[name]
+        resolved = self.resolve(macro.condition, macro.visibility)
+        self._resolved[name] = resolved
+        return resolved
+
+    def resolve(self, condition: Node, visibility: int | None = None) -> Node:
+        """Put macros in the place of their names.
+
+        Args:
+            condition: a parsed tree.
+            visibility: macros first defined at this index or later are not seen; None for all.
+
+        Raises:
+            MacroProblem: an unknown macro, a loop, or a tree too deep or too large.
+            BrokenMacro: it uses a broken one.
+        """
+        resolved = self._resolve(condition, visibility, (), 0)
+        size = self._size(resolved)
+        if size.depth > MAX_DEPTH:
+            raise MacroProblem(f"exceeded max depth limit of {MAX_DEPTH}", condition.span)
+        if size.checks > MAX_CHECKS:
+            message = f"the condition has {size.checks:,} checks with its macros in place, more than {MAX_CHECKS:,}"
+            raise MacroProblem(message, condition.span)
+        return resolved
+
+    def _resolve(self, node: Node, visibility: int | None, path: tuple[str, ...], depth: int) -> Node:
+        if depth > 2 * MAX_DEPTH:
+            raise MacroProblem(f"exceeded max depth limit of {MAX_DEPTH}", node.span)
+        if isinstance(node, Check | Macro):
+            return node
+        if isinstance(node, MacroRef):
+            return self._macro(node, visibility, path, depth)
+        if isinstance(node, Not):
+            child = self._resolve(node.child, visibility, path, depth + 1)
+            return node if child is node.child else Not(child, node.span)
+        children = [self._resolve(child, visibility, path, depth + 1) for child in node.children]
+        if all(new is old for new, old in zip(children, node.children, strict=True)):
+            return node
+        return And(tuple(children), node.span) if isinstance(node, And) else Or(tuple(children), node.span)
+
+    def _macro(self, ref: MacroRef, visibility: int | None, path: tuple[str, ...], depth: int) -> Node:
+        name = ref.name
+        macro = self._texts.get(name)
+        if name in self._broken:
+            self.used.add(name)
+            raise BrokenMacro
+        if macro is None or (visibility is not None and macro.index >= visibility):
+            raise MacroProblem(f"Undefined macro '{name}' used in filter.", ref.span, name)
+        if name in path:
+            raise MacroProblem(f"reference loop in macro '{name}'", ref.span)
+        self.used.add(name)
+        # A later definition may have made visible what isn't resolved yet.
+        body = self._resolved.get(name) or self._inlined.get((name, visibility))
+        if body is None:
+            try:
+                body = self._resolve(macro.condition, visibility, (*path, name), depth + 1)
+            except MacroProblem as problem:
+                # Its span counts in the other macro's text: the author of this one sees the name.
+                raise MacroProblem(problem.message, ref.span, problem.name) from None
+            self._inlined[name, visibility] = body
+        return Macro(name, body, ref.span)
+
+    def _size(self, node: Node) -> Size:
+        if isinstance(node, Check | MacroRef):
+            return Size(1, 1)
+        if isinstance(node, Macro):
+            known = self._sizes.get(id(node.body))
+            if known is None:
+                # The body is kept with it: else its id could come back as another's.
+                known = self._sizes[id(node.body)] = (node.body, self._size(node.body))
+            return Size(known[1].depth + 1, known[1].checks)
+        if isinstance(node, Not):
+            size = self._size(node.child)
+            return Size(size.depth + 1, size.checks)
+        sizes = [self._size(child) for child in node.children]
+        return Size(max(size.depth for size in sizes) + 1, sum(size.checks for size in sizes))
