@@ -1,0 +1,40 @@
+"""The acts of the demonstration and the rules that ship belong together one by one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lanner.demo import ACTS, Act
+
+RULES = Path(__file__).parents[4] / "rules"
+
+
+def shipped_priorities() -> dict[str, str]:
+    """Give the priority of each shipped rule as an alert line has it."""
+    items = [item for path in sorted(RULES.glob("*.yaml")) for item in yaml.safe_load(path.read_text())]
+    return {item["rule"]: str(item["priority"]).capitalize() for item in items if "rule" in item}
+
+
+def test_each_shipped_rule_has_one_act() -> None:
+    """No rule is left out and none has two acts."""
+    assert sorted(act.rule for act in ACTS) == sorted(shipped_priorities())
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
+def test_act_expects_the_priority_of_its_rule(act: Act) -> None:
+    """A changed priority changes the act's expectation too."""
+    assert act.priority == shipped_priorities()[act.rule]
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
+def test_act_says_what_it_does_and_touches(act: Act) -> None:
+    """Both are whole sentences, because they are all that a user sees before agreeing."""
+    assert act.does.endswith(".")
+    assert act.touches.endswith(".")
+
+
+@pytest.mark.parametrize("act", [act for act in ACTS if "container" in act.does], ids=lambda act: act.rule)
+def test_act_in_a_container_says_that_it_needs_docker(act: Act) -> None:
+    """Where there is no Docker it is skipped, not failed."""
+    assert "docker" in act.needs
