@@ -16,7 +16,6 @@ from processor.compiler.values import (
     BadLiteral,
     Net,
     as_bytes_text,
-    byte_length,
     encoded,
     is_whole,
     parse_hex,
@@ -30,7 +29,7 @@ LIST_OPERATORS = frozenset({"in", "intersects", "pmatch"})
 ORDER_OPERATORS = frozenset({"<", "<=", ">", ">="})
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
-_MAX_BYTES = 255
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
 def lower(text: str) -> str:
@@ -121,7 +120,15 @@ def _regex(text: str) -> Predicate:
     except re2.error as problem:
         raise BadLiteral(f"'{text}' is no regular expression in RE2's POSIX syntax: {_words(problem)}") from None
     match = pattern.fullmatch
-    return lambda value: match(value.encode("utf-8", "surrogateescape")) is not None
+    return lambda value: match(_readable(value)) is not None
+
+
+def _readable(value: str) -> bytes:
+    """Give the bytes of a text, with the replacement character for each that is not UTF-8, as Falco does."""
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError:
+        return _UNDECODABLE.sub("\ufffd", value).encode("utf-8")
 
 
 def _words(problem: Exception) -> str:
@@ -320,6 +327,3 @@ _COMPARISONS: dict[str, Comparison] = {
     "bstartswith": lambda a, b: encoded(a).startswith(encoded(b)),
 }
 """Operators between two fields; regex and pmatch take no field at their right."""
-
-MAX_LITERAL_BYTES = _MAX_BYTES
-length = byte_length

@@ -115,7 +115,7 @@ def _options(arguments: tuple[Value, ...], known: str) -> list[_Option]:
 
 
 def getopt(arguments: tuple[Value, ...], known: str) -> tuple[str, ...]:
-    """Give the option letters found and their values in order, read as getopt(3) does.
+    """Read options as the C library does; give the letters found and their values, in order.
 
     An option whose value is lacking is left out, as is one that is not known.
 

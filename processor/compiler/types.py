@@ -5,8 +5,8 @@ Checking and code generation both ask here, so that what passes the checks can b
 
 from dataclasses import dataclass
 
-from processor.language.ast import ArgumentList, Field, FieldValue, Literal, Span, Transformer
 from processor.language.ast import Argument as Side
+from processor.language.ast import ArgumentList, Field, FieldValue, Literal, Span, Transformer
 from schemas.catalogue import ARGUMENT_TYPES, FieldSpec, field_problem, resolve_field
 
 TEXT = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
@@ -72,6 +72,8 @@ def side_shape(side: Side | FieldValue) -> Shape:
         BadSide: a field is unknown or a transformer does not take what it is given.
     """
     if isinstance(side, FieldValue):
+        if side.argument is not None:
+            raise BadSide("transformer 'val' does not support field arguments", side.span)
         return field_shape(side.field)
     if isinstance(side, Field):
         return field_shape(side)

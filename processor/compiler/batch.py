@@ -1,0 +1,377 @@
+"""Compiles rules into functions over a batch, one a class of event types.
+
+Event types for which the same rules fold to the same conditions share a class. A class's function
+first ANDs masks with one bit a rule, each looked up by a value that repeats: the event's bits, the
+file's name, the process. Only rules whose bit is left are judged.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from processor.compiler import bounds
+from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.simplify import Folded, simplify
+from processor.compiler.types import Shape
+from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
+from schemas.batch import EventBatch
+from schemas.catalogue import EVENTS, SYSCALLS
+from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
+from schemas.extract import FUNCTIONS, filter_recipe
+
+Hit = tuple[int, int]
+"""The rule's place, and the index of the name under which the event matched."""
+
+Match = Callable[[int], Sequence[Hit]]
+Fault = Callable[[int, BaseException], None]
+
+ALL_TYPES = frozenset(EVENTS) | SYSCALLS
+_CACHE_LIMIT = 100_000
+_SHARED_MACRO_CHECKS = 3
+
+
+class BatchAccess:
+    """Fields as expressions over the columns of a batch."""
+
+    def field(self, shape: Shape) -> Code:
+        """Give the expression of a field; what batches never hold is None."""
+        spec = shape.spec
+        if spec is None:
+            raise TypeError("a side without a field has no access")
+        found = filter_recipe(spec.name, shape.argument)
+        if found is None:
+            return Code("()" if shape.is_list else "None", frozenset())
+        return Code(found.expression, found.sources, several=found.several, bit=found.bit)
+
+
+def bit_of(shape: Shape) -> int:
+    """Give the bit of ``c_bits`` behind a yes-or-no field."""
+    found = filter_recipe(shape.spec.name, shape.argument) if shape.spec is not None else None
+    return found.bit if found is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class TypeClass:
+    """Event types under which the same rules are left with the same conditions."""
+
+    types: frozenset[str]
+    rules: tuple[tuple[int, Node], ...]
+    """The rule's place and its condition with the type folded away; a rule that is always true has ``And(())``."""
+
+
+ALWAYS = And(())
+
+
+def classes(conditions: Sequence[Node]) -> list[TypeClass]:
+    """Divide event types into classes.
+
+    Args:
+        conditions: one a rule, macros resolved, without errors.
+    """
+    by_type: dict[str, list[tuple[int, Node]]] = {}
+    for place, condition in enumerate(conditions):
+        named = named_types(condition)
+        others = None if named is None else _folded(simplify(condition, ""))
+        for event_type in ALL_TYPES if named is None or others is not None else named & ALL_TYPES:
+            folded = others if named is not None and event_type not in named else None
+            if folded is None:
+                folded = _folded(simplify(condition, event_type))
+            if folded is not None:
+                by_type.setdefault(event_type, []).append((place, folded))
+    groups: dict[tuple[tuple[int, Node], ...], set[str]] = {}
+    for event_type, rules in by_type.items():
+        groups.setdefault(tuple(rules), set()).add(event_type)
+    return [TypeClass(frozenset(types), rules) for rules, types in groups.items()]
+
+
+def _folded(condition: Folded) -> Node | None:
+    if condition is False:
+        return None
+    return ALWAYS if condition is True else condition  # type: ignore[return-value]
+
+
+def named_types(condition: Node) -> frozenset[str] | None:
+    """Give the event types that a condition compares evt.type with; None where it asks otherwise than by value."""
+    found: set[str] = set()
+    for check in checks_of(condition):
+        if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
+            continue
+        if check.operator not in ("=", "==", "!=", "in", "intersects"):
+            return None
+        if isinstance(check.right, ValueList):
+            found.update(item.text for item in check.right.items)
+        elif isinstance(check.right, Literal):
+            found.add(check.right.text)
+        else:
+            return None
+    return frozenset(found)
+
+
+def checks_of(node: Node) -> Iterable[Check]:
+    """Walk all checks of a tree, in order."""
+    if isinstance(node, Check):
+        yield node
+    elif isinstance(node, And | Or):
+        for child in node.children:
+            yield from checks_of(child)
+    elif isinstance(node, Not):
+        yield from checks_of(node.child)
+    elif isinstance(node, Macro):
+        yield from checks_of(node.body)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes the functions of one class."""
+
+    emitter: Emitter
+    lines: list[str] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+    macros: dict[Node, str] = field(default_factory=dict)
+    memos: list[str] = field(default_factory=list)
+    shared: frozenset[Node] = frozenset()
+
+    def expression(self, node: Node) -> tuple[str, frozenset[str]]:
+        if isinstance(node, Check):
+            code = self.emitter.check(node)
+            self.sources |= code.sources
+            return code.text, code.sources
+        if isinstance(node, Macro):
+            return self._macro(node)
+        if isinstance(node, Not):
+            text, sources = self.expression(node.child)
+            return f"(not {text})", sources
+        if isinstance(node, And | Or):
+            if not node.children:
+                return "True", frozenset()
+            parts = [self.expression(child) for child in _by_cost(node.children)]
+            word = " and " if isinstance(node, And) else " or "
+            return f"({word.join(part[0] for part in parts)})", frozenset().union(*(part[1] for part in parts))
+        raise TypeError(f"macro {node.name} is not resolved")
+
+    def _macro(self, node: Macro) -> tuple[str, frozenset[str]]:
+        if node.body not in self.shared:
+            return self.expression(node.body)
+        text, sources = self.expression(node.body)
+        name = self.macros.get(node.body)
+        if name is None:
+            name = self.macros[node.body] = f"m{len(self.macros)}"
+            if sources <= {"process"}:
+                self.memos.append(f"{name}_of")
+                self.lines += [
+                    f"    def {name}(i, p, q, n):",
+                    f"        v = {name}_of.get(p)",
+                    f"        if v is None: v = {name}_of[p] = bool({text})",
+                    "        return v",
+                ]
+            else:
+                self.lines += [f"    def {name}(i, p, q, n): return {text}"]
+        return f"{name}(i, p, q, n)", sources
+
+
+def _by_cost(children: tuple[Node, ...]) -> list[Node]:
+    return sorted(children, key=_cost)
+
+
+def _cost(node: Node) -> int:
+    if isinstance(node, Check):
+        if not isinstance(node.left, Field):
+            return 20
+        slow = node.operator in ("regex", "glob", "iglob", "pmatch")
+        name = node.left.name
+        many = name.startswith(("proc.a", "proc.s", "proc.vpgid.", "proc.pgid.", "proc.cmdline", "evt.arg", "evt.raw"))
+        return 1 + 10 * slow + 5 * many
+    if isinstance(node, Not):
+        return _cost(node.child)
+    if isinstance(node, Macro):
+        return _cost(node.body)
+    if isinstance(node, And | Or):
+        return sum(_cost(child) for child in node.children)
+    return 0
+
+
+def _shared_macros(rules: Sequence[tuple[int, Node]]) -> frozenset[Node]:
+    uses: dict[Node, int] = {}
+
+    def walk(node: Node) -> None:
+        if isinstance(node, Macro):
+            uses[node.body] = uses.get(node.body, 0) + 1
+            walk(node.body)
+        elif isinstance(node, And | Or):
+            for child in node.children:
+                walk(child)
+        elif isinstance(node, Not):
+            walk(node.child)
+
+    for _, condition in rules:
+        walk(condition)
+    return frozenset(
+        body for body, count in uses.items() if count > 1 and sum(1 for _ in checks_of(body)) >= _SHARED_MACRO_CHECKS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMatcher:
+    """The compiled rules of one class; ``bind`` gives the function for a batch."""
+
+    types: frozenset[str]
+    rules: tuple[int, ...]
+    source: str
+    bind: Callable[[EventBatch, Fault], Match]
+
+
+def compile_class(group: TypeClass) -> ClassMatcher:
+    """Compile one class of event types."""
+    constants = Constants()
+    emitter = Emitter(BatchAccess(), constants)
+    writer = _Writer(emitter, shared=_shared_macros(group.rules))
+    named: list[bool] = []
+    bodies: list[str] = []
+    for place, (_, condition) in enumerate(group.rules):
+        text, sources = writer.expression(condition)
+        named.append("name" in sources)
+        bodies.append(f"    def r{place}(i, p, q, n): return {text}")
+    masks = _Masks(emitter, group.rules)
+    everything = (1 << len(group.rules)) - 1
+    by_name = sum(1 << place for place, flag in enumerate(named) if flag)
+    lines = [*masks.lines, "def bind(B, fault):"]
+    lines += ["    S = B.strings; P = B.processes; C = B.containers"]
+    lines += [f"    c_{name} = B.columns[{name!r}]" for name in (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)]
+    lines += [f"    {memo} = {{}}" for memo in writer.memos]
+    lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
+    lines += [*writer.lines, *bodies]
+    lines += [f"    R = ({', '.join(f'r{place}' for place in range(len(bodies)))},)"]
+    lines += _match_lines(masks, everything, by_name)
+    source = "\n".join(lines)
+    namespace: dict[str, Any] = {**FUNCTIONS, **constants.values, "PLACES": tuple(place for place, _ in group.rules)}
+    namespace["UNWORN"] = ()
+    exec(compile(source, "<rules>", "exec"), namespace)  # noqa: S102  the text is generated from checked trees
+    return ClassMatcher(group.types, namespace["PLACES"], source, namespace["bind"])
+
+
+class _Masks:
+    """The mask functions of a class: only for sources that rule something out."""
+
+    def __init__(self, emitter: Emitter, rules: Sequence[tuple[int, Node]]) -> None:
+        self.lines: list[str] = []
+        conditions = [condition for _, condition in rules]
+        self.bits = self._function("bits_mask", "bits", conditions, bounds.over_bits(emitter, bit_of))
+        self.name = self._function("name_mask", "s", conditions, bounds.over_name(emitter))
+        self.process = self._function("process_mask", "s", conditions, bounds.over_field(emitter, "proc.name"))
+        self.host = self._constant(conditions, bounds.over_host(emitter))
+        self.container = self._constant(conditions, bounds.over_container(emitter))
+
+    def _function(self, name: str, argument: str, conditions: Sequence[Node], choose: bounds.Chooser) -> bool:
+        parts = [bounds.upper_bound(condition, choose) for condition in conditions]
+        if all(part == bounds.TRUE for part in parts):
+            return False
+        always = sum(1 << place for place, part in enumerate(parts) if part == bounds.TRUE)
+        merged: dict[str, int] = {}
+        for place, part in enumerate(parts):
+            if part not in (bounds.TRUE, bounds.FALSE):
+                merged[part] = merged.get(part, 0) | 1 << place
+        self.lines += [f"{name}_of = {{}}", f"def {name}({argument}):", f"    m = {always}"]
+        self.lines += [f"    if {part}: m |= {mask}" for part, mask in merged.items()]
+        self.lines += [
+            f"    if len({name}_of) > {_CACHE_LIMIT}: {name}_of.clear()",
+            f"    {name}_of[{argument}] = m",
+            "    return m",
+        ]
+        return True
+
+    def _constant(self, conditions: Sequence[Node], choose: bounds.Chooser) -> int:
+        mask = 0
+        for place, condition in enumerate(conditions):
+            text = bounds.upper_bound(condition, choose)
+            if text == bounds.TRUE or (text != bounds.FALSE and self._always(text)):
+                mask |= 1 << place
+        return mask
+
+    @staticmethod
+    def _always(text: str) -> bool:
+        try:
+            return bool(eval(text, {}, {}))  # noqa: S307  an expression over constants
+        except NameError:
+            return True
+
+
+def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
+    lines = ["    def match(i):"]
+    pad = "        "
+    if masks.bits:
+        lines += [
+            f"{pad}m = bits_mask_of.get(c_bits[i])",
+            f"{pad}if m is None: m = bits_mask(c_bits[i])",
+            f"{pad}if not m: return UNWORN",
+        ]
+    else:
+        lines += [f"{pad}m = {everything}"]
+    lines += [f"{pad}n = c_fd_name[i]"]
+    if by_name:
+        lines += [f"{pad}o = c_fd_realpath[i]", f"{pad}if o == n: o = 0"]
+    if masks.name:
+        lines += [
+            f"{pad}x = N[n]",
+            f"{pad}if x is None:",
+            f"{pad}    x = name_mask_of.get(S[n])",
+            f"{pad}    if x is None: x = name_mask(S[n])",
+            f"{pad}    N[n] = x",
+            f"{pad}if o:",
+            f"{pad}    y = N[o]",
+            f"{pad}    if y is None: y = N[o] = name_mask(S[o])",
+            f"{pad}    x |= y",
+            f"{pad}m &= x",
+            f"{pad}if not m: return UNWORN",
+        ]
+    lines += [f"{pad}p = c_process[i]"]
+    if masks.process or masks.host != everything or masks.container != everything:
+        process = "process_mask(P[p].name)" if masks.process else str(everything)
+        lines += [
+            f"{pad}x = Q[p]",
+            f"{pad}if x is None:",
+            f"{pad}    x = {'process_mask_of.get(P[p].name)' if masks.process else everything}",
+            f"{pad}    if x is None: x = {process}",
+            f"{pad}    x &= {masks.host} if P[p].container < 0 else {masks.container}",
+            f"{pad}    Q[p] = x",
+            f"{pad}m &= x",
+            f"{pad}if not m: return UNWORN",
+        ]
+    lines += [
+        f"{pad}q = P[p]",
+        f"{pad}hits = []",
+        f"{pad}while m:",
+        f"{pad}    k = (m & -m).bit_length() - 1",
+        f"{pad}    m &= m - 1",
+        f"{pad}    try:",
+        f"{pad}        if R[k](i, p, q, n): hits.append((PLACES[k], n))",
+    ]
+    if by_name:
+        lines += [f"{pad}        elif o and {by_name} >> k & 1 and R[k](i, p, q, o): hits.append((PLACES[k], o))"]
+    lines += [
+        f"{pad}    except Exception as problem: fault(PLACES[k], problem)",
+        f"{pad}return hits",
+        "    return match",
+    ]
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRules:
+    """All rules, compiled: which class each event type belongs to."""
+
+    matchers: Mapping[str, ClassMatcher]
+    """By event type; types that no rule can match are left out."""
+
+
+def compile_rules(conditions: Sequence[Node]) -> CompiledRules:
+    """Compile rules' conditions, in file order.
+
+    Args:
+        conditions: one a rule, macros resolved, without errors.
+    """
+    matchers: dict[str, ClassMatcher] = {}
+    for group in classes(conditions):
+        matcher = compile_class(group)
+        for event_type in group.types:
+            matchers[event_type] = matcher
+    return CompiledRules(matchers)

@@ -1,0 +1,216 @@
+"""Turns checks into Python expressions.
+
+One emitter writes for both bindings: expressions over the columns of a batch, or over a mapping of
+fields. Simple operators stand inline; the others are calls of a judge kept as a constant.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from processor.compiler import operators, transformers
+from processor.compiler.checks import literals
+from processor.compiler.types import TEXT, Shape, field_shape, side_shape
+from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, is_whole, parse_literal
+from processor.language.ast import Argument as Side
+from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer
+
+_SAME = ("=", "==")
+_INLINE_TEXT = {"contains": "{1} in {0}", "startswith": "{0}.startswith({1})", "endswith": "{0}.endswith({1})"}
+_SETS = ("in", "intersects")
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A Python expression and what its value depends on."""
+
+    text: str
+    sources: frozenset[str]
+    several: bool = False
+    """It gives a tuple of values of which one is enough."""
+    bit: int = 0
+    """It is the test of this bit of ``c_bits``, never missing."""
+
+
+class Access(Protocol):
+    """How a field's value is had."""
+
+    def field(self, shape: Shape) -> Code:
+        """Give the expression of a field as a condition looks at it."""
+
+
+@dataclass(slots=True)
+class Constants:
+    """What generated code refers to by name: judges, sets, functions."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    _names: dict[Any, str] = field(default_factory=dict)
+
+    def add(self, value: Any, key: Any = None) -> str:
+        """Keep a value and give its name; one name for all values with the same key."""
+        if key is not None and key in self._names:
+            return self._names[key]
+        name = f"K{len(self.values)}"
+        self.values[name] = value
+        if key is not None:
+            self._names[key] = name
+        return name
+
+
+@dataclass(slots=True)
+class Emitter:
+    """Writes checks as expressions over one kind of access."""
+
+    access: Access
+    constants: Constants
+
+    def check(self, node: Check) -> Code:
+        """Give the expression that is truthy exactly where a check is true.
+
+        Args:
+            node: a check without errors.
+        """
+        shape = side_shape(node.left)
+        left = self._side(node.left)
+        if node.operator == "exists":
+            if left.bit:
+                return Code("True", frozenset())
+            many = shape.is_list or left.several
+            return Code(f"bool({left.text})" if many else f"({left.text} is not None)", left.sources)
+        if isinstance(node.left, Field) and node.left.name == "evt.around":
+            return self._around(node)
+        if isinstance(node.right, FieldValue | Transformer):
+            return self._fields(node, left, shape, node.right)
+        if shape.is_list:
+            return self._list(node, left, shape)
+        if left.several:
+            return self._several(node, left, shape)
+        return Code(self._scalar(node, left, shape), left.sources)
+
+    def _scalar(self, node: Check, left: Code, shape: Shape) -> str:
+        operator, kind = node.operator, shape.kind
+        texts = [item.text for item in literals(node)]
+        if node.modifier is None:
+            if kind == "BOOL":
+                return self._bool(operator, left, texts)
+            if operator in (*_SAME, *_SETS) and kind not in NET_TYPES:
+                return self._membership(left, kind, texts)
+            if operator == "!=" and kind not in NET_TYPES:
+                return f"((t := {left.text}) is not None and t != {parse_literal(texts[0], kind)!r})"
+            if operator in operators.ORDER_OPERATORS and kind in NUMBER_TYPES:
+                return f"((t := {left.text}) is not None and t {operator} {parse_literal(texts[0], kind)!r})"
+            if operator in _INLINE_TEXT and kind in TEXT and is_whole(texts[0]):
+                return f"((t := {left.text}) is not None and {_INLINE_TEXT[operator].format('t', repr(texts[0]))})"
+        return f"((t := {left.text}) is not None and {self._judge(node, kind, texts)}(t))"
+
+    def _judge(self, node: Check, kind: str, texts: list[str]) -> str:
+        key = (node.operator, kind, tuple(texts), node.modifier)
+        judge = operators.predicate(node.operator, kind, texts, node.modifier)
+        return self.constants.add(judge, key)
+
+    def _bool(self, operator: str, left: Code, texts: list[str]) -> str:
+        wanted = {text == "true" for text in texts}
+        if operator == "!=":
+            wanted = {value is False for value in wanted}
+        if left.bit:
+            test = f"c_bits[i] & {left.bit}"
+            return "True" if len(wanted) > 1 else f"({test})" if True in wanted else f"(not {test})"
+        if len(wanted) > 1:
+            return f"({left.text} is not None)"
+        return f"({left.text} is {next(iter(wanted))})"
+
+    def _membership(self, left: Code, kind: str, texts: list[str]) -> str:
+        values = frozenset(parse_literal(text, kind) for text in texts)
+        if not values:
+            return "False"
+        if len(values) == 1:
+            return f"({left.text} == {next(iter(values))!r})"
+        return f"({left.text} in {self.constants.add(values, ('set', values))})"
+
+    def _several(self, node: Check, left: Code, shape: Shape) -> Code:
+        texts = [item.text for item in literals(node)]
+        both_ends = shape.kind in ADDRESS_TYPES or shape.kind in NET_TYPES or shape.kind == "PORT"
+        if node.modifier is not None:
+            judges = [operators.predicate(node.operator, shape.kind, [text]) for text in texts]
+            combined = _over_values(judges, node.modifier, everyone=both_ends and node.operator == "!=")
+            return Code(f"{self.constants.add(combined)}({left.text})", left.sources)
+        judge = self._judge(node, shape.kind, texts)
+        if both_ends and node.operator == "!=":
+            return Code(f"(bool(t := {left.text}) and all(map({judge}, t)))", left.sources)
+        return Code(f"any(map({judge}, {left.text}))", left.sources)
+
+    def _list(self, node: Check, left: Code, shape: Shape) -> Code:
+        values = frozenset(parse_literal(item.text, shape.kind) for item in literals(node))
+        name = self.constants.add(values, ("set", values))
+        if node.operator == "in":
+            return Code(f"(bool(t := {left.text}) and {name}.issuperset(t))", left.sources)
+        return Code(f"(bool(t := {left.text}) and not {name}.isdisjoint(t))", left.sources)
+
+    def _fields(self, node: Check, left: Code, shape: Shape, right: FieldValue | Transformer) -> Code:
+        other = self._side(right)
+        right_shape = side_shape(right)
+        sources = left.sources | other.sources
+        guard = f"((t := {left.text}) is not None and (u := {other.text}) is not None and "
+        if node.operator in _SETS:
+            pool = "u" if right_shape.is_list or other.several else "(u,)"
+            if shape.is_list or left.several:
+                how = "issuperset" if node.operator == "in" and shape.is_list else "isdisjoint"
+                test = f"frozenset({pool}).issuperset(t)" if how == "issuperset" else f"not set(t).isdisjoint({pool})"
+                return Code(f"{guard}bool(t) and {test})", sources)
+            return Code(f"{guard}t in {pool})", sources)
+        compare = self.constants.add(operators.compare(node.operator), ("compare", node.operator))
+        if left.several:
+            return Code(f"{guard}any({compare}(v, u) for v in t))", sources)
+        return Code(f"{guard}{compare}(t, u))", sources)
+
+    def _around(self, node: Check) -> Code:
+        shape = field_shape(node.left) if isinstance(node.left, Field) else Shape("UINT64")
+        centre, delta = int(shape.argument or 0), parse_literal(literals(node)[0].text, "UINT64")
+        time = self.access.field(Shape("ABSTIME", spec=field_shape(Field("evt.rawtime")).spec))
+        test = f"abs(t - {centre}) <= {delta!r} * 1000000"
+        return Code(f"((t := {time.text}) is not None and {test})", time.sources)
+
+    def _side(self, side: Side | FieldValue) -> Code:
+        if isinstance(side, FieldValue):
+            return self._side(side.field)
+        if isinstance(side, Field):
+            return self.access.field(field_shape(side))
+        if isinstance(side, Literal):
+            return Code(repr(side.text), frozenset())
+        if isinstance(side, ArgumentList):
+            parts = [self._side(item) for item in side.items]
+            inner = "".join(f"{part.text}, " for part in parts)
+            return Code(f"({inner})", frozenset().union(*(part.sources for part in parts)))
+        return self.transformer(side)
+
+    def transformer(self, side: Transformer) -> Code:
+        """Give the expression of a transformer's value."""
+        parts = [self._side(argument) for argument in side.arguments]
+        sources: frozenset[str] = frozenset().union(*(part.sources for part in parts))
+        texts = [part.text for part in parts]
+        name = side.name
+        if name == "getopt":
+            words = side.arguments[0]
+            texts[0] = texts[0] if isinstance(words, ArgumentList) else f"({texts[0]},)"
+            if side.argument is not None:
+                name = "getopt_value"
+                texts.append(repr(side.argument))
+        if name == "join" and not isinstance(side.arguments[1], ArgumentList):
+            texts[1] = f"({texts[1]},)"
+        function = self.constants.add(transformers.FUNCTIONS[name], ("transformer", name))
+        return Code(f"{function}({', '.join(texts)})", sources)
+
+
+def _over_values(judges: list[operators.Predicate], modifier: str, *, everyone: bool) -> Callable[[Any], bool]:
+    quantify = all if everyone else any
+
+    def verdicts(values: tuple[Any, ...]) -> list[bool]:
+        return [bool(values) and quantify(map(judge, values)) for judge in judges]
+
+    if not judges:
+        return lambda _values: False
+    if modifier == "anyof":
+        return lambda values: any(verdicts(values))
+    if modifier == "allof":
+        return lambda values: all(verdicts(values))
+    return lambda values: sum(verdicts(values)) == 1

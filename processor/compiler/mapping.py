@@ -1,0 +1,166 @@
+"""Judges an event given as a plain mapping of fields to values.
+
+For rule tests, the Python interface and the comparison with recorded answers: same operators, same
+code, another way to a field's value.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.simplify import simplify
+from processor.compiler.types import Shape
+from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
+from processor.language.ast import And, Check, Macro, Node, Not, Or
+from schemas.extract import filter_recipe
+
+Event = Mapping[str, Any]
+
+_ENDS = {
+    "fd.ip": (("fd.lip", "fd.rip"), ("fd.cip", "fd.sip")),
+    "fd.net": (("fd.lip", "fd.rip"), ("fd.cip", "fd.sip"), ("fd.ip",)),
+    "fd.port": (("fd.lport", "fd.rport"), ("fd.cport", "fd.sport")),
+    "fd.proto": (("fd.lport", "fd.rport"), ("fd.cport", "fd.sport"), ("fd.port",)),
+}
+_NET_OF = {"fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.lnet": "fd.lip", "fd.rnet": "fd.rip"}
+_PARENT_OF = {
+    "proc.aname": "proc.pname",
+    "proc.aexe": "proc.pexe",
+    "proc.aexepath": "proc.pexepath",
+    "proc.acmdline": "proc.pcmdline",
+    "proc.apid": "proc.ppid",
+}
+_MAX_ANCESTORS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _MappingAccess:
+    constants: Constants
+
+    def field(self, shape: Shape) -> Code:
+        spec = shape.spec
+        if spec is None:
+            raise TypeError("a side without a field has no access")
+        found = filter_recipe(spec.name, shape.argument)
+        several = found is not None and found.several
+        reader = _reader(spec.name, shape.argument, shape.kind, several=several, is_list=shape.is_list)
+        name = self.constants.add(reader, ("read", spec.name, shape.argument, several))
+        return Code(f"{name}(e)", frozenset({"event"}), several=several)
+
+
+def field_keys(name: str, argument: str | None) -> tuple[str, ...]:
+    """Give the spellings under which a mapping may hold a field."""
+    if argument is None:
+        return (name,)
+    return (f"{name}[{argument}]", f"{name}.{argument}")
+
+
+def _reader(name: str, argument: str | None, kind: str, *, several: bool, is_list: bool) -> Callable[[Event], Any]:
+    keys = field_keys(name, argument)
+    if several:
+        return lambda event: _many(event, name, kind)
+    if is_list:
+        return lambda event: _listed(_first(event, keys), kind)
+    if name in _NET_OF:
+        keys = (*keys, _NET_OF[name])
+    return lambda event: converted(_first(event, keys), kind)
+
+
+def _first(event: Event, keys: Iterable[str]) -> Any:
+    for key in keys:
+        value = event.get(key)
+        if value is not None:
+            return value
+    return None
+
+
+def _listed(value: Any, kind: str) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        inner = value[1:-1] if value[:1] == "(" and value[-1:] == ")" else value
+        value = inner.split(",") if inner else []
+    return tuple(converted(item, kind) for item in value)
+
+
+def _many(event: Event, name: str, kind: str) -> tuple[Any, ...]:
+    value = event.get(name)
+    if value is None and name in _ENDS:
+        for names in _ENDS[name]:
+            found = [event[key] for key in names if event.get(key) is not None]
+            if found:
+                value = found
+                break
+    if value is None and name in _PARENT_OF:
+        value = _ancestry(event, name)
+    if value is None:
+        return ()
+    items = value if isinstance(value, list | tuple | set | frozenset) else (value,)
+    flat = [part for item in items for part in (item if isinstance(item, list | tuple) else (item,))]
+    return tuple(converted(item, kind) for item in flat if item is not None)
+
+
+def _ancestry(event: Event, name: str) -> list[Any]:
+    levels = [event.get(f"{name}[{level}]") for level in range(1, _MAX_ANCESTORS)]
+    if levels[0] is None:
+        levels[0] = event.get(_PARENT_OF[name])
+    return [value for value in levels if value is not None]
+
+
+def converted(value: Any, kind: str) -> Any:
+    """Give a value in the form that its type has inside: numbers as int, addresses in one spelling.
+
+    Args:
+        value: text, number, bool or bytes; a number or bool may be written as text.
+        kind: the field's type.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if kind == "BOOL":
+        return value in (True, "true", 1, "1")
+    if kind in NUMBER_TYPES:
+        return _number(value)
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if kind in ADDRESS_TYPES or kind in NET_TYPES:
+        return canonical_address(text) or text
+    return text
+
+
+def _number(value: Any) -> int | None:
+    try:
+        return int(value, 0) if isinstance(value, str) else int(value)
+    except ValueError:
+        return None
+
+
+def compile_mapping(condition: Node) -> Callable[[Event], bool]:
+    """Compile a condition into a judge of events given as mappings.
+
+    Args:
+        condition: macros resolved, without errors; a missing key and None both mean that the value is missing.
+    """
+    constants = Constants()
+    emitter = Emitter(_MappingAccess(constants), constants)
+    folded = simplify(condition)
+    text = str(folded) if isinstance(folded, bool) else expression(folded, emitter)
+    namespace = dict(constants.values)
+    code = compile(f"lambda e: bool({text})", "<condition>", "eval")
+    judge: Callable[[Event], bool] = eval(code, namespace)  # noqa: S307  the text is generated from a checked tree
+    return judge
+
+
+def expression(node: Node, emitter: Emitter) -> str:
+    """Write a whole tree as one expression."""
+    if isinstance(node, Check):
+        return emitter.check(node).text
+    if isinstance(node, Macro):
+        return expression(node.body, emitter)
+    if isinstance(node, Not):
+        return f"(not {expression(node.child, emitter)})"
+    if isinstance(node, And | Or):
+        word = " and " if isinstance(node, And) else " or "
+        return f"({word.join(expression(child, emitter) for child in node.children)})"
+    raise TypeError(f"macro {node.name} is not resolved")

@@ -1,0 +1,127 @@
+"""Small rewrites of a condition that keep its meaning for every event.
+
+Each says its algebra. A check is true or not true, never in between: a missing value makes it not true.
+So the two-valued laws hold.
+"""
+
+from collections.abc import Iterable
+
+from processor.compiler.checks import literals
+from processor.compiler.operators import predicate
+from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
+
+Folded = Node | bool
+"""A tree, or the constant that it always is."""
+
+_CONSTANT_FIELDS = {"evt.dir": "<", "evt.source": "syscall"}
+
+
+def simplify(condition: Node, event_type: str | None = None) -> Folded:
+    """Rewrite a condition for events of one type.
+
+    Args:
+        condition: macros resolved.
+        event_type: checks on evt.type are decided by it; None leaves them as they are.
+    """
+    if isinstance(condition, Check):
+        return _decide(condition, event_type)
+    if isinstance(condition, Macro):
+        return _macro(condition, event_type)
+    if isinstance(condition, Not):
+        return _not(simplify(condition.child, event_type))
+    if isinstance(condition, And):
+        return _and(simplify(child, event_type) for child in condition.children)
+    if isinstance(condition, Or):
+        return _or(simplify(child, event_type) for child in condition.children)
+    raise TypeError(f"macro {condition.name} is not resolved")
+
+
+def _macro(node: Macro, event_type: str | None) -> Folded:
+    """Rewrite: M -> the body where it has become a constant or a single check; M otherwise, so that it stays shared."""
+    body = simplify(node.body, event_type)
+    if isinstance(body, bool | Check | Macro):
+        return body
+    return node if body is node.body else Macro(node.name, body, node.span)
+
+
+def _decide(node: Check, event_type: str | None) -> Folded:
+    """Rewrite: evt.type OP x -> its value where the type is known; evt.dir, evt.source likewise; x in () -> false."""
+    if isinstance(node.right, ValueList) and not node.right.items and node.operator != "pmatch":
+        return False
+    if not isinstance(node.left, Field):
+        return node
+    name = node.left.name
+    value = event_type if name == "evt.type" else _CONSTANT_FIELDS.get(name)
+    if value is None:
+        return node
+    if node.operator == "exists":
+        return True
+    if not isinstance(node.right, Literal | ValueList):
+        return node
+    return predicate(node.operator, "CHARBUF", [item.text for item in literals(node)], node.modifier)(value)
+
+
+def _not(child: Folded) -> Folded:
+    """Not true -> false; not false -> true; not not A -> A."""
+    if isinstance(child, bool):
+        return not child
+    return child.child if isinstance(child, Not) else Not(child)
+
+
+def _and(children: Iterable[Folded]) -> Folded:
+    """Rewrite: A and (B and C) -> A and B and C; A and true -> A; A and false -> false; A and A -> A."""
+    flat: dict[Node, None] = {}
+    for child in children:
+        if child is False:
+            return False
+        if child is True:
+            continue
+        for part in child.children if isinstance(child, And) else (child,):
+            flat[part] = None
+    if len(flat) > 1:
+        return And(tuple(flat))
+    return next(iter(flat), True)
+
+
+def _or(children: Iterable[Folded]) -> Folded:
+    """Rewrite: A or (B or C) -> A or B or C; A or false -> A; A or true -> true; A or A -> A; two sets on a field join.
+
+    f = x or f in (y) -> f in (x, y), which needs one look at the field.
+    """
+    flat: dict[Node, None] = {}
+    for child in children:
+        if child is True:
+            return True
+        if child is False:
+            continue
+        for part in child.children if isinstance(child, Or) else (child,):
+            flat[part] = None
+    parts = _joined(tuple(flat))
+    if len(parts) > 1:
+        return Or(parts)
+    return parts[0] if parts else False
+
+
+def _joined(parts: tuple[Node, ...]) -> tuple[Node, ...]:
+    sets: dict[Field, list[Literal]] = {}
+    places: dict[Field, int] = {}
+    result: list[Node] = []
+    for part in parts:
+        if not (isinstance(part, Check) and isinstance(part.left, Field) and _is_set(part)):
+            result.append(part)
+            continue
+        if part.left not in sets:
+            sets[part.left] = []
+            places[part.left] = len(result)
+            result.append(part)
+        sets[part.left].extend(literals(part))
+    for field, items in sets.items():
+        if len(items) > 1:
+            result[places[field]] = Check(field, "in", ValueList(tuple(dict.fromkeys(items))))
+    return tuple(result)
+
+
+def _is_set(node: Check) -> bool:
+    if node.modifier is not None or not isinstance(node.right, Literal | ValueList):
+        return False
+    return node.operator in ("=", "==", "in") and isinstance(node.left, Field) and node.left.name != "fd.types"
