@@ -1,50 +1,29 @@
-"""The program: every ending becomes an exit code and a sentence, never a traceback."""
+"""Where the program begins: it can be stopped from its first moment on without a word."""
 
 import os
+import signal
 import sys
+from types import FrameType
 
-import click
 
-from collector.errors import EnvironmentLacks
-from lanner.failures import BAD_INPUT, ENVIRONMENT_LACKS, BadInput
-from lanner.front import lanner_command
-from lanner.terminal import error_line
+def _leave_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    os._exit(0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Run the command line and give its exit code.
+    """Run the command line and give its exit code."""
+    # While modules are imported there is nothing to clean up; from then on a command cleans up after itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_at_once)
+    from lanner.ending import run_command_line  # noqa: PLC0415
 
-    0: fine; 1: bad input; 2: bad usage; 3: the environment lacks something.
-    """
-    try:
-        code = lanner_command.main(prog_name="lanner", standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.Exit as ending:
-        return ending.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 0
-    except BrokenPipeError:
-        # The reader has what it wanted; Python's last flush must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except BadInput as error:
-        for message in error.messages:
-            error_line(message)
-        return BAD_INPUT
-    except EnvironmentLacks as error:
-        error_line(f"{error}")
-        error_line("`lanner doctor` shows what this host has and lacks.")
-        return ENVIRONMENT_LACKS
-    except Exception as error:  # what is left is a fault of ours; LANNER_DEBUG shows where
-        if os.environ.get("LANNER_DEBUG"):
-            raise
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        error_line(f"a fault in Lanner itself: {what}. LANNER_DEBUG=1 shows where; please report it.")
-        return BAD_INPUT
-    return code if isinstance(code, int) else 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    return run_command_line()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""One event of a batch as a line for people, or as a row for programs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from schemas.batch import EventBatch
+from schemas.extract import reader
+from schemas.printable import printable
+from schemas.timetext import clock
+
+ROW_FIELDS = (
+    *("evt.num", "evt.time.iso8601", "evt.type", "evt.res", "evt.rawres", "evt.failed"),
+    *("proc.name", "proc.pid", "proc.ppid", "proc.pname", "proc.cmdline", "proc.exepath", "proc.cwd", "proc.tty"),
+    *("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd", "thread.tid"),
+    *("user.uid", "user.name", "user.loginuid", "group.gid", "group.name"),
+    *("fd.num", "fd.type", "fd.name", "fd.nameraw", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.l4proto"),
+    *("fs.path.name", "fs.path.source", "fs.path.target"),
+    *("container.id", "container.name", "container.image", "k8s.ns.name", "k8s.pod.name"),
+)
+
+
+def lines(batch: EventBatch) -> Iterator[str]:
+    """Give each event as one line, safe for a terminal: time, container, process, what it did, how it ended."""
+    read = {name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id")}
+    strings, columns = batch.strings, batch.columns
+    for index in range(batch.count):
+        process = batch.processes[columns["process"][index]]
+        container = read["container.id"](index) or "?"
+        what = ", ".join(f"{name}={value}" for name, value in _arguments(batch, index) if value is not None)
+        name = strings[columns["fd_name"][index]] or strings[columns["path_name"][index]]
+        told = [
+            clock(columns["time"][index]),
+            f"{container}",
+            f"{process.name or '<NA>'}({process.pid})",
+            f"{read['user.name'](index) or '<NA>'}",
+            f"{strings[columns['type'][index]]}({what})",
+            f"= {read['evt.res'](index)}",
+        ]
+        if name:
+            told.append(f"[{name}]")
+        yield printable(" ".join(told))
+
+
+def rows(batch: EventBatch) -> Iterator[dict[str, Any]]:
+    """Give each event as a mapping of field names to values; what is missing is left out."""
+    read = {name: reader(batch, name) for name in ROW_FIELDS}
+    for index in range(batch.count):
+        row = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
+        row["evt.args"] = dict(_arguments(batch, index))
+        row["batch.sequence"] = batch.sequence
+        row["evt.hostname"] = batch.hostname
+        yield row
+
+
+def _arguments(batch: EventBatch, index: int) -> list[tuple[str, str | None]]:
+    columns, strings = batch.columns, batch.strings
+    places = range(columns["arg_start"][index], columns["arg_start"][index + 1])
+    return [(strings[columns["arg_name"][at]] or "", strings[columns["arg_value"][at]]) for at in places]

@@ -1,0 +1,208 @@
+"""All stages in one process: collector, bus, detector, sinks, and what keeps them turning."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from bus.in_process import InProcessBus
+from lanner import systemd
+from lanner.detection import Detection, internal_alert
+from lanner.failures import BadInput
+from lanner.settings import Settings
+from lanner.signals import Signals
+from lanner.sinks import open_sinks
+from lanner.summary import Summary
+from lanner.terminal import StatusLine, error_line, note
+from lanner.throttle import LossTeller
+from lanner.watch import FileWatch
+from notifier.sink import Sink
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+
+POLL_SECONDS = 0.1
+CHORES_SECONDS = 1.0
+EVENTS_LOST = "Lanner internal: events lost"
+
+
+class Source(Protocol):
+    """What events come from: the collector, as far as a pipeline needs it."""
+
+    losses: Mapping[str, int]
+    kernel: str
+    hostname: str
+
+    def start(self) -> None:
+        """Begin to watch. Raises EnvironmentLacks."""
+
+    def poll(self, timeout_s: float) -> None:
+        """Deliver what has happened, on this thread, waiting at most timeout_s."""
+
+    def watch(self, event_types: frozenset[str]) -> None:
+        """Watch other event types from now on."""
+
+    def stop(self) -> None:
+        """Deliver what is left, and detach."""
+
+
+class Pipeline:
+    """One run: its parts, its counts, and the loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        detection: Detection,
+        make_source: Callable[[Detection, Callable[[EventBatch], None]], Source],
+        *,
+        reload: Callable[[], tuple[Settings, Detection]],
+        settings_file: str | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Put the parts together; nothing is started yet.
+
+        make_source gives the collector for a detection's event types; reload reads settings and rules anew and raises
+        BadInput if they are wrong; settings_file is watched beside the rule files.
+        """
+        self.summary = Summary()
+        self.settings = settings
+        self._detection = detection
+        self._reload = reload
+        self._settings_file = settings_file
+        self._quiet = quiet
+        self._status = StatusLine(sys.stderr, wanted=not quiet)
+        self._losses = LossTeller()
+        self._bus = InProcessBus()
+        self._bus.events.subscribe(self._detect)
+        self._bus.alerts.subscribe(self._deliver)
+        self._sinks: list[Sink] = open_sinks(settings, note=self._note, before_line=self._status.clear)
+        self._source = make_source(detection, self._bus.events.publish)
+        self._watch = self._watched()
+
+    def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Detect until a signal or until says so; always detaches from the kernel before it returns.
+
+        on_started is called once events flow. Raises EnvironmentLacks, and BrokenPipeError when nobody reads standard
+        output any more.
+        """
+        with Signals() as signals:
+            try:
+                self._source.start()
+                if not self._quiet:
+                    self._greet()
+                systemd.notify("READY=1")
+                on_started()
+                self._turn(signals, until)
+            finally:
+                self._end()
+
+    def losses(self) -> Mapping[str, int]:
+        """Give the number of lost events by reason."""
+        return self._source.losses
+
+    def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
+        watchdog = systemd.Watchdog()
+        chores_at = time.monotonic() + CHORES_SECONDS
+        while not signals.stop and not until():
+            self._source.poll(POLL_SECONDS)
+            self._status.show(self.summary.status(self._source.losses))
+            watchdog.beat()
+            if signals.take_reopen():
+                for sink in self._sinks:
+                    sink.reopen()
+            asked = signals.take_reload()
+            if time.monotonic() >= chores_at:
+                chores_at = time.monotonic() + CHORES_SECONDS
+                self._tell_losses()
+                if _nobody_reads(1):
+                    raise BrokenPipeError
+                asked = asked or (self.settings.watch_config_files and self._watch.changed())
+            if asked:
+                self._take_new_rules()
+
+    def _end(self) -> None:
+        systemd.notify("STOPPING=1")
+        self._status.clear()
+        self._status.on = False
+        try:
+            self._source.stop()
+            self._tell_losses(final=True)
+        finally:
+            for sink in self._sinks:
+                sink.close()
+
+    def _detect(self, batch: EventBatch) -> None:
+        self.summary.events += batch.count
+        for alert in self._detection.detect(batch):
+            self._bus.alerts.publish(alert)
+
+    def _deliver(self, alert: Alert) -> None:
+        self.summary.count(alert)
+        for sink in self._sinks:
+            sink.send(alert)
+
+    def _tell_losses(self, *, final: bool = False) -> None:
+        fresh = self._losses.due(self._source.losses, time.monotonic(), final=final)
+        if fresh:
+            reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(fresh.items()))
+            text = f"{sum(fresh.values())} events were lost | {reasons}"
+            self._bus.alerts.publish(internal_alert(EVENTS_LOST, text, fresh, hostname=self._source.hostname))
+
+    def _take_new_rules(self) -> None:
+        """Change to new settings and rules; if they are wrong, say why and go on with the old."""
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            settings, detection = self._reload()
+            if settings != self.settings:
+                sinks = open_sinks(settings, note=self._note, before_line=self._status.clear)
+                for sink in self._sinks:
+                    sink.close()
+                self._sinks = sinks
+        except BadInput as error:
+            self._status.clear()
+            for message in error.messages:
+                error_line(message)
+            error_line("the settings and rules in force stay.")
+        else:
+            if detection.event_types != self._detection.event_types:
+                self._source.watch(detection.event_types)
+            self.settings, self._detection = settings, detection
+            self._watch = self._watched()
+            self._note(f"rules changed: {detection.count} in force.")
+        systemd.notify("READY=1")
+
+    def _watched(self) -> FileWatch:
+        extra = [self._settings_file] if self._settings_file else []
+        return FileWatch([*self._detection.watched, *map(os.path.abspath, extra)])
+
+    def _greet(self) -> None:
+        for line in self._detection.notices:
+            note(line)
+        note(
+            f"lanner {_short_version()}: watching {self._source.hostname} (kernel {_short(self._source.kernel)}), "
+            f"{self._detection.count} rules from {self._detection.origin}. "
+            "Try: sudo cat /etc/shadow   Stop: Ctrl-C"
+        )
+
+    def _note(self, text: str) -> None:
+        self._status.clear()
+        note(text)
+
+
+def _short_version() -> str:
+    import lanner  # noqa: PLC0415
+
+    return ".".join(lanner.__version__.split(".")[:2])
+
+
+def _short(release: str) -> str:
+    """Give 6.18.44 of 6.18.44-amd64: what a person compares."""
+    return release.split("-", maxsplit=1)[0]
+
+
+def _nobody_reads(descriptor: int) -> bool:
+    """Tell whether the far end of a pipe is closed; a file or terminal never is."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(happened & select.POLLERR for _, happened in poll.poll(0))

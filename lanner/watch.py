@@ -1,0 +1,33 @@
+"""Which files changed since they were last looked at."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+Stamp = tuple[int, int, int]
+
+
+class FileWatch:
+    """Compares modification time, size and inode: an editor's rename and a Kubernetes symlink swap both show."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = tuple(paths)
+        self._stamps = self._look()
+
+    def changed(self) -> bool:
+        """Tell whether anything changed since the last call."""
+        stamps = self._look()
+        if stamps == self._stamps:
+            return False
+        self._stamps = stamps
+        return True
+
+    def _look(self) -> dict[Path, Stamp | None]:
+        return {path: _stamp(path) for path in self._paths}
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
