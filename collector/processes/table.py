@@ -70,7 +70,7 @@ class ProcessTable:
         new = []
         for facts in sorted(processes, key=lambda each: (each.start_ticks, each.pid)):
             known = self._living.get(facts.pid)
-            if known is None or not known.started_at(facts.start_ticks * TICK):
+            if known is None or known.start_time // TICK != facts.start_ticks:
                 new.append(self._from_facts(facts))
         for entry in new:
             self._settle(entry)
@@ -163,7 +163,8 @@ class ProcessTable:
         state, who = record.state, record.state.who
         entry = self._same_process(who)
         if entry is None:
-            entry = self._new(who)
+            entry = self._new_entry(who)
+            self._put(entry, who.time)
         elif entry.exec_generation is not None and who.exec_generation < entry.exec_generation:
             return
         entry.program = program_of(record)
@@ -319,11 +320,6 @@ class ProcessTable:
 
     # Keeping the table
 
-    def _new(self, who: Identity) -> Entry:
-        entry = self._new_entry(who)
-        self._put(entry, who.time)
-        return entry
-
     def _new_entry(self, who: Identity) -> Entry:
         return Entry(
             who.pid,
@@ -352,7 +348,7 @@ class ProcessTable:
         """Give a process read from /proc its parent, its container and its namespace's start."""
         place = entry.place
         if place.ppid:
-            self._set_parent(entry, place.ppid)
+            self._set_parent(entry, place.ppid, may_read=True)
         if place.cgroup is not None:
             entry.container = container_of(place.cgroup) or entry.container
         if entry.container is None and entry.parent is not None:
@@ -367,23 +363,24 @@ class ProcessTable:
     def _take_place(self, entry: Entry, state: State) -> None:
         self._cgroups.put(state.who.cgroup_id, state.cgroup)
         self._namespace_inits.put(state.pid_namespace, state.pid_namespace_init_start)
+        is_new_parent = entry.place.ppid != state.ppid
         entry.place = place_of(state)
         entry.cgroup_id = state.who.cgroup_id
-        self._set_parent(entry, state.ppid)
+        self._set_parent(entry, state.ppid, may_read=is_new_parent)
         inherited = entry.container or (entry.parent.container if entry.parent is not None else None)
         entry.container = container_of(state.cgroup) or inherited
 
-    def _set_parent(self, entry: Entry, ppid: int) -> None:
+    def _set_parent(self, entry: Entry, ppid: int, *, may_read: bool) -> None:
         if entry.parent is not None and entry.parent.pid == ppid:
             return
         parent = self._living.get(ppid)
-        if parent is None and ppid and entry.parent is None:
+        if parent is None and ppid and entry.parent is None and may_read:
             facts = self._reader.read(ppid)
             if facts is not None:
                 parent = self._from_facts(facts)
                 # Its own parent comes with its own records: one look at /proc is enough here.
-                parent.container = container_of(facts.place.cgroup) if facts.place.cgroup else None
                 parent.parent = self._living.get(facts.place.ppid or 0)
+                parent.container = container_of(facts.place.cgroup or "/")
         if parent is None or parent is entry or is_adoption(entry, parent):
             return
         if entry not in ancestors(parent):

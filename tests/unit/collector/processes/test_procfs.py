@@ -1,0 +1,132 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from collector.processes.procfs import ProcessFiles
+
+STATUS = (
+    b"Name:\tcat\nTgid:\t%d\nPid:\t%d\nPPid:\t5\nUid:\t0\t33\t0\t0\nGid:\t0\t33\t0\t0\n"
+    b"NSpid:\t%d\nNSpgid:\t7\nNSsid:\t6\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\n"
+)
+
+
+def lay_out(proc: Path, pid: int, *, start: int = 100, flags: int = 4194304, cmdline: bytes = b"cat\0x\0") -> Path:
+    """Make the files of one process as procfs shows them."""
+    folder = proc / str(pid)
+    (folder / "ns").mkdir(parents=True)
+    (folder / "stat").write_bytes(
+        b"%d (cat) S 5 7 6 34817 7 %d 1 0 0 0 0 0 0 0 20 0 1 0 %d 3133440 393 1" % (pid, flags, start)
+    )
+    (folder / "status").write_bytes(STATUS % (pid, pid, pid))
+    (folder / "cmdline").write_bytes(cmdline)
+    (folder / "environ").write_bytes(b"A=1\0B=\xff\0")
+    (folder / "cgroup").write_bytes(b"8:pids:/docker/x\n0::/\n")
+    (folder / "loginuid").write_text("4294967295")
+    (folder / "exe").symlink_to("/bin/cat (deleted)")
+    (folder / "cwd").symlink_to(os.fsencode("/tmp/\udcff"))
+    (folder / "ns" / "pid").symlink_to("pid:[4026531836]")
+    (folder / "ns" / "mnt").symlink_to("mnt:[4026531841]")
+    return folder
+
+
+def test_a_process_is_read_from_its_files(tmp_path: Path) -> None:
+    """Everything that /proc tells, in the units of the kernel side's records."""
+    lay_out(tmp_path, 9)
+
+    facts = ProcessFiles(tmp_path).read(9)
+
+    assert facts is not None
+    program, place = facts.program, facts.place
+    assert (facts.pid, facts.start_ticks) == (9, 100)
+    assert (program.name, program.exe, program.exepath, program.args) == ("cat", "cat", "/bin/cat", ("x",))
+    assert (program.env, program.is_from_memfd, program.is_upper_layer) == (None, False, None)
+    assert (facts.credentials.uid, facts.credentials.cap_effective) == (33, 0)
+    assert (place.ppid, place.vpid, place.pgid, place.sid, place.tty) == (5, 9, 7, 6, 34817)
+    assert (place.loginuid, place.pid_namespace, place.mount_namespace) == (-1, 4026531836, 4026531841)
+    assert (place.cwd, place.cgroup) == ("/tmp/\udcff", "/docker/x")
+
+
+def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
+    """It holds secrets."""
+    lay_out(tmp_path, 9)
+
+    facts = ProcessFiles(tmp_path, environment=True).read(9)
+
+    assert facts is not None
+    assert facts.program.env == ("A=1", "B=\udcff")
+
+
+def test_kernel_threads_have_a_name_only(tmp_path: Path) -> None:
+    """They have no program, and nothing is looked for."""
+    lay_out(tmp_path, 9, flags=0x00200000, cmdline=b"")
+
+    facts = ProcessFiles(tmp_path).read(9)
+
+    assert facts is not None
+    assert (facts.program.name, facts.program.exepath, facts.program.args) == ("cat", None, ())
+
+
+@pytest.mark.parametrize("missing", ["cmdline", "exe", "cwd", "loginuid", "cgroup", "ns/pid"])
+def test_a_file_that_is_gone_leaves_its_fact_missing(tmp_path: Path, missing: str) -> None:
+    """Some files need more rights than others, and a zombie has no program."""
+    (lay_out(tmp_path, 9) / missing).unlink()
+
+    facts = ProcessFiles(tmp_path).read(9)
+
+    assert facts is not None
+    assert facts.program.name == "cat"
+
+
+@pytest.mark.parametrize("missing", ["stat", "status"])
+def test_a_process_without_its_main_files_is_gone(tmp_path: Path, missing: str) -> None:
+    """It ended between two reads."""
+    (lay_out(tmp_path, 9) / missing).unlink()
+
+    assert ProcessFiles(tmp_path).read(9) is None
+
+
+def test_a_process_replaced_while_it_is_read_is_not_mixed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pid was given to another between the first file and the last."""
+    folder = lay_out(tmp_path, 9)
+    files = ProcessFiles(tmp_path)
+    original = files._place
+
+    def replace(*arguments: object) -> object:
+        text = (folder / "stat").read_bytes()
+        (folder / "stat").write_bytes(text.replace(b" 100 ", b" 101 "))
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files, "_place", replace)
+
+    assert files.read(9) is None
+
+
+def test_a_thread_is_not_a_process(tmp_path: Path) -> None:
+    """/proc answers for thread ids too."""
+    folder = lay_out(tmp_path, 9)
+    (folder / "status").write_bytes(STATUS % (8, 9, 9))
+
+    assert ProcessFiles(tmp_path).read(9) is None
+
+
+def test_all_processes_are_read_and_other_names_left_out(tmp_path: Path) -> None:
+    """One that is gone does not stop the others."""
+    lay_out(tmp_path, 9)
+    lay_out(tmp_path, 10)
+    (lay_out(tmp_path, 11) / "stat").unlink()
+    (tmp_path / "sys").mkdir()
+
+    assert sorted(each.pid for each in ProcessFiles(tmp_path).read_all()) == [9, 10]
+
+
+def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
+    """Its path is a memfd's name."""
+    folder = lay_out(tmp_path, 9)
+    (folder / "exe").unlink()
+    (folder / "exe").symlink_to("/memfd:x (deleted)")
+
+    facts = ProcessFiles(tmp_path).read(9)
+
+    assert facts is not None
+    assert facts.program.is_from_memfd is True

@@ -1,0 +1,484 @@
+import gc
+import sys
+from dataclasses import replace
+
+from collector.processes.entry import TICK
+from collector.processes.facts import Credentials
+from collector.processes.lineage import MAX_EXITED, ancestors
+from collector.processes.table import ProcessTable
+from tests.unit.collector.processes.synthetic import (
+    CONTAINER_CGROUP,
+    CONTAINER_ID,
+    SECOND,
+    Proc,
+    execution,
+    exit_of,
+    facts,
+    fork,
+    identity,
+    state,
+)
+
+EPOCH = 1_700_000_000 * SECOND
+
+
+def table(*processes: object) -> tuple[ProcessTable, Proc]:
+    """Give an empty table and the /proc behind it."""
+    proc = Proc(*processes)  # type: ignore[arg-type]
+    return ProcessTable(proc, EPOCH), proc
+
+
+class TestFollowing:
+    def test_a_forked_child_is_its_parent_until_it_execs(self) -> None:
+        """Everything but pid, parent and start is inherited; an exec then replaces the program."""
+        processes, proc = table()
+        shell = identity(10)
+        processes.apply(execution(shell, "bash", "-i", tty=34816))
+        processes.apply(fork(shell, 11))
+
+        child = processes.resolve(identity(11))
+        assert (child.program.name, child.program.args) == ("bash", ("-i",))
+        assert (child.place.ppid, child.place.tty, child.place.sid) == (10, 34816, 10)
+        assert child.exec_time == child.start_epoch == EPOCH + 11_000
+
+        processes.apply(execution(identity(11, time=20_000, generation=2), "cat", "/etc/shadow", ppid=10))
+        child = processes.resolve(identity(11, generation=2))
+        assert (child.program.name, child.program.exe, child.program.args) == ("cat", "cat", ("/etc/shadow",))
+        assert child.parent is processes.living(10)
+        assert (child.start_epoch, child.exec_time) == (EPOCH + 11_000, EPOCH + 20_000)
+        assert (processes.stale, proc.reads) == (0, 1)  # one look for the shell's unknown parent
+
+    def test_an_exec_from_a_thread_keeps_the_process(self) -> None:
+        """The thread that execs takes over pid and start time of the main thread."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "java"))
+        before = processes.living(10)
+
+        processes.apply(execution(identity(10, tid=15, generation=2), "sh"))
+
+        assert processes.resolve(identity(10, generation=2)) is before
+        assert before is not None
+        assert before.program.name == "sh"
+
+    def test_an_event_of_a_thread_is_its_process_s(self) -> None:
+        """Threads have the pid, start and generation of their process."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "java"))
+
+        assert processes.resolve(identity(10, tid=15)) is processes.living(10)
+
+    def test_state_replaces_place_and_credentials_but_not_the_name(self) -> None:
+        """A process that renames itself by prctl stays what it was at its exec."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "nginx"))
+
+        processes.apply(state(identity(10, uid=33), comm="harmless", cwd="/srv", sid=4, gid=33, cap_effective=1))
+
+        entry = processes.resolve(identity(10, uid=33))
+        assert (entry.program.name, entry.place.cwd, entry.place.sid) == ("nginx", "/srv", 4)
+        assert entry.credentials == Credentials(33, 33, 1, 0, 0)
+
+    def test_state_that_changes_nothing_changes_nothing(self) -> None:
+        """A chdir to where it is already gives no new version, and so no new row."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "nginx"))
+        entry = processes.living(10)
+        assert entry is not None
+        before = (entry.version, processes.changes)
+
+        processes.apply(state(identity(10), comm="nginx"))
+
+        assert (entry.version, processes.changes) == before
+
+    def test_clone_parent_makes_a_sibling(self) -> None:
+        """Under CLONE_PARENT the child's parent is the caller's parent."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "shim"))
+        processes.apply(fork(identity(10), 11))
+        processes.apply(execution(identity(11, generation=2), "runc", ppid=10))
+        processes.apply(fork(identity(11, generation=2), 12, real_parent=10))
+
+        child = processes.resolve(identity(12, generation=2))
+
+        assert (child.program.name, child.place.ppid) == ("runc", 10)
+        assert child.parent is processes.living(10)
+
+    def test_the_init_of_a_new_pid_namespace_starts_it(self) -> None:
+        """A child with virtual pid 1 is the namespace's first process."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "runc"))
+        processes.apply(fork(identity(10), 11, vpid=1))
+
+        child = processes.resolve(identity(11))
+
+        assert (child.place.vpid, child.place.pid_namespace_init_start) == (1, 11_000)
+
+    def test_the_container_is_the_cgroup_s_and_never_lost(self) -> None:
+        """A child has its parent's container, and leaves it for none but another."""
+        processes, _ = table()
+        inside = identity(10, cgroup=CONTAINER_CGROUP)
+        processes.apply(execution(inside, "sh"))
+        processes.apply(fork(inside, 11))
+        child = processes.resolve(identity(11, cgroup=CONTAINER_CGROUP))
+        assert child.container is not None
+        assert child.container.full_id == CONTAINER_ID
+
+        processes.apply(state(identity(11), cgroup="/", ppid=10))
+
+        assert processes.resolve(identity(11)).container == child.container
+
+    def test_a_process_moved_into_a_known_cgroup_is_noticed(self) -> None:
+        """A runtime moves its helper by writing to a file, which makes no record of the helper's."""
+        processes, proc = table()
+        processes.apply(execution(identity(10, cgroup=CONTAINER_CGROUP), "sh"))
+        processes.apply(execution(identity(20), "runc"))
+        reads = proc.reads
+
+        moved = processes.resolve(identity(20, cgroup=CONTAINER_CGROUP))
+
+        assert moved.container is not None
+        assert moved.container.full_id == CONTAINER_ID
+        assert proc.reads == reads
+
+
+class TestAncestors:
+    def test_a_parent_that_ended_stays_the_parent(self) -> None:
+        """Adoption by init doesn't hide who started a daemon; ppid says what the kernel says."""
+        processes, _ = table(facts(1, "systemd"))
+        processes.seed(list(_.processes.values()))
+        for pid, name in ((10, "nginx"), (11, "sh")):
+            processes.apply(fork(identity(1 if pid == 10 else 10), pid))
+            processes.apply(execution(identity(pid), name, ppid=pid - 1 if pid == 11 else 1))
+        processes.apply(fork(identity(11), 12))
+        processes.apply(exit_of(identity(11, time=50_000)))
+        processes.apply(execution(identity(12, time=60_000, generation=2), "daemon", ppid=1))
+
+        daemon = processes.resolve(identity(12, generation=2))
+
+        assert [each.program.name for each in ancestors(daemon)] == ["sh", "nginx", "systemd"]
+        assert daemon.place.ppid == 1
+
+    def test_a_subreaper_becomes_the_parent(self) -> None:
+        """What a runtime's helper started is its shim's once the helper is gone."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "containerd-shim"))
+        processes.apply(fork(identity(10), 11))
+        processes.apply(execution(identity(11, generation=2), "runc", ppid=10))
+        processes.apply(fork(identity(11, generation=2), 12, vpid=7))
+        processes.apply(exit_of(identity(11, time=50_000)))
+        processes.apply(execution(identity(12, time=60_000, generation=3), "bash", ppid=10, vpid=7))
+
+        shell = processes.resolve(identity(12, generation=3))
+
+        assert shell.parent is processes.living(10)
+
+    def test_a_chain_that_forks_and_exits_for_ever_is_cut(self) -> None:
+        """The living ancestor at its top stays; of the ended ones only the newest do."""
+        processes, _ = table()
+        processes.apply(execution(identity(5), "origin"))
+        last = identity(5)
+        for pid in range(10, 10 + 4 * MAX_EXITED):
+            processes.apply(fork(last, pid))
+            if last.pid != 5:
+                processes.apply(exit_of(replace(last, time=pid * 1000)))
+            last = identity(pid)
+
+        chain = list(ancestors(processes.resolve(last)))
+
+        assert len(chain) == MAX_EXITED + 1 + 1
+        assert chain[-1] is processes.living(5)
+
+    def test_leaders_are_found_by_number_or_by_descent(self) -> None:
+        """Where a session's leader is gone it is the eldest ancestor of that session."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "sshd"))
+        processes.apply(fork(identity(10), 11))
+        processes.apply(execution(identity(11), "bash", ppid=10))
+        processes.apply(fork(identity(11), 12))
+        processes.apply(fork(identity(12), 13))
+        grandchild = processes.resolve(identity(13))
+        assert processes.session_leader(grandchild) is processes.living(11)
+        assert processes.group_leader(grandchild) is processes.living(11)
+
+        processes.apply(exit_of(identity(11, time=90_000)))
+
+        leader = processes.session_leader(grandchild)
+        assert leader is not None
+        assert leader.program.name == "bash"
+        assert leader.exited_at == 90_000
+
+
+class TestSeeding:
+    def test_a_seeded_process_is_recognised_within_a_tick(self) -> None:
+        """/proc tells the start in ticks; the first record brings the exact time and the generation."""
+        processes, proc = table()
+        processes.seed([facts(10, "cron", start_ticks=300, ppid=0)])
+        start = 300 * TICK + 9_999_999
+
+        entry = processes.resolve(identity(10, start, generation=8))
+
+        assert (entry.program.name, entry.start_time, entry.exec_generation) == ("cron", start, 8)
+        assert entry.start_epoch == EPOCH + start
+        assert (proc.reads, processes.stale) == (0, 0)
+        assert processes.resolve(identity(10, start, generation=8)) is entry
+
+    def test_a_start_one_tick_later_is_another_process(self) -> None:
+        """A reused pid within 10 ms of the old one's tick is told apart."""
+        processes, _ = table()
+        processes.seed([facts(10, "cron", start_ticks=300)])
+
+        entry = processes.resolve(identity(10, 301 * TICK, generation=8))
+
+        assert entry.is_stale
+        assert entry.program.name is None
+
+    def test_parents_and_containers_are_linked(self) -> None:
+        """Seeds point to their parents, and are in the container of their own cgroup or their parent's."""
+        processes, _ = table()
+        processes.seed(
+            [
+                facts(30, "sleep", 5, ppid=20, cgroup="/"),
+                facts(20, "sh", 4, ppid=1, cgroup=f"/docker/{CONTAINER_ID}", pid_namespace=9, vpid=1),
+                facts(1, "init", 0, ppid=0),
+            ]
+        )
+        sleep = processes.living(30)
+        assert sleep is not None
+        assert [each.program.name for each in ancestors(sleep)] == ["sh", "init"]
+        assert sleep.container is not None
+        shell = sleep.parent
+        assert shell is not None
+        assert shell.place.pid_namespace_init_start == 4 * TICK
+
+    def test_what_records_told_already_is_kept(self) -> None:
+        """A process that made a record before /proc was read is not overwritten."""
+        processes, _ = table()
+        processes.apply(execution(identity(10, 3 * TICK + 5), "new"))
+
+        processes.seed([facts(10, "old", 3)])
+
+        assert processes.resolve(identity(10, 3 * TICK + 5)).program.name == "new"
+
+
+class TestContradictions:
+    def test_a_lost_exec_is_read_from_proc(self) -> None:
+        """A newer generation than known means an exec record was lost."""
+        processes, proc = table()
+        processes.apply(execution(identity(10, 7 * TICK), "bash"))
+        proc.processes[10] = facts(10, "vim", 7)
+
+        entry = processes.resolve(identity(10, 7 * TICK, generation=2))
+
+        assert (entry.program.name, entry.exec_time) == ("vim", None)
+        assert processes.stale == 0
+
+    def test_a_lost_exec_of_a_process_that_is_gone_leaves_the_facts_missing(self) -> None:
+        """The old program's name would be a lie; pid, user, start, parent and container are certain."""
+        processes, _ = table()
+        processes.apply(execution(identity(9), "sshd"))
+        processes.apply(fork(identity(9), 10))
+        processes.apply(execution(identity(10, cgroup=CONTAINER_CGROUP), "bash", ppid=9))
+
+        who = identity(10, generation=2, cgroup=CONTAINER_CGROUP)
+        entry = processes.resolve(who)
+
+        assert entry.is_stale
+        assert (entry.program.name, entry.place.cwd) == (None, None)
+        assert (entry.pid, entry.credentials.uid, entry.start_epoch) == (10, 0, EPOCH + 10_000)
+        assert entry.parent is processes.living(9)
+        assert entry.container is not None
+        assert processes.resolve(who) is entry
+        assert processes.stale == 2
+
+    def test_proc_is_asked_once_for_what_it_cannot_tell(self) -> None:
+        """A flood of events of a process that is gone must not become a flood of reads."""
+        processes, proc = table()
+
+        for _ in range(50):
+            assert processes.resolve(identity(10)).is_stale
+
+        assert (proc.reads, processes.stale) == (1, 50)
+
+    def test_an_older_generation_is_never_given_the_newer_program(self) -> None:
+        """/proc shows the newest program only, so it isn't even asked."""
+        processes, proc = table()
+        processes.apply(execution(identity(10, generation=3), "new"))
+        reads = proc.reads
+
+        assert processes.resolve(identity(10, generation=2)).is_stale
+        assert proc.reads == reads
+        assert processes.resolve(identity(10, generation=3)).program.name == "new"
+
+    def test_a_reused_pid_with_lost_records_is_read_anew(self) -> None:
+        """Exit and fork were lost; the start time gives it away."""
+        processes, proc = table()
+        processes.apply(execution(identity(10, 7 * TICK), "old"))
+        proc.processes[10] = facts(10, "new", 90)
+
+        assert processes.resolve(identity(10, 90 * TICK + 4, generation=5)).program.name == "new"
+        assert processes.resolve(identity(10, 7 * TICK)).program.name == "old"
+        assert processes.stale == 0
+
+    def test_an_event_that_arrives_after_the_exit_finds_its_process(self) -> None:
+        """Also when the pid has been given away again."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "short"))
+        processes.apply(exit_of(identity(10, time=11_000)))
+        processes.apply(execution(identity(10, 12_000), "next"))
+
+        assert processes.resolve(identity(10)).program.name == "short"
+        assert processes.resolve(identity(10, 12_000)).program.name == "next"
+
+    def test_a_proc_that_shows_another_process_is_not_believed(self) -> None:
+        """Between the record and the read the pid was reused."""
+        processes, proc = table()
+        proc.processes[10] = facts(10, "other", 500)
+
+        entry = processes.resolve(identity(10, 4 * TICK))
+
+        assert entry.is_stale
+        assert entry.program.name is None
+
+    def test_a_fork_of_an_unknown_parent_is_read_or_missing(self) -> None:
+        """Nothing is inherited from a process that isn't known."""
+        processes, proc = table()
+        processes.apply(fork(identity(10), 11, 4 * TICK))
+        assert processes.resolve(identity(11, 4 * TICK)).is_stale
+
+        proc.processes[12] = facts(12, "child", 5, ppid=10)
+        processes.apply(fork(identity(10), 12, 5 * TICK))
+        assert processes.resolve(identity(12, 5 * TICK)).program.name == "child"
+
+    def test_an_exec_heals_a_process_that_was_not_known(self) -> None:
+        """An exec record says everything by itself."""
+        processes, _ = table()
+        assert processes.resolve(identity(10)).is_stale
+
+        processes.apply(execution(identity(10, generation=2), "found"))
+
+        assert processes.resolve(identity(10, generation=2)).program.name == "found"
+
+    def test_a_late_exec_does_not_bring_back_an_old_program(self) -> None:
+        """Lifecycle records may lag behind events that /proc has answered already."""
+        processes, proc = table()
+        processes.apply(execution(identity(10, 7 * TICK), "first"))
+        proc.processes[10] = facts(10, "third", 7)
+        processes.resolve(identity(10, 7 * TICK, generation=3))
+
+        processes.apply(execution(identity(10, 7 * TICK, generation=2), "second"))
+
+        assert processes.resolve(identity(10, 7 * TICK, generation=3)).program.name == "third"
+
+
+class TestUsers:
+    def test_a_thread_with_another_user_is_read_once(self) -> None:
+        """File servers change the user of single threads; the process itself keeps its own."""
+        processes, proc = table()
+        processes.apply(execution(identity(10), "smbd"))
+        proc.threads[10, 15] = Credentials(1000, 1000, 0, 0, 0)
+        reads = proc.reads
+
+        views = [processes.resolve(identity(10, tid=15, uid=1000)) for _ in range(5)]
+
+        assert {view.credentials.uid for view in views} == {1000}
+        assert len(set(views)) == 1
+        assert views[0].program.name == "smbd"
+        assert processes.resolve(identity(10)).credentials.uid == 0
+        assert (proc.reads - reads, processes.stale) == (1, 0)
+
+    def test_a_thread_s_state_is_its_own(self) -> None:
+        """A raw setuid changes one thread, and its record says which."""
+        processes, proc = table()
+        processes.apply(execution(identity(10), "smbd"))
+        reads = proc.reads
+
+        processes.apply(state(identity(10, tid=15, uid=1000), gid=1000, comm="smbd"))
+
+        assert processes.resolve(identity(10, tid=15, uid=1000)).credentials.gid == 1000
+        assert processes.resolve(identity(10)).credentials.uid == 0
+        assert proc.reads == reads
+
+    def test_a_user_that_proc_cannot_confirm_is_still_the_record_s(self) -> None:
+        """The program is certain, the user too; group and capabilities are missing, and that is counted."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "smbd"))
+
+        entry = processes.resolve(identity(10, uid=7))
+
+        assert (entry.program.name, entry.credentials) == ("smbd", Credentials(7))
+        assert processes.stale == 1
+
+    def test_a_lost_state_of_the_main_thread_is_read(self) -> None:
+        """The whole process then has the user that /proc confirms."""
+        processes, proc = table()
+        processes.apply(execution(identity(10), "nginx"))
+        proc.threads[10, 10] = Credentials(33, 33, 0, 0, 0)
+
+        assert processes.resolve(identity(10, uid=33)) is processes.living(10)
+
+    def test_views_follow_the_process(self) -> None:
+        """What a thread shows of its process is never older than the process."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "smbd"))
+        processes.apply(state(identity(10, tid=15, uid=5), comm="smbd"))
+        assert processes.resolve(identity(10, tid=15, uid=5)).place.cwd == "/"
+
+        processes.apply(state(identity(10), comm="smbd", cwd="/srv"))
+
+        assert processes.resolve(identity(10, tid=15, uid=5)).place.cwd == "/srv"
+
+
+class TestFrozen:
+    def test_a_frozen_process_stays_what_it_was(self) -> None:
+        """An event that waits is judged with the ancestors that it had."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "bash"))
+        processes.apply(fork(identity(10), 11))
+        child = processes.resolve(identity(11))
+        frozen = processes.frozen(child)
+        assert processes.frozen(child) is frozen
+
+        processes.apply(execution(identity(10, generation=2), "exec-ed"))
+        processes.apply(execution(identity(11, generation=2), "cat", ppid=10))
+
+        assert [frozen.program.name, frozen.parent and frozen.parent.program.name] == ["bash", "bash"]
+        leader = processes.session_leader(frozen)
+        assert leader is not None
+        assert leader.program.name == "bash"
+        assert processes.frozen(child) is not frozen
+
+
+class TestMemory:
+    def test_100_000_short_processes_leave_no_growth(self) -> None:
+        """Ended processes are let go of by count and by the time of the records."""
+        processes, _ = table()
+        processes.apply(execution(identity(5), "bash"))
+
+        def run(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                pid = 1000 + number % 30_000
+                start = number * SECOND // 100
+                processes.apply(fork(identity(5, time=start), pid, start))
+                processes.apply(execution(identity(pid, start, generation=2), "true", str(number), ppid=5))
+                processes.resolve(identity(pid, start, generation=2))
+                processes.apply(exit_of(identity(pid, start, time=start + 1, generation=2)))
+
+        run(1, 20_000)
+        gc.collect()
+        objects, blocks, entries = len(gc.get_objects()), sys.getallocatedblocks(), len(processes)
+        run(20_001, 100_000)
+        gc.collect()
+
+        assert len(processes) <= entries + 10
+        assert len(gc.get_objects()) < objects + 500
+        assert sys.getallocatedblocks() < blocks + 5000
+
+    def test_a_fork_bomb_with_no_time_passing_is_bounded_by_count(self) -> None:
+        """Record time alone would not help when everything happens at once."""
+        processes = ProcessTable(Proc(), 0, exited_limit=100)
+        processes.apply(execution(identity(5), "bash"))
+        for pid in range(10, 2010):
+            processes.apply(fork(identity(5), pid))
+            processes.apply(exit_of(identity(pid, time=pid * 1000)))
+
+        assert len(processes) == 101
