@@ -63,7 +63,8 @@ class _Known:
 class _Answer:
     full_id: str
     facts: Container | None
-    is_missing: bool
+    failure: str | None
+    """Why the runtime couldn't be asked; None where it answered, if only that it doesn't know the container."""
 
 
 class KnownContainers:
@@ -79,6 +80,8 @@ class KnownContainers:
         """Goes up when more is known of any container."""
         self.unanswered = 0
         """Containers whose runtime couldn't be asked."""
+        self.last_failure: str | None = None
+        """Why a runtime couldn't be asked the last time, for a log."""
         self.not_found = 0
         """Containers that no runtime knew."""
         self._lookups = tuple(lookups)
@@ -177,13 +180,14 @@ class KnownContainers:
             known.is_pending = False
             if answer.facts.start_ts is None and known.retries == 0:
                 self._again(known, now)
-        elif answer.is_missing:
+        elif answer.failure is None:
             if known.retries == 0:
                 self._again(known, now)
                 return
             self.not_found += known.is_pending
             known.is_pending = False
         else:
+            self.last_failure = answer.failure
             self.unanswered += 1
             known.is_pending = False
             known.ask_at = now + FAILURE_DELAY
@@ -197,14 +201,14 @@ class KnownContainers:
             self._answers.put(self._inspect(name))
 
     def _inspect(self, name: ContainerName) -> _Answer:
-        is_missing = True
+        failure: str | None = None
         for lookup in self._lookups:
-            if not lookup.answers(name):
-                continue
             try:
-                return _Answer(name.full_id, replace(lookup.inspect(name), id=name.id), is_missing=False)
+                if not lookup.answers(name):
+                    continue
+                return _Answer(name.full_id, replace(lookup.inspect(name), id=name.id), None)
             except NotFound:
                 continue
-            except Exception:  # noqa: BLE001 - a fault in one runtime's module must not end the thread for all
-                is_missing = False
-        return _Answer(name.full_id, None, is_missing=is_missing)
+            except Exception as error:  # noqa: BLE001 - a fault in one runtime's module must not end the thread for all
+                failure = f"{type(error).__name__}: {error}"
+        return _Answer(name.full_id, None, failure)

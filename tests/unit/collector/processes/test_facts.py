@@ -2,7 +2,6 @@ import pytest
 
 from collector.processes.facts import Credentials, Program, is_exe_writable
 
-
 OWN = Credentials(1000, 1000, 0)
 
 

@@ -1,0 +1,87 @@
+"""A stand-in for dockerd: a real server on a real unix socket that answers what the test says."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Any
+
+
+@dataclass
+class Daemon:
+    """What the server answers, and what it was asked."""
+
+    path: Path
+    answers: dict[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+    is_hanging: bool = False
+
+
+class _Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+@contextmanager
+def docker_daemon(path: Path) -> Iterator[Daemon]:
+    """Serve until the end of the block; a bytes answer is sent as it is, None hangs up."""
+    daemon = Daemon(path)
+
+    class Handler(BaseHTTPRequestHandler):
+        def address_string(self) -> str:
+            return "local"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            daemon.asked.append(self.path)
+            if daemon.is_hanging:
+                daemon.release.wait(30)
+                return
+            if self.path not in daemon.answers:
+                self._send(404, b'{"message": "No such container"}')
+                return
+            answer = daemon.answers[self.path]
+            if answer is not None:
+                self._send(200, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with _Server(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield daemon
+        finally:
+            daemon.release.set()
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def silent_socket(path: Path) -> Iterator[None]:
+    """Listen without ever accepting: connecting works, and nothing comes."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(50)
+        yield
+
+
+def until(condition: Any, seconds: float = 5.0) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.002)

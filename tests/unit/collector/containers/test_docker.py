@@ -1,0 +1,98 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from collector.containers.docker import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
+from collector.containers.lookup import NotFound, Unavailable
+from collector.containers.naming import ContainerName
+from tests.unit.collector.containers.answers import DIGEST, ID, IMAGE, SANDBOX, image, inspected
+from tests.unit.collector.containers.daemon import docker_daemon, silent_socket
+
+NAME = ContainerName("docker", ID)
+PATH = f"/containers/{ID}/json"
+
+
+def test_a_container_and_its_image_are_asked_for(tmp_path: Path) -> None:
+    """Two questions for an ordinary container."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {PATH: inspected(), f"/images/{IMAGE}/json": image()}
+
+        found = Docker(daemon.path).inspect(NAME)
+
+        assert (found.name, found.image_digest) == ("web", DIGEST)
+        assert daemon.asked == [PATH, f"/images/{IMAGE}/json"]
+
+
+def test_the_sandbox_is_asked_for_what_the_pod_shares(tmp_path: Path) -> None:
+    """And an image that was removed meanwhile is no fault."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        shared = inspected(HostConfig={"NetworkMode": f"container:{SANDBOX}"}, NetworkSettings={})
+        daemon.answers = {PATH: shared, f"/containers/{SANDBOX}/json": inspected(Id=SANDBOX)}
+
+        assert Docker(daemon.path).inspect(NAME).ip == "172.17.0.2"
+
+
+def test_an_unknown_container_is_not_found(tmp_path: Path) -> None:
+    """It may be one that is only just being made."""
+    with docker_daemon(tmp_path / "s") as daemon, pytest.raises(NotFound):
+        Docker(daemon.path).inspect(NAME)
+
+
+@pytest.mark.parametrize("answer", [b"{", b"[]", b"5", b"\xff", b"[" * 100_000, None, b"x" * (MAX_ANSWER + 1)])
+def test_an_answer_without_sense_is_none(tmp_path: Path, answer: bytes | None) -> None:
+    """Cut off, not JSON, not an object, nested without end, hung up, too long."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {PATH: answer}
+
+        with pytest.raises(Unavailable):
+            Docker(daemon.path).inspect(NAME)
+
+
+def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
+    """Whether it takes the connection or not."""
+    with docker_daemon(tmp_path / "s") as daemon, silent_socket(tmp_path / "t"):
+        daemon.is_hanging = True
+        begin = time.monotonic()
+        for path in (daemon.path, tmp_path / "t"):
+            with pytest.raises(Unavailable, match="timed out"):
+                Docker(path, timeout=0.1).inspect(NAME)
+
+        assert time.monotonic() - begin < 2
+
+
+def test_no_daemon_is_said_with_its_path(tmp_path: Path) -> None:
+    """So that the reader knows which socket was meant."""
+    with pytest.raises(Unavailable, match="nowhere"):
+        Docker(tmp_path / "nowhere").inspect(NAME)
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment", "expected"),
+    [
+        (None, {}, DEFAULT_SOCKET),
+        ("/a", {"DOCKER_HOST": "unix:///b"}, Path("/a")),
+        ("unix:///a", {}, Path("/a")),
+        (None, {"DOCKER_HOST": "unix:///b"}, Path("/b")),
+        (None, {"DOCKER_HOST": "tcp://far:2375"}, DEFAULT_SOCKET),
+    ],
+)
+def test_the_socket_is_the_setting_s_or_docker_s_own(
+    setting: str | None, environment: dict[str, str], expected: Path
+) -> None:
+    """A daemon on another machine has none of this host's containers."""
+    assert socket_path(setting, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (ContainerName("docker", ID), True),
+        (ContainerName("containerd", ID, "pod"), True),
+        (ContainerName("containerd", ID), False),
+        (ContainerName("cri-o", ID, "pod"), False),
+    ],
+)
+def test_docker_answers_for_its_own_and_for_plain_pods(name: ContainerName, *, expected: bool) -> None:
+    """The kubelet's plain cgroups don't say whose container it is."""
+    assert Docker().answers(name) is expected

@@ -1,0 +1,145 @@
+from typing import Any
+
+import pytest
+
+from collector.containers.inspected import (
+    MAX_LABEL_BYTES,
+    MAX_LABELS,
+    ImageName,
+    container_from,
+    shares_network_with,
+    split_image,
+    started_at,
+)
+from collector.containers.naming import ContainerName
+from schemas.batch import Mount
+from tests.unit.collector.containers.answers import DIGEST, ID, SANDBOX, image, inspected
+
+NAME = ContainerName("docker", ID)
+
+KUBELET = {
+    "io.kubernetes.pod.name": "web-7f",
+    "io.kubernetes.pod.namespace": "shop",
+    "io.kubernetes.pod.uid": "u-1",
+    "io.kubernetes.sandbox.id": SANDBOX,
+    "io.kubernetes.container.name": "app",
+}
+
+
+def test_everything_that_docker_tells_is_taken() -> None:
+    """Name, image in its parts, mounts, address, start, rights."""
+    found = container_from(NAME, inspected(), image())
+
+    assert (found.id, found.full_id, found.type, found.name, found.user) == (ID[:12], ID, "docker", "web", "app")
+    assert (found.image, found.image_id) == ("registry:5000/team/web:1.2", "5" * 64)
+    assert (found.image_repository, found.image_tag, found.image_digest) == ("registry:5000/team/web", "1.2", DIGEST)
+    assert (found.privileged, found.host_pid, found.host_network, found.host_ipc) == (False, False, False, False)
+    assert found.mounts == (Mount("/srv", "/data", "ro", rw=False, propagation="rprivate"),)
+    assert (found.ip, found.start_ts) == ("172.17.0.2", 1795530690479359480)
+    assert found.labels == (("app", "web"),)
+    assert (found.pod_name, found.pod_labels) == (None, None)
+
+
+def test_host_namespaces_and_privileges_are_told() -> None:
+    """They are what makes a container dangerous."""
+    host = {"Privileged": True, "PidMode": "host", "NetworkMode": "host", "IpcMode": "host"}
+
+    found = container_from(NAME, inspected(HostConfig=host))
+
+    assert (found.privileged, found.host_pid, found.host_network, found.host_ipc) == (True, True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("busybox", ImageName("busybox", "latest", None)),
+        ("bar/busybox:1", ImageName("bar/busybox", "1", None)),
+        ("reg:5000/a/b", ImageName("reg:5000/a/b", "latest", None)),
+        ("reg:5000/a/b:2@sha256:ab", ImageName("reg:5000/a/b", "2", "sha256:ab")),
+        ("a@sha256:ab", ImageName("a", None, "sha256:ab")),
+    ],
+)
+def test_image_references_are_split(reference: str, expected: ImageName) -> None:
+    """A port is no tag."""
+    assert split_image(reference) == expected
+
+
+@pytest.mark.parametrize("reference", ["5" * 64, "sha256:" + "5" * 64, "5" * 12])
+def test_a_container_started_by_an_image_s_id_gets_its_name(reference: str) -> None:
+    """As far as the image has one."""
+    answer = inspected(Config={"Image": reference})
+
+    named, nameless = container_from(NAME, answer, image()), container_from(NAME, answer, {"RepoTags": []})
+
+    assert (named.image_repository, named.image_tag) == ("registry:5000/team/web", "1.2")
+    assert (nameless.image_repository, nameless.image_tag, nameless.image) == (None, None, reference)
+
+
+def test_the_kubelet_s_labels_tell_of_the_pod() -> None:
+    """The pod's own labels and its address are the sandbox's."""
+    answer = inspected(
+        Config={"Image": "web:1", "Labels": KUBELET},
+        HostConfig={"NetworkMode": f"container:{SANDBOX}"},
+        NetworkSettings={},
+    )
+    pod = {"app": "shop", "annotation.x": "y", "io.kubernetes.docker.type": "podsandbox"}
+    sandbox = inspected(Config={"Labels": pod}, NetworkSettings={"Networks": {"pods": {"IPAddress": "10.1.2.3"}}})
+
+    found = container_from(NAME, answer, None, sandbox)
+
+    assert shares_network_with(answer) == SANDBOX
+    assert (found.pod_name, found.pod_namespace, found.pod_uid) == ("web-7f", "shop", "u-1")
+    assert (found.pod_sandbox_id, found.pod_labels, found.ip) == (SANDBOX, (("app", "shop"),), "10.1.2.3")
+
+
+def test_without_a_sandbox_a_container_s_own_labels_are_the_pod_s() -> None:
+    """Those of the kubelet left out."""
+    found = container_from(NAME, inspected(Config={"Image": "web:1", "Labels": {**KUBELET, "app": "x"}}))
+
+    assert found.pod_labels == (("app", "x"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-24T14:31:30Z", 1795530690000000000),
+        ("2026-11-24T15:31:30.5+01:00", 1795530690500000000),
+        ("0001-01-01T00:00:00Z", None),
+        ("2026-13-40T00:00:00Z", None),
+        ("soon", None),
+        (5, None),
+    ],
+)
+def test_starts_are_read_to_the_nanosecond(text: object, expected: int | None) -> None:
+    """A container that doesn't run yet has none."""
+    assert started_at({"State": {"StartedAt": text}}) == expected
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        dict.fromkeys(inspected()),
+        dict.fromkeys(inspected(), 5),
+        {key: [] for key in inspected()},
+        dict.fromkeys(inspected(), "x"),
+        {"Config": {"Labels": {"a": 5}}, "Mounts": [5, {"Source": 7}], "NetworkSettings": {"Networks": {"a": 1}}},
+    ],
+)
+def test_an_answer_of_other_types_gives_what_is_certain(answer: dict[str, Any]) -> None:
+    """No part of it makes a fault."""
+    found = container_from(NAME, answer, answer, answer)
+
+    assert (found.id, found.type) == (ID[:12], "docker")
+
+
+def test_labels_are_bounded_and_the_kubelet_s_kept() -> None:
+    """An image may carry any number of any size."""
+    labels = {f"a{number:05}": "x" for number in range(5000)} | {"big": "x" * (MAX_LABEL_BYTES + 1)} | KUBELET
+
+    found = container_from(NAME, inspected(Config={"Labels": labels}))
+
+    assert found.labels is not None
+    assert len(found.labels) == MAX_LABELS
+    assert found.pod_name == "web-7f"
+    assert "big" not in dict(found.labels)
