@@ -1,1 +1,150 @@
-"""Rule files: from their text to rules that can be compiled, with every problem as a value."""
+"""Rule files: from their text to rules that can be compiled, with every problem as a value.
+
+Files are loaded in order, as Falco does it: each has to make sense with those before it, and what a
+later one redefines changes what an earlier one said.
+"""
+
+import codecs
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from processor.loading.building import Builder, Parser
+from processor.loading.checking import Checker, field_problem
+from processor.loading.collection import Collection
+from processor.loading.nodes import SourceFile
+from processor.loading.priority import Priority, parse_priority
+from processor.loading.problems import Code, Place, Problem
+from processor.loading.reading import read_file
+from processor.loading.rules import Extension, FileResult, LoadedList, LoadedMacro, LoadResult, Rule
+
+__all__ = [
+    "Code",
+    "Extension",
+    "FileResult",
+    "LoadResult",
+    "LoadedList",
+    "LoadedMacro",
+    "Place",
+    "Priority",
+    "Problem",
+    "Rule",
+    "RuleFile",
+    "load_rules",
+    "parse_priority",
+    "read_rule_files",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """One file to load: its name, as problems shall show it, and its text."""
+
+    name: str
+    text: str | bytes
+    unreadable: str = ""
+    """Why it could not be read, where it couldn't."""
+
+
+def read_rule_files(paths: Iterable[str | Path]) -> list[RuleFile]:
+    """Read files, and of directories all *.yaml and *.yml in order of their names, without *_test files.
+
+    What can't be read becomes an error when it is loaded, beside the errors of all other files.
+
+    Args:
+        paths: files and directories, in the order in which they are to be loaded.
+    """
+    files: list[RuleFile] = []
+    for path in (Path(given) for given in paths):
+        found = _rule_paths(path) if path.is_dir() else [path]
+        files.extend(_read(file) for file in found)
+    return files
+
+
+def _rule_paths(directory: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix in (".yaml", ".yml") and not path.stem.endswith("_test") and path.is_file()
+    )
+
+
+def _read(path: Path) -> RuleFile:
+    try:
+        return RuleFile(str(path), path.read_bytes())
+    except OSError as error:
+        return RuleFile(str(path), "", error.strerror or str(error))
+
+
+def load_rules(files: Sequence[RuleFile]) -> LoadResult:
+    """Load rule files; nothing in them can make this raise.
+
+    Args:
+        files: in the order in which they count.
+
+    Returns:
+        The rules, and all errors and warnings in the order of the files.
+    """
+    return _Loading().load(files)
+
+
+class _Loading:
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._collection = Collection(self._problems.append, field_problem)
+        self._parser = Parser()
+        self._checker = Checker()
+        self._results: list[FileResult] = []
+
+    def load(self, files: Sequence[RuleFile]) -> LoadResult:
+        builder = Builder(self._collection, self._parser, self._checker, self._problems.append)
+        for file in files:
+            self._read(file)
+            builder = Builder(self._collection, self._parser, self._checker, self._problems.append)
+            builder.build()
+            self._finish(file.name)
+        told: dict[Problem, None] = {}
+        for result in self._results:
+            told.update(dict.fromkeys((*result.errors, *result.warnings)))
+        return LoadResult(
+            files=tuple(self._results),
+            errors=tuple(problem for problem in told if problem.code.is_error),
+            warnings=tuple(problem for problem in told if not problem.code.is_error),
+            rules=tuple(builder.rules),
+            macros=builder.macros,
+            lists=builder.lists,
+            required_plugins=tuple(self._collection.plugins),
+        )
+
+    def _read(self, file: RuleFile) -> None:
+        name = file.name
+        if file.unreadable:
+            hint = "check that it is there and that you may read it"
+            self._fail(Code.LOAD_ERR_FILE_READ, f"Could not read the file: {file.unreadable}", Place(name), hint)
+            return
+        text = file.text
+        if isinstance(text, bytes):
+            data = text.removeprefix(codecs.BOM_UTF8)
+            try:
+                text = data.decode()
+            except UnicodeDecodeError as error:
+                before = SourceFile(name, data[: error.start].decode())
+                place = before.place(len(before.text), len(before.text) + 1)
+                message = f"the file is not UTF-8: byte 0x{data[error.start]:02x}"
+                self._fail(Code.LOAD_ERR_YAML_PARSE, message, place, "save it as UTF-8")
+                return
+        read_file(SourceFile(name, text.removeprefix("\ufeff")), self._collection, self._problems.append)
+
+    def _fail(self, code: Code, message: str, place: Place, hint: str) -> None:
+        self._problems.append(Problem(code, message, "rules content", "", place, hint))
+
+    def _finish(self, name: str) -> None:
+        order = sorted(dict.fromkeys(self._problems), key=_order)
+        self._problems.clear()
+        errors = tuple(problem for problem in order if problem.code.is_error)
+        warnings = tuple(problem for problem in order if not problem.code.is_error)
+        self._results.append(FileResult(name, errors, warnings))
+
+
+def _order(problem: Problem) -> tuple[str, int, int]:
+    return (problem.place.file, problem.place.line, problem.place.column)

@@ -30,7 +30,7 @@ MAX_ERRORS = 100
 """Of one file: after so many it isn't read on."""
 
 _VERSION = re.compile(r"\s*\+?([0-9]{1,9})\.\+?([0-9]{1,9})\.\+?([0-9]{1,9})")
-_LIST_NAME = "([^()\\"'[:space:]=,]+)"
+_LIST_NAME = "([^()\"'[:space:]=,]+)"
 _MACRO_NAME = "([a-zA-Z]+[a-zA-Z0-9_]*)"
 _CONTENT = "rules content"
 _KEYS = {
@@ -103,13 +103,15 @@ class _Reader:
             return
         name = item.get(kind) if isinstance(item, Mapping) and kind else None
         if kind in self._collection.broken and name is not None:
-            value = getattr(name, "value", "")
+            value = str(getattr(name, "value", ""))
             if not self._is_defined(kind, value):
                 self._collection.broken[kind].add(value)
 
     def _is_defined(self, kind: str, name: str) -> bool:
-        known = {"list": self._collection.lists, "macro": self._collection.macros, "rule": self._collection.rules}
-        return name in known[kind]
+        collection = self._collection
+        if kind == "list":
+            return name in collection.lists
+        return name in (collection.macros if kind == "macro" else collection.rules)
 
     def _read_item(self, item: Node) -> None:
         if not isinstance(item, Mapping):

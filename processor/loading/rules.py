@@ -1,0 +1,129 @@
+"""What loading gives: rules with their whole condition, macros and lists as they are in the end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from processor.language.ast import Node, Span
+from processor.loading.definitions import PluginRequirement
+from processor.loading.nodes import Node as YamlNode
+from processor.loading.nodes import SourceFile
+from processor.loading.priority import Priority
+from processor.loading.problems import Place, Problem
+from processor.loading.tracing import Traced
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """The value of a key that only Lanner knows, and the file that its positions are in."""
+
+    value: YamlNode
+    file: SourceFile = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedList:
+    """A list after all appends and redefinitions."""
+
+    name: str
+    items: tuple[str, ...]
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMacro:
+    """A macro after all appends and redefinitions."""
+
+    name: str
+    condition_text: str
+    """As it is written, what was appended included."""
+    condition: Node
+    """With the macros it uses in place. Its spans count in parsed_text."""
+    parsed_text: str
+    """The condition with the items of lists in place."""
+    extensions: Mapping[str, Extension] = field(compare=False)
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule after all appends, overrides, redefinitions and exceptions, ready to be compiled."""
+
+    index: int
+    """Its place among all rules: that of its first definition."""
+    name: str
+    description: str
+    condition: Node
+    """Lists, macros and exceptions in place. Its spans count in parsed_text, those inside a Macro in the macro's."""
+    condition_text: str
+    """As it is written, what was appended included; without exceptions."""
+    parsed_text: str
+    """The text that the condition's tree was made from."""
+    output: str
+    priority: Priority
+    source: str
+    tags: tuple[str, ...]
+    """In order of their names."""
+    enabled: bool
+    event_types: frozenset[str]
+    capture: bool
+    capture_duration: int
+    """Milliseconds; 0 where the rule names none."""
+    warn_evttypes: bool
+    skip_if_unknown_filter: bool
+    exception_names: tuple[str, ...]
+    extensions: Mapping[str, Extension] = field(compare=False)
+    place: Place = field(compare=False)
+    traced: Traced = field(compare=False, repr=False)
+
+    @property
+    def file(self) -> str:
+        """The name of the file with its definition."""
+        return self.place.file
+
+    @property
+    def line(self) -> int:
+        """The line of its definition, from 1."""
+        return self.place.line
+
+    @property
+    def column(self) -> int:
+        """The column of its definition, from 1."""
+        return self.place.column
+
+    def locate(self, span: Span) -> Place:
+        """Find in the files what stands at a span of parsed_text."""
+        return self.traced.place(span)
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What one file gave: an engine that loads file by file stops at the first that is not ok."""
+
+    name: str
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has no error."""
+        return not self.errors
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """All rules of some files, and all that is wrong with them."""
+
+    files: tuple[FileResult, ...]
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    rules: tuple[Rule, ...]
+    """In the order of their first definition; with errors, those that have none."""
+    macros: Mapping[str, LoadedMacro]
+    lists: Mapping[str, LoadedList]
+    required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
+    """What the files ask for: of each group one. Plugins are not supported."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not self.errors
