@@ -9,13 +9,16 @@ from pathlib import Path
 
 from collector.batch_builder import BatchBuilder
 from collector.bpf.program import RingSizes
+from collector.containers.docker import DEFAULT_SOCKET, Docker
+from collector.containers.lookup import KnownContainers
+from collector.containers.waiting import Waiting
 from collector.decode import decode
-from collector.events import add_exec, add_syscall
+from collector.events import Origin, add_exec, add_syscall
 from collector.host import Host, this_host
 from collector.kernel_feed import KernelFeed
 from collector.processes.entry import Entry
 from collector.processes.procfs import ProcessFiles
-from collector.processes.rows import ContainerFacts, ProcessRows
+from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.records import Exec, Syscall
@@ -44,6 +47,7 @@ class CollectorSettings:
     environment: bool = False
     """Collect environment variables at exec."""
     cache: Path = Path("/var/cache/lanner")
+    docker_socket: Path = DEFAULT_SOCKET
 
 
 class Collector:
@@ -54,7 +58,6 @@ class Collector:
         event_types: Iterable[str],
         *,
         on_batch: Callable[[EventBatch], None],
-        containers: ContainerFacts,
         settings: CollectorSettings | None = None,
     ) -> None:
         """Take what to watch and whom to give batches to.
@@ -62,7 +65,6 @@ class Collector:
         Args:
             event_types: as the rules ask; lifecycle always comes, as the process table needs it.
             on_batch: called on the polling thread with each full batch.
-            containers: what runtimes tell of containers.
             settings: how to work.
         """
         self.settings = settings or CollectorSettings()
@@ -70,12 +72,13 @@ class Collector:
         self.host: Host = this_host(self.settings.host_id)
         self.events = 0
         self._on_batch = on_batch
-        self._containers = containers
+        self._containers = KnownContainers([Docker(self.settings.docker_socket)])
+        self._waiting: Waiting[tuple[Syscall | Exec, Entry]] = Waiting()
         self._feed: KernelFeed | None = None
         self._users = UserFiles()
         self._reader = ProcessFiles(environment=self.settings.environment)
         self._table = ProcessTable(self._reader, _boot_to_epoch())
-        self._rows = ProcessRows(self._table, self._users, containers)
+        self._rows = ProcessRows(self._table, self._users, self._containers)
         self._builder = BatchBuilder()
         self._started = time.time_ns()
         self._sequence = 0
@@ -127,6 +130,7 @@ class Collector:
         deadline = time.monotonic() + timeout
         while True:
             self._take(self._feed.read() if self._feed is not None else [])
+            self._let_go()
             now = time.monotonic()
             waited = now - self._last_flush
             if (self._builder.count and waited >= self.settings.flush_seconds) or (
@@ -143,7 +147,10 @@ class Collector:
         if self._feed is None:
             return
         self._take(self._feed.drain())
+        for record, entry in self._waiting.drain():
+            self._add(record, entry)
         self._flush()
+        self._containers.close()
         feed, self._feed = self._feed, None
         feed.close()
 
@@ -157,30 +164,49 @@ class Collector:
                 self._undecodable += 1
                 continue
             if isinstance(record, Syscall):
-                self._add(record, self._table.resolve(record.who))
+                self._admit(record, self._table.resolve(record.who))
             else:
                 self._table.apply(record)
                 if isinstance(record, Exec) and record.event_type in self.event_types:
-                    self._add(record, self._table.resolve(record.state.who))
+                    self._admit(record, self._table.resolve(record.state.who))
+
+    def _admit(self, record: Syscall | Exec, entry: Entry) -> None:
+        """Add an event, unless its container's facts are still to come: then it waits, and the host's don't."""
+        name = entry.container
+        if name is None:
+            self._add(record, entry)
+            return
+        now = time.monotonic_ns()
+        if not self._waiting.should_hold(name.full_id, is_pending=self._containers.is_pending(name, now)):
+            self._add(record, entry)
+            return
+        for held in self._waiting.hold(name.full_id, (record, self._table.frozen(entry)), now):
+            self._add(*held)
+
+    def _let_go(self) -> None:
+        now = time.monotonic_ns()
+        for full_id in self._containers.tick(now):
+            for held in self._waiting.known(full_id):
+                self._add(*held)
+        for held in self._waiting.expired(now):
+            self._add(*held)
 
     def _add(self, record: Syscall | Exec, entry: Entry) -> None:
         row = self._rows.row(entry)
         process = self._rows.processes[row]
-        time_ns = (record.who.time if isinstance(record, Syscall) else record.state.who.time) + self._table.boot_to_epoch
-        user_name, group_name = self._names(entry, process)
+        who = record.who if isinstance(record, Syscall) else record.state.who
+        origin = Origin(process, row, who.time + self._table.boot_to_epoch, *self._names(entry, process))
         if isinstance(record, Syscall):
-            add_syscall(self._builder, record, process, row, time_ns, user_name, group_name)
+            add_syscall(self._builder, record, origin)
         else:
-            add_exec(self._builder, record, process, row, time_ns, user_name, group_name)
+            add_exec(self._builder, record, origin)
         if entry.is_stale:
             self._builder.columns["bits"][-1] |= int(EventBit.PROCESS_STALE)
         self.events += 1
         if self._builder.count >= self.settings.flush_events or self._builder.size >= self.settings.flush_bytes:
             self._flush()
 
-    def _names(
-        self, entry: Entry, process: Process
-    ) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:
+    def _names(self, entry: Entry, process: Process) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:
         container = None if entry.container is None else entry.container.full_id
         pids = () if container is None else (entry.pid,)
 
@@ -235,5 +261,4 @@ def _boot_to_epoch() -> int:
 
 
 def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * _PAGE_SIZE
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_SIZE

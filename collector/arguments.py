@@ -149,7 +149,7 @@ def _open_flags_value(call: Syscall, flags: int) -> Value:
 
 
 def _open_mode(index: int) -> Writer:
-    """A mode counts only where the call may create a file; the flags stand in the argument before it."""
+    """Write a mode, which counts only where the call may create; the flags stand in the argument before it."""
 
     def write(call: Syscall, _: Context) -> Value:
         flags = call.arguments[index - 1]
@@ -161,7 +161,7 @@ def _open_mode(index: int) -> Writer:
 
 def _open_how(field: int, kind: str) -> Writer:
     def write(call: Syscall, _: Context) -> Value:
-        if len(call.blob1) < 24:  # noqa: PLR2004 (struct open_how)
+        if len(call.blob1) < 24:
             return _MISSING
         value = struct.unpack_from("<QQQ", call.blob1)[field]
         if kind == "flags":
@@ -197,9 +197,11 @@ def _signal(index: int) -> Writer:
 
 
 def _socket_flags(index: int) -> Writer:
-    return lambda call, _: _flags_value("file_flags", call.arguments[index] & _SOCK_FLAGS) if (
-        call.arguments[index] & _SOCK_FLAGS
-    ) else ("0", 0)
+    return lambda call, _: (
+        _flags_value("file_flags", call.arguments[index] & _SOCK_FLAGS)
+        if (call.arguments[index] & _SOCK_FLAGS)
+        else ("0", 0)
+    )
 
 
 def _mount_flags(index: int) -> Writer:
@@ -226,7 +228,7 @@ def _capability(position: int) -> Writer:
     """Version 3 of the call passes two halves of each set: effective, permitted, inheritable."""
 
     def write(call: Syscall, _: Context) -> Value:
-        if len(call.blob1) < 24:  # noqa: PLR2004 (two struct __user_cap_data_struct)
+        if len(call.blob1) < 24:
             return _MISSING
         words = struct.unpack_from("<6I", call.blob1)
         value = words[position] | words[position + 3] << 32
@@ -247,19 +249,19 @@ def _limit(position: int) -> Writer:
 
 def _uring(position: int) -> Writer:
     return lambda call, _: (
-        _number(struct.unpack_from("<6I", call.blob1)[position]) if len(call.blob1) >= 24 else _MISSING  # noqa: PLR2004
+        _number(struct.unpack_from("<6I", call.blob1)[position]) if len(call.blob1) >= 24 else _MISSING
     )
 
 
 def _uring_flags(position: int, table: str) -> Writer:
     return lambda call, _: (
-        _flags_value(table, struct.unpack_from("<6I", call.blob1)[position]) if len(call.blob1) >= 24 else _MISSING  # noqa: PLR2004
+        _flags_value(table, struct.unpack_from("<6I", call.blob1)[position]) if len(call.blob1) >= 24 else _MISSING
     )
 
 
 def _pair(position: int) -> Writer:
     def write(call: Syscall, _: Context) -> Value:
-        if len(call.blob1) < 8 or call.result < 0:  # noqa: PLR2004 (two ints)
+        if len(call.blob1) < 8 or call.result < 0:
             return "-1", -1
         number = struct.unpack_from("<2i", call.blob1)[position]
         return str(number), number
@@ -307,7 +309,7 @@ def _bpf_descriptor(call: Syscall, context: Context) -> Value:
 
 
 def _clone_arguments(call: Syscall, _: Context) -> Value:
-    if len(call.blob1) < 8:  # noqa: PLR2004 (the first member of struct clone_args)
+    if len(call.blob1) < 8:
         return _MISSING
     return _flags_value("clone_flags", int.from_bytes(call.blob1[:8], "little") & _U32)
 

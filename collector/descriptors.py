@@ -1,6 +1,6 @@
 """What a descriptor is and is called: type, name and the two ends of a socket, as rules ask for them.
 
-Names of types are Falco's (libsinsp fdinfo.cpp). We keep no table of descriptors: the kernel tells of each at its event.
+Names of types are Falco's (libsinsp fdinfo.cpp). We keep no table of descriptors: the kernel tells of each when asked.
 """
 
 import stat
@@ -100,12 +100,12 @@ def _file_type(file: File) -> str:
 
 def socket_address(data: bytes) -> tuple[str, int] | None:
     """Read address and port from a struct sockaddr; the port is -1 for a unix socket, None for other families."""
-    if len(data) < 2:  # noqa: PLR2004 (the family)
+    if len(data) < 2:
         return None
     family = int.from_bytes(data[:2], "little")
-    if family == _AF_INET and len(data) >= 8:  # noqa: PLR2004 (struct sockaddr_in)
+    if family == _AF_INET and len(data) >= 8:
         return ip_text(family, data[4:8]), int.from_bytes(data[2:4], "big")
-    if family == _AF_INET6 and len(data) >= 24:  # noqa: PLR2004 (struct sockaddr_in6)
+    if family == _AF_INET6 and len(data) >= 24:
         return ip_text(family, data[8:24]), int.from_bytes(data[2:4], "big")
     if family == _AF_UNIX:
         return unix_text(data[2:]), -1
@@ -148,10 +148,9 @@ def _describe_ip(number: int, sock: Socket, event: str, address: tuple[str, int]
     has_remote, has_local = remote_port > 0, local_port > 0
     is_server = _ip_role(event, sock.state, local_port, remote_port)
     local, remote = f"{local_ip}:{local_port}", f"{remote_ip}:{remote_port}"
+    name = local if has_local else ""
     if has_remote:
         name = f"{remote}->{local}" if is_server else f"{local}->{remote}"
-    else:
-        name = local if has_local else ""
     is_v4 = sock.family == _AF_INET or ":" not in (remote_ip if has_remote else local_ip)
     return Descriptor(
         number,
@@ -176,7 +175,7 @@ def _protocol(sock: Socket) -> str | None:
 
 
 def _ip_role(event: str, state: int, local_port: int, remote_port: int) -> bool:
-    """Tell whether the local side is the server; where the call doesn't say, the lower port is (Falco guesses so too)."""
+    """Tell whether the local side is the server; where the call doesn't say, the lower port is, as Falco guesses."""
     if event == "connect":
         return False
     if event.startswith("accept") or event in ("listen", "bind") or state == _LISTEN or not remote_port:

@@ -1,6 +1,7 @@
 """From a system call or an exec to an event of a batch: the words that rules ask for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from collector.arguments import Context, joined, writers_of
 from collector.batch_builder import BatchBuilder
@@ -52,29 +53,36 @@ _MOST_ERRORS = 4096
 _INT64_MAX = (1 << 63) - 1
 
 
-def add_syscall(
-    builder: BatchBuilder, call: Syscall, process: Process, row: int, time: int, user_name: NameOf, group_name: NameOf
-) -> None:
-    """Append a system call to a batch.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who made an event, and when."""
 
-    Args:
-        builder: the batch under construction.
-        call: what the kernel side told.
-        process: who made it, as in the batch.
-        row: its row in the batch.
-        time: epoch nanoseconds.
-        user_name: a user's name by number, in the container of the call.
-        group_name: the same for groups.
-    """
+    process: Process
+    row: int
+    """Of the process in the batch."""
+    time: int
+    """Epoch nanoseconds."""
+    user_name: NameOf
+    """A user's name by number, in the event's container."""
+    group_name: NameOf
+
+
+def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> None:
+    """Append a system call to the batch under construction."""
     spec = CALLS[call.event]
     descriptor = describe(spec.event, call)
     path1, path2 = _absolute_paths(spec, call)
-    context = Context(process, descriptor, path1, path2, user_name, group_name)
+    context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
     arguments = [(name, *write(call, context)) for name, write in writers_of(call.event)]
     values = dict(_BLANK)
     intern = builder.intern
     values.update(
-        time=time, process=row, thread=call.who.tid, vthread=call.vtid, cpu=call.cpu, type=intern(spec.event)
+        time=origin.time,
+        process=origin.row,
+        thread=call.who.tid,
+        vthread=call.vtid,
+        cpu=call.cpu,
+        type=intern(spec.event),
     )
     failed = -_MOST_ERRORS < call.result < 0
     bits = EventBit.FAILED if failed else 0
@@ -105,15 +113,13 @@ def add_syscall(
     builder.add(values, arguments)
 
 
-def add_exec(
-    builder: BatchBuilder, done: Exec, process: Process, row: int, time: int, user_name: NameOf, group_name: NameOf
-) -> None:
-    """Append a successful exec to a batch; takes the same as add_syscall."""
+def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
+    """Append a successful exec to the batch under construction."""
     values = dict(_BLANK)
     path = absolute(done.state.cwd, done.filename)
     values.update(
-        time=time,
-        process=row,
+        time=origin.time,
+        process=origin.row,
         thread=done.state.who.tid,
         vthread=done.state.vpid,
         type=builder.intern(done.event_type),
@@ -121,7 +127,7 @@ def add_exec(
         path_name=builder.intern(path),
         path_name_raw=builder.intern(done.filename),
     )
-    builder.add(values, _exec_arguments(done, process, user_name, group_name))
+    builder.add(values, _exec_arguments(done, origin))
 
 
 def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
@@ -139,9 +145,7 @@ def _opened(descriptor: Descriptor | None, path: str | None) -> Descriptor | Non
     """Call a freshly opened file by the name that was asked for; the kernel's name stays beside it."""
     if descriptor is None or descriptor.type not in ("file", "directory", "pipe") or path is None:
         return descriptor
-    return Descriptor(
-        descriptor.number, descriptor.type, path, descriptor.real_path, descriptor.dev, descriptor.ino
-    )
+    return Descriptor(descriptor.number, descriptor.type, path, descriptor.real_path, descriptor.dev, descriptor.ino)
 
 
 def _open_bits(event: str, arguments: list[tuple[str, str | None, int]]) -> int:
@@ -156,7 +160,7 @@ def _open_bits(event: str, arguments: list[tuple[str, str | None, int]]) -> int:
         bits |= EventBit.OPEN_WRITE
     if flags & _CREATING_FLAGS and mode & 0o111:
         bits |= EventBit.OPEN_EXEC
-    if flags & 16384:  # noqa: PLR2004 (Falco's O_F_CREATED)
+    if flags & 16384:
         bits |= EventBit.OPEN_CREATE
     return int(bits)
 
@@ -186,12 +190,10 @@ def _fill_descriptor(values: dict[str, int], descriptor: Descriptor, intern: Cal
     return int(bits)
 
 
-def _exec_arguments(
-    done: Exec, process: Process, user_name: NameOf, group_name: NameOf
-) -> list[tuple[str, str | None, int]]:
-    state = done.state
+def _exec_arguments(done: Exec, origin: Origin) -> list[tuple[str, str | None, int]]:
+    state, user_name, group_name = done.state, origin.user_name, origin.group_name
     flags = (
-        1 * bool(process.is_exe_writable)
+        1 * bool(origin.process.is_exe_writable)
         | 2 * done.is_upper_layer
         | 4 * done.is_from_memfd
         | 8 * done.is_lower_layer
@@ -237,5 +239,3 @@ def _exec_arguments(
         ("gid", group_name(state.gid) or "<NA>", state.gid),
         *rest,
     ]
-
-

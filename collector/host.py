@@ -49,14 +49,14 @@ def _text(path: Path) -> str:
 def _host_name() -> str:
     """Give the name of process 1's UTS namespace: in a container our own would be the container's."""
     try:
-        is_own = os.readlink("/proc/1/ns/uts") == os.readlink("/proc/self/ns/uts")
+        is_own = Path("/proc/1/ns/uts").readlink() == Path("/proc/self/ns/uts").readlink()
     except OSError:
         is_own = True
     if is_own:
         return platform.node()
     command = ["nsenter", "--uts=/proc/1/ns/uts", "uname", "-n"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_NSENTER_SECONDS, check=True)  # noqa: S603, S607 (fixed command)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_NSENTER_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return platform.node()
     return done.stdout.strip() or platform.node()

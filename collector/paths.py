@@ -1,6 +1,6 @@
 """Lexical file names: what a program asked for, joined with where it stood, without asking the file system.
 
-That is Falco's fd.name. The kernel's own path of an opened file is kept beside it, for a symlink hides only one of them.
+That is Falco's fd.name. The kernel's own path of an opened file is kept beside it: a symlink hides only one of them.
 """
 
 from functools import lru_cache

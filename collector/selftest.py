@@ -1,4 +1,4 @@
-"""Before the first event counts: does the kernel side read this kernel right?
+"""Finds out, before the first event counts, whether the kernel side reads this kernel right.
 
 Wrong struct offsets give plausible numbers, not errors: so a child is run whose facts are known, and what the kernel
 side told of it is compared. On a mismatch we refuse to run, for every alert would be a lie.
@@ -25,7 +25,7 @@ def run_self_test(read: Callable[[], list[Record]]) -> None:
     Args:
         read: gives the lifecycle records that have come since it was last called.
     """
-    child = subprocess.Popen([_PROGRAM, _ARGUMENT], stdin=subprocess.DEVNULL)  # noqa: S603 (fixed command)
+    child = subprocess.Popen([_PROGRAM, _ARGUMENT], stdin=subprocess.DEVNULL)
     child.wait()
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:

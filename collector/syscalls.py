@@ -130,9 +130,7 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
             if packed is not None:
                 by_number[first + number] = packed
     by_socketcall = {
-        number: packed
-        for number, event in x86_64.SOCKETCALLS.items()
-        if (packed := _packed(event, wanted)) is not None
+        number: packed for number, event in x86_64.SOCKETCALLS.items() if (packed := _packed(event, wanted)) is not None
     }
     if by_socketcall:
         by_number[512 + x86_64.SOCKETCALL] = _DESCRIPTOR.pack(0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0)

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import fastavro
@@ -152,7 +153,7 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     columns = {name: _column(datum, name, code, count) for name, code in EVENT_COLUMNS.items()}
     starts = _column(datum, "arg_start", ARGUMENT_COLUMNS["arg_start"], count + 1)
     columns["arg_start"] = starts
-    if starts[0] != 0 or any(a > b for a, b in zip(starts, starts[1:], strict=False)):
+    if starts[0] != 0 or any(a > b for a, b in pairwise(starts)):
         raise ValueError("arg_start goes backwards")
     for name in ("arg_name", "arg_value", "arg_raw"):
         columns[name] = _column(datum, name, ARGUMENT_COLUMNS[name], starts[count])

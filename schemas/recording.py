@@ -54,14 +54,18 @@ def read_recording(path: Path) -> Iterator[EventBatch]:
     with path.open("rb") as file:
         try:
             blocks = fastavro.block_reader(file)
-            if blocks.writer_schema.get("name") != "lanner.EventBatch":  # type: ignore[union-attr]
-                raise BadBatch(f"{path} is an Avro file, but not of event batches")
+            _check_schema(blocks.writer_schema, path)
             for block in blocks:
-                yield decode_datum(block.bytes_.getvalue())
+                yield decode_datum(block.bytes_.getvalue())  # type: ignore[attr-defined]
         except BadBatch:
             raise
         except (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error) as error:
             raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
+
+
+def _check_schema(schema: object, path: Path) -> None:
+    if not isinstance(schema, dict) or schema.get("name") != "lanner.EventBatch":
+        raise BadBatch(f"{path} is an Avro file, but not of event batches")
 
 
 def _varint(number: int) -> bytes:

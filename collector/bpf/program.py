@@ -90,11 +90,11 @@ def load(compilation: dict[str, Any]) -> tuple[Program, dict[str, int]]:
         for name, layout in compilation["maps"].items():
             maps[name] = bpf_syscall.create_map(
                 name,
-                layout["map_type"],
-                layout["key_size"],
-                layout["value_size"],
-                layout["max_entries"],
-                layout["map_flags"],
+                kind=layout["map_type"],
+                key_size=layout["key_size"],
+                value_size=layout["value_size"],
+                entries=layout["max_entries"],
+                flags=layout["map_flags"],
             )
         for name, program in compilation["programs"].items():
             code = bytearray(b64decode(program["code"]))
@@ -114,7 +114,8 @@ def _refusal(error: OSError) -> tuple[str, str]:
             "the kernel does not let this user load BPF programs",
             "run as root, or give the container CAP_SYS_ADMIN; then `lanner doctor`",
         )
-    return f"the kernel does not take the BPF program: {error.strerror}", "see `lanner doctor`; report kernel and message"
+    reason = f"the kernel does not take the BPF program: {error.strerror}"
+    return reason, "see `lanner doctor`; report this kernel's version and the message"
 
 
 def _compile(flags: list[str]) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _compile(flags: list[str]) -> dict[str, Any]:
         output = Path(folder) / "out.json"
         command = [_SYSTEM_PYTHON, "-I", str(_COMPILER), str(SOURCE), str(output), *_PROBES, "--", *flags]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)  # noqa: S603 (fixed command)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EnvironmentLacks(f"the BPF program could not be compiled: {error}", _CONTAINER_PACKAGES) from error
         if done.returncode != 0:

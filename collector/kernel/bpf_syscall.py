@@ -6,6 +6,7 @@ BCC could do this too, but holds LLVM in memory for it. Layout of the arguments:
 import ctypes
 import os
 import struct
+from pathlib import Path
 
 _NR_BPF = 321
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17
@@ -17,7 +18,7 @@ _LOG_SIZE = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def create_map(name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int) -> int:
+def create_map(name: str, *, kind: int, key_size: int, value_size: int, entries: int, flags: int) -> int:
     """Create a map and give its descriptor; raises OSError."""
     return _bpf(
         _MAP_CREATE, struct.pack("<7I16s", kind, key_size, value_size, entries, flags, 0, 0, name[:15].encode())
@@ -26,7 +27,8 @@ def create_map(name: str, kind: int, key_size: int, value_size: int, entries: in
 
 def update(descriptor: int, key: bytes, value: bytes) -> None:
     """Put a value; raises OSError."""
-    key_buffer, value_buffer = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value_buffer = ctypes.create_string_buffer(value, len(value))
     _bpf(_MAP_UPDATE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
 
 
@@ -66,17 +68,16 @@ def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
 
 def possible_cpus() -> int:
     """Count the CPUs that per-CPU maps keep a value for."""
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
-        last = file.read().strip().split(",")[-1]
+    last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip().split(",")[-1]
     return int(last.split("-")[-1]) + 1
 
 
 def _load(name: str, code: bytes, log: "ctypes.Array[ctypes.c_char] | None") -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     license_text = ctypes.create_string_buffer(_LICENSE)
+    program = struct.pack("<IIQQ", _RAW_TRACEPOINT, len(code) // 8, _address(instructions), _address(license_text))
     level, size, address = (0, 0, 0) if log is None else (1, len(log), _address(log))
-    count = len(code) // 8
-    head = struct.pack("<IIQQIIQII", _RAW_TRACEPOINT, count, _address(instructions), _address(license_text), level, size, address, 0, 0)
+    head = program + struct.pack("<IIQII", level, size, address, 0, 0)
     return _bpf(_PROG_LOAD, head + name[:15].encode().ljust(16, b"\0"))
 
 
