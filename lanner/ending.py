@@ -28,17 +28,15 @@ def run_command_line() -> int:
         return 0
     except BrokenPipeError:
         return _closed()
-    except SystemExit as ending:
-        # Click makes this of a closed pipe, with an exit code of its own.
-        if isinstance(ending.__context__, BrokenPipeError):
-            return _closed()
-        raise
+    except SystemExit:
+        # What click makes of a closed pipe; nothing of ours raises it.
+        return _closed()
     except BadInput as error:
         for message in error.messages:
             error_line(message)
         return BAD_INPUT
     except EnvironmentLacks as error:
-        error_line(f"{error.reason} {error.remedy}")
+        error_line(f"{error.reason}: {error.remedy}.")
         error_line("`lanner doctor` shows what this host has and lacks.")
         return ENVIRONMENT_LACKS
     except Exception as error:  # what is left is a fault of ours; LANNER_DEBUG shows where

@@ -7,6 +7,7 @@ import click
 from lanner.front import Options, front_command
 from lanner.terminal import print_table
 from schemas.catalogue import FIELDS, FieldSpec
+from schemas.extract import is_filled
 
 
 @front_command("fields", example="lanner fields proc.")
@@ -17,8 +18,11 @@ def command(options: Options, prefix: str) -> None:
     if options.format == "json":
         click.echo(json.dumps([_row(spec) for spec in chosen], indent=2))
     else:
-        rows = [(_shown(spec), spec.type.lower(), spec.description) for spec in chosen]
-        print_table(("FIELD", "TYPE", "WHAT IT SAYS"), rows)
+        rows = [
+            (_shown(spec), spec.type.lower(), "yes" if is_filled(spec.name) else "", spec.description)
+            for spec in chosen
+        ]
+        print_table(("FIELD", "TYPE", "LIVE", "WHAT IT SAYS"), rows)
 
 
 def _shown(spec: FieldSpec) -> str:
@@ -40,5 +44,6 @@ def _row(spec: FieldSpec) -> dict[str, object]:
         "list": spec.is_list,
         "filter_only": spec.filter_only,
         "deprecated": spec.deprecated,
+        "filled_live": is_filled(spec.name),
         "description": spec.description,
     }

@@ -1,0 +1,118 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lanner.front import COMMANDS, CONFIG, EVENTS, RULES
+from tests.unit.lanner.program import lanner
+
+EVERY_COMMAND = [
+    *([name] for name in COMMANDS),
+    *(["rules", name] for name in RULES),
+    *(["events", name] for name in EVENTS),
+    *(["config", name] for name in CONFIG),
+]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_every_command_shows_an_example_in_its_help(command: list[str]) -> None:
+    """Help ends with a line that can be typed."""
+    done = lanner(*command, "--help")
+    assert done.returncode == 0
+    assert "Example:\n  " in done.stdout
+    assert "lanner" in done.stdout.split("Example:")[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "ours"),
+    [("-L", "lanner rules list"), ("-l", "lanner rules show"), ("--list", "lanner fields"), ("-V", "rules validate")],
+)
+def test_a_flag_of_falcos_is_a_usage_error_that_names_ours(flag: str, ours: str) -> None:
+    """People type what their fingers know."""
+    for arguments in ([flag], ["run", flag]):
+        done = lanner(*arguments)
+        assert done.returncode == 2
+        assert ours in done.stderr
+        assert done.stdout == ""
+
+
+def test_version_is_one_line() -> None:
+    """What scripts and bug reports ask for."""
+    assert lanner("--version").stdout == "lanner 0.1.0\n"
+
+
+def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
+    """Usage errors end with 2, bad input with 1."""
+    assert lanner("nonsense").returncode == 2
+    assert lanner("config", "show", "-o", "priority").returncode == 2
+    done = lanner("config", "check", "-o", "priorty=debug")
+    assert done.returncode == 1
+    assert done.stderr == "error: -o priorty=debug: there is no setting 'priorty'. Did you mean priority?\n"
+    assert lanner("config", "check", "-c", tmp_path / "none.yaml").returncode == 1
+
+
+def test_shared_flags_may_stand_before_or_after_the_command() -> None:
+    """`lanner -o ... config show` and `lanner config show -o ...` are one."""
+    before = lanner("-o", "priority=error", "config", "show")
+    after = lanner("config", "show", "-o", "priority=error")
+    assert "priority: error" in before.stdout
+    assert before.stdout == after.stdout
+
+
+def test_the_settings_file_beside_us_is_found(tmp_path: Path) -> None:
+    """./lanner.yaml counts, and $LANNER_CONFIG counts more."""
+    (tmp_path / "lanner.yaml").write_text("priority: error\n")
+    (tmp_path / "other.yaml").write_text("priority: alert\n")
+    assert "priority: error" in lanner("config", "show", cwd=tmp_path).stdout
+    named = {"LANNER_CONFIG": str(tmp_path / "other.yaml")}
+    assert "priority: alert" in lanner("config", "show", cwd=tmp_path, environment=named).stdout
+
+
+def test_fields_as_json_are_what_programs_read() -> None:
+    """Each has its name, type and argument rule."""
+    fields = {field["name"]: field for field in json.loads(lanner("fields", "--format", "json").stdout)}
+    assert len(fields) == 232
+    assert fields["proc.name"]["type"] == "CHARBUF"
+    assert fields["proc.env"]["argument"] in ("optional", "required")
+    assert fields["proc.name"]["filled_live"] is True
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    """`lanner fields | head -1` ends with 0 and without a word."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "lanner", "fields"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert running.stdout
+    assert running.stderr
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    running.stderr.close()
+    assert running.wait(30) == 0
+
+
+def test_no_colour_when_piped_and_nothing_behind_the_last_column() -> None:
+    """What is piped is plain."""
+    done = lanner("fields", "proc.")
+    assert "\x1b" not in done.stdout
+    assert all(line == line.rstrip() for line in done.stdout.splitlines())
+
+
+def test_doctor_speaks_json_and_tells_by_its_exit_code_whether_this_host_can() -> None:
+    """Exit 0 and ok, or 3 and at least one check that says missing."""
+    done = lanner("doctor", "--format", "json")
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if told["ok"] else 3)
+    assert told["ok"] == all(check["state"] != "missing" for check in told["checks"])
+    assert all(check["remedy"] for check in told["checks"] if check["state"] != "ok")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="drops root's rights, so it has to have them")
+def test_doctor_without_rights_says_so() -> None:
+    """An ordinary user learns what to type."""
+    code = "import os; os.setgid(65534); os.setuid(65534); from lanner.doctor import rights; print(rights())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "state='missing'" in done.stdout
+    assert "sudo lanner run" in done.stdout

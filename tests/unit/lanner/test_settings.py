@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+
+from lanner.failures import BadInput
+from lanner.settings import Settings, load_settings
+from lanner.settings.build import build_settings
+from lanner.settings.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
+from lanner.settings.render import render
+from lanner.settings.tree import parse_yaml
+
+
+def settings_of(text: str) -> Settings:
+    """Read settings from a text that must be right."""
+    settings, problems = build_settings(parse_yaml(text, "lanner.yaml"))
+    assert problems == []
+    return settings
+
+
+def problems_of(text: str) -> list[str]:
+    """Read settings from a text and give what is wrong with it."""
+    return build_settings(parse_yaml(text, "lanner.yaml"))[1]
+
+
+def test_defaults_print_as_a_file_that_gives_the_defaults() -> None:
+    """What `config default` prints can be put in place as it is."""
+    assert settings_of(render(Settings(), comments=True)) == Settings()
+
+
+def test_settings_in_force_print_as_a_file_that_gives_them() -> None:
+    """Every kind of value survives being written and read."""
+    settings = settings_of(
+        "rules_files: [a.yaml, 'b: c.yaml']\n"
+        "rules: [{disable: {rule: '*'}}, {enable: {tag: container}}]\n"
+        "append_output:\n"
+        "  - {match: {source: syscall, tags: [x]}, extra_output: '%evt.cpu', extra_fields: [evt.cpu, {a: '%b'}]}\n"
+        "host: {name: 'yes'}\n"
+        "json_output: on\n"
+    )
+
+    assert settings_of(render(settings, comments=False)) == settings
+    assert settings.rules == (Selection(disable=Target(rule="*")), Selection(enable=Target(tag="container")))
+    assert settings.append_output == (
+        AppendOutput(OutputMatch("syscall", None, ("x",)), "%evt.cpu", (ExtraField("evt.cpu"), ExtraField("a", "%b"))),
+    )
+    assert settings.host.name == "yes"
+
+
+def test_all_faults_come_at_once_with_their_places() -> None:
+    """An unknown key names its nearest known one, a bad value what it may be."""
+    assert problems_of(
+        "prioriti: debug\nfile_output:\n  enabld: true\n  enabled: maybe\nrules: [{disabl: {rule: x}}]\ncollector: 3\n"
+    ) == [
+        "lanner.yaml:1:1: there is no setting 'prioriti'. Did you mean priority?",
+        "lanner.yaml:3:3: there is no setting 'file_output.enabld'. Did you mean file_output.enabled?",
+        "lanner.yaml:4:12: file_output.enabled must be true or false, not 'maybe'.",
+        "lanner.yaml:5:10: there is no setting 'rules[0].disabl'. Did you mean rules[0].disable?",
+        "lanner.yaml:6:12: collector must be a mapping of names to values.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "lanner.yaml:1:5: not YAML"),
+        ("priority: debug\npriority: info\n", "lanner.yaml:2:1: 'priority' is given twice, first at lanner.yaml:1:1."),
+        ("? [a]\n: b\n", "lanner.yaml:1:3: a key must be a plain word."),
+        ("[" * 50 + "]" * 50, "nested too deep"),
+        ("a: \x00", "lanner.yaml: not YAML"),
+        ("x" * 2_000_000, "can't be settings"),
+        ("a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(8)), "too big to be settings"),
+    ],
+)  # fmt: skip
+def test_what_is_no_settings_file_is_refused_in_one_sentence(text: str, message: str) -> None:
+    """Bad syntax, doubled keys, depth bombs and alias bombs end in a message with a place."""
+    with pytest.raises(BadInput) as caught:
+        parse_yaml(text, "lanner.yaml")
+    assert message in str(caught.value)
+
+
+def test_environment_overrides_the_file_and_flags_override_both(tmp_path: Path) -> None:
+    """The nearer to the command line, the stronger."""
+    file = tmp_path / "lanner.yaml"
+    file.write_text("priority: error\nfile_output: {enabled: true, filename: /a}\nlog_level: error\n")
+
+    settings = load_settings(
+        file,
+        {"LANNER__PRIORITY": "notice", "LANNER__FILE_OUTPUT__FILENAME": "/b", "OTHER": "x"},
+        ["priority=critical", "rules[].disable.rule=A*", "rules[].enable.tag=t"],
+    )
+
+    assert settings.priority == "critical"
+    assert settings.file_output.enabled
+    assert settings.file_output.filename == "/b"
+    assert settings.log_level == "error"
+    assert settings.rules == (Selection(disable=Target(rule="A*")), Selection(enable=Target(tag="t")))
+
+
+def test_a_fault_in_a_variable_or_flag_names_it() -> None:
+    """A message says where the bad value came from, file or not."""
+    with pytest.raises(BadInput) as caught:
+        load_settings(None, {"LANNER__PRIORITY": "high"}, ["jsn_output=true"])
+    assert caught.value.messages[0].startswith("environment variable LANNER__PRIORITY: priority must be one of")
+    assert caught.value.messages[1] == (
+        "-o jsn_output=true: there is no setting 'jsn_output'. Did you mean json_output?"
+    )
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """Silently running with defaults would be worse."""
+    with pytest.raises(BadInput, match="nothing.yaml: can't be read: No such file"):
+        load_settings(tmp_path / "nothing.yaml", {})
