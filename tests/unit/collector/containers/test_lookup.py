@@ -29,7 +29,12 @@ def containers(path: Path, timeout: float = 5.0) -> Iterator[tuple[KnownContaine
 def settle(known: KnownContainers, now: int = 0) -> list[str]:
     """Wait for the next containers that are no longer pending."""
     settled: list[str] = []
-    until(lambda: settled.extend(known.tick(now)) or settled)
+
+    def has_settled() -> bool:
+        settled.extend(known.tick(now))
+        return bool(settled)
+
+    until(has_settled)
     return settled
 
 
