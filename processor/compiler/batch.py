@@ -5,6 +5,7 @@ first ANDs masks with one bit a rule, each looked up by a value that repeats: th
 file's name, the process. Only rules whose bit is left are judged.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ Fault = Callable[[int, BaseException], None]
 
 ALL_TYPES = frozenset(EVENTS) | SYSCALLS
 _CACHE_LIMIT = 100_000
+_COLUMNS = (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)
+_WORDS = re.compile(r"\bc_[a-z0-9_]+")
 _SHARED_MACRO_CHECKS = 3
 
 
@@ -87,7 +90,7 @@ def classes(conditions: Sequence[Node]) -> list[TypeClass]:
 def _folded(condition: Folded) -> Node | None:
     if condition is False:
         return None
-    return ALWAYS if condition is True else condition  # type: ignore[return-value]
+    return ALWAYS if condition is True else condition
 
 
 def named_types(condition: Node) -> frozenset[str] | None:
@@ -234,17 +237,18 @@ def compile_class(group: TypeClass) -> ClassMatcher:
     masks = _Masks(emitter, group.rules)
     everything = (1 << len(group.rules)) - 1
     by_name = sum(1 << place for place, flag in enumerate(named) if flag)
+    body = [*writer.lines, *bodies]
+    body += [f"    R = ({', '.join(f'r{place}' for place in range(len(bodies)))},)"]
+    body += _match_lines(masks, everything, by_name)
+    words = set(_WORDS.findall("\n".join(body)))
     lines = [*masks.lines, "def bind(B, fault):"]
     lines += ["    S = B.strings; P = B.processes; C = B.containers"]
-    lines += [f"    c_{name} = B.columns[{name!r}]" for name in (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)]
+    lines += [f"    c_{name} = B.columns[{name!r}]" for name in _COLUMNS if f"c_{name}" in words]
     lines += [f"    {memo} = {{}}" for memo in writer.memos]
     lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
-    lines += [*writer.lines, *bodies]
-    lines += [f"    R = ({', '.join(f'r{place}' for place in range(len(bodies)))},)"]
-    lines += _match_lines(masks, everything, by_name)
-    source = "\n".join(lines)
+    source = "\n".join([*lines, *body])
     namespace: dict[str, Any] = {**FUNCTIONS, **constants.values, "PLACES": tuple(place for place, _ in group.rules)}
-    namespace["UNWORN"] = ()
+    namespace["NONE"] = ()
     exec(compile(source, "<rules>", "exec"), namespace)  # noqa: S102  the text is generated from checked trees
     return ClassMatcher(group.types, namespace["PLACES"], source, namespace["bind"])
 
@@ -254,6 +258,7 @@ class _Masks:
 
     def __init__(self, emitter: Emitter, rules: Sequence[tuple[int, Node]]) -> None:
         self.lines: list[str] = []
+        self.constants = emitter.constants
         conditions = [condition for _, condition in rules]
         self.bits = self._function("bits_mask", "bits", conditions, bounds.over_bits(emitter, bit_of))
         self.name = self._function("name_mask", "s", conditions, bounds.over_name(emitter))
@@ -283,16 +288,12 @@ class _Masks:
         mask = 0
         for place, condition in enumerate(conditions):
             text = bounds.upper_bound(condition, choose)
-            if text == bounds.TRUE or (text != bounds.FALSE and self._always(text)):
+            if text == bounds.TRUE or (text != bounds.FALSE and self._holds(text)):
                 mask |= 1 << place
         return mask
 
-    @staticmethod
-    def _always(text: str) -> bool:
-        try:
-            return bool(eval(text, {}, {}))  # noqa: S307  an expression over constants
-        except NameError:
-            return True
+    def _holds(self, text: str) -> bool:
+        return bool(eval(text, dict(self.constants.values)))  # noqa: S307  an expression over constants
 
 
 def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
@@ -302,7 +303,7 @@ def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
         lines += [
             f"{pad}m = bits_mask_of.get(c_bits[i])",
             f"{pad}if m is None: m = bits_mask(c_bits[i])",
-            f"{pad}if not m: return UNWORN",
+            f"{pad}if not m: return NONE",
         ]
     else:
         lines += [f"{pad}m = {everything}"]
@@ -321,7 +322,7 @@ def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
             f"{pad}    if y is None: y = N[o] = name_mask(S[o])",
             f"{pad}    x |= y",
             f"{pad}m &= x",
-            f"{pad}if not m: return UNWORN",
+            f"{pad}if not m: return NONE",
         ]
     lines += [f"{pad}p = c_process[i]"]
     if masks.process or masks.host != everything or masks.container != everything:
@@ -334,7 +335,7 @@ def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
             f"{pad}    x &= {masks.host} if P[p].container < 0 else {masks.container}",
             f"{pad}    Q[p] = x",
             f"{pad}m &= x",
-            f"{pad}if not m: return UNWORN",
+            f"{pad}if not m: return NONE",
         ]
     lines += [
         f"{pad}q = P[p]",

@@ -71,7 +71,7 @@ class Emitter:
             node: a check without errors.
         """
         shape = side_shape(node.left)
-        left = self._side(node.left)
+        left = self.side(node.left)
         if node.operator == "exists":
             if left.bit:
                 return Code("True", frozenset())
@@ -147,7 +147,7 @@ class Emitter:
         return Code(f"(bool(t := {left.text}) and not {name}.isdisjoint(t))", left.sources)
 
     def _fields(self, node: Check, left: Code, shape: Shape, right: FieldValue | Transformer) -> Code:
-        other = self._side(right)
+        other = self.side(right)
         right_shape = side_shape(right)
         sources = left.sources | other.sources
         guard = f"((t := {left.text}) is not None and (u := {other.text}) is not None and "
@@ -170,22 +170,22 @@ class Emitter:
         test = f"abs(t - {centre}) <= {delta!r} * 1000000"
         return Code(f"((t := {time.text}) is not None and {test})", time.sources)
 
-    def _side(self, side: Side | FieldValue) -> Code:
+    def side(self, side: Side | FieldValue) -> Code:
+        """Give the expression of a field's, literal's or transformer's value."""
         if isinstance(side, FieldValue):
-            return self._side(side.field)
+            return self.side(side.field)
         if isinstance(side, Field):
             return self.access.field(field_shape(side))
         if isinstance(side, Literal):
             return Code(repr(side.text), frozenset())
         if isinstance(side, ArgumentList):
-            parts = [self._side(item) for item in side.items]
+            parts = [self.side(item) for item in side.items]
             inner = "".join(f"{part.text}, " for part in parts)
             return Code(f"({inner})", frozenset().union(*(part.sources for part in parts)))
-        return self.transformer(side)
+        return self._transformer(side)
 
-    def transformer(self, side: Transformer) -> Code:
-        """Give the expression of a transformer's value."""
-        parts = [self._side(argument) for argument in side.arguments]
+    def _transformer(self, side: Transformer) -> Code:
+        parts = [self.side(argument) for argument in side.arguments]
         sources: frozenset[str] = frozenset().union(*(part.sources for part in parts))
         texts = [part.text for part in parts]
         name = side.name

@@ -1,0 +1,1 @@
+"""From an event to what a rule says about it."""

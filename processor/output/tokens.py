@@ -1,0 +1,198 @@
+"""Reads a rule's output text into plain text and tokens.
+
+A token is ``%field``, ``%field[argument]`` or ``%transformer(...)``, with a width between the percent sign
+and the name. The longest prefix that is a field wins. Source: libsinsp eventformatter.cpp.
+"""
+
+import re
+from dataclasses import dataclass
+
+from processor.compiler.types import BadSide, side_shape
+from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Span, Transformer
+from processor.language.errors import ConditionError
+from processor.language.parser import parse
+from schemas.catalogue import resolve_field
+
+_WIDTH = re.compile(r"[0-9]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
+_FUNCTION = re.compile(r"(?:tolower|toupper|b64|basename|len|join|concat|getopt)\(")
+
+
+class OutputError(ValueError):
+    """An output text that cannot be read; ``span`` tells the place in it."""
+
+    def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+        self.unknown = unknown
+        """The token is no known field: skip-if-unknown-filter makes it a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One value to fill in."""
+
+    side: Left
+    width: int
+    """0: as long as it is; otherwise cut or padded with blanks to this many characters."""
+    span: Span
+
+    @property
+    def key(self) -> str:
+        """The token's name among an alert's output fields."""
+        return side_text(self.side)
+
+
+Part = str | Token
+
+
+def parse_output(text: str) -> tuple[Part, ...]:
+    """Split an output text.
+
+    Args:
+        text: as the rule has it.
+
+    Raises:
+        OutputError: a token is no field, or the text ends with a percent sign.
+    """
+    parts: list[Part] = []
+    place = 0
+    while True:
+        start = text.find("%", place)
+        if start < 0:
+            break
+        if start > place:
+            parts.append(text[place:start])
+        if start == len(text) - 1:
+            raise OutputError("invalid formatting syntax: formatting cannot end with a %", (start, start + 1))
+        token, place = _token(text, start)
+        parts.append(token)
+    if place < len(text):
+        parts.append(text[place:])
+    return tuple(parts)
+
+
+def _token(text: str, start: int) -> tuple[Token, int]:
+    width = _WIDTH.match(text, start + 1)
+    begin = width.end() if width is not None else start + 1
+    digits = text[start + 1 : begin]
+    side, end = _function(text, begin) if _FUNCTION.match(text, begin) else _field(text, begin)
+    if side is None:
+        end = next((place for place in range(begin, len(text)) if text[place] in " \t\n,)%"), len(text))
+        raise OutputError(
+            f"invalid formatting token {text[begin:end]}", (start, max(end, start + 1)), unknown=begin != end
+        )
+    _refuse_hidden(side, (start, end))
+    return Token(side, int(digits or 0), (start, end)), end
+
+
+def _field(text: str, begin: int) -> tuple[Field | None, int]:
+    match = _NAME.match(text, begin)
+    if match is None:
+        return None, begin
+    name = match.group()
+    if text.startswith("[", match.end()):
+        end = _closing_bracket(text, match.end())
+        if end > 0 and (found := resolve_field(text[begin:end])) is not None:
+            return Field(name, found[1]), end
+    for length in range(len(name), 0, -1):
+        if resolve_field(name[:length]) is not None:
+            return Field(name[:length]), begin + length
+    return None, begin
+
+
+def _closing_bracket(text: str, start: int) -> int:
+    if text[start + 1 : start + 2] in ("'", '"'):
+        quote = text.find(text[start + 1] + "]", start + 2)
+        return quote + 2 if quote > 0 else -1
+    return text.find("]", start) + 1
+
+
+def _function(text: str, begin: int) -> tuple[Left | None, int]:
+    depth = 0
+    quote = ""
+    for place in range(begin, len(text)):
+        letter = text[place]
+        if quote:
+            quote = "" if letter == quote and text[place - 1] != "\\" else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "(":
+            depth += 1
+        elif letter == ")":
+            depth -= 1
+            if depth == 0:
+                end = place + 1
+                if text.startswith("[", end) and (closed := _closing_bracket(text, end)) > 0:
+                    side = _parsed(text[begin:closed])
+                    if side is not None:
+                        return side, closed
+                return _parsed(text[begin:end]), end
+    return None, begin
+
+
+def _parsed(text: str) -> Left | None:
+    try:
+        tree = parse(f"{text} exists")
+        if isinstance(tree, Check):
+            side_shape(tree.left)
+            return tree.left
+    except (ConditionError, BadSide):
+        pass
+    return None
+
+
+def _refuse_hidden(side: Argument, span: Span) -> None:
+    if isinstance(side, Field):
+        found = resolve_field(side.name if side.argument is None else f"{side.name}[{side.argument}]")
+        if found is not None and found[0].filter_only:
+            raise OutputError(f"field '{side.name}' can only be used in conditions", span)
+    elif isinstance(side, Transformer):
+        for argument in side.arguments:
+            _refuse_hidden(argument, span)
+
+
+def side_text(side: Argument) -> str:
+    """Write a field or transformer as the key of an output field: no blanks, values without quotes."""
+    if isinstance(side, Field):
+        if side.argument is None:
+            return side.name
+        return f"{side.name}[{side.argument}]"
+    if isinstance(side, Literal):
+        return side.text
+    if isinstance(side, ArgumentList):
+        return f"({','.join(side_text(item) for item in side.items)})"
+    text = f"{side.name}({','.join(side_text(argument) for argument in side.arguments)})"
+    return text if side.argument is None else f"{text}[{side.argument}]"
+
+
+_ONE_ARGUMENT = frozenset({"tolower", "toupper", "b64", "basename", "len"})
+
+
+def output_sides(token: Token) -> list[Left]:
+    """List what a token adds to the output fields: itself, and the fields that its transformers work on.
+
+    Args:
+        token: of a transformer of a transformer only the outermost counts, but the parts of a list do.
+    """
+    found: dict[str, Left] = {}
+
+    def inner(side: Argument) -> None:
+        if isinstance(side, Field):
+            found[side_text(side)] = side
+        elif isinstance(side, ArgumentList):
+            for item in side.items:
+                listed(item)
+        elif isinstance(side, Transformer):
+            for argument in side.arguments:
+                (inner if side.name in _ONE_ARGUMENT else listed)(argument)
+
+    def listed(side: Argument) -> None:
+        inner(side)
+        if isinstance(side, Transformer):
+            found[side_text(side)] = side
+
+    inner(token.side)
+    found[token.key] = token.side
+    return list(found.values())

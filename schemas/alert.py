@@ -1,0 +1,122 @@
+"""An alert, its deterministic id, and its Avro form.
+
+The id is made of what caused the alert: an alert produced twice after a crash has the same id, and every
+consumer can drop the second. It begins with the event's time, so ids sort by time.
+"""
+
+import io
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any
+
+import fastavro
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+
+Value = str | int | float | bool | tuple[str, ...] | None
+
+ALERT_SCHEMA = json.loads(files("schemas").joinpath("alert.avsc").read_text(encoding="utf-8"))
+_PARSED = parse_schema(ALERT_SCHEMA)
+_HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(ALERT_SCHEMA), "CRC-64-AVRO"))
+_NANOSECONDS_PER_MS = 1_000_000
+_LONG = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a rule found: Falco's parts of an alert, an id, and the whole event."""
+
+    id: str
+    time: int
+    """Event time, ns since the epoch."""
+    rule: str
+    priority: str
+    """As Falco prints it: Emergency, Alert, Critical, Error, Warning, Notice, Informational, Debug."""
+    output: str
+    """The rule's text with its fields filled in, without time and priority."""
+    output_fields: Mapping[str, Value]
+    """The fields that the output names; None where a value is missing."""
+    tags: tuple[str, ...] = ()
+    source: str = "syscall"
+    hostname: str = ""
+    host_id: str = ""
+    event: Mapping[str, Value] = field(default_factory=dict)
+    """The whole event by field name, missing values left out."""
+
+
+class BadAlert(ValueError):
+    """Bytes that are no alert."""
+
+
+def alert_id(time: int, *cause: str | int) -> str:
+    """Make a UUIDv8 (RFC 9562) of an event's time and what caused the alert.
+
+    Args:
+        time: ns since the epoch; its milliseconds are the first 48 bits.
+        cause: rule, host, boot, collector's start, sequence, index; their order matters.
+    """
+    text = "\x1f".join(str(part) for part in cause).encode("utf-8", "surrogateescape")
+    rest = int.from_bytes(blake2b(text, digest_size=10).digest(), "big")
+    number = (time // _NANOSECONDS_PER_MS & (1 << 48) - 1) << 80 | rest
+    number = number & ~(0xF << 76) | 8 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=number))
+
+
+def encode_alert(alert: Alert) -> bytes:
+    """Encode an alert (Avro single-object encoding); bytes that are no text become U+FFFD."""
+    buffer = io.BytesIO()
+    buffer.write(_HEADER)
+    fastavro.schemaless_writer(
+        buffer,
+        _PARSED,
+        {
+            "id": alert.id,
+            "time": alert.time,
+            "rule": _text(alert.rule),
+            "priority": alert.priority,
+            "output": _text(alert.output),
+            "output_fields": {_text(name): _plain(value) for name, value in alert.output_fields.items()},
+            "tags": [_text(tag) for tag in alert.tags],
+            "source": alert.source,
+            "hostname": _text(alert.hostname),
+            "host_id": _text(alert.host_id),
+            "event": {_text(name): _plain(value) for name, value in alert.event.items()},
+        },
+    )
+    return buffer.getvalue()
+
+
+def decode_alert(data: bytes) -> Alert:
+    """Decode an alert.
+
+    Raises:
+        BadAlert: the bytes are no alert of this schema.
+    """
+    if not data.startswith(_HEADER):
+        raise BadAlert("the bytes do not begin as an alert does")
+    try:
+        row: Any = fastavro.schemaless_reader(io.BytesIO(data[len(_HEADER) :]), _PARSED, None)
+    except (EOFError, ValueError, IndexError, KeyError, UnicodeDecodeError, StopIteration) as problem:
+        raise BadAlert(f"the bytes are no alert: {problem}") from None
+    row["tags"] = tuple(row["tags"])
+    for name in ("output_fields", "event"):
+        row[name] = {key: tuple(value) if isinstance(value, list) else value for key, value in row[name].items()}
+    return Alert(**row)
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool) or value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int):
+        return value if value in _LONG else str(value)
+    return [_text(str(item)) for item in value]
