@@ -66,8 +66,6 @@ def _fields(side: Field | Right | ArgumentList | None) -> Iterator[Field]:
     elif isinstance(side, FieldValue):
         yield side.field
     elif isinstance(side, Transformer):
+        # Falco doesn't look into lists of arguments.
         for argument in side.arguments:
             yield from _fields(argument)
-    elif isinstance(side, ArgumentList):
-        for item in side.items:
-            yield from _fields(item)

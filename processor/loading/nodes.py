@@ -49,11 +49,10 @@ class SourceFile:
         column = start - line_start
         text = self.text[line_start:line_end].rstrip("\r")
         width = max(1, min(end, line_start + len(text)) - start)
+        # A line of megabytes would bury the message.
         cut = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
-        if cut or len(text) > _LONGEST_LINE:
-            # A line of megabytes would bury the message.
-            text = text[cut : cut + _LONGEST_LINE]
-        return Place(self.name, line, column + 1, min(width, _LONGEST_LINE), text)
+        text = text[cut : cut + _LONGEST_LINE]
+        return Place(self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -81,7 +81,9 @@ class Place:
     width: int = 0
     """How many characters of the line are meant."""
     text: str = ""
-    """The line, as it stands in the file."""
+    """The line, as it stands in the file; of a very long one the part around the column."""
+    text_start: int = 0
+    """How many characters of the line are left out before that part."""
 
 
 @dataclass(frozen=True, slots=True)

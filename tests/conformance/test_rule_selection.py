@@ -1,0 +1,12 @@
+from processor.loading import RuleFile, load_rules
+from processor.loading.selection import Switch, select
+from tests.conformance.cases import Case, each_case
+
+
+@each_case("rule_selection")
+def test_rules_that_are_on(case: Case) -> None:
+    """Switches in order leave those rules on that Falco leaves on."""
+    result = load_rules([RuleFile(file["name"], file["yaml"]) for file in case["files"]])
+    switches = [Switch(way == "enable", by, pattern) for way, by, pattern in case["options"]["rules"]]
+
+    assert [rule.name for rule in select(result.rules, switches)] == case["expect"]["enabled_rules"]
