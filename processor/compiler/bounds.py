@@ -128,7 +128,9 @@ def over_host(emitter: Emitter) -> Chooser:
         field = node.left.name
         if not field.startswith(("container.", "k8s.")):
             return None
-        text = replace(emitter, access=_Given(repr(_HOST.get(field)))).check(node).text
+        value = _HOST.get(field)
+        given = emitter.constants.add(None, "missing") if value is None else repr(value)
+        text = replace(emitter, access=_Given(given)).check(node).text
         return text, text
 
     return choose

@@ -104,7 +104,7 @@ def compile_output(text: str) -> OutputFormat:
         if isinstance(part, Token):
             sides.update({side_text(side): side for side in output_sides(part)})
     slots = {key: slot for slot, key in enumerate(sides)}
-    return OutputFormat(parts, tuple(sides.values()), slots, _batch_factory(sides.values()))
+    return OutputFormat(parts, tuple(sides.values()), slots, values_factory(sides.values()))
 
 
 def shown(value: Any, side: Left) -> str:
@@ -132,7 +132,8 @@ class _OutputAccess:
         return Code("None", frozenset()) if found is None else Code(found.expression, found.sources)
 
 
-def _batch_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[int, int], Values]]:
+def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[int, int], Values]]:
+    """Compile a reader of several fields at once: batch, then event's place and name's index, give their values."""
     constants = Constants()
     emitter = Emitter(_OutputAccess(), constants)
     texts = [emitter.side(side).text for side in sides]

@@ -1,0 +1,196 @@
+"""Judges event batches by rules and makes alerts of what matches.
+
+Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule tests are shells round this.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from processor.compiler.batch import ClassMatcher, Match, compile_rules
+from processor.language.ast import Node
+from processor.loading.priority import Priority
+from processor.output.event_row import event_row
+from processor.output.formatter import OutputFormat, compile_output, with_suggested
+from schemas.alert import Alert, alert_id
+from schemas.batch import EventBatch
+
+RuleMatching = Literal["first", "all"]
+
+
+class Rule(Protocol):
+    """What the detector needs of a rule; the loader's rules have more."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+
+    @property
+    def condition(self) -> Node:
+        """The condition, macros resolved and free of errors."""
+
+    @property
+    def output(self) -> str:
+        """The output text, free of errors."""
+
+    @property
+    def priority(self) -> Priority:
+        """The rule's priority."""
+
+    @property
+    def tags(self) -> Iterable[str]:
+        """The rule's tags."""
+
+    @property
+    def source(self) -> str:
+        """The event source it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionRule:
+    """A rule as plain values, for those who have no rule file."""
+
+    name: str
+    condition: Node
+    output: str
+    priority: Priority = Priority.NOTICE
+    tags: tuple[str, ...] = ()
+    source: str = "syscall"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleError:
+    """The first fault of a rule: it went on being judged, and the faults were counted."""
+
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    rule: str
+    priority: str
+    tags: tuple[str, ...]
+    source: str
+    format: OutputFormat
+
+
+class Detector:
+    """Compiled rules with their counters."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        minimum_priority: Priority = Priority.DEBUG,
+        rule_matching: RuleMatching = "first",
+        append_container: bool = True,
+    ) -> None:
+        """Compile the rules, in file order.
+
+        Args:
+            rules: enabled rules of the system call source; those below the floor and of other sources are left out.
+            minimum_priority: the floor; the gravest is the smallest.
+            rule_matching: ``first``: an event makes one alert, of the first rule in order; ``all``: one a rule.
+            append_container: write container and pod at the end of each output that does not name them.
+
+        Raises:
+            OutputError: a rule's output cannot be read.
+        """
+        kept = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
+        self._rules = [
+            _Prepared(
+                rule.name,
+                str(rule.priority),
+                tuple(sorted(rule.tags)),
+                rule.source,
+                compile_output(with_suggested(rule.output, append=append_container)),
+            )
+            for rule in kept
+        ]
+        self._first_only = rule_matching == "first"
+        self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in kept]).matchers
+        self.event_types: frozenset[str] = frozenset(self._matchers)
+        """The event types that a rule can match: what the collector has to turn on."""
+        self.events = 0
+        """Events judged."""
+        self.alerts: Counter[str] = Counter()
+        """Alerts by rule."""
+        self.faults: Counter[str] = Counter()
+        """Faults by rule: how often judging it or filling in its output raised."""
+        self.rule_errors: dict[str, RuleError] = {}
+        """The first fault of each rule that had one."""
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """The rules in force, in order."""
+        return tuple(rule.rule for rule in self._rules)
+
+    def process(self, batch: EventBatch) -> list[Alert]:
+        """Judge all events of a batch, in order.
+
+        Args:
+            batch: a validated batch; its process rows and strings are trusted.
+        """
+        found: list[Alert] = []
+        strings = batch.strings
+        matches: list[Match | bool | None] = [None] * len(strings)
+        self.events += batch.count
+        for place, type_index in enumerate(batch.columns["type"]):
+            match = matches[type_index]
+            if match is None:
+                match = matches[type_index] = self._bind(batch, strings[type_index])
+            if match is False:
+                continue
+            hits = match(place)  # type: ignore[operator]
+            if hits:
+                self._alerts(batch, place, hits, found)
+        return found
+
+    def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
+        matcher = self._matchers.get(event_type or "")
+        return False if matcher is None else matcher.bind(batch, self._fault)
+
+    def _fault(self, place: int, problem: BaseException) -> None:
+        rule = self._rules[place].rule
+        self.faults[rule] += 1
+        self.rule_errors.setdefault(rule, RuleError(rule, f"{type(problem).__name__}: {problem}"))
+
+    def _alerts(self, batch: EventBatch, place: int, hits: Sequence[tuple[int, int]], found: list[Alert]) -> None:
+        row = event_row(batch)
+        for rule_place, name in hits:
+            rule = self._rules[rule_place]
+            try:
+                rendered = rule.format.bind(batch)(place, name)
+                event = row(place, name)
+            except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
+                self._fault(rule_place, problem)
+                continue
+            time = batch.columns["time"][place]
+            found.append(
+                Alert(
+                    id=alert_id(
+                        time,
+                        rule.rule,
+                        batch.host_id,
+                        batch.boot_id,
+                        batch.collector_start,
+                        batch.sequence,
+                        place,
+                    ),
+                    time=time,
+                    rule=rule.rule,
+                    priority=rule.priority,
+                    output=rendered.text,
+                    output_fields=rendered.fields,
+                    tags=rule.tags,
+                    source=rule.source,
+                    hostname=batch.hostname,
+                    host_id=batch.host_id,
+                    event=event,
+                )
+            )
+            self.alerts[rule.rule] += 1
+            if self._first_only:
+                break

@@ -1,0 +1,54 @@
+"""The whole event of an alert, whatever the rule's output names.
+
+Notifiers fill ECS and OCSF from it, and people ask of it what the rule's author did not think of.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from processor.language.ast import Field
+from processor.output.formatter import values_factory
+from schemas.batch import EventBatch
+
+_LEVELS = range(2, 9)
+
+_PLAIN = (
+    *("evt.num", "evt.type", "evt.category", "evt.rawtime", "evt.cpu", "evt.res", "evt.rawres", "evt.failed"),
+    *("evt.args", "evt.io_uring", "evt.is_open_read", "evt.is_open_write", "evt.is_open_exec"),
+    *("fd.num", "fd.type", "fd.typechar", "fd.name", "fd.nameraw", "fd.realpath", "fd.directory", "fd.filename"),
+    *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
+    *("fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
+    *("fs.path.name", "fs.path.nameraw", "fs.path.source", "fs.path.target"),
+    *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.cmdline", "proc.args"),
+    *("proc.cwd", "proc.tty", "proc.sid", "proc.sname", "proc.pgid", "proc.vpgid", "proc.loginshellid"),
+    *("proc.pid.ts", "proc.duration", "proc.exe_ino", "proc.is_exe_writable", "proc.is_exe_upper_layer"),
+    *("proc.is_exe_from_memfd", "proc.pname", "proc.pexe", "proc.pexepath", "proc.pcmdline", "proc.ppid.ts"),
+    *("thread.tid", "thread.vtid", "thread.cap_effective", "thread.cgroups"),
+    *("user.uid", "user.name", "user.loginuid", "user.loginname", "group.gid", "group.name"),
+    *("container.id", "container.full_id", "container.name", "container.type", "container.image"),
+    *("container.image.id", "container.image.repository", "container.image.tag", "container.image.digest"),
+    *("container.privileged", "container.mounts", "container.ip", "container.start_ts"),
+    *("k8s.pod.name", "k8s.pod.uid", "k8s.ns.name", "k8s.pod.labels"),
+)
+_ANCESTRY = ("proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline")
+
+FIELDS: tuple[Field, ...] = (
+    *(Field(name) for name in _PLAIN),
+    *(Field(name, str(level)) for name in _ANCESTRY for level in _LEVELS),
+)
+NAMES = tuple(field.name if field.argument is None else f"{field.name}[{field.argument}]" for field in FIELDS)
+_FACTORY = values_factory(FIELDS)
+
+
+def event_row(batch: EventBatch) -> Callable[[int, int], dict[str, Any]]:
+    """Give a function from an event's place and the index of its file name to its fields; missing ones are left out.
+
+    Args:
+        batch: the batch.
+    """
+    read = _FACTORY(batch)
+
+    def row(place: int, name: int) -> dict[str, Any]:
+        return {key: value for key, value in zip(NAMES, read(place, name), strict=True) if value is not None}
+
+    return row
