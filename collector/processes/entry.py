@@ -31,6 +31,7 @@ class Entry:
         "exited_at",
         "frozen",
         "group_leader",
+        "is_pointed_at",
         "is_stale",
         "other_users",
         "parent",
@@ -74,6 +75,10 @@ class Entry:
         self.container = container
         self.parent = parent
         self.is_stale = is_stale
+        self.is_pointed_at = False
+        """Whether rows of other processes may point here: it has been a parent or a leader."""
+        if parent is not None:
+            parent.is_pointed_at = True
         self.exited_at: int | None = None
         """Boot-clock time of the end; None while it lives."""
         self.version = 0
@@ -139,6 +144,8 @@ class Entry:
     def changed(self) -> None:
         """Count a change: views made before it no longer stand for this process."""
         self.version += 1
+        if self.pid in {self.place.pgid, self.place.sid}:
+            self.is_pointed_at = True
         if self.views:
             self.views = {}
 

@@ -58,7 +58,7 @@ class ProcessRows:
     """The process and container tables of one batch after another.
 
     A process whose facts, ancestors, leaders and container are what they were is one dictionary lookup; a change
-    anywhere makes the next event look again, and only what really changed gets a new row.
+    of a process that others point to makes their next events look again, and only what really changed gets a new row.
     """
 
     def __init__(self, table: Leaders, names: NamesOfIds, containers: ContainerFacts) -> None:
@@ -82,7 +82,7 @@ class ProcessRows:
         """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
         stamp = self._table.changes + self._facts.version
         written = self._rows.get(entry)
-        if written is not None and written.stamp == stamp:
+        if written is not None and written.stamp == stamp and written.key[0] == entry.version:
             return written.row
         return self._write(entry, stamp, set(), 0)
 
@@ -91,7 +91,7 @@ class ProcessRows:
         row = -1
         for ancestor in ancestors(entry):
             written = self._rows.get(ancestor)
-            if written is not None and written.stamp == stamp:
+            if written is not None and written.stamp == stamp and written.key[0] == ancestor.version:
                 row = written.row
                 break
             chain.append(ancestor)
@@ -120,7 +120,7 @@ class ProcessRows:
         if leader is entry:
             return _ITSELF
         written = self._rows.get(leader)
-        if written is not None and written.stamp == stamp:
+        if written is not None and written.stamp == stamp and written.key[0] == leader.version:
             return written.row
         # A leader that descends from a row still to be written can't come before it.
         if depth >= _MAX_NESTING or leader in open_entries or any(a in open_entries for a in ancestors(leader)):

@@ -6,7 +6,6 @@ record was lost and /proc is asked; where /proc can't tell either, the facts are
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 from collector.containers.naming import ContainerName, container_of
 from collector.processes.bounded import Bounded
@@ -15,20 +14,8 @@ from collector.processes.exited import GRACE, MAX_ENTRIES, Exited
 from collector.processes.facts import Credentials, ProcessFacts
 from collector.processes.from_records import credentials_of, place_of, program_of
 from collector.processes.lineage import ancestors, find_leader, freeze, is_adoption, trim
+from collector.processes.reader import Reader
 from collector.records import Exec, Exit, Fork, Identity, Lifecycle, State
-
-
-class Reader(Protocol):
-    """What the table asks /proc for; each answer is None where the process is gone."""
-
-    def read(self, pid: int) -> ProcessFacts | None:
-        """Read one process."""
-
-    def read_credentials(self, pid: int, tid: int) -> Credentials | None:
-        """Read the credentials of one thread."""
-
-    def read_cgroup(self, pid: int) -> str | None:
-        """Read the cgroup's path."""
 
 
 class ProcessTable:
@@ -46,7 +33,10 @@ class ProcessTable:
     ) -> None:
         self.boot_to_epoch = boot_to_epoch
         self.changes = 0
-        """Goes up whenever facts of a known process change: what was derived before then may no longer hold."""
+        """Goes up when a process changes that others may point to: what was derived of them may no longer hold.
+
+        Most execs are of a child that nobody points to, and cost the other processes' rows nothing.
+        """
         self.stale = 0
         """Events whose process could not be told: the loss reason process_stale."""
         self.rereads = 0
@@ -152,6 +142,7 @@ class ProcessTable:
         parent = self._living.get(record.real_parent_pid)
         if parent is not None:
             child.parent = parent
+            parent.is_pointed_at = True
         if record.real_parent_pid != child.place.ppid:
             child.place = replace(child.place, ppid=record.real_parent_pid)
         self._put(child, record.who.time)
@@ -341,6 +332,7 @@ class ProcessTable:
             place=facts.place,
             start_is_exact=False,
         )
+        entry.is_pointed_at = True
         self._living[entry.pid] = entry
         return entry
 
@@ -385,6 +377,7 @@ class ProcessTable:
             return
         if entry not in ancestors(parent):
             entry.parent = parent
+            parent.is_pointed_at = True
 
     def _put(self, entry: Entry, time: int) -> None:
         self._retire(entry.pid, time)
@@ -397,4 +390,4 @@ class ProcessTable:
 
     def _changed(self, entry: Entry) -> None:
         entry.changed()
-        self.changes += 1
+        self.changes += entry.is_pointed_at

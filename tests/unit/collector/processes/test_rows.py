@@ -113,6 +113,35 @@ def test_a_change_gives_later_events_a_new_row_and_leaves_the_old() -> None:
     assert_order(rows)
 
 
+def test_a_leader_s_exec_shows_in_the_rows_of_its_group() -> None:
+    """The first program of a pipeline may start after the second has made an event."""
+    processes, rows, _ = world()
+    processes.apply(execution(identity(10), "bash"))
+    for pid in (11, 12):
+        processes.apply(fork(identity(10), pid))
+        processes.apply(state(identity(pid), ppid=10, pgid=11, sid=10))
+    rows.row(processes.resolve(identity(12)))
+
+    processes.apply(execution(identity(11, generation=2), "first", ppid=10, pgid=11, sid=10))
+
+    process = rows.processes[rows.row(processes.resolve(identity(12)))]
+    assert rows.processes[process.group_leader].name == "first"
+
+
+def test_an_exec_of_a_plain_child_leaves_all_other_rows_valid() -> None:
+    """Nothing points to it, so nobody has to look again."""
+    processes, rows, _ = world()
+    processes.apply(execution(identity(10), "bash"))
+    processes.apply(fork(identity(10), 11))
+    before = processes.changes
+    first = rows.row(processes.resolve(identity(11)))
+
+    processes.apply(execution(identity(11, generation=2), "cat", ppid=10, pgid=10, sid=10))
+
+    assert processes.changes == before
+    assert rows.row(processes.resolve(identity(11, generation=2))) != first
+
+
 def test_a_change_elsewhere_gives_no_new_row() -> None:
     """Only what a row says or points to makes a new one."""
     processes, rows, _ = world()
