@@ -19,6 +19,8 @@ _PROCESS_DATA = _HEAD.size + _PROCESS.size
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED = 1, 2, 4, 8, 16, 32, 128
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
+_NANOSECONDS = 0x7FFFFFFF
+"""Since Linux 6.13 the top bit tells that the time was looked at (include/linux/fs.h, I_CTIME_QUERIED)."""
 _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
 
 
@@ -173,8 +175,8 @@ def _process(record: bytes, who: Identity, flags: int, _cpu: int) -> Exec | Stat
         exe_mode=exe_mode,
         exe_uid=exe_uid,
         exe_gid=exe_gid,
-        exe_ctime=ctime_s * 10**9 + ctime_ns,
-        exe_mtime=mtime_s * 10**9 + mtime_ns,
+        exe_ctime=ctime_s * 10**9 + (ctime_ns & _NANOSECONDS),
+        exe_mtime=mtime_s * 10**9 + (mtime_ns & _NANOSECONDS),
         is_upper_layer=bool(flags & _UPPER),
         is_lower_layer=bool(flags & _OVERLAY and not flags & _UPPER),
         is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),

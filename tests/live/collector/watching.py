@@ -1,0 +1,101 @@
+"""Runs a collector inside the test, and looks at the events of the children that a test starts."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from collector.agent import Collector, CollectorSettings
+from collector.errors import EnvironmentLacks
+from schemas.batch import EventBatch
+from schemas.catalogue import resolve_field
+from schemas.extract import extract
+from tests.live.needs import lacking
+
+SETTLE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a batch, asked by field name."""
+
+    batch: EventBatch
+    index: int
+
+    def __getitem__(self, field: str) -> Any:  # noqa: ANN401 (a field may be of any type)
+        """Give a field's value; None where it is missing."""
+        found = resolve_field(field)
+        assert found is not None, f"no such field: {field}"
+        spec, argument = found
+        return extract(self.batch, self.index, spec.name, argument)
+
+
+class Watching:
+    """A running collector and what it has delivered."""
+
+    def __init__(self, collector: Collector, batches: list[EventBatch]) -> None:
+        """Take a started collector and the list that it fills."""
+        self.collector = collector
+        self.batches = batches
+
+    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+        """Run a program while the collector works, and let its events come in."""
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        while child.poll() is None:
+            self.collector.poll(0.02)
+        self.settle()
+        out, err = child.communicate()
+        if check:
+            assert child.returncode == 0, err
+        return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+    def python(self, code: str, *arguments: str, **options: Any) -> Any:  # noqa: ANN401
+        """Run a Python program; gives what it printed, read as JSON, or None."""
+        out = self.run(sys.executable, "-I", "-c", code, *arguments, **options).stdout
+        return json.loads(out) if out.strip() else None
+
+    def settle(self) -> None:
+        """Let everything that has happened be delivered."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < end:
+            self.collector.poll(0.05)
+
+    def events(self, **fields: object) -> list[Event]:
+        """Give the events whose fields have these values; __ in a name stands for a dot."""
+        wanted = {name.replace("__", "."): value for name, value in fields.items()}
+        return [event for event in self.all() if all(event[name] == value for name, value in wanted.items())]
+
+    def all(self) -> Iterator[Event]:
+        """Give every event so far, in the order of delivery."""
+        for batch in self.batches:
+            for index in range(batch.count):
+                yield Event(batch, index)
+
+    def one(self, **fields: object) -> Event:
+        """Give the only event whose fields have these values."""
+        found = self.events(**fields)
+        assert len(found) == 1, f"{len(found)} events with {fields}"
+        return found[0]
+
+
+@contextmanager
+def watching(*event_types: str, settings: CollectorSettings | None = None) -> Iterator[Watching]:
+    """Run a collector for these event types; skipped where the machine can't, a failure in CI."""
+    batches: list[EventBatch] = []
+    cache = Path(sys.prefix) / "lanner-cache"
+    chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02)
+    collector = Collector(event_types, on_batch=batches.append, settings=chosen)
+    try:
+        collector.start()
+    except EnvironmentLacks as missing:
+        lacking(f"{missing.reason}: {missing.remedy}")
+    running = Watching(collector, batches)
+    try:
+        yield running
+    finally:
+        collector.stop()
