@@ -12,11 +12,12 @@ from pathlib import Path
 from processor.loading.building import Builder, Parser
 from processor.loading.checking import Checker, field_problem
 from processor.loading.collection import Collection
+from processor.loading.decoding import head_place
 from processor.loading.nodes import SourceFile
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems import Code, Place, Problem
 from processor.loading.reading import read_file
-from processor.loading.rules import Extension, FileResult, LoadedList, LoadedMacro, LoadResult, Rule
+from processor.loading.rules import Extension, FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
 
 __all__ = [
     "Code",
@@ -28,6 +29,7 @@ __all__ = [
     "Place",
     "Priority",
     "Problem",
+    "Redefinition",
     "Rule",
     "RuleFile",
     "load_rules",
@@ -101,7 +103,7 @@ class _Loading:
         for file in files:
             self._read(file)
             builder = Builder(self._collection, self._parser, self._checker, self._problems.append)
-            builder.build()
+            builder.build(whole=not any(problem.code.is_error for problem in self._problems))
             self._finish(file.name)
         told: dict[Problem, None] = {}
         for result in self._results:
@@ -114,6 +116,10 @@ class _Loading:
             macros=builder.macros,
             lists=builder.lists,
             required_plugins=tuple(self._collection.plugins),
+            redefinitions=tuple(
+                Redefinition(new.type, new.name, head_place(new), head_place(old))
+                for new, old in self._collection.redefined
+            ),
         )
 
     def _read(self, file: RuleFile) -> None:

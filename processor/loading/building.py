@@ -20,7 +20,7 @@ from processor.loading.hints import did_you_mean
 from processor.loading.lists import ConditionTooLong, ListTable, expand
 from processor.loading.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
 from processor.loading.nodes import Node as YamlNode
-from processor.loading.problems import Code, Problem, Rejected
+from processor.loading.problems import Code, Place, Problem, Rejected
 from processor.loading.rules import Extension, LoadedList, LoadedMacro, Rule
 from processor.loading.tracing import Piece, Traced
 
@@ -29,6 +29,7 @@ _CONTAINER_INFO_MESSAGE = (
     "%container.info is deprecated and no more useful: it is taken out of the output, "
     "and a rule that wants the container names its fields."
 )
+_AROUND = 40
 _BROAD = "Rule matches too many evt.type values. This has a significant performance penalty."
 
 
@@ -74,21 +75,33 @@ class Builder:
         self._collection = collection
         self._parser = parser
         self._checker = checker
-        self._report = report
+        self._tell = report
+        self._failed = False
         self._lists = ListTable([])
         self._macros = MacroTable(frozenset(collection.broken["macro"]))
         self.lists: dict[str, LoadedList] = {}
         self.macros: dict[str, LoadedMacro] = {}
         self.rules: list[Rule] = []
 
-    def build(self) -> None:
-        """Build lists, macros and rules, and report what is wrong and what is unused."""
+    def build(self, *, whole: bool) -> None:
+        """Build lists, macros and rules, and report what is wrong and what is unused.
+
+        Args:
+            whole: whether every item so far could be read; else nothing is called unused.
+        """
+        self._failed = not whole
         self._build_lists()
         self._build_macros()
         for index, rule in enumerate(self._collection.rules.values()):
             if not rule.unknown_source:
                 self._build_rule(index, rule)
-        self._warn_of_unused()
+        if not self._failed:
+            # What a broken rule uses would be called unused.
+            self._warn_of_unused()
+
+    def _report(self, told: Problem) -> None:
+        self._failed |= told.code.is_error
+        self._tell(told)
 
     def _build_lists(self) -> None:
         lists = self._collection.lists
@@ -158,9 +171,7 @@ class Builder:
             return self._parser.parse(traced.text)
         except ConditionError as error:
             place = traced.place(error.span)
-            message, hint = error.message, ""
-            if traced.edits and traced.place(error.span).text not in traced.text:
-                hint = "the condition was read with the items of lists in place of their names"
+            message, hint = error.message, _read_as(traced, error.span, place)
         except ConditionTooLong as error:
             place, message, hint = head_place(spot), str(error), "look for lists that hold each other"
         self._report(Problem(Code.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
@@ -298,6 +309,14 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: Traced) -> Rule:
         place=head_place(rule.spot),
         traced=traced,
     )
+
+
+def _read_as(traced: Traced, span: Span, place: Place) -> str:
+    """Show what was parsed where it isn't what stands in the file: exceptions and lists write text of their own."""
+    around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
+    if " ".join(around.split()) in " ".join(place.text.split()):
+        return ""
+    return f"it was read as: ...{' '.join(around.split())}..."
 
 
 def _text(pieces: list[Piece]) -> str:

@@ -1,8 +1,6 @@
 """Asks the compiler and the formatter whether they can take what a rule says."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 from processor.compiler import checks
 from processor.language.ast import Check, Field, Span
@@ -11,6 +9,7 @@ from processor.language.parser import parse
 from processor.loading.condition_warnings import DEPRECATED_FIELDS, warnings_of
 from processor.loading.hints import did_you_mean
 from processor.loading.problems import Code
+from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue import EVENTS, FIELDS
 
 _OWN_WARNINGS = (Code.LOAD_DEPRECATED_ITEM, Code.LOAD_UNSAFE_NA_CHECK)
@@ -84,10 +83,11 @@ def field_problem(text: str) -> str | None:
 def output_findings(output: str) -> list[Finding]:
     """Give all problems of an output."""
     found = []
-    for problem in _format_problems(output):
-        hint = getattr(problem, "hint", "") or did_you_mean(_token(output, problem.span), FIELDS)
-        is_unknown = "unknown filter" in problem.message or getattr(problem, "is_unknown", False)
-        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, problem.message, problem.span, hint, is_unknown))
+    try:
+        parse_output(output)
+    except OutputError as error:
+        hint = did_you_mean(_token(output, error.span), FIELDS) or "'lanner fields' lists the fields"
+        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, hint, error.unknown))
     for field in DEPRECATED_FIELDS:
         start = output.find(field)
         if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):
@@ -100,11 +100,3 @@ def output_findings(output: str) -> list[Finding]:
 def _token(output: str, span: Span) -> str:
     word = output[span[0] : span[1]].lstrip("%0123456789")
     return word.split("[", 1)[0].split(" ", 1)[0]
-
-
-def _format_problems(output: str) -> list[Any]:
-    try:
-        formats = import_module("processor.output.formats")
-    except ModuleNotFoundError:
-        return []
-    return list(formats.check(output))

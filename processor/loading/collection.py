@@ -36,13 +36,15 @@ _NO_RULE_ENABLE = "Rule has 'enabled' key but no rule by that name already exist
 class Collection:
     """What the files read so far add up to."""
 
-    __slots__ = ("_check_field", "_next", "_warn", "broken", "lists", "macros", "plugins", "rules")
+    __slots__ = ("_check_field", "_next", "_warn", "broken", "lists", "macros", "plugins", "redefined", "rules")
 
     def __init__(self, warn: Callable[[Problem], None], check_field: FieldCheck) -> None:
         self.lists: dict[str, ListDefinition] = {}
         self.macros: dict[str, MacroDefinition] = {}
         self.rules: dict[str, RuleDefinition] = {}
         self.plugins: list[tuple[PluginRequirement, ...]] = []
+        self.redefined: list[tuple[Spot, Spot]] = []
+        """Items that define again what an earlier file defined: the new one and the old one."""
         self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
         """Names of items with an error, by type: what refers to them is left out without another error."""
         self._next = 0
@@ -52,6 +54,10 @@ class Collection:
     def _take_index(self) -> int:
         self._next += 1
         return self._next - 1
+
+    def _note_redefinition(self, new: Spot, old: ListDefinition | MacroDefinition | RuleDefinition | None) -> None:
+        if old is not None and old.spot.file is not new.file:
+            self.redefined.append((new, old.spot))
 
     def require_engine(self, version: tuple[int, int, int], spot: Spot) -> None:
         """Check that a file asks for no newer engine than this one equals."""
@@ -66,6 +72,7 @@ class Collection:
         index = self._take_index()
         old = self.lists.get(new.name)
         new.index, new.visibility = (old.index if old else index), index
+        self._note_redefinition(new.spot, old)
         self.lists[new.name] = new
         self.broken["list"].discard(new.name)
 
@@ -82,6 +89,7 @@ class Collection:
         index = self._take_index()
         old = self.macros.get(new.name)
         new.index, new.visibility = (old.index if old else index), index
+        self._note_redefinition(new.spot, old)
         self.macros[new.name] = new
         self.broken["macro"].discard(new.name)
 
@@ -110,6 +118,7 @@ class Collection:
                 raise reject(message, exception.spot, code=Code.LOAD_ERR_VALIDATE, hint="add 'fields: [...]'")
             exceptions.validate(exception, None if new.unknown_source else self._check_field)
         self._take_index()
+        self._note_redefinition(new.spot, old)
         self.rules[new.name] = new
         self.broken["rule"].discard(new.name)
 

@@ -110,6 +110,16 @@ class FileResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Redefinition:
+    """A list, macro or rule that a later file defines again; allowed, and worth a notice."""
+
+    type: str
+    name: str
+    place: Place
+    earlier: Place
+
+
+@dataclass(frozen=True, slots=True)
 class LoadResult:
     """All rules of some files, and all that is wrong with them."""
 
@@ -122,6 +132,7 @@ class LoadResult:
     lists: Mapping[str, LoadedList]
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
     """What the files ask for: of each group one. Plugins are not supported."""
+    redefinitions: tuple[Redefinition, ...] = ()
 
     @property
     def ok(self) -> bool:
