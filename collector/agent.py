@@ -101,7 +101,7 @@ class Collector:
     @property
     def losses(self) -> Mapping[str, int]:
         """Everything lost since the start, by reason."""
-        counters = self._feed.counters() if self._feed is not None else {}
+        counters = self.counters()
         found = {
             "events_ring_full": counters.get("events_ring_full", 0),
             "lifecycle_ring_full": counters.get("lifecycle_ring_full", 0),
@@ -109,6 +109,10 @@ class Collector:
             "process_stale": self._table.stale,
         }
         return {reason: count for reason, count in found.items() if count}
+
+    def counters(self) -> Mapping[str, int]:
+        """Give what the kernel side counted: made = sent + lost, once everything is read."""
+        return {} if self._feed is None else self._feed.counters()
 
     def start(self) -> None:
         """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
