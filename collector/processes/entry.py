@@ -24,6 +24,7 @@ class Entry:
 
     __slots__ = (
         "cgroup_id",
+        "comm",
         "container",
         "credentials",
         "exec_generation",
@@ -71,6 +72,8 @@ class Entry:
         self.cgroup_id = cgroup_id
         self.program = program
         self.credentials = credentials
+        self.comm = program.name
+        """The name that children inherit: unlike the program's it follows prctl."""
         self.place = Place() if place is None else place
         self.container = container
         self.parent = parent
@@ -116,6 +119,7 @@ class Entry:
         )
         twin.exec_time = self.exec_time
         twin.exited_at = self.exited_at
+        twin.comm = self.comm
         twin.session_leader = self.session_leader
         twin.group_leader = self.group_leader
         return twin
@@ -150,7 +154,11 @@ class Entry:
             self.views = {}
 
     def child(self, pid: int, start_time: int, start_epoch: int, exec_generation: int, vpid: int) -> "Entry":
-        """Give a process just forked from this one: all its facts but these are the parent's."""
+        """Give a process just forked from this one: all its facts but these are the parent's.
+
+        Its name is what the parent is called now. So it is in Falco, whose rules know the helpers of a container
+        runtime by the names that they give themselves between two forks.
+        """
         place = self.place
         is_namespace_init = vpid == 1 and pid != 1
         return Entry(
@@ -158,7 +166,7 @@ class Entry:
             start_time,
             start_epoch,
             self.credentials,
-            program=self.program,
+            program=self.program if self.comm == self.program.name else replace(self.program, name=self.comm),
             place=replace(
                 place,
                 ppid=self.pid,

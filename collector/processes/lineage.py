@@ -11,6 +11,9 @@ from collector.processes.entry import Entry
 MAX_EXITED = 64
 """Ended ancestors kept of one process; a chain that forks and exits for ever must not grow for ever."""
 
+_RUNTIME_HELPERS = frozenset({"runc", "crun", "youki", "runsc", "docker-runc"})
+_SHIMS = ("containerd-shim", "conmon")
+
 MAX_WALK = 1024
 """Ancestors looked at of one process, so that a chain of forks costs no more than linear time."""
 
@@ -34,6 +37,18 @@ def is_adoption(entry: Entry, new_parent: Entry) -> bool:
     if entry.parent is None or entry.parent.is_stale:
         return False
     return new_parent.pid == 1 or new_parent.place.vpid == 1
+
+
+def behind_helper(parent: Entry) -> Entry:
+    """Give a container process's parent for good: the shim, where the kernel still names the shim's helper.
+
+    The helper (runc) ends once the process runs, and the shim adopts it. Whether that is before or after the
+    process's first act is a matter of luck, so the answer is the same in both cases.
+    """
+    above = parent.parent
+    if above is None or parent.container is not None or parent.program.name not in _RUNTIME_HELPERS:
+        return parent
+    return above if (above.program.name or "").startswith(_SHIMS) else parent
 
 
 def trim(entry: Entry) -> Entry | None:

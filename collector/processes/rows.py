@@ -78,6 +78,12 @@ class ProcessRows:
         self._container_rows = {}
         return taken
 
+    def prepare(self, entry: Entry) -> None:
+        """Read now what may be gone when the row of an event that has to wait is written: the container's users."""
+        if entry.container is not None and entry.exited_at is None:
+            uid = entry.credentials.uid
+            self._names.names(uid, None, None, entry.container.full_id, _insiders(entry))
+
     def row(self, entry: Entry) -> int:
         """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
         stamp = self._table.changes + self._facts.version

@@ -13,7 +13,7 @@ from collector.processes.entry import TICK, Entry
 from collector.processes.exited import GRACE, MAX_ENTRIES, Exited
 from collector.processes.facts import Credentials, ProcessFacts
 from collector.processes.from_records import credentials_of, place_of, program_of
-from collector.processes.lineage import ancestors, find_leader, freeze, is_adoption, trim
+from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze, is_adoption, trim
 from collector.processes.reader import Reader
 from collector.records import Exec, Exit, Fork, Identity, Lifecycle, State
 
@@ -248,6 +248,7 @@ class ProcessTable:
         if facts is None:
             return self._stale(who, entry)
         entry.program = facts.program
+        entry.comm = facts.program.name
         entry.credentials = facts.credentials
         entry.other_users = {}
         entry.place = replace(facts.place, pid_namespace_init_start=entry.place.pid_namespace_init_start)
@@ -356,11 +357,16 @@ class ProcessTable:
         self._cgroups.put(state.who.cgroup_id, state.cgroup)
         self._namespace_inits.put(state.pid_namespace, state.pid_namespace_init_start)
         is_new_parent = entry.place.ppid != state.ppid
+        entry.comm = state.comm
         entry.place = place_of(state)
         entry.cgroup_id = state.who.cgroup_id
-        self._set_parent(entry, state.ppid, may_read=is_new_parent)
-        inherited = entry.container or (entry.parent.container if entry.parent is not None else None)
-        entry.container = container_of(state.cgroup) or inherited
+        entry.container = container_of(state.cgroup) or entry.container
+        parent = self._living.get(state.ppid)
+        if entry.container is not None and parent is not None and behind_helper(parent) is not parent:
+            entry.place = replace(entry.place, ppid=behind_helper(parent).pid)
+        self._set_parent(entry, entry.place.ppid or 0, may_read=is_new_parent)
+        if entry.container is None and entry.parent is not None:
+            entry.container = entry.parent.container
 
     def _set_parent(self, entry: Entry, ppid: int, *, may_read: bool) -> None:
         if entry.parent is not None and entry.parent.pid == ppid:

@@ -184,6 +184,32 @@ def test_a_container_s_files_are_reached_through_its_oldest_process() -> None:
     assert rows.processes[row].user == "u0@3d0(10, 11)"
 
 
+def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
+    """When its row is written the process may be gone, and the way to its files with it."""
+
+    class Asked(NamesByRule):
+        def __init__(self) -> None:
+            self.by: list[tuple[str | None, tuple[int, ...]]] = []
+
+        def names(
+            self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+        ) -> Names:
+            self.by.append((container, pids))
+            return super().names(uid, gid, loginuid, container, pids)
+
+    processes, names = ProcessTable(Proc(), EPOCH), Asked()
+    rows = ProcessRows(processes, names, Facts())
+    who = identity(10, cgroup=CONTAINER_CGROUP)
+    processes.apply(execution(who, "sh"))
+    processes.apply(execution(identity(20), "bash"))
+
+    rows.prepare(processes.resolve(who))
+    rows.prepare(processes.resolve(identity(20)))
+
+    assert names.by == [(CONTAINER_ID, (10,))]
+    assert rows.processes == []
+
+
 def test_each_batch_begins_empty() -> None:
     """Rows are numbered anew, and the tables taken are not touched again."""
     processes, rows, _ = world()

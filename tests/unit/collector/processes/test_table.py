@@ -78,6 +78,18 @@ class TestFollowing:
         assert (entry.program.name, entry.place.cwd, entry.place.sid) == ("nginx", "/srv", 4)
         assert entry.credentials == Credentials(33, 33, 1, 0, 0)
 
+    def test_a_child_is_called_what_its_parent_calls_itself_at_the_fork(self) -> None:
+        """Rules know a runtime's helpers by such names; the parent keeps the name of its exec."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "runc", "init"))
+        processes.apply(state(identity(10), comm="runc:[0:PARENT]"))
+        processes.apply(fork(identity(10), 11))
+
+        child = processes.resolve(identity(11))
+
+        assert (child.program.name, child.program.args) == ("runc:[0:PARENT]", ("init",))
+        assert processes.resolve(identity(10)).program.name == "runc"
+
     def test_state_that_changes_nothing_changes_nothing(self) -> None:
         """A chdir to where it is already gives no new version, and so no new row."""
         processes, _ = table()
@@ -171,6 +183,33 @@ class TestAncestors:
         shell = processes.resolve(identity(12, generation=3))
 
         assert shell.parent is processes.living(10)
+
+    def test_the_shim_is_the_parent_even_while_its_helper_still_runs(self) -> None:
+        """A program put into a container from outside may start before or after the helper has ended."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "containerd-shim"))
+        processes.apply(fork(identity(10), 11))
+        processes.apply(execution(identity(11, generation=2), "runc", ppid=10))
+        processes.apply(fork(identity(11, generation=2), 12, vpid=7))
+        inside = identity(12, time=60_000, generation=3, cgroup=CONTAINER_CGROUP)
+        processes.apply(execution(inside, "bash", ppid=11, vpid=7))
+
+        shell = processes.resolve(inside)
+
+        assert shell.parent is processes.living(10)
+        assert shell.place.ppid == 10
+
+    def test_a_runtime_started_by_hand_stays_the_parent(self) -> None:
+        """Without a shim the helper waits for its container."""
+        processes, _ = table()
+        processes.apply(execution(identity(10), "bash"))
+        processes.apply(fork(identity(10), 11))
+        processes.apply(execution(identity(11, generation=2), "runc", ppid=10))
+        processes.apply(fork(identity(11, generation=2), 12, vpid=1))
+        inside = identity(12, generation=3, cgroup=CONTAINER_CGROUP)
+        processes.apply(execution(inside, "sh", ppid=11, vpid=1))
+
+        assert processes.resolve(inside).parent is processes.living(11)
 
     def test_a_chain_that_forks_and_exits_for_ever_is_cut(self) -> None:
         """The living ancestor at its top stays; of the ended ones only the newest do."""
