@@ -84,6 +84,7 @@ class Collector:
         self._sequence = 0
         self._number = 1
         self._undecodable = 0
+        self._last_counters: Mapping[str, int] = {}
         self._reported: dict[str, int] = {}
         self._last_flush = time.monotonic()
         self._interval = _BUSY_POLL
@@ -112,7 +113,7 @@ class Collector:
 
     def counters(self) -> Mapping[str, int]:
         """Give what the kernel side counted: made = sent + lost, once everything is read."""
-        return {} if self._feed is None else self._feed.counters()
+        return self._last_counters if self._feed is None else self._feed.counters()
 
     def start(self) -> None:
         """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
@@ -151,6 +152,7 @@ class Collector:
         if self._feed is None:
             return
         self._take(self._feed.drain())
+        self._last_counters = self._feed.counters()
         for record, entry in self._waiting.drain():
             self._add(record, entry)
         self._flush()
@@ -184,6 +186,7 @@ class Collector:
         if not self._waiting.should_hold(name.full_id, is_pending=self._containers.is_pending(name, now)):
             self._add(record, entry)
             return
+        self._rows.prepare(entry)
         for held in self._waiting.hold(name.full_id, (record, self._table.frozen(entry)), now):
             self._add(*held)
 

@@ -37,9 +37,9 @@ def test_made_is_sent_plus_lost_with_a_ring_made_too_small(tmp_path: Path) -> No
         child = subprocess.Popen([sys.executable, "-I", "-c", OPENS, str(marker), "30000"])
         child.wait()
         watch.settle()
-        counters = watch.collector.counters()
-        sent = sum(batch.count for batch in watch.batches)
-        lost = sum(batch.lost.get("events_ring_full", 0) for batch in watch.batches)
+    counters = watch.collector.counters()
+    sent = sum(batch.count for batch in watch.batches)
+    lost = sum(batch.lost.get("events_ring_full", 0) for batch in watch.batches)
 
     assert lost > 0
     assert counters["events"] == sent + lost
@@ -70,10 +70,10 @@ def test_a_hundred_thousand_short_processes_leave_no_growth(tmp_path: Path) -> N
     """The table holds the living, and for a while the dead, but never all of them."""
     program = Programs(tmp_path)("short_lives", static=True)
     with watching("openat") as watch:
-        before = len(watch.collector._table)  # noqa: SLF001 (the growth of the table is what is tested)
+        before = len(watch.collector._table)
         watch.run(program, "100000")
         watch.run("/bin/sleep", "0.1")
-        after = len(watch.collector._table)  # noqa: SLF001
+        after = len(watch.collector._table)
 
     assert after - before < 20_000
     assert "lifecycle_ring_full" not in watch.collector.losses

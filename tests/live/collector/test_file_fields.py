@@ -57,7 +57,10 @@ def test_a_relative_name_is_joined_with_the_folder_of_the_call(watch: Watching, 
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "file").write_text("x")
-    code = "os.open('folder/../folder/./file', os.O_RDONLY); d=os.open('folder', os.O_RDONLY); os.open('file', os.O_RDONLY, dir_fd=d)"
+    code = (
+        "os.open('folder/../folder/./file', os.O_RDONLY)\n"
+        "os.open('file', os.O_RDONLY, dir_fd=os.open('folder', os.O_RDONLY))"
+    )
     pid = opened(watch, code, cwd=tmp_path)
 
     first, second = watch.events(proc__pid=pid, fd__name=str(folder / "file"))
@@ -188,7 +191,7 @@ def test_descriptors_that_are_no_files_have_their_type(watch: Watching, tmp_path
 
 
 def test_a_32_bit_call_from_a_64_bit_program_is_seen(watch: Watching, tmp_path: Path) -> None:
-    """int 0x80 is no way round."""
+    """Int 0x80 is no way round."""
     (tmp_path / "target32").write_text("x")
     program = Programs(tmp_path)("open32")
     watch.run(str(program), str(tmp_path / "target32"), check=False)

@@ -12,6 +12,14 @@ EVENTS = (
 )
 PRELUDE = """
 import json, os, socket, sys
+def serve_below_the_ephemeral_ports():
+    for port in range(20000 + os.getpid() % 10000, 32000):
+        server = socket.socket()
+        try:
+            server.bind(("127.0.0.1", port)); server.listen(1)
+        except OSError:
+            continue
+        return server
 def say(**facts): print(json.dumps({"pid": os.getpid(), **facts}))
 """
 
@@ -23,9 +31,7 @@ def watch() -> Iterator[Watching]:
         yield running
 
 
-@pytest.mark.parametrize(
-    ("family", "address", "kind"), [("AF_INET", "127.0.0.1", "ipv4"), ("AF_INET6", "::1", "ipv6")]
-)
+@pytest.mark.parametrize(("family", "address", "kind"), [("AF_INET", "127.0.0.1", "ipv4"), ("AF_INET6", "::1", "ipv6")])
 def test_a_tcp_connection_is_told_from_both_sides(watch: Watching, family: str, address: str, kind: str) -> None:
     """Addresses, ports, protocol, roles and the name that joins them."""
     truth = watch.python(
@@ -121,7 +127,7 @@ def test_a_socket_put_on_standard_input_is_seen_as_a_socket(watch: Watching) -> 
     truth = watch.python(
         PRELUDE
         + """
-server = socket.socket(); server.bind(("127.0.0.1", 0)); server.listen(1)
+server = serve_below_the_ephemeral_ports()
 client = socket.socket(); client.connect(server.getsockname())
 os.dup2(client.fileno(), 0)
 say(server=server.getsockname())

@@ -27,7 +27,7 @@ class Event:
     batch: EventBatch
     index: int
 
-    def __getitem__(self, field: str) -> Any:  # noqa: ANN401 (a field may be of any type)
+    def __getitem__(self, field: str) -> Any:
         """Give a field's value; None where it is missing."""
         found = resolve_field(field)
         assert found is not None, f"no such field: {field}"
@@ -43,7 +43,7 @@ class Watching:
         self.collector = collector
         self.batches = batches
 
-    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program while the collector works, and let its events come in."""
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
         while child.poll() is None:
@@ -54,7 +54,7 @@ class Watching:
             assert child.returncode == 0, err
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
-    def python(self, code: str, *arguments: str, **options: Any) -> Any:  # noqa: ANN401
+    def python(self, code: str, *arguments: str, **options: Any) -> Any:
         """Run a Python program; gives what it printed, read as JSON, or None."""
         out = self.run(sys.executable, "-I", "-c", code, *arguments, **options).stdout
         return json.loads(out) if out.strip() else None
