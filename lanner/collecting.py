@@ -1,13 +1,12 @@
 """The collector as this process's settings want it."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import lanner
 from collector.agent import Collector, CollectorSettings
 from collector.bpf.program import RingSizes
-from collector.containers.docker import Docker
-from collector.containers.lookup import KnownContainers
 from collector.syscalls import BY_EVENT
 from lanner.settings import Settings
 from schemas.batch import EventBatch
@@ -28,11 +27,12 @@ def make_collector(
     environment: whether environment variables are collected, which a rule has to ask for.
     """
     wanted = settings.collector
-    docker = [Docker(Path(wanted.docker_socket))] if wanted.docker_socket else []
+    if settings.host.name:
+        # The collector asks the environment for the host's name, as a container's manifest gives it.
+        os.environ["LANNER_HOSTNAME"] = settings.host.name
     return Collector(
         event_types,
         on_batch=on_batch,
-        containers=KnownContainers(docker),
         settings=CollectorSettings(
             host_id=settings.host.id or "",
             version=lanner.__version__,
@@ -40,5 +40,6 @@ def make_collector(
             flush_events=wanted.batch_events,
             flush_seconds=wanted.batch_ms / 1000,
             environment=environment,
+            docker_socket=Path(wanted.docker_socket),
         ),
     )

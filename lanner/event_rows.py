@@ -45,7 +45,7 @@ def rows(batch: EventBatch) -> Iterator[dict[str, Any]]:
     """Give each event as a mapping of field names to values; what is missing is left out."""
     read = {name: reader(batch, name) for name in ROW_FIELDS}
     for index in range(batch.count):
-        row = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
+        row: dict[str, Any] = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
         row["evt.args"] = dict(_arguments(batch, index))
         row["batch.sequence"] = batch.sequence
         row["evt.hostname"] = batch.hostname

@@ -7,9 +7,9 @@ BCC doesn't.
 import functools
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -45,7 +45,7 @@ class Options:
     set: tuple[str, ...] = ()
     quiet: bool = False
     verbose: bool = False
-    format: Literal["text", "json"] | None = None
+    format: str | None = None
 
     def settings(self, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings with these flags on top. Raises BadInput."""
@@ -135,8 +135,11 @@ SHARED: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("-o", "set_", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."),
     click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
     click.option("-v", "--verbose", is_flag=True, help="Say more."),
-    click.option("--format", "format_", type=click.Choice(["text", "json"]), help="How results are printed."),
 )
+
+
+def _format_option(formats: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option("--format", "format_", type=click.Choice(formats), help="How results are printed.")
 
 
 def _merged(above: Options, config: str | None, rules: tuple[str, ...], set_: tuple[str, ...], **rest: Any) -> Options:
@@ -153,7 +156,7 @@ def _merged(above: Options, config: str | None, rules: tuple[str, ...], set_: tu
     )
 
 
-def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def shared_options(function: Callable[..., Any], formats: Sequence[str] = ("text", "json")) -> Callable[..., Any]:
     """Give a command the shared flags, handed to it as one `Options` in front of its own arguments."""
 
     @click.pass_context
@@ -163,16 +166,18 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         above = ctx.obj if isinstance(ctx.obj, Options) else Options()
         return function(_merged(above, **shared), **kwargs)
 
-    for option in reversed(SHARED):
+    for option in (_format_option(formats), *reversed(SHARED)):
         wrapped = option(wrapped)
     return wrapped
 
 
-def front_command(name: str, *, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+def front_command(
+    name: str, *, example: str, formats: Sequence[str] = ("text", "json")
+) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command of a function whose docstring is the help; there is none without an example."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made = click.command(name, cls=Command)(shared_options(function))
+        made = click.command(name, cls=Command)(shared_options(function, formats))
         made.example = example
         return made
 
@@ -223,7 +228,7 @@ def _front(ctx: click.Context, /, **shared: Any) -> None:
     ctx.obj = _merged(Options(), **shared)
 
 
-for _option in reversed(SHARED):
+for _option in (_format_option(("text", "json")), *reversed(SHARED)):
     _front = _option(_front)
 lanner_command: click.Group = click.group(
     "lanner",

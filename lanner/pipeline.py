@@ -1,10 +1,11 @@
 """All stages in one process: collector, bus, detector, sinks, and what keeps them turning."""
 
-import os
 import select
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from bus.in_process import InProcessBus
@@ -30,15 +31,19 @@ EVENTS_LOST = "Lanner internal: events lost"
 class Source(Protocol):
     """What events come from: the collector, as far as a pipeline needs it."""
 
-    losses: Mapping[str, int]
-    kernel: str
-    hostname: str
+    @property
+    def kernel(self) -> str:
+        """The kernel's release."""
+
+    @property
+    def hostname(self) -> str:
+        """The host's name."""
 
     def start(self) -> None:
         """Begin to watch. Raises EnvironmentLacks."""
 
-    def poll(self, timeout_s: float) -> None:
-        """Deliver what has happened, on this thread, waiting at most timeout_s."""
+    def poll(self, timeout: float) -> None:
+        """Deliver what has happened, on this thread, for about timeout seconds."""
 
     def watch(self, event_types: frozenset[str]) -> None:
         """Watch other event types from now on."""
@@ -57,7 +62,7 @@ class Pipeline:
         make_source: Callable[[Detection, Callable[[EventBatch], None]], Source],
         *,
         reload: Callable[[], tuple[Settings, Detection]],
-        settings_file: str | None = None,
+        settings_file: Path | None = None,
         quiet: bool = False,
     ) -> None:
         """Put the parts together; nothing is started yet.
@@ -72,7 +77,8 @@ class Pipeline:
         self._settings_file = settings_file
         self._quiet = quiet
         self._status = StatusLine(sys.stderr, wanted=not quiet)
-        self._losses = LossTeller()
+        self._teller = LossTeller()
+        self._lost: Counter[str] = Counter()
         self._bus = InProcessBus()
         self._bus.events.subscribe(self._detect)
         self._bus.alerts.subscribe(self._deliver)
@@ -99,14 +105,14 @@ class Pipeline:
 
     def losses(self) -> Mapping[str, int]:
         """Give the number of lost events by reason."""
-        return self._source.losses
+        return self._lost
 
     def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
         watchdog = systemd.Watchdog()
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
             self._source.poll(POLL_SECONDS)
-            self._status.show(self.summary.status(self._source.losses))
+            self._status.show(self.summary.status(self._lost))
             watchdog.beat()
             if signals.take_reopen():
                 for sink in self._sinks:
@@ -134,7 +140,8 @@ class Pipeline:
 
     def _detect(self, batch: EventBatch) -> None:
         self.summary.events += batch.count
-        for alert in self._detection.detect(batch):
+        self._lost.update(batch.lost)
+        for alert in self._detection.detector.process(batch):
             self._bus.alerts.publish(alert)
 
     def _deliver(self, alert: Alert) -> None:
@@ -143,7 +150,7 @@ class Pipeline:
             sink.send(alert)
 
     def _tell_losses(self, *, final: bool = False) -> None:
-        fresh = self._losses.due(self._source.losses, time.monotonic(), final=final)
+        fresh = self._teller.due(self._lost, time.monotonic(), final=final)
         if fresh:
             reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(fresh.items()))
             text = f"{sum(fresh.values())} events were lost | {reasons}"
@@ -173,8 +180,8 @@ class Pipeline:
         systemd.notify("READY=1")
 
     def _watched(self) -> FileWatch:
-        extra = [self._settings_file] if self._settings_file else []
-        return FileWatch([*self._detection.watched, *map(os.path.abspath, extra)])
+        extra = [] if self._settings_file is None else [self._settings_file.absolute()]
+        return FileWatch([*self._detection.watched, *extra])
 
     def _greet(self) -> None:
         for line in self._detection.notices:

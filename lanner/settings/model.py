@@ -99,8 +99,10 @@ class Collector:
     ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16)
     lifecycle_ring_mib: int = about("Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4)
     batch_events: int = about("A batch is sent at this many events ...", 500)
-    batch_ms: int = about("... or this many milliseconds after its first one.", 100)
-    docker_socket: str = about("Where container facts are asked for; empty: nowhere.", "/var/run/docker.sock")
+    batch_ms: int = about(
+        "... or this many milliseconds after its first one; small, since in one process a batch costs little.", 20
+    )
+    docker_socket: str = about("Where Docker is asked about containers.", "/var/run/docker.sock")
 
 
 @dataclass(frozen=True, slots=True)

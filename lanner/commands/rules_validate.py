@@ -1,0 +1,38 @@
+"""`lanner rules validate`: whether rule files are right."""
+
+import sys
+from dataclasses import replace
+
+import click
+
+from lanner.failures import BAD_INPUT
+from lanner.front import Options, front_command
+from lanner.rule_files import find_rules
+from lanner.terminal import coloured
+from processor.loading import LoadResult, load_rules, report
+
+
+def _print(result: LoadResult, form: str) -> None:
+    problems = (*result.errors, *result.warnings)
+    if form == "json":
+        click.echo(report.as_json(result))
+    elif form == "github":
+        click.echo(report.as_github(problems), nl=False)
+    else:
+        if problems:
+            click.echo(report.as_text(problems, colour=coloured(sys.stdout)))
+        click.echo(report.summary(result))
+
+
+@front_command("validate", example="lanner rules validate my_rules.yaml", formats=("text", "json", "github"))
+@click.argument("files", nargs=-1)
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+def command(options: Options, files: tuple[str, ...], *, strict: bool) -> int:
+    """Check rule FILES, or those in force; every error with its place, all at once.
+
+    Ends with 1 on errors, with --strict on warnings too. --format github prints annotations for its checks.
+    """
+    settings = options.settings()
+    result = load_rules(find_rules(replace(settings, rules_files=files) if files else settings).files)
+    _print(result, options.format or "text")
+    return 0 if result.ok and not (strict and result.warnings) else BAD_INPUT

@@ -1,0 +1,41 @@
+"""`lanner run`: all stages, in this process, for this host."""
+
+import os
+from collections.abc import Callable
+
+from lanner.detection import Detection, load_detection
+from lanner.front import Options, front_command
+from lanner.pipeline import Pipeline, Source
+from lanner.settings import Settings, find_file
+from lanner.terminal import note
+from schemas.batch import EventBatch
+
+
+@front_command("run", example="sudo lanner run --format json")
+def command(options: Options) -> None:
+    """Watch this host: all stages in this process, alerts on standard output.
+
+    SIGHUP reads settings and rules anew, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
+    """
+    from lanner.collecting import make_collector
+
+    def load() -> tuple[Settings, Detection]:
+        settings = options.settings()
+        return settings, load_detection(settings, warnings=not options.quiet)
+
+    settings, detection = load()
+
+    def collector(detection: Detection, take: Callable[[EventBatch], None]) -> Source:
+        return make_collector(settings, detection.event_types, take, environment=detection.wants_environment)
+
+    pipeline = Pipeline(
+        settings,
+        detection,
+        collector,
+        reload=load,
+        settings_file=find_file(options.config, os.environ),
+        quiet=options.quiet,
+    )
+    pipeline.run()
+    if not options.quiet:
+        note(pipeline.summary.text(pipeline.losses()))

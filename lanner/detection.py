@@ -1,0 +1,68 @@
+"""The rules of one run, compiled, with all that the pipeline wants to know of them."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.failures import BadInput
+from lanner.rule_files import find_rules
+from lanner.rules_in_force import load_or_fail, priority_floor
+from lanner.settings import Settings
+from processor.detect import Detector
+from processor.output.tokens import OutputError
+from schemas.alert import Alert, alert_id
+
+ENVIRONMENT_FIELDS = ("proc.env", "proc.aenv")
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A detector and where its rules came from."""
+
+    detector: Detector
+    origin: str
+    notices: tuple[str, ...]
+    watched: tuple[Path, ...]
+    wants_environment: bool
+    """Whether a rule names environment variables: they leave the kernel only then."""
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """What the collector has to watch."""
+        return self.detector.event_types
+
+    @property
+    def count(self) -> int:
+        """The number of rules in force."""
+        return len(self.detector.rule_names)
+
+
+def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
+    """Read, select and compile the rules. Raises BadInput with all that is wrong."""
+    sources = find_rules(settings)
+    loaded = load_or_fail(settings, sources, warnings=warnings)
+    rules = [rule for rule in loaded.rules if rule.enabled]
+    floor = priority_floor(settings)
+    try:
+        detector = Detector(rules, minimum_priority=floor, rule_matching=settings.rule_matching)
+    except OutputError as error:
+        raise BadInput(f"append_output: {error}") from None
+    texts = (text for rule in rules for text in (rule.parsed_text, rule.output))
+    wants_environment = any(field in text for text in texts for field in ENVIRONMENT_FIELDS)
+    return Detection(detector, sources.origin, loaded.notices, sources.watched, wants_environment)
+
+
+def internal_alert(rule: str, text: str, fields: Mapping[str, int], *, hostname: str) -> Alert:
+    """Make an alert about Lanner itself, routable like any other."""
+    now = time.time_ns()
+    return Alert(
+        id=alert_id(now, rule, hostname, *(f"{name}={value}" for name, value in sorted(fields.items()))),
+        time=now,
+        rule=rule,
+        priority="Warning",
+        output=text,
+        output_fields=dict(fields),
+        source="internal",
+        hostname=hostname,
+    )

@@ -1,0 +1,76 @@
+"""Loads rules for use: with an error in any file there are none, as with Falco."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lanner.failures import BadInput
+from lanner.rule_files import RuleSources, redefinitions
+from lanner.settings import Settings
+from lanner.settings.model import AppendOutput
+from processor.loading import Rule, load_rules, parse_priority, report
+from processor.loading.priority import Priority
+from processor.loading.selection import Switch, apply_switches, unmatched
+
+
+@dataclass(frozen=True, slots=True)
+class RulesInForce:
+    """All rules, turned on and off as the settings say, and what there is to say about them."""
+
+    rules: tuple[Rule, ...]
+    notices: tuple[str, ...]
+    """Each file with its count, what redefines what, warnings."""
+
+
+def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> RulesInForce:
+    """Load, and turn rules on and off as the settings say.
+
+    warnings: whether the loader's warnings are among the notices. Raises BadInput with everything that is wrong.
+    """
+    result = load_rules(sources.files)
+    if result.errors:
+        raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in result.errors))
+    switches = tuple(_switches(settings))
+    rules = apply_switches(result.rules, switches)
+    counts = dict.fromkeys((file.name for file in sources.files), 0)
+    for rule in rules:
+        counts[rule.file] = counts.get(rule.file, 0) + 1
+    notices = [f"{name}: {number} rules" for name, number in counts.items() if number]
+    notices += redefinitions(sources.files)
+    notices += [
+        f"settings: no rule is {'named' if switch.by == 'rule' else 'tagged'} {switch.pattern!r}."
+        for switch in unmatched(result.rules, switches)
+    ]
+    if warnings and result.warnings:
+        notices.append(report.as_text(result.warnings).rstrip("\n"))
+    return RulesInForce(tuple(_with_appended(rule, settings) for rule in rules), tuple(notices))
+
+
+def priority_floor(settings: Settings) -> Priority:
+    """Give the least grave priority that is loaded."""
+    floor = parse_priority(settings.priority)
+    return Priority.DEBUG if floor is None else floor
+
+
+def _switches(settings: Settings) -> Iterator[Switch]:
+    for selection in settings.rules:
+        for enable, target in ((True, selection.enable), (False, selection.disable)):
+            if target is not None and target.rule is not None:
+                yield Switch(enable, "rule", target.rule)
+            if target is not None and target.tag is not None:
+                yield Switch(enable, "tag", target.tag)
+
+
+def _with_appended(rule: Rule, settings: Settings) -> Rule:
+    """Put the settings' extra text behind a rule's output."""
+    extra = [item.extra_output for item in settings.append_output if item.extra_output and is_for(item, rule)]
+    return replace(rule, output=" ".join((rule.output, *extra))) if extra else rule
+
+
+def is_for(item: AppendOutput, rule: Rule) -> bool:
+    """Tell whether an appended output is for a rule: all that it names must hold."""
+    wanted = item.match
+    return (
+        (wanted.source is None or wanted.source == rule.source)
+        and (wanted.rule is None or wanted.rule == rule.name)
+        and set(wanted.tags) <= set(rule.tags)
+    )
