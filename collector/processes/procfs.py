@@ -86,7 +86,8 @@ class ProcessFiles:
         if found.is_kernel_thread:
             return Program(name=found.comm, args=())
         text = _read(f"{folder}/cmdline")
-        arguments = None if text is None else parse_cmdline(text)
+        # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
+        arguments = parse_cmdline(text) if text else None
         environment = None
         if self.environment:
             text = _read(f"{folder}/environ")

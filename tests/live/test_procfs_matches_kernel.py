@@ -32,6 +32,8 @@ def child(*command: str | bytes, **options: object) -> Iterator[int]:
     """Run a program until the end of the block, and wait until it has been exec'd."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
     try:
+        # The exec is reported when it can no longer fail, which is before the new arguments are in place.
+        wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes() != b"")
         yield process.pid
     finally:
         process.kill()

@@ -78,6 +78,16 @@ def test_a_file_that_is_gone_leaves_its_fact_missing(tmp_path: Path, missing: st
     assert facts.program.name == "cat"
 
 
+def test_an_empty_command_line_is_not_known(tmp_path: Path) -> None:
+    """The process is in the middle of an exec, a zombie, or wiped it: that is no program without arguments."""
+    lay_out(tmp_path, 9, cmdline=b"")
+
+    facts = ProcessFiles(tmp_path).read(9)
+
+    assert facts is not None
+    assert (facts.program.exe, facts.program.args) == (None, None)
+
+
 @pytest.mark.parametrize("missing", ["stat", "status"])
 def test_a_process_without_its_main_files_is_gone(tmp_path: Path, missing: str) -> None:
     """It ended between two reads."""
