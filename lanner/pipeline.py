@@ -63,12 +63,14 @@ class Pipeline:
         *,
         reload: Callable[[], tuple[Settings, Detection]],
         settings_file: Path | None = None,
+        sinks: Callable[[Settings], list[Sink]] | None = None,
         quiet: bool = False,
     ) -> None:
         """Put the parts together; nothing is started yet.
 
         make_source gives the collector for a detection's event types; reload reads settings and rules anew and raises
-        BadInput if they are wrong; settings_file is watched beside the rule files.
+        BadInput if they are wrong; settings_file is watched beside the rule files; sinks stands in for those that the
+        settings ask for.
         """
         self.summary = Summary()
         self.settings = settings
@@ -82,7 +84,8 @@ class Pipeline:
         self._bus = InProcessBus()
         self._bus.events.subscribe(self._detect)
         self._bus.alerts.subscribe(self._deliver)
-        self._sinks: list[Sink] = open_sinks(settings, note=self._note, before_line=self._status.clear)
+        self._open_sinks = sinks or self._own_sinks
+        self._sinks: list[Sink] = self._open_sinks(settings)
         self._source = make_source(detection, self._bus.events.publish)
         self._watch = self._watched()
 
@@ -162,7 +165,7 @@ class Pipeline:
         try:
             settings, detection = self._reload()
             if settings != self.settings:
-                sinks = open_sinks(settings, note=self._note, before_line=self._status.clear)
+                sinks = self._open_sinks(settings)
                 for sink in self._sinks:
                     sink.close()
                 self._sinks = sinks
@@ -191,6 +194,9 @@ class Pipeline:
             f"{self._detection.count} rules from {self._detection.origin}. "
             "Try: sudo cat /etc/shadow   Stop: Ctrl-C"
         )
+
+    def _own_sinks(self, settings: Settings) -> list[Sink]:
+        return open_sinks(settings, note=self._note, before_line=self._status.clear)
 
     def _note(self, text: str) -> None:
         self._status.clear()

@@ -64,4 +64,4 @@ def _replay(
             raise
         raise BadInput(f"{file}: {error.strerror}.") from None
     except BadBatch as error:
-        raise BadInput(f"{file}: {error}; {summary.events:,} events before that were judged.") from None
+        raise BadInput(f"{error}; {summary.events:,} events before that were judged.") from None

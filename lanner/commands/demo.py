@@ -1,0 +1,92 @@
+"""`lanner demo`: each rule sees its own act."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+
+import click
+
+from lanner.demo import ACTS, Act
+from lanner.demo.runner import AlertBoard, Demonstration, Outcome
+from lanner.detection import Detection, load_detection
+from lanner.failures import BAD_INPUT, BadInput
+from lanner.front import Options, front_command
+from lanner.pipeline import Pipeline, Source
+from lanner.settings import Settings
+from lanner.settings.model import Selection, Target
+from lanner.terminal import coloured, paint, print_table
+from notifier.sink import Sink
+from schemas.batch import EventBatch
+
+
+@front_command("demo", example='sudo lanner demo --only "Read sensitive file untrusted"')
+@click.option("--list", "only_list", is_flag=True, help="Say what each act does and touches, and do nothing.")
+@click.option("--only", multiple=True, metavar="RULE", help="Only the act of this rule; repeatable.")
+def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
+    """Carry out a harmless act for each rule that ships, and see the rule find it.
+
+    Each act undoes what it does. Ends with 1 if a rule missed its act.
+    """
+    acts = _chosen(only)
+    if only_list:
+        print_table(
+            ("RULE", "PRIORITY", "DOES", "TOUCHES"), [(act.rule, act.priority, act.does, act.touches) for act in acts]
+        )
+        return 0
+    outcomes = _demonstrate(options, acts)
+    if options.format == "json":
+        click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
+    return BAD_INPUT if len(outcomes) < len(acts) or any(outcome.is_missing for outcome in outcomes) else 0
+
+
+def _chosen(only: tuple[str, ...]) -> list[Act]:
+    known = {act.rule for act in ACTS}
+    if unknown := [name for name in only if name not in known]:
+        raise BadInput(f"--only {unknown[0]!r}: there is no act for such a rule; `lanner demo --list` names them.")
+    return [act for act in ACTS if not only or act.rule in only]
+
+
+def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
+    from lanner.collecting import make_collector
+
+    # Every rule that ships is shown, those included that are off, and whatever other rule sees the same act.
+    everything = (Selection(enable=Target(rule="*")),)
+    settings = dataclasses.replace(
+        options.settings(), rules=everything, priority="debug", rule_matching="all", watch_config_files=False
+    )
+    detection = load_detection(settings, warnings=False)
+    missing = [act.rule for act in acts if act.rule not in detection.detector.rule_names]
+    if missing:
+        raise BadInput(f"the rules in use have no {missing[0]!r}, which the demonstration is about.")
+    width = max(len(act.rule) for act in acts)
+    board = AlertBoard()
+    show = (lambda _outcome: None) if options.format == "json" else (lambda outcome: click.echo(_row(outcome, width)))
+    demonstration = Demonstration(acts, board, show)
+
+    def collector(detection: Detection, take: Callable[[EventBatch], None]) -> Source:
+        return make_collector(settings, detection.event_types, take, environment=detection.wants_environment)
+
+    def sinks(_settings: Settings) -> list[Sink]:
+        return [board]
+
+    pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
+    if options.format != "json":
+        click.echo(f"{'RULE':{width}}  {'EXPECTED':13}  SEEN")
+    try:
+        pipeline.run(demonstration.start, until=demonstration.is_done)
+    finally:
+        demonstration.give_up()
+    return demonstration.outcomes
+
+
+def _row(outcome: Outcome, width: int) -> str:
+    if outcome.skipped:
+        seen = f"skipped: {outcome.skipped}"
+    elif outcome.seen is None:
+        seen = "no alert ✗"
+    else:
+        seen = f"{outcome.seen}  {outcome.milliseconds:.0f} ms {'✗' if outcome.is_missing else '✓'}"
+    if coloured(sys.stdout) and outcome.seen:
+        seen = paint(seen, outcome.seen)
+    return f"{outcome.rule:{width}}  {outcome.expected:13}  {seen}"

@@ -1,0 +1,130 @@
+"""Carries out acts while the pipeline detects, and notes which rule saw its own, and how soon."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.demo.act import Act, ActContext, ActSkipped
+from lanner.demo.docker import DemoDocker
+from notifier.sink import Tally
+from schemas.alert import Alert
+
+PATIENCE = 4.0
+"""Seconds that an alert may take after its act; a container's facts alone may take one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one act."""
+
+    rule: str
+    expected: str
+    seen: str | None = None
+    """The alert's priority; None where no alert came."""
+    milliseconds: float | None = None
+    """From the event in the kernel to the alert."""
+    skipped: str = ""
+    """Why the act could not be done here."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the act was done and its alert did not come, or came with another priority."""
+        return not self.skipped and self.seen != self.expected
+
+
+class AlertBoard:
+    """A sink on which the acting thread looks for the alerts of its acts."""
+
+    def __init__(self) -> None:
+        self.name = "demo"
+        self.tally = Tally()
+        self._changed = threading.Condition()
+        self._seen: list[tuple[Alert, float]] = []
+
+    def send(self, alert: Alert) -> None:
+        """Put up an alert, with the time that it took."""
+        with self._changed:
+            self._seen.append((alert, (time.time_ns() - alert.time) / 1e6))
+            self.tally.sent += 1
+            self._changed.notify_all()
+
+    def reopen(self) -> None:
+        """Nothing to open anew."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def wait_for(self, rule: str, since: int, seconds: float, *, given_up: threading.Event) -> tuple[str, float] | None:
+        """Give priority and delay (ms) of the first alert of a rule whose event came after since (ns), or None."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                for alert, delay in self._seen:
+                    if alert.rule == rule and alert.time >= since:
+                        return alert.priority, delay
+                rest = deadline - time.monotonic()
+                if rest <= 0 or given_up.is_set():
+                    return None
+                self._changed.wait(min(rest, 0.2))
+
+
+class Demonstration:
+    """The acts on a thread of their own, beside the pipeline."""
+
+    def __init__(self, acts: Sequence[Act], board: AlertBoard, on_outcome: Callable[[Outcome], None]) -> None:
+        self.outcomes: list[Outcome] = []
+        self._acts = acts
+        self._board = board
+        self._on_outcome = on_outcome
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._act_all, name="acts", daemon=True)
+
+    def start(self) -> None:
+        """Begin to act; call it once events flow."""
+        self._thread.start()
+
+    def is_done(self) -> bool:
+        """Tell whether all acts are done and told."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    def give_up(self) -> None:
+        """Begin no further act, and wait for the one under way to clean up after itself."""
+        self._given_up.set()
+        if self._thread.ident is not None:
+            self._thread.join(10)
+
+    def _act_all(self) -> None:
+        docker = DemoDocker.find() if any("docker" in act.needs for act in self._acts) else None
+        if docker is None:
+            self._tell(self._each(None))
+            return
+        with docker:
+            self._tell(self._each(docker))
+
+    def _tell(self, outcomes: Iterator[Outcome]) -> None:
+        for outcome in outcomes:
+            self.outcomes.append(outcome)
+            self._on_outcome(outcome)
+
+    def _each(self, docker: DemoDocker | None) -> Iterator[Outcome]:
+        for act in self._acts:
+            if self._given_up.is_set():
+                return
+            yield self._one(act, docker)
+
+    def _one(self, act: Act, docker: DemoDocker | None) -> Outcome:
+        since = time.time_ns()
+        # Events are stamped by another clock than this one; the two differ by microseconds.
+        since -= 50_000_000
+        try:
+            with tempfile.TemporaryDirectory(prefix="lanner-demo-") as directory:
+                act.run(ActContext(Path(directory), docker))
+        except ActSkipped as why:
+            return Outcome(act.rule, act.priority, skipped=str(why))
+        except OSError as error:
+            return Outcome(act.rule, act.priority, skipped=f"could not be done: {error.strerror}")
+        found = self._board.wait_for(act.rule, since, PATIENCE, given_up=self._given_up)
+        return Outcome(act.rule, act.priority, *(found or (None, None)))
