@@ -100,7 +100,12 @@ def filter_recipe(field: str, argument: str | None = None) -> Recipe | None:
 
 @cache
 def output_recipe(field: str, argument: str | None = None) -> Recipe | None:
-    """Give how output shows a field: an ancestor's field without a level joins all ancestors with blanks."""
+    """Give how output shows a field: an ancestor's field without a level joins all ancestors with blanks.
+
+    A raw argument that has no value shows as 0 where it is a number, though it does not exist to a condition.
+    """
+    if field == "evt.rawarg" and argument is not None:
+        return Recipe(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
     if argument is None and field in ANCESTRY and field != "proc.apid":
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"(' '.join(present(*[{what} for a in ancestors(P, q)])) or None)"

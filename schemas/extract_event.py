@@ -108,6 +108,15 @@ def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
     return batch.columns["arg_raw"][slot]
 
 
+def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
+    """Give evt.rawarg.NAME as output shows it: a number that has no value is 0."""
+    value = raw_argument(batch, i, name)
+    if value is None and argument_slot(batch, i, name) >= 0:
+        param = parameter(batch.strings[batch.columns["type"][i]], name)
+        return 0 if param is not None and param.type in _NUMERIC_TYPES else None
+    return value
+
+
 @cache
 def parameter(event_type: str | None, name: str) -> ParamSpec | None:
     """Give the event table's row for an argument."""

@@ -35,6 +35,9 @@ _CONTAINER = "container_of(C, q)"
 _FAILED = f"c_bits[i] & {int(EventBit.FAILED)}"
 _HAS_RES = f"c_bits[i] & {int(EventBit.HAS_RES)}"
 _L4 = _text("l4proto")
+# A socket that only listens has a server's end and no local one, as in Falco.
+_CONNECTED_IP = "(S[c_local_ip[i]] if c_remote_ip[i] else None)"
+_CONNECTED_PORT = "(c_local_port[i] if c_remote_ip[i] and c_local_port[i] != -1 else None)"
 
 BITS: dict[str, EventBit] = {
     "evt.is_open_read": EventBit.OPEN_READ,
@@ -107,19 +110,19 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.filename": f"(file_part(S[n]) if {_FDTYPE} == 'file' and S[n] is not None else None)",
     "fd.cip": _ends("client_side", "ip"),
     "fd.sip": _ends("server_side", "ip"),
-    "fd.lip": _text("local_ip"),
+    "fd.lip": _CONNECTED_IP,
     "fd.rip": _text("remote_ip"),
     "fd.cport": _ends("client_side", "port"),
     "fd.sport": _ends("server_side", "port"),
-    "fd.lport": _number("local_port", -1),
+    "fd.lport": _CONNECTED_PORT,
     "fd.rport": _number("remote_port", -1),
     "fd.cnet": _ends("client_side", "ip"),
     "fd.snet": _ends("server_side", "ip"),
-    "fd.lnet": _text("local_ip"),
+    "fd.lnet": _CONNECTED_IP,
     "fd.rnet": _text("remote_ip"),
     "fd.cproto": f"service_name({_ends('client_side', 'port')}, {_L4})",
     "fd.sproto": f"service_name({_ends('server_side', 'port')}, {_L4})",
-    "fd.lproto": f"service_name({_number('local_port', -1)}, {_L4})",
+    "fd.lproto": f"service_name({_CONNECTED_PORT}, {_L4})",
     "fd.rproto": f"service_name({_number('remote_port', -1)}, {_L4})",
     "fd.l4proto": _L4,
     "fd.sockfamily": _text("sock_family"),
@@ -202,7 +205,7 @@ _PROCESS: dict[str, str] = {
     "thread.cap_permitted": "capability_text(q.cap_permitted)",
     "thread.cap_inheritable": "capability_text(q.cap_inheritable)",
     "thread.cap_effective": "capability_text(q.cap_effective)",
-    "thread.tid": "c_thread[i]",
+    "thread.tid": _number("thread"),
     "thread.ismain": "(c_thread[i] == q.pid)",
     "thread.vtid": _number("vthread"),
     "thread.nametid": "(q.name and f'{q.name}{c_thread[i]}')",

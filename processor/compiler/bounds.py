@@ -129,7 +129,7 @@ def over_host(emitter: Emitter) -> Chooser:
         if not field.startswith(("container.", "k8s.")):
             return None
         value = _HOST.get(field)
-        given = emitter.constants.add(None, "missing") if value is None else repr(value)
+        given = emitter.constants.add(value, ("on the host", value))
         text = replace(emitter, access=_Given(given)).check(node).text
         return text, text
 
