@@ -118,14 +118,14 @@ def test_a_terminal_has_its_device_s_number() -> None:
 
 def test_arguments_of_any_bytes_and_any_length_are_read() -> None:
     """Bytes that are no text stay told apart; a megabyte of arguments is cut."""
-    with child(b"sleep", b"60", b"\xff\n\x1b[31m") as pid:
+    with child(b"sh", b"-c", b"read line", b"\xff\n\x1b[31m") as pid:
         odd = FILES.read(pid)
     with child(sys.executable, "-c", "input()", *("x" * 1000 for _ in range(1000))) as pid:
         huge = FILES.read(pid)
 
     assert odd is not None
     assert huge is not None
-    assert odd.program.args == ("60", "\udcff\n\x1b[31m")
+    assert odd.program.args == ("-c", "read line", "\udcff\n\x1b[31m")
     assert sum(len(each) + 1 for each in (huge.program.exe or "", *(huge.program.args or ()))) <= 4097
 
 
