@@ -1,0 +1,21 @@
+"""Runs the measurements named, or all: python -m bench [NAME...]."""
+
+import importlib
+import sys
+from pathlib import Path
+
+NAMES = ("latency", "slowdown", "throughput")
+
+
+def main() -> None:
+    """Run them one after another, each under its own heading."""
+    names = sys.argv[1:] or [name for name in NAMES if Path(__file__).with_name(f"{name}.py").exists()]
+    for name in names:
+        if name not in NAMES:
+            sys.exit(f"no such measurement: {name}; there are: {', '.join(NAMES)}")
+        print(f"## {name}", flush=True)
+        importlib.import_module(f"bench.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

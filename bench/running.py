@@ -1,0 +1,82 @@
+"""A `lanner run` of its own process, for measurements, and the workload beside it."""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+_TICKS = os.sysconf("SC_CLK_TCK")
+_START_SECONDS = 60
+
+
+class Running:
+    """A started `lanner run`, whose alerts come as lines of JSON."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", errors: Path) -> None:
+        """Take the process and the file that its messages go to."""
+        self.process = process
+        self._errors = errors
+
+    def cpu_seconds(self) -> float:
+        """Give the processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory_mib(self) -> float:
+        """Give the memory that it holds now."""
+        rows = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:")) / 1024
+
+    def lines(self, seconds: float) -> Iterator[tuple[int, bytes]]:
+        """Give each line with the wall clock (ns) at which it came, until none has come for so long."""
+        assert self.process.stdout is not None
+        while select.select([self.process.stdout], [], [], seconds)[0]:
+            line = self.process.stdout.readline()
+            if not line:
+                return
+            yield time.time_ns(), line
+
+    def messages(self) -> str:
+        """Give what it has said beside the alerts."""
+        return self._errors.read_text(encoding="utf-8")
+
+
+@contextmanager
+def lanner_run(folder: Path, rules: Sequence[str] = ()) -> Iterator[Running]:
+    """Run `lanner run` with the shipped rules, or with others."""
+    errors = folder / "messages"
+    options = [part for path in rules for part in ("-r", path)]
+    with errors.open("wb") as sink:
+        command = [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, bufsize=0)
+        running = Running(process, errors)
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while "watching" not in running.messages():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"lanner did not start: {running.messages()}")
+                time.sleep(0.05)
+            yield running
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@cache
+def workload() -> Path:
+    """Compile the workload once a process."""
+    target = Path(sys.prefix) / "lanner-bench-workload"
+    subprocess.run(["gcc", "-O2", "-o", str(target), str(HERE / "workload.c")], check=True)
+    return target
+
+
+def nanoseconds(kind: str, count: int) -> float:
+    """Run the workload; gives nanoseconds an operation."""
+    done = subprocess.run([str(workload()), kind, str(count)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
