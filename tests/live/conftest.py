@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.live.compiled import Programs
 from tests.live.containers import Docker
 from tests.live.dockerd import Dockerd, NoDocker
 from tests.live.needs import lacking
@@ -20,3 +21,9 @@ def docker() -> Iterator[Docker]:
         yield Docker(daemon)
     finally:
         daemon.close()
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """Give test programs in C, compiled when first asked for."""
+    return Programs(tmp_path_factory.mktemp("programs"))

@@ -1,0 +1,63 @@
+"""Every shipped rule fires on its act, on this kernel."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.errors import EnvironmentLacks
+from lanner.demo import ACTS, Act, ActContext, ActSkipped
+from lanner.demo.docker import DemoDocker
+from tests.live.containers import Docker
+from tests.live.dockerd import CLIENT
+from tests.live.needs import lacking
+from tests.live.watching import Watch
+
+pytestmark = [pytest.mark.live, pytest.mark.containers]
+
+
+@pytest.fixture(scope="module")
+def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Watch this machine by all rules, those that are off included."""
+    try:
+        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True).__enter__()
+    except EnvironmentLacks as missing:
+        lacking(missing.reason)
+    try:
+        yield watching
+    finally:
+        watching.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def demo_docker(docker: Docker) -> Iterator[DemoDocker]:
+    """Use the tests' own daemon as the demonstration uses a user's."""
+    with DemoDocker(CLIENT, f"unix://{docker.socket}") as found:
+        yield found
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
+def test_act_gives_the_alert_it_promises(act: Act, watch: Watch, demo_docker: DemoDocker, tmp_path: Path) -> None:
+    """The alert comes with the promised priority and says which process did it."""
+    before = len(watch.alerts)
+
+    try:
+        act.run(ActContext(tmp_path, demo_docker))
+    except ActSkipped as reason:
+        lacking(str(reason))
+
+    alert = watch.find(lambda each: each.rule == act.rule and each in watch.alerts[before:])
+    assert alert.priority == act.priority
+    assert alert.output_fields["proc.name"]
+    assert ("docker" in act.needs) == (alert.output_fields["container.id"] != "host")
+    assert watch.rule_faults == {}
+
+
+def test_acts_leave_nothing_behind(demo_docker: DemoDocker, docker: Docker) -> None:
+    """No image once the demonstration is over, no container, no file."""
+    demo_docker.__exit__(None, None, None)
+
+    assert "lanner-demo" not in docker.daemon.client("images").stdout
+    assert "lanner-demo" not in docker.daemon.client("ps", "--all").stdout
+    assert list(Path("/usr/bin").glob(".lanner-demo*")) == []
+    assert list(Path("/dev/shm").glob("lanner-demo*")) == []

@@ -1,0 +1,100 @@
+"""The shipped rules on the running kernel: collector and detector on a thread, alerts as they come."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from collector.agent import Collector, CollectorSettings
+from processor.detect import Detector
+from processor.loading import load_rules, read_rule_files
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+
+RULES = Path(__file__).parents[2] / "rules"
+
+
+class Watch:
+    """Watches this machine; use it as a context. It sees nothing that the test's own process does."""
+
+    def __init__(self, docker_socket: Path, cache: Path, *, every_rule: bool = False) -> None:
+        """Compile the rules.
+
+        Args:
+            docker_socket: of the daemon that knows the containers.
+            cache: where the collector keeps its bytecode.
+            every_rule: also those that are off.
+        """
+        loaded = load_rules(read_rule_files([RULES]))
+        assert loaded.errors == ()
+        rules = [rule for rule in loaded.rules if every_rule or rule.enabled]
+        self._detector = Detector(rules, rule_matching="all")
+        settings = CollectorSettings(docker_socket=docker_socket, cache=cache)
+        self._collector = Collector(self._detector.event_types, on_batch=self._judge, settings=settings)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch")
+        self._alerts: list[Alert] = []
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        """Attach to the kernel; raises EnvironmentLacks."""
+        self._collector.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Detach; a failure on the thread becomes the test's."""
+        self._stopping.set()
+        self._thread.join()
+        self._collector.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Everything found so far."""
+        return tuple(self._alerts)
+
+    @property
+    def events(self) -> int:
+        """Events judged so far."""
+        return self._detector.events
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Everything lost so far, by reason."""
+        return dict(self._collector.losses)
+
+    @property
+    def rule_faults(self) -> dict[str, int]:
+        """Rules that raised."""
+        return dict(self._detector.faults)
+
+    def find(self, wanted: Callable[[Alert], bool], timeout: float = 5.0) -> Alert:
+        """Wait for an alert, one that is there already included; raises AssertionError with what came instead."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for alert in self.alerts:
+                if wanted(alert):
+                    return alert
+            if time.monotonic() > deadline:
+                raise AssertionError("no such alert; there were:\n" + "\n".join(each.output for each in self.alerts))
+            time.sleep(0.02)
+
+    def settle(self, seconds: float = 1.5) -> None:
+        """Wait until what has happened must have been judged, containers that are asked about included."""
+        time.sleep(seconds)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._collector.poll(0.05)
+        except BaseException as failure:  # noqa: BLE001 - it is raised again on the test's thread
+            self._failure = failure
+
+    def _judge(self, batch: EventBatch) -> None:
+        self._alerts.extend(self._detector.process(batch))
