@@ -12,6 +12,7 @@ from typing import Any
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import Folded, simplify
 from processor.compiler.types import Shape
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
@@ -134,27 +135,35 @@ class _Writer:
     memos: list[str] = field(default_factory=list)
     shared: frozenset[Node] = frozenset()
 
-    def expression(self, node: Node) -> tuple[str, frozenset[str]]:
+    parts: int = 0
+
+    def expression(self, node: Node, depth: int = 0) -> tuple[str, frozenset[str]]:
+        if depth == EXPRESSION_DEPTH:
+            text, sources = self.expression(node)
+            name = f"d{self.parts}"
+            self.parts += 1
+            self.lines += [f"    def {name}(i, p, q, n): return {text}"]
+            return f"{name}(i, p, q, n)", sources
         if isinstance(node, Check):
             code = self.emitter.check(node)
             self.sources |= code.sources
             return code.text, code.sources
         if isinstance(node, Macro):
-            return self._macro(node)
+            return self._macro(node, depth)
         if isinstance(node, Not):
-            text, sources = self.expression(node.child)
+            text, sources = self.expression(node.child, depth + 1)
             return f"(not {text})", sources
         if isinstance(node, And | Or):
             if not node.children:
                 return "True", frozenset()
-            parts = [self.expression(child) for child in _by_cost(node.children)]
+            parts = [self.expression(child, depth + 1) for child in _by_cost(node.children)]
             word = " and " if isinstance(node, And) else " or "
             return f"({word.join(part[0] for part in parts)})", frozenset().union(*(part[1] for part in parts))
         raise TypeError(f"macro {node.name} is not resolved")
 
-    def _macro(self, node: Macro) -> tuple[str, frozenset[str]]:
+    def _macro(self, node: Macro, depth: int) -> tuple[str, frozenset[str]]:
         if node.body not in self.shared:
-            return self.expression(node.body)
+            return self.expression(node.body, depth)
         text, sources = self.expression(node.body)
         name = self.macros.get(node.body)
         if name is None:
@@ -371,8 +380,9 @@ def compile_rules(conditions: Sequence[Node]) -> CompiledRules:
         conditions: one a rule, macros resolved, without errors.
     """
     matchers: dict[str, ClassMatcher] = {}
-    for group in classes(conditions):
-        matcher = compile_class(group)
-        for event_type in group.types:
-            matchers[event_type] = matcher
+    with deep():
+        for group in classes(conditions):
+            matcher = compile_class(group)
+            for event_type in group.types:
+                matchers[event_type] = matcher
     return CompiledRules(matchers)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from processor.compiler.codegen import Code, Emitter
+from processor.compiler.recursion import EXPRESSION_DEPTH
 from processor.compiler.types import Shape, side_shape
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 
@@ -23,22 +24,24 @@ def upper_bound(node: Node, choose: Chooser) -> str:
     return _bound(node, choose, upper=True)
 
 
-def _bound(node: Node, choose: Chooser, *, upper: bool) -> str:
+def _bound(node: Node, choose: Chooser, *, upper: bool, depth: int = 0) -> str:
+    if depth == EXPRESSION_DEPTH:
+        return TRUE if upper else FALSE
     if isinstance(node, Check):
         found = choose(node)
         if found is None:
             return TRUE if upper else FALSE
         return found[0] if upper else found[1]
     if isinstance(node, Macro):
-        return _bound(node.body, choose, upper=upper)
+        return _bound(node.body, choose, upper=upper, depth=depth)
     if isinstance(node, Not):
-        inner = _bound(node.child, choose, upper=not upper)
+        inner = _bound(node.child, choose, upper=not upper, depth=depth + 1)
         return {TRUE: FALSE, FALSE: TRUE}.get(inner, f"(not {inner})")
     if isinstance(node, And | Or):
         ends, passes, word = (FALSE, TRUE, " and ") if isinstance(node, And) else (TRUE, FALSE, " or ")
         parts: list[str] = []
         for child in node.children:
-            part = _bound(child, choose, upper=upper)
+            part = _bound(child, choose, upper=upper, depth=depth + 1)
             if part == ends:
                 return ends
             if part != passes and part not in parts:

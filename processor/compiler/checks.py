@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from processor.compiler.operators import LIST_OPERATORS, ORDER_OPERATORS, predicate
+from processor.compiler.recursion import deep
 from processor.compiler.types import TEXT, BadSide, Shape, side_shape
 from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
 from processor.language.ast import (
@@ -59,7 +60,8 @@ def check(condition: Node) -> list[Problem]:
     Args:
         condition: the tree; a span inside a macro counts in the macro's own text.
     """
-    return [problem for node in _checks(condition) for problem in _of_check(node)]
+    with deep():
+        return [problem for node in _checks(condition) for problem in _of_check(node)]
 
 
 def errors(condition: Node) -> list[Problem]:

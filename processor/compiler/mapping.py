@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import simplify
 from processor.compiler.types import Shape
 from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
@@ -142,25 +143,39 @@ def compile_mapping(condition: Node) -> Callable[[Event], bool]:
     Args:
         condition: macros resolved, without errors; a missing key and None both mean that the value is missing.
     """
-    constants = Constants()
-    emitter = Emitter(_MappingAccess(constants), constants)
-    folded = simplify(condition)
-    text = str(folded) if isinstance(folded, bool) else expression(folded, emitter)
-    namespace = dict(constants.values)
+    with deep():
+        constants = Constants()
+        folded = simplify(condition)
+        if isinstance(folded, bool):
+            return _always if folded else _never
+        return _judge(_expression(folded, Emitter(_MappingAccess(constants), constants), 0), constants)
+
+
+def _always(_event: Event) -> bool:
+    return True
+
+
+def _never(_event: Event) -> bool:
+    return False
+
+
+def _judge(text: str, constants: Constants) -> Callable[[Event], bool]:
     code = compile(f"lambda e: bool({text})", "<condition>", "eval")
-    judge: Callable[[Event], bool] = eval(code, namespace)  # noqa: S307  the text is generated from a checked tree
+    judge: Callable[[Event], bool] = eval(code, constants.values)  # noqa: S307  generated from a checked tree
     return judge
 
 
-def expression(node: Node, emitter: Emitter) -> str:
-    """Write a whole tree as one expression."""
+def _expression(node: Node, emitter: Emitter, depth: int) -> str:
+    if depth == EXPRESSION_DEPTH:
+        part = _judge(_expression(node, emitter, 0), emitter.constants)
+        return f"{emitter.constants.add(part)}(e)"
     if isinstance(node, Check):
         return emitter.check(node).text
     if isinstance(node, Macro):
-        return expression(node.body, emitter)
+        return _expression(node.body, emitter, depth)
     if isinstance(node, Not):
-        return f"(not {expression(node.child, emitter)})"
+        return f"(not {_expression(node.child, emitter, depth + 1)})"
     if isinstance(node, And | Or):
         word = " and " if isinstance(node, And) else " or "
-        return f"({word.join(expression(child, emitter) for child in node.children)})"
+        return f"({word.join(_expression(child, emitter, depth + 1) for child in node.children)})"
     raise TypeError(f"macro {node.name} is not resolved")
