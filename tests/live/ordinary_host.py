@@ -1,0 +1,98 @@
+"""A Debian host to work on as root without touching this one: its own root directory in its own mount namespace.
+
+It is no container to the kernel or to Lanner: what runs there looks as if it ran on the host.
+"""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.live.debian_image import debian_tar
+
+ENTER = """
+set -e
+mount --bind "$1" "$1"
+cd "$1"
+mkdir -p old
+pivot_root . old
+umount --lazy /old
+mount -t proc none /proc
+mount -t devpts none /dev/pts -o newinstance,ptmxmode=0666 2> /dev/null || true
+shift
+exec "$@"
+"""
+QUIET = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "LANG": "C.UTF-8",
+    "HOME": "/root",
+}
+WANTED = ("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db")
+
+
+class OrdinaryHost:
+    """A root directory and what is run in it."""
+
+    def __init__(self, root: Path) -> None:
+        """Take a directory that holds a Debian."""
+        self.root = root
+
+    def command(self, *command: str) -> list[str]:
+        """Give the command line that runs a command there."""
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter", str(self.root), *command]
+
+    def run(self, *command: str, timeout: float = 240, sent: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command there to its end."""
+        return subprocess.run(
+            self.command(*command), input=sent, capture_output=True, text=True, env=QUIET, timeout=timeout, check=False
+        )
+
+    @contextmanager
+    def daemon(self, *command: str) -> Iterator[None]:
+        """Keep a program running there."""
+        with subprocess.Popen(
+            self.command(*command),
+            env=QUIET,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGTERM)
+
+    def install(self) -> bool:
+        """Install servers and tools by apt-get, maintainer scripts and all; False where there is no network."""
+        if self.run("apt-get", "update").returncode:
+            return False
+        done = self.run("apt-get", "install", "-y", "--no-install-recommends", *WANTED)
+        return done.returncode == 0
+
+
+@contextmanager
+def ordinary_host() -> Iterator[OrdinaryHost]:
+    """Unpack a Debian and remove it afterwards; raises NoDebian."""
+    directory = Path(tempfile.mkdtemp(prefix="lanner-host-"))
+    try:
+        subprocess.run(["tar", "-C", directory, "-xf", debian_tar()], check=True, timeout=120)
+        shutil.copy("/etc/resolv.conf", directory / "etc/resolv.conf")
+        policy = directory / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")  # no maintainer script starts a daemon that nobody would end
+        policy.chmod(0o755)
+        (directory / "dev/pts").mkdir(exist_ok=True)
+        yield OrdinaryHost(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Give a TCP port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

@@ -1,0 +1,75 @@
+"""A minute of ordinary work gives no alert on the host, and in containers only the one on package management."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.errors import EnvironmentLacks
+from tests.live import ordinary_work as work
+from tests.live.containers import Docker
+from tests.live.debian_image import NoDebian
+from tests.live.needs import lacking
+from tests.live.ordinary_host import OrdinaryHost, ordinary_host
+from tests.live.quiet import PACKAGES, noise, ours
+from tests.live.watching import Watch
+
+pytestmark = [pytest.mark.live, pytest.mark.containers]
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[OrdinaryHost]:
+    """Have a Debian host to work on."""
+    try:
+        with ordinary_host() as found:
+            yield found
+    except NoDebian as missing:
+        lacking(str(missing))
+
+
+@pytest.fixture
+def watch(docker: Docker, tmp_path: Path) -> Iterator[Watch]:
+    """Watch this machine by the shipped rules."""
+    docker.busybox()
+    try:
+        watching = Watch(docker.socket, tmp_path).__enter__()
+    except EnvironmentLacks as missing:
+        lacking(missing.reason)
+    try:
+        yield watching
+    finally:
+        watching.__exit__(None, None, None)
+
+
+def test_development_is_quiet(watch: Watch, tmp_path: Path) -> None:
+    """Git, make, gcc, pip, and the tools that everybody uses."""
+    work.use_git(tmp_path)
+    work.use_make_and_gcc(tmp_path)
+    work.use_pip(tmp_path)
+    work.use_tools(tmp_path)
+
+    watch.settle()
+    assert noise(watch.alerts) == []
+    assert watch.events > 0
+
+
+def test_administration_is_quiet(watch: Watch, host: OrdinaryHost, tmp_path: Path) -> None:
+    """Installing packages, accounts and passwords, su, sudo, logins by SSH, cron and nightly jobs."""
+    if not host.install():
+        lacking("apt-get can't reach its mirror")
+    with host.daemon("cron", "-f"):
+        work.log_in(host, tmp_path)
+        work.keep_house(host)
+
+    watch.settle()
+    assert noise(watch.alerts) == []
+    assert watch.events > 0
+
+
+def test_containers_give_package_management_only(watch: Watch, docker: Docker, tmp_path: Path) -> None:
+    """Building, running, entering, copying, committing and removing."""
+    work.build_and_run(docker, tmp_path, "cron")
+
+    watch.settle()
+    assert noise(watch.alerts) == []
+    assert {alert.rule for alert in ours(watch.alerts)} == {PACKAGES}
