@@ -23,7 +23,6 @@ from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.records import Exec, Syscall
 from schemas.batch import EventBatch, Process
-from schemas.columns import EventBit
 
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 _CLOCK_SLACK = 10_000_000
@@ -202,13 +201,13 @@ class Collector:
         row = self._rows.row(entry)
         process = self._rows.processes[row]
         who = record.who if isinstance(record, Syscall) else record.state.who
-        origin = Origin(process, row, who.time + self._table.boot_to_epoch, *self._names(entry, process))
+        origin = Origin(
+            process, row, entry.is_stale, who.time + self._table.boot_to_epoch, *self._names(entry, process)
+        )
         if isinstance(record, Syscall):
             add_syscall(self._builder, record, origin)
         else:
             add_exec(self._builder, record, origin)
-        if entry.is_stale:
-            self._builder.columns["bits"][-1] |= int(EventBit.PROCESS_STALE)
         self.events += 1
         if self._builder.count >= self.settings.flush_events or self._builder.size >= self.settings.flush_bytes:
             self._flush()
@@ -245,7 +244,7 @@ class Collector:
             strings=builder.strings,
             processes=processes,
             containers=containers,
-            columns=dict(builder.columns),
+            columns=builder.columns(),
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             memory_bytes=_resident_bytes(),
             lost={reason: fresh for reason, n in lost.items() if (fresh := n - self._reported.get(reason, 0))},

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import errorcode
-from functools import cache
 from signal import Signals
 
 from collector.descriptors import Descriptor, device_number, socket_address
@@ -56,9 +55,9 @@ def signed64(value: int) -> int:
     return value - (1 << 64) if value & (1 << 63) else value
 
 
-def argument_writers(call: Call) -> tuple[tuple[str, Writer], ...]:
-    """Give name and writer of each argument of a call, in Falco's order."""
-    return tuple((argument.name, _writer(argument)) for argument in call.arguments)
+def argument_writers(call: Call) -> tuple[Writer, ...]:
+    """Give the writer of each argument of a call, in Falco's order."""
+    return tuple(_writer(argument) for argument in call.arguments)
 
 
 def _writer(argument: Argument) -> Writer:
@@ -393,7 +392,15 @@ _MAKERS_WITH_TABLE: dict[str, Callable[[int, str], Writer]] = {
 }
 
 
-@cache
-def writers_of(number: int) -> tuple[tuple[str, Writer], ...]:
+_ALL_WRITERS = tuple(argument_writers(call) for call in CALLS)
+_ALL_NAMES = tuple(tuple(argument.name for argument in call.arguments) for call in CALLS)
+
+
+def writers_of(number: int) -> tuple[Writer, ...]:
     """Give the argument writers of a call by its position in CALLS."""
-    return argument_writers(CALLS[number])
+    return _ALL_WRITERS[number]
+
+
+def argument_names(number: int) -> tuple[str, ...]:
+    """Give the names of a call's arguments by its position in CALLS."""
+    return _ALL_NAMES[number]

@@ -149,7 +149,7 @@ def _state(who: Identity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup:
     )
 
 
-def _process(record: bytes, who: Identity, flags: int, _cpu: int) -> Exec | State:
+def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State:
     facts = _PROCESS.unpack_from(record, _HEAD.size)
     exe_ino, ctime_s, mtime_s, ctime_ns, mtime_ns, exe_dev, exe_uid, exe_gid, number, exe_mode, *lengths = facts[15:]
     pieces = []
@@ -181,6 +181,7 @@ def _process(record: bytes, who: Identity, flags: int, _cpu: int) -> Exec | Stat
         is_lower_layer=bool(flags & _OVERLAY and not flags & _UPPER),
         is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),
         event_type="execveat" if number == (_COMPAT_EXECVEAT if compat else _NATIVE_EXECVEAT) else "execve",
+        cpu=cpu,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from collector.arguments import Context, joined, writers_of
+from collector.arguments import Context, Value, argument_names, joined, writers_of
 from collector.batch_builder import BatchBuilder
 from collector.descriptors import Descriptor, describe
 from collector.paths import absolute
@@ -14,43 +14,34 @@ from schemas.columns import MISSING_INT, EventBit
 from schemas.flags import number_text
 
 NameOf = Callable[[int], str | None]
+Intern = Callable[[str | None], int]
+Numbers = tuple[int, int, int, int, int]
+Texts = tuple[int, int, int, int, int, int, int, int]
+PathTexts = tuple[int, int, int, int, int, int]
 
-_BLANK = {
-    "time": 0,
-    "process": 0,
-    "thread": 0,
-    "vthread": MISSING_INT,
-    "cpu": 0,
-    "res": 0,
-    "bits": 0,
-    "fd_num": MISSING_INT,
-    "fd_dev": 0,
-    "fd_ino": 0,
-    "local_port": -1,
-    "remote_port": -1,
-    "type": 0,
-    "fd_type": 0,
-    "fd_name": 0,
-    "fd_name_raw": 0,
-    "fd_realpath": 0,
-    "local_ip": 0,
-    "remote_ip": 0,
-    "l4proto": 0,
-    "sock_family": 0,
-    "path_name": 0,
-    "path_name_raw": 0,
-    "path_source": 0,
-    "path_source_raw": 0,
-    "path_target": 0,
-    "path_target_raw": 0,
-    "buffer": 0,
-}
+# Combining members of a flag class costs more than all the rest of an event.
+_BIT = {bit.name: int(bit) for bit in EventBit}
+_OPEN_READ, _OPEN_WRITE = _BIT["OPEN_READ"], _BIT["OPEN_WRITE"]
+_OPEN_EXEC, _OPEN_CREATE = _BIT["OPEN_EXEC"], _BIT["OPEN_CREATE"]
+
 _OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
-_ROLE_COLUMN = {"n": "path_name", "s": "path_source", "t": "path_target"}
-_WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid"})
-_CREATING_FLAGS = 4 | 8192
+_WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
+_ROLES = "nst"
+_NAMED_BY_PATH = frozenset({"file", "directory", "pipe"})
+_FALCO_CREATED, _FALCO_CREATING = 16384, 4 | 8192
+_EXECUTABLE = 0o111
 _MOST_ERRORS = 4096
 _INT64_MAX = (1 << 63) - 1
+
+_NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
+_NO_DESCRIPTOR_TEXTS: Texts = (0, 0, 0, 0, 0, 0, 0, 0)
+_NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
+_EXEC_NAMES = (
+    *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
+    *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
+    *("cap_effective", "exe_ino", "exe_ino_ctime", "exe_ino_mtime", "uid", "trusted_exepath", "pgid", "gid"),
+)
+_MISSING: Value = (None, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +51,8 @@ class Origin:
     process: Process
     row: int
     """Of the process in the batch."""
+    is_stale: bool
+    """What is known of the process is less than it should be."""
     time: int
     """Epoch nanoseconds."""
     user_name: NameOf
@@ -70,127 +63,141 @@ class Origin:
 def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> None:
     """Append a system call to the batch under construction."""
     spec = CALLS[call.event]
-    descriptor = describe(spec.event, call)
+    event = spec.event
+    intern = builder.intern
+    descriptor = describe(event, call)
     path1, path2 = _absolute_paths(spec, call)
     context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
-    arguments = [(name, *write(call, context)) for name, write in writers_of(call.event)]
-    values = dict(_BLANK)
-    intern = builder.intern
-    values.update(
-        time=origin.time,
-        process=origin.row,
-        thread=call.who.tid,
-        vthread=call.vtid,
-        cpu=call.cpu,
-        type=intern(spec.event),
-    )
-    failed = -_MOST_ERRORS < call.result < 0
-    bits = EventBit.FAILED if failed else 0
-    if spec.event not in _WITHOUT_RESULT:
-        values["res"] = call.result
-        bits |= EventBit.HAS_RES
+    arguments = [write(call, context) for write in writers_of(call.event)]
+    bits = _BIT["PROCESS_STALE"] if origin.is_stale else 0
+    if -_MOST_ERRORS < call.result < 0:
+        bits |= _BIT["FAILED"]
+    result = 0
+    if event not in _WITHOUT_RESULT:
+        result = call.result
+        bits |= _BIT["HAS_RES"]
     if call.is_compat:
-        bits |= EventBit.COMPAT_32
-    if spec.event in _OPENERS:
-        bits |= _open_bits(spec.event, arguments)
-        descriptor = _opened(descriptor, path1)
-        values["fd_name_raw"] = intern(call.path1)
-        if descriptor is None:
-            # A failed open has no descriptor, but the name that was asked for still is its file.
-            values["fd_name"] = intern(path1)
-    else:
-        for role, raw, path in zip(spec.path_roles, (call.path1, call.path2), (path1, path2), strict=False):
-            column = _ROLE_COLUMN[role]
-            values[column] = intern(path)
-            values[f"{column}_raw"] = intern(raw)
+        bits |= _BIT["COMPAT_32"]
     if call.file is not None:
-        bits |= EventBit.UPPER_LAYER * call.file.is_upper_layer | EventBit.LOWER_LAYER * call.file.is_lower_layer
-    if descriptor is not None:
-        bits |= _fill_descriptor(values, descriptor, intern)
-    if call.blob1 and any(name == "data" for name, _ in writers_of(call.event)):
-        values["buffer"] = intern(call.blob1.decode("utf-8", "surrogateescape"))
-    values["bits"] = int(bits)
-    builder.add(values, arguments)
+        if call.file.is_upper_layer:
+            bits |= _BIT["UPPER_LAYER"]
+        elif call.file.is_lower_layer:
+            bits |= _BIT["LOWER_LAYER"]
+    paths = _NO_PATHS
+    numbers, texts = _NO_DESCRIPTOR, _NO_DESCRIPTOR_TEXTS
+    if event in _OPENERS:
+        bits |= _open_bits(spec, arguments)
+        numbers, texts = _opened(descriptor, path1, call.path1, intern)
+    else:
+        if spec.path_roles:
+            paths = _path_texts(spec, (call.path1, call.path2), (path1, path2), intern)
+        if descriptor is not None:
+            numbers, texts = _descriptor_columns(descriptor, descriptor.name, None, intern)
+            bits |= _descriptor_bits(descriptor)
+    buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
+    head = (origin.time, origin.row, call.who.tid, call.vtid, call.cpu, result, bits)
+    builder.add((*head, *numbers, intern(event), *texts, *paths, buffer), argument_names(call.event), arguments)
 
 
 def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
     """Append a successful exec to the batch under construction."""
-    values = dict(_BLANK)
+    intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
-    values.update(
-        time=origin.time,
-        process=origin.row,
-        thread=done.state.who.tid,
-        vthread=done.state.vpid,
-        type=builder.intern(done.event_type),
-        bits=int(EventBit.HAS_RES),
-        path_name=builder.intern(path),
-        path_name_raw=builder.intern(done.filename),
-    )
-    builder.add(values, _exec_arguments(done, origin))
+    bits = _BIT["HAS_RES"] | (_BIT["PROCESS_STALE"] if origin.is_stale else 0)
+    head = (origin.time, origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits)
+    paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
+    row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_TEXTS, *paths, 0)
+    arguments = _exec_arguments(done, origin)
+    if done.event_type == "execve":
+        builder.add(row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
+    else:
+        builder.add(row, _EXEC_NAMES, arguments)
 
 
 def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
-    raw = (call.path1, call.path2)
-    directories = (call.directory1, call.directory2)
-    found = [
-        raw[position] if directory == NONE else absolute(directories[position], raw[position])
-        for position, (_, directory) in enumerate(spec.paths)
-    ]
-    path1, path2 = (*found, None, None)[:2]
-    return path1, path2
+    if not spec.paths:
+        return None, None
+    directory = spec.paths[0][1]
+    first = call.path1 if directory == NONE else absolute(call.directory1, call.path1)
+    if len(spec.paths) == 1:
+        return first, None
+    directory = spec.paths[1][1]
+    return first, call.path2 if directory == NONE else absolute(call.directory2, call.path2)
 
 
-def _opened(descriptor: Descriptor | None, path: str | None) -> Descriptor | None:
+def _path_texts(
+    spec: Call, raw: tuple[str | None, str | None], clean: tuple[str | None, str | None], intern: Intern
+) -> PathTexts:
+    texts = [0] * 6
+    for role, raw_path, path in zip(spec.path_roles, raw, clean, strict=False):
+        at = 2 * _ROLES.index(role)
+        texts[at], texts[at + 1] = intern(path), intern(raw_path)
+    name, name_raw, source, source_raw, target, target_raw = texts
+    return name, name_raw, source, source_raw, target, target_raw
+
+
+def _opened(descriptor: Descriptor | None, path: str | None, raw: str | None, intern: Intern) -> tuple[Numbers, Texts]:
     """Call a freshly opened file by the name that was asked for; the kernel's name stays beside it."""
-    if descriptor is None or descriptor.type not in ("file", "directory", "pipe") or path is None:
-        return descriptor
-    return Descriptor(descriptor.number, descriptor.type, path, descriptor.real_path, descriptor.dev, descriptor.ino)
+    if descriptor is None:
+        # A failed open has no descriptor, but the name that was asked for still is its file.
+        return _NO_DESCRIPTOR, (0, intern(path), intern(raw), 0, 0, 0, 0, 0)
+    has_path = path is not None and descriptor.type in _NAMED_BY_PATH
+    return _descriptor_columns(descriptor, path if has_path else descriptor.name, raw, intern)
 
 
-def _open_bits(event: str, arguments: list[tuple[str, str | None, int]]) -> int:
-    numbers = {name: number for name, _, number in arguments}
-    flags, mode = numbers.get("flags", 0), numbers.get("mode", 0)
-    if event == "creat":
-        return int(EventBit.OPEN_WRITE | EventBit.OPEN_CREATE | (EventBit.OPEN_EXEC if mode & 0o111 else 0))
-    bits = 0
-    if flags & 1:
-        bits |= EventBit.OPEN_READ
-    if flags & 2:
-        bits |= EventBit.OPEN_WRITE
-    if flags & _CREATING_FLAGS and mode & 0o111:
-        bits |= EventBit.OPEN_EXEC
-    if flags & 16384:
-        bits |= EventBit.OPEN_CREATE
-    return int(bits)
-
-
-def _fill_descriptor(values: dict[str, int], descriptor: Descriptor, intern: Callable[[str | None], int]) -> int:
-    values.update(
-        fd_num=descriptor.number,
-        fd_type=intern(descriptor.type),
-        fd_name=intern(descriptor.name),
-        fd_realpath=intern(descriptor.real_path),
-        fd_dev=descriptor.dev,
-        fd_ino=descriptor.ino,
-        local_ip=intern(descriptor.local_ip),
-        remote_ip=intern(descriptor.remote_ip),
-        local_port=descriptor.local_port,
-        remote_port=descriptor.remote_port,
-        l4proto=intern(descriptor.protocol),
-        sock_family=intern(descriptor.family),
+def _descriptor_columns(
+    descriptor: Descriptor, name: str | None, raw: str | None, intern: Intern
+) -> tuple[Numbers, Texts]:
+    numbers = (
+        descriptor.number,
+        descriptor.dev,
+        descriptor.ino,
+        descriptor.local_port,
+        descriptor.remote_port,
     )
+    texts = (
+        intern(descriptor.type),
+        intern(name),
+        intern(raw),
+        intern(descriptor.real_path),
+        intern(descriptor.local_ip),
+        intern(descriptor.remote_ip),
+        intern(descriptor.protocol),
+        intern(descriptor.family),
+    )
+    return numbers, texts
+
+
+def _descriptor_bits(descriptor: Descriptor) -> int:
     bits = 0
     if descriptor.is_server is not None:
-        bits |= EventBit.HAS_ROLE | (EventBit.IS_SERVER if descriptor.is_server else 0)
+        bits = _BIT["HAS_ROLE"] | (_BIT["IS_SERVER"] if descriptor.is_server else 0)
     if descriptor.is_connected:
-        bits |= EventBit.CONNECTED
+        bits |= _BIT["CONNECTED"]
     if descriptor.is_name_changed:
-        bits |= EventBit.NAME_CHANGED
-    return int(bits)
+        bits |= _BIT["NAME_CHANGED"]
+    return bits
 
 
-def _exec_arguments(done: Exec, origin: Origin) -> list[tuple[str, str | None, int]]:
+def _open_bits(spec: Call, arguments: list[Value]) -> int:
+    """Tell what an open was for, from Falco's flags (sinsp_filtercheck_event.cpp, TYPE_ISOPEN_READ and others)."""
+    mode = arguments[spec.mode_at][1] if spec.mode_at >= 0 else 0
+    if spec.flags_at < 0:
+        return _OPEN_WRITE | _OPEN_CREATE | (_OPEN_EXEC if mode & _EXECUTABLE else 0)
+    flags = arguments[spec.flags_at][1]
+    bits = 0
+    if flags & 1:
+        bits |= _OPEN_READ
+    if flags & 2:
+        bits |= _OPEN_WRITE
+    if flags & _FALCO_CREATING and mode & _EXECUTABLE:
+        bits |= _OPEN_EXEC
+    if flags & _FALCO_CREATED:
+        bits |= _OPEN_CREATE
+    return bits
+
+
+def _exec_arguments(done: Exec, origin: Origin) -> list[Value]:
     state, user_name, group_name = done.state, origin.user_name, origin.group_name
     flags = (
         1 * bool(origin.process.is_exe_writable)
@@ -198,44 +205,39 @@ def _exec_arguments(done: Exec, origin: Origin) -> list[tuple[str, str | None, i
         | 4 * done.is_from_memfd
         | 8 * done.is_lower_layer
     )
-    name = done.exepath.removeprefix("memfd:") if done.is_from_memfd else done.exepath
-
-    def number(label: str, value: int) -> tuple[str, str | None, int]:
-        return label, str(value), value
-
-    def capabilities(label: str, value: int) -> tuple[str, str | None, int]:
-        return label, f"{value:X}", min(value, _INT64_MAX)
-
-    def missing(label: str) -> tuple[str, str | None, int]:
-        return label, None, 0
-
     login = "<NONE>" if state.loginuid < 0 else user_name(state.loginuid) or "<NA>"
-    rest = [("filename", done.filename, 0)] if done.event_type == "execve" else []
     return [
-        number("res", 0),
-        ("exe", done.args[0] if done.args else "", 0),
-        ("args", joined(done.args[1:]), 0),
-        number("tid", state.who.tid),
-        number("pid", state.who.pid),
-        number("ptid", state.ppid),
-        ("cwd", state.cwd, 0),
-        *(missing(label) for label in ("fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss", "vm_swap")),
-        ("comm", state.comm, 0),
-        ("cgroups", state.cgroup, 0),
-        ("env", joined(done.env) if done.env else None, 0),
-        number("tty", state.tty),
-        number("vpgid", state.vpgid),
-        ("loginuid", login, state.loginuid),
-        ("flags", number_text("execve_flags", flags) or "0", flags),
-        capabilities("cap_inheritable", state.cap_inheritable),
-        capabilities("cap_permitted", state.cap_permitted),
-        capabilities("cap_effective", state.cap_effective),
-        number("exe_ino", done.exe_ino),
-        number("exe_ino_ctime", done.exe_ctime),
-        number("exe_ino_mtime", done.exe_mtime),
-        ("uid", user_name(state.who.uid) or "<NA>", state.who.uid),
-        ("trusted_exepath", name, 0),
-        number("pgid", state.pgid),
-        ("gid", group_name(state.gid) or "<NA>", state.gid),
-        *rest,
+        _number(0),
+        (done.args[0] if done.args else "", 0),
+        (joined(done.args[1:]), 0),
+        _number(state.who.tid),
+        _number(state.who.pid),
+        _number(state.ppid),
+        (state.cwd, 0),
+        *[_MISSING] * 6,
+        (state.comm, 0),
+        (state.cgroup, 0),
+        (joined(done.env) if done.env else None, 0),
+        _number(state.tty),
+        _number(state.vpgid),
+        (login, state.loginuid),
+        (number_text("execve_flags", flags) or "0", flags),
+        _capabilities(state.cap_inheritable),
+        _capabilities(state.cap_permitted),
+        _capabilities(state.cap_effective),
+        _number(done.exe_ino),
+        _number(done.exe_ctime),
+        _number(done.exe_mtime),
+        (user_name(state.who.uid) or "<NA>", state.who.uid),
+        (done.exepath.removeprefix("memfd:") if done.is_from_memfd else done.exepath, 0),
+        _number(state.pgid),
+        (group_name(state.gid) or "<NA>", state.gid),
     ]
+
+
+def _number(value: int) -> Value:
+    return str(value), min(value, _INT64_MAX)
+
+
+def _capabilities(value: int) -> Value:
+    return f"{value:X}", min(value, _INT64_MAX)

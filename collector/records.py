@@ -93,6 +93,7 @@ class Exec:
     is_from_memfd: bool
     event_type: str
     """execve or execveat."""
+    cpu: int = 0
 
 
 @dataclass(frozen=True, slots=True)

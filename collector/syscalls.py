@@ -56,7 +56,12 @@ class Call:
     """For each piece of memory its argument, greatest size, and the argument that holds its size."""
     arguments: tuple[Argument, ...]
     path_roles: str
-    """What the paths are to fs.path.*: n name, s source, t target; - none."""
+    """What the paths are to fs.path.*: n name, s source, t target."""
+    flags_at: int
+    """Position of the argument ``flags``; -1 where there is none."""
+    mode_at: int
+    has_data: bool
+    """The first piece of memory is what was read or written."""
 
 
 _WORDS = {
@@ -101,7 +106,21 @@ def _call(number: int, row: str) -> Call:
             where, _, size = word[1:].partition(":")
             size, _, length = size.partition("/")
             blobs.append((int(where), int(size), int(length or NONE)))
-    return Call(event, number, flags, fd, tuple(paths), tuple(blobs), tuple(map(_argument, arguments.split())), roles)
+    named = tuple(map(_argument, arguments.split()))
+    places = {argument.name: place for place, argument in enumerate(named)}
+    return Call(
+        event=event,
+        number=number,
+        flags=flags,
+        fd=fd,
+        paths=tuple(paths),
+        blobs=tuple(blobs),
+        arguments=named,
+        path_roles=roles,
+        flags_at=places.get("flags", -1),
+        mode_at=places.get("mode", -1),
+        has_data=any(argument.kind == "data" for argument in named),
+    )
 
 
 _ROWS = [
