@@ -1,10 +1,12 @@
 """Both sides of a socket equal what getsockname and getpeername say."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.live.collector.watching import Event, Watching, watching
+from tests.live.compiled import Programs
 
 EVENTS = (
     *("socket", "bind", "listen", "accept", "accept4", "connect", "sendto", "recvfrom", "sendmsg", "recvmsg"),
@@ -140,3 +142,14 @@ say(server=server.getsockname())
 
     assert (event["fd.type"], event["fd.num"], event["fd.l4proto"]) == ("ipv4", 0, "tcp")
     assert (event["fd.sip"], event["fd.sport"]) == tuple(truth["server"])
+
+
+def test_a_connection_by_the_32_bit_multiplexer_is_told(watch: Watching, tmp_path: Path) -> None:
+    """The real call hides the real call behind a pointer, and is found there."""
+    program = Programs(tmp_path)("socketcall32", bits=32, static=True)
+    watch.run(program, "1")
+
+    event = watch.one(proc__name="socketcall32-32"[:15], evt__type="connect")
+
+    assert (event["fd.sip"], event["fd.sport"]) == ("127.0.0.1", 1)
+    assert event["evt.res"] == "ECONNREFUSED"
