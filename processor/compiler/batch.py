@@ -32,6 +32,8 @@ _CACHE_LIMIT = 100_000
 _COLUMNS = (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)
 _WORDS = re.compile(r"\bc_[a-z0-9_]+")
 _SHARED_MACRO_CHECKS = 3
+_OTHER = "\0"
+"""Stands for all event types that a condition does not name; no literal can be equal to it."""
 
 
 class BatchAccess:
@@ -75,7 +77,7 @@ def classes(conditions: Sequence[Node]) -> list[TypeClass]:
     by_type: dict[str, list[tuple[int, Node]]] = {}
     for place, condition in enumerate(conditions):
         named = named_types(condition)
-        others = None if named is None else _folded(simplify(condition, ""))
+        others = None if named is None else _folded(simplify(condition, _OTHER))
         for event_type in ALL_TYPES if named is None or others is not None else named & ALL_TYPES:
             folded = others if named is not None and event_type not in named else None
             if folded is None:

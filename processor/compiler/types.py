@@ -151,7 +151,8 @@ def _getopt_shape(side: Transformer) -> Shape:
     words, known = side.arguments
     if not isinstance(known, Literal):
         raise BadSide("getopt() second argument (optstring) must be a single value", side.span)
-    if side_shape(words).kind not in TEXT:
+    shape = side_shape(words)
+    if not shape.is_list or shape.kind not in TEXT:
         raise BadSide("getopt() first argument must be a list of strings", side.span)
     if side.argument is None:
         return Shape("CHARBUF", is_list=True)

@@ -23,7 +23,7 @@ NET_TYPES = frozenset({"IPNET", "IPV4NET", "IPV6NET"})
 _MAX_BYTES = 255
 _WIDTHS = {"8": 8, "16": 16, "32": 32, "64": 64}
 _UNSIGNED = frozenset({"UINT8", "UINT16", "UINT32", "UINT64", "FLAGS8", "FLAGS16", "FLAGS32", "PORT", "ABSTIME"})
-_NUMBER = re.compile(r"[+-]?[0-9]+|[+-]?0[xX][0-9a-fA-F]+")
+_NUMBER = re.compile(r"[+-]?[0-9]+|[+-]?0x[0-9a-fA-F]+")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 Literal = str | int | bool | bytes

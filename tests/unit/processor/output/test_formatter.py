@@ -1,0 +1,77 @@
+import pytest
+
+from processor.output.formatter import compile_output, with_suggested
+from processor.output.tokens import OutputError
+from schemas.batch import Process
+from tests.unit.processor.batches import INIT, TIME, batch_of
+
+SHELL = Process(pid=7, ppid=1, name="bash", args=("-c", "x"), parent=0, uid=0)
+
+
+def render(text: str, **event: object) -> tuple[str, dict[str, object]]:
+    """Fill in an output for one event of a shell."""
+    batch = batch_of({"type": "openat", "process": 1, **event}, processes=[INIT, SHELL])
+    rendered = compile_output(text).bind(batch)(0, batch.columns["fd_name"][0])
+    return rendered.text, rendered.fields
+
+
+def test_values_stand_where_the_tokens_stood() -> None:
+    """Text and numbers are filled in, and are the fields as they are."""
+    assert render("a %proc.name b %proc.pid.") == ("a bash b 7.", {"proc.name": "bash", "proc.pid": 7})
+
+
+def test_a_missing_value_is_na_in_text_and_none_in_fields() -> None:
+    """As in Falco."""
+    assert render("%fd.name") == ("<NA>", {"fd.name": None})
+
+
+def test_a_width_pads_and_cuts_the_text_only() -> None:
+    """The field keeps its whole value."""
+    assert render("%6proc.name|%2proc.name|") == ("bash  |ba|", {"proc.name": "bash"})
+
+
+def test_the_longest_prefix_that_is_a_field_wins() -> None:
+    """Text may follow without a blank."""
+    assert render("%proc.nameand%proc.aname[1]x")[0] == "bashandsystemdx"
+
+
+def test_times_are_nanoseconds_in_fields() -> None:
+    """The text has a clock, the field a number."""
+    text, fields = render("%evt.time.iso8601")
+
+    assert text.startswith("2026-")
+    assert fields == {"evt.time.iso8601": TIME}
+
+
+def test_a_transformer_is_a_field_of_its_own() -> None:
+    """What it works on is listed too."""
+    assert render("%toupper(proc.name)") == ("BASH", {"proc.name": "bash", "toupper(proc.name)": "BASH"})
+
+
+@pytest.mark.parametrize(
+    "text", ["100%", "% x", "%nope", "%nope.field", "%toupper(proc.name", "%fd.ip", "%proc.name[1]x%"]
+)
+def test_an_output_that_cannot_be_read_is_refused(text: str) -> None:
+    """The error has the place."""
+    with pytest.raises(OutputError) as caught:
+        compile_output(text)
+    assert 0 <= caught.value.span[0] < caught.value.span[1] <= len(text)
+
+
+def test_container_and_pod_follow_unless_the_text_names_them() -> None:
+    """Falco's container plugin suggests these fields."""
+    assert with_suggested("x id=%container.id") == (
+        "x id=%container.id container_name=%container.name container_image_repository=%container.image.repository "
+        "container_image_tag=%container.image.tag k8s_pod_name=%k8s.pod.name k8s_ns_name=%k8s.ns.name"
+    )
+    assert with_suggested("x", append=False) == "x"
+    assert (
+        with_suggested("%container.info", append=False) == "container_id=%container.id container_name=%container.name"
+    )
+
+
+def test_a_mapping_fills_an_output_too() -> None:
+    """For the Python interface, where an event is a mapping."""
+    rendered = compile_output("%proc.name %proc.pid %evt.arg.flags").fill({"proc.name": "x", "proc.pid": "3"})
+
+    assert rendered.text == "x 3 <NA>"

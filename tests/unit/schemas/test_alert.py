@@ -1,0 +1,71 @@
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.alert import Alert, BadAlert, alert_id, decode_alert, encode_alert
+
+value = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.text(st.characters(codec="utf-8")),
+    st.lists(st.text(st.characters(codec="utf-8")), max_size=3).map(tuple),
+)
+texts = st.text(st.characters(codec="utf-8"))
+alerts = st.builds(
+    Alert,
+    id=texts,
+    time=st.integers(0, 2**62),
+    rule=texts,
+    priority=texts,
+    output=texts,
+    output_fields=st.dictionaries(texts, value, max_size=4),
+    tags=st.lists(texts, max_size=3).map(tuple),
+    source=texts,
+    hostname=texts,
+    host_id=texts,
+    event=st.dictionaries(texts, value, max_size=4),
+)
+
+
+@given(alerts)
+def test_an_alert_comes_back_as_it_was(alert: Alert) -> None:
+    """Encoding and decoding is identity for valid text."""
+    assert decode_alert(encode_alert(alert)) == alert
+
+
+def test_bytes_that_are_no_text_become_the_replacement_character() -> None:
+    """Avro strings are UTF-8; a hostile file name must not break the encoding."""
+    alert = Alert("i", 1, "r", "Notice", "a\udcff", {"fd.name": "\udcff"})
+
+    assert decode_alert(encode_alert(alert)).output == "a\ufffd"
+
+
+def test_a_number_beyond_64_bits_becomes_text() -> None:
+    """Inode numbers are unsigned; Avro's long is not."""
+    alert = Alert("i", 1, "r", "Notice", "", {"fd.ino": 2**63})
+
+    assert decode_alert(encode_alert(alert)).output_fields == {"fd.ino": str(2**63)}
+
+
+@given(st.binary())
+def test_other_bytes_are_refused(data: bytes) -> None:
+    """Whatever they are, the error says so."""
+    with pytest.raises(BadAlert):
+        decode_alert(data)
+
+
+def test_an_id_is_a_version_8_uuid_that_begins_with_the_time() -> None:
+    """RFC 9562: version and variant are set, 48 bits are ours."""
+    made = uuid.UUID(alert_id(1_795_530_690_479_846_943, "rule", "host", 3))
+
+    assert made.version == 8
+    assert made.variant == uuid.RFC_4122
+    assert made.int >> 80 == 1_795_530_690_479
+
+
+def test_the_parts_of_a_cause_do_not_run_together() -> None:
+    """("ab", "c") is another cause than ("a", "bc")."""
+    assert alert_id(1, "ab", "c") != alert_id(1, "a", "bc")
