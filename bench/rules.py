@@ -1,0 +1,116 @@
+"""What judging an event costs: rules over made-up batches of ordinary events, best of several runs.
+
+    python -m bench.rules RULES.yaml...        a rule file each, then all of them together
+
+Prints the number of rules, the time to compile them and the microseconds an event. The batches have 500
+events of ten processes' ordinary work; almost none of them matches.
+"""
+
+import random
+import sys
+import time
+from collections.abc import Sequence
+
+from processor.detect import Detector
+from processor.loading import load_rules, read_rule_files
+from schemas.batch import Container, EventBatch, Process, empty_columns
+from schemas.columns import EVENT_COLUMNS, MISSING_INT, EventBit
+
+EVENTS = 500
+RUNS = 40
+_TYPES = {"openat": 30, "close": 20, "read": 15, "write": 10, "connect": 3, "execve": 3, "clone": 3, "unlinkat": 1}
+_NAMES = ("bash", "cat", "python3", "sshd", "nginx", "containerd", "dockerd", "make", "gcc", "git")
+_FILES = (
+    *(f"/usr/lib/x86_64-linux-gnu/lib{number}.so" for number in range(80)),
+    *("/etc/ld.so.cache", "/etc/passwd", "/proc/self/stat", "/dev/null", "/srv/a", "/var/log/syslog"),
+)
+
+
+def ordinary_batch(seed: int) -> EventBatch:
+    """Make a batch of ordinary events; the same seed gives the same batch."""
+    draw = random.Random(seed)
+    strings: list[str | None] = [None]
+    places: dict[str, int] = {}
+
+    def text(value: str) -> int:
+        if value not in places:
+            places[value] = len(strings)
+            strings.append(value)
+        return places[value]
+
+    columns = empty_columns()
+    processes = [_process(place, draw) for place in range(60)]
+    for place, kind in enumerate(draw.choices(list(_TYPES), list(_TYPES.values()), k=EVENTS)):
+        row = {"type": text(kind), "process": draw.randrange(len(processes)), "time": 10**18 + place, "fd_num": 3}
+        row |= {"vthread": MISSING_INT, "local_port": -1, "remote_port": -1, "bits": int(EventBit.HAS_RES)}
+        if kind in ("openat", "close", "read", "write"):
+            name = text(draw.choice(_FILES))
+            row |= {"fd_name": name, "fd_realpath": name if kind == "openat" else 0, "fd_type": text("file")}
+        if kind == "openat":
+            row["bits"] |= int(EventBit.OPEN_READ if draw.random() < 0.9 else EventBit.OPEN_WRITE)
+        for name_of_column in EVENT_COLUMNS:
+            columns[name_of_column].append(row.get(name_of_column, 0))
+        columns["arg_start"].append(0)
+    containers = [Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web", image="nginx:1")]
+    return EventBatch(
+        *("host", "host", "boot", 0, seed, 0, "0", "6.18"),
+        first_number=1,
+        count=EVENTS,
+        strings=strings,
+        processes=processes,
+        containers=containers,
+        columns=dict(columns),
+    )
+
+
+def _process(place: int, draw: random.Random) -> Process:
+    name = draw.choice(_NAMES)
+    return Process(
+        pid=100 + place,
+        name=name,
+        exe=f"/usr/bin/{name}",
+        exepath=f"/usr/bin/{name}",
+        args=("-x", str(place)),
+        cwd="/root",
+        tty=0,
+        uid=0,
+        user="root",
+        loginuid=-1,
+        is_exe_upper_layer=False,
+        is_exe_from_memfd=False,
+        is_exe_writable=False,
+        parent=place // 2 if place else -1,
+        container=-1 if place % 3 else 0,
+    )
+
+
+def measure(paths: Sequence[str]) -> str:
+    """Measure one set of rule files and say the result in one line."""
+    result = load_rules(read_rule_files(paths))
+    rules = [rule for rule in result.rules if rule.source == "syscall"]
+    started = time.perf_counter()
+    detector = Detector(rules, rule_matching="all")
+    compiled = time.perf_counter() - started
+    batches = [ordinary_batch(seed) for seed in range(4)]
+    best = min(_run(detector, batches) for _ in range(RUNS)) / (EVENTS * len(batches))
+    faults = sum(detector.faults.values())
+    return (
+        f"{len(rules):5} rules  compiled in {compiled * 1000:6.1f} ms  {best * 1e6:6.3f} us an event  {faults} faults"
+    )
+
+
+def _run(detector: Detector, batches: Sequence[EventBatch]) -> float:
+    started = time.perf_counter()
+    for batch in batches:
+        detector.process(batch)
+    return time.perf_counter() - started
+
+
+def main(paths: Sequence[str]) -> None:
+    """Measure each file, then all together."""
+    for group in [*([path] for path in paths), *([list(paths)] if len(paths) > 1 else [])]:
+        print(f"{measure(group)}  {' '.join(path.rpartition('/')[2] for path in group)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
