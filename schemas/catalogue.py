@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal
@@ -189,7 +189,7 @@ def category_of(event_type: str) -> str | None:
     return None if spec is None else spec.category
 
 
-@cache
+@lru_cache(maxsize=4096)
 def resolve_field(text: str) -> tuple[FieldSpec, str | None] | None:
     """Split a field as a rule writes it into its row and its argument; None where there is no such field.
 

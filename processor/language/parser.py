@@ -38,52 +38,20 @@ before `and` or `or`, is a plain value.
 Source: libsinsp filter/parser.h and parser.cpp.
 """
 
-from typing import NoReturn, cast
-
 from processor.language import tokens
-from processor.language.ast import (
-    And,
-    Argument,
-    ArgumentList,
-    Check,
-    Field,
-    FieldValue,
-    Left,
-    Literal,
-    MacroRef,
-    Modifier,
-    Node,
-    Not,
-    Or,
-    Right,
-    Transformer,
-    ValueList,
-)
+from processor.language.ast import And, Node, Not, Or
+from processor.language.atoms import AtomReader
 from processor.language.errors import ConditionError
 
 DEFAULT_DEPTH = 100
 """What the bare parser allows; conditions of rules get RULE_DEPTH."""
 RULE_DEPTH = 1000
 
+_LONGEST_TOKEN = 200
+"""In a message."""
 _LEVELS_OF_PARENTHESES = 5
 _LEVELS_OF_NOT = 4
 # The depth is counted in the productions that a level of nesting passes through, as Falco counts it.
-
-
-def _quote_all(words: tuple[str, ...]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
-
-
-_A_TRANSFORMER = f"a field with a valid transformer: {_quote_all((tokens.FIELD_VALUE, *tokens.TRANSFORMERS))}"
-_EXPECTED_OPERATOR = f"expected a valid check operator: one of {_quote_all(tokens.OPERATORS)}"
-_EXPECTED_NUMBER = f"expected a number value or {_A_TRANSFORMER}"
-_EXPECTED_STRING = f"expected a string value or {_A_TRANSFORMER}"
-_EXPECTED_LIST = f"expected a list, an identifier, or {_A_TRANSFORMER}"
-_EXPECTED_INDEX = "expected a valid field argument: a quoted string or a bare string"
-_EXPECTED_ARGUMENT = (
-    "expected field transformer argument: field, transformer, quoted string, number, or transformer list"
-)
-_EXPECTED_LIST_ARGUMENT = "expected transformer list argument: field, transformer, quoted string, or number"
 
 
 def parse(text: str, max_depth: int = DEFAULT_DEPTH) -> Node:
@@ -99,15 +67,46 @@ def parse(text: str, max_depth: int = DEFAULT_DEPTH) -> Node:
     return _Parser(text, max_depth).parse()
 
 
-class _Parser:
-    __slots__ = ("_depth", "_last", "_max_depth", "_position", "_text")
+class _Level:
+    """An expression being read: the whole, or what stands in a pair of parentheses."""
 
-    def __init__(self, text: str, max_depth: int) -> None:
-        self._text = text
-        self._max_depth = max_depth
-        self._depth = 0
-        self._position = 0
-        self._last = ""
+    __slots__ = (
+        "conjunction",
+        "conjunction_start",
+        "disjunction",
+        "is_or_tail",
+        "negated",
+        "negation_start",
+        "outer",
+        "start",
+        "weight",
+    )
+
+    def __init__(self, start: int, outer: "_Level | None" = None, weight: int = 0) -> None:
+        self.start = start
+        self.outer = outer
+        self.weight = weight
+        self.disjunction: list[Node] = []
+        self.conjunction: list[Node] = []
+        self.conjunction_start = start
+        self.negation_start = start
+        self.negated = False
+        self.is_or_tail = False
+        """Whether the parenthesis that is open inside is the whole tail of an "or"."""
+
+    def end_conjunction(self) -> None:
+        children = tuple(self.conjunction)
+        self.conjunction.clear()
+        span = (self.conjunction_start, children[-1].span[1])
+        self.disjunction.append(children[0] if len(children) == 1 else And(children, span))
+
+    def tree(self) -> Node:
+        children = tuple(self.disjunction)
+        return children[0] if len(children) == 1 else Or(children, (self.start, children[-1].span[1]))
+
+
+class _Parser(AtomReader):
+    __slots__ = ()
 
     def parse(self) -> Node:
         if not self._text:
@@ -118,313 +117,82 @@ class _Parser:
             raise ConditionError("half of a surrogate pair is no character", (error.start, error.end)) from None
         node = self._expression()
         if self._position != len(self._text):
-            self._fail(f"unexpected token after '{self._last}', expecting 'or', 'and'")
+            last = self._last if len(self._last) <= _LONGEST_TOKEN else f"{self._last[:_LONGEST_TOKEN]}..."
+            self._fail(f"unexpected token after '{last}', expecting 'or', 'and'")
         return node
 
-    def _fail(self, message: str) -> NoReturn:
-        end = min(self._position + 1, len(self._text))
-        raise ConditionError(message, (self._position, end))
-
-    def _blank(self) -> bool:
-        match = tokens.BLANK.match(self._text, self._position)
-        if match is None:
-            return False
-        self._position = match.end()
-        return True
-
-    def _take(self, token: str) -> bool:
-        if not self._text.startswith(token, self._position):
-            return False
-        self._position += len(token)
-        self._last = token
-        return True
-
-    def _enter(self, levels: int) -> None:
-        self._depth += levels
-        if self._depth + _LEVELS_OF_NOT >= self._max_depth:
-            self._fail(f"exceeded max depth limit of {self._max_depth}")
-
     def _expression(self) -> Node:
+        # A stack of open parentheses instead of recursion: depth costs no frames of Python's.
         self._blank()
-        start = self._position
-        children = [self._conjunction()]
-        self._blank()
-        while self._take("or"):
-            if self._blank():
-                children.append(self._conjunction())
-            elif self._take("("):
-                children.append(self._embedded(_LEVELS_OF_PARENTHESES))
+        level = _Level(self._position)
+        while True:
+            opened = self._open_negation(level)
+            if opened is None:
+                finished = self._close(level, self._atom())
+                if isinstance(finished, _Level):
+                    level = finished
+                else:
+                    return finished
             else:
-                self._fail("expected blank or '(' after 'or'")
-            self._blank()
-        if len(children) == 1:
-            return children[0]
-        return Or(tuple(children), (start, children[-1].span[1]))
+                level = opened
 
-    def _conjunction(self) -> Node:
+    def _open_negation(self, level: "_Level") -> "_Level | None":
+        """Read up to an operand; give the level behind its parenthesis where it begins with one."""
         self._blank()
-        start = self._position
-        children = [self._negation()]
-        self._blank()
-        while self._take("and"):
-            if self._blank():
-                children.append(self._negation())
-            elif self._take("("):
-                children.append(self._embedded(_LEVELS_OF_PARENTHESES))
-            else:
-                self._fail("expected blank or '(' after 'and'")
-            self._blank()
-        if len(children) == 1:
-            return children[0]
-        return And(tuple(children), (start, children[-1].span[1]))
-
-    def _negation(self) -> Node:
-        self._blank()
-        start = self._position
-        negated = False
+        if not level.conjunction:
+            level.conjunction_start = self._position
+        level.negation_start = self._position
+        level.negated = False
         while match := tokens.NOT.match(self._text, self._position):
             self._position = match.end()
             self._last = match.group()
-            negated = not negated
+            level.negated = not level.negated
         if self._take("not("):
-            negated = not negated
-            child = self._embedded(_LEVELS_OF_NOT)
-        else:
-            child = self._primary()
-        return Not(child, (start, self._position)) if negated else child
+            level.negated = not level.negated
+            return self._open(level, _LEVELS_OF_NOT)
+        return self._open(level, _LEVELS_OF_PARENTHESES) if self._take("(") else None
 
-    def _embedded(self, levels: int) -> Node:
-        self._enter(levels)
-        child = self._expression()
+    def _open(self, outer: "_Level", weight: int) -> "_Level":
+        self._enter(weight)
         self._blank()
-        if not self._take(")"):
-            self._fail("expected a ')' token")
-        self._depth -= levels
-        return child
+        return _Level(self._position, outer, weight)
 
-    def _primary(self) -> Node:
-        if self._take("("):
-            return self._embedded(_LEVELS_OF_PARENTHESES)
-        start = self._position
-        left: Left | None = self._field() or self._transformer()
-        if left is not None:
-            return self._check(left, start)
-        match = tokens.IDENTIFIER.match(self._text, start)
-        if match is None:
-            self._fail("expected a '(' token, a field check, or an identifier")
-        self._position = match.end()
-        self._last = match.group()
-        return MacroRef(self._last, (start, self._position))
-
-    def _field(self) -> Field | None:
-        start = self._position
-        match = tokens.FIELD_NAME.match(self._text, start)
-        if match is None:
-            return None
-        name = self._last = match.group()
-        self._position = match.end()
-        argument = self._index()
-        return Field(name, argument, (start, self._position))
-
-    def _index(self) -> str | None:
-        if not self._take("["):
-            return None
-        quoted = self._quoted()
-        if quoted is not None:
-            argument = quoted.text
-        elif match := tokens.BARE_ARGUMENT.match(self._text, self._position):
-            self._position = match.end()
-            argument = self._last = match.group()
-        else:
-            self._fail(_EXPECTED_INDEX)
-        if not self._take("]"):
-            self._fail("expected a ']' token")
-        return argument
-
-    def _quoted(self) -> Literal | None:
-        start = self._position
-        if not self._text.startswith(("'", '"'), start):
-            return None
-        end = tokens.closing_quote(self._text, start)
-        if end == -1:
-            return None
-        self._position = end + 1
-        try:
-            self._last = tokens.unescape(self._text[start + 1 : end], self._text[start])
-        except ValueError as error:
-            raise ConditionError(str(error), (start, end + 1)) from None
-        return Literal(self._last, True, (start, end + 1))
-
-    def _transformer(self) -> Transformer | None:
-        start = self._position
-        match = tokens.TRANSFORMER.match(self._text, start)
-        if match is None:
-            return None
-        self._position = match.end()
-        self._last = match.group(1)
-        name = match.group(1)
-        self._enter(1)
-        arguments = [self._argument()]
-        self._blank()
-        while self._take(","):
-            arguments.append(self._argument())
-            self._blank()
-        if not self._take(")"):
-            self._fail("expected a ')' token closing the transformer")
-        self._depth -= 1
-        index = self._index()
-        return Transformer(name, tuple(arguments), index, (start, self._position))
-
-    def _argument(self) -> Argument:
-        self._blank()
-        start = self._position
-        simple = self._simple_argument()
-        if simple is not None:
-            return simple
-        if not self._take("("):
-            self._fail(_EXPECTED_ARGUMENT)
-        items: list[Field | Transformer | Literal] = []
-        self._blank()
-        if not self._take(")"):
-            while True:
-                self._blank()
-                item = self._simple_argument()
-                if item is None:
-                    self._fail(_EXPECTED_LIST_ARGUMENT)
-                items.append(item)
-                self._blank()
-                if not self._take(","):
-                    break
+    def _close(self, level: "_Level", operand: Node) -> "_Level | Node":
+        """Put an operand in its place and read on up to the next one; give its level, or at the end the tree."""
+        while True:
+            next_level = self._join(level, operand)
+            if next_level is not None:
+                return next_level
+            operand = level.tree()
+            if level.outer is None:
+                return operand
             if not self._take(")"):
                 self._fail("expected a ')' token")
-        return ArgumentList(tuple(items), (start, self._position))
+            self._depth -= level.weight
+            level = level.outer
 
-    def _simple_argument(self) -> Field | Transformer | Literal | None:
-        return self._transformer() or self._field() or self._quoted() or self._number()
-
-    def _number(self) -> Literal | None:
-        start = self._position
-        match = tokens.HEX_NUMBER.match(self._text, start) or tokens.NUMBER.match(self._text, start)
-        if match is None:
-            return None
-        self._position = match.end()
-        self._last = match.group()
-        return Literal(self._last, False, (start, self._position))
-
-    def _check(self, left: Left, start: int) -> Check:
-        self._blank()
-        if self._take("exists"):
-            return Check(left, "exists", None, None, (start, self._position))
-        match = tokens.OPERATOR.match(self._text, self._position)
-        if match is None:
-            self._fail(_EXPECTED_OPERATOR)
-        operator = self._last = match.group()
-        self._position = match.end()
-        modifier: Modifier | None = None
-        right: Right
-        if match["number"]:
-            right = self._number_value()
-        elif match["string"]:
-            modifier = self._modifier()
-            right = self._list_or_name() if modifier else self._string_value()
+    def _join(self, level: "_Level", operand: Node) -> "_Level | None":
+        if level.is_or_tail:
+            level.is_or_tail = False
+            level.disjunction.append(operand)
         else:
-            right = self._list_value()
-        return Check(left, operator, right, modifier, (start, self._position))
-
-    def _modifier(self) -> Modifier | None:
-        before = self._position
-        if not self._blank():
-            return None
-        match = tokens.MODIFIER.match(self._text, self._position)
-        if match is None:
-            self._position = before
-            return None
-        self._position = match.end()
-        self._last = match.group(1)
-        return cast(Modifier, self._last)
-
-    def _number_value(self) -> Right:
-        self._blank()
-        right = self._right_field() or self._number()
-        if right is None:
-            self._fail(_EXPECTED_NUMBER)
-        return right
-
-    def _string_value(self) -> Right:
-        self._blank()
-        right = self._right_field() or self._value()
-        if right is None:
-            self._fail(_EXPECTED_STRING)
-        return right
-
-    def _list_value(self) -> Right:
-        self._blank()
-        right = self._list() or self._right_field() or self._name()
-        if right is None:
-            self._fail(_EXPECTED_LIST)
-        return right
-
-    def _list_or_name(self) -> Right:
-        right = self._list() or self._name()
-        if right is None:
-            self._fail(_EXPECTED_LIST)
-        return right
-
-    def _right_field(self) -> FieldValue | Transformer | None:
-        start = self._position
-        if not self._take("val("):
-            return self._transformer()
-        self._last = "val"
-        self._blank()
-        field = self._field()
-        if field is None:
-            self._fail("expected a field within 'val' transformer")
-        self._blank()
-        if not self._take(")"):
-            self._fail("expected a ')' token closing the transformer")
-        argument = self._index()
-        return FieldValue(field, argument, (start, self._position))
-
-    def _list(self) -> ValueList | None:
-        start = self._position
-        if not self._take("("):
-            return None
-        items: list[Literal] = []
-        self._blank()
-        try:
-            first = self._value()
-        except ConditionError:
-            # Falco looks for the end of an empty list when the first value can't be read.
-            first = None
-        if first is not None:
-            items.append(first)
+            span = (level.negation_start, self._position)
+            level.conjunction.append(Not(operand, span) if level.negated else operand)
+            level.negated = False
             self._blank()
-            while self._take(","):
-                self._blank()
-                item = self._value()
-                if item is None:
-                    self._fail("expected a string value")
-                items.append(item)
-                self._blank()
-        if not self._take(")"):
-            self._fail("expected a ')' token")
-        return ValueList(tuple(items), (start, self._position))
-
-    def _name(self) -> Literal | None:
-        match = tokens.IDENTIFIER.match(self._text, self._position)
-        if match is None:
+            if self._take("and"):
+                if self._blank():
+                    return level
+                if self._take("("):
+                    return self._open(level, _LEVELS_OF_PARENTHESES)
+                raise self._error("expected blank or '(' after 'and'")
+            level.end_conjunction()
+        self._blank()
+        if not self._take("or"):
             return None
-        self._position = match.end()
-        self._last = match.group()
-        return Literal(self._last, False, match.span())
-
-    def _value(self) -> Literal | None:
-        quoted = self._quoted()
-        if quoted is not None:
-            return quoted
-        match = tokens.BARE_STRING.match(self._text, self._position)
-        if match is None:
-            return None
-        self._position = match.end()
-        self._last = match.group()
-        return Literal(self._last, False, match.span())
+        if self._blank():
+            return level
+        if self._take("("):
+            level.is_or_tail = True
+            return self._open(level, _LEVELS_OF_PARENTHESES)
+        raise self._error("expected blank or '(' after 'or'")

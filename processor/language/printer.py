@@ -1,5 +1,7 @@
 """Writes a tree as text that reads back as the same tree, in the shape in which Falco prints conditions."""
 
+from functools import partial
+
 from processor.language import tokens
 from processor.language.ast import (
     And,
@@ -37,8 +39,8 @@ def print_condition(node: Node, *, expand_macros: bool = True) -> str:
         child = print_condition(node.child, expand_macros=expand_macros)
         # Two "not" in a row would read as none.
         return f"not ({child})" if child.startswith("not ") else f"not {child}"
-    word = " and " if isinstance(node, And) else " or "
-    return f"({word.join(print_condition(child, expand_macros=expand_macros) for child in node.children)})"
+    children = map(partial(print_condition, expand_macros=expand_macros), node.children)
+    return f"({(' and ' if isinstance(node, And) else ' or ').join(children)})"
 
 
 def print_operand(operand: Field | Transformer) -> str:

@@ -27,11 +27,12 @@ BLANKS = " \t\b\r\n"
 _SPACE = r" \t\n\v\f\r"
 
 BLANK = re.compile(rf"[{BLANKS}]+")
-IDENTIFIER = re.compile(r"[a-zA-Z]+[a-zA-Z0-9_]*")
-FIELD_NAME = re.compile(r"[a-zA-Z]+[a-zA-Z0-9_]*(?:\.[a-zA-Z]+[a-zA-Z0-9_]*)+")
+# Possessive where a repetition could be tried again shorter: a text of a million letters is read once.
+IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*+")
+FIELD_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*+(?:\.[a-zA-Z][a-zA-Z0-9_]*+)+")
 BARE_ARGUMENT = re.compile(rf"""[^\[\]"'\0{_SPACE}]+""")
 HEX_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+")
-NUMBER = re.compile(r"[+-]?[0-9]+\.?[0-9]*(?:[eE][+-][0-9]+)?")
+NUMBER = re.compile(r"[+-]?[0-9]++\.?[0-9]*+(?:[eE][+-][0-9]++)?")
 BARE_STRING = re.compile(rf"""[^()"'=,\0{_SPACE}]+""")
 NOT = re.compile(rf"not[{_SPACE}]+")
 TRANSFORMER = re.compile(rf"({'|'.join(TRANSFORMERS)})\(")

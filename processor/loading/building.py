@@ -29,6 +29,10 @@ _CONTAINER_INFO_MESSAGE = (
     "%container.info is deprecated and no more useful: it is taken out of the output, "
     "and a rule that wants the container names its fields."
 )
+MAX_ERRORS = 100
+MAX_OUTPUT = 10_000
+_TOLD = 1_000_000
+"""Stands for more errors than are shown, once that is said."""
 _AROUND = 40
 _BROAD = "Rule matches too many evt.type values. This has a significant performance penalty."
 
@@ -77,6 +81,7 @@ class Builder:
         self._checker = checker
         self._tell = report
         self._failed = False
+        self._errors = 0
         self._lists = ListTable([])
         self._macros = MacroTable(frozenset(collection.broken["macro"]))
         self.lists: dict[str, LoadedList] = {}
@@ -93,14 +98,25 @@ class Builder:
         self._build_lists()
         self._build_macros()
         for index, rule in enumerate(self._collection.rules.values()):
-            if not rule.unknown_source:
+            if not rule.unknown_source and not self._is_full(rule.spot):
                 self._build_rule(index, rule)
         if not self._failed:
             # What a broken rule uses would be called unused.
             self._warn_of_unused()
 
+    def _is_full(self, spot: Spot) -> bool:
+        if self._errors < MAX_ERRORS:
+            return False
+        if self._errors != _TOLD:
+            message = f"{MAX_ERRORS} errors: from here on nothing is looked at"
+            self._report(problem(Code.LOAD_ERR_VALIDATE, message, spot, hint="correct these, then load again"))
+        self._errors = _TOLD
+        return True
+
     def _report(self, told: Problem) -> None:
-        self._failed |= told.code.is_error
+        if told.code.is_error:
+            self._failed = True
+            self._errors += 1
         self._tell(told)
 
     def _build_lists(self) -> None:
@@ -125,14 +141,14 @@ class Builder:
         texts: dict[str, Traced] = {}
         for definition in self._collection.macros.values():
             traced = Traced.of(definition.condition)
-            tree = self._parse(traced, definition.spot)
+            tree = None if self._is_full(definition.spot) else self._parse(traced, definition.spot)
             if tree is None:
                 self._macros.break_(definition.name)
             else:
                 texts[definition.name] = traced
                 self._macros.add(MacroText(definition.name, tree, definition.index, definition.visibility))
         for definition in self._collection.macros.values():
-            if definition.name in texts:
+            if definition.name in texts and not self._is_full(definition.spot):
                 self._resolve_macro(definition, texts[definition.name])
 
     def _resolve_macro(self, definition: MacroDefinition, traced: Traced) -> None:
@@ -173,7 +189,7 @@ class Builder:
             place = traced.place(error.span)
             message, hint = error.message, _read_as(traced, error.span, place)
         except ConditionTooLong as error:
-            place, message, hint = head_place(spot), str(error), "look for lists that hold each other"
+            place, message, hint = head_place(spot), str(error), "are there lists that hold each other?"
         self._report(Problem(Code.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
         return None
 
@@ -213,6 +229,10 @@ class Builder:
             code = Code.LOAD_DEPRECATED_ITEM
             self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, place, "leave it out"))
         output = traced.text.replace(_CONTAINER_INFO, "")
+        if len(output) > MAX_OUTPUT:
+            message = f"the output has {len(output):,} characters, more than the {MAX_OUTPUT:,} that are taken"
+            self._report(problem(Code.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="write less"))
+            return "", _Verdict.WRONG
         findings = output_findings(output)
         if output != traced.text:
             # The places count in what is left: the whole output is shown.

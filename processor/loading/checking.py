@@ -6,7 +6,7 @@ from processor.compiler import checks
 from processor.language.ast import Check, Field, Span
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
-from processor.loading.condition_warnings import DEPRECATED_FIELDS, warnings_of
+from processor.loading.condition_warnings import DEPRECATED_FIELDS, fields_of, warnings_of
 from processor.loading.hints import did_you_mean
 from processor.loading.problems import Code
 from processor.output.tokens import OutputError, parse_output
@@ -46,6 +46,13 @@ class Checker:
 
 def _findings(check: Check) -> list[Finding]:
     found = [Finding(code, message, span, hint) for code, message, span, hint in warnings_of(check)]
+    for field in fields_of(check):
+        # By its name an argument is asked for with a dot; brackets hold its number.
+        if field.name == "evt.arg" and field.argument is not None and not field.argument.isdecimal():
+            message = f"{field.argument} is not a valid number"
+            hint = f"write 'evt.arg.{field.argument}'"
+            found.append(Finding(Code.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint))
+            return found
     for problem in checks.check(check):
         code = Code[problem.code]
         if code not in _OWN_WARNINGS:

@@ -136,12 +136,16 @@ class Collection:
             rule.description += f" {update.description}"
         if update.tags is not None:
             rule.tags |= update.tags
-        for exception in update.exceptions or ():
-            self._append_exception(rule, exception)
+        if update.exceptions:
+            known = {old.name: old for old in reversed(rule.exceptions)}
+            for exception in update.exceptions:
+                self._append_exception(rule, exception, known)
         self._take_index()
 
-    def _append_exception(self, rule: RuleDefinition, new: ExceptionDefinition) -> None:
-        old = next((other for other in rule.exceptions if other.name == new.name), None)
+    def _append_exception(
+        self, rule: RuleDefinition, new: ExceptionDefinition, known: dict[str, ExceptionDefinition]
+    ) -> None:
+        old = known.get(new.name)
         if old is not None:
             for key, entry in (("fields", new.fields), ("comps", new.comps)):
                 if entry.says_something:
@@ -151,13 +155,14 @@ class Collection:
             return
         if not new.fields.says_something:
             message = "Rule exception must have fields property with a list of fields"
-            hint = did_you_mean(new.name, [other.name for other in rule.exceptions])
+            hint = did_you_mean(new.name, known)
             raise _exception_error(message, new, "name", hint)
         if not new.values:
             message = "Rule exception must have values property with a list of values"
             raise _exception_error(message, new, "name", "add 'values: [...]'")
         exceptions.validate(new, None if rule.unknown_source else self._check_field)
         rule.exceptions.append(new)
+        known[new.name] = new
 
     def replace_in_rule(self, update: RuleUpdate) -> None:
         """Put what the update says in the place of what the rule said."""

@@ -47,11 +47,16 @@ def warnings_of(check: Check) -> Iterator[tuple[Code, str, Span, str]]:
         for value in _values(check.right):
             if value.text == _NA:
                 yield Code.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"ask with '{check.left.name} exists'"
+    for field in fields_of(check):
+        if field.name in DEPRECATED_FIELDS:
+            message = _DIRECTION if field.name == "evt.dir" else _LATENCY
+            yield Code.LOAD_DEPRECATED_ITEM, message, field.span, f"leave the check of '{field.name}' out"
+
+
+def fields_of(check: Check) -> Iterator[Field]:
+    """Give the fields of both sides, but for those in a transformer's list of arguments."""
     for side in (check.left, check.right):
-        for field in _fields(side):
-            if field.name in DEPRECATED_FIELDS:
-                message = _DIRECTION if field.name == "evt.dir" else _LATENCY
-                yield Code.LOAD_DEPRECATED_ITEM, message, field.span, f"leave the check of '{field.name}' out"
+        yield from _fields(side)
 
 
 def _values(right: Right | None) -> tuple[Literal, ...]:

@@ -45,15 +45,17 @@ def read_exceptions(
     if not isinstance(node, Sequence):
         raise invalid("Rule exceptions must be a sequence", rule, node, "write them as a list: '- name: ...'")
     found: list[ExceptionDefinition] = []
+    names: set[str] = set()
     for entry in node.items:
         spot = Spot(rule.file, entry, "exception")
         if not isinstance(entry, Mapping):
             raise invalid("Rule exception must be a mapping", spot, entry, "each has name, fields, comps and values")
         name = scalar(entry, "name", spot).value
         spot = Spot(rule.file, entry, "exception", name)
-        if any(other.name == name for other in found):
+        if name in names:
             message = f"Multiple definitions of exception '{name}' in the same rule"
             warn(problem(Code.LOAD_EXCEPTION_NAME_NOT_UNIQUE, message, spot, entry.get("name")))
+        names.add(name)
         found.append(_read_exception(entry, name, spot, warn, append=append))
     return found
 

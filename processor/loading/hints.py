@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_MANY = 5000
+_MANY = 1000
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -64,8 +64,10 @@ class ListTable:
         """Put the items of every list in the place of its name, list by list in the order of definition.
 
         Raises:
-            ConditionTooLong: when the text grows beyond MAX_CONDITION.
+            ConditionTooLong: the text is longer than MAX_CONDITION, or grows beyond it.
         """
+        if len(condition.text) > MAX_CONDITION:
+            raise ConditionTooLong(f"the condition has more than {MAX_CONDITION:,} characters")
         words = set(_WORDS.findall(condition.text))
         todo = [*self._odd, *(self._position[word] for word in words if word in self._position)]
         heapify(todo)

@@ -7,10 +7,11 @@ Source: falco filter_macro_resolver.cpp, rule_loader_compiler.cpp.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, Span
 
-MAX_DEPTH = 200
+MAX_DEPTH = 250
 """Of a tree with its macros in place."""
 MAX_CHECKS = 200_000
 """Of a tree with its macros in place: macros that use each other twice double at each step."""
@@ -108,7 +109,7 @@ class MacroTable:
         return resolved
 
     def _resolve(self, node: Node, visibility: int | None, path: tuple[str, ...], depth: int) -> Node:
-        if depth > 2 * MAX_DEPTH:
+        if depth > MAX_DEPTH:
             raise MacroProblem(f"exceeded max depth limit of {MAX_DEPTH}", node.span)
         if isinstance(node, Check | Macro):
             return node
@@ -117,10 +118,12 @@ class MacroTable:
         if isinstance(node, Not):
             child = self._resolve(node.child, visibility, path, depth + 1)
             return node if child is node.child else Not(child, node.span)
-        children = [self._resolve(child, visibility, path, depth + 1) for child in node.children]
+        # A comprehension would take a second frame a level.
+        below = partial(self._resolve, visibility=visibility, path=path, depth=depth + 1)
+        children = tuple(map(below, node.children))
         if all(new is old for new, old in zip(children, node.children, strict=True)):
             return node
-        return And(tuple(children), node.span) if isinstance(node, And) else Or(tuple(children), node.span)
+        return And(children, node.span) if isinstance(node, And) else Or(children, node.span)
 
     def _macro(self, ref: MacroRef, visibility: int | None, path: tuple[str, ...], depth: int) -> Node:
         name = ref.name
@@ -156,5 +159,9 @@ class MacroTable:
         if isinstance(node, Not):
             size = self._size(node.child)
             return Size(size.depth + 1, size.checks)
-        sizes = [self._size(child) for child in node.children]
-        return Size(max(size.depth for size in sizes) + 1, sum(size.checks for size in sizes))
+        depth = checks = 0
+        for child in node.children:
+            size = self._size(child)
+            depth = max(depth, size.depth)
+            checks += size.checks
+        return Size(depth + 1, checks)

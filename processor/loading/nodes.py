@@ -26,12 +26,14 @@ _LONGEST_LINE = 500
 class SourceFile:
     """A file's text, and which line an offset is in."""
 
-    __slots__ = ("_starts", "name", "text")
+    __slots__ = ("_starts", "last_offsets", "name", "text")
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.text = text
         self._starts: list[int] | None = None
+        self.last_offsets: tuple[Scalar, list[int]] | None = None
+        """Where the characters of the scalar that was asked for last stand."""
 
     def place(self, start: int, end: int) -> Place:
         """Give the place of a span; of a span over several lines, the part on the first.

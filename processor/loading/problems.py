@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+_LONGEST_TEXT = 1000
+
 
 class Code(Enum):
     """A kind of problem; the names are Falco's, so that people and tools find what they know.
@@ -99,6 +101,13 @@ class Problem:
     place: Place
     hint: str = ""
     """What to do, or the nearest name that is known."""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "item_name", "hint"):
+            text = getattr(self, name)
+            if len(text) > _LONGEST_TEXT:
+                # What a file writes is told, but not by the megabyte.
+                object.__setattr__(self, name, f"{text[:_LONGEST_TEXT]}...")
 
     @property
     def file(self) -> str:

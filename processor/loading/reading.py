@@ -27,7 +27,8 @@ from processor.loading.overrides import BOTH_WAYS, read_overrides, warn_of_appen
 from processor.loading.problems import Code, Place, Problem, Rejected
 
 MAX_ERRORS = 100
-"""Of one file: after so many it isn't read on."""
+MAX_PROBLEMS = 1000
+"""Of one file, warnings counted: after so many it isn't read on."""
 
 _VERSION = re.compile(r"\s*\+?([0-9]{1,9})\.\+?([0-9]{1,9})\.\+?([0-9]{1,9})")
 _LIST_NAME = "([^()\"'[:space:]=,]+)"
@@ -65,8 +66,9 @@ class _Reader:
     def __init__(self, file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> None:
         self._file = file
         self._collection = collection
-        self._report = report
+        self._tell = report
         self._errors = 0
+        self._problems = 0
 
     def read(self, documents: list[Node]) -> bool:
         for document in documents:
@@ -76,9 +78,28 @@ class _Reader:
                 self._wrong_document(document)
                 continue
             for item in document.items:
-                if not is_null(item) and self._errors < MAX_ERRORS:
-                    self._read_whole(item)
+                if is_null(item):
+                    continue
+                self._read_whole(item)
+                if self._is_full():
+                    self._stop(item)
+                    return False
         return not self._errors
+
+    def _report(self, told: Problem) -> None:
+        self._problems += 1
+        self._tell(told)
+        if self._problems >= MAX_PROBLEMS:
+            raise Skipped
+
+    def _is_full(self) -> bool:
+        return self._errors >= MAX_ERRORS or self._problems >= MAX_PROBLEMS
+
+    def _stop(self, item: Node) -> None:
+        place = self._file.place(item.start, item.start + 1)
+        message = f"{self._problems:,} problems: the file is not read on"
+        hint = "correct these, then load it again"
+        self._tell(Problem(Code.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
 
     def _wrong_document(self, document: Node) -> None:
         is_mapping = isinstance(document, Mapping)
@@ -88,18 +109,19 @@ class _Reader:
 
     def _fail(self, rejected: Rejected) -> None:
         self._errors += 1
-        self._report(rejected.problem)
+        self._problems += 1
+        self._tell(rejected.problem)
 
     def _read_whole(self, item: Node) -> None:
         kind = _kind(item)
         try:
             self._read_item(item)
+            self._warn_of_unknown_keys(kind, item)
         except Rejected as rejected:
             self._fail(rejected)
         except Skipped:
             return
         else:
-            self._warn_of_unknown_keys(kind, item)
             return
         name = item.get(kind) if isinstance(item, Mapping) and kind else None
         if kind in self._collection.broken and name is not None:

@@ -82,7 +82,7 @@ def _place(piece: Piece, start: int, end: int) -> Place:
     node = piece.node
     if not isinstance(node, Scalar) or not node.value.startswith(piece.text):
         return node_place(piece.file, node)
-    offsets = scalar_offsets(piece.file.text, node)
+    offsets = _offsets(piece.file, node)
     if not offsets:
         return node_place(piece.file, node)
     first = offsets[min(max(start, 0), len(offsets) - 1)]
@@ -93,10 +93,17 @@ def _place(piece: Piece, start: int, end: int) -> Place:
 def node_place(file: SourceFile, node: Node) -> Place:
     """Give the place of a whole node; of a block scalar, that of its text."""
     if isinstance(node, Scalar) and node.style in ("|", ">"):
-        offsets = scalar_offsets(file.text, node)
+        offsets = _offsets(file, node)
         if offsets:
             return file.place(offsets[0], offsets[-1] + 1)
     return file.place(node.start, node.end)
+
+
+def _offsets(file: SourceFile, node: Scalar) -> list[int]:
+    # Problems come one after another in the same text, which may be long.
+    if file.last_offsets is None or file.last_offsets[0] is not node:
+        file.last_offsets = (node, scalar_offsets(file.text, node))
+    return file.last_offsets[1]
 
 
 def scalar_offsets(text: str, scalar: Scalar) -> list[int]:

@@ -15,6 +15,7 @@ from schemas.catalogue import resolve_field
 
 _WIDTH = re.compile(r"[0-9]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
+_LONGEST_NAME = 200
 _FUNCTION = re.compile(r"(?:tolower|toupper|b64|basename|len|join|concat|getopt)\(")
 
 
@@ -96,7 +97,7 @@ def _field(text: str, begin: int) -> tuple[Field | None, int]:
         end = _closing_bracket(text, match.end())
         if end > 0 and (found := resolve_field(text[begin:end])) is not None:
             return Field(name, found[1]), end
-    for length in range(len(name), 0, -1):
+    for length in range(min(len(name), _LONGEST_NAME), 0, -1):
         if resolve_field(name[:length]) is not None:
             return Field(name[:length]), begin + length
     return None, begin

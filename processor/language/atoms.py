@@ -1,0 +1,233 @@
+"""Reads the parts of a condition that hold no condition themselves: checks, their sides, names of macros.
+
+The grammar that these functions follow stands in parser.py.
+"""
+
+from typing import cast
+
+from processor.language import tokens
+from processor.language.ast import (
+    Argument,
+    ArgumentList,
+    Check,
+    Field,
+    FieldValue,
+    Left,
+    Literal,
+    MacroRef,
+    Modifier,
+    Node,
+    Right,
+    Transformer,
+    ValueList,
+)
+from processor.language.errors import ConditionError
+from processor.language.scanner import Scanner
+
+_LEVELS_OF_TRANSFORMER = 8
+"""What a transformer within a transformer counts as depth."""
+
+
+def _quote_all(words: tuple[str, ...]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+_A_TRANSFORMER = f"a field with a valid transformer: {_quote_all((tokens.FIELD_VALUE, *tokens.TRANSFORMERS))}"
+_EXPECTED_OPERATOR = f"expected a valid check operator: one of {_quote_all(tokens.OPERATORS)}"
+_EXPECTED_NUMBER = f"expected a number value or {_A_TRANSFORMER}"
+_EXPECTED_STRING = f"expected a string value or {_A_TRANSFORMER}"
+_EXPECTED_LIST = f"expected a list, an identifier, or {_A_TRANSFORMER}"
+_EXPECTED_INDEX = "expected a valid field argument: a quoted string or a bare string"
+_EXPECTED_ARGUMENT = (
+    "expected field transformer argument: field, transformer, quoted string, number, or transformer list"
+)
+_EXPECTED_LIST_ARGUMENT = "expected transformer list argument: field, transformer, quoted string, or number"
+
+
+class AtomReader(Scanner):
+    """Reads one check or one macro's name."""
+
+    __slots__ = ()
+
+    def _atom(self) -> Node:
+        start = self._position
+        left: Left | None = self._field() or self._transformer()
+        if left is not None:
+            return self._check(left, start)
+        match = tokens.IDENTIFIER.match(self._text, start)
+        if match is None:
+            self._fail("expected a '(' token, a field check, or an identifier")
+        self._position = match.end()
+        self._last = match.group()
+        return MacroRef(self._last, (start, self._position))
+
+    def _field(self) -> Field | None:
+        start = self._position
+        match = tokens.FIELD_NAME.match(self._text, start)
+        if match is None:
+            return None
+        name = self._last = match.group()
+        self._position = match.end()
+        argument = self._index()
+        return Field(name, argument, (start, self._position))
+
+    def _index(self) -> str | None:
+        if not self._take("["):
+            return None
+        quoted = self._quoted()
+        if quoted is not None:
+            argument = quoted.text
+        elif match := tokens.BARE_ARGUMENT.match(self._text, self._position):
+            self._position = match.end()
+            argument = self._last = match.group()
+        else:
+            self._fail(_EXPECTED_INDEX)
+        if not self._take("]"):
+            self._fail("expected a ']' token")
+        return argument
+
+    def _transformer(self) -> Transformer | None:
+        start = self._position
+        match = tokens.TRANSFORMER.match(self._text, start)
+        if match is None:
+            return None
+        self._position = match.end()
+        self._last = match.group(1)
+        name = match.group(1)
+        self._enter(_LEVELS_OF_TRANSFORMER)
+        arguments = [self._argument()]
+        self._blank()
+        while self._take(","):
+            arguments.append(self._argument())
+            self._blank()
+        if not self._take(")"):
+            self._fail("expected a ')' token closing the transformer")
+        self._depth -= _LEVELS_OF_TRANSFORMER
+        index = self._index()
+        return Transformer(name, tuple(arguments), index, (start, self._position))
+
+    def _argument(self) -> Argument:
+        self._blank()
+        start = self._position
+        simple = self._simple_argument()
+        if simple is not None:
+            return simple
+        if not self._take("("):
+            self._fail(_EXPECTED_ARGUMENT)
+        items: list[Field | Transformer | Literal] = []
+        self._blank()
+        if not self._take(")"):
+            while True:
+                self._blank()
+                item = self._simple_argument()
+                if item is None:
+                    self._fail(_EXPECTED_LIST_ARGUMENT)
+                items.append(item)
+                self._blank()
+                if not self._take(","):
+                    break
+            if not self._take(")"):
+                self._fail("expected a ')' token")
+        return ArgumentList(tuple(items), (start, self._position))
+
+    def _simple_argument(self) -> Field | Transformer | Literal | None:
+        return self._transformer() or self._field() or self._quoted() or self._number()
+
+    def _check(self, left: Left, start: int) -> Check:
+        self._blank()
+        if self._take("exists"):
+            return Check(left, "exists", None, None, (start, self._position))
+        match = tokens.OPERATOR.match(self._text, self._position)
+        if match is None:
+            self._fail(_EXPECTED_OPERATOR)
+        operator = self._last = match.group()
+        self._position = match.end()
+        modifier: Modifier | None = None
+        right: Right
+        if match["number"]:
+            right = self._number_value()
+        elif match["string"]:
+            modifier = self._modifier()
+            right = self._list_or_name() if modifier else self._string_value()
+        else:
+            right = self._list_value()
+        return Check(left, operator, right, modifier, (start, self._position))
+
+    def _modifier(self) -> Modifier | None:
+        before = self._position
+        if not self._blank():
+            return None
+        match = tokens.MODIFIER.match(self._text, self._position)
+        if match is None:
+            self._position = before
+            return None
+        self._position = match.end()
+        self._last = match.group(1)
+        return cast(Modifier, self._last)
+
+    def _number_value(self) -> Right:
+        self._blank()
+        right = self._right_field() or self._number()
+        if right is None:
+            self._fail(_EXPECTED_NUMBER)
+        return right
+
+    def _string_value(self) -> Right:
+        self._blank()
+        right = self._right_field() or self._value()
+        if right is None:
+            self._fail(_EXPECTED_STRING)
+        return right
+
+    def _list_value(self) -> Right:
+        self._blank()
+        right = self._list() or self._right_field() or self._name()
+        if right is None:
+            self._fail(_EXPECTED_LIST)
+        return right
+
+    def _list_or_name(self) -> Right:
+        right = self._list() or self._name()
+        if right is None:
+            self._fail(_EXPECTED_LIST)
+        return right
+
+    def _right_field(self) -> FieldValue | Transformer | None:
+        start = self._position
+        if not self._take("val("):
+            return self._transformer()
+        self._last = "val"
+        self._blank()
+        field = self._field()
+        if field is None:
+            self._fail("expected a field within 'val' transformer")
+        self._blank()
+        if not self._take(")"):
+            self._fail("expected a ')' token closing the transformer")
+        argument = self._index()
+        return FieldValue(field, argument, (start, self._position))
+
+    def _list(self) -> ValueList | None:
+        start = self._position
+        if not self._take("("):
+            return None
+        items: list[Literal] = []
+        self._blank()
+        try:
+            first = self._value()
+        except ConditionError:
+            # Falco looks for the end of an empty list when the first value can't be read.
+            first = None
+        if first is not None:
+            items.append(first)
+            self._blank()
+            while self._take(","):
+                self._blank()
+                item = self._value()
+                if item is None:
+                    self._fail("expected a string value")
+                items.append(item)
+                self._blank()
+        if not self._take(")"):
+            self._fail("expected a ')' token")
+        return ValueList(tuple(items), (start, self._position))
