@@ -49,7 +49,7 @@ def _block(problem: Problem, *, colour: bool) -> str:
     head = f"{bold}{_location(problem)}{end}: {tone}{word} {problem.code.name}{end}: {printable(problem.message)}"
     lines = [head]
     if problem.item_name:
-        lines[0] += f" ({problem.item_type} '{printable(problem.item_name)}')"
+        lines[0] += f" ({printable(problem.item_type)} '{printable(problem.item_name)}')"
     place = problem.place
     if place.line and place.text:
         start = max(place.column - 1 - place.text_start, 0)

@@ -1,0 +1,44 @@
+"""Reads fixture files: an input line, the expected line, a blank line, again and again; # begins a comment."""
+
+from pathlib import Path
+
+import pytest
+
+from processor.language.ast import Node
+from processor.language.errors import ConditionError
+from processor.language.parser import DEFAULT_DEPTH, parse
+
+
+def each_pair(name: str) -> pytest.MarkDecorator:
+    """Run a test once for each pair of a file, as its arguments ``text`` and ``expected``."""
+    path = Path(__file__).with_name("fixtures") / name
+    pairs = []
+    for block in path.read_text(encoding="utf-8").split("\n\n"):
+        lines = [line for line in block.splitlines() if line and not line.startswith("#")]
+        if lines:
+            text, expected = lines
+            pairs.append(pytest.param(text, expected, id=text))
+    return pytest.mark.parametrize(("text", "expected"), pairs)
+
+
+def accept(text: str) -> Node:
+    """Parse a condition, and again with other blanks between its words: the tree must be the same."""
+    tree = parse(text)
+    if "'" not in text and '"' not in text:
+        for blank in ("\n", "\t", "\r\n", "  "):
+            assert parse(text.replace(" ", blank)) == tree
+    return tree
+
+
+def reject(text: str, max_depth: int = DEFAULT_DEPTH) -> ConditionError:
+    """Give the error of a text that is no condition."""
+    with pytest.raises(ConditionError) as caught:
+        parse(text, max_depth)
+    start, end = caught.value.span
+    assert 0 <= start <= end <= len(text)
+    return caught.value
+
+
+def same_tree(text: str, other: str) -> None:
+    """Two texts say the same."""
+    assert accept(text) == accept(other)
