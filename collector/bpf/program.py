@@ -31,6 +31,8 @@ _PROBES = {
 _SYSTEM_PYTHON = "/usr/bin/python3"
 _COMPILE_SECONDS = 120
 _PAGE = 4096
+_ARRAY = 2
+"""BPF_MAP_TYPE_ARRAY."""
 _CONTAINER_PACKAGES = "apt-get install python3-bpfcc linux-headers-amd64, then `lanner doctor`"
 
 
@@ -70,6 +72,7 @@ class Program:
 
 def compiled(sizes: RingSizes, cache: Path) -> dict[str, Any]:
     """Give bytecode and map layouts, from the cache where they are there; raises EnvironmentLacks."""
+    _check_rights()
     flags = [f"-D{name}={value}" for name, value in sorted(definitions().items())]
     flags += [f"-DEVENT_PAGES={sizes.events // _PAGE}", f"-DLIFECYCLE_PAGES={sizes.lifecycle // _PAGE}", "-w"]
     text = "\n".join([SOURCE.read_text(), _COMPILER.read_text(), platform.release(), platform.version(), *flags])
@@ -108,6 +111,14 @@ def load(compilation: dict[str, Any]) -> tuple[Program, dict[str, int]]:
     return Program(maps, []), loaded
 
 
+def _check_rights() -> None:
+    """Find out before a compilation whether the kernel takes anything from us at all."""
+    try:
+        os.close(bpf_syscall.create_map("rights", kind=_ARRAY, key_size=4, value_size=4, entries=1, flags=0))
+    except OSError as error:
+        raise EnvironmentLacks(*_refusal(error)) from error
+
+
 def _refusal(error: OSError) -> tuple[str, str]:
     if isinstance(error, PermissionError):
         return (
@@ -135,10 +146,12 @@ def _compile(flags: list[str]) -> dict[str, Any]:
 
 def _trusted(kept: Path) -> dict[str, Any]:
     """Read a kept compilation, only where nobody but root or ourselves could have written it."""
-    facts = kept.stat()
-    if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
-        raise ValueError(kept)
-    result: dict[str, Any] = json.loads(kept.read_text())
+    with kept.open(encoding="ascii") as file:
+        # Asked of the open file: behind a name there may be another one a moment later.
+        facts = os.fstat(file.fileno())
+        if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
+            raise ValueError(kept)
+        result: dict[str, Any] = json.load(file)
     return result
 
 
