@@ -8,7 +8,7 @@ import io
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
@@ -23,6 +23,38 @@ _PARSED = parse_schema(ALERT_SCHEMA)
 _HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(ALERT_SCHEMA), "CRC-64-AVRO"))
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a rule with memory saw before it fired."""
+
+    count: int
+    first: int
+    """Event time of the oldest event that counts, ns since the epoch."""
+    last: int
+    group: Mapping[str, Value] = field(default_factory=dict)
+    """Values by field of the group."""
+    values: tuple[str, ...] = ()
+    """The distinct values, where such are counted; at most 20."""
+    legs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """By name of the leg: time and host of its event, and the fields that the output names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What a summary stands for: alerts that were not sent one by one."""
+
+    first_id: str
+    """Id of the alert that was sent at once."""
+    count: int
+    """How many more there were."""
+    first: int
+    """Event time of the alert that was sent, ns since the epoch."""
+    last: int
+    """Event time of the newest one that was not."""
+    period: int
+    """How long repeats were counted, ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +77,10 @@ class Alert:
     host_id: str = ""
     event: Mapping[str, Value] = field(default_factory=dict)
     """The whole event by field name, missing values left out."""
+    window: Window | None = None
+    """Of a rule with memory: what it remembered."""
+    repeats: Repeats | None = None
+    """Of a summary: what it sums up."""
 
 
 class BadAlert(ValueError):
@@ -79,12 +115,14 @@ def encode_alert(alert: Alert) -> bytes:
             "rule": _text(alert.rule),
             "priority": alert.priority,
             "output": _text(alert.output),
-            "output_fields": {_text(name): _plain(value) for name, value in alert.output_fields.items()},
+            "output_fields": _values(alert.output_fields),
             "tags": [_text(tag) for tag in alert.tags],
             "source": alert.source,
             "hostname": _text(alert.hostname),
             "host_id": _text(alert.host_id),
-            "event": {_text(name): _plain(value) for name, value in alert.event.items()},
+            "event": _values(alert.event),
+            "window": None if alert.window is None else _window(alert.window),
+            "repeats": None if alert.repeats is None else asdict(alert.repeats),
         },
     )
     return buffer.getvalue()
@@ -104,8 +142,36 @@ def decode_alert(data: bytes) -> Alert:
         raise BadAlert(f"the bytes are no alert: {problem}") from None
     row["tags"] = tuple(row["tags"])
     for name in ("output_fields", "event"):
-        row[name] = {key: tuple(value) if isinstance(value, list) else value for key, value in row[name].items()}
+        row[name] = _read_values(row[name])
+    if row["window"] is not None:
+        row["window"] = _read_window(row["window"])
+    if row["repeats"] is not None:
+        row["repeats"] = Repeats(**row["repeats"])
     return Alert(**row)
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {
+        "count": window.count,
+        "first": window.first,
+        "last": window.last,
+        "group": _values(window.group),
+        "values": [_text(value) for value in window.values],
+        "legs": {_text(name): _values(leg) for name, leg in window.legs.items()},
+    }
+
+
+def _read_window(row: dict[str, Any]) -> Window:
+    legs = {name: _read_values(leg) for name, leg in row["legs"].items()}
+    return Window(**row | {"group": _read_values(row["group"]), "values": tuple(row["values"]), "legs": legs})
+
+
+def _values(values: Mapping[str, Value]) -> dict[str, Any]:
+    return {_text(name): _plain(value) for name, value in values.items()}
+
+
+def _read_values(row: dict[str, Any]) -> dict[str, Value]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
 def _text(text: str) -> str:

@@ -1,0 +1,276 @@
+"""The part of correlation that needs the batch: which events windows and rules with memory have to know of."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from processor.compiler.batch import ClassMatcher, Match, compile_rules
+from processor.compiler.transformers import as_text
+from processor.correlation.pre_match import Candidate, Feed, Group, Origin, PreMatch, clipped
+from processor.correlation.split import Leg, Plan, StatefulMacro, StatefulRule, Term
+from processor.correlation.telling import pieces, without_tokens
+from processor.language.ast import Field
+from processor.output.event_row import event_row
+from processor.output.formatter import OutputFormat, compile_output, values_factory, with_suggested
+from schemas.alert import Value
+from schemas.batch import EventBatch
+from schemas.catalogue import resolve_field
+
+GROUP_MISSING = "group_missing"
+"""Events that no window took since they lack a field of the group."""
+VALUE_MISSING = "value_missing"
+"""Events that no window took since they lack the field whose values are counted."""
+
+Read = Callable[[int, int], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Several fields, read at once."""
+
+    names: tuple[str, ...]
+    bind: Callable[[EventBatch], Read]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> "_Fields":
+        return cls(tuple(names), values_factory(_field(name) for name in names))
+
+
+def _field(text: str) -> Field:
+    found = resolve_field(text)
+    if found is None:
+        raise ValueError(f"unknown field '{text}'")
+    return Field(found[0].name, found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _LegUse:
+    term: Term
+    macro: StatefulMacro
+    fields: _Fields
+    """Of the group, then the one that is counted, then those that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _RuleUse:
+    term: Term
+    rule: StatefulRule
+    groups: tuple[_Fields, ...]
+    by: _Fields
+    """Those of suppress.by that the group doesn't give."""
+    formats: tuple[OutputFormat, ...]
+
+
+class PreMatcher:
+    """The stateless terms of a plan, compiled."""
+
+    def __init__(self, plan: Plan, *, append_container: bool = True) -> None:
+        """Compile all terms.
+
+        Args:
+            plan: which terms there are, and whose.
+            append_container: write container and pod at the end of each output that does not name them.
+
+        Raises:
+            OutputError: a rule's output cannot be read.
+        """
+        kept = kept_fields(plan)
+        self._uses: list[_LegUse | _RuleUse] = []
+        for macro in plan.macros:
+            for leg in macro.legs:
+                self._uses += _leg_uses(macro, leg, kept.get((macro.fingerprint, leg.name), ()))
+        for rule in plan.rules:
+            self._uses += _rule_uses(rule, append_container=append_container)
+        conditions = [use.term.condition for use in self._uses]
+        self._matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
+        self.event_types: frozenset[str] = frozenset(self._matchers)
+        """The event types that a term can hold for: what the collector has to turn on."""
+        self.counts: Counter[str] = Counter()
+        """Events that could not be counted, by reason."""
+        self.faults: Counter[str] = Counter()
+        """Faults by rule or macro: how often judging it or filling in its output raised."""
+        self.first_fault: dict[str, str] = {}
+        """The first fault of each that had one."""
+
+    def process(self, batch: EventBatch) -> list[PreMatch]:
+        """Find the events of a batch that correlation has to know of, in order.
+
+        Args:
+            batch: a validated batch.
+        """
+        if not self._matchers:
+            return []
+        found: list[PreMatch] = []
+        strings = batch.strings
+        matches: list[Match | bool | None] = [None] * len(strings)
+        reading = _Reading(batch)
+        for place, type_index in enumerate(batch.columns["type"]):
+            match = matches[type_index]
+            if match is None:
+                match = matches[type_index] = self._bind(batch, strings[type_index])
+            if match is False:
+                continue
+            hits = match(place)  # type: ignore[operator]
+            if hits:
+                found += self._pre_matches(reading, place, hits)
+        return found
+
+    def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
+        matcher = self._matchers.get(event_type or "")
+        return False if matcher is None else matcher.bind(batch, self._fault)
+
+    def _fault(self, place: int, problem: BaseException) -> None:
+        use = self._uses[place]
+        name = use.rule.name if isinstance(use, _RuleUse) else use.macro.name
+        self.faults[name] += 1
+        self.first_fault.setdefault(name, f"{type(problem).__name__}: {problem}")
+
+    def _pre_matches(self, reading: "_Reading", place: int, hits: Iterable[tuple[int, int]]) -> Iterable[PreMatch]:
+        feeds: dict[Group, list[Feed]] = {}
+        candidates: dict[Group, list[Candidate]] = {}
+        missing: set[tuple[str, str]] = set()
+        for term_place, name in hits:
+            use = self._uses[term_place]
+            try:
+                if isinstance(use, _LegUse):
+                    self._feed(reading, place, name, use, feeds, missing)
+                else:
+                    self._candidate(reading, place, name, use, candidates)
+            except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
+                self._fault(term_place, problem)
+        self.counts.update(reason for _, reason in missing)
+        batch = reading.batch
+        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
+        time = batch.columns["time"][place]
+        return [
+            PreMatch(origin, time, batch.hostname, group, tuple(feeds.get(group, ())), tuple(candidates.get(group, ())))
+            for group in dict.fromkeys((*feeds, *candidates))
+        ]
+
+    def _feed(
+        self,
+        reading: "_Reading",
+        place: int,
+        name: int,
+        use: _LegUse,
+        feeds: dict[Group, list[Feed]],
+        missing: set[tuple[str, str]],
+    ) -> None:
+        values = reading.values(use.fields, place, name)
+        size = len(use.macro.correlation.group_by)
+        group = _group(values[:size])
+        if None in group:
+            missing.add((use.macro.fingerprint, GROUP_MISSING))
+            return
+        value = None
+        if use.macro.correlation.field is not None:
+            if values[size] is None:
+                missing.add((use.macro.fingerprint, VALUE_MISSING))
+                return
+            value = clipped(as_text(values[size]))
+            size += 1
+        kept = dict(zip(use.fields.names[size:], values[size:], strict=True))
+        feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
+
+    def _candidate(
+        self,
+        reading: "_Reading",
+        place: int,
+        name: int,
+        use: _RuleUse,
+        candidates: dict[Group, list[Candidate]],
+    ) -> None:
+        groups = dict.fromkeys(_group(reading.values(fields, place, name)) for fields in use.groups)
+        possible = [group for group in groups if None not in group or not use.term.needs]
+        if not possible:
+            return
+        rendered = [form(place, name) for form in reading.forms(use)]
+        fields: dict[str, Value] = {}
+        for part in rendered:
+            fields.update(part.fields)
+        texts = tuple(part.text for part in rendered)
+        event = reading.row(place, name)
+        own = dict(zip(use.by.names, _group(reading.values(use.by, place, name)), strict=True))
+        for group in possible:
+            of_group = dict(zip(use.rule.group_by, group, strict=True))
+            by = tuple(of_group[field] if field in of_group else own[field] for field in use.rule.suppress.by)
+            candidates.setdefault(group, []).append(Candidate(use.term.id, texts, fields, by, event))
+
+
+class _Reading:
+    """The readers of one batch, made when they are first asked."""
+
+    def __init__(self, batch: EventBatch) -> None:
+        self.batch = batch
+        self._reads: dict[int, Read] = {}
+        self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
+        self._row: Callable[[int, int], dict[str, Any]] | None = None
+
+    def values(self, fields: _Fields, place: int, name: int) -> tuple[Any, ...]:
+        if not fields.names:
+            return ()
+        read = self._reads.get(id(fields))
+        if read is None:
+            read = self._reads[id(fields)] = fields.bind(self.batch)
+        return read(place, name)
+
+    def forms(self, use: _RuleUse) -> list[Callable[[int, int], Any]]:
+        forms = self._forms.get(use.rule.name)
+        if forms is None:
+            forms = self._forms[use.rule.name] = [form.bind(self.batch) for form in use.formats]
+        return forms
+
+    def row(self, place: int, name: int) -> dict[str, Any]:
+        if self._row is None:
+            self._row = event_row(self.batch)
+        return self._row(place, name)
+
+
+def _group(values: Iterable[Any]) -> Group:
+    return tuple(None if value is None else clipped(as_text(value)) for value in values)
+
+
+def _leg_uses(macro: StatefulMacro, leg: Leg, kept: Sequence[str]) -> list[_LegUse | _RuleUse]:
+    counted = () if macro.correlation.field is None else (macro.correlation.field,)
+    fields = _Fields.of((*leg.group_fields, *counted, *kept))
+    return [_LegUse(term, macro, fields) for term in leg.terms]
+
+
+def _rule_uses(rule: StatefulRule, *, append_container: bool) -> list[_LegUse | _RuleUse]:
+    groups = tuple(_Fields.of(names) for names in rule.group_fields)
+    by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
+    texts, _ = pieces(suggested_output(rule.output, append=append_container))
+    formats = tuple(compile_output(text) for text in texts)
+    return [_RuleUse(term, rule, groups, by, formats) for term in rule.terms]
+
+
+def suggested_output(output: str, *, append: bool) -> str:
+    """Give the output text that is really used: container and pod at the end, ``%correlation`` left in place.
+
+    Args:
+        output: the rule's.
+        append: add the suggested fields that the text does not name itself.
+    """
+    masked = without_tokens(output)
+    longer = with_suggested(masked, append=append)
+    return output + longer[len(masked) :] if longer.startswith(masked) else output
+
+
+def kept_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Tell which fields of each leg's events outputs name.
+
+    Args:
+        plan: rules and macros.
+
+    Returns:
+        By fingerprint of the macro and name of the leg.
+    """
+    macros = {macro.fingerprint: macro for macro in plan.macros}
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for rule in plan.rules:
+        for token in pieces(rule.output)[1]:
+            for fingerprint in rule.macros if token.what == "leg" else ():
+                if token.leg in macros[fingerprint].correlation.legs:
+                    found.setdefault((fingerprint, token.leg), {})[token.field] = None
+    return {key: tuple(fields) for key, fields in found.items()}

@@ -1,0 +1,62 @@
+"""What an event does to a window, and the words that all windows share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from schemas.alert import Value
+
+Stamp = tuple[int, int, int]
+"""Event time in ns, then the origin: its place among its source's events, and the source. No two events share one."""
+
+LATENESS = 60_000_000_000
+"""How much older than its window an event may be before it counts as late, ns."""
+
+
+class Outcome(Enum):
+    """Whether an event was taken."""
+
+    TAKEN = "taken"
+    STALE = "stale"
+    """Already applied, or overtaken by newer ones that the window keeps: it changes nothing."""
+    LATE = "late"
+    """Older than the window and its lateness allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a window keeps of an event of a leg."""
+
+    stamp: Stamp
+    hostname: str = ""
+    kept: Mapping[str, Value] = field(default_factory=dict)
+    """The fields that outputs name."""
+
+    @property
+    def time(self) -> int:
+        """Event time, ns."""
+        return self.stamp[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A window that is met: what ``%correlation`` tells of it."""
+
+    count: int
+    first: int
+    """Event time of the oldest event that counts, ns."""
+    last: int
+    values: tuple[str, ...] = ()
+    legs: tuple[tuple[str, Seen], ...] = ()
+
+
+def is_late(newest: int, time: int, timespan: int, lateness: int = LATENESS) -> bool:
+    """Tell whether an event comes too late to be applied.
+
+    Args:
+        newest: time of the group's newest event, ns.
+        time: the event's, ns.
+        timespan: the window's length, ns.
+        lateness: what it may be older than that, ns.
+    """
+    return newest - time > timespan + lateness

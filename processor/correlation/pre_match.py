@@ -1,0 +1,97 @@
+"""What crosses from detection to correlation: an event that a window or a rule with memory has to know of.
+
+It carries all that the second stage needs, so that no one there looks for the batch again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2b
+
+from processor.correlation.outcome import Stamp
+from schemas.alert import Value
+
+Group = tuple[str | None, ...]
+"""Values of the group-by fields; None only where no window is asked for this group."""
+
+LONGEST_VALUE = 256
+"""Characters of a group's value or of a counted one: the rest is told by a hash."""
+_INDEX_BITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which event of which batch: the same for ever, however often the event is delivered."""
+
+    host_id: str
+    boot_id: str
+    collector_start: int
+    sequence: int
+    index: int
+
+    @property
+    def source(self) -> int:
+        """A hash of the run of a collector whose events come in order, as a signed 64-bit number."""
+        return _source(self.host_id, self.boot_id, self.collector_start)
+
+    @property
+    def position(self) -> int:
+        """The event's place among its source's: it grows with time."""
+        return self.sequence << _INDEX_BITS | self.index
+
+    def stamp(self, time: int) -> Stamp:
+        """Give the event's stamp. time: the event's, ns."""
+        return (time, self.position, self.source)
+
+
+@cache
+def _source(host_id: str, boot_id: str, collector_start: int) -> int:
+    text = f"{host_id}\x1f{boot_id}\x1f{collector_start}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The event satisfies one term of a leg's condition."""
+
+    term: str
+    value: str | None = None
+    """What value_count counts."""
+    kept: Mapping[str, Value] = field(default_factory=dict)
+    """The fields of this leg's event that outputs name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The event satisfies one term of a rule's condition: an alert, if the windows agree."""
+
+    term: str
+    texts: tuple[str, ...]
+    """The output's text, cut where ``%correlation`` stands in it."""
+    fields: Mapping[str, Value]
+    """Its output fields, without those of ``%correlation``."""
+    by: Group
+    """Values of the fields that the rule's repeats are told by."""
+    event: Mapping[str, Value]
+    """The whole event by field name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreMatch:
+    """One event for one group."""
+
+    origin: Origin
+    time: int
+    """Event time, ns."""
+    hostname: str
+    group: Group
+    feeds: tuple[Feed, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+
+def clipped(value: str) -> str:
+    """Shorten a value that is longer than is kept; values that differ stay different."""
+    if len(value) <= LONGEST_VALUE:
+        return value
+    digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{value[: LONGEST_VALUE - 17]}#{digest}"

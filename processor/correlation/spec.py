@@ -1,0 +1,77 @@
+"""What a rule file says of a stateful macro and of a rule's repeats, as plain values.
+
+Shape and terms are those of the Sigma correlation specification, version 2.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered"]
+
+KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_ordered")
+NANOSECONDS = 1_000_000_000
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of the group whose value each leg has in a field of its own."""
+
+    name: str
+    fields: tuple[tuple[str, str], ...]
+    """Of each leg, its field."""
+
+    def field_of(self, leg: str) -> str | None:
+        """Give a leg's field; None where the alias leaves it out."""
+        return dict(self.fields).get(leg)
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """The ``correlation`` mapping of a macro."""
+
+    type: Kind
+    group_by: tuple[str, ...]
+    """Fields, or names of aliases."""
+    timespan: int
+    """Nanoseconds."""
+    threshold: int = 1
+    """The smallest number of events or values that is enough; of no meaning to the temporal types."""
+    field: str | None = None
+    """Whose values are counted."""
+    legs: tuple[str, ...] = ()
+    """The macros of the temporal types, in order."""
+    aliases: tuple[Alias, ...] = ()
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether it asks for several macros, not for a number."""
+        return self.type in ("temporal", "temporal_ordered")
+
+    def group_fields(self, leg: str = "") -> tuple[str, ...]:
+        """Give the fields that a leg's events have the group's values in.
+
+        Args:
+            leg: a leg's name; of no meaning without aliases.
+        """
+        aliases = {alias.name: alias for alias in self.aliases}
+        return tuple((aliases[name].field_of(leg) or name) if name in aliases else name for name in self.group_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """How a rule's repeats are told: the first at once, the others by one summary a period."""
+
+    by: tuple[str, ...]
+    """Fields, or names of the group: repeats are counted for each of their values apart."""
+    period: int
+    """Nanoseconds."""
+
+
+def timespan_text(nanoseconds: int) -> str:
+    """Write a time span in the largest unit that gives a whole number."""
+    seconds = nanoseconds // NANOSECONDS
+    for unit, size in _UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
