@@ -23,6 +23,7 @@ from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.records import Exec, Syscall
 from schemas.batch import EventBatch, Process
+from schemas.interest import Interest
 
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 _CLOCK_SLACK = 10_000_000
@@ -57,6 +58,7 @@ class Collector:
         event_types: Iterable[str],
         *,
         on_batch: Callable[[EventBatch], None],
+        interest: Interest | None = None,
         settings: CollectorSettings | None = None,
     ) -> None:
         """Take what to watch and whom to give batches to.
@@ -64,12 +66,14 @@ class Collector:
         Args:
             event_types: as the rules ask; lifecycle always comes, as the process table needs it.
             on_batch: called on the polling thread with each full batch.
+            interest: which opens of files could matter; None for all of them.
             settings: how to work.
         """
         self.settings = settings or CollectorSettings()
         self.event_types = frozenset(event_types)
         self.host: Host = this_host(self.settings.host_id)
         self.events = 0
+        self._interest = interest
         self._on_batch = on_batch
         self._containers = KnownContainers([Docker(self.settings.docker_socket)])
         self._waiting: Waiting[tuple[Syscall | Exec, Entry]] = Waiting()
@@ -117,17 +121,22 @@ class Collector:
     def start(self) -> None:
         """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
         self._feed = KernelFeed.open(
-            self.event_types, self.settings.cache, self.settings.rings, environment=self.settings.environment
+            self.event_types,
+            self.settings.cache,
+            self.settings.rings,
+            interest=self._interest,
+            environment=self.settings.environment,
         )
         # Attached first: what is forked while /proc is read comes as a record.
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()
 
-    def watch(self, event_types: Iterable[str]) -> None:
-        """Switch to other event types while running."""
+    def watch(self, event_types: Iterable[str], interest: Interest | None = None) -> None:
+        """Switch to other event types and another interest while running."""
         self.event_types = frozenset(event_types)
+        self._interest = interest
         if self._feed is not None:
-            self._feed.watch(self.event_types)
+            self._feed.watch(self.event_types, interest)
 
     def poll(self, timeout: float) -> None:
         """Work for about so many seconds, giving out batches as they fill or come due."""

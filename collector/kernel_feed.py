@@ -9,15 +9,17 @@ from pathlib import Path
 
 from collector.bpf.program import Program, RingSizes, compiled, load
 from collector.decode import decode
+from collector.interest_maps import InterestMaps
 from collector.kernel import bpf_syscall
 from collector.records import Record
 from collector.ring import Ring
 from collector.selftest import run_self_test
 from collector.syscalls import descriptors
+from schemas.interest import Interest
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _NOTHING = bytes(16)
-_COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full")
+_COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered")
 _SETTING_ENVIRONMENT = 0
 _by_time = itemgetter(0)
 
@@ -33,10 +35,17 @@ class KernelFeed:
         self._held: list[tuple[int, bytes]] = []
         self._watched: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
+        self._interest = InterestMaps(program.maps)
 
     @classmethod
     def open(
-        cls, event_types: Iterable[str], cache: Path, sizes: RingSizes, *, environment: bool = False
+        cls,
+        event_types: Iterable[str],
+        cache: Path,
+        sizes: RingSizes,
+        *,
+        interest: Interest | None = None,
+        environment: bool = False,
     ) -> "KernelFeed":
         """Load, attach and test.
 
@@ -44,6 +53,7 @@ class KernelFeed:
             event_types: what to send; lifecycle and state changes always come.
             cache: folder for the compiled program.
             sizes: of the rings.
+            interest: which opens to send; None for all.
             environment: send environment variables at exec.
 
         Raises:
@@ -54,7 +64,7 @@ class KernelFeed:
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
             bpf_syscall.update(program.maps["settings"], _U32.pack(_SETTING_ENVIRONMENT), _U64.pack(environment))
-            feed.watch(event_types)
+            feed.watch(event_types, interest)
             program.attach(loaded)
             run_self_test(feed._peek)
         except BaseException:
@@ -65,8 +75,14 @@ class KernelFeed:
                 os.close(descriptor)
         return feed
 
-    def watch(self, event_types: Iterable[str]) -> None:
-        """Switch to these event types; a call that stays on is never off in between."""
+    def watch(self, event_types: Iterable[str], interest: Interest | None = None) -> None:
+        """Switch to these event types and this interest; a call that stays on is never off in between.
+
+        Args:
+            event_types: what to send.
+            interest: which opens to send; None for all.
+        """
+        self._interest.put(interest)
         tables = descriptors(event_types)
         for name, before, table in zip(("descriptors", "socketcalls"), self._watched, tables, strict=True):
             for number, packed in table.items():

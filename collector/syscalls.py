@@ -13,6 +13,9 @@ from importlib.resources import files
 from collector.arch import x86_64
 
 NONE = 0xFF
+FILTERS = {"open": 1, "openat": 2, "openat2": 3, "creat": 4}
+"""Event types that the kernel side can leave out by interest, with the numbers that they have there."""
+
 CWD = 6
 """As a directory: the working directory, for calls that take none."""
 
@@ -168,5 +171,6 @@ def _packed(event: str, wanted: frozenset[str]) -> bytes | None:
     (path1, dir1), (path2, dir2) = (*call.paths, (NONE, NONE), (NONE, NONE))[:2]
     (blob1, size1, length1), (blob2, size2, length2) = (*call.blobs, (NONE, 0, NONE), (NONE, 0, NONE))[:2]
     return _DESCRIPTOR.pack(
-        call.number, flags, call.fd, path1, path2, dir1, dir2, blob1, length1, blob2, length2, size1, size2, 0
+        *(call.number, flags, call.fd, path1, path2, dir1, dir2, blob1, length1, blob2, length2, size1, size2),
+        FILTERS.get(event, 0),
     )

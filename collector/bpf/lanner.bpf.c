@@ -35,12 +35,14 @@ enum descriptor_flag {
   D_STRING_BLOB1 = 256,/* blob 1 ends at its NUL */
   D_FD_FALLBACK = 512, /* where the result is no descriptor, the argument is */
 };
-enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_COUNT };
-enum setting { S_ENVIRONMENT, S_COUNT };
+enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_COUNT };
+enum open_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_FAILED = 8, CLASSES = 16 };
+enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_COUNT };
+enum setting { S_ENVIRONMENT, S_INTEREST, S_COUNT };
 
 struct descriptor {
   u16 event, flags;
-  u8 fd, path1, path2, dir1, dir2, blob1, blob1_length, blob2, blob2_length, blob1_size, blob2_size, pad;
+  u8 fd, path1, path2, dir1, dir2, blob1, blob1_length, blob2, blob2_length, blob1_size, blob2_size, filter;
 };
 
 struct head {
@@ -102,6 +104,29 @@ struct path_buffer {
   u32 position;
 };
 
+/* Ways in which an open may matter, a bit each; the interest's generation is part of every key, so that no open is
+ * judged by a mixture of two versions. */
+struct mask {
+  u64 words[MASK_WORDS];
+};
+
+struct prefix_key {
+  u32 bits, generation;
+  char bytes[MAX_PREFIX];
+};
+
+/* The last 32 bytes backwards, so that a suffix is a prefix. */
+struct suffix_key {
+  u32 bits, generation;
+  u64 words[4];
+};
+
+struct filter_scratch {
+  char before[32];
+  char raw[512 + 32];
+  struct prefix_key prefix;
+};
+
 BPF_ARRAY(descriptors, struct descriptor, 1024);
 BPF_ARRAY(socketcalls, struct descriptor, 32);
 BPF_ARRAY(settings, u64, S_COUNT);
@@ -110,6 +135,11 @@ BPF_PERCPU_ARRAY(counters, u64, C_COUNT);
 BPF_PERCPU_ARRAY(syscall_scratch, struct syscall_record, 1);
 BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
+BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
+BPF_ARRAY(class_masks, struct mask, 2 * FILTER_COUNT * CLASSES);
+BPF_ARRAY(anywhere_masks, struct mask, 2);
+BPF_LPM_TRIE(prefix_masks, struct prefix_key, struct mask, 8192);
+BPF_LPM_TRIE(suffix_masks, struct suffix_key, struct mask, 8192);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
 
@@ -433,6 +463,89 @@ static __always_inline void send_state(void *task) {
   send_lifecycle(r, off);
 }
 
+/* Is one of these ways possible for the class? */
+static __always_inline bool any_way(struct mask *class, struct mask *anywhere, struct mask *a, struct mask *b) {
+  u64 found = 0;
+  for (int i = 0; i < MASK_WORDS; i++) {
+    u64 ways = anywhere->words[i];
+    if (a) ways |= a->words[i];
+    if (b) ways |= b->words[i];
+    found |= ways & class->words[i];
+  }
+  return found != 0;
+}
+
+/* Judges a path that ends at `end` with a NUL behind it; at least 32 bytes before it can be read. */
+static __always_inline struct mask *ways_of_suffix(char *end, u32 length, u32 generation) {
+  struct suffix_key key;
+  u64 tail[4];
+  bpf_probe_read_kernel(tail, sizeof(tail), end - 32);
+  for (int i = 0; i < 4; i++) key.words[i] = __builtin_bswap64(tail[3 - i]);
+  key.generation = generation;
+  key.bits = 32 + 8 * (length > 32 ? 32 : length);
+  return suffix_masks.lookup(&key);
+}
+
+static __always_inline struct mask *ways_of_prefix(struct filter_scratch *f, char *path, u32 length, u32 generation) {
+  u64 n = length + 1;
+  if (n > MAX_PREFIX) n = MAX_PREFIX;
+  MASK(n, 127);
+  if (n > MAX_PREFIX) return 0;
+  bpf_probe_read_kernel(f->prefix.bytes, n, path);
+  f->prefix.generation = generation;
+  f->prefix.bits = 32 + 8 * n;
+  return prefix_masks.lookup(&f->prefix);
+}
+
+/* Could this open matter to any rule? Whatever can't be judged could. The names judged are those that the event would
+ * carry: the argument where it is absolute and clean, and the kernel's path. */
+static __always_inline bool could_matter(u8 kind, u64 version, void *task, u64 path, u32 flags, s64 result) {
+  u32 zero = 0, generation = version & 1;
+  struct filter_scratch *f = filter_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!f || !buffer) return true;
+  u32 class = 0, access = flags & 3;
+  if (kind == FILTER_CREAT) class = CLASS_WRITE | CLASS_CREATE;
+  else if (kind != FILTER_OPENAT2) {
+    if (access == 0 || access == 2) class |= CLASS_READ;
+    if (access == 1 || access == 2) class |= CLASS_WRITE;
+    if ((flags & 0100) || (flags & 020200000) == 020200000) class |= CLASS_CREATE;
+  }
+  if (result < 0) class |= CLASS_FAILED;
+  u32 at = (generation * FILTER_COUNT + kind) * CLASSES + class;
+  struct mask *ways = class_masks.lookup(&at), *anywhere = anywhere_masks.lookup(&generation);
+  if (!ways || !anywhere) return true;
+  u64 possible = 0;
+  for (int i = 0; i < MASK_WORDS; i++) possible |= ways->words[i];
+  if (!possible) return false;
+
+  long n = bpf_probe_read_user_str(f->raw, 512, (void *)path);
+  if (n <= 2 || n >= 512 || f->raw[0] != '/') return true;
+  u64 length = n - 1;
+  char before = 0;
+  for (int i = 0; i < 511; i++) {
+    char c = f->raw[i];
+    if (!c) break;
+    if ((before == '/' && (c == '/' || c == '.')) || (before == '.' && c == '.')) return true;
+    before = c;
+  }
+  if (before == '/') return true;
+  MASK(length, 511);
+  if (any_way(ways, anywhere, ways_of_prefix(f, f->raw, length, generation),
+              ways_of_suffix(f->raw + length, length, generation)))
+    return true;
+  if (result < 0) return false;
+  void *file = file_of(task, result);
+  if (!file) return true;
+  u32 from = walk(file + O_FILE_PATH, buffer);
+  if (from >= PATH_MAX_BYTES) return false;
+  buffer->bytes[PATH_MAX_BYTES] = 0;
+  from &= PATH_MAX_BYTES - 1;
+  length = PATH_MAX_BYTES - from;
+  return any_way(ways, anywhere, ways_of_prefix(f, buffer->bytes + from, length, generation),
+                 ways_of_suffix(buffer->bytes + PATH_MAX_BYTES, length, generation));
+}
+
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   void *task = (void *)bpf_get_current_task_btf();
   void *regs = (void *)bpf_task_pt_regs(task);
@@ -461,6 +574,17 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   }
   if ((d->flags & D_STATE) && result >= 0) send_state(task);
   if (!(d->flags & D_EMIT)) return 0;
+  if (d->filter) {
+    u32 setting = S_INTEREST;
+    u64 *version = settings.lookup(&setting);
+    /* openat and openat2 have a directory before the path. */
+    bool at = d->filter == FILTER_OPENAT || d->filter == FILTER_OPENAT2;
+    if (version && *version &&
+        !could_matter(d->filter, *version, task, r->arguments[at], r->arguments[at ? 2 : 1], result)) {
+      count(C_FILTERED);
+      return 0;
+    }
+  }
   if ((d->flags & D_FAILED_ONLY) && result >= 0) return 0;
 
   fill_head(&r->head, task, K_SYSCALL);

@@ -19,6 +19,7 @@ from typing import Any
 from collector.errors import EnvironmentLacks
 from collector.kernel import bpf_syscall
 from collector.kernel.offsets import definitions
+from schemas.interest import MASK_BITS, MAX_PREFIX
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
@@ -75,6 +76,7 @@ def compiled(sizes: RingSizes, cache: Path) -> dict[str, Any]:
     _check_rights()
     flags = [f"-D{name}={value}" for name, value in sorted(definitions().items())]
     flags += [f"-DEVENT_PAGES={sizes.events // _PAGE}", f"-DLIFECYCLE_PAGES={sizes.lifecycle // _PAGE}", "-w"]
+    flags += [f"-DMASK_WORDS={MASK_BITS // 64}", f"-DMAX_PREFIX={MAX_PREFIX}"]
     text = "\n".join([SOURCE.read_text(), _COMPILER.read_text(), platform.release(), platform.version(), *flags])
     kept = cache / f"bpf-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
