@@ -48,6 +48,10 @@ class CollectorSettings:
     """Collect environment variables at exec."""
     cache: Path = Path("/var/cache/lanner")
     docker_socket: Path = DEFAULT_SOCKET
+    previous_start: int = 0
+    """Start of the collector before this one, ns; 0 where it isn't known."""
+    previous_sequence: int = -1
+    """The last batch that it sent, as far as is known."""
 
 
 class Collector:
@@ -60,6 +64,7 @@ class Collector:
         on_batch: Callable[[EventBatch], None],
         interest: Interest | None = None,
         settings: CollectorSettings | None = None,
+        further_losses: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """Take what to watch and whom to give batches to.
 
@@ -68,6 +73,7 @@ class Collector:
             on_batch: called on the polling thread with each full batch.
             interest: which opens of files could matter; None for all of them.
             settings: how to work.
+            further_losses: what was lost behind this, by reason; it only grows, and the batches tell it.
         """
         self.settings = settings or CollectorSettings()
         self.event_types = frozenset(event_types)
@@ -75,6 +81,7 @@ class Collector:
         self.events = 0
         self._interest = interest
         self._on_batch = on_batch
+        self._further_losses = further_losses
         self._containers = KnownContainers([Docker(self.settings.docker_socket)])
         self._waiting: Waiting[tuple[Syscall | Exec, Entry]] = Waiting()
         self._feed: KernelFeed | None = None
@@ -111,6 +118,7 @@ class Collector:
             "lifecycle_ring_full": counters.get("lifecycle_ring_full", 0),
             "undecodable": self._undecodable,
             "process_stale": self._table.stale,
+            **self._further_losses(),
         }
         return {reason: count for reason, count in found.items() if count}
 

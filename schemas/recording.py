@@ -6,16 +6,17 @@ Format: the Avro specification, "Object container files".
 
 import io
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import fastavro
-from fastavro.schema import parse_schema
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_SCHEMA, HEADER_SIZE, BadBatch, decode_datum
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, HEADER_SIZE, BadBatch, decode_datum
 
 _SYNC_SIZE = 16
 
@@ -27,6 +28,9 @@ class RecordingWriter:
         """Create or replace the file; raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "wb")
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            # A file that was there before keeps its mode otherwise; a device's is not ours to change.
+            os.fchmod(self._file.fileno(), 0o600)
         head = io.BytesIO()
         fastavro.writer(head, parse_schema(EVENT_BATCH_SCHEMA), [], codec="deflate")
         self._sync = head.getvalue()[-_SYNC_SIZE:]
@@ -57,6 +61,27 @@ def read_recording(path: Path) -> Iterator[EventBatch]:
             _check_schema(blocks.writer_schema, path)
             for block in blocks:
                 yield decode_datum(block.bytes_.getvalue())  # type: ignore[attr-defined]
+        except BadBatch:
+            raise
+        except (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error) as error:
+            raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
+
+
+def read_encoded(path: Path) -> Iterator[bytes]:
+    """Give the batches of a file in order, each as it was encoded, whichever release wrote it; none is decoded.
+
+    Raises:
+        OSError: it can't be read.
+        BadBatch: it is no recording, or it ends in the middle of a batch; what came before is good.
+    """
+    with path.open("rb") as file:
+        try:
+            blocks = fastavro.block_reader(file)
+            _check_schema(blocks.writer_schema, path)
+            canonical = to_parsing_canonical_form(blocks.writer_schema)
+            header = HEADER[:2] + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+            for block in blocks:
+                yield header + block.bytes_.getvalue()  # type: ignore[attr-defined]
         except BadBatch:
             raise
         except (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error) as error:

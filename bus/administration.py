@@ -1,0 +1,147 @@
+"""Creates topics and looks at those that are there."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from bus.connection import Connection, client_config
+from bus.errors import BusUnavailable
+from bus.topics import TopicPlan, TopicState
+
+TIMEOUT_SECONDS = 15.0
+
+
+def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
+    """Say in words for people why the broker can't be used."""
+    servers = connection.bootstrap_servers
+    code = error.code()
+    if code == KafkaError._AUTHENTICATION or code == KafkaError.SASL_AUTHENTICATION_FAILED:  # noqa: SLF001
+        return BusUnavailable(
+            f"the broker at {servers} refused the credentials ({error.str()})",
+            "check kafka.username, the password and kafka.sasl_mechanism",
+        )
+    if code == KafkaError._SSL:  # noqa: SLF001
+        return BusUnavailable(
+            f"no TLS with the broker at {servers} ({error.str()})",
+            "check kafka.ca_file, kafka.certificate_file and kafka.key_file",
+        )
+    if code in (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    ):
+        return BusUnavailable(
+            f"the broker at {servers} forbids that ({error.str()})", "give this user the ACLs in docs/security.md"
+        )
+    return BusUnavailable(
+        f"no answer from a broker at {servers} ({error.str()})",
+        "check kafka.bootstrap_servers and that the broker runs",
+    )
+
+
+class Administration:
+    """One admin client; every call raises BusUnavailable where the broker doesn't answer or refuses."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._trouble: KafkaError | None = None
+        try:
+            self._client = AdminClient(
+                client_config(connection, "lanner-admin")
+                | {"socket.timeout.ms": int(TIMEOUT_SECONDS * 1000), "error_cb": self._on_error}
+            )
+        except KafkaException as error:
+            raise BusUnavailable(
+                f"the Kafka client can't be set up ({error.args[0].str()})",
+                "check the files that the settings under kafka name",
+            ) from None
+
+    def _on_error(self, error: KafkaError) -> None:
+        # That all brokers are down says less than why the first one was.
+        if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._trouble = error
+
+    def states(self, names: Sequence[str]) -> dict[str, TopicState]:
+        """Look at topics; those that don't exist are left out."""
+        try:
+            metadata = self._client.list_topics(timeout=TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise unavailable(self._connection, self._trouble or error.args[0]) from None
+        there = [name for name in names if name in metadata.topics and not metadata.topics[name].error]
+        configs = self._configs(there)
+        found = {}
+        for name in there:
+            partitions = metadata.topics[name].partitions
+            copies = min((len(each.replicas) for each in partitions.values()), default=0)
+            config = configs.get(name, {})
+            retention = config.get("retention.ms")
+            found[name] = TopicState(
+                name, len(partitions), copies, config.get("cleanup.policy"), int(retention) if retention else None
+            )
+        return found
+
+    def create(self, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> None:
+        """Create topics; with dry_run the broker only checks whether it could. One that is there already is fine."""
+        if not plans:
+            return
+        wanted = [
+            NewTopic(
+                each.name,
+                num_partitions=each.partitions,
+                replication_factor=each.replication,
+                config=dict(each.config),
+            )
+            for each in plans
+        ]
+        answers = self._client.create_topics(wanted, validate_only=dry_run, request_timeout=TIMEOUT_SECONDS)
+        for name, answer in answers.items():
+            try:
+                answer.result()
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    continue
+                if reason.code() == KafkaError.INVALID_REPLICATION_FACTOR:
+                    raise BusUnavailable(
+                        f"topic {name} can't be created ({reason.str()})",
+                        "give --replication-factor no more than there are brokers",
+                    ) from None
+                raise unavailable(self._connection, reason) from None
+
+    def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        answers: dict[ConfigResource, Future[Any]] = self._client.describe_configs(
+            asked, request_timeout=TIMEOUT_SECONDS
+        )
+        found = {}
+        for resource, answer in answers.items():
+            try:
+                entries = answer.result()
+            except KafkaException:
+                # Whoever may not see settings may still use the topic.
+                continue
+            found[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What creating topics came to."""
+
+    made: tuple[TopicPlan, ...]
+    there: tuple[TopicState, ...]
+
+
+def create_missing(connection: Connection, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> Created:
+    """Create the topics that don't exist and leave the others alone; raises BusUnavailable."""
+    administration = Administration(connection)
+    states = administration.states([each.name for each in plans])
+    missing = tuple(each for each in plans if each.name not in states)
+    administration.create(missing, dry_run=dry_run)
+    return Created(missing, tuple(states.values()))

@@ -1,0 +1,148 @@
+"""Readers that belong to no group: they look at a topic and leave no trace in the broker."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from bus.administration import TIMEOUT_SECONDS, unavailable
+from bus.connection import Connection, client_config
+from bus.errors import BusUnavailable
+
+_NOT_OURS = "reader"
+"""librdkafka wants a group's name even where no group is joined."""
+
+
+def _make_consumer(connection: Connection, client_id: str) -> Consumer:
+    config: dict[str, Any] = client_config(connection, client_id) | {
+        "group.id": connection.topic(_NOT_OURS),
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 100,
+        "queued.max.messages.kbytes": 16 * 1024,
+        "enable.partition.eof": True,
+    }
+    try:
+        return Consumer(config)
+    except KafkaException as error:
+        raise BusUnavailable(
+            f"the Kafka client can't be set up ({error.args[0].str()})",
+            "check the files that the settings under kafka name",
+        ) from None
+
+
+class Reader:
+    """Reads one topic, all partitions at once, and can tell when everything that there was has been read."""
+
+    def __init__(self, connection: Connection, topic: str, *, since_ms: int | None = None, whole: bool = False) -> None:
+        """Begin at a time, at the beginning, or (by default) at what comes from now on.
+
+        Args:
+            connection: the broker.
+            topic: full name.
+            since_ms: wall clock, ms since the epoch.
+            whole: from the oldest message that is kept.
+
+        Raises:
+            BusUnavailable: no broker, or no such topic.
+        """
+        self._connection = connection
+        self._consumer = _make_consumer(connection, "lanner-reader")
+        try:
+            partitions = self._partitions(topic)
+            if since_ms is not None:
+                asked = [TopicPartition(topic, number, since_ms) for number in partitions]
+                starts = self._consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
+            else:
+                place = OFFSET_BEGINNING if whole else OFFSET_END
+                starts = [TopicPartition(topic, number, place) for number in partitions]
+            self._consumer.assign(starts)
+        except KafkaException as error:
+            self._consumer.close()
+            raise unavailable(connection, error.args[0]) from None
+        except BaseException:
+            self._consumer.close()
+            raise
+        self._unread = set(partitions)
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether every partition has been read to its end at least once."""
+        return not self._unread
+
+    def poll(self, timeout: float) -> Message | None:
+        """Give the next message, or None after so many seconds; waits out a broker that is away.
+
+        Raises:
+            BusUnavailable: reading is forbidden.
+        """
+        message = self._consumer.poll(timeout)
+        if message is None:
+            return None
+        error = message.error()
+        if error is None:
+            return message
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
+            self._unread.discard(message.partition())
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise unavailable(self._connection, error)
+        return None
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    def _partitions(self, topic: str) -> list[int]:
+        metadata = self._consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+        if metadata.error is not None:
+            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise BusUnavailable(f"topic {topic} does not exist", "create it by `lanner topics create`")
+            raise unavailable(self._connection, metadata.error)
+        return sorted(metadata.partitions)
+
+
+def newest_before(
+    connection: Connection, topic: str, positions: Mapping[int, int], count: int, stop: Callable[[], bool]
+) -> Iterator[Message]:
+    """Give the last messages before a position in each partition, in order within one.
+
+    Args:
+        connection: the broker.
+        topic: full name.
+        positions: partition to the offset at which to stop.
+        count: how many a partition at most.
+        stop: asked between polls; ends it early.
+
+    Raises:
+        BusUnavailable: no broker, or reading is forbidden.
+    """
+    consumer = _make_consumer(connection, "lanner-look-back")
+    try:
+        open_ends = {}
+        starts = []
+        for partition, end in positions.items():
+            low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+            if low < end:
+                open_ends[partition] = end
+                starts.append(TopicPartition(topic, partition, max(low, end - count)))
+        consumer.assign(starts)
+        while open_ends and not stop():
+            message = consumer.poll(1.0)
+            if message is None:
+                continue
+            partition = message.partition()
+            if message.error() is not None:
+                # The end of a partition may come before the position: what was there has been deleted.
+                if message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    open_ends.pop(partition, None)
+                continue
+            end = open_ends.get(partition)
+            if end is not None and message.offset() < end:
+                yield message
+            if end is not None and message.offset() >= end - 1:
+                open_ends.pop(partition)
+    except KafkaException as error:
+        raise unavailable(connection, error.args[0]) from None
+    finally:
+        consumer.close()

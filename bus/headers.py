@@ -1,0 +1,45 @@
+"""Message headers: what a reader may want to know before it decodes.
+
+Source: CloudEvents 1.0, Kafka protocol binding, binary mode: any tool that speaks it can route our messages.
+"""
+
+from collections.abc import Iterable
+
+Headers = list[tuple[str, bytes]]
+
+AVRO = b"avro/binary"
+SENT = "lanner_sent"
+"""Wall clock, ns, at which a batch was given to the client: the batch itself was encoded before."""
+MAX_REASON = 500
+
+
+def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
+    """Give the headers of one of our messages.
+
+    Args:
+        kind: what it is, such as ``lanner.alert``.
+        identity: unique within the source.
+        source: the host that it came from.
+        time: RFC 3339.
+    """
+    return [
+        ("content-type", AVRO),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", kind.encode()),
+        ("ce_id", identity.encode()),
+        ("ce_source", source.encode("utf-8", "replace")),
+        ("ce_time", time.encode()),
+    ]
+
+
+def dead_letter(
+    reason: str, topic: str, partition: int, offset: int, original: Iterable[tuple[str, bytes | None]] = ()
+) -> Headers:
+    """Say why a message failed and where it stood; the headers that it had follow under names of their own."""
+    told = [
+        ("reason", reason[:MAX_REASON].encode("utf-8", "replace")),
+        ("topic", topic.encode()),
+        ("partition", str(partition).encode()),
+        ("offset", str(offset).encode()),
+    ]
+    return told + [(f"original_{name}", value or b"") for name, value in original]

@@ -1,0 +1,136 @@
+"""Producers: nothing is sent that isn't kept by every replica, nothing is sent twice by one producer, order stays."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from bus.connection import Connection, client_config
+from bus.errors import BusUnavailable
+from bus.headers import Headers
+from bus.topics import MAX_MESSAGE_BYTES
+
+LINGER_MS = 5
+
+
+def producer_config(connection: Connection, client_id: str, *, queue_bytes: int) -> dict[str, Any]:
+    """Give a producer's settings.
+
+    Args:
+        connection: the broker.
+        client_id: shown in the broker's logs.
+        queue_bytes: how much may wait for a slow broker.
+    """
+    return client_config(connection, client_id) | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": connection.compression,
+        "linger.ms": LINGER_MS,
+        # A message never expires here: whoever gave it decides when to stop waiting.
+        "message.timeout.ms": 0,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        "queue.buffering.max.kbytes": max(queue_bytes // 1024, 1024),
+        # As Java's clients and Faust choose partitions, so that one key has one partition whoever writes.
+        "partitioner": "murmur2_random",
+    }
+
+
+def make_producer(config: dict[str, Any]) -> Producer:
+    """Make a producer; raises BusUnavailable where its settings can't be used."""
+    try:
+        return Producer(config)
+    except KafkaException as error:
+        raise BusUnavailable(
+            f"the Kafka client can't be set up ({error.args[0].str()})",
+            "check the files that the settings under kafka name",
+        ) from None
+
+
+class Refused(Exception):
+    """The broker or the client won't take a message, however often it is sent."""
+
+
+class AsyncProducer:
+    """A producer for an event loop: each message's future is done when all replicas have it."""
+
+    def __init__(self, connection: Connection, client_id: str, *, queue_bytes: int = 16 << 20) -> None:
+        """Begin; must be made on the running loop that will use it. Raises BusUnavailable."""
+        self._loop = asyncio.get_running_loop()
+        self._producer = make_producer(producer_config(connection, client_id, queue_bytes=queue_bytes))
+        self._closing = False
+        self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
+        self._poller.start()
+
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Headers, *, partition: int = -1
+    ) -> "asyncio.Future[None]":
+        """Hand over a message, waiting while the queue is full.
+
+        Returns:
+            A future that ends when the message is safe, or with Refused or KafkaException.
+        """
+        done: asyncio.Future[None] = self._loop.create_future()
+        report = self._reporter(done)
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, partition=partition, headers=list(headers), on_delivery=report
+                )
+            except BufferError:
+                await asyncio.sleep(0.01)
+            except KafkaException as error:
+                raise _meaning(error.args[0]) from None
+            else:
+                return done
+
+    def close(self, timeout: float) -> int:
+        """Send what is left for at most so many seconds; blocks.
+
+        Returns:
+            How many messages are still unsent.
+        """
+        left = self._producer.flush(timeout)
+        self._closing = True
+        self._poller.join()
+        return left
+
+    def _poll(self) -> None:
+        while not self._closing:
+            self._producer.poll(0.1)
+
+    def _reporter(self, done: "asyncio.Future[None]") -> Callable[[KafkaError | None, Message], None]:
+        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+            try:
+                self._loop.call_soon_threadsafe(_finish, done, error)
+            except RuntimeError:
+                # The loop is closed: nobody waits any more.
+                return
+
+        return report
+
+
+def _finish(done: "asyncio.Future[None]", error: KafkaError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(_meaning(error))
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Tell whether a message itself is at fault, so that sending it again is in vain."""
+    return error.code() in (
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_TIMESTAMP,
+    )
+
+
+def _meaning(error: KafkaError) -> Exception:
+    return Refused(error.str()) if is_refusal(error) else KafkaException(error)

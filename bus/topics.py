@@ -1,0 +1,194 @@
+"""Every topic there is: its name, how many partitions, what the broker does with what is old.
+
+One table, so that creating, checking and writing can't disagree.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Cleanup = Literal["delete", "compact"]
+
+EVENTS = "events"
+CORRELATE = "correlate"
+ALERTS = "alerts"
+SIEM_FALCO, SIEM_ECS, SIEM_OCSF = "siem.falco", "siem.ecs", "siem.ocsf"
+RULES = "rules"
+INTEREST = "interest"
+SCHEMAS = "schemas"
+PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
+
+PROCESSOR_GROUP = "processor"
+"""Faust's app id, without prefix: the consumer group, and the beginning of changelogs' names."""
+CORRELATION_TABLE = "correlation"
+"""The one table that the processor keeps."""
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""A batch is cut at 512 kB of text; its rows, columns and one last large event come on top."""
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+def changelog(table: str) -> str:
+    """Give the name of a Faust table's changelog, without prefix. Source: faust/tables/base.py."""
+    return f"{PROCESSOR_GROUP}-{table}-changelog"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicKind:
+    """One row of the table."""
+
+    name: str
+    """Without prefix."""
+    scales: bool
+    """Has as many partitions as the processor can have workers; else one."""
+    cleanup: Cleanup
+    retention_ms: int | None = None
+    """For how long messages are kept; None where only the newest of a key is."""
+    append_time: bool = False
+    """Stamped by the broker: a host's wrong clock must not decide when its events are dropped."""
+    co_partitioned: bool = False
+    """Read and written by partition number: a partition count that differs breaks it."""
+
+
+TOPICS: tuple[TopicKind, ...] = (
+    TopicKind(EVENTS, scales=True, cleanup="delete", retention_ms=DAY_MS, append_time=True, co_partitioned=True),
+    TopicKind(CORRELATE, scales=True, cleanup="delete", retention_ms=DAY_MS, append_time=True, co_partitioned=True),
+    TopicKind(changelog(CORRELATION_TABLE), scales=True, cleanup="compact", co_partitioned=True),
+    TopicKind(ALERTS, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
+    TopicKind(SIEM_FALCO, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
+    TopicKind(SIEM_ECS, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
+    TopicKind(SIEM_OCSF, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
+    TopicKind(RULES, scales=False, cleanup="compact"),
+    TopicKind(INTEREST, scales=False, cleanup="compact"),
+    TopicKind(SCHEMAS, scales=False, cleanup="compact"),
+    TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
+    TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """One topic as it is to be created."""
+
+    kind: TopicKind
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+def plan(prefix: str, partitions: int, replication: int, events_retention_ms: int) -> tuple[TopicPlan, ...]:
+    """Say how each topic is to be.
+
+    Args:
+        prefix: of all names.
+        partitions: how many processors can share the work at most.
+        replication: how many brokers hold a copy of each message.
+        events_retention_ms: how far back events can be looked at; what waits for correlation is kept as long.
+    """
+    return tuple(_plan(kind, prefix, partitions, replication, events_retention_ms) for kind in TOPICS)
+
+
+def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, events_retention_ms: int) -> TopicPlan:
+    config = {
+        "cleanup.policy": kind.cleanup,
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "min.insync.replicas": "2" if replication > 2 else "1",
+    }
+    if kind.retention_ms is not None:
+        retention = events_retention_ms if kind.name in (EVENTS, CORRELATE) else kind.retention_ms
+        config["retention.ms"] = str(retention)
+    if kind.append_time:
+        config["message.timestamp.type"] = "LogAppendTime"
+    return TopicPlan(kind, f"{prefix}{kind.name}", partitions if kind.scales else 1, replication, config)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """One topic as the broker has it."""
+
+    name: str
+    partitions: int
+    replication: int
+    cleanup: str | None
+    """None where this client may not see it."""
+    retention_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a topic that is not as it has to be, or not as it should be."""
+
+    topic: str
+    text: str
+    fatal: bool
+
+
+def judge(
+    prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = tuple(kind.name for kind in TOPICS)
+) -> list[Finding]:
+    """Compare what the broker has with the table; `events` says how many partitions there have to be.
+
+    Args:
+        prefix: of all names.
+        states: what there is, by full name.
+        wanted: the topics that matter here, without prefix.
+    """
+    events = states.get(f"{prefix}{EVENTS}")
+    found: list[Finding] = []
+    for kind in TOPICS:
+        if kind.name not in wanted:
+            continue
+        name = f"{prefix}{kind.name}"
+        state = states.get(name)
+        if state is None:
+            found.append(Finding(name, f"topic {name} does not exist", fatal=True))
+        else:
+            found.extend(_faults(kind, state, events))
+    return found
+
+
+def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> Iterable[Finding]:
+    name = state.name
+    if not kind.scales and state.partitions != 1:
+        yield Finding(name, f"topic {name} has {state.partitions} partitions and must have 1", fatal=True)
+    if kind.co_partitioned and events is not None and state.partitions != events.partitions:
+        yield Finding(
+            name,
+            f"topic {name} has {state.partitions} partitions and must have {events.partitions}, as {events.name} has",
+            fatal=True,
+        )
+    if state.cleanup is not None and state.cleanup != kind.cleanup:
+        yield Finding(name, f"topic {name} has cleanup.policy={state.cleanup} and must have {kind.cleanup}", fatal=True)
+    if state.replication == 1:
+        yield Finding(name, f"topic {name} has one copy: a broker that is lost takes it along", fatal=False)
+    if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
+        kept = state.retention_ms // 60_000
+        yield Finding(
+            name, f"topic {name} keeps messages for {kept} min: what waits longer for a processor is lost", fatal=False
+        )
+
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
+
+
+def duration_ms(text: str) -> int:
+    """Read a duration such as 90s, 30m, 24h or 7d; raises ValueError.
+
+    Returns:
+        Milliseconds.
+    """
+    number = text.rstrip("smhd")
+    unit = text[len(number) :]
+    if not (number.isascii() and number.isdigit() and unit in _UNITS and int(number) > 0):
+        raise ValueError(f"{text!r} is no duration: write it as 90s, 30m, 24h or 7d")
+    return int(number) * _UNITS[unit]
+
+
+def duration_text(milliseconds: int) -> str:
+    """Write a duration as people do: in the largest unit that keeps it whole."""
+    unit = next(unit for unit in ("d", "h", "m", "s", "ms") if milliseconds % _UNITS[unit] == 0)
+    if unit == "d" and milliseconds < 2 * DAY_MS:
+        unit = "h"
+    return f"{milliseconds // _UNITS[unit]}{unit}"

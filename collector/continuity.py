@@ -1,0 +1,48 @@
+"""Where the collector before this one stopped counting: the first batch of a new start tells, so that gaps are proved."""
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The newest batch of an earlier start that is known."""
+
+    start: int
+    """Wall clock of that collector's start, ns."""
+    sequence: int
+
+
+class Continuity:
+    """A small file beside the spool; a write a second at most, so a killed collector may have sent a little more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written_at = float("-inf")
+
+    def read(self) -> Last | None:
+        """Give what the collector before this one noted; None where there is nothing that makes sense."""
+        try:
+            noted = json.loads(self._path.read_bytes())
+            return Last(int(noted["start"]), int(noted["sequence"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def note(self, start: int, sequence: int, *, final: bool = False) -> None:
+        """Note the newest batch; a disk that takes nothing costs the proof of a gap and nothing else."""
+        now = time.monotonic()
+        if not final and now - self._written_at < _INTERVAL_SECONDS:
+            return
+        self._written_at = now
+        fresh = self._path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                json.dump({"start": start, "sequence": sequence}, file)
+            fresh.replace(self._path)

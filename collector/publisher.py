@@ -1,0 +1,245 @@
+"""Gives batches to the broker: in order, none twice by one run, with bounded memory, by way of the disk if need be."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from bus.connection import Connection
+from bus.headers import AVRO, SENT, Headers
+from bus.producing import is_refusal, make_producer, producer_config
+from bus.schema_topic import SCHEMA_HEADERS, schema_message
+from bus.topics import EVENTS, SCHEMAS
+from collector.spool import Segment, Spool, events_of
+from schemas.batch import EventBatch
+from schemas.codec import EVENT_BATCH_SCHEMA, encode_batch
+
+REFUSED = "refused_by_broker"
+_WINDOW_BYTES = 8 << 20
+_PATIENCE_SECONDS = 2.0
+_RETRY_SECONDS = 3.0
+_SECURE_AGAIN_SECONDS = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A batch on its way."""
+
+    encoded: bytes
+    segment: Segment | None
+    at: float
+    is_settled: bool = False
+
+
+class Publisher:
+    """One collector's way to its broker. All on one thread: publish, and poll often."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        host_id: str,
+        spool: Spool,
+        *,
+        on_note: Callable[[str], None] = lambda _: None,
+        window_bytes: int = _WINDOW_BYTES,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        """Begin; the broker need not be there. Raises BusUnavailable where the settings can't be used.
+
+        Args:
+            connection: the broker.
+            host_id: the key, which keeps a host's batches in one partition and so in order.
+            spool: where batches wait; what it holds goes first.
+            on_note: told when the broker stops taking batches and when it takes them again.
+            window_bytes: what may be on its way; more waits on disk.
+            patience_seconds: how long a batch may be on its way before it is put on disk as well.
+        """
+        self.refused: Counter[str] = Counter()
+        self.delivered = 0
+        """Batches that all replicas have."""
+        self._connection = connection
+        self._key = host_id.encode("utf-8", "surrogateescape")
+        self._spool = spool
+        self._on_note = on_note
+        self._window_bytes = window_bytes
+        self._patience = patience_seconds
+        self._window: deque[_Sent] = deque()
+        self._on_its_way = 0
+        self._generation = 0
+        self._failure: KafkaError | None = None
+        self._last_error = ""
+        self._is_away = False
+        self._retry_at = 0.0
+        self._secure_at = 0.0
+        self._progress_at = 0.0
+        self._producer: Producer = self._begin()
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """Events that will not arrive, by reason; for the next batch to tell."""
+        return self._spool.lost + self.refused
+
+    @property
+    def waiting(self) -> int:
+        """Batches on their way."""
+        return len(self._window)
+
+    def publish(self, batch: EventBatch) -> None:
+        """Send a batch, or put it on disk where the broker is away or slow."""
+        encoded = encode_batch(batch)
+        if (
+            self._spool.has_unsent
+            or self._is_stuck()
+            or self._on_its_way >= self._window_bytes
+            or not self._send(encoded, None)
+        ):
+            self._secure()
+            self._spool.append(encoded)
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Take in what the broker said, and send what waits on disk."""
+        self._producer.poll(timeout)
+        if self._failure is not None and time.monotonic() >= self._retry_at:
+            self._start_again()
+        self._let_go()
+        if self._is_stuck():
+            self._secure()
+            self._tell_away()
+            return
+        while self._on_its_way < self._window_bytes and (taken := self._spool.take()) is not None:
+            encoded, segment = taken
+            if not self._send(encoded, segment):
+                break
+
+    def close(self, timeout: float) -> int:
+        """Send what is left for at most so many seconds; what then is left waits on disk.
+
+        Returns:
+            How many batches were on their way at the end.
+        """
+        deadline = time.monotonic() + timeout
+        while (self._window or self._spool.has_unsent) and time.monotonic() < deadline:
+            self.poll(0.05)
+            if self._is_away:
+                break
+        self._secure()
+        left = len(self._window)
+        self._generation += 1
+        self._producer.purge()
+        self._producer.poll(0)
+        self._spool.close()
+        return left
+
+    def _begin(self) -> Producer:
+        config: dict[str, Any] = producer_config(
+            self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
+        )
+        producer = make_producer(config | {"error_cb": self._on_error})
+        key, value = schema_message(EVENT_BATCH_SCHEMA)
+        producer.produce(self._connection.topic(SCHEMAS), value, key, headers=list(SCHEMA_HEADERS))
+        return producer
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:  # noqa: SLF001
+            self._last_error = error.str()
+
+    def _send(self, encoded: bytes, segment: Segment | None) -> bool:
+        sent = _Sent(encoded, segment, time.monotonic())
+        if not self._produce(sent):
+            if segment is None:
+                return False
+            # Taken from the disk already: it goes with the next start of the producer.
+            self._failure = self._failure or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
+        self._window.append(sent)
+        self._on_its_way += len(encoded)
+        return True
+
+    def _produce(self, sent: _Sent) -> bool:
+        generation = self._generation
+
+        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+            if generation == self._generation:
+                self._settle(sent, error)
+
+        headers: Headers = [("content-type", AVRO), (SENT, str(time.time_ns()).encode())]
+        try:
+            self._producer.produce(
+                self._connection.topic(EVENTS), sent.encoded, self._key, headers=headers, on_delivery=report
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._settle(sent, error.args[0])
+        return True
+
+    def _settle(self, sent: _Sent, error: KafkaError | None) -> None:
+        if error is not None and not is_refusal(error):
+            if self._failure is None:
+                self._failure = error
+                self._last_error = error.str()
+                self._retry_at = time.monotonic() + _RETRY_SECONDS
+            return
+        sent.is_settled = True
+        if error is None:
+            self.delivered += 1
+            self._progress_at = time.monotonic()
+            if self._is_away:
+                self._is_away = False
+                self._on_note(f"the broker at {self._connection.bootstrap_servers} takes events again.")
+        else:
+            self.refused[REFUSED] += events_of(sent.encoded, self.refused)
+            self._on_note(f"the broker refused a batch of {len(sent.encoded)} bytes: {error.str()}.")
+        self._let_go()
+
+    def _let_go(self) -> None:
+        while self._window and self._window[0].is_settled:
+            done = self._window.popleft()
+            self._on_its_way -= len(done.encoded)
+            if done.segment is not None:
+                self._spool.settle(done.segment)
+
+    def _is_stuck(self) -> bool:
+        if self._failure is not None:
+            return True
+        if not self._window:
+            return False
+        return time.monotonic() - max(self._window[0].at, self._progress_at) > self._patience
+
+    def _secure(self) -> None:
+        """Put on disk what is only on its way, ahead of what will follow it there."""
+        bare = [sent for sent in self._window if sent.segment is None]
+        now = time.monotonic()
+        if not bare or now < self._secure_at:
+            return
+        segment = self._spool.store_sent([sent.encoded for sent in bare])
+        if segment is None:
+            self._secure_at = now + _SECURE_AGAIN_SECONDS
+        for sent in bare:
+            sent.segment = segment
+
+    def _start_again(self) -> None:
+        """Begin a new producer after a failure, with all that was on its way, in order."""
+        self._generation += 1
+        self._failure = None
+        self._producer.purge()
+        self._producer.poll(0)
+        self._producer = self._begin()
+        now = time.monotonic()
+        for sent in list(self._window):
+            sent.at = now
+            if not sent.is_settled and not self._produce(sent):
+                self._failure = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
+                self._retry_at = now + _RETRY_SECONDS
+                return
+
+    def _tell_away(self) -> None:
+        if not self._is_away:
+            self._is_away = True
+            why = f" ({self._last_error})" if self._last_error else ""
+            self._on_note(
+                f"the broker at {self._connection.bootstrap_servers} takes no events{why}: "
+                "they wait on disk and go out in order once it does."
+            )

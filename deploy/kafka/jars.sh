@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Print the folder that holds Kafka's jars, fetching them by Maven the first time: about 45 MB, seconds.
+# LANNER_KAFKA_JARS names another folder, such as one that was filled on a machine with a network.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+wanted=$(sha256sum "$here/pom.xml" | cut -c1-12)
+jars=${LANNER_KAFKA_JARS:-${XDG_CACHE_HOME:-$HOME/.cache}/lanner/kafka-$wanted}
+
+complete() { [ -e "$jars/.complete" ] || { [ -n "${LANNER_KAFKA_JARS:-}" ] && [ -d "$jars" ]; }; }
+
+if ! complete; then
+    if ! command -v mvn >/dev/null; then
+        echo "lanner: Maven is needed once to fetch Kafka's jars: install maven, or name a folder in LANNER_KAFKA_JARS." >&2
+        exit 3
+    fi
+    echo "lanner: fetching Kafka's jars into $jars" >&2
+    mkdir -p "$(dirname "$jars")"
+    # Into a folder of its own first: two that fetch at once don't see each other's half.
+    fresh=$(mktemp -d "$jars.XXXXXX")
+    trap 'rm -rf "$fresh"' EXIT
+    if ! mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$fresh" >"$fresh/log" 2>&1; then
+        tail -n 15 "$fresh/log" >&2
+        echo "lanner: Maven could not fetch Kafka's jars: see above." >&2
+        exit 3
+    fi
+    rm -f "$fresh/log"
+    touch "$fresh/.complete"
+    mv -T "$fresh" "$jars" 2>/dev/null || complete
+fi
+echo "$jars"
