@@ -108,11 +108,21 @@ def _signed(index: int) -> Writer:
 
 
 def _unsigned(index: int) -> Writer:
+    """Write an unsigned long; Falco prints those as signed (libsinsp event.cpp, PT_UINT64)."""
     return lambda call, _: _number(signed64(call.arguments[index]))
+
+
+def _unsigned_int(index: int) -> Writer:
+    """Write what the kernel takes as an int: of the upper half, where a caller may put anything, it sees nothing."""
+    return lambda call, _: _number(call.arguments[index] & _U32)
 
 
 def _hexadecimal(index: int) -> Writer:
     return lambda call, _: (f"{call.arguments[index]:X}", signed64(call.arguments[index]))
+
+
+def _hexadecimal_int(index: int) -> Writer:
+    return lambda call, _: (f"{call.arguments[index] & _U32:X}", call.arguments[index] & _U32)
 
 
 def _octal(index: int) -> Writer:
@@ -231,7 +241,7 @@ def _capability(position: int) -> Writer:
             return _MISSING
         words = struct.unpack_from("<6I", call.blob1)
         value = words[position] | words[position + 3] << 32
-        return f"{value:X}" if value else "0", value
+        return f"{value:X}", signed64(value)
 
     return write
 
@@ -299,7 +309,8 @@ def _device(call: Syscall, _: Context) -> Value:
 
 
 def _inode(call: Syscall, _: Context) -> Value:
-    return _number(call.file.ino if call.file else 0)
+    number = call.file.ino if call.file else 0
+    return str(number), signed64(number)
 
 
 def _bpf_descriptor(call: Syscall, context: Context) -> Value:
@@ -370,7 +381,9 @@ _MAKERS: dict[str, Callable[[int], Writer]] = {
     "i": _signed,
     "pid": _signed,
     "u": _unsigned,
+    "n": _unsigned_int,
     "hex": _hexadecimal,
+    "x": _hexadecimal_int,
     "octal": _octal,
     "openflags": _open_flags,
     "openmode": _open_mode,

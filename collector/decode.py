@@ -9,7 +9,7 @@ from collector.records import Exec, Exit, File, Fork, Identity, Record, Socket, 
 
 _HEAD = struct.Struct("<QQQIIIIHHI")
 _SYSCALL = struct.Struct("<q6QQIIiHHII8H")
-_PROCESS = struct.Struct("<10I4Q16sQQQ6IH6x8H")
+_PROCESS = struct.Struct("<10I4Q16sQqq6IH6x8H")
 _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
 _SOCKET = struct.Struct("<6HB3x16s16s128s")
@@ -19,6 +19,7 @@ _PROCESS_DATA = _HEAD.size + _PROCESS.size
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED = 1, 2, 4, 8, 16, 32, 128
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
+_INT64_MAX = (1 << 63) - 1
 _NANOSECONDS = 0x7FFFFFFF
 """Since Linux 6.13 the top bit tells that the time was looked at (include/linux/fs.h, I_CTIME_QUERIED)."""
 _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
@@ -26,11 +27,14 @@ _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
 
 def decode(record: bytes) -> Record:
     """Decode one record; raises ValueError where it is none of ours (another version's program, say)."""
-    head = _HEAD.unpack_from(record)
-    decoder = _DECODERS.get(head[7])
-    if decoder is None:
-        raise ValueError(f"unknown kind of record: {head[7]}")
-    return decoder(record, _identity(head), head[8], head[9])
+    try:
+        head = _HEAD.unpack_from(record)
+        decoder = _DECODERS.get(head[7])
+        if decoder is None:
+            raise ValueError(f"unknown kind of record: {head[7]}")
+        return decoder(record, _identity(head), head[8], head[9])
+    except struct.error as error:
+        raise ValueError(f"a record that is cut off: {error}") from error
 
 
 def _identity(head: tuple[int, ...]) -> Identity:
@@ -58,6 +62,8 @@ def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
     directory2_at, at = at, at + directory2
     blob1_at, at = at, at + blob1
     blob2_at = at
+    if at + blob2 > len(record):
+        raise ValueError("a record that is cut off: its pieces are longer than it")
     has_file = mode != 0 and not sock
     return Syscall(
         who=who,
@@ -105,6 +111,11 @@ def _socket(data: bytes) -> Socket:
         remote_port=remote_port,
         unix_path=unix_text(name[:unix_length]) if family == _AF_UNIX else "",
     )
+
+
+def epoch_time(nanoseconds: int) -> int:
+    """Keep a file's time within 64 bits: on tmpfs anybody may give a file any second, even beyond what those hold."""
+    return max(-_INT64_MAX, min(nanoseconds, _INT64_MAX))
 
 
 def ip_text(family: int, address: bytes) -> str:
@@ -157,6 +168,8 @@ def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State
     for length in lengths[:6]:
         pieces.append(record[at : at + length])
         at += length
+    if at > len(record):
+        raise ValueError("a record that is cut off: its pieces are longer than it")
     exepath, cwd, args, env, filename, cgroup = pieces
     state = _state(who, facts[:14], facts[14], text(cwd), text(cgroup))
     if _HEAD.unpack_from(record)[7] == _KIND_STATE:
@@ -175,8 +188,8 @@ def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State
         exe_mode=exe_mode,
         exe_uid=exe_uid,
         exe_gid=exe_gid,
-        exe_ctime=ctime_s * 10**9 + (ctime_ns & _NANOSECONDS),
-        exe_mtime=mtime_s * 10**9 + (mtime_ns & _NANOSECONDS),
+        exe_ctime=epoch_time(ctime_s * 10**9 + (ctime_ns & _NANOSECONDS)),
+        exe_mtime=epoch_time(mtime_s * 10**9 + (mtime_ns & _NANOSECONDS)),
         is_upper_layer=bool(flags & _UPPER),
         is_lower_layer=bool(flags & _OVERLAY and not flags & _UPPER),
         is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),

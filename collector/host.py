@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MACHINE_ID = Path("/etc/machine-id")
+_ID = re.compile("[0-9a-f]{32}")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NSENTER_SECONDS = 5
 
@@ -36,7 +38,9 @@ def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) ->
 
 def _machine_id(name: str) -> str:
     """Give the machine's id; a host without one (an image that was never booted) gets one made of its name."""
-    return _text(_MACHINE_ID) or uuid.uuid5(uuid.NAMESPACE_DNS, name).hex
+    text = _text(_MACHINE_ID)
+    # An image that waits for its first boot says "uninitialized" there, machine-id(5): no two hosts may share that.
+    return text if _ID.fullmatch(text) else uuid.uuid5(uuid.NAMESPACE_DNS, name).hex
 
 
 def _text(path: Path) -> str:

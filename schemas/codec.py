@@ -22,6 +22,8 @@ HEADER_SIZE = 10
 """Marker and fingerprint, before the datum."""
 MAX_EVENTS = 100_000
 MAX_STRINGS = 1_000_000
+MAX_ARGUMENTS = 64
+"""An event, on average; Falco's table knows no event of more than 32."""
 
 EVENT_BATCH_SCHEMA = json.loads(files("schemas").joinpath("event_batch.avsc").read_text(encoding="utf-8"))
 _PARSED = parse_schema(EVENT_BATCH_SCHEMA)
@@ -36,6 +38,9 @@ _PROCESS_PLAIN = (
     *("is_exe_writable", "is_exe_upper_layer", "is_exe_lower_layer", "is_exe_from_memfd"),
     *("container", "parent", "session_leader", "group_leader"),
 )
+_PROCESS_UNSIGNED = ("exe_ino", "cap_effective", "cap_permitted", "cap_inheritable")
+"""Avro knows no unsigned long; what an overlay or FUSE file system calls an inode may need all 64 bits."""
+_INT64_MAX = (1 << 63) - 1
 _CONTAINER_TEXT = (
     *("id", "full_id", "type", "name", "image", "image_id", "image_repository", "image_tag", "image_digest"),
     *("ip", "user", "pod_name", "pod_uid", "pod_namespace", "pod_sandbox_id"),
@@ -68,7 +73,7 @@ def encode_batch(batch: EventBatch) -> bytes:
             strings.append(_bytes(text))
         return index
 
-    datum: dict[str, Any] = {name: getattr(batch, name) for name in _HEAD}
+    datum: dict[str, Any] = {name: _storable(getattr(batch, name)) for name in _HEAD}
     datum["processes"] = [_process_datum(process, intern) for process in batch.processes]
     datum["containers"] = [_container_datum(container, intern) for container in batch.containers]
     datum["strings"] = strings
@@ -92,10 +97,13 @@ def decode_batch(data: bytes) -> EventBatch:
 
 def decode_datum(data: bytes) -> EventBatch:
     """Decode a batch without its header, as it stands in an object container file; raises BadBatch."""
+    stream = io.BytesIO(data)
     try:
-        datum: Any = fastavro.schemaless_reader(io.BytesIO(data), _PARSED, None)
+        datum: Any = fastavro.schemaless_reader(stream, _PARSED, None)
     except Exception as error:  # fastavro lets whatever went wrong come out: EOFError, IndexError, struct.error ...
         raise BadBatch(f"not decodable: {error or type(error).__name__}") from error
+    if stream.tell() != len(data):
+        raise BadBatch(f"{len(data) - stream.tell()} bytes after the end of the batch")
     try:
         return _checked(datum)
     except (IndexError, ValueError, OverflowError) as error:
@@ -110,8 +118,16 @@ def _bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+def _storable(value: Any) -> Any:
+    """Make a text of the head one that Avro takes; a host may be called anything."""
+    return _bytes(value).decode("utf-8", "replace") if isinstance(value, str) else value
+
+
 def _process_datum(process: Process, intern: Callable[[str | None], int]) -> dict[str, Any]:
     datum = {name: getattr(process, name) for name in _PROCESS_PLAIN}
+    for name in _PROCESS_UNSIGNED:
+        if (datum[name] or 0) > _INT64_MAX:
+            datum[name] -= 1 << 64
     for name in _PROCESS_TEXT:
         datum[name] = intern(getattr(process, name))
     datum["args"] = None if process.args is None else [intern(text) for text in process.args]
@@ -155,6 +171,8 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     columns["arg_start"] = starts
     if starts[0] != 0 or any(a > b for a, b in pairwise(starts)):
         raise ValueError("arg_start goes backwards")
+    if starts[count] > MAX_ARGUMENTS * count:
+        raise ValueError(f"{starts[count]} arguments of {count} events")
     for name in ("arg_name", "arg_value", "arg_raw"):
         columns[name] = _column(datum, name, ARGUMENT_COLUMNS[name], starts[count])
     for name in (*STRING_COLUMNS, "arg_name", "arg_value"):
@@ -203,6 +221,9 @@ def _process(row: dict[str, Any], index: int, strings: list[str | None], contain
     if not (-1 <= row["session_leader"] <= index and -1 <= row["group_leader"] <= index):
         raise ValueError(f"process {index} is led from outside its table")
     facts = {name: row[name] for name in _PROCESS_PLAIN}
+    for name in _PROCESS_UNSIGNED:
+        if (facts[name] or 0) < 0:
+            facts[name] += 1 << 64
     for name in _PROCESS_TEXT:
         facts[name] = _text(strings, row[name])
     return Process(**facts, args=_texts(strings, row["args"]), env=_texts(strings, row["env"]))

@@ -135,9 +135,10 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
             found[f"O_{name}"] = btf.offset(path)
         except KeyError:
             continue
-    found["N_PIDS_CGRP"] = btf.enum("cgroup_subsys_id")["pids_cgrp_id"]
     found["SIZE_UPID"] = btf.size("upid")
-    if not _pids_on_v1(cgroups):
+    if _pids_on_v1(cgroups):
+        found["N_PIDS_CGRP"] = btf.enum("cgroup_subsys_id")["pids_cgrp_id"]
+    else:
         found["CGROUP_V2"] = 1
     return found
 

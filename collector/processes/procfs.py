@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from collector.decode import epoch_time
 from collector.processes.facts import Credentials, Place, ProcessFacts, Program
 from collector.processes.procparse import (
     Stat,
@@ -104,8 +105,8 @@ class ProcessFiles:
             exe_mode=None if file is None else file.st_mode,
             exe_uid=None if file is None else file.st_uid,
             exe_gid=None if file is None else file.st_gid,
-            exe_ctime=None if file is None else file.st_ctime_ns,
-            exe_mtime=None if file is None else file.st_mtime_ns,
+            exe_ctime=None if file is None else epoch_time(file.st_ctime_ns),
+            exe_mtime=None if file is None else epoch_time(file.st_mtime_ns),
             is_from_memfd=None if exepath is None else exepath.startswith(_MEMFD) and exepath.endswith(_DELETED),
         )
 
