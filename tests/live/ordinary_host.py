@@ -4,7 +4,6 @@ It is no container to the kernel or to Lanner: what runs there looks as if it ra
 """
 
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -20,8 +19,8 @@ mount --bind "$1" "$1"
 cd "$1"
 mkdir -p old
 pivot_root . old
-umount --lazy /old
 mount -t proc none /proc
+umount --lazy /old
 mount -t devpts none /dev/pts -o newinstance,ptmxmode=0666 2> /dev/null || true
 shift
 exec "$@"
@@ -44,7 +43,9 @@ class OrdinaryHost:
 
     def command(self, *command: str) -> list[str]:
         """Give the command line that runs a command there."""
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter", str(self.root), *command]
+        # In a namespace of process ids nothing that a command leaves running outlives it.
+        enter = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        return [*enter, "sh", "-c", ENTER, "enter", str(self.root), *command]
 
     def run(self, *command: str, timeout: float = 240, sent: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command there to its end."""
@@ -65,7 +66,7 @@ class OrdinaryHost:
             try:
                 yield
             finally:
-                process.send_signal(signal.SIGTERM)
+                process.kill()  # unshare takes no notice of SIGTERM while its child runs
 
     def install(self) -> bool:
         """Install servers and tools by apt-get, maintainer scripts and all; False where there is no network."""

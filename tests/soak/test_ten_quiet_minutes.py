@@ -1,0 +1,46 @@
+"""Ten minutes of ordinary work on a host and in containers, over and over."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.live import ordinary_work as work
+from tests.live.containers import Docker
+from tests.live.ordinary_host import ordinary_host
+from tests.live.quiet import PACKAGES, noise, ours
+from tests.live.watching import Watch
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+
+SECONDS = float(os.environ.get("LANNER_SOAK_SECONDS", "600"))
+CRON_JOB = "* * * * * root id > /dev/null; test -r /etc/passwd\n"
+
+
+def test_ten_minutes_give_nothing_but_package_management_in_containers(docker: Docker, tmp_path: Path) -> None:
+    """Development, administration, cron each minute, image builds with a compiler: one kind of alert."""
+    docker.debian()
+    with Watch(docker.socket, tmp_path / "cache") as watch, ordinary_host() as host:
+        end = time.monotonic() + SECONDS
+        rounds = 0
+        assert host.install(), "apt-get can't reach its mirror"
+        (host.root / "etc/cron.d/each-minute").write_text(CRON_JOB)
+        with host.daemon("cron", "-f"):
+            while time.monotonic() < end or rounds == 0:
+                directory = tmp_path / f"round{rounds}"
+                directory.mkdir()
+                work.use_git(directory)
+                work.use_make_and_gcc(directory)
+                work.use_pip(directory)
+                work.use_tools(directory)
+                work.log_in(host, directory)
+                work.keep_house(host)
+                work.build_and_run(docker, directory, "make gcc libc6-dev git python3-pip" if rounds == 0 else "cron")
+                rounds += 1
+                assert noise(watch.alerts) == [], f"after {rounds} rounds"
+        watch.settle()
+
+        assert noise(watch.alerts) == []
+        assert {alert.rule for alert in ours(watch.alerts)} == {PACKAGES}
+        print(f"{rounds} rounds, {watch.events} events, {len(watch.alerts)} alerts, lost {watch.lost}")
