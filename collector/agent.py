@@ -110,6 +110,11 @@ class Collector:
         return self.host.name
 
     @property
+    def started(self) -> int:
+        """Wall clock of its making, ns: with the sequence it names a batch."""
+        return self._started
+
+    @property
     def losses(self) -> Mapping[str, int]:
         """Everything lost since the start, by reason."""
         counters = self.counters()
@@ -262,6 +267,8 @@ class Collector:
             processes=processes,
             containers=containers,
             columns=builder.columns(),
+            previous_start=self.settings.previous_start if self._sequence == 1 else 0,
+            previous_sequence=self.settings.previous_sequence if self._sequence == 1 else -1,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             memory_bytes=_resident_bytes(),
             lost={reason: fresh for reason, n in lost.items() if (fresh := n - self._reported.get(reason, 0))},

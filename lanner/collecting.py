@@ -1,7 +1,7 @@
 """The collector as this process's settings want it."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import lanner
@@ -10,6 +10,7 @@ from collector.bpf.program import RingSizes
 from collector.syscalls import BY_EVENT
 from lanner.settings import Settings
 from schemas.batch import EventBatch
+from schemas.interest import Interest
 
 EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat"}
 """Every event type that the collector can be asked for."""
@@ -20,11 +21,19 @@ def make_collector(
     event_types: Iterable[str],
     on_batch: Callable[[EventBatch], None],
     *,
+    interest: Interest | None = None,
     environment: bool = False,
+    flush_ms: int | None = None,
+    previous: tuple[int, int] = (0, -1),
+    further_losses: Callable[[], Mapping[str, int]] = dict,
 ) -> Collector:
     """Put a collector together; nothing is started.
 
+    interest: which opens could matter, for the kernel to leave out the others; None for all.
     environment: whether environment variables are collected, which a rule has to ask for.
+    flush_ms: how soon a batch goes out, if not as the settings say.
+    previous: start and last sequence of the collector before this one, where known.
+    further_losses: what was lost behind the collector, by reason.
     """
     wanted = settings.collector
     if settings.host.name:
@@ -33,13 +42,17 @@ def make_collector(
     return Collector(
         event_types,
         on_batch=on_batch,
+        interest=interest if wanted.pushdown else None,
         settings=CollectorSettings(
             host_id=settings.host.id or "",
             version=lanner.__version__,
             rings=RingSizes(events=wanted.ring_mib << 20, lifecycle=wanted.lifecycle_ring_mib << 20),
             flush_events=wanted.batch_events,
-            flush_seconds=wanted.batch_ms / 1000,
+            flush_seconds=(flush_ms or wanted.batch_ms) / 1000,
             environment=environment,
             docker_socket=Path(wanted.docker_socket),
+            previous_start=previous[0],
+            previous_sequence=previous[1],
         ),
+        further_losses=further_losses,
     )

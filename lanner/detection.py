@@ -10,8 +10,10 @@ from lanner.rule_files import find_rules
 from lanner.rules_in_force import load_or_fail, priority_floor
 from lanner.settings import Settings
 from processor.detect import Detector
+from processor.interest import derive
 from processor.output.tokens import OutputError
 from schemas.alert import Alert, alert_id
+from schemas.interest import Interest
 
 ENVIRONMENT_FIELDS = ("proc.env", "proc.aenv")
 
@@ -31,6 +33,11 @@ class Detection:
     def event_types(self) -> frozenset[str]:
         """What the collector has to watch."""
         return self.detector.event_types
+
+    @property
+    def interest(self) -> Interest:
+        """Which opens of files could matter to a rule."""
+        return derive(self.detector.conditions)
 
     @property
     def count(self) -> int:

@@ -22,6 +22,7 @@ from lanner.watch import FileWatch
 from notifier.sink import Sink
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.interest import Interest
 
 POLL_SECONDS = 0.1
 CHORES_SECONDS = 1.0
@@ -45,8 +46,8 @@ class Source(Protocol):
     def poll(self, timeout: float) -> None:
         """Deliver what has happened, on this thread, for about timeout seconds."""
 
-    def watch(self, event_types: frozenset[str]) -> None:
-        """Watch other event types from now on."""
+    def watch(self, event_types: frozenset[str], interest: Interest | None = None) -> None:
+        """Watch other event types, and other opens, from now on."""
 
     def stop(self) -> None:
         """Deliver what is left, and detach."""
@@ -175,8 +176,7 @@ class Pipeline:
                 error_line(message)
             error_line("the settings and rules in force stay.")
         else:
-            if detection.event_types != self._detection.event_types:
-                self._source.watch(detection.event_types)
+            self._source.watch(detection.event_types, detection.interest if settings.collector.pushdown else None)
             self.settings, self._detection = settings, detection
             self._watch = self._watched()
             self._note(f"rules changed: {detection.count} in force.")

@@ -113,6 +113,8 @@ class Detector:
         self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in kept]).matchers
         self.event_types: frozenset[str] = frozenset(self._matchers)
         """The event types that a rule can match: what the collector has to turn on."""
+        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in kept)
+        """What is judged, for those who derive from it which events can be left out."""
         self.events = 0
         """Events judged."""
         self.alerts: Counter[str] = Counter()

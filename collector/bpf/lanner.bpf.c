@@ -125,6 +125,8 @@ struct filter_scratch {
   char before[32];
   char raw[512 + 32];
   struct prefix_key prefix;
+  /* Read anew wherever it is used: what a loop finds out about a length would multiply the verifier's states. */
+  volatile u32 length;
 };
 
 BPF_ARRAY(descriptors, struct descriptor, 1024);
@@ -497,6 +499,45 @@ static __always_inline struct mask *ways_of_prefix(struct filter_scratch *f, cha
   return prefix_masks.lookup(&f->prefix);
 }
 
+#define EVERY_BYTE(c) ((u64)(c) * 0x0101010101010101ULL)
+
+/* The top bit of each byte that equals c, all others 0. */
+static __always_inline u64 bytes_equal(u64 word, char c) {
+  u64 x = word ^ EVERY_BYTE(c);
+  return ~(((x & EVERY_BYTE(0x7f)) + EVERY_BYTE(0x7f)) | x | EVERY_BYTE(0x7f));
+}
+
+/* Does the path hold "//", "/." or ".."? Words overlap by a byte, so that no pair falls between two. */
+static __always_inline bool is_unclean(struct filter_scratch *f) {
+  u32 length = f->length;
+  for (int i = 0; i < 74; i++) {
+    u32 at = 7 * i;
+    if (at >= length) return false;
+    u64 word = *(u64 *)(f->raw + at);
+    u32 left = length - at;
+    if (left < 8) word &= (1ULL << (8 * left)) - 1;
+    u64 slash = bytes_equal(word, '/'), dot = bytes_equal(word, '.');
+    if ((slash & ((slash | dot) >> 8)) | (dot & (dot >> 8))) return true;
+  }
+  return true;
+}
+
+/* Is the kernel's path the one that was asked for? Long ones count as different. */
+static __always_inline bool is_same_path(struct filter_scratch *f, char *kernels) {
+  u64 difference = 0;
+  u32 length = f->length;
+  if (length > 112) return false;
+  for (int i = 0; i < 14; i++) {
+    u32 at = 8 * i;
+    if (at >= length) break;
+    u64 word = *(u64 *)(f->raw + at) ^ *(u64 *)(kernels + at);
+    u32 left = length - at;
+    if (left < 8) word <<= 64 - 8 * left;
+    difference |= word;
+  }
+  return difference == 0;
+}
+
 /* Could this open matter to any rule? Whatever can't be judged could. The names judged are those that the event would
  * carry: the argument where it is absolute and clean, and the kernel's path. */
 static __always_inline bool could_matter(u8 kind, u64 version, void *task, u64 path, u32 flags, s64 result) {
@@ -521,15 +562,9 @@ static __always_inline bool could_matter(u8 kind, u64 version, void *task, u64 p
 
   long n = bpf_probe_read_user_str(f->raw, 512, (void *)path);
   if (n <= 2 || n >= 512 || f->raw[0] != '/') return true;
-  u64 length = n - 1;
-  char before = 0;
-  for (int i = 0; i < 511; i++) {
-    char c = f->raw[i];
-    if (!c) break;
-    if ((before == '/' && (c == '/' || c == '.')) || (before == '.' && c == '.')) return true;
-    before = c;
-  }
-  if (before == '/') return true;
+  f->length = n - 1;
+  if (f->raw[(f->length - 1) & 511] == '/' || is_unclean(f)) return true;
+  u64 length = f->length;
   MASK(length, 511);
   if (any_way(ways, anywhere, ways_of_prefix(f, f->raw, length, generation),
               ways_of_suffix(f->raw + length, length, generation)))
@@ -541,6 +576,7 @@ static __always_inline bool could_matter(u8 kind, u64 version, void *task, u64 p
   if (from >= PATH_MAX_BYTES) return false;
   buffer->bytes[PATH_MAX_BYTES] = 0;
   from &= PATH_MAX_BYTES - 1;
+  if (PATH_MAX_BYTES - from == f->length && is_same_path(f, buffer->bytes + from)) return false;
   length = PATH_MAX_BYTES - from;
   return any_way(ways, anywhere, ways_of_prefix(f, buffer->bytes + from, length, generation),
                  ways_of_suffix(buffer->bytes + PATH_MAX_BYTES, length, generation));
@@ -559,8 +595,9 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   if (compat) result = (s32)result;
   /* -512 to -516: the kernel will restart the call; nothing has happened yet. */
   if (result <= -512 && result >= -516) return 0;
-  if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
-  u32 zero = 0;
+  u32 zero = 0, tgid = bpf_get_current_pid_tgid() >> 32;
+  /* Most opens are left out below, which is cheaper to find out than that one is our own. */
+  if (!d->filter && is_ignored(tgid)) return 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!r || !buffer) return 0;
@@ -584,6 +621,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
       count(C_FILTERED);
       return 0;
     }
+    if (is_ignored(tgid)) return 0;
   }
   if ((d->flags & D_FAILED_ONLY) && result >= 0) return 0;
 

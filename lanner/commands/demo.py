@@ -65,7 +65,13 @@ def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
     demonstration = Demonstration(acts, board, show)
 
     def collector(detection: Detection, take: Callable[[EventBatch], None]) -> Source:
-        return make_collector(settings, detection.event_types, take, environment=detection.wants_environment)
+        return make_collector(
+            settings,
+            detection.event_types,
+            take,
+            interest=detection.interest,
+            environment=detection.wants_environment,
+        )
 
     def sinks(_settings: Settings) -> list[Sink]:
         return [board]

@@ -2,6 +2,9 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+
+import click
 
 from lanner.detection import Detection, load_detection
 from lanner.front import Options, front_command
@@ -12,7 +15,8 @@ from schemas.batch import EventBatch
 
 
 @front_command("run", example="sudo lanner run --format json")
-def command(options: Options) -> None:
+@click.option("--no-pushdown", is_flag=True, help="Judge every event here, and let the kernel leave out none.")
+def command(options: Options, *, no_pushdown: bool) -> None:
     """Watch this host: all stages in this process, alerts on standard output.
 
     SIGHUP reads settings and rules anew, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
@@ -21,12 +25,20 @@ def command(options: Options) -> None:
 
     def load() -> tuple[Settings, Detection]:
         settings = options.settings()
+        if no_pushdown:
+            settings = replace(settings, collector=replace(settings.collector, pushdown=False))
         return settings, load_detection(settings, warnings=not options.quiet)
 
     settings, detection = load()
 
     def collector(detection: Detection, take: Callable[[EventBatch], None]) -> Source:
-        return make_collector(settings, detection.event_types, take, environment=detection.wants_environment)
+        return make_collector(
+            settings,
+            detection.event_types,
+            take,
+            interest=detection.interest,
+            environment=detection.wants_environment,
+        )
 
     pipeline = Pipeline(
         settings,

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Matching = Literal["first", "all"]
+SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
+Compression = Literal["zstd", "lz4", "none"]
 PriorityName = Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug"]
 
 
@@ -103,6 +106,33 @@ class Collector:
         "... or this many milliseconds after its first one; small, since in one process a batch costs little.", 20
     )
     docker_socket: str = about("Where Docker is asked about containers.", "/var/run/docker.sock")
+    pushdown: bool = about(
+        "Let the kernel leave out opens of files that can't matter to any rule; they cost a fifth then.", default=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """The broker that the stages of a fleet meet at; `run` needs none."""
+
+    bootstrap_servers: str = about("Addresses of brokers, host:port, separated by commas.", "127.0.0.1:9092")
+    prefix: str = about("Begins the names of all topics and groups: one prefixed ACL covers them.", "lanner.")
+    security_protocol: SecurityProtocol = about(
+        "plaintext, ssl, sasl_plaintext or sasl_ssl: whether traffic is encrypted and a password sent.", "plaintext"
+    )
+    sasl_mechanism: SaslMechanism = about("plain, scram-sha-256 or scram-sha-512.", "scram-sha-512")
+    username: str | None = about("For SASL.", None)
+    password_file: str | None = about("File that holds the password; or put it into $LANNER_KAFKA_PASSWORD.", None)
+    ca_file: str | None = about("PEM file of the authorities to trust; the system's, if not set.", None)
+    certificate_file: str | None = about("PEM file of this client's certificate, for mutual TLS.", None)
+    key_file: str | None = about("PEM file of its key.", None)
+    key_password_file: str | None = about(
+        "File that holds the key's password; or put it into $LANNER_KAFKA_KEY_PASSWORD.", None
+    )
+    compression: Compression = about("zstd, lz4 or none.", "zstd")
+    batch_ms: int = about("A collector sends a batch this many milliseconds after its first event, if not full.", 100)
+    spool_dir: str = about("Where a collector keeps what the broker does not take yet.", "/var/lib/lanner/spool")
+    spool_mib: int = about("How much may lie there, MiB; beyond it the oldest is dropped and counted.", 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +166,4 @@ class Settings:
     syslog_output: SyslogOutput = about("Alerts to the local syslog daemon.", SyslogOutput)
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
+    kafka: Kafka = about("The broker that the stages of a fleet meet at; `run` needs none.", Kafka)

@@ -15,6 +15,7 @@ from collector.errors import EnvironmentLacks
 from schemas.batch import EventBatch
 from schemas.catalogue import resolve_field
 from schemas.extract import extract
+from schemas.interest import Interest
 from tests.live.needs import lacking
 
 SETTLE_SECONDS = 0.3
@@ -84,12 +85,14 @@ class Watching:
 
 
 @contextmanager
-def watching(*event_types: str, settings: CollectorSettings | None = None) -> Iterator[Watching]:
+def watching(
+    *event_types: str, interest: Interest | None = None, settings: CollectorSettings | None = None
+) -> Iterator[Watching]:
     """Run a collector for these event types; skipped where the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
     cache = Path(sys.prefix) / "lanner-cache"
     chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02)
-    collector = Collector(event_types, on_batch=batches.append, settings=chosen)
+    collector = Collector(event_types, on_batch=batches.append, interest=interest, settings=chosen)
     try:
         collector.start()
     except EnvironmentLacks as missing:
