@@ -14,9 +14,13 @@ import time
 from pathlib import Path
 from typing import Self
 
+from tests.live.runtime import privileged_runtime
+
 DAEMON = "/usr/sbin/dockerd"
 CLIENT = "/usr/bin/docker"
 """Debian's; another client may stand before it in PATH."""
+PRIVILEGED_RUNTIME = "what-is-here"
+"""Starts a privileged container also where the machine lacks a capability: with those that it has."""
 
 
 class NoDocker(Exception):
@@ -47,6 +51,7 @@ class Dockerd:
             *(DAEMON, "--data-root", str(self.base / "data"), "--exec-root", str(self.base / "exec")),
             *("--host", f"unix://{self.socket}", "--pidfile", str(self.base / "pid")),
             *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+            *("--add-runtime", f"{PRIVILEGED_RUNTIME}={privileged_runtime(self.base)}"),
         ]
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
@@ -65,9 +70,8 @@ class Dockerd:
 
     def client(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run the client with these arguments; raises CalledProcessError where it fails and check is set."""
-        command = [CLIENT, "-H", f"unix://{self.socket}", *arguments]
         done = subprocess.run(
-            command,
+            self.client_command(*arguments),
             capture_output=True,
             text=True,
             errors="replace",
@@ -78,6 +82,10 @@ class Dockerd:
         if check and done.returncode:
             raise AssertionError(f"docker {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def client_command(self, *arguments: str) -> list[str]:
+        """Give the command of the client with these arguments."""
+        return [CLIENT, "-H", f"unix://{self.socket}", *arguments]
 
     def load(self, tar: Path, name: str) -> None:
         """Make an image of a tar file that holds a root directory."""

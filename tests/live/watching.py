@@ -1,8 +1,8 @@
-"""The shipped rules on the running kernel: collector and detector on a thread, alerts as they come."""
+"""Rules on the running kernel: collector and detector on a thread, alerts as they come."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,18 +19,21 @@ RULES = Path(__file__).parents[2] / "rules"
 class Watch:
     """Watches this machine; use it as a context. It sees nothing that the test's own process does."""
 
-    def __init__(self, docker_socket: Path, cache: Path, *, every_rule: bool = False) -> None:
+    def __init__(
+        self, docker_socket: Path, cache: Path, *, every_rule: bool = False, rules: Sequence[Path] = (RULES,)
+    ) -> None:
         """Compile the rules.
 
         Args:
             docker_socket: of the daemon that knows the containers.
             cache: where the collector keeps its bytecode.
             every_rule: also those that are off.
+            rules: files and directories, in the order in which they are loaded.
         """
-        loaded = load_rules(read_rule_files([RULES]))
+        loaded = load_rules(read_rule_files(rules))
         assert loaded.errors == ()
-        rules = [rule for rule in loaded.rules if every_rule or rule.enabled]
-        self._detector = Detector(rules, rule_matching="all")
+        chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
+        self._detector = Detector(chosen, rule_matching="all")
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache)
         self._collector = Collector(self._detector.event_types, on_batch=self._judge, settings=settings)
         self._stopping = threading.Event()
