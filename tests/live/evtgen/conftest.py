@@ -1,0 +1,96 @@
+"""Plays all chosen cases once, under one collector, and keeps what came of it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.errors import EnvironmentLacks
+from schemas.alert import Alert
+from tests.conformance.cases import Case
+from tests.live.compiled import Programs
+from tests.live.containers import Docker
+from tests.live.evtgen.cases import reason_not_here, rules_files
+from tests.live.evtgen.plans import Plan, Where, plan
+from tests.live.evtgen.stages import Played, host_users, play_in_container, play_on_host
+from tests.live.evtgen.system_calls import Unplayable
+from tests.live.needs import lacking
+from tests.live.watching import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """What was done and what was found."""
+
+    played: dict[str, Played]
+    unplayable: dict[str, str]
+    alerts: tuple[Alert, ...]
+    lost: dict[str, int]
+    faults: dict[str, int]
+
+    def alerts_of(self, case_id: str) -> list[Alert]:
+        """Give the alerts of a case's acting process."""
+        played = self.played[case_id]
+        return [alert for alert in self.alerts if played.pids and _is_by(alert, played.pids[-1], played.container)]
+
+
+@pytest.fixture(scope="session")
+def performance(
+    request: pytest.FixtureRequest,
+    docker: Docker,
+    programs: Programs,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Performance:
+    """Play the cases of all tests that this session is to run."""
+    for path in rules_files():
+        if not path.is_file():
+            lacking(f"upstream's rules are not here: {path}")
+    plans, unplayable = _plans(_chosen_cases(request.session.items))
+    actor = Path(programs("evtgen_actor", static=True))
+    watch = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True, rules=rules_files())
+    try:
+        watch.__enter__()
+    except EnvironmentLacks as missing:
+        lacking(missing.reason)
+    try:
+        played = _play(plans, actor, docker)
+        watch.settle()
+    finally:
+        watch.__exit__(None, None, None)
+    return Performance(played, unplayable, watch.alerts, watch.lost, watch.rule_faults)
+
+
+def _chosen_cases(items: Sequence[pytest.Item]) -> list[Case]:
+    calls = [item.callspec for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    cases: list[Any] = [call.params["evtgen_case"] for call in calls if "evtgen_case" in call.params]
+    return [case for case in cases if "id" in case and not (reason_not_here(case) or "").startswith("not on ")]
+
+
+def _plans(cases: list[Case]) -> tuple[list[Plan], dict[str, str]]:
+    plans, unplayable, users = [], {}, host_users()
+    for case in cases:
+        try:
+            plans.append(plan(case, users))
+        except Unplayable as unknown:
+            unplayable[case["id"]] = str(unknown)
+    return plans, unplayable
+
+
+def _play(plans: list[Plan], actor: Path, docker: Docker) -> dict[str, Played]:
+    by_place = {where: [each for each in plans if each.where is where] for where in Where}
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(play_on_host, chosen, actor)
+            if where is Where.HOST
+            else pool.submit(play_in_container, chosen, actor, docker, where)
+            for where, chosen in by_place.items()
+            if chosen
+        ]
+    return {case_id: played for run in runs for case_id, played in run.result().items()}
+
+
+def _is_by(alert: Alert, pid: int, container: str) -> bool:
+    return alert.event.get("proc.vpid") == pid and (alert.event.get("container.full_id") or "") == container
