@@ -34,6 +34,8 @@ class InterestMaps:
             self._switch(0)
             return
         generation = 1 - self._generation
+        # A call that began under that version may still be at it, and must not see it half gone.
+        bpf_syscall.wait_for_running_programs()
         for name, key in self._keys[generation]:
             bpf_syscall.delete(self._maps[name], key)
         self._keys[generation] = []

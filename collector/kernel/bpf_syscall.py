@@ -6,9 +6,12 @@ BCC could do this too, but holds LLVM in memory for it. Layout of the arguments:
 import ctypes
 import os
 import struct
+import time
 from pathlib import Path
 
-_NR_BPF = 321
+_NR_BPF, _NR_MEMBARRIER = 321, 324
+_MEMBARRIER_GLOBAL = 1
+_LONG_AGO_SECONDS = 0.1
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17
 _ATTRIBUTE_SIZE = 128
 _RAW_TRACEPOINT = 17
@@ -64,6 +67,16 @@ def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
     """Attach; closing the descriptor that this gives detaches at once. Raises OSError."""
     name = ctypes.create_string_buffer(tracepoint.encode())
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name), program))
+
+
+def wait_for_running_programs() -> None:
+    """Return when every run of a BPF program that had begun has ended.
+
+    A global membarrier waits for an RCU grace period, and a program runs within one (kernel/sched/membarrier.c).
+    """
+    if _libc.syscall(_NR_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0) != 0:
+        # Kernels with isolated CPUs refuse it; a run takes microseconds.
+        time.sleep(_LONG_AGO_SECONDS)
 
 
 def possible_cpus() -> int:
