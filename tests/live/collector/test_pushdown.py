@@ -148,7 +148,12 @@ def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
 def test_a_change_of_interest_loses_nothing(tmp_path: Path) -> None:
     """A program opens a file without pause; the interest changes again and again, and always holds that file."""
     (tmp_path / "secret").write_text("")
-    code = "import os,sys\nfor _ in range(60000): os.close(os.open(sys.argv[1], 0))"
+    code = (
+        "import os, sys, time\n"
+        "for _ in range(600):\n"
+        "    for _ in range(50): os.close(os.open(sys.argv[1], 0))\n"
+        "    time.sleep(0.002)\n"
+    )
     wanted = f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}"
     versions = [
         derive([parse(wanted), *(parse(f"evt.type = open and fd.name = /v{number}/{n}") for n in range(10))])
@@ -164,5 +169,5 @@ def test_a_change_of_interest_loses_nothing(tmp_path: Path) -> None:
         watch.settle()
         seen = len(watch.events(fd__name=str(tmp_path / "secret")))
 
-    assert turn > 2
-    assert seen == 60000
+    assert turn > 10
+    assert seen == 30000
