@@ -28,7 +28,9 @@ _ANONYMOUS: Mapping[str, str] = {
 _PIPEFS, _PIDFS = 0x50495045, 0x50494446
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 255: "raw"}
-_SOCK_RAW = 3
+_SOCK_DGRAM, _SOCK_RAW = 2, 3
+_PER_MESSAGE = frozenset({_SOCK_DGRAM, _SOCK_RAW})
+"""Types of socket that send each message where it says, even where they are connected."""
 _ESTABLISHED, _LISTEN = 1, 10
 
 
@@ -139,7 +141,7 @@ def _unix_role(event: str) -> bool | None:
 
 def _describe_ip(number: int, sock: Socket, event: str, address: tuple[str, int] | None) -> Descriptor:
     remote_ip, remote_port, changed = sock.remote_ip, sock.remote_port, False
-    if address and event != "bind" and (not remote_port or event == "connect"):
+    if address and event != "bind" and (not remote_port or event == "connect" or sock.type in _PER_MESSAGE):
         remote_ip, remote_port = address
         changed = event in ("connect", "sendto", "sendmsg", "recvfrom", "recvmsg", "sendmmsg", "recvmmsg")
     local_ip, local_port = sock.local_ip, sock.local_port
