@@ -10,19 +10,14 @@ def _leave_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG00
     os._exit(0)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Run the command line and give its exit code."""
-    # While modules are imported there is nothing to clean up; from then on a command cleans up after itself.
+    # Until a command takes signals over (lanner.signals) there is nothing to put away. An exception instead could
+    # strike where Python swallows it, and in exec() makes CPython end by the signal whatever is done about it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
     from lanner.ending import run_command_line  # noqa: PLC0415
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     return run_command_line()
 
 

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from bus.errors import BusUnavailable
 from collector.errors import EnvironmentLacks
 from lanner.failures import BAD_INPUT, ENVIRONMENT_LACKS, BadInput
 from lanner.front import lanner_command
@@ -24,7 +25,7 @@ def run_command_line() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return 0
     except BrokenPipeError:
         return _closed()
@@ -35,7 +36,7 @@ def run_command_line() -> int:
         for message in error.messages:
             error_line(message)
         return BAD_INPUT
-    except EnvironmentLacks as error:
+    except (EnvironmentLacks, BusUnavailable) as error:
         error_line(f"{error.reason}: {error.remedy}.")
         error_line("`lanner doctor` shows what this host has and lacks.")
         return ENVIRONMENT_LACKS

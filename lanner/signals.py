@@ -1,8 +1,12 @@
 """Signals as flags that a loop looks at: nothing is done where a signal happens to strike."""
 
 import signal
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Self
+
+from collector.errors import EnvironmentLacks
+
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Signals:
@@ -12,22 +16,23 @@ class Signals:
         self.stop = False
         self._reload = False
         self._reopen = False
-        self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        for number, handler in (
-            (signal.SIGINT, self._on_stop),
-            (signal.SIGTERM, self._on_stop),
-            (signal.SIGHUP, self._on_reload),
-            (signal.SIGUSR1, self._on_reopen),
-        ):
-            self._before[number] = signal.signal(number, handler)
+        handlers = (self._on_stop, self._on_stop, self._on_reload, self._on_reopen)
+        for number, handler in zip(HANDLED, handlers, strict=True):
+            signal.signal(number, handler)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Ignore them: what is left is a moment of ending, and a second Ctrl-C must not spoil it."""
-        for number in self._before:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Ignore signals from now on: what is left is a moment of ending, and a second Ctrl-C must not spoil it.
+
+        A start that failed because it was to stop is no failure: Ctrl-C reaches the compiler's process as well.
+        """
+        for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
+        return self.stop and isinstance(error, EnvironmentLacks)
 
     def take_reload(self) -> bool:
         """Tell whether SIGHUP came since the last call."""

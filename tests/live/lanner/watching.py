@@ -70,6 +70,12 @@ class Watching:
         self.err.finish()
         return code
 
+    def takes_signals(self) -> bool:
+        """Tell whether it handles SIGTERM by now: before that, it is the interpreter that starts."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+        return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
     def programs(self) -> set[int]:
         """Give the ids of the BPF programs that it holds."""
         found = set()
