@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
@@ -126,76 +126,82 @@ class PreMatcher:
         self.faults[name] += 1
         self.first_fault.setdefault(name, f"{type(problem).__name__}: {problem}")
 
-    def _pre_matches(self, reading: "_Reading", place: int, hits: Iterable[tuple[int, int]]) -> Iterable[PreMatch]:
-        feeds: dict[Group, list[Feed]] = {}
-        candidates: dict[Group, list[Candidate]] = {}
-        missing: set[tuple[str, str]] = set()
+    def _pre_matches(self, reading: "_Reading", place: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
+        found = _Gathered()
         for term_place, name in hits:
             use = self._uses[term_place]
             try:
                 if isinstance(use, _LegUse):
-                    self._feed(reading, place, name, use, feeds, missing)
+                    _feed(use, reading, (place, name), found)
                 else:
-                    self._candidate(reading, place, name, use, candidates)
+                    _candidate(use, reading, (place, name), found)
             except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
                 self._fault(term_place, problem)
-        self.counts.update(reason for _, reason in missing)
+        self.counts.update(reason for _, reason in found.missing)
         batch = reading.batch
         origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
-        time = batch.columns["time"][place]
+        return found.pre_matches(origin, batch.columns["time"][place], batch.hostname)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What one event gives, by group."""
+
+    feeds: dict[Group, list[Feed]] = field(default_factory=dict)
+    candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
+    missing: set[tuple[str, str]] = field(default_factory=set)
+    """Macros that could not count the event, and why: once each, however many terms hold."""
+
+    def pre_matches(self, origin: Origin, time: int, hostname: str) -> list[PreMatch]:
+        groups = dict.fromkeys((*self.feeds, *self.candidates))
         return [
-            PreMatch(origin, time, batch.hostname, group, tuple(feeds.get(group, ())), tuple(candidates.get(group, ())))
-            for group in dict.fromkeys((*feeds, *candidates))
+            PreMatch(
+                origin,
+                time,
+                hostname,
+                group,
+                tuple(self.feeds.get(group, ())),
+                tuple(self.candidates.get(group, ())),
+            )
+            for group in groups
         ]
 
-    def _feed(
-        self,
-        reading: "_Reading",
-        place: int,
-        name: int,
-        use: _LegUse,
-        feeds: dict[Group, list[Feed]],
-        missing: set[tuple[str, str]],
-    ) -> None:
-        values = reading.values(use.fields, place, name)
-        size = len(use.macro.correlation.group_by)
-        group = _group(values[:size])
-        if None in group:
-            missing.add((use.macro.fingerprint, GROUP_MISSING))
-            return
-        value = None
-        if use.macro.correlation.field is not None:
-            if values[size] is None:
-                missing.add((use.macro.fingerprint, VALUE_MISSING))
-                return
-            value = clipped(as_text(values[size]))
-            size += 1
-        kept = dict(zip(use.fields.names[size:], values[size:], strict=True))
-        feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
 
-    def _candidate(
-        self,
-        reading: "_Reading",
-        place: int,
-        name: int,
-        use: _RuleUse,
-        candidates: dict[Group, list[Candidate]],
-    ) -> None:
-        groups = dict.fromkeys(_group(reading.values(fields, place, name)) for fields in use.groups)
-        possible = [group for group in groups if None not in group or not use.term.needs]
-        if not possible:
+def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gathered) -> None:
+    values = reading.values(use.fields, at)
+    size = len(use.macro.correlation.group_by)
+    group = _group(values[:size])
+    if None in group:
+        found.missing.add((use.macro.fingerprint, GROUP_MISSING))
+        return
+    value = None
+    if use.macro.correlation.field is not None:
+        if values[size] is None:
+            found.missing.add((use.macro.fingerprint, VALUE_MISSING))
             return
-        rendered = [form(place, name) for form in reading.forms(use)]
-        fields: dict[str, Value] = {}
-        for part in rendered:
-            fields.update(part.fields)
-        texts = tuple(part.text for part in rendered)
-        event = reading.row(place, name)
-        own = dict(zip(use.by.names, _group(reading.values(use.by, place, name)), strict=True))
-        for group in possible:
-            of_group = dict(zip(use.rule.group_by, group, strict=True))
-            by = tuple(of_group[field] if field in of_group else own[field] for field in use.rule.suppress.by)
-            candidates.setdefault(group, []).append(Candidate(use.term.id, texts, fields, by, event))
+        value = clipped(as_text(values[size]))
+        size += 1
+    kept = dict(zip(use.fields.names[size:], values[size:], strict=True))
+    found.feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
+
+
+def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _Gathered) -> None:
+    groups = dict.fromkeys(_group(reading.values(fields, at)) for fields in use.groups)
+    # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the same.
+    possible = [group for group in groups if None not in group or not use.term.needs]
+    if not possible:
+        return
+    rendered = [form(*at) for form in reading.forms(use)]
+    fields: dict[str, Value] = {}
+    for part in rendered:
+        fields.update(part.fields)
+    texts = tuple(part.text for part in rendered)
+    event = reading.row(at)
+    own = dict(zip(use.by.names, _group(reading.values(use.by, at)), strict=True))
+    for group in possible:
+        of_group = dict(zip(use.rule.group_by, group, strict=True))
+        by = tuple(of_group[name] if name in of_group else own[name] for name in use.rule.suppress.by)
+        found.candidates.setdefault(group, []).append(Candidate(use.term.id, texts, fields, by, event))
 
 
 class _Reading:
@@ -207,13 +213,13 @@ class _Reading:
         self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
         self._row: Callable[[int, int], dict[str, Any]] | None = None
 
-    def values(self, fields: _Fields, place: int, name: int) -> tuple[Any, ...]:
+    def values(self, fields: _Fields, at: tuple[int, int]) -> tuple[Any, ...]:
         if not fields.names:
             return ()
         read = self._reads.get(id(fields))
         if read is None:
             read = self._reads[id(fields)] = fields.bind(self.batch)
-        return read(place, name)
+        return read(*at)
 
     def forms(self, use: _RuleUse) -> list[Callable[[int, int], Any]]:
         forms = self._forms.get(use.rule.name)
@@ -221,10 +227,10 @@ class _Reading:
             forms = self._forms[use.rule.name] = [form.bind(self.batch) for form in use.formats]
         return forms
 
-    def row(self, place: int, name: int) -> dict[str, Any]:
+    def row(self, at: tuple[int, int]) -> dict[str, Any]:
         if self._row is None:
             self._row = event_row(self.batch)
-        return self._row(place, name)
+        return self._row(*at)
 
 
 def _group(values: Iterable[Any]) -> Group:

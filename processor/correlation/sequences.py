@@ -4,7 +4,7 @@ Of each leg only the newest event is kept, or the chain that reaches it and bega
 grow with the number of events.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from processor.correlation.outcome import LATENESS, Fired, Outcome, Seen, Stamp, is_late
@@ -28,8 +28,7 @@ class Ordered:
 
 def see_leg(
     state: Temporal,
-    seen: Seen,
-    legs: Collection[int],
+    legs: Mapping[int, Seen],
     *,
     names: tuple[str, ...],
     timespan: int,
@@ -39,8 +38,7 @@ def see_leg(
 
     Args:
         state: the group's window; an empty one for a new group.
-        seen: the event.
-        legs: the indices of the legs whose conditions it satisfies.
+        legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
         names: of all legs.
         timespan: ns; it reaches back from the group's newest event.
         lateness: ns.
@@ -50,12 +48,12 @@ def see_leg(
     """
     held: list[Seen | None] = list(state.legs or (None,) * len(names))
     times = [leg.time for leg in held if leg is not None]
-    if times and is_late(max(times), seen.time, timespan, lateness):
+    if times and is_late(max(times), _time(legs), timespan, lateness):
         return state, None, Outcome.LATE
-    taken = [leg for leg in legs if (before := held[leg]) is None or before.stamp < seen.stamp]
+    taken = {leg: seen for leg, seen in legs.items() if (before := held[leg]) is None or before.stamp < seen.stamp}
     if not taken:
         return state, None, Outcome.STALE
-    for leg in taken:
+    for leg, seen in taken.items():
         held[leg] = seen
     after = Temporal(tuple(held))
     present = [leg for leg in held if leg is not None]
@@ -67,8 +65,7 @@ def see_leg(
 
 def extend_chain(
     state: Ordered,
-    seen: Seen,
-    legs: Collection[int],
+    legs: Mapping[int, Seen],
     *,
     names: tuple[str, ...],
     timespan: int,
@@ -80,8 +77,7 @@ def extend_chain(
 
     Args:
         state: the group's window; an empty one for a new group.
-        seen: the event.
-        legs: the indices of the legs whose conditions it satisfies.
+        legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
         names: of all legs, in order.
         timespan: ns.
         lateness: ns.
@@ -92,12 +88,12 @@ def extend_chain(
     newest: list[Stamp | None] = list(state.newest or (None,) * len(names))
     chains = list(state.chains or ((),) * len(names))
     times = [stamp[0] for stamp in newest if stamp is not None]
-    if times and is_late(max(times), seen.time, timespan, lateness):
+    if times and is_late(max(times), _time(legs), timespan, lateness):
         return state, None, Outcome.LATE
     outcome, complete = Outcome.STALE, None
     # From the last leg to the first: one event never is two steps of a chain.
     for leg in sorted(legs, reverse=True):
-        before = newest[leg]
+        before, seen = newest[leg], legs[leg]
         if before is not None and seen.stamp <= before:
             continue
         newest[leg] = seen.stamp
@@ -114,6 +110,10 @@ def extend_chain(
         return after, None, outcome
     told = Fired(len(names), complete[0].time, complete[-1].time, legs=tuple(zip(names, complete, strict=True)))
     return after, told, outcome
+
+
+def _time(legs: Mapping[int, Seen]) -> int:
+    return next(iter(legs.values())).time
 
 
 def _follows(chain: tuple[Seen, ...], timespan: int) -> bool:

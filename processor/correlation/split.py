@@ -188,7 +188,7 @@ class _Splitter:
             tags=tuple(sorted(rule.tags)),
             source=rule.source,
             output=rule.output,
-            terms=self.terms(rule.condition, _hash("rule", rule.name)),
+            terms=self.terms(rule.condition, _hash("rule", rule.name, rule.output, *group_by, "by", *suppress.by)),
             macros=tuple(macro.fingerprint for macro in macros),
             group_by=group_by,
             group_fields=tuple(fields),

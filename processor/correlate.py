@@ -1,0 +1,336 @@
+"""Judges pre-matched events by windows and makes alerts of what matches, repeats told once.
+
+Pure: its clock is the times that it is given. The one-process pipeline, replay, rule tests and the fleet's
+processor are shells round this.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from processor.correlation.counting import EventCount, ValueCount, count_event, count_value
+from processor.correlation.outcome import LATENESS, Fired, Outcome, Seen
+from processor.correlation.pre_match import Candidate, Feed, PreMatch
+from processor.correlation.sequences import Ordered, Temporal, extend_chain, see_leg
+from processor.correlation.snapshot import read_snapshot, write_snapshot
+from processor.correlation.split import Plan, StatefulMacro, StatefulRule, Term
+from processor.correlation.state import Entry, State, decode_entry, encode_entry, entry_key
+from processor.correlation.store import Store
+from processor.correlation.suppress import Throttle, close, take_match
+from processor.correlation.telling import Token, filled, leg_values, pieces
+from schemas.alert import Alert, Window, alert_id
+
+SETTLE = 5_000_000_000
+"""How long after the end of a period its last events may still arrive before a tick ends it, ns."""
+KEEP_TOLD = 600_000_000_000
+"""How long it is known which repeats are told already, so that one delivered again makes no alert, ns."""
+MAX_GROUPS = 100_000
+
+_Truths = dict[str, Fired | None]
+"""By fingerprint, of the stateful macros that the event reached, what their windows tell where they are true."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """A plan, indexed by terms."""
+
+    legs: Mapping[str, tuple[int, int, Term]]
+    """By term: the macro's place, the leg's and the term."""
+    terms: Mapping[str, tuple[StatefulRule, Term]]
+    macros: tuple[StatefulMacro, ...]
+    timespans: Mapping[str, int]
+    tokens: Mapping[str, tuple[Token, ...]]
+    """By the name of the rule, those of its output."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> "_Rules":
+        return cls(
+            legs={
+                term.id: (place, number, term)
+                for place, macro in enumerate(plan.macros)
+                for number, leg in enumerate(macro.legs)
+                for term in leg.terms
+            },
+            terms={term.id: (rule, term) for rule in plan.rules for term in rule.terms},
+            macros=plan.macros,
+            timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
+            tokens={rule.name: pieces(rule.output)[1] for rule in plan.rules},
+        )
+
+
+class Correlator:
+    """Rules with memory, and their memory.
+
+    Every method may be called again with what was given before: an event that was applied changes nothing.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        lateness: int = LATENESS,
+        settle: int = SETTLE,
+        max_groups: int = MAX_GROUPS,
+    ) -> None:
+        """Begin without memory.
+
+        Args:
+            plan: the rules and the macros that they remember by.
+            lateness: how much older than its window an event may be, ns.
+            settle: how long a tick waits for the last events of a period, ns.
+            max_groups: how many windows and counts of repeats are kept at most.
+        """
+        self._rules = _Rules.of(plan)
+        self._lateness = lateness
+        self._settle = settle
+        self._now = 0
+        self._store = Store(max_groups, self._deadline)
+        self.counts: Counter[str] = Counter()
+        """Events that a window did not take, by reason (late, stale), duplicate matches, terms of unknown rules."""
+        self.alerts: Counter[str] = Counter()
+        """Alerts by rule, summaries left out."""
+        self.suppressed: Counter[str] = Counter()
+        """Matches by rule that were counted instead of sent."""
+
+    @property
+    def evicted(self) -> Counter[str]:
+        """Groups that were forgotten for want of room, by the id of the host that made them."""
+        return self._store.evicted
+
+    @property
+    def groups(self) -> int:
+        """How many windows and counts of repeats are kept."""
+        return len(self._store)
+
+    def process(self, pre_matches: Iterable[PreMatch], now: int | None = None) -> list[Alert]:
+        """Apply events in the order in which they come.
+
+        Args:
+            pre_matches: the events.
+            now: a tick after the last of them, ns since the epoch.
+        """
+        found: list[Alert] = []
+        for pre_match in pre_matches:
+            self._apply(pre_match, found)
+        if now is not None:
+            found += self.tick(now)
+        return found
+
+    def tick(self, now: int) -> list[Alert]:
+        """End the periods that are over and forget what no event can need any more.
+
+        Args:
+            now: ns since the epoch: the wall clock, or in replay the newest event time; it never goes back.
+        """
+        self._now = max(self._now, now)
+        found: list[Alert] = []
+        for entry in self._store.due(self._now):
+            if isinstance(entry.state, Throttle) and entry.state.is_open:
+                self._close(entry, entry.state, found)
+            else:
+                self._store.remove((entry.owner, entry.group))
+        return found
+
+    def finish(self) -> list[Alert]:
+        """End all periods: there are no more events."""
+        found: list[Alert] = []
+        for entry in list(self._store):
+            if isinstance(entry.state, Throttle) and entry.state.is_open:
+                self._close(entry, entry.state, found)
+        return found
+
+    def change_rules(self, plan: Plan) -> None:
+        """Go on with other rules; unchanged macros keep their windows, and what was counted is told in its time."""
+        self._rules = _Rules.of(plan)
+        self._forget_unknown()
+
+    def snapshot(self) -> bytes:
+        """Give all that is remembered."""
+        return write_snapshot(self._now, [encode_entry(entry) for entry in self._store])
+
+    def restore(self, data: bytes) -> None:
+        """Remember what a snapshot holds, in the place of all that is remembered; windows of other macros are left out.
+
+        Raises:
+            BadState: the bytes are no snapshot, or of another version; nothing is changed.
+        """
+        now, blobs = read_snapshot(data)
+        entries = [decode_entry(blob) for blob in blobs]
+        for entry in list(self._store):
+            self._store.remove((entry.owner, entry.group))
+        self._now = max(self._now, now)
+        for entry in entries:
+            self._store.put(entry)
+        self._forget_unknown()
+        self._store.take_changes()
+
+    def take_changes(self) -> dict[bytes, bytes | None]:
+        """Give what has changed since the last call, as keys and blobs of a table; None for what is gone."""
+        return {
+            entry_key(*key): None if entry is None else encode_entry(entry)
+            for key, entry in self._store.take_changes().items()
+        }
+
+    def load(self, blob: bytes) -> None:
+        """Remember one blob of a table.
+
+        Raises:
+            BadState: the bytes are none, or of another version.
+        """
+        entry = decode_entry(blob)
+        self._now = max(self._now, entry.touched)
+        self._store.put(entry)
+        self._forget_unknown_entry(entry)
+        self._store.take_changes()
+
+    def _forget_unknown(self) -> None:
+        for entry in list(self._store):
+            self._forget_unknown_entry(entry)
+
+    def _forget_unknown_entry(self, entry: Entry) -> None:
+        # A count of repeats holds all that its summary needs, whether the rule is there or not.
+        if not isinstance(entry.state, Throttle) and entry.owner not in self._rules.timespans:
+            self._store.remove((entry.owner, entry.group))
+
+    def _deadline(self, entry: Entry) -> int:
+        state = entry.state
+        if isinstance(state, Throttle):
+            if state.is_open:
+                return max(state.end, entry.touched) + self._settle
+            return entry.touched + KEEP_TOLD
+        return entry.touched + self._rules.timespans.get(entry.owner, 0) + self._lateness
+
+    def _apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
+        truths = self._feed(pre_match, found) if pre_match.feeds else {}
+        judged: set[str] = set()
+        for candidate in pre_match.candidates:
+            known = self._rules.terms.get(candidate.term)
+            if known is None:
+                self.counts["unknown_term"] += 1
+                continue
+            rule, term = known
+            if rule.name not in judged and _holds(term, truths):
+                judged.add(rule.name)
+                window = next((truths[name] for name in rule.macros if name in term.needs), None)
+                self._match(pre_match, candidate, rule, window, found)
+
+    def _feed(self, pre_match: PreMatch, found: list[Alert]) -> _Truths:
+        by_macro: dict[int, list[tuple[int, Term, Feed]]] = {}
+        for feed in pre_match.feeds:
+            known = self._rules.legs.get(feed.term)
+            if known is None:
+                self.counts["unknown_term"] += 1
+            else:
+                place, leg, term = known
+                by_macro.setdefault(place, []).append((leg, term, feed))
+        truths: _Truths = {}
+        # Macros that others ask stand before them.
+        for place in sorted(by_macro):
+            holding = {leg: feed for leg, term, feed in by_macro[place] if _holds(term, truths)}
+            if holding:
+                macro = self._rules.macros[place]
+                truths[macro.fingerprint] = self._update(pre_match, macro, holding, found)
+        return truths
+
+    def _update(
+        self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], found: list[Alert]
+    ) -> Fired | None:
+        entry = self._store.get((macro.fingerprint, pre_match.group))
+        state, fired, outcome = self._step(macro, None if entry is None else entry.state, pre_match, holding)
+        if outcome is Outcome.TAKEN:
+            self._keep(macro.fingerprint, pre_match, state, entry, found)
+        else:
+            self.counts[outcome.value] += 1
+        return fired
+
+    def _step(
+        self, macro: StatefulMacro, state: State | None, pre_match: PreMatch, holding: Mapping[int, Feed]
+    ) -> tuple[State, Fired | None, Outcome]:
+        asked = macro.correlation
+        stamp = pre_match.origin.stamp(pre_match.time)
+        timespan, threshold, lateness = asked.timespan, asked.threshold, self._lateness
+        if asked.type == "event_count":
+            count = state if isinstance(state, EventCount) else EventCount()
+            return count_event(count, stamp, timespan=timespan, threshold=threshold, lateness=lateness)
+        if asked.type == "value_count":
+            values = state if isinstance(state, ValueCount) else ValueCount()
+            value = holding[0].value or ""
+            return count_value(values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness)
+        kept = {leg: Seen(stamp, pre_match.hostname, feed.kept) for leg, feed in holding.items()}
+        if asked.type == "temporal":
+            legs = state if isinstance(state, Temporal) else Temporal()
+            return see_leg(legs, kept, names=asked.legs, timespan=timespan, lateness=lateness)
+        chains = state if isinstance(state, Ordered) else Ordered()
+        return extend_chain(chains, kept, names=asked.legs, timespan=timespan, lateness=lateness)
+
+    def _match(
+        self,
+        pre_match: PreMatch,
+        candidate: Candidate,
+        rule: StatefulRule,
+        window: Fired | None,
+        found: list[Alert],
+    ) -> None:
+        def make_alert() -> Alert:
+            return _alert(pre_match, candidate, rule, window, self._rules.tokens[rule.name])
+
+        entry = self._store.get((rule.fingerprint, candidate.by))
+        state = entry.state if entry is not None and isinstance(entry.state, Throttle) else None
+        stamp = pre_match.origin.stamp(pre_match.time)
+        told = take_match(state, stamp, make_alert, rule.suppress.period)
+        if told.is_duplicate:
+            self.counts["duplicate"] += 1
+            return
+        if told.alerts:
+            self.alerts[rule.name] += 1
+        else:
+            self.suppressed[rule.name] += 1
+        found += told.alerts
+        self._keep(rule.fingerprint, replace(pre_match, group=candidate.by), told.state, entry, found)
+
+    def _keep(self, owner: str, pre_match: PreMatch, state: State, entry: Entry | None, found: list[Alert]) -> None:
+        # Before the first tick the events themselves are the clock.
+        touched = self._now or pre_match.time
+        host = pre_match.origin.host_id if entry is None else entry.host
+        for gone in self._store.put(Entry(owner, pre_match.group, host, touched, state)):
+            if isinstance(gone.state, Throttle):
+                found += close(gone.state)[1]
+
+    def _close(self, entry: Entry, state: Throttle, found: list[Alert]) -> None:
+        closed, summary = close(state)
+        found += summary
+        self._store.put(replace(entry, state=closed, touched=max(self._now, entry.touched)))
+
+
+def _holds(term: Term, truths: _Truths) -> bool:
+    return all(truths.get(name) is not None for name in term.needs) and all(
+        truths.get(name) is None for name in term.forbids
+    )
+
+
+def _alert(
+    pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[Token, ...]
+) -> Alert:
+    text, of_window = filled(candidate.texts, tokens, fired, pre_match.group)
+    origin = pre_match.origin
+    # Throttling alone doesn't change which alert it is.
+    group = tuple(str(value) for value in pre_match.group) if rule.macros else ()
+    cause = (origin.host_id, origin.boot_id, origin.collector_start, origin.sequence, origin.index)
+    window = None
+    if fired is not None:
+        named = dict(zip(rule.group_by, pre_match.group, strict=True))
+        window = Window(fired.count, fired.first, fired.last, named, fired.values, leg_values(fired))
+    return Alert(
+        id=alert_id(pre_match.time, rule.name, *group, *cause),
+        time=pre_match.time,
+        rule=rule.name,
+        priority=str(rule.priority),
+        output=text,
+        output_fields={**candidate.fields, **of_window},
+        tags=rule.tags,
+        source=rule.source,
+        hostname=pre_match.hostname,
+        host_id=origin.host_id,
+        event=candidate.event,
+        window=window,
+    )

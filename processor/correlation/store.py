@@ -1,0 +1,123 @@
+"""The states of all groups in memory, bounded, with what is due when and what has changed.
+
+A host that makes many groups evicts its own: a flood of group values must not erase what is known of others.
+"""
+
+import heapq
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+
+from processor.correlation.pre_match import Group
+from processor.correlation.state import Entry
+
+Key = tuple[str, Group]
+"""Fingerprint of the macro or rule, and the group."""
+
+_BULK = 100
+"""Of so many groups one is evicted when there are too many: finding the host costs a look at all hosts."""
+
+
+class Store:
+    """Entries by key."""
+
+    def __init__(self, maximum: int, deadline: Callable[[Entry], int]) -> None:
+        """Begin empty.
+
+        Args:
+            maximum: of entries.
+            deadline: when something has to be done about an entry, by the clock of ticks, ns; a change of the entry
+                may put it off.
+        """
+        self._maximum = maximum
+        self._deadline = deadline
+        self._entries: dict[Key, Entry] = {}
+        self._by_host: dict[str, OrderedDict[Key, None]] = {}
+        self._due: list[tuple[int, int, Key]] = []
+        self._scheduled: dict[Key, int] = {}
+        self._pushed = 0
+        self._changed: dict[Key, None] = {}
+        self.evicted: Counter[str] = Counter()
+        """Groups that had to go, by host."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, key: Key) -> Entry | None:
+        """Give an entry; None where there is none."""
+        return self._entries.get(key)
+
+    def put(self, entry: Entry) -> list[Entry]:
+        """Keep an entry in the place of the one before.
+
+        Returns:
+            Entries that had to go for it.
+        """
+        key = (entry.owner, entry.group)
+        before = self._entries.get(key)
+        if before is not None and before.host != entry.host:
+            self._leave(key, before.host)
+        self._entries[key] = entry
+        mine = self._by_host.setdefault(entry.host, OrderedDict())
+        mine[key] = None
+        mine.move_to_end(key)
+        self._changed[key] = None
+        self._schedule(key, self._deadline(entry))
+        return self._evict() if len(self._entries) > self._maximum else []
+
+    def remove(self, key: Key) -> None:
+        """Forget an entry."""
+        entry = self._entries.pop(key)
+        self._leave(key, entry.host)
+        self._scheduled.pop(key, None)
+        self._changed[key] = None
+
+    def due(self, now: int) -> Iterator[Entry]:
+        """Give each entry whose deadline has come; it has to be changed or removed before the next is asked for.
+
+        Args:
+            now: by the clock of ticks, ns.
+        """
+        while self._due and self._due[0][0] <= now:
+            when, _, key = heapq.heappop(self._due)
+            if self._scheduled.get(key) != when:
+                continue
+            del self._scheduled[key]
+            entry = self._entries[key]
+            deadline = self._deadline(entry)
+            if deadline > now:
+                self._schedule(key, deadline)
+            else:
+                yield entry
+
+    def take_changes(self) -> dict[Key, Entry | None]:
+        """Give what has changed since the last call; None for what is gone."""
+        changes = {key: self._entries.get(key) for key in self._changed}
+        self._changed.clear()
+        return changes
+
+    def _schedule(self, key: Key, deadline: int) -> None:
+        known = self._scheduled.get(key)
+        if known is None or deadline < known:
+            self._scheduled[key] = deadline
+            self._pushed += 1
+            heapq.heappush(self._due, (deadline, self._pushed, key))
+
+    def _leave(self, key: Key, host: str) -> None:
+        mine = self._by_host[host]
+        del mine[key]
+        if not mine:
+            del self._by_host[host]
+
+    def _evict(self) -> list[Entry]:
+        host = max(self._by_host, key=lambda name: len(self._by_host[name]))
+        mine = self._by_host[host]
+        # The newest is the one that there has to be room for.
+        count = min(max(1, self._maximum // _BULK), len(mine) - 1) or 1
+        gone = [self._entries[key] for key, _ in zip(mine, range(count), strict=False)]
+        for entry in gone:
+            self.remove((entry.owner, entry.group))
+        self.evicted[host] += len(gone)
+        return gone

@@ -1,0 +1,97 @@
+"""Tells a rule's repeats once: the first alert at once, the others as one number when their time is over.
+
+Nothing is dropped without being counted, and nothing is counted twice: of each source the place of the
+newest counted event is kept, so that what is delivered again is known.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from processor.correlation.outcome import Stamp
+from processor.correlation.spec import timespan_text
+from schemas.alert import Alert, Repeats, alert_id, decode_alert, encode_alert
+
+MAX_SOURCES = 1_000
+"""Of one group; the one that matched longest ago is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """An alert that was sent and the count of its repeats."""
+
+    first_id: str
+    first: int
+    """Event time of the alert that was sent, ns."""
+    period: int
+    """ns."""
+    alert: bytes
+    """That alert, encoded; empty once its repeats are told."""
+    sources: tuple[tuple[int, int], ...]
+    """Of each source, the place of its newest event that matched."""
+    count: int = 0
+    last: int = 0
+    """Event time of the newest repeat, ns."""
+
+    @property
+    def end(self) -> int:
+        """The last event time whose repeats are counted here, ns."""
+        return self.first + self.period
+
+    @property
+    def is_open(self) -> bool:
+        """Whether repeats are still counted."""
+        return bool(self.alert)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a match leads to."""
+
+    state: Throttle
+    alerts: tuple[Alert, ...] = ()
+    is_duplicate: bool = False
+    """The same event matched before: nothing is sent or counted."""
+
+
+def take_match(state: Throttle | None, stamp: Stamp, make_alert: Callable[[], Alert], period: int) -> Told:
+    """Send an alert or count it.
+
+    Args:
+        state: of the group; None where there is none.
+        stamp: the event's.
+        make_alert: makes its alert, where one is to be sent.
+        period: how long repeats are counted, ns.
+    """
+    time, position, source = stamp
+    before = () if state is None else state.sources
+    if state is not None and any(known == source and position <= place for known, place in before):
+        return Told(state, is_duplicate=True)
+    others = tuple(entry for entry in before if entry[0] != source)
+    sources = (*others[-(MAX_SOURCES - 1) :], (source, position))
+    if state is not None and state.is_open and time <= state.end:
+        counted = replace(state, count=state.count + 1, last=max(state.last, time), sources=sources)
+        return Told(counted)
+    summary = () if state is None else close(state)[1]
+    alert = make_alert()
+    return Told(Throttle(alert.id, time, period, encode_alert(alert), sources), (*summary, alert))
+
+
+def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
+    """End the time in which repeats are counted: a summary, if there were any.
+
+    What was applied stays known, so that a repeat that is delivered again makes no alert.
+    """
+    closed = replace(state, alert=b"")
+    if not state.is_open or not state.count:
+        return closed, ()
+    first = decode_alert(state.alert)
+    times = "time" if state.count == 1 else "times"
+    text = f"REPEATED {state.count} more {times} in {timespan_text(state.period)}: {first.output}"
+    summary = replace(
+        first,
+        id=alert_id(state.end, first.id, state.first, state.period, "summary"),
+        time=state.end,
+        output=text,
+        repeats=Repeats(first.id, state.count, state.first, state.last, state.period),
+    )
+    return closed, (summary,)

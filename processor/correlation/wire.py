@@ -1,0 +1,106 @@
+"""Pre-matched events as bytes and back: the value and the key of a message of the ``correlate`` topic."""
+
+import io
+import json
+from importlib.resources import files
+from typing import Any
+
+import fastavro
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+
+from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
+from processor.correlation.pre_match import Candidate, Feed, Group, Origin, PreMatch
+
+PRE_MATCH_SCHEMA = json.loads(files("schemas").joinpath("pre_match.avsc").read_text(encoding="utf-8"))
+_PARSED = parse_schema(PRE_MATCH_SCHEMA)
+HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(PRE_MATCH_SCHEMA), "CRC-64-AVRO"))
+
+
+class BadPreMatch(ValueError):
+    """Bytes that are no pre-matched event."""
+
+
+def group_key(group: Group) -> bytes:
+    """Give the bytes that stand for a group: the message's key, so that one partition has all of a group.
+
+    Args:
+        group: its values; lengths are written before them, so that no two groups share a key.
+    """
+    parts = (b"-" if value is None else b"%d:%s" % (len(data := to_bytes(value)), data) for value in group)
+    return b"".join(parts)
+
+
+def encode_pre_match(pre_match: PreMatch) -> bytes:
+    """Encode a pre-matched event (Avro single-object encoding)."""
+    origin = pre_match.origin
+    buffer = io.BytesIO()
+    buffer.write(HEADER)
+    datum = {
+        "origin": {
+            "host_id": origin.host_id,
+            "boot_id": origin.boot_id,
+            "collector_start": origin.collector_start,
+            "sequence": origin.sequence,
+            "index": origin.index,
+        },
+        "time": pre_match.time,
+        "hostname": to_bytes(pre_match.hostname),
+        "group": group_datum(pre_match.group),
+        "feeds": [
+            {
+                "term": feed.term,
+                "value": None if feed.value is None else to_bytes(feed.value),
+                "kept": values_datum(feed.kept),
+            }
+            for feed in pre_match.feeds
+        ],
+        "candidates": [
+            {
+                "term": candidate.term,
+                "texts": [to_bytes(text) for text in candidate.texts],
+                "fields": values_datum(candidate.fields),
+                "by": group_datum(candidate.by),
+                "event": values_datum(candidate.event),
+            }
+            for candidate in pre_match.candidates
+        ],
+    }
+    fastavro.schemaless_writer(buffer, _PARSED, datum)
+    return buffer.getvalue()
+
+
+def decode_pre_match(data: bytes) -> PreMatch:
+    """Decode a pre-matched event.
+
+    Raises:
+        BadPreMatch: the bytes are none of this schema.
+    """
+    if not data.startswith(HEADER):
+        raise BadPreMatch("the bytes do not begin as a pre-matched event does")
+    try:
+        row: Any = fastavro.schemaless_reader(io.BytesIO(data[len(HEADER) :]), _PARSED, None)
+        return PreMatch(
+            origin=Origin(**row["origin"]),
+            time=row["time"],
+            hostname=to_text(row["hostname"]),
+            group=group_of(row["group"]),
+            feeds=tuple(_feed(feed) for feed in row["feeds"]),
+            candidates=tuple(_candidate(candidate) for candidate in row["candidates"]),
+        )
+    except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
+        raise BadPreMatch(f"the bytes are no pre-matched event: {problem or type(problem).__name__}") from None
+
+
+def _feed(row: dict[str, Any]) -> Feed:
+    value = row["value"]
+    return Feed(row["term"], None if value is None else to_text(value), values_of(row["kept"]))
+
+
+def _candidate(row: dict[str, Any]) -> Candidate:
+    return Candidate(
+        row["term"],
+        tuple(to_text(text) for text in row["texts"]),
+        values_of(row["fields"]),
+        group_of(row["by"]),
+        values_of(row["event"]),
+    )
