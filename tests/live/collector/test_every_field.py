@@ -1,0 +1,101 @@
+"""Every field that the list calls filled live is, by some real act on the host or in a container."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from collector.agent import CollectorSettings
+from schemas.catalogue import FIELDS
+from schemas.extract import extract, is_filled
+from tests.live.collector.watching import watching
+from tests.live.containers import Docker
+
+pytestmark = pytest.mark.containers
+
+ARGUMENTS = {
+    "evt.type.is": "openat",
+    "evt.arg": "res",
+    "evt.rawarg": "res",
+    "evt.abspath": "",
+    "proc.env": "LANNER_TEST",
+    "proc.aenv": "LANNER_TEST",
+    "thread.cgroup": "cpuset",
+    "container.mount": "0",
+    "container.mount.source": "/data",
+    "container.mount.dest": "*",
+    "container.mount.mode": "0",
+    "container.mount.rdwr": "0",
+    "container.mount.propagation": "0",
+    "container.label": "tier",
+    "k8s.pod.label": "tier",
+}
+ACTS = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+open("a", "w").close(); os.rename("a", "b"); os.symlink("b", "c"); os.chmod("b", 0o700)
+fd = os.open("b", os.O_RDWR | os.O_CREAT); os.write(fd, b"hello"); os.read(fd, 5)
+for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    server = socket.socket(family); server.bind((address, 0)); server.listen()
+    client = socket.socket(family); client.connect(server.getsockname()[:2]); peer, _ = server.accept()
+    client.send(b"x"); peer.recv(1)
+try: os.open("/nothing", os.O_RDONLY)
+except OSError: pass
+import mmap
+try: mmap.mmap(-1, 2**46)
+except OSError: pass
+try: os.kill(2**22 + 5, 0)
+except OSError: pass
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind(sys.argv[1] + "/dev"); log.connect(sys.argv[1] + "/dev")
+log.send(b"x")
+"""
+NOT_BY_AN_ACT_HERE = {
+    "container.host_ipc": "this machine runs no container of the host's IPC namespace",
+    "fd.is_lower_layer": "needs a file of an image that nothing has touched, on overlayfs with whiteouts",
+    "k8s.pod.ip": "it is that of the sandbox container, and there is no kubelet here to make one",
+    "container.image.digest": "an image that never was in a registry has none",
+    "container.ip": "these containers share the host's network",
+}
+
+
+def test_every_field_that_is_said_to_be_filled_is(docker: Docker, tmp_path: Path) -> None:
+    """One run of many acts; what stays missing in all events is named."""
+    settings = CollectorSettings(docker_socket=docker.socket, environment=True)
+    types = (
+        *("open", "openat", "rename", "symlink", "chmod", "read", "write", "socket", "bind", "listen", "connect"),
+        *("accept4", "sendto", "recvfrom", "execve", "kill", "mmap", "clone", "clone3", "memfd_create", "unlinkat"),
+    )
+    options = ["-v", f"{tmp_path}:/data:ro", "--label", "tier=front", "--user", "1000"]
+    labels = ["io.kubernetes.pod.name=p", "io.kubernetes.pod.namespace=n", "io.kubernetes.pod.uid=u"]
+    labels.append(f"io.kubernetes.sandbox.id={'ab' * 32}")
+    options += [part for label in labels for part in ("--label", label)]
+    with watching(*types, settings=settings) as watch, docker.running(docker.busybox(), *options) as name:
+        worker = subprocess.Popen(
+            [*docker.daemon.client_command("exec", "-t", name, "cat", "/etc/passwd")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        environment = {**os.environ, "LANNER_TEST": "yes"}
+        watch.run(sys.executable, "-I", "-c", ACTS, str(tmp_path), env=environment)
+        watch.run("/bin/sh", "-c", "echo 0 > /proc/self/loginuid; exec cat /etc/hostname")
+        watch.run("/bin/sh", "-c", "/usr/bin/python3 -c 'open(\"/etc/hostname\")'; true", env=environment)
+        deadline = time.monotonic() + 20
+        while worker.poll() is None and time.monotonic() < deadline:
+            watch.collector.poll(0.05)
+        watch.settle()
+        events = list(watch.all())
+
+    missing = []
+    for field in FIELDS.values():
+        if not is_filled(field.name) or field.deprecated or field.filter_only or field.name in NOT_BY_AN_ACT_HERE:
+            continue
+        argument = ARGUMENTS.get(field.name)
+        if field.name == "evt.abspath":
+            continue
+        if not any(extract(e.batch, e.index, field.name, argument) is not None for e in events):
+            missing.append(field.name)
+    assert not missing, " ".join(missing)
