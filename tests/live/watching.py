@@ -1,5 +1,6 @@
 """Rules on the running kernel: collector and detector on a thread, alerts as they come."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ class Watch:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
         self._alerts: list[Alert] = []
+        self._ours: list[Alert] = []
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -61,6 +63,11 @@ class Watch:
     def alerts(self) -> tuple[Alert, ...]:
         """Everything found so far."""
         return tuple(self._alerts)
+
+    @property
+    def ours(self) -> tuple[Alert, ...]:
+        """What was found of processes that this one started: others may use the machine at the same time."""
+        return tuple(self._ours)
 
     @property
     def events(self) -> int:
@@ -100,4 +107,19 @@ class Watch:
             self._failure = failure
 
     def _judge(self, batch: EventBatch) -> None:
-        self._alerts.extend(self._detector.process(batch))
+        found = self._detector.process(batch)
+        self._alerts.extend(found)
+        me = os.getpid()
+        self._ours.extend(alert for alert in found if me in _ancestors(batch, alert))
+
+
+def _ancestors(batch: EventBatch, alert: Alert) -> set[int]:
+    """Give the ids of all that a process comes from, as far up as the batch knows them."""
+    above: set[int] = set()
+    rows = [row for row, process in enumerate(batch.processes) if process.pid == alert.event.get("proc.pid")]
+    for row in rows:
+        parent = batch.processes[row].parent
+        while parent >= 0:
+            above.add(batch.processes[parent].pid)
+            parent = batch.processes[parent].parent
+    return above
