@@ -23,7 +23,6 @@ may_be_root() {
     [ "$(id -u)" -eq 0 ] && return 0
     [ "${LANNER_SUDO:-}" = no ] && return 1
     if ! command -v sudo >/dev/null; then
-        say "this needs root's rights ($1) and there is no sudo here."
         LANNER_SUDO=no
     elif [ "${LANNER_SUDO:-}" = yes ] || [ "${YES:-}" = 1 ] || [ ! -t 0 ] || [ ! -t 2 ]; then
         LANNER_SUDO=yes

@@ -49,7 +49,10 @@ fi
 [ ${#todo[@]} -eq 0 ] && exit 0
 
 reason=$(printf '%s, ' "${todo[@]}")
-may_be_root "${reason%, }" || exit 3
+if ! may_be_root "${reason%, }"; then
+    say "set-up needs root's rights to ${reason%, }."
+    exit 3
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"
