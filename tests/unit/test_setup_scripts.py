@@ -1,0 +1,43 @@
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted(Path("deploy/setup").glob("*.sh"))
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_has_nothing_to_say() -> None:
+    """Of the set-up scripts, taken together."""
+    done = subprocess.run(["shellcheck", "-x", ".ci/run", *SCRIPTS], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+def test_constraints_name_versions_and_nothing_else() -> None:
+    """No address of an index, no hash, no path: any index will do."""
+    lines = Path("constraints.txt").read_text().splitlines()
+    assert all(line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("known", "allowed"),
+    [("YES=1", True), ("LANNER_SUDO=yes", True), ("LANNER_SUDO=no", False)],
+)
+def test_sudo_is_used_without_a_question_where_the_answer_is_known(known: str, allowed: bool, tmp_path: Path) -> None:
+    """YES=1, or an answer given before in the same run; a pipe is never asked."""
+    for name, text in (("id", "#!/bin/sh\necho 1000\n"), ("sudo", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    script = f"PATH={tmp_path}:$PATH; {known}; . deploy/setup/ask.sh; may_be_root 'do it'"
+    done = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0, done.stdout, done.stderr) == (allowed, "", "")
+
+
+def test_setting_up_again_is_quick_and_silent() -> None:
+    """All that is there is left alone: what `make run` costs the second time."""
+    if not Path(".venv/.made-of").exists():
+        pytest.skip("the environment was not made by make setup")
+    done = subprocess.run(["deploy/setup/system.sh", "list"], capture_output=True, text=True, check=True, timeout=5)
+    assert "install" not in done.stdout
