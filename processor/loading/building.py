@@ -325,6 +325,7 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: Traced) -> Rule:
         warn_evttypes=rule.warn_evttypes,
         skip_if_unknown_filter=rule.skip_if_unknown_filter,
         exception_names=tuple(exception.name for exception in rule.exceptions),
+        exceptions_in_force=tuple(exception.name for exception in rule.exceptions if exception.values),
         extensions=_extensions(rule.extensions, rule.spot),
         place=head_place(rule.spot),
         traced=traced,

@@ -71,6 +71,8 @@ class Rule:
     warn_evttypes: bool
     skip_if_unknown_filter: bool
     exception_names: tuple[str, ...]
+    exceptions_in_force: tuple[str, ...]
+    """Those of them that have values: the condition ends with one `not` for each, in this order."""
     extensions: Mapping[str, Extension] = field(compare=False)
     place: Place = field(compare=False)
     traced: Traced = field(compare=False, repr=False)
