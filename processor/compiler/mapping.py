@@ -36,10 +36,13 @@ _MAX_ANCESTORS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _MappingAccess:
+class MappingAccess:
+    """Fields as look-ups in a mapping ``e``."""
+
     constants: Constants
 
     def field(self, shape: Shape) -> Code:
+        """Give the expression of a field."""
         spec = shape.spec
         if spec is None:
             raise TypeError("a side without a field has no access")
@@ -148,7 +151,7 @@ def compile_mapping(condition: Node) -> Callable[[Event], bool]:
         folded = simplify(condition)
         if isinstance(folded, bool):
             return _always if folded else _never
-        return _judge(_expression(folded, Emitter(_MappingAccess(constants), constants), 0), constants)
+        return _judge(_expression(folded, Emitter(MappingAccess(constants), constants), 0), constants)
 
 
 def _always(_event: Event) -> bool:

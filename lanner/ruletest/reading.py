@@ -1,0 +1,203 @@
+"""Reads test files: their text in, cases and problems out, each problem with its place."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from lanner.ruletest.happenings import read_event
+from lanner.ruletest.model import Case, EventSpec, Expected, Suite
+from lanner.ruletest.table import Table, Wrong, text_of, texts_of
+from processor.loading import Code, Place, Problem, parse_priority
+from processor.loading.hints import did_you_mean
+from processor.loading.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
+from processor.loading.nodes import Sequence as Items
+
+T = TypeVar("T")
+_SUFFIX = "_test"
+_PRIORITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
+_MAX_EVENTS = 10_000
+
+
+def rule_file_of(test_file: str) -> str:
+    """Give the rule file that a test file lies beside: name_test.yaml tests name.yaml."""
+    path = PurePosixPath(test_file)
+    return str(path.with_name(path.stem.removesuffix(_SUFFIX) + path.suffix))
+
+
+def test_file_of(rule_file: str) -> str:
+    """Give the test file beside a rule file."""
+    path = PurePosixPath(rule_file)
+    return str(path.with_name(f"{path.stem}{_SUFFIX}{path.suffix}"))
+
+
+def is_test_file(name: str) -> bool:
+    """Tell whether a file holds tests by its name."""
+    return PurePosixPath(name).stem.endswith(_SUFFIX)
+
+
+def read_suite(name: str, text: str) -> tuple[Suite, tuple[Problem, ...]]:
+    """Read a test file.
+
+    Args:
+        name: as problems shall show it; paths in the file start from its folder.
+        text: its text.
+
+    Returns:
+        What could be read, and everything that is wrong with the rest.
+    """
+    return _Reader(SourceFile(name, text.removeprefix("\ufeff"))).suite()
+
+
+def read_events(name: str, text: str) -> tuple[tuple[EventSpec, ...], tuple[Problem, ...]]:
+    """Read events alone, one or a list of them, as a case gives them."""
+    reader = _Reader(SourceFile(name, text.removeprefix("\ufeff")))
+    documents = reader.documents()
+    nodes = [
+        node for document in documents for node in (document.items if isinstance(document, Items) else (document,))
+    ]
+    events = reader.each(nodes, read_event, "event", "")
+    return tuple(events), tuple(reader.problems)
+
+
+def _items(node: Node) -> Sequence[Node]:
+    return node.items if isinstance(node, Items) else (node,)
+
+
+class _Reader:
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
+        self.problems: list[Problem] = []
+
+    def documents(self) -> list[Node]:
+        """Read the text as YAML; nothing where it is none."""
+        try:
+            return read_documents(self._file.text)
+        except YamlError as error:
+            offset = error.offset or 0
+            place = self._file.place(offset, offset + 1)
+            self.problems.append(Problem(Code.LOAD_ERR_YAML_PARSE, error.message, "test file", "", place))
+            return []
+
+    def suite(self) -> tuple[Suite, tuple[Problem, ...]]:
+        """Read the whole file."""
+        name = self._file.name
+        rules: tuple[str, ...] = (rule_file_of(name),)
+        matching: str | None = None
+        nodes: list[Node] = []
+        for document in self.documents():
+            if isinstance(document, Items):
+                nodes += document.items
+                continue
+            try:
+                table = Table(document, "a test file")
+                if (node := table.get("rules")) is not None:
+                    folder = PurePosixPath(name).parent
+                    rules = tuple(str(folder / each) for each in texts_of(node, "rules"))
+                matching = self._matching(table) or matching
+                table.get("shared")
+                cases = table.need("cases", lacks="a test file has cases", add="add 'cases:' and a list below it")
+                nodes += _items(cases)
+                for wrong in table.unknown():
+                    self._tell(wrong, "test file", "")
+            except Wrong as wrong:
+                self._tell(wrong, "test file", "")
+        cases_read = [case for node in nodes if (case := self._case(node)) is not None]
+        return Suite(name, rules, matching, tuple(cases_read)), tuple(self.problems)
+
+    def _matching(self, table: Table) -> str | None:
+        node = table.get("rule_matching")
+        if node is None:
+            return None
+        text = text_of(node, "rule_matching")
+        if text not in ("first", "all"):
+            raise Wrong("'rule_matching' takes first or all", node)
+        return text
+
+    def _case(self, node: Node) -> Case | None:
+        before = len(self.problems)
+        name = ""
+        try:
+            table = Table(node, "a case")
+            name_node = table.need("name", lacks="a case has a name", add="add 'name: what happens'")
+            name = text_of(name_node, "name")
+            given, recording = table.get("given"), table.text("recording")
+            events = self._events(table, given, recording, name)
+            expected = self._expected(table, name)
+            about = table.texts("about")
+            for wrong in table.unknown():
+                self._tell(wrong, "case", name)
+        except Wrong as wrong:
+            self._tell(wrong, "case", name)
+            return None
+        if len(self.problems) > before:
+            return None
+        if recording is not None:
+            recording = str(PurePosixPath(self._file.name).parent / recording)
+        place = self._file.place(name_node.start, name_node.end)
+        return Case(name, tuple(events), recording, tuple(expected), about, place)
+
+    def _events(self, table: Table, given: Node | None, recording: str | None, name: str) -> Iterable[EventSpec]:
+        if (given is None) == (recording is None):
+            raise Wrong("a case has events", table.node, "add 'given:' and a list of events, or 'recording: FILE'")
+        if given is None:
+            return ()
+        items = _items(given)
+        if len(items) > _MAX_EVENTS:
+            raise Wrong(f"more than {_MAX_EVENTS} events", given, "take a recording")
+        return self.each(items, read_event, "event", name)
+
+    def _expected(self, table: Table, name: str) -> Iterable[Expected]:
+        add = "add 'expect: none', or 'expect:' and a list of rules"
+        node = table.need("expect", lacks="a case says what to expect", add=add)
+        if isinstance(node, Scalar) and node.value == "none":
+            return ()
+        return self.each(_items(node), self._one_expected, "case", name)
+
+    def _one_expected(self, node: Node) -> Expected:
+        place = self._file.place(node.start, node.end)
+        if isinstance(node, Scalar):
+            return Expected(text_of(node, "expect"), None, {}, place)
+        table = Table(node, "an expected alert")
+        rule = table.need("rule", lacks="an expected alert names its rule", add="add 'rule: NAME'")
+        priority = self._priority(table)
+        fields_node = table.get("output_fields")
+        fields = {} if fields_node is None else _fields(fields_node)
+        if wrong := table.unknown():
+            raise wrong[0]
+        return Expected(text_of(rule, "rule"), priority, fields, self._file.place(rule.start, rule.end))
+
+    def _priority(self, table: Table) -> str | None:
+        node = table.get("priority")
+        if node is None:
+            return None
+        text = text_of(node, "priority")
+        priority = parse_priority(text)
+        if priority is None:
+            raise Wrong(f"there is no priority '{text}'", node, did_you_mean(text.lower(), _PRIORITIES))
+        return str(priority)
+
+    def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:
+        """Read nodes one by one; what is wrong with one doesn't hide the others."""
+        found: list[T] = []
+        for node in nodes:
+            try:
+                found.append(read(node))
+            except Wrong as wrong:
+                self._tell(wrong, kind, name)
+        return found
+
+    def _tell(self, wrong: Wrong, kind: str, name: str) -> None:
+        node = wrong.node
+        if isinstance(node, Mapping) and node.pairs:
+            node = node.pairs[0][0]
+        place: Place = self._file.place(node.start, node.end)
+        self.problems.append(Problem(Code.LOAD_ERR_VALIDATE, wrong.message, kind, name, place, wrong.hint))
+
+
+def _fields(node: Node) -> dict[str, str]:
+    found = {}
+    for key, value in Table(node, "output_fields").pairs().items():
+        if not isinstance(value, Scalar):
+            raise Wrong(f"'{key}' takes one text, or null where the value is missing", value)
+        found[key] = "<NA>" if value.is_null else value.value
+    return found

@@ -1,0 +1,209 @@
+"""Takes values out of a test file's mappings, or says what is wrong with them and where.
+
+Every scalar is text, as in rule files: `no`, `0644` and `12:30` are what the author wrote.
+"""
+
+import re
+from collections.abc import Iterable
+
+from processor.loading.hints import did_you_mean
+from processor.loading.nodes import Mapping, Node, Scalar, Sequence, is_null
+
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
+_NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
+_INT64 = range(-(2**63), 2**64)
+MAX_DURATION = 366 * 86400 * 10**9
+"""Nanoseconds; times of events have to fit 64 bits."""
+
+
+class Wrong(Exception):
+    """Something in a test file is wrong; the others of its items are still read."""
+
+    def __init__(self, message: str, node: Node, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.node = node
+        self.hint = hint
+
+
+def text_of(node: Node, key: str) -> str:
+    """Give a scalar's text. Raises Wrong."""
+    if not isinstance(node, Scalar) or node.is_null:
+        raise Wrong(f"'{key}' takes one text", node)
+    return node.value
+
+
+def number_of(node: Node, key: str) -> int:
+    """Give a whole number, decimal or 0x. Raises Wrong."""
+    text = text_of(node, key)
+    if not _NUMBER.fullmatch(text) or len(text) > 25:
+        raise Wrong(f"'{key}' takes a whole number, not '{text}'", node)
+    number = int(text, 16) if "x" in text.lower() else int(text)
+    if number not in _INT64:
+        raise Wrong(f"'{key}' takes a number of 64 bits", node)
+    return number
+
+
+def duration_of(node: Node, key: str) -> int:
+    """Give nanoseconds of `150ms`, `2s` or `1m 30s`. Raises Wrong."""
+    text = text_of(node, key).strip()
+    parts = list(_DURATION.finditer(text))
+    if not parts or _DURATION.sub("", text).strip():
+        raise Wrong(f"'{key}' takes a duration such as 150ms, 2s or 1m30s, not '{text}'", node)
+    whole = sum(round(float(part[1]) * _UNITS[part[2]]) for part in parts)
+    if whole > MAX_DURATION:
+        raise Wrong(f"'{key}' is longer than a year", node)
+    return whole
+
+
+def texts_of(node: Node, key: str) -> tuple[str, ...]:
+    """Give a list of texts; one text is a list of one. Raises Wrong."""
+    if isinstance(node, Sequence):
+        return tuple(text_of(item, key) for item in node.items)
+    return (text_of(node, key),)
+
+
+class Table:
+    """A mapping with its merge keys (`<<`) applied; it remembers which keys were asked for."""
+
+    def __init__(self, node: Node, what: str) -> None:
+        """Take a mapping.
+
+        Args:
+            node: what stands there.
+            what: what it should be, for the message.
+
+        Raises:
+            Wrong: it is no mapping, or a key stands twice.
+        """
+        if not isinstance(node, Mapping):
+            raise Wrong(f"{what} is a mapping, as in '{{name: value}}'", node)
+        self.node = node
+        self.what = what
+        self._pairs = _merged(node, 0)
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._pairs and not is_null(self._pairs[key][1])
+
+    def keys(self) -> set[str]:
+        """Give the keys that are there and aren't null."""
+        return {key for key in self._pairs if key in self}
+
+    def get(self, *keys: str) -> Node | None:
+        """Give the value under the first of these spellings that is there; None where it is absent or null."""
+        self._asked.update(keys)
+        return next((self._pairs[key][1] for key in keys if key in self), None)
+
+    def need(self, *keys: str, lacks: str, add: str) -> Node:
+        """Give the value under one of these spellings.
+
+        Args:
+            keys: spellings of one key.
+            lacks: what to say where it is absent.
+            add: what to do then.
+
+        Raises:
+            Wrong: it is absent.
+        """
+        node = self.get(*keys)
+        if node is None:
+            raise Wrong(lacks, self.node, add)
+        return node
+
+    def is_null(self, key: str) -> bool:
+        """Tell whether a key is there and says that there is no value."""
+        self._asked.add(key)
+        return key in self._pairs and is_null(self._pairs[key][1])
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        """Give a text, or the default. Raises Wrong."""
+        node = self.get(key)
+        return default if node is None else text_of(node, key)
+
+    def number(self, key: str) -> int | None:
+        """Give a whole number, or None. Raises Wrong."""
+        node = self.get(key)
+        return None if node is None else number_of(node, key)
+
+    def small(self, key: str, most: int = 2**31 - 1) -> int | None:
+        """Give a number from 0 to ``most``, or None. Raises Wrong."""
+        node = self.get(key)
+        if node is None:
+            return None
+        number = number_of(node, key)
+        if not 0 <= number <= most:
+            raise Wrong(f"'{key}' takes a number from 0 to {most}", node)
+        return number
+
+    def duration(self, key: str, default: int) -> int:
+        """Give nanoseconds. Raises Wrong."""
+        node = self.get(key)
+        return default if node is None else duration_of(node, key)
+
+    def truth(self, key: str, *, default: bool = False) -> bool:
+        """Give true or false. Raises Wrong."""
+        node = self.get(key)
+        if node is None:
+            return default
+        value = _TRUTHS.get(text_of(node, key).lower())
+        if value is None:
+            raise Wrong(f"'{key}' takes true or false", node)
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Give a list of texts, empty where it is absent. Raises Wrong."""
+        node = self.get(key)
+        return () if node is None else texts_of(node, key)
+
+    def pairs(self) -> dict[str, Node]:
+        """Give all keys with their values; each counts as asked for."""
+        self._asked.update(self._pairs)
+        return {key: value for key, (_, value) in self._pairs.items()}
+
+    def unknown(self, also: Iterable[str] = ()) -> list[Wrong]:
+        """List the keys that nobody asked for, each with the nearest that means something.
+
+        Args:
+            also: more keys that may stand here.
+        """
+        known = self._asked | set(also)
+        return [
+            Wrong(f"{self.what} has no key '{key}'", name, did_you_mean(key, sorted(known)) or _listing(known))
+            for key, (name, _) in self._pairs.items()
+            if key not in known
+        ]
+
+
+def _listing(known: set[str]) -> str:
+    return f"it may have: {', '.join(sorted(known))}" if len(known) <= 40 else ""
+
+
+def _merged(node: Mapping, depth: int) -> dict[str, tuple[Node, Node]]:
+    own: dict[str, tuple[Node, Node]] = {}
+    merged: dict[str, tuple[Node, Node]] = {}
+    for name, value in node.pairs:
+        if not isinstance(name, Scalar):
+            raise Wrong("a key is one text", name)
+        if name.value == "<<" and not name.style:
+            sources = value.items if isinstance(value, Sequence) else (value,)
+            for source in sources:
+                if not isinstance(source, Mapping) or depth > 20:
+                    raise Wrong("'<<' takes a mapping that was named by an anchor, as in '<<: *base'", value)
+                for key, pair in _merged(source, depth + 1).items():
+                    merged.setdefault(key, pair)
+        elif name.value in own:
+            raise Wrong(f"the key '{name.value}' stands twice", name)
+        else:
+            own[name.value] = (name, value)
+    return {**merged, **own}

@@ -1,0 +1,363 @@
+"""Makes a batch of a case's events by the collector's own code: only the kernel and /proc are made up."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from collector.arguments import signed32
+from collector.batch_builder import BatchBuilder
+from collector.containers.inspected import container_from
+from collector.containers.naming import ContainerName, container_of
+from collector.events import Origin, add_exec, add_syscall
+from collector.processes.entry import TICK, Entry
+from collector.processes.facts import Credentials, Place, ProcessFacts, Program
+from collector.processes.names import Accounts, Names, User
+from collector.processes.rows import ProcessRows
+from collector.processes.table import ProcessTable
+from collector.records import Exec, Identity, State, Syscall
+from collector.syscalls import CALLS
+from lanner.ruletest.model import ContainerSpec, EventSpec, ProcessSpec
+from schemas.batch import Container, EventBatch
+
+START = 1_704_067_200_000_000_000
+"""When every case begins: 2024-01-01T00:00:00Z, ns since the epoch."""
+HOSTNAME = "test-host"
+_BOOT = START - 400 * 86400 * 10**9
+_BOOT_CLOCK = START - _BOOT
+_FIRST_PID = 1000
+_POD_LABELS = "io.kubernetes.pod."
+_OVERRIDES = {"setuid": 0, "setresuid": 1, "setreuid": 1}
+_GROUP_OVERRIDES = {"setgid": 0, "setresgid": 1, "setregid": 1}
+_RUNTIME_PREFIXES = {"docker": "docker", "containerd": "cri-containerd", "cri-o": "crio", "podman": "libpod"}
+
+
+class _NoProc:
+    """There is no /proc behind a test: what its records don't say isn't known."""
+
+    def read(self, pid: int) -> ProcessFacts | None:  # noqa: ARG002
+        return None
+
+    def read_credentials(self, pid: int, tid: int) -> Credentials | None:  # noqa: ARG002
+        return None
+
+    def read_cgroup(self, pid: int) -> str | None:  # noqa: ARG002
+        return None
+
+
+class _Runtimes:
+    """Answers for the containers of a case, by the same code that reads Docker's answers."""
+
+    version = 0
+
+    def __init__(self) -> None:
+        self._facts: dict[str, Container] = {}
+
+    def add(self, spec: ContainerSpec) -> None:
+        name = container_of(cgroup_of(spec))
+        if name is not None and spec.id not in self._facts:
+            facts = container_from(name, _inspected(spec))
+            self._facts[spec.id] = replace(facts, type=spec.type, image_digest=spec.image_digest)
+
+    def facts(self, name: ContainerName) -> Container:
+        return self._facts[name.full_id]
+
+
+class _Users:
+    """The users and groups that the processes of a case name."""
+
+    def __init__(self) -> None:
+        self.users = {0: User("root", "/root", "/bin/bash")}
+        self.groups = {0: "root"}
+
+    def add(self, spec: ProcessSpec) -> None:
+        if spec.user is not None:
+            home = "/root" if spec.uid == 0 else f"/home/{spec.user}"
+            self.users.setdefault(spec.uid, User(spec.user, home, "/bin/bash"))
+        if spec.group is not None:
+            self.groups.setdefault(spec.gid, spec.group)
+
+    def names(
+        self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+    ) -> Names:
+        del container, pids
+        return Accounts(self.users, self.groups).names(uid, gid, loginuid)
+
+
+def cgroup_of(spec: ContainerSpec) -> str:
+    """Give the cgroup that a runtime would put a container into."""
+    prefix = _RUNTIME_PREFIXES[spec.type]
+    if spec.pod:
+        uid = dict(spec.pod)["uid"].replace("-", "_")
+        return f"/kubepods.slice/kubepods-pod{uid}.slice/{prefix}-{spec.id}.scope"
+    return f"/system.slice/{prefix}-{spec.id}.scope"
+
+
+def _inspected(spec: ContainerSpec) -> Mapping[str, object]:
+    """Give what the Docker API would answer for a container."""
+    pod = {f"{_POD_LABELS}{key}": value for key, value in spec.pod}
+    labels = {**dict(spec.labels), **dict(spec.pod_labels), **pod}
+    if pod:
+        # Of a sandbox: its own labels are the pod's.
+        labels["io.kubernetes.docker.type"] = "podsandbox"
+    return {
+        "Name": f"/{spec.name}" if spec.name else "",
+        "Image": f"sha256:{hashlib.sha256((spec.image or '').encode('utf-8', 'surrogateescape')).hexdigest()}",
+        "Config": {"Image": spec.image or "", "User": spec.user or "", "Labels": labels},
+        "HostConfig": {
+            "Privileged": spec.privileged,
+            "PidMode": "host" if spec.host_pid else "",
+            "NetworkMode": "host" if spec.host_network else "bridge",
+            "IpcMode": "host" if spec.host_ipc else "private",
+        },
+        "State": {"StartedAt": "2023-12-31T23:00:00Z"},
+        "NetworkSettings": {"IPAddress": spec.ip or ""},
+        "Mounts": [
+            {"Source": source, "Destination": destination, "Mode": "", "RW": rw, "Propagation": "rprivate"}
+            for source, destination, rw in spec.mounts
+        ],
+    }
+
+
+class World:
+    """The processes, users and containers of one case, and the batch that its events become."""
+
+    def __init__(self) -> None:
+        self._table = ProcessTable(_NoProc(), _BOOT)
+        self._users, self._runtimes = _Users(), _Runtimes()
+        self._rows = ProcessRows(self._table, self._users, self._runtimes)
+        self._builder = BatchBuilder()
+        self._pids: dict[ProcessSpec, int] = {}
+        self._next_pid = _FIRST_PID
+        self._generations: dict[int, int] = {}
+
+    def add(self, event: EventSpec, number: int) -> None:
+        """Let one thing happen.
+
+        Args:
+            event: what.
+            number: its place in the case; events of one moment stay in order by it.
+        """
+        moment = _BOOT_CLOCK + event.at + number
+        entry = self._entry(event, moment)
+        row = self._rows.row(entry)
+        process = self._rows.processes[row]
+        origin = Origin(process, row, False, moment + _BOOT, self._user_name, self._group_name)
+        if event.call is None:
+            add_exec(self._builder, self._exec_record(event, entry, moment), origin)
+        else:
+            add_syscall(self._builder, _syscall_record(event, entry, moment), origin)
+
+    def batch(self) -> EventBatch:
+        """Give all that happened as one batch."""
+        processes, containers = self._rows.take()
+        return EventBatch(
+            host_id="0" * 32,
+            hostname=HOSTNAME,
+            boot_id="",
+            collector_start=START,
+            sequence=1,
+            created=START,
+            collector_version="",
+            kernel="",
+            first_number=1,
+            count=self._builder.count,
+            strings=self._builder.strings,
+            processes=processes,
+            containers=containers,
+            columns=self._builder.columns(),
+        )
+
+    def _user_name(self, uid: int) -> str | None:
+        user = self._users.users.get(uid)
+        return None if user is None else user.name
+
+    def _group_name(self, gid: int) -> str | None:
+        return self._users.groups.get(gid)
+
+    def _entry(self, event: EventSpec, moment: int) -> Entry:
+        spec = event.process
+        for each in _line(spec):
+            self._users.add(each)
+            if each.container is not None:
+                self._runtimes.add(each.container)
+        self._seed(spec, moment)
+        pid = self._pids[spec]
+        entry = self._living(pid)
+        if event.call is None:
+            self._generations[pid] = self._generations.get(pid, 0) + 1
+            self._table.apply(self._exec_record(event, entry, moment))
+        elif event.result >= 0:
+            state = _state_after(event, entry, moment)
+            if state is not None:
+                self._table.apply(state)
+        return self._living(pid)
+
+    def _living(self, pid: int) -> Entry:
+        entry = self._table.living(pid)
+        assert entry is not None  # noqa: S101  it was seeded
+        return entry
+
+    def _seed(self, spec: ProcessSpec, moment: int) -> None:
+        """Take in a process and its ancestors, where they aren't there yet; the eldest first."""
+        for each in reversed(_line(spec)):
+            if each in self._pids:
+                continue
+            pid = each.pid
+            if pid is None:
+                while self._next_pid in self._pids.values():
+                    self._next_pid += 1
+                pid = self._next_pid
+            self._pids = {known: number for known, number in self._pids.items() if number != pid}
+            self._pids[each] = pid
+            self._table.seed([self._facts(each, pid, moment)])
+
+    def _facts(self, spec: ProcessSpec, pid: int, moment: int) -> ProcessFacts:
+        depth = len(_line(spec)) if spec.parent is not None else 1
+        eldest = self._pids.get(_line(spec)[-1], pid)
+        # A parent is older than its child.
+        start = max(moment - spec.age, TICK) if spec.parent is None else max(moment - spec.age, depth * TICK)
+        return ProcessFacts(
+            pid=pid,
+            start_ticks=start // TICK,
+            program=_program(spec),
+            credentials=Credentials(spec.uid, spec.gid, spec.capabilities, spec.capabilities, 0),
+            place=Place(
+                ppid=1 if spec.parent is None else self._pids[spec.parent],
+                vpid=spec.vpid or pid,
+                pgid=pid,
+                vpgid=spec.vpid or pid,
+                sid=eldest,
+                tty=spec.tty,
+                loginuid=spec.loginuid,
+                cwd=spec.cwd,
+                cgroup="/" if spec.container is None else cgroup_of(spec.container),
+            ),
+        )
+
+    def _exec_record(self, event: EventSpec, entry: Entry, moment: int) -> Exec:
+        spec = event.process
+        return Exec(
+            state=_state(entry, moment, self._generations.get(entry.pid, 1), spec),
+            filename=event.filename,
+            exepath=spec.exepath or "",
+            args=() if spec.exe is None else (spec.exe, *spec.args),
+            args_truncated=False,
+            env=spec.env,
+            exe_ino=spec.exe_ino,
+            exe_dev=8 << 20 | 1,
+            exe_mode=spec.exe_mode,
+            exe_uid=spec.exe_uid,
+            exe_gid=0,
+            exe_ctime=START - 86400 * 10**9,
+            exe_mtime=START - 86400 * 10**9,
+            is_upper_layer=spec.upper_layer,
+            is_lower_layer=spec.lower_layer,
+            is_from_memfd=spec.memfd,
+            event_type=event.type,
+        )
+
+
+def make_batch(events: Sequence[EventSpec]) -> EventBatch:
+    """Make the batch that a collector would have sent.
+
+    Args:
+        events: of one case; they are put in the order of their times.
+    """
+    world = World()
+    for number, event in enumerate(sorted(events, key=lambda each: each.at)):
+        world.add(event, number)
+    return world.batch()
+
+
+def _line(spec: ProcessSpec) -> list[ProcessSpec]:
+    line = [spec]
+    while line[-1].parent is not None:
+        line.append(line[-1].parent)
+    return line
+
+
+def _program(spec: ProcessSpec) -> Program:
+    return Program(
+        name=spec.name,
+        exe=spec.exe,
+        exepath=spec.exepath,
+        args=spec.args,
+        env=spec.env or None,
+        exe_ino=spec.exe_ino,
+        exe_mode=spec.exe_mode,
+        exe_uid=spec.exe_uid,
+        exe_gid=0,
+        exe_ctime=START - 86400 * 10**9,
+        exe_mtime=START - 86400 * 10**9,
+        is_upper_layer=spec.upper_layer,
+        is_lower_layer=spec.lower_layer,
+        is_from_memfd=spec.memfd,
+    )
+
+
+def _identity(entry: Entry, moment: int, generation: int) -> Identity:
+    uid = entry.credentials.uid
+    return Identity(moment, entry.pid, entry.pid, entry.start_time, generation, uid, entry.cgroup_id or 0)
+
+
+def _state(entry: Entry, moment: int, generation: int, spec: ProcessSpec) -> State:
+    place, credentials = entry.place, entry.credentials
+    return State(
+        who=_identity(entry, moment, generation),
+        ppid=place.ppid or 0,
+        vpid=place.vpid or entry.pid,
+        pgid=place.pgid or entry.pid,
+        vpgid=place.vpgid or entry.pid,
+        sid=place.sid or entry.pid,
+        tty=place.tty or 0,
+        loginuid=-1 if place.loginuid is None else place.loginuid,
+        gid=credentials.gid or 0,
+        cap_effective=credentials.cap_effective or 0,
+        cap_permitted=credentials.cap_permitted or 0,
+        cap_inheritable=credentials.cap_inheritable or 0,
+        pid_namespace=1,
+        mount_namespace=1,
+        pid_namespace_init_start=10 * TICK,
+        comm=spec.name,
+        cwd=place.cwd or "/",
+        cgroup=place.cgroup or "/",
+    )
+
+
+def _state_after(event: EventSpec, entry: Entry, moment: int) -> State | None:
+    """Give what the kernel side tells of a process after a call that changed it; None where nothing changed."""
+    call = event.call
+    assert call is not None  # noqa: S101  an exec has a record of its own
+    state = _state(entry, moment, entry.exec_generation or 0, event.process)
+    if event.type in _OVERRIDES:
+        uid = signed32(call.arguments[_OVERRIDES[event.type]])
+        return replace(state, who=replace(state.who, uid=uid)) if uid >= 0 else None
+    if event.type in _GROUP_OVERRIDES:
+        gid = signed32(call.arguments[_GROUP_OVERRIDES[event.type]])
+        return replace(state, gid=gid) if gid >= 0 else None
+    if event.type == "setsid":
+        return replace(state, sid=entry.pid, pgid=entry.pid)
+    return None
+
+
+def _syscall_record(event: EventSpec, entry: Entry, moment: int) -> Syscall:
+    call = event.call
+    assert call is not None  # noqa: S101  an exec has a record of its own
+    return Syscall(
+        who=_identity(entry, moment, entry.exec_generation or 0),
+        event=call.event,
+        cpu=0,
+        vtid=entry.place.vpid or entry.pid,
+        is_compat=False,
+        result=event.result if CALLS[call.event].event != "setsid" else entry.pid,
+        arguments=call.arguments,
+        fd=call.fd,
+        file=call.file,
+        socket=call.socket,
+        path1=call.path1,
+        path2=call.path2,
+        directory1=call.directory1,
+        directory2=call.directory2,
+        blob1=call.blob1,
+        blob2=call.blob2,
+    )
