@@ -52,10 +52,16 @@ def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
     rules = [rule for rule in loaded.rules if rule.enabled]
     floor = priority_floor(settings)
     try:
-        detector = Detector(rules, minimum_priority=floor, rule_matching=settings.rule_matching)
+        detector = Detector(
+            rules,
+            minimum_priority=floor,
+            rule_matching=settings.rule_matching,
+            extra_fields=loaded.extra_fields,
+        )
     except OutputError as error:
         raise BadInput(f"append_output: {error}") from None
-    texts = (text for rule in rules for text in (rule.parsed_text, rule.output))
+    texts = [text for rule in rules for text in (rule.parsed_text, rule.output)]
+    texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     wants_environment = any(field in text for text in texts for field in ENVIRONMENT_FIELDS)
     return Detection(detector, sources.origin, loaded.notices, sources.watched, wants_environment)
 

@@ -1,6 +1,6 @@
 """Loads rules for use: with an error in any file there are none, as with Falco."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lanner.failures import BadInput
@@ -19,6 +19,8 @@ class RulesInForce:
     rules: tuple[Rule, ...]
     notices: tuple[str, ...]
     """Each file with its count, what redefines what, warnings."""
+    extra_fields: Mapping[str, Mapping[str, str | None]]
+    """What the settings add to output_fields, by rule: name to format, None for the field of that name itself."""
 
 
 def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> RulesInForce:
@@ -42,7 +44,8 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
     ]
     if warnings and result.warnings:
         notices.append(report.as_text(result.warnings).rstrip("\n"))
-    return RulesInForce(tuple(_with_appended(rule, settings) for rule in rules), tuple(notices))
+    extra_fields = {rule.name: fields for rule in rules if (fields := _extra_fields(rule, settings))}
+    return RulesInForce(tuple(_with_appended(rule, settings) for rule in rules), tuple(notices), extra_fields)
 
 
 def priority_floor(settings: Settings) -> Priority:
@@ -64,6 +67,11 @@ def _with_appended(rule: Rule, settings: Settings) -> Rule:
     """Put the settings' extra text behind a rule's output."""
     extra = [item.extra_output for item in settings.append_output if item.extra_output and is_for(item, rule)]
     return replace(rule, output=" ".join((rule.output, *extra))) if extra else rule
+
+
+def _extra_fields(rule: Rule, settings: Settings) -> dict[str, str | None]:
+    items = (item for item in settings.append_output if is_for(item, rule))
+    return {field.name: field.format for item in items for field in item.extra_fields}
 
 
 def is_for(item: AppendOutput, rule: Rule) -> bool:

@@ -6,14 +6,15 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.language.ast import Node
 from processor.loading.priority import Priority
 from processor.output.event_row import event_row
-from processor.output.formatter import OutputFormat, compile_output, with_suggested
-from schemas.alert import Alert, alert_id
+from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
+from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 
 RuleMatching = Literal["first", "all"]
@@ -74,6 +75,18 @@ class _Prepared:
     tags: tuple[str, ...]
     source: str
     format: OutputFormat
+    extras: tuple[tuple[str, bool, OutputFormat], ...]
+    """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
+
+    def fields(self, rendered: Rendered, batch: EventBatch, place: int, name: int) -> Mapping[str, Value]:
+        """Give the output's fields and the extra ones."""
+        if not self.extras:
+            return rendered.fields
+        fields = dict(rendered.fields)
+        for key, is_field, form in self.extras:
+            extra = form.bind(batch)(place, name)
+            fields |= extra.fields if is_field else {key: extra.text}
+        return fields
 
 
 class Detector:
@@ -86,6 +99,7 @@ class Detector:
         minimum_priority: Priority = Priority.DEBUG,
         rule_matching: RuleMatching = "first",
         append_container: bool = True,
+        extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
     ) -> None:
         """Compile the rules, in file order.
 
@@ -93,6 +107,7 @@ class Detector:
             rules: enabled rules of the system call source; those below the floor and of other sources are left out.
             minimum_priority: the floor; the gravest is the smallest.
             rule_matching: ``first``: an event makes one alert, of the first rule in order; ``all``: one a rule.
+            extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
             append_container: write container and pod at the end of each output that does not name them.
 
         Raises:
@@ -106,6 +121,10 @@ class Detector:
                 tuple(sorted(rule.tags)),
                 rule.source,
                 compile_output(with_suggested(rule.output, append=append_container)),
+                tuple(
+                    (key, form is None, compile_output(f"%{key}" if form is None else form))
+                    for key, form in extra_fields.get(rule.name, {}).items()
+                ),
             )
             for rule in kept
         ]
@@ -165,6 +184,7 @@ class Detector:
             rule = self._rules[rule_place]
             try:
                 rendered = rule.format.bind(batch)(place, name)
+                fields = rule.fields(rendered, batch, place, name)
                 event = row(place, name)
             except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
                 self._fault(rule_place, problem)
@@ -185,7 +205,7 @@ class Detector:
                     rule=rule.rule,
                     priority=rule.priority,
                     output=rendered.text,
-                    output_fields=rendered.fields,
+                    output_fields=fields,
                     tags=rule.tags,
                     source=rule.source,
                     hostname=batch.hostname,

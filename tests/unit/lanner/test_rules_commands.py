@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 from tests.unit.lanner.program import lanner
+from tests.unit.recordings import write_recording
 
 GOOD = """
 - rule: One
@@ -93,8 +94,7 @@ def test_a_redefinition_in_another_file_is_noticed(tmp_path: Path) -> None:
     first = rules(tmp_path)
     second = rules(tmp_path, GOOD.replace("Two", "Other"), "theirs.yaml")
     third = rules(tmp_path, "- rule: One\n  condition: and proc.name = x\n  append: true\n", "append.yaml")
-    recording = tmp_path / "empty.avro"
-    make_empty(recording)
+    recording = write_recording(tmp_path / "empty.avro")
 
     done = lanner("replay", recording, "-r", first, "-r", second, "-r", third)
 
@@ -109,10 +109,3 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is not a whole recording" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def make_empty(path: Path) -> None:
-    """Write a recording without events."""
-    from schemas.recording import RecordingWriter
-
-    RecordingWriter(path).close()
