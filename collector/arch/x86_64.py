@@ -228,6 +228,7 @@ COMPAT = {
     185: "capset",
     187: "sendfile",
     190: "vfork",
+    191: "getrlimit",  # ugetrlimit
     192: "mmap2",
     195: "stat64",
     196: "lstat64",
