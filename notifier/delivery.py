@@ -1,0 +1,120 @@
+"""When to offer alerts to a sink again, and when to give one up: a state machine with time as an argument.
+
+Pure: no clock, no sleep, no I/O, so that an outage of half an hour is tested in a millisecond.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from notifier.receiver import Accepted, Hold, Later, Outcome, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How waiting grows, in seconds; jitter keeps a fleet from coming back all at once."""
+
+    first: float = 1.0
+    factor: float = 2.0
+    most: float = 60.0
+    jitter: float = 0.5
+    """Share of the wait that is drawn at random."""
+    most_asked: float = 900.0
+    """However long a far end asks to wait: a wrong Retry-After must not silence a sink for a day."""
+
+    def seconds(self, failures: int, asked: float | None, draw: float) -> float:
+        """Give the wait after so many failures in a row.
+
+        Args:
+            failures: at least 1.
+            asked: what the far end asked for; never undercut, the jitter comes on top.
+            draw: a random number from 0 to 1.
+        """
+        # The exponent is bounded, since a float overflows after a thousand failures.
+        wait = min(self.most, self.first * self.factor ** min(failures - 1, 32))
+        if asked is not None:
+            return min(asked, self.most_asked) + self.first * self.jitter * draw
+        return wait * (1 - self.jitter) + wait * self.jitter * draw
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The first so many alerts are delivered."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """The first alert is for the dead letters."""
+
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing left the line."""
+
+    reason: str | None
+    """Why, if something went wrong; None where a limit is kept."""
+
+
+Step = Delivered | Buried | Waiting
+
+
+class Courier:
+    """One sink's line, as far as time and failures go."""
+
+    def __init__(self, backoff: Backoff, draw: Callable[[], float]) -> None:
+        """Begin with nothing wrong; draw gives random numbers from 0 to 1."""
+        self._backoff = backoff
+        self._draw = draw
+        self._not_before = 0.0
+        self._one_by_one = 0
+        self.failures = 0
+        """Attempts in a row that failed."""
+        self.failing_since: float | None = None
+
+    def wait(self, now: float) -> float:
+        """Give the seconds until the next attempt; 0 if it may be made now."""
+        return max(0.0, self._not_before - now)
+
+    def limit(self, most: int) -> int:
+        """Give how many alerts to offer: one at a time after a refusal, to find the one that is at fault."""
+        return 1 if self._one_by_one else most
+
+    def judge(self, outcome: Outcome, offered: int, now: float) -> Step:
+        """Take an attempt's outcome and say what became of the line.
+
+        Args:
+            outcome: what the receiver answered.
+            offered: how many alerts it was shown.
+            now: in seconds, of any clock that doesn't jump.
+        """
+        match outcome:
+            case Accepted(count):
+                self._one_by_one = max(0, self._one_by_one - count)
+                self._recovered()
+                return Delivered(count)
+            case Hold(seconds):
+                self._not_before = now + seconds
+                return Waiting(None)
+            case Later(reason, after):
+                self.failures += 1
+                self.failing_since = now if self.failing_since is None else self.failing_since
+                self._not_before = now + self._backoff.seconds(self.failures, after, self._draw())
+                return Waiting(reason)
+            case Refused(reason):
+                if offered > 1:
+                    self._one_by_one = offered
+                    return Waiting(reason)
+                attempts = self.failures + 1
+                self._one_by_one = max(0, self._one_by_one - 1)
+                self._recovered()
+                return Buried(reason, attempts)
+
+    def _recovered(self) -> None:
+        # A refusal is an answer: the far end is there.
+        self.failures = 0
+        self.failing_since = None
+        self._not_before = 0.0

@@ -1,0 +1,234 @@
+"""A network sink's outbox on disk: what the process took but could not deliver yet survives it.
+
+SQLite in WAL mode: a commit outlives a kill -9 of the process, and costs some ten microseconds. What a power cut takes
+are the last moments: alerts of them are lost, or delivered twice.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
+
+MODE = 0o600
+"""Alerts quote command lines, and command lines hold secrets."""
+REMEMBERED = 200_000
+"""Ids of delivered alerts that are kept, to drop a second one; about 15 MB."""
+_PRUNE_EVERY = 1000
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS waiting (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, taken REAL, alert BLOB);
+CREATE TABLE IF NOT EXISTS delivered (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS dead (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, reason TEXT, attempts INTEGER, at REAL, alert BLOB
+);
+"""
+
+
+class OutboxUnusable(Exception):
+    """The outbox can't be opened, or is no outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An alert that waits for its sink."""
+
+    number: int
+    """Its place in the line it waits in."""
+    alert: Alert
+    taken: float
+    """Wall clock, seconds, at which it was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An alert that its sink refused."""
+
+    number: int
+    alert_id: str
+    reason: str
+    attempts: int
+    at: float
+    """Wall clock, seconds."""
+    data: bytes
+    """The alert as it was encoded."""
+
+
+class Outbox:
+    """The line of one sink: put by the process's main thread, emptied by the sink's own."""
+
+    def __init__(self, path: Path, *, most: int, clock: Callable[[], float] = time.time) -> None:
+        """Open the file, making it where it isn't.
+
+        Args:
+            path: of the SQLite file.
+            most: alerts that may wait; beyond them the oldest go and are counted.
+            clock: wall clock, seconds.
+
+        Raises:
+            OutboxUnusable: with a sentence for people.
+        """
+        self.overflowed = 0
+        """Alerts that had to go because the outbox was full."""
+        self._most = most
+        self._clock = clock
+        self._lock = threading.Condition()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Made before SQLite does, which would take the umask's mode; its side files take this one's.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+            self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.executescript(_TABLES)
+            self._count = self._number("SELECT count(*) FROM waiting")
+        except OSError as error:
+            raise OutboxUnusable(f"{path}: {error.strerror}") from None
+        except sqlite3.Error as error:
+            raise OutboxUnusable(f"{path}: {error}") from None
+        self._since_pruned = 0
+
+    def put(self, alert: Alert) -> bool:
+        """Take an alert.
+
+        Returns:
+            False if it waits here already, or was delivered not long ago.
+
+        Raises:
+            OSError: the disk is full or broken.
+        """
+        with self._transaction():
+            if self._has("delivered", alert.id) or self._has("waiting", alert.id):
+                return False
+            while self._count >= self._most:
+                self._base.execute("DELETE FROM waiting WHERE number = (SELECT min(number) FROM waiting)")
+                self._count -= 1
+                self.overflowed += 1
+            self._base.execute(
+                "INSERT INTO waiting (id, taken, alert) VALUES (?, ?, ?)",
+                (alert.id, self._clock(), encode_alert(alert)),
+            )
+            self._count += 1
+            self._lock.notify_all()
+            return True
+
+    def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
+        """Give the oldest alerts and leave them where they are; wait for one for at most so many seconds."""
+        with self._lock:
+            if not self._count and timeout > 0:
+                self._lock.wait(timeout)
+            rows = self._base.execute(
+                "SELECT number, taken, alert FROM waiting ORDER BY number LIMIT ?", (most,)
+            ).fetchall()
+        found = []
+        for number, taken, data in rows:
+            try:
+                found.append(Queued(number, decode_alert(data), taken))
+            except BadAlert as error:
+                with self._transaction():
+                    self._bury(number, str(error), 0)
+        return found
+
+    def idle(self, seconds: float) -> None:
+        """Let time pass while the sink is down."""
+        time.sleep(seconds)
+
+    def done(self, queued: Sequence[Queued]) -> None:
+        """Take delivered alerts out of the line and remember their ids, both or neither."""
+        with self._transaction():
+            for each in queued:
+                self._base.execute("INSERT OR IGNORE INTO delivered (id) VALUES (?)", (each.alert.id,))
+                self._remove(each.number)
+            self._since_pruned += len(queued)
+            if self._since_pruned >= _PRUNE_EVERY:
+                self._since_pruned = 0
+                self._base.execute(
+                    "DELETE FROM delivered WHERE number <= (SELECT max(number) FROM delivered) - ?", (REMEMBERED,)
+                )
+
+    def bury(self, queued: Queued, reason: str, attempts: int) -> None:
+        """Move an alert from the line to the dead letters."""
+        with self._transaction():
+            self._bury(queued.number, reason, attempts)
+
+    def backlog(self) -> int:
+        """Give how many wait."""
+        return self._count
+
+    def oldest(self) -> float | None:
+        """Give when the oldest that waits was taken; wall clock, seconds."""
+        with self._lock:
+            row = self._base.execute("SELECT taken FROM waiting ORDER BY number LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """List what was refused, oldest first."""
+        with self._lock:
+            rows = self._base.execute("SELECT number, id, reason, attempts, at, alert FROM dead ORDER BY number")
+            return [DeadLetter(*row) for row in rows.fetchall()]
+
+    def replay(self, number: int) -> bool:
+        """Put a dead letter back into the line; False if there is none of that number."""
+        return self._settle(number, again=True)
+
+    def drop(self, number: int) -> bool:
+        """Throw a dead letter away; False if there is none of that number."""
+        return self._settle(number, again=False)
+
+    def close(self) -> None:
+        """Close the file; what waits stays."""
+        with self._lock:
+            self._base.close()
+
+    def _settle(self, number: int, *, again: bool) -> bool:
+        with self._transaction():
+            row = self._base.execute("SELECT id, alert FROM dead WHERE number = ?", (number,)).fetchone()
+            if row is None:
+                return False
+            if again:
+                before = self._base.total_changes
+                self._base.execute(
+                    "INSERT OR IGNORE INTO waiting (id, taken, alert) VALUES (?, ?, ?)", (row[0], self._clock(), row[1])
+                )
+                self._count += self._base.total_changes - before
+                self._lock.notify_all()
+            self._base.execute("DELETE FROM dead WHERE number = ?", (number,))
+            return True
+
+    def _bury(self, number: int, reason: str, attempts: int) -> None:
+        self._base.execute(
+            "INSERT INTO dead (id, reason, attempts, at, alert)"
+            " SELECT id, ?, ?, ?, alert FROM waiting WHERE number = ?",
+            (reason, attempts, self._clock(), number),
+        )
+        self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        # The line may have dropped it meanwhile, being full.
+        self._count -= self._base.execute("DELETE FROM waiting WHERE number = ?", (number,)).rowcount
+
+    def _has(self, table: str, alert_id: str) -> bool:
+        return bool(self._number(f"SELECT count(*) FROM {table} WHERE id = ?", alert_id))  # noqa: S608  our own names
+
+    def _number(self, query: str, *values: str) -> int:
+        return int(self._base.execute(query, values).fetchone()[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Hold the lock for one transaction. Raises OSError for what SQLite can't write."""
+        with self._lock:
+            count = self._count
+            try:
+                self._base.execute("BEGIN IMMEDIATE")
+                yield
+                self._base.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._count = count
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise OSError(str(error)) from None

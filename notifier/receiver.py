@@ -1,0 +1,71 @@
+"""What a sink's far end is to delivery: it takes alerts, puts us off, or refuses one.
+
+The three answers keep apart what must never be confused: an outage dead-letters nothing, and only an alert that is
+itself at fault leaves the line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.alert import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An alert on its way to one sink, with what the route that chose it asked for."""
+
+    alert: Alert
+    channel: str | None = None
+    """Where within the sink, such as a Slack channel; None for the sink's own."""
+    text: str | None = None
+    """Text of the route's template, to use instead of the rule's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The far end has the first alerts of those that were offered."""
+
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The far end is down, busy, or won't let us in: the same alerts are offered again."""
+
+    reason: str
+    after: float | None = None
+    """Seconds that it asked to wait (Retry-After); None if it didn't say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing was tried: a limit of the far end's is not to be exceeded."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The far end will never take the first alert as it is."""
+
+    reason: str
+
+
+Outcome = Accepted | Later | Hold | Refused
+
+
+class Receiver(Protocol):
+    """A sink's far end. Blocks for a bounded time; never raises for what the outside world does."""
+
+    most: int
+    """How many alerts it looks at together; 1 for what takes one at a time."""
+
+    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+        """Deliver the first parcel, or the first few at once."""
+
+    def reopen(self) -> None:
+        """Open anew what log rotation may have moved away."""
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,176 @@
+"""Empties one sink's line into its receiver: fetch, offer, record, and only then let go.
+
+The order is the promise: an alert leaves its line after the far end took it and its id is recorded, never before.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from notifier.delivery import Buried, Courier, Delivered, Waiting
+from notifier.outbox import Queued
+from notifier.receiver import Parcel, Receiver
+from notifier.tally import SinkTally
+from schemas.alert import Alert
+
+IDLE_SECONDS = 0.5
+"""How long anything waits at most before it looks whether to stop."""
+
+Address = Callable[[Alert], Parcel | None]
+"""Where an alert goes within a sink; None if it isn't for it."""
+
+
+class Line(Protocol):
+    """What waits for one sink, on disk or in Kafka."""
+
+    def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
+        """Give the oldest alerts and leave them where they are."""
+
+    def idle(self, seconds: float) -> None:
+        """Let time pass while the sink is down."""
+
+    def done(self, queued: Sequence[Queued]) -> None:
+        """Record that these were delivered, and let them go."""
+
+    def bury(self, queued: Queued, reason: str, attempts: int) -> None:
+        """Make a dead letter of one, and let it go. Raises OSError if that can't be done now."""
+
+    def backlog(self) -> int:
+        """Give how many wait, as far as is known."""
+
+    def oldest(self) -> float | None:
+        """Give when the oldest that waits was taken; wall clock, seconds."""
+
+
+class Worker:
+    """The loop of one sink; a thread of its own, so that a dead sink slows no other."""
+
+    def __init__(
+        self,
+        name: str,
+        line: Line,
+        receiver: Receiver,
+        courier: Courier,
+        address: Address,
+        *,
+        tally: SinkTally,
+        on_trouble: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            name: of the sink, for messages and metrics.
+            line: what waits.
+            receiver: the far end.
+            courier: when to try.
+            address: whether an alert is for this sink, and where within it.
+            tally: what became of the alerts.
+            on_trouble: told once when delivery begins to fail, and once when it works again.
+            clock: seconds, of a clock that doesn't jump.
+        """
+        self.name = name
+        self.line = line
+        self.tally = tally
+        self._receiver = receiver
+        self._courier = courier
+        self._address = address
+        self._on_trouble = on_trouble
+        self._clock = clock
+        self._stop = threading.Event()
+        self._reopen = threading.Event()
+        self._told = False
+        self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def reopen(self) -> None:
+        """Have the receiver open anew what log rotation may have moved away."""
+        self._reopen.set()
+
+    def stop(self, seconds: float) -> bool:
+        """End; what is under way may take so many seconds.
+
+        Returns:
+            Whether it ended by then.
+        """
+        self._stop.set()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def drain(self, seconds: float) -> None:
+        """Wait until the line is empty, but not longer, and not for a sink that is down."""
+        until = time.monotonic() + seconds
+        while self.line.backlog() and not self._courier.failures and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def turn(self) -> None:
+        """Make one attempt, or let a little time pass."""
+        wait = self._courier.wait(self._clock())
+        if wait > 0:
+            self.line.idle(min(wait, IDLE_SECONDS))
+            return
+        limit = self._courier.limit(self._receiver.most)
+        queued = self._sorted_out(self.line.waiting(limit, IDLE_SECONDS))
+        if not queued:
+            return
+        outcome = self._receiver.offer([parcel for _, parcel in queued])
+        match step := self._courier.judge(outcome, len(queued), self._clock()):
+            case Delivered(count):
+                # The receiver has them: record, then let go. A crash in between delivers them once more.
+                self.line.done([each for each, _ in queued[:count]])
+                for each, _ in queued[:count]:
+                    self.tally.delivered(each.alert.time)
+                self._tell_recovery()
+            case Buried(reason, attempts):
+                try:
+                    self.line.bury(queued[0][0], reason, attempts)
+                except OSError as error:
+                    self._tell(f"a refused alert can't be put to the dead letters: {error}")
+                    self.line.idle(IDLE_SECONDS)
+                    return
+                self.tally.dead_lettered += 1
+                self._on_trouble(f"{self.name}: refuses alert {queued[0][0].alert.id} ({reason}): `lanner dlq list`.")
+            case Waiting():
+                if step.reason is not None:
+                    self.tally.retried += 1
+                    self._tell(step.reason)
+
+    def _sorted_out(self, queued: Sequence[Queued]) -> list[tuple[Queued, Parcel]]:
+        """Give what is for this sink, after letting go of what isn't any more, by routes that changed meanwhile."""
+        kept: list[tuple[Queued, Parcel]] = []
+        others: list[Queued] = []
+        for each in queued:
+            parcel = self._address(each.alert)
+            if parcel is None:
+                others.append(each)
+            else:
+                kept.append((each, parcel))
+        if others:
+            self.line.done(others)
+        return kept
+
+    def _tell(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            self._on_trouble(f"{self.name}: {reason}; alerts wait and are sent when it works again.")
+
+    def _tell_recovery(self) -> None:
+        if self._told:
+            self._told = False
+            self._on_trouble(f"{self.name}: takes alerts again.")
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if self._reopen.is_set():
+                self._reopen.clear()
+                self._receiver.reopen()
+            try:
+                self.turn()
+            except OSError as error:
+                self._tell(str(error))
+                self._stop.wait(IDLE_SECONDS)
+        self._receiver.close()
