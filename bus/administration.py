@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
@@ -19,7 +24,7 @@ def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
     """Say in words for people why the broker can't be used."""
     servers = connection.bootstrap_servers
     code = error.code()
-    if code == KafkaError._AUTHENTICATION or code == KafkaError.SASL_AUTHENTICATION_FAILED:  # noqa: SLF001
+    if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):  # noqa: SLF001
         return BusUnavailable(
             f"the broker at {servers} refused the credentials ({error.str()})",
             "check kafka.username, the password and kafka.sasl_mechanism",
@@ -50,10 +55,8 @@ class Administration:
         self._connection = connection
         self._trouble: KafkaError | None = None
         try:
-            self._client = AdminClient(
-                client_config(connection, "lanner-admin")
-                | {"socket.timeout.ms": int(TIMEOUT_SECONDS * 1000), "error_cb": self._on_error}
-            )
+            config: dict[str, Any] = {"socket.timeout.ms": int(TIMEOUT_SECONDS * 1000), "error_cb": self._on_error}
+            self._client = AdminClient(client_config(connection, "lanner-admin") | config)
         except KafkaException as error:
             raise BusUnavailable(
                 f"the Kafka client can't be set up ({error.args[0].str()})",

@@ -1,6 +1,6 @@
 """Readers that belong to no group: they look at a topic and leave no trace in the broker."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -84,7 +84,7 @@ class Reader:
         if error is None:
             return message
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
-            self._unread.discard(message.partition())
+            self._unread.discard(message.partition() or 0)
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise unavailable(self._connection, error)
         return None
@@ -131,18 +131,38 @@ def newest_before(
             message = consumer.poll(1.0)
             if message is None:
                 continue
-            partition = message.partition()
-            if message.error() is not None:
+            partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+            if error is not None:
                 # The end of a partition may come before the position: what was there has been deleted.
-                if message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                     open_ends.pop(partition, None)
                 continue
-            end = open_ends.get(partition)
-            if end is not None and message.offset() < end:
+            stop_at = open_ends.get(partition)
+            if stop_at is None:
+                continue
+            if offset < stop_at:
                 yield message
-            if end is not None and message.offset() >= end - 1:
+            if offset >= stop_at - 1:
                 open_ends.pop(partition)
     except KafkaException as error:
         raise unavailable(connection, error.args[0]) from None
     finally:
         consumer.close()
+
+
+def committed(connection: Connection, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Give where a group stands in each partition; partitions where it never was are left out.
+
+    Raises:
+        BusUnavailable: no broker, or the group is not this client's to see.
+    """
+    config: dict[str, Any] = client_config(connection, "lanner-positions")
+    consumer = Consumer(config | {"group.id": group, "enable.auto.commit": False})
+    try:
+        asked = [TopicPartition(topic, partition) for partition in partitions]
+        found = consumer.committed(asked, timeout=TIMEOUT_SECONDS)
+    except KafkaException as error:
+        raise unavailable(connection, error.args[0]) from None
+    finally:
+        consumer.close()
+    return {each.partition: each.offset for each in found if each.offset >= 0}

@@ -5,7 +5,7 @@ Source: CloudEvents 1.0, Kafka protocol binding, binary mode: any tool that spea
 
 from collections.abc import Iterable
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 
 AVRO = b"avro/binary"
 SENT = "lanner_sent"
@@ -36,10 +36,10 @@ def dead_letter(
     reason: str, topic: str, partition: int, offset: int, original: Iterable[tuple[str, bytes | None]] = ()
 ) -> Headers:
     """Say why a message failed and where it stood; the headers that it had follow under names of their own."""
-    told = [
+    told: Headers = [
         ("reason", reason[:MAX_REASON].encode("utf-8", "replace")),
         ("topic", topic.encode()),
         ("partition", str(partition).encode()),
         ("offset", str(offset).encode()),
     ]
-    return told + [(f"original_{name}", value or b"") for name, value in original]
+    return [*told, *((f"original_{name}", value or b"") for name, value in original)]

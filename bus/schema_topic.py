@@ -1,4 +1,4 @@
-"""The topic of schemas: each writer puts its own there before its first message, so readers of any age can resolve it."""
+"""The topic of schemas: each writer puts its own there before its first message, so any reader can resolve it."""
 
 import json
 from typing import Any

@@ -67,6 +67,9 @@ TOPICS: tuple[TopicKind, ...] = (
 )
 
 
+ALL_TOPICS = tuple(kind.name for kind in TOPICS)
+
+
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
     """One topic as it is to be created."""
@@ -125,9 +128,7 @@ class Finding:
     fatal: bool
 
 
-def judge(
-    prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = tuple(kind.name for kind in TOPICS)
-) -> list[Finding]:
+def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = ALL_TOPICS) -> list[Finding]:
     """Compare what the broker has with the table; `events` says how many partitions there have to be.
 
     Args:
@@ -137,8 +138,10 @@ def judge(
     """
     events = states.get(f"{prefix}{EVENTS}")
     found: list[Finding] = []
+    single: list[str] = []
+    names = frozenset(wanted)
     for kind in TOPICS:
-        if kind.name not in wanted:
+        if kind.name not in names:
             continue
         name = f"{prefix}{kind.name}"
         state = states.get(name)
@@ -146,6 +149,12 @@ def judge(
             found.append(Finding(name, f"topic {name} does not exist", fatal=True))
         else:
             found.extend(_faults(kind, state, events))
+            if state.replication == 1:
+                single.append(name)
+    if single:
+        others = f" and {len(single) - 1} others have" if len(single) > 1 else " has"
+        text = f"topic {single[0]}{others} one copy: a broker that is lost takes it along"
+        found.append(Finding(single[0], text, fatal=False))
     return found
 
 
@@ -161,8 +170,6 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
         )
     if state.cleanup is not None and state.cleanup != kind.cleanup:
         yield Finding(name, f"topic {name} has cleanup.policy={state.cleanup} and must have {kind.cleanup}", fatal=True)
-    if state.replication == 1:
-        yield Finding(name, f"topic {name} has one copy: a broker that is lost takes it along", fatal=False)
     if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
         kept = state.retention_ms // 60_000
         yield Finding(

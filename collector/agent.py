@@ -194,8 +194,17 @@ class Collector:
                 self._admit(record, self._table.resolve(record.who))
             else:
                 self._table.apply(record)
-                if isinstance(record, Exec) and record.event_type in self.event_types:
-                    self._admit(record, self._table.resolve(record.state.who))
+                if isinstance(record, Exec):
+                    self._started_program(record)
+
+    def _started_program(self, record: Exec) -> None:
+        entry = self._table.resolve(record.state.who)
+        if entry.container is not None:
+            # By the time of its first event that matters, the container may be gone, and its files with it.
+            self._rows.prepare(entry)
+            self._containers.is_pending(entry.container, time.monotonic_ns())
+        if record.event_type in self.event_types:
+            self._admit(record, entry)
 
     def _admit(self, record: Syscall | Exec, entry: Entry) -> None:
         """Add an event, unless its container's facts are still to come: then it waits, and the host's don't."""

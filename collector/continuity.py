@@ -1,4 +1,4 @@
-"""Where the collector before this one stopped counting: the first batch of a new start tells, so that gaps are proved."""
+"""Where the collector before this one stopped counting: a new start's first batch tells it, to prove gaps."""
 
 import contextlib
 import json

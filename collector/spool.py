@@ -75,7 +75,7 @@ class Spool:
             # A full disk: the oldest makes room for the newest, as at our own bound.
             try:
                 if not self._drop_oldest():
-                    raise  # noqa: TRY201  what is told below is the first failure
+                    raise
                 self._write(encoded)
             except OSError:
                 self._end_segment()

@@ -196,6 +196,8 @@ RULES = _group(
         "show": "Show one rule as it is in force.",
     },
 )
+TOPICS = _group("topics_", {"create": "Create what is missing, check what is there."})
+ALERTS = _group("alerts_", {"tail": "Print alerts as they come."})
 EVENTS = _group("events_", {"tail": "Print what the collector sees, one line an event."})
 CONFIG = _group(
     "config_",
@@ -217,6 +219,12 @@ COMMANDS = {
         "record": "Write what the collector sees to a file.",
     }),
     "events": ("lanner.commands.events", "Look at events."),
+    **_group("", {
+        "collector": "Send this host's events to Kafka.",
+        "processor": "Judge a fleet's events.",
+    }),
+    "alerts": ("lanner.commands.alerts", "Look at a fleet's alerts."),
+    "topics": ("lanner.commands.topics", "Create what a fleet needs of its broker."),
     **_group("", {"fields": "List the fields that rules can use."}),
     "config": ("lanner.commands.config", "Print and check settings."),
 }  # fmt: skip

@@ -7,3 +7,5 @@ cd "$(dirname "$0")/../.."
 purpose=${1:-run}
 deploy/setup/system.sh "$purpose"
 deploy/setup/venv.sh "$purpose"
+# The broker of the tests, once.
+if [ "$purpose" = test ]; then deploy/kafka/jars.sh >/dev/null; fi

@@ -16,6 +16,7 @@ packages=(python3-venv python3-bpfcc)
 [ -e "$modules/build" ] || packages+=(linux-headers-amd64)
 if [ "$purpose" = test ]; then
     packages+=(bpftool busybox-static debootstrap docker.io gcc gcc-multilib iptables kmod shellcheck systemd)
+    packages+=(openjdk-17-jre-headless maven)
 fi
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 purpose=${1:-run}
 python=${PYTHON:-/usr/bin/python3}
 wanted=.
-[ "$purpose" = test ] && wanted='.[dev]'
+[ "$purpose" = test ] && wanted='.[dev,all]'
 stamp=.venv/.made-of
 
 if ! command -v "$python" >/dev/null; then

@@ -1,0 +1,72 @@
+"""`lanner processor`: a fleet's events, judged."""
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bus.topics import EVENTS, TOPICS, judge
+from lanner import systemd
+from lanner.broker import connection_of, need
+from lanner.detection import load_detection
+from lanner.failures import BadInput
+from lanner.front import Options, front_command
+from lanner.terminal import error_line, note
+
+
+@front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
+def command(options: Options) -> None:
+    """Judge the events of all hosts by the rules, and send alerts to their topic.
+
+    Start as many as there are cores, on as many machines as you like, up to the number of partitions: they share the
+    work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
+    """
+    need("processor", "confluent_kafka", "faust")
+    from bus.administration import Administration
+    from processor.detect_stage import DetectStage
+    from processor.worker import ProcessorFailed, run_processor
+
+    settings = options.settings()
+    connection = connection_of(settings)
+    detection = load_detection(settings, warnings=not options.quiet)
+    names = [connection.topic(kind.name) for kind in TOPICS]
+    states = Administration(connection).states(names)
+    findings = judge(connection.prefix, states)
+    if wrong := [each.text for each in findings if each.fatal]:
+        raise BadInput(
+            *(f"{text}." for text in wrong), "`lanner topics create` makes what is missing and says what to do."
+        )
+    if not options.quiet:
+        for finding in findings:
+            note(f"warning: {finding.text}.")
+    partitions = states[connection.topic(EVENTS)].partitions
+
+    def ready() -> None:
+        systemd.notify("READY=1")
+        if not options.quiet:
+            note(f"judging by {detection.count} rules from {detection.origin}. Stop: Ctrl-C")
+
+    stage = DetectStage(detection.detector, clock=time.monotonic)
+    with tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder:
+        try:
+            alerts = run_processor(
+                connection,
+                stage,
+                partitions=partitions,
+                data_folder=Path(folder),
+                on_note=note,
+                on_ready=ready,
+                log_level=logging.DEBUG if os.environ.get("LANNER_DEBUG") else logging.ERROR,
+            )
+        except ProcessorFailed as error:
+            error_line(f"{error}. What was not acknowledged is judged again by the next processor.")
+            status = 3
+        else:
+            status = 0
+            if not options.quiet:
+                note(f"{stage.events:,} events, {alerts:,} alerts")
+        sys.stdout.flush()
+    # Faust leaves threads and tasks behind that would hold up the end for seconds; all that matters is done.
+    os._exit(status)

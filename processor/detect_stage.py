@@ -1,0 +1,124 @@
+"""The detect stage without its transport: a message's bytes in, alerts and what goes on to correlation out.
+
+Pure but for the clock that it is given; nothing that it is fed can make it raise.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from processor.gaps import Gap, Sequences, Twins
+from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED, Cause, InternalAlerts
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch, decode_batch
+
+PreMatches = Iterable[tuple[bytes, bytes]]
+"""Key and value of what goes to the correlate topic."""
+
+
+class Judge(Protocol):
+    """What finds alerts: the detector, as far as this stage needs it."""
+
+    def process(self, batch: EventBatch) -> list[Alert]:
+        """Judge all events of a batch."""
+
+    @property
+    def faults(self) -> "dict[str, int]":
+        """Faults by rule; they only grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one message came to."""
+
+    alerts: tuple[Alert, ...] = ()
+    pre_matches: tuple[tuple[bytes, bytes], ...] = ()
+    refused: str = ""
+    """Why the message belongs with the dead letters; empty where it does not."""
+    events: int = 0
+
+
+def _none(batch: EventBatch) -> PreMatches:  # noqa: ARG001  no rule has memory
+    return ()
+
+
+class DetectStage:
+    """The detect stage of one process."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        *,
+        clock: Callable[[], float],
+        pre_match: Callable[[EventBatch], PreMatches] = _none,
+        decode: Callable[[bytes], EventBatch] = decode_batch,
+    ) -> None:
+        """Put it together.
+
+        Args:
+            judge: finds alerts.
+            clock: only grows, seconds.
+            pre_match: finds what rules with memory have to see.
+            decode: bytes to a checked batch; raises BadBatch.
+        """
+        self.judge = judge
+        self.pre_match = pre_match
+        self.sequences = Sequences()
+        self.internal = InternalAlerts()
+        self.events = 0
+        self._clock = clock
+        self._decode = decode
+        self._faults: dict[str, int] = {}
+
+    def take(self, partition: int, value: bytes | None) -> Outcome:
+        """Judge one message of the events topic."""
+        try:
+            batch = self._decode(value or b"")
+        except BadBatch as error:
+            return Outcome(refused=f"not decodable: {error}")
+        try:
+            alerts = self.judge.process(batch)
+            pre_matches = tuple(self.pre_match(batch))
+        except Exception as error:  # noqa: BLE001  one batch must not stop the others
+            return Outcome(refused=f"not judgeable: {type(error).__name__}: {error}")
+        self.events += batch.count
+        self._note(partition, batch)
+        alerts += self.internal.due(self._clock())
+        return Outcome(tuple(alerts), pre_matches, events=batch.count)
+
+    def recall(self, partition: int, value: bytes | None) -> None:
+        """Learn a host's last number from a batch that was judged before this process came."""
+        try:
+            self.sequences.see(partition, self._decode(value or b""))
+        except BadBatch:
+            return
+
+    def left(self) -> list[Alert]:
+        """Give what is still to be told, at the end."""
+        return self.internal.due(self._clock(), final=True)
+
+    def _note(self, partition: int, batch: EventBatch) -> None:
+        lost = {reason: number for reason, number in batch.lost.items() if number > 0}
+        found = self.sequences.see(partition, batch)
+        if not (lost or found or self.judge.faults):
+            return
+        cause = Cause(
+            batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
+        )
+        if lost:
+            self.internal.add(EVENTS_LOST, cause, lost, priority="Warning")
+        if isinstance(found, Gap):
+            text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never came"
+            self.internal.add(EVENTS_LOST, cause, {"batches_missing": found.missing}, text, priority="Warning")
+        elif isinstance(found, Twins):
+            text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
+            self.internal.add(DUPLICATE_HOST_ID, cause, {"times": 1}, text, priority="Warning")
+        self._note_faults(cause)
+
+    def _note_faults(self, cause: Cause) -> None:
+        faults = dict(self.judge.faults)
+        fresh = {rule: n for rule, number in faults.items() if (n := number - self._faults.get(rule, 0)) > 0}
+        if fresh:
+            self._faults = faults
+            self.internal.add(RULE_FAILED, cause, fresh, "rules raised and were passed over", priority="Error")

@@ -1,0 +1,270 @@
+"""The processor of a fleet: a Faust app round the pure stages. It decides nothing but when a message is done with.
+
+A message of the events topic is acknowledged once all that it made (alerts, pre-matches, a dead letter) is safe with
+the broker, and in order. What a process did not acknowledge before it died, another does again, with the same ids.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import faust
+from confluent_kafka import KafkaException
+from faust.types import TP
+
+from bus.connection import Connection
+from bus.consuming import committed, newest_before
+from bus.errors import BusUnavailable
+from bus.headers import AVRO, Headers, cloud_event, dead_letter
+from bus.producing import AsyncProducer, Refused
+from bus.schema_topic import SCHEMA_HEADERS, schema_message
+from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, PROCESSOR_GROUP, SCHEMAS
+from processor import transport
+from processor.detect_stage import DetectStage, Outcome
+from processor.in_order import InOrder
+from schemas.alert import ALERT_SCHEMA, Alert, encode_alert
+
+_MAX_PENDING = 500
+"""Messages whose results are on their way to the broker; more would only hide that it is slow."""
+_LOOK_BACK = 300
+_LOOK_BACK_SECONDS = 5.0
+_FLUSH_SECONDS = 5.0
+
+Sending = list["asyncio.Future[None]"]
+
+
+def make_app(connection: Connection, partitions: int, data_folder: Path) -> faust.App:
+    """Make a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name."""
+    transport.register()
+    servers = [each.strip() for each in connection.bootstrap_servers.split(",")]
+    return faust.App(
+        connection.topic(PROCESSOR_GROUP),
+        broker=[f"{transport.SCHEME}://{server}" for server in servers],
+        broker_client_id="lanner-processor",
+        broker_credentials=_credentials(connection),
+        # A dead worker's partitions are taken over in about twelve seconds instead of more than thirty.
+        broker_session_timeout=6,
+        broker_heartbeat_interval=2,
+        broker_rebalance_timeout=8,
+        broker_commit_interval=1.0,
+        broker_commit_every=1000,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1 << 20,
+        producer_compression_type=None if connection.compression == "none" else connection.compression,
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        store="memory://",
+        table_standby_replicas=0,
+        topic_partitions=partitions,
+        topic_replication_factor=1,
+        # Topics are made beforehand: one that Faust made would have the wrong settings or no partitions yet.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+        datadir=str(data_folder),
+    )
+
+
+def _credentials(connection: Connection) -> Any:
+    context = None
+    if connection.uses_tls:
+        context = ssl.create_default_context(cafile=connection.ca_file or None)
+        if connection.certificate_file:
+            context.load_cert_chain(
+                connection.certificate_file, connection.key_file or None, connection.key_password or None
+            )
+    if connection.uses_sasl:
+        return faust.SASLCredentials(
+            username=connection.username,
+            password=connection.password,
+            ssl_context=context,
+            mechanism=connection.sasl_mechanism.upper(),
+        )
+    return faust.SSLCredentials(context=context) if context is not None else None
+
+
+class DetectService:
+    """The detect stage on a Faust app."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        connection: Connection,
+        stage: DetectStage,
+        *,
+        on_note: Callable[[str], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Attach to an app that has not started.
+
+        Args:
+            app: as made by make_app.
+            connection: the same broker, for what is sent.
+            stage: judges.
+            on_note: told of what an operator should know.
+            on_failure: told once that this process can't go on; nothing is acknowledged any more.
+        """
+        self.alerts = 0
+        self._app = app
+        self._connection = connection
+        self._stage = stage
+        self._on_note = on_note
+        self._on_failure = on_failure
+        self._producer: AsyncProducer | None = None
+        self._order: dict[TP, InOrder[int]] = {}
+        self._messages: dict[tuple[TP, int], Any] = {}
+        self._pending: set[asyncio.Task[None]] = set()
+        self._recall_task: asyncio.Task[None] | None = None
+        self._owned: frozenset[int] = frozenset()
+        self._recalled = asyncio.Event()
+        self._is_closing = False
+        self._events = connection.topic(EVENTS)
+        topic = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app.agent(topic, name="detect")(self._agent)
+        revoked: Any = app.on_partitions_revoked
+        revoked.connect(self._on_revoked)
+        assigned: Any = app.on_partitions_assigned
+        assigned.connect(self._on_assigned)
+
+    async def start(self) -> None:
+        """Connect the sending side, and publish the schema of what it sends."""
+        self._producer = AsyncProducer(self._connection, "lanner-processor")
+        key, value = schema_message(ALERT_SCHEMA)
+        await self._producer.send(self._connection.topic(SCHEMAS), key, value, list(SCHEMA_HEADERS))
+
+    async def finish(self) -> None:
+        """Take nothing new, wait for what is on its way, tell what is left to tell."""
+        self._is_closing = True
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=_FLUSH_SECONDS)
+        for alert in self._stage.left():
+            await self._send_alert(alert)
+
+    def close(self) -> None:
+        """Close the sending side; blocks for a moment."""
+        if self._producer is not None:
+            self._producer.close(_FLUSH_SECONDS)
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in stream.events():
+            try:
+                await self._recalled.wait()
+                await self._take(event.message)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  what leaves an agent is lost
+                self._fail(error)
+            if self._is_closing:
+                await asyncio.Event().wait()
+
+    async def _take(self, message: Any) -> None:
+        if self._is_closing or message.generation_id != self._app.consumer_generation_id:
+            return
+        order = self._order.setdefault(message.tp, InOrder())
+        order.begin(message.offset)
+        self._messages[message.tp, message.offset] = message
+        outcome = self._stage.take(message.partition, message.value)
+        sending = await self._send(message, outcome)
+        if not sending:
+            self._settle(order, message)
+            return
+        task = asyncio.create_task(self._wait(order, message, sending))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+        if len(self._pending) >= _MAX_PENDING:
+            await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _send(self, message: Any, outcome: Outcome) -> Sending:
+        if outcome.refused:
+            return [await self._bury(message, outcome.refused)]
+        sending = [await self._send_alert(alert) for alert in outcome.alerts]
+        topic = self._connection.topic(CORRELATE)
+        for key, value in outcome.pre_matches:
+            sending.append(await self._sender().send(topic, key, value, [("content-type", AVRO)]))
+        return sending
+
+    async def _send_alert(self, alert: Alert) -> "asyncio.Future[None]":
+        self.alerts += 1
+        key = f"{alert.rule}\x1f{alert.host_id}".encode("utf-8", "replace")
+        return await self._sender().send(self._connection.topic(ALERTS), key, encode_alert(alert), alert_headers(alert))
+
+    async def _bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
+        self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
+        original = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+        headers = dead_letter(reason, message.topic, message.partition, message.offset, original)
+        topic = self._connection.topic(PROCESSOR_DEAD_LETTERS)
+        return await self._sender().send(topic, message.key, message.value or b"", headers)
+
+    async def _wait(self, order: InOrder[int], message: Any, sending: Sending) -> None:
+        try:
+            answers = await asyncio.gather(*sending, return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, Refused):
+                    await (await self._bury(message, f"what it made was refused: {answer}"))
+                elif isinstance(answer, BaseException):
+                    raise answer
+            self._settle(order, message)
+        except (KafkaException, Refused, BusUnavailable) as error:
+            self._fail(error)
+
+    def _settle(self, order: InOrder[int], message: Any) -> None:
+        consumer: Any = self._app.consumer
+        for offset in order.finish(message.offset):
+            done = self._messages.pop((message.tp, offset), None)
+            if done is not None and self._order.get(message.tp) is order:
+                consumer.settle(done)
+
+    def _sender(self) -> AsyncProducer:
+        if self._producer is None:
+            raise RuntimeError("not started")
+        return self._producer
+
+    def _fail(self, error: BaseException) -> None:
+        self._is_closing = True
+        self._on_failure(error)
+
+    async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        self._recalled.clear()
+        self._order.clear()
+        self._messages.clear()
+
+    async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        owned = frozenset(each.partition for each in assigned if each.topic == self._events)
+        fresh, self._owned = owned - self._owned, owned
+        self._stage.sequences.forget(frozenset(range(self._app.conf.topic_partitions)) - owned | fresh)
+        self._recall_task = asyncio.create_task(self._recall(fresh))
+
+    async def _recall(self, partitions: frozenset[int]) -> None:
+        """Look at the newest batches that others judged, so that a gap at the change of owners is proved too."""
+        try:
+            if partitions:
+                async with asyncio.timeout(_LOOK_BACK_SECONDS + 1):
+                    found = await asyncio.to_thread(self._look_back, partitions)
+                for partition, value in found:
+                    self._stage.recall(partition, value)
+        except (BusUnavailable, KafkaException, TimeoutError) as error:
+            self._on_note(f"gaps right at this start can't be proved: {error}")
+        finally:
+            self._recalled.set()
+
+    def _look_back(self, partitions: frozenset[int]) -> list[tuple[int, bytes | None]]:
+        group = self._connection.topic(PROCESSOR_GROUP)
+        positions = committed(self._connection, group, self._events, partitions)
+        messages = newest_before(self._connection, self._events, positions, _LOOK_BACK, _deadline(_LOOK_BACK_SECONDS))
+        return [(message.partition() or 0, message.value()) for message in messages]
+
+
+def _deadline(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def alert_headers(alert: Alert) -> Headers:
+    """Give an alert's headers."""
+    stamp = datetime.fromtimestamp(alert.time / 1e9, UTC).isoformat().replace("+00:00", "Z")
+    return cloud_event("lanner.alert", alert.id, alert.hostname or "lanner", stamp)

@@ -1,0 +1,119 @@
+"""Proves what never arrived: a collector numbers its batches, so a number that is missing is a loss.
+
+Pure: batches in, findings out. A batch that comes again is old news and says nothing.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+_MAX_HOSTS = 100_000
+_REMEMBERED_STARTS = 4
+
+
+class Numbered(Protocol):
+    """What of a batch names it for ever."""
+
+    @property
+    def host_id(self) -> str:
+        """The host."""
+
+    @property
+    def boot_id(self) -> str:
+        """Its boot."""
+
+    @property
+    def collector_start(self) -> int:
+        """The collector's start, ns."""
+
+    @property
+    def sequence(self) -> int:
+        """Counts up from 1 since that start."""
+
+    @property
+    def previous_start(self) -> int:
+        """The start before, in a first batch; 0 where not known."""
+
+    @property
+    def previous_sequence(self) -> int:
+        """The last number of that start; -1 where not known."""
+
+
+class _Start(NamedTuple):
+    boot_id: str
+    started: int
+
+
+@dataclass(slots=True)
+class _Host:
+    partition: int
+    current: _Start
+    last: dict[_Start, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Batches that were numbered and never came."""
+
+    missing: int
+    after: int
+    """The last number that came."""
+    before: int
+    """The first number that came again; one more than the last for a gap at the end of a start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Two collectors that are alive under one host id."""
+
+    boots: tuple[str, str]
+
+
+class Sequences:
+    """The newest number of each host in the partitions that this process owns."""
+
+    def __init__(self) -> None:
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+
+    def see(self, partition: int, batch: Numbered) -> Gap | Twins | None:
+        """Take note of a batch, in the order of its partition."""
+        start = _Start(batch.boot_id, batch.collector_start)
+        host = self._hosts.get(batch.host_id)
+        if host is None or host.partition != partition:
+            self._hosts[batch.host_id] = _Host(partition, start, {start: batch.sequence})
+            if len(self._hosts) > _MAX_HOSTS:
+                self._hosts.popitem(last=False)
+            return None
+        self._hosts.move_to_end(batch.host_id)
+        last = host.last.get(start)
+        if last is None:
+            return self._begin(host, start, batch)
+        if batch.sequence <= last:
+            return None
+        host.last[start] = batch.sequence
+        if start != host.current:
+            twins = Twins((host.current.boot_id, start.boot_id))
+            host.current = start
+            return twins
+        missing = batch.sequence - last - 1
+        return Gap(missing, last, batch.sequence) if missing else None
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that go to another process: what they send meanwhile is not seen here."""
+        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
+            del self._hosts[host_id]
+
+    @staticmethod
+    def _begin(host: _Host, start: _Start, batch: Numbered) -> Gap | None:
+        before = next((each for each in host.last if each.started == batch.previous_start), None)
+        ended = host.last.get(before, 0) if before is not None else 0
+        host.current = start
+        host.last[start] = batch.sequence
+        while len(host.last) > _REMEMBERED_STARTS:
+            del host.last[next(iter(host.last))]
+        # A first number above 1 means that the beginning is missing; a collector counts from 1.
+        missing = batch.sequence - 1
+        if missing:
+            return Gap(missing, 0, batch.sequence)
+        missing = batch.previous_sequence - ended if before is not None else 0
+        return Gap(missing, ended, batch.previous_sequence + 1) if missing > 0 else None

@@ -1,0 +1,139 @@
+"""Runs a Faust app in this process until a signal, and ends it in good order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from bus.connection import Connection
+from processor.detect_stage import DetectStage
+from processor.faust_app import DetectService, make_app
+
+STOP_SECONDS = 15.0
+
+
+class ProcessorFailed(Exception):
+    """This process can't go on; what it did not acknowledge is another's."""
+
+
+class _Lines(logging.Handler):
+    """Faust's log as one line an entry: a traceback says nothing to an operator."""
+
+    def __init__(self, on_note: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self._on_note = on_note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().strip().replace("\n", " ")
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            text = f"{text}: {type(error).__name__}: {error}"
+        self._on_note(f"{record.name}: {text[:500]}")
+
+
+class _Worker(faust.Worker):
+    """Faust's worker without its own ideas of signals and logs."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals to us."""
+
+
+def run_processor(
+    connection: Connection,
+    stage: DetectStage,
+    *,
+    partitions: int,
+    data_folder: Path,
+    on_note: Callable[[str], None],
+    on_ready: Callable[[], None] = lambda: None,
+    log_level: int = logging.ERROR,
+) -> int:
+    """Work until SIGTERM or SIGINT.
+
+    Args:
+        connection: the broker; its topics have been checked.
+        stage: judges.
+        partitions: of the events topic.
+        data_folder: Faust wants one; nothing of worth is kept there.
+        on_note: told of what an operator should know.
+        on_ready: called once partitions are assigned for the first time.
+        log_level: from which level on Faust's own log is told.
+
+    Returns:
+        The number of alerts sent.
+
+    Raises:
+        ProcessorFailed: it can't go on, with the reason.
+    """
+    handler = _Lines(on_note, log_level)
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(log_level)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_exception_handler(lambda _, context: handler.emit(_record(context)))
+    return loop.run_until_complete(
+        _run(loop, connection, stage, partitions=partitions, data_folder=data_folder, notes=(on_note, on_ready))
+    )
+
+
+async def _run(
+    loop: asyncio.AbstractEventLoop,
+    connection: Connection,
+    stage: DetectStage,
+    *,
+    partitions: int,
+    data_folder: Path,
+    notes: tuple[Callable[[str], None], Callable[[], None]],
+) -> int:
+    on_note, on_ready = notes
+    stopping = asyncio.Event()
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    app = make_app(connection, partitions, data_folder)
+    service = DetectService(app, connection, stage, on_note=on_note, on_failure=fail)
+    is_ready = False
+
+    async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
+        nonlocal is_ready
+        if not is_ready:
+            is_ready = True
+            on_ready()
+
+    signalled: Any = app.on_partitions_assigned
+    signalled.connect(assigned)
+    worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
+    await service.start()
+    running = asyncio.ensure_future(worker.start())
+    stop = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+    if running.done() and not stopping.is_set():
+        fail(running.exception() or worker.crash_reason or RuntimeError("Faust ended by itself"))
+    if not failures:
+        await service.finish()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await worker.stop()
+        except TimeoutError:
+            on_note("Faust did not end in time; what was not acknowledged is judged again.")
+    await asyncio.to_thread(service.close)
+    if failures:
+        error = failures[0]
+        raise ProcessorFailed(f"{type(error).__name__}: {error}")
+    return service.alerts
+
+
+def _record(context: dict[str, Any]) -> logging.LogRecord:
+    error = context.get("exception")
+    text = str(context.get("message", ""))
+    told = f"{text}: {type(error).__name__}: {error}" if error is not None else text
+    return logging.LogRecord("asyncio", logging.ERROR, "", 0, told, None, None)

@@ -1,0 +1,98 @@
+"""A real Kafka broker on this machine, as a process of its own that is ended by its id."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker.sh"
+START_SECONDS = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Give ports that nobody listens on; all are held until the last is found, so that they differ."""
+    sockets = []
+    for _ in range(count):
+        each = socket.socket()
+        each.bind(("127.0.0.1", 0))
+        sockets.append(each)
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Broker:
+    """One broker; it keeps its data over a restart."""
+
+    def __init__(self, folder: Path, *, extra: str = "") -> None:
+        self.folder = folder
+        self.port, self._controller = free_ports(2)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "extra.properties").write_text(extra)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """What clients are told."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder / "broker.log"
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        size = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [SCRIPT, self.folder, str(self.port), str(self._controller)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "LANNER_BROKER_HEAP": "192m"},
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while b"Kafka Server started" not in self.log.read_bytes()[size:]:
+            assert self._process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        """End it and delete its data."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None

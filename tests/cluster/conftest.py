@@ -1,0 +1,60 @@
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.topics import DAY_MS, plan
+from tests.cluster.broker import Broker
+from tests.cluster.processes import Processes
+
+
+@pytest.fixture(scope="session")
+def broker_machinery() -> None:
+    """Skip where there is no Java; where CI is set, that is a failure."""
+    if shutil.which("java") is None:
+        assert not os.environ.get("CI"), "CI needs Java 17: deploy/setup/system.sh test installs it"
+        pytest.skip("needs Java 17")
+
+
+@pytest.fixture(scope="session")
+def broker(broker_machinery: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that all tests share: each has a prefix of its own, and none may stop it."""
+    made = Broker(tmp_path_factory.mktemp("kafka"))
+    made.start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def own_broker(broker_machinery: None, tmp_path: Path) -> Iterator[Broker]:
+    """A broker that a test may stop and start."""
+    made = Broker(tmp_path / "kafka")
+    made.start()
+    yield made
+    made.remove()
+
+
+def with_topics(broker: Broker, partitions: int) -> Connection:
+    """Give a connection under a fresh prefix, with all topics."""
+    connection = Connection(bootstrap_servers=broker.address, prefix=f"t{uuid.uuid4().hex[:8]}.")
+    create_missing(connection, plan(connection.prefix, partitions, 1, DAY_MS))
+    return connection
+
+
+@pytest.fixture
+def connection(broker: Broker) -> Connection:
+    """The shared broker, eight partitions."""
+    return with_topics(broker, 8)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts the program; whatever is still there at the end is ended by its id."""
+    made = Processes(tmp_path)
+    yield made
+    made.end()

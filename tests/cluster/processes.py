@@ -1,0 +1,95 @@
+"""Lanner's commands as processes of their own, as an operator starts them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bus.connection import Connection
+
+
+class Running:
+    """One started command."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+        self._out, self._errors = folder / f"{name}.out", folder / f"{name}.err"
+
+    @property
+    def output(self) -> str:
+        """What it printed on standard output so far."""
+        return self._out.read_text(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """What it printed on standard error so far."""
+        return self._errors.read_text(errors="replace")
+
+    def wait_for(self, text: str, timeout: float = 40) -> None:
+        """Wait until it has said something on standard error."""
+        deadline = time.monotonic() + timeout
+        while text not in self.errors:
+            assert self._process.poll() is None, f"{self.name} ended: {self.errors}"
+            assert time.monotonic() < deadline, f"{self.name} did not say {text!r}: {self.errors}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, timeout: float = 30) -> int:
+        """End it by SIGTERM.
+
+        Returns:
+            Its exit code.
+        """
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout)
+
+    def result(self, timeout: float = 60) -> int:
+        """Wait for its own end."""
+        return self._process.wait(timeout)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+
+class Processes:
+    """Starts commands and ends all that are left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[Running] = []
+
+    def start(self, connection: Connection, *arguments: str | Path, rules: Path | None = None) -> Running:
+        """Start `lanner ARGUMENTS` for a broker."""
+        name = f"{len(self._started)}-{arguments[0]}"
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("LANNER")}
+        settings = {
+            "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
+            "LANNER__KAFKA__PREFIX": connection.prefix,
+            "LANNER__KAFKA__SPOOL_DIR": str(self._folder / "spool"),
+        }
+        command = [sys.executable, "-m", "lanner", *map(str, arguments)]
+        if rules is not None:
+            command += ["--rules", str(rules)]
+        with (self._folder / f"{name}.out").open("wb") as out, (self._folder / f"{name}.err").open("wb") as errors:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=clean | settings, cwd=self._folder
+            )
+        running = Running(name, process, self._folder)
+        self._started.append(running)
+        return running
+
+    def end(self) -> None:
+        """End what is left."""
+        for each in self._started:
+            if each.is_alive:
+                each.kill()
