@@ -1,0 +1,127 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from collector.bpf.program import SOURCE
+from collector.errors import EnvironmentLacks
+from collector.kernel import offsets
+from collector.kernel.btf import VMLINUX, Btf
+from collector.kernel.offsets import definitions
+from tests.unit.collector.kernel import blob
+from tests.unit.collector.kernel.blob import Blob
+
+ON_V1 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t8\t4\t1\n"
+ON_V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t0\t4\t1\n"
+
+
+def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = ()) -> bytes:
+    """Make a kernel that has each member by its newest name, unless renamed or left out, at an offset of its own."""
+    structs: dict[str, dict[str, list[str]]] = {}
+    for paths in (*offsets._MEMBERS.values(), *offsets._OPTIONAL.values()):
+        newest = paths.split("|")[0]
+        if newest not in leave_out:
+            struct, member, *inner = rename.get(newest, newest).split(".")
+            structs.setdefault(struct, {}).setdefault(member, []).extend(inner)
+    made = Blob()
+    integer = made.add(blob.INT, "int", 8, bytes(4))
+    for struct, members in structs.items():
+        rows = []
+        for place, (member, inner) in enumerate(members.items()):
+            target = integer
+            if inner:
+                # Never at 0, so that both parts of a path count.
+                target = made.aggregate(
+                    blob.STRUCT, "", 64, [(name, integer, 32 * number) for number, name in enumerate(inner, 1)]
+                )
+            rows.append((member, target, 512 * place))
+        made.aggregate(blob.STRUCT, struct, 64 * len(rows), rows)
+    made.aggregate(blob.STRUCT, "upid", 16, [("nr", integer, 0)])
+    made.enumeration("cgroup_subsys_id", {"pids_cgrp_id": 9})
+    return made.data()
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> Path:
+    """Give a /proc/cgroups with the pids controller in a hierarchy of its own."""
+    path = tmp_path / "cgroups"
+    path.write_text(ON_V1)
+    return path
+
+
+def test_a_renamed_member_is_found_by_its_older_name(tmp_path: Path, v1: Path) -> None:
+    """kernfs_node.parent became __parent in Linux 6.18."""
+    newer, older = tmp_path / "newer", tmp_path / "older"
+    newer.write_bytes(kernel({}))
+    older.write_bytes(
+        kernel({"kernfs_node.__parent": "kernfs_node.parent", "inode.i_ctime_sec": "inode.i_ctime.tv_sec"})
+    )
+
+    found = definitions(newer, v1)
+
+    assert definitions(older, v1) == {**found, "O_INODE_CTIME_SEC": found["O_INODE_CTIME_SEC"] + 4}
+
+
+def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:
+    """One without overlayfs still has all that matters."""
+    path = tmp_path / "btf"
+    path.write_bytes(kernel({}, leave_out=("ovl_inode.__upperdentry", "ovl_inode.vfs_inode")))
+
+    found = definitions(path, v1)
+
+    assert "O_OVL_UPPER" not in found
+    assert "O_TASK_TGID" in found
+
+
+def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
+    """Never guess an offset: a wrong one gives plausible numbers."""
+    path = tmp_path / "btf"
+    path.write_bytes(kernel({}, leave_out=("kernfs_node.__parent",)))
+
+    with pytest.raises(EnvironmentLacks, match=r"no kernfs_node\.__parent or kernfs_node\.parent"):
+        definitions(path, v1)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not BTF, but long enough to look like a header of it"])
+def test_a_kernel_without_type_information_is_told(tmp_path: Path, v1: Path, content: bytes | None) -> None:
+    """The remedy names the option."""
+    path = tmp_path / "btf"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(EnvironmentLacks, match=str(path)) as caught:
+        definitions(path, v1)
+    assert "CONFIG_DEBUG_INFO_BTF" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("table", "is_v2"), [(ON_V1, False), (ON_V2, True), ("#subsys_name\n", True), (None, True)])
+def test_containers_are_told_by_the_hierarchy_that_has_pids(tmp_path: Path, table: str | None, is_v2: bool) -> None:
+    """Hierarchy 0 is the unified one; a kernel without v1 need not know the file."""
+    (tmp_path / "btf").write_bytes(kernel({}))
+    cgroups = tmp_path / "cgroups"
+    if table is not None:
+        cgroups.write_text(table)
+
+    found = definitions(tmp_path / "btf", cgroups)
+
+    assert ("CGROUP_V2" in found) is is_v2
+    assert found.get("N_PIDS_CGRP") == (None if is_v2 else 9)
+
+
+def test_the_program_gets_every_offset_that_it_names() -> None:
+    """A missing one would only show at the next compilation, a needless one never."""
+    named = set(re.findall(r"\bO_[A-Z0-9_]+\b", SOURCE.read_text()))
+    known = {f"O_{name}" for name in (*offsets._MEMBERS, *offsets._OPTIONAL)}
+
+    assert named - {"O_"} <= known
+    assert known <= named
+
+
+@pytest.mark.skipif(not VMLINUX.exists(), reason="needs a BTF kernel")
+def test_the_running_kernel_has_everything() -> None:
+    """And what is certain of every kernel holds."""
+    found = definitions()
+
+    assert found["O_PATH_DENTRY"] == 8
+    assert found["SIZE_UPID"] == Btf(VMLINUX.read_bytes()).size("upid")
+    assert found["O_SOCK_V6_DADDR"] > found["O_SOCK_FAMILY"]
