@@ -324,7 +324,7 @@ def _alert(
         id=alert_id(pre_match.time, rule.name, *group, *cause),
         time=pre_match.time,
         rule=rule.name,
-        priority=str(rule.priority),
+        priority=rule.priority,
         output=text,
         output_fields={**candidate.fields, **of_window},
         tags=rule.tags,

@@ -13,7 +13,6 @@ from processor.compiler.recursion import deep
 from processor.correlation.spec import Correlation, Suppress
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
 from processor.language.printer import print_condition
-from processor.loading.priority import Priority
 
 MAX_TERMS = 64
 """Of one condition: what no author writes by hand."""
@@ -39,8 +38,8 @@ class Rule(Protocol):
         """The output text, free of errors."""
 
     @property
-    def priority(self) -> Priority:
-        """The rule's priority."""
+    def priority(self) -> object:
+        """The rule's priority; as text it is what an alert says."""
 
     @property
     def tags(self) -> Iterable[str]:
@@ -91,7 +90,7 @@ class StatefulRule:
     name: str
     fingerprint: str
     """Of its name and of how its repeats are told."""
-    priority: Priority
+    priority: str
     tags: tuple[str, ...]
     source: str
     output: str
@@ -184,7 +183,7 @@ class _Splitter:
         return StatefulRule(
             name=rule.name,
             fingerprint=_hash("rule", rule.name, *suppress.by, str(suppress.period)),
-            priority=rule.priority,
+            priority=str(rule.priority),
             tags=tuple(sorted(rule.tags)),
             source=rule.source,
             output=rule.output,

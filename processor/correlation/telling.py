@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     r"%correlation\.(?:(count|group|first|last|values)(?![A-Za-z0-9_])"
     r"|leg\[([A-Za-z0-9_]+)\]\.([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*(?:\[[^\]]*\])?))"
 )
-_FORMS = f"%correlation is followed by {', '.join('.' + name for name in NAMES[:-1])} or .leg[NAME].FIELD"
+FORMS = f"%correlation is followed by {', '.join('.' + name for name in NAMES[:-1])} or .leg[NAME].FIELD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def tokens_of(output: str) -> Iterator[Token]:
         match = _TOKEN.match(output, start.start())
         if match is None:
             end = start.end() + len(re.match(r"[^\s,)%]*", output[start.end() :]).group())  # type: ignore[union-attr]
-            raise BadToken(_FORMS, (start.start(), end))
+            raise BadToken(f"invalid formatting token {output[start.start() + 1 : end]}", (start.start(), end))
         simple, leg, field = match.groups()
         if simple is None and (wrong := field_problem(field)) is not None:
             raise BadToken(wrong, match.span(3))

@@ -13,6 +13,7 @@ from processor.loading.building import Builder, Parser
 from processor.loading.checking import Checker, field_problem
 from processor.loading.collection import Collection
 from processor.loading.decoding import head_place
+from processor.loading.memory import with_memory
 from processor.loading.nodes import SourceFile
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems import Code, Place, Problem
@@ -87,7 +88,7 @@ def load_rules(files: Sequence[RuleFile]) -> LoadResult:
     Returns:
         The rules, and all errors and warnings in the order of the files.
     """
-    return _Loading().load(files)
+    return with_memory(_Loading().load(files))
 
 
 class _Loading:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from processor.compiler import checks
+from processor.correlation.telling import FORMS, BadToken, tokens_of, without_tokens
 from processor.language.ast import Check, Field, Span
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
@@ -90,6 +91,12 @@ def field_problem(text: str) -> str | None:
 def output_findings(output: str) -> list[Finding]:
     """Give all problems of an output."""
     found = []
+    try:
+        list(tokens_of(output))
+        output = without_tokens(output)
+    except BadToken as error:
+        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, FORMS))
+        output = output[: error.span[0]]
     try:
         parse_output(output)
     except OutputError as error:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
-from processor.loading.nodes import Mapping, Node, Scalar, SourceFile
+from processor.language.tokens import IDENTIFIER
+from processor.loading.nodes import Mapping, Node, Scalar, Sequence, SourceFile
 from processor.loading.priority import Priority
 from processor.loading.tracing import Piece
 
@@ -155,3 +156,25 @@ def kept_extensions(kind: str, item: Mapping) -> dict[str, Node]:
 def scalar_piece(file: SourceFile, scalar: Scalar) -> Piece:
     """Make a stretch of a condition or an output of a scalar."""
     return Piece(scalar.value, file, scalar)
+
+
+def any_leg(file: SourceFile, item: Mapping) -> list[Piece]:
+    """Give the condition of a macro that names its legs instead: an event that any of them is true for.
+
+    Args:
+        file: the file.
+        item: the macro.
+
+    Returns:
+        Nothing where it has a condition, or no legs that could stand in one.
+    """
+    correlation = item.get("correlation")
+    legs = correlation.get("macros") if isinstance(correlation, Mapping) else None
+    if item.get("condition") is not None or not isinstance(legs, Sequence):
+        return []
+    pieces: list[Piece] = []
+    for leg in legs.items:
+        if not isinstance(leg, Scalar) or not IDENTIFIER.fullmatch(leg.value):
+            return []
+        pieces += [Piece(" or ", file, legs), Piece(leg.value, file, leg)]
+    return pieces[1:]

@@ -18,6 +18,7 @@ from processor.loading.definitions import (
     MacroDefinition,
     PluginRequirement,
     Spot,
+    any_leg,
     kept_extensions,
     scalar_piece,
 )
@@ -232,8 +233,10 @@ class _Reader:
             self._report(problem(Code.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
         extensions = kept_extensions("macro", item)
         hint = did_you_mean("condition", [key.value for key in item.names()])
-        condition = scalar(item, "condition", spot, hint=hint)
-        new = MacroDefinition(name, spot, [scalar_piece(self._file, condition)], extensions)
+        condition = any_leg(self._file, item)
+        if not condition:
+            condition = [scalar_piece(self._file, scalar(item, "condition", spot, hint=hint))]
+        new = MacroDefinition(name, spot, condition, extensions)
         if self._appends(item, spot, "condition"):
             self._collection.append_macro(new)
         else:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from processor.correlation.spec import Correlation, Suppress
 from processor.language.ast import Node, Span
 from processor.loading.definitions import PluginRequirement
 from processor.loading.nodes import Node as YamlNode
@@ -135,6 +136,10 @@ class LoadResult:
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
     """What the files ask for: of each group one. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()
+    correlations: Mapping[str, Correlation] = field(default_factory=dict)
+    """Of each stateful macro by its name; those with errors are left out."""
+    suppressed: Mapping[str, Suppress] = field(default_factory=dict)
+    """By the name of the rule, how its repeats are told, where it says so."""
 
     @property
     def ok(self) -> bool:
