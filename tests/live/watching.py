@@ -10,6 +10,7 @@ from typing import Self
 
 from collector.agent import Collector, CollectorSettings
 from processor.detect import Detector
+from processor.interest import derive
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -36,7 +37,11 @@ class Watch:
         chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
         self._detector = Detector(chosen, rule_matching="all")
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache)
-        self._collector = Collector(self._detector.event_types, on_batch=self._judge, settings=settings)
+        # As `lanner run` does: what the kernel leaves out must not be missed by any of these tests.
+        interest = derive(self._detector.conditions)
+        self._collector = Collector(
+            self._detector.event_types, on_batch=self._judge, interest=interest, settings=settings
+        )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
         self._alerts: list[Alert] = []
