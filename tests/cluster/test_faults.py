@@ -1,0 +1,129 @@
+import os
+import signal
+import time
+from pathlib import Path
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.topics import PROCESSOR_DEAD_LETTERS
+from schemas.codec import encode_batch
+from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
+from tests.cluster.processes import Processes
+
+
+
+def test_what_cannot_be_decoded_goes_to_the_dead_letters(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Poison stands there as it came, with the reason, and what came before and after it is judged."""
+    generator = Generator(connection, hosts=1)
+    host = generator.hosts[0]
+    generator.act(1)
+    whole = encode_batch(host.batch("cut-off"))
+    poison = [b"", b"not avro at all", whole[: len(whole) // 2], b"\xc3\x01" + bytes(8) + whole[10:]]
+    for bad in poison:
+        generator.send(bad, host.name)
+    generator.act(1)
+    generator.flush()
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("judging by")
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    reader = Reader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
+    letters = []
+    deadline = time.monotonic() + 20
+    while len(letters) < len(poison) and time.monotonic() < deadline:
+        message = reader.poll(0.2)
+        if message is not None:
+            letters.append(message)
+    assert [letter.value() or b"" for letter in letters] == poison
+    for letter in letters:
+        told = dict(letter.headers() or [])
+        assert told["reason"].startswith(b"not decodable")
+        assert told["topic"].decode() == connection.topic("events")
+        assert int(told["offset"]) >= 1
+    assert processor.stop() == 0
+    assert_exact(generator.acts, alerts)
+    reader.close()
+    alerts.close()
+
+
+def test_a_killed_processor_loses_nothing(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """Two workers share eight partitions under load; one is killed twice over, and each act has exactly one id."""
+    rules = rules_file(tmp_path)
+    first = processes.start(connection, "processor", rules=rules)
+    second = processes.start(connection, "processor", rules=rules)
+    first.wait_for("judging by")
+    second.wait_for("judging by")
+    generator = Generator(connection)
+    for _ in range(20):
+        generator.act(5)
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    for _ in range(20):
+        generator.act(5)
+        time.sleep(0.05)
+    third = processes.start(connection, "processor", rules=rules)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 60)
+    took = time.monotonic() - killed_at
+    repeats = assert_exact(generator.acts, alerts)
+    print(f"{len(generator.acts)} acts, {repeats} alerts twice, all {took:.1f} s after the kill")
+    assert took < 45
+    for each in (second, third):
+        assert each.stop() == 0, each.errors
+        assert "Traceback" not in each.errors
+    alerts.close()
+
+
+def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
+    """Under load the broker ends and comes back; processors go on by themselves, and each act has exactly one id."""
+    connection = with_topics(own_broker, 8)
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("judging by")
+    generator = Generator(connection)
+    generator.act(20)
+    own_broker.stop()
+    generator.act(20)
+    time.sleep(3)
+    own_broker.start()
+    generator.act(20)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 90)
+    generator.act(5)
+    generator.flush()
+    alerts.wait_for(len(generator.acts), 30)
+    assert_exact(generator.acts, alerts)
+    assert processor.is_alive, processor.errors
+    assert processor.stop() == 0, processor.errors
+    assert "Traceback" not in processor.errors
+    alerts.close()
+
+
+def test_lost_events_and_gaps_are_told(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """A batch that never came, and losses that a batch tells, become internal alerts."""
+    generator = Generator(connection, hosts=1)
+    host = generator.hosts[0]
+    generator.act(2)
+    host.sequence += 3
+    generator.act(1)
+    batch = host.batch()
+    batch.lost = {"events_ring_full": 41}
+    generator.publish(batch)
+    generator.flush()
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("judging by")
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    assert processor.stop() == 0
+    alerts.read(2)
+    told = [alert for alert in alerts.raw if alert.rule == "Lanner internal: events lost"]
+    sums = {name: sum(int(str(alert.output_fields.get(name, 0))) for alert in told) for name in ("batches_missing", "events_ring_full")}
+    assert sums == {"batches_missing": 3, "events_ring_full": 41}
+    assert all(alert.source == "internal" and alert.hostname == host.name for alert in told)
+    alerts.close()
