@@ -83,9 +83,9 @@ class Publisher:
         return self._spool.lost + self.refused
 
     @property
-    def waiting(self) -> int:
-        """Batches on their way."""
-        return len(self._window)
+    def has_waiting(self) -> bool:
+        """Whether a batch is on its way, or on disk."""
+        return bool(self._window) or self._spool.has_unsent
 
     def publish(self, batch: EventBatch) -> None:
         """Send a batch, or put it on disk where the broker is away or slow."""

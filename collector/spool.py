@@ -68,6 +68,8 @@ class Spool:
 
     def append(self, encoded: bytes) -> None:
         """Put a batch at the end; what has to go for it is counted in lost."""
+        if self._written is not None and self._written.size >= self._segment_limit:
+            self._end_segment()
         try:
             self._write(encoded)
         except OSError as error:
@@ -91,13 +93,14 @@ class Spool:
             What settle is to be told for each of them; None where the disk takes nothing.
         """
         self._end_segment()
-        before = self.lost.copy()
         try:
             for encoded in batches:
                 self._write(encoded)
         except OSError as error:
+            if self._written is not None:
+                self._segments.remove(self._written)
+                self._written.path.unlink(missing_ok=True)
             self._end_segment()
-            self.lost = before
             self._on_trouble(f"{self._folder}: {error.strerror}: what is on its way is only in memory.")
             return None
         segment = self._written
@@ -132,8 +135,6 @@ class Spool:
         self._end_segment()
 
     def _write(self, encoded: bytes) -> None:
-        if self._written is not None and self._written.size >= self._segment_limit:
-            self._end_segment()
         if self._writer is None or self._written is None:
             path = self._folder / f"{self._next:012}.avro"
             self._next += 1

@@ -1,0 +1,138 @@
+import resource
+import time
+from pathlib import Path
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.topics import EVENTS, SCHEMAS
+from collector.publisher import Publisher
+from collector.spool import FULL, Spool
+from schemas.codec import encode_batch
+from tests.cluster.acts import Host
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
+
+
+def events_of(connection: Connection, count: int, timeout: float = 30) -> list[bytes]:
+    """Read so many batches from the beginning of the events topic, and what comes in a moment after."""
+    reader = Reader(connection, connection.topic(EVENTS), whole=True)
+    found: list[bytes] = []
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        message = reader.poll(0.1)
+        if message is not None:
+            assert message.key() == b"host-1"
+            found.append(message.value() or b"")
+        elif len(found) >= count:
+            break
+    reader.close()
+    return found
+
+
+def drain(publisher: Publisher, timeout: float = 30) -> None:
+    """Poll as the collector's loop does until nothing waits."""
+    deadline = time.monotonic() + timeout
+    while publisher.has_waiting and time.monotonic() < deadline:
+        publisher.poll(0.02)
+    assert not publisher.has_waiting
+
+
+def test_batches_arrive_as_encoded_and_the_schema_with_them(connection: Connection, tmp_path: Path) -> None:
+    """With the broker there nothing touches the disk, and any reader finds the schema by the message's fingerprint."""
+    host = Host("host-1")
+    publisher = Publisher(connection, host.name, Spool(tmp_path / "spool", 1 << 20))
+    sent = []
+    for _ in range(20):
+        batch = host.batch("x")
+        sent.append(encode_batch(batch))
+        publisher.publish(batch)
+        publisher.poll()
+    drain(publisher)
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert publisher.close(5) == 0
+    assert events_of(connection, len(sent)) == sent
+    reader = Reader(connection, connection.topic(SCHEMAS), whole=True)
+    message = None
+    deadline = time.monotonic() + 10
+    while message is None and time.monotonic() < deadline:
+        message = reader.poll(0.2)
+    reader.close()
+    assert message is not None
+    assert message.key() == sent[0][2:10].hex().encode()
+
+
+def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_path: Path) -> None:
+    """The broker goes away under load, the collector ends and starts meanwhile: all arrives, in order, as encoded."""
+    connection = with_topics(own_broker, 2)
+    folder = tmp_path / "spool"
+    host = Host("host-1")
+    sent: list[bytes] = []
+    notes: list[str] = []
+
+    def publish(publisher: Publisher, count: int) -> None:
+        for _ in range(count):
+            batch = host.batch("x")
+            sent.append(encode_batch(batch))
+            publisher.publish(batch)
+            publisher.poll(0.005)
+
+    first = Publisher(connection, host.name, Spool(folder, 8 << 20), on_note=notes.append, patience_seconds=0.3)
+    publish(first, 30)
+    drain(first)
+    own_broker.stop()
+    publish(first, 60)
+    time.sleep(0.5)
+    publish(first, 60)
+    assert first.close(1) > 0
+    files = sorted(folder.glob("*.avro"))
+    assert files
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
+    second = Publisher(connection, host.name, Spool(folder, 8 << 20), on_note=notes.append, patience_seconds=0.3)
+    publish(second, 30)
+    own_broker.start()
+    publish(second, 30)
+    drain(second)
+    publish(second, 10)
+    drain(second)
+    assert second.close(5) == 0
+    assert list(folder.glob("*.avro")) == []
+    assert not second.losses
+    got = events_of(connection, len(sent))
+    # What was on its way when the first ended may have arrived, and then comes twice: nothing else may.
+    assert list(dict.fromkeys(got)) == sent
+    assert any("takes no events" in note for note in notes)
+    assert any("takes events again" in note for note in notes)
+
+
+def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_path: Path) -> None:
+    """With the broker hanging, memory and disk stay bounded; events that arrive and events that are lost add up."""
+    connection = with_topics(own_broker, 2)
+    host = Host("host-1", others=400)
+    window = 1 << 20
+    spool = Spool(tmp_path / "spool", 1 << 20)
+    publisher = Publisher(connection, host.name, spool, window_bytes=window, patience_seconds=0.3)
+    own_broker.pause()
+    made: list[bytes] = []
+    events = 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(600):
+        batch = host.batch(*(f"{number}-{place}-{number * 7919 % 10007:x}" for place in range(100)))
+        made.append(encode_batch(batch))
+        events += batch.count
+        publisher.publish(batch)
+        publisher.poll()
+        assert spool.size < (1 << 20) + (1 << 17)
+    kept = sum(map(len, made)) // 1024
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before - kept
+    assert grown < 12 * 1024, f"{grown} KiB more memory"
+    own_broker.resume()
+    drain(publisher)
+    assert publisher.close(5) == 0
+    got = list(dict.fromkeys(events_of(connection, 1)))
+    places = [made.index(each) for each in got]
+    assert places == sorted(places)
+    assert made[-1] in got
+    lost = publisher.losses
+    assert set(lost) == {FULL}
+    each = events // len(made)
+    assert len(got) * each + lost[FULL] == events
