@@ -1,15 +1,13 @@
 """What the shipped rules match and what leaves them quiet, and what every one of them must have."""
 
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.unit.rules.shipped import items, judges, rules
+from lanner.ruletest.files import find_tests
+from lanner.ruletest.running import Coverage, Runner, coverage, rules_to_judge
+from tests.unit.rules.shipped import RULES, items, rules
 
-CASES = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text())["cases"]
 CARRIED = (
     *("user.name", "user.uid", "user.loginuid", "proc.name", "proc.exepath", "proc.pname", "proc.cmdline", "proc.tty"),
     *("proc.aname[2]", "proc.aname[3]", "proc.aname[4]", "container.id", "container.name"),
@@ -24,18 +22,23 @@ INTRODUCED = {
 }
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_event_matches_exactly_the_rules_named(case: dict[str, Any]) -> None:
+def test_every_case_beside_the_rules_passes() -> None:
     """All rules judge each event, so that no rule speaks of what another one is for."""
-    event = {name: value for name, value in case["event"].items() if value is not None}
+    found = find_tests([str(RULES)], ())
+    [tested] = found.tested
+    runner = Runner(tested.suite, rules_to_judge(tested.suite, tested.rules), "all", lambda _path: ())
 
-    assert [name for name, judge in judges().items() if judge(event)] == case["rules"]
+    outcomes = [runner.run(case) for case in tested.suite.cases]
+
+    assert found.problems == ()
+    assert [(outcome.case.name, outcome.failures) for outcome in outcomes if not outcome.passed] == []
 
 
-@pytest.mark.parametrize("name", rules())
-def test_rule_has_a_case_that_it_matches(name: str) -> None:
+def test_every_rule_has_a_case_that_it_matches_and_one_that_leaves_it_quiet() -> None:
     """A rule that no event matches would be quiet for ever without anybody noticing."""
-    assert any(name in case["rules"] for case in CASES)
+    [tested] = find_tests([str(RULES)], ()).tested
+
+    assert coverage([tested.suite], {tested.suite.file: tested.rules}) == Coverage((), (), ())
 
 
 @pytest.mark.parametrize(("name", "priority"), INTRODUCED.items())

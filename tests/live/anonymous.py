@@ -1,0 +1,136 @@
+"""Takes out of event batches what doesn't belong into a recording for everybody: others' events and our machine."""
+
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from schemas.batch import EventBatch, Process
+from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
+
+HOST_ID = "0" * 32
+HOSTNAME = "example"
+BOOT_ID = "00000000-0000-4000-8000-000000000000"
+_LINKS = ("parent", "session_leader", "group_leader")
+
+
+def anonymous(
+    batch: EventBatch, root: int, keep: Callable[[Process, frozenset[int]], bool], rewrite: Iterable[tuple[str, str]]
+) -> EventBatch:
+    """Give a batch of what some processes did, on a machine without a name.
+
+    Args:
+        batch: as the collector made it.
+        root: the process id at which ancestries end.
+        keep: tells of a process and its ancestors' ids whether its events stay.
+        rewrite: pieces of text and what stands for them.
+    """
+    pairs = tuple(rewrite)
+    rows = _Rows(batch, root, pairs)
+    events = [
+        index
+        for index, row in enumerate(batch.columns["process"][: batch.count])
+        if keep(batch.processes[row], rows.above(row))
+    ]
+    strings = _Strings(batch.strings, pairs)
+    columns: dict[str, array[int]] = {name: array(code) for name, code in {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}.items()}
+    columns["arg_start"].append(0)
+    for event in events:
+        for name in EVENT_COLUMNS:
+            value = batch.columns[name][event]
+            if name == "process":
+                value = rows.take(value)
+            elif name in STRING_COLUMNS:
+                value = strings.take(value)
+            columns[name].append(value)
+        for argument in range(batch.columns["arg_start"][event], batch.columns["arg_start"][event + 1]):
+            columns["arg_name"].append(strings.take(batch.columns["arg_name"][argument]))
+            columns["arg_value"].append(strings.take(batch.columns["arg_value"][argument]))
+            columns["arg_raw"].append(batch.columns["arg_raw"][argument])
+        columns["arg_start"].append(len(columns["arg_name"]))
+    return replace(
+        batch,
+        host_id=HOST_ID,
+        hostname=HOSTNAME,
+        boot_id=BOOT_ID,
+        count=len(events),
+        strings=strings.kept,
+        processes=rows.kept,
+        columns=dict(columns),
+        lost={},
+    )
+
+
+def rewritten(text: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Put replacements into a text, in order."""
+    for old, new in pairs:
+        text = text.replace(old, new)
+    return text
+
+
+class _Strings:
+    """The texts that are still pointed at, each once."""
+
+    def __init__(self, texts: list[str | None], pairs: tuple[tuple[str, str], ...]) -> None:
+        self._texts, self._pairs = texts, pairs
+        self._places: dict[str | None, int] = {None: 0}
+        self.kept: list[str | None] = [None]
+
+    def take(self, index: int) -> int:
+        text = self._texts[index]
+        if text is not None:
+            text = rewritten(text, self._pairs)
+        place = self._places.setdefault(text, len(self.kept))
+        if place == len(self.kept):
+            self.kept.append(text)
+        return place
+
+
+class _Rows:
+    """The processes that are still pointed at; an ancestry ends below its root."""
+
+    def __init__(self, batch: EventBatch, root: int, pairs: tuple[tuple[str, str], ...]) -> None:
+        self._rows, self._root, self._pairs = batch.processes, root, pairs
+        self._places: dict[int, int] = {}
+        self.kept: list[Process] = []
+
+    def above(self, row: int) -> frozenset[int]:
+        found = set()
+        parent = self._rows[row].parent
+        while parent >= 0:
+            found.add(self._rows[parent].pid)
+            parent = self._rows[parent].parent
+        return frozenset(found)
+
+    def take(self, row: int) -> int:
+        if row < 0 or self._rows[row].pid == self._root or self._root not in self.above(row):
+            return -1
+        place = self._places.get(row)
+        if place is None:
+            process = self._rows[row]
+            # Those pointed at come first: a parent's row is smaller than its child's.
+            links = {name: self.take(getattr(process, name)) for name in _LINKS if getattr(process, name) != row}
+            place = self._places[row] = len(self.kept)
+            links |= {name: place for name in _LINKS if getattr(process, name) == row}
+            self.kept.append(
+                replace(
+                    self._cleaned(process),
+                    parent=links["parent"],
+                    session_leader=links["session_leader"],
+                    group_leader=links["group_leader"],
+                )
+            )
+        return place
+
+    def _cleaned(self, process: Process) -> Process:
+        def text(value: str | None) -> str | None:
+            return None if value is None else rewritten(value, self._pairs)
+
+        return replace(
+            process,
+            exe=text(process.exe),
+            exepath=text(process.exepath),
+            cwd=text(process.cwd),
+            args=None if process.args is None else tuple(rewritten(each, self._pairs) for each in process.args),
+            env=None,
+            cgroup=process.cgroup if process.container >= 0 else "/",
+        )

@@ -1,0 +1,106 @@
+"""Makes the recording that ships: `python -m tests.live.record_acts rules/acts.avro`, as root.
+
+It holds what the acts did on this kernel and what was done in a container from outside, and nothing else: no event of
+another process, no environment, no name or path of the machine.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from collector.agent import Collector, CollectorSettings
+from processor.detect import Detector
+from processor.loading import load_rules, read_rule_files
+from schemas.batch import EventBatch, Process
+from schemas.codec import encode_batch
+from schemas.recording import RecordingWriter
+from tests.live.anonymous import anonymous
+from tests.live.containers import BUSYBOX, Docker
+from tests.live.dockerd import CLIENT, Dockerd
+
+ACTOR = """
+import sys, tempfile, time
+from pathlib import Path
+from lanner.demo import ACTS, ActContext
+from lanner.demo.docker import DemoDocker
+with DemoDocker(sys.argv[1], sys.argv[2]) as docker:
+    for act in ACTS:
+        with tempfile.TemporaryDirectory(prefix="lanner-demo-") as directory:
+            act.run(ActContext(Path(directory), docker))
+"""
+
+
+def main(target: Path) -> None:
+    """Record, then write what is left after everything foreign is taken out."""
+    rules = load_rules(read_rule_files([Path(__file__).parents[2] / "rules"])).rules
+    batches: list[EventBatch] = []
+    with Dockerd() as daemon, tempfile.TemporaryDirectory() as directory:
+        docker = Docker(daemon)
+        docker.busybox()
+        # What the acts' programs are called by stands in the events: a place that any machine could have.
+        installed = Path(directory, "lanner")
+        shutil.copytree(Path(__file__).parents[2] / "lanner", installed / "lanner")
+        settings = CollectorSettings(docker_socket=daemon.socket, cache=Path(directory))
+        collector = Collector(Detector(rules).event_types, on_batch=batches.append, settings=settings)
+        collector.start()
+        stop = threading.Event()
+        thread = threading.Thread(target=watch, args=(collector, stop))
+        thread.start()
+        try:
+            actor = act(docker, installed)
+        finally:
+            stop.wait(2)
+            stop.set()
+            thread.join()
+            collector.stop()
+        # Longest first: what stands for a place must not be taken for a part of another.
+        rewrite = ((str(daemon.base), "/run/docker"), (directory, "/opt"), (str(Path.cwd()), "/"))
+        write(target, batches, actor, rewrite)
+
+
+def watch(collector: Collector, stop: threading.Event) -> None:
+    """Poll until told to stop."""
+    while not stop.is_set():
+        collector.poll(0.1)
+
+
+def act(docker: Docker, installed: Path) -> int:
+    """Do the acts, enter a container from outside, and give the process id of what did the acts."""
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(installed)}
+    host = f"unix://{docker.socket}"
+    command = ["/usr/bin/python3", "-c", ACTOR, CLIENT, host]
+    with subprocess.Popen(command, cwd="/", env=environment) as actor:
+        assert actor.wait(120) == 0
+    with docker.running(BUSYBOX, name="web") as name:
+        docker.exec(name, "sh", "-c", "cat /etc/shadow; ln -s /etc/shadow /tmp/link; cat /tmp/link", tty=True)
+    return actor.pid
+
+
+def write(target: Path, batches: list[EventBatch], actor: int, rewrite: tuple[tuple[str, str], ...]) -> None:
+    """Write the batches that still hold something, numbered anew."""
+    me = os.getpid()
+
+    def is_ours(process: Process, above: frozenset[int]) -> bool:
+        # Of what the Docker daemon does itself nothing is wanted, of what it starts in containers all.
+        return process.pid == actor or actor in above or (me in above and process.container >= 0)
+
+    writer = RecordingWriter(target)
+    sequence = number = 0
+    for batch in batches:
+        kept = anonymous(batch, me, is_ours, rewrite)
+        if kept.count:
+            assert all(container.name for container in kept.containers), "Docker was too slow: record again"
+            sequence, kept.sequence, kept.first_number = sequence + 1, sequence + 1, number + 1
+            kept.collector_start = batches[0].collector_start
+            number += kept.count
+            writer.write(encode_batch(kept))
+    writer.close()
+    target.chmod(0o644)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,60 @@
+"""The recording that ships shows every rule to people who may not watch their own machine, and tells nothing of ours."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from processor.detect import Detector
+from processor.loading import load_rules, read_rule_files
+from schemas.batch import EventBatch
+from schemas.recording import read_recording
+from tests.unit.rules.shipped import RULES, rules
+
+FOREIGN = re.compile(r"/home/|/work|/srv|/mnt|venv/|\.pyenv|\.cargo|tests\.live")
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[EventBatch]:
+    """Read the recording."""
+    return list(read_recording(RULES / "acts.avro"))
+
+
+@pytest.mark.parametrize("name", rules())
+def test_each_shipped_rule_fires_on_it(name: str, batches: list[EventBatch]) -> None:
+    """Also the rules that are off, for it holds events and not alerts."""
+    loaded = load_rules(read_rule_files([RULES]))
+    detector = Detector([rule for rule in loaded.rules if rule.name == name])
+
+    alerts = [alert for batch in batches for alert in detector.process(batch)]
+
+    assert alerts
+    assert {alert.rule for alert in alerts} == {name}
+
+
+def test_it_names_no_machine(batches: list[EventBatch]) -> None:
+    """Host, boot and paths are nobody's; environment variables were never collected."""
+    assert {(batch.host_id, batch.hostname) for batch in batches} == {("0" * 32, "example")}
+    assert all(process.env is None for batch in batches for process in batch.processes)
+    assert [text for text in sorted(texts(batches)) if FOREIGN.search(text)] == []
+
+
+def test_its_batches_follow_each_other(batches: list[EventBatch]) -> None:
+    """A replay that checks for gaps finds none."""
+    assert [batch.sequence for batch in batches] == list(range(1, len(batches) + 1))
+    numbers = [batch.first_number for batch in batches]
+    assert numbers == [1 + sum(batch.count for batch in batches[:place]) for place in range(len(batches))]
+
+
+def texts(batches: list[EventBatch]) -> set[str]:
+    """Give everything that is text in events and processes."""
+    found = {text for batch in batches for text in batch.strings if text is not None}
+    for process in (process for batch in batches for process in batch.processes):
+        facts = (process.exe, process.exepath, process.cwd, process.cgroup, process.home, *(process.args or ()))
+        found |= {fact for fact in facts if fact is not None}
+    return found
+
+
+def test_anybody_may_read_the_file() -> None:
+    """Recordings are their owner's alone; this one is everybody's."""
+    assert Path(RULES / "acts.avro").stat().st_mode & 0o444 == 0o444
