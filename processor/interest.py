@@ -142,13 +142,13 @@ def _check(node: Check) -> Ways:
     if classes is not None:
         return (Way(classes),) if classes else _NEVER
     if field.name == "fd.nameraw" and _needs_unclean(node):
-        return _NEVER
+        return (Way(places=frozenset()),)
     places = _places_of(node, field.name)
     return _ALWAYS if places is None else (Way(places=places),)
 
 
 _UNCLEAN = ("//", "/.", "..")
-"""A path as given that holds one of these is always sent, so no way has to be kept for it."""
+"""A path as given that holds one of these is always sent where its class can matter, so it needs no place."""
 
 
 def _needs_unclean(node: Check) -> bool:

@@ -141,7 +141,7 @@ conditions = st.recursive(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(conditions, min_size=1, max_size=4), st.lists(opens, min_size=1, max_size=12))
 def test_an_open_that_a_rule_matches_always_passes(rules: list[str], acts: list[Open]) -> None:
     """The property that everything rests on."""
@@ -186,6 +186,14 @@ def test_a_thousand_rules_share_bits_and_stay_sound() -> None:
 
     assert all(passes(interest, Open("openat", READ, f"/data/{n}", None, "cat")) for n in range(1000))
     assert not passes(interest, Open("openat", READ, "/data/x", None, "cat"))
+
+
+def test_a_rule_on_unclean_paths_sees_them_and_no_others() -> None:
+    """A traversal is sent, a plain open isn't."""
+    interest = derive([parse("evt.type = openat and fd.nameraw contains ../")])
+
+    assert passes(interest, Open("openat", READ, "/a/../etc/shadow", "/etc/shadow", "cat"))
+    assert not passes(interest, Open("openat", READ, "/etc/shadow", "/etc/shadow", "cat"))
 
 
 def test_openat2_is_judged_without_its_flags() -> None:
