@@ -95,11 +95,19 @@ def decode_batch(data: bytes) -> EventBatch:
     return decode_datum(data[HEADER_SIZE:])
 
 
-def decode_datum(data: bytes) -> EventBatch:
-    """Decode a batch without its header, as it stands in an object container file; raises BadBatch."""
+def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
+    """Decode a batch without its header, as it stands in an object container file.
+
+    Args:
+        data: the datum.
+        writer_schema: that of another release, parsed; None where it is ours.
+
+    Raises:
+        BadBatch: it is none, and why.
+    """
     stream = io.BytesIO(data)
     try:
-        datum: Any = fastavro.schemaless_reader(stream, _PARSED, None)
+        datum: Any = fastavro.schemaless_reader(stream, writer_schema or _PARSED, _PARSED if writer_schema else None)
     except Exception as error:  # fastavro lets whatever went wrong come out: EOFError, IndexError, struct.error ...
         raise BadBatch(f"not decodable: {error or type(error).__name__}") from error
     if stream.tell() != len(data):

@@ -10,7 +10,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import fastavro
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
@@ -49,22 +49,14 @@ class RecordingWriter:
 
 
 def read_recording(path: Path) -> Iterator[EventBatch]:
-    """Give the batches of a file in order.
+    """Give the batches of a file in order, whichever release wrote it.
 
     Raises:
         OSError: it can't be read.
         BadBatch: it is no recording, or one of its batches is broken; what came before is good.
     """
-    with path.open("rb") as file:
-        try:
-            blocks = fastavro.block_reader(file)
-            _check_schema(blocks.writer_schema, path)
-            for block in blocks:
-                yield decode_datum(block.bytes_.getvalue())  # type: ignore[attr-defined]
-        except BadBatch:
-            raise
-        except (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error) as error:
-            raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
+    for header, schema, datum in _blocks(path):
+        yield decode_datum(datum, None if header == HEADER else schema)
 
 
 def read_encoded(path: Path) -> Iterator[bytes]:
@@ -74,18 +66,28 @@ def read_encoded(path: Path) -> Iterator[bytes]:
         OSError: it can't be read.
         BadBatch: it is no recording, or it ends in the middle of a batch; what came before is good.
     """
+    for header, _, datum in _blocks(path):
+        yield header + datum
+
+
+def _blocks(path: Path) -> Iterator[tuple[bytes, Any, bytes]]:
+    """Give header, schema and datum of each batch."""
     with path.open("rb") as file:
         try:
             blocks = fastavro.block_reader(file)
-            _check_schema(blocks.writer_schema, path)
-            canonical = to_parsing_canonical_form(blocks.writer_schema)
-            header = HEADER[:2] + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+            schema = parse_schema(blocks.writer_schema)
+            _check_schema(schema, path)
+            header = _header(schema)
             for block in blocks:
-                yield header + block.bytes_.getvalue()  # type: ignore[attr-defined]
-        except BadBatch:
+                yield header, schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
+        except (OSError, BadBatch):
             raise
-        except (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error) as error:
+        except Exception as error:  # as in the codec: of a broken file fastavro lets anything come out
             raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
+
+
+def _header(schema: Any) -> bytes:
+    return HEADER[:2] + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
 def _check_schema(schema: object, path: Path) -> None:

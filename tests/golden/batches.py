@@ -1,0 +1,175 @@
+"""What each release's golden batch holds; the files beside this one are what that release made of it.
+
+A golden batch decodes for ever. A release that changes the schema adds a file and leaves the older ones alone:
+`python -m tests.golden.batches` writes what is not there yet.
+"""
+
+from array import array
+from pathlib import Path
+
+from schemas.batch import Container, EventBatch, Mount, Process
+from schemas.codec import encode_batch
+from schemas.columns import MISSING_INT, EventBit
+
+FOLDER = Path(__file__).parent
+SECOND = 1_000_000_000
+NOON = 1_700_000_000 * SECOND
+FULL_ID = "3d09256e" + "0" * 56
+
+
+def batch_0_1() -> EventBatch:
+    """Give a batch in which every field has a value and every column a number other than 0."""
+    strings: list[str | None] = [None, "openat", "file", "/etc/shadow", "shadow", "/run/link", "connect", "ipv4"]
+    strings += ["10.0.0.1:40000->192.0.2.7:443", "10.0.0.1", "192.0.2.7", "tcp", "ip", "rename", "/a", "a", "/b", "b"]
+    strings += ["GET /\udcff", "fd", "<f>/etc/shadow", "res", "Grüße"]
+    at = {text: index for index, text in enumerate(strings)}
+
+    def texts(first: str | None, second: str | None, third: str | None) -> "array[int]":
+        return array("i", [at[first], at[second], at[third]])
+
+    return EventBatch(
+        host_id="0123456789abcdef0123456789abcdef",
+        hostname="web-1",
+        boot_id="5a3bfe6c-93d4-4c2b-8e3f-000000000001",
+        collector_start=NOON - SECOND,
+        sequence=7,
+        created=NOON + 3,
+        sent=NOON + 4,
+        collector_version="0.1.0",
+        kernel="6.1.0-18-amd64",
+        previous_start=NOON - 900 * SECOND,
+        previous_sequence=41,
+        rules_version="rules-1",
+        interest_version="interest-1",
+        cpu_seconds=1.5,
+        memory_bytes=40 << 20,
+        lost={"events_ring_full": 3},
+        first_number=1001,
+        count=3,
+        strings=strings,
+        processes=[
+            Process(pid=1, name="systemd"),
+            Process(  # noqa: S604 (a login shell, not a command)
+                pid=4711,
+                ppid=1,
+                vpid=1,
+                pgid=4711,
+                vpgid=1,
+                sid=4700,
+                name="cat",
+                exe="cat",
+                exepath="/usr/bin/cat",
+                args=("/etc/shadow", ""),
+                env=("A=1",),
+                cwd="/root",
+                tty=34816,
+                loginuid=1000,
+                uid=0,
+                gid=0,
+                user="root",
+                group="root",
+                login_name="ann",
+                home="/root",
+                shell="/bin/bash",
+                cap_effective=0x1FFFFFFFFFF,
+                cap_permitted=0x1FFFFFFFFFF,
+                cap_inheritable=1,
+                is_exe_writable=True,
+                is_exe_upper_layer=True,
+                is_exe_lower_layer=False,
+                is_exe_from_memfd=False,
+                exe_ino=2**64 - 1,
+                exe_ino_ctime=NOON - 2,
+                exe_ino_mtime=-1,
+                start_time=NOON - 60 * SECOND,
+                exec_time=NOON - 59 * SECOND,
+                pidns_init_start_time=NOON - 61 * SECOND,
+                exec_generation=3,
+                cgroup=f"/docker/{FULL_ID}",
+                container=0,
+                parent=0,
+                session_leader=0,
+                group_leader=1,
+            ),
+        ],
+        containers=[
+            Container(
+                id=FULL_ID[:12],
+                full_id=FULL_ID,
+                type="docker",
+                name="web",
+                image="nginx:1.25",
+                image_id="a" * 64,
+                image_repository="nginx",
+                image_tag="1.25",
+                image_digest="sha256:" + "b" * 64,
+                privileged=False,
+                start_ts=NOON - 70 * SECOND,
+                ip="172.17.0.2",
+                user="nginx",
+                host_pid=False,
+                host_network=True,
+                host_ipc=False,
+                mounts=(Mount(source="/var/www", dest="/srv", mode="ro", rw=False, propagation="rprivate"),),
+                labels=(("team", "web"), ("empty", "")),
+                pod_name="web-0",
+                pod_uid="uid-1",
+                pod_namespace="default",
+                pod_sandbox_id="c" * 12,
+                pod_labels=(("app", "web"),),
+            )
+        ],
+        columns={
+            "time": array("q", [NOON, NOON + 1, NOON + 2]),
+            "process": array("i", [1, 1, 0]),
+            "thread": array("i", [4711, 4712, 1]),
+            "vthread": array("i", [1, 2, MISSING_INT]),
+            "cpu": array("h", [3, 0, 1]),
+            "res": array("q", [3, -115, 0]),
+            "bits": array("I", [int(EventBit.OPEN_READ), int(EventBit.FAILED), int(EventBit.HAS_RES)]),
+            "fd_num": array("i", [3, 5, MISSING_INT]),
+            "fd_dev": array("I", [2049, 0, 0]),
+            "fd_ino": array("Q", [2**64 - 1, 0, 0]),
+            "local_port": array("i", [-1, 40000, -1]),
+            "remote_port": array("i", [-1, 443, -1]),
+            "type": texts("openat", "connect", "rename"),
+            "fd_type": texts("file", "ipv4", None),
+            "fd_name": texts("/run/link", "10.0.0.1:40000->192.0.2.7:443", None),
+            "fd_name_raw": texts("shadow", None, None),
+            "fd_realpath": texts("/etc/shadow", None, None),
+            "local_ip": texts(None, "10.0.0.1", None),
+            "remote_ip": texts(None, "192.0.2.7", None),
+            "l4proto": texts(None, "tcp", None),
+            "sock_family": texts(None, "ip", None),
+            "path_name": texts(None, None, "Grüße"),
+            "path_name_raw": texts(None, None, "Grüße"),
+            "path_source": texts(None, None, "/a"),
+            "path_source_raw": texts(None, None, "a"),
+            "path_target": texts(None, None, "/b"),
+            "path_target_raw": texts(None, None, "b"),
+            "buffer": texts(None, "GET /\udcff", None),
+            "arg_start": array("I", [0, 1, 1, 2]),
+            "arg_name": array("i", [at["fd"], at["res"]]),
+            "arg_value": array("i", [at["<f>/etc/shadow"], 0]),
+            "arg_raw": array("q", [3, -2]),
+        },
+    )
+
+
+GOLDEN = {"0.1": batch_0_1}
+
+
+def golden_path(release: str) -> Path:
+    """Give the place of a release's golden batch."""
+    return FOLDER / f"batch-{release}.bin"
+
+
+def main() -> None:
+    """Write the golden batches that are missing."""
+    for release, make in GOLDEN.items():
+        if not golden_path(release).exists():
+            golden_path(release).write_bytes(encode_batch(make()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+import io
+import tracemalloc
+from array import array
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.batch import EventBatch, Process
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_batch, decode_datum, encode_batch
+from schemas.columns import EVENT_COLUMNS
+from tests.golden.batches import GOLDEN, batch_0_1, golden_path
+from tests.unit.schemas.batches import batches, read_everything, same
+
+SCHEMA = fastavro.parse_schema(EVENT_BATCH_SCHEMA)
+SAMPLE = encode_batch(batch_0_1())
+MEBIBYTE = 1 << 20
+Change = Callable[[dict[str, Any]], object]
+
+
+def altered(change: Change) -> bytes:
+    """Encode the sample with one thing changed behind the encoder's back."""
+    datum: Any = fastavro.schemaless_reader(io.BytesIO(SAMPLE[len(HEADER) :]), SCHEMA, None)
+    change(datum)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, SCHEMA, datum)
+    return HEADER + out.getvalue()
+
+
+def put(column: str, code: str, *values: int) -> Change:
+    """Change a column."""
+    return lambda datum: datum.update({f"c_{column}": array(code, values).tobytes()})
+
+
+def put_process(index: int, **facts: object) -> Change:
+    """Change a row of processes."""
+    return lambda datum: datum["processes"][index].update(facts)
+
+
+def put_container(**facts: object) -> Change:
+    """Change the row of containers."""
+    return lambda datum: datum["containers"][0].update(facts)
+
+
+class TestRoundTrip:
+    @settings(deadline=None)
+    @given(batches())
+    def test_any_batch_comes_back(self, batch: EventBatch) -> None:
+        """Bytes that are no UTF-8 and numbers of 64 bits included."""
+        found = decode_batch(encode_batch(batch))
+
+        assert same(found, batch)
+        read_everything(found)
+
+    @settings(deadline=None)
+    @given(batches())
+    def test_a_batch_that_is_passed_on_stays_the_same(self, batch: EventBatch) -> None:
+        """Encoding what was decoded changes nothing."""
+        encoded = encode_batch(batch)
+
+        assert encode_batch(decode_batch(encoded)) == encoded
+
+    def test_a_lone_surrogate_becomes_a_question_mark(self) -> None:
+        """JSON can hold what no bytes can; it must not cost the batch."""
+        batch = replace(batch_0_1(), processes=[Process(pid=1, name="a\ud800b"), Process(pid=2)])
+        found = decode_batch(encode_batch(batch))
+
+        assert found.processes[0].name == "a?b"
+
+    @pytest.mark.parametrize(("name", "expected"), [("web\udcff", "web\ufffd"), ("web\ud800", "web?")])
+    def test_a_host_may_be_called_anything(self, name: str, expected: str) -> None:
+        """A name that is no UTF-8 must not silence its host."""
+        assert decode_batch(encode_batch(replace(batch_0_1(), hostname=name))).hostname == expected
+
+    def test_a_batch_without_events_comes_back(self) -> None:
+        """Every 15 s, so that silence shows."""
+        columns: dict[str, Any] = {name: array(code) for name, code in EVENT_COLUMNS.items()}
+        columns |= {
+            "arg_start": array("I", [0]),
+            "arg_name": array("i"),
+            "arg_value": array("i"),
+            "arg_raw": array("q"),
+        }
+        batch = replace(batch_0_1(), count=0, strings=[None], processes=[], containers=[], columns=columns)
+
+        assert same(decode_batch(encode_batch(batch)), batch)
+
+    def test_a_column_of_zeros_takes_no_room(self) -> None:
+        """Most columns of most batches are empty."""
+        batch = batch_0_1()
+        quiet = replace(batch, columns={**batch.columns, "buffer": array("i", [0] * batch.count)})
+
+        assert len(encode_batch(quiet)) == len(SAMPLE) - 4 * batch.count
+        assert list(decode_batch(encode_batch(quiet)).columns["buffer"]) == [0] * batch.count
+
+    @pytest.mark.parametrize("release", GOLDEN)
+    def test_a_golden_batch_decodes_for_ever(self, release: str) -> None:
+        """Collectors of an older release work on after processors were upgraded."""
+        found = decode_batch(golden_path(release).read_bytes())
+
+        assert same(found, GOLDEN[release]())
+        read_everything(found)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("data", "reason"),
+        [
+            (b"", "not a batch in Avro single-object encoding"),
+            (b"{}", "not a batch in Avro single-object encoding"),
+            (b"\0\0\0\0\1" + SAMPLE, "not a batch in Avro single-object encoding"),
+            (HEADER[:2] + bytes(8) + SAMPLE[10:], "a batch of an unknown schema"),
+            (HEADER, "not decodable"),
+            (SAMPLE + b"\0", "1 bytes after the end of the batch"),
+        ],
+    )
+    def test_what_is_no_batch_is_named(self, data: bytes, reason: str) -> None:
+        """The dead-letter queue tells why."""
+        with pytest.raises(BadBatch, match=reason):
+            decode_batch(data)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            # counts
+            (lambda datum: datum.update(count=-1), "-1 events in one batch"),
+            (lambda datum: datum.update(count=100_001), "100001 events in one batch"),
+            (lambda datum: datum.update(count=4), "column time has 24 bytes, not 32"),
+            (lambda datum: datum.update(count=2), "column time has 24 bytes, not 16"),
+            (lambda datum: datum.update(strings=[]), "0 strings in one batch"),
+            # columns
+            (lambda datum: datum.update(c_time=bytes(23)), "column time has 23 bytes, not 24"),
+            (put("type", "i", 1, 6, 23 + 100), "column type points outside its table"),
+            (put("type", "i", 1, 6, -1), "column type points outside its table"),
+            (put("buffer", "i", -(2**31), 0, 0), "column buffer points outside its table"),
+            (put("process", "i", 0, 1, 2), "column process points outside its table"),
+            (put("process", "i", 0, 1, -1), "column process points outside its table"),
+            (lambda datum: datum.update(processes=[]), "column process points outside its table"),
+            # arguments
+            (put("arg_start", "I", 1, 1, 1, 2), "arg_start goes backwards"),
+            (put("arg_start", "I", 0, 2, 1, 2), "arg_start goes backwards"),
+            (put("arg_start", "I", 0, 1, 2), "column arg_start has 12 bytes, not 16"),
+            (put("arg_start", "I", 0, 1, 1, 3), "column arg_name has 8 bytes, not 12"),
+            (put("arg_start", "I", 0, 1, 1, 1), "column arg_name has 8 bytes, not 4"),
+            (put("arg_start", "I", 0, 1, 1, 2**32 - 1), "4294967295 arguments of 3 events"),
+            (put("arg_raw", "q", 1), "column arg_raw has 8 bytes, not 16"),
+            (put("arg_name", "i", 0, 1000), "column arg_name points outside its table"),
+            (put("arg_value", "i", 0, -1), "column arg_value points outside its table"),
+            # processes
+            (put_process(1, parent=1), "process 1 points outside its tables"),
+            (put_process(1, parent=-2), "process 1 points outside its tables"),
+            (put_process(0, parent=0), "process 0 points outside its tables"),
+            (put_process(1, container=1), "process 1 points outside its tables"),
+            (put_process(1, container=-2), "process 1 points outside its tables"),
+            (put_process(1, session_leader=2), "process 1 is led from outside its table"),
+            (put_process(1, group_leader=-2), "process 1 is led from outside its table"),
+            (put_process(0, name=-1), "string -1 is outside the table"),
+            (put_process(0, name=1000), "out of range"),
+            (put_process(0, args=[1, -1]), "string -1 is outside the table"),
+            (put_process(0, env=[1000]), "out of range"),
+            # containers
+            (put_container(id=-1), "string -1 is outside the table"),
+            (put_container(image=1000), "out of range"),
+            (put_container(labels=[1, 2, 3]), "zip"),
+            (put_container(pod_labels=[1, 1000]), "out of range"),
+            (
+                put_container(mounts=[{"source": -1, "dest": 0, "mode": 0, "rw": True, "propagation": 0}]),
+                "string -1 is outside the table",
+            ),
+        ],
+    )
+    def test_parts_that_contradict_each_other_are_refused(self, change: Change, reason: str) -> None:
+        """A host may be taken over; nothing behind this looks again."""
+        with pytest.raises(BadBatch, match=reason):
+            decode_batch(altered(change))
+
+    def test_what_was_not_changed_is_not_refused(self) -> None:
+        """So that the cases above fail for their own reason."""
+        assert same(decode_batch(altered(lambda _: None)), batch_0_1())
+
+    def test_a_batch_that_is_cut_off_anywhere_is_refused(self) -> None:
+        """Half a batch is none."""
+        for length in range(len(SAMPLE)):
+            with pytest.raises(BadBatch):
+                decode_batch(SAMPLE[:length])
+
+    def test_a_batch_with_any_byte_changed_is_a_batch_or_refused(self) -> None:
+        """Whatever comes out can be read without another look."""
+        for place in range(len(HEADER), len(SAMPLE)):
+            for value in (0x00, 0x01, 0x7F, 0x80, 0xFF):
+                data = bytearray(SAMPLE)
+                data[place] = value
+                try:
+                    read_everything(decode_batch(bytes(data)))
+                except BadBatch:
+                    continue
+
+    @settings(deadline=None)
+    @given(st.lists(st.tuples(st.integers(10, len(SAMPLE) - 1), st.integers(0, 255)), min_size=1, max_size=20))
+    def test_a_batch_with_many_bytes_changed_is_a_batch_or_refused(self, changes: list[tuple[int, int]]) -> None:
+        """As above, several at once."""
+        data = bytearray(SAMPLE)
+        for place, value in changes:
+            data[place] = value
+        try:
+            read_everything(decode_batch(bytes(data)))
+        except BadBatch:
+            return
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes_are_a_batch_or_refused(self, data: bytes) -> None:
+        """Nothing else than BadBatch ever comes out."""
+        for decode in (decode_batch, decode_datum, lambda data: decode_batch(HEADER + data)):
+            with pytest.raises(BadBatch):
+                decode(data)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            put("arg_start", "I", 0, 0, 0, 2**32 - 1),
+            lambda datum: datum.update(count=100_000),
+            lambda datum: datum.update(count=2**31 - 1),
+        ],
+        ids=["arguments", "most events", "events"],
+    )
+    def test_a_small_batch_cannot_ask_for_much_memory(self, change: Change) -> None:
+        """Empty columns stand for zeros, as many as there are events: their number is bounded."""
+
+        def hollow(datum: dict[str, Any]) -> None:
+            datum.update({name: b"" for name in datum if name.startswith("c_")})
+            change(datum)
+
+        data = altered(hollow)
+        tracemalloc.start()
+        try:
+            decode_batch(data)
+        except BadBatch:
+            pass
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert len(data) < 10_000
+        assert peak < 32 * MEBIBYTE
+
+    @pytest.mark.parametrize("length", [2**40, 2**62, -1, -(2**62)])
+    def test_a_length_that_lies_is_refused_at_once(self, length: int) -> None:
+        """The first thing in a batch is a text with its length before it."""
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, "long", length)
+
+        with pytest.raises(BadBatch, match="not decodable"):
+            decode_batch(HEADER + out.getvalue() + b"abc")

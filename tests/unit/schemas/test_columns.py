@@ -1,0 +1,48 @@
+import re
+import struct
+
+import pytest
+
+from schemas.batch import empty_columns
+from schemas.codec import EVENT_BATCH_SCHEMA
+from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, NUMBER_COLUMNS, STRING_COLUMNS, EventBit
+
+AVSC = {field["name"][2:]: field for field in EVENT_BATCH_SCHEMA["fields"] if field["name"].startswith("c_")}
+CODES = {"i16": "h", "i32": "i", "u32": "I", "i64": "q", "u64": "Q"}
+
+
+def test_schema_and_code_know_the_same_columns() -> None:
+    """In the same order, as a reader of either expects."""
+    assert list(AVSC) == [*EVENT_COLUMNS, *ARGUMENT_COLUMNS]
+    assert EVENT_COLUMNS.keys() == {*NUMBER_COLUMNS, *STRING_COLUMNS}
+
+
+@pytest.mark.parametrize("name", AVSC)
+def test_a_column_is_of_the_type_that_its_doc_says(name: str) -> None:
+    """The doc is all that a reader in another language has."""
+    field = AVSC[name]
+    code = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}[name]
+
+    assert (field["type"], field["default"]) == ("bytes", "")
+    found = re.match(r"([iu]\d\d) an (event|argument)", field["doc"])
+    assert found is not None
+    assert CODES[found[1]] == code
+    assert struct.calcsize(f"<{code}") * 8 == int(found[1][1:])
+    assert found[2] == ("argument" if name.startswith("arg_") and name != "arg_start" else "event")
+    assert ("index into strings" in field["doc"]) == (name in STRING_COLUMNS)
+
+
+def test_empty_columns_are_ready_to_grow() -> None:
+    """Only arg_start has an element more than there are events."""
+    assert {name: (column.typecode, len(column)) for name, column in empty_columns().items()} == {
+        **{name: (code, 0) for name, code in {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}.items()},
+        "arg_start": ("I", 1),
+    }
+
+
+def test_the_bits_of_an_event_are_apart_and_fit() -> None:
+    """Each is one bit of a u32."""
+    values = [int(bit) for bit in EventBit]
+
+    assert len(set(values)) == len(EventBit.__members__)
+    assert all(value.bit_count() == 1 and value < 1 << 32 for value in values)
