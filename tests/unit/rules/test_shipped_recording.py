@@ -1,4 +1,4 @@
-"""The recording that ships shows every rule to people who may not watch their own machine, and tells nothing of ours."""
+"""The recording that ships shows every rule to people who may not watch their machine, and tells nothing of ours."""
 
 import re
 from pathlib import Path

@@ -12,7 +12,7 @@ RULES = Path(__file__).parents[4] / "rules"
 
 def shipped_priorities() -> dict[str, str]:
     """Give the priority of each shipped rule as an alert line has it."""
-    items = [item for path in sorted(RULES.glob("*.yaml")) for item in yaml.safe_load(path.read_text())]
+    items = [item for path in sorted(RULES.glob("*_rules.yaml")) for item in yaml.safe_load(path.read_text())]
     return {item["rule"]: str(item["priority"]).capitalize() for item in items if "rule" in item}
 
 
