@@ -6,10 +6,11 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES
 
-.PHONY: help setup run test lint bench soak constraints
+.PHONY: help setup run run-cluster test lint bench soak constraints
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
+	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 
@@ -22,6 +23,10 @@ run:
 lint:
 	@deploy/setup/setup.sh test
 	@deploy/setup/lint.sh
+
+run-cluster:
+	@deploy/setup/setup.sh test
+	@deploy/cluster/run.sh $(ARGS)
 
 test:
 	@deploy/setup/setup.sh test

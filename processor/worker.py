@@ -112,6 +112,8 @@ async def _run(
     signalled: Any = app.on_partitions_assigned
     signalled.connect(assigned)
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
+    # It writes to the terminal even where it has nothing to show.
+    worker.spinner = None
     await service.start()
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
