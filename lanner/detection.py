@@ -11,6 +11,7 @@ from lanner.rules_in_force import load_or_fail, priority_floor
 from lanner.settings import Settings
 from processor.detect import Detector
 from processor.interest import derive
+from processor.judges import Judges, compile_judges
 from processor.output.tokens import OutputError
 from schemas.alert import Alert, alert_id
 from schemas.interest import Interest
@@ -20,9 +21,9 @@ ENVIRONMENT_FIELDS = ("proc.env", "proc.aenv")
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A detector and where its rules came from."""
+    """What judges events and where its rules came from."""
 
-    detector: Detector
+    judges: Judges
     origin: str
     notices: tuple[str, ...]
     watched: tuple[Path, ...]
@@ -32,17 +33,22 @@ class Detection:
     @property
     def event_types(self) -> frozenset[str]:
         """What the collector has to watch."""
-        return self.detector.event_types
+        return self.judges.event_types
+
+    @property
+    def detector(self) -> Detector:
+        """Of the rules that one event decides."""
+        return self.judges.detector
 
     @property
     def interest(self) -> Interest:
         """Which opens of files could matter to a rule."""
-        return derive(self.detector.conditions)
+        return derive(self.judges.conditions)
 
     @property
     def count(self) -> int:
         """The number of rules in force."""
-        return len(self.detector.rule_names)
+        return len(self.judges.rule_names)
 
 
 def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
@@ -52,8 +58,10 @@ def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
     rules = [rule for rule in loaded.rules if rule.enabled]
     floor = priority_floor(settings)
     try:
-        detector = Detector(
+        judges = compile_judges(
             rules,
+            loaded.correlations,
+            loaded.suppressed,
             minimum_priority=floor,
             rule_matching=settings.rule_matching,
             extra_fields=loaded.extra_fields,
@@ -63,7 +71,7 @@ def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
     texts = [text for rule in rules for text in (rule.parsed_text, rule.output)]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     wants_environment = any(field in text for text in texts for field in ENVIRONMENT_FIELDS)
-    return Detection(detector, sources.origin, loaded.notices, sources.watched, wants_environment)
+    return Detection(judges, sources.origin, loaded.notices, sources.watched, wants_environment)
 
 
 def internal_alert(rule: str, text: str, fields: Mapping[str, int], *, hostname: str) -> Alert:

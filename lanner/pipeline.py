@@ -12,6 +12,7 @@ from bus.in_process import InProcessBus
 from lanner import systemd
 from lanner.detection import Detection, internal_alert
 from lanner.failures import BadInput
+from lanner.memory import EVICTED, Memory
 from lanner.settings import Settings
 from lanner.signals import Signals
 from lanner.sinks import open_sinks
@@ -89,6 +90,8 @@ class Pipeline:
         self._sinks: list[Sink] = self._open_sinks(settings)
         self._source = make_source(detection, self._bus.events.publish)
         self._watch = self._watched()
+        path = Path(settings.memory.filename) if settings.memory.enabled else None
+        self._memory = Memory(detection.judges, path, note=self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Detect until a signal or until says so; always detaches from the kernel before it returns.
@@ -124,6 +127,8 @@ class Pipeline:
             asked = signals.take_reload()
             if time.monotonic() >= chores_at:
                 chores_at = time.monotonic() + CHORES_SECONDS
+                for alert in self._memory.tick(time.time_ns(), time.monotonic()):
+                    self._bus.alerts.publish(alert)
                 self._tell_losses()
                 if _nobody_reads(1):
                     raise BrokenPipeError
@@ -137,6 +142,7 @@ class Pipeline:
         self._status.on = False
         try:
             self._source.stop()
+            self._memory.save()
             self._tell_losses(final=True)
         finally:
             for sink in self._sinks:
@@ -145,7 +151,7 @@ class Pipeline:
     def _detect(self, batch: EventBatch) -> None:
         self.summary.events += batch.count
         self._lost.update(batch.lost)
-        for alert in self._detection.detector.process(batch):
+        for alert in self._memory.process(batch):
             self._bus.alerts.publish(alert)
 
     def _deliver(self, alert: Alert) -> None:
@@ -154,6 +160,8 @@ class Pipeline:
             sink.send(alert)
 
     def _tell_losses(self, *, final: bool = False) -> None:
+        if forgotten := self._memory.take_evicted():
+            self._lost[EVICTED] += forgotten
         fresh = self._teller.due(self._lost, time.monotonic(), final=final)
         if fresh:
             reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(fresh.items()))
@@ -178,6 +186,7 @@ class Pipeline:
         else:
             self._source.watch(detection.event_types, detection.interest if settings.collector.pushdown else None)
             self.settings, self._detection = settings, detection
+            self._memory.change_rules(detection.judges)
             self._watch = self._watched()
             self._note(f"rules changed: {detection.count} in force.")
         systemd.notify("READY=1")

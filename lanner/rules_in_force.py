@@ -7,6 +7,7 @@ from lanner.failures import BadInput
 from lanner.rule_files import RuleSources, redefinitions
 from lanner.settings import Settings
 from lanner.settings.model import AppendOutput
+from processor.correlation.spec import Correlation, Suppress
 from processor.loading import Rule, load_rules, parse_priority, report
 from processor.loading.priority import Priority
 from processor.loading.selection import Switch, apply_switches, unmatched
@@ -21,6 +22,10 @@ class RulesInForce:
     """Each file with its count, what redefines what, warnings."""
     extra_fields: Mapping[str, Mapping[str, str | None]]
     """What the settings add to output_fields, by rule: name to format, None for the field of that name itself."""
+    correlations: Mapping[str, Correlation]
+    """Of stateful macros, by name."""
+    suppressed: Mapping[str, Suppress]
+    """Of rules that say how their repeats are told, by name."""
 
 
 def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> RulesInForce:
@@ -45,7 +50,13 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
     if warnings and result.warnings:
         notices.append(report.as_text(result.warnings).rstrip("\n"))
     extra_fields = {rule.name: fields for rule in rules if (fields := _extra_fields(rule, settings))}
-    return RulesInForce(tuple(_with_appended(rule, settings) for rule in rules), tuple(notices), extra_fields)
+    return RulesInForce(
+        tuple(_with_appended(rule, settings) for rule in rules),
+        tuple(notices),
+        extra_fields,
+        result.correlations,
+        result.suppressed,
+    )
 
 
 def priority_floor(settings: Settings) -> Priority:

@@ -56,7 +56,7 @@ def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
         options.settings(), rules=everything, priority="debug", rule_matching="all", watch_config_files=False
     )
     detection = load_detection(settings, warnings=False)
-    missing = [act.rule for act in acts if act.rule not in detection.detector.rule_names]
+    missing = [act.rule for act in acts if act.rule not in detection.judges.rule_names]
     if missing:
         raise BadInput(f"the rules in use have no {missing[0]!r}, which the demonstration is about.")
     width = max(len(act.rule) for act in acts)

@@ -16,6 +16,7 @@ from lanner.sinks import open_sinks
 from lanner.summary import Summary
 from lanner.terminal import note
 from notifier.sink import Sink
+from processor.judges import OneProcess
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
@@ -33,8 +34,10 @@ def command(options: Options, files: tuple[Path, ...]) -> None:
             note(line)
     summary, lost = Summary(), Counter[str]()
     sinks = open_sinks(_only_printed(settings), note=note, before_line=lambda: None)
+    judge = OneProcess(detection.judges)
     for file in files:
-        _replay(file, detection.detector.process, sinks, summary, lost)
+        _replay(file, judge.replay, sinks, summary, lost)
+    _send(judge.correlator.finish(), sinks, summary)
     if not options.quiet:
         note(summary.text(lost))
 
@@ -42,6 +45,13 @@ def command(options: Options, files: tuple[Path, ...]) -> None:
 def _only_printed(settings: Settings) -> Settings:
     """Leave standard output alone on: what happened long ago must not reach syslog as if it happened now."""
     return replace(settings, stdout_output=StdoutOutput(), file_output=FileOutput(), syslog_output=SyslogOutput())
+
+
+def _send(alerts: list[Alert], sinks: list[Sink], summary: Summary) -> None:
+    for alert in alerts:
+        summary.count(alert)
+        for sink in sinks:
+            sink.send(alert)
 
 
 def _replay(
@@ -55,10 +65,7 @@ def _replay(
         for batch in read_recording(file):
             summary.events += batch.count
             lost.update(batch.lost)
-            for alert in judge(batch):
-                summary.count(alert)
-                for sink in sinks:
-                    sink.send(alert)
+            _send(judge(batch), sinks, summary)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise

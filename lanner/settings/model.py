@@ -112,6 +112,17 @@ class Collector:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What rules with memory keep when `run` ends: windows, and counts of repeats."""
+
+    enabled: bool = about("Keep it over a restart.", default=True)
+    filename: str = about(
+        "Where; written every 5 s and at the end, mode 0600. A kill may cost what came since.",
+        "/var/lib/lanner/memory",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Kafka:
     """The broker that the stages of a fleet meet at; `run` needs none."""
 
@@ -166,4 +177,5 @@ class Settings:
     syslog_output: SyslogOutput = about("Alerts to the local syslog daemon.", SyslogOutput)
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
+    memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)
     kafka: Kafka = about("The broker that the stages of a fleet meet at; `run` needs none.", Kafka)

@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.compiler.transformers import as_text
 from processor.correlation.pre_match import Candidate, Feed, Group, Origin, PreMatch, clipped
 from processor.correlation.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.telling import pieces, without_tokens
-from processor.language.ast import Field
+from processor.correlation.telling import BadToken, pieces, without_tokens
+from processor.language.ast import Field, Node
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, compile_output, values_factory, with_suggested
+from processor.output.tokens import OutputError
 from schemas.alert import Value
 from schemas.batch import EventBatch
 from schemas.catalogue import resolve_field
@@ -60,17 +62,26 @@ class _RuleUse:
     by: _Fields
     """Those of suppress.by that the group doesn't give."""
     formats: tuple[OutputFormat, ...]
+    extras: tuple[tuple[str, bool, OutputFormat], ...]
+    """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
 
 
 class PreMatcher:
     """The stateless terms of a plan, compiled."""
 
-    def __init__(self, plan: Plan, *, append_container: bool = True) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        append_container: bool = True,
+        extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
+    ) -> None:
         """Compile all terms.
 
         Args:
             plan: which terms there are, and whose.
             append_container: write container and pod at the end of each output that does not name them.
+            extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
 
         Raises:
             OutputError: a rule's output cannot be read.
@@ -81,8 +92,11 @@ class PreMatcher:
             for leg in macro.legs:
                 self._uses += _leg_uses(macro, leg, kept.get((macro.fingerprint, leg.name), ()))
         for rule in plan.rules:
-            self._uses += _rule_uses(rule, append_container=append_container)
-        conditions = [use.term.condition for use in self._uses]
+            extras = extra_fields.get(rule.name, {})
+            self._uses += _rule_uses(rule, extras, append_container=append_container)
+        self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
+        """What is judged, for those who derive from it which events can be left out."""
+        conditions = self.conditions
         self._matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
         self.event_types: frozenset[str] = frozenset(self._matchers)
         """The event types that a term can hold for: what the collector has to turn on."""
@@ -196,6 +210,9 @@ def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _
     for part in rendered:
         fields.update(part.fields)
     texts = tuple(part.text for part in rendered)
+    for key, is_field, form in use.extras:
+        extra = form.bind(reading.batch)(*at)
+        fields |= extra.fields if is_field else {key: extra.text}
     event = reading.row(at)
     own = dict(zip(use.by.names, _group(reading.values(use.by, at)), strict=True))
     for group in possible:
@@ -243,12 +260,20 @@ def _leg_uses(macro: StatefulMacro, leg: Leg, kept: Sequence[str]) -> list[_LegU
     return [_LegUse(term, macro, fields) for term in leg.terms]
 
 
-def _rule_uses(rule: StatefulRule, *, append_container: bool) -> list[_LegUse | _RuleUse]:
+def _rule_uses(
+    rule: StatefulRule, extra_fields: Mapping[str, str | None], *, append_container: bool
+) -> list[_LegUse | _RuleUse]:
     groups = tuple(_Fields.of(names) for names in rule.group_fields)
     by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
-    texts, _ = pieces(suggested_output(rule.output, append=append_container))
+    try:
+        texts, _ = pieces(suggested_output(rule.output, append=append_container))
+    except BadToken as problem:
+        raise OutputError(problem.message, problem.span) from None
     formats = tuple(compile_output(text) for text in texts)
-    return [_RuleUse(term, rule, groups, by, formats) for term in rule.terms]
+    extras = tuple(
+        (key, form is None, compile_output(f"%{key}" if form is None else form)) for key, form in extra_fields.items()
+    )
+    return [_RuleUse(term, rule, groups, by, formats, extras) for term in rule.terms]
 
 
 def suggested_output(output: str, *, append: bool) -> str:

@@ -7,7 +7,7 @@ stateful macros are true and some are not; so only the stateless condition needs
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from processor.compiler.recursion import deep
 from processor.correlation.spec import Correlation, Suppress
@@ -48,6 +48,9 @@ class Rule(Protocol):
     @property
     def source(self) -> str:
         """The event source it is for."""
+
+
+AnyRule = TypeVar("AnyRule", bound=Rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +116,16 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Split(Generic[AnyRule]):
     """Rules by the stage that finishes them."""
 
-    stateless: tuple[Rule, ...]
+    stateless: tuple[AnyRule, ...]
     plan: Plan
 
 
 def split_rules(
-    rules: Sequence[Rule], correlations: Mapping[str, Correlation], suppressed: Mapping[str, Suppress]
-) -> Split:
+    rules: Sequence[AnyRule], correlations: Mapping[str, Correlation], suppressed: Mapping[str, Suppress]
+) -> Split[AnyRule]:
     """Part the rules that are finished at detection from those that need memory.
 
     Args:

@@ -30,6 +30,11 @@ def group_key(group: Group) -> bytes:
     return b"".join(parts)
 
 
+def message_of(pre_match: PreMatch) -> tuple[bytes, bytes]:
+    """Give key and value of a pre-matched event's message."""
+    return group_key(pre_match.group), encode_pre_match(pre_match)
+
+
 def encode_pre_match(pre_match: PreMatch) -> bytes:
     """Encode a pre-matched event (Avro single-object encoding)."""
     origin = pre_match.origin

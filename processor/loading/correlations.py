@@ -83,6 +83,8 @@ class _Reader:
         kind = self._kind(root)
         timespan = self._timespan(root, "timespan")
         if kind is None:
+            if root.get("aliases") is None:
+                self._fields(root, "group-by", ())
             return None
         is_temporal = kind in ("temporal", "temporal_ordered")
         for key in root.names():
@@ -130,7 +132,7 @@ class _Reader:
     def _text(self, mapping: Mapping, key: str, hint: str) -> Scalar | None:
         node = mapping.get(key)
         if node is None:
-            self._fail(None, f"'{key}' is missing", f"add '{key}: ...': {hint}")
+            self._fail(mapping, f"'{key}' is missing", f"add '{key}: ...': {hint}")
         elif not isinstance(node, Scalar) or node.is_null or not node.value:
             self._fail(mapping.key(key) if is_null(node) else node, f"'{key}' is not one value", hint)
         else:

@@ -15,6 +15,8 @@ from processor.loading.problems import Code, Place, Problem
 from processor.loading.rules import Extension, FileResult, LoadedMacro, LoadResult, Rule
 from processor.loading.tracing import node_place
 
+_PLACEHOLDER = Correlation("event_count", (), 0)
+
 
 def with_memory(result: LoadResult) -> LoadResult:
     """Read correlations and suppressions, and add what is wrong with them to the problems of their files.
@@ -45,13 +47,19 @@ class _Checker:
         self._macros = result.macros
         self.problems: list[Problem] = []
         self.correlations: dict[str, Correlation] = {}
+        self._unread: dict[str, Correlation] = {}
+        """Stateful macros whose errors are told: what uses them is not judged by what is left."""
         self.suppressed: dict[str, Suppress] = {}
 
     def check(self) -> None:
         for macro in self._macros.values():
             extension = macro.extensions.get("correlation")
-            read = None if extension is None else read_correlation(macro.name, extension, self.problems.append)
-            if read is not None:
+            if extension is None:
+                continue
+            read = read_correlation(macro.name, extension, self.problems.append)
+            if read is None:
+                self._unread[macro.name] = _PLACEHOLDER
+            else:
                 self.correlations[macro.name] = read
         for name in list(self.correlations):
             self._check_macro(self._macros[name], self.correlations[name])
@@ -93,6 +101,8 @@ class _Checker:
         self.problems.append(Problem(Code.LOAD_ERR_EXTENSION, message, "macro", macro.name, place, hint))
 
     def _check_rule(self, rule: Rule) -> None:
+        if stateful_names(rule.condition, self._unread):
+            return
         used = stateful_names(rule.condition, self.correlations)
         groups: dict[tuple[tuple[str, ...], object], str] = {}
         for name in used:

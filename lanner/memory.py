@@ -1,0 +1,82 @@
+"""The memory of one process's rules: windows and repeats, kept in a file over a restart."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from processor.correlation.state import BadState
+from processor.judges import Judges, OneProcess
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+
+SAVE_SECONDS = 5.0
+EVICTED = "correlation_group"
+"""The reason under which forgotten groups are told with the losses."""
+
+
+class Memory:
+    """Judges events one after the other, and remembers."""
+
+    def __init__(self, judges: Judges, path: Path | None, *, note: Callable[[str], None]) -> None:
+        """Take up what the file holds; one that can't be used is told of, and nothing is remembered.
+
+        path: the file; None to keep nothing. note: told of what an operator should know.
+        """
+        self._judge = OneProcess(judges)
+        self._path = path
+        self._note = note
+        self._saved_at = 0.0
+        self._is_failing = False
+        self._evicted = 0
+        if path is not None and judges.plan.rules:
+            self._take_up(path)
+
+    def process(self, batch: EventBatch) -> list[Alert]:
+        """Judge a batch."""
+        return self._judge.process(batch)
+
+    def tick(self, wall: int, monotonic: float) -> list[Alert]:
+        """End what is over and, every few seconds, write the file. wall: ns since the epoch; monotonic: s."""
+        found = self._judge.correlator.tick(wall)
+        if monotonic - self._saved_at >= SAVE_SECONDS:
+            self._saved_at = monotonic
+            self.save()
+        return found
+
+    def change_rules(self, judges: Judges) -> None:
+        """Go on with other rules; unchanged stateful macros keep their windows."""
+        self._judge.change_rules(judges)
+
+    def take_evicted(self) -> int:
+        """Give how many groups were forgotten for want of room since the last call."""
+        total = self._judge.correlator.evicted.total()
+        fresh, self._evicted = total - self._evicted, total
+        return fresh
+
+    def save(self) -> None:
+        """Write the file, as a whole or not at all; a failure is told once."""
+        if self._path is None or not (self._judge.judges.plan.rules or self._judge.correlator.groups):
+            return
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+                file.write(self._judge.correlator.snapshot())
+            new.replace(self._path)
+        except OSError as error:
+            if not self._is_failing:
+                self._note(f"{self._path}: can't be written: {error.strerror}; a restart forgets windows and repeats.")
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    def _take_up(self, path: Path) -> None:
+        try:
+            self._judge.correlator.restore(path.read_bytes())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._note(f"{path}: can't be read: {error.strerror}; rules with memory begin anew.")
+        except BadState as error:
+            self._note(f"{path}: {error}; rules with memory begin anew.")
