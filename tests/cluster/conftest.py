@@ -13,8 +13,8 @@ from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes
 
 
-@pytest.fixture(scope="session")
-def broker_machinery() -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _java() -> None:
     """Skip where there is no Java; where CI is set, that is a failure."""
     if shutil.which("java") is None:
         assert not os.environ.get("CI"), "CI needs Java 17: deploy/setup/system.sh test installs it"
@@ -22,8 +22,8 @@ def broker_machinery() -> None:
 
 
 @pytest.fixture(scope="session")
-def broker(broker_machinery: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker that all tests share: each has a prefix of its own, and none may stop it."""
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Give a broker that all tests share: each has a prefix of its own, and none may stop it."""
     made = Broker(tmp_path_factory.mktemp("kafka"))
     made.start()
     yield made
@@ -31,8 +31,8 @@ def broker(broker_machinery: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def own_broker(broker_machinery: None, tmp_path: Path) -> Iterator[Broker]:
-    """A broker that a test may stop and start."""
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """Give a broker that a test may stop and start."""
     made = Broker(tmp_path / "kafka")
     made.start()
     yield made
@@ -48,13 +48,13 @@ def with_topics(broker: Broker, partitions: int) -> Connection:
 
 @pytest.fixture
 def connection(broker: Broker) -> Connection:
-    """The shared broker, eight partitions."""
+    """Give the shared broker, eight partitions."""
     return with_topics(broker, 8)
 
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Starts the program; whatever is still there at the end is ended by its id."""
+    """Start the program; whatever is still there at the end is ended by its id."""
     made = Processes(tmp_path)
     yield made
     made.end()

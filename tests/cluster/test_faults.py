@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes
-
 
 
 def test_what_cannot_be_decoded_goes_to_the_dead_letters(
@@ -72,7 +72,7 @@ def test_a_killed_processor_loses_nothing(connection: Connection, processes: Pro
     alerts.wait_for(len(generator.acts), 60)
     took = time.monotonic() - killed_at
     repeats = assert_exact(generator.acts, alerts)
-    print(f"{len(generator.acts)} acts, {repeats} alerts twice, all {took:.1f} s after the kill")
+    sys.stdout.write(f"{len(generator.acts)} acts, {repeats} alerts twice, all {took:.1f} s after the kill\n")
     assert took < 45
     for each in (second, third):
         assert each.stop() == 0, each.errors
@@ -123,7 +123,10 @@ def test_lost_events_and_gaps_are_told(connection: Connection, processes: Proces
     assert processor.stop() == 0
     alerts.read(2)
     told = [alert for alert in alerts.raw if alert.rule == "Lanner internal: events lost"]
-    sums = {name: sum(int(str(alert.output_fields.get(name, 0))) for alert in told) for name in ("batches_missing", "events_ring_full")}
+    sums = {
+        name: sum(int(str(alert.output_fields.get(name, 0))) for alert in told)
+        for name in ("batches_missing", "events_ring_full")
+    }
     assert sums == {"batches_missing": 3, "events_ring_full": 41}
     assert all(alert.source == "internal" and alert.hostname == host.name for alert in told)
     alerts.close()

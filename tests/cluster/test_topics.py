@@ -1,0 +1,88 @@
+import json
+import uuid
+from pathlib import Path
+
+from bus.administration import Administration, create_missing
+from bus.connection import Connection
+from bus.topics import DAY_MS, TOPICS, plan
+from tests.cluster.acts import rules_file
+from tests.cluster.broker import Broker, free_ports
+from tests.cluster.processes import Processes
+
+CREATE = ("topics", "create", "--replication-factor", "1")
+
+
+def fresh(broker: Broker) -> Connection:
+    """Give a prefix under which there is nothing yet."""
+    return Connection(bootstrap_servers=broker.address, prefix=f"t{uuid.uuid4().hex[:8]}.")
+
+
+def test_creating_twice_is_creating_once(broker: Broker, processes: Processes) -> None:
+    """A dry run makes nothing, the first run all, and the second finds that nothing is left to do."""
+    connection = fresh(broker)
+    names = [connection.topic(kind.name) for kind in TOPICS]
+    dry = processes.start(connection, *CREATE, "--partitions", "4", "--events-retention", "36h", "--dry-run")
+    assert dry.result() == 0, dry.errors
+    assert "would create" in dry.output
+    administration = Administration(connection)
+    assert administration.states(names) == {}
+    for expected in ("created", "there"):
+        run = processes.start(connection, *CREATE, "--partitions", "4", "--events-retention", "36h", "--format", "json")
+        assert run.result() == 0, run.errors
+        assert {row["state"] for row in json.loads(run.output)} == {expected}
+    states = administration.states(names)
+    assert len(states) == len(TOPICS)
+    events = states[connection.topic("events")]
+    assert (events.partitions, events.cleanup, events.retention_ms) == (4, "delete", 36 * 3_600_000)
+    changelog = states[connection.topic("processor-correlation-changelog")]
+    assert (changelog.partitions, changelog.cleanup) == (4, "compact")
+    assert states[connection.topic("rules")].partitions == 1
+
+
+def test_another_number_of_partitions_is_refused(broker: Broker, processes: Processes) -> None:
+    """What is there is never changed: the message says what there is and what to do."""
+    connection = fresh(broker)
+    assert processes.start(connection, *CREATE, "--partitions", "4").result() == 0
+    run = processes.start(connection, *CREATE, "--partitions", "6")
+    assert run.result() == 1
+    assert f"topic {connection.prefix}events has 4 partitions, not 6: give --partitions 4" in run.errors
+
+
+def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Processes, tmp_path: Path) -> None:
+    """Missing topics, wrong partition counts and cleanup policies are told all at once, before anything starts."""
+    connection = fresh(broker)
+    plans = {each.kind.name: each for each in plan(connection.prefix, 4, 1, DAY_MS)}
+    others = {each.kind.name: each for each in plan(connection.prefix, 3, 1, DAY_MS)}
+    wrong = [
+        plans["events"],
+        others["correlate"],
+        *(each for name, each in plans.items() if name not in ("events", "correlate", "alerts", "rules")),
+    ]
+    create_missing(connection, wrong)
+    rules = type(plans["rules"])(
+        plans["rules"].kind, plans["rules"].name, 1, 1, {**plans["rules"].config, "cleanup.policy": "delete"}
+    )
+    create_missing(connection, [rules])
+    run = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    assert run.result() == 1
+    prefix = connection.prefix
+    assert f"topic {prefix}correlate has 3 partitions and must have 4, as {prefix}events has" in run.errors
+    assert f"topic {prefix}alerts does not exist" in run.errors
+    assert f"topic {prefix}rules has cleanup.policy=delete and must have compact" in run.errors
+    assert "lanner topics create" in run.errors
+
+
+def test_a_broker_that_is_not_there_is_told(processes: Processes, tmp_path: Path) -> None:
+    """Each command that needs a broker ends with 3, the address, and what to check."""
+    (port,) = free_ports(1)
+    connection = Connection(bootstrap_servers=f"127.0.0.1:{port}")
+    runs = [
+        processes.start(connection, *CREATE, "--partitions", "4"),
+        processes.start(connection, "processor", rules=rules_file(tmp_path)),
+        processes.start(connection, "alerts", "tail"),
+    ]
+    for run in runs:
+        assert run.result() == 3, run.errors
+        assert f"127.0.0.1:{port}" in run.errors
+        assert "check kafka.bootstrap_servers" in run.errors
+        assert "Traceback" not in run.errors

@@ -1,0 +1,95 @@
+import pytest
+
+from bus.topics import DAY_MS, HOUR_MS, TOPICS, TopicState, duration_ms, duration_text, judge, plan
+
+
+def states(partitions: int = 8, **changes: TopicState) -> dict[str, TopicState]:
+    """Give all topics as they should be, but for some."""
+    made = {
+        each.name: TopicState(
+            each.name,
+            each.partitions,
+            3,
+            each.config["cleanup.policy"],
+            int(each.config["retention.ms"]) if "retention.ms" in each.config else None,
+        )
+        for each in plan("lanner.", partitions, 3, DAY_MS)
+    }
+    return made | {f"lanner.{name.replace('_', '.')}": state for name, state in changes.items()}
+
+
+def test_every_topic_is_planned_once() -> None:
+    """Names begin with the prefix, and what is shared out has as many partitions as was asked for."""
+    plans = plan("x.", 6, 3, 36 * HOUR_MS)
+    assert len({each.name for each in plans}) == len(TOPICS)
+    assert all(each.name.startswith("x.") for each in plans)
+    by_name = {each.kind.name: each for each in plans}
+    assert by_name["events"].partitions == by_name["correlate"].partitions == 6
+    assert by_name["processor-correlation-changelog"].partitions == 6
+    assert by_name["rules"].partitions == 1
+    assert by_name["events"].config["retention.ms"] == str(36 * HOUR_MS)
+    assert by_name["rules"].config["cleanup.policy"] == "compact"
+    assert by_name["events"].config["min.insync.replicas"] == "2"
+
+
+def test_topics_as_they_should_be_are_fine() -> None:
+    """Nothing is found."""
+    assert judge("lanner.", states()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "fatal"),
+    [
+        (
+            {"correlate": TopicState("lanner.correlate", 4, 3, "delete", DAY_MS)},
+            "topic lanner.correlate has 4 partitions and must have 8, as lanner.events has",
+            True,
+        ),
+        (
+            {"rules": TopicState("lanner.rules", 2, 3, "compact", None)},
+            "topic lanner.rules has 2 partitions and must have 1",
+            True,
+        ),
+        (
+            {"events": TopicState("lanner.events", 8, 3, "compact", DAY_MS)},
+            "topic lanner.events has cleanup.policy=compact and must have delete",
+            True,
+        ),
+        (
+            {"events": TopicState("lanner.events", 8, 3, "delete", HOUR_MS // 2)},
+            "topic lanner.events keeps messages for 30 min: what waits longer for a processor is lost",
+            False,
+        ),
+        (
+            {"events": TopicState("lanner.events", 8, 1, "delete", DAY_MS)},
+            "topic lanner.events has one copy: a broker that is lost takes it along",
+            False,
+        ),
+        ({"alerts": TopicState("lanner.alerts", 3, 3, None, None)}, "", False),
+    ],
+)
+def test_what_is_wrong_is_found(change: dict[str, TopicState], text: str, fatal: bool) -> None:
+    """What breaks processing is fatal, what only costs safety is not, and what one may not see is not judged."""
+    found = judge("lanner.", states(**change))
+    assert [(each.text, each.fatal) for each in found] == ([(text, fatal)] if text else [])
+
+
+def test_a_missing_topic_is_fatal() -> None:
+    """It is named in full."""
+    there = states()
+    del there["lanner.alerts"]
+    assert [each.text for each in judge("lanner.", there)] == ["topic lanner.alerts does not exist"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("90s", 90_000), ("24h", DAY_MS), ("7d", 7 * DAY_MS), ("500ms", 500)])
+def test_durations_are_read_and_written(text: str, number: int) -> None:
+    """Each as people write it."""
+    assert duration_ms(text) == number
+    assert duration_text(number) == text
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "0h", "1w", "1.5h", "\u0661h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """With an example of one."""
+    with pytest.raises(ValueError, match="write it as"):
+        duration_ms(text)
