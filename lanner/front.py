@@ -194,6 +194,8 @@ RULES = _group(
         "validate": "Check rule files; every error with its place.",
         "list": "List the rules, with priority, tags and file.",
         "show": "Show one rule as it is in force.",
+        "explain": "Show why a rule did or didn't match an event.",
+        "test": "Run the tests beside rules.",
     },
 )
 TOPICS = _group("topics_", {"create": "Create what is missing, check what is there."})

@@ -1,0 +1,97 @@
+"""Finds test files and the rules that they test; the only part of rule tests that reads files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.failures import BadInput
+from lanner.ruletest.model import Suite
+from lanner.ruletest.reading import is_test_file, read_suite, rule_file_of, test_file_of
+from lanner.ruletest.running import unknown_names
+from processor.loading import LoadResult, Problem, Rule, load_rules, read_rule_files
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A test file and its rules, read and free of errors."""
+
+    suite: Suite
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that was found at the paths given."""
+
+    tested: tuple[Tested, ...]
+    untested: tuple[tuple[str, tuple[Rule, ...]], ...]
+    """Rule files that have no test file, with their rules."""
+    problems: tuple[Problem, ...]
+
+
+def find_tests(paths: Sequence[str], rules: Sequence[str]) -> Found:
+    """Find and read test files.
+
+    Args:
+        paths: test files, rule files (then the test file beside each), or folders of both.
+        rules: rule files to test instead of those that the test files name.
+
+    Raises:
+        BadInput: a path isn't there.
+    """
+    problems: list[Problem] = []
+    tested: list[Tested] = []
+    untested: list[tuple[str, tuple[Rule, ...]]] = []
+    loaded: dict[tuple[str, ...], LoadResult] = {}
+
+    def load(files: tuple[str, ...]) -> LoadResult:
+        if files not in loaded:
+            loaded[files] = load_rules(read_rule_files(files))
+            problems.extend(loaded[files].errors)
+        return loaded[files]
+
+    for file in dict.fromkeys(_files(paths)):
+        if not is_test_file(file):
+            result = load((file,))
+            untested.append((file, result.rules))
+            continue
+        suite, wrong = read_suite(file, _read(file))
+        problems.extend(wrong)
+        result = load(tuple(rules) or suite.rules)
+        if result.ok:
+            problems.extend(unknown_names(suite, result.rules))
+        tested.append(Tested(suite, result.rules))
+    return Found(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
+
+
+def _files(paths: Sequence[str]) -> Iterable[str]:
+    """Give test files, and rule files that have none."""
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            members = sorted(str(each) for each in path.iterdir() if each.suffix in _SUFFIXES and each.is_file())
+            yield from (_its_test(each) for each in members)
+        elif path.exists():
+            yield _its_test(given)
+        else:
+            hint = f" Tests of {rule_file_of(given)} would be there." if is_test_file(given) else ""
+            raise BadInput(f"{given}: no such file or folder.{hint}")
+
+
+def _its_test(file: str) -> str:
+    """Give the test file of a rule file, or the file itself where there is none."""
+    if is_test_file(file):
+        return file
+    beside = test_file_of(file)
+    return beside if Path(beside).is_file() else file
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise BadInput(f"{file}: can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file}: is not UTF-8: byte {error.start} is no text; save it as UTF-8.") from None

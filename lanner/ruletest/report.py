@@ -1,0 +1,104 @@
+"""Shows outcomes as pytest shows its own: a sign a case, then each failure whole, then one line of counts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lanner.ruletest.running import Coverage, Outcome
+from schemas.printable import printable
+
+_RED, _GREEN, _YELLOW, _END = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+_WIDTH = 80
+Suites = Sequence[tuple[str, Sequence[Outcome]]]
+
+
+def progress(file: str, outcomes: Sequence[Outcome], *, verbose: bool, colour: bool) -> str:
+    """Show how the cases of a file went: signs, or a line a case."""
+    if verbose:
+        return "".join(
+            f"{printable(file)}:{each.case.place.line} {printable(each.case.name)} {_word(each, colour=colour)}\n"
+            for each in outcomes
+        )
+    signs = "".join(_painted("." if each.passed else "F", _tone(each), colour=colour) for each in outcomes)
+    return f"{printable(file)} {signs}\n"
+
+
+def failures(suites: Suites, *, colour: bool) -> str:
+    """Show each failed case: where it stands, what was different, and why."""
+    lines: list[str] = []
+    for file, outcomes in suites:
+        for outcome in outcomes:
+            if outcome.passed:
+                continue
+            title = f" {printable(outcome.case.name)} "
+            lines += ["", _painted(title.center(_WIDTH, "_"), _RED, colour=colour)]
+            for failure in outcome.failures:
+                lines += [
+                    f"{printable(file)}:{failure.place.line}:{failure.place.column}: {printable(failure.message)}"
+                ]
+                for tree in failure.trees:
+                    lines += [f"    {line}" for line in tree.rstrip("\n").split("\n")]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def gaps(coverage: Coverage, *, colour: bool) -> str:
+    """Show which rules lack cases; nothing where all have them."""
+    told = (
+        ("rules without a test", coverage.untested),
+        ("rules that no case expects", coverage.never_seen),
+        ("rules without a case in which they stay quiet", coverage.never_quiet),
+    )
+    lines = []
+    for words, names in told:
+        if names:
+            lines.append(_painted(f"{words} ({len(names)}):", _YELLOW, colour=colour))
+            lines += [f"  {printable(name)}" for name in names]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def counts(suites: Suites, *, colour: bool) -> str:
+    """Say in one line how it went."""
+    outcomes = [outcome for _, each in suites for outcome in each]
+    failed = sum(not outcome.passed for outcome in outcomes)
+    passed = len(outcomes) - failed
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    parts = [f"{failed} failed"] * bool(failed) + [f"{passed} passed"] * bool(passed or not failed)
+    text = f" {', '.join(parts)} in {seconds:.2f} s ".center(_WIDTH, "=")
+    return _painted(text, _RED if failed else _GREEN, colour=colour) + "\n"
+
+
+def as_rows(suites: Suites, coverage: Coverage) -> dict[str, Any]:
+    """Give everything as plain values."""
+    return {
+        "ok": all(outcome.passed for _, outcomes in suites for outcome in outcomes),
+        "cases": [_row(file, outcome) for file, outcomes in suites for outcome in outcomes],
+        "rules_without_a_test": list(coverage.untested),
+        "rules_never_expected": list(coverage.never_seen),
+        "rules_never_quiet": list(coverage.never_quiet),
+    }
+
+
+def _row(file: str, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "file": file,
+        "line": outcome.case.place.line,
+        "name": outcome.case.name,
+        "passed": outcome.passed,
+        "seconds": round(outcome.seconds, 6),
+        "failures": [_told(failure.message, failure.trees) for failure in outcome.failures],
+    }
+
+
+def _told(message: str, trees: Iterable[str]) -> dict[str, Any]:
+    return {"message": message, "explanations": list(trees)}
+
+
+def _word(outcome: Outcome, *, colour: bool) -> str:
+    return _painted("PASSED" if outcome.passed else "FAILED", _tone(outcome), colour=colour)
+
+
+def _tone(outcome: Outcome) -> str:
+    return _GREEN if outcome.passed else _RED
+
+
+def _painted(text: str, tone: str, *, colour: bool) -> str:
+    return f"{tone}{text}{_END}" if colour else text

@@ -1,0 +1,180 @@
+"""Runs cases: events into batches, batches into alerts, alerts against what was expected."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lanner.explanation import as_text_tree, shown_value
+from lanner.ruletest.model import Case, Expected, Suite
+from lanner.ruletest.world import make_batch
+from processor.detect import Detector, RuleMatching
+from processor.explain import explain_batch
+from processor.loading import Code, Place, Problem, Rule
+from processor.loading.hints import did_you_mean
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+
+_MOST_TREES = 3
+_MISSING = "<NA>"
+
+Recordings = Callable[[str], Iterable[EventBatch]]
+"""Gives the batches of a recording by its path; raises OSError or BadBatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One difference between what was expected and what came."""
+
+    message: str
+    place: Place
+    trees: tuple[str, ...] = ()
+    """Why, as explanations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a case went."""
+
+    case: Case
+    failures: tuple[Failure, ...]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether all that was expected came, and nothing else."""
+        return not self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which rules of the tested files have cases."""
+
+    untested: tuple[str, ...]
+    """No case is about them."""
+    never_quiet: tuple[str, ...]
+    """No case says when they must stay quiet."""
+    never_seen: tuple[str, ...]
+    """No case expects them, though some is about them."""
+
+
+def unknown_names(suite: Suite, rules: Iterable[Rule]) -> list[Problem]:
+    """Find the rules that a test file names and nobody defines."""
+    known = [rule.name for rule in rules]
+    named = [(each.rule, each.place, case.name) for case in suite.cases for each in case.expected]
+    named += [(name, case.place, case.name) for case in suite.cases for name in case.about]
+    return [
+        Problem(Code.LOAD_ERR_VALIDATE, f"there is no rule '{name}'", "case", case, place, did_you_mean(name, known))
+        for name, place, case in named
+        if name not in known
+    ]
+
+
+def rules_to_judge(suite: Suite, rules: Iterable[Rule]) -> list[Rule]:
+    """Give the rules that are on, and those that a case names though they are off."""
+    named = {name for case in suite.cases for name in (*case.about, *(each.rule for each in case.expected))}
+    return [rule for rule in rules if rule.enabled or rule.name in named]
+
+
+class Runner:
+    """Runs the cases of one file against its rules."""
+
+    def __init__(self, suite: Suite, rules: Sequence[Rule], matching: RuleMatching, recordings: Recordings) -> None:
+        """Take rules.
+
+        Args:
+            suite: the test file.
+            rules: those to judge by, in their order.
+            matching: where the file says nothing about it.
+            recordings: reads one.
+        """
+        self._rules = {rule.name: rule for rule in rules}
+        self._matching: RuleMatching = matching
+        if suite.matching is not None:
+            self._matching = "all" if suite.matching == "all" else "first"
+        self._all = list(rules)
+        self._recordings = recordings
+        self._detector = Detector(self._all, rule_matching=self._matching)
+
+    def run(self, case: Case) -> Outcome:
+        """Run one case. Raises OSError or BadBatch where its recording can't be read."""
+        began = time.perf_counter()
+        batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
+        alerts = [(alert, batch) for batch in batches for alert in self._detector.process(batch)]
+        failures = tuple(self._compare(case, alerts, batches))
+        return Outcome(case, failures, time.perf_counter() - began)
+
+    def _compare(
+        self, case: Case, alerts: list[tuple[Alert, EventBatch]], batches: list[EventBatch]
+    ) -> Iterable[Failure]:
+        left = list(alerts)
+        for expected in case.expected:
+            same = [pair for pair in left if pair[0].rule == expected.rule]
+            if not same:
+                yield self._missing(expected, [alert.rule for alert, _ in alerts], batches)
+                continue
+            best = min(same, key=lambda pair: len(_differences(expected, pair[0])))
+            left.remove(best)
+            if differences := _differences(expected, best[0]):
+                yield Failure(f"{expected.rule}: {'; '.join(differences)}", expected.place)
+        for alert, batch in left:
+            tree = as_text_tree(explain_batch(self._rules[alert.rule], batch, _place(alert, batch)))
+            yield Failure(f"not expected: {alert.priority} {alert.rule}: {alert.output}", case.place, (tree,))
+
+    def _missing(self, expected: Expected, came: list[str], batches: list[EventBatch]) -> Failure:
+        message = f"expected, but didn't come: {expected.rule}"
+        if came and self._matching == "first":
+            message += f" (came: {', '.join(came)}; with rule_matching 'first' the first rule of an event counts)"
+        rule = self._rules[expected.rule]
+        trees: list[str] = []
+        for batch in batches:
+            for place, type_index in enumerate(batch.columns["type"]):
+                event_type = batch.strings[type_index]
+                if event_type in rule.event_types and len(trees) < _MOST_TREES:
+                    number = batch.first_number + place
+                    trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, batch, place)))
+        if not trees:
+            types = ", ".join(sorted(rule.event_types)[:10])
+            message += f"; none of the events is of a type that it asks for ({types})"
+        return Failure(message, expected.place, tuple(trees))
+
+
+def _place(alert: Alert, batch: EventBatch) -> int:
+    number = alert.event.get("evt.num")
+    return number - batch.first_number if isinstance(number, int) else 0
+
+
+def _differences(expected: Expected, alert: Alert) -> list[str]:
+    found = []
+    if expected.priority is not None and expected.priority != alert.priority:
+        found.append(f"priority is {alert.priority}, not {expected.priority}")
+    for name, wanted in expected.fields.items():
+        if name not in alert.output_fields and name not in alert.event:
+            if wanted != _MISSING:
+                found.append(f"{name} is missing in output and event, not {wanted}")
+            continue
+        value = shown_value(alert.output_fields.get(name, alert.event.get(name)))
+        if value != wanted:
+            found.append(f"{name} is {value}, not {wanted}")
+    return found
+
+
+def coverage(suites: Iterable[Suite], rules: Mapping[str, Sequence[Rule]]) -> Coverage:
+    """Tell which rules lack cases.
+
+    Args:
+        suites: all test files.
+        rules: of each tested rule file, the rules that it defines.
+    """
+    seen: set[str] = set()
+    quiet: set[str] = set()
+    for suite in suites:
+        for case in suite.cases:
+            expected = {each.rule for each in case.expected}
+            seen |= expected
+            quiet |= set(case.about) - expected
+    names = list(dict.fromkeys(rule.name for each in rules.values() for rule in each))
+    return Coverage(
+        tuple(name for name in names if name not in seen | quiet),
+        tuple(name for name in names if name in seen - quiet),
+        tuple(name for name in names if name in quiet - seen),
+    )
