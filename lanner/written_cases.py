@@ -8,10 +8,9 @@ from lanner.given_events import given_alert, is_recording, read_given
 from lanner.rule_files import find_rules
 from lanner.rules_in_force import load_or_fail
 from lanner.ruletest.reading import read_suite
-from lanner.ruletest.running import Runner, rules_to_judge
+from lanner.ruletest.running import RuleSet, Runner
 from lanner.ruletest.writing import case_text, event_of
 from lanner.settings import Settings
-from processor.loading import Rule
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
 from schemas.recording import read_recording
@@ -43,7 +42,8 @@ def cases_from(settings: Settings, source: str) -> str:
             raise BadInput("the alert tells neither evt.type nor proc.name: name them in the rule's output.")
         name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
         cases = [case_text(name, [event_of(alert.fields)], alert.rule, alert.priority, alert.fields)]
-    rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
+    loaded = load_or_fail(settings, find_rules(settings), warnings=False)
+    rules = RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
     return _HEAD + "".join(_tried(case, rules) for case in cases)
 
 
@@ -76,15 +76,15 @@ def _arguments(batch: EventBatch, number: object) -> dict[str, str]:
     return {f"evt.arg.{name}": value for name, value in pairs if value is not None}
 
 
-def _tried(case: str, rules: tuple[Rule, ...]) -> str:
+def _tried(case: str, rules: RuleSet) -> str:
     """Run a case before it is handed out, and say in it what does not fit."""
     suite, problems = read_suite("case_test.yaml", _HEAD + case)
     if problems:
         return f"  # To be completed: {problems[0].message}.\n{case}"
-    known = {rule.name for rule in rules}
+    known = {rule.name for rule in rules.rules}
     if any(expected.rule not in known for each in suite.cases for expected in each.expected):
         return f"  # Not tried: the rule isn't among those in force.\n{case}"
-    runner = Runner(suite, rules_to_judge(suite, rules), "all", lambda _path: ())
+    runner = Runner(suite, rules, "all", lambda _path: ())
     lines = [failure.message for each in suite.cases for failure in runner.run(each).failures]
     notes = "".join(f"  # To be completed: {' '.join(line.split())}.\n" for line in lines)
     return notes + case

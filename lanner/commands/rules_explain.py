@@ -14,6 +14,7 @@ from lanner.given_events import BatchEvent, given_fields, is_recording, read_giv
 from lanner.rule_files import find_rules
 from lanner.rules_in_force import load_or_fail
 from lanner.terminal import coloured
+from processor.correlation.split import stateful_names
 from processor.explain import Explained, MappingJudge, explain, explain_batch
 from processor.loading import Rule
 from schemas.printable import printable
@@ -39,13 +40,23 @@ def command(options: Options, name: str, event: str, number: int | None, *, expa
     a mapping of fields, or what a rule test states: '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
     """
     settings = options.settings()
-    rule = choose_rule(load_or_fail(settings, find_rules(settings), warnings=False).rules, name)
+    loaded = load_or_fail(settings, find_rules(settings), warnings=False)
+    rule = choose_rule(loaded.rules, name)
+    remembering = stateful_names(rule.condition, loaded.correlations)
     tree, note = _explanation(rule, event, number)
     if options.format == "json":
-        click.echo(json.dumps({"rule": rule.name, "matches": tree.is_true, "condition": as_json_tree(tree)}, indent=2))
+        facts = {
+            "rule": rule.name,
+            "matches": tree.is_true,
+            "remembers": list(remembering),
+            "condition": as_json_tree(tree),
+        }
+        click.echo(json.dumps(facts, indent=2))
         return
     word = "matches" if tree.is_true else "does not match"
     click.echo(f"{printable(rule.name)} ({printable(rule.file)}:{rule.line}) {word}{note}")
+    for macro in remembering:
+        click.echo(f"{printable(macro)} has memory: true means here that the event counts, not that it was enough.")
     click.echo(as_text_tree(tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
 
 

@@ -14,7 +14,7 @@ from lanner.ruletest.files import Found, find_tests
 from lanner.ruletest.junit import junit_xml
 from lanner.ruletest.model import Case
 from lanner.ruletest.report import as_rows, counts, failures, gaps, progress
-from lanner.ruletest.running import Coverage, Outcome, Runner, coverage, rules_to_judge
+from lanner.ruletest.running import Coverage, Outcome, Runner, coverage
 from lanner.terminal import coloured
 from lanner.written_cases import cases_from
 from processor.loading import report
@@ -54,7 +54,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     matching = settings.rule_matching
     suites: list[tuple[str, list[Outcome]]] = []
     for tested in found.tested:
-        runner = Runner(tested.suite, rules_to_judge(tested.suite, tested.rules), matching, _read)
+        runner = Runner(tested.suite, tested.rules, matching, _read)
         outcomes = [_run(runner, case) for case in tested.suite.cases]
         suites.append((tested.suite.file, outcomes))
         if options.format != "json":
@@ -89,7 +89,7 @@ def _coverage(found: Found) -> Coverage:
     rules = {file: list(rules) for file, rules in found.untested}
     for tested in found.tested:
         own = set(tested.suite.rules)
-        rules[tested.suite.file] = [rule for rule in tested.rules if not own or rule.file in own]
+        rules[tested.suite.file] = [rule for rule in tested.rules.rules if not own or rule.file in own]
     return coverage([tested.suite for tested in found.tested], rules)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lanner.failures import BadInput
 from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import is_test_file, read_suite, rule_file_of, test_file_of
-from lanner.ruletest.running import unknown_names
+from lanner.ruletest.running import RuleSet, unknown_names
 from processor.loading import LoadResult, Problem, Rule, load_rules, read_rule_files
 
 _SUFFIXES = (".yaml", ".yml")
@@ -18,7 +18,7 @@ class Tested:
     """A test file and its rules, read and free of errors."""
 
     suite: Suite
-    rules: tuple[Rule, ...]
+    rules: RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def find_tests(paths: Sequence[str], rules: Sequence[str]) -> Found:
         result = load(tuple(rules) or suite.rules)
         if result.ok:
             problems.extend(unknown_names(suite, result.rules))
-        tested.append(Tested(suite, result.rules))
+        tested.append(Tested(suite, RuleSet(result.rules, result.correlations, result.suppressed)))
     return Found(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
 
 

@@ -102,6 +102,8 @@ class Expected:
     rule: str
     priority: str | None
     fields: Mapping[str, str]
+    repeats: int | None
+    """Of the summary of a suppressed rule's repeats: how many it sums up."""
     place: Place = field(compare=False)
 
 

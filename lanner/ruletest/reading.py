@@ -156,15 +156,16 @@ class _Reader:
     def _one_expected(self, node: Node) -> Expected:
         place = self._file.place(node.start, node.end)
         if isinstance(node, Scalar):
-            return Expected(text_of(node, "expect"), None, {}, place)
+            return Expected(text_of(node, "expect"), None, {}, None, place)
         table = Table(node, "an expected alert")
         rule = table.need("rule", lacks="an expected alert names its rule", add="add 'rule: NAME'")
         priority = self._priority(table)
         fields_node = table.get("output_fields")
         fields = {} if fields_node is None else _fields(fields_node)
+        repeats = table.small("repeats")
         if wrong := table.unknown():
             raise wrong[0]
-        return Expected(text_of(rule, "rule"), priority, fields, self._file.place(rule.start, rule.end))
+        return Expected(text_of(rule, "rule"), priority, fields, repeats, self._file.place(rule.start, rule.end))
 
     def _priority(self, table: Table) -> str | None:
         node = table.get("priority")

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lanner.explanation import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_batch
-from processor.detect import Detector, RuleMatching
+from processor.correlation.spec import Correlation, Suppress
+from processor.detect import RuleMatching
 from processor.explain import explain_batch
+from processor.judges import OneProcess, compile_judges
 from processor.loading import Code, Place, Problem, Rule
 from processor.loading.hints import did_you_mean
 from schemas.alert import Alert
@@ -19,6 +21,17 @@ _MISSING = "<NA>"
 
 Recordings = Callable[[str], Iterable[EventBatch]]
 """Gives the batches of a recording by its path; raises OSError or BadBatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of a test file, ready to be judged by."""
+
+    rules: tuple[Rule, ...]
+    correlations: Mapping[str, Correlation] = field(default_factory=dict)
+    """Of stateful macros, by name."""
+    suppressed: Mapping[str, Suppress] = field(default_factory=dict)
+    """Of rules that say how their repeats are told, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +89,33 @@ def rules_to_judge(suite: Suite, rules: Iterable[Rule]) -> list[Rule]:
 
 
 class Runner:
-    """Runs the cases of one file against its rules."""
+    """Runs the cases of one file against its rules; no case knows of what others did."""
 
-    def __init__(self, suite: Suite, rules: Sequence[Rule], matching: RuleMatching, recordings: Recordings) -> None:
-        """Take rules.
+    def __init__(self, suite: Suite, rules: RuleSet, matching: RuleMatching, recordings: Recordings) -> None:
+        """Take rules and compile them.
 
         Args:
             suite: the test file.
-            rules: those to judge by, in their order.
+            rules: those to judge by, in their order; the ones that are off count where a case names them.
             matching: where the file says nothing about it.
             recordings: reads one.
         """
-        self._rules = {rule.name: rule for rule in rules}
+        judged = rules_to_judge(suite, rules.rules)
+        self._rules = {rule.name: rule for rule in judged}
         self._matching: RuleMatching = matching
         if suite.matching is not None:
             self._matching = "all" if suite.matching == "all" else "first"
-        self._all = list(rules)
         self._recordings = recordings
-        self._detector = Detector(self._all, rule_matching=self._matching)
+        self._judges = compile_judges(judged, rules.correlations, rules.suppressed, rule_matching=self._matching)
 
     def run(self, case: Case) -> Outcome:
         """Run one case. Raises OSError or BadBatch where its recording can't be read."""
         began = time.perf_counter()
+        judge = OneProcess(self._judges)
         batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
-        alerts = [(alert, batch) for batch in batches for alert in self._detector.process(batch)]
+        alerts = [(alert, batch) for batch in batches for alert in judge.replay(batch)]
+        # What was told of repeats at the end belongs to the case, however long it lasted.
+        alerts += [(alert, batches[-1]) for alert in judge.correlator.finish() if batches]
         failures = tuple(self._compare(case, alerts, batches))
         return Outcome(case, failures, time.perf_counter() - began)
 
@@ -108,7 +124,7 @@ class Runner:
     ) -> Iterable[Failure]:
         left = list(alerts)
         for expected in case.expected:
-            same = [pair for pair in left if pair[0].rule == expected.rule]
+            same = [pair for pair in left if pair[0].rule == expected.rule and _repeats(pair[0]) == expected.repeats]
             if not same:
                 yield self._missing(expected, [alert.rule for alert, _ in alerts], batches)
                 continue
@@ -117,8 +133,18 @@ class Runner:
             if differences := _differences(expected, best[0]):
                 yield Failure(f"{expected.rule}: {'; '.join(differences)}", expected.place)
         for alert, batch in left:
-            tree = as_text_tree(explain_batch(self._rules[alert.rule], batch, _place(alert, batch)))
-            yield Failure(f"not expected: {alert.priority} {alert.rule}: {alert.output}", case.place, (tree,))
+            trees = () if alert.repeats else (self._tree(alert, batch),)
+            told = f"{alert.priority} {alert.rule}: {alert.output}"
+            if alert.repeats is not None:
+                told += f" (say 'repeats: {alert.repeats.count}' to expect it)"
+            yield Failure(f"not expected: {told}", case.place, trees)
+
+    def _tree(self, alert: Alert, batch: EventBatch) -> str:
+        number = alert.event.get("evt.num")
+        place = number - batch.first_number if isinstance(number, int) else -1
+        if not 0 <= place < batch.count:
+            return "its event isn't in this batch\n"
+        return as_text_tree(explain_batch(self._rules[alert.rule], batch, place))
 
     def _missing(self, expected: Expected, came: list[str], batches: list[EventBatch]) -> Failure:
         message = f"expected, but didn't come: {expected.rule}"
@@ -138,9 +164,8 @@ class Runner:
         return Failure(message, expected.place, tuple(trees))
 
 
-def _place(alert: Alert, batch: EventBatch) -> int:
-    number = alert.event.get("evt.num")
-    return number - batch.first_number if isinstance(number, int) else 0
+def _repeats(alert: Alert) -> int | None:
+    return None if alert.repeats is None else alert.repeats.count
 
 
 def _differences(expected: Expected, alert: Alert) -> list[str]:

@@ -18,6 +18,13 @@ _ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
 _OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _KEPT = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.ppid", "thread.tid", "evt.hostname"})
+_TOLD_BY_FLAGS = {
+    "O_F_CREATED": "created",
+    "FD_UPPER_LAYER": "fd.is_upper_layer",
+    "FD_LOWER_LAYER": "fd.is_lower_layer",
+    "FD_UPPER_LAYER_CREAT": "fd.is_upper_layer",
+    "FD_LOWER_LAYER_CREAT": "fd.is_lower_layer",
+}
 _MOST_ANCESTORS = 16
 _MISSING = "<NA>"
 
@@ -42,7 +49,7 @@ def event_of(fields: Fields) -> dict[str, Any]:
         for argument in spec.arguments:
             value = fields.get(f"evt.arg.{argument.name}", fields.get(f"evt.arg[{argument.name}]"))
             if value not in (None, "", "0") and argument.kind in SETTABLE and argument.name not in event:
-                event[argument.name] = as_text(value)
+                event |= _argument(argument.name, as_text(value))
         if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != 0xFF:
             event |= _descriptor(event_type, fields)
     event["proc"] = _process(fields)
@@ -50,6 +57,14 @@ def event_of(fields: Fields) -> dict[str, Any]:
     if container:
         event["container"] = container
     return event
+
+
+def _argument(name: str, text: str) -> dict[str, str]:
+    """Give an argument as a caller passes it; what the kernel side told by a flag has a key of its own."""
+    flags = text.split("|")
+    found = {key: "true" for flag, key in _TOLD_BY_FLAGS.items() if flag in flags}
+    passed = "|".join(flag for flag in flags if flag not in _TOLD_BY_FLAGS)
+    return found | ({name: passed} if passed else {})
 
 
 def _paths(event_type: str, roles: str, fields: Fields) -> dict[str, Any]:
@@ -131,14 +146,19 @@ def _process(fields: Fields) -> dict[str, Any]:
 def _ancestors(fields: Fields) -> list[Any]:
     found: list[Any] = []
     for level in range(1, _MOST_ANCESTORS):
-        name = fields.get(f"proc.aname[{level}]")
-        path = fields.get(f"proc.aexepath[{level}]")
+        parts = ("name", "exepath", "cmdline")
+        name, path, line = (fields.get(f"proc.a{part}[{level}]") for part in parts)
         if level == 1:
-            name, path = fields.get("proc.pname", name), fields.get("proc.pexepath", path)
+            name, path, line = (fields.get(f"proc.p{part}", fields.get(f"proc.a{part}[1]")) for part in parts)
         if name is None:
             break
-        plain = path is None or path == f"/usr/bin/{name}"
-        found.append(str(name) if plain else {"name": str(name), "exepath": path})
+        ancestor: dict[str, Any] = {"name": str(name)}
+        if path not in (None, f"/usr/bin/{name}"):
+            ancestor["exepath"] = path
+        args = "" if line is None else str(line).removeprefix(str(name)).strip()
+        if args:
+            ancestor["args"] = args.split(" ")
+        found.append(ancestor if len(ancestor) > 1 else str(name))
     return found
 
 

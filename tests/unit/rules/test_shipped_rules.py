@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lanner.ruletest.files import find_tests
-from lanner.ruletest.running import Coverage, Runner, coverage, rules_to_judge
+from lanner.ruletest.running import Coverage, Runner, coverage
 from tests.unit.rules.shipped import RULES, items, rules
 
 CARRIED = (
@@ -26,7 +26,7 @@ def test_every_case_beside_the_rules_passes() -> None:
     """All rules judge each event, so that no rule speaks of what another one is for."""
     found = find_tests([str(RULES)], ())
     [tested] = found.tested
-    runner = Runner(tested.suite, rules_to_judge(tested.suite, tested.rules), "all", lambda _path: ())
+    runner = Runner(tested.suite, tested.rules, "all", lambda _path: ())
 
     outcomes = [runner.run(case) for case in tested.suite.cases]
 
@@ -38,7 +38,7 @@ def test_every_rule_has_a_case_that_it_matches_and_one_that_leaves_it_quiet() ->
     """A rule that no event matches would be quiet for ever without anybody noticing."""
     [tested] = find_tests([str(RULES)], ()).tested
 
-    assert coverage([tested.suite], {tested.suite.file: tested.rules}) == Coverage((), (), ())
+    assert coverage([tested.suite], {tested.suite.file: tested.rules.rules}) == Coverage((), (), ())
 
 
 @pytest.mark.parametrize(("name", "priority"), INTRODUCED.items())
