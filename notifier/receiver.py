@@ -64,6 +64,9 @@ class Receiver(Protocol):
     def offer(self, parcels: Sequence[Parcel]) -> Outcome:
         """Deliver the first parcel, or the first few at once."""
 
+    def tend(self) -> None:
+        """Look after connections while nothing is to be delivered."""
+
     def reopen(self) -> None:
         """Open anew what log rotation may have moved away."""
 

@@ -116,6 +116,7 @@ class Worker:
         limit = self._courier.limit(self._receiver.most)
         queued = self._sorted_out(self.line.waiting(limit, IDLE_SECONDS))
         if not queued:
+            self._receiver.tend()
             return
         outcome = self._receiver.offer([parcel for _, parcel in queued])
         match step := self._courier.judge(outcome, len(queued), self._clock()):

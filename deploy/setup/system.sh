@@ -17,6 +17,8 @@ packages=(python3-venv python3-bpfcc)
 if [ "$purpose" = test ]; then
     packages+=(bpftool busybox-static debootstrap docker.io gcc gcc-multilib iptables kmod shellcheck systemd)
     packages+=(openjdk-17-jre-headless maven)
+    # Receivers of alerts; syslog-ng itself, which apt would put in the place of rsyslog, is unpacked by its test.
+    packages+=(rsyslog rsyslog-openssl openssl libivykis0 libnet1 libpcre3 libwrap0)
 fi
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -29,6 +29,9 @@ class Scripted:
             self.took += [parcel.alert.id for parcel in parcels[: outcome.count]]
         return outcome
 
+    def tend(self) -> None:
+        """Nothing to look after."""
+
     def reopen(self) -> None:
         """Nothing to open."""
 

@@ -94,6 +94,9 @@ class _Witness:
         os.write(self._file, parcels[0].alert.id.encode() + b"\n")
         return Accepted(1)
 
+    def tend(self) -> None:
+        return
+
     def reopen(self) -> None:
         return
 

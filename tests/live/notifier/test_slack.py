@@ -1,0 +1,190 @@
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.delivery import Backoff, Courier
+from notifier.outbox import Outbox
+from notifier.receiver import Accepted, Hold, Later, Outcome, Parcel, Refused
+from notifier.slack import client as client_module
+from notifier.slack.client import SlackClient, WebApi, Webhook
+from notifier.slack.receiver import SlackReceiver
+from notifier.tally import SinkTally
+from notifier.worker import Worker
+from schemas.alert import Repeats
+from tests.live.notifier.slack_server import SlackServer
+from tests.unit.alerts import TIME, alert
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    """Run a stand-in."""
+    server = SlackServer()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["webhook", "api"])
+def client(request: pytest.FixtureRequest, slack: SlackServer) -> SlackClient:
+    """Give each of the two ways in."""
+    return Webhook(slack.webhook) if request.param == "webhook" else web(slack)
+
+
+def web(slack: SlackServer, token: str = "made-up-token") -> WebApi:  # noqa: S107
+    """Give a client of the Web API."""
+    return WebApi(token, "#alerts", base_url=slack.api)
+
+
+def offer(client: SlackClient, **facts: Any) -> Outcome:
+    """Offer one alert to a fresh receiver."""
+    return SlackReceiver(client).offer([Parcel(alert(**facts))])
+
+
+def test_an_alert_is_posted(slack: SlackServer, client: SlackClient) -> None:
+    """With a text for phones, and blocks."""
+    assert offer(client) == Accepted()
+    (posted,) = slack.posted
+    assert posted["text"] == ":warning: Warning | A rule | web-3"
+    assert posted["attachments"][0]["blocks"]
+    assert posted.get("channel", "#alerts") == "#alerts"
+
+
+@pytest.mark.parametrize(
+    ("fault", "meaning"),
+    [
+        ("429", Later("HTTP 429 Too Many Requests", 7.0)),
+        ("500", Later("HTTP 500 Internal Server Error")),
+        ("close", Later("it closed the connection, or speaks no HTTP")),
+        ("not_ok", Later("fatal_error")),
+        ("revoked", Later("token_revoked")),
+        ("invalid_blocks", Refused("invalid_blocks")),
+    ],
+)
+def test_only_what_is_wrong_with_a_message_is_a_refusal(
+    slack: SlackServer, client: SlackClient, fault: Any, meaning: Outcome
+) -> None:
+    """All else is waited out; Retry-After is kept."""
+    slack.faults = [fault]
+    outcome = offer(client)
+    assert type(outcome) is type(meaning)
+    if isinstance(outcome, Later) and isinstance(meaning, Later):
+        assert outcome.after == meaning.after
+        assert meaning.reason in outcome.reason
+    elif isinstance(outcome, Refused):
+        assert "invalid_blocks" in outcome.reason
+    assert slack.posted == []
+
+
+def test_an_answer_that_is_none_of_slacks_is_waited_out(slack: SlackServer, client: SlackClient) -> None:
+    """A proxy's page must not pass for an acceptance."""
+    slack.faults = ["garbage"]
+    assert isinstance(offer(client), Later)
+
+
+def test_a_server_that_hangs_is_left_after_a_while(
+    slack: SlackServer, client: SlackClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not hold the sink for ever."""
+    monkeypatch.setattr(client_module, "TIMEOUT_SECONDS", 0.3)
+    slack.faults = ["hang"]
+    patient = Webhook(slack.webhook) if isinstance(client, Webhook) else web(slack)
+    began = time.monotonic()
+    assert offer(patient) == Later("no answer in time")
+    assert time.monotonic() - began < 3
+
+
+def test_troubles_name_no_secret() -> None:
+    """Neither the webhook's address nor the token."""
+    for client in (
+        Webhook("https://no-such-host.invalid/services/T0/B0/made-up-secret"),
+        WebApi("made-up-token", "#a", base_url="https://no-such-host.invalid/api/"),
+    ):
+        outcome = offer(client)
+        assert isinstance(outcome, Later)
+        assert "resolved" in outcome.reason
+        assert "made-up" not in outcome.reason + repr(client)
+
+
+def test_a_wrong_token_is_waited_out(slack: SlackServer) -> None:
+    """It is the sink's fault and no alert's."""
+    assert offer(web(slack, "another")) == Later("invalid_auth")
+
+
+def test_a_channel_that_only_a_route_names_may_be_wrong_without_stopping_the_sink(slack: SlackServer) -> None:
+    """That alert is refused; the sink's own channel being wrong is waited out."""
+    slack.faults = ["no_channel", "no_channel"]
+    receiver = SlackReceiver(web(slack))
+    assert receiver.offer([Parcel(alert(), channel="#gone")]) == Refused("channel_not_found: #gone")
+    assert receiver.offer([Parcel(alert())]) == Later("channel_not_found")
+
+
+def test_a_channel_gets_one_message_a_second(slack: SlackServer) -> None:
+    """Another channel needs not wait for it."""
+    now = [100.0]
+    receiver = SlackReceiver(web(slack), clock=lambda: now[0])
+    assert receiver.offer([Parcel(alert())]) == Accepted()
+    now[0] += 0.25
+    assert receiver.offer([Parcel(alert())]) == Hold(0.75)
+    assert receiver.offer([Parcel(alert(), channel="#other")]) == Accepted()
+    now[0] += 0.75
+    assert receiver.offer([Parcel(alert())]) == Accepted()
+    assert [each["channel"] for each in slack.posted] == ["#alerts", "#other", "#alerts"]
+
+
+def test_a_summary_edits_the_first_message_and_stands_in_its_thread(slack: SlackServer) -> None:
+    """So the channel shows one message, with the count."""
+    now = [100.0]
+    receiver = SlackReceiver(web(slack), clock=lambda: now[0])
+    first = alert(id="first")
+    receiver.offer([Parcel(first)])
+    now[0] += 2
+    summary = replace(first, id="second", repeats=Repeats("first", 412, TIME, TIME + 10**10, 6 * 10**11))
+    assert receiver.offer([Parcel(summary)]) == Accepted()
+    assert slack.posted[1]["thread_ts"] == "1700000000.000001"
+    assert slack.edited[0]["ts"] == "1700000000.000001"
+    assert slack.edited[0]["text"].endswith("| 412 more")
+
+
+def test_a_flood_becomes_one_digest_a_channel(slack: SlackServer) -> None:
+    """A channel that fails in the middle is the only one that is tried again."""
+    parcels = [Parcel(alert(id=f"id-{number}"), channel="#a" if number % 3 else "#b") for number in range(30)]
+    slack.faults = []
+    receiver = SlackReceiver(web(slack), clock=lambda: 100.0)
+    slack.faults = ["not_ok"]
+    assert isinstance(receiver.offer(parcels), Later)
+    receiver = SlackReceiver(web(slack), clock=iter(range(100, 10_000, 5)).__next__)
+    assert receiver.offer(parcels) == Accepted(30)
+    assert [(each["channel"], each["text"].split(" alerts")[0]) for each in slack.posted] == [
+        ("#b", ":warning: 10"),
+        ("#a", ":warning: 20"),
+    ]
+
+
+def test_through_all_faults_every_alert_arrives_once(slack: SlackServer, client: SlackClient, tmp_path: Path) -> None:
+    """From the outbox on disk, through a real client, in order."""
+    slack.faults = ["429", "500", "close", "garbage", "revoked", "not_ok"]
+    now = [100.0]
+    box = Outbox(tmp_path / "slack.db", most=100)
+    box.idle = lambda seconds: now.__setitem__(0, now[0] + seconds)  # type: ignore[method-assign]
+    worker = Worker(
+        "slack",
+        box,
+        SlackReceiver(client, clock=lambda: now[0]),
+        Courier(Backoff(), lambda: 0.5),
+        Parcel,
+        tally=SinkTally(),
+        on_trouble=lambda _: None,
+        clock=lambda: now[0],
+    )
+    for number in range(6):
+        box.put(alert(id=f"id-{number}", rule=f"Rule {number}"))
+    while box.backlog():
+        worker.turn()
+    assert [each["text"].split(" | ")[1] for each in slack.posted] == [f"Rule {number}" for number in range(6)]
+    assert box.dead_letters() == []
+    assert worker.tally.retried == 6

@@ -1,0 +1,156 @@
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.receiver import Parcel
+from notifier.slack.blocks import digest, headline, message
+from notifier.slack.text import in_code, in_prose, length
+from schemas.alert import Alert, Repeats
+from tests.unit.alerts import alert
+
+HOSTILE = "<!channel> <@U1> <https://evil|x> https://evil.example @here `code` *b* &amp; \x1b[31m\n\u202e:bomb:"
+
+
+def shop(**facts: Any) -> Alert:
+    """Make the alert of a container in a pod."""
+    event = {
+        "container.id": "0123456789ab",
+        "container.name": "shop",
+        "k8s.pod.name": "shop-7",
+        "k8s.ns.name": "prod",
+    }
+    return alert(event=event, **facts)
+
+
+def texts(value: Any) -> list[str]:
+    """Give every text that Slack would read in a message."""
+    if isinstance(value, dict):
+        own = [value["text"]] if isinstance(value.get("text"), str) else []
+        return own + [text for item in value.values() for text in texts(item)]
+    return [text for item in value for text in texts(item)] if isinstance(value, list) else []
+
+
+def check_limits(made: dict[str, Any]) -> None:
+    """Hold every limit of Block Kit's."""
+    assert 0 < length(made["text"]) <= 4000
+    (attachment,) = made["attachments"]
+    blocks = attachment["blocks"]
+    assert 0 < len(blocks) <= 50
+    for block in blocks:
+        if "text" in block:
+            assert 0 < length(block["text"]["text"]) <= 3000
+        assert len(block.get("fields", ["one"])) in range(1, 11)
+        assert all(0 < length(field["text"]) <= 2000 for field in block.get("fields", []))
+        assert len(block.get("elements", ["one"])) in range(1, 11)
+        assert all(0 < length(element["text"]) <= 3000 for element in block.get("elements", []))
+    assert sum(length(text) for text in texts(blocks)) < 13_000
+
+
+def test_a_phone_shows_priority_rule_host_and_pod() -> None:
+    """The top-level text is all that a notification has."""
+    assert headline(shop(rule="Read sensitive file untrusted", hostname="web-3")) == (
+        ":warning: Warning | Read sensitive file untrusted | web-3 / shop-7"
+    )
+    assert headline(alert(event={"container.id": "host", "container.name": "host"})).endswith("| web-3")
+
+
+def test_fields_are_the_rules_own_then_where_it_happened() -> None:
+    """Eight at most; the places are never crowded out."""
+    own = {f"proc.aname[{level}]": f"value {level}" for level in range(12)}
+    made = message(Parcel(shop(output_fields={**own, "container.name": "shop", "fd.name": None})))
+    (fields,) = [block["fields"] for block in made["attachments"][0]["blocks"] if "fields" in block]
+    names = [field["text"].split("*")[1] for field in fields]
+    assert names == [*(f"proc.\u2060aname[{level}]" for level in range(5)), "host", "container", "pod"]
+    assert fields[-1]["text"].endswith("`prod/shop-7`")
+
+
+def test_tags_of_attack_lead_to_its_pages() -> None:
+    """Others stay text."""
+    made = json.dumps(message(Parcel(alert(tags=("T1003.008", "mitre_credential_access", "host")))))
+    assert "<https://attack.mitre.org/techniques/T1003/008/|T1003.008>" in made
+    assert "<https://attack.mitre.org/tactics/TA0006/|mitre_credential_access>" in made
+
+
+def test_every_message_says_how_to_see_what_happened_around_it() -> None:
+    """And that links are not to be unfolded."""
+    made = message(Parcel(alert()))
+    assert f"`lanner context {alert().id}`" in texts(made)[-1]
+    assert (made["unfurl_links"], made["unfurl_media"]) == (False, False)
+
+
+def test_hostile_text_pages_nobody_and_links_nowhere() -> None:
+    """Whatever stands between angle brackets is ours; nothing else could be a mention, link or escape."""
+    everywhere = alert(
+        rule=HOSTILE,
+        output=HOSTILE,
+        output_fields={HOSTILE: HOSTILE},
+        hostname=HOSTILE,
+        tags=(HOSTILE,),
+        event={"container.id": "0123456789ab", "container.name": HOSTILE},
+    )
+    for made in (message(Parcel(everywhere)), digest([everywhere] * 30)):
+        for text in texts(made):
+            assert "<" not in text
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+            outside_code = "".join(text.split("`")[::2])
+            assert "://" not in outside_code
+            assert "@h" not in outside_code
+            assert ":bomb:" not in outside_code
+        for block in made["attachments"][0]["blocks"]:
+            for text in texts(block):
+                assert text.count("`") % 2 == 0
+
+
+def test_a_summary_says_how_many_it_stands_for() -> None:
+    """In the message and on the phone."""
+    repeats = Repeats("first", 412, alert().time, alert().time + 60_000_000_000, 600_000_000_000)
+    made = message(Parcel(alert(repeats=repeats)))
+    assert made["text"].endswith("| 412 more")
+    assert any("*412* more from" in text for text in texts(made))
+
+
+def test_a_digest_counts_every_alert() -> None:
+    """The counts by rule add up, however many rules there are."""
+    alerts = [alert(rule=f"Rule {number % 37}", hostname=f"web-{number % 5}") for number in range(480)]
+    made = digest(alerts)
+    check_limits(made)
+    assert made["text"].startswith(":warning: 480 alerts of 37 rules")
+    counted = [int(line.split("*")[1]) for text in texts(made)[1:-1] for line in text.split("\n")]
+    assert sum(counted) == 480
+    assert "and 2 other hosts" in texts(made)[1]
+
+
+_TEXT = st.text(max_size=20) | st.builds(
+    lambda part, times: part * times, st.text(min_size=1, max_size=4), st.just(5000)
+)
+
+
+@given(
+    st.builds(
+        alert,
+        rule=_TEXT,
+        output=_TEXT,
+        hostname=_TEXT,
+        output_fields=st.dictionaries(_TEXT, _TEXT | st.none() | st.integers(), max_size=12),
+        tags=st.lists(_TEXT | st.just("T1003.008"), max_size=300).map(tuple),
+        event=st.dictionaries(
+            st.sampled_from(["container.id", "container.name", "k8s.pod.name", "k8s.ns.name"]), _TEXT
+        ),
+    )
+)
+def test_no_alert_exceeds_a_limit(made: Alert) -> None:
+    """However long, whatever its letters."""
+    check_limits(message(Parcel(made)))
+    check_limits(digest([made] * 12))
+
+
+@given(_TEXT, st.integers(1, 300))
+def test_a_text_is_cut_to_its_place(text: str, limit: int) -> None:
+    """Never through an entity, and never longer than asked."""
+    for shorten in (in_code, in_prose):
+        made = shorten(text, limit)
+        assert length(made) <= limit
+        assert all(rest.startswith(("amp;", "lt;", "gt;")) for rest in made.split("&")[1:])
