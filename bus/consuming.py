@@ -166,3 +166,41 @@ def committed(connection: Connection, group: str, topic: str, partitions: Iterab
     finally:
         consumer.close()
     return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+def read_whole(
+    connection: Connection, topic: str, partitions: Iterable[int], stop: Callable[[], bool]
+) -> dict[int, dict[bytes, bytes]]:
+    """Read a compacted topic's partitions from end to end.
+
+    Args:
+        connection: the broker.
+        topic: full name.
+        partitions: which ones.
+        stop: asked between polls; ends it early.
+
+    Returns:
+        By partition, the newest value of each key; keys whose value was deleted are left out.
+
+    Raises:
+        BusUnavailable: no broker, or reading is forbidden.
+    """
+    consumer = _make_consumer(connection, "lanner-table")
+    found: dict[int, dict[bytes, bytes]] = {partition: {} for partition in partitions}
+    try:
+        ends = {}
+        for partition in found:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+            if low < high:
+                ends[partition] = high
+    except KafkaException as error:
+        raise unavailable(connection, error.args[0]) from None
+    finally:
+        consumer.close()
+    for message in newest_before(connection, topic, ends, 1 << 62, stop):
+        table, key, value = found[message.partition() or 0], message.key(), message.value()
+        if value is None:
+            table.pop(key or b"", None)
+        else:
+            table[key or b""] = value
+    return found

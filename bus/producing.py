@@ -64,7 +64,7 @@ class AsyncProducer:
         self._poller.start()
 
     async def send(
-        self, topic: str, key: bytes | None, value: bytes, headers: Headers, *, partition: int = -1
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
     ) -> "asyncio.Future[None]":
         """Hand over a message, waiting while the queue is full.
 

@@ -3,7 +3,7 @@
 Pure but for the clock that it is given; nothing that it is fed can make it raise.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,10 +22,6 @@ class Judge(Protocol):
 
     def process(self, batch: EventBatch) -> list[Alert]:
         """Judge all events of a batch."""
-
-    @property
-    def faults(self) -> "dict[str, int]":
-        """Faults by rule; they only grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,7 @@ class DetectStage:
         *,
         clock: Callable[[], float],
         pre_match: Callable[[EventBatch], PreMatches] = _none,
+        faults: Callable[[], Mapping[str, int]] = dict,
         decode: Callable[[bytes], EventBatch] = decode_batch,
     ) -> None:
         """Put it together.
@@ -60,10 +57,12 @@ class DetectStage:
             judge: finds alerts.
             clock: only grows, seconds.
             pre_match: finds what rules with memory have to see.
+            faults: by rule, how often judging it raised; they only grow.
             decode: bytes to a checked batch; raises BadBatch.
         """
         self.judge = judge
         self.pre_match = pre_match
+        self._count_faults = faults
         self.sequences = Sequences()
         self.internal = InternalAlerts()
         self.events = 0
@@ -101,7 +100,8 @@ class DetectStage:
     def _note(self, partition: int, batch: EventBatch) -> None:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}
         found = self.sequences.see(partition, batch)
-        if not (lost or found or self.judge.faults):
+        faults = dict(self._count_faults())
+        if not (lost or found or faults):
             return
         cause = Cause(
             batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
@@ -114,10 +114,9 @@ class DetectStage:
         elif isinstance(found, Twins):
             text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
             self.internal.add(DUPLICATE_HOST_ID, cause, {"times": 1}, text, priority="Warning")
-        self._note_faults(cause)
+        self._note_faults(cause, faults)
 
-    def _note_faults(self, cause: Cause) -> None:
-        faults = dict(self.judge.faults)
+    def _note_faults(self, cause: Cause, faults: dict[str, int]) -> None:
         fresh = {rule: n for rule, number in faults.items() if (n := number - self._faults.get(rule, 0)) > 0}
         if fresh:
             self._faults = faults

@@ -8,7 +8,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,18 @@ from faust.types import TP
 from bus.connection import Connection
 from bus.consuming import committed, newest_before
 from bus.errors import BusUnavailable
-from bus.headers import AVRO, Headers, cloud_event, dead_letter
-from bus.producing import AsyncProducer, Refused
-from bus.schema_topic import SCHEMA_HEADERS, schema_message
-from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, PROCESSOR_GROUP, SCHEMAS
+from bus.producing import Refused
+from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
 from processor.detect_stage import DetectStage, Outcome
 from processor.in_order import InOrder
-from schemas.alert import ALERT_SCHEMA, Alert, encode_alert
+from processor.shipping import Sending, Shipping
 
 _MAX_PENDING = 500
 """Messages whose results are on their way to the broker; more would only hide that it is slow."""
 _LOOK_BACK = 300
 _LOOK_BACK_SECONDS = 5.0
 _FLUSH_SECONDS = 5.0
-
-Sending = list["asyncio.Future[None]"]
 
 
 def make_app(connection: Connection, partitions: int, data_folder: Path) -> faust.App:
@@ -99,6 +94,7 @@ class DetectService:
         *,
         on_note: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
+        at: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Attach to an app that has not started.
 
@@ -108,14 +104,15 @@ class DetectService:
             stage: judges.
             on_note: told of what an operator should know.
             on_failure: told once that this process can't go on; nothing is acknowledged any more.
+            at: called with the name of each gap at which a process may die; tests die there.
         """
-        self.alerts = 0
         self._app = app
         self._connection = connection
         self._stage = stage
         self._on_note = on_note
         self._on_failure = on_failure
-        self._producer: AsyncProducer | None = None
+        self._at = at
+        self._shipping: Shipping | None = None
         self._order: dict[TP, InOrder[int]] = {}
         self._messages: dict[tuple[TP, int], Any] = {}
         self._pending: set[asyncio.Task[None]] = set()
@@ -131,11 +128,9 @@ class DetectService:
         assigned: Any = app.on_partitions_assigned
         assigned.connect(self._on_assigned)
 
-    async def start(self) -> None:
-        """Connect the sending side, and publish the schema of what it sends."""
-        self._producer = AsyncProducer(self._connection, "lanner-processor")
-        key, value = schema_message(ALERT_SCHEMA)
-        await self._producer.send(self._connection.topic(SCHEMAS), key, value, list(SCHEMA_HEADERS))
+    def start(self, shipping: Shipping) -> None:
+        """Take the sending side; before the app starts."""
+        self._shipping = shipping
 
     async def finish(self) -> None:
         """Take nothing new, wait for what is on its way, tell what is left to tell."""
@@ -143,12 +138,7 @@ class DetectService:
         if self._pending:
             await asyncio.wait(self._pending, timeout=_FLUSH_SECONDS)
         for alert in self._stage.left():
-            await self._send_alert(alert)
-
-    def close(self) -> None:
-        """Close the sending side; blocks for a moment."""
-        if self._producer is not None:
-            self._producer.close(_FLUSH_SECONDS)
+            await self._sender().alert(alert)
 
     async def _agent(self, stream: Any) -> None:
         async for event in stream.events():
@@ -169,6 +159,7 @@ class DetectService:
         order.begin(message.offset)
         self._messages[message.tp, message.offset] = message
         outcome = self._stage.take(message.partition, message.value)
+        self._at("judged")
         sending = await self._send(message, outcome)
         if not sending:
             self._settle(order, message)
@@ -181,33 +172,20 @@ class DetectService:
 
     async def _send(self, message: Any, outcome: Outcome) -> Sending:
         if outcome.refused:
-            return [await self._bury(message, outcome.refused)]
-        sending = [await self._send_alert(alert) for alert in outcome.alerts]
-        topic = self._connection.topic(CORRELATE)
-        for key, value in outcome.pre_matches:
-            sending.append(await self._sender().send(topic, key, value, [("content-type", AVRO)]))
+            return [await self._sender().bury(message, outcome.refused)]
+        sending = [await self._sender().alert(alert) for alert in outcome.alerts]
+        sending += [await self._sender().pre_match(key, value) for key, value in outcome.pre_matches]
         return sending
-
-    async def _send_alert(self, alert: Alert) -> "asyncio.Future[None]":
-        self.alerts += 1
-        key = f"{alert.rule}\x1f{alert.host_id}".encode("utf-8", "replace")
-        return await self._sender().send(self._connection.topic(ALERTS), key, encode_alert(alert), alert_headers(alert))
-
-    async def _bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
-        self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
-        original = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
-        headers = dead_letter(reason, message.topic, message.partition, message.offset, original)
-        topic = self._connection.topic(PROCESSOR_DEAD_LETTERS)
-        return await self._sender().send(topic, message.key, message.value or b"", headers)
 
     async def _wait(self, order: InOrder[int], message: Any, sending: Sending) -> None:
         try:
             answers = await asyncio.gather(*sending, return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, Refused):
-                    await (await self._bury(message, f"what it made was refused: {answer}"))
+                    await (await self._sender().bury(message, f"what it made was refused: {answer}"))
                 elif isinstance(answer, BaseException):
                     raise answer
+            self._at("results sent")
             self._settle(order, message)
         except (KafkaException, Refused, BusUnavailable) as error:
             self._fail(error)
@@ -219,10 +197,10 @@ class DetectService:
             if done is not None and self._order.get(message.tp) is order:
                 consumer.settle(done)
 
-    def _sender(self) -> AsyncProducer:
-        if self._producer is None:
+    def _sender(self) -> Shipping:
+        if self._shipping is None:
             raise RuntimeError("not started")
-        return self._producer
+        return self._shipping
 
     def _fail(self, error: BaseException) -> None:
         self._is_closing = True
@@ -262,9 +240,3 @@ class DetectService:
 def _deadline(seconds: float) -> Callable[[], bool]:
     end = time.monotonic() + seconds
     return lambda: time.monotonic() >= end
-
-
-def alert_headers(alert: Alert) -> Headers:
-    """Give an alert's headers."""
-    stamp = datetime.fromtimestamp(alert.time / 1e9, UTC).isoformat().replace("+00:00", "Z")
-    return cloud_event("lanner.alert", alert.id, alert.hostname or "lanner", stamp)

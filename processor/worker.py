@@ -10,8 +10,11 @@ from typing import Any
 import faust
 
 from bus.connection import Connection
+from processor.correlate_service import CorrelateService
+from processor.correlate_stage import CorrelateStage
 from processor.detect_stage import DetectStage
 from processor.faust_app import DetectService, make_app
+from processor.shipping import Shipping
 
 STOP_SECONDS = 15.0
 
@@ -45,22 +48,26 @@ class _Worker(faust.Worker):
 def run_processor(
     connection: Connection,
     stage: DetectStage,
+    correlation: CorrelateStage,
     *,
     partitions: int,
     data_folder: Path,
     on_note: Callable[[str], None],
     on_ready: Callable[[], None] = lambda: None,
+    at: Callable[[str], None] = lambda _: None,
     log_level: int = logging.ERROR,
 ) -> int:
     """Work until SIGTERM or SIGINT.
 
     Args:
         connection: the broker; its topics have been checked.
-        stage: judges.
+        stage: judges events.
+        correlation: judges what rules with memory have to see.
         partitions: of the events topic.
         data_folder: Faust wants one; nothing of worth is kept there.
         on_note: told of what an operator should know.
         on_ready: called once partitions are assigned for the first time.
+        at: fault points, for tests.
         log_level: from which level on Faust's own log is told.
 
     Returns:
@@ -76,18 +83,27 @@ def run_processor(
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(lambda _, context: handler.emit(_record(context)))
     return loop.run_until_complete(
-        _run(loop, connection, stage, partitions=partitions, data_folder=data_folder, notes=(on_note, on_ready))
+        _run(
+            loop,
+            connection,
+            (stage, correlation),
+            partitions=partitions,
+            data_folder=data_folder,
+            notes=(on_note, on_ready),
+            at=at,
+        )
     )
 
 
 async def _run(
     loop: asyncio.AbstractEventLoop,
     connection: Connection,
-    stage: DetectStage,
+    stages: tuple[DetectStage, CorrelateStage],
     *,
     partitions: int,
     data_folder: Path,
     notes: tuple[Callable[[str], None], Callable[[], None]],
+    at: Callable[[str], None],
 ) -> int:
     on_note, on_ready = notes
     stopping = asyncio.Event()
@@ -100,7 +116,8 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     app = make_app(connection, partitions, data_folder)
-    service = DetectService(app, connection, stage, on_note=on_note, on_failure=fail)
+    detect = DetectService(app, connection, stages[0], on_note=on_note, on_failure=fail, at=at)
+    correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
     is_ready = False
 
     async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
@@ -114,24 +131,28 @@ async def _run(
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     # It writes to the terminal even where it has nothing to show.
     worker.spinner = None
-    await service.start()
+    shipping = Shipping(connection, on_note)
+    await shipping.announce()
+    detect.start(shipping)
+    correlate.start(shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
     if running.done() and not stopping.is_set():
         fail(running.exception() or worker.crash_reason or RuntimeError("Faust ended by itself"))
     if not failures:
-        await service.finish()
+        await detect.finish()
+        await correlate.finish()
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await worker.stop()
         except TimeoutError:
             on_note("Faust did not end in time; what was not acknowledged is judged again.")
-    await asyncio.to_thread(service.close)
+    await asyncio.to_thread(shipping.close)
     if failures:
         error = failures[0]
         raise ProcessorFailed(f"{type(error).__name__}: {error}")
-    return service.alerts
+    return shipping.alerts
 
 
 def _record(context: dict[str, Any]) -> logging.LogRecord:

@@ -50,6 +50,7 @@ def command(options: Options) -> None:
         settings,
         detection.event_types,
         take,
+        interest=detection.interest,
         environment=detection.wants_environment,
         flush_ms=settings.kafka.batch_ms,
         previous=(0, -1) if last is None else (last.start, last.sequence),

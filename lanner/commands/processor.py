@@ -2,9 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bus.topics import EVENTS, TOPICS, judge
@@ -25,6 +27,8 @@ def command(options: Options) -> None:
     """
     need("processor", "confluent_kafka", "faust")
     from bus.administration import Administration
+    from processor.correlate_stage import CorrelateStage
+    from processor.correlation.wire import message_of
     from processor.detect_stage import DetectStage
     from processor.worker import ProcessorFailed, run_processor
 
@@ -48,16 +52,24 @@ def command(options: Options) -> None:
         if not options.quiet:
             note(f"judging by {detection.count} rules from {detection.origin}. Stop: Ctrl-C")
 
-    stage = DetectStage(detection.detector, clock=time.monotonic)
+    judges = detection.judges
+    stage = DetectStage(
+        judges.detector,
+        clock=time.monotonic,
+        pre_match=lambda batch: map(message_of, judges.pre_matcher.process(batch)),
+        faults=judges.faults,
+    )
     with tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder:
         try:
             alerts = run_processor(
                 connection,
                 stage,
+                CorrelateStage(judges.plan),
                 partitions=partitions,
                 data_folder=Path(folder),
                 on_note=note,
                 on_ready=ready,
+                at=_dies_at(os.environ.get("LANNER_TEST_DIES_AT", "")),
                 log_level=logging.DEBUG if os.environ.get("LANNER_DEBUG") else logging.ERROR,
             )
         except ProcessorFailed as error:
@@ -70,3 +82,21 @@ def command(options: Options) -> None:
         sys.stdout.flush()
     # Faust leaves threads and tasks behind that would hold up the end for seconds; all that matters is done.
     os._exit(status)
+
+
+def _dies_at(asked: str) -> Callable[[str], None]:
+    """Give what tests of faults need: a process that dies, as by a power cut, the Nth time it comes to a point.
+
+    asked: "POINT:N"; empty for a process that lives.
+    """
+    point, _, number = asked.partition(":")
+    left = int(number or 1)
+
+    def at(name: str) -> None:
+        nonlocal left
+        if name == point:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return at

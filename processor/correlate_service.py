@@ -1,0 +1,193 @@
+"""The correlate stage on a Faust app: for each batch taken, alerts first, then state, then the acknowledgement.
+
+The state lies in a compacted topic, one blob a key, in the partition of the messages that made it. It is written and
+read by the stage itself and not by a Faust table: a table sends its changelog without waiting for it, and writes to
+the partition of whatever message its stream is at.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import faust
+from confluent_kafka import KafkaException
+from faust.types import TP
+
+from bus.connection import Connection
+from bus.consuming import read_whole
+from bus.errors import BusUnavailable
+from bus.producing import Refused
+from bus.topics import CORRELATE, CORRELATION_TABLE, changelog
+from processor.correlate_stage import CorrelateStage
+from processor.shipping import Sending, Shipping
+
+_BATCH = 500
+_QUEUE = 2000
+_TICK_SECONDS = 1.0
+_CHANGELOG = changelog(CORRELATION_TABLE)
+
+FaultPoint = Callable[[str], None]
+"""Called with the name of each gap at which a process may die; tests die there."""
+
+
+class CorrelateService:
+    """Takes messages partition by partition, so that a slow one holds up no other."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        connection: Connection,
+        stage: CorrelateStage,
+        *,
+        on_note: Callable[[str], None],
+        on_failure: Callable[[BaseException], None],
+        at: FaultPoint = lambda _: None,
+    ) -> None:
+        """Attach to an app that has not started.
+
+        Args:
+            app: as made by make_app.
+            connection: the same broker.
+            stage: judges.
+            on_note: told of what an operator should know.
+            on_failure: told once that this process can't go on.
+            at: fault points.
+        """
+        self._app = app
+        self._connection = connection
+        self._stage = stage
+        self._on_note = on_note
+        self._on_failure = on_failure
+        self._at = at
+        self._shipping: Shipping | None = None
+        self._queues: dict[int, asyncio.Queue[Any]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self._name = connection.topic(CORRELATE)
+        topic = app.topic(self._name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app.agent(topic, name="correlate")(self._agent)
+        revoked: Any = app.on_partitions_revoked
+        revoked.connect(self._on_revoked)
+        assigned: Any = app.on_partitions_assigned
+        assigned.connect(self._on_assigned)
+
+    def start(self, shipping: Shipping) -> None:
+        """Take the sending side; before the app starts."""
+        self._shipping = shipping
+
+    async def finish(self) -> None:
+        """Finish the batches that are being worked on, and begin no more."""
+        self._is_closing = True
+        for queue in self._queues.values():
+            with suppress(asyncio.QueueFull):
+                queue.put_nowait(None)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in stream.events():
+            message = event.message
+            queue = self._queues.get(message.partition)
+            # A message from before a rebalance comes again to whoever owns its partition now.
+            if queue is not None and message.generation_id == self._app.consumer_generation_id:
+                await queue.put(message)
+
+    async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+        self._queues.clear()
+        self._stage.drop_all()
+
+    async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        partitions = sorted(each.partition for each in assigned if each.topic == self._name)
+        if not partitions or self._is_closing:
+            return
+        ready = asyncio.Event()
+        self._queues = {partition: asyncio.Queue(_QUEUE) for partition in partitions}
+        self._begin(self._recover(partitions, ready))
+        for partition, queue in self._queues.items():
+            self._begin(self._work(partition, queue, ready))
+        self._begin(self._tick(partitions, ready))
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  the process ends by it, and nothing is acknowledged
+            self._on_failure(error)
+
+    async def _recover(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
+        stopped = False
+        try:
+            tables = await asyncio.to_thread(
+                read_whole, self._connection, self._connection.topic(_CHANGELOG), partitions, lambda: stopped
+            )
+        finally:
+            stopped = True
+        unreadable = sum(self._stage.begin(partition, tables[partition].values()) for partition in partitions)
+        if unreadable:
+            self._on_note(f"{unreadable} windows of another release could not be read and begin anew.")
+        ready.set()
+
+    async def _work(self, partition: int, queue: "asyncio.Queue[Any]", ready: asyncio.Event) -> None:
+        await ready.wait()
+        while not self._is_closing:
+            messages = [await queue.get()]
+            while len(messages) < _BATCH and not queue.empty():
+                messages.append(queue.get_nowait())
+            if None in messages:
+                return
+            await self._batch(partition, messages)
+
+    async def _batch(self, partition: int, messages: Sequence[Any]) -> None:
+        """Compute; alerts, awaited; state, awaited; acknowledgement. A death in any gap only repeats things."""
+        shipping = self._sender()
+        sending: Sending = []
+        for message in messages:
+            step = self._stage.take(partition, message.key, message.value)
+            if step.refused:
+                sending.append(await shipping.bury(message, step.refused))
+            sending += [await shipping.alert(alert) for alert in step.alerts]
+        changes = self._stage.take_changes(partition)
+        self._at("computed")
+        await _all_safe(sending)
+        self._at("alerts sent")
+        writing = [
+            await shipping.send(_CHANGELOG, key, value, [], partition=partition) for key, value in changes.items()
+        ]
+        await _all_safe(writing)
+        self._at("state written")
+        consumer: Any = self._app.consumer
+        for message in messages:
+            consumer.settle(message)
+        self._at("acknowledged")
+
+    async def _tick(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
+        await ready.wait()
+        while not self._is_closing:
+            await asyncio.sleep(_TICK_SECONDS)
+            for partition in partitions:
+                # A tick that waits says the same as the next one.
+                if self._stage.remembers(partition) and self._queues[partition].empty():
+                    await self._sender().tick(partition, time.time_ns())
+
+    def _sender(self) -> Shipping:
+        if self._shipping is None:
+            raise RuntimeError("not started")
+        return self._shipping
+
+
+async def _all_safe(sending: Sending) -> None:
+    """Wait until the broker has all; what it refuses for good is not waited for again."""
+    for answer in await asyncio.gather(*sending, return_exceptions=True):
+        if isinstance(answer, (KafkaException, BusUnavailable)):
+            raise answer
+        if isinstance(answer, BaseException) and not isinstance(answer, Refused):
+            raise answer

@@ -1,0 +1,72 @@
+"""The correlate stage without its transport: a correlator for each partition that this process owns.
+
+Pure. A partition's memory is a table of blobs, which its changelog topic keeps; who takes a partition over reads it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from processor.correlate import Correlator
+from processor.correlation.split import Plan
+from processor.correlation.state import BadState
+from processor.correlation.wire import BadPreMatch, decode_pre_match
+from processor.shipping import TICK_KEY
+from schemas.alert import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one message came to."""
+
+    alerts: tuple[Alert, ...] = ()
+    refused: str = ""
+    """Why the message belongs with the dead letters; empty where it does not."""
+
+
+class CorrelateStage:
+    """The correlate stage of one process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._correlators: dict[int, Correlator] = {}
+
+    def begin(self, partition: int, blobs: Iterable[bytes]) -> int:
+        """Take a partition over with what is remembered of it.
+
+        Returns:
+            How many blobs could not be read, such as those that another release wrote.
+        """
+        correlator = Correlator(self._plan)
+        unreadable = 0
+        for blob in blobs:
+            try:
+                correlator.load(blob)
+            except BadState:
+                unreadable += 1
+        self._correlators[partition] = correlator
+        return unreadable
+
+    def drop_all(self) -> None:
+        """Forget everything: the partitions are being shared out anew."""
+        self._correlators.clear()
+
+    def remembers(self, partition: int) -> bool:
+        """Whether there is anything that a tick could end."""
+        correlator = self._correlators.get(partition)
+        return correlator is not None and correlator.groups > 0
+
+    def take(self, partition: int, key: bytes | None, value: bytes | None) -> Step:
+        """Apply one message of the correlate topic, in the order of its partition."""
+        correlator = self._correlators[partition]
+        try:
+            if key == TICK_KEY:
+                return Step(tuple(correlator.tick(int(value or b""))))
+            return Step(tuple(correlator.process([decode_pre_match(value or b"")])))
+        except BadPreMatch as error:
+            return Step(refused=f"not decodable: {error}")
+        except Exception as error:  # noqa: BLE001  one message must not stop the others
+            return Step(refused=f"not judgeable: {type(error).__name__}: {error}")
+
+    def take_changes(self, partition: int) -> dict[bytes, bytes | None]:
+        """Give what a partition's table has to learn since the last call; None for what is gone."""
+        return self._correlators[partition].take_changes()

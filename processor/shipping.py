@@ -1,0 +1,73 @@
+"""What the processor sends: alerts, pre-matches, schemas, and what failed to the dead letters."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from bus.connection import Connection
+from bus.headers import AVRO, Headers, cloud_event, dead_letter
+from bus.producing import AsyncProducer
+from bus.schema_topic import SCHEMA_HEADERS, schema_message
+from bus.topics import ALERTS, CORRELATE, PROCESSOR_DEAD_LETTERS, SCHEMAS
+from processor.correlation.wire import PRE_MATCH_SCHEMA
+from schemas.alert import ALERT_SCHEMA, Alert, encode_alert
+
+Sending = list["asyncio.Future[None]"]
+TICK_KEY = b"tick"
+_FLUSH_SECONDS = 5.0
+
+
+class Shipping:
+    """The sending side of one processor; each call gives a future that ends when the broker has the message."""
+
+    def __init__(self, connection: Connection, on_note: Callable[[str], None]) -> None:
+        """Connect; must be made on the running loop. Raises BusUnavailable."""
+        self.alerts = 0
+        """Alerts sent."""
+        self._connection = connection
+        self._on_note = on_note
+        self._producer = AsyncProducer(connection, "lanner-processor")
+
+    async def announce(self) -> None:
+        """Publish the schemas of what is sent."""
+        for schema in (ALERT_SCHEMA, PRE_MATCH_SCHEMA):
+            key, value = schema_message(schema)
+            await self.send(SCHEMAS, key, value, list(SCHEMA_HEADERS))
+
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
+    ) -> "asyncio.Future[None]":
+        """Send any message. topic: without prefix."""
+        return await self._producer.send(self._connection.topic(topic), key, value, headers, partition=partition)
+
+    async def alert(self, alert: Alert) -> "asyncio.Future[None]":
+        """Send an alert."""
+        self.alerts += 1
+        key = f"{alert.rule}\x1f{alert.host_id}".encode("utf-8", "replace")
+        return await self.send(ALERTS, key, encode_alert(alert), alert_headers(alert))
+
+    async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[None]":
+        """Send an event on to the owner of its group."""
+        return await self.send(CORRELATE, key, value, [("content-type", AVRO)])
+
+    async def tick(self, partition: int, now: int) -> "asyncio.Future[None]":
+        """Tell a partition of the correlate topic the time, ns since the epoch."""
+        return await self.send(CORRELATE, TICK_KEY, b"%d" % now, [], partition=partition)
+
+    async def bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
+        """Send a message that failed to the dead letters, as it came, with the reason."""
+        self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
+        original = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+        headers = dead_letter(reason, message.topic, message.partition, message.offset, original)
+        return await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value or b"", headers)
+
+    def close(self) -> None:
+        """Send what is left; blocks for a moment."""
+        self._producer.close(_FLUSH_SECONDS)
+
+
+def alert_headers(alert: Alert) -> Headers:
+    """Give an alert's headers."""
+    stamp = datetime.fromtimestamp(alert.time / 1e9, UTC).isoformat().replace("+00:00", "Z")
+    return cloud_event("lanner.alert", alert.id, alert.hostname or "lanner", stamp)
