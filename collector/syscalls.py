@@ -32,6 +32,7 @@ class DescriptorFlag(IntFlag):
     PRCTL_NAME = 64
     SOCKETCALL = 128
     STRING_BLOB1 = 256
+    POINTED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,8 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
     by_number: dict[int, bytes] = {}
     for first, table in ((0, x86_64.NATIVE), (512, x86_64.COMPAT)):
         for number, event in table.items():
-            packed = _packed(event, wanted)
+            extra = DescriptorFlag.POINTED if first and number in x86_64.POINTED else None
+            packed = _packed(event, wanted, extra)
             if packed is not None:
                 by_number[first + number] = packed
     by_socketcall = {
@@ -159,11 +161,11 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
     return by_number, by_socketcall
 
 
-def _packed(event: str, wanted: frozenset[str]) -> bytes | None:
+def _packed(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
     call = BY_EVENT.get(event)
     if call is None:
         return None
-    flags = call.flags
+    flags = call.flags if extra is None else call.flags | extra
     if event not in wanted:
         flags &= ~DescriptorFlag.EMIT
         if not flags & DescriptorFlag.STATE:

@@ -323,6 +323,9 @@ COMPAT = {
 }
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
 
+POINTED = frozenset({90})
+"""Calls of the 32-bit entry whose only argument is a pointer to the real ones: the first mmap."""
+
 SOCKETCALL = 102
 """The 32-bit entry's number behind which the older socket calls stand."""
 

@@ -33,7 +33,7 @@ enum descriptor_flag {
   D_PRCTL_NAME = 64,   /* path 1 is a string only for PR_SET_NAME */
   D_SOCKETCALL = 128,  /* 32-bit multiplexer: the real call and its arguments are behind a pointer */
   D_STRING_BLOB1 = 256,/* blob 1 ends at its NUL */
-  D_FD_FALLBACK = 512, /* where the result is no descriptor, the argument is */
+  D_POINTED = 512,     /* 32-bit: the arguments are behind a pointer */
 };
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_COUNT };
 enum open_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_FAILED = 8, CLASSES = 16 };
@@ -607,6 +607,11 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[1]);
     d = socketcalls.lookup(&call);
     if (!d || !d->flags) return 0;
+    for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
+  }
+  if (d->flags & D_POINTED) {
+    u32 words[6] = {};
+    bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[0]);
     for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
   }
   if ((d->flags & D_STATE) && result >= 0) send_state(task);

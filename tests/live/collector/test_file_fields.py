@@ -209,3 +209,13 @@ def test_the_record_of_a_64_bit_call_is_not_marked_as_32_bit(watch: Watching, tm
 
     assert struct.calcsize("P") == 8
     assert not event.batch.columns["bits"][event.index] & 1 << 12
+
+
+def test_the_old_mmap_of_the_32_bit_entry_has_its_real_arguments(tmp_path: Path) -> None:
+    """They lie behind a pointer."""
+    program = Programs(tmp_path)("mmap32", bits=32, static=True)
+    with watching("mmap") as watch:
+        watch.run(program)
+        lengths = {event["evt.rawarg.length"] for event in watch.events(evt__type="mmap", proc__name="mmap32-32-stati")}
+
+    assert 1234567 in lengths
