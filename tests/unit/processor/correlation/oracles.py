@@ -1,0 +1,109 @@
+"""Windows that keep everything and look through all of it at each event: slow, and plain to see.
+
+They know nothing of what they judge. An event is (time, position, source); the answer to each is late, stale,
+or what the window tells: None where it is not met.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Event = tuple[int, int, int]
+LATE, STALE = "late", "stale"
+
+
+def _is_late(applied: Iterable[Event], event: Event, timespan: int, lateness: int) -> bool:
+    return any(other[0] - event[0] > timespan + lateness for other in applied)
+
+
+def event_count(arrivals: Sequence[Event], threshold: int, timespan: int, lateness: int) -> list[Any]:
+    """Say of each event how many lie in the window that ends at the newest, if they are enough."""
+    applied: list[Event] = []
+    answers: list[Any] = []
+    run = 0
+    for event in arrivals:
+        if _is_late(applied, event, timespan, lateness):
+            answers.append(LATE)
+        elif event in applied or sum(other > event for other in applied) >= threshold:
+            answers.append(STALE)
+        else:
+            applied.append(event)
+            newest = max(applied)[0]
+            inside = sum(newest - other[0] <= timespan for other in applied)
+            if inside < threshold:
+                run = 0
+                answers.append(None)
+            else:
+                run = run + 1 if run else inside
+                answers.append(run)
+    return answers
+
+
+def value_count(arrivals: Sequence[tuple[Event, str]], threshold: int, timespan: int, lateness: int) -> list[Any]:
+    """Say of each event which values were seen last, if so many as are enough lie in the window."""
+    applied: list[tuple[Event, str]] = []
+    answers: list[Any] = []
+    for event, value in arrivals:
+        if _is_late([other for other, _ in applied], event, timespan, lateness):
+            answers.append(LATE)
+            continue
+        last = {name: max(other for other, its in applied if its == name) for _, name in applied}
+        newer = [name for name, other in last.items() if name != value and other > event]
+        if last.get(value, (-1, 0, 0)) >= event or len(newer) >= threshold:
+            answers.append(STALE)
+            continue
+        applied.append((event, value))
+        last[value] = event
+        newest = max(last.values())[0]
+        order = sorted(last, key=lambda name: last[name])
+        inside = [name for name in order if newest - last[name][0] <= timespan]
+        answers.append(inside[-threshold:] if len(inside) >= threshold else None)
+    return answers
+
+
+def temporal(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int, lateness: int) -> list[Any]:
+    """Say of each event what the newest event of each leg is, if all lie in one window."""
+    applied: list[tuple[Event, int]] = []
+    answers: list[Any] = []
+    for event, satisfied in arrivals:
+        if _is_late([other for other, _ in applied], event, timespan, lateness):
+            answers.append(LATE)
+            continue
+        fresh = [leg for leg in satisfied if not any(other >= event for other, its in applied if its == leg)]
+        if not fresh:
+            answers.append(STALE)
+            continue
+        applied += [(event, leg) for leg in fresh]
+        newest = [max((other for other, its in applied if its == leg), default=None) for leg in range(legs)]
+        times = [other[0] for other in newest if other is not None]
+        met = len(times) == legs and max(times) - min(times) <= timespan
+        answers.append(newest if met else None)
+    return answers
+
+
+def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int, lateness: int) -> list[Any]:
+    """Say of each event which chain it completes: each leg extends, of all chains there are, the one that began last."""
+    applied: list[tuple[Event, int]] = []
+    chains: list[list[Event]] = []
+    answers: list[Any] = []
+    for event, satisfied in arrivals:
+        if _is_late([other for other, _ in applied], event, timespan, lateness):
+            answers.append(LATE)
+            continue
+        fresh = [leg for leg in satisfied if not any(other >= event for other, its in applied if its == leg)]
+        if not fresh:
+            answers.append(STALE)
+            continue
+        made = []
+        for leg in fresh:
+            if leg == 0:
+                made.append([event])
+                continue
+            before = [chain for chain in chains if len(chain) == leg]
+            latest = max(before, key=lambda chain: chain[0], default=None)
+            if latest and latest[-1] != event and latest[-1][0] <= event[0] <= latest[0][0] + timespan:
+                made.append([*latest, event])
+        applied += [(event, leg) for leg in fresh]
+        chains += made
+        complete = [chain for chain in made if len(chain) == legs]
+        answers.append(complete[0] if complete else None)
+    return answers
