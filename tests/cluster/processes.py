@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from bus.connection import Connection
 
@@ -68,7 +70,13 @@ class Processes:
         self._folder = folder
         self._started: list[Running] = []
 
-    def start(self, connection: Connection, *arguments: str | Path, rules: Path | None = None) -> Running:
+    def start(
+        self,
+        connection: Connection,
+        *arguments: str | Path,
+        rules: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Running:
         """Start `lanner ARGUMENTS` for a broker."""
         name = f"{len(self._started)}-{arguments[0]}"
         clean = {key: value for key, value in os.environ.items() if not key.startswith("LANNER")}
@@ -82,7 +90,12 @@ class Processes:
             command += ["--rules", str(rules)]
         with (self._folder / f"{name}.out").open("wb") as out, (self._folder / f"{name}.err").open("wb") as errors:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=clean | settings, cwd=self._folder
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                env=clean | settings | dict(environment),
+                cwd=self._folder,
             )
         running = Running(name, process, self._folder)
         self._started.append(running)

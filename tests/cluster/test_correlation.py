@@ -1,0 +1,136 @@
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from schemas.alert import Alert
+from tests.cluster.acts import Alerts, Generator, Host, rules_file
+from tests.cluster.processes import Processes
+from tests.unit.processor.batches import batch_of
+
+RULE = "Three of a group"
+GROUP = 5
+THRESHOLD = 3
+RULES = f"""
+- macro: three_of_a_group
+  condition: evt.type = openat and fd.name startswith /group/
+  correlation:
+    type: event_count
+    group-by: [fd.name]
+    timespan: 1h
+    condition: {{gte: {THRESHOLD}}}
+- rule: {RULE}
+  desc: The third event of a group.
+  condition: three_of_a_group
+  output: "%correlation.count of %fd.name, the last %fd.nameraw"
+  priority: NOTICE
+"""
+
+
+class Groups:
+    """Hosts that act in groups of five; an oracle that keeps all acts says which alerts there have to be."""
+
+    def __init__(self, connection: Connection, hosts: int = 16) -> None:
+        self._generator = Generator(connection, hosts=hosts)
+        self._acts: dict[str, list[str]] = {}
+
+    def act(self, rounds: int) -> None:
+        """Have every host act so many times."""
+        for _ in range(rounds):
+            for host in self._generator.hosts:
+                self._act(host)
+
+    def flush(self) -> None:
+        """Wait until the broker has all."""
+        self._generator.flush()
+
+    def expected(self) -> dict[str, str]:
+        """Give, by group, the act that completes it: every act is looked at, none is forgotten."""
+        return {group: acts[THRESHOLD - 1] for group, acts in self._acts.items() if len(acts) >= THRESHOLD}
+
+    def _act(self, host: Host) -> None:
+        host.sequence += 1
+        group = f"/group/{host.name}-{(host.sequence - 1) // GROUP}"
+        mark = f"{host.name}-{host.sequence}"
+        event = {"type": "openat", "fd_name": group, "fd_name_raw": mark, "time": time.time_ns()}
+        self._generator.publish(
+            batch_of(event, host_id=host.name, hostname=host.name, collector_start=1, sequence=host.sequence)
+        )
+        self._acts.setdefault(group, []).append(mark)
+
+
+def found_in(alerts: Alerts) -> dict[str, Counter[tuple[str, str]]]:
+    """Give, by group, act and id of each alert, and how often it came."""
+    found: dict[str, Counter[tuple[str, str]]] = {}
+    for alert in alerts.raw:
+        if alert.rule == RULE:
+            found.setdefault(str(alert.event["fd.name"]), Counter())[_mark(alert), alert.id] += 1
+    return found
+
+
+def _mark(alert: Alert) -> str:
+    return str(alert.event["fd.nameraw"])
+
+
+def wait_for(alerts: Alerts, groups: Groups, timeout: float) -> None:
+    """Read alerts until every group that has to have one has one, and a moment longer."""
+    deadline = time.monotonic() + timeout
+    while missing := set(groups.expected()) - set(found_in(alerts)):
+        assert time.monotonic() < deadline, f"{len(missing)} groups without an alert, such as {sorted(missing)[:5]}"
+        alerts.read(0.5)
+    alerts.read(1)
+
+
+def assert_equals_oracle(alerts: Alerts, groups: Groups) -> None:
+    """Assert that each group has one alert id, of the act at which the oracle counts three."""
+    found = found_in(alerts)
+    assert {group: [mark for mark, _ in ids] for group, ids in found.items()} == {
+        group: [mark] for group, mark in groups.expected().items()
+    }
+
+
+@pytest.mark.parametrize(
+    "point", ["results sent:40", "computed:12", "alerts sent:12", "state written:12", "acknowledged:12"]
+)
+def test_a_death_in_any_gap_changes_nothing(
+    connection: Connection, processes: Processes, tmp_path: Path, point: str
+) -> None:
+    """One of two workers dies between two steps under load; counts equal those of an oracle that forgets nothing."""
+    rules = rules_file(tmp_path, RULES)
+    dying = processes.start(connection, "processor", rules=rules, environment={"LANNER_TEST_DIES_AT": point})
+    other = processes.start(connection, "processor", rules=rules)
+    dying.wait_for("judging by")
+    other.wait_for("judging by")
+    groups = Groups(connection)
+    deadline = time.monotonic() + 30
+    while dying.is_alive and time.monotonic() < deadline:
+        groups.act(1)
+        time.sleep(0.02)
+    assert not dying.is_alive, "it never came to that point"
+    groups.act(7)
+    groups.flush()
+    alerts = Alerts(connection)
+    wait_for(alerts, groups, 40)
+    assert_equals_oracle(alerts, groups)
+    assert other.stop() == 0, other.errors
+    assert "Traceback" not in other.errors
+    alerts.close()
+
+
+def test_memory_survives_a_restart_of_all_workers(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """What was counted before a clean stop of the only worker counts on after it."""
+    rules = rules_file(tmp_path, RULES)
+    groups = Groups(connection, hosts=8)
+    alerts = Alerts(connection)
+    for rounds in (2, 2, 3):
+        worker = processes.start(connection, "processor", rules=rules)
+        worker.wait_for("judging by")
+        groups.act(rounds)
+        groups.flush()
+        wait_for(alerts, groups, 30)
+        assert worker.stop() == 0, worker.errors
+    assert_equals_oracle(alerts, groups)
+    assert len(groups.expected()) == 8
+    alerts.close()
