@@ -87,11 +87,15 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     first = decode_alert(state.alert)
     times = "time" if state.count == 1 else "times"
     text = f"REPEATED {state.count} more {times} in {timespan_text(state.period)}: {first.output}"
+    repeats = Repeats(first.id, state.count, state.first, state.last, state.period)
+    # Once more among the fields, for those who read alerts in Falco's shape.
+    told = {f"repeats.{name}": getattr(repeats, name) for name in ("first_id", "count", "first", "last")}
     summary = replace(
         first,
         id=alert_id(state.end, first.id, state.first, state.period, "summary"),
         time=state.end,
         output=text,
-        repeats=Repeats(first.id, state.count, state.first, state.last, state.period),
+        output_fields={**first.output_fields, **told},
+        repeats=repeats,
     )
     return closed, (summary,)

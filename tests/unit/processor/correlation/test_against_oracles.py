@@ -61,9 +61,7 @@ def test_event_count_equals_counting_everything(given_events: list[Any], thresho
     """The newest N stamps are enough to know whether N events lie in the window, over restarts too."""
     state, answers = EventCount(), []
     for stamp, _ in given_events:
-        state, fired, outcome = count_event(
-            state, stamp, timespan=TIMESPAN, threshold=threshold, lateness=LATENESS
-        )
+        state, fired, outcome = count_event(state, stamp, timespan=TIMESPAN, threshold=threshold, lateness=LATENESS)
         answers.append(said(fired and fired.count, outcome))
         assert len(state.stamps) <= threshold
         state = kept(state) if restarts else state  # type: ignore[assignment]

@@ -1,0 +1,140 @@
+"""Rules with memory and events for them, for tests: a fleet that accepts connections, downloads and executes."""
+
+from typing import Any
+
+from processor.correlate import Correlator
+from processor.correlation.pre_match import PreMatch
+from processor.judges import Judges, OneProcess, compile_judges
+from processor.loading import RuleFile, load_rules
+from schemas.batch import Container, EventBatch, Process
+from tests.unit.processor.batches import INIT, batch_of
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+START = 1_795_530_000 * SECOND
+
+PROCESSES = {"sshd": 1, "curl": 2, "sh": 3, "evil": 4}
+WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web")
+
+SSH = """
+- macro: ssh_connection
+  condition: evt.type in (accept, accept4) and evt.rawres >= 0 and proc.name = sshd
+- macro: many_ssh_connections
+  condition: ssh_connection
+  correlation:
+    type: event_count
+    group-by: [fd.cip]
+    timespan: 1m
+    condition: {gte: 3}
+- macro: on_many_hosts
+  condition: ssh_connection
+  correlation:
+    type: value_count
+    group-by: [fd.cip]
+    timespan: 1m
+    condition: {field: evt.hostname, gte: 3}
+- macro: trusted_client
+  condition: fd.cip = "10.0.0.9"
+"""
+
+STEPS = """
+- macro: downloaded_file
+  condition: evt.type = openat and proc.name = curl and evt.is_open_write = true
+- macro: executed_new_file
+  condition: evt.type = execve and proc.name = evil
+- macro: download_and_run
+  correlation:
+    type: temporal
+    macros: [downloaded_file, executed_new_file]
+    group-by: [container.id]
+    timespan: 5m
+- macro: download_then_run
+  correlation:
+    type: temporal_ordered
+    macros: [downloaded_file, executed_new_file]
+    group-by: [container.id]
+    timespan: 5m
+"""
+
+
+def rule(condition: str, output: str = "found", *more: str, name: str = "Found") -> str:
+    """Write a rule."""
+    lines = [f"- rule: {name}", "  desc: d", f"  condition: {condition}", f'  output: "{output}"', "  priority: NOTICE"]
+    return "\n".join([*lines, *(f"  {line}" for line in more)]) + "\n"
+
+
+def judges_of(*texts: str) -> Judges:
+    """Load and compile rules that have to be right."""
+    result = load_rules([RuleFile("rules.yaml", "".join(texts))])
+    assert [problem.message for problem in result.errors] == []
+    return compile_judges(result.rules, result.correlations, result.suppressed, append_container=False)
+
+
+def judge_of(*texts: str) -> OneProcess:
+    """Give both stages for rules that have to be right."""
+    return OneProcess(judges_of(*texts))
+
+
+class Host:
+    """A host whose batches hold one event each."""
+
+    def __init__(self, name: str = "web-1") -> None:
+        self.name = name
+        self.sequence = 0
+
+    def event(self, seconds: float, **columns: Any) -> EventBatch:
+        """Make a batch of one event, so many seconds after the start."""
+        self.sequence += 1
+        place = PROCESSES[columns.pop("process", "sshd")]
+        processes = [INIT] + [
+            Process(pid=10 + row, ppid=1, name=name, parent=0, container=0) for name, row in PROCESSES.items()
+        ]
+        time = START + round(seconds * SECOND)
+        return batch_of(
+            {"time": time, "process": place, **columns},
+            processes=processes,
+            containers=[WEB],
+            host_id=self.name,
+            hostname=self.name,
+            boot_id=f"boot of {self.name}",
+            sequence=self.sequence,
+        )
+
+    def accept(self, seconds: float, client: str | None = "10.0.0.1") -> EventBatch:
+        """Accept a connection; None: it isn't known from whom."""
+        from schemas.columns import EventBit
+
+        bits = int(EventBit.HAS_RES | EventBit.HAS_ROLE | EventBit.IS_SERVER)
+        return self.event(
+            seconds,
+            type="accept4",
+            remote_ip=client,
+            local_ip="10.0.0.2",
+            remote_port=4000,
+            local_port=22,
+            fd_type="ipv4",
+            bits=bits,
+        )
+
+    def download(self, seconds: float, path: str = "/tmp/evil") -> EventBatch:
+        """Open a file for writing."""
+        from schemas.columns import EventBit
+
+        bits = int(EventBit.HAS_RES | EventBit.OPEN_WRITE)
+        return self.event(seconds, type="openat", process="curl", fd_name=path, fd_type="file", bits=bits)
+
+    def run(self, seconds: float) -> EventBatch:
+        """Execute what was downloaded."""
+        return self.event(seconds, type="execve", process="evil")
+
+
+def pre_matches(judges: Judges, *batches: EventBatch) -> list[PreMatch]:
+    """Give what crosses to correlation."""
+    return [found for batch in batches for found in judges.pre_matcher.process(batch)]
+
+
+def restarted(correlator: Correlator, judges: Judges) -> Correlator:
+    """Give a correlator of another process that took up the memory of this one."""
+    new = Correlator(judges.plan)
+    new.restore(correlator.snapshot())
+    return new
