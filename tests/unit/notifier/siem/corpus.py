@@ -1,0 +1,68 @@
+"""Alerts of every shape: a file, an exec in a pod, a connection, an internal one, a summary, one with nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+from schemas.alert import Alert, Repeats, Window
+from tests.unit.alerts import TIME, alert
+
+PROCESS: dict[str, Any] = {
+    "proc.pid": 4242,
+    "proc.pid.ts": TIME - 10**9,
+    "proc.name": "cat",
+    "proc.exepath": "/usr/bin/cat",
+    "proc.cmdline": "cat /etc/shadow",
+    "proc.cwd": "/root/",
+    "proc.ppid": 4000,
+    "proc.ppid.ts": TIME - 10**11,
+    "proc.pname": "bash",
+    "proc.pexepath": "/usr/bin/bash",
+    "proc.pcmdline": "bash",
+    "proc.sid": 4000,
+    "proc.pgid": 4242,
+    "thread.tid": 4242,
+    "user.uid": 0,
+    "user.name": "root",
+    "group.gid": 0,
+    "group.name": "root",
+    "container.id": "host",
+    "container.name": "host",
+    "evt.failed": False,
+}
+POD: dict[str, Any] = {
+    "container.id": "0123456789ab",
+    "container.name": "shop",
+    "container.type": "docker",
+    "container.image.repository": "registry.example/shop",
+    "container.image.tag": "1.2",
+    "container.image.id": "sha256:00",
+    "k8s.pod.name": "shop-7",
+    "k8s.pod.uid": "0b1f2a3c-1111-4222-8333-444455556666",
+    "k8s.ns.name": "prod",
+}
+OPEN = {"evt.type": "openat", "fd.type": "file", "fd.name": "/etc/shadow", "fd.filename": "shadow", "fd.ino": 817}
+CONNECT = {
+    "evt.type": "connect",
+    "fd.type": "ipv4",
+    "fd.cip": "10.0.0.5",
+    "fd.cport": 40000,
+    "fd.sip": "192.0.2.7",
+    "fd.sport": 4444,
+    "fd.l4proto": "tcp",
+    "fd.name": "10.0.0.5:40000->192.0.2.7:4444",
+}
+TAGS = ("T1003.008", "T1059", "mitre_credential_access", "host")
+_FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12")
+
+CORPUS: tuple[Alert, ...] = (
+    _FILE,
+    alert(event=PROCESS | POD | {"evt.type": "execve"}, priority="Critical", host_id="3d12"),
+    alert(event=PROCESS | CONNECT, priority="Notice", host_id="3d12"),
+    alert(event=PROCESS | OPEN | {"evt.is_open_write": True, "fd.directory": "/etc"}, priority="Debug"),
+    alert(event=PROCESS | {"evt.type": "unlinkat"}, priority="Emergency", window=Window(20, TIME - 10**9, TIME)),
+    alert(event=PROCESS | {"evt.type": "ptrace"}, priority="Error"),
+    replace(_FILE, id="second", repeats=Repeats(_FILE.id, 412, TIME, TIME + 10**10, 6 * 10**11)),
+    alert(source="internal", rule="Lanner internal: events lost", output_fields={"ring": 7}, event={}),
+    alert(event=PROCESS | POD | {"k8s.pod.uid": "0123456789abcdef"}),
+    alert(event={}, tags=(), hostname="", output_fields={"list": ("a", "b")}),
+)
