@@ -134,3 +134,43 @@ def test_memory_survives_a_restart_of_all_workers(connection: Connection, proces
     assert_equals_oracle(alerts, groups)
     assert len(groups.expected()) == 8
     alerts.close()
+
+
+SUPPRESSED = """
+- rule: Repeats
+  desc: Told once, then as a sum.
+  condition: evt.type = openat and fd.name startswith /group/
+  output: opened %fd.name
+  priority: NOTICE
+  suppress: {by: [fd.name], for: 3s}
+"""
+
+
+def test_repeats_are_summed_although_their_owner_dies(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """One alert, nine repeats, then silence, the owner killed meanwhile: one summary id, and it says nine."""
+    rules = rules_file(tmp_path, SUPPRESSED)
+    owner = processes.start(connection, "processor", rules=rules)
+    owner.wait_for("judging by")
+    generator = Generator(connection, hosts=1)
+    for sequence in range(1, 11):
+        event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
+        generator.publish(batch_of(event, host_id="host-0", hostname="host-0", collector_start=1, sequence=sequence))
+    generator.flush()
+    alerts = Alerts(connection)
+    deadline = time.monotonic() + 20
+    while not alerts.raw and time.monotonic() < deadline:
+        alerts.read(0.2)
+    owner.kill()
+    heir = processes.start(connection, "processor", rules=rules)
+    deadline = time.monotonic() + 50
+    while len({alert.id for alert in alerts.raw}) < 2 and time.monotonic() < deadline:
+        alerts.read(0.5)
+    alerts.read(3)
+    assert heir.stop() == 0, heir.errors
+    first, summary = dict.fromkeys(alert.id for alert in alerts.raw)
+    told = {alert.id: alert for alert in alerts.raw}
+    assert told[first].output.startswith("opened /group/x")
+    assert told[summary].output.startswith("REPEATED 9 more times")
+    alerts.close()

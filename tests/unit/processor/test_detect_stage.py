@@ -1,0 +1,89 @@
+import dataclasses
+
+from processor.detect import DetectionRule, Detector
+from processor.detect_stage import DetectStage
+from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED
+from processor.language.parser import parse
+from schemas.alert import Alert
+from schemas.batch import EventBatch, Process
+from schemas.codec import encode_batch
+from tests.unit.processor.batches import batch_of
+
+SHADOW = DetectionRule("Shadow", parse("evt.type = openat and fd.name = /etc/shadow"), "read %fd.name")
+READ = {"type": "openat", "fd_name": "/etc/shadow"}
+
+
+def stage_of(*rules: DetectionRule) -> DetectStage:
+    """Give a stage whose clock stands still."""
+    detector = Detector(rules or (SHADOW,), append_container=False)
+    return DetectStage(detector, clock=lambda: 0.0, faults=lambda: detector.faults)
+
+
+def test_a_batch_becomes_its_alerts() -> None:
+    """As bytes, in order, and what it holds is counted."""
+    outcome = stage_of().take(0, encode_batch(batch_of(READ, {"type": "openat", "fd_name": "/etc/hosts"}, READ)))
+    assert [alert.output for alert in outcome.alerts] == ["read /etc/shadow"] * 2
+    assert (outcome.refused, outcome.events) == ("", 3)
+
+
+def test_the_same_bytes_make_the_same_alerts() -> None:
+    """Whoever takes a message over makes nothing new of it."""
+    value = encode_batch(batch_of(READ))
+    assert stage_of().take(0, value).alerts == stage_of().take(5, value).alerts
+
+
+def test_what_cannot_be_decoded_is_refused_with_a_reason() -> None:
+    """Nothing that comes from a host can make the stage raise."""
+    whole = encode_batch(batch_of(READ))
+    for value in (None, b"", b"\x00", whole[:-1], whole[:10], whole[:200] + b"\xff" * 50 + whole[250:]):
+        outcome = stage_of().take(0, value)
+        assert outcome.refused.startswith("not ")
+        assert outcome.alerts == ()
+
+
+def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
+    """The message goes to the dead letters with what was raised."""
+
+    class Raises:
+        def process(self, batch: EventBatch) -> list[Alert]:
+            raise KeyError(batch.sequence)
+
+    outcome = DetectStage(Raises(), clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)))
+    assert outcome.refused == "not judgeable: KeyError: 7"
+
+
+def test_losses_gaps_and_twins_are_told() -> None:
+    """Each as an internal alert of the host that it is about."""
+    stage = stage_of()
+    stage.take(0, encode_batch(batch_of(READ)))
+    lossy = batch_of(READ, sequence=10)
+    lossy.lost = {"events_ring_full": 4}
+    (told,) = (each for each in stage.take(0, encode_batch(lossy)).alerts if each.source == "internal")
+    assert told.rule == EVENTS_LOST
+    assert told.output_fields == {"batches_missing": 2, "events_ring_full": 4, "evt.hostname": "web-3"}
+    stage.take(0, encode_batch(batch_of(READ, sequence=1, boot_id="boot-2", collector_start=2)))
+    found = stage.take(0, encode_batch(batch_of(READ, sequence=11))).alerts
+    assert DUPLICATE_HOST_ID in [each.rule for each in found]
+
+
+def test_a_rule_that_raises_is_told_once() -> None:
+    """Its name is in the internal alert, and the batch is judged all the same."""
+    broken = DetectionRule("Broken", parse("evt.type = openat and proc.cmdlenargs > 1"), "never")
+    stage = stage_of(broken)
+    odd = batch_of(READ, processes=[Process(pid=1, args=("x",))])
+    value = encode_batch(odd)
+    decoded = dataclasses.replace(odd, processes=[Process(pid=1, args=(1,))])  # type: ignore[arg-type]
+    stage._decode = lambda _: decoded
+    outcome = stage.take(0, value)
+    (told,) = (each for each in outcome.alerts if each.source == "internal")
+    assert told.rule == RULE_FAILED
+    assert told.output == "rules raised and were passed over | Broken: 1"
+    assert [each.rule for each in stage.take(0, value).alerts if each.source == "internal"] == []
+
+
+def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
+    """The newest batches before the committed position are read for their numbers alone."""
+    stage = stage_of()
+    stage.recall(3, encode_batch(batch_of(READ)))
+    outcome = stage.take(3, encode_batch(batch_of(READ, sequence=9)))
+    assert [each.output_fields.get("batches_missing") for each in outcome.alerts if each.source == "internal"] == [1]
