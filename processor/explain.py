@@ -146,6 +146,9 @@ def explain(rule: ExplainedRule, judge: Judge) -> Explained:
         condition, names = rule.condition, rule.exceptions_in_force
         if names and isinstance(condition, And) and len(condition.children) > len(names):
             own, excepted = condition.children[: -len(names)], condition.children[-len(names) :]
+            if len(own) == 1 and isinstance(own[0], And):
+                # The parentheses that were put round the rule's own condition say nothing.
+                own = own[0].children
             parts = [_explained(child, judge) for child in own]
             parts += [_exception(name, child, judge) for name, child in zip(names, excepted, strict=True)]
             return Explained("and", "and", _all(parts), children=tuple(parts))

@@ -1,0 +1,236 @@
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from lanner.failures import BadInput
+from lanner.ruletest.files import find_tests
+from lanner.ruletest.junit import junit_xml
+from lanner.ruletest.reading import read_events, read_suite
+from lanner.ruletest.report import counts, failures, gaps, progress
+from lanner.ruletest.running import Coverage, Outcome, RuleSet, Runner, coverage, unknown_names
+from lanner.ruletest.world import make_batch
+from processor.detect import RuleMatching
+from processor.loading import RuleFile, load_rules
+from schemas.batch import EventBatch
+from schemas.codec import encode_batch
+from schemas.recording import RecordingWriter, read_recording
+
+RULES = """
+- rule: Reads shadow
+  desc: d
+  condition: evt.type = openat and evt.is_open_read = true and fd.name = /etc/shadow
+  output: "read by %proc.name"
+  priority: WARNING
+- rule: Opens anything
+  desc: d
+  condition: evt.type = openat and fd.name startswith /etc/
+  output: o
+  priority: NOTICE
+- rule: Off
+  desc: d
+  condition: evt.type = close
+  output: o
+  priority: NOTICE
+  enabled: false
+- macro: many_closes
+  condition: evt.type = close and proc.name = looper
+  correlation: {type: event_count, group-by: [proc.pid], timespan: 10s, condition: {gte: 3}}
+- rule: Loops
+  desc: d
+  condition: many_closes
+  output: "%correlation.count"
+  priority: ERROR
+"""
+READ = "{evt.type: openat, fd.name: /etc/shadow, flags: O_RDONLY, proc: cat}"
+CLOSE = "{at: %s, evt.type: close, proc: looper}"
+
+
+def rule_set(text: str = RULES) -> RuleSet:
+    """Load rules that have no errors."""
+    result = load_rules([RuleFile("rules.yaml", text)])
+    assert result.errors == ()
+    return RuleSet(result.rules, result.correlations, result.suppressed)
+
+
+def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "first") -> Outcome:
+    """Run one case."""
+    suite, problems = read_suite("a_test.yaml", f"- name: a case\n  given: [{given}]\n  expect: {expect}\n{more}")
+    assert problems == ()
+    [case] = suite.cases
+    return Runner(suite, rule_set(), matching, lambda path: read_recording(Path(path))).run(case)
+
+
+def told(found: Outcome) -> list[str]:
+    """Give what differed."""
+    return [failure.message for failure in found.failures]
+
+
+def test_what_is_expected_and_comes_passes() -> None:
+    """Priority and output fields too; a field that only the event has counts as well."""
+    expect = "[{rule: Reads shadow, priority: WARNING, output_fields: {proc.name: cat, fd.typechar: f}}]"
+
+    assert told(outcome(READ, expect)) == []
+
+
+def test_what_is_expected_and_does_not_come_is_explained() -> None:
+    """With the tree of the rule for the event that it could have been."""
+    found = outcome(READ.replace("O_RDONLY", "O_WRONLY"), "[Opens anything, Reads shadow]")
+
+    [message] = told(found)
+    assert message.startswith(
+        "expected, but didn't come: Reads shadow (came: Opens anything; with rule_matching 'first'"
+    )
+    assert "false      evt.is_open_read = true   [evt.is_open_read = false]" in found.failures[0].trees[0]
+
+
+def test_what_comes_unexpected_is_explained() -> None:
+    """Nothing may fire beside what is expected."""
+    found = outcome(READ, "none")
+
+    [message] = told(found)
+    assert message.startswith("not expected: Warning Reads shadow: read by cat container_id=host ")
+    assert found.failures[0].trees[0].startswith("true     and\n")
+
+
+def test_a_wrong_priority_and_a_wrong_field_are_told() -> None:
+    """Each with what it is instead."""
+    expect = "[{rule: Reads shadow, priority: ERROR, output_fields: {proc.name: dog, k8s.pod.name: x}}]"
+
+    assert told(outcome(READ, expect)) == [
+        "Reads shadow: priority is Warning, not Error; proc.name is cat, not dog; k8s.pod.name is <NA>, not x"
+    ]
+
+
+def test_an_event_of_no_type_that_the_rule_asks_for_is_told() -> None:
+    """There is nothing to explain then."""
+    assert told(outcome("{evt.type: read, proc: x}", "Reads shadow")) == [
+        "expected, but didn't come: Reads shadow; none of the events is of a type that it asks for (openat)"
+    ]
+
+
+def test_all_rules_match_where_that_is_asked_for() -> None:
+    """In the settings or in the file."""
+    assert told(outcome(READ, "[Reads shadow, Opens anything]", matching="all")) == []
+
+
+def test_a_rule_that_is_off_is_judged_where_a_case_names_it() -> None:
+    """It would be untestable otherwise."""
+    assert told(outcome("{evt.type: close, proc: x}", "Off")) == []
+    assert told(outcome("{evt.type: close, proc: x}", "none")) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "expect"), [("9s", "[{rule: Loops, output_fields: {correlation.count: '3'}}]"), ("11s", "none")]
+)
+def test_windows_go_by_the_times_of_events(last: str, expect: str) -> None:
+    """No test has to wait."""
+    given = ", ".join(CLOSE % at for at in ("0s", "1s", last))
+
+    assert told(outcome(given, expect, "  about: Loops\n")) == []
+
+
+def test_cases_do_not_remember_each_other() -> None:
+    """Each begins with empty windows."""
+    text = "".join(f"- {{name: c{n}, given: [{CLOSE % '0s'}], expect: none, about: Loops}}\n" for n in range(5))
+    suite, _ = read_suite("a_test.yaml", text)
+    runner = Runner(suite, rule_set(), "first", lambda _path: ())
+
+    assert [runner.run(case).passed for case in suite.cases] == [True] * 5
+
+
+def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
+    """By name, from the test file's folder."""
+    events, _ = read_events("e", READ)
+    writer = RecordingWriter(tmp_path / "a.avro")
+    writer.write(encode_batch(make_batch(events)))
+    writer.close()
+    suite, _ = read_suite(f"{tmp_path}/a_test.yaml", "- {name: r, recording: a.avro, expect: Reads shadow}")
+
+    def read(path: str) -> list[EventBatch]:
+        return list(read_recording(Path(path)))
+
+    assert Runner(suite, rule_set(), "first", read).run(suite.cases[0]).passed
+
+
+def test_rules_that_nobody_defines_are_problems() -> None:
+    """With the nearest name."""
+    suite, _ = read_suite("a_test.yaml", f"- {{name: a, given: {READ}, expect: Reads shadw, about: Opens}}\n")
+
+    found = unknown_names(suite, rule_set().rules)
+
+    assert [(each.message, each.hint) for each in found] == [
+        ("there is no rule 'Reads shadw'", "did you mean 'Reads shadow'?"),
+        ("there is no rule 'Opens'", ""),
+    ]
+
+
+def test_rules_without_a_test_are_told() -> None:
+    """And those that are only ever expected, or never."""
+    text = (
+        f"- {{name: a, given: {READ}, expect: Reads shadow}}\n- {{name: b, given: {READ}, expect: none, about: Off}}\n"
+    )
+    suite, _ = read_suite("a_test.yaml", text)
+
+    lacking = coverage([suite], {"rules.yaml": rule_set().rules})
+
+    assert lacking == Coverage(("Opens anything", "Loops"), ("Reads shadow",), ("Off",))
+    assert gaps(lacking, colour=False).startswith("rules without a test (2):\n  Opens anything\n  Loops\n")
+
+
+def test_results_look_as_pytest_shows_its_own() -> None:
+    """A sign a case, the failures whole, one line of counts; nothing of an event can act on the terminal."""
+    good = outcome(READ, "Reads shadow")
+    bad = outcome(READ.replace("proc: cat", 'proc: "c\\e[2Jt"'), "none")
+
+    suites = [("a_test.yaml", [good, bad])]
+
+    assert progress("a_test.yaml", [good, bad], verbose=False, colour=False) == "a_test.yaml .F\n"
+    assert "a case FAILED" in progress("a_test.yaml", [bad], verbose=True, colour=False)
+    shown = failures(suites, colour=False)
+    assert shown.startswith("\n____")
+    assert "a_test.yaml:1:9: not expected: Warning Reads shadow: read by c\\x1b[2Jt" in shown
+    assert "\x1b" not in shown
+    assert " 1 failed, 1 passed in " in counts(suites, colour=False)
+
+
+def test_junit_is_xml_whatever_an_event_holds() -> None:
+    """With counts, places and messages."""
+    bad = outcome(READ.replace("proc: cat", 'proc: "c\\e\\xff<&\\""'), "none")
+
+    root = ET.fromstring(junit_xml([("a_test.yaml", [bad])]))  # noqa: S314  our own text
+
+    [suite] = root
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    [case] = suite
+    assert (case.get("name"), case.get("line")) == ("a case", "1")
+    assert "not expected" in (case[0].get("message") or "")
+
+
+def test_tests_are_found_beside_rules(tmp_path: Path) -> None:
+    """By the rule file, the test file or the folder; a rule file without tests is told."""
+    (tmp_path / "a.yaml").write_text(RULES)
+    (tmp_path / "a_test.yaml").write_text(f"- {{name: a, given: {READ}, expect: Reads shadow}}\n")
+    (tmp_path / "b.yaml").write_text(RULES)
+
+    for path in (tmp_path / "a.yaml", tmp_path / "a_test.yaml", tmp_path):
+        found = find_tests([str(path)], ())
+        assert [tested.suite.file for tested in found.tested] == [str(tmp_path / "a_test.yaml")]
+        assert found.problems == ()
+    assert [file for file, _ in found.untested] == [str(tmp_path / "b.yaml")]
+
+
+def test_errors_in_rules_and_in_tests_come_together(tmp_path: Path) -> None:
+    """Everything that keeps the tests from running."""
+    (tmp_path / "a.yaml").write_text(RULES.replace("fd.name =", "fd.nam ="))
+    (tmp_path / "a_test.yaml").write_text("- {name: a, given: {evt.type: opent, proc: x}, expect: none}\n")
+
+    found = find_tests([str(tmp_path)], ())
+
+    assert [problem.line for problem in found.problems] == [1, 4]
+
+
+def test_a_path_that_is_not_there_is_bad_input() -> None:
+    """It is named."""
+    with pytest.raises(BadInput, match=r"/nonexistent_test\.yaml: no such file"):
+        find_tests(["/nonexistent_test.yaml"], ())

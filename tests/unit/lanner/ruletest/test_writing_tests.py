@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+from lanner.ruletest.files import find_tests
+from lanner.ruletest.running import Runner
+from tests.unit.lanner.program import lanner
+
+ROOT = Path(__file__).parents[4]
+ALERT = {
+    "rule": "Read sensitive file untrusted",
+    "priority": "Warning",
+    "output_fields": {
+        "evt.time": 1,
+        "evt.type": "openat",
+        "fd.name": "/etc/shadow",
+        "proc.name": "cat",
+        "proc.cmdline": "cat /etc/shadow",
+        "proc.exepath": "/usr/bin/cat",
+        "proc.pname": "bash",
+        "proc.aname[2]": "sshd",
+        "user.name": "root",
+        "container.id": "host",
+        "k8s.pod.name": None,
+    },
+}
+
+
+def test_what_a_recording_holds_becomes_cases_that_pass(tmp_path: Path) -> None:
+    """Every alert of the shipped recording is made again, with its fields, from causes alone."""
+    done = lanner("rules", "test", "--from", ROOT / "rules" / "acts.avro", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "x_test.yaml").write_text(done.stdout)
+
+    found = find_tests([str(tmp_path)], [str(ROOT / "rules" / "lanner_rules.yaml")])
+    [tested] = found.tested
+    runner = Runner(tested.suite, tested.rules, "first", lambda _path: ())
+
+    assert found.problems == ()
+    assert len(tested.suite.cases) >= 15
+    assert [each for case in tested.suite.cases for each in runner.run(case).failures] == []
+    assert "#" not in done.stdout
+
+
+def test_an_alert_becomes_a_case_that_passes(tmp_path: Path) -> None:
+    """Whatever an alert tells: Falco's own JSON has the same fields."""
+    done = lanner("rules", "test", "--from", json.dumps(ALERT), cwd=ROOT)
+    (tmp_path / "x_test.yaml").write_text(done.stdout)
+
+    run = lanner("rules", "test", tmp_path, "-r", ROOT / "rules" / "lanner_rules.yaml", "--junit", tmp_path / "j.xml")
+
+    assert run.returncode == 0, run.stdout
+    assert " 1 passed" in run.stdout
+    assert (tmp_path / "j.xml").read_text().startswith("<?xml")
+
+
+def test_what_an_alert_does_not_tell_is_said() -> None:
+    """The case is written all the same, with what doesn't fit above it."""
+    alert = ALERT | {"rule": "Write below binary directory"}
+
+    done = lanner("rules", "test", "--from", json.dumps(alert), cwd=ROOT)
+
+    assert "# To be completed: expected, but didn't come: Write below binary directory" in done.stdout
+
+
+def test_what_is_no_alert_is_bad_input() -> None:
+    """In a sentence."""
+    done = lanner("rules", "test", "--from", "{}")
+    assert (done.returncode, done.stderr) == (1, "error: {}: is no alert: it has no output_fields.\n")
+
+
+def test_failing_tests_end_with_1_and_tell_why(tmp_path: Path) -> None:
+    """Wrong usage ends with 2."""
+    (tmp_path / "x_test.yaml").write_text(
+        f"rules: [{ROOT}/rules/lanner_rules.yaml]\n"
+        "cases:\n- {name: a, given: {evt.type: openat, fd.name: /etc/shadow, proc: cat, flags: O_WRONLY},"
+        " expect: Read sensitive file untrusted}\n"
+    )
+
+    done = lanner("rules", "test", tmp_path)
+    assert done.returncode == 1
+    assert "[evt.is_open_read = false]" in done.stdout
+    assert "rules without a test" in done.stdout
+    told = json.loads(lanner("rules", "test", tmp_path, "--format", "json").stdout)
+    assert told["ok"] is False
+    assert lanner("rules", "test", "--nonsense").returncode == 2
