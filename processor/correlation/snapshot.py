@@ -1,12 +1,13 @@
-"""All states as one blob: a mark, a version, the clock, then each state behind its length."""
+"""All states as one blob: a mark with a version, a checksum, then the clock and each state behind its length."""
 
 import struct
 import zlib
 
 from processor.correlation.state import BadState
 
-_MARK = b"LANNERC\x01"
-_HEAD = struct.Struct("<8sqII")
+_MARK = b"LANNERM\x01"
+_HEAD = struct.Struct("<8sI")
+_COUNTS = struct.Struct("<qI")
 _LENGTH = struct.Struct("<I")
 
 
@@ -17,8 +18,8 @@ def write_snapshot(now: int, blobs: list[bytes]) -> bytes:
         now: the clock of ticks, ns.
         blobs: encoded entries.
     """
-    body = b"".join(_LENGTH.pack(len(blob)) + blob for blob in blobs)
-    return _HEAD.pack(_MARK, now, len(blobs), zlib.crc32(body)) + body
+    body = _COUNTS.pack(now, len(blobs)) + b"".join(_LENGTH.pack(len(blob)) + blob for blob in blobs)
+    return _HEAD.pack(_MARK, zlib.crc32(body)) + body
 
 
 def read_snapshot(data: bytes) -> tuple[int, list[bytes]]:
@@ -27,17 +28,17 @@ def read_snapshot(data: bytes) -> tuple[int, list[bytes]]:
     Raises:
         BadState: the bytes are no snapshot, of another version, or not whole.
     """
-    try:
-        mark, now, count, checksum = _HEAD.unpack_from(data)
-    except struct.error:
-        raise BadState("too short for a snapshot") from None
+    if len(data) < _HEAD.size + _COUNTS.size:
+        raise BadState("too short for a memory of rules")
+    mark, checksum = _HEAD.unpack_from(data)
     body = memoryview(data)[_HEAD.size :]
     if mark != _MARK:
-        raise BadState("not a snapshot of this version")
+        raise BadState("not a memory of rules, or one of another version")
     if zlib.crc32(body) != checksum:
-        raise BadState("the snapshot is not whole")
+        raise BadState("the memory of rules is damaged")
+    now, count = _COUNTS.unpack_from(body)
+    place = _COUNTS.size
     blobs = []
-    place = 0
     for _ in range(count):
         (length,) = _LENGTH.unpack_from(body, place)
         place += _LENGTH.size

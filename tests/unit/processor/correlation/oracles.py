@@ -81,7 +81,7 @@ def temporal(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: in
 
 
 def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int, lateness: int) -> list[Any]:
-    """Say of each event which chain it completes: each leg extends, of all chains there are, the one that began last."""
+    """Say of each event which chain it completes: a leg extends, of all chains there are, the one that began last."""
     applied: list[tuple[Event, int]] = []
     chains: list[list[Event]] = []
     answers: list[Any] = []

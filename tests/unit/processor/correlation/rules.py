@@ -7,6 +7,7 @@ from processor.correlation.pre_match import PreMatch
 from processor.judges import Judges, OneProcess, compile_judges
 from processor.loading import RuleFile, load_rules
 from schemas.batch import Container, EventBatch, Process
+from schemas.columns import EventBit
 from tests.unit.processor.batches import INIT, batch_of
 
 SECOND = 1_000_000_000
@@ -102,8 +103,6 @@ class Host:
 
     def accept(self, seconds: float, client: str | None = "10.0.0.1") -> EventBatch:
         """Accept a connection; None: it isn't known from whom."""
-        from schemas.columns import EventBit
-
         bits = int(EventBit.HAS_RES | EventBit.HAS_ROLE | EventBit.IS_SERVER)
         return self.event(
             seconds,
@@ -118,8 +117,6 @@ class Host:
 
     def download(self, seconds: float, path: str = "/tmp/evil") -> EventBatch:
         """Open a file for writing."""
-        from schemas.columns import EventBit
-
         bits = int(EventBit.HAS_RES | EventBit.OPEN_WRITE)
         return self.event(seconds, type="openat", process="curl", fd_name=path, fd_type="file", bits=bits)
 

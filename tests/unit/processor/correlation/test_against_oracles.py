@@ -40,6 +40,7 @@ def hosts_in_order(draw: st.DrawFn, what: st.SearchStrategy[Any]) -> list[Any]:
 
 
 def either(what: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Draw events in any order, or those of hosts that lag."""
     return arrivals(what) | hosts_in_order(what)
 
 
@@ -49,6 +50,7 @@ def kept(state: State) -> State:
 
 
 def said(fired: Any, outcome: Outcome) -> Any:
+    """Give an answer as the oracles write it."""
     return fired if outcome is Outcome.TAKEN else outcome.value
 
 

@@ -27,6 +27,7 @@ def replay(text: list[str], *batches: EventBatch) -> list[Alert]:
 
 
 def seconds(alerts: list[Alert]) -> list[float]:
+    """Give the times of alerts, summaries left out, from the start."""
     return [(alert.time - START) / SECOND for alert in alerts if alert.repeats is None]
 
 
@@ -266,18 +267,24 @@ def test_macros_join_in_any_structure() -> None:
     assert seconds(replay(text, *(hosts[0].accept(place) for place in range(3)))) == [2]
 
 
+FLOOD_THEN_TELNET = """
+- macro: telnet
+  condition: evt.type = accept4 and proc.name = sh
+- macro: flood_then_telnet
+  correlation:
+    type: temporal_ordered
+    macros: [many_ssh_connections, telnet]
+    group-by: [fd.cip]
+    timespan: 5m
+"""
+
+
 def test_a_leg_can_have_a_window_of_its_own() -> None:
     """A flood, then a connection of another kind from the same client."""
     host = Host()
     text = [
         SSH,
-        "- macro: telnet\n  condition: evt.type = accept4 and proc.name = sh\n"
-        "- macro: flood_then_telnet\n"
-        "  correlation:\n"
-        "    type: temporal_ordered\n"
-        "    macros: [many_ssh_connections, telnet]\n"
-        "    group-by: [fd.cip]\n"
-        "    timespan: 5m\n",
+        FLOOD_THEN_TELNET,
         rule("flood_then_telnet", "%correlation.leg[many_ssh_connections].evt.type %proc.name"),
     ]
     flood = [host.accept(place) for place in range(3)]
@@ -289,19 +296,25 @@ def test_a_leg_can_have_a_window_of_its_own() -> None:
     assert replay(text, *flood[:2], telnet) == []
 
 
+THERE_AND_BACK = """
+- macro: connects_back
+  condition: evt.type = connect
+- macro: there_and_back
+  correlation:
+    type: temporal_ordered
+    macros: [ssh_connection, connects_back]
+    group-by: [peer]
+    aliases: {peer: {ssh_connection: fd.cip, connects_back: fd.sip}}
+    timespan: 5m
+"""
+
+
 def test_legs_may_have_the_group_in_different_fields() -> None:
     """A client of one connection is the server of another."""
     host = Host()
     text = [
         SSH,
-        "- macro: connects_back\n  condition: evt.type = connect\n"
-        "- macro: there_and_back\n"
-        "  correlation:\n"
-        "    type: temporal_ordered\n"
-        "    macros: [ssh_connection, connects_back]\n"
-        "    group-by: [peer]\n"
-        "    aliases: {peer: {ssh_connection: fd.cip, connects_back: fd.sip}}\n"
-        "    timespan: 5m\n",
+        THERE_AND_BACK,
         rule("there_and_back", "%correlation.group"),
     ]
     out = {"type": "connect", "process": "sh", "local_ip": "10.0.0.2", "bits": 0b100000000100000}

@@ -1,0 +1,282 @@
+"""The memory as a whole: bounded, taken up by another process at any point, accounts that balance."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.correlate import Correlator
+from processor.correlation.pre_match import Candidate, Feed, Origin, PreMatch
+from processor.correlation.state import BadState
+from processor.correlation.suppress import MAX_SOURCES, take_match
+from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key
+from schemas.alert import Alert
+from tests.unit.processor.correlation.rules import (
+    MINUTE,
+    SECOND,
+    SSH,
+    START,
+    STEPS,
+    Host,
+    judge_of,
+    judges_of,
+    pre_matches,
+    restarted,
+    rule,
+)
+
+JUDGES = judges_of(
+    SSH,
+    STEPS,
+    rule("many_ssh_connections", "%correlation.count", name="Many"),
+    rule("on_many_hosts", "%correlation.values", "suppress: {by: [fd.cip], for: 30s}", name="Hosts"),
+    rule("download_and_run", "d", "suppress: {by: [container.id, evt.hostname], for: 30s}", name="Both"),
+    rule("download_then_run", "%correlation.leg[downloaded_file].fd.name", name="Then"),
+    rule("ssh_connection and not on_many_hosts", "n", "suppress: {by: [fd.cip], for: 20s}", name="Few"),
+)
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[PreMatch]:
+    """Draw what three hosts do, each in its own order, and how it arrives: mixed, parts of it again after a crash."""
+    queues = []
+    for number in range(3):
+        host, found, at = Host(f"web-{number}"), [], 0.0
+        for act in draw(st.lists(st.sampled_from(["accept", "other", "download", "run"]), max_size=12)):
+            at += draw(st.sampled_from([0, 1, 10, 29, 61]))
+            batch = {
+                "accept": lambda host=host, at=at: host.accept(at),
+                "other": lambda host=host, at=at: host.accept(at, "10.0.0.2"),
+                "download": lambda host=host, at=at: host.download(at),
+                "run": lambda host=host, at=at: host.run(at),
+            }[act]()
+            found.append(pre_matches(JUDGES, batch))
+        queues.append([each for each in found if each])
+    result: list[list[PreMatch]] = []
+    while any(queues):
+        queue = draw(st.sampled_from([queue for queue in queues if queue]))
+        result.append(queue.pop(0))
+        if draw(st.integers(0, 9)) == 0:
+            result += result[-draw(st.integers(1, 5)) :]
+    return [found for each in result for found in each]
+
+
+def balance(alerts: list[Alert]) -> dict[str, int]:
+    """Count by rule the alerts sent and the repeats told."""
+    counted: dict[str, int] = {}
+    for alert in alerts:
+        counted[alert.rule] = counted.get(alert.rule, 0) + (1 if alert.repeats is None else alert.repeats.count)
+    return counted
+
+
+@settings(max_examples=60, deadline=None)
+@given(deliveries(), st.data())
+def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: st.DataObject) -> None:
+    """Another process that takes up the snapshot, or the table, sends what this one would have sent."""
+    cut = data.draw(st.integers(0, len(arrivals)))
+    whole, first = Correlator(JUDGES.plan), Correlator(JUDGES.plan)
+    expected = whole.process(arrivals) + whole.finish()
+
+    before = first.process(arrivals[:cut])
+    by_snapshot, by_table = restarted(first, JUDGES), Correlator(JUDGES.plan)
+    for blob in first.take_changes().values():
+        if blob is not None:
+            by_table.load(blob)
+
+    for second in (by_snapshot, by_table):
+        alerts = before + second.process(arrivals[cut:])
+        assert sorted((*alerts, *second.finish()), key=repr) == sorted(expected, key=repr)
+
+
+@settings(max_examples=60, deadline=None)
+@given(deliveries(), st.booleans())
+def test_every_match_is_sent_or_told_once(arrivals: list[PreMatch], ticks: bool) -> None:
+    """Alerts and the repeats that summaries tell are all matches there were, and no two alerts share an id."""
+    correlator = Correlator(JUDGES.plan, settle=5 * SECOND)
+    alerts: list[Alert] = []
+    for place, arrival in enumerate(arrivals):
+        alerts += correlator.process([arrival], START + place * 5 * SECOND if ticks else None)
+    alerts += correlator.finish()
+
+    matches = correlator.alerts + correlator.suppressed
+    assert balance(alerts) == dict(matches)
+    assert len({alert.id for alert in alerts}) == len(alerts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(deliveries())
+def test_an_alert_has_the_same_id_however_often_its_cause_comes(arrivals: list[PreMatch]) -> None:
+    """All of it once more, to a process without memory: the same alerts."""
+    first, second = Correlator(JUDGES.plan), Correlator(JUDGES.plan)
+
+    assert first.process(arrivals) == second.process(arrivals)
+    assert first.process(arrivals) == []
+
+
+def test_a_flood_of_groups_evicts_those_of_its_own_host() -> None:
+    """What another host did before is still known, and how many groups had to go is told."""
+    judges = judges_of(SSH, rule("many_ssh_connections"))
+    correlator = Correlator(judges.plan, max_groups=50)
+    quiet, loud = Host("quiet"), Host("loud")
+    correlator.process(pre_matches(judges, quiet.accept(0, "10.0.0.1"), quiet.accept(1, "10.0.0.1")))
+
+    for number in range(500):
+        correlator.process(pre_matches(judges, loud.accept(2, f"10.1.{number // 250}.{number % 250}")))
+
+    assert correlator.groups == 50
+    assert correlator.evicted == {"loud": 451}
+    assert len(correlator.process(pre_matches(judges, quiet.accept(3, "10.0.0.1")))) == 1
+
+
+def test_repeats_of_an_evicted_group_are_told_at_once() -> None:
+    """Nothing is dropped without being counted."""
+    judges = judges_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10m}"))
+    correlator = Correlator(judges.plan, max_groups=2)
+    host = Host()
+
+    alerts = correlator.process(
+        pre_matches(judges, host.download(0, "/a"), host.download(1, "/a"), *(host.download(2, f"/{n}") for n in "bc"))
+    )
+
+    assert [alert.output for alert in alerts] == ["/a", "/b", "/c", "REPEATED 1 more time in 10m: /a"]
+
+
+def test_a_group_that_nobody_needs_any_more_is_forgotten() -> None:
+    """State does not grow with time."""
+    judge = judge_of(SSH, rule("many_ssh_connections"))
+    host = Host()
+    for number in range(100):
+        judge.replay(host.accept(number * 60, f"10.0.0.{number}"))
+
+    assert judge.correlator.groups <= 4
+    judge.correlator.tick(START + 100 * 60 * MINUTE)
+    assert judge.correlator.groups == 0
+    assert set(judge.correlator.take_changes().values()) == {None}
+
+
+def test_the_sources_of_repeats_are_bounded() -> None:
+    """A fleet that matches in one group does not make its state grow without end."""
+    alert = Alert("id", START, "r", "Notice", "o", {})
+    state = None
+    for source in range(MAX_SOURCES + 10):
+        state = take_match(state, (START, 1, source), lambda: alert, MINUTE).state
+
+    assert state is not None
+    assert len(state.sources) == MAX_SOURCES
+
+
+def test_an_unchanged_macro_keeps_its_windows_over_a_change_of_rules() -> None:
+    """Two connections before the change and one after it are three."""
+    host = Host()
+    judge = judge_of(SSH, rule("many_ssh_connections", "old"))
+    judge.process(host.accept(0))
+    judge.process(host.accept(1))
+
+    judge.change_rules(judges_of(SSH, rule("many_ssh_connections and fd.cip exists", "new")))
+
+    assert [alert.output for alert in judge.process(host.accept(2))] == ["new"]
+
+
+def test_a_changed_macro_begins_anew() -> None:
+    """Its windows hold what another condition took."""
+    host = Host()
+    judge = judge_of(SSH, rule("many_ssh_connections"))
+    judge.process(host.accept(0))
+    judge.process(host.accept(1))
+
+    judge.change_rules(judges_of(SSH.replace("timespan: 1m", "timespan: 2m"), rule("many_ssh_connections")))
+
+    assert judge.correlator.groups == 0
+    assert judge.process(host.accept(2)) == []
+
+
+def test_repeats_of_a_rule_that_is_gone_are_told_all_the_same() -> None:
+    """Its summary comes when its time is over."""
+    host = Host()
+    judge = judge_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
+    judge.process(host.download(0))
+    judge.process(host.download(1))
+
+    judge.change_rules(judges_of(rule("evt.type = connect")))
+
+    assert [alert.output for alert in judge.correlator.tick(START + MINUTE)] == [
+        "REPEATED 1 more time in 10s: /tmp/evil"
+    ]
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 100, b"LANNERM\x02" + bytes(100)])
+def test_bytes_that_are_no_snapshot_are_refused(data: bytes) -> None:
+    """And nothing is forgotten for them."""
+    judge, host = judge_of(SSH, rule("many_ssh_connections")), Host()
+    judge.process(host.accept(0))
+
+    with pytest.raises(BadState):
+        judge.correlator.restore(data)
+    assert judge.correlator.groups == 1
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_a_damaged_snapshot_is_refused(place: int, value: int) -> None:
+    """Any other byte in it is noticed."""
+    correlator = Correlator(JUDGES.plan)
+    host = Host()
+    correlator.process(pre_matches(JUDGES, *(host.accept(number) for number in range(4))))
+    data = bytearray(correlator.snapshot())
+    place %= len(data)
+    before, data[place] = data[place], value
+
+    if value != before:
+        with pytest.raises(BadState):
+            correlator.restore(bytes(data))
+
+
+def test_terms_of_rules_that_are_not_known_here_are_counted() -> None:
+    """Detection may have other rules for a moment."""
+    correlator = Correlator(judges_of(rule("evt.type = connect")).plan)
+
+    correlator.process(pre_matches(JUDGES, Host().accept(0)))
+
+    assert correlator.counts["unknown_term"] > 0
+
+
+_texts = st.text() | st.sampled_from(["\udcff", "\ud800", ""])
+_values: Any = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | _texts | st.lists(_texts).map(tuple)
+_fields = st.dictionaries(st.text(st.characters(codec="utf-8")), _values, max_size=3)
+_groups = st.lists(st.none() | _texts, max_size=3).map(tuple)
+_names = st.text(st.characters(codec="utf-8"), max_size=5)
+
+
+@given(
+    st.builds(
+        PreMatch,
+        st.builds(Origin, _names, _names, st.integers(0, 2**62), st.integers(0, 2**40), st.integers(0, 10**5)),
+        st.integers(0, 2**62),
+        _texts,
+        _groups,
+        st.lists(st.builds(Feed, _names, st.none() | _texts, _fields), max_size=2).map(tuple),
+        st.lists(st.builds(Candidate, _names, st.lists(_texts).map(tuple), _fields, _groups, _fields), max_size=2).map(
+            tuple
+        ),
+    )
+)
+def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
+    """Bytes that are no text included: what decides must not change on the way."""
+    assert decode_pre_match(encode_pre_match(pre_match)) == pre_match
+
+
+@given(st.binary(max_size=50))
+def test_bytes_that_are_no_pre_matched_event_are_refused(data: bytes) -> None:
+    """With or without the right beginning."""
+    whole = encode_pre_match(PreMatch(Origin("h", "b", 1, 2, 3), 4, "web", ("g",)))
+    for wrong in (data, whole[:10] + data, whole[: len(whole) // 2]):
+        try:
+            decode_pre_match(wrong)
+        except BadPreMatch:
+            continue
+
+
+@given(_groups, _groups)
+def test_no_two_groups_share_a_key(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> None:
+    """Values that run into each other, missing ones and empty ones stay apart."""
+    assert (group_key(one) == group_key(other)) == (one == other)
