@@ -88,7 +88,8 @@ class Host:
         self.sequence += 1
         place = PROCESSES[columns.pop("process", "sshd")]
         processes = [INIT] + [
-            Process(pid=10 + row, ppid=1, name=name, parent=0, container=0) for name, row in PROCESSES.items()
+            Process(pid=10 + row, ppid=1, name=name, exepath=f"/tmp/{name}", parent=0, container=0)
+            for name, row in PROCESSES.items()
         ]
         time = START + round(seconds * SECOND)
         return batch_of(
@@ -116,9 +117,13 @@ class Host:
         )
 
     def download(self, seconds: float, path: str = "/tmp/evil") -> EventBatch:
+        """Let curl open a file for writing."""
+        return self.write(seconds, path, process="curl")
+
+    def write(self, seconds: float, path: str, process: str = "sh") -> EventBatch:
         """Open a file for writing."""
         bits = int(EventBit.HAS_RES | EventBit.OPEN_WRITE)
-        return self.event(seconds, type="openat", process="curl", fd_name=path, fd_type="file", bits=bits)
+        return self.event(seconds, type="openat", process=process, fd_name=path, fd_type="file", bits=bits)
 
     def run(self, seconds: float) -> EventBatch:
         """Execute what was downloaded."""

@@ -1,0 +1,67 @@
+"""The examples of docs/stateful-macros.md do what it says of them."""
+
+import re
+from pathlib import Path
+
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from tests.unit.processor.correlation.rules import Host, judge_of
+
+TEXT = (Path(__file__).parents[4] / "docs" / "stateful-macros.md").read_text(encoding="utf-8")
+RULES = "\n".join(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
+
+
+def replay(*batches: EventBatch) -> list[Alert]:
+    """Judge batches in order, up to their end, by all examples together."""
+    judge = judge_of(RULES)
+    return [alert for batch in batches for alert in judge.replay(batch)] + judge.correlator.finish()
+
+
+def test_many_ssh_connections() -> None:
+    """The twentieth within a minute fires, the two after it are told in a summary."""
+    host = Host()
+
+    alert, summary = replay(*(host.accept(3 * place) for place in range(22)))
+
+    assert alert.output == "20 SSH connections from 10.0.0.1 since 2026-11-24T14:20:00.000000000Z"
+    assert summary.output.startswith("REPEATED 2 more times in 1m: 20 SSH connections")
+
+
+def test_one_client_on_many_hosts() -> None:
+    """The fifth host fires."""
+    [alert] = replay(*(Host(f"web-{place}").accept(100 * place) for place in range(5)))
+
+    assert alert.output == "10.0.0.1 came to web-0, web-1, web-2, web-3, web-4"
+
+
+def test_keys_changed_and_history_cleared() -> None:
+    """In either order, on one host."""
+    one, other = Host("web-1"), Host("web-2")
+    keys, history = "/root/.ssh/authorized_keys", "/root/.bash_history"
+
+    for paths in ((keys, history), (history, keys)):
+        [alert] = replay(*(one.write(60 * place, path) for place, path in enumerate(paths)))
+        assert alert.output == f"{keys} and {history}"
+    assert replay(one.write(0, keys), other.write(1, history)) == []
+
+
+def test_downloaded_and_run() -> None:
+    """Only in this order."""
+    host = Host()
+
+    [alert] = replay(host.download(0, "/tmp/evil"), host.run(200))
+
+    assert alert.output == "/tmp/evil was run after /tmp/evil was written"
+    assert replay(host.run(0), host.download(200, "/tmp/evil")) == []
+
+
+def test_configuration_changed() -> None:
+    """Each file has an alert, and one summary tells its repeats with their id and number."""
+    host = Host()
+
+    first, other, summary = replay(*(host.write(place, f"/etc/app/{name}") for place, name in enumerate("aabaa")))
+
+    assert (first.output, other.output) == ("/etc/app/a was opened for writing", "/etc/app/b was opened for writing")
+    assert summary.output == "REPEATED 3 more times in 10m: /etc/app/a was opened for writing"
+    assert summary.output_fields["repeats.first_id"] == first.id
+    assert summary.output_fields["repeats.count"] == 3
