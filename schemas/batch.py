@@ -4,7 +4,7 @@ Collector and processor share these classes, so that in one process a batch pass
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
@@ -146,6 +146,8 @@ class EventBatch:
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
     lost: dict[str, int] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Host names by address, where a rule names a host: known to the one who judges, never sent."""
 
 
 def empty_columns() -> dict[str, "array[int]"]:

@@ -20,7 +20,7 @@ from schemas import extract_container, extract_event, extract_process, timetext
 from schemas.batch import EventBatch
 from schemas.catalogue import FieldSpec, resolve_field
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
-from schemas.extract_recipes import ANCESTRY, BITS, BOTH_ENDS, PLAIN, with_argument
+from schemas.extract_recipes import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, with_argument
 
 Value = str | int | bool | float | tuple[Any, ...] | None
 
@@ -44,6 +44,8 @@ class Recipe:
     """``process``, ``name``, ``event`` or single columns such as ``c_bits``."""
     several: bool = False
     """The expression gives a tuple of values, each of which a condition looks at."""
+    subject: str = ""
+    """Of several names of one thing: the expression of that thing. `!=` is true where it is there and no name is."""
     bit: int = 0
     """For yes-or-no facts of the event: the bit of ``c_bits`` that says so."""
 
@@ -91,6 +93,9 @@ def filter_recipe(field: str, argument: str | None = None) -> Recipe | None:
     """
     if argument is None and field in BOTH_ENDS:
         return Recipe(BOTH_ENDS[field], _sources(BOTH_ENDS[field]), several=True)
+    if argument is None and field in NAMES:
+        expression, subject = NAMES[field]
+        return Recipe(expression, _sources(expression), several=True, subject=subject)
     if argument is None and field in ANCESTRY:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"present(*[{what} for a in ancestors(P, q)])"

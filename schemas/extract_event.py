@@ -303,6 +303,16 @@ def present(*values: _Side | None) -> tuple[_Side, ...]:
     return tuple(value for value in values if value is not None)
 
 
+def names_of(batch: EventBatch, address: str | None) -> tuple[str, ...]:
+    """Give the names by which loaded rules call an address; events' addresses are never asked about."""
+    return () if address is None else batch.names.get(address, ())
+
+
+def first_name(batch: EventBatch, address: str | None) -> str | None:
+    """Give fd.*.name as output shows it: the first of the names."""
+    return next(iter(names_of(batch, address)), None)
+
+
 @lru_cache(maxsize=4096)
 def service_name(port: int | None, protocol: str | None) -> str | None:
     """Give a port's service name, or its number where it has none."""

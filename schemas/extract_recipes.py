@@ -39,6 +39,13 @@ _L4 = _text("l4proto")
 _CONNECTED_IP = "(S[c_local_ip[i]] if c_remote_ip[i] else None)"
 _CONNECTED_PORT = "(c_local_port[i] if c_remote_ip[i] and c_local_port[i] != -1 else None)"
 
+_ADDRESSES = {
+    "fd.cip": _ends("client_side", "ip"),
+    "fd.sip": _ends("server_side", "ip"),
+    "fd.lip": _CONNECTED_IP,
+    "fd.rip": _text("remote_ip"),
+}
+
 BITS: dict[str, EventBit] = {
     "evt.is_open_read": EventBit.OPEN_READ,
     "evt.is_open_write": EventBit.OPEN_WRITE,
@@ -108,10 +115,7 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.realpath": _text("fd_realpath"),
     "fd.directory": f"directory({_TYPE}, {_FDTYPE}, S[n])",
     "fd.filename": f"(file_part(S[n]) if {_FDTYPE} == 'file' and S[n] is not None else None)",
-    "fd.cip": _ends("client_side", "ip"),
-    "fd.sip": _ends("server_side", "ip"),
-    "fd.lip": _CONNECTED_IP,
-    "fd.rip": _text("remote_ip"),
+    **_ADDRESSES,
     "fd.cport": _ends("client_side", "port"),
     "fd.sport": _ends("server_side", "port"),
     "fd.lport": _CONNECTED_PORT,
@@ -120,6 +124,7 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.snet": _ends("server_side", "ip"),
     "fd.lnet": _CONNECTED_IP,
     "fd.rnet": _text("remote_ip"),
+    **{f"{field}.name": f"first_name(B, {address})" for field, address in _ADDRESSES.items()},
     "fd.cproto": f"service_name({_ends('client_side', 'port')}, {_L4})",
     "fd.sproto": f"service_name({_ends('server_side', 'port')}, {_L4})",
     "fd.lproto": f"service_name({_CONNECTED_PORT}, {_L4})",
@@ -285,6 +290,12 @@ BOTH_ENDS: dict[str, str] = {
     "fd.port": f"present({_number('local_port', -1)}, {_number('remote_port', -1)})",
     "fd.proto": f"present({_number('local_port', -1)}, {_number('remote_port', -1)})",
 }
+
+
+NAMES: dict[str, tuple[str, str]] = {
+    f"{field}.name": (f"names_of(B, {address})", address) for field, address in _ADDRESSES.items()
+}
+"""How a condition looks at the name of an address: all its names, and the address, which `!=` needs."""
 
 
 def with_argument(field: str, argument: str) -> str | None:

@@ -47,7 +47,7 @@ class BatchAccess:
         found = filter_recipe(spec.name, shape.argument)
         if found is None:
             return Code("()" if shape.is_list else "None", frozenset())
-        return Code(found.expression, found.sources, several=found.several, bit=found.bit)
+        return Code(found.expression, found.sources, several=found.several, subject=found.subject, bit=found.bit)
 
 
 def bit_of(shape: Shape) -> int:

@@ -28,6 +28,8 @@ class Code:
     sources: frozenset[str]
     several: bool = False
     """It gives a tuple of values of which one is enough."""
+    subject: str = ""
+    """Of several names of one thing: the expression of that thing, which `!=` needs."""
     bit: int = 0
     """It is the test of this bit of ``c_bits``, never missing."""
 
@@ -135,6 +137,8 @@ class Emitter:
             combined = _over_values(judges, node.modifier, everyone=both_ends and node.operator == "!=")
             return Code(f"{self.constants.add(combined)}({left.text})", left.sources)
         judge = self._judge(node, shape.kind, texts)
+        if left.subject and node.operator == "!=":
+            return Code(f"(({left.subject}) is not None and all(map({judge}, {left.text})))", left.sources)
         if both_ends and node.operator == "!=":
             return Code(f"(bool(t := {left.text}) and all(map({judge}, t)))", left.sources)
         return Code(f"any(map({judge}, {left.text}))", left.sources)
