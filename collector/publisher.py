@@ -72,6 +72,7 @@ class Publisher:
         self._failure: KafkaError | None = None
         self._last_error = ""
         self._is_away = False
+        self._is_announced = False
         self._retry_at = 0.0
         self._secure_at = 0.0
         self._progress_at = 0.0
@@ -121,7 +122,7 @@ class Publisher:
             How many batches were on their way at the end.
         """
         deadline = time.monotonic() + timeout
-        while (self._window or self._spool.has_unsent) and time.monotonic() < deadline:
+        while (self.has_waiting or not self._is_announced) and time.monotonic() < deadline:
             self.poll(0.05)
             if self._is_away:
                 break
@@ -139,8 +140,15 @@ class Publisher:
         )
         producer = make_producer(config | {"error_cb": self._on_error})
         key, value = schema_message(EVENT_BATCH_SCHEMA)
-        producer.produce(self._connection.topic(SCHEMAS), value, key, headers=list(SCHEMA_HEADERS))
+        topic = self._connection.topic(SCHEMAS)
+        producer.produce(topic, value, key, headers=list(SCHEMA_HEADERS), on_delivery=self._on_announced)
         return producer
+
+    def _on_announced(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  the client gives both
+        # A refusal is told once; waiting for it would only hold up the end.
+        self._is_announced = True
+        if error is not None and error.code() != KafkaError._PURGE_QUEUE:  # noqa: SLF001  our own doing
+            self._on_note(f"topic {self._connection.topic(SCHEMAS)} takes no schema: {error.str()}.")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:  # noqa: SLF001
