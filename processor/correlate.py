@@ -85,6 +85,8 @@ class Correlator:
         self._settle = settle
         self._now = 0
         self._store = Store(max_groups, self._deadline)
+        self._encoded: dict[int, tuple[Entry, bytes]] = {}
+        """By identity; the entry is kept with its bytes, else its id could come back as another's."""
         self.counts: Counter[str] = Counter()
         """Events that a window did not take, by reason (late, stale), duplicate matches, terms of unknown rules."""
         self.alerts: Counter[str] = Counter()
@@ -145,8 +147,10 @@ class Correlator:
         self._forget_unknown()
 
     def snapshot(self) -> bytes:
-        """Give all that is remembered."""
-        return write_snapshot(self._now, [encode_entry(entry) for entry in self._store])
+        """Give all that is remembered; what has not changed since the last one is not encoded again."""
+        before = self._encoded
+        self._encoded = {id(entry): before.get(id(entry)) or (entry, encode_entry(entry)) for entry in self._store}
+        return write_snapshot(self._now, [blob for _, blob in self._encoded.values()])
 
     def restore(self, data: bytes) -> None:
         """Remember what a snapshot holds, in the place of all that is remembered; windows of other macros are left out.
@@ -311,7 +315,8 @@ def _holds(term: Term, truths: _Truths) -> bool:
 def _alert(
     pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[Token, ...]
 ) -> Alert:
-    text, of_window = filled(candidate.texts, tokens, fired, pre_match.group)
+    content = candidate.content()
+    text, of_window = filled(content.texts, tokens, fired, pre_match.group)
     origin = pre_match.origin
     # Throttling alone doesn't change which alert it is.
     group = tuple(str(value) for value in pre_match.group) if rule.macros else ()
@@ -326,11 +331,11 @@ def _alert(
         rule=rule.name,
         priority=rule.priority,
         output=text,
-        output_fields={**candidate.fields, **of_window},
+        output_fields={**content.fields, **of_window},
         tags=rule.tags,
         source=rule.source,
         hostname=pre_match.hostname,
         host_id=origin.host_id,
-        event=candidate.event,
+        event=content.event,
         window=window,
     )

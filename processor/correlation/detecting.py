@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.compiler.transformers import as_text
-from processor.correlation.pre_match import Candidate, Feed, Group, Origin, PreMatch, clipped
+from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch, clipped
 from processor.correlation.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.telling import BadToken, pieces, without_tokens
+from processor.correlation.telling import MISSING, BadToken, pieces, without_tokens
 from processor.language.ast import Field, Node
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, compile_output, values_factory, with_suggested
@@ -24,6 +25,7 @@ GROUP_MISSING = "group_missing"
 VALUE_MISSING = "value_missing"
 """Events that no window took since they lack the field whose values are counted."""
 
+OnFault = Callable[[BaseException], None]
 Read = Callable[[int, int], tuple[Any, ...]]
 
 
@@ -148,7 +150,7 @@ class PreMatcher:
                 if isinstance(use, _LegUse):
                     _feed(use, reading, (place, name), found)
                 else:
-                    _candidate(use, reading, (place, name), found)
+                    _candidate(use, reading, (place, name), found, partial(self._fault, term_place))
             except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
                 self._fault(term_place, problem)
         self.counts.update(reason for _, reason in found.missing)
@@ -199,26 +201,34 @@ def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gather
     found.feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
 
 
-def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _Gathered) -> None:
+def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _Gathered, on_fault: OnFault) -> None:
     groups = dict.fromkeys(_group(reading.values(fields, at)) for fields in use.groups)
     # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the same.
     possible = [group for group in groups if None not in group or not use.term.needs]
     if not possible:
         return
-    rendered = [form(*at) for form in reading.forms(use)]
-    fields: dict[str, Value] = {}
-    for part in rendered:
-        fields.update(part.fields)
-    texts = tuple(part.text for part in rendered)
-    for key, is_field, form in use.extras:
-        extra = form.bind(reading.batch)(*at)
-        fields |= extra.fields if is_field else {key: extra.text}
-    event = reading.row(at)
     own = dict(zip(use.by.names, _group(reading.values(use.by, at)), strict=True))
     for group in possible:
         of_group = dict(zip(use.rule.group_by, group, strict=True))
         by = tuple(of_group[name] if name in of_group else own[name] for name in use.rule.suppress.by)
-        found.candidates.setdefault(group, []).append(Candidate(use.term.id, texts, fields, by, event))
+        found.candidates.setdefault(group, []).append(
+            Candidate(use.term.id, by, lambda: _content(use, reading, at, on_fault))
+        )
+
+
+def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: OnFault) -> Content:
+    try:
+        rendered = [form(*at) for form in reading.forms(use)]
+        fields: dict[str, Value] = {}
+        for part in rendered:
+            fields.update(part.fields)
+        for key, is_field, form in use.extras:
+            extra = form.bind(reading.batch)(*at)
+            fields |= extra.fields if is_field else {key: extra.text}
+        return Content(tuple(part.text for part in rendered), fields, reading.row(at))
+    except Exception as problem:  # noqa: BLE001  an alert that says little is better than none
+        on_fault(problem)
+        return Content((MISSING,) * len(use.formats), {}, {})
 
 
 class _Reading:

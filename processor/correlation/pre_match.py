@@ -3,7 +3,7 @@
 It carries all that the second stage needs, so that no one there looks for the batch again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
@@ -62,18 +62,26 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """The event satisfies one term of a rule's condition: an alert, if the windows agree."""
+class Content:
+    """What an alert would say."""
 
-    term: str
     texts: tuple[str, ...]
     """The output's text, cut where ``%correlation`` stands in it."""
     fields: Mapping[str, Value]
     """Its output fields, without those of ``%correlation``."""
-    by: Group
-    """Values of the fields that the rule's repeats are told by."""
     event: Mapping[str, Value]
     """The whole event by field name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The event satisfies one term of a rule's condition: an alert, if the windows agree."""
+
+    term: str
+    by: Group
+    """Values of the fields that the rule's repeats are told by."""
+    content: Callable[[], Content]
+    """Gives what the alert would say: most candidates never become one, and to write it costs most of the work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import fastavro
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
 from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
-from processor.correlation.pre_match import Candidate, Feed, Group, Origin, PreMatch
+from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch
 
 PRE_MATCH_SCHEMA = json.loads(files("schemas").joinpath("pre_match.avsc").read_text(encoding="utf-8"))
 _PARSED = parse_schema(PRE_MATCH_SCHEMA)
@@ -59,16 +59,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
             }
             for feed in pre_match.feeds
         ],
-        "candidates": [
-            {
-                "term": candidate.term,
-                "texts": [to_bytes(text) for text in candidate.texts],
-                "fields": values_datum(candidate.fields),
-                "by": group_datum(candidate.by),
-                "event": values_datum(candidate.event),
-            }
-            for candidate in pre_match.candidates
-        ],
+        "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
     }
     fastavro.schemaless_writer(buffer, _PARSED, datum)
     return buffer.getvalue()
@@ -101,11 +92,18 @@ def _feed(row: dict[str, Any]) -> Feed:
     return Feed(row["term"], None if value is None else to_text(value), values_of(row["kept"]))
 
 
+def _candidate_datum(candidate: Candidate) -> dict[str, Any]:
+    content = candidate.content()
+    return {
+        "term": candidate.term,
+        "texts": [to_bytes(text) for text in content.texts],
+        "fields": values_datum(content.fields),
+        "by": group_datum(candidate.by),
+        "event": values_datum(content.event),
+    }
+
+
 def _candidate(row: dict[str, Any]) -> Candidate:
-    return Candidate(
-        row["term"],
-        tuple(to_text(text) for text in row["texts"]),
-        values_of(row["fields"]),
-        group_of(row["by"]),
-        values_of(row["event"]),
-    )
+    texts = tuple(to_text(text) for text in row["texts"])
+    content = Content(texts, values_of(row["fields"]), values_of(row["event"]))
+    return Candidate(row["term"], group_of(row["by"]), lambda: content)
