@@ -26,8 +26,9 @@ KEEP_TOLD = 600_000_000_000
 """How long it is known which repeats are told already, so that one delivered again makes no alert, ns."""
 MAX_GROUPS = 100_000
 
-_Truths = dict[str, Fired | None]
-"""By fingerprint, of the stateful macros that the event reached, what their windows tell where they are true."""
+_Truths = dict[str, Fired | Outcome | None]
+"""By fingerprint, of the stateful macros that the event reached: what their windows tell where they are true, None
+where they are not, and why where they did not take the event: then neither the macro nor its negation is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +216,8 @@ class Correlator:
             rule, term = known
             if rule.name not in judged and _holds(term, truths):
                 judged.add(rule.name)
-                window = next((truths[name] for name in rule.macros if name in term.needs), None)
-                self._match(pre_match, candidate, rule, window, found)
+                told = next((truths[name] for name in rule.macros if name in term.needs), None)
+                self._match(pre_match, candidate, rule, told if isinstance(told, Fired) else None, found)
 
     def _feed(self, pre_match: PreMatch, found: list[Alert]) -> _Truths:
         by_macro: dict[int, list[tuple[int, Term, Feed]]] = {}
@@ -238,14 +239,14 @@ class Correlator:
 
     def _update(
         self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], found: list[Alert]
-    ) -> Fired | None:
+    ) -> Fired | Outcome | None:
         entry = self._store.get((macro.fingerprint, pre_match.group))
         state, fired, outcome = self._step(macro, None if entry is None else entry.state, pre_match, holding)
         if outcome is Outcome.TAKEN:
             self._keep(macro.fingerprint, pre_match, state, entry, found)
-        else:
-            self.counts[outcome.value] += 1
-        return fired
+            return fired
+        self.counts[outcome.value] += 1
+        return outcome
 
     def _step(
         self, macro: StatefulMacro, state: State | None, pre_match: PreMatch, holding: Mapping[int, Feed]
@@ -307,7 +308,7 @@ class Correlator:
 
 
 def _holds(term: Term, truths: _Truths) -> bool:
-    return all(truths.get(name) is not None for name in term.needs) and all(
+    return all(isinstance(truths.get(name), Fired) for name in term.needs) and all(
         truths.get(name) is None for name in term.forbids
     )
 

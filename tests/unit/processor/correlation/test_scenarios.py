@@ -258,6 +258,16 @@ def test_a_macro_that_is_not_true_can_be_asked_for_too() -> None:
     assert seconds(replay(text, host.accept(0), host.accept(10), host.accept(20), host.accept(200))) == [0, 10, 200]
 
 
+def test_an_event_that_is_delivered_again_is_not_judged_by_a_negation_either() -> None:
+    """The third connection made the macro true; delivered again it does not make it untrue."""
+    host = Host()
+    judge = judge_of(SSH, rule("ssh_connection and not many_ssh_connections", "x", "suppress: {by: [fd.cip], for: 1s}"))
+    batches = [host.accept(0), host.accept(10), host.accept(20)]
+
+    assert [len(judge.process(batch)) for batch in batches] == [1, 1, 0]
+    assert [judge.process(batch) for batch in batches] == [[], [], []]
+
+
 def test_macros_join_in_any_structure() -> None:
     """Either of two windows is enough, and each event has one alert."""
     hosts = [Host(f"web-{number}") for number in range(3)]
