@@ -12,6 +12,7 @@ from lanner.settings import Settings
 from processor.detect import Detector
 from processor.interest import derive
 from processor.judges import Judges, compile_judges
+from processor.names import names_asked
 from processor.output.tokens import OutputError
 from schemas.alert import Alert, alert_id
 from schemas.interest import Interest
@@ -39,6 +40,11 @@ class Detection:
     def detector(self) -> Detector:
         """Of the rules that one event decides."""
         return self.judges.detector
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names of hosts that rules compare addresses with."""
+        return names_asked(self.judges.conditions)
 
     @property
     def interest(self) -> Interest:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 
 from processor.names import names_by_address
+from schemas.batch import EventBatch
 
 REFRESH_SECONDS = 60.0
 WORKERS = 4
@@ -66,6 +67,11 @@ class HostNames:
         self._workers = min(workers, len(self._order))
         for target in (self._ask_anew, *[self._work] * self._workers):
             threading.Thread(target=target, name="lanner-names", daemon=True).start()
+
+    def named(self, batch: EventBatch) -> EventBatch:
+        """Give a batch the names that are known now."""
+        batch.names = self.table
+        return batch
 
     def wait(self, seconds: float) -> bool:
         """Wait until each name has been asked about once; tell whether that came in time."""

@@ -12,6 +12,7 @@ from bus.in_process import InProcessBus
 from lanner import systemd
 from lanner.detection import Detection, internal_alert
 from lanner.failures import BadInput
+from lanner.host_names import HostNames
 from lanner.memory import EVICTED, Memory
 from lanner.settings import Settings
 from lanner.signals import Signals
@@ -92,6 +93,7 @@ class Pipeline:
         self._watch = self._watched()
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._memory = Memory(detection.judges, path, note=self._note)
+        self._names = HostNames(detection.host_names)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Detect until a signal or until says so; always detaches from the kernel before it returns.
@@ -142,6 +144,7 @@ class Pipeline:
         self._status.on = False
         try:
             self._source.stop()
+            self._names.stop()
             self._memory.save()
             self._tell_losses(final=True)
         finally:
@@ -151,7 +154,7 @@ class Pipeline:
     def _detect(self, batch: EventBatch) -> None:
         self.summary.events += batch.count
         self._lost.update(batch.lost)
-        for alert in self._memory.process(batch):
+        for alert in self._memory.process(self._names.named(batch)):
             self._bus.alerts.publish(alert)
 
     def _deliver(self, alert: Alert) -> None:
@@ -187,6 +190,8 @@ class Pipeline:
             self._source.watch(detection.event_types, detection.interest if settings.collector.pushdown else None)
             self.settings, self._detection = settings, detection
             self._memory.change_rules(detection.judges)
+            self._names.stop()
+            self._names = HostNames(detection.host_names)
             self._watch = self._watched()
             self._note(f"rules changed: {detection.count} in force.")
         systemd.notify("READY=1")

@@ -15,7 +15,9 @@ from lanner.broker import connection_of, need
 from lanner.detection import load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
+from lanner.host_names import HostNames
 from lanner.terminal import error_line, note
+from schemas.codec import decode_batch
 
 
 @front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
@@ -53,11 +55,13 @@ def command(options: Options) -> None:
             note(f"judging by {detection.count} rules from {detection.origin}. Stop: Ctrl-C")
 
     judges = detection.judges
+    host_names = HostNames(detection.host_names)
     stage = DetectStage(
         judges.detector,
         clock=time.monotonic,
         pre_match=lambda batch: map(message_of, judges.pre_matcher.process(batch)),
         faults=judges.faults,
+        decode=lambda data: host_names.named(decode_batch(data)),
     )
     with tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder:
         try:

@@ -10,6 +10,7 @@ import click
 from lanner.detection import load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
+from lanner.host_names import HostNames
 from lanner.settings import Settings
 from lanner.settings.model import FileOutput, StdoutOutput, SyslogOutput
 from lanner.sinks import open_sinks
@@ -21,6 +22,9 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
 from schemas.recording import read_recording
+
+_NAME_SECONDS = 5
+"""Waited for the addresses of the host names in rules: those of now, since nobody recorded those of then."""
 
 
 @front_command("replay", example="lanner replay incident.avro --rules my_rules.yaml")
@@ -35,8 +39,10 @@ def command(options: Options, files: tuple[Path, ...]) -> None:
     summary, lost = Summary(), Counter[str]()
     sinks = open_sinks(_only_printed(settings), note=note, before_line=lambda: None)
     judge = OneProcess(detection.judges)
+    names = HostNames(detection.host_names)
+    names.wait(_NAME_SECONDS)
     for file in files:
-        _replay(file, judge.replay, sinks, summary, lost)
+        _replay(file, lambda batch: judge.replay(names.named(batch)), sinks, summary, lost)
     _send(judge.correlator.finish(), sinks, summary)
     if not options.quiet:
         note(summary.text(lost))
