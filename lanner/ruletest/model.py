@@ -118,6 +118,8 @@ class Case:
     expected: tuple[Expected, ...]
     about: tuple[str, ...]
     """The rules that it is a test of, where that isn't said by what is expected."""
+    names: Mapping[str, tuple[str, ...]] = field(compare=False)
+    """Addresses by the host names that rules ask about: a test asks no name server."""
     place: Place = field(compare=False)
 
 

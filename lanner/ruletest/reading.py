@@ -124,6 +124,7 @@ class _Reader:
             events = self._events(table, given, recording, name)
             expected = self._expected(table, name)
             about = table.texts("about")
+            names = self._names(table)
             for wrong in table.unknown():
                 self._tell(wrong, "case", name)
         except Wrong as wrong:
@@ -134,7 +135,13 @@ class _Reader:
         if recording is not None:
             recording = str(PurePosixPath(self._file.name).parent / recording)
         place = self._file.place(name_node.start, name_node.end)
-        return Case(name, tuple(events), recording, tuple(expected), about, place)
+        return Case(name, tuple(events), recording, tuple(expected), about, names, place)
+
+    def _names(self, table: Table) -> dict[str, tuple[str, ...]]:
+        node = table.get("names")
+        if node is None:
+            return {}
+        return {name: texts_of(value, name) for name, value in Table(node, "names").pairs().items()}
 
     def _events(self, table: Table, given: Node | None, recording: str | None, name: str) -> Iterable[EventSpec]:
         if (given is None) == (recording is None):

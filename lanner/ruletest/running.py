@@ -13,6 +13,7 @@ from processor.explain import explain_batch
 from processor.judges import OneProcess, compile_judges
 from processor.loading import Code, Place, Problem, Rule
 from processor.loading.hints import did_you_mean
+from processor.names import names_by_address
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 
@@ -113,6 +114,8 @@ class Runner:
         began = time.perf_counter()
         judge = OneProcess(self._judges)
         batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
+        for batch in batches:
+            batch.names = names_by_address(case.names)
         alerts = [(alert, batch) for batch in batches for alert in judge.replay(batch)]
         # What was told of repeats at the end belongs to the case, however long it lasted.
         alerts += [(alert, batches[-1]) for alert in judge.correlator.finish() if batches]

@@ -153,6 +153,21 @@ def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
     assert Runner(suite, rule_set(), "first", read).run(suite.cases[0]).passed
 
 
+def test_names_of_hosts_are_what_the_case_says() -> None:
+    """No name server is asked."""
+    text = RULES + """
+- rule: Talks to the pool
+  desc: d
+  condition: evt.type = connect and fd.sip.name = pool.example
+  output: o
+  priority: NOTICE
+"""
+    given = "- {name: a, given: {evt.type: connect, to: '203.0.113.9:1', proc: x}, names: {pool.example: 203.0.113.9}"
+    suite, _ = read_suite("a_test.yaml", given + ", expect: Talks to the pool}\n")
+
+    assert Runner(suite, rule_set(text), "first", lambda _path: ()).run(suite.cases[0]).passed
+
+
 def test_rules_that_nobody_defines_are_problems() -> None:
     """With the nearest name."""
     suite, _ = read_suite("a_test.yaml", f"- {{name: a, given: {READ}, expect: Reads shadw, about: Opens}}\n")
