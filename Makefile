@@ -6,13 +6,14 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES
 
-.PHONY: help setup run run-cluster test lint bench soak constraints
+.PHONY: help setup run run-cluster test lint bench soak docs constraints
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
 	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
+	@echo 'make docs    write the generated pages anew'
 
 setup:
 	@deploy/setup/setup.sh run
@@ -40,6 +41,10 @@ bench:
 soak:
 	@deploy/setup/setup.sh test
 	@LANNER_SOAK=1 .venv/bin/python -m pytest -m soak $(ARGS)
+
+docs:
+	@deploy/setup/setup.sh run
+	@.venv/bin/lanner fields --format markdown > docs/fields.md.new && mv docs/fields.md.new docs/fields.md
 
 constraints:
 	@deploy/setup/constraints.sh

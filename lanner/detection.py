@@ -9,9 +9,11 @@ from lanner.failures import BadInput
 from lanner.rule_files import find_rules
 from lanner.rules_in_force import load_or_fail, priority_floor
 from lanner.settings import Settings
+from processor.compiler.recursion import deep
 from processor.detect import Detector
 from processor.interest import derive
 from processor.judges import Judges, compile_judges
+from processor.language.printer import print_condition
 from processor.names import names_asked
 from processor.output.tokens import OutputError
 from schemas.alert import Alert, alert_id
@@ -74,7 +76,11 @@ def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
         )
     except OutputError as error:
         raise BadInput(f"append_output: {error}") from None
-    texts = [text for rule in rules for text in (rule.parsed_text, rule.output)]
+    with deep():
+        texts = [print_condition(condition) for condition in judges.conditions]
+    texts += [rule.output for rule in rules]
+    texts += [name for leg in judges.plan.legs for name in leg.fields]
+    texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     wants_environment = any(field in text for text in texts for field in ENVIRONMENT_FIELDS)
     return Detection(judges, sources.origin, loaded.notices, sources.watched, wants_environment)

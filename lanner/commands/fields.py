@@ -4,35 +4,33 @@ import json
 
 import click
 
+from lanner.field_page import field_page, shown_name
 from lanner.front import Options, front_command
 from lanner.terminal import print_table
 from schemas.catalogue import FIELDS, FieldSpec
-from schemas.extract import is_filled
+from schemas.field_sources import remark_on, source_of
 
 
-@front_command("fields", example="lanner fields proc.")
+@front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"))
 @click.argument("prefix", default="")
 def command(options: Options, prefix: str) -> None:
     """List the fields that rules can use; with PREFIX, those that begin with it."""
     chosen = [spec for name, spec in FIELDS.items() if name.startswith(prefix)]
     if options.format == "json":
         click.echo(json.dumps([_row(spec) for spec in chosen], indent=2))
+    elif options.format == "markdown":
+        click.echo(field_page(chosen), nl=False)
     else:
         rows = [
-            (_shown(spec), spec.type.lower(), "yes" if is_filled(spec.name) else "", spec.description)
+            (shown_name(spec), spec.type.lower(), "yes" if source_of(spec) == "live" else "", _told(spec))
             for spec in chosen
         ]
         print_table(("FIELD", "TYPE", "LIVE", "WHAT IT SAYS"), rows)
 
 
-def _shown(spec: FieldSpec) -> str:
-    match spec.argument:
-        case "none":
-            return spec.name
-        case "optional":
-            return f"{spec.name}[]"
-        case "required":
-            return f"{spec.name}[{spec.argument_kind}]"
+def _told(spec: FieldSpec) -> str:
+    remark = remark_on(spec)
+    return f"{spec.description} ({remark})" if remark else spec.description
 
 
 def _row(spec: FieldSpec) -> dict[str, object]:
@@ -43,7 +41,10 @@ def _row(spec: FieldSpec) -> dict[str, object]:
         "argument_kind": spec.argument_kind,
         "list": spec.is_list,
         "filter_only": spec.filter_only,
+        "print_only": spec.print_only,
         "deprecated": spec.deprecated,
-        "filled_live": is_filled(spec.name),
+        "filled": source_of(spec),
+        "filled_live": source_of(spec) == "live",
+        "remark": remark_on(spec),
         "description": spec.description,
     }
