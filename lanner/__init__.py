@@ -1,3 +1,18 @@
-"""The front door: command line, settings, and the pipeline that runs all stages in one process."""
+"""The front door: command line, settings, the pipeline that runs all stages in one process, and the engine to embed."""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "load_rules"]
+
+if TYPE_CHECKING:
+    from lanner.embedding import load_rules
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engine when it is asked for: every start of the command line passes through here."""
+    if name == "load_rules":
+        from lanner.embedding import load_rules  # noqa: PLC0415
+
+        return load_rules
+    raise AttributeError(f"module 'lanner' has no attribute {name!r}")
