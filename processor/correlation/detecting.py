@@ -265,8 +265,7 @@ def _group(values: Iterable[Any]) -> Group:
 
 
 def _leg_uses(macro: StatefulMacro, leg: Leg, kept: Sequence[str]) -> list[_LegUse | _RuleUse]:
-    counted = () if macro.correlation.field is None else (macro.correlation.field,)
-    fields = _Fields.of((*leg.group_fields, *counted, *kept))
+    fields = _Fields.of((*leg.fields, *kept))
     return [_LegUse(term, macro, fields) for term in leg.terms]
 
 

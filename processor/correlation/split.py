@@ -74,6 +74,13 @@ class Leg:
     name: str
     terms: tuple[Term, ...]
     group_fields: tuple[str, ...]
+    counted: str | None = None
+    """The field whose values are counted."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields that are read of its events, but for those that outputs name."""
+        return self.group_fields if self.counted is None else (*self.group_fields, self.counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,11 @@ class Plan:
     rules: tuple[StatefulRule, ...]
     macros: tuple[StatefulMacro, ...]
     """Those before that others ask."""
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Those of all macros."""
+        return tuple(leg for macro in self.macros for leg in macro.legs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +253,7 @@ class _Splitter:
             conditions = [("", node.body)]
         owner = _hash("macro", node.name, repr(correlation))
         legs = tuple(
-            Leg(name, self.terms(condition, f"{owner}:{place}"), correlation.group_fields(name))
+            Leg(name, self.terms(condition, f"{owner}:{place}"), correlation.group_fields(name), correlation.field)
             for place, (name, condition) in enumerate(conditions)
         )
         fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from lanner.detection import load_detection
 from lanner.memory import Memory
+from lanner.settings import Settings
 from schemas.codec import encode_batch
 from schemas.recording import RecordingWriter
 from tests.unit.lanner.program import lanner
@@ -94,3 +96,15 @@ def test_replay_gives_the_alerts_and_the_open_summaries(tmp_path: Path) -> None:
         "3 from 10.0.0.1",
         "REPEATED 2 more times in 1m: 3 from 10.0.0.1",
     ]
+
+
+def test_a_group_of_the_environment_lets_the_environment_leave_the_kernel(tmp_path: Path) -> None:
+    """No condition or output names it, and still it is needed."""
+    rules = tmp_path / "rules.yaml"
+    text = SSH.replace("group-by: [fd.cip]", "group-by: ['proc.env[SSH_CLIENT]']")
+    rules.write_text(text + rule("many_ssh_connections"), encoding="utf-8")
+    settings = Settings(rules_files=(str(rules),))
+
+    assert load_detection(settings).wants_environment
+    rules.write_text(SSH + rule("many_ssh_connections"), encoding="utf-8")
+    assert not load_detection(settings).wants_environment
