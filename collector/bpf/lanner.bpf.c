@@ -499,6 +499,24 @@ static __always_inline struct mask *ways_of_prefix(struct filter_scratch *f, cha
   return prefix_masks.lookup(&f->prefix);
 }
 
+/* A path argument, and where it is relative the directory that the kernel started from: not one that we remember. */
+static __always_inline u64 append_path(struct syscall_record *r, struct path_buffer *buffer, void *task, u64 off,
+                                       int path_region, int directory_region, u8 path, u8 directory) {
+  APPEND_USER_STRING(r, off, path_region, argument(r, path), PATH_MAX_BYTES);
+  if (!r->length[path_region] || directory == NONE) return off;
+  u64 at = off - r->length[path_region];
+  MASK(at, DATA_LIMIT);
+  if (r->data[at] == '/') return off;
+  s32 fd = directory < 6 ? (s32)argument(r, directory) : -100;
+  void *start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+  if (fd != -100) {
+    void *file = fd >= 0 ? file_of(task, fd) : 0;
+    start = file ? file + O_FILE_PATH : 0;
+  }
+  if (start) APPEND_WALK(r, off, directory_region, start);
+  return off;
+}
+
 #define EVERY_BYTE(c) ((u64)(c) * 0x0101010101010101ULL)
 
 /* The top bit of each byte that equals c, all others 0. */
@@ -686,39 +704,9 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
       }
     }
   }
-  if (d->path1 < 6 && (!(d->flags & D_PRCTL_NAME) || r->arguments[0] == 15)) {
-    APPEND_USER_STRING(r, off, R_PATH1, argument(r, d->path1), PATH_MAX_BYTES);
-    /* A relative name is completed by the directory that the kernel used, not by one that we remember. */
-    if (r->length[R_PATH1] && d->dir1 != NONE) {
-      u64 at = off - r->length[R_PATH1];
-      MASK(at, DATA_LIMIT);
-      if (r->data[at] != '/') {
-        s32 directory = d->dir1 < 6 ? (s32)argument(r, d->dir1) : -100;
-        void *path = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
-        if (directory != -100) {
-          void *file = directory >= 0 ? file_of(task, directory) : 0;
-          path = file ? file + O_FILE_PATH : 0;
-        }
-        if (path) APPEND_WALK(r, off, R_DIR1, path);
-      }
-    }
-  }
-  if (d->path2 < 6) {
-    APPEND_USER_STRING(r, off, R_PATH2, argument(r, d->path2), PATH_MAX_BYTES);
-    if (r->length[R_PATH2] && d->dir2 != NONE) {
-      u64 at = off - r->length[R_PATH2];
-      MASK(at, DATA_LIMIT);
-      if (r->data[at] != '/') {
-        s32 directory = d->dir2 < 6 ? (s32)argument(r, d->dir2) : -100;
-        void *path = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
-        if (directory != -100) {
-          void *file = directory >= 0 ? file_of(task, directory) : 0;
-          path = file ? file + O_FILE_PATH : 0;
-        }
-        if (path) APPEND_WALK(r, off, R_DIR2, path);
-      }
-    }
-  }
+  if (d->path1 < 6 && (!(d->flags & D_PRCTL_NAME) || r->arguments[0] == 15))
+    off = append_path(r, buffer, task, off, R_PATH1, R_DIR1, d->path1, d->dir1);
+  if (d->path2 < 6) off = append_path(r, buffer, task, off, R_PATH2, R_DIR2, d->path2, d->dir2);
   u64 blob1 = argument(r, d->blob1), blob1_length = d->blob1_size, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
   if (d->flags & D_MESSAGE) {
     u64 header = r->arguments[1];

@@ -58,6 +58,10 @@ NOT_BY_AN_ACT_HERE = {
     "fd.is_lower_layer": "needs a file of an image that nothing has touched, on overlayfs with whiteouts",
     "k8s.pod.ip": "it is that of the sandbox container, and there is no kubelet here to make one",
     "container.image.digest": "an image that never was in a registry has none",
+    **dict.fromkeys(
+        ("fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"),
+        "they are names that rules give hosts, compared in the processor",
+    ),
     "container.ip": "these containers share the host's network",
 }
 
