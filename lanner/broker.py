@@ -15,8 +15,8 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
     """Give the broker's description. Raises BadInput."""
     kafka = settings.kafka
     problems: list[str] = []
-    password = _secret("kafka.password_file", "LANNER_KAFKA_PASSWORD", kafka.password_file, environment, problems)
-    key_password = _secret(
+    password = secret("kafka.password_file", "LANNER_KAFKA_PASSWORD", kafka.password_file, environment, problems)
+    key_password = secret(
         "kafka.key_password_file", "LANNER_KAFKA_KEY_PASSWORD", kafka.key_password_file, environment, problems
     )
     if kafka.security_protocol in ("sasl_plaintext", "sasl_ssl"):
@@ -54,7 +54,8 @@ def need(stage: str, *modules: str) -> None:
             raise BusUnavailable(f"the {module} library is not installed", f"pip install 'lanner[{stage}]'")
 
 
-def _secret(setting: str, variable: str, file: str | None, environment: Mapping[str, str], problems: list[str]) -> str:
+def secret(setting: str, variable: str, file: str | None, environment: Mapping[str, str], problems: list[str]) -> str:
+    """Give a secret from the environment, or from a file that it or a setting names; troubles go into problems."""
     if environment.get(variable):
         return environment[variable]
     path = environment.get(f"{variable}_FILE") or file

@@ -224,6 +224,7 @@ COMMANDS = {
     **_group("", {
         "collector": "Send this host's events to Kafka.",
         "processor": "Judge a fleet's events.",
+        "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
     }),
     "alerts": ("lanner.commands.alerts", "Look at a fleet's alerts."),
     "topics": ("lanner.commands.topics", "Create what a fleet needs of its broker."),

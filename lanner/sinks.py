@@ -5,14 +5,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lanner.delivering import address_of, receiver_of, worker_of
 from lanner.failures import BadInput
 from lanner.settings import Settings
 from lanner.terminal import coloured, paint
 from notifier.file import FileSink
 from notifier.lines import Line, LineStyle, line_of
+from notifier.outbox import Outbox, OutboxUnusable
+from notifier.outbox_sink import OutboxSink
 from notifier.sink import Sink
 from notifier.stdout import StdoutSink, is_journal
 from notifier.syslog import SyslogSink
+from notifier.tally import SinkTally
 
 JOURNAL_SOCKET = "/run/systemd/journal/dev-log"
 
@@ -45,9 +49,27 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
             sinks.append(FileSink(path, line, on_trouble=note))
         except OSError as error:
             raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
-    if settings.syslog_output.enabled:
+    if settings.slack_output.enabled:
+        sinks.append(_with_outbox(settings, "slack", note))
+    if settings.syslog_output.enabled and settings.syslog_output.transport != "local":
+        sinks.append(_with_outbox(settings, "syslog", note))
+    elif settings.syslog_output.enabled:
         sinks.append(SyslogSink(settings.syslog_output.socket, line, on_trouble=note))
     return sinks
+
+
+def _with_outbox(settings: Settings, name: str, note: Callable[[str], None]) -> Sink:
+    """Give a network sink: what it can't deliver yet waits on disk. Raises BadInput."""
+    path = Path(settings.notifier.state_dir) / f"{name}.outbox.db"
+    tally = SinkTally()
+    address = address_of(settings, name, tally)
+    receiver = receiver_of(settings, name, note=note)
+    try:
+        outbox = Outbox(path, most=settings.notifier.outbox_alerts)
+    except OutboxUnusable as error:
+        raise BadInput(f"notifier.state_dir: {error}.") from None
+    worker = worker_of(name, outbox, receiver, address, tally=tally, note=note)
+    return OutboxSink(name, outbox, worker, address, note)
 
 
 def _is_twice(settings: Settings) -> bool:

@@ -83,12 +83,11 @@ class Courier:
         """Give how many alerts to offer: one at a time after a refusal, to find the one that is at fault."""
         return 1 if self._one_by_one else most
 
-    def judge(self, outcome: Outcome, offered: int, now: float) -> Step:
+    def judge(self, outcome: Outcome, now: float) -> Step:
         """Take an attempt's outcome and say what became of the line.
 
         Args:
             outcome: what the receiver answered.
-            offered: how many alerts it was shown.
             now: in seconds, of any clock that doesn't jump.
         """
         match outcome:
@@ -104,9 +103,9 @@ class Courier:
                 self.failing_since = now if self.failing_since is None else self.failing_since
                 self._not_before = now + self._backoff.seconds(self.failures, after, self._draw())
                 return Waiting(reason)
-            case Refused(reason):
-                if offered > 1:
-                    self._one_by_one = offered
+            case Refused(reason, together):
+                if together > 1:
+                    self._one_by_one = together
                     return Waiting(reason)
                 attempts = self.failures + 1
                 self._one_by_one = max(0, self._one_by_one - 1)

@@ -4,6 +4,7 @@ SQLite in WAL mode: a commit outlives a kill -9 of the process, and costs some t
 are the last moments: alerts of them are lost, or delivered twice.
 """
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -82,6 +83,7 @@ class Outbox:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Made before SQLite does, which would take the umask's mode; its side files take this one's.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+            self._turnstile = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
@@ -92,6 +94,7 @@ class Outbox:
         except sqlite3.Error as error:
             raise OutboxUnusable(f"{path}: {error}") from None
         self._since_pruned = 0
+        self._has_turn = False
 
     def put(self, alert: Alert) -> bool:
         """Take an alert.
@@ -118,7 +121,13 @@ class Outbox:
             return True
 
     def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
-        """Give the oldest alerts and leave them where they are; wait for one for at most so many seconds."""
+        """Give the oldest alerts and leave them where they are; wait for one for at most so many seconds.
+
+        Only one process, and one sink after a reload, empties a line: another has to wait for its end.
+        """
+        if not self._has_turn and not self._take_turn():
+            time.sleep(timeout)
+            return []
         with self._lock:
             if not self._count and timeout > 0:
                 self._lock.wait(timeout)
@@ -184,6 +193,17 @@ class Outbox:
         """Close the file; what waits stays."""
         with self._lock:
             self._base.close()
+            os.close(self._turnstile)
+
+    def _take_turn(self) -> bool:
+        try:
+            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._has_turn = True
+        with self._lock:
+            self._count = self._number("SELECT count(*) FROM waiting")
+        return True
 
     def _settle(self, number: int, *, again: bool) -> bool:
         with self._transaction():

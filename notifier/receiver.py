@@ -47,9 +47,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The far end will never take the first alert as it is."""
+    """The far end will never take the first alert as it is, or a message that held several."""
 
     reason: str
+    together: int = 1
+    """How many alerts the refused message held: which of them is at fault is found one by one."""
 
 
 Outcome = Accepted | Later | Hold | Refused

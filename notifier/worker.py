@@ -119,7 +119,7 @@ class Worker:
             self._receiver.tend()
             return
         outcome = self._receiver.offer([parcel for _, parcel in queued])
-        match step := self._courier.judge(outcome, len(queued), self._clock()):
+        match step := self._courier.judge(outcome, self._clock()):
             case Delivered(count):
                 # The receiver has them: record, then let go. A crash in between delivers them once more.
                 self.line.done([each for each, _ in queued[:count]])
@@ -173,5 +173,8 @@ class Worker:
                 self.turn()
             except OSError as error:
                 self._tell(str(error))
+                self._stop.wait(IDLE_SECONDS)
+            except Exception as error:  # noqa: BLE001  a fault of ours in one sink must not end delivery in silence
+                self._tell(f"a fault in Lanner itself, {type(error).__name__}")
                 self._stop.wait(IDLE_SECONDS)
         self._receiver.close()

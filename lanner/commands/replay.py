@@ -12,6 +12,7 @@ from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.host_names import HostNames
 from lanner.settings import Settings
+from lanner.settings.delivery import SlackOutput
 from lanner.settings.model import FileOutput, StdoutOutput, SyslogOutput
 from lanner.sinks import open_sinks
 from lanner.summary import Summary
@@ -50,7 +51,13 @@ def command(options: Options, files: tuple[Path, ...]) -> None:
 
 def _only_printed(settings: Settings) -> Settings:
     """Leave standard output alone on: what happened long ago must not reach syslog as if it happened now."""
-    return replace(settings, stdout_output=StdoutOutput(), file_output=FileOutput(), syslog_output=SyslogOutput())
+    return replace(
+        settings,
+        stdout_output=StdoutOutput(),
+        file_output=FileOutput(),
+        syslog_output=SyslogOutput(),
+        slack_output=SlackOutput(),
+    )
 
 
 def _send(alerts: list[Alert], sinks: list[Sink], summary: Summary) -> None:

@@ -4,22 +4,20 @@ Names are Falco's wherever the meaning is Falco's, so that what people know and 
 The comment that `lanner config default` prints above a setting is its `about`.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
+from lanner.settings.about import about
+from lanner.settings.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
+
+SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
+SyslogBody = Literal["text", "json", "cef"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Matching = Literal["first", "all"]
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 Compression = Literal["zstd", "lz4", "none"]
 PriorityName = Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug"]
-
-
-def about(text: str, default: Any) -> Any:
-    """Declare a setting with its comment; sections and lists are made anew for every object."""
-    if callable(default):
-        return field(default_factory=default, metadata={"about": text})
-    return field(default=default, metadata={"about": text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +79,20 @@ class FileOutput:
 
 @dataclass(frozen=True, slots=True)
 class SyslogOutput:
-    """Alerts to the local syslog daemon."""
+    """Alerts to a syslog daemon, the local one unless said otherwise."""
 
-    enabled: bool = about("Send alerts to the local syslog.", default=False)
-    socket: str = about("Its datagram socket.", "/dev/log")
+    enabled: bool = about("Send alerts to syslog.", default=False)
+    socket: str = about("Datagram socket of the local daemon.", "/dev/log")
+    transport: SyslogTransport = about(
+        "local: as every program logs. unix, udp, tcp, tls: RFC 5424 with structured data; what can't be sent waits.",
+        "local",
+    )
+    host: str = about("Where the daemon listens, for udp, tcp and tls.", "127.0.0.1")
+    port: int | None = about("514, or 6514 for tls, if not set.", None)
+    body: SyslogBody = about("What stands behind the structured data: text, json or cef.", "text")
+    ca_file: str | None = about("PEM file of the authorities to trust; the system's, if not set.", None)
+    certificate_file: str | None = about("PEM file of this client's certificate, where the daemon asks for one.", None)
+    key_file: str | None = about("PEM file of its key.", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +182,19 @@ class Settings:
     log_level: LogLevel = about("How much Lanner says about itself, on standard error.", "info")
     stdout_output: StdoutOutput = about("Alerts as lines on standard output.", StdoutOutput)
     file_output: FileOutput = about("Alerts as lines in a file.", FileOutput)
-    syslog_output: SyslogOutput = about("Alerts to the local syslog daemon.", SyslogOutput)
+    syslog_output: SyslogOutput = about("Alerts to a syslog daemon.", SyslogOutput)
+    slack_output: SlackOutput = about("Alerts as Slack messages.", SlackOutput)
+    routes: tuple[RouteSetting, ...] = about(
+        "Which alerts go to which sink; without any, each sink that is on takes all:\n"
+        "[{match: {priority: error, rule: 'Read*', tags: [t], host: 'web-*', namespace: prod}, sink: slack,\n"
+        "channel: '#x'}].",
+        (),
+    )
+    route_matching: RouteMatching = about("first: the first route that fits decides; all: each does.", "all")
+    mute: tuple[MuteSetting, ...] = about(
+        "Alerts that nobody is told of: [{match: {rule: X}, until: 2027-01-31T00:00:00Z, reason: why}].", ()
+    )
+    notifier: Notifier = about("How alerts wait for a sink that is down.", Notifier)
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
     memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from notifier.receiver import Accepted, Hold, Outcome, Parcel
+from notifier.receiver import Accepted, Hold, Outcome, Parcel, Refused
 from notifier.slack.blocks import digest, message
 from notifier.slack.client import Posted, SlackClient
 
@@ -44,6 +44,8 @@ class SlackReceiver:
             if outcome is None:
                 outcome, _ = self._client.post(digest([parcel.alert for parcel in group]), channel, None)
                 self._spent(channel)
+            if isinstance(outcome, Refused):
+                return Refused(outcome.reason, len(parcels))
             if not isinstance(outcome, Accepted):
                 return outcome
             self._told.update(parcel.alert.id for parcel in group)

@@ -1,0 +1,171 @@
+"""The far ends that the settings ask for, and which alerts go to which."""
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import lanner
+from bus.connection import Connection
+from lanner.broker import secret
+from lanner.failures import BadInput
+from lanner.settings import Settings
+from lanner.settings.delivery import AlertMatch
+from notifier.delivery import Backoff, Courier
+from notifier.file import FileSink
+from notifier.lines import LineStyle, line_of
+from notifier.local import LocalReceiver
+from notifier.receiver import Parcel, Receiver
+from notifier.rfc5424 import SyslogStyle, formatter
+from notifier.routing import Match, Mute, Route, route
+from notifier.severity import SEVERITY
+from notifier.stdout import StdoutSink
+from notifier.syslog_receiver import SyslogReceiver, SyslogTarget, Transport
+from notifier.tally import SinkTally
+from notifier.tls import BadCertificate, TlsFiles, client_context
+from notifier.worker import Address, Line, Worker
+from schemas.alert import Alert
+
+SIEM = ("siem.falco", "siem.ecs", "siem.ocsf")
+SINKS = ("stdout", "file", "syslog", "slack", *SIEM)
+MOST_UDP_BYTES = 2048
+"""What every receiver must take. Source: RFC 5426, section 3.2."""
+
+
+def address_of(settings: Settings, sink: str, tally: SinkTally) -> Address:
+    """Give the function that says whether an alert is for a sink; it counts those that are not. Raises BadInput."""
+    routes = [Route(_match(each.match), each.sink, each.channel, each.template) for each in settings.routes]
+    mutes = [Mute(_match(each.match), _until(each.until, f"mute[{place}]")) for place, each in enumerate(settings.mute)]
+    minimum = Match(priority=_priority(settings.slack_output.minimum_priority)) if sink == "slack" else Match()
+
+    def address(alert: Alert) -> Parcel | None:
+        verdict = route(alert, sink, minimum, routes, mutes, matching=settings.route_matching, now=time.time())
+        if isinstance(verdict, Parcel):
+            return verdict
+        if verdict == "muted":
+            tally.muted += 1
+        else:
+            tally.suppressed += 1
+        return None
+
+    return address
+
+
+def worker_of(
+    sink: str, line: Line, receiver: Receiver, address: Address, *, tally: SinkTally, note: Callable[[str], None]
+) -> Worker:
+    """Put one sink's worker together."""
+    return Worker(sink, line, receiver, Courier(Backoff(), random.random), address, tally=tally, on_trouble=note)
+
+
+def receiver_of(
+    settings: Settings,
+    sink: str,
+    *,
+    note: Callable[[str], None],
+    connection: Connection | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Receiver:
+    """Give a sink's far end. Raises BadInput, and BusUnavailable for SIEM topics."""
+    if sink == "slack":
+        return slack_of(settings, environment)
+    if sink == "syslog":
+        return syslog_of(settings)
+    if sink in SIEM:
+        assert connection is not None  # noqa: S101  only asked for where there is a broker
+        return _siem(sink, connection)
+    style = LineStyle(
+        json_output=settings.json_output,
+        time_format_iso_8601=settings.time_format_iso_8601,
+        json_include_output_property=settings.json_include_output_property,
+        json_include_output_fields_property=settings.json_include_output_fields_property,
+        json_include_tags_property=settings.json_include_tags_property,
+    )
+    if sink == "stdout":
+        return LocalReceiver(StdoutSink(sys.stdout, line_of(style)))
+    path = Path(settings.file_output.filename)
+    try:
+        return LocalReceiver(FileSink(path, line_of(style), on_trouble=note))
+    except OSError as error:
+        raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
+
+
+def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Receiver:
+    """Give Slack, by a token if there is one, else by a webhook. Raises BadInput."""
+    try:
+        from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
+        from notifier.slack.receiver import SlackReceiver  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise BadInput("slack_output needs slack-sdk: pip install 'lanner[notifier]'.") from None
+    wanted, problems = settings.slack_output, list[str]()
+    token = secret("slack_output.token_file", "LANNER_SLACK_TOKEN", wanted.token_file, environment, problems)
+    url = secret(
+        "slack_output.webhook_url_file", "LANNER_SLACK_WEBHOOK_URL", wanted.webhook_url_file, environment, problems
+    )
+    if token and not wanted.channel:
+        problems.append("slack_output.channel must be set where a bot's token is used.")
+    if not token and any(each.channel for each in settings.routes if each.sink == "slack"):
+        problems.append("routes: an incoming webhook has one channel; `channel` needs slack_output.token_file.")
+    if not token and not url:
+        problems.append(
+            "slack_output needs an address or a token: set slack_output.webhook_url_file or token_file, or put them "
+            "into $LANNER_SLACK_WEBHOOK_URL or $LANNER_SLACK_TOKEN."
+        )
+    elif not token and not url.startswith(("https://", "http://127.0.0.1")):
+        problems.append("slack_output.webhook_url_file: what it holds is no https:// address.")
+    if problems:
+        raise BadInput(*problems)
+    return SlackReceiver(WebApi(token, wanted.channel or "", base_url=wanted.api_url) if token else Webhook(url))
+
+
+def syslog_of(settings: Settings) -> Receiver:
+    """Give a syslog daemon that is spoken to by RFC 5424. Raises BadInput."""
+    wanted = settings.syslog_output
+    transport: Transport = "unix" if wanted.transport == "local" else wanted.transport
+    most = MOST_UDP_BYTES if transport == "udp" else SyslogStyle().most_bytes
+    style = SyslogStyle(body=wanted.body, most_bytes=most, version=lanner.__version__)
+    port = wanted.port or (6514 if transport == "tls" else 514)
+    target = SyslogTarget(transport, wanted.host, port, wanted.socket)
+    context = None
+    if transport == "tls":
+        files = TlsFiles(wanted.ca_file or "", wanted.certificate_file or "", wanted.key_file or "")
+        try:
+            context = client_context(files)
+        except BadCertificate as error:
+            raise BadInput(f"syslog_output: {error}.") from None
+    return SyslogReceiver(target, formatter(style), context=context)
+
+
+def _siem(sink: str, connection: Connection) -> Receiver:
+    from notifier.siem import ecs, falco, ocsf  # noqa: PLC0415  a broker's client is needed for these alone
+    from notifier.siem_receiver import SiemReceiver  # noqa: PLC0415
+
+    documents = {
+        "siem.falco": falco.document,
+        "siem.ecs": ecs.document,
+        "siem.ocsf": lambda alert: ocsf.document(alert, version=lanner.__version__),
+    }
+    return SiemReceiver(connection, sink, documents[sink])
+
+
+def _match(wanted: AlertMatch) -> Match:
+    return Match(_priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace)
+
+
+def _priority(name: str) -> str:
+    return next(each for each in SEVERITY if each.lower().startswith(name))
+
+
+def _until(text: str | None, where: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        time_of = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{where}.until: {text!r} is no date and time, such as 2027-01-31T00:00:00Z.") from None
+    if time_of.tzinfo is None:
+        raise BadInput(f"{where}.until: {text!r} names no zone; end it with Z or +01:00.")
+    return time_of.timestamp()

@@ -1,0 +1,218 @@
+"""A sink's line in Kafka: a consumer group of its own on the alerts' topic.
+
+An offset is committed after the far end took the alert and its id was recorded on disk. While the far end is down the
+partitions are paused and polling goes on, so that the group keeps its member.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from bus.administration import unavailable
+from bus.connection import Connection, client_config
+from bus.headers import dead_letter
+from bus.producing import make_producer, producer_config
+from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
+from notifier.outbox import Queued
+from notifier.seen import SeenIds
+from notifier.tally import SinkTally
+from schemas.alert import BadAlert, decode_alert
+
+ONLY_FOR = "lanner_sink"
+"""Header of a replayed alert: the one sink that it is for."""
+DEAD_LETTER_SECONDS = 30.0
+
+
+class KafkaLine:
+    """What waits for one sink in `alerts`; used by the sink's own thread only."""
+
+    def __init__(self, connection: Connection, sink: str, folder: Path, tally: SinkTally) -> None:
+        """Join the group.
+
+        Args:
+            connection: the broker.
+            sink: its name; the group is called after it.
+            folder: where ids of delivered alerts are recorded.
+            tally: counts duplicates.
+
+        Raises:
+            BusUnavailable: the client can't be set up.
+            OutboxUnusable: the record of ids can't be opened.
+        """
+        self.assigned = False
+        self._connection = connection
+        self._sink = sink
+        self._tally = tally
+        self._seen = SeenIds(folder / f"{sink}.seen.db")
+        self._pending: deque[tuple[Queued, Message]] = deque()
+        self._number = 0
+        self._paused: list[TopicPartition] = []
+        self._dead: Producer | None = None
+        config: dict[str, Any] = client_config(connection, f"lanner-notifier-{sink}") | {
+            "group.id": connection.topic(f"notifier.{sink}"),
+            "enable.auto.commit": True,
+            # Only what was stored after delivery is committed, twice a second and at the end.
+            "enable.auto.offset.store": False,
+            "auto.commit.interval.ms": 500,
+            "auto.offset.reset": "earliest",
+            # A notifier that died is replaced after ten seconds, not after librdkafka's forty-five.
+            "session.timeout.ms": 10_000,
+            "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": 8 * 1024,
+            "partition.assignment.strategy": "cooperative-sticky",
+        }
+        try:
+            self._consumer = Consumer(config)
+            self._consumer.subscribe(
+                [connection.topic(ALERTS)],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_revoke,
+            )
+        except KafkaException as error:
+            raise unavailable(connection, error.args[0]) from None
+
+    def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
+        """Give the oldest alerts; those of other sinks, duplicates and what is no alert are let go on the way."""
+        if self._paused:
+            self._consumer.resume(self._paused)
+            self._paused = []
+        until = time.monotonic() + timeout
+        while len(self._pending) < most:
+            left = 0.0 if self._pending else max(0.0, until - time.monotonic())
+            messages = self._consumer.consume(most - len(self._pending), left)
+            for message in messages:
+                self._take(message)
+            if not messages:
+                break
+        return [queued for queued, _ in list(self._pending)[:most]]
+
+    def idle(self, seconds: float) -> None:
+        """Stay in the group while the sink is down."""
+        if not self._paused:
+            self._paused = self._consumer.assignment()
+            self._consumer.pause(self._paused)
+        for message in self._consumer.consume(1, seconds):
+            self._take(message)
+
+    def done(self, queued: Sequence[Queued]) -> None:
+        """Record ids, then let the messages' offsets be committed."""
+        self._seen.record([each.alert.id for each in queued])
+        for message in self._removed(queued):
+            self._store(message)
+
+    def bury(self, queued: Queued, reason: str, attempts: int) -> None:
+        """Put an alert to the dead letters, and let go of it when all replicas have it."""
+        for message in self._removed([queued], keep=True):
+            self._bury(message, reason, attempts)
+        for message in self._removed([queued]):
+            self._store(message)
+
+    def backlog(self) -> int:
+        """Give how many are at hand; how many the broker has besides is the group's lag."""
+        return len(self._pending)
+
+    def oldest(self) -> float | None:
+        """Give when the oldest at hand was taken; wall clock, seconds."""
+        try:
+            return self._pending[0][0].taken
+        except IndexError:
+            return None
+
+    def close(self) -> None:
+        """Leave the group; what was delivered is committed."""
+        self._consumer.close()
+        self._seen.close()
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+                raise OSError(str(unavailable(self._connection, error)))
+            return
+        only_for = next((value for name, value in _headers(message) if name == ONLY_FOR), None)
+        if only_for is not None and only_for != self._sink.encode():
+            self._pass(message)
+            return
+        try:
+            alert = decode_alert(message.value() or b"")
+        except BadAlert as fault:
+            self._bury(message, str(fault), 0)
+            self._pass(message)
+            return
+        if self._seen.has(alert.id):
+            self._tally.duplicates += 1
+            self._pass(message)
+            return
+        self._number += 1
+        _, milliseconds = message.timestamp()
+        self._pending.append((Queued(self._number, alert, milliseconds / 1000), message))
+
+    def _pass(self, message: Message) -> None:
+        """Let a message go that is not to be delivered; only if none before it in its partition still waits."""
+        if all(other.partition() != message.partition() for _, other in self._pending):
+            self._store(message)
+
+    def _removed(self, queued: Sequence[Queued], *, keep: bool = False) -> Iterator[Message]:
+        numbers = {each.number for each in queued}
+        found = [message for each, message in self._pending if each.number in numbers]
+        if not keep:
+            self._pending = deque(pair for pair in self._pending if pair[0].number not in numbers)
+        yield from found
+
+    def _store(self, message: Message) -> None:
+        waits = [other for _, other in self._pending if other.partition() == message.partition()]
+        if any((other.offset() or 0) < (message.offset() or 0) for other in waits):
+            return
+        try:
+            self._consumer.store_offsets(message)
+        except KafkaException:
+            # The partition went to another member meanwhile: it delivers this once more, or drops it by its id.
+            return
+
+    def _bury(self, message: Message, reason: str, attempts: int) -> None:
+        """Produce a dead letter and wait for its acknowledgement. Raises OSError."""
+        if self._dead is None:
+            self._dead = make_producer(
+                producer_config(self._connection, f"lanner-notifier-{self._sink}", queue_bytes=8 << 20)
+            )
+        failed: list[KafkaError | None] = []
+        headers = [
+            *dead_letter(
+                reason,
+                message.topic() or "",
+                message.partition() or 0,
+                message.offset() or 0,
+                _headers(message),
+            ),
+            ("sink", self._sink.encode()),
+            ("attempts", str(attempts).encode()),
+        ]
+        self._dead.produce(
+            self._connection.topic(NOTIFIER_DEAD_LETTERS),
+            message.value(),
+            message.key(),
+            headers=headers,
+            on_delivery=lambda error, _: failed.append(error),
+        )
+        self._dead.flush(DEAD_LETTER_SECONDS)
+        if failed != [None]:
+            raise OSError("the broker did not take it")
+
+    def _on_assign(self, _: Consumer, __: list[TopicPartition]) -> None:
+        self.assigned = True
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {each.partition for each in partitions}
+        self._pending = deque(pair for pair in self._pending if pair[1].partition() not in gone)
+        self._paused = [each for each in self._paused if each.partition not in gone]
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    """Give a message's headers, those without a value left out."""
+    found: Any = message.headers() or []
+    return [(name, value) for name, value in found if isinstance(value, bytes)]

@@ -1,0 +1,56 @@
+"""A network sink in a process of its own events: taking an alert means to have it on disk, and a thread delivers it."""
+
+from collections.abc import Callable
+
+from notifier.outbox import Outbox
+from notifier.sink import Tally
+from notifier.worker import Address, Worker
+from schemas.alert import Alert
+
+DRAIN_SECONDS = 3.0
+STOP_SECONDS = 2.0
+
+
+class OutboxSink:
+    """Hangs on the in-process bus as any sink does."""
+
+    def __init__(
+        self, name: str, outbox: Outbox, worker: Worker, address: Address, on_trouble: Callable[[str], None]
+    ) -> None:
+        """Start delivering what waits from before."""
+        self.name = name
+        self.tally = Tally()
+        self._outbox = outbox
+        self._worker = worker
+        self._address = address
+        self._on_trouble = on_trouble
+        worker.start()
+
+    def send(self, alert: Alert) -> None:
+        """Put an alert into the outbox, if it is for this sink."""
+        if self._address(alert) is None:
+            return
+        try:
+            if self._outbox.put(alert):
+                self.tally.sent += 1
+            else:
+                self._worker.tally.duplicates += 1
+        except OSError as error:
+            self.tally.failed += 1
+            self._worker.tally.lost += 1
+            if self.tally.failed == 1:
+                self._on_trouble(f"{self.name}: its outbox can't be written ({error}); alerts for it are lost.")
+
+    def reopen(self) -> None:
+        """Connect anew."""
+        self._worker.reopen()
+
+    def close(self) -> None:
+        """Give what waits a moment to leave; the rest stays on disk for the next start."""
+        self._worker.drain(DRAIN_SECONDS)
+        stopped = self._worker.stop(STOP_SECONDS)
+        left = self._outbox.backlog()
+        if left:
+            self._on_trouble(f"{self.name}: {left} alerts wait on disk and go out at the next start.")
+        if stopped:
+            self._outbox.close()

@@ -1,0 +1,65 @@
+import pytest
+
+from notifier.receiver import Parcel
+from notifier.routing import Match, Mute, Route, RouteMatching, filled, route
+from schemas.alert import Alert
+from tests.unit.alerts import alert
+
+PROD = alert(rule="Read sensitive file", priority="Error", event={"k8s.ns.name": "prod"}, hostname="web-3")
+
+
+def judged(
+    made: Alert, sink: str, *routes: Route, mutes: tuple[Mute, ...] = (), matching: RouteMatching = "all"
+) -> object:
+    """Ask at second 100, for a sink that takes everything."""
+    return route(made, sink, Match(), routes, mutes, matching=matching, now=100.0)
+
+
+@pytest.mark.parametrize(
+    ("match", "holds"),
+    [
+        (Match(), True),
+        (Match(priority="Error"), True),
+        (Match(priority="Critical"), False),
+        (Match(rule="Read*"), True),
+        (Match(rule="read*"), False),
+        (Match(tags=("host",)), True),
+        (Match(tags=("host", "x")), False),
+        (Match(host="web-*", namespace="prod"), True),
+        (Match(namespace="test"), False),
+        (Match(condition=lambda made: made.hostname == "web-3"), True),
+        (Match(condition=lambda made: made.hostname == "db-1"), False),
+    ],
+)
+def test_all_that_a_match_names_must_hold(match: Match, holds: bool) -> None:
+    """Priority is this grave or graver; star stands for any text."""
+    assert match.holds(PROD) is holds
+
+
+def test_without_routes_every_sink_takes_all() -> None:
+    """Who has one sink needs no routes."""
+    assert judged(PROD, "slack") == Parcel(PROD)
+
+
+def test_the_first_route_that_fits_decides_if_told_so() -> None:
+    """Otherwise each route that fits delivers."""
+    routes = (Route(Match(rule="Read*"), "slack", "#security"), Route(Match(), "syslog"))
+    assert judged(PROD, "slack", *routes, matching="first") == Parcel(PROD, "#security")
+    assert judged(PROD, "syslog", *routes, matching="first") == "elsewhere"
+    assert judged(PROD, "syslog", *routes) == Parcel(PROD)
+    assert judged(alert(), "slack", *routes) == "elsewhere"
+
+
+def test_a_mute_comes_before_all_routes_until_its_time() -> None:
+    """And is told apart from a route, since it is counted apart."""
+    route_there = Route(Match(), "slack")
+    assert judged(PROD, "slack", route_there, mutes=(Mute(Match(rule="Read*"), None),)) == "muted"
+    assert judged(PROD, "slack", route_there, mutes=(Mute(Match(), 101.0),)) == "muted"
+    assert judged(PROD, "slack", route_there, mutes=(Mute(Match(), 99.0),)) == Parcel(PROD)
+
+
+def test_a_template_shows_fields_of_output_and_event() -> None:
+    """What is missing shows as Falco shows it."""
+    made = alert(output_fields={"fd.name": "/etc/shadow"}, event={"proc.aname[2]": "sshd"})
+    text = filled("%fd.name by %proc.aname[2], pod %k8s.pod.name on %evt.hostname: 100%", made)
+    assert text == "/etc/shadow by sshd, pod <NA> on web-3: 100%"
