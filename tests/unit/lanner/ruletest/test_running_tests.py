@@ -155,13 +155,16 @@ def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
 
 def test_names_of_hosts_are_what_the_case_says() -> None:
     """No name server is asked."""
-    text = RULES + """
+    text = (
+        RULES
+        + """
 - rule: Talks to the pool
   desc: d
   condition: evt.type = connect and fd.sip.name = pool.example
   output: o
   priority: NOTICE
 """
+    )
     given = "- {name: a, given: {evt.type: connect, to: '203.0.113.9:1', proc: x}, names: {pool.example: 203.0.113.9}"
     suite, _ = read_suite("a_test.yaml", given + ", expect: Talks to the pool}\n")
 
