@@ -1,0 +1,19 @@
+"""Fuzzes one target until something breaks: python -m tests.fuzz TARGET [libFuzzer's options and corpus folders]."""
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["processor", "lanner.ruletest", "schemas.catalogue"]):
+    from tests.fuzz.properties import TARGETS
+
+
+def main() -> None:
+    """Run libFuzzer with the target that the first argument names."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(f"usage: python -m tests.fuzz {'|'.join(TARGETS)} [options] [corpus ...]")
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()
+
+
+main()

@@ -1,0 +1,40 @@
+"""Runs the fuzzer for a while, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SECONDS_AN_INPUT = 20
+MEGABYTES = 2048
+
+
+def fuzz(target: str, seconds: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Fuzz a target; what breaks it is left in the folder.
+
+    Args:
+        target: one of TARGETS.
+        seconds: how long.
+        folder: takes what is found on the way.
+    """
+    found = folder / "corpus"
+    found.mkdir()
+    options = [
+        f"-max_total_time={seconds}",
+        f"-timeout={SECONDS_AN_INPUT}",
+        f"-rss_limit_mb={MEGABYTES}",
+        f"-artifact_prefix={folder}/",
+        f"-dict={HERE / 'words.dict'}",
+        "-max_len=4096",
+        "-print_final_stats=1",
+    ]
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", target, *options, str(found), str(HERE / "corpus" / target)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd=ROOT,
+        timeout=seconds + 120,
+    )

@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.properties import TARGETS
+from tests.fuzz.running import fuzz
+
+CORPUS = Path(__file__).with_name("corpus")
+SECONDS = 10
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_properties_hold_for_the_corpus(path: Path) -> None:
+    """What once broke them is kept there."""
+    TARGETS[path.parent.name](path.read_bytes())
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_few_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
+    """`make soak` goes on for ten minutes."""
+    done = fuzz(target, SECONDS, tmp_path)
+
+    assert done.returncode == 0, done.stderr[-4000:]
