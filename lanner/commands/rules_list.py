@@ -18,7 +18,7 @@ PRIORITIES = ("debug", "info", "notice", "warning", "error", "critical", "alert"
 @click.option("--tag", "tags", multiple=True, help="Only rules with this tag; repeatable, all must be there.")
 @click.option(
     "--priority",
-    type=click.Choice(["debug", "info", "notice", "warning", "error", "critical"]),
+    type=click.Choice(PRIORITIES),
     help="Only rules at least this grave.",
 )
 @click.option("--file", "file", help="Only rules whose file's name holds this.")
