@@ -12,6 +12,7 @@ import lanner
 from bus.connection import Connection
 from lanner.broker import secret
 from lanner.failures import BadInput
+from lanner.route_conditions import Predicate, compile_conditions, conditions_of, guarded
 from lanner.settings import Settings
 from lanner.settings.delivery import AlertMatch
 from notifier.delivery import Backoff, Courier
@@ -35,10 +36,38 @@ MOST_UDP_BYTES = 2048
 """What every receiver must take. Source: RFC 5426, section 3.2."""
 
 
-def address_of(settings: Settings, sink: str, tally: SinkTally) -> Address:
-    """Give the function that says whether an alert is for a sink; it counts those that are not. Raises BadInput."""
-    routes = [Route(_match(each.match), each.sink, each.channel, each.template) for each in settings.routes]
-    mutes = [Mute(_match(each.match), _until(each.until, f"mute[{place}]")) for place, each in enumerate(settings.mute)]
+def addresses_of(settings: Settings, note: Callable[[str], None]) -> Callable[[str, SinkTally], Address]:
+    """Give the function that makes each sink's address of routes and mutes, their conditions compiled once.
+
+    note is told once of a condition that fails. Raises BadInput.
+    """
+    predicates = compile_conditions(settings, conditions_of(settings))
+    for place, each in enumerate(settings.mute):
+        _until(each.until, f"mute[{place}]")
+    return lambda sink, tally: _address(settings, predicates, sink, tally, note)
+
+
+def _address(
+    settings: Settings, predicates: Mapping[str, Predicate], sink: str, tally: SinkTally, note: Callable[[str], None]
+) -> Address:
+    """Give the function that says whether an alert is for a sink; it counts those that are not."""
+
+    def match(wanted: AlertMatch, name: str, *, on_fault: bool) -> Match:
+        found = predicates.get(f"{name}.match")
+        condition = None if found is None else guarded(found, name, tally, note, on_fault=on_fault)
+        return Match(
+            _priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
+        )
+
+    # A fault tells people rather than not: the route takes the alert, the mute doesn't.
+    routes = [
+        Route(match(each.match, f"routes[{place}]", on_fault=True), each.sink, each.channel, each.template)
+        for place, each in enumerate(settings.routes)
+    ]
+    mutes = [
+        Mute(match(each.match, f"mute[{place}]", on_fault=False), _until(each.until, f"mute[{place}]"))
+        for place, each in enumerate(settings.mute)
+    ]
     minimum = Match(priority=_priority(settings.slack_output.minimum_priority)) if sink == "slack" else Match()
 
     def address(alert: Alert) -> Parcel | None:
@@ -149,10 +178,6 @@ def _siem(sink: str, connection: Connection) -> Receiver:
         "siem.ocsf": lambda alert: ocsf.document(alert, version=lanner.__version__),
     }
     return SiemReceiver(connection, sink, documents[sink])
-
-
-def _match(wanted: AlertMatch) -> Match:
-    return Match(_priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace)
 
 
 def _priority(name: str) -> str:

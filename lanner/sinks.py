@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lanner.delivering import address_of, receiver_of, worker_of
+from lanner.delivering import addresses_of, receiver_of, worker_of
 from lanner.failures import BadInput
 from lanner.settings import Settings
 from lanner.terminal import coloured, paint
@@ -62,7 +62,7 @@ def _with_outbox(settings: Settings, name: str, note: Callable[[str], None]) -> 
     """Give a network sink: what it can't deliver yet waits on disk. Raises BadInput."""
     path = Path(settings.notifier.state_dir) / f"{name}.outbox.db"
     tally = SinkTally()
-    address = address_of(settings, name, tally)
+    address = addresses_of(settings, note)(name, tally)
     receiver = receiver_of(settings, name, note=note)
     try:
         outbox = Outbox(path, most=settings.notifier.outbox_alerts)

@@ -20,6 +20,8 @@ class SinkTally:
     suppressed: int = 0
     """Not for this sink: routes or a minimum priority said so."""
     muted: int = 0
+    condition_faults: int = 0
+    """A route's or mute's condition could not be judged."""
     lost: int = 0
     """Its outbox was full, or could not be written."""
     seconds: float = 0.0

@@ -9,7 +9,7 @@ import click
 
 from lanner import systemd
 from lanner.broker import connection_of, need
-from lanner.delivering import SINKS, address_of, receiver_of, worker_of
+from lanner.delivering import SINKS, addresses_of, receiver_of, worker_of
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.notifier_trial import from_json, marked
@@ -61,6 +61,7 @@ def _deliver(options: Options, settings: Settings, names: tuple[str, ...]) -> No
 
     connection = connection_of(settings)
     check_topics(connection, [ALERTS, NOTIFIER_DEAD_LETTERS, *(name for name in names if name.startswith("siem."))])
+    addresses = addresses_of(settings, note)
     workers: list[Worker] = []
     lines: list[KafkaLine] = []
     with Signals() as signals:
@@ -73,7 +74,7 @@ def _deliver(options: Options, settings: Settings, names: tuple[str, ...]) -> No
                 except OutboxUnusable as error:
                     raise BadInput(f"notifier.state_dir: {error}.") from None
                 lines.append(line)
-                address = address_of(settings, name, tally)
+                address = addresses(name, tally)
                 workers.append(worker_of(name, line, receiver, address, tally=tally, note=note))
             for worker in workers:
                 worker.start()

@@ -5,6 +5,7 @@ import difflib
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lanner.settings.delivery import AlertMatch, Condition
 from lanner.settings.model import ExtraField, Settings
 from lanner.settings.tree import Items, Keys, Text, Tree
 
@@ -36,6 +37,12 @@ def _build(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
         origin = get_origin(wanted)
     if wanted is ExtraField:
         return _extra_field(tree, path, problems)
+    if wanted in (Condition, AlertMatch) and isinstance(tree, Text) and (tree.text or "").strip():
+        condition = Condition(tree.text or "", str(tree.place))
+        return condition if wanted is Condition else AlertMatch(condition=condition)
+    if wanted is Condition:
+        problems.append(f"{tree.place}: {path} must be a condition in the rule language.")
+        return WRONG
     if dataclasses.is_dataclass(wanted):
         return _section(wanted, tree, path, problems)
     if origin is tuple:

@@ -1,6 +1,6 @@
 """Settings of how alerts reach people: Slack, routes, mutes, and what waits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lanner.settings.about import about
@@ -27,14 +27,23 @@ class SlackOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition in the rule language, and where it was written."""
+
+    text: str
+    place: str = field(default="settings", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AlertMatch:
-    """Which alerts are meant; all that is given must hold."""
+    """Which alerts are meant; all that is given must hold. A text instead is the condition alone."""
 
     priority: Grade = about("This grave or graver.", "debug")
     rule: str = about("Name of the rule; * stands for any text.", "*")
     tags: tuple[str, ...] = about("Tags that it must have, all of them.", ())
     host: str = about("Name of the host; * stands for any text.", "*")
     namespace: str = about("Kubernetes namespace; * stands for any text.", "*")
+    condition: Condition | None = about("Condition in the rule language on the alert's fields.", None)
 
 
 @dataclass(frozen=True, slots=True)

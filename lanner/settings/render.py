@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from lanner.settings.delivery import Condition
 from lanner.settings.model import ExtraField, Settings
 
 HEADER = """\
@@ -24,6 +25,8 @@ def plain(value: Any) -> Any:
     """Give a setting as plain lists, mappings and scalars, for JSON."""
     if isinstance(value, ExtraField):
         return value.name if value.format is None else {value.name: value.format}
+    if isinstance(value, Condition):
+        return value.text
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
         return {name: item for name, item in fields.items() if item is not None}
