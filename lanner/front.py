@@ -199,6 +199,15 @@ RULES = _group(
     },
 )
 TOPICS = _group("topics_", {"create": "Create what is missing, check what is there."})
+DLQ = _group(
+    "dlq_",
+    {
+        "list": "List what could not be delivered or read.",
+        "show": "Show one letter whole.",
+        "replay": "Put letters back to where they failed.",
+        "drop": "Settle letters without sending them.",
+    },
+)
 ALERTS = _group("alerts_", {"tail": "Print alerts as they come."})
 EVENTS = _group("events_", {"tail": "Print what the collector sees, one line an event."})
 CONFIG = _group(
@@ -227,6 +236,7 @@ COMMANDS = {
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
     }),
     "alerts": ("lanner.commands.alerts", "Look at a fleet's alerts."),
+    "dlq": ("lanner.commands.dlq", "Look at dead letters, replay or drop them."),
     "topics": ("lanner.commands.topics", "Create what a fleet needs of its broker."),
     **_group("", {"fields": "List the fields that rules can use."}),
     "config": ("lanner.commands.config", "Print and check settings."),

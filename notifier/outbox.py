@@ -134,6 +134,8 @@ class Outbox:
             rows = self._base.execute(
                 "SELECT number, taken, alert FROM waiting ORDER BY number LIMIT ?", (most,)
             ).fetchall()
+            # Another process may have put dead letters back.
+            self._count = max(self._count, len(rows))
         found = []
         for number, taken, data in rows:
             try:

@@ -1,0 +1,178 @@
+"""The topics of dead letters: what lies there, putting it back, and remembering what was settled.
+
+A letter is settled by a message behind it in the same topic (no value, header `settles` with the letter's offset). So
+every reader sees the same state, who settled what stays on record, and a mark never expires before its letter does.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.errors import BusUnavailable
+from bus.headers import Headers
+from bus.producing import Refused, make_producer, producer_config
+
+SETTLES, HOW, NOTE = "settles", "how", "note"
+ORIGINAL = "original_"
+"""Begins the names of the headers that the failed message had."""
+How = Literal["replayed", "dropped"]
+MAX_NOTE = 500
+_POLL_SECONDS = 0.2
+_SILENCE_SECONDS = 30.0
+"""Without a message for so long, a broker is taken for gone."""
+_FLUSH_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMessage:
+    """A message that failed, as it lies in its topic."""
+
+    offset: int
+    at: float
+    """Wall clock, seconds, at which it was put there."""
+    key: bytes | None
+    value: bytes
+    headers: Mapping[str, bytes]
+    """What was told of it: reason, topic, partition, offset, and what the stage added."""
+    original: Headers
+    """The headers that it had before it failed."""
+
+    def text(self, name: str) -> str:
+        """Give a header as text; empty where there is none."""
+        return self.headers.get(name, b"").decode("utf-8", "backslashreplace")
+
+    def number(self, name: str) -> int:
+        """Give a header as a number; 0 where there is none."""
+        text = self.text(name)
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a message goes back to."""
+
+    topic: str
+    """Full name."""
+    partition: int
+    """-1 to choose by its key."""
+    headers: Headers
+
+
+class DeadLetterTopic:
+    """One stage's dead letters; every call may raise BusUnavailable."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        """Take a topic.
+
+        Args:
+            connection: the broker.
+            name: of the topic, without prefix.
+        """
+        self.name = connection.topic(name)
+        self._connection = connection
+
+    def open_letters(self) -> Iterator[DeadMessage]:
+        """Give what is not settled now, oldest first; values are not held longer than the caller does."""
+        settled: set[int] = set()
+        last = -1
+        for message in self._all():
+            last = message.offset() or 0
+            if (offset := _settles(message)) is not None:
+                settled.add(offset)
+        for message in self._all():
+            offset = message.offset() or 0
+            if offset > last:
+                # What is put back may fail again while this goes on.
+                return
+            if _settles(message) is None and offset not in settled:
+                yield _letter(message)
+
+    def put_back(self, letters: Sequence[tuple[DeadMessage, Destination]]) -> None:
+        """Produce messages where they came from, and settle them once all replicas have them.
+
+        A crash in between leaves them open: put back again, they have the same ids.
+
+        Raises:
+            Refused: the broker won't take one of them.
+        """
+        self._send([(to.topic, to.partition, each.key, each.value, to.headers) for each, to in letters])
+        self.settle([each for each, _ in letters], "replayed", "")
+
+    def settle(self, letters: Sequence[DeadMessage], how: How, note: str) -> None:
+        """Mark letters as dealt with. Raises Refused."""
+        marks: list[tuple[str, int, bytes | None, bytes | None, Headers]] = [
+            (
+                self.name,
+                0,
+                each.key,
+                None,
+                [(SETTLES, str(each.offset).encode()), (HOW, how.encode()), (NOTE, note[:MAX_NOTE].encode())],
+            )
+            for each in letters
+        ]
+        self._send(marks)
+
+    def _send(self, messages: Sequence[tuple[str, int, bytes | None, bytes | None, Headers]]) -> None:
+        producer = make_producer(producer_config(self._connection, "lanner-dlq", queue_bytes=64 << 20))
+        answers: list[KafkaError | None] = []
+        for topic, partition, key, value, headers in messages:
+            try:
+                producer.produce(
+                    topic,
+                    value,
+                    key,
+                    partition=partition,
+                    headers=list(headers),
+                    on_delivery=lambda error, _: answers.append(error),
+                )
+            except (KafkaException, BufferError) as error:
+                producer.purge()
+                raise Refused(str(error)) from None
+        producer.flush(_FLUSH_SECONDS)
+        if fault := next((error for error in answers if error is not None), None):
+            raise Refused(fault.str())
+        if len(answers) < len(messages):
+            raise BusUnavailable("the broker did not acknowledge it in time", "try again: nothing is lost")
+
+    def _all(self) -> Iterator[Message]:
+        """Give every message that there is at this moment."""
+        reader = Reader(self._connection, self.name, whole=True)
+        heard = time.monotonic()
+        try:
+            while not reader.has_read_all:
+                message = reader.poll(_POLL_SECONDS)
+                if message is not None:
+                    heard = time.monotonic()
+                    yield message
+                elif time.monotonic() - heard > _SILENCE_SECONDS:
+                    raise BusUnavailable("the broker stopped answering", "check that it runs")
+        finally:
+            reader.close()
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    found: Any = message.headers() or []
+    return [(name, value) for name, value in found if isinstance(value, bytes)]
+
+
+def _settles(message: Message) -> int | None:
+    """Give the offset that a message settles; None for a letter."""
+    if message.value() is not None:
+        return None
+    text = dict(_headers(message)).get(SETTLES, b"")
+    return int(text) if text.isdigit() and len(text) < 19 else None
+
+
+def _letter(message: Message) -> DeadMessage:
+    headers = _headers(message)
+    told = {name: value for name, value in headers if not name.startswith(ORIGINAL)}
+    original: Headers = [(name.removeprefix(ORIGINAL), value) for name, value in headers if name.startswith(ORIGINAL)]
+    _, milliseconds = message.timestamp()
+    return DeadMessage(
+        message.offset() or 0, milliseconds / 1000, message.key(), message.value() or b"", told, original
+    )

@@ -1,0 +1,137 @@
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.headers import Headers, dead_letter
+from bus.producing import make_producer, producer_config
+from bus.topics import ALERTS, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
+from schemas.alert import decode_alert, encode_alert
+from tests.cluster.processes import Processes
+from tests.cluster.test_notifier import lines, overrides, wait_for_lines
+from tests.live.notifier.slack_server import SlackServer
+from tests.unit.alerts import alert
+from tests.unit.lanner.program import lanner
+
+
+def bury(connection: Connection, topic: str, value: bytes, headers: Headers, key: bytes = b"k") -> None:
+    """Put a dead letter as a stage does."""
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer.produce(connection.topic(topic), value, key, headers=list(headers))
+    assert producer.flush(20) == 0
+
+
+def refused(sink: str, **facts: str) -> tuple[bytes, Headers]:
+    """Give an alert that a sink refused, and what the notifier says of it."""
+    headers = dead_letter("invalid_blocks", "t.alerts", 3, 17, [("ce_id", b"one")])
+    return encode_alert(alert(**facts)), [*headers, ("sink", sink.encode()), ("attempts", b"2")]
+
+
+def dlq(connection: Connection, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `lanner dlq`."""
+    environment = {
+        "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
+        "LANNER__KAFKA__PREFIX": connection.prefix,
+    }
+    return lanner("dlq", *arguments, environment=environment)
+
+
+def everything(connection: Connection, topic: str) -> list[tuple[int, bytes | None, bytes | None, dict[str, bytes]]]:
+    """Read a topic whole."""
+    reader = Reader(connection, connection.topic(topic), whole=True)
+    found = []
+    until = time.monotonic() + 20
+    while not reader.has_read_all and time.monotonic() < until:
+        message = reader.poll(0.2)
+        if message is not None:
+            headers = dict(message.headers() or [])
+            found.append((message.partition() or 0, message.key(), message.value(), headers))
+    reader.close()
+    return found
+
+
+def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Slack refuses an alert; replayed, Slack takes it, the file doesn't get it twice, and it is listed no more."""
+    slack = SlackServer()
+    slack.faults = ["invalid_blocks"]
+    (tmp_path / "token").write_text("made-up-token\n")
+    settings = overrides(tmp_path)
+    settings += ["-o", f"slack_output.token_file={tmp_path / 'token'}", "-o", "slack_output.channel=#alerts"]
+    settings += ["-o", f"slack_output.api_url={slack.api}"]
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer.produce(connection.topic(ALERTS), encode_alert(alert(id="one", rule="A \x1b[2Jrule")), b"one")
+    assert producer.flush(20) == 0
+    try:
+        notifier = processes.start(connection, "notifier", "slack", "file", *settings)
+        wait_for_lines(tmp_path / "alerts", 1)
+        notifier.wait_for("`lanner dlq list`")
+        listed = [json.loads(line) for line in dlq(connection, "list", "--format", "json").stdout.splitlines()]
+        assert [(each["id"], each["sink"], each["reason"]) for each in listed] == [
+            ("notifier:0", "slack", "invalid_blocks")
+        ]
+        shown = dlq(connection, "show", "notifier:0").stdout
+        assert "\x1b" not in shown
+        assert "/etc/shadow" in shown
+        assert "\x1b" not in dlq(connection, "list").stdout
+        assert dlq(connection, "replay", "--all", "--sink", "slack", "--dry-run").stdout == "notifier:0\n"
+        assert not slack.posted
+        assert dlq(connection, "replay", "--all", "--sink", "slack", "--reason", "invalid*").returncode == 0
+        until = time.monotonic() + 20
+        while not slack.posted and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(slack.posted) == 1
+        again = dlq(connection, "list")
+        assert (again.stdout, again.returncode) == ("", 0)
+        assert notifier.stop() == 0
+    finally:
+        slack.close()
+    assert lines(tmp_path / "alerts") == ["one"]
+
+
+def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connection: Connection) -> None:
+    """Bytes, key and headers; and it can't choose another topic than the processor's."""
+    headers = dead_letter("no batch", connection.topic(EVENTS), 5, 9, [("lanner_sent", b"1")])
+    bury(connection, PROCESSOR_DEAD_LETTERS, b"\xc3\x01garbage", headers)
+    hostile = dead_letter("no batch", connection.topic("rules"), 0, 9)
+    bury(connection, PROCESSOR_DEAD_LETTERS, b"evil", hostile)
+    shown = dlq(connection, "show", "processor:0").stdout
+    assert "9 bytes that are no alert and no batch" in shown
+    assert f"{connection.topic(EVENTS)}[5] at 9" in shown
+    assert dlq(connection, "replay", "processor:0").returncode == 0
+    assert everything(connection, EVENTS) == [(5, b"k", b"\xc3\x01garbage", {"lanner_sent": b"1"})]
+    failed = dlq(connection, "replay", "processor:1")
+    assert failed.returncode == 1
+    assert "no topic of a processor's; drop it" in failed.stderr
+    assert everything(connection, "rules") == []
+
+
+def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection) -> None:
+    """The mark stands behind it in the topic; dropped or replayed again, it is an error that says so."""
+    for sink in ("slack", "syslog", "slack"):
+        bury(connection, NOTIFIER_DEAD_LETTERS, *refused(sink, rule=f"Rule of {sink}"))
+    done = dlq(connection, "drop", "--all", "--sink", "slack", "--note", "wrong channel")
+    assert done.stdout.split() == ["notifier:0", "notifier:2"]
+    assert "dropped 2." in done.stderr
+    assert "Rule of syslog" in dlq(connection, "list").stdout
+    marks = [headers for _, _, value, headers in everything(connection, NOTIFIER_DEAD_LETTERS) if value is None]
+    assert marks[0] == {"settles": b"0", "how": b"dropped", "note": b"wrong channel"}
+    again = dlq(connection, "replay", "notifier:2", "notifier:1")
+    assert again.returncode == 1
+    assert "notifier:2: no such letter, or it is settled already" in again.stderr
+    ((_, _, value, headers),) = everything(connection, ALERTS)
+    assert decode_alert(value or b"").rule == "Rule of syslog"
+    assert headers == {"ce_id": b"one", "lanner_sink": b"syslog"}
+
+
+@pytest.mark.parametrize("wrong", ["one", "outbox:1", "notifier:x", "notifier:"])
+def test_what_is_no_id_is_told(connection: Connection, wrong: str) -> None:
+    """With the form that ids have."""
+    told = dlq(connection, "show", wrong)
+    assert told.returncode == 1
+    assert "is no id of a letter, such as notifier:12" in told.stderr

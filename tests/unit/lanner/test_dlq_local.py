@@ -1,0 +1,46 @@
+import json
+from pathlib import Path
+
+from notifier.outbox import Outbox
+from tests.unit.alerts import alert
+from tests.unit.lanner.program import lanner
+
+
+def outbox_with_letters(folder: Path, *ids: str) -> Outbox:
+    """Make an outbox whose sink refused some alerts."""
+    outbox = Outbox(folder / "slack.outbox.db", most=10)
+    for each in ids:
+        outbox.put(alert(id=each, rule=f"Rule {each}\x1b[2J"))
+        outbox.bury(outbox.waiting(1, 0)[0], "msg_too_long", 3)
+    return outbox
+
+
+def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path) -> None:
+    """List, show, replay and drop; the process that delivers meanwhile takes what was put back."""
+    outbox = outbox_with_letters(tmp_path, "one", "two")
+    local = ("--local", "-o", f"notifier.state_dir={tmp_path}")
+    listed = lanner("dlq", "list", *local, "--format", "json").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in listed] == ["slack:1", "slack:2"]
+    shown = lanner("dlq", "show", "slack:1", *local).stdout
+    assert "msg_too_long" in shown
+    assert "\x1b" not in shown
+    assert lanner("dlq", "replay", "slack:1", *local).returncode == 0
+    (queued,) = outbox.waiting(5, 0)
+    outbox.done([queued])
+    assert (queued.alert.id, outbox.backlog()) == ("one", 0)
+    assert lanner("dlq", "drop", "--all", "--note", "old", *local).stdout == "slack:2\n"
+    assert lanner("dlq", "list", *local).stderr == "no dead letters.\n"
+
+
+def test_where_no_outbox_is_it_says_so(tmp_path: Path) -> None:
+    """And makes none."""
+    told = lanner("dlq", "list", "--local", "-o", f"notifier.state_dir={tmp_path}")
+    assert told.returncode == 1
+    assert "there is no outbox" in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replay_and_drop_want_to_be_told_which() -> None:
+    """Nothing named is not everything."""
+    for words in (("replay",), ("replay", "--all", "notifier:1"), ("drop", "--note", "x")):
+        assert lanner("dlq", *words).returncode == 2
