@@ -13,7 +13,8 @@ _NOT_OURS = "reader"
 """librdkafka wants a group's name even where no group is joined."""
 
 
-def _make_consumer(connection: Connection, client_id: str) -> Consumer:
+def make_consumer(connection: Connection, client_id: str) -> Consumer:
+    """Make a consumer that joins no group and commits nothing; raises BusUnavailable where settings are unusable."""
     config: dict[str, Any] = client_config(connection, client_id) | {
         "group.id": connection.topic(_NOT_OURS),
         "enable.auto.commit": False,
@@ -48,7 +49,7 @@ class Reader:
             BusUnavailable: no broker, or no such topic.
         """
         self._connection = connection
-        self._consumer = _make_consumer(connection, "lanner-reader")
+        self._consumer = make_consumer(connection, "lanner-reader")
         try:
             partitions = self._partitions(topic)
             if since_ms is not None:
@@ -117,7 +118,7 @@ def newest_before(
     Raises:
         BusUnavailable: no broker, or reading is forbidden.
     """
-    consumer = _make_consumer(connection, "lanner-look-back")
+    consumer = make_consumer(connection, "lanner-look-back")
     try:
         open_ends = {}
         starts = []
@@ -185,7 +186,7 @@ def read_whole(
     Raises:
         BusUnavailable: no broker, or reading is forbidden.
     """
-    consumer = _make_consumer(connection, "lanner-table")
+    consumer = make_consumer(connection, "lanner-table")
     found: dict[int, dict[bytes, bytes]] = {partition: {} for partition in partitions}
     try:
         ends = {}

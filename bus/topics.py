@@ -15,6 +15,7 @@ ALERTS = "alerts"
 SIEM_FALCO, SIEM_ECS, SIEM_OCSF = "siem.falco", "siem.ecs", "siem.ocsf"
 RULES = "rules"
 INTEREST = "interest"
+PROCESSORS = "processors"
 SCHEMAS = "schemas"
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
 
@@ -61,6 +62,7 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(SIEM_OCSF, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(RULES, scales=False, cleanup="compact"),
     TopicKind(INTEREST, scales=False, cleanup="compact"),
+    TopicKind(PROCESSORS, scales=False, cleanup="compact"),
     TopicKind(SCHEMAS, scales=False, cleanup="compact"),
     TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
     TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),

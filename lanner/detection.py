@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.failures import BadInput
-from lanner.rule_files import find_rules
-from lanner.rules_in_force import load_or_fail, priority_floor
+from lanner.rule_files import RuleSources, find_rules
+from lanner.rules_in_force import RulesInForce, load_or_fail, priority_floor
 from lanner.settings import Settings
 from processor.compiler.recursion import deep
 from processor.detect import Detector
@@ -32,6 +32,8 @@ class Detection:
     watched: tuple[Path, ...]
     wants_environment: bool
     """Whether a rule names environment variables: they leave the kernel only then."""
+    in_force: RulesInForce
+    """The rules as they were loaded."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -61,7 +63,11 @@ class Detection:
 
 def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
     """Read, select and compile the rules. Raises BadInput with all that is wrong."""
-    sources = find_rules(settings)
+    return detection_of(settings, find_rules(settings), warnings=warnings)
+
+
+def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> Detection:
+    """Select and compile rules that have been read. Raises BadInput with all that is wrong."""
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
     floor = priority_floor(settings)
@@ -83,7 +89,7 @@ def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
     texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     wants_environment = any(field in text for text in texts for field in ENVIRONMENT_FIELDS)
-    return Detection(judges, sources.origin, loaded.notices, sources.watched, wants_environment)
+    return Detection(judges, sources.origin, loaded.notices, sources.watched, wants_environment, loaded)
 
 
 def internal_alert(rule: str, text: str, fields: Mapping[str, int], *, hostname: str) -> Alert:

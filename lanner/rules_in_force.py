@@ -1,7 +1,7 @@
 """Loads rules for use: with an error in any file there are none, as with Falco."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lanner.failures import BadInput
 from lanner.rule_files import RuleSources, redefinitions
@@ -10,6 +10,7 @@ from lanner.settings.model import AppendOutput
 from processor.correlation.spec import Correlation, Suppress
 from processor.loading import Rule, load_rules, parse_priority, report
 from processor.loading.priority import Priority
+from processor.loading.rules import LoadedList, LoadedMacro
 from processor.loading.selection import Switch, apply_switches, unmatched
 
 
@@ -26,6 +27,8 @@ class RulesInForce:
     """Of stateful macros, by name."""
     suppressed: Mapping[str, Suppress]
     """Of rules that say how their repeats are told, by name."""
+    macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
+    lists: Mapping[str, LoadedList] = field(default_factory=dict)
 
 
 def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> RulesInForce:
@@ -56,6 +59,8 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
         extra_fields,
         result.correlations,
         result.suppressed,
+        result.macros,
+        result.lists,
     )
 
 

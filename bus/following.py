@@ -1,0 +1,137 @@
+"""Follows compacted topics of one partition each: all that they hold, then what comes; the broker need not be there."""
+
+from collections.abc import Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from bus.administration import TIMEOUT_SECONDS, unavailable
+from bus.connection import Connection
+from bus.consuming import make_consumer
+from bus.errors import BusUnavailable
+from bus.headers import Headers
+from bus.producing import make_producer, producer_config
+
+
+class Follower:
+    """Reads several topics from their beginning on, and knows when it has read what there was."""
+
+    def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
+        """Begin; nothing is waited for.
+
+        Args:
+            connection: the broker.
+            topics: without prefix; each has one partition.
+
+        Raises:
+            BusUnavailable: the settings can't be used.
+        """
+        self._connection = connection
+        self._unread = {connection.topic(name) for name in topics}
+        self._consumer = make_consumer(connection, "lanner-follower")
+        self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
+        self.trouble = ""
+        """Why the newest look at a topic failed; empty where it didn't."""
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether every topic has been read to its end at least once."""
+        return not self._unread
+
+    def poll(self, timeout: float) -> tuple[str, Message] | None:
+        """Give the next message and its topic's name without prefix, or None after so many seconds."""
+        try:
+            message = self._consumer.poll(timeout)
+        except KafkaException as failure:
+            self.trouble = failure.args[0].str()
+            return None
+        if message is None:
+            return None
+        error = message.error()
+        topic = message.topic() or ""
+        if error is None:
+            self.trouble = ""
+            return topic.removeprefix(self._connection.prefix), message
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
+            self._unread.discard(topic)
+            self.trouble = ""
+        else:
+            self.trouble = error.str()
+        return None
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+
+def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict[bytes, Message]]:
+    """Read topics of one partition each to their ends.
+
+    Args:
+        connection: the broker.
+        topics: without prefix.
+
+    Returns:
+        By topic, the newest message of each key; keys that were deleted are left out.
+
+    Raises:
+        BusUnavailable: no broker, or reading is forbidden.
+    """
+    found: dict[str, dict[bytes, Message]] = {name: {} for name in topics}
+    follower = Follower(connection, topics)
+    try:
+        waited = 0.0
+        while not follower.has_read_all:
+            taken = follower.poll(0.25)
+            if taken is None:
+                waited += 0.25
+                if waited >= TIMEOUT_SECONDS and not follower.has_read_all:
+                    raise unavailable(connection, KafkaError(KafkaError._TIMED_OUT, follower.trouble or "timed out"))  # noqa: SLF001
+                continue
+            topic, message = taken
+            key = message.key() or b""
+            if message.value() is None:
+                found[topic].pop(key, None)
+            else:
+                found[topic][key] = message
+    finally:
+        follower.close()
+    return found
+
+
+class Writer:
+    """Writes a few messages, each safe with the broker before the next; for commands."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Begin; raises BusUnavailable where the settings can't be used."""
+        self._connection = connection
+        self._producer: Producer = make_producer(producer_config(connection, "lanner-writer", queue_bytes=16 << 20))
+
+    def put(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> None:
+        """Write one message and wait until all replicas have it.
+
+        Args:
+            topic: without prefix.
+            key: what it replaces.
+            value: None to delete.
+            headers: of the message.
+
+        Raises:
+            BusUnavailable: no broker, or it refused the message.
+        """
+        failures: list[KafkaError] = []
+
+        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+            if error is not None:
+                failures.append(error)
+
+        name = self._connection.topic(topic)
+        try:
+            self._producer.produce(name, value, key, headers=list(headers), on_delivery=report)
+        except KafkaException as error:
+            raise BusUnavailable(f"topic {name} does not take it ({error.args[0].str()})", "make it smaller") from None
+        left = self._producer.flush(TIMEOUT_SECONDS)
+        if failures:
+            raise unavailable(self._connection, failures[0])
+        if left:
+            self._producer.purge()
+            raise unavailable(self._connection, KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001

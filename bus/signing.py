@@ -1,0 +1,73 @@
+"""Signatures of what is published for a whole fleet: Ed25519, with keys in PEM files as OpenSSL writes them.
+
+Source: RFC 8032. The text before the message keeps a signature from meaning anything elsewhere.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+_DOMAIN = b"lanner rules\0"
+
+
+class BadKey(ValueError):
+    """A file that holds no key of the wanted kind."""
+
+
+def read_private_key(path: Path, password: str = "") -> Ed25519PrivateKey:
+    """Read a private key. Raises BadKey, and OSError where the file can't be read."""
+    data = path.read_bytes()
+    try:
+        key = load_pem_private_key(data, password.encode() or None)
+    except TypeError:
+        what = "it is encrypted and no password was given" if not password else "it is not encrypted"
+        raise BadKey(what) from None
+    except ValueError:
+        raise BadKey("no private key in PEM, or the wrong password") from None
+    except Exception as error:  # noqa: BLE001  an algorithm that OpenSSL does not have
+        raise BadKey(f"no usable key: {type(error).__name__}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKey("no Ed25519 key; make one by: openssl genpkey -algorithm ed25519 -out FILE")
+    return key
+
+
+def read_public_key(path: Path) -> Ed25519PublicKey:
+    """Read a public key. Raises BadKey, and OSError where the file can't be read."""
+    data = path.read_bytes()
+    try:
+        key = load_pem_public_key(data)
+    except Exception:  # noqa: BLE001  whatever OpenSSL says of it
+        raise BadKey("no public key in PEM; take it of the private one by: openssl pkey -in KEY -pubout") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadKey("no Ed25519 key")
+    return key
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """Give a short name of a key."""
+    return blake2b(key.public_bytes(Encoding.Raw, PublicFormat.Raw), digest_size=8).hexdigest()
+
+
+def sign(key: Ed25519PrivateKey, message: bytes) -> bytes:
+    """Sign a message."""
+    return key.sign(_DOMAIN + message)
+
+
+def signer(keys: Iterable[Ed25519PublicKey], signature: bytes, message: bytes) -> str:
+    """Give the id of the key that signed a message; empty where none of them did."""
+    for key in keys:
+        try:
+            key.verify(signature, _DOMAIN + message)
+        except InvalidSignature:
+            continue
+        return key_id(key)
+    return ""

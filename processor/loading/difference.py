@@ -1,0 +1,148 @@
+"""What changes between two versions of rules, in words for people: who reads it decides whether to go on."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from processor.compiler.recursion import deep
+from processor.correlation.spec import Correlation, Suppress
+from processor.language.ast import And, Node
+from processor.language.printer import print_condition
+from processor.loading.rules import LoadedList, LoadedMacro, Rule
+
+_MAX_NAME = 120
+
+
+class Rules(Protocol):
+    """What is compared: rules, turned on and off as they will be, and what they use."""
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """All rules."""
+
+    @property
+    def macros(self) -> Mapping[str, LoadedMacro]:
+        """By name."""
+
+    @property
+    def lists(self) -> Mapping[str, LoadedList]:
+        """By name."""
+
+    @property
+    def correlations(self) -> Mapping[str, Correlation]:
+        """Of stateful macros, by name."""
+
+    @property
+    def suppressed(self) -> Mapping[str, Suppress]:
+        """By name of the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One rule, macro or list that is not as it was."""
+
+    sign: Literal["-", "+", "~"]
+    kind: Literal["rule", "macro", "list"]
+    name: str
+    how: tuple[str, ...] = ()
+    """What about it changed, where it stays."""
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        subject = f"{self.sign} {self.kind} {self.name[:_MAX_NAME]}"
+        if self.sign == "~":
+            return f"{subject}: {', '.join(self.how)}"
+        return f"{subject} {'removed' if self.sign == '-' else 'added'}"
+
+
+def difference(old: Rules, new: Rules) -> tuple[Change, ...]:
+    """Compare two versions: rules first, in their order; then macros, then lists.
+
+    Args:
+        old: what is in force.
+        new: what comes.
+    """
+    with deep():
+        rules = _compared("rule", _rules(old), _rules(new))
+    macros = _compared("macro", _macros(old), _macros(new))
+    lists = _compared("list", _lists(old), _lists(new))
+    return (*rules, *macros, *lists)
+
+
+def lines(changes: Sequence[Change], most: int) -> tuple[str, ...]:
+    """Give the changes as lines, and what does not fit as a number."""
+    told = tuple(change.text for change in changes[:most])
+    return told if len(changes) <= most else (*told, f"… and {len(changes) - most} more changes")
+
+
+def enabled(rules: Iterable[Rule]) -> int:
+    """Count the rules that are on."""
+    return sum(rule.enabled for rule in rules)
+
+
+_Facts = Mapping[str, object]
+"""What an item says, each under the words that tell of its change."""
+
+
+def _rules(version: Rules) -> dict[str, _Facts]:
+    return {rule.name: _rule(rule, version) for rule in version.rules}
+
+
+def _rule(rule: Rule, version: Rules) -> _Facts:
+    return {
+        "condition changed": " ".join(rule.condition_text.split()),
+        "exceptions changed": _exceptions(rule),
+        "priority": str(rule.priority),
+        "output changed": rule.output,
+        "enabled": rule.enabled,
+        "suppress changed": version.suppressed.get(rule.name),
+        "source changed": rule.source,
+        "tags changed": rule.tags,
+        "description changed": rule.description,
+    }
+
+
+def _exceptions(rule: Rule) -> tuple[str, ...]:
+    count = len(rule.exceptions_in_force)
+    condition: Node = rule.condition
+    if not count or not isinstance(condition, And):
+        return ()
+    return tuple(print_condition(each, expand_macros=False) for each in condition.children[-count:])
+
+
+def _macros(version: Rules) -> dict[str, _Facts]:
+    return {
+        name: {
+            "condition changed": " ".join(macro.condition_text.split()),
+            "correlation changed": version.correlations.get(name),
+        }
+        for name, macro in version.macros.items()
+    }
+
+
+def _lists(version: Rules) -> dict[str, _Facts]:
+    return {name: {"items changed": each.items} for name, each in version.lists.items()}
+
+
+def _compared(
+    kind: Literal["rule", "macro", "list"], old: Mapping[str, _Facts], new: Mapping[str, _Facts]
+) -> Iterator[Change]:
+    for name, facts in old.items():
+        if name not in new:
+            yield Change("-", kind, name)
+        elif how := tuple(
+            _told(aspect, was, new[name][aspect]) for aspect, was in facts.items() if was != new[name][aspect]
+        ):
+            yield Change("~", kind, name, how)
+    for name in new:
+        if name not in old:
+            yield Change("+", kind, name)
+
+
+def _told(aspect: str, was: object, becomes: object) -> str:
+    if aspect == "enabled":
+        return "turned on" if becomes else "turned off"
+    if aspect == "priority":
+        return f"priority {becomes} instead of {was}"
+    return aspect

@@ -1,0 +1,168 @@
+"""One version of a fleet's rules, as one message: all of it or nothing.
+
+The bytes come from whoever may write to the topic, so names and sizes are checked here once: nothing behind this module
+needs to doubt that a file's name is one.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any, Literal
+
+import fastavro
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+
+PUBLISHED_RULES_SCHEMA = json.loads(files("schemas").joinpath("published_rules.avsc").read_text(encoding="utf-8"))
+_PARSED = parse_schema(PUBLISHED_RULES_SCHEMA)
+_HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(PUBLISHED_RULES_SCHEMA), "CRC-64-AVRO"))
+
+MAX_BYTES = 3 << 20
+"""Of all files together; the topic takes messages of 4 MiB."""
+MAX_FILES = 1000
+MAX_LINES = 200
+"""Of the difference."""
+_MAX_TEXT = 500
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
+_VERSION = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
+
+
+class BadRules(ValueError):
+    """Bytes that are no version of rules, or one that no honest publisher makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSwitch:
+    """One step of turning rules on or off."""
+
+    enable: bool
+    by: Literal["rule", "tag"]
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """One rule file."""
+
+    name: str
+    """Without folder: letters, digits, points, hyphens and underscores."""
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRules:
+    """A version: what is judged by, who said so, when and from where."""
+
+    files: tuple[PublishedFile, ...]
+    """In the order in which they are loaded."""
+    switches: tuple[PublishedSwitch, ...] = ()
+    priority: str = "debug"
+    """Rules below it are not loaded."""
+    publisher: str = ""
+    host: str = ""
+    comment: str = ""
+    published: int = 0
+    """Wall clock of the publisher, ns."""
+    previous: str = ""
+    """The version before."""
+    difference: tuple[str, ...] = ()
+    """Against the version before, as the publisher says."""
+    version: str = ""
+
+    def named(self, now: int, newest: int = 0) -> "PublishedRules":
+        """Give it its time and its version.
+
+        Args:
+            now: wall clock, ns.
+            newest: when the newest known version was published, ns: this one is later whatever the clock says.
+        """
+        published = max(now, newest + 1)
+        stamp = datetime.fromtimestamp(published / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
+        made = replace(self, published=published, version="")
+        return replace(made, version=f"{stamp}-{blake2b(_encoded(made), digest_size=4).hexdigest()}")
+
+    def same_rules(self, other: "PublishedRules") -> bool:
+        """Tell whether it judges as another does."""
+        return (self.files, self.switches, self.priority) == (other.files, other.switches, other.priority)
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a text is the name of a version."""
+    return _VERSION.fullmatch(text) is not None
+
+
+def safe_names(names: Iterable[str]) -> list[str]:
+    """Give each file a name that is safe to write and stands once, as near to its own as can be."""
+    given: dict[str, None] = {}
+    for name in names:
+        stem = re.sub(r"\.ya?ml$", "", name)
+        stem = re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".-")[:100] or "rules"
+        candidate, number = f"{stem}.yaml", 2
+        while candidate in given:
+            candidate, number = f"{stem}-{number}.yaml", number + 1
+        given[candidate] = None
+    return list(given)
+
+
+def encode_rules(rules: PublishedRules) -> bytes:
+    """Encode a version (Avro single-object encoding).
+
+    Raises:
+        BadRules: it is larger than a message may be, or a file's name is none.
+    """
+    _check(rules)
+    return _encoded(rules)
+
+
+def decode_rules(data: bytes) -> PublishedRules:
+    """Decode and check a version.
+
+    Raises:
+        BadRules: it is none, and why.
+    """
+    if not data.startswith(_HEADER):
+        raise BadRules("the bytes do not begin as a version of rules does")
+    stream = io.BytesIO(data[len(_HEADER) :])
+    try:
+        row: Any = fastavro.schemaless_reader(stream, _PARSED, None)
+    except Exception as error:  # noqa: BLE001  fastavro lets whatever went wrong come out
+        raise BadRules(f"not decodable: {error or type(error).__name__}") from None
+    if stream.read(1):
+        raise BadRules("there are bytes after its end")
+    row["switches"] = tuple(PublishedSwitch(**each) for each in row["switches"])
+    row["files"] = tuple(PublishedFile(**each) for each in row["files"])
+    row["difference"] = tuple(row["difference"])
+    rules = PublishedRules(**row)
+    _check(rules)
+    if not is_version(rules.version):
+        raise BadRules("its version is not named as versions are")
+    return rules
+
+
+def _check(rules: PublishedRules) -> None:
+    if not rules.files:
+        raise BadRules("it holds no files")
+    if len(rules.files) > MAX_FILES:
+        raise BadRules(f"it holds {len(rules.files)} files; {MAX_FILES} are the most")
+    size = sum(len(file.text) for file in rules.files)
+    if size > MAX_BYTES:
+        raise BadRules(f"its files have {size} bytes together; {MAX_BYTES} are the most")
+    for file in rules.files:
+        if not _FILE_NAME.fullmatch(file.name):
+            raise BadRules(f"a file is named {file.name[:100]!r}, and names are letters, digits and . _ - only")
+    if len({file.name for file in rules.files}) < len(rules.files):
+        raise BadRules("two of its files have one name")
+    texts = (rules.publisher, rules.host, rules.comment, *rules.difference, *(each.pattern for each in rules.switches))
+    if len(rules.difference) > MAX_LINES + 1 or len(rules.switches) > MAX_FILES or max(map(len, texts)) > _MAX_TEXT:
+        raise BadRules(f"its texts are longer than {_MAX_TEXT} characters, or too many")
+
+
+def _encoded(rules: PublishedRules) -> bytes:
+    buffer = io.BytesIO()
+    buffer.write(_HEADER)
+    fastavro.schemaless_writer(buffer, _PARSED, asdict(rules))
+    return buffer.getvalue()
