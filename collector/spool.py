@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.codec import HEADER_SIZE, BadBatch, decode_datum
+from schemas.codec import BadBatch, decode_batch
 from schemas.recording import RecordingWriter, read_encoded
 
 FULL, FAILED, BROKEN = "spool_full", "spool_failed", "spool_broken_batches"
@@ -185,7 +185,7 @@ class Spool:
 def events_of(encoded: bytes, lost: Counter[str]) -> int:
     """Count the events of a batch that is dropped; the losses that it would have told go on in lost."""
     try:
-        batch = decode_datum(encoded[HEADER_SIZE:])
+        batch = decode_batch(encoded)
     except BadBatch:
         return 0
     lost.update(batch.lost)

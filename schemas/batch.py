@@ -146,6 +146,12 @@ class EventBatch:
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
     lost: dict[str, int] = field(default_factory=dict)
+    watched: list[str] = field(default_factory=list)
+    """Event types of which everything is collected; told, with narrowed, at the start, at a change and every 15 s."""
+    narrowed: list[str] = field(default_factory=list)
+    """Event types of which only what could match a rule is collected."""
+    stopping: bool = False
+    """The collector ends in good order; this is its last batch."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Host names by address, where a rule names a host: known to the one who judges, never sent."""
 

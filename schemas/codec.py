@@ -29,6 +29,12 @@ EVENT_BATCH_SCHEMA = json.loads(files("schemas").joinpath("event_batch.avsc").re
 _PARSED = parse_schema(EVENT_BATCH_SCHEMA)
 _FINGERPRINT = bytes.fromhex(fingerprint(to_parsing_canonical_form(EVENT_BATCH_SCHEMA), "CRC-64-AVRO"))
 HEADER = _MARKER + _FINGERPRINT
+_OLDER = {
+    _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")): parse_schema(schema)
+    for release in ("0.1",)
+    if (schema := json.loads(files("schemas").joinpath(f"event_batch.{release}.avsc").read_text(encoding="utf-8")))
+}
+"""Schemas of former releases, by what their batches begin with."""
 
 _PROCESS_TEXT = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 _PROCESS_PLAIN = (
@@ -49,7 +55,7 @@ _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_
 _HEAD = (
     *("host_id", "hostname", "boot_id", "collector_start", "sequence", "created", "sent", "collector_version"),
     *("kernel", "previous_start", "previous_sequence", "rules_version", "interest_version", "cpu_seconds"),
-    *("memory_bytes", "lost", "first_number", "count"),
+    *("memory_bytes", "lost", "watched", "narrowed", "stopping", "first_number", "count"),
 )
 _CODES = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}
 _SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "h": 2}
@@ -88,11 +94,14 @@ def encode_batch(batch: EventBatch) -> bytes:
 
 def decode_batch(data: bytes) -> EventBatch:
     """Decode and check a batch; raises BadBatch, which says what is wrong with it."""
-    if data[:HEADER_SIZE] != HEADER:
+    header = data[:HEADER_SIZE]
+    if header == HEADER:
+        return decode_datum(data[HEADER_SIZE:])
+    if header not in _OLDER:
         raise BadBatch(
             "not a batch in Avro single-object encoding" if data[:2] != _MARKER else "a batch of an unknown schema"
         )
-    return decode_datum(data[HEADER_SIZE:])
+    return decode_datum(data[HEADER_SIZE:], _OLDER[header])
 
 
 def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:

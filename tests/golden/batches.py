@@ -5,6 +5,7 @@ A golden batch decodes for ever. A release that changes the schema adds a file a
 """
 
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 from schemas.batch import Container, EventBatch, Mount, Process
@@ -156,7 +157,12 @@ def batch_0_1() -> EventBatch:
     )
 
 
-GOLDEN = {"0.1": batch_0_1}
+def batch_0_2() -> EventBatch:
+    """Give the same with what was watched, and the end of a collector."""
+    return replace(batch_0_1(), watched=["execve"], narrowed=["openat", "rename"], stopping=True)
+
+
+GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2}
 
 
 def golden_path(release: str) -> Path:
