@@ -10,6 +10,8 @@ Headers = list[tuple[str, str | bytes | None]]
 AVRO = b"avro/binary"
 SENT = "lanner_sent"
 """Wall clock, ns, at which a batch was given to the client: the batch itself was encoded before."""
+CLOCK = "lanner_clock"
+"""By how much the broker's clock is ahead of the host's, ns, once the collector knows."""
 MAX_REASON = 500
 
 

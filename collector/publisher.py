@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
+from bus.clocks import HostClock
 from bus.connection import Connection
-from bus.headers import AVRO, SENT, Headers
+from bus.headers import AVRO, CLOCK, SENT, Headers
 from bus.producing import is_refusal, make_producer, producer_config
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, SCHEMAS
@@ -68,6 +69,7 @@ class Publisher:
         self._patience = patience_seconds
         self._window: deque[_Sent] = deque()
         self._on_its_way = 0
+        self._clock = HostClock()
         self._generation = 0
         self._failure: KafkaError | None = None
         self._last_error = ""
@@ -168,11 +170,19 @@ class Publisher:
     def _produce(self, sent: _Sent) -> bool:
         generation = self._generation
 
-        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+        now = time.time_ns()
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                kind, stamp = message.timestamp()
+                if kind == TIMESTAMP_LOG_APPEND_TIME:
+                    self._clock.delivered(now, time.time_ns(), stamp * 1_000_000)
             if generation == self._generation:
                 self._settle(sent, error)
 
-        headers: Headers = [("content-type", AVRO), (SENT, str(time.time_ns()).encode())]
+        headers: Headers = [("content-type", AVRO), (SENT, str(now).encode())]
+        if self._clock.offset is not None:
+            headers.append((CLOCK, str(self._clock.offset).encode()))
         try:
             self._producer.produce(
                 self._connection.topic(EVENTS), sent.encoded, self._key, headers=headers, on_delivery=report

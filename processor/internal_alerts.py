@@ -83,12 +83,17 @@ def _alert(kind: str, entry: _Told) -> Alert:
     cause, numbers = entry.cause, dict(sorted(entry.numbers.items()))
     counted = ", ".join(f"{name}: {number}" for name, number in numbers.items())
     told = f"{entry.text} | {counted}" if entry.text else f"{sum(numbers.values())} events were lost | {counted}"
+    return internal_alert(kind, cause, told, numbers, entry.priority)
+
+
+def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, int], priority: str) -> Alert:
+    """Make one alert about Lanner itself; the same cause always gives the same id."""
     return Alert(
         id=alert_id(cause.time, kind, cause.host_id, *cause.batch),
         time=cause.time,
         rule=kind,
-        priority=entry.priority,
-        output=told,
+        priority=priority,
+        output=output,
         output_fields={**numbers, "evt.hostname": cause.hostname},
         source="internal",
         hostname=cause.hostname,

@@ -1,0 +1,60 @@
+"""How far a host's clock is from the broker's: worked out by the collector, judged by whoever reads its batches.
+
+Pure. What is added to a batch's times depends on that one message alone, so that every reader, live or later, makes
+the same times of it, and so the same alert ids.
+"""
+
+from collections.abc import Iterable
+
+from bus.headers import CLOCK, SENT
+
+TOLERATED = 5_000_000_000
+"""ns; clocks this near each other are left alone."""
+_MAX_ROUND_TRIP = 1_000_000_000
+_LONGEST = 20
+_FARTHEST = 50 * 365 * 86_400 * 1_000_000_000
+
+
+class HostClock:
+    """The host's side: each delivery tells what the broker's clock said meanwhile."""
+
+    def __init__(self) -> None:
+        self.offset: int | None = None
+        """ns that the broker's clock is ahead; None until a delivery told."""
+
+    def delivered(self, sent: int, acknowledged: int, appended: int) -> None:
+        """Take note of a delivery; one that took long says too little.
+
+        Args:
+            sent: host's clock, ns.
+            acknowledged: host's clock, ns.
+            appended: broker's clock, ns.
+        """
+        if 0 <= acknowledged - sent <= _MAX_ROUND_TRIP:
+            self.offset = appended - (sent + acknowledged) // 2
+
+
+def correction(headers: Iterable[tuple[str, object]], appended: int) -> int:
+    """Give what to add to the times of a batch, ns; 0 where the host's clock is right, or nothing is known.
+
+    Without the collector's own word, the time from sending to appending is all skew: right but for a batch that waited.
+
+    Args:
+        headers: of the message; from a host that may be taken over.
+        appended: broker's clock, ns.
+    """
+    told = {name: value for name, value in headers if name in (CLOCK, SENT)}
+    offset = _number(told.get(CLOCK))
+    if offset is None:
+        sent = _number(told.get(SENT))
+        offset = appended - sent if sent is not None else 0
+    return offset if TOLERATED < abs(offset) < _FARTHEST else 0
+
+
+def _number(value: object) -> int | None:
+    if not isinstance(value, bytes) or len(value) > _LONGEST:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        return None
