@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
+from bus.alert_message import alert_message
 from bus.connection import Connection
-from bus.headers import AVRO, Headers, cloud_event, dead_letter
+from bus.headers import AVRO, Headers, dead_letter
 from bus.producing import AsyncProducer
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import ALERTS, CORRELATE, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from processor.correlation.wire import PRE_MATCH_SCHEMA
-from schemas.alert import ALERT_SCHEMA, Alert, encode_alert
+from schemas.alert import ALERT_SCHEMA, Alert
 
 Sending = list["asyncio.Future[None]"]
 TICK_KEY = b"tick"
@@ -44,8 +44,8 @@ class Shipping:
     async def alert(self, alert: Alert) -> "asyncio.Future[None]":
         """Send an alert."""
         self.alerts += 1
-        key = f"{alert.rule}\x1f{alert.host_id}".encode("utf-8", "replace")
-        return await self.send(ALERTS, key, encode_alert(alert), alert_headers(alert))
+        made = alert_message(alert)
+        return await self.send(ALERTS, made.key, made.value, made.headers)
 
     async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[None]":
         """Send an event on to the owner of its group."""
@@ -65,9 +65,3 @@ class Shipping:
     def close(self) -> None:
         """Send what is left; blocks for a moment."""
         self._producer.close(_FLUSH_SECONDS)
-
-
-def alert_headers(alert: Alert) -> Headers:
-    """Give an alert's headers."""
-    stamp = datetime.fromtimestamp(alert.time / 1e9, UTC).isoformat().replace("+00:00", "Z")
-    return cloud_event("lanner.alert", alert.id, alert.hostname or "lanner", stamp)

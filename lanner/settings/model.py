@@ -9,6 +9,7 @@ from typing import Literal
 
 from lanner.settings.about import about
 from lanner.settings.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
+from lanner.settings.intake import Intake
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
@@ -195,6 +196,7 @@ class Settings:
         "Alerts that nobody is told of: [{match: {rule: X}, until: 2027-01-31T00:00:00Z, reason: why}].", ()
     )
     notifier: Notifier = about("How alerts wait for a sink that is down.", Notifier)
+    intake: Intake = about("Alerts that `notifier` takes from Falco by HTTP.", Intake)
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
     memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)

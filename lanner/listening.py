@@ -1,0 +1,101 @@
+"""The intake as the settings describe it."""
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Callable, Mapping
+
+from lanner.broker import secret
+from lanner.failures import BadInput
+from lanner.notifier_trial import marked
+from lanner.settings import Settings
+from notifier.intake import Bus, Intake
+
+
+class Listening:
+    """An intake that listens until it is stopped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listen: str,
+        bus: Bus,
+        note: Callable[[str], None],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Begin to listen.
+
+        Args:
+            settings: token and certificates.
+            listen: host:port.
+            bus: where alerts go.
+            note: told of troubles, and of what is open to anybody.
+            environment: may hold the token.
+
+        Raises:
+            BadInput: with all that is wrong.
+            BusUnavailable: the bus can't be opened.
+        """
+        problems: list[str] = []
+        wanted = settings.intake
+        token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", wanted.token_file, environment, problems)
+        if wanted.token_file and not token and not problems:
+            problems.append(f"intake.token_file: {wanted.token_file}: is empty.")
+        host, port = _address(listen, problems)
+        context = _context(settings, problems)
+        if problems:
+            raise BadInput(*problems)
+        self._intake = Intake(bus, marked, token=token, context=context, note=note)
+        try:
+            self._intake.start(host, port)
+        except OSError as error:
+            raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
+        self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self._intake.port}/"
+        if not token and not wanted.client_ca_file and not _is_loopback(host):
+            note("intake: no token and no client certificates: whoever reaches it can make alerts.")
+
+    def stop(self, seconds: float) -> None:
+        """End; requests under way may take so many seconds."""
+        self._intake.stop(seconds)
+
+    def account(self) -> str:
+        """Say what it did."""
+        tally = self._intake.tally
+        return f"intake: {tally.taken:,} taken, {tally.refused:,} refused, {tally.failed:,} could not be kept"
+
+
+def _address(listen: str, problems: list[str]) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        problems.append(f"intake.listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
+        return "", 0
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _context(settings: Settings, problems: list[str]) -> ssl.SSLContext | None:
+    wanted = settings.intake
+    if not wanted.certificate_file:
+        if wanted.key_file or wanted.client_ca_file:
+            problems.append("intake.certificate_file must be set where key_file or client_ca_file is.")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    name = "certificate_file"
+    try:
+        context.load_cert_chain(wanted.certificate_file, wanted.key_file, password=lambda: "")
+        if wanted.client_ca_file:
+            name = "client_ca_file"
+            context.load_verify_locations(wanted.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:
+        # SSLError is one: without a file's name, but with a reason.
+        what = getattr(error, "reason", None) or error.strerror or "not usable"
+        problems.append(f"intake.{name}: {getattr(wanted, name)}: {what}.")
+    return context

@@ -1,0 +1,29 @@
+"""Alerts that come in, put into the outboxes of one host: taken when they are on disk."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from notifier.intake import Take
+from notifier.outbox import Outbox
+from notifier.worker import Address
+from schemas.alert import Alert
+
+
+@asynccontextmanager
+async def into_outboxes(lines: Sequence[tuple[Outbox, Address]]) -> AsyncIterator[Take]:
+    """Put alerts on disk, for each sink that wants them; what is there twice is dropped by its id.
+
+    Args:
+        lines: each sink's outbox, and whether an alert is for it.
+    """
+
+    def put(alert: Alert) -> None:
+        for outbox, address in lines:
+            if address(alert) is not None:
+                outbox.put(alert)
+
+    async def take(alert: Alert) -> None:
+        await asyncio.to_thread(put, alert)
+
+    yield take

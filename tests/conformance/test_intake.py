@@ -1,0 +1,21 @@
+import json
+
+import pytest
+
+from notifier.falco_json import parse_falco
+from tests.conformance.cases import is_required, shared_dir
+
+
+def test_every_alert_that_falco_wrote_is_taken_as_it_is_meant() -> None:
+    """Real lines of Falco's, as its http_output posts them."""
+    folder = shared_dir() / "conformance" / "expected" / "alerts"
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    if not lines:
+        assert not is_required()
+        pytest.skip("no alerts of Falco's here")
+    for line in lines:
+        given = json.loads(line)
+        made = parse_falco(line.encode())
+        assert (made.rule, made.priority, made.hostname) == (given["rule"], given["priority"], given["hostname"])
+        assert given["output"].endswith(f": {given['priority']} {made.output}")
+        assert made.output_fields == given["output_fields"]
