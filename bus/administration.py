@@ -7,45 +7,21 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     ConfigResource,
     NewTopic,
+    ResourcePatternType,
     ResourceType,
 )
 
+from bus.access import Grant
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
 from bus.topics import TopicPlan, TopicState
-
-TIMEOUT_SECONDS = 15.0
-
-
-def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
-    """Say in words for people why the broker can't be used."""
-    servers = connection.bootstrap_servers
-    code = error.code()
-    if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):  # noqa: SLF001
-        return BusUnavailable(
-            f"the broker at {servers} refused the credentials ({error.str()})",
-            "check kafka.username, the password and kafka.sasl_mechanism",
-        )
-    if code == KafkaError._SSL:  # noqa: SLF001
-        return BusUnavailable(
-            f"no TLS with the broker at {servers} ({error.str()})",
-            "check kafka.ca_file, kafka.certificate_file and kafka.key_file",
-        )
-    if code in (
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-    ):
-        return BusUnavailable(
-            f"the broker at {servers} forbids that ({error.str()})", "give this user the ACLs in docs/security.md"
-        )
-    return BusUnavailable(
-        f"no answer from a broker at {servers} ({error.str()})",
-        "check kafka.bootstrap_servers and that the broker runs",
-    )
+from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata
 
 
 class Administration:
@@ -53,9 +29,12 @@ class Administration:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._trouble: KafkaError | None = None
+        self._trouble = Trouble(connection)
+        config: dict[str, Any] = {
+            "socket.timeout.ms": int(TIMEOUT_SECONDS * 1000),
+            "error_cb": self._trouble.on_error,
+        }
         try:
-            config: dict[str, Any] = {"socket.timeout.ms": int(TIMEOUT_SECONDS * 1000), "error_cb": self._on_error}
             self._client = AdminClient(client_config(connection, "lanner-admin") | config)
         except KafkaException as error:
             raise BusUnavailable(
@@ -63,22 +42,14 @@ class Administration:
                 "check the files that the settings under kafka name",
             ) from None
 
-    def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down says less than why the first one was.
-        if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-            self._trouble = error
-
     def states(self, names: Sequence[str]) -> dict[str, TopicState]:
         """Look at topics; those that don't exist are left out."""
-        try:
-            metadata = self._client.list_topics(timeout=TIMEOUT_SECONDS)
-        except KafkaException as error:
-            raise unavailable(self._connection, self._trouble or error.args[0]) from None
-        there = [name for name in names if name in metadata.topics and not metadata.topics[name].error]
+        topics = metadata(self._client, self._trouble).topics
+        there = [name for name in names if name in topics and not topics[name].error]
         configs = self._configs(there)
         found = {}
         for name in there:
-            partitions = metadata.topics[name].partitions
+            partitions = topics[name].partitions
             copies = min((len(each.replicas) for each in partitions.values()), default=0)
             config = configs.get(name, {})
             retention = config.get("retention.ms")
@@ -113,7 +84,33 @@ class Administration:
                         f"topic {name} can't be created ({reason.str()})",
                         "give --replication-factor no more than there are brokers",
                     ) from None
-                raise unavailable(self._connection, reason) from None
+                raise self._trouble.unavailable(reason) from None
+
+    def allow(self, grants: Sequence[Grant], principal: str) -> None:
+        """Add ACLs for a principal such as User:lanner-collector; those that are there already are fine."""
+        wanted = [
+            AclBinding(
+                ResourceType[each.resource],
+                self._connection.topic(each.name),
+                ResourcePatternType.PREFIXED if each.is_prefix else ResourcePatternType.LITERAL,
+                principal,
+                "*",
+                AclOperation[each.operation],
+                AclPermissionType.ALLOW,
+            )
+            for each in grants
+        ]
+        for answer in self._client.create_acls(wanted, request_timeout=TIMEOUT_SECONDS).values():
+            try:
+                answer.result()
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.code() == KafkaError.SECURITY_DISABLED:
+                    raise BusUnavailable(
+                        f"the broker at {self._connection.bootstrap_servers} checks no rights",
+                        "set authorizer.class.name there, as deploy/kafka/secured.properties does",
+                    ) from None
+                raise self._trouble.unavailable(reason) from None
 
     def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         if not names:

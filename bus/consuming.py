@@ -5,16 +5,19 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from bus.administration import TIMEOUT_SECONDS, unavailable
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
+from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata, unavailable
 
 _NOT_OURS = "reader"
 """librdkafka wants a group's name even where no group is joined."""
 
 
-def make_consumer(connection: Connection, client_id: str) -> Consumer:
-    """Make a consumer that joins no group and commits nothing; raises BusUnavailable where settings are unusable."""
+def make_consumer(connection: Connection, client_id: str, trouble: Trouble | None = None) -> Consumer:
+    """Make a consumer that joins no group and commits nothing; raises BusUnavailable where settings are unusable.
+
+    trouble: told why it can't connect.
+    """
     config: dict[str, Any] = client_config(connection, client_id) | {
         "group.id": connection.topic(_NOT_OURS),
         "enable.auto.commit": False,
@@ -23,6 +26,7 @@ def make_consumer(connection: Connection, client_id: str) -> Consumer:
         "fetch.wait.max.ms": 100,
         "queued.max.messages.kbytes": 16 * 1024,
         "enable.partition.eof": True,
+        "error_cb": (trouble or Trouble(connection)).on_error,
     }
     try:
         return Consumer(config)
@@ -49,7 +53,8 @@ class Reader:
             BusUnavailable: no broker, or no such topic.
         """
         self._connection = connection
-        self._consumer = make_consumer(connection, "lanner-reader")
+        self._trouble = Trouble(connection)
+        self._consumer = make_consumer(connection, "lanner-reader", self._trouble)
         try:
             partitions = self._partitions(topic)
             if since_ms is not None:
@@ -95,12 +100,12 @@ class Reader:
         self._consumer.close()
 
     def _partitions(self, topic: str) -> list[int]:
-        metadata = self._consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
-        if metadata.error is not None:
-            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        found = metadata(self._consumer, self._trouble, topic=topic).topics[topic]
+        if found.error is not None:
+            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise BusUnavailable(f"topic {topic} does not exist", "create it by `lanner topics create`")
-            raise unavailable(self._connection, metadata.error)
-        return sorted(metadata.partitions)
+            raise unavailable(self._connection, found.error)
+        return sorted(found.partitions)
 
 
 def newest_before(

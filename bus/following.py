@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bus.administration import TIMEOUT_SECONDS, unavailable
 from bus.connection import Connection
 from bus.consuming import make_consumer
 from bus.errors import BusUnavailable
 from bus.headers import Headers
 from bus.producing import make_producer, producer_config
+from bus.trouble import TIMEOUT_SECONDS, unavailable
 
 
 class Follower:

@@ -12,11 +12,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bus.administration import unavailable
 from bus.connection import Connection, client_config
 from bus.headers import dead_letter
 from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
+from bus.trouble import unavailable
 from notifier.outbox import Queued
 from notifier.seen import SeenIds
 from notifier.tally import SinkTally

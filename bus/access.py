@@ -1,0 +1,104 @@
+"""What each part of a fleet may do at the broker: no more than it does, so that one taken over can't do the others'.
+
+Writing is enough for idempotent producers. Source: Kafka's documentation, "Authorization and ACLs": since 2.8 the
+right to write to a topic includes what InitProducerId asks for.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from bus.topics import (
+    ALERTS,
+    CORRELATE,
+    CORRELATION_TABLE,
+    EVENTS,
+    INTEREST,
+    NOTIFIER_DEAD_LETTERS,
+    PROCESSOR_DEAD_LETTERS,
+    PROCESSOR_GROUP,
+    RULES,
+    SCHEMAS,
+    SIEM_ECS,
+    SIEM_FALCO,
+    SIEM_OCSF,
+    changelog,
+)
+
+Operation = Literal["READ", "WRITE", "DESCRIBE_CONFIGS"]
+Resource = Literal["TOPIC", "GROUP"]
+
+SIEM_GROUPS = "siem"
+"""Begins the names, without prefix, of the groups that readers of the SIEM topics may form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One thing that is allowed."""
+
+    resource: Resource
+    name: str
+    """Without prefix."""
+    operation: Operation
+    is_prefix: bool = False
+    """All names that begin so."""
+
+
+def _topics(operation: Operation, *names: str) -> tuple[Grant, ...]:
+    return tuple(Grant("TOPIC", name, operation) for name in names)
+
+
+PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
+    {
+        "collector": (*_topics("WRITE", EVENTS), *_topics("READ", INTEREST)),
+        "processor": (
+            *_topics("READ", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST),
+            *_topics("WRITE", CORRELATE, changelog(CORRELATION_TABLE), INTEREST, ALERTS),
+            *_topics("WRITE", PROCESSOR_DEAD_LETTERS, SCHEMAS),
+            *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, SCHEMAS),
+            Grant("GROUP", PROCESSOR_GROUP, "READ"),
+        ),
+        "notifier": (
+            *_topics("READ", ALERTS),
+            *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
+            Grant("GROUP", "notifier.", "READ", is_prefix=True),
+        ),
+        "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),
+        "reader": (
+            *_topics("READ", SIEM_FALCO, SIEM_ECS, SIEM_OCSF),
+            Grant("GROUP", SIEM_GROUPS, "READ", is_prefix=True),
+        ),
+        "operator": (
+            Grant("TOPIC", "", "READ", is_prefix=True),
+            Grant("TOPIC", "", "DESCRIBE_CONFIGS", is_prefix=True),
+        ),
+    }
+)
+"""The parts: the stages, who publishes rules, what reads alerts as JSON, and people who look at everything."""
+
+
+def commands(grants: tuple[Grant, ...], prefix: str, principal: str, bootstrap_servers: str) -> list[str]:
+    """Write grants as calls of Kafka's own tool, one a resource. Source: kafka-acls.sh --help, Kafka 4.
+
+    Args:
+        grants: what is allowed.
+        prefix: of all names.
+        principal: to whom, such as User:lanner-collector.
+        bootstrap_servers: for the tool.
+    """
+    together: dict[tuple[Resource, str, bool], list[Operation]] = {}
+    for grant in grants:
+        together.setdefault((grant.resource, grant.name, grant.is_prefix), []).append(grant.operation)
+    lines = []
+    for (resource, name, is_prefix), operations in together.items():
+        words = ["kafka-acls.sh", "--bootstrap-server", bootstrap_servers, "--command-config", "admin.properties"]
+        words += ["--add", "--allow-principal", principal]
+        for operation in operations:
+            words += ["--operation", "".join(part.capitalize() for part in operation.split("_"))]
+        words += [f"--{resource.lower()}", f"{prefix}{name}"]
+        words += ["--resource-pattern-type", "prefixed"] if is_prefix else []
+        lines.append(shlex.join(words))
+    return lines

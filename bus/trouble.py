@@ -1,0 +1,113 @@
+"""Why the broker can't be used, in words for people that name the setting to look at."""
+
+import re
+import time
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException
+
+from bus.connection import Connection
+from bus.errors import BusUnavailable
+
+TIMEOUT_SECONDS = 15.0
+_TURN_SECONDS = 1.0
+
+_CREDENTIALS = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001  the client's names
+_RIGHTS = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+)
+_AROUND = re.compile(r"^[a-z_]+://\S+: (?:[A-Za-z ]+ failed: )?(?:error:[0-9A-F]+:)?|\s*\(after \d+ms in state \w+\)$")
+
+
+def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
+    """Say in words for people why the broker can't be used."""
+    servers, text = connection.bootstrap_servers, _AROUND.sub("", error.str())
+    if error.code() in _CREDENTIALS:
+        return BusUnavailable(
+            f"the broker at {servers} refused the credentials ({text})",
+            "check kafka.username, kafka.password_file and kafka.sasl_mechanism",
+        )
+    if _is_refused_certificate(error):
+        return BusUnavailable(
+            f"the broker at {servers} refused this client's certificate ({text})",
+            "check kafka.certificate_file and kafka.key_file: who signed it, and until when it is valid",
+        )
+    if error.code() == KafkaError._SSL:  # noqa: SLF001
+        return BusUnavailable(
+            f"no TLS with the broker at {servers} ({text})",
+            "check kafka.ca_file, and that kafka.bootstrap_servers has a name that is in the broker's certificate",
+        )
+    if error.code() in _RIGHTS:
+        return BusUnavailable(
+            f"the broker at {servers} forbids that ({text})", "give this user its rights: `lanner topics acls`"
+        )
+    return BusUnavailable(
+        f"no answer from a broker at {servers} ({text})",
+        "check kafka.bootstrap_servers and kafka.security_protocol, and that the broker runs",
+    )
+
+
+def _is_refused_certificate(error: KafkaError) -> bool:
+    # In TLS 1.3 a client's certificate is refused after its handshake is over: the client sees a broken connection.
+    return error.code() == KafkaError._TRANSPORT and "tls alert" in error.str()  # noqa: SLF001
+
+
+class Trouble:
+    """What one client said of its connections: the call that failed often knows only that it timed out."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.told: KafkaError | None = None
+        """The most telling of the newest errors."""
+        self._connection = connection
+
+    @property
+    def is_final(self) -> bool:
+        """Whether waiting is in vain: somebody has to change something."""
+        told = self.told
+        return told is not None and (
+            told.code() in (*_CREDENTIALS, KafkaError._SSL) or _is_refused_certificate(told)  # noqa: SLF001
+        )
+
+    def on_error(self, error: KafkaError) -> None:
+        """Take an error; to be the client's error_cb."""
+        # That all brokers are down says less than why the first one was.
+        if self.told is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self.told = error
+
+    def unavailable(self, error: KafkaError) -> BusUnavailable:
+        """Say why a call failed."""
+        vague = error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)  # noqa: SLF001
+        return unavailable(self._connection, self.told if vague and self.told is not None else error)
+
+
+class Client(Protocol):
+    """What every client of the broker can do."""
+
+    def poll(self, timeout: float = ...) -> Any:
+        """Call back."""
+
+    def list_topics(self, topic: str = ..., timeout: float = ...) -> Any:
+        """Ask for metadata."""
+
+
+def metadata(client: Client, trouble: Trouble, **asked: str) -> Any:
+    """Ask for metadata; gives up at once where the client learns that nobody will let it in.
+
+    Args:
+        client: whose error_cb is the trouble's; a consumer without an assignment.
+        trouble: of this client.
+        asked: `topic`, for one alone.
+
+    Raises:
+        BusUnavailable: with the reason.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            return client.list_topics(timeout=_TURN_SECONDS, **asked)
+        except KafkaException as error:
+            client.poll(0.1)
+            if trouble.is_final or time.monotonic() >= deadline:
+                raise trouble.unavailable(error.args[0]) from None
