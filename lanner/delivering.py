@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import lanner
 from bus.connection import Connection
+from lanner.apprise_sink import apprise_of
 from lanner.broker import secret
 from lanner.failures import BadInput
 from lanner.route_conditions import Predicate, compile_conditions, conditions_of, guarded
 from lanner.settings import Settings
 from lanner.settings.delivery import AlertMatch
+from lanner.webhook_sink import webhook_of
 from notifier.delivery import Backoff, Courier
 from notifier.file import FileSink
 from notifier.lines import LineStyle, line_of
@@ -31,7 +34,7 @@ from notifier.worker import Address, Line, Worker
 from schemas.alert import Alert
 
 SIEM = ("siem.falco", "siem.ecs", "siem.ocsf")
-SINKS = ("stdout", "file", "syslog", "slack", *SIEM)
+SINKS = ("stdout", "file", "syslog", "slack", "webhook", "apprise", *SIEM)
 MOST_UDP_BYTES = 2048
 """What every receiver must take. Source: RFC 5426, section 3.2."""
 
@@ -68,7 +71,8 @@ def _address(
         Mute(match(each.match, f"mute[{place}]", on_fault=False), _until(each.until, f"mute[{place}]"))
         for place, each in enumerate(settings.mute)
     ]
-    minimum = Match(priority=_priority(settings.slack_output.minimum_priority)) if sink == "slack" else Match()
+    least = getattr(getattr(settings, f"{sink}_output", None), "minimum_priority", "debug")
+    minimum = Match(priority=_priority(least))
 
     def address(alert: Alert) -> Parcel | None:
         verdict = route(alert, sink, minimum, routes, mutes, matching=settings.route_matching, now=time.time())
@@ -94,30 +98,47 @@ def receiver_of(
     settings: Settings,
     sink: str,
     *,
-    note: Callable[[str], None],
     connection: Connection | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Receiver:
     """Give a sink's far end. Raises BadInput, and BusUnavailable for SIEM topics."""
     if sink == "slack":
         return slack_of(settings, environment)
+    if sink == "webhook":
+        return webhook_of(settings, environment)
     if sink == "syslog":
         return syslog_of(settings)
     if sink in SIEM:
         assert connection is not None  # noqa: S101  only asked for where there is a broker
         return _siem(sink, connection)
-    style = LineStyle(
-        json_output=settings.json_output,
+    if sink == "apprise":
+        return apprise_of(settings, environment)
+    if sink == "stdout":
+        return LocalReceiver(StdoutSink(sys.stdout, line_of(line_style(settings))))
+    # Here alerts wait for the file, and the worker says so.
+    file = file_of(settings, note=lambda _: None)
+    return LocalReceiver(file, lambda: f"{settings.file_output.filename}: {file.trouble}")
+
+
+def line_style(settings: Settings, form: Literal["text", "json"] | None = None) -> LineStyle:
+    """Give the form of a line that the settings ask for; form comes before json_output."""
+    return LineStyle(
+        json_output=settings.json_output if form is None else form == "json",
         time_format_iso_8601=settings.time_format_iso_8601,
         json_include_output_property=settings.json_include_output_property,
         json_include_output_fields_property=settings.json_include_output_fields_property,
         json_include_tags_property=settings.json_include_tags_property,
     )
-    if sink == "stdout":
-        return LocalReceiver(StdoutSink(sys.stdout, line_of(style)))
-    path = Path(settings.file_output.filename)
+
+
+def file_of(settings: Settings, *, note: Callable[[str], None]) -> FileSink:
+    """Open the file of lines. Raises BadInput."""
+    wanted = settings.file_output
+    path = Path(wanted.filename)
+    limit = None if wanted.rotate_mib is None else wanted.rotate_mib << 20
+    line = line_of(line_style(settings, wanted.format))
     try:
-        return LocalReceiver(FileSink(path, line_of(style), on_trouble=note))
+        return FileSink(path, line, on_trouble=note, rotate_bytes=limit, keep=wanted.keep)
     except OSError as error:
         raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
 

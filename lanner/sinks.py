@@ -5,31 +5,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lanner.delivering import addresses_of, receiver_of, worker_of
+from lanner.delivering import addresses_of, file_of, line_style, receiver_of, worker_of
 from lanner.failures import BadInput
 from lanner.settings import Settings
 from lanner.terminal import coloured, paint
-from notifier.file import FileSink
-from notifier.lines import Line, LineStyle, line_of
+from notifier.lines import Line, line_of
+from notifier.local import RoutedSink
 from notifier.outbox import Outbox, OutboxUnusable
 from notifier.outbox_sink import OutboxSink
 from notifier.sink import Sink
 from notifier.stdout import StdoutSink, is_journal
 from notifier.syslog import SyslogSink
 from notifier.tally import SinkTally
+from notifier.worker import Address
 
 JOURNAL_SOCKET = "/run/systemd/journal/dev-log"
-
-
-def line_style(settings: Settings) -> LineStyle:
-    """Give the form of a line that the settings ask for."""
-    return LineStyle(
-        json_output=settings.json_output,
-        time_format_iso_8601=settings.time_format_iso_8601,
-        json_include_output_property=settings.json_include_output_property,
-        json_include_output_fields_property=settings.json_include_output_fields_property,
-        json_include_tags_property=settings.json_include_tags_property,
-    )
 
 
 def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: Callable[[], None]) -> list[Sink]:
@@ -39,31 +29,39 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
     """
     line = line_of(line_style(settings))
     sinks: list[Sink] = []
+    addresses = addresses_of(settings, note)
+
+    def routed(sink: Sink) -> Sink:
+        return RoutedSink(sink, addresses(sink.name, SinkTally()))
+
     in_journal = is_journal(1, os.environ)
     if settings.stdout_output.enabled and not (in_journal and _is_twice(settings)):
         shown = _painted(line) if coloured(sys.stdout) and not settings.json_output else line
-        sinks.append(StdoutSink(sys.stdout, shown, levels=in_journal, before=before_line))
+        sinks.append(routed(StdoutSink(sys.stdout, shown, levels=in_journal, before=before_line)))
     if settings.file_output.enabled:
-        path = Path(settings.file_output.filename)
-        try:
-            sinks.append(FileSink(path, line, on_trouble=note))
-        except OSError as error:
-            raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
-    if settings.slack_output.enabled:
-        sinks.append(_with_outbox(settings, "slack", note))
+        sinks.append(routed(file_of(settings, note=note)))
+    for name, section in (
+        ("slack", settings.slack_output),
+        ("webhook", settings.webhook_output),
+        ("apprise", settings.apprise_output),
+    ):
+        if section.enabled:
+            sinks.append(_with_outbox(settings, name, addresses, note))
     if settings.syslog_output.enabled and settings.syslog_output.transport != "local":
-        sinks.append(_with_outbox(settings, "syslog", note))
+        sinks.append(_with_outbox(settings, "syslog", addresses, note))
     elif settings.syslog_output.enabled:
-        sinks.append(SyslogSink(settings.syslog_output.socket, line, on_trouble=note))
+        sinks.append(routed(SyslogSink(settings.syslog_output.socket, line, on_trouble=note)))
     return sinks
 
 
-def _with_outbox(settings: Settings, name: str, note: Callable[[str], None]) -> Sink:
+def _with_outbox(
+    settings: Settings, name: str, addresses: Callable[[str, SinkTally], Address], note: Callable[[str], None]
+) -> Sink:
     """Give a network sink: what it can't deliver yet waits on disk. Raises BadInput."""
     path = Path(settings.notifier.state_dir) / f"{name}.outbox.db"
     tally = SinkTally()
-    address = addresses_of(settings, note)(name, tally)
-    receiver = receiver_of(settings, name, note=note)
+    address = addresses(name, tally)
+    receiver = receiver_of(settings, name)
     try:
         outbox = Outbox(path, most=settings.notifier.outbox_alerts)
     except OutboxUnusable as error:

@@ -14,18 +14,38 @@ MODE = 0o600
 class FileSink:
     """Appends one line an alert; a full disk loses lines, counted, and not the program."""
 
-    def __init__(self, path: Path, line_of: Callable[[Alert], str], *, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        line_of: Callable[[Alert], str],
+        *,
+        on_trouble: Callable[[str], None],
+        rotate_bytes: int | None = None,
+        keep: int = 5,
+    ) -> None:
         """Open the file, making it and its folder where they aren't.
 
-        line_of renders an alert; on_trouble is told once when writing begins to fail, and once when it works again.
-        Raises OSError if it can't be opened: a wrong path must show at the start.
+        Args:
+            path: of the file.
+            line_of: renders an alert.
+            on_trouble: told once when writing begins to fail, and once when it works again.
+            rotate_bytes: a line that would make the file bigger goes into a new one; None for never.
+            keep: how many older files stay, as PATH.1, PATH.2 ...; the newest is PATH.1.
+
+        Raises:
+            OSError: it can't be opened. A wrong path must show at the start.
         """
         self.name = "file"
         self.tally = Tally()
         self._path = path
         self._line_of = line_of
         self._on_trouble = on_trouble
+        self._rotate_bytes = rotate_bytes
+        self._keep = keep
+        self.trouble = ""
+        """Why the last line that failed did."""
         self._in_trouble = False
+        self._unrotated = False
         self._torn = False
         self._descriptor = self._open()
 
@@ -35,6 +55,8 @@ class FileSink:
         try:
             if self._descriptor < 0:
                 self._descriptor = self._open()
+            if self._rotate_bytes is not None:
+                self._make_room(len(line), self._rotate_bytes)
             # One write a line: with O_APPEND, lines of two writers never mix. A line that a full disk cut short is
             # ended first, so that the next one is whole.
             written = os.write(self._descriptor, b"\n" + line if self._torn else line)
@@ -70,7 +92,33 @@ class FileSink:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         return os.open(self._path, flags, MODE)
 
+    def _make_room(self, size: int, most: int) -> None:
+        """Begin a new file where a line would make this one too big; if that fails, the one in use stays in use."""
+        ours = os.fstat(self._descriptor)
+        if not ours.st_size or ours.st_size + size <= most:
+            return
+        try:
+            # Another writer of the same file may have moved it away already.
+            if self._path.exists() and os.path.samestat(ours, self._path.stat()):
+                for number in range(self._keep - 1, 0, -1):
+                    older = self._older(number)
+                    if older.exists():
+                        older.replace(self._older(number + 1))
+                self._path.replace(self._older(1))
+            fresh = self._open()
+        except OSError as error:
+            if not self._unrotated:
+                self._unrotated = True
+                self._on_trouble(f"{self._path}: no new file can be begun: {error.strerror}; the old one grows on.")
+            return
+        os.close(self._descriptor)
+        self._descriptor, self._torn, self._unrotated = fresh, False, False
+
+    def _older(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
     def _fail(self, why: str, alerts: int = 1) -> None:
+        self.trouble = why
         self.tally.failed += alerts
         if not self._in_trouble:
             self._in_trouble = True

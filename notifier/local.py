@@ -1,9 +1,35 @@
 """Standard output and files as a notifier's sinks: what a line of text can be written to is at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from notifier.receiver import Accepted, Later, Outcome, Parcel
 from notifier.sink import Sink
+from notifier.worker import Address
+from schemas.alert import Alert
+
+
+class RoutedSink:
+    """Takes what routes and mutes leave for a sink, with the text that its route asks for."""
+
+    def __init__(self, sink: Sink, address: Address) -> None:
+        self.name = sink.name
+        self.tally = sink.tally
+        self._sink = sink
+        self._address = address
+
+    def send(self, alert: Alert) -> None:
+        """Write it, if it is for this sink."""
+        parcel = self._address(alert)
+        if parcel is not None:
+            self._sink.send(parcel.told)
+
+    def reopen(self) -> None:
+        """Open anew what log rotation moved away."""
+        self._sink.reopen()
+
+    def close(self) -> None:
+        """Close it."""
+        self._sink.close()
 
 
 class LocalReceiver:
@@ -11,17 +37,19 @@ class LocalReceiver:
 
     most = 1
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, why: Callable[[], str] = lambda: "it can't be written") -> None:
+        """Wrap a sink; why says what its last failure was."""
         self._sink = sink
+        self._why = why
 
     def offer(self, parcels: Sequence[Parcel]) -> Outcome:
         """Write one line."""
         failed = self._sink.tally.failed
         try:
-            self._sink.send(parcels[0].alert)
+            self._sink.send(parcels[0].told)
         except BrokenPipeError:
             return Later("nobody reads standard output any more")
-        return Accepted() if self._sink.tally.failed == failed else Later("it can't be written")
+        return Accepted() if self._sink.tally.failed == failed else Later(self._why())
 
     def tend(self) -> None:
         """Nothing to look after."""

@@ -5,7 +5,7 @@ itself at fault leaves the line.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from schemas.alert import Alert
@@ -20,6 +20,11 @@ class Parcel:
     """Where within the sink, such as a Slack channel; None for the sink's own."""
     text: str | None = None
     """Text of the route's template, to use instead of the rule's."""
+
+    @property
+    def told(self) -> Alert:
+        """The alert as this sink is to tell it: the route's text in place of the rule's."""
+        return self.alert if self.text is None else replace(self.alert, output=self.text)
 
 
 @dataclass(frozen=True, slots=True)

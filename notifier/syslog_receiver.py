@@ -67,7 +67,7 @@ class SyslogReceiver:
 
     def offer(self, parcels: Sequence[Parcel]) -> Outcome:
         """Send the alerts, and wait until the far kernel has them."""
-        messages = [self._message_of(parcel.alert) for parcel in parcels]
+        messages = [self._message_of(parcel.told) for parcel in parcels]
         try:
             if self._socket is not None and self._streams and not self._lives():
                 self._lose()

@@ -8,10 +8,10 @@ import click
 
 from bus.topics import ALERTS, duration_ms
 from lanner.broker import connection_of, need
+from lanner.delivering import line_style
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.signals import Signals
-from lanner.sinks import line_style
 from lanner.terminal import coloured, note, paint
 from notifier.lines import line_of
 from schemas.alert import Alert, BadAlert, decode_alert

@@ -14,6 +14,7 @@ from lanner.host_names import HostNames
 from lanner.settings import Settings
 from lanner.settings.delivery import SlackOutput
 from lanner.settings.model import FileOutput, StdoutOutput, SyslogOutput
+from lanner.settings.webhook import AppriseOutput, WebhookOutput
 from lanner.sinks import open_sinks
 from lanner.summary import Summary
 from lanner.terminal import note
@@ -57,6 +58,10 @@ def _only_printed(settings: Settings) -> Settings:
         file_output=FileOutput(),
         syslog_output=SyslogOutput(),
         slack_output=SlackOutput(),
+        webhook_output=WebhookOutput(),
+        apprise_output=AppriseOutput(),
+        routes=(),
+        mute=(),
     )
 
 

@@ -7,7 +7,7 @@ from lanner.settings.about import about
 
 RouteMatching = Literal["first", "all"]
 Grade = Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug"]
-SinkName = Literal["stdout", "file", "syslog", "slack", "siem.falco", "siem.ecs", "siem.ocsf"]
+SinkName = Literal["stdout", "file", "syslog", "slack", "webhook", "apprise", "siem.falco", "siem.ecs", "siem.ocsf"]
 
 
 @dataclass(frozen=True, slots=True)

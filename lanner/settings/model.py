@@ -10,9 +10,11 @@ from typing import Literal
 from lanner.settings.about import about
 from lanner.settings.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.intake import Intake
+from lanner.settings.webhook import AppriseOutput, WebhookOutput
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
+LineFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Matching = Literal["first", "all"]
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -76,6 +78,9 @@ class FileOutput:
 
     enabled: bool = about("Append alerts to a file.", default=False)
     filename: str = about("Where; made with mode 0600, reopened on SIGUSR1.", "/var/log/lanner/alerts.log")
+    format: LineFormat | None = about("text or json; what json_output says, if not set.", None)
+    rotate_mib: int | None = about("Begin a new file at this size, MiB; never, if not set.", None)
+    keep: int = about("How many older files stay: filename.1 is the newest of them.", 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,8 @@ class Settings:
     file_output: FileOutput = about("Alerts as lines in a file.", FileOutput)
     syslog_output: SyslogOutput = about("Alerts to a syslog daemon.", SyslogOutput)
     slack_output: SlackOutput = about("Alerts as Slack messages.", SlackOutput)
+    webhook_output: WebhookOutput = about("Alerts to an HTTP receiver.", WebhookOutput)
+    apprise_output: AppriseOutput = about("Alerts to any of a hundred other services.", AppriseOutput)
     routes: tuple[RouteSetting, ...] = about(
         "Which alerts go to which sink; without any, each sink that is on takes all:\n"
         "[{match: {priority: error, rule: 'Read*', tags: [t], host: 'web-*', namespace: prod}, sink: slack,\n"

@@ -1,0 +1,1 @@
+"""Alerts by HTTP POST, in the forms that receivers expect."""

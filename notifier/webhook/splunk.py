@@ -1,0 +1,74 @@
+"""Splunk's HTTP Event Collector: its envelope, and what its codes mean for an alert.
+
+Source: docs.splunk.com, "Format events for HTTP Event Collector" and "Troubleshoot HTTP Event Collector".
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from notifier.receiver import Accepted, Later, Outcome, Parcel, Refused
+from notifier.siem import falco
+from notifier.trouble import retry_seconds
+from notifier.webhook.form import JSON, Body, by_status, fitted
+from notifier.webhook.posting import Answer
+from schemas.alert import Alert
+
+_ABOUT_THE_EVENT = frozenset({5, 6, 12, 13, 15})
+"""No data, invalid data format, event field missing, blank, or its indexed fields wrong.
+
+All other codes are about the token, the index or the collector's state, and so about no single alert.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Splunk:
+    """Events of up to a hundred alerts a request."""
+
+    index: str | None = None
+    source: str = "lanner"
+    sourcetype: str = "_json"
+    most: int = 100
+    content_type: str = JSON
+    scheme: str = "Splunk"
+
+    def body(self, parcels: Sequence[Parcel], now: int) -> Body:  # noqa: ARG002
+        """Make events, one behind the other."""
+        pieces = [json.dumps(self._event(parcel.told), separators=(",", ":")).encode() for parcel in parcels]
+        count = fitted(pieces)
+        return Body(b"\n".join(pieces[:count]), count)
+
+    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+        """Go by the code in the answer: a collector says 200 of itself, and a proxy says it of anything."""
+        code = _code(answer.body)
+        if code is None and answer.status == 200:
+            return Later("it answered, but not as Splunk's collector does")
+        if code is None:
+            return by_status(answer, count, said)
+        if code == 0 and answer.status == 200:
+            return Accepted(count)
+        reason = f"HTTP {answer.status}, HEC code {code}" + (f", {said}" if said else "")
+        if code in _ABOUT_THE_EVENT:
+            return Refused(reason, count)
+        return Later(reason, retry_seconds(answer.headers.get("retry-after"), 0.0))
+
+    def _event(self, alert: Alert) -> dict[str, Any]:
+        envelope: dict[str, Any] = {
+            # Splunk keeps microseconds of a second.
+            "time": f"{alert.time // 10**9}.{alert.time % 10**9 // 1000:06d}",
+            "host": alert.hostname,
+            "source": self.source,
+            "sourcetype": self.sourcetype,
+            "event": falco.document(alert),
+        }
+        return envelope if self.index is None else envelope | {"index": self.index}
+
+
+def _code(body: bytes) -> int | None:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = answer.get("code") if isinstance(answer, dict) else None
+    return code if isinstance(code, int) else None

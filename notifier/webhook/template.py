@@ -1,0 +1,112 @@
+"""Bodies by a Jinja2 template: sandboxed, of bounded size, and every fault named by file and line."""
+
+import json
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+from notifier.receiver import Outcome, Parcel
+from notifier.siem import falco
+from notifier.webhook.form import JSON, Body, Unfit, by_status
+from notifier.webhook.posting import Answer
+from schemas.alert import Alert, Value
+from schemas.timetext import iso8601_zulu
+
+MOST_BYTES = 1 << 20
+"""Of a body; a template that makes more has a loop that doesn't end."""
+
+
+class BadTemplate(Exception):
+    """The template can't be read; the message names file and line."""
+
+
+class Template:
+    """One alert a request.
+
+    In JSON a text is escaped so that it stays within the quotes that the template puts round it: a file name that was
+    chosen by an attacker adds no key. In HTML and XML it is escaped for those; anything else is left as it is.
+    """
+
+    most = 1
+    scheme = "Bearer"
+
+    def __init__(self, path: Path, content_type: str) -> None:
+        """Read and check the template. Raises BadTemplate."""
+        self.content_type = content_type
+        self._path = str(path)
+        kind = content_type.partition(";")[0].strip().lower()
+        self._json = kind == JSON or kind.endswith("+json")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadTemplate(f"{path}: {error.strerror}.") from None
+        except UnicodeDecodeError as error:
+            raise BadTemplate(f"{path}: not UTF-8 at byte {error.start}.") from None
+        environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined,
+            loader=FunctionLoader(lambda name: (text, name, None) if name == self._path else None),
+            autoescape=self._json or kind in ("text/html", "text/xml", "application/xml"),
+            finalize=_in_json if self._json else None,
+        )
+        try:
+            self._template = environment.get_template(self._path)
+        except TemplateSyntaxError as error:
+            raise BadTemplate(f"{path}:{error.lineno}: {error.message}.") from None
+
+    def body(self, parcels: Sequence[Parcel], now: int) -> Body:  # noqa: ARG002
+        """Fill in the template. Raises Unfit."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            for piece in self._template.generate(facts(parcels[0].told)):
+                pieces.append(piece.encode("utf-8", "replace"))
+                size += len(pieces[-1])
+                if size > MOST_BYTES:
+                    raise Unfit(f"{self._path}: makes more than {MOST_BYTES} bytes")
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            raise Unfit(f"{self._path}:{self._line(error)}: {error}") from None
+        made = b"".join(pieces)
+        if self._json:
+            try:
+                json.loads(made)
+            except ValueError as error:
+                raise Unfit(f"{self._path}: what it makes is no JSON: {error}") from None
+        return Body(made)
+
+    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+        """Go by the status alone."""
+        return by_status(answer, count, said)
+
+    def _line(self, error: BaseException) -> int:
+        """Find the template's line that an error was raised in; Jinja puts it into the traceback."""
+        frames = traceback.extract_tb(error.__traceback__)
+        return next((each.lineno or 0 for each in reversed(frames) if each.filename == self._path), 0)
+
+
+def facts(alert: Alert) -> Mapping[str, Any]:
+    """Give the names that a template can use: Falco's, and the whole event."""
+    made = falco.document(alert)
+    return made | {
+        "output": alert.output,
+        "time": iso8601_zulu(alert.time),
+        "host_id": alert.host_id,
+        "event": {name: _plain(value) for name, value in alert.event.items()},
+        "count": alert.repeats.count if alert.repeats else None,
+        "first_id": alert.repeats.first_id if alert.repeats else None,
+    }
+
+
+def _plain(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _in_json(value: Any) -> Any:
+    """Write a value as it stands in JSON; a text without the quotes round it, since the template has them."""
+    if isinstance(value, Markup | StrictUndefined):
+        return value
+    return Markup(json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value))  # noqa: S704

@@ -1,0 +1,379 @@
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanner.failures import BadInput
+from lanner.settings import Settings, load_settings
+from lanner.webhook_sink import webhook_of
+from notifier.delivery import Backoff, Courier
+from notifier.outbox import Outbox
+from notifier.receiver import Accepted, Later, Outcome, Parcel, Receiver, Refused
+from notifier.tally import SinkTally
+from notifier.worker import Worker
+from schemas.alert import Alert
+from tests.live.notifier.certificates import Certificates, make_certificates
+from tests.live.notifier.http_server import HttpServer
+from tests.unit.alerts import alert
+
+SECRETS = {
+    "LANNER_WEBHOOK_TOKEN": "made-up-token",
+    "LANNER_WEBHOOK_SIGNING_SECRET": "whsec_" + base64.b64encode(b"made-up-secret-of-32-bytes-length").decode(),
+}
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    """Run a stand-in."""
+    made = HttpServer()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make an authority and what it signed."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def settings(url: str, *flags: str, form: str = "falco") -> Settings:
+    """Give the settings of a webhook."""
+    wanted = [f"webhook_output.url={url}", f"webhook_output.format={form}", "webhook_output.timeout_seconds=1", *flags]
+    return load_settings(None, {}, wanted)
+
+
+def webhook(url: str, *flags: str, form: str = "falco") -> Receiver:
+    """Give a webhook as a user sets it up."""
+    return webhook_of(settings(url, *flags, form=form), SECRETS)
+
+
+def offer(receiver: Receiver, *alerts: Alert) -> Outcome:
+    """Offer alerts once, and let the connection go."""
+    try:
+        return receiver.offer([Parcel(each) for each in alerts or [alert()]])
+    finally:
+        receiver.close()
+
+
+def test_falcos_json_is_posted_as_falco_posts_it(server: HttpServer) -> None:
+    """With the id besides, the token, headers of the user's own, and the text of the route's template."""
+    flags = "webhook_output.headers=[{name: X-Team, value: security}]"
+    assert webhook(server.url + "/in", flags).offer([Parcel(alert(), text="in other words")]) == Accepted()
+    (request,) = server.taken
+    assert (request.path, request.headers["X-Team"]) == ("/in", "security")
+    assert (request.headers["Authorization"], request.headers["Content-Type"]) == (
+        "Bearer made-up-token",
+        "application/json",
+    )
+    made = json.loads(request.body)
+    assert (made["id"], made["rule"], made["priority"]) == (alert().id, "A rule", "Warning")
+    assert made["output"].endswith(": Warning in other words")
+
+
+def test_a_receiver_can_verify_who_sent_a_request_and_when(server: HttpServer) -> None:
+    """Id, timestamp and body under HMAC-SHA256, by the scheme of Standard Webhooks."""
+    offer(webhook(server.url))
+    (request,) = server.taken
+    told = request.headers
+    assert told["webhook-id"] == alert().id
+    assert abs(int(told["webhook-timestamp"]) - time.time()) < 10
+    signed = f"{told['webhook-id']}.{told['webhook-timestamp']}.".encode() + request.body
+    digest = hmac.new(b"made-up-secret-of-32-bytes-length", signed, hashlib.sha256).digest()
+    assert told["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
+
+
+def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpServer) -> None:
+    """A wrong index is the sink's fault, a wrong event that event's, and a proxy's 200 is no acceptance."""
+    server.speaks = "splunk"
+    alerts = [alert(id=f"id-{number}") for number in range(5)]
+    index = "webhook_output.splunk.index=security"
+    assert offer(webhook(server.url, index, form="splunk_hec"), *alerts) == Accepted(5)
+    (request,) = server.taken
+    events = [json.loads(line) for line in request.body.splitlines()]
+    assert [event["event"]["id"] for event in events] == [each.id for each in alerts]
+    assert {key: events[0][key] for key in ("time", "host", "index", "sourcetype")} == {
+        "time": "1795530690.479846",
+        "host": "web-3",
+        "index": "security",
+        "sourcetype": "_json",
+    }
+    wrong = offer(webhook(server.url, "webhook_output.splunk.index=none", form="splunk_hec"), *alerts)
+    assert isinstance(wrong, Later)
+    assert "HEC code 7" in wrong.reason
+    poisoned = offer(webhook(server.url, form="splunk_hec"), alert(), alert(rule="poison"))
+    assert isinstance(poisoned, Refused)
+    assert poisoned.together == 2
+    server.faults = ['200 {"text": "Server is busy", "code": 9}', "200 <html>a proxy speaks</html>"]
+    for reason in ("HEC code 9", "not as Splunk's collector does"):
+        outcome = offer(webhook(server.url, form="splunk_hec"))
+        assert isinstance(outcome, Later)
+        assert reason in outcome.reason
+
+
+def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: HttpServer) -> None:
+    """Long and hostile values are bounded; an alert delivered late is not resolved at once."""
+    server.speaks = "alertmanager"
+    hostile = alert(
+        rule="A rule " * 100,
+        output="x" * 10_000,
+        output_fields={f"proc.aname[{number}]": "y" * 9000 for number in range(99)},
+        event={"container.name": "shop\n\x1b[31m", "container.id": "0123456789ab"},
+        time=alert().time - 3600 * 10**9,
+    )
+    flags = "webhook_output.alertmanager.generator_url=https://wiki/{id}"
+    assert offer(webhook(server.url + "/api/v2/alerts", flags, form="alertmanager"), alert(), hostile) == Accepted(2)
+    first, second = json.loads(server.taken[0].body)
+    assert first["labels"] == {
+        "alertname": "A rule",
+        "severity": "warning",
+        "priority": "warning",
+        "instance": "web-3",
+        "source": "syscall",
+    }
+    assert first["annotations"]["summary"] == alert().output
+    assert first["annotations"]["field_fd_name"] == "/etc/shadow"
+    assert first["generatorURL"] == f"https://wiki/{alert().id}"
+    assert second["labels"]["container"] == "shop\\n\\x1b[31m"
+    assert max(map(len, second["labels"].values())) == 256
+    assert max(map(len, second["annotations"].values())) == 4096
+    assert len(second["annotations"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("fault", "meaning"),
+    [
+        ("429 slow down", Later("HTTP 429 Too Many Requests, slow down", 7.0)),
+        ("500 made-up-token failed", Later("HTTP 500 Internal Server Error, *** failed", 7.0)),
+        ("503", Later("HTTP 503 Service Unavailable", 7.0)),
+        ("401", Later("HTTP 401 Unauthorized", 7.0)),
+        ("404 <html>", Later("HTTP 404 Not Found", 7.0)),
+        ("400 no field x\n", Refused("HTTP 400 Bad Request, no field x")),
+        ("422", Refused("HTTP 422 Unprocessable Entity")),
+        ("close", Later("it closed the connection, or speaks no HTTP")),
+        ("hang", Later("no answer in time")),
+        ("drip", Later("no answer in time")),
+        ("endless", Accepted()),
+        (
+            "redirect",
+            Later("HTTP 302 Found, a redirect, which is not followed: set the address that it leads to"),
+        ),
+    ],
+)
+def test_only_an_answer_about_the_alert_is_a_refusal(server: HttpServer, fault: str, meaning: Outcome) -> None:
+    """All else is waited out as long as asked; what an answer says is told without our secrets."""
+    server.faults, server.retry_after = [fault], "7"
+    began = time.monotonic()
+    assert offer(webhook(server.url)) == meaning
+    assert time.monotonic() - began < 10
+    assert server.taken == []
+
+
+def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Certificates) -> None:
+    """An authority that signed nothing here is not trusted, and a name that isn't the certificate's neither."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server, certificates.server_key)
+    context.load_verify_locations(certificates.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = HttpServer(context=context)
+    client = [
+        f"webhook_output.certificate_file={certificates.client}",
+        f"webhook_output.key_file={certificates.client_key}",
+    ]
+    trusting = f"webhook_output.ca_file={certificates.authority}"
+    try:
+        assert offer(webhook(server.url, trusting, *client)) == Accepted()
+        stranger = offer(webhook(server.url, f"webhook_output.ca_file={certificates.stranger}", *client))
+        assert isinstance(stranger, Later)
+        assert "certificate is not trusted" in stranger.reason
+        elsewhere = offer(webhook(server.url.replace("127.0.0.1", "127.0.0.2"), trusting, *client))
+        assert isinstance(elsewhere, Later)
+        assert isinstance(offer(webhook(server.url, trusting)), Later)
+    finally:
+        server.close()
+    assert len(server.taken) == 1
+
+
+def test_a_name_that_does_not_resolve_and_a_port_that_is_closed_are_told_apart(server: HttpServer) -> None:
+    """So that who reads it knows where to look."""
+    unknown = offer(webhook("https://no-such-host.invalid/made-up-path"))
+    assert isinstance(unknown, Later)
+    assert "name can't be resolved" in unknown.reason
+    server.close()
+    assert offer(webhook(server.url)) == Later("Connection refused")
+
+
+def test_the_environments_proxy_is_used_except_where_it_says_not_to(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every program on the host does; its password goes to the proxy alone."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    proxy = server.url.replace("http://", "http://made-up-user:made-up-password@")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("https_proxy", proxy)
+    assert offer(webhook("http://siem.invalid/in")) == Accepted()
+    refused = offer(webhook("https://siem.invalid/in"))
+    assert isinstance(refused, Later)
+    assert "its proxy" in refused.reason
+    assert "made-up" not in refused.reason
+    plain, tunnel = server.taken
+    assert (plain.path, tunnel.path) == ("http://siem.invalid/in", "siem.invalid:443")
+    wanted = "Basic " + base64.b64encode(b"made-up-user:made-up-password").decode()
+    assert plain.headers["proxy-authorization"] == tunnel.headers["proxy-authorization"] == wanted
+    monkeypatch.setenv("no_proxy", "siem.invalid")
+    direct = offer(webhook("http://siem.invalid/in"))
+    assert isinstance(direct, Later)
+    assert "resolved" in direct.reason
+
+
+def through(server: HttpServer, receiver: Receiver, folder: Path, alerts: Sequence[Alert]) -> tuple[Outbox, Worker]:
+    """Deliver from an outbox whose idling moves the clock; the server comes up when its faults are used up."""
+    now = [100.0]
+    box = Outbox(folder / "webhook.db", most=1000)
+    box.idle = lambda seconds: now.__setitem__(0, now[0] + seconds)  # type: ignore[method-assign]
+    worker = Worker(
+        "webhook",
+        box,
+        receiver,
+        Courier(Backoff(), lambda: 0.5),
+        Parcel,
+        tally=SinkTally(),
+        on_trouble=logging.getLogger("told").warning,
+        clock=lambda: now[0],
+    )
+    for each in alerts:
+        box.put(each)
+    down_until = now[0] + 1800
+    while box.backlog():
+        if now[0] < down_until:
+            server.faults = ["503"]
+        worker.turn()
+    receiver.close()
+    assert now[0] >= down_until
+    return box, worker
+
+
+@pytest.mark.parametrize("form", ["falco", "splunk_hec", "alertmanager"])
+def test_down_for_half_an_hour_then_all_in_order_and_no_dead_letter(
+    server: HttpServer, tmp_path: Path, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of each format, and no secret in what is told meanwhile."""
+    server.speaks = {"splunk_hec": "splunk"}.get(form, form)
+    alerts = [alert(id=f"id-{number:03d}") for number in range(120)]
+    box, worker = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts)
+    assert box.dead_letters() == []
+    text = b"\n".join(each.body for each in server.taken).decode()
+    found = [part.split('"')[0] for part in text.split('"id":"')[1:]]
+    assert found == [each.id for each in alerts]
+    assert (worker.tally.sent, worker.tally.retried > 20) == (120, True)
+    assert "made-up" not in caplog.text
+
+
+@pytest.mark.parametrize("form", ["splunk_hec", "alertmanager"])
+def test_of_a_batch_only_the_alert_at_fault_becomes_a_dead_letter(
+    server: HttpServer, tmp_path: Path, form: str
+) -> None:
+    """The batch is refused, then its alerts go one by one."""
+    server.speaks = {"splunk_hec": "splunk"}.get(form, form)
+    alerts = [alert(id=f"id-{number}", rule="poison" if number == 3 else "A rule") for number in range(8)]
+    box, worker = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts)
+    assert [each.alert_id for each in box.dead_letters()] == ["id-3"]
+    assert worker.tally.sent == 7
+
+
+TEMPLATE = """\
+{
+  "text": "{{ priority }}: {{ output }}",
+  "file": "{{ output_fields['fd.name'] }}",
+  "parent": {{ event.get('proc.pname') }},
+  "tags": {{ tags | tojson }}
+}
+"""
+
+
+def test_a_template_makes_the_body_and_no_file_name_can_add_to_it(server: HttpServer, tmp_path: Path) -> None:
+    """What an attacker chose stays within its quotes."""
+    path = tmp_path / "body.j2"
+    path.write_text(TEMPLATE)
+    hostile = '/tmp/x", "text": "all is well\n\\'
+    receiver = webhook(server.url, f"webhook_output.template_file={path}", form="template")
+    assert offer(receiver, alert(output_fields={"fd.name": hostile})) == Accepted()
+    assert json.loads(server.taken[0].body) == {
+        "text": "Warning: A file was read | file=/etc/shadow",
+        "file": hostile,
+        "parent": None,
+        "tags": ["container", "host"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{\n"a": "{{ output_fields["no.such"] }}"}', "body.j2:2: 'dict object' has no attribute 'no.such'"),
+        ("{{ nothing }}", "body.j2:1: 'nothing' is undefined"),
+        ('{"a": {{ output }} }', "body.j2: what it makes is no JSON: Expecting value: line 1 column 7 (char 6)"),
+        (
+            "{% for x in range(99999) %}{{ event | tojson }}                {% endfor %}",
+            "makes more than 1048576 bytes",
+        ),
+        ("{{ ().__class__.__bases__ }}", "body.j2:1: access to attribute '__class__' of 'tuple' object is unsafe."),
+    ],
+)
+def test_an_alert_that_no_body_can_be_made_of_is_refused_with_the_templates_line(
+    server: HttpServer, tmp_path: Path, text: str, reason: str
+) -> None:
+    """It can be replayed when the template is right."""
+    path = tmp_path / "body.j2"
+    path.write_text(text)
+    outcome = offer(webhook(server.url, f"webhook_output.template_file={path}", form="template"))
+    assert isinstance(outcome, Refused)
+    assert reason in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["webhook_output.url=https://user:made-up@siem/"], "takes no name and password"),
+        (["webhook_output.url=ftp://siem/"], "no http:// or https:// address"),
+        (["webhook_output.url=https://siem:99999/"], "is no address"),
+        (["webhook_output.headers=[{name: 'X Y', value: a}]"], "headers[0].name: 'X Y' is no name"),
+        (["webhook_output.headers=[{name: Host, value: a}]"], "headers[0].name: Host is set by Lanner"),
+        (["webhook_output.headers=[{name: X-Y}]"], "headers[0]: needs either value or value_file"),
+        (['webhook_output.headers=[{name: X-Y, value: "a\\nb"}]'], "headers[0]: its value must be one line"),
+        (["webhook_output.headers=[{name: X-Y, value_file: /no/such}]"], "headers[0].value_file: /no/such: No such"),
+        (["webhook_output.ca_file=/no/such"], "webhook_output: /no/such: No such file"),
+        (["webhook_output.format=template"], "template_file must be set"),
+        (["webhook_output.format=template", "webhook_output.template_file=/no/such"], "template_file: /no/such: No su"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_said_at_the_start(flags: list[str], said: str) -> None:
+    """By the setting's name, without what it holds where that is a secret."""
+    with pytest.raises(BadInput) as raised:
+        webhook("https://siem/", *flags)
+    assert any(said in message for message in raised.value.messages), raised.value.messages
+    assert not any("made-up" in message for message in raised.value.messages)
+
+
+def test_a_template_with_a_mistake_is_told_by_its_line(tmp_path: Path) -> None:
+    """Before the first alert comes."""
+    path = tmp_path / "body.j2"
+    path.write_text("{\n{% if %}\n}")
+    with pytest.raises(BadInput, match=r"body.j2:2: Expected an expression"):
+        webhook("https://siem/", f"webhook_output.template_file={path}", form="template")
+
+
+def test_an_id_that_came_from_outside_becomes_no_header(server: HttpServer) -> None:
+    """Nor does it keep the alert from being delivered."""
+    evil: Any = alert(id="x\r\nX-Evil: yes")
+    assert offer(webhook(server.url), evil) == Accepted()
+    assert "X-Evil" not in server.taken[0].headers
