@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from bus.connection import Connection
 from bus.consuming import Reader
+from bus.headers import Headers
 from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, EVENTS
 from schemas.alert import Alert, decode_alert
@@ -80,9 +81,9 @@ class Generator:
         """Send one batch as a collector would."""
         self.send(encode_batch(batch), batch.host_id)
 
-    def send(self, value: bytes, host: str) -> None:
+    def send(self, value: bytes, host: str, headers: Headers | None = None) -> None:
         """Send any bytes."""
-        self._producer.produce(self.connection.topic(EVENTS), value, host.encode())
+        self._producer.produce(self.connection.topic(EVENTS), value, host.encode(), headers=headers or [])
         self._producer.poll(0)
 
     def flush(self, timeout: float = 60) -> None:

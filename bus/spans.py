@@ -1,0 +1,161 @@
+"""Reads a stretch of a topic that lies in the past: from one offset to another in each partition, and no further."""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from bus.connection import Connection
+from bus.consuming import make_consumer
+from bus.errors import BusUnavailable
+from bus.trouble import TIMEOUT_SECONDS, unavailable
+
+_POLL_SECONDS = 0.2
+_HELD = 200
+"""Messages of one partition that wait until it is their turn; then that partition is not read on for a while."""
+_GO_ON = 50
+
+Bounds = dict[int, tuple[int, int]]
+"""By partition, the first offset and the one behind the last."""
+
+
+class Past:
+    """One topic as it is now; what comes later is not read."""
+
+    def __init__(self, connection: Connection, topic: str) -> None:
+        """Look at the topic. topic: full name. Raises BusUnavailable: no broker, or no such topic."""
+        self._connection = connection
+        self._topic = topic
+        self._consumer: Consumer = make_consumer(connection, "lanner-past")
+        try:
+            self.kept: Bounds = {number: self._watermarks(number) for number in self._partitions()}
+            """What there is."""
+        except KafkaException as error:
+            self._consumer.close()
+            raise unavailable(connection, error.args[0]) from None
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    def since(self, time: int, partitions: Iterable[int] | None = None) -> dict[int, int]:
+        """Give, by partition, the first offset that was appended at a time or later. time: ms since the epoch."""
+        wanted = self.kept if partitions is None else partitions
+        asked = [TopicPartition(self._topic, number, max(time, 0)) for number in wanted]
+        if not asked:
+            return {}
+        try:
+            found = self._consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise unavailable(self._connection, error.args[0]) from None
+        return {
+            each.partition: each.offset if each.offset >= 0 else self.kept[each.partition][1]
+            for each in found
+            if each.partition in self.kept
+        }
+
+    def between(self, since: int, until: int | None, partitions: Iterable[int] | None = None) -> Bounds:
+        """Give the bounds of what was appended from one time on and before another, ms; without it, all there is."""
+        starts = self.since(since, partitions)
+        ends = {} if until is None else self.since(until, partitions)
+        return {number: (start, ends.get(number, self.kept[number][1])) for number, start in starts.items()}
+
+    def read(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
+        """Give the messages within bounds, in order within a partition; `unread` says what is left.
+
+        Args:
+            bounds: what to read.
+            stop: asked between polls; ends it early.
+
+        Raises:
+            BusUnavailable: reading is forbidden.
+        """
+        self.unread = self._assign(bounds)
+        while self.unread and not stop():
+            if (message := self._poll()) is not None:
+                yield message
+
+    def read_in_order(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
+        """Give the messages of all partitions in the order of the broker's stamps, with bounded memory.
+
+        Arguments and errors as of read.
+        """
+        self.unread = self._assign(bounds)
+        held: dict[int, deque[Message]] = {number: deque() for number in self.unread}
+        heads: list[tuple[int, int]] = []
+        paused: set[int] = set()
+        while (heads or self.unread) and not stop():
+            if all(held[number] for number in self.unread) and heads:
+                _, number = heapq.heappop(heads)
+                waiting = held[number]
+                message = waiting.popleft()
+                if waiting:
+                    heapq.heappush(heads, (stamp_of(waiting[0]), number))
+                if number in paused and len(waiting) <= _GO_ON:
+                    paused.discard(number)
+                    self._consumer.resume([TopicPartition(self._topic, number)])
+                yield message
+                continue
+            found = self._poll()
+            if found is None:
+                continue
+            number = found.partition() or 0
+            held[number].append(found)
+            if len(held[number]) == 1:
+                heapq.heappush(heads, (stamp_of(found), number))
+            if len(held[number]) >= _HELD and number in self.unread:
+                paused.add(number)
+                self._consumer.pause([TopicPartition(self._topic, number)])
+
+    def _assign(self, bounds: Mapping[int, tuple[int, int]]) -> set[int]:
+        self._ends = {}
+        starts = []
+        for number, (start, end) in bounds.items():
+            low, high = self.kept[number]
+            first, last = max(start, low), min(end, high)
+            if first < last:
+                self._ends[number] = last
+                starts.append(TopicPartition(self._topic, number, first))
+        self._consumer.assign(starts)
+        return set(self._ends)
+
+    def _poll(self) -> Message | None:
+        message = self._consumer.poll(_POLL_SECONDS)
+        if message is None:
+            return None
+        number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
+                # The end may come before the bound: what was there has been deleted.
+                self.unread.discard(number)
+            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise unavailable(self._connection, error)
+            return None
+        if number not in self.unread:
+            return None
+        if offset >= self._ends[number] - 1:
+            self.unread.discard(number)
+        return message if offset < self._ends[number] else None
+
+    def _watermarks(self, number: int) -> tuple[int, int]:
+        found: tuple[int, int] = self._consumer.get_watermark_offsets(
+            TopicPartition(self._topic, number), timeout=TIMEOUT_SECONDS
+        )
+        return found
+
+    def _partitions(self) -> list[int]:
+        metadata = self._consumer.list_topics(self._topic, timeout=TIMEOUT_SECONDS).topics[self._topic]
+        if metadata.error is not None:
+            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise BusUnavailable(f"topic {self._topic} does not exist", "create it by `lanner topics create`")
+            raise unavailable(self._connection, metadata.error)
+        return sorted(metadata.partitions)
+
+
+def stamp_of(message: Message) -> int:
+    """Give when a message was appended (or made, where the topic is not stamped by the broker), ms since the epoch."""
+    return message.timestamp()[1]
