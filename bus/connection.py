@@ -11,6 +11,17 @@ DEFAULT_PREFIX = "lanner."
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryAddress:
+    """Where a schema registry is, and as whom it is asked."""
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    """PEM; empty for the system's own authorities."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """Addresses and credentials; secrets stay out of its repr, so that no log can show them."""
 
@@ -28,6 +39,8 @@ class Connection:
     key_file: str = ""
     key_password: str = field(default="", repr=False)
     compression: Compression = "zstd"
+    registry: RegistryAddress | None = None
+    """Where set, messages are written in Confluent's wire format; both formats are read in any case."""
 
     @property
     def uses_tls(self) -> bool:

@@ -3,11 +3,9 @@
 import json
 from typing import Any
 
-from fastavro.schema import fingerprint, to_parsing_canonical_form
-
 from bus.headers import Headers
+from schemas.wire import MARKER, BadSchema, checked_schema, single_object_header
 
-SINGLE_OBJECT_MARKER = b"\xc3\x01"
 SCHEMA_HEADERS: Headers = [("content-type", b"application/json")]
 
 
@@ -17,5 +15,21 @@ def schema_message(schema: dict[str, Any]) -> tuple[bytes, bytes]:
     The key is the fingerprint in hex as it stands, byte for byte, behind the marker of a single-object message.
     Source: the Avro specification, "Single-object encoding".
     """
-    key = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
+    key = single_object_header(schema).removeprefix(MARKER).hex()
     return key.encode(), json.dumps(schema, separators=(",", ":")).encode()
+
+
+def schema_of_message(key: bytes, value: bytes) -> tuple[bytes, Any]:
+    """Read a published schema.
+
+    Returns:
+        What its messages begin with, and the schema, parsed.
+
+    Raises:
+        BadSchema: it is none, or not the one that its key names: nobody can put another in its place.
+    """
+    schema = checked_schema(value)
+    header = single_object_header(schema)
+    if header.removeprefix(MARKER).hex().encode() != key:
+        raise BadSchema("a schema under another's fingerprint")
+    return header, schema

@@ -4,7 +4,6 @@ The id is made of what caused the alert: an alert produced twice after a crash h
 consumer can drop the second. It begins with the event's time, so ids sort by time.
 """
 
-import io
 import json
 import uuid
 from collections.abc import Mapping
@@ -13,14 +12,12 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
-import fastavro
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+from schemas.wire import MessageFormat, Unreadable
 
 Value = str | int | float | bool | tuple[str, ...] | None
 
 ALERT_SCHEMA = json.loads(files("schemas").joinpath("alert.avsc").read_text(encoding="utf-8"))
-_PARSED = parse_schema(ALERT_SCHEMA)
-_HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(ALERT_SCHEMA), "CRC-64-AVRO"))
+ALERT_FORMAT = MessageFormat(ALERT_SCHEMA)
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)
 
@@ -104,11 +101,7 @@ def alert_id(time: int, *cause: str | int) -> str:
 
 def encode_alert(alert: Alert) -> bytes:
     """Encode an alert (Avro single-object encoding); bytes that are no text become U+FFFD."""
-    buffer = io.BytesIO()
-    buffer.write(_HEADER)
-    fastavro.schemaless_writer(
-        buffer,
-        _PARSED,
+    return ALERT_FORMAT.encode(
         {
             "id": alert.id,
             "time": alert.time,
@@ -123,22 +116,19 @@ def encode_alert(alert: Alert) -> bytes:
             "event": _values(alert.event),
             "window": None if alert.window is None else _window(alert.window),
             "repeats": None if alert.repeats is None else asdict(alert.repeats),
-        },
+        }
     )
-    return buffer.getvalue()
 
 
 def decode_alert(data: bytes) -> Alert:
-    """Decode an alert.
+    """Decode an alert that this release or a former one wrote.
 
     Raises:
-        BadAlert: the bytes are no alert of this schema.
+        BadAlert: the bytes are none, and why.
     """
-    if not data.startswith(_HEADER):
-        raise BadAlert("the bytes do not begin as an alert does")
     try:
-        row: Any = fastavro.schemaless_reader(io.BytesIO(data[len(_HEADER) :]), _PARSED, None)
-    except (EOFError, ValueError, IndexError, KeyError, UnicodeDecodeError, StopIteration) as problem:
+        row: Any = ALERT_FORMAT.decode(data)
+    except Unreadable as problem:
         raise BadAlert(f"the bytes are no alert: {problem}") from None
     row["tags"] = tuple(row["tags"])
     for name in ("output_fields", "event"):

@@ -4,37 +4,34 @@ A batch is input from a host that may be taken over, so lengths, ranges and the 
 nothing behind this module needs to doubt an index.
 """
 
-import io
 import json
 from collections.abc import Callable
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
-import fastavro
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
-
 from schemas.batch import Column, Container, EventBatch, Mount, Process
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
+from schemas.wire import MessageFormat
 
-_MARKER = b"\xc3\x01"
-HEADER_SIZE = 10
-"""Marker and fingerprint, before the datum."""
 MAX_EVENTS = 100_000
 MAX_STRINGS = 1_000_000
 MAX_ARGUMENTS = 64
 """An event, on average; Falco's table knows no event of more than 32."""
 
-EVENT_BATCH_SCHEMA = json.loads(files("schemas").joinpath("event_batch.avsc").read_text(encoding="utf-8"))
-_PARSED = parse_schema(EVENT_BATCH_SCHEMA)
-_FINGERPRINT = bytes.fromhex(fingerprint(to_parsing_canonical_form(EVENT_BATCH_SCHEMA), "CRC-64-AVRO"))
-HEADER = _MARKER + _FINGERPRINT
-_OLDER = {
-    _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")): parse_schema(schema)
-    for release in ("0.1",)
-    if (schema := json.loads(files("schemas").joinpath(f"event_batch.{release}.avsc").read_text(encoding="utf-8")))
-}
-"""Schemas of former releases, by what their batches begin with."""
+_RELEASES = ("0.1",)
+"""Former releases whose schema was another."""
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
+
+
+EVENT_BATCH_SCHEMA = _schema("event_batch.avsc")
+EVENT_BATCH_FORMAT = MessageFormat(
+    EVENT_BATCH_SCHEMA, [_schema(f"event_batch.{release}.avsc") for release in _RELEASES]
+)
+HEADER = EVENT_BATCH_FORMAT.header
 
 _PROCESS_TEXT = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 _PROCESS_PLAIN = (
@@ -86,22 +83,19 @@ def encode_batch(batch: EventBatch) -> bytes:
     for name in _CODES:
         raw = memoryview(batch.columns[name]).tobytes()  # type: ignore[arg-type]
         datum[f"c_{name}"] = raw if raw.strip(b"\0") else b""
-    out = io.BytesIO(HEADER)
-    out.seek(HEADER_SIZE)
-    fastavro.schemaless_writer(out, _PARSED, datum)
-    return out.getvalue()
+    return EVENT_BATCH_FORMAT.encode(datum)
 
 
 def decode_batch(data: bytes) -> EventBatch:
-    """Decode and check a batch; raises BadBatch, which says what is wrong with it."""
-    header = data[:HEADER_SIZE]
-    if header == HEADER:
-        return decode_datum(data[HEADER_SIZE:])
-    if header not in _OLDER:
-        raise BadBatch(
-            "not a batch in Avro single-object encoding" if data[:2] != _MARKER else "a batch of an unknown schema"
-        )
-    return decode_datum(data[HEADER_SIZE:], _OLDER[header])
+    """Decode and check a batch that this release or a former one wrote.
+
+    Raises:
+        BadBatch: it is none, and why.
+    """
+    try:
+        return _checked(EVENT_BATCH_FORMAT.decode(data))
+    except (IndexError, ValueError, OverflowError) as error:
+        raise BadBatch(str(error)) from error
 
 
 def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
@@ -114,15 +108,8 @@ def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
     Raises:
         BadBatch: it is none, and why.
     """
-    stream = io.BytesIO(data)
     try:
-        datum: Any = fastavro.schemaless_reader(stream, writer_schema or _PARSED, _PARSED if writer_schema else None)
-    except Exception as error:  # fastavro lets whatever went wrong come out: EOFError, IndexError, struct.error ...
-        raise BadBatch(f"not decodable: {error or type(error).__name__}") from error
-    if stream.tell() != len(data):
-        raise BadBatch(f"{len(data) - stream.tell()} bytes after the end of the batch")
-    try:
-        return _checked(datum)
+        return _checked(EVENT_BATCH_FORMAT.decode_datum(data, writer_schema))
     except (IndexError, ValueError, OverflowError) as error:
         raise BadBatch(str(error)) from error
 

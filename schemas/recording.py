@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import fastavro
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+from fastavro.schema import parse_schema
 
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, HEADER_SIZE, BadBatch, decode_datum
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
+from schemas.wire import HEADER_SIZE, single_object_header
 
 _SYNC_SIZE = 16
 
@@ -77,17 +78,13 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, Any, bytes]]:
             blocks = fastavro.block_reader(file)
             schema = parse_schema(blocks.writer_schema)
             _check_schema(schema, path)
-            header = _header(schema)
+            header = single_object_header(schema)
             for block in blocks:
                 yield header, schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
         except (OSError, BadBatch):
             raise
         except Exception as error:  # as in the codec: of a broken file fastavro lets anything come out
             raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
-
-
-def _header(schema: Any) -> bytes:
-    return HEADER[:2] + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
 def _check_schema(schema: object, path: Path) -> None:

@@ -1,19 +1,15 @@
 """Pre-matched events as bytes and back: the value and the key of a message of the ``correlate`` topic."""
 
-import io
 import json
 from importlib.resources import files
 from typing import Any
 
-import fastavro
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
-
 from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch
+from schemas.wire import MessageFormat, Unreadable
 
 PRE_MATCH_SCHEMA = json.loads(files("schemas").joinpath("pre_match.avsc").read_text(encoding="utf-8"))
-_PARSED = parse_schema(PRE_MATCH_SCHEMA)
-HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(PRE_MATCH_SCHEMA), "CRC-64-AVRO"))
+PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA)
 
 
 class BadPreMatch(ValueError):
@@ -38,8 +34,6 @@ def message_of(pre_match: PreMatch) -> tuple[bytes, bytes]:
 def encode_pre_match(pre_match: PreMatch) -> bytes:
     """Encode a pre-matched event (Avro single-object encoding)."""
     origin = pre_match.origin
-    buffer = io.BytesIO()
-    buffer.write(HEADER)
     datum = {
         "origin": {
             "host_id": origin.host_id,
@@ -61,20 +55,17 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         ],
         "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
     }
-    fastavro.schemaless_writer(buffer, _PARSED, datum)
-    return buffer.getvalue()
+    return PRE_MATCH_FORMAT.encode(datum)
 
 
 def decode_pre_match(data: bytes) -> PreMatch:
-    """Decode a pre-matched event.
+    """Decode a pre-matched event that this release or a former one wrote.
 
     Raises:
-        BadPreMatch: the bytes are none of this schema.
+        BadPreMatch: the bytes are none, and why.
     """
-    if not data.startswith(HEADER):
-        raise BadPreMatch("the bytes do not begin as a pre-matched event does")
     try:
-        row: Any = fastavro.schemaless_reader(io.BytesIO(data[len(HEADER) :]), _PARSED, None)
+        row: Any = PRE_MATCH_FORMAT.decode(data)
         return PreMatch(
             origin=Origin(**row["origin"]),
             time=row["time"],
@@ -83,8 +74,8 @@ def decode_pre_match(data: bytes) -> PreMatch:
             feeds=tuple(_feed(feed) for feed in row["feeds"]),
             candidates=tuple(_candidate(candidate) for candidate in row["candidates"]),
         )
-    except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
-        raise BadPreMatch(f"the bytes are no pre-matched event: {problem or type(problem).__name__}") from None
+    except (Unreadable, TypeError, ValueError, AttributeError) as problem:
+        raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None
 
 
 def _feed(row: dict[str, Any]) -> Feed:

@@ -110,12 +110,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("data", "reason"),
         [
-            (b"", "not a batch in Avro single-object encoding"),
-            (b"{}", "not a batch in Avro single-object encoding"),
-            (b"\0\0\0\0\1" + SAMPLE, "not a batch in Avro single-object encoding"),
-            (HEADER[:2] + bytes(8) + SAMPLE[10:], "a batch of an unknown schema"),
+            (b"", "neither Avro single-object encoding nor"),
+            (b"{}", "neither Avro single-object encoding nor"),
+            (b"\0\0\0\0\1" + SAMPLE, "id 1 of the schema registry"),
+            (HEADER[:2] + bytes(8) + SAMPLE[10:], "its schema is not known: fingerprint 0000"),
             (HEADER, "not decodable"),
-            (SAMPLE + b"\0", "1 bytes after the end of the batch"),
+            (SAMPLE + b"\0", "1 bytes after its end"),
         ],
     )
     def test_what_is_no_batch_is_named(self, data: bytes, reason: str) -> None:

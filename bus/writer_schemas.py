@@ -1,0 +1,157 @@
+"""The schemas by which messages were written: a table, filled from the topic of schemas and from a registry."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bus.connection import Connection
+from bus.errors import BusUnavailable
+from bus.following import Follower
+from bus.registry import Registry
+from bus.schema_topic import schema_of_message
+from bus.topics import SCHEMAS
+from bus.trouble import TIMEOUT_SECONDS
+from schemas.wire import REGISTRY_MARKER, BadSchema, MessageFormat, Unreadable, checked_schema, header_of
+
+_MAX_SCHEMAS = 1_000
+_PATIENCE_SECONDS = 2.0
+"""How long a schema may come after its first message: they are written to different brokers."""
+_REFUSED_SECONDS = 30.0
+"""How long a schema that was not found is not looked for again."""
+_LOOKS = 5
+"""How many schemas that turn out not to be there are looked for in a row; then one every _LOOK_SECONDS. Whoever makes
+up beginnings of messages must not hold up everybody else's."""
+_LOOK_SECONDS = 10.0
+_RETRY_SECONDS = 2.0
+_POLL_SECONDS = 0.1
+
+
+class WriterSchemas:
+    """Knows schemas by what their messages begin with; each is fetched once. Safe for several threads."""
+
+    def __init__(self, connection: Connection, formats: Iterable[MessageFormat]) -> None:
+        """Begin with what needs no asking; nothing is connected.
+
+        Args:
+            connection: where to ask.
+            formats: what this process reads.
+
+        Raises:
+            BusUnavailable: the registry's settings can't be used.
+        """
+        self._connection = connection
+        self._registry = Registry(connection.registry) if connection.registry else None
+        self._formats = {each.name: each for each in formats}
+        self._ours = {header for each in self._formats.values() for header in each.known}
+        self._schemas: dict[bytes, Any] = {}
+        self._refused: dict[bytes, float] = {}
+        self._looks = float(_LOOKS)
+        self._looked_at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def translate(self, data: bytes) -> bytes:
+        """Give a message as this release would have written it; as it is where that can't be.
+
+        May take some seconds for the first message of a schema.
+
+        Raises:
+            BusUnavailable: its schema can't be had, for broker or registry don't answer.
+        """
+        header = header_of(data)
+        if not header or header in self._ours or (writer := self._schema(header)) is None:
+            return data
+        kind = self._formats.get(writer.get("name"))
+        try:
+            return data if kind is None else kind.translated(data[len(header) :], writer)
+        except Unreadable:
+            # Whoever decodes it finds that out too, and says so.
+            return data
+
+    async def translated(self, data: bytes | None, on_note: Callable[[str], None]) -> bytes:
+        """Do the same on an event loop, waiting as long as nobody answers."""
+        given, told = data or b"", ""
+        header = header_of(given)
+        if header in self._ours:
+            return given
+        while header and header not in self._schemas:
+            try:
+                return await asyncio.to_thread(self.translate, given)
+            except BusUnavailable as error:
+                if error.reason != told:
+                    told = error.reason
+                    on_note(f"{error}. Until then messages wait.")
+                await asyncio.sleep(_RETRY_SECONDS)
+        return self.translate(given)
+
+    def _schema(self, header: bytes) -> Any | None:
+        found = self._schemas.get(header)
+        if found is not None:
+            return found
+        with self._lock:
+            if header in self._schemas:
+                return self._schemas[header]
+            if self._refused.get(header, 0.0) > time.monotonic() or not self._may_look():
+                return None
+            if header.startswith(REGISTRY_MARKER):
+                self._ask_registry(header)
+            else:
+                self._read_topic(header)
+            found = self._schemas.get(header)
+            if found is not None:
+                self._looks = min(self._looks + 1, _LOOKS)
+                return found
+            self._refused[header] = time.monotonic() + _REFUSED_SECONDS
+            while len(self._refused) > _MAX_SCHEMAS:
+                del self._refused[next(iter(self._refused))]
+            return None
+
+    def _may_look(self) -> bool:
+        now = time.monotonic()
+        self._looks = min(_LOOKS, self._looks + (now - self._looked_at) / _LOOK_SECONDS)
+        self._looked_at = now
+        if self._looks < 1:
+            return False
+        self._looks -= 1
+        return True
+
+    def _ask_registry(self, header: bytes) -> None:
+        if self._registry is None:
+            return
+        text = self._registry.schema(int.from_bytes(header[len(REGISTRY_MARKER) :], "big"))
+        if text is not None:
+            try:
+                self._keep(header, checked_schema(text))
+            except BadSchema:
+                return
+
+    def _read_topic(self, header: bytes) -> None:
+        follower = Follower(self._connection, [SCHEMAS])
+        begun = time.monotonic()
+        try:
+            while header not in self._schemas:
+                taken = follower.poll(_POLL_SECONDS)
+                if taken is not None:
+                    self._take(taken[1].key() or b"", taken[1].value() or b"")
+                waited = time.monotonic() - begun
+                if follower.has_read_all and waited > _PATIENCE_SECONDS:
+                    return
+                if waited > TIMEOUT_SECONDS:
+                    raise BusUnavailable(
+                        f"topic {self._connection.topic(SCHEMAS)} can't be read ({follower.trouble or 'timed out'})",
+                        "check that the broker runs, and this user's rights: `lanner topics acls`",
+                    )
+        finally:
+            follower.close()
+
+    def _take(self, key: bytes, value: bytes) -> None:
+        try:
+            self._keep(*schema_of_message(key, value))
+        except BadSchema:
+            # Not ours to repair, and nothing can be read by it; whoever meets a message of it is told.
+            return
+
+    def _keep(self, header: bytes, schema: Any) -> None:
+        if len(self._schemas) < _MAX_SCHEMAS:
+            self._schemas.setdefault(header, schema)
