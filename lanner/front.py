@@ -196,6 +196,9 @@ RULES = _group(
         "show": "Show one rule as it is in force.",
         "explain": "Show why a rule did or didn't match an event.",
         "test": "Run the tests beside rules.",
+        "publish": "Make rule files what a whole fleet runs.",
+        "pull": "Write what a fleet runs to files.",
+        "status": "Show who runs which version.",
     },
 )
 TOPICS = _group("topics_", {"create": "Create what is missing, check what is there."})

@@ -39,7 +39,7 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
     result = load_rules(sources.files)
     if result.errors:
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in result.errors))
-    switches = tuple(_switches(settings))
+    switches = tuple(switches_of(settings))
     rules = apply_switches(result.rules, switches)
     counts = dict.fromkeys((file.name for file in sources.files), 0)
     for rule in rules:
@@ -70,7 +70,8 @@ def priority_floor(settings: Settings) -> Priority:
     return Priority.DEBUG if floor is None else floor
 
 
-def _switches(settings: Settings) -> Iterator[Switch]:
+def switches_of(settings: Settings) -> Iterator[Switch]:
+    """Give the steps by which the settings turn rules on and off."""
     for selection in settings.rules:
         for enable, target in ((True, selection.enable), (False, selection.disable)):
             if target is not None and target.rule is not None:

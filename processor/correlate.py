@@ -41,7 +41,7 @@ class _Rules:
     macros: tuple[StatefulMacro, ...]
     timespans: Mapping[str, int]
     tokens: Mapping[str, tuple[Token, ...]]
-    """By the name of the rule, those of its output."""
+    """By output, those in it: two versions of a rule may be in force for a while."""
 
     @classmethod
     def of(cls, plan: Plan) -> "_Rules":
@@ -55,7 +55,7 @@ class _Rules:
             terms={term.id: (rule, term) for rule in plan.rules for term in rule.terms},
             macros=plan.macros,
             timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
-            tokens={rule.name: pieces(rule.output)[1] for rule in plan.rules},
+            tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
         )
 
 
@@ -277,7 +277,7 @@ class Correlator:
         found: list[Alert],
     ) -> None:
         def make_alert() -> Alert:
-            return _alert(pre_match, candidate, rule, window, self._rules.tokens[rule.name])
+            return _alert(pre_match, candidate, rule, window, self._rules.tokens[rule.output])
 
         entry = self._store.get((rule.fingerprint, candidate.by))
         state = entry.state if entry is not None and isinstance(entry.state, Throttle) else None

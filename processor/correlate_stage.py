@@ -46,6 +46,12 @@ class CorrelateStage:
         self._correlators[partition] = correlator
         return unreadable
 
+    def change_rules(self, plan: Plan) -> None:
+        """Go on with other rules; unchanged stateful macros keep their windows."""
+        self._plan = plan
+        for correlator in self._correlators.values():
+            correlator.change_rules(plan)
+
     def drop_all(self) -> None:
         """Forget everything: the partitions are being shared out anew."""
         self._correlators.clear()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from processor.gaps import Gap, Sequences, Twins
+from processor.host_reports import HostReports
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED, Cause, InternalAlerts
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -65,10 +66,23 @@ class DetectStage:
         self._count_faults = faults
         self.sequences = Sequences()
         self.internal = InternalAlerts()
+        self.reports = HostReports()
         self.events = 0
         self._clock = clock
         self._decode = decode
         self._faults: dict[str, int] = {}
+
+    def change_rules(
+        self,
+        judge: Judge,
+        *,
+        pre_match: Callable[[EventBatch], PreMatches],
+        faults: Callable[[], Mapping[str, int]],
+        decode: Callable[[bytes], EventBatch],
+    ) -> None:
+        """Judge by other rules from the next batch on; arguments as at the beginning."""
+        self.judge, self.pre_match, self._count_faults, self._decode = judge, pre_match, faults, decode
+        self._faults = {}
 
     def take(self, partition: int, value: bytes | None) -> Outcome:
         """Judge one message of the events topic."""
@@ -82,6 +96,7 @@ class DetectStage:
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             return Outcome(refused=f"not judgeable: {type(error).__name__}: {error}")
         self.events += batch.count
+        self.reports.see(partition, batch, self._clock())
         self._note(partition, batch)
         alerts += self.internal.due(self._clock())
         return Outcome(tuple(alerts), pre_matches, events=batch.count)

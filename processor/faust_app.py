@@ -214,7 +214,9 @@ class DetectService:
     async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         owned = frozenset(each.partition for each in assigned if each.topic == self._events)
         fresh, self._owned = owned - self._owned, owned
-        self._stage.sequences.forget(frozenset(range(self._app.conf.topic_partitions)) - owned | fresh)
+        gone = frozenset(range(self._app.conf.topic_partitions)) - owned | fresh
+        self._stage.sequences.forget(gone)
+        self._stage.reports.forget(gone)
         self._recall_task = asyncio.create_task(self._recall(fresh))
 
     async def _recall(self, partitions: frozenset[int]) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from confluent_kafka import KafkaException
 
 from bus.connection import Connection
+from bus.trouble import unavailable
 from processor.correlate_service import CorrelateService
 from processor.correlate_stage import CorrelateStage
 from processor.detect_stage import DetectStage
 from processor.faust_app import DetectService, make_app
+from processor.rules_service import RulesService
 from processor.shipping import Shipping
 
 STOP_SECONDS = 15.0
@@ -49,6 +52,7 @@ def run_processor(
     connection: Connection,
     stage: DetectStage,
     correlation: CorrelateStage,
+    rules: RulesService,
     *,
     partitions: int,
     data_folder: Path,
@@ -63,6 +67,7 @@ def run_processor(
         connection: the broker; its topics have been checked.
         stage: judges events.
         correlation: judges what rules with memory have to see.
+        rules: changes what both judge by.
         partitions: of the events topic.
         data_folder: Faust wants one; nothing of worth is kept there.
         on_note: told of what an operator should know.
@@ -87,6 +92,7 @@ def run_processor(
             loop,
             connection,
             (stage, correlation),
+            rules,
             partitions=partitions,
             data_folder=data_folder,
             notes=(on_note, on_ready),
@@ -99,6 +105,7 @@ async def _run(
     loop: asyncio.AbstractEventLoop,
     connection: Connection,
     stages: tuple[DetectStage, CorrelateStage],
+    rules: RulesService,
     *,
     partitions: int,
     data_folder: Path,
@@ -135,11 +142,13 @@ async def _run(
     await shipping.announce()
     detect.start(shipping)
     correlate.start(shipping)
+    rules.start(shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
     if running.done() and not stopping.is_set():
         fail(running.exception() or worker.crash_reason or RuntimeError("Faust ended by itself"))
+    await rules.finish()
     if not failures:
         await detect.finish()
         await correlate.finish()
@@ -151,6 +160,8 @@ async def _run(
     await asyncio.to_thread(shipping.close)
     if failures:
         error = failures[0]
+        if isinstance(error, KafkaException):
+            raise ProcessorFailed(str(unavailable(connection, error.args[0])))
         raise ProcessorFailed(f"{type(error).__name__}: {error}")
     return shipping.alerts
 

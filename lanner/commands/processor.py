@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -12,12 +13,9 @@ from pathlib import Path
 from bus.topics import EVENTS, TOPICS, judge
 from lanner import systemd
 from lanner.broker import connection_of, need
-from lanner.detection import load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
-from lanner.host_names import HostNames
 from lanner.terminal import error_line, note
-from schemas.codec import decode_batch
 
 
 @front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
@@ -27,16 +25,16 @@ def command(options: Options) -> None:
     Start as many as there are cores, on as many machines as you like, up to the number of partitions: they share the
     work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
     """
-    need("processor", "confluent_kafka", "faust")
+    need("processor", "confluent_kafka", "cryptography", "faust")
     from bus.administration import Administration
+    from lanner.judging import preparation, rules_at_start
     from processor.correlate_stage import CorrelateStage
-    from processor.correlation.wire import message_of
     from processor.detect_stage import DetectStage
+    from processor.rules_service import RulesService
     from processor.worker import ProcessorFailed, run_processor
 
     settings = options.settings()
     connection = connection_of(settings)
-    detection = load_detection(settings, warnings=not options.quiet)
     names = [connection.topic(kind.name) for kind in TOPICS]
     states = Administration(connection).states(names)
     findings = judge(connection.prefix, states)
@@ -49,26 +47,39 @@ def command(options: Options) -> None:
             note(f"warning: {finding.text}.")
     partitions = states[connection.topic(EVENTS)].partitions
 
+    prepare = preparation(settings)
+    in_use = rules_at_start(settings, connection, prepare, quiet=options.quiet)
+
     def ready() -> None:
         systemd.notify("READY=1")
         if not options.quiet:
-            note(f"judging by {detection.count} rules from {detection.origin}. Stop: Ctrl-C")
+            note(f"judging by {rules.in_use.told}. Stop: Ctrl-C")
 
-    judges = detection.judges
-    host_names = HostNames(detection.host_names)
     stage = DetectStage(
-        judges.detector,
+        in_use.judges.detector,
         clock=time.monotonic,
-        pre_match=lambda batch: map(message_of, judges.pre_matcher.process(batch)),
-        faults=judges.faults,
-        decode=lambda data: host_names.named(decode_batch(data)),
+        pre_match=in_use.pre_match,
+        faults=in_use.judges.faults,
+        decode=in_use.decode,
+    )
+    correlation = CorrelateStage(in_use.judges.plan)
+    rules = RulesService(
+        connection,
+        in_use,
+        (stage, correlation),
+        prepare,
+        worker=f"{socket.gethostname()}-{os.getpid()}",
+        wait_seconds=settings.published_rules.wait_seconds,
+        takes_published=settings.published_rules.enabled,
+        on_note=note,
     )
     with tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder:
         try:
             alerts = run_processor(
                 connection,
                 stage,
-                CorrelateStage(judges.plan),
+                correlation,
+                rules,
                 partitions=partitions,
                 data_folder=Path(folder),
                 on_note=note,

@@ -10,6 +10,7 @@ from typing import Literal
 from lanner.settings.about import about
 from lanner.settings.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.intake import Intake
+from lanner.settings.published import Published
 from lanner.settings.webhook import AppriseOutput, WebhookOutput
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
@@ -123,6 +124,10 @@ class Collector:
     pushdown: bool = about(
         "Let the kernel leave out opens of files that can't matter to any rule; they cost a fifth then.", default=True
     )
+    always_sent: tuple[str, ...] = about(
+        "Event types that `lanner collector` sends whatever the rules ask: they show what led to an alert.",
+        ("execve", "execveat", "listen", "connect"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +212,5 @@ class Settings:
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
     memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)
+    published_rules: Published = about("Rules that `lanner rules publish` wrote for a whole fleet.", Published)
     kafka: Kafka = about("The broker that the stages of a fleet meet at; `run` needs none.", Kafka)

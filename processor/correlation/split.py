@@ -127,6 +127,19 @@ class Plan:
         return tuple(leg for macro in self.macros for leg in macro.legs)
 
 
+def merged(plans: Iterable[Plan]) -> Plan:
+    """Put plans together, for events that other processors detected by another version; the last one counts most.
+
+    Terms and windows are named by what they mean, so the same ones fall together.
+    """
+    rules: dict[tuple[str, ...], StatefulRule] = {}
+    macros: dict[str, StatefulMacro] = {}
+    for plan in plans:
+        rules.update({(each.fingerprint, *(term.id for term in each.terms)): each for each in plan.rules})
+        macros.update({each.fingerprint: each for each in plan.macros})
+    return Plan(tuple(rules.values()), tuple(macros.values()))
+
+
 @dataclass(frozen=True, slots=True)
 class Split(Generic[AnyRule]):
     """Rules by the stage that finishes them."""

@@ -1,0 +1,24 @@
+"""Settings of rules that `lanner rules publish` wrote for a whole fleet."""
+
+from dataclasses import dataclass
+
+from lanner.settings.about import about
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Rules from the topic: who takes them, and whose signature counts."""
+
+    enabled: bool = about(
+        "Processors judge by the version in the topic, where there is one, and not by rule files; collectors send\n"
+        "what published versions ask for.",
+        default=True,
+    )
+    public_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys: if any is set, a processor takes only rules that one of them signed.", ()
+    )
+    wait_seconds: int = about(
+        "How long a processor waits until every live host sends what a new version asks for; then it switches and\n"
+        "says who didn't.",
+        60,
+    )

@@ -1,0 +1,59 @@
+"""What each host says it sends: by which versions of the rules its kernel leaves events out.
+
+Pure: the clock is given.
+"""
+
+from collections import Counter, OrderedDict
+from typing import Protocol
+
+EVERYTHING = "*"
+"""As a version: nothing is left out."""
+LIVE_SECONDS = 45.0
+"""Three heartbeats: whoever was silent for longer is not waited for."""
+_MAX_HOSTS = 100_000
+
+
+class Reporting(Protocol):
+    """What of a batch is looked at."""
+
+    @property
+    def host_id(self) -> str:
+        """The host."""
+
+    @property
+    def hostname(self) -> str:
+        """Its name."""
+
+    @property
+    def interest_version(self) -> str:
+        """Versions joined by +."""
+
+
+class HostReports:
+    """The newest report of each host in the partitions that this process owns."""
+
+    def __init__(self) -> None:
+        self._hosts: OrderedDict[str, tuple[int, str, str, float]] = OrderedDict()
+
+    def see(self, partition: int, batch: Reporting, now: float) -> None:
+        """Take note of a batch. now: a clock that only grows, seconds."""
+        self._hosts[batch.host_id] = (partition, batch.hostname, batch.interest_version, now)
+        if len(self._hosts) > _MAX_HOSTS:
+            self._hosts.popitem(last=False)
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that go to another process."""
+        for host_id in [name for name, seen in self._hosts.items() if seen[0] in partitions]:
+            del self._hosts[host_id]
+
+    def lagging(self, version: str, now: float) -> list[str]:
+        """Name the live hosts that do not send what a version asks for."""
+        return sorted(
+            name
+            for _, name, reported, seen in self._hosts.values()
+            if now - seen < LIVE_SECONDS and not {version, EVERYTHING} & set(reported.split("+"))
+        )
+
+    def counts(self, now: float) -> Counter[str]:
+        """Count the live hosts by what they report."""
+        return Counter(reported for _, _, reported, seen in self._hosts.values() if now - seen < LIVE_SECONDS)

@@ -1,0 +1,203 @@
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bus.connection import Connection
+from bus.following import Writer, read_topics
+from bus.rules_topic import CURRENT, current, rules_message
+from bus.signing import read_private_key
+from bus.topics import INTEREST, RULES
+from schemas.alert import Alert
+from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
+from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.processes import Processes, Running
+from tests.unit.processor.batches import batch_of
+
+CHANGED, REFUSED = "Lanner internal: rules changed", "Lanner internal: rules refused"
+TEN = "Ten of a group"
+WITH_MEMORY = f"""
+- macro: ten_of_a_group
+  condition: evt.type = openat and fd.name startswith /group/
+  correlation: {{type: event_count, group-by: [fd.name], timespan: 1h, condition: {{gte: 10}}}}
+- rule: {TEN}
+  desc: The tenth event of a group.
+  condition: ten_of_a_group
+  output: "%correlation.count of %fd.name"
+  priority: NOTICE
+"""
+MARKED = f"""
+- rule: {RULE}
+  desc: An act of the generator.
+  condition: evt.type = openat and fd.name startswith /marked/
+  output: act %fd.name on %evt.hostname
+  priority: NOTICE
+"""
+OTHER = """
+- rule: Another
+  desc: Something else.
+  condition: evt.type = openat and fd.name = /another
+  output: another
+  priority: NOTICE
+"""
+
+
+class Following(threading.Thread):
+    """Reports for made-up hosts, as a collector does that follows the topic of interest."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__(daemon=True)
+        self.generator = generator
+        self.versions = ""
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Act until told to stop, each batch with what is of interest now."""
+        while not self.done.is_set():
+            found = read_topics(self.generator.connection, [INTEREST])[INTEREST]
+            self.versions = "+".join(sorted(key.decode() for key in found))
+            for host in self.generator.hosts:
+                mark = f"{host.name}-{host.sequence + 1}"
+                batch = host.batch(mark)
+                batch.interest_version = self.versions
+                self.generator.publish(batch)
+                self.generator.acts.append(mark)
+
+    def end(self) -> None:
+        """Stop acting."""
+        self.done.set()
+        self.join(20)
+        self.generator.flush()
+
+
+def publish(processes: Processes, connection: Connection, *arguments: str | Path, code: int = 0) -> str:
+    """Publish and give the version."""
+    run = processes.start(connection, "rules", "publish", *arguments, "--yes")
+    assert run.result() == code, run.output + run.errors
+    message = current(connection)
+    return decode_rules(message.value() or b"").version if message is not None else ""
+
+
+def until(holds: Callable[[], bool], what: str, timeout: float = 40) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def act_in_group(generator: Generator, sequences: range) -> None:
+    """Have one more host act in one group; it sends everything."""
+    for sequence in sequences:
+        event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
+        batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
+        batch.interest_version = "*"
+        generator.publish(batch)
+    generator.flush()
+
+
+def named(alerts: Alerts, rule: str) -> dict[str, Alert]:
+    """Give the alerts of a rule by id."""
+    return {alert.id: alert for alert in alerts.raw if alert.rule == rule}
+
+
+def two(processes: Processes, connection: Connection) -> tuple[Running, Running]:
+    """Start two processors that have no rule files of their own to speak of."""
+    workers = (processes.start(connection, "processor"), processes.start(connection, "processor"))
+    for each in workers:
+        each.wait_for("judging by")
+    return workers
+
+
+def test_processors_switch_under_load(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """No event is lost or told twice, an unchanged macro counts on, and the change is told once."""
+    first = rules_file(tmp_path, MARKED + WITH_MEMORY)
+    before = publish(processes, connection, first, "--comment", "to begin with")
+    workers = two(processes, connection)
+    assert all(f"of version {before}" in each.errors for each in workers)
+    generator = Generator(connection, hosts=8)
+    act_in_group(generator, range(1, 7))
+    following = Following(generator)
+    following.start()
+    time.sleep(1)
+    second = tmp_path / "second.yaml"
+    second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER)
+    after = publish(processes, connection, second)
+    for each in workers:
+        each.wait_for(f"version {after} is in force")
+    until(lambda: following.versions == after, "interest was not narrowed")
+    following.end()
+    act_in_group(generator, range(7, 11))
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    until(lambda: alerts.read(0.2) or bool(named(alerts, TEN)), "the macro's count was not kept")
+    assert_exact(generator.acts, alerts)
+    assert {alert.priority for alert in alerts.raw if alert.rule == RULE} == {"Notice", "Warning"}
+    assert [alert.output.split(" container")[0] for alert in named(alerts, TEN).values()] == ["10 of /group/x"]
+    changes = {alert.output_fields["rules.version"]: alert for alert in named(alerts, CHANGED).values()}
+    assert set(changes) == {before, after}
+    assert len(named(alerts, CHANGED)) == 2
+    assert changes[after].output_fields["rules.changes"] == (
+        f"~ rule {RULE}: priority Warning instead of Notice",
+        "+ rule Another added",
+    )
+    assert changes[before].output_fields["rules.comment"] == "to begin with"
+    status = processes.start(connection, "rules", "status")
+    assert status.result() == 0, status.output
+    assert status.output.count("in force") == 2
+    for each in workers:
+        assert each.stop() == 0, each.errors
+        assert "Traceback" not in each.errors
+    alerts.close()
+
+
+def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """The version in force stays, status and an alert say why, and a signed one is taken afterwards."""
+    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
+    make_keys(key, public)
+    good = rules_file(tmp_path, MARKED)
+    before = publish(processes, connection, good, "--sign-key", key)
+    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
+    worker = processes.start(connection, "processor", environment=setting)
+    worker.wait_for("judging by")
+    assert "signed by" in worker.errors
+    other = tmp_path / "other.yaml"
+    other.write_text(MARKED + OTHER)
+    publish(processes, connection, other)
+    worker.wait_for("it is not signed")
+    Writer(connection).put(RULES, CURRENT, b"\xc3\x01nonsense", [])
+    worker.wait_for("rules refused: it is not signed", 20)
+    put_broken(connection, key)
+    worker.wait_for("Undefined macro")
+    status = processes.start(connection, "rules", "status", environment=setting)
+    status.result()
+    assert before in status.output
+    assert "refused" in status.output
+    publish(processes, connection, other, "--sign-key", key)
+    worker.wait_for("is in force, published by", 70)
+    generator = Generator(connection, hosts=2)
+    generator.act(3)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    assert_exact(generator.acts, alerts)
+    assert len(named(alerts, REFUSED)) == 3
+    assert worker.stop() == 0, worker.errors
+    assert "Traceback" not in worker.errors
+    alerts.close()
+
+
+def make_keys(key: Path, public: Path) -> None:
+    """Make a pair of keys as the docs say."""
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
+    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
+    key.chmod(0o600)
+
+
+def put_broken(connection: Connection, key: Path) -> None:
+    """Put a version into the topic that no publisher would: its rules are wrong, its signature is right."""
+    text = b"- rule: X\n  desc: x\n  condition: nosuchmacro\n  output: x\n  priority: NOTICE\n"
+    rules = PublishedRules(files=(PublishedFile("x.yaml", text),)).named(time.time_ns())
+    value, headers = rules_message(rules, read_private_key(key))
+    Writer(connection).put(RULES, CURRENT, value, headers)
