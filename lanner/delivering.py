@@ -147,6 +147,7 @@ def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ) ->
     """Give Slack, by a token if there is one, else by a webhook. Raises BadInput."""
     try:
         from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
+        from notifier.slack.posted import PostedMessages  # noqa: PLC0415
         from notifier.slack.receiver import SlackReceiver  # noqa: PLC0415
     except ModuleNotFoundError:
         raise BadInput("slack_output needs slack-sdk: pip install 'lanner[notifier]'.") from None
@@ -168,7 +169,14 @@ def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ) ->
         problems.append("slack_output.webhook_url_file: what it holds is no https:// address.")
     if problems:
         raise BadInput(*problems)
-    return SlackReceiver(WebApi(token, wanted.channel or "", base_url=wanted.api_url) if token else Webhook(url))
+    if not token:
+        return SlackReceiver(Webhook(url))
+    try:
+        posted = PostedMessages(Path(settings.notifier.state_dir) / "slack.posted.db")
+    except OSError:
+        # A test alert may be sent by whoever can't write there; delivery itself says so of its line in that folder.
+        posted = PostedMessages(None)
+    return SlackReceiver(WebApi(token, wanted.channel or "", base_url=wanted.api_url), posted)
 
 
 def syslog_of(settings: Settings) -> Receiver:

@@ -37,9 +37,9 @@ LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "Debug": ("#b0b0b0", ":white_circle:"),
 })  # fmt: skip
 """Colour and emoji by priority."""
-_SHOWN_ELSEWHERE = frozenset(
-    {"evt.hostname", "container.id", "container.name", "k8s.pod.name", "k8s.ns.name", "evt.time"}
-)
+PLACES = ("container.id", "container.name", "k8s.pod.name", "k8s.ns.name")
+"""Fields of the event that a message shows whatever its rule's output names."""
+_SHOWN_ELSEWHERE = frozenset({*PLACES, "evt.hostname", "evt.time"})
 
 
 def message(parcel: Parcel, repeats: Repeats | None = None) -> Message:
@@ -54,6 +54,11 @@ def message(parcel: Parcel, repeats: Repeats | None = None) -> Message:
     return _message(headline(alert, told), alert.priority, list(_blocks(parcel, told)))
 
 
+def stands_for(alert: Alert) -> int:
+    """Give how many alerts one stands for: a summary for those that were not sent."""
+    return alert.repeats.count if alert.repeats else 1
+
+
 def headline(alert: Alert, repeats: Repeats | None = None) -> str:
     """Give the line that a phone shows: priority, rule, where."""
     where = in_prose(alert.hostname or "?", NAME_LENGTH)
@@ -66,7 +71,9 @@ def headline(alert: Alert, repeats: Repeats | None = None) -> str:
 
 def digest(alerts: Sequence[Alert]) -> Message:
     """Give one message for many alerts: every one is in a count."""
-    counts = Counter((alert.priority, alert.rule) for alert in alerts)
+    counts = Counter[tuple[str, str]]()
+    for alert in alerts:
+        counts[alert.priority, alert.rule] += stands_for(alert)
     ranked = sorted(counts.items(), key=lambda item: (SEVERITY[item[0][0]], -item[1], item[0][1]))
     gravest = ranked[0][0][0]
     lines = [
@@ -81,7 +88,7 @@ def digest(alerts: Sequence[Alert]) -> Message:
     # Two lines' worth of text a section stays below its limit.
     sections = [_section("\n".join(lines[start : start + 4])) for start in range(0, len(lines), 4)]
     footer = _context(f"{span} | from `lanner context {first.id}` to `{last.id}`")
-    text = f"{LOOKS[gravest][1]} {len(alerts)} alerts of {len(counts)} rules, too many for a message each"
+    text = f"{LOOKS[gravest][1]} {counts.total()} alerts of {len(counts)} rules, too many for a message each"
     return _message(text, gravest, [*sections, footer])
 
 
@@ -102,9 +109,7 @@ def _blocks(parcel: Parcel, repeats: Repeats | None) -> Iterator[dict[str, Any]]
     if fields:
         yield {"type": "section", "fields": [_mrkdwn(field) for field in fields]}
     if repeats:
-        yield _context(
-            f":repeat: *{repeats.count}* more from {_time(repeats.first)} to {_time(repeats.last)} UTC, not sent singly"
-        )
+        yield _context(f":repeat: *{repeats.count}* more from {_time(repeats.first)} to {_time(repeats.last)} UTC")
     if any(alert.tags):
         yield _context(_tags([tag for tag in alert.tags if tag]))
     yield _context(f"{_time(alert.time)} UTC | `lanner context {in_code(alert.id, 64)}`")

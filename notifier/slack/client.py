@@ -23,6 +23,13 @@ _REFUSALS = frozenset(
     }
 )
 """What Slack says of a message that it will never take. Source: docs.slack.dev, chat.postMessage, errors."""
+GONE = frozenset(
+    {
+        *("message_not_found", "thread_not_found", "cannot_reply_to_message"),
+        *("cant_update_message", "edit_window_closed"),
+    }
+)
+"""What Slack says of a message that can't be threaded under or edited any more. Source: as above, and chat.update."""
 _NO_SUCH_CHANNEL = frozenset({"channel_not_found", "is_archived", "not_in_channel"})
 
 
@@ -121,7 +128,7 @@ def _meaning(response: Any, chosen: str | None) -> Outcome:
     word = found.group() if found else ""
     if response.status_code != 200:
         return judged(response.status_code, headers.get("retry-after"), time.time(), word) or Later("no Slack answer")
-    if word in _REFUSALS:
+    if word in _REFUSALS | GONE:
         return Refused(word)
     if word in _NO_SUCH_CHANNEL and chosen:
         # The sink works; the route's channel doesn't. The alert can be replayed once the route is right.

@@ -1,20 +1,27 @@
-"""Slack as a sink: one message a second a channel, summaries with the alert they sum up, a digest in a flood."""
+"""Slack as a sink: one message a second a channel, repeats and summaries in a thread, a digest in a flood.
+
+By the Web API, what comes again is posted in the thread of the message that stands, and counted in that message.
+"""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from notifier.receiver import Accepted, Hold, Outcome, Parcel, Refused
-from notifier.slack.blocks import digest, message
-from notifier.slack.client import Posted, SlackClient
+from notifier.receiver import Accepted, Hold, Later, Outcome, Parcel, Refused
+from notifier.slack.blocks import digest, message, stands_for
+from notifier.slack.client import GONE, SlackClient
+from notifier.slack.posted import PostedMessages, Standing
 
 SECONDS_A_MESSAGE = 1.0
 """Slack's limit for a channel. Source: docs.slack.dev, rate limits."""
+SECONDS_AN_EDIT = 2.0
+"""chat.update is allowed some fifty times a minute, over all channels. Source: as above, tier 3."""
+SECONDS_AFTER_A_FAILED_EDIT = 30.0
 FLOOD = 10
 """So many that wait are more than ten seconds behind: from here on they go together."""
 TOGETHER = 500
-REMEMBERED = 10_000
-"""Messages that can still be edited when their summary comes."""
+THREAD_SECONDS = 3600.0
+"""So long what comes again threads under a message; then it is told anew."""
 
 
 class SlackReceiver:
@@ -22,17 +29,34 @@ class SlackReceiver:
 
     most = TOGETHER
 
-    def __init__(self, client: SlackClient, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin; clock gives seconds and doesn't jump."""
+    def __init__(
+        self,
+        client: SlackClient,
+        posted: PostedMessages | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin.
+
+        Args:
+            client: one of Slack's two ways in.
+            posted: messages that stand; only in memory, if not given.
+            clock: seconds, of a clock that doesn't jump.
+            wall: wall clock, seconds.
+        """
         self._client = client
+        self._posted = PostedMessages(None) if posted is None else posted
         self._clock = clock
+        self._wall = wall
         self._free_at: dict[str | None, float] = {}
-        self._posted: OrderedDict[str, tuple[Posted, Parcel]] = OrderedDict()
+        self._edit_at = 0.0
         self._told: set[str] = set()
         """Ids whose channel has its digest, while another channel of the same flood hasn't yet."""
 
     def offer(self, parcels: Sequence[Parcel]) -> Outcome:
         """Post the first alert, or a digest a channel of all of them."""
+        self._catch_up()
         if len(parcels) < FLOOD:
             return self._one(parcels[0])
         by_channel: dict[str | None, list[Parcel]] = {}
@@ -49,17 +73,21 @@ class SlackReceiver:
             if not isinstance(outcome, Accepted):
                 return outcome
             self._told.update(parcel.alert.id for parcel in group)
+            for parcel in group:
+                self._count(parcel, self._standing(parcel))
         self._told.difference_update(parcel.alert.id for parcel in parcels)
         return Accepted(len(parcels))
 
     def tend(self) -> None:
-        """Nothing to look after."""
+        """Put right the count of a message."""
+        self._catch_up()
 
     def reopen(self) -> None:
         """Nothing to open anew: every message has its own connection."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Let go of the record of messages; a count that is still to be shown is shown after the next start."""
+        self._posted.close()
 
     def _one(self, parcel: Parcel) -> Outcome:
         alert = parcel.alert
@@ -69,18 +97,62 @@ class SlackReceiver:
         wait = self._paced(parcel.channel)
         if wait is not None:
             return wait
-        before = self._posted.get(alert.repeats.first_id) if alert.repeats and self._client.can_edit else None
-        outcome, posted = self._client.post(message(parcel), parcel.channel, before[0] if before else None)
+        with suppress(OSError):
+            if self._posted.of(alert.id) is not None:
+                # Posted by a process that died before it could record that.
+                return Accepted()
+        before = self._standing(parcel)
+        outcome, posted = self._client.post(message(parcel), parcel.channel, before.posted if before else None)
         self._spent(parcel.channel)
-        if isinstance(outcome, Accepted):
-            if before:
-                # The reply in the thread tells all; a count that can't be edited in is a blemish and no loss.
-                self._client.edit(message(before[1], alert.repeats), before[0])
-            elif posted:
-                self._posted[alert.id] = (posted, parcel)
-                if len(self._posted) > REMEMBERED:
-                    self._posted.popitem(last=False)
+        if before is not None and isinstance(outcome, Refused) and outcome.reason in GONE:
+            # Somebody deleted the message: this one stands by itself.
+            with suppress(OSError):
+                self._posted.forget(before)
+            return Hold(SECONDS_A_MESSAGE)
+        if isinstance(outcome, Accepted) and before is not None:
+            self._count(parcel, before)
+        elif isinstance(outcome, Accepted) and posted is not None:
+            # Slack has it: if it can't be remembered, what comes again stands by itself, and nothing is lost.
+            with suppress(OSError):
+                self._posted.add(parcel, posted, self._wall())
         return outcome
+
+    def _standing(self, parcel: Parcel) -> Standing | None:
+        """Find the message that an alert belongs under."""
+        if not self._client.can_edit:
+            return None
+        with suppress(OSError):
+            repeats = parcel.alert.repeats
+            if repeats:
+                return self._posted.of(repeats.first_id)
+            return self._posted.like(parcel, self._wall() - THREAD_SECONDS)
+        return None
+
+    def _count(self, parcel: Parcel, standing: Standing | None) -> None:
+        if standing is not None:
+            alert = parcel.alert
+            with suppress(OSError):
+                self._posted.count(standing, stands_for(alert), alert.repeats.last if alert.repeats else alert.time)
+
+    def _catch_up(self) -> None:
+        """Show a count that has changed, as often as Slack allows."""
+        if not self._client.can_edit or self._clock() < self._edit_at:
+            return
+        with suppress(OSError):
+            standing = self._posted.behind()
+            if standing is None:
+                return
+            outcome = self._client.edit(message(standing.parcel, standing.repeats), standing.posted)
+            self._edit_at = self._clock() + SECONDS_AN_EDIT
+            match outcome:
+                case Accepted():
+                    self._posted.shown(standing)
+                case Refused():
+                    self._posted.forget(standing)
+                case Later(_, after):
+                    self._edit_at += after or SECONDS_AFTER_A_FAILED_EDIT
+                case Hold():
+                    pass
 
     def _paced(self, channel: str | None) -> Hold | None:
         wait = self._free_at.get(channel, 0.0) - self._clock()

@@ -3,10 +3,11 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Fault = Literal["429", "500", "hang", "close", "garbage", "not_ok", "revoked", "invalid_blocks", "no_channel"]
+Fault = Literal["429", "500", "hang", "close", "garbage", "not_ok", "revoked", "invalid_blocks", "no_channel", "gone"]
 
 
 class SlackServer:
@@ -15,8 +16,9 @@ class SlackServer:
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
         self.edited: list[dict[str, Any]] = []
-        self.at: list[float] = []
-        """When each request came, monotonic."""
+        self.clock: Callable[[], float] = time.monotonic
+        self.asked: list[tuple[str, float]] = []
+        """To which channel each request went, and when."""
         self.faults: list[Fault] = []
         self.released = threading.Event()
         outer = self
@@ -50,8 +52,8 @@ class SlackServer:
         self._server.server_close()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
-        self.at.append(time.monotonic())
         body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        self.asked.append((body.get("channel", ""), self.clock()))
         is_api = request.path.startswith("/api/")
         fault = self.faults.pop(0) if self.faults else None
         if fault == "hang":
@@ -68,7 +70,12 @@ class SlackServer:
         elif fault == "garbage":
             self._reply(request, 200 if is_api else 502, "<html>a proxy speaks</html>")
         elif fault is not None:
-            word = {"not_ok": "fatal_error", "revoked": "token_revoked", "no_channel": "channel_not_found"}
+            word = {
+                "not_ok": "fatal_error",
+                "revoked": "token_revoked",
+                "no_channel": "channel_not_found",
+                "gone": "thread_not_found",
+            }
             error = word.get(fault, fault)
             if is_api:
                 self._reply(request, 200, json.dumps({"ok": False, "error": error}))

@@ -1,6 +1,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Hold, Later, Outcome, Parcel, Refused
 from notifier.slack import client as client_module
 from notifier.slack.client import SlackClient, WebApi, Webhook
+from notifier.slack.posted import PostedMessages
 from notifier.slack.receiver import SlackReceiver
 from notifier.tally import SinkTally
 from notifier.worker import Worker
@@ -127,27 +129,120 @@ def test_a_channel_gets_one_message_a_second(slack: SlackServer) -> None:
     """Another channel needs not wait for it."""
     now = [100.0]
     receiver = SlackReceiver(web(slack), clock=lambda: now[0])
-    assert receiver.offer([Parcel(alert())]) == Accepted()
+    assert receiver.offer([Parcel(alert(id="1"))]) == Accepted()
     now[0] += 0.25
-    assert receiver.offer([Parcel(alert())]) == Hold(0.75)
-    assert receiver.offer([Parcel(alert(), channel="#other")]) == Accepted()
+    second = Parcel(alert(id="2", output="another"))
+    assert receiver.offer([second]) == Hold(0.75)
+    assert receiver.offer([Parcel(alert(id="3"), channel="#other")]) == Accepted()
     now[0] += 0.75
-    assert receiver.offer([Parcel(alert())]) == Accepted()
+    assert receiver.offer([second]) == Accepted()
     assert [each["channel"] for each in slack.posted] == ["#alerts", "#other", "#alerts"]
 
 
-def test_a_summary_edits_the_first_message_and_stands_in_its_thread(slack: SlackServer) -> None:
-    """So the channel shows one message, with the count."""
+def receiver_over(slack: SlackServer, now: list[float], path: Path | None = None) -> SlackReceiver:
+    """Give a receiver by the Web API whose clocks are moved by hand."""
+    return SlackReceiver(web(slack), PostedMessages(path), clock=lambda: now[0], wall=lambda: 1e9 + now[0])
+
+
+def test_a_summary_is_threaded_and_counted_in_the_first_message_also_after_a_restart(
+    slack: SlackServer, tmp_path: Path
+) -> None:
+    """An edit that fails is made up for later, even by the next process."""
     now = [100.0]
-    receiver = SlackReceiver(web(slack), clock=lambda: now[0])
     first = alert(id="first")
-    receiver.offer([Parcel(first)])
-    now[0] += 2
+    before = receiver_over(slack, now, tmp_path / "slack.db")
+    before.offer([Parcel(first, text="in other words")])
+    before.close()
+    now[0] += 600
+    receiver = receiver_over(slack, now, tmp_path / "slack.db")
     summary = replace(first, id="second", repeats=Repeats("first", 412, TIME, TIME + 10**10, 6 * 10**11))
     assert receiver.offer([Parcel(summary)]) == Accepted()
     assert slack.posted[1]["thread_ts"] == "1700000000.000001"
-    assert slack.edited[0]["ts"] == "1700000000.000001"
-    assert slack.edited[0]["text"].endswith("| 412 more")
+    slack.faults = ["500"]
+    receiver.tend()
+    assert slack.edited == []
+    receiver.close()
+    receiver = receiver_over(slack, now, tmp_path / "slack.db")
+    receiver.tend()
+    receiver.tend()
+    (edited,) = slack.edited
+    assert edited["ts"] == "1700000000.000001"
+    assert edited["text"].endswith("| 412 more")
+    assert "in other words" in str(edited)
+    assert (tmp_path / "slack.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_comes_again_threads_under_the_first_for_an_hour(slack: SlackServer) -> None:
+    """Without any suppress: the same rule, place and text but for numbers; another file is a message of its own."""
+    now = [100.0]
+    receiver = receiver_over(slack, now)
+    for number in range(4):
+        assert (
+            receiver.offer([Parcel(alert(id=f"id-{number}", output=f"A file was read | pid={number}"))]) == Accepted()
+        )
+        now[0] += 1
+    assert receiver.offer([Parcel(alert(id="other", output="Another was read | pid=1"))]) == Accepted()
+    now[0] += 3600
+    assert receiver.offer([Parcel(alert(id="late", output="A file was read | pid=9"))]) == Accepted()
+    assert [each.get("thread_ts") for each in slack.posted] == [None, *["1700000000.000001"] * 3, None, None]
+    for _ in range(3):
+        now[0] += 2
+        receiver.tend()
+    assert slack.edited[-1]["text"].endswith("| 3 more")
+
+
+def test_a_first_message_that_was_deleted_is_told_anew(slack: SlackServer) -> None:
+    """And an alert that was posted by a process that died then is not posted twice."""
+    now = [100.0]
+    receiver = receiver_over(slack, now)
+    receiver.offer([Parcel(alert(id="1"))])
+    now[0] += 5
+    assert receiver.offer([Parcel(alert(id="1"))]) == Accepted()
+    slack.faults = ["gone"]
+    assert receiver.offer([Parcel(alert(id="2"))]) == Hold(1.0)
+    now[0] += 1
+    assert receiver.offer([Parcel(alert(id="2"))]) == Accepted()
+    assert [each.get("thread_ts") for each in slack.posted] == [None, None]
+
+
+def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
+    slack: SlackServer, client: SlackClient, tmp_path: Path
+) -> None:
+    """Three thousand alerts and a summary of four hundred: digests, whose counts add up, and none too soon."""
+    now = [100.0]
+    slack.clock = lambda: now[0]
+    box = Outbox(tmp_path / "slack.db", most=5000)
+    box.idle = lambda seconds: now.__setitem__(0, now[0] + seconds)  # type: ignore[method-assign]
+    two = isinstance(client, WebApi)
+    worker = Worker(
+        "slack",
+        box,
+        SlackReceiver(client, clock=lambda: now[0]),
+        Courier(Backoff(), lambda: 0.5),
+        lambda each: Parcel(each, "#b" if two and each.id[-1] in "147" else None),
+        tally=SinkTally(),
+        on_trouble=lambda _: None,
+        clock=lambda: now[0],
+    )
+    slack.faults = ["429", "500", "close"]
+    for number in range(2999):
+        box.put(alert(id=f"id-{number:04d}", rule=f"Rule {number % 30}"))
+    box.put(alert(id="sum", repeats=Repeats("unknown", 400, TIME, TIME, 10**9)))
+    while box.backlog():
+        worker.turn()
+    counted = sum(
+        int(line.split("*")[1])
+        for each in slack.posted
+        for block in each["attachments"][0]["blocks"]
+        if block["type"] == "section"
+        for line in block["text"]["text"].split("\n")
+    )
+    assert counted == 2999 + 400
+    assert len(slack.posted) <= 2 * 7
+    for channel in {channel for channel, _ in slack.asked}:
+        times = [at for asked, at in slack.asked if asked == channel]
+        assert all(later - sooner >= 1.0 for sooner, later in pairwise(times))
+    assert box.dead_letters() == []
 
 
 def test_a_flood_becomes_one_digest_a_channel(slack: SlackServer) -> None:
