@@ -112,6 +112,10 @@ class Courier:
                 self._recovered()
                 return Buried(reason, attempts)
 
+    def begin_anew(self) -> None:
+        """Forget what failed: the far end is another one now."""
+        self._recovered()
+
     def _recovered(self) -> None:
         # A refusal is an answer: the far end is there.
         self.failures = 0

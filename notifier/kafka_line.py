@@ -6,7 +6,7 @@ partitions are paused and polling goes on, so that the group keeps its member.
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class KafkaLine:
         self._tally = tally
         self._seen = SeenIds(folder / f"{sink}.seen.db")
         self._pending: deque[tuple[Queued, Message]] = deque()
+        self._ids: set[str] = set()
+        """Of what is pending: one that comes again before it was delivered is a duplicate too."""
         self._number = 0
         self._paused: list[TopicPartition] = []
         self._dead: Producer | None = None
@@ -144,12 +146,13 @@ class KafkaLine:
             self._bury(message, str(fault), 0)
             self._pass(message)
             return
-        if self._seen.has(alert.id):
+        if alert.id in self._ids or self._seen.has(alert.id):
             self._tally.duplicates += 1
             self._pass(message)
             return
         self._number += 1
         _, milliseconds = message.timestamp()
+        self._ids.add(alert.id)
         self._pending.append((Queued(self._number, alert, milliseconds / 1000), message))
 
     def _pass(self, message: Message) -> None:
@@ -161,8 +164,12 @@ class KafkaLine:
         numbers = {each.number for each in queued}
         found = [message for each, message in self._pending if each.number in numbers]
         if not keep:
-            self._pending = deque(pair for pair in self._pending if pair[0].number not in numbers)
+            self._keep(lambda pair: pair[0].number not in numbers)
         yield from found
+
+    def _keep(self, wanted: Callable[[tuple[Queued, Message]], bool]) -> None:
+        self._pending = deque(filter(wanted, self._pending))
+        self._ids = {queued.alert.id for queued, _ in self._pending}
 
     def _store(self, message: Message) -> None:
         waits = [other for _, other in self._pending if other.partition() == message.partition()]
@@ -208,7 +215,7 @@ class KafkaLine:
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {each.partition for each in partitions}
-        self._pending = deque(pair for pair in self._pending if pair[1].partition() not in gone)
+        self._keep(lambda pair: pair[1].partition() not in gone)
         self._paused = [each for each in self._paused if each.partition not in gone]
 
 

@@ -80,6 +80,8 @@ class Worker:
         self._clock = clock
         self._stop = threading.Event()
         self._reopen = threading.Event()
+        self._changing = threading.Lock()
+        self._next: tuple[Receiver, Address] | None = None
         self._told = False
         self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
 
@@ -90,6 +92,19 @@ class Worker:
     def reopen(self) -> None:
         """Have the receiver open anew what log rotation may have moved away."""
         self._reopen.set()
+
+    def wants(self, alert: Alert) -> Parcel | None:
+        """Give where an alert goes within the sink as things are now; None if it isn't for it."""
+        with self._changing:
+            address = self._address if self._next is None else self._next[1]
+        return address(alert)
+
+    def change(self, receiver: Receiver, address: Address) -> None:
+        """Go on with another far end and other routes, after what is under way; nothing leaves the line for it."""
+        with self._changing:
+            superseded, self._next = self._next, (receiver, address)
+        if superseded is not None:
+            superseded[0].close()
 
     def stop(self, seconds: float) -> bool:
         """End; what is under way may take so many seconds.
@@ -114,7 +129,11 @@ class Worker:
             self.line.idle(min(wait, IDLE_SECONDS))
             return
         limit = self._courier.limit(self._receiver.most)
-        queued = self._sorted_out(self.line.waiting(limit, IDLE_SECONDS))
+        waiting = self.line.waiting(limit, IDLE_SECONDS)
+        if self._take_change():
+            # What came since then is judged by what holds since then.
+            return
+        queued = self._sorted_out(waiting)
         if not queued:
             self._receiver.tend()
             return
@@ -164,8 +183,20 @@ class Worker:
             self._told = False
             self._on_trouble(f"{self.name}: takes alerts again.")
 
+    def _take_change(self) -> bool:
+        with self._changing:
+            change, self._next = self._next, None
+        if change is None:
+            return False
+        self._receiver.close()
+        self._receiver, self._address = change
+        # What was wrong may be right now: no wait that the old settings earned holds for the new.
+        self._courier.begin_anew()
+        return True
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._take_change()
             if self._reopen.is_set():
                 self._reopen.clear()
                 self._receiver.reopen()

@@ -1,42 +1,52 @@
 """`lanner notifier`: a fleet's alerts, delivered."""
 
-import json
+import functools
+import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from bus.connection import Connection
 from lanner import systemd
 from lanner.broker import connection_of, need
-from lanner.delivering import SINKS, addresses_of, receiver_of, worker_of
+from lanner.delivering import SINKS, receiver_of
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.notifier_trial import from_json, marked
-from lanner.settings import Settings
+from lanner.notifying import Deliveries
+from lanner.settings import Settings, find_file
 from lanner.signals import Signals
-from lanner.terminal import note
-from notifier.outbox import OutboxUnusable
+from lanner.terminal import error_line, note
+from lanner.watch import FileWatch
 from notifier.receiver import Accepted, Hold, Parcel, Refused
-from notifier.tally import SinkTally
-from notifier.worker import Worker
+
+if TYPE_CHECKING:
+    from lanner.listening import Listening
 
 POLL_SECONDS = 0.2
-STOP_SECONDS = 15.0
+WATCH_SECONDS = 1.0
+STOP_SECONDS = 5.0
 TRIAL = ("test", "preview")
 
 
 @front_command(
     "notifier",
-    example="lanner notifier slack siem.ecs\nlanner notifier test slack\n"
+    example="lanner notifier slack siem.ecs\nlanner notifier slack --listen 0.0.0.0:2801\n"
+    "lanner notifier slack --local --listen 127.0.0.1:2801\nlanner notifier test slack\n"
     "lanner notifier preview slack --event alert.json",
 )
 @click.argument("sinks", nargs=-1, required=True, metavar="SINK...")
+@click.option("--listen", metavar="HOST:PORT", help="Take alerts from Falco by HTTP, as falcosidekick does.")
+@click.option("--local", is_flag=True, help="No broker: what --listen takes waits in outboxes on this host's disk.")
 @click.option("--event", type=click.Path(path_type=Path), metavar="FILE", help="For preview: an alert as JSON.")
-def command(options: Options, sinks: tuple[str, ...], event: Path | None) -> None:
-    """Deliver alerts from Kafka to sinks, each a consumer group of its own: stdout, file, syslog, slack, siem.*.
+def command(options: Options, sinks: tuple[str, ...], listen: str | None, event: Path | None, *, local: bool) -> None:
+    """Deliver alerts from Kafka to sinks, each a consumer group of its own: stdout, file, syslog, slack, siem.* ...
 
-    `test SINK` sends one marked alert; `preview slack` prints the message that an alert becomes.
+    `test SINK` sends one marked alert; `preview SINK` prints what an alert becomes there. SIGHUP reads settings
+    and secrets anew, SIGUSR1 reopens files.
     """
     settings = options.settings()
     word, names = (sinks[0], sinks[1:]) if sinks[0] in TRIAL else ("", sinks)
@@ -45,64 +55,101 @@ def command(options: Options, sinks: tuple[str, ...], event: Path | None) -> Non
         shown = f"there is no sink {unknown[0]!r}; " if unknown else ""
         raise click.UsageError(f"{shown}sinks are: {', '.join(SINKS)}.")
     if word == "preview":
-        _preview(names, event)
+        _preview(settings, names, event)
     elif word == "test":
         for name in names:
             _try(settings, name)
     else:
-        _deliver(options, settings, tuple(dict.fromkeys(names)))
+        listen = listen or settings.intake.listen
+        if local and not listen:
+            raise click.UsageError("--local needs --listen: without a broker, alerts come from nowhere else.")
+        if local and (topics := [name for name in names if name.startswith("siem.")]):
+            raise click.UsageError(f"{topics[0]} is a topic of the broker's: not with --local.")
+        _deliver(options, settings, tuple(dict.fromkeys(names)), listen, None if local else _broker(settings, names))
 
 
-def _deliver(options: Options, settings: Settings, names: tuple[str, ...]) -> None:
+def _broker(settings: Settings, names: tuple[str, ...]) -> Connection:
     need("notifier", "confluent_kafka")
     from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
     from lanner.topics_in_order import check_topics
-    from notifier.kafka_line import KafkaLine
 
     connection = connection_of(settings)
     check_topics(connection, [ALERTS, NOTIFIER_DEAD_LETTERS, *(name for name in names if name.startswith("siem."))])
-    addresses = addresses_of(settings, note)
-    workers: list[Worker] = []
-    lines: list[KafkaLine] = []
+    return connection
+
+
+def _deliver(
+    options: Options, settings: Settings, names: tuple[str, ...], listen: str | None, connection: Connection | None
+) -> None:
+    deliveries = Deliveries(settings, names, connection)
+    intake = None
+    path = find_file(options.config, os.environ)
+    watch, watch_at = FileWatch([] if path is None else [path.absolute()]), 0.0
     with Signals() as signals:
         try:
-            for name in names:
-                tally = SinkTally()
-                receiver = receiver_of(settings, name, note=note, connection=connection)
-                try:
-                    line = KafkaLine(connection, name, Path(settings.notifier.state_dir), tally)
-                except OutboxUnusable as error:
-                    raise BadInput(f"notifier.state_dir: {error}.") from None
-                lines.append(line)
-                address = addresses(name, tally)
-                workers.append(worker_of(name, line, receiver, address, tally=tally, note=note))
-            for worker in workers:
-                worker.start()
+            deliveries.start()
+            if listen:
+                intake = _listening(settings, listen, deliveries, connection)
             systemd.notify("READY=1")
             if not options.quiet:
-                note(f"alerts from {connection.bootstrap_servers} go to {', '.join(names)}. Stop: Ctrl-C")
+                origin = connection.bootstrap_servers if connection else "outboxes on this host"
+                note(f"alerts from {origin} go to {', '.join(names)}. Stop: Ctrl-C")
+                if intake is not None:
+                    note(f"alerts are taken at {intake.address}")
             watchdog = systemd.Watchdog()
             while not signals.stop:
                 time.sleep(POLL_SECONDS)
                 watchdog.beat()
                 if signals.take_reopen():
-                    for worker in workers:
-                        worker.reopen()
+                    deliveries.reopen()
+                asked = signals.take_reload()
+                if time.monotonic() >= watch_at:
+                    watch_at = time.monotonic() + WATCH_SECONDS
+                    asked = asked or (watch.changed() and settings.watch_config_files)
+                if asked:
+                    settings = _changed(options, settings, deliveries)
         finally:
             systemd.notify("STOPPING=1")
-            for worker, line in zip(workers, lines, strict=False):
-                if worker.stop(STOP_SECONDS):
-                    line.close()
+            if intake is not None:
+                intake.stop(STOP_SECONDS)
+            deliveries.stop()
     if not options.quiet:
-        for worker in workers:
-            note(_account(worker.name, worker.tally))
+        for line in (*deliveries.account(), *([] if intake is None else [intake.account()])):
+            note(line)
 
 
-def _account(name: str, tally: SinkTally) -> str:
-    return (
-        f"{name}: {tally.sent:,} delivered, {tally.retried:,} attempts failed, {tally.dead_lettered:,} refused, "
-        f"{tally.duplicates:,} duplicates, {tally.suppressed:,} not for it, {tally.muted:,} muted"
-    )
+def _listening(settings: Settings, listen: str, deliveries: Deliveries, connection: Connection | None) -> "Listening":
+    need("notifier", "aiohttp")
+    from lanner.listening import Listening
+    from notifier.intake_outboxes import into_outboxes
+
+    if connection is None:
+        lines = [(each.outbox, each.worker.wants) for each in deliveries.all if each.outbox is not None]
+        return Listening(settings, listen, functools.partial(into_outboxes, lines), note)
+    from notifier.intake_topic import into_topic
+
+    return Listening(settings, listen, functools.partial(into_topic, connection), note)
+
+
+def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Settings:
+    """Take settings and secrets anew; if they are wrong, say why and go on with the old."""
+    systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+    settings = before
+    try:
+        settings = options.settings()
+        deliveries.change(settings)
+    except BadInput as error:
+        settings = before
+        for message in error.messages:
+            error_line(message)
+        error_line("the settings in force stay.")
+    else:
+        for name in ("kafka", "intake", "notifier"):
+            if getattr(settings, name) != getattr(before, name):
+                note(f"what changed under {name} counts from the next start.")
+        note("settings read anew.")
+    systemd.notify("READY=1")
+    return settings
 
 
 def _try(settings: Settings, name: str) -> None:
@@ -110,7 +157,7 @@ def _try(settings: Settings, name: str) -> None:
     if name.startswith("siem."):
         need("notifier", "confluent_kafka")
         connection = connection_of(settings)
-    receiver = receiver_of(settings, name, note=note, connection=connection)
+    receiver = receiver_of(settings, name, connection=connection)
     try:
         outcome = receiver.offer([Parcel(marked())])
     finally:
@@ -126,10 +173,9 @@ def _try(settings: Settings, name: str) -> None:
             raise BadInput(f"{name}: {outcome.reason}.")
 
 
-def _preview(names: tuple[str, ...], event: Path | None) -> None:
-    from notifier.slack.blocks import message
+def _preview(settings: Settings, names: tuple[str, ...], event: Path | None) -> None:
+    from lanner.message_preview import preview
 
-    if names != ("slack",):
-        raise click.UsageError("only Slack has a preview: lanner notifier preview slack --event FILE")
     alert = marked() if event is None else from_json(event)
-    sys.stdout.write(json.dumps(message(Parcel(alert)), indent=2) + "\n")
+    for name in names:
+        sys.stdout.write(preview(settings, name, alert, note) + "\n")

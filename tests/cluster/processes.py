@@ -44,6 +44,10 @@ class Running:
         self._process.kill()
         self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self, timeout: float = 30) -> int:
         """End it by SIGTERM.
 
@@ -84,6 +88,7 @@ class Processes:
             "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
             "LANNER__KAFKA__PREFIX": connection.prefix,
             "LANNER__KAFKA__SPOOL_DIR": str(self._folder / "spool"),
+            **_security(connection),
         }
         command = [sys.executable, "-m", "lanner", *map(str, arguments)]
         if rules is not None:
@@ -106,3 +111,12 @@ class Processes:
         for each in self._started:
             if each.is_alive:
                 each.kill()
+
+
+def _security(connection: Connection) -> dict[str, str]:
+    settings = {
+        name: getattr(connection, name)
+        for name in ("security_protocol", "sasl_mechanism", "username", "ca_file", "certificate_file", "key_file")
+    }
+    given = {f"LANNER__KAFKA__{name.upper()}": value for name, value in settings.items() if value}
+    return given | ({"LANNER_KAFKA_PASSWORD": connection.password} if connection.password else {})
