@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from processor.clocks import CLOCK_SKEW, WrongClocks, corrected
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED, Cause, InternalAlerts
+from processor.silence import Silence
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
@@ -51,6 +53,7 @@ class DetectStage:
         pre_match: Callable[[EventBatch], PreMatches] = _none,
         faults: Callable[[], Mapping[str, int]] = dict,
         decode: Callable[[bytes], EventBatch] = decode_batch,
+        silence: Silence | None = None,
     ) -> None:
         """Put it together.
 
@@ -60,11 +63,14 @@ class DetectStage:
             pre_match: finds what rules with memory have to see.
             faults: by rule, how often judging it raised; they only grow.
             decode: bytes to a checked batch; raises BadBatch.
+            silence: when each host was last heard of.
         """
         self.judge = judge
         self.pre_match = pre_match
         self._count_faults = faults
         self.sequences = Sequences()
+        self.silence = silence or Silence()
+        self._wrong_clocks = WrongClocks()
         self.internal = InternalAlerts()
         self.reports = HostReports()
         self.events = 0
@@ -84,10 +90,17 @@ class DetectStage:
         self.judge, self.pre_match, self._count_faults, self._decode = judge, pre_match, faults, decode
         self._faults = {}
 
-    def take(self, partition: int, value: bytes | None) -> Outcome:
-        """Judge one message of the events topic."""
+    def take(self, partition: int, value: bytes | None, appended: int = 0, offset: int = 0) -> Outcome:
+        """Judge one message of the events topic.
+
+        Args:
+            partition: of the events topic.
+            value: the message.
+            appended: broker's clock, ms.
+            offset: by how much the broker's clock is ahead of the host's, ns; 0 where they agree.
+        """
         try:
-            batch = self._decode(value or b"")
+            batch = corrected(self._decode(value or b""), offset)
         except BadBatch as error:
             return Outcome(refused=f"not decodable: {error}")
         try:
@@ -97,26 +110,30 @@ class DetectStage:
             return Outcome(refused=f"not judgeable: {type(error).__name__}: {error}")
         self.events += batch.count
         self.reports.see(partition, batch, self._clock())
-        self._note(partition, batch)
+        alerts += self.silence.see(partition, batch, appended)
+        self._note(partition, batch, offset)
         alerts += self.internal.due(self._clock())
         return Outcome(tuple(alerts), pre_matches, events=batch.count)
 
-    def recall(self, partition: int, value: bytes | None) -> None:
-        """Learn a host's last number from a batch that was judged before this process came."""
+    def recall(self, partition: int, value: bytes | None, appended: int = 0) -> None:
+        """Learn a host's last number from a batch that was judged before this process came. appended: ms."""
         try:
-            self.sequences.see(partition, self._decode(value or b""))
+            batch = self._decode(value or b"")
         except BadBatch:
             return
+        self.sequences.see(partition, batch)
+        self.silence.recall(partition, batch, appended)
 
     def left(self) -> list[Alert]:
         """Give what is still to be told, at the end."""
         return self.internal.due(self._clock(), final=True)
 
-    def _note(self, partition: int, batch: EventBatch) -> None:
+    def _note(self, partition: int, batch: EventBatch, offset: int) -> None:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}
         found = self.sequences.see(partition, batch)
+        clock = self._wrong_clocks.change(batch.host_id, offset)
         faults = dict(self._count_faults())
-        if not (lost or found or faults):
+        if not (lost or found or faults or clock):
             return
         cause = Cause(
             batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
@@ -128,7 +145,11 @@ class DetectStage:
             self.internal.add(EVENTS_LOST, cause, {"batches_missing": found.missing}, text, priority="Warning")
         elif isinstance(found, Twins):
             text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
+            if found.boots[0] == found.boots[1]:
+                text = f"two collectors run on one host and send under id {batch.host_id}"
             self.internal.add(DUPLICATE_HOST_ID, cause, {"times": 1}, text, priority="Warning")
+        if clock:
+            self.internal.add(CLOCK_SKEW, cause, {"times": 1}, clock, priority="Warning")
         self._note_faults(cause, faults)
 
     def _note_faults(self, cause: Cause, faults: dict[str, int]) -> None:

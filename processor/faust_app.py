@@ -6,7 +6,6 @@ the broker, and in order. What a process did not acknowledge before it died, ano
 
 import asyncio
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,19 @@ import faust
 from confluent_kafka import KafkaException
 from faust.types import TP
 
+from bus.clocks import correction
 from bus.connection import Connection
-from bus.consuming import committed, newest_before
 from bus.errors import BusUnavailable
 from bus.producing import Refused
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
 from processor.detect_stage import DetectStage, Outcome
+from processor.host_watch import HostWatch
 from processor.in_order import InOrder
-from processor.shipping import Sending, Shipping
+from processor.shipping import Sending, Shipping, headers_of
 
 _MAX_PENDING = 500
 """Messages whose results are on their way to the broker; more would only hide that it is slow."""
-_LOOK_BACK = 300
-_LOOK_BACK_SECONDS = 5.0
 _FLUSH_SECONDS = 5.0
 
 
@@ -121,6 +119,7 @@ class DetectService:
         self._recalled = asyncio.Event()
         self._is_closing = False
         self._events = connection.topic(EVENTS)
+        self._watch = HostWatch(app, connection, stage, on_note=on_note, on_failure=self._fail)
         topic = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name="detect")(self._agent)
         revoked: Any = app.on_partitions_revoked
@@ -131,10 +130,12 @@ class DetectService:
     def start(self, shipping: Shipping) -> None:
         """Take the sending side; before the app starts."""
         self._shipping = shipping
+        self._watch.start(shipping)
 
     async def finish(self) -> None:
         """Take nothing new, wait for what is on its way, tell what is left to tell."""
         self._is_closing = True
+        self._watch.finish()
         if self._pending:
             await asyncio.wait(self._pending, timeout=_FLUSH_SECONDS)
         for alert in self._stage.left():
@@ -158,7 +159,10 @@ class DetectService:
         order = self._order.setdefault(message.tp, InOrder())
         order.begin(message.offset)
         self._messages[message.tp, message.offset] = message
-        outcome = self._stage.take(message.partition, message.value)
+        appended = round(message.timestamp * 1000)
+        offset = correction(headers_of(message), appended * 1_000_000)
+        outcome = self._stage.take(message.partition, message.value, appended, offset)
+        self._watch.taken(message.partition, message.offset)
         self._at("judged")
         sending = await self._send(message, outcome)
         if not sending:
@@ -215,30 +219,13 @@ class DetectService:
         owned = frozenset(each.partition for each in assigned if each.topic == self._events)
         fresh, self._owned = owned - self._owned, owned
         gone = frozenset(range(self._app.conf.topic_partitions)) - owned | fresh
-        self._stage.sequences.forget(gone)
+        self._watch.forget(gone)
         self._stage.reports.forget(gone)
         self._recall_task = asyncio.create_task(self._recall(fresh))
 
     async def _recall(self, partitions: frozenset[int]) -> None:
-        """Look at the newest batches that others judged, so that a gap at the change of owners is proved too."""
         try:
             if partitions:
-                async with asyncio.timeout(_LOOK_BACK_SECONDS + 1):
-                    found = await asyncio.to_thread(self._look_back, partitions)
-                for partition, value in found:
-                    self._stage.recall(partition, value)
-        except (BusUnavailable, KafkaException, TimeoutError) as error:
-            self._on_note(f"gaps right at this start can't be proved: {error}")
+                await self._watch.recall(partitions)
         finally:
             self._recalled.set()
-
-    def _look_back(self, partitions: frozenset[int]) -> list[tuple[int, bytes | None]]:
-        group = self._connection.topic(PROCESSOR_GROUP)
-        positions = committed(self._connection, group, self._events, partitions)
-        messages = newest_before(self._connection, self._events, positions, _LOOK_BACK, _deadline(_LOOK_BACK_SECONDS))
-        return [(message.partition() or 0, message.value()) for message in messages]
-
-
-def _deadline(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end

@@ -1,7 +1,7 @@
 """What the processor sends: alerts, pre-matches, schemas, and what failed to the dead letters."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bus.alert_message import alert_message
@@ -58,10 +58,16 @@ class Shipping:
     async def bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
         """Send a message that failed to the dead letters, as it came, with the reason."""
         self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
-        original = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
-        headers = dead_letter(reason, message.topic, message.partition, message.offset, original)
+        headers = dead_letter(reason, message.topic, message.partition, message.offset, headers_of(message))
         return await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value or b"", headers)
 
     def close(self) -> None:
         """Send what is left; blocks for a moment."""
         self._producer.close(_FLUSH_SECONDS)
+
+
+def headers_of(message: Any) -> Iterable[tuple[str, bytes]]:
+    """Give the headers of a message as Faust hands it over."""
+    headers: Iterable[tuple[str, bytes]]
+    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    return headers

@@ -31,6 +31,7 @@ def command(options: Options) -> None:
     from processor.correlate_stage import CorrelateStage
     from processor.detect_stage import DetectStage
     from processor.rules_service import RulesService
+    from processor.silence import Silence
     from processor.worker import ProcessorFailed, run_processor
 
     settings = options.settings()
@@ -61,6 +62,7 @@ def command(options: Options) -> None:
         pre_match=in_use.pre_match,
         faults=in_use.judges.faults,
         decode=in_use.decode,
+        silence=Silence(settings.hosts.silent_seconds),
     )
     correlation = CorrelateStage(in_use.judges.plan)
     rules = RulesService(

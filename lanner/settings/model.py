@@ -9,6 +9,7 @@ from typing import Literal
 
 from lanner.settings.about import about
 from lanner.settings.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
+from lanner.settings.hosts import Hosts, Keep
 from lanner.settings.intake import Intake
 from lanner.settings.published import Published
 from lanner.settings.webhook import AppriseOutput, WebhookOutput
@@ -212,5 +213,7 @@ class Settings:
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
     memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)
+    hosts: Hosts = about("When a host of a fleet counts as silent; the same for all processors.", Hosts)
+    keep: Keep = about("A rolling recording of what `run` sees, for `context` and `replay`.", Keep)
     published_rules: Published = about("Rules that `lanner rules publish` wrote for a whole fleet.", Published)
     kafka: Kafka = about("The broker that the stages of a fleet meet at; `run` needs none.", Kafka)

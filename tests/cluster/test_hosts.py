@@ -1,0 +1,149 @@
+"""Hosts that fall silent, whose clocks are wrong, whose collectors begin again: on a real broker."""
+
+import threading
+import time
+from array import array
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from bus.connection import Connection
+from bus.headers import SENT
+from processor.clocks import CLOCK_SKEW
+from processor.silence import HOST_BACK, HOST_SILENT, HOST_STOPPED
+from schemas.codec import encode_batch
+from tests.cluster.acts import RULE, Alerts, Generator, Host, assert_exact, rules_file
+from tests.cluster.processes import Processes, Running
+
+SOON = ("-o", "hosts.silent_seconds=4")
+HOUR = 3600
+
+
+def start(connection: Connection, processes: Processes, rules: Path) -> Running:
+    """Start a processor for which four seconds are a silence."""
+    processor = processes.start(connection, "processor", *SOON, rules=rules)
+    processor.wait_for("judging by")
+    return processor
+
+
+class Heartbeats:
+    """Has hosts send something twice a second, whatever the test waits for."""
+
+    def __init__(self, generator: Generator, *hosts: Host) -> None:
+        self.hosts = list(hosts)
+        self._generator = generator
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(0.5):
+            for host in list(self.hosts):
+                self._generator.publish(host.batch())
+
+
+def ids(alerts: Alerts, rule: str) -> dict[str, set[str]]:
+    """Give the ids of a rule's alerts, by host."""
+    found: dict[str, set[str]] = {}
+    for alert in alerts.raw:
+        if alert.rule == rule:
+            found.setdefault(alert.hostname, set()).add(alert.id)
+    return found
+
+
+def wait_for_rule(alerts: Alerts, rule: str, hosts: set[str], timeout: float) -> None:
+    """Read until a rule has told of these hosts."""
+    deadline = time.monotonic() + timeout
+    while not hosts <= ids(alerts, rule).keys():
+        assert time.monotonic() < deadline, f"{rule}: {ids(alerts, rule)}"
+        alerts.read(0.5)
+
+
+def test_a_silence_outlives_the_processor_that_saw_it(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The owner is killed in the silence; silent and back have one id each, a clean stop says so, the rest nothing."""
+    rules = rules_file(tmp_path)
+    generator = Generator(connection, hosts=4)
+    silent, stopping, sleeping, awake = generator.hosts
+    first = start(connection, processes, rules)
+    alerts = Alerts(connection)
+    generator.act(2)
+    with Heartbeats(generator, awake) as alive:
+        generator.publish(replace(stopping.batch(), stopping=True))
+        generator.flush()
+        alerts.wait_for(len(generator.acts), 30)
+        first.kill()
+        start(connection, processes, rules)
+        wait_for_rule(alerts, HOST_SILENT, {silent.name, sleeping.name}, 40)
+        wait_for_rule(alerts, HOST_STOPPED, {stopping.name}, 10)
+        stopping.start, stopping.sequence = 2, 0
+        alive.hosts += [silent, stopping]
+        wait_for_rule(alerts, HOST_BACK, {silent.name, stopping.name}, 20)
+        last = start(connection, processes, rules)
+        alerts.read(8)
+    once = {silent.name: 1, sleeping.name: 1}
+    assert {name: len(found) for name, found in ids(alerts, HOST_SILENT).items()} == once
+    assert {name: len(found) for name, found in ids(alerts, HOST_BACK).items()} == {silent.name: 1, stopping.name: 1}
+    assert {name: len(found) for name, found in ids(alerts, HOST_STOPPED).items()} == {stopping.name: 1}
+    assert_exact(generator.acts, alerts)
+    assert last.stop() == 0, last.errors
+    alerts.close()
+
+
+def test_a_host_whose_clock_is_an_hour_ahead_is_set_right(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Its alerts carry the broker's time, one alert says so, and other hosts are as they were."""
+    processor = start(connection, processes, rules_file(tmp_path))
+    generator = Generator(connection, hosts=2)
+    ahead, right = generator.hosts
+    for _ in range(3):
+        for host, seconds in ((ahead, HOUR), (right, 0)):
+            mark = f"{host.name}-{host.sequence + 1}"
+            batch = host.batch(mark)
+            batch.created = time.time_ns() + seconds * 1_000_000_000
+            batch.columns["time"] = array("q", [at + seconds * 1_000_000_000 for at in batch.columns["time"]])
+            sent = str(time.time_ns() + seconds * 1_000_000_000).encode()
+            generator.send(encode_batch(batch), host.name, headers=[(SENT, sent)])
+            generator.acts.append(mark)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    wait_for_rule(alerts, CLOCK_SKEW, {ahead.name}, 10)
+    assert_exact(generator.acts, alerts)
+    for alert in alerts.raw:
+        assert abs(alert.time / 1e9 - time.time()) < 120
+    assert {name: len(found) for name, found in ids(alerts, CLOCK_SKEW).items()} == {ahead.name: 1}
+    (told,) = (alert for alert in alerts.raw if alert.rule == CLOCK_SKEW)
+    assert told.output.startswith("the clock is 3600 s ahead of the broker's")
+    assert processor.stop() == 0, processor.errors
+    alerts.close()
+
+
+def test_a_collector_that_begins_again_and_reuses_pids_gives_two_alerts(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The same act of the same pid at the same place of the same batch number, before and after."""
+    processor = start(connection, processes, rules_file(tmp_path))
+    generator = Generator(connection, hosts=1)
+    (host,) = generator.hosts
+    before = host.batch("again")
+    after = replace(before, collector_start=2, previous_start=1, previous_sequence=1)
+    for batch in (before, after, after):
+        generator.publish(batch)
+    generator.flush()
+    alerts = Alerts(connection)
+    deadline = time.monotonic() + 30
+    while sum(alert.rule == RULE for alert in alerts.raw) < 3 and time.monotonic() < deadline:
+        alerts.read(0.5)
+    assert sorted(alerts.marks()["again"].values()) == [1, 2]
+    assert processor.stop() == 0, processor.errors
+    alerts.close()
