@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lanner
 from bus.connection import Connection
@@ -47,6 +47,11 @@ def addresses_of(settings: Settings, note: Callable[[str], None]) -> Callable[[s
     predicates = compile_conditions(settings, conditions_of(settings))
     for place, each in enumerate(settings.mute):
         _until(each.until, f"mute[{place}]")
+    for place, wanted in enumerate(settings.routes):
+        if wanted.template is not None and wanted.sink in SIEM:
+            raise BadInput(f"routes[{place}].template: {wanted.sink} has documents, and no text to put it in.")
+        if wanted.channel is not None and wanted.sink != "slack":
+            raise BadInput(f"routes[{place}].channel: {wanted.sink} has none; only slack has channels.")
     return lambda sink, tally: _address(settings, predicates, sink, tally, note)
 
 
@@ -183,8 +188,6 @@ def syslog_of(settings: Settings) -> Receiver:
     """Give a syslog daemon that is spoken to by RFC 5424. Raises BadInput."""
     wanted = settings.syslog_output
     transport: Transport = "unix" if wanted.transport == "local" else wanted.transport
-    most = MOST_UDP_BYTES if transport == "udp" else SyslogStyle().most_bytes
-    style = SyslogStyle(body=wanted.body, most_bytes=most, version=lanner.__version__)
     port = wanted.port or (6514 if transport == "tls" else 514)
     target = SyslogTarget(transport, wanted.host, port, wanted.socket)
     context = None
@@ -194,19 +197,32 @@ def syslog_of(settings: Settings) -> Receiver:
             context = client_context(files)
         except BadCertificate as error:
             raise BadInput(f"syslog_output: {error}.") from None
-    return SyslogReceiver(target, formatter(style), context=context)
+    return SyslogReceiver(target, formatter(syslog_style(settings)), context=context)
 
 
-def _siem(sink: str, connection: Connection) -> Receiver:
-    from notifier.siem import ecs, falco, ocsf  # noqa: PLC0415  a broker's client is needed for these alone
-    from notifier.siem_receiver import SiemReceiver  # noqa: PLC0415
+def syslog_style(settings: Settings) -> SyslogStyle:
+    """Give how messages of RFC 5424 are made."""
+    wanted = settings.syslog_output
+    most = MOST_UDP_BYTES if wanted.transport == "udp" else SyslogStyle().most_bytes
+    return SyslogStyle(body=wanted.body, most_bytes=most, version=lanner.__version__)
 
-    documents = {
+
+def document_of(sink: str) -> Callable[[Alert], dict[str, Any]]:
+    """Give the mapping of a SIEM topic."""
+    from notifier.siem import ecs, falco, ocsf  # noqa: PLC0415  only what is asked for
+
+    documents: dict[str, Callable[[Alert], dict[str, Any]]] = {
         "siem.falco": falco.document,
         "siem.ecs": ecs.document,
         "siem.ocsf": lambda alert: ocsf.document(alert, version=lanner.__version__),
     }
-    return SiemReceiver(connection, sink, documents[sink])
+    return documents[sink]
+
+
+def _siem(sink: str, connection: Connection) -> Receiver:
+    from notifier.siem_receiver import SiemReceiver  # noqa: PLC0415  a broker's client is needed for these alone
+
+    return SiemReceiver(connection, sink, document_of(sink))
 
 
 def _priority(name: str) -> str:

@@ -8,6 +8,7 @@ import apprise
 
 from notifier.receiver import Accepted, Later, Outcome, Parcel
 from notifier.severity import SEVERITY
+from schemas.alert import Alert
 from schemas.printable import printable
 
 BODY_LENGTH = 1500
@@ -52,17 +53,12 @@ class AppriseReceiver:
         alert = parcels[0].told
         if self._taken_of != alert.id:
             self._taken_of, self._took = alert.id, set()
-        where = f" / {alert.event['container.name']}" if alert.event.get("container.id", "host") != "host" else ""
+        title, body = wording(alert)
         failed: list[str] = []
         for place, service in enumerate(self._services):
             if place in self._took:
                 continue
-            if _told(
-                service,
-                title=harmless(f"{alert.priority} | {alert.rule} | {alert.hostname}{where}", TITLE_LENGTH),
-                body=harmless(alert.output, BODY_LENGTH) + f"\nlanner context {harmless(alert.id, 64)}",
-                kind=_kind(alert.priority),
-            ):
+            if _told(service, title=title, body=body, kind=_kind(alert.priority)):
                 self._took.add(place)
             else:
                 failed.append(f"{service.service_name} (address {place + 1})")
@@ -76,6 +72,14 @@ class AppriseReceiver:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def wording(alert: Alert) -> tuple[str, str]:
+    """Give title and body."""
+    inside = alert.event.get("container.id", "host") != "host"
+    where = f"{alert.hostname} / {alert.event.get('container.name', '?')}" if inside else alert.hostname
+    title = harmless(f"{alert.priority} | {alert.rule} | {where}", TITLE_LENGTH)
+    return title, harmless(alert.output, BODY_LENGTH) + f"\nlanner context {harmless(alert.id, 64)}"
 
 
 def harmless(text: str, most: int) -> str:
