@@ -54,7 +54,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
         "collector": (*_topics("WRITE", EVENTS), *_topics("READ", INTEREST)),
         "processor": (
-            *_topics("READ", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST),
+            *_topics("READ", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST, SCHEMAS),
             *_topics("WRITE", CORRELATE, changelog(CORRELATION_TABLE), INTEREST, ALERTS),
             *_topics("WRITE", PROCESSOR_DEAD_LETTERS, SCHEMAS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST),
@@ -62,7 +62,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "notifier": (
-            *_topics("READ", ALERTS),
+            *_topics("READ", ALERTS, SCHEMAS),
             *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
@@ -78,6 +78,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     }
 )
 """The parts: the stages, who publishes rules, what reads alerts as JSON, and people who look at everything."""
+
+
+def topics_of(part: str) -> tuple[str, ...]:
+    """Give the topics that a part uses, without prefix."""
+    return tuple(dict.fromkeys(each.name for each in PARTS[part] if each.resource == "TOPIC"))
 
 
 def commands(grants: tuple[Grant, ...], prefix: str, principal: str, bootstrap_servers: str) -> list[str]:

@@ -9,7 +9,7 @@ from bus.consuming import make_consumer
 from bus.errors import BusUnavailable
 from bus.headers import Headers
 from bus.producing import make_producer, producer_config
-from bus.trouble import TIMEOUT_SECONDS, unavailable
+from bus.trouble import TIMEOUT_SECONDS, Trouble, is_forbidden, unavailable
 
 
 class Follower:
@@ -27,10 +27,12 @@ class Follower:
         """
         self._connection = connection
         self._unread = {connection.topic(name) for name in topics}
-        self._consumer = make_consumer(connection, "lanner-follower")
+        self._connecting = Trouble(connection)
+        self._consumer = make_consumer(connection, "lanner-follower", self._connecting)
         self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
         self.trouble = ""
         """Why the newest look at a topic failed; empty where it didn't."""
+        self._failure = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name for it
 
     @property
     def has_read_all(self) -> bool:
@@ -54,9 +56,20 @@ class Follower:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
             self._unread.discard(topic)
             self.trouble = ""
-        else:
+        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            # The client asks for the coordinator of its group even where it joins none.
             self.trouble = error.str()
+            self._failure = error
         return None
+
+    @property
+    def is_shut_out(self) -> bool:
+        """Whether the broker doesn't let this client in, or not at a topic."""
+        return self._connecting.is_final or is_forbidden(self._failure)
+
+    def unavailable(self) -> BusUnavailable:
+        """Say why nothing comes."""
+        return self._connecting.unavailable(self._failure)
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -84,8 +97,8 @@ def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict
             taken = follower.poll(0.25)
             if taken is None:
                 waited += 0.25
-                if waited >= TIMEOUT_SECONDS and not follower.has_read_all:
-                    raise unavailable(connection, KafkaError(KafkaError._TIMED_OUT, follower.trouble or "timed out"))  # noqa: SLF001
+                if (waited >= TIMEOUT_SECONDS or follower.is_shut_out) and not follower.has_read_all:
+                    raise follower.unavailable()
                 continue
             topic, message = taken
             key = message.key() or b""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,10 @@ from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
 from bus.headers import Headers
 from bus.topics import MAX_MESSAGE_BYTES
+from bus.trouble import Trouble
 
 LINGER_MS = 5
+_TELL_SECONDS = 60.0
 
 
 def producer_config(connection: Connection, client_id: str, *, queue_bytes: int) -> dict[str, Any]:
@@ -55,10 +58,23 @@ class Refused(Exception):
 class AsyncProducer:
     """A producer for an event loop: each message's future is done when all replicas have it."""
 
-    def __init__(self, connection: Connection, client_id: str, *, queue_bytes: int = 16 << 20) -> None:
-        """Begin; must be made on the running loop that will use it. Raises BusUnavailable."""
+    def __init__(
+        self,
+        connection: Connection,
+        client_id: str,
+        *,
+        queue_bytes: int = 16 << 20,
+        on_note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Begin; must be made on the running loop that will use it. Raises BusUnavailable.
+
+        on_note: told, on another thread, that the broker doesn't let this client in any more; messages wait then.
+        """
         self._loop = asyncio.get_running_loop()
-        self._producer = make_producer(producer_config(connection, client_id, queue_bytes=queue_bytes))
+        self._trouble = Trouble(connection)
+        self._on_note = on_note
+        config = producer_config(connection, client_id, queue_bytes=queue_bytes)
+        self._producer = make_producer(config | {"error_cb": self._trouble.on_error})
         self._closing = False
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._poller.start()
@@ -97,8 +113,14 @@ class AsyncProducer:
         return left
 
     def _poll(self) -> None:
+        tell_at = 0.0
         while not self._closing:
             self._producer.poll(0.1)
+            told = self._trouble.told
+            if told is not None and self._trouble.is_final and time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + _TELL_SECONDS
+                self._trouble.told = None
+                self._on_note(f"{self._trouble.unavailable(told)}. What is to be sent waits.")
 
     def _reporter(self, done: "asyncio.Future[None]") -> Callable[[KafkaError | None, Message], None]:
         def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both

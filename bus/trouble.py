@@ -39,7 +39,7 @@ def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
             f"no TLS with the broker at {servers} ({text})",
             "check kafka.ca_file, and that kafka.bootstrap_servers has a name that is in the broker's certificate",
         )
-    if error.code() in _RIGHTS:
+    if is_forbidden(error):
         return BusUnavailable(
             f"the broker at {servers} forbids that ({text})", "give this user its rights: `lanner topics acls`"
         )
@@ -47,6 +47,11 @@ def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
         f"no answer from a broker at {servers} ({text})",
         "check kafka.bootstrap_servers and kafka.security_protocol, and that the broker runs",
     )
+
+
+def is_forbidden(error: KafkaError) -> bool:
+    """Tell whether this client is known, but may not do that."""
+    return error.code() in _RIGHTS
 
 
 def _is_refused_certificate(error: KafkaError) -> bool:

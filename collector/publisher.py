@@ -12,11 +12,14 @@ from bus.clocks import HostClock
 from bus.connection import Connection
 from bus.headers import AVRO, CLOCK, SENT, Headers
 from bus.producing import is_refusal, make_producer, producer_config
+from bus.registry import Registration, Registry
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, SCHEMAS
+from bus.trouble import Trouble, is_forbidden
 from collector.spool import Segment, Spool, events_of
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_SCHEMA, encode_batch
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
+from schemas.wire import reframed
 
 REFUSED = "refused_by_broker"
 _WINDOW_BYTES = 8 << 20
@@ -72,12 +75,16 @@ class Publisher:
         self._clock = HostClock()
         self._generation = 0
         self._failure: KafkaError | None = None
-        self._last_error = ""
+        self._trouble = Trouble(connection)
         self._is_away = False
         self._is_announced = False
         self._retry_at = 0.0
         self._secure_at = 0.0
         self._progress_at = 0.0
+        self._registration: Registration | None = None
+        if connection.registry is not None:
+            registry = Registry(connection.registry)
+            self._registration = Registration(registry, connection.topic(EVENTS), EVENT_BATCH_SCHEMA, on_note)
         self._producer: Producer = self._begin()
 
     @property
@@ -96,6 +103,7 @@ class Publisher:
         if (
             self._spool.has_unsent
             or self._is_stuck()
+            or self._is_unregistered()
             or self._on_its_way >= self._window_bytes
             or not self._send(encoded, None)
         ):
@@ -112,6 +120,8 @@ class Publisher:
             self._secure()
             self._tell_away()
             return
+        if self._is_unregistered():
+            return
         while self._on_its_way < self._window_bytes and (taken := self._spool.take()) is not None:
             encoded, segment = taken
             if not self._send(encoded, segment):
@@ -126,7 +136,7 @@ class Publisher:
         deadline = time.monotonic() + timeout
         while (self.has_waiting or not self._is_announced) and time.monotonic() < deadline:
             self.poll(0.05)
-            if self._is_away:
+            if self._is_away or (self._is_unregistered() and not self._window):
                 break
         self._secure()
         left = len(self._window)
@@ -134,13 +144,15 @@ class Publisher:
         self._producer.purge()
         self._producer.poll(0)
         self._spool.close()
+        if self._registration is not None:
+            self._registration.close()
         return left
 
     def _begin(self) -> Producer:
         config: dict[str, Any] = producer_config(
             self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
         )
-        producer = make_producer(config | {"error_cb": self._on_error})
+        producer = make_producer(config | {"error_cb": self._trouble.on_error})
         key, value = schema_message(EVENT_BATCH_SCHEMA)
         topic = self._connection.topic(SCHEMAS)
         producer.produce(topic, value, key, headers=list(SCHEMA_HEADERS), on_delivery=self._on_announced)
@@ -149,12 +161,9 @@ class Publisher:
     def _on_announced(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  the client gives both
         # A refusal is told once; waiting for it would only hold up the end.
         self._is_announced = True
-        if error is not None and error.code() != KafkaError._PURGE_QUEUE:  # noqa: SLF001  our own doing
+        # Being purged is our own doing; and who may write events alone need not: processors publish this schema too.
+        if error is not None and error.code() != KafkaError._PURGE_QUEUE and not is_forbidden(error):  # noqa: SLF001
             self._on_note(f"topic {self._connection.topic(SCHEMAS)} takes no schema: {error.str()}.")
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:  # noqa: SLF001
-            self._last_error = error.str()
 
     def _send(self, encoded: bytes, segment: Segment | None) -> bool:
         sent = _Sent(encoded, segment, time.monotonic())
@@ -183,9 +192,12 @@ class Publisher:
         headers: Headers = [("content-type", AVRO), (SENT, str(now).encode())]
         if self._clock.offset is not None:
             headers.append((CLOCK, str(self._clock.offset).encode()))
+        encoded = sent.encoded
+        if self._registration is not None and self._registration.header is not None:
+            encoded = reframed(encoded, self._registration.header, HEADER)
         try:
             self._producer.produce(
-                self._connection.topic(EVENTS), sent.encoded, self._key, headers=headers, on_delivery=report
+                self._connection.topic(EVENTS), encoded, self._key, headers=headers, on_delivery=report
             )
         except BufferError:
             return False
@@ -197,7 +209,7 @@ class Publisher:
         if error is not None and not is_refusal(error):
             if self._failure is None:
                 self._failure = error
-                self._last_error = error.str()
+                self._trouble.on_error(error)
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
             return
         sent.is_settled = True
@@ -206,6 +218,7 @@ class Publisher:
             self._progress_at = time.monotonic()
             if self._is_away:
                 self._is_away = False
+                self._trouble.told = None
                 self._on_note(f"the broker at {self._connection.bootstrap_servers} takes events again.")
         else:
             self.refused[REFUSED] += events_of(sent.encoded, self.refused)
@@ -225,6 +238,10 @@ class Publisher:
         if not self._window:
             return False
         return time.monotonic() - max(self._window[0].at, self._progress_at) > self._patience
+
+    def _is_unregistered(self) -> bool:
+        """Whether messages can't begin as they must, for the schema registry has not answered yet."""
+        return self._registration is not None and self._registration.header is None
 
     def _secure(self) -> None:
         """Put on disk what is only on its way, ahead of what will follow it there."""
@@ -256,8 +273,8 @@ class Publisher:
     def _tell_away(self) -> None:
         if not self._is_away:
             self._is_away = True
-            why = f" ({self._last_error})" if self._last_error else ""
+            told = self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
             self._on_note(
-                f"the broker at {self._connection.bootstrap_servers} takes no events{why}: "
-                "they wait on disk and go out in order once it does."
+                f"the broker at {self._connection.bootstrap_servers} takes no events: they wait on disk and go out in "
+                f"order once it does. {self._trouble.unavailable(told)}."
             )

@@ -201,7 +201,10 @@ RULES = _group(
         "status": "Show who runs which version.",
     },
 )
-TOPICS = _group("topics_", {"create": "Create what is missing, check what is there."})
+TOPICS = _group(
+    "topics_",
+    {"create": "Create what is missing, check what is there.", "acls": "Allow each part what it needs, no more."},
+)
 DLQ = _group(
     "dlq_",
     {

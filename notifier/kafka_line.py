@@ -13,14 +13,16 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bus.connection import Connection, client_config
+from bus.errors import BusUnavailable
 from bus.headers import dead_letter
 from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
-from bus.trouble import unavailable
+from bus.trouble import Trouble, unavailable
+from bus.writer_schemas import WriterSchemas
 from notifier.outbox import Queued
 from notifier.seen import SeenIds
 from notifier.tally import SinkTally
-from schemas.alert import BadAlert, decode_alert
+from schemas.alert import ALERT_FORMAT, BadAlert, decode_alert
 
 ONLY_FOR = "lanner_sink"
 """Header of a replayed alert: the one sink that it is for."""
@@ -54,6 +56,8 @@ class KafkaLine:
         self._number = 0
         self._paused: list[TopicPartition] = []
         self._dead: Producer | None = None
+        self._trouble = Trouble(connection)
+        self._schemas = WriterSchemas(connection, (ALERT_FORMAT,))
         config: dict[str, Any] = client_config(connection, f"lanner-notifier-{sink}") | {
             "group.id": connection.topic(f"notifier.{sink}"),
             "enable.auto.commit": True,
@@ -66,6 +70,7 @@ class KafkaLine:
             "fetch.wait.max.ms": 50,
             "queued.max.messages.kbytes": 8 * 1024,
             "partition.assignment.strategy": "cooperative-sticky",
+            "error_cb": self._trouble.on_error,
         }
         try:
             self._consumer = Consumer(config)
@@ -87,9 +92,9 @@ class KafkaLine:
         while len(self._pending) < most:
             left = 0.0 if self._pending else max(0.0, until - time.monotonic())
             messages = self._consumer.consume(most - len(self._pending), left)
-            for message in messages:
-                self._take(message)
+            self._take_all(messages)
             if not messages:
+                self._tell_of_trouble()
                 break
         return [queued for queued, _ in list(self._pending)[:most]]
 
@@ -98,8 +103,7 @@ class KafkaLine:
         if not self._paused:
             self._paused = self._consumer.assignment()
             self._consumer.pause(self._paused)
-        for message in self._consumer.consume(1, seconds):
-            self._take(message)
+        self._take_all(self._consumer.consume(1, seconds))
 
     def done(self, queued: Sequence[Queued]) -> None:
         """Record ids, then let the messages' offsets be committed."""
@@ -130,6 +134,27 @@ class KafkaLine:
         self._consumer.close()
         self._seen.close()
 
+    def _tell_of_trouble(self) -> None:
+        """Raise OSError where the broker doesn't let this client in any more."""
+        told = self._trouble.told
+        if told is not None and self._trouble.is_final:
+            self._trouble.told = None
+            raise OSError(str(self._trouble.unavailable(told)))
+
+    def _take_all(self, messages: Sequence[Message]) -> None:
+        """Take messages; raises OSError where a schema can't be had now, and what is left comes again."""
+        for number, message in enumerate(messages):
+            try:
+                self._take(message)
+            except BusUnavailable as trouble:
+                again: dict[tuple[str, int], int] = {}
+                for left in messages[number:]:
+                    if left.error() is None:
+                        again.setdefault((left.topic() or "", left.partition() or 0), left.offset() or 0)
+                for (topic, partition), offset in again.items():
+                    self._consumer.seek(TopicPartition(topic, partition, offset))
+                raise OSError(str(trouble)) from None
+
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
@@ -141,7 +166,7 @@ class KafkaLine:
             self._pass(message)
             return
         try:
-            alert = decode_alert(message.value() or b"")
+            alert = decode_alert(self._schemas.translate(message.value() or b""))
         except BadAlert as fault:
             self._bury(message, str(fault), 0)
             self._pass(message)

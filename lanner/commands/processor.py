@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bus.topics import EVENTS, TOPICS, judge
+from bus.access import topics_of
+from bus.topics import EVENTS, judge
 from lanner import systemd
 from lanner.broker import connection_of, need
 from lanner.failures import BadInput
@@ -36,9 +37,9 @@ def command(options: Options) -> None:
 
     settings = options.settings()
     connection = connection_of(settings)
-    names = [connection.topic(kind.name) for kind in TOPICS]
-    states = Administration(connection).states(names)
-    findings = judge(connection.prefix, states)
+    used = topics_of("processor")
+    states = Administration(connection).states([connection.topic(name) for name in used])
+    findings = judge(connection.prefix, states, used)
     if wrong := [each.text for each in findings if each.fatal]:
         raise BadInput(
             *(f"{text}." for text in wrong), "`lanner topics create` makes what is missing and says what to do."
