@@ -22,6 +22,7 @@ from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.records import Exec, Syscall
+from collector.wanted import common
 from schemas.batch import EventBatch, Process
 from schemas.interest import Interest
 
@@ -79,6 +80,8 @@ class Collector:
         self.event_types = frozenset(event_types)
         self.host: Host = this_host(self.settings.host_id)
         self.events = 0
+        self.versions: frozenset[str] = frozenset()
+        """Of the published rules whose interest is in force; each batch tells those that held of all that is in it."""
         self._interest = interest
         self._on_batch = on_batch
         self._further_losses = further_losses
@@ -153,6 +156,38 @@ class Collector:
 
     def poll(self, timeout: float) -> None:
         """Work for about so many seconds, giving out batches as they fill or come due."""
+    def change_interest(
+        self,
+        event_types: Iterable[str],
+        interest: Interest | None,
+        versions: frozenset[str],
+        *,
+        environment: bool | None = None,
+    ) -> None:
+        """Switch to what published rules ask for, and stamp the batches with it.
+
+        Args:
+            event_types: what to watch.
+            interest: which events could matter; None for all of them.
+            versions: of the rules that ask for it.
+            environment: whether to collect environment variables at exec from now on; None: as before.
+        """
+        self._flush()
+        if environment is not None:
+            self._reader.environment = environment
+            if self._feed is not None:
+                self._feed.send_environment(wanted=environment)
+        self.watch(event_types, interest)
+        if self._feed is not None:
+            # What happened before the switch went by the old interest, and what came right after it by the new one.
+            self.versions = common(self.versions, versions)
+            self._take(self._feed.read())
+            if self._builder.count:
+                self._flush()
+        self.versions = versions
+        # Processors wait for this: an empty batch tells them as well.
+        self._flush()
+
         deadline = time.monotonic() + timeout
         while True:
             self._take(self._feed.read() if self._feed is not None else [])
@@ -270,6 +305,7 @@ class Collector:
             created=time.time_ns(),
             collector_version=self.settings.version,
             kernel=self.host.kernel,
+            interest_version="+".join(sorted(self.versions)),
             first_number=self._number,
             count=builder.count,
             strings=builder.strings,

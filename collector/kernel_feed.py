@@ -63,7 +63,7 @@ class KernelFeed:
         feed = cls(program, sizes)
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
-            bpf_syscall.update(program.maps["settings"], _U32.pack(_SETTING_ENVIRONMENT), _U64.pack(environment))
+            feed.send_environment(wanted=environment)
             feed.watch(event_types, interest)
             program.attach(loaded)
             run_self_test(feed._peek)
@@ -90,6 +90,10 @@ class KernelFeed:
             for number in before - table.keys():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), _NOTHING)
         self._watched = (frozenset(tables[0]), frozenset(tables[1]))
+
+    def send_environment(self, *, wanted: bool) -> None:
+        """Send environment variables at exec from now on, or no longer."""
+        bpf_syscall.update(self._program.maps["settings"], _U32.pack(_SETTING_ENVIRONMENT), _U64.pack(wanted))
 
     def read(self) -> list[bytes]:
         """Take what has happened until now, in order.

@@ -19,14 +19,16 @@ FLUSH_SECONDS = 5.0
 def command(options: Options) -> None:
     """Watch this host and send its events to Kafka, where processors judge them.
 
-    What the broker does not take waits on disk (kafka.spool_dir) and goes out later, in order. The rules decide which
-    events are collected: give the collectors the rules that the processors have. SIGTERM sends what is left.
+    What the broker does not take waits on disk (kafka.spool_dir) and goes out later, in order. Published rules decide
+    which events are collected; where none are published, this host's rule files do, so give the collectors those that
+    the processors have. SIGTERM sends what is left.
     """
     need("collector", "confluent_kafka")
     from collector.continuity import Continuity
     from collector.publisher import Publisher
     from collector.spool import Spool
     from lanner.collecting import make_collector
+    from lanner.fleet_interest import FleetInterest
 
     settings = options.settings()
     connection = connection_of(settings)
@@ -36,6 +38,7 @@ def command(options: Options) -> None:
         spool = Spool(folder, settings.kafka.spool_mib << 20, on_trouble=note)
     except OSError as error:
         raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
+    wanted = FleetInterest(settings, connection, detection.interest, folder)
     continuity = Continuity(folder / "last.json")
     last = continuity.read()
     newest = 0
@@ -48,14 +51,15 @@ def command(options: Options) -> None:
 
     collector = make_collector(
         settings,
-        detection.event_types,
+        wanted.event_types,
         take,
-        interest=detection.interest,
-        environment=detection.wants_environment,
+        interest=wanted.wanted.interest,
+        environment=wanted.environment,
         flush_ms=settings.kafka.batch_ms,
         previous=(0, -1) if last is None else (last.start, last.sequence),
         further_losses=lambda: publisher.losses,
     )
+    collector.versions = wanted.wanted.versions
     publisher = Publisher(connection, collector.host.id, spool, on_note=note)
 
     with Signals() as signals:
@@ -64,13 +68,14 @@ def command(options: Options) -> None:
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
-                    f"{len(detection.event_types)} event types. Stop: Ctrl-C"
+                    f"{len(collector.event_types)} event types, as {wanted.asker} ask. Stop: Ctrl-C"
                 )
             systemd.notify("READY=1")
             watchdog = systemd.Watchdog()
             while not signals.stop:
                 collector.poll(POLL_SECONDS)
                 publisher.poll()
+                wanted.follow(collector)
                 watchdog.beat()
         finally:
             systemd.notify("STOPPING=1")
@@ -81,5 +86,7 @@ def command(options: Options) -> None:
             if left and not options.quiet:
                 note(f"{left} batches wait in {folder}: they go out when a collector starts here again.")
     if not options.quiet:
-        lost = sum(collector.losses.values())
-        note(f"{collector.events:,} events, {publisher.delivered:,} batches sent, {lost:,} events lost")
+        note(
+            f"{collector.events:,} events, {publisher.delivered:,} batches sent, "
+            f"{sum(collector.losses.values()):,} events lost"
+        )

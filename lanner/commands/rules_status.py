@@ -11,8 +11,9 @@ from rich.text import Text
 
 from lanner.broker import connection_of, need
 from lanner.front import Options, front_command
-from lanner.published_rules import public_keys
 from lanner.terminal import note, print_table
+from processor.peers import LIVE_MS, Peers, Report
+from schemas.printable import printable
 from schemas.published_rules import BadRules, PublishedRules
 
 
@@ -26,7 +27,7 @@ def command(options: Options) -> int:
     from bus.following import read_topics
     from bus.rules_topic import CURRENT, accept
     from bus.topics import INTEREST, PROCESSORS, RULES
-    from processor.peers import LIVE_MS, Peers
+    from lanner.published_rules import public_keys
 
     settings = options.settings()
     keys = public_keys(settings)
@@ -50,9 +51,7 @@ def command(options: Options) -> int:
             "version": report.active,
             "since": _stamp(report.since),
             "rules": report.rules,
-            "state": _state(
-                alive=age < LIVE_MS, waiting=report.waiting, lagging=report.lagging, refused=report.refused
-            ),
+            "state": _state(report, alive=age < LIVE_MS),
             "seen_seconds_ago": max(age, 0) // 1000,
             "alive": age < LIVE_MS,
         }
@@ -74,15 +73,15 @@ def command(options: Options) -> int:
     return int(bool(trouble) or any(row["alive"] and wanted and row["version"] != wanted for row in rows))
 
 
-def _state(*, alive: bool, waiting: str, lagging: tuple[str, ...], refused: str) -> str:
+def _state(report: Report, *, alive: bool) -> str:
     if not alive:
         return "gone"
     told = []
-    if waiting:
-        who = f" for {', '.join(lagging)}" if lagging else ""
-        told.append(f"waits{who} to judge by {waiting}")
-    if refused:
-        told.append(f"refused a version: {refused}")
+    if report.waiting:
+        who = f" for {', '.join(report.lagging)}" if report.lagging else ""
+        told.append(f"waits{who} to judge by {report.waiting}")
+    if report.refused:
+        told.append(f"refused a version: {report.refused}")
     return "; ".join(told) or "in force"
 
 
@@ -107,16 +106,14 @@ def _print(
     rules: PublishedRules | None, signed_by: str, trouble: str, rows: list[dict[str, Any]], hosts: Counter[str]
 ) -> None:
     if trouble:
-        click.echo(f"what is published can't be used: {trouble}")
+        click.echo(printable(f"what is published can't be used: {trouble}"))
     elif rules is None:
         click.echo("no version is published: each processor has its own rule files")
     else:
         signed = f", signed by {signed_by}" if signed_by else ""
         comment = f" ({rules.comment})" if rules.comment else ""
-        line = (
-            f"version {rules.version} by {rules.publisher} on {rules.host}, {_stamp(rules.published)}{signed}{comment}"
-        )
-        click.echo(line)
+        who = f"by {rules.publisher} on {rules.host}"
+        click.echo(printable(f"version {rules.version} {who}, {_stamp(rules.published)}{signed}{comment}"))
     print_table(
         ("PROCESSOR", "VERSION", "RULES", "SINCE", "STATE"),
         [

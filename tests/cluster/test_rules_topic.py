@@ -1,15 +1,21 @@
+import itertools
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bus.connection import Connection
+from bus.consuming import Reader
 from bus.following import Writer, read_topics
 from bus.rules_topic import CURRENT, current, rules_message
 from bus.signing import read_private_key
-from bus.topics import INTEREST, RULES
+from bus.topics import EVENTS, INTEREST, RULES
 from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.codec import decode_batch
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
@@ -201,3 +207,61 @@ def put_broken(connection: Connection, key: Path) -> None:
     rules = PublishedRules(files=(PublishedFile("x.yaml", text),)).named(time.time_ns())
     value, headers = rules_message(rules, read_private_key(key))
     Writer(connection).put(RULES, CURRENT, value, headers)
+
+
+@pytest.mark.live
+def test_a_collector_widens_before_processors_switch(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """What a new rule asks of the kernel is sent from before the rule is in force, and given up after it is gone."""
+    old, new = tmp_path / "old-secret", tmp_path / "new-secret"
+    for each in (old, new):
+        each.write_text("x")
+    first = publish(processes, connection, opens_of(tmp_path / "first.yaml", old))
+    collector = processes.start(connection, "collector")
+    worker = processes.start(connection, "processor")
+    collector.wait_for(f"interest to {first}")
+    worker.wait_for("judging by")
+    assert old.read_text() == new.read_text()
+    second = publish(processes, connection, opens_of(tmp_path / "second.yaml", new))
+    worker.wait_for(f"version {second} is in force")
+    reads = 20
+    for _ in range(reads):
+        assert new.read_text() == "x"
+    alerts = Alerts(connection)
+    until(lambda: alerts.read(0.2) or len(read_of(alerts, new)) >= reads, "a read was not sent")
+    assert len(read_of(alerts, new)) == reads
+    assert f"interest to {first}, {second}" in collector.errors
+    assert "although" not in worker.errors
+    collector.wait_for(f"interest to {second}.")
+    assert collector.stop() == 0, collector.errors
+    assert worker.stop() == 0, worker.errors
+    reported = [batch.interest_version for batch in batches_of(connection)]
+    assert [version for version, _ in itertools.groupby(reported) if version] == [first, f"{first}+{second}", second]
+    alerts.close()
+
+
+def opens_of(file: Path, path: Path) -> Path:
+    """Write a rule file that asks for the opens of one path."""
+    file.write_text(
+        f"- rule: Read {path.name}\n  desc: A read.\n  condition: evt.type = openat and fd.name = {path}\n"
+        "  output: read %fd.name\n  priority: NOTICE\n"
+    )
+    return file
+
+
+def read_of(alerts: Alerts, path: Path) -> dict[str, Alert]:
+    """Give the alerts of one path's rule by id."""
+    return named(alerts, f"Read {path.name}")
+
+
+def batches_of(connection: Connection) -> list[EventBatch]:
+    """Read all batches of the one host."""
+    reader = Reader(connection, connection.topic(EVENTS), whole=True)
+    found = []
+    while not reader.has_read_all or len(found) == 0:
+        message = reader.poll(0.2)
+        if message is not None:
+            found.append(decode_batch(message.value() or b""))
+    reader.close()
+    return found
