@@ -1,6 +1,6 @@
 """One event of a batch as a line for people, or as a row for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from schemas.batch import EventBatch
@@ -19,11 +19,12 @@ ROW_FIELDS = (
 )
 
 
-def lines(batch: EventBatch) -> Iterator[str]:
-    """Give each event as one line, safe for a terminal: time, container, process, what it did, how it ended."""
+def line_maker(batch: EventBatch) -> Callable[[int], str]:
+    """Give a function from an event's place to one line, safe for a terminal: time, container, process, act, end."""
     read = {name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id")}
     strings, columns = batch.strings, batch.columns
-    for index in range(batch.count):
+
+    def line(index: int) -> str:
         process = batch.processes[columns["process"][index]]
         container = read["container.id"](index) or "?"
         what = ", ".join(f"{name}={value}" for name, value in _arguments(batch, index) if value is not None)
@@ -38,18 +39,33 @@ def lines(batch: EventBatch) -> Iterator[str]:
         ]
         if name:
             told.append(f"[{name}]")
-        yield printable(" ".join(told))
+        return printable(" ".join(told))
+
+    return line
+
+
+def row_maker(batch: EventBatch) -> Callable[[int], dict[str, Any]]:
+    """Give a function from an event's place to its values by field name; what is missing is left out."""
+    read = {name: reader(batch, name) for name in ROW_FIELDS}
+
+    def row(index: int) -> dict[str, Any]:
+        found: dict[str, Any] = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
+        found["evt.args"] = dict(_arguments(batch, index))
+        found["batch.sequence"] = batch.sequence
+        found["evt.hostname"] = batch.hostname
+        return found
+
+    return row
+
+
+def lines(batch: EventBatch) -> Iterator[str]:
+    """Give each event as one line."""
+    return map(line_maker(batch), range(batch.count))
 
 
 def rows(batch: EventBatch) -> Iterator[dict[str, Any]]:
-    """Give each event as a mapping of field names to values; what is missing is left out."""
-    read = {name: reader(batch, name) for name in ROW_FIELDS}
-    for index in range(batch.count):
-        row: dict[str, Any] = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
-        row["evt.args"] = dict(_arguments(batch, index))
-        row["batch.sequence"] = batch.sequence
-        row["evt.hostname"] = batch.hostname
-        yield row
+    """Give each event as a mapping of field names to values."""
+    return map(row_maker(batch), range(batch.count))
 
 
 def _arguments(batch: EventBatch, index: int) -> list[tuple[str, str | None]]:

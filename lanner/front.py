@@ -214,7 +214,7 @@ DLQ = _group(
         "drop": "Settle letters without sending them.",
     },
 )
-ALERTS = _group("alerts_", {"tail": "Print alerts as they come."})
+ALERTS = _group("alerts_", {"tail": "Print alerts as they come.", "list": "Print alerts that were kept."})
 EVENTS = _group("events_", {"tail": "Print what the collector sees, one line an event."})
 CONFIG = _group(
     "config_",
@@ -242,6 +242,10 @@ COMMANDS = {
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
     }),
     "alerts": ("lanner.commands.alerts", "Look at a fleet's alerts."),
+    **_group("", {
+        "context": "Show what happened on a host round an alert.",
+        "hosts": "Show a fleet's hosts, silent ones first.",
+    }),
     "dlq": ("lanner.commands.dlq", "Look at dead letters, replay or drop them."),
     "topics": ("lanner.commands.topics", "Create what a fleet needs of its broker."),
     **_group("", {"fields": "List the fields that rules can use."}),

@@ -1,0 +1,114 @@
+"""The events of one host round a moment, with bounded memory however many there were.
+
+Pure: batches in, texts out.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schemas.alert import alert_id
+from schemas.batch import EventBatch
+
+IsTrigger = Callable[[EventBatch, int], bool]
+"""From a batch and the place of an event in it: whether that event made the alert."""
+Write = Callable[[EventBatch], Callable[[int], str]]
+"""From a batch to a function from an event's place to its text."""
+
+_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that is looked at, ns since the epoch."""
+
+    start: int
+    alert: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event's text."""
+
+    text: str
+    is_trigger: bool
+
+
+class Timeline:
+    """Takes the batches of one host in order, and keeps what lies nearest to the alert."""
+
+    def __init__(self, window: Window, is_trigger: IsTrigger, write: Write, limit: int) -> None:
+        """Begin.
+
+        Args:
+            window: the time that is looked at.
+            is_trigger: finds the event.
+            write: how events are written.
+            limit: how many events are kept before the alert, and how many after it.
+        """
+        self._window = window
+        self._is_trigger = is_trigger
+        self._write = write
+        self._limit = limit
+        self._before: deque[Line] = deque(maxlen=limit)
+        self._after: list[Line] = []
+        self.is_found = False
+        """Whether the event of the alert was among them."""
+        self.is_past = False
+        """Whether events from behind the window have come: no more of it will."""
+        self.too_early = 0
+        """Events of the window before those that are kept."""
+        self.too_late = 0
+        """Events of the window after those that are kept."""
+
+    def take(self, batch: EventBatch) -> None:
+        """Take a batch; its times are the broker's."""
+        times = batch.columns["time"]
+        if not batch.count:
+            self.is_past = self.is_past or batch.created > self._window.end
+            return
+        if min(times) > self._window.end:
+            self.is_past = True
+            return
+        if max(times) < self._window.start:
+            return
+        text = self._write(batch)
+        for place, time in enumerate(times):
+            if self._window.start <= time <= self._window.end:
+                self._put(batch, place, time, text)
+
+    def lines(self) -> tuple[list[Line], list[Line]]:
+        """Give what came before the alert, with the event that made it as the last; and what came after."""
+        return list(self._before), list(self._after)
+
+    def _put(self, batch: EventBatch, place: int, time: int, text: Callable[[int], str]) -> None:
+        is_trigger = time // _MS == self._window.alert // _MS and self._is_trigger(batch, place)
+        self.is_found = self.is_found or is_trigger
+        if is_trigger or (time <= self._window.alert and not self.is_found):
+            self.too_early += len(self._before) == self._limit
+            self._before.append(Line(text(place), is_trigger))
+        elif len(self._after) < self._limit:
+            self._after.append(Line(text(place), is_trigger=False))
+        else:
+            self.too_late += 1
+
+
+def by_number(time: int, number: object) -> IsTrigger:
+    """Find the event of an alert that is at hand, by its time and its evt.num."""
+
+    def is_trigger(batch: EventBatch, place: int) -> bool:
+        return batch.columns["time"][place] == time and str(batch.first_number + place) == str(number)
+
+    return is_trigger
+
+
+def by_id(identity: str, rules: frozenset[str]) -> IsTrigger:
+    """Find the event that a rule of such a name gave an alert of this id for; only rules without memory do."""
+
+    def is_trigger(batch: EventBatch, place: int) -> bool:
+        cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
+        time = batch.columns["time"][place]
+        return any(alert_id(time, rule, *cause) == identity for rule in rules)
+
+    return is_trigger
