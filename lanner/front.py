@@ -222,6 +222,7 @@ CONFIG = _group(
         "default": "Print all settings with their defaults.",
         "check": "Check the settings file.",
         "show": "Print the settings in force.",
+        "import": "Make settings of falcosidekick's or Falco's.",
     },
 )
 COMMANDS = {

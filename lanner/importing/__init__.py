@@ -1,0 +1,1 @@
+"""Settings of other tools, carried into ours as far as they go."""

@@ -1,0 +1,82 @@
+"""Falco's own settings as ours: most names are the same on purpose.
+
+Source: falco.yaml as it ships.
+"""
+
+from typing import Any
+
+from lanner.importing.draft import Draft, Found, found_in
+from lanner.settings.tree import Items, Keys, Text, Tree
+
+SAME = (
+    *("rules_files", "rules", "priority", "rule_matching", "append_output", "json_output", "log_level"),
+    *("json_include_output_property", "json_include_output_fields_property", "json_include_tags_property"),
+    *("time_format_iso_8601", "watch_config_files"),
+    *("stdout_output.enabled", "file_output.enabled", "file_output.filename", "syslog_output.enabled"),
+)
+_LEVELS = {"emergency": "error", "alert": "error", "critical": "error", "notice": "info"}
+_WITHOUT_MEANING = frozenset(
+    {
+        *("engine", "plugins", "load_plugins", "plugins_hostinfo", "syscall_event_drops", "syscall_event_timeouts"),
+        *("outputs_queue", "output_timeout", "buffered_outputs", "base_syscalls", "falco_libs", "config_files"),
+        *("buffer_format_base64", "log_stderr", "log_syslog", "libs_logger", "webserver", "metrics", "grpc"),
+    }
+)
+"""What is about Falco's own engine."""
+_SIGNS = frozenset({"rules_files", "rules_file", "engine", "http_output", "json_output", "syscall_event_drops"})
+
+
+def is_falco(tree: Tree) -> bool:
+    """Tell whether settings are Falco's own."""
+    return isinstance(tree, Keys) and not _SIGNS.isdisjoint(tree.entries)
+
+
+def import_falco(tree: Tree) -> Draft:
+    """Carry what can be carried; a note says what Falco's other settings are here."""
+    draft = Draft()
+    found = list(found_in(tree))
+    texts = {each.name: each.text.lower() for each in found}
+    for each in found:
+        section = each.name.partition(".")[0]
+        if each.name in SAME:
+            value = _plain(each.value)
+            draft.put(each.name, _LEVELS.get(each.text, value) if each.name == "log_level" else value)
+            if each.name == "rules_files":
+                draft.note(each, "replaces the rules that come with Lanner, as it does in Falco.")
+        elif section == "http_output":
+            _http(draft, each, texts)
+        elif section in ("program_output", "grpc_output"):
+            if texts.get(f"{section}.enabled") == "true":
+                draft.note(each, "there is no such output: a webhook, a file or Kafka can carry alerts on.")
+        elif section in _WITHOUT_MEANING:
+            if each.name == section or each.name.endswith((".enabled", ".kind")):
+                draft.note(each, "is about Falco's engine; `lanner config default` shows what Lanner's has.")
+        elif not (section.endswith("_output") and texts.get(f"{section}.enabled") != "true"):
+            draft.note(each, "there is nothing like it here.")
+    return draft
+
+
+def _http(draft: Draft, each: Found, texts: dict[str, str]) -> None:
+    if texts.get("http_output.enabled") != "true":
+        return
+    key = each.name.partition(".")[2]
+    names = {"ca_cert": "ca_file", "ca_bundle": "ca_file", "client_cert": "certificate_file", "client_key": "key_file"}
+    if key == "url":
+        draft.turn_on("webhook")
+        draft.put("webhook_output.url", each.text)
+        draft.note(each, "if that is falcosidekick, its own settings can be imported, and it is needed no more.")
+    elif key in names:
+        if key.startswith("ca") or texts.get("http_output.mtls") == "true":
+            draft.put(f"webhook_output.{names[key]}", each.text)
+    elif key == "insecure" and each.text.lower() == "true":
+        draft.note(each, "certificates are always checked: name the authority in webhook_output.ca_file.")
+
+
+def _plain(tree: Tree) -> Any:
+    if isinstance(tree, Keys):
+        return {key: _plain(below) for key, (_, below) in tree.entries.items()}
+    if isinstance(tree, Items):
+        return [_plain(item) for item in tree.items]
+    assert isinstance(tree, Text)  # noqa: S101  there is no other kind
+    words = {"true": True, "false": False}
+    return words.get(tree.text or "", tree.text)

@@ -1,0 +1,347 @@
+"""falcosidekick's settings as ours.
+
+Source: its config_example.yaml and docs/outputs. Names there are in any case, and a section counts where its first
+setting is not empty.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from lanner.importing.draft import Draft, Found, found_in
+from lanner.settings.tree import Items, Keys, Place, Text, Tree
+
+SWITCHES = {
+    "slack": "webhookurl",
+    "webhook": "address",
+    "alertmanager": "hostport",
+    "splunk": "host",
+    "syslog": "host",
+    "kafka": "hostport",
+    "elasticsearch": "hostport",
+    "quickwit": "hostport",
+}
+"""The setting that turns each output on which we have something for."""
+APPRISE = {
+    "mattermost": "mmosts://HOST/KEY",
+    "rocketchat": "rockets://HOST/KEY/#CHANNEL",
+    "teams": "workflow://HOST/WORKFLOW/SIGNATURE",
+    "discord": "discord://ID/TOKEN",
+    "googlechat": "gchat://WORKSPACE/KEY/TOKEN",
+    "telegram": "tgram://TOKEN/CHAT",
+    "pagerduty": "pagerduty://KEY@API",
+    "opsgenie": "opsgenie://KEY",
+    "smtp": "mailtos://USER:PASSWORD@HOST?to=ADDRESS",
+    "gotify": "gotifys://HOST/TOKEN",
+    "webex": "wxteams://TOKEN",
+    "mqtt": "mqtts://HOST/TOPIC",
+}
+"""Outputs that Apprise has, with the form of its address there."""
+_SWITCH_NAMES = (
+    *("webhookurl", "hostport", "address", "url", "host", "token", "apikey", "routingkey", "broker", "forwarder"),
+    *("functionname", "function", "topicarn", "bucket", "loggroup", "streamname", "projectid", "name", "enabled"),
+    *("endpoint", "endpointhost", "eventlistener", "serverurl", "receiveraddress"),
+)
+"""Settings that turn other outputs on."""
+_LOOKS = frozenset({"footer", "icon", "username", "outputformat", "messageformat"})
+_DEFAULTS = {
+    "debug": "false",
+    "slack.outputformat": "all",
+    "webhook.method": "post",
+    "kafka.async": "false",
+    "kafka.tls": "false",
+    "kafka.topiccreation": "false",
+    "tlsserver.deploy": "false",
+    "tlsserver.mutualtls": "false",
+    "syslog.protocol": "tcp",
+}
+_MECHANISMS = {"plain": "plain", "scram_sha256": "scram-sha-256", "scram_sha512": "scram-sha-512"}
+_GRADE = re.compile(r"emergency|alert|critical|error|warning|notice|informational|info|debug")
+_VARIABLE = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+_SIGNS = frozenset({"listenport", "listenaddress", "customfields", "slack", "webhook", "alertmanager", "elasticsearch"})
+
+
+def is_falcosidekick(tree: Tree) -> bool:
+    """Tell whether settings are falcosidekick's."""
+    return isinstance(tree, Keys) and not _SIGNS.isdisjoint(key.lower() for key in tree.entries)
+
+
+def from_variables(text: str, source: str) -> Tree | None:
+    """Read falcosidekick's other form, a file of environment variables; None if it is none."""
+    entries: dict[str, tuple[Place, Tree]] = {}
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines or any(_VARIABLE.match(line) is None for line in lines):
+        return None
+    for number, line in enumerate(text.splitlines(), 1):
+        if (found := _VARIABLE.match(line)) is None:
+            continue
+        section, _, key = found[1].lower().partition("_")
+        place, value = Place(source, number, 1), found[2].strip().strip("\"'")
+        leaf: Tree = Text(place, value)
+        if key == "customheaders":
+            pairs = (pair.partition(":") for pair in value.split(",") if ":" in pair)
+            leaf = Keys(place, {name.strip(): (place, Text(place, rest.strip())) for name, _, rest in pairs})
+        if not key:
+            entries[section] = (place, leaf)
+            continue
+        before = entries.get(section, (place, Keys(place, {})))[1]
+        own = dict(before.entries) if isinstance(before, Keys) else {}
+        entries[section] = (place, Keys(place, {**own, key: (place, leaf)}))
+    return Keys(Place(source), entries)
+
+
+def import_falcosidekick(tree: Tree) -> Draft:
+    """Carry what can be carried.
+
+    Args:
+        tree: falcosidekick's settings.
+
+    Returns:
+        Our settings, and a note for each setting of an output in use that they don't hold.
+    """
+    found = [each for each in found_in(tree) if _DEFAULTS.get(each.name) != each.text.lower() or not each.text]
+    return _Import(found).run()
+
+
+class _Import:
+    def __init__(self, found: Sequence[Found]) -> None:
+        self._found = found
+        self._by_name = {each.name: each for each in found}
+        self._draft = Draft()
+        self._apprised: set[str] = set()
+        self._webhook = ""
+        """Which output took our one webhook."""
+        self._least: dict[str, str] = {}
+        """Least priority of a sink that has no setting for it: it becomes a route."""
+
+    def run(self) -> Draft:
+        handlers: Mapping[str, Callable[[Found, str], bool]] = {
+            "slack": self._slack,
+            "webhook": self._hook,
+            "alertmanager": self._alertmanager,
+            "splunk": self._splunk,
+            "syslog": self._syslog,
+            "kafka": self._kafka,
+        }
+        for each in self._found:
+            section, _, key = each.name.partition(".")
+            if not key or section in ("listenaddress", "listenport", "tlsserver"):
+                self._general(each)
+            elif section in APPRISE:
+                self._apprise(each, section, key)
+            elif section in ("elasticsearch", "quickwit"):
+                if key == "hostport":
+                    self._draft.turn_on("siem.ecs")
+                    text = "documents go to the topic siem.ecs, from which docs/siem.md brings them there."
+                    self._draft.note(each, text)
+                elif f"{section}.hostport" in self._by_name:
+                    self._draft.note(each, "belongs to what reads the topic siem.ecs.")
+            elif section in handlers:
+                if f"{section}.{SWITCHES[section]}" in self._by_name and not handlers[section](each, key):
+                    self._draft.note(each, "there is nothing like it here.")
+            elif section in ("customfields", "templatedfields"):
+                self._draft.note(each, "alerts are passed on as they are; Lanner's own rules take append_output.")
+            elif section == "tlsclient":
+                self._draft.note(each, "name it in the ca_file of each output.")
+            elif self._is_on(each):
+                self._draft.note(each, f"Lanner has no output {section}.")
+        self._routes()
+        return self._draft
+
+    def _is_on(self, each: Found) -> bool:
+        """Tell whether the output that a setting belongs to is in use."""
+        section = each.name.rpartition(".")[0]
+        return any(f"{section}.{name}" in self._by_name for name in _SWITCH_NAMES)
+
+    def _general(self, each: Found) -> None:
+        if each.name == "listenaddress":
+            return
+        if each.name == "listenport" or (each.name == "tlsserver.deploy" and "listenport" not in self._by_name):
+            address = self._text("listenaddress") or "0.0.0.0"  # noqa: S104  falcosidekick's own default
+            self._draft.put("intake.listen", f"{address}:{self._text('listenport') or '2801'}")
+        served = {"certfile": "certificate_file", "keyfile": "key_file", "cacertfile": "client_ca_file"}
+        section, _, key = each.name.partition(".")
+        if section == "tlsserver" and key in served:
+            wanted = "tlsserver.deploy" if key != "cacertfile" else "tlsserver.mutualtls"
+            if self._text(wanted) == "true":
+                self._draft.put(f"intake.{served[key]}", each.text)
+        elif section == "tlsserver" and key in ("notlspaths", "notlsport"):
+            self._draft.note(each, "all paths are on the one port; /ping and /healthz want no token.")
+        elif section not in ("tlsserver", "listenport", "mutualtlsfilespath"):
+            self._draft.note(each, "there is nothing like it here.")
+
+    def _slack(self, each: Found, key: str) -> bool:
+        if key == "webhookurl":
+            self._draft.turn_on("slack")
+            self._draft.secret(each, "slack_output.webhook_url_file", "slack-webhook-url")
+        elif key == "channel":
+            self._draft.note(
+                each, "a webhook has one channel; with a bot's token there are slack_output.channel and routes."
+            )
+        elif key in _LOOKS:
+            self._draft.note(each, "a message has one look here; `lanner notifier preview slack` shows it.")
+        else:
+            return self._priority(each, key, "slack")
+        return True
+
+    def _hook(self, each: Found, key: str) -> bool:
+        if key == "address":
+            if self._takes_webhook(each, "webhook", "falco"):
+                parts = urlsplit(each.text)
+                if parts.query or parts.username or parts.password:
+                    self._draft.secret(each, "webhook_output.url_file", "webhook-url")
+                else:
+                    self._draft.put("webhook_output.url", each.text)
+            return True
+        return self._webhook != "webhook" or self._http(each, key)
+
+    def _alertmanager(self, each: Found, key: str) -> bool:
+        if key == "hostport":
+            if self._takes_webhook(each, "alertmanager", "alertmanager"):
+                hosts = each.value.items if isinstance(each.value, Items) else (each.value,)
+                texts = [text for host in hosts if isinstance(host, Text) for text in (host.text or "").split(",")]
+                self._draft.put("webhook_output.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
+                if len(texts) > 1:
+                    self._draft.note(
+                        each, "only the first: a cluster's members don't share alerts; run a notifier for each."
+                    )
+            return True
+        if self._webhook != "alertmanager":
+            return True
+        if key == "expiresafter" and each.text.isdigit():
+            self._draft.put("webhook_output.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
+            return True
+        if key == "endpoint":
+            if each.text != "/api/v2/alerts":
+                self._draft.note(each, "API v1 is gone since Alertmanager 0.27: v2 is used.")
+            return True
+        return self._http(each, key)
+
+    def _splunk(self, each: Found, key: str) -> bool:
+        if key == "host":
+            if self._takes_webhook(each, "splunk", "splunk_hec"):
+                self._draft.put("webhook_output.url", each.text)
+            return True
+        if self._webhook != "splunk":
+            return True
+        if key == "token":
+            self._draft.secret(each, "webhook_output.token_file", "splunk-token")
+            return True
+        return self._http(each, key)
+
+    def _syslog(self, each: Found, key: str) -> bool:
+        if key == "host":
+            self._draft.turn_on("syslog")
+            self._draft.put("syslog_output.host", each.text)
+            self._draft.put("syslog_output.transport", "udp" if self._text("syslog.protocol") == "udp" else "tcp")
+            self._draft.put("syslog_output.body", "cef" if self._text("syslog.format") == "cef" else "json")
+            self._draft.note(each, "messages are RFC 5424 with octet counts, not falcosidekick's older form.")
+        elif key == "port" and each.text.isdigit():
+            self._draft.put("syslog_output.port", int(each.text))
+        elif key == "minimumpriority":
+            self._least["syslog"] = each.text.lower()
+        else:
+            return key in ("protocol", "format")
+        return True
+
+    def _kafka(self, each: Found, key: str) -> bool:
+        if key == "hostport":
+            servers = [text.strip() for text in each.text.split(",")]
+            self._draft.put("kafka.bootstrap_servers", ",".join(s if ":" in s else f"{s}:9092" for s in servers))
+            self._draft.turn_on("siem.falco")
+        elif key == "topic":
+            self._draft.note(
+                each, "alerts go to the topic lanner.siem.falco (kafka.prefix), in Falco's shape and with an id."
+            )
+        elif key == "username":
+            self._draft.put("kafka.username", each.text)
+        elif key == "password":
+            self._draft.secret(each, "kafka.password_file", "kafka-password")
+        elif key in ("sasl", "tls"):
+            mechanism = _MECHANISMS.get(self._text("kafka.sasl"))
+            kinds = {(True, True): "sasl_ssl", (True, False): "sasl_plaintext", (False, True): "ssl"}
+            kind = kinds.get((mechanism is not None, self._text("kafka.tls") == "true"))
+            if kind:
+                self._draft.put("kafka.security_protocol", kind)
+            if mechanism:
+                self._draft.put("kafka.sasl_mechanism", mechanism)
+        elif key == "compression" and each.text.lower() in ("lz4", "zstd", "none"):
+            self._draft.put("kafka.compression", each.text.lower())
+        elif key in ("async", "requiredacks", "balancer"):
+            self._draft.note(each, "every replica acknowledges each alert here, and its key chooses the partition.")
+        elif key == "minimumpriority":
+            self._least["siem.falco"] = each.text.lower()
+        else:
+            return False
+        return True
+
+    def _apprise(self, each: Found, section: str, key: str) -> None:
+        if key not in _SWITCH_NAMES or section in self._apprised:
+            if self._is_on(each):
+                self._draft.note(each, "belongs into the service's line in /etc/lanner/apprise-urls.")
+            return
+        self._apprised.add(section)
+        self._draft.turn_on("apprise")
+        self._draft.put("apprise_output.urls_file", "/etc/lanner/apprise-urls")
+        self._draft.note(each, f"a line in /etc/lanner/apprise-urls does it: {APPRISE[section]} (apprise_output).")
+
+    def _http(self, each: Found, key: str) -> bool:
+        """Carry what all outputs by HTTP have."""
+        if key.startswith("customheaders."):
+            name = key.removeprefix("customheaders.")
+            if name == "authorization":
+                self._draft.secret(each, "webhook_output.token_file", "webhook-token")
+                self._draft.note(each, "the file holds the token alone, without `Bearer`.")
+                return True
+            file = f"/etc/lanner/webhook-header-{re.sub('[^a-z0-9-]', '-', name)}"
+            headers = self._draft.settings["webhook_output"].setdefault("headers", [])
+            headers.append({"name": name, "value_file": file})
+            self._draft.note(each, f"may be a secret, not copied: write it into {file}.")
+            return True
+        if key == "checkcert":
+            if each.text.lower() == "false":
+                self._draft.note(each, "certificates are always checked: name the authority in webhook_output.ca_file.")
+            return True
+        if key == "mutualtls":
+            if each.text.lower() == "true":
+                folder = self._text("mutualtlsfilespath", lower=False) or "/etc/certs"
+                for ours, theirs, file in (
+                    ("certificate_file", "certfile", "client.crt"),
+                    ("key_file", "keyfile", "client.key"),
+                    ("ca_file", "cacertfile", "ca.crt"),
+                ):
+                    own = self._text(f"mutualtlsclient.{theirs}", lower=False)
+                    self._draft.put(f"webhook_output.{ours}", own or f"{folder}/{file}")
+            return True
+        return self._priority(each, key, "webhook")
+
+    def _priority(self, each: Found, key: str, sink: str) -> bool:
+        if key != "minimumpriority":
+            return False
+        if _GRADE.fullmatch(each.text.lower()):
+            self._draft.put(f"{sink}_output.minimum_priority", each.text.lower())
+        return True
+
+    def _takes_webhook(self, each: Found, section: str, form: str) -> bool:
+        if self._webhook:
+            text = f"{self._webhook} has the one webhook_output: run another notifier with settings of its own."
+            self._draft.note(each, text)
+            return False
+        self._webhook = section
+        self._draft.turn_on("webhook")
+        self._draft.put("webhook_output.format", form)
+        return True
+
+    def _routes(self) -> None:
+        """Make routes of least priorities; a sink without a route would get nothing then, so each has one."""
+        if self._least:
+            routes = []
+            for sink in self._draft.sinks:
+                grade = self._least.get(sink, "")
+                match = {"match": {"priority": grade}} if _GRADE.fullmatch(grade) else {}
+                routes.append({**match, "sink": sink})
+            self._draft.put("routes", routes)
+
+    def _text(self, name: str, *, lower: bool = True) -> str:
+        found = self._by_name.get(name)
+        return "" if found is None else found.text.lower() if lower else found.text

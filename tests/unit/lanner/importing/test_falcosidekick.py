@@ -1,0 +1,151 @@
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lanner.importing.draft import Draft
+from lanner.importing.falcosidekick import from_variables, import_falcosidekick
+from lanner.settings import load_settings
+from lanner.settings.tree import Tree, parse_yaml
+from tests.unit.lanner.program import lanner
+
+WHOLE = """\
+listenport: 2801
+debug: false
+customfields: {Akey: AValue}
+mutualtlsfilespath: /etc/certs
+slack: {webhookurl: https://hooks.slack.com/services/SECRET1, footer: x, outputformat: all, MinimumPriority: error}
+alertmanager:
+  hostport: [http://am-1:9093, http://am-2:9093]
+  minimumpriority: warning
+  expiresafter: 900
+  checkcert: false
+  mutualtls: true
+  customHeaders: {Authorization: Bearer SECRET2, X-Team: SECRET3}
+webhook: {address: "https://x.example/?key=SECRET4"}
+elasticsearch: {hostport: "http://es:9200", index: falco, password: SECRET5}
+kafka: {hostport: "k1,k2:9093", topic: falco, sasl: SCRAM_SHA512, tls: true, username: u, password: SECRET6,
+  minimumpriority: notice}
+syslog: {host: log, port: "6514", protocol: udp, format: cef, minimumpriority: critical}
+discord: {webhookurl: "https://discord.com/SECRET7", icon: x}
+loki: {hostport: "http://loki:3100", apikey: SECRET8}
+opsgenie: {apikey: "", region: eu}
+statsd: {forwarder: "", namespace: falcosidekick.}
+tlsserver: {deploy: true, certfile: /c.crt, keyfile: /c.key, mutualtls: false, cacertfile: /ca.crt}
+bracketreplacer: _
+"""
+
+
+def tree(text: str) -> Tree:
+    """Read settings."""
+    return parse_yaml(text, "side.yaml")
+
+
+def carried(draft: Draft) -> Any:
+    """Give what the printed file says."""
+    return yaml.safe_load(draft.text())
+
+
+def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
+    """Outputs that are off say nothing; what is printed is a file that our own check takes."""
+    draft = import_falcosidekick(tree(WHOLE))
+    assert carried(draft) == {
+        "intake": {"listen": "0.0.0.0:2801", "certificate_file": "/c.crt", "key_file": "/c.key"},
+        "slack_output": {
+            "enabled": True,
+            "webhook_url_file": "/etc/lanner/slack-webhook-url",
+            "minimum_priority": "error",
+        },
+        "webhook_output": {
+            "enabled": True,
+            "format": "alertmanager",
+            "url": "http://am-1:9093/api/v2/alerts",
+            "minimum_priority": "warning",
+            "alertmanager": {"resolve_after_minutes": 15},
+            "certificate_file": "/etc/certs/client.crt",
+            "key_file": "/etc/certs/client.key",
+            "ca_file": "/etc/certs/ca.crt",
+            "token_file": "/etc/lanner/webhook-token",
+            "headers": [{"name": "x-team", "value_file": "/etc/lanner/webhook-header-x-team"}],
+        },
+        "kafka": {
+            "bootstrap_servers": "k1:9092,k2:9093",
+            "security_protocol": "sasl_ssl",
+            "sasl_mechanism": "scram-sha-512",
+            "username": "u",
+            "password_file": "/etc/lanner/kafka-password",
+        },
+        "syslog_output": {"enabled": True, "host": "log", "transport": "udp", "body": "cef", "port": 6514},
+        "apprise_output": {"enabled": True, "urls_file": "/etc/lanner/apprise-urls"},
+        "routes": [
+            {"sink": "slack"},
+            {"sink": "webhook"},
+            {"sink": "siem.ecs"},
+            {"match": {"priority": "notice"}, "sink": "siem.falco"},
+            {"match": {"priority": "critical"}, "sink": "syslog"},
+            {"sink": "apprise"},
+        ],
+    }
+    told = {note.split(": ")[1] for note in draft.notes}
+    assert told == {
+        *("customfields.akey", "slack.webhookurl", "slack.footer", "alertmanager.hostport", "alertmanager.checkcert"),
+        *("alertmanager.customheaders.authorization", "alertmanager.customheaders.x-team", "webhook.address"),
+        *("elasticsearch.hostport", "elasticsearch.index", "elasticsearch.password", "kafka.topic", "kafka.password"),
+        *("syslog.host", "discord.webhookurl", "discord.icon", "loki.hostport", "loki.apikey", "bracketreplacer"),
+    }
+    assert draft.notes[1].startswith("side.yaml:5:9: slack.webhookurl: a secret, not copied: write it into /etc/lanner")
+    (tmp_path / "lanner.yaml").write_text(draft.text())
+    assert load_settings(tmp_path / "lanner.yaml", {}).slack_output.minimum_priority == "error"
+
+
+def test_no_secret_is_printed(tmp_path: Path) -> None:
+    """Neither in the file nor in the notes."""
+    (tmp_path / "side.yaml").write_text(WHOLE)
+    done = lanner("config", "import", tmp_path / "side.yaml")
+    assert done.returncode == 0
+    assert "SECRET" not in done.stdout + done.stderr
+    assert "lanner notifier slack webhook siem.ecs siem.falco syslog apprise -c lanner.yaml" in done.stderr
+
+
+def test_a_file_of_environment_variables_says_the_same() -> None:
+    """As falcosidekick's containers are given them; headers in one variable."""
+    read = from_variables(
+        "# a comment\nexport SPLUNK_HOST=https://s:8088/services/collector/event\nSPLUNK_TOKEN='SECRET'\n"
+        "SPLUNK_MINIMUMPRIORITY=notice\n\nSYSLOG_HOST=log\nLISTENPORT=2802\nWEBHOOK_ADDRESS=\n",
+        "side.env",
+    )
+    assert read is not None
+    draft = import_falcosidekick(read)
+    assert carried(draft) == {
+        "webhook_output": {
+            "enabled": True,
+            "format": "splunk_hec",
+            "url": "https://s:8088/services/collector/event",
+            "token_file": "/etc/lanner/splunk-token",
+            "minimum_priority": "notice",
+        },
+        "syslog_output": {"enabled": True, "host": "log", "transport": "tcp", "body": "json"},
+        "intake": {"listen": "0.0.0.0:2802"},
+    }
+    assert draft.notes[0].startswith("side.env:3:1: splunk.token: a secret")
+    hook = from_variables("WEBHOOK_ADDRESS=https://x.example/\nWEBHOOK_CUSTOMHEADERS=X-A:b,X-C:d\n", "side.env")
+    assert hook is not None
+    assert [each["name"] for each in carried(import_falcosidekick(hook))["webhook_output"]["headers"]] == ["x-a", "x-c"]
+
+
+def test_what_our_check_refuses_is_taken_out_and_said() -> None:
+    """A wrong port or priority must not make a file that doesn't load."""
+    draft = import_falcosidekick(
+        tree("syslog: {host: log, port: 99999999999}\nslack: {webhookurl: x, minimumpriority: y}")
+    )
+    assert carried(draft)["syslog_output"] == {"enabled": True, "host": "log", "transport": "tcp", "body": "json"}
+    assert any(note.startswith("syslog_output.port: not carried") for note in draft.notes)
+
+
+def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:
+    """And what can't be read is, too."""
+    (tmp_path / "x.yaml").write_text("a: 1\n")
+    for name, told in (("x.yaml", "neither falcosidekick's settings nor Falco's"), ("y.yaml", "can't be read")):
+        done = lanner("config", "import", tmp_path / name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert told in done.stderr
