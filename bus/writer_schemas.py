@@ -42,7 +42,7 @@ class WriterSchemas:
             BusUnavailable: the registry's settings can't be used.
         """
         self._connection = connection
-        self._registry = Registry(connection.registry) if connection.registry else None
+        self.registry = Registry(connection.registry) if connection.registry else None
         self._formats = {each.name: each for each in formats}
         self._ours = {header for each in self._formats.values() for header in each.known}
         self._schemas: dict[bytes, Any] = {}
@@ -117,9 +117,9 @@ class WriterSchemas:
         return True
 
     def _ask_registry(self, header: bytes) -> None:
-        if self._registry is None:
+        if self.registry is None:
             return
-        text = self._registry.schema(int.from_bytes(header[len(REGISTRY_MARKER) :], "big"))
+        text = self.registry.schema(int.from_bytes(header[len(REGISTRY_MARKER) :], "big"))
         if text is not None:
             try:
                 self._keep(header, checked_schema(text))
@@ -137,11 +137,8 @@ class WriterSchemas:
                 waited = time.monotonic() - begun
                 if follower.has_read_all and waited > _PATIENCE_SECONDS:
                     return
-                if waited > TIMEOUT_SECONDS:
-                    raise BusUnavailable(
-                        f"topic {self._connection.topic(SCHEMAS)} can't be read ({follower.trouble or 'timed out'})",
-                        "check that the broker runs, and this user's rights: `lanner topics acls`",
-                    )
+                if waited > TIMEOUT_SECONDS or follower.is_shut_out:
+                    raise follower.unavailable()
         finally:
             follower.close()
 

@@ -4,11 +4,13 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from bus.connection import Connection
+from bus.connection import Connection, RegistryAddress
 from bus.errors import BusUnavailable
 from lanner.failures import BadInput
 from lanner.settings import Settings
+from lanner.settings.model import Kafka
 
 
 def connection_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
@@ -26,7 +28,8 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
             problems.append(
                 "no password for the broker: set kafka.password_file, or put it into $LANNER_KAFKA_PASSWORD."
             )
-    for name in ("ca_file", "certificate_file", "key_file"):
+    registry = _registry_of(kafka, environment, problems)
+    for name in ("ca_file", "certificate_file", "key_file", "schema_registry_ca_file"):
         path = getattr(kafka, name)
         if path and not os.access(path, os.R_OK):
             problems.append(f"kafka.{name}: {path}: not there, or not to be read by this user.")
@@ -44,7 +47,40 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
         key_file=kafka.key_file or "",
         key_password=key_password,
         compression=kafka.compression,
+        registry=registry,
     )
+
+
+def _registry_of(kafka: Kafka, environment: Mapping[str, str], problems: list[str]) -> RegistryAddress | None:
+    url = kafka.schema_registry_url
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_whole = False
+    else:
+        if parts.username or parts.password:
+            problems.append(
+                "kafka.schema_registry_url: has a password in it: set kafka.schema_registry_username and "
+                "kafka.schema_registry_password_file instead."
+            )
+    if not is_whole:
+        problems.append("kafka.schema_registry_url: must be an address that begins with http:// or https://.")
+    password = secret(
+        "kafka.schema_registry_password_file",
+        "LANNER_SCHEMA_REGISTRY_PASSWORD",
+        kafka.schema_registry_password_file,
+        environment,
+        problems,
+    )
+    if kafka.schema_registry_username and not password:
+        problems.append(
+            "no password for the schema registry: set kafka.schema_registry_password_file, or put it into "
+            "$LANNER_SCHEMA_REGISTRY_PASSWORD."
+        )
+    return RegistryAddress(url, kafka.schema_registry_username or "", password, kafka.schema_registry_ca_file or "")
 
 
 def need(stage: str, *modules: str) -> None:

@@ -151,7 +151,7 @@ class CorrelateService:
         shipping = self._sender()
         sending: Sending = []
         for message in messages:
-            step = self._stage.take(partition, message.key, message.value)
+            step = self._stage.take(partition, message.key, await shipping.read(message))
             if step.refused:
                 sending.append(await shipping.bury(message, step.refused))
             sending += [await shipping.alert(alert) for alert in step.alerts]

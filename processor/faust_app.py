@@ -145,7 +145,7 @@ class DetectService:
         async for event in stream.events():
             try:
                 await self._recalled.wait()
-                await self._take(event.message)
+                await self._take(event.message, await self._sender().read(event.message))
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001  what leaves an agent is lost
@@ -153,7 +153,7 @@ class DetectService:
             if self._is_closing:
                 await asyncio.Event().wait()
 
-    async def _take(self, message: Any) -> None:
+    async def _take(self, message: Any, value: bytes) -> None:
         if self._is_closing or message.generation_id != self._app.consumer_generation_id:
             return
         order = self._order.setdefault(message.tp, InOrder())
@@ -161,7 +161,7 @@ class DetectService:
         self._messages[message.tp, message.offset] = message
         appended = round(message.timestamp * 1000)
         offset = correction(headers_of(message), appended * 1_000_000)
-        outcome = self._stage.take(message.partition, message.value, appended, offset)
+        outcome = self._stage.take(message.partition, value, appended, offset)
         self._watch.taken(message.partition, message.offset)
         self._at("judged")
         sending = await self._send(message, outcome)

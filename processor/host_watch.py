@@ -45,9 +45,11 @@ class HostWatch:
         self._events = connection.topic(EVENTS)
         self._positions: dict[int, int] = {}
         self._ticking: asyncio.Task[None] | None = None
+        self._shipping: Shipping | None = None
 
     def start(self, shipping: Shipping) -> None:
         """Begin to ask; on the running loop."""
+        self._shipping = shipping
         self._ticking = asyncio.create_task(self._guarded(shipping))
 
     def finish(self) -> None:
@@ -77,7 +79,10 @@ class HostWatch:
             return
         self._positions |= positions
         for message in messages:
-            self._stage.recall(message.partition() or 0, message.value(), stamp_of(message))
+            value = message.value() or b""
+            if self._shipping is not None:
+                value = await self._shipping.schemas.translated(value, self._on_note)
+            self._stage.recall(message.partition() or 0, value, stamp_of(message))
         for partition, since in known_since.items():
             self._stage.silence.recalled(partition, since)
         if left := positions.keys() - known_since.keys():

@@ -9,12 +9,16 @@ from bus.connection import Connection
 from bus.headers import AVRO, Headers, dead_letter
 from bus.producing import AsyncProducer
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
-from bus.topics import ALERTS, CORRELATE, PROCESSOR_DEAD_LETTERS, SCHEMAS
-from processor.correlation.wire import PRE_MATCH_SCHEMA
-from schemas.alert import ALERT_SCHEMA, Alert
+from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
+from bus.writer_schemas import WriterSchemas
+from processor.correlation.wire import PRE_MATCH_FORMAT
+from schemas.alert import ALERT_FORMAT, Alert
+from schemas.codec import EVENT_BATCH_FORMAT
+from schemas.wire import reframed
 
 Sending = list["asyncio.Future[None]"]
 TICK_KEY = b"tick"
+_FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
 
 
@@ -27,13 +31,24 @@ class Shipping:
         """Alerts sent."""
         self._connection = connection
         self._on_note = on_note
-        self._producer = AsyncProducer(connection, "lanner-processor")
+        self.schemas = WriterSchemas(connection, (EVENT_BATCH_FORMAT, PRE_MATCH_FORMAT))
+        """Of what is read."""
+        self._headers: dict[str, bytes] = {}
+        self._producer = AsyncProducer(connection, "lanner-processor", on_note=on_note)
 
     async def announce(self) -> None:
-        """Publish the schemas of what is sent."""
-        for schema in (ALERT_SCHEMA, PRE_MATCH_SCHEMA):
-            key, value = schema_message(schema)
+        """Publish the schemas of what is sent, and of batches: a collector may write those alone."""
+        for each in _FORMATS.values():
+            key, value = schema_message(each.schema)
             await self.send(SCHEMAS, key, value, list(SCHEMA_HEADERS))
+        if (registry := self.schemas.registry) is not None:
+            for name, each in _FORMATS.items():
+                topic = self._connection.topic(name)
+                self._headers[name] = await asyncio.to_thread(registry.register, topic, each.schema)
+
+    async def read(self, message: Any) -> bytes:
+        """Give a message's value as this release would have written it, as soon as its schema is known."""
+        return await self.schemas.translated(message.value, self._on_note)
 
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
@@ -45,11 +60,11 @@ class Shipping:
         """Send an alert."""
         self.alerts += 1
         made = alert_message(alert)
-        return await self.send(ALERTS, made.key, made.value, made.headers)
+        return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
 
     async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[None]":
         """Send an event on to the owner of its group."""
-        return await self.send(CORRELATE, key, value, [("content-type", AVRO)])
+        return await self.send(CORRELATE, key, self._framed(CORRELATE, value), [("content-type", AVRO)])
 
     async def tick(self, partition: int, now: int) -> "asyncio.Future[None]":
         """Tell a partition of the correlate topic the time, ns since the epoch."""
@@ -60,6 +75,10 @@ class Shipping:
         self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
         headers = dead_letter(reason, message.topic, message.partition, message.offset, headers_of(message))
         return await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value or b"", headers)
+
+    def _framed(self, topic: str, value: bytes) -> bytes:
+        header = self._headers.get(topic)
+        return value if header is None else reframed(value, header, _FORMATS[topic].header)
 
     def close(self) -> None:
         """Send what is left; blocks for a moment."""

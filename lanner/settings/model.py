@@ -161,6 +161,18 @@ class Kafka:
         "File that holds the key's password; or put it into $LANNER_KAFKA_KEY_PASSWORD.", None
     )
     compression: Compression = about("zstd, lz4 or none.", "zstd")
+    schema_registry_url: str | None = about(
+        "Address (http, https) of a schema registry that speaks Confluent's API; with one, messages are written\n"
+        "in Confluent's wire format. Both formats are read in any case. Wants: pip install 'lanner[registry]'.",
+        None,
+    )
+    schema_registry_username: str | None = about("For HTTP basic authentication at the registry.", None)
+    schema_registry_password_file: str | None = about(
+        "File that holds the password; or put it into $LANNER_SCHEMA_REGISTRY_PASSWORD.", None
+    )
+    schema_registry_ca_file: str | None = about(
+        "PEM file of the authorities to trust at the registry; the system's, if not set.", None
+    )
     batch_ms: int = about("A collector sends a batch this many milliseconds after its first event, if not full.", 100)
     spool_dir: str = about("Where a collector keeps what the broker does not take yet.", "/var/lib/lanner/spool")
     spool_mib: int = about("How much may lie there, MiB; beyond it the oldest is dropped and counted.", 512)

@@ -81,9 +81,9 @@ class Generator:
         """Send one batch as a collector would."""
         self.send(encode_batch(batch), batch.host_id)
 
-    def send(self, value: bytes, host: str, headers: Headers | None = None) -> None:
-        """Send any bytes."""
-        self._producer.produce(self.connection.topic(EVENTS), value, host.encode(), headers=headers or [])
+    def send(self, value: bytes, host: str, headers: Headers | None = None, *, topic: str = EVENTS) -> None:
+        """Send any bytes. topic: without prefix."""
+        self._producer.produce(self.connection.topic(topic), value, host.encode(), headers=headers or [])
         self._producer.poll(0)
 
     def flush(self, timeout: float = 60) -> None:

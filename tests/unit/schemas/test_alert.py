@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.alert import Alert, BadAlert, alert_id, decode_alert, encode_alert
+from tests.golden.messages import alert_0_1, golden_message
 
 value = st.one_of(
     st.none(),
@@ -34,6 +35,11 @@ alerts = st.builds(
 def test_an_alert_comes_back_as_it_was(alert: Alert) -> None:
     """Encoding and decoding is identity for valid text."""
     assert decode_alert(encode_alert(alert)) == alert
+
+
+def test_the_alert_of_release_0_1_is_read_for_ever() -> None:
+    """Alerts are kept for days, and a notifier is upgraded before it has read them all."""
+    assert decode_alert(golden_message("alert-0.1")) == alert_0_1()
 
 
 def test_bytes_that_are_no_text_become_the_replacement_character() -> None:

@@ -13,6 +13,7 @@ from processor.correlation.state import BadState
 from processor.correlation.suppress import MAX_SOURCES, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key
 from schemas.alert import Alert
+from tests.golden.messages import golden_message, pre_match_0_1
 from tests.unit.processor.correlation.rules import (
     MINUTE,
     SECOND,
@@ -282,6 +283,14 @@ def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
     assert replace(back, candidates=()) == replace(pre_match, candidates=())
     for read, written in zip(back.candidates, pre_match.candidates, strict=True):
         assert (read.term, read.by, read.content()) == (written.term, written.by, written.content())
+
+
+def test_the_pre_matched_event_of_release_0_1_is_read_for_ever() -> None:
+    """What waits for correlation was written by the processor before an upgrade."""
+    back, written = decode_pre_match(golden_message("pre_match-0.1")), pre_match_0_1()
+
+    assert replace(back, candidates=()) == replace(written, candidates=())
+    assert [each.content() for each in back.candidates] == [each.content() for each in written.candidates]
 
 
 @given(st.binary(max_size=50))

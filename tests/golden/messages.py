@@ -1,0 +1,76 @@
+"""What each release's golden alert and pre-matched event hold; the files beside this one are what it made of them.
+
+They decode for ever, as golden batches do: `python -m tests.golden.messages` writes what is not there yet.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
+from processor.correlation.wire import encode_pre_match
+from schemas.alert import Alert, Repeats, Window, encode_alert
+
+FOLDER = Path(__file__).parent
+NOON = 1_700_000_000_000_000_000
+
+
+def alert_0_1() -> Alert:
+    """Give an alert in which everything has a value."""
+    return Alert(
+        id="018bcfe5-6800-8000-8000-0123456789ab",
+        time=NOON + 1,
+        rule="Grüße",
+        priority="Warning",
+        output="read /etc/shadow",
+        output_fields={"fd.name": "/etc/shadow", "proc.pid": 7, "proc.pcmdline": None},
+        tags=("T1003", "host"),
+        source="syscall",
+        hostname="web-1",
+        host_id="0123456789abcdef0123456789abcdef",
+        event={"evt.is_open_read": True, "evt.rawres": -2, "proc.aname": ("bash", "sshd"), "x": 1.5, "fd.name": "/a"},
+        window=Window(
+            count=3,
+            first=NOON - 9,
+            last=NOON + 1,
+            group={"fd.cip": "192.0.2.7", "container.id": None},
+            values=("a", "b"),
+            legs={"downloaded": {"evt.time": NOON - 9, "fd.name": "/tmp/x"}},
+        ),
+        repeats=Repeats(first_id="018bcfe5-6800-8000-8000-000000000001", count=9, first=NOON - 8, last=NOON, period=60),
+    )
+
+
+def pre_match_0_1() -> PreMatch:
+    """Give a pre-matched event in which everything has a value."""
+    values = {"null": None, "yes": True, "long": -3, "double": 0.5, "text": "\udcff", "list": ("a", "ß")}
+    return PreMatch(
+        origin=Origin("host", "boot", NOON - 1, 4, 5),
+        time=NOON,
+        hostname="web-1",
+        group=("192.0.2.7", None),
+        feeds=(Feed("term-1", "value", values), Feed("term-2", None, {})),
+        candidates=(Candidate("term-3", ("by", None), lambda: Content(("a", "b"), values, {"fd.name": "/a"})),),
+    )
+
+
+GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
+    "alert-0.1": lambda: encode_alert(alert_0_1()),
+    "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
+}
+
+
+def golden_message(name: str) -> bytes:
+    """Give what a release wrote. name: what it is and the release, such as alert-0.1."""
+    return (FOLDER / f"{name}.bin").read_bytes()
+
+
+def main() -> None:
+    """Write the golden messages that are missing."""
+    for name, make in GOLDEN_MESSAGES.items():
+        path = FOLDER / f"{name}.bin"
+        if not path.exists():
+            path.write_bytes(make())
+
+
+if __name__ == "__main__":
+    main()
