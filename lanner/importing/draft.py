@@ -88,7 +88,8 @@ class Draft:
 
     def _drop(self, problem: str) -> bool:
         """Take out the setting that a problem names."""
-        name = problem.split(": ", 1)[-1].split(" ", 1)[0]
+        words = problem.split(": ", 1)[-1].removeprefix("there is no setting ")
+        name = words.split(" ", 1)[0].strip("'.")
         *sections, last = name.split(".")
         below: Any = self.settings
         for section in sections:
