@@ -52,8 +52,8 @@ class Detection:
 
     @property
     def interest(self) -> Interest:
-        """Which opens of files could matter to a rule."""
-        return derive(self.judges.conditions)
+        """Which events could matter to a rule."""
+        return derive(self.judges.conditions, self.event_types, environment=self.wants_environment)
 
     @property
     def count(self) -> int:

@@ -18,6 +18,7 @@
 #define PATH_MAX_BYTES 4096
 #define DATA_LIMIT 16383
 #define WALK_STEPS 64
+#define MAX_EVENTS 256
 
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
@@ -36,7 +37,10 @@ enum descriptor_flag {
   D_POINTED = 512,     /* 32-bit: the arguments are behind a pointer */
 };
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_COUNT };
-enum open_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_FAILED = 8, CLASSES = 16 };
+enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
+enum verdict { DROP, PASS, JUDGE };
+enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_CONTAINER };
+enum answer { NO, YES, EITHER };
 enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_COUNT };
 enum setting { S_ENVIRONMENT, S_INTEREST, S_COUNT };
 
@@ -110,6 +114,19 @@ struct mask {
   u64 words[MASK_WORDS];
 };
 
+/* A question about a call: is the subject, as far as the mask lets see, one of these values? */
+struct test {
+  u8 subject, reg, pad[2];
+  u32 mask, values[MAX_VALUES];
+};
+
+/* What the interest says of an event type; row is where its masks are. */
+struct filter {
+  u8 verdicts[CLASSES];
+  u8 row, tests, has_places, pad;
+  struct test test[MAX_TESTS];
+};
+
 struct prefix_key {
   u32 bits, generation;
   char bytes[MAX_PREFIX];
@@ -121,12 +138,23 @@ struct suffix_key {
   u64 words[4];
 };
 
+/* The call at hand. What one step has found out goes to the next through here: to the verifier it is unknown again, so
+ * that it follows each step once and not once for every way to it. */
+struct call {
+  struct descriptor descriptor;
+  volatile s64 result;
+  volatile u32 compat;
+};
+
 struct filter_scratch {
   char before[32];
   char raw[512 + 32];
   struct prefix_key prefix;
   /* Read anew wherever it is used: what a loop finds out about a length would multiply the verifier's states. */
-  volatile u32 length;
+  volatile u32 length, class, answer;
+  volatile s32 fd;
+  volatile u64 path;
+  struct mask ways;
 };
 
 BPF_ARRAY(descriptors, struct descriptor, 1024);
@@ -137,8 +165,11 @@ BPF_PERCPU_ARRAY(counters, u64, C_COUNT);
 BPF_PERCPU_ARRAY(syscall_scratch, struct syscall_record, 1);
 BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
+BPF_PERCPU_ARRAY(call_scratch, struct call, 1);
 BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
-BPF_ARRAY(class_masks, struct mask, 2 * FILTER_COUNT * CLASSES);
+BPF_ARRAY(filters, struct filter, 2 * MAX_EVENTS);
+BPF_ARRAY(class_masks, struct mask, 2 * MAX_ROWS * CLASSES);
+BPF_ARRAY(test_masks, struct mask, 2 * MAX_ROWS * MAX_TESTS * 2);
 BPF_ARRAY(anywhere_masks, struct mask, 2);
 BPF_LPM_TRIE(prefix_masks, struct prefix_key, struct mask, 8192);
 BPF_LPM_TRIE(suffix_masks, struct suffix_key, struct mask, 8192);
@@ -556,28 +587,98 @@ static __always_inline bool is_same_path(struct filter_scratch *f, char *kernels
   return difference == 0;
 }
 
-/* Could this open matter to any rule? Whatever can't be judged could. The names judged are those that the event would
- * carry: the argument where it is absolute and clean, and the kernel's path. */
-static __always_inline bool could_matter(u8 kind, u64 version, void *task, u64 path, u32 flags, s64 result) {
-  u32 zero = 0, generation = version & 1;
-  struct filter_scratch *f = filter_scratch.lookup(&zero);
-  struct path_buffer *buffer = path_scratch.lookup(&zero);
-  if (!f || !buffer) return true;
-  u32 class = 0, access = flags & 3;
-  if (kind == FILTER_CREAT) class = CLASS_WRITE | CLASS_CREATE;
-  else if (kind != FILTER_OPENAT2) {
-    if (access == 0 || access == 2) class |= CLASS_READ;
-    if (access == 1 || access == 2) class |= CLASS_WRITE;
-    if ((flags & 0100) || (flags & 020200000) == 020200000) class |= CLASS_CREATE;
+/* What a socket's end is called; 0 where it has none that the event will carry as it is. */
+static __always_inline u32 ipv4_of(void *sk, u32 v4, u32 v6, u16 family) {
+  u32 address = 0, words[4] = {};
+  if (family == 2) {
+    READ(address, sk, v4);
+    return __builtin_bswap32(address);
   }
-  if (result < 0) class |= CLASS_FAILED;
-  u32 at = (generation * FILTER_COUNT + kind) * CLASSES + class;
-  struct mask *ways = class_masks.lookup(&at), *anywhere = anywhere_masks.lookup(&generation);
-  if (!ways || !anywhere) return true;
-  u64 possible = 0;
-  for (int i = 0; i < MASK_WORDS; i++) possible |= ways->words[i];
-  if (!possible) return false;
+  if (family != 10) return 0;
+  bpf_probe_read_kernel(words, 16, sk + v6);
+  return !words[0] && !words[1] && words[2] == 0xffff0000 ? __builtin_bswap32(words[3]) : 0;
+}
 
+/* Of a socket; where the event's descriptor is none, family and protocol are 0. */
+static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32 *value) {
+  void *inode = follow(file, O_FILE_INODE);
+  u16 mode = 0, family = 0, port = 0, protocol = 0;
+  READ(mode, inode, O_INODE_MODE);
+  if ((mode & 0170000) != 0140000) {
+    *value = 0;
+    return subject == OF_FAMILY || subject == OF_PROTOCOL ? YES : EITHER;
+  }
+  void *sk = follow(follow(file, O_FILE_PRIVATE), O_SOCKET_SK);
+  READ(family, sk, O_SOCK_FAMILY);
+  READ(protocol, sk, O_SOCK_PROTOCOL);
+  *value = subject == OF_FAMILY ? family : protocol;
+  if (subject == OF_FAMILY || subject == OF_PROTOCOL) return YES;
+  if (family != 2 && family != 10) return EITHER;
+  READ(port, sk, O_SOCK_DPORT);
+  if (!port) return EITHER;
+  *value = (u16)((port >> 8) | (port << 8));
+  if (subject == OF_LOCAL_PORT) {
+    READ(port, sk, O_SOCK_NUM);
+    *value = port;
+  }
+  if (subject == OF_LOCAL_IP) *value = ipv4_of(sk, O_SOCK_RCV_SADDR, O_SOCK_V6_RCV_SADDR, family);
+  if (subject == OF_REMOTE_IP) *value = ipv4_of(sk, O_SOCK_DADDR, O_SOCK_V6_DADDR, family);
+  return *value ? YES : EITHER;
+}
+
+/* Answers a test by the very value that the record will carry. */
+static __always_inline enum answer answer_of(struct test *t, struct syscall_record *r, void *task, s64 result, s32 fd) {
+  u32 value = 0;
+  u8 subject = t->subject;
+  if (subject == OF_RESULT) {
+    value = result > 0x7fffffff ? 0x7fffffff : result;
+  } else if (subject == OF_REGISTER) {
+    u64 at = t->reg;
+    MASK(at, 7);
+    value = *(u64 *)((void *)r->arguments + 8 * at);
+  } else if (subject == OF_UID) {
+    value = WORD(POINTER(task, O_TASK_CRED), O_CRED_EUID);
+  } else if (subject == OF_CONTAINER) {
+    return EITHER;
+  } else {
+    void *file = fd >= 0 ? file_of(task, fd) : 0;
+    if (!file) return EITHER;
+    if (subject_of_socket(subject, file, &value) == EITHER) return EITHER;
+  }
+  /* Without a branch, for each would double what the verifier has to follow; unused values repeat the first. */
+  value &= t->mask;
+  u64 found = 0;
+#pragma unroll
+  for (int i = 0; i < MAX_VALUES; i++) found |= ((u64)(value ^ t->values[i]) - 1) >> 63;
+  return found;
+}
+
+/* Is a way left after what the tests of an event type answer? */
+static __always_inline bool any_way_tested(struct filter *filter, u32 row, struct filter_scratch *f,
+                                           struct syscall_record *r, void *task, s64 result) {
+  u64 left = 0;
+  struct mask *ways = &f->ways;
+  for (int n = 0; n < MAX_TESTS; n++) {
+    if (n >= filter->tests) break;
+    f->answer = answer_of(&filter->test[n], r, task, result, f->fd);
+    u32 at = f->answer;
+    if (at == EITHER) continue;
+    at = (row * MAX_TESTS + n) * 2 + (at & 1);
+    struct mask *mask = test_masks.lookup(&at);
+    if (!mask) return true;
+    for (int i = 0; i < MASK_WORDS; i++) ways->words[i] &= mask->words[i];
+  }
+  for (int i = 0; i < MASK_WORDS; i++) left |= ways->words[i];
+  return left != 0;
+}
+
+/* Could a path matter in one of these ways? The names judged are those that the event would carry: the argument where
+ * it is absolute and clean, and the kernel's path. */
+static __always_inline bool could_path_matter(struct filter_scratch *f, struct mask *ways, struct mask *anywhere,
+                                              u32 generation, void *task, u64 path, s64 result) {
+  u32 zero = 0;
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!buffer) return true;
   long n = bpf_probe_read_user_str(f->raw, 512, (void *)path);
   if (n <= 2 || n >= 512 || f->raw[0] != '/') return true;
   f->length = n - 1;
@@ -600,54 +701,84 @@ static __always_inline bool could_matter(u8 kind, u64 version, void *task, u64 p
                  ways_of_suffix(buffer->bytes + PATH_MAX_BYTES, length, generation));
 }
 
-int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
-  void *task = (void *)bpf_get_current_task_btf();
-  void *regs = (void *)bpf_task_pt_regs(task);
-  bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
-  u32 nr = LONG(regs, O_REGS_ORIG_AX), key = nr;
-  if (nr >= 512) return 0;
-  if (compat) key += 512;
-  struct descriptor *d = descriptors.lookup(&key);
-  if (!d || !d->flags) return 0;
-  s64 result = ctx->args[1];
-  if (compat) result = (s32)result;
-  /* -512 to -516: the kernel will restart the call; nothing has happened yet. */
-  if (result <= -512 && result >= -516) return 0;
-  u32 zero = 0, tgid = bpf_get_current_pid_tgid() >> 32;
-  /* Most opens are left out below, which is cheaper to find out than that one is our own. */
-  if (!d->filter && is_ignored(tgid)) return 0;
+/* Could this call matter to any rule? Whatever can't be judged could. */
+static __always_inline bool could_matter(struct descriptor *d, u64 version, struct syscall_record *r, void *task,
+                                         s64 result) {
+  u32 zero = 0, generation = version & 1, at = generation * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
+  struct filter *filter = filters.lookup(&at);
+  if (!filter) return true;
+  struct filter_scratch *f = filter_scratch.lookup(&zero);
+  if (!f) return true;
+  u32 class = 0, flags = r->arguments[1];
+  f->path = r->arguments[0];
+  if (d->filter == FILTER_OPENAT || d->filter == FILTER_OPENAT2) {
+    f->path = r->arguments[1];
+    flags = r->arguments[2];
+  }
+  if (d->filter == FILTER_CREAT) {
+    class = CLASS_WRITE | CLASS_CREATE;
+  } else if (d->filter == FILTER_OPEN || d->filter == FILTER_OPENAT) {
+    u32 access = flags & 3;
+    if (access == 0 || access == 2) class |= CLASS_READ;
+    if (access == 1 || access == 2) class |= CLASS_WRITE;
+    if ((flags & 0100) || (flags & 020200000) == 020200000) class |= CLASS_CREATE;
+    if (flags & 01000) class |= CLASS_TRUNCATE;
+  }
+  if (result < 0 && result > -4096) class |= CLASS_FAILED;
+  f->class = class;
+  class = f->class & (CLASSES - 1);
+  u8 verdict = filter->verdicts[class];
+  if (verdict != JUDGE) return verdict == PASS;
+
+  u32 row = generation * MAX_ROWS + (filter->row & (MAX_ROWS - 1));
+  at = row * CLASSES + class;
+  struct mask *ways = class_masks.lookup(&at), *anywhere = anywhere_masks.lookup(&generation);
+  if (!ways || !anywhere) return true;
+  for (int i = 0; i < MASK_WORDS; i++) f->ways.words[i] = ways->words[i];
+  if (filter->tests) {
+    s32 fd = -1;
+    if (d->flags & D_FD_IS_RESULT) fd = result >= 0 ? result : -1;
+    else if (d->fd < 6) fd = argument(r, d->fd);
+    f->fd = fd;
+    if (!any_way_tested(filter, row, f, r, task, result)) return false;
+  }
+  ways = &f->ways;
+  if (!filter->has_places || any_way(ways, anywhere, 0, 0)) return true;
+  return could_path_matter(f, ways, anywhere, generation, task, f->path, result);
+}
+
+static __always_inline bool is_wanted(void *task) {
+  u32 zero = 0, setting = S_INTEREST;
+  struct call *call = call_scratch.lookup(&zero);
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  u64 *version = settings.lookup(&setting);
+  if (!call || !r || !version) return false;
+  u16 flags = call->descriptor.flags;
+  s64 result = call->result;
+  u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  if ((flags & D_STATE) && result >= 0) {
+    if (is_ignored(tgid)) return false;
+    send_state(task);
+  }
+  if (!(flags & D_EMIT) || ((flags & D_FAILED_ONLY) && result >= 0)) return false;
+  if (*version && !could_matter(&call->descriptor, *version, r, task, result)) {
+    count(C_FILTERED);
+    return false;
+  }
+  /* Most calls are left out above, which is cheaper to find out than that one is our own. */
+  return !is_ignored(tgid);
+}
+
+/* Tells all that the descriptor says of the call. */
+static __always_inline void send_call(void *task) {
+  u32 zero = 0;
+  struct call *call = call_scratch.lookup(&zero);
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
-  if (!r || !buffer) return 0;
-  fill_arguments(r, regs, compat);
-  if (d->flags & D_SOCKETCALL) {
-    u32 call = r->arguments[0], words[6] = {};
-    bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[1]);
-    d = socketcalls.lookup(&call);
-    if (!d || !d->flags) return 0;
-    for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
-  }
-  if (d->flags & D_POINTED) {
-    u32 words[6] = {};
-    bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[0]);
-    for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
-  }
-  if ((d->flags & D_STATE) && result >= 0) send_state(task);
-  if (!(d->flags & D_EMIT)) return 0;
-  if (d->filter) {
-    u32 setting = S_INTEREST;
-    u64 *version = settings.lookup(&setting);
-    /* openat and openat2 have a directory before the path. */
-    bool at = d->filter == FILTER_OPENAT || d->filter == FILTER_OPENAT2;
-    if (version && *version &&
-        !could_matter(d->filter, *version, task, r->arguments[at], r->arguments[at ? 2 : 1], result)) {
-      count(C_FILTERED);
-      return 0;
-    }
-    if (is_ignored(tgid)) return 0;
-  }
-  if ((d->flags & D_FAILED_ONLY) && result >= 0) return 0;
-
+  if (!call || !r || !buffer) return;
+  struct descriptor *d = &call->descriptor;
+  s64 result = call->result;
+  u32 compat = call->compat;
   fill_head(&r->head, task, K_SYSCALL);
   if (compat) r->head.flags |= F_COMPAT;
   r->result = result;
@@ -738,8 +869,45 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
 
   off += offsetof(struct syscall_record, data);
   MASK(off, 32767);
-  if (off > sizeof(*r)) return 0;
+  if (off > sizeof(*r)) return;
   send_event(r, off);
+}
+
+int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
+  void *task = (void *)bpf_get_current_task_btf();
+  void *regs = (void *)bpf_task_pt_regs(task);
+  bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
+  u32 nr = LONG(regs, O_REGS_ORIG_AX), key = nr;
+  if (nr >= 512) return 0;
+  if (compat) key += 512;
+  struct descriptor *d = descriptors.lookup(&key);
+  if (!d || !d->flags) return 0;
+  s64 result = ctx->args[1];
+  if (compat) result = (s32)result;
+  /* -512 to -516: the kernel will restart the call; nothing has happened yet. */
+  if (result <= -512 && result >= -516) return 0;
+  u32 zero = 0;
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct call *call = call_scratch.lookup(&zero);
+  if (!r || !call) return 0;
+  fill_arguments(r, regs, compat);
+  if (d->flags & D_SOCKETCALL) {
+    u32 number = r->arguments[0], words[6] = {};
+    bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[1]);
+    d = socketcalls.lookup(&number);
+    if (!d || !d->flags) return 0;
+    for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
+  }
+  if (d->flags & D_POINTED) {
+    u32 words[6] = {};
+    bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[0]);
+    for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
+  }
+  call->result = result;
+  call->compat = compat;
+  call->descriptor = *d;
+  if (!is_wanted(task)) return 0;
+  send_call(task);
   return 0;
 }
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from collector.errors import EnvironmentLacks
+from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.kernel import bpf_syscall
 from collector.kernel.offsets import definitions
-from schemas.interest import MASK_BITS, MAX_PREFIX
+from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
@@ -76,7 +77,8 @@ def compiled(sizes: RingSizes, cache: Path) -> dict[str, Any]:
     _check_rights()
     flags = [f"-D{name}={value}" for name, value in sorted(definitions().items())]
     flags += [f"-DEVENT_PAGES={sizes.events // _PAGE}", f"-DLIFECYCLE_PAGES={sizes.lifecycle // _PAGE}", "-w"]
-    flags += [f"-DMASK_WORDS={MASK_BITS // 64}", f"-DMAX_PREFIX={MAX_PREFIX}"]
+    flags += [f"-DMASK_WORDS={MASK_BITS // 64}", f"-DMAX_PREFIX={MAX_PREFIX}", f"-DCLASSES={CLASSES}"]
+    flags += [f"-DMAX_ROWS={MAX_ROWS}", f"-DMAX_TESTS={MAX_TESTS}", f"-DMAX_VALUES={MAX_VALUES}"]
     text = "\n".join([SOURCE.read_text(), _COMPILER.read_text(), platform.release(), platform.version(), *flags])
     kept = cache / f"bpf-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):

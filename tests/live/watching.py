@@ -38,7 +38,7 @@ class Watch:
         self._detector = Detector(chosen, rule_matching="all")
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache)
         # As `lanner run` does: what the kernel leaves out must not be missed by any of these tests.
-        interest = derive(self._detector.conditions)
+        interest = derive(self._detector.conditions, self._detector.event_types)
         self._collector = Collector(
             self._detector.event_types, on_batch=self._judge, interest=interest, settings=settings
         )

@@ -23,6 +23,7 @@ for number, (name, flags, mode, relative) in enumerate(json.load(open(sys.argv[1
     if fd >= 0: os.close(fd)
 """
 MOST_OF_A_LITERAL = 250
+OPENS = ("open", "openat")
 
 CHECKS = (
     *("evt.is_open_read = true", "evt.is_open_write = true", "evt.failed = true", "fd.num >= 0"),
@@ -114,7 +115,7 @@ def test_the_same_alerts_come_with_and_without_pushdown(tmp_path: Path, seed: in
     plan.write_text(json.dumps(acts))
     found = []
     conditions = [parse(rule) for rule in rules]
-    for interest in (None, derive(conditions)):
+    for interest in (None, derive(conditions, OPENS)):
         (tmp_path / "nothing").unlink(missing_ok=True)
         detector = Detector(
             [DetectionRule(text, tree, "%fd.name %fd.nameraw") for text, tree in zip(rules, conditions, strict=True)],
@@ -133,7 +134,7 @@ def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("")
     (tmp_path / "other").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
-    interest = derive([parse(f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}")])
+    interest = derive([parse(f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}")], OPENS)
     with watching("open", "openat", interest=interest) as watch:
         before = watch.collector.counters()["filtered"]
         for name in ("secret", "other", "link"):
@@ -156,7 +157,7 @@ def test_a_change_of_interest_loses_nothing(tmp_path: Path) -> None:
     )
     wanted = f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}"
     versions = [
-        derive([parse(wanted), *(parse(f"evt.type = open and fd.name = /v{number}/{n}") for n in range(10))])
+        derive([parse(wanted), *(parse(f"evt.type = open and fd.name = /v{number}/{n}") for n in range(10))], OPENS)
         for number in range(8)
     ]
     with watching("open", "openat", interest=versions[0]) as watch:

@@ -1,0 +1,92 @@
+"""Judges a call as lanner.bpf.c does, slowly and plainly, from the same tables; imports nothing of what it judges."""
+
+from ipaddress import ip_address
+
+from collector.interest_layout import DROP, JUDGE, KernelTest, Layout
+from collector.records import Syscall
+from collector.syscalls import CALLS
+from schemas.interest import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
+
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, CONTAINER = range(1, 11)
+U32 = 0xFFFFFFFF
+FLAGS_AT = {"open": 1, "openat": 2}
+
+
+def passes(layout: Layout, call: Syscall) -> bool:
+    """Tell whether the kernel side would send a call."""
+    event = CALLS[call.event].event
+    row = layout.rows.get(event)
+    if row is None:
+        return True
+    number = class_of(event, call)
+    if row.verdicts[number] != JUDGE:
+        return row.verdicts[number] != DROP
+    ways = row.classes[number]
+    for test in row.tests:
+        answer = answer_of(test, call)
+        if answer is not None:
+            ways &= test.if_yes if answer else test.if_no
+    if not ways or not row.has_places or ways & layout.anywhere:
+        return bool(ways)
+    raw = (call.path1 or "").encode("utf-8", "surrogateescape")
+    if not 2 <= len(raw) <= 510 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
+        return True
+    if not raw.startswith(b"/"):
+        return True
+    if ways & ways_of(layout, raw):
+        return True
+    if call.result < 0:
+        return False
+    if call.file is None:
+        return True
+    return call.file.path is not None and bool(
+        ways & ways_of(layout, call.file.path.encode("utf-8", "surrogateescape"))
+    )
+
+
+def class_of(event: str, call: Syscall) -> int:
+    """Give the class of a call."""
+    number = FAILED if -4096 < call.result < 0 else 0
+    if event == "creat":
+        return number | WRITE | CREATE
+    if event not in FLAGS_AT:
+        return number
+    flags = call.arguments[FLAGS_AT[event]] & U32
+    number |= READ * (flags & 3 in (0, 2)) | WRITE * (flags & 3 in (1, 2)) | TRUNCATE * bool(flags & 0o1000)
+    return number | CREATE * bool(flags & 0o100 or flags & 0o20200000 == 0o20200000)
+
+
+def answer_of(test: KernelTest, call: Syscall) -> bool | None:
+    """Answer a test; None where the kernel side can't tell."""
+    value = subject_of(test, call)
+    return None if value is None else (value & U32 & test.mask) in test.values
+
+
+def subject_of(test: KernelTest, call: Syscall) -> int | None:
+    """Give the number that a test is about."""
+    if test.subject == RESULT:
+        return min(call.result, 0x7FFFFFFF)
+    if test.subject == REGISTER:
+        return call.arguments[test.register]
+    if test.subject == UID:
+        return call.who.uid
+    if test.subject == CONTAINER or (call.socket is None and call.file is None):
+        return None
+    sock = call.socket
+    if test.subject in (FAMILY, PROTOCOL):
+        return 0 if sock is None else sock.family if test.subject == FAMILY else sock.protocol
+    if sock is None or sock.family not in (2, 10) or not sock.remote_port:
+        return None
+    if test.subject in (LOCAL_PORT, REMOTE_PORT):
+        return (sock.local_port if test.subject == LOCAL_PORT else sock.remote_port) or None
+    address = ip_address(sock.local_ip if test.subject == LOCAL_IP else sock.remote_ip)
+    return int(address) or None if address.version == 4 else None
+
+
+def ways_of(layout: Layout, path: bytes) -> int:
+    """Give the ways of the longest prefix and the longest suffix in the tables."""
+    ended = (path + b"\0")[:MAX_PREFIX]
+    prefix = max((text for text in layout.prefixes if ended.startswith(text)), key=len, default=None)
+    suffix = max((text for text in layout.suffixes if path.endswith(text)), key=len, default=None)
+    found = 0 if prefix is None else layout.prefixes[prefix]
+    return found | (0 if suffix is None else layout.suffixes[suffix])
