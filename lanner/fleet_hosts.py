@@ -1,7 +1,8 @@
 """The hosts of a fleet, found in the retained events without reading all of them.
 
-A live collector sends something every 15 s, so a look at any 20 s finds every host that was alive then. Looks at a few
-moments of the past find the silent ones, and halving the time between two looks finds when each was last heard of.
+A live collector sends something every 15 s, so a look at any 20 s finds every host that was alive then. Where there is
+much, looks at a few moments of the past find the silent ones, and halving the time between two looks finds when each
+was last heard of.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from schemas.codec import BadBatch
 
 _LOOK_MS = 20_000
 _NEWEST_MS = 60_000
+_FEW = 20_000
+"""Messages that are simply read."""
 _MINUTES = (2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240)
 """How long ago each look at the past is: each twice as long as the one before."""
 
@@ -59,17 +62,20 @@ def find_hosts(
     look = _Looks(past, reader_of_values(connection), stop)
     found: dict[bytes, SeenHost] = {}
     try:
-        found |= look.between(now - _NEWEST_MS, None)
         nearer = now - _NEWEST_MS
+        found |= look.between(nearer, None, counts_losses=True)
         for minutes in _MINUTES:
-            moment = now - minutes * 60_000
             if stop() or look.is_before_all(nearer):
                 break
             show(f"looking: {minutes} min ago")
-            for key, host in look.between(moment - _LOOK_MS, moment).items():
-                if key not in found:
-                    found[key] = look.last(key, host, nearer)
-            nearer = moment
+            farther = now - minutes * 60_000
+            if look.messages(farther, nearer) <= _FEW:
+                earlier = look.between(farther, nearer)
+            else:
+                earlier = look.between(farther - _LOOK_MS, farther)
+                earlier = {key: look.last(key, host, nearer) for key, host in earlier.items() if key not in found}
+            found = earlier | found
+            nearer = farther
     finally:
         past.close()
     return list(found.values())
@@ -87,19 +93,26 @@ class _Looks:
         """Tell whether nothing older than a time is kept."""
         return all(offset <= self._past.kept[number][0] for number, offset in self._past.since(time).items())
 
-    def between(self, since: int, until: int | None, partitions: list[int] | None = None) -> dict[bytes, SeenHost]:
-        """Give the hosts that were heard of in a time, by key."""
-        newest: dict[bytes, Kept] = {}
+    def messages(self, since: int, until: int) -> int:
+        """Count what was appended in a time."""
+        return sum(end - start for start, end in self._past.between(since, until).values())
+
+    def between(
+        self, since: int, until: int | None, partitions: list[int] | None = None, *, counts_losses: bool = False
+    ) -> dict[bytes, SeenHost]:
+        """Give the hosts that were heard of in a time, by key; losses of the whole time take more work."""
+        newest: dict[bytes, Any] = {}
         lost: dict[bytes, int] = {}
         for message in self._past.read(self._past.between(since, until, partitions), self._stop):
             key = message.key() or b""
-            try:
-                kept = from_message(message, self._value(message))
-            except BadBatch:
-                continue
-            newest[key] = kept
-            lost[key] = lost.get(key, 0) + sum(number for number in kept.batch.lost.values() if number > 0)
-        return {key: _host(kept, lost[key]) for key, kept in newest.items()}
+            newest[key] = message
+            if counts_losses and (kept := self._read(message)) is not None:
+                lost[key] = lost.get(key, 0) + _lost(kept)
+        found = {}
+        for key, message in newest.items():
+            if (kept := self._read(message)) is not None:
+                found[key] = _host(kept, lost.get(key, _lost(kept)))
+        return found
 
     def last(self, key: bytes, host: SeenHost, silent_at: int) -> SeenHost:
         """Find a host's newest batch, given one and a time at which it was silent."""
@@ -112,6 +125,17 @@ class _Looks:
             else:
                 host = found
         return self.between(host.seen, silent_at + _LOOK_MS, partitions).get(key, host)
+
+    def _read(self, message: Any) -> Kept | None:
+        try:
+            return from_message(message, self._value(message))
+        except BadBatch:
+            # It is among the dead letters.
+            return None
+
+
+def _lost(kept: Kept) -> int:
+    return sum(number for number in kept.batch.lost.values() if number > 0)
 
 
 def _host(kept: Kept, lost: int) -> SeenHost:

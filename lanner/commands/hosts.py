@@ -27,8 +27,9 @@ _SLOW_MS = 5000
 def command(options: Options, *, check: bool) -> None:
     """Show the hosts of the fleet: silent ones first, then those that were stopped in good order.
 
-    They are found in the retained topic of events: a host that was alive for less than half of the time since then may
-    be missed. LOST counts what was told in the last minute; LAG is the way of the newest batch to the broker.
+    They are found in the retained topic of events. Of a large fleet not all of that is read: of the hosts that are
+    gone, one that was alive for less than half of the time since then may be missed. LOST counts what was told in the
+    last minute; LAG is how long the newest batch took to the broker.
     """
     need("processor", "confluent_kafka")
     from lanner.fleet_hosts import find_hosts

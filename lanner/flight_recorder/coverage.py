@@ -57,6 +57,10 @@ class Coverage:
         self._sequences = Sequences()
         self._starts: dict[str, tuple[str, int]] = {}
 
+    def lost(self) -> Counter[str]:
+        """Give all losses that were told, by reason."""
+        return sum((host.lost for host in self.hosts.values()), Counter())
+
     def see(self, kept: Kept) -> None:
         """Take note of a batch, in the order of its host."""
         batch = kept.batch
