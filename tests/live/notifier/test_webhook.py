@@ -169,11 +169,14 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
         ),
     ],
 )
-def test_only_an_answer_about_the_alert_is_a_refusal(server: HttpServer, fault: str, meaning: Outcome) -> None:
+def test_only_an_answer_about_the_alert_is_a_refusal(
+    server: HttpServer, fault: str, meaning: Outcome, capfd: pytest.CaptureFixture[str]
+) -> None:
     """All else is waited out as long as asked; what an answer says is told without our secrets."""
     server.faults, server.retry_after = [fault], "7"
     began = time.monotonic()
-    assert offer(webhook(server.url)) == meaning
+    assert offer(webhook(server.url + "/made-up-path")) == meaning
+    assert "made-up-path" not in capfd.readouterr().err
     assert time.monotonic() - began < 10
     assert server.taken == []
 

@@ -1,0 +1,210 @@
+"""Alerts a second by sink, and the time that delivery adds, against receivers of their own process on loopback.
+
+Each sink stands behind an outbox on disk, as in `lanner run`; all are taken in turn, three times.
+"""
+
+import asyncio
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from lanner.delivering import receiver_of
+from lanner.settings import load_settings
+from notifier.delivery import Backoff, Courier
+from notifier.outbox import Outbox
+from notifier.receiver import Outcome, Parcel, Receiver
+from notifier.tally import SinkTally
+from notifier.worker import Worker
+from schemas.alert import Alert
+
+ROUNDS = 3
+SECONDS = 2.0
+"""Of alerts at full speed, a sink and round."""
+SINGLE = 100
+"""Alerts that come alone, a sink and round."""
+PAUSE = 0.01
+ANSWER = b'{"text":"Success","code":0}'
+
+
+def main() -> None:
+    """Print one line a sink."""
+    with _receivers() as (http, tcp, udp), tempfile.TemporaryDirectory() as folder:
+        sinks = {
+            "file": [],
+            "syslog over UDP": ["syslog_output.transport=udp", f"syslog_output.port={udp}"],
+            "syslog over TCP": ["syslog_output.transport=tcp", f"syslog_output.port={tcp}"],
+            **{
+                f"webhook, {form}": [
+                    f"webhook_output.url=http://127.0.0.1:{http}/",
+                    f"webhook_output.format={form}",
+                ]
+                for form in ("falco", "splunk_hec", "alertmanager")
+            },
+            "apprise, one service": [],
+        }
+        rates: dict[str, list[float]] = {name: [] for name in sinks}
+        waits: dict[str, list[float]] = {name: [] for name in sinks}
+        secrets = {"LANNER_WEBHOOK_TOKEN": "made-up-token", "LANNER_APPRISE_URLS": f"json://127.0.0.1:{http}/"}
+        for turn in range(ROUNDS):
+            for number, (name, flags) in enumerate(sinks.items()):
+                place = Path(folder) / f"{number}-{turn}"
+                settings = load_settings(None, {}, [*flags, f"file_output.filename={place}/alerts"])
+                receiver = receiver_of(settings, name.split()[0].rstrip(","), environment=secrets)
+                rates[name].append(_rate(place / "many.db", receiver))
+                waits[name] += _waits(place / "single.db", receiver)
+                receiver.close()
+    print("| sink | alerts a second | added, p50 | p99 |\n|---|---|---|---|")
+    for name in sinks:
+        ordered = sorted(waits[name])
+        p50, p99 = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+        print(f"| {name} | {statistics.median(rates[name]):,.0f} | {p50 * 1000:.1f} ms | {p99 * 1000:.1f} ms |")
+
+
+def _rate(path: Path, receiver: Receiver) -> float:
+    """Deliver for a while what already waits."""
+    box = Outbox(path, most=1_000_000)
+    for number in range(4000):
+        box.put(_alert(number))
+    worker = _worker(box, receiver)
+    began = time.perf_counter()
+    while box.backlog() and time.perf_counter() - began < SECONDS:
+        worker.turn()
+    taken = time.perf_counter() - began
+    box.close()
+    return worker.tally.sent / taken
+
+
+def _waits(path: Path, receiver: Receiver) -> list[float]:
+    """Give the seconds from taking an alert to its acceptance, for alerts that come alone."""
+    box = Outbox(path, most=1_000_000)
+    accepted: list[float] = []
+    worker = _worker(box, _Watched(receiver, accepted))
+    worker.start()
+    taken: list[float] = []
+    for number in range(SINGLE):
+        taken.append(time.perf_counter())
+        box.put(_alert(number))
+        while len(accepted) <= number:
+            time.sleep(0.0002)
+        time.sleep(PAUSE)
+    worker.stop(5)
+    box.close()
+    return [later - sooner for sooner, later in zip(taken, accepted, strict=True)]
+
+
+class _Watched:
+    """Notes when a receiver accepted."""
+
+    def __init__(self, receiver: Receiver, accepted: list[float]) -> None:
+        self.most = receiver.most
+        self._receiver = receiver
+        self._accepted = accepted
+
+    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+        outcome = self._receiver.offer(parcels)
+        self._accepted.append(time.perf_counter())
+        return outcome
+
+    def tend(self) -> None:
+        self._receiver.tend()
+
+    def reopen(self) -> None:
+        self._receiver.reopen()
+
+    def close(self) -> None:
+        """Leave it open: it is used again."""
+
+
+def _worker(box: Outbox, receiver: Receiver) -> Worker:
+    return Worker(
+        "bench",
+        box,
+        receiver,
+        Courier(Backoff(), lambda: 0.5),
+        Parcel,
+        tally=SinkTally(),
+        on_trouble=lambda text: print(f"trouble: {text}"),
+    )
+
+
+def _alert(number: int) -> Alert:
+    return replace(_ALERT, id=f"01a20e63-3df8-8a19-82ef-{number:012x}")
+
+
+_FACTS = {
+    "proc.name": "cat",
+    "proc.cmdline": "cat /etc/shadow",
+    "proc.exepath": "/usr/bin/cat",
+    "proc.pid": 4711,
+    "proc.pname": "bash",
+    "user.name": "root",
+    "user.uid": 0,
+    "fd.name": "/etc/shadow",
+    "container.id": "0123456789ab",
+    "container.name": "shop",
+    "k8s.ns.name": "prod",
+    "k8s.pod.name": "shop-7",
+}
+_ALERT = Alert(
+    id="",
+    time=1_795_530_690_479_846_943,
+    rule="Read sensitive file untrusted",
+    priority="Warning",
+    output="Sensitive file opened for reading | file=/etc/shadow process=cat command=cat /etc/shadow user=root",
+    output_fields={name: _FACTS[name] for name in ("fd.name", "proc.name", "proc.cmdline", "user.name")},
+    tags=("T1555", "container", "filesystem", "host", "mitre_credential_access"),
+    hostname="web-3",
+    host_id="8a1c",
+    event=_FACTS,
+)
+
+
+@contextmanager
+def _receivers() -> Iterator[tuple[int, int, int]]:
+    """Give the ports of an HTTP, a TCP and a UDP receiver."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_receive, args=(there,), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _receive(told: Connection) -> None:
+    asyncio.run(_serve(told))
+
+
+async def _serve(told: Connection) -> None:
+    async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.split(b":")[1]))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    async def tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    servers = [await asyncio.start_server(each, "127.0.0.1", 0) for each in (http, tcp)]
+    loop = asyncio.get_running_loop()
+    udp, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    ports = [server.sockets[0].getsockname()[1] for server in servers]
+    told.send((*ports, udp.get_extra_info("sockname")[1]))
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
