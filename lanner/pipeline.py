@@ -12,6 +12,7 @@ from bus.in_process import InProcessBus
 from lanner import systemd
 from lanner.detection import Detection, internal_alert
 from lanner.failures import BadInput
+from lanner.flight_recorder.keeping import RollingRecording
 from lanner.host_names import HostNames
 from lanner.memory import EVICTED, Memory
 from lanner.settings import Settings
@@ -91,6 +92,11 @@ class Pipeline:
         self._sinks: list[Sink] = self._open_sinks(settings)
         self._source = make_source(detection, self._bus.events.publish)
         self._watch = self._watched()
+        self._kept: RollingRecording | None = None
+        if settings.keep.size_mib is not None:
+            folder, limit = Path(settings.keep.folder), settings.keep.size_mib << 20
+            self._kept = RollingRecording(folder, limit, on_trouble=self._note)
+            self._bus.events.subscribe(self._kept.keep)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._memory = Memory(detection.judges, path, note=self._note)
         self._names = HostNames(detection.host_names)
@@ -148,6 +154,8 @@ class Pipeline:
             self._memory.save()
             self._tell_losses(final=True)
         finally:
+            if self._kept is not None:
+                self._kept.close()
             for sink in self._sinks:
                 sink.close()
 

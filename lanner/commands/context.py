@@ -3,7 +3,7 @@
 import json
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -11,7 +11,7 @@ import click
 from lanner.event_rows import line_maker, row_maker
 from lanner.failures import BadInput
 from lanner.flight_recorder.coverage import Coverage, sentences
-from lanner.flight_recorder.kept import from_files
+from lanner.flight_recorder.kept import Kept, from_files
 from lanner.flight_recorder.search import Asked, Found
 from lanner.flight_recorder.timeline import Timeline, Window, by_id
 from lanner.front import Options, front_command
@@ -21,7 +21,7 @@ from lanner.signals import Signals
 from lanner.terminal import StatusLine, coloured
 from schemas.batch import EventBatch
 from schemas.printable import printable
-from schemas.timetext import date_and_time
+from schemas.timetext import date_and_time, date_and_time_seconds
 
 _UUID_VERSION = 8
 
@@ -86,12 +86,19 @@ def _from_files(asked: Asked, file: Path, settings: Settings) -> Found:
 
     rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
     remarks: list[str] = []
-    return Found(
-        (kept for kept in from_files((file,)) if asked.host in (None, kept.batch.hostname, kept.batch.host_id)),
-        None,
-        by_id(asked.id, frozenset(rule.name for rule in rules)),
-        remarks,
-    )
+    trigger = by_id(asked.id, frozenset(rule.name for rule in rules))
+    return Found(_recorded(asked, file, remarks), None, trigger, remarks)
+
+
+def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Iterator[Kept]:
+    first = last = 0
+    for kept in from_files((file,)):
+        first, last = first or kept.appended, kept.appended
+        if asked.host in (None, kept.batch.hostname, kept.batch.host_id):
+            yield kept
+    if not asked.time - asked.before <= last or not first <= asked.time:
+        spans = " to ".join(date_and_time_seconds(moment * 1_000_000) for moment in (first, last))
+        remarks.append(f"What is recorded there is from {spans}.")
 
 
 def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, stop: Callable[[], bool]) -> None:

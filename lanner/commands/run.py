@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from lanner.detection import Detection, load_detection
+from lanner.flight_recorder.keeping import size_mib
 from lanner.front import Options, front_command
 from lanner.pipeline import Pipeline, Source
 from lanner.settings import Settings, find_file
@@ -14,9 +15,12 @@ from lanner.terminal import note
 from schemas.batch import EventBatch
 
 
-@front_command("run", example="sudo lanner run --format json")
+@front_command("run", example="sudo lanner run --format json\nsudo lanner run --keep 256MB")
 @click.option("--no-pushdown", is_flag=True, help="Judge every event here, and let the kernel leave out none.")
-def command(options: Options, *, no_pushdown: bool) -> None:
+@click.option(
+    "--keep", metavar="SIZE", help="Keep the newest events on disk, such as 256MB, for `context` and `replay`."
+)
+def command(options: Options, *, no_pushdown: bool, keep: str | None) -> None:
     """Watch this host: all stages in this process, alerts on standard output.
 
     SIGHUP reads settings and rules anew, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
@@ -27,6 +31,8 @@ def command(options: Options, *, no_pushdown: bool) -> None:
         settings = options.settings()
         if no_pushdown:
             settings = replace(settings, collector=replace(settings.collector, pushdown=False))
+        if keep is not None:
+            settings = replace(settings, keep=replace(settings.keep, size_mib=size_mib(keep)))
         return settings, load_detection(settings, warnings=not options.quiet)
 
     settings, detection = load()
