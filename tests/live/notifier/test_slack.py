@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 
-from notifier.delivery import Backoff, Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Hold, Later, Outcome, Parcel, Refused
 from notifier.slack import client as client_module
 from notifier.slack.client import SlackClient, WebApi, Webhook
 from notifier.slack.posted import PostedMessages
 from notifier.slack.receiver import SlackReceiver
-from notifier.tally import SinkTally
-from notifier.worker import Worker
 from schemas.alert import Repeats
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import TIME, alert
+from tests.unit.notifier.lines import Clock, worker
 
 
 @pytest.fixture
@@ -209,27 +207,23 @@ def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
     slack: SlackServer, client: SlackClient, tmp_path: Path
 ) -> None:
     """Three thousand alerts and a summary of four hundred: digests, whose counts add up, and none too soon."""
-    now = [100.0]
-    slack.clock = lambda: now[0]
-    box = Outbox(tmp_path / "slack.db", most=5000)
-    box.idle = lambda seconds: now.__setitem__(0, now[0] + seconds)  # type: ignore[method-assign]
+    clock = Clock()
+    slack.clock = clock
     two = isinstance(client, WebApi)
-    worker = Worker(
-        "slack",
-        box,
-        SlackReceiver(client, clock=lambda: now[0]),
-        Courier(Backoff(), lambda: 0.5),
+    made = worker(
+        tmp_path / "slack.db",
+        SlackReceiver(client, clock=clock),
+        clock,
         lambda each: Parcel(each, "#b" if two and each.id[-1] in "147" else None),
-        tally=SinkTally(),
-        on_trouble=lambda _: None,
-        clock=lambda: now[0],
     )
+    box = made.line
+    assert isinstance(box, Outbox)
     slack.faults = ["429", "500", "close"]
     for number in range(2999):
         box.put(alert(id=f"id-{number:04d}", rule=f"Rule {number % 30}"))
     box.put(alert(id="sum", repeats=Repeats("unknown", 400, TIME, TIME, 10**9)))
     while box.backlog():
-        worker.turn()
+        made.turn()
     counted = sum(
         int(line.split("*")[1])
         for each in slack.posted
@@ -263,23 +257,14 @@ def test_a_flood_becomes_one_digest_a_channel(slack: SlackServer) -> None:
 def test_through_all_faults_every_alert_arrives_once(slack: SlackServer, client: SlackClient, tmp_path: Path) -> None:
     """From the outbox on disk, through a real client, in order."""
     slack.faults = ["429", "500", "close", "garbage", "revoked", "not_ok"]
-    now = [100.0]
-    box = Outbox(tmp_path / "slack.db", most=100)
-    box.idle = lambda seconds: now.__setitem__(0, now[0] + seconds)  # type: ignore[method-assign]
-    worker = Worker(
-        "slack",
-        box,
-        SlackReceiver(client, clock=lambda: now[0]),
-        Courier(Backoff(), lambda: 0.5),
-        Parcel,
-        tally=SinkTally(),
-        on_trouble=lambda _: None,
-        clock=lambda: now[0],
-    )
+    clock = Clock()
+    made = worker(tmp_path / "slack.db", SlackReceiver(client, clock=clock), clock)
+    box = made.line
+    assert isinstance(box, Outbox)
     for number in range(6):
         box.put(alert(id=f"id-{number}", rule=f"Rule {number}"))
     while box.backlog():
-        worker.turn()
+        made.turn()
     assert [each["text"].split(" | ")[1] for each in slack.posted] == [f"Rule {number}" for number in range(6)]
     assert box.dead_letters() == []
-    assert worker.tally.retried == 6
+    assert made.tally.retried == 6

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import hmac
 import json
-import logging
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -14,15 +13,14 @@ import pytest
 from lanner.failures import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.webhook_sink import webhook_of
-from notifier.delivery import Backoff, Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Later, Outcome, Parcel, Receiver, Refused
-from notifier.tally import SinkTally
 from notifier.worker import Worker
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert
+from tests.unit.notifier.lines import Clock, worker
 
 SECRETS = {
     "LANNER_WEBHOOK_TOKEN": "made-up-token",
@@ -239,47 +237,43 @@ def test_the_environments_proxy_is_used_except_where_it_says_not_to(
     assert "resolved" in direct.reason
 
 
-def through(server: HttpServer, receiver: Receiver, folder: Path, alerts: Sequence[Alert]) -> tuple[Outbox, Worker]:
-    """Deliver from an outbox whose idling moves the clock; the server comes up when its faults are used up."""
-    now = [100.0]
-    box = Outbox(folder / "webhook.db", most=1000)
-    box.idle = lambda seconds: now.__setitem__(0, now[0] + seconds)  # type: ignore[method-assign]
-    worker = Worker(
-        "webhook",
-        box,
-        receiver,
-        Courier(Backoff(), lambda: 0.5),
-        Parcel,
-        tally=SinkTally(),
-        on_trouble=logging.getLogger("told").warning,
-        clock=lambda: now[0],
-    )
+def through(
+    server: HttpServer, receiver: Receiver, folder: Path, alerts: Sequence[Alert], told: list[str]
+) -> tuple[Outbox, Worker]:
+    """Deliver from an outbox whose idling moves the clock; the server is down for the first half hour."""
+    clock = Clock()
+    made = worker(folder / "webhook.db", receiver, clock, name="webhook", told=told)
+    assert isinstance(made.line, Outbox)
     for each in alerts:
-        box.put(each)
-    down_until = now[0] + 1800
-    while box.backlog():
-        if now[0] < down_until:
+        made.line.put(each)
+    down_until = clock.now + 1800
+    while made.line.backlog():
+        if clock.now < down_until:
             server.faults = ["503"]
-        worker.turn()
+        made.turn()
     receiver.close()
-    assert now[0] >= down_until
-    return box, worker
+    assert clock.now >= down_until
+    return made.line, made
 
 
 @pytest.mark.parametrize("form", ["falco", "splunk_hec", "alertmanager"])
 def test_down_for_half_an_hour_then_all_in_order_and_no_dead_letter(
-    server: HttpServer, tmp_path: Path, form: str, caplog: pytest.LogCaptureFixture
+    server: HttpServer, tmp_path: Path, form: str
 ) -> None:
     """Of each format, and no secret in what is told meanwhile."""
+    told: list[str] = []
     server.speaks = {"splunk_hec": "splunk"}.get(form, form)
     alerts = [alert(id=f"id-{number:03d}") for number in range(120)]
-    box, worker = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts)
+    box, made = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts, told)
     assert box.dead_letters() == []
     text = b"\n".join(each.body for each in server.taken).decode()
     found = [part.split('"')[0] for part in text.split('"id":"')[1:]]
     assert found == [each.id for each in alerts]
-    assert (worker.tally.sent, worker.tally.retried > 20) == (120, True)
-    assert "made-up" not in caplog.text
+    assert (made.tally.sent, made.tally.retried > 20) == (120, True)
+    assert told == [
+        "webhook: HTTP 503 Service Unavailable; alerts wait and are sent when it works again.",
+        "webhook: takes alerts again.",
+    ]
 
 
 @pytest.mark.parametrize("form", ["splunk_hec", "alertmanager"])
@@ -289,9 +283,9 @@ def test_of_a_batch_only_the_alert_at_fault_becomes_a_dead_letter(
     """The batch is refused, then its alerts go one by one."""
     server.speaks = {"splunk_hec": "splunk"}.get(form, form)
     alerts = [alert(id=f"id-{number}", rule="poison" if number == 3 else "A rule") for number in range(8)]
-    box, worker = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts)
+    box, made = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts, [])
     assert [each.alert_id for each in box.dead_letters()] == ["id-3"]
-    assert worker.tally.sent == 7
+    assert made.tally.sent == 7
 
 
 TEMPLATE = """\

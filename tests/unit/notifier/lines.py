@@ -5,7 +5,7 @@ from pathlib import Path
 
 from notifier.delivery import Backoff, Courier
 from notifier.outbox import Outbox
-from notifier.receiver import Accepted, Outcome, Parcel
+from notifier.receiver import Accepted, Outcome, Parcel, Receiver
 from notifier.tally import SinkTally
 from notifier.worker import Worker
 from schemas.alert import Alert
@@ -57,21 +57,22 @@ def numbered(count: int) -> list[Alert]:
 
 def worker(
     path: Path,
-    receiver: Scripted,
+    receiver: Receiver,
     clock: Clock,
     address: Callable[[Alert], Parcel | None] = Parcel,
     *,
+    name: str = "far",
     told: list[str] | None = None,
 ) -> Worker:
     """Make a worker over an outbox whose idling moves the clock."""
-    outbox = Outbox(path, most=1000, clock=clock)
+    outbox = Outbox(path, most=5000, clock=clock)
 
     def idle(seconds: float) -> None:
         clock.now += seconds
 
     outbox.idle = idle  # type: ignore[method-assign]
     return Worker(
-        "far",
+        name,
         outbox,
         receiver,
         Courier(Backoff(), lambda: 0.5),

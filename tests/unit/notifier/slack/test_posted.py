@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from notifier.receiver import Parcel
+from notifier.slack.client import Posted
+from notifier.slack.posted import PostedMessages, kind
+from tests.unit.alerts import TIME, alert
+
+
+def test_only_the_newest_are_remembered(tmp_path: Path) -> None:
+    """The file is bounded, and read again by the next process."""
+    kept = PostedMessages(tmp_path / "posted.db", remembered=3)
+    for number in range(5):
+        kept.add(Parcel(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
+    kept.close()
+    again = PostedMessages(tmp_path / "posted.db", remembered=3)
+    assert [again.of(f"id-{number}") is not None for number in range(5)] == [False, False, True, True, True]
+
+
+def test_counts_wait_to_be_shown_the_oldest_first() -> None:
+    """What was counted while an edit was under way is shown by the next."""
+    kept = PostedMessages(None)
+    for number in range(2):
+        kept.add(Parcel(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
+    first, second = kept.of("id-0"), kept.of("id-1")
+    assert first is not None
+    assert second is not None
+    kept.count(second, 1, TIME)
+    kept.count(first, 412, TIME + 5)
+    due = kept.behind()
+    assert due is not None
+    assert (due.posted.time, due.repeats.count, due.repeats.last) == ("0", 412, TIME + 5)
+    kept.count(first, 1, TIME)
+    kept.shown(due)
+    due = kept.behind()
+    assert due is not None
+    assert (due.count, due.last) == (413, TIME + 5)
+    kept.shown(due)
+    kept.forget(second)
+    assert kept.behind() is None
+
+
+def test_only_numbers_may_differ_between_what_counts_as_the_same() -> None:
+    """Nobody hides another file, host, container or channel in a thread."""
+    made = alert(output="cat (4711) read /etc/shadow")
+    assert kind(Parcel(made)) == kind(Parcel(alert(id="2", output="cat (12) read /etc/shadow")))
+    others = [
+        Parcel(alert(output="cat (12) read /etc/sudoers")),
+        Parcel(alert(output=made.output, hostname="web-4")),
+        Parcel(alert(output=made.output, priority="Error")),
+        Parcel(alert(output=made.output, event={"container.id": "0123456789ab"})),
+        Parcel(made, channel="#other"),
+        Parcel(made, text="in other words"),
+    ]
+    assert len({kind(each) for each in [Parcel(made), *others]}) == 7
+
+
+def test_a_folder_that_can_not_be_is_said(tmp_path: Path) -> None:
+    """As an error of the operating system, whatever the library's is."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        PostedMessages(tmp_path / "file" / "posted.db")
+    (tmp_path / "posted.db").write_text("no database" * 100)
+    with pytest.raises(OSError, match="not a database"):
+        PostedMessages(tmp_path / "posted.db")
