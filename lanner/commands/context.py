@@ -3,7 +3,8 @@
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -24,6 +25,8 @@ from schemas.printable import printable
 from schemas.timetext import date_and_time, date_and_time_seconds
 
 _UUID_VERSION = 8
+_EARLIER = 20_000_000_000
+"""ns; a batch says every 15 s what is collected."""
 
 
 @front_command(
@@ -90,15 +93,19 @@ def _from_files(asked: Asked, file: Path, settings: Settings) -> Found:
     return Found(_recorded(asked, file, remarks), None, trigger, remarks)
 
 
-def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Iterator[Kept]:
+def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Generator[Kept]:
     first = last = 0
-    for kept in from_files((file,)):
-        first, last = first or kept.appended, kept.appended
-        if asked.host in (None, kept.batch.hostname, kept.batch.host_id):
-            yield kept
-    if not asked.time - asked.before <= last or not first <= asked.time:
-        spans = " to ".join(date_and_time_seconds(moment * 1_000_000) for moment in (first, last))
-        remarks.append(f"What is recorded there is from {spans}.")
+    try:
+        for kept in from_files((file,)):
+            first, last = first or kept.appended, kept.appended
+            if asked.host in (None, kept.batch.hostname, kept.batch.host_id):
+                yield kept
+    finally:
+        times = (date_and_time_seconds(moment * 1_000_000) for moment in (first, last))
+        if first > asked.time:
+            remarks.append(f"The recording begins at {next(times)}, after the alert.")
+        elif last < asked.time:
+            remarks.append(f"The recording is from {' to '.join(times)}, before the alert.")
 
 
 def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, stop: Callable[[], bool]) -> None:
@@ -107,15 +114,14 @@ def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, st
     write = _json if settings.json_output else line_maker
     timeline = Timeline(window, found.is_trigger, write, asked.limit)
     coverage = Coverage()
-    for kept in found.batches:
-        if stop():
-            break
-        status.show(f"looking: {date_and_time(kept.appended * 1_000_000)[:19]}")
-        timeline.take(kept.batch)
-        if timeline.is_past:
-            break
-        if kept.batch.created >= window.start - 20 * 1_000_000_000:
-            coverage.see(kept)
+    with closing(found.batches) as batches:
+        for kept in batches:
+            status.show(f"looking: {date_and_time_seconds(kept.appended * 1_000_000)}")
+            timeline.take(kept.batch)
+            if timeline.is_past or stop():
+                break
+            if kept.batch.created >= window.start - _EARLIER:
+                coverage.see(kept)
     status.clear()
     if settings.json_output:
         _print_json(asked, found, timeline, coverage, window)

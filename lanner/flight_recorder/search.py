@@ -1,7 +1,7 @@
 """What is looked for round an alert, and where it was found."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from lanner.flight_recorder.kept import Kept
@@ -30,7 +30,7 @@ class Asked:
 class Found:
     """The batches to look at, and what is known of the alert."""
 
-    batches: Iterator[Kept]
+    batches: Generator[Kept]
     alert: Alert | None
     is_trigger: IsTrigger
     remarks: list[str]

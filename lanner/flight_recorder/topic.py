@@ -1,6 +1,6 @@
 """The flight recorder of a fleet: one host's batches in the retained topic of events, found by an alert's id."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from bus.connection import Connection
@@ -93,7 +93,7 @@ class _Search:
             text = f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows those."
             self.remarks.append(text)
 
-    def batches(self, host: str, *, is_id: bool) -> Iterator[Kept]:
+    def batches(self, host: str, *, is_id: bool) -> Generator[Kept]:
         """Give the batches of a host, by its id or its name, from a while before the window on."""
         from bus.spans import Past  # noqa: PLC0415
 
