@@ -14,6 +14,7 @@ from schemas.printable import printable
 BODY_LENGTH = 1500
 """Within what most services take; the facts that matter stand in front."""
 TITLE_LENGTH = 200
+_HTTP_STATUS = re.compile(r"\berror=(\d{3})\b", re.ASCII)
 _JOINER = "\u2060"
 _ACTIVE = re.compile(r"(?<=[@<#`*_~])|(?<=\])(?=\()|(?<=:)(?=/)|(?<=[\w])\.(?=[a-zA-Z])", re.ASCII)
 """Behind what a service reads as a mention, a tag or formatting; inside what it makes a link of."""
@@ -30,8 +31,11 @@ class AppriseReceiver:
 
     def __init__(self, urls: Sequence[str]) -> None:
         """Begin. Raises BadService."""
-        # Its messages quote addresses and bodies.
-        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+        self._status = _Status()
+        log = logging.getLogger("apprise")
+        # Its messages quote addresses and bodies: they go no further.
+        log.handlers, log.propagate = [self._status], False
+        log.setLevel(logging.WARNING)
         asset = apprise.AppriseAsset(
             app_id="Lanner",
             app_desc="Lanner",
@@ -58,10 +62,11 @@ class AppriseReceiver:
         for place, service in enumerate(self._services):
             if place in self._took:
                 continue
+            self._status.seen = ""
             if _told(service, title=title, body=body, kind=_kind(alert.priority)):
                 self._took.add(place)
             else:
-                failed.append(f"{service.service_name} (address {place + 1})")
+                failed.append(f"{service.service_name} (address {place + 1}{self._status.seen})")
         return Later(f"not taken by {', '.join(failed)}") if failed else Accepted()
 
     def tend(self) -> None:
@@ -72,6 +77,17 @@ class AppriseReceiver:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class _Status(logging.Handler):
+    """Finds in Apprise's messages the one thing that is to be told of a failure."""
+
+    seen = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = _HTTP_STATUS.search(record.getMessage())
+        if found:
+            self.seen = f", HTTP {found.group(1)}"
 
 
 def wording(alert: Alert) -> tuple[str, str]:

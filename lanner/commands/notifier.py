@@ -43,8 +43,9 @@ TRIAL = ("test", "preview")
 @click.option("--local", is_flag=True, help="No broker: what --listen takes waits in outboxes on this host's disk.")
 @click.option("--event", type=click.Path(path_type=Path), metavar="FILE", help="For preview: an alert as JSON.")
 def command(options: Options, sinks: tuple[str, ...], listen: str | None, event: Path | None, *, local: bool) -> None:
-    """Deliver alerts from Kafka to sinks, each a consumer group of its own: stdout, file, syslog, slack, siem.* ...
+    """Deliver alerts from Kafka to sinks, each a consumer group of its own.
 
+    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs and siem.ocsf.
     `test SINK` sends one marked alert; `preview SINK` prints what an alert becomes there. SIGHUP reads settings
     and secrets anew, SIGUSR1 reopens files.
     """

@@ -47,8 +47,8 @@ def test_a_service_that_has_it_is_not_told_again_while_another_fails(
     """The trouble names the service, and no address."""
     receiver = services(*servers)
     servers[1].faults = ["500", "close"]
-    for _ in range(2):
-        assert receiver.offer([Parcel(alert())]) == Later("not taken by JSON (address 2)")
+    for said in ("address 2, HTTP 500", "address 2"):
+        assert receiver.offer([Parcel(alert())]) == Later(f"not taken by JSON ({said})")
     assert receiver.offer([Parcel(alert())]) == Accepted()
     assert receiver.offer([Parcel(alert(id="another"))]) == Accepted()
     assert [len(each.taken) for each in servers] == [2, 2]
