@@ -100,6 +100,7 @@ class Collector:
         self._last_counters: Mapping[str, int] = {}
         self._reported: dict[str, int] = {}
         self._last_flush = time.monotonic()
+        self._tell_watched_at = self._last_flush
         self._interval = _BUSY_POLL
 
     @property
@@ -151,11 +152,10 @@ class Collector:
         """Switch to other event types and another interest while running."""
         self.event_types = frozenset(event_types)
         self._interest = interest
+        self._tell_watched_at = time.monotonic()
         if self._feed is not None:
             self._feed.watch(self.event_types, interest)
 
-    def poll(self, timeout: float) -> None:
-        """Work for about so many seconds, giving out batches as they fill or come due."""
     def change_interest(
         self,
         event_types: Iterable[str],
@@ -188,6 +188,8 @@ class Collector:
         # Processors wait for this: an empty batch tells them as well.
         self._flush()
 
+    def poll(self, timeout: float) -> None:
+        """Work for about so many seconds, giving out batches as they fill or come due."""
         deadline = time.monotonic() + timeout
         while True:
             self._take(self._feed.read() if self._feed is not None else [])
@@ -211,7 +213,7 @@ class Collector:
         self._last_counters = self._feed.counters()
         for record, entry in self._waiting.drain():
             self._add(record, entry)
-        self._flush()
+        self._flush(stopping=True)
         self._containers.close()
         feed, self._feed = self._feed, None
         feed.close()
@@ -290,22 +292,23 @@ class Collector:
 
         return user_name, group_name
 
-    def _flush(self) -> None:
+    def _flush(self, *, stopping: bool = False) -> None:
         builder, self._builder = self._builder, BatchBuilder()
         processes, containers = self._rows.take()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._sequence += 1
         lost = self.losses
+        watched, narrowed = self._take_watched()
         batch = EventBatch(
             host_id=self.host.id,
             hostname=self.host.name,
             boot_id=self.host.boot_id,
             collector_start=self._started,
             sequence=self._sequence,
+            interest_version="+".join(sorted(self.versions)),
             created=time.time_ns(),
             collector_version=self.settings.version,
             kernel=self.host.kernel,
-            interest_version="+".join(sorted(self.versions)),
             first_number=self._number,
             count=builder.count,
             strings=builder.strings,
@@ -317,12 +320,27 @@ class Collector:
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             memory_bytes=_resident_bytes(),
             lost={reason: fresh for reason, n in lost.items() if (fresh := n - self._reported.get(reason, 0))},
+            watched=watched,
+            narrowed=narrowed,
+            stopping=stopping,
         )
         self._reported = dict(lost)
         self._number += builder.count
         self._last_flush = time.monotonic()
         self._follow_clock()
         self._on_batch(batch)
+
+    def _take_watched(self) -> tuple[list[str], list[str]]:
+        """Give what is watched whole and what in part, where it is time to tell it."""
+        now = time.monotonic()
+        if now < self._tell_watched_at:
+            return [], []
+        self._tell_watched_at = now + self.settings.heartbeat_seconds
+        narrowed: frozenset[str] = frozenset()
+        if self._interest is not None:
+            whole = {way.event for way in self._interest.ways if not way.tests and way.places is None}
+            narrowed = self.event_types & self._interest.events - whole
+        return sorted(self.event_types - narrowed), sorted(narrowed)
 
     def _follow_clock(self) -> None:
         """Follow the wall clock where it was set, but not its slewing, which would reorder events."""

@@ -1,0 +1,31 @@
+"""What a collector says of what it collects, and of its end: silence must not be taken for absence."""
+
+from collector.agent import CollectorSettings
+from schemas.interest import Interest, Place, Way
+from tests.live.collector.watching import watching
+
+NARROW = Interest(frozenset({Way("execve"), Way("openat", places=frozenset({Place(True, b"/etc/")}))}))
+SOON = CollectorSettings(heartbeat_seconds=0.2)
+
+
+def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
+    """At the start, after a change, and again and again; not in every batch."""
+    with watching("execve", "openat", interest=NARROW, settings=SOON) as watch:
+        watch.run("/bin/true")
+        watch.settle()
+        told = [batch for batch in watch.batches if batch.watched or batch.narrowed]
+        assert watch.batches[0] is told[0]
+        assert {(tuple(batch.watched), tuple(batch.narrowed)) for batch in told} == {(("execve",), ("openat",))}
+        assert len(told) > 1
+        watch.collector.watch(frozenset({"execve", "openat", "connect"}), None)
+        before = len(watch.batches)
+        watch.run("/bin/true")
+        assert watch.batches[before].watched == ["connect", "execve", "openat"]
+        assert watch.batches[before].narrowed == []
+
+
+def test_the_last_batch_says_that_it_is_the_last() -> None:
+    """And no other does."""
+    with watching("execve") as watch:
+        watch.run("/bin/true")
+    assert [batch.stopping for batch in watch.batches] == [False] * (len(watch.batches) - 1) + [True]
