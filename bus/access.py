@@ -19,6 +19,7 @@ from bus.topics import (
     NOTIFIER_DEAD_LETTERS,
     PROCESSOR_DEAD_LETTERS,
     PROCESSOR_GROUP,
+    PROCESSORS,
     RULES,
     SCHEMAS,
     SIEM_ECS,
@@ -30,6 +31,7 @@ from bus.topics import (
 Operation = Literal["READ", "WRITE", "DESCRIBE_CONFIGS"]
 Resource = Literal["TOPIC", "GROUP"]
 
+_STATE = changelog(CORRELATION_TABLE)
 SIEM_GROUPS = "siem"
 """Begins the names, without prefix, of the groups that readers of the SIEM topics may form."""
 
@@ -54,11 +56,10 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
         "collector": (*_topics("WRITE", EVENTS), *_topics("READ", INTEREST)),
         "processor": (
-            *_topics("READ", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST, SCHEMAS),
-            *_topics("WRITE", CORRELATE, changelog(CORRELATION_TABLE), INTEREST, ALERTS),
-            *_topics("WRITE", PROCESSOR_DEAD_LETTERS, SCHEMAS),
-            *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, changelog(CORRELATION_TABLE), RULES, INTEREST),
-            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, SCHEMAS),
+            *_topics("READ", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS),
+            *_topics("WRITE", CORRELATE, _STATE, INTEREST, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
+            *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "notifier": (

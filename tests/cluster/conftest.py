@@ -11,6 +11,7 @@ from bus.connection import Connection
 from bus.topics import DAY_MS, plan
 from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes
+from tests.cluster.secured import SecuredBroker
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +36,16 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
     """Give a broker that a test may stop and start."""
     made = Broker(tmp_path / "kafka")
     made.start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """Give the broker of deploy/kafka/secured.properties, which all tests share that need one."""
+    made = SecuredBroker(tmp_path_factory.mktemp("secured"))
+    made.start()
+    made.populate()
     yield made
     made.remove()
 

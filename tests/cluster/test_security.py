@@ -1,6 +1,5 @@
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,6 @@ from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker
 
 WAYS = ("certificate", "plain", "scram-sha-256", "scram-sha-512")
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    """Give the broker of deploy/kafka/secured.properties, which all tests here share."""
-    made = SecuredBroker(tmp_path_factory.mktemp("secured"))
-    made.start()
-    made.populate()
-    yield made
-    made.remove()
 
 
 def connect(broker: SecuredBroker, way: str, part: str, prefix: str) -> Connection:

@@ -13,6 +13,7 @@ from bus.topics import ALL_TOPICS
         ("alerts", {"processor"}),
         ("interest", {"processor"}),
         ("schemas", {"processor"}),
+        ("processors", {"processor"}),
         ("rules", {"publisher"}),
         ("siem.ecs", {"notifier"}),
         ("dlq.processor", {"processor"}),

@@ -1,0 +1,141 @@
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from bus.connection import Connection, client_config
+from bus.topics import ALL_TOPICS
+from tests.cluster.secured import SecuredBroker
+
+SIEM = {"siem.falco", "siem.ecs", "siem.ocsf"}
+CHANGELOG = "processor-correlation-changelog"
+MAY_WRITE: dict[str, set[str]] = {
+    "collector": {"events"},
+    "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors"},
+    "notifier": SIEM | {"dlq.notifier"},
+    "publisher": {"rules"},
+    "reader": set(),
+    "operator": set(),
+}
+MAY_READ: dict[str, set[str]] = {
+    "collector": {"interest"},
+    "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"},
+    "notifier": {"alerts", "schemas"},
+    "publisher": {"rules"},
+    "reader": SIEM,
+    "operator": set(ALL_TOPICS),
+}
+MAY_JOIN = {"processor": {"processor"}, "notifier": {"notifier.siem.ecs", "notifier.slack"}, "reader": {"siem.elastic"}}
+GROUPS = ("processor", "notifier.siem.ecs", "notifier.slack", "siem.elastic", "another")
+DENIED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+
+
+def written(connection: Connection) -> set[str]:
+    """Try to write to every topic; give those that took it."""
+    producer = Producer(client_config(connection, "test") | {"acks": "all", "message.timeout.ms": 20_000})
+    answers: dict[str, KafkaError | None] = {}
+
+    def report(name: str) -> Callable[[KafkaError | None, Message], None]:
+        return lambda error, _: answers.__setitem__(name, error)
+
+    for name in ALL_TOPICS:
+        producer.produce(connection.topic(name), b"x", b"x", on_delivery=report(name))
+    assert producer.flush(30) == 0
+    assert all(error is None or error.code() in DENIED for error in answers.values()), answers
+    return {name for name, error in answers.items() if error is None}
+
+
+def read(connection: Connection) -> set[str]:
+    """Try to read every topic; give those whose end was reached."""
+    config: dict[str, Any] = client_config(connection, "test") | {"group.id": "none", "enable.auto.commit": False}
+    config["enable.partition.eof"] = True
+    consumer = Consumer(config)
+    # The right to read includes that to see: what can't even be seen can't be read.
+    topics = consumer.list_topics(timeout=10).topics
+    seen = [name for name in ALL_TOPICS if connection.topic(name) in topics]
+    consumer.assign([TopicPartition(connection.topic(name), 0, OFFSET_BEGINNING) for name in seen])
+    answers: dict[str, bool] = {}
+    until = time.monotonic() + 20
+    while len(answers) < len(seen) and time.monotonic() < until:
+        message = consumer.poll(0.2)
+        if message is None or message.topic() is None:
+            continue
+        error = message.error()
+        answers[(message.topic() or "").removeprefix(connection.prefix)] = error is None or error.code() not in DENIED
+    consumer.close()
+    assert len(answers) == len(seen)
+    return {name for name, may in answers.items() if may}
+
+
+def joined(connection: Connection) -> set[str]:
+    """Look at every group, which the right to be of it includes; give those that allow it."""
+    client = AdminClient(client_config(connection, "test"))
+    answers = client.describe_consumer_groups([connection.topic(name) for name in GROUPS], request_timeout=10)
+    found = set()
+    for name, answer in answers.items():
+        error = answer.exception(20)
+        if error is None or error.args[0].code() not in DENIED:
+            found.add(name.removeprefix(connection.prefix))
+    return found
+
+
+@pytest.mark.parametrize("part", MAY_WRITE)
+def test_a_part_can_do_what_it_does_and_nothing_else(secured: SecuredBroker, part: str) -> None:
+    """Every topic is written, every topic read and every group looked at: what is refused is all that isn't listed."""
+    connection = secured.by_certificate(f"lanner-{part}", secured.fleet())
+    assert written(connection) == MAY_WRITE[part]
+    assert read(connection) == MAY_READ[part]
+    assert joined(connection) == MAY_JOIN.get(part, set())
+
+
+@pytest.mark.parametrize("part", MAY_WRITE)
+def test_no_part_can_change_the_broker(secured: SecuredBroker, part: str) -> None:
+    """Topics, their settings, rights and users are the administrator's."""
+    prefix = secured.fleet()
+    user = f"lanner-{part}"
+    client = AdminClient(client_config(secured.by_certificate(user, prefix), "test"))
+    entry = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    setting = ConfigResource(ResourceType.TOPIC, f"{prefix}events", incremental_configs=[entry])
+    everything = AclBinding(
+        ResourceType.TOPIC,
+        "*",
+        ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        AclOperation.ALL,
+        AclPermissionType.ALLOW,
+    )
+    password = UserScramCredentialUpsertion("admin", ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), b"mine")
+    answers: list[Future[Any]] = [
+        *client.create_topics([NewTopic(f"{prefix}new", 1, 1)]).values(),
+        *client.delete_topics([f"{prefix}events"]).values(),
+        *client.incremental_alter_configs([setting]).values(),
+        *client.create_acls([everything]).values(),
+        *client.alter_user_scram_credentials([password]).values(),
+    ]
+    for answer in answers:
+        with pytest.raises(KafkaException) as refused:
+            answer.result(20)
+        assert refused.value.args[0].code() in DENIED
