@@ -1,0 +1,103 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from schemas.alert import alert_id
+from tests.unit.alerts import TIME
+from tests.unit.lanner.program import lanner
+from tests.unit.recordings import shadow_read, write_recording
+
+RULE = """
+- rule: Shadow
+  desc: x
+  condition: evt.type = openat and fd.name = /etc/shadow
+  output: read %fd.name
+  priority: NOTICE
+"""
+IDENTITY = alert_id(TIME, "Shadow", "1", "1", 1, 2, 0)
+
+
+def kept(folder: Path) -> tuple[Path, Path]:
+    """Give a folder with two recordings of three reads, and a rule file."""
+    inside = folder / "kept"
+    inside.mkdir()
+    later = shadow_read()
+    later.sequence, later.watched, later.narrowed = 2, ["openat"], ["execve"]
+    write_recording(inside / "000000000001.avro", replace(shadow_read(), hostname="db-1"))
+    write_recording(inside / "000000000002.avro", later, replace(later, sequence=3, stopping=True))
+    rules = folder / "rules.yaml"
+    rules.write_text(RULE)
+    return inside, rules
+
+
+def test_context_from_a_folder_marks_the_event_and_says_what_was_not_collected(tmp_path: Path) -> None:
+    """All that is known is the id, and the names of the rules."""
+    folder, rules = kept(tmp_path)
+    done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    marked = [line for line in lines if line.startswith("> ")]
+    assert len(marked) == 1
+    assert "/etc/shadow" in marked[0]
+    assert "# web-3: 2 events in 2 batches of this time." in lines
+    assert "#   Collected whole: openat. Of any other event type nothing was collected." in lines
+    assert "#   Collected only where a rule of that time could match: execve." in lines
+
+
+def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
+    """One object a line; the event of the alert says so."""
+    folder, rules = kept(tmp_path)
+    done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--format", "json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row.get("alert", False) for row in rows[:-1]] == [False, True, False]
+    assert rows[-1]["context"]["is_found"]
+    assert set(rows[-1]["context"]["hosts"]) == {"db-1"}
+
+
+def test_an_alert_that_a_recording_does_not_cover_is_told(tmp_path: Path) -> None:
+    """Nothing there is no sign that nothing happened."""
+    folder, rules = kept(tmp_path)
+    early = alert_id(TIME - 3_600_000_000_000, "Shadow", "1")
+    done = lanner("context", early, "--file", folder, "-r", rules)
+    assert done.returncode == 0
+    assert "after the alert" in done.stdout
+    assert "No batch of this time is kept" in done.stdout
+
+
+def test_what_is_no_id_is_an_error() -> None:
+    """Also a UUID of another kind."""
+    for text in ("x", "00000000-0000-4000-8000-000000000000"):
+        done = lanner("context", text)
+        assert done.returncode == 1
+        assert "is no alert's id" in done.stderr
+
+
+def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
+    """As `run --keep` fills it; a file that was cut off by a kill ends nothing."""
+    folder, rules = kept(tmp_path)
+    first = folder / "000000000001.avro"
+    first.write_bytes(first.read_bytes()[:-20])
+    done = lanner("replay", folder, "-r", rules, "--host", "web-*")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("read /etc/shadow") == 2
+    assert "what follows it is read" in done.stderr
+
+
+def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
+    """Events that were not collected make no alerts."""
+    folder, rules = kept(tmp_path)
+    rules.write_text(RULE.replace("evt.type = openat and", "evt.type in (openat, execve, ptrace) and"))
+    done = lanner("replay", folder, "-r", rules, "--host", "web-3")
+    assert "not seen by these rules: not collected, for no rule of that time asked: ptrace (web-3)" in done.stderr
+    assert "is missing: execve (web-3)" in done.stderr
+
+
+def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:
+    """Not both, and times only with the topic."""
+    folder, _ = kept(tmp_path)
+    for words in ((), (folder, "--topic"), (folder, "--since", "1h")):
+        assert lanner("replay", *words).returncode == 2
+    (tmp_path / "empty").mkdir()
+    done = lanner("replay", tmp_path / "empty")
+    assert done.returncode == 1
+    assert "there is no recording in this folder" in done.stderr
