@@ -15,6 +15,7 @@ from lanner.apprise_sink import apprise_of
 from lanner.broker import secret
 from lanner.failures import BadInput
 from lanner.route_conditions import Predicate, compile_conditions, conditions_of, guarded
+from lanner.route_templates import Fill, compile_templates, or_own_text
 from lanner.settings import Settings
 from lanner.settings.delivery import AlertMatch
 from lanner.webhook_sink import webhook_of
@@ -52,11 +53,18 @@ def addresses_of(settings: Settings, note: Callable[[str], None]) -> Callable[[s
             raise BadInput(f"routes[{place}].template: {wanted.sink} has documents, and no text to put it in.")
         if wanted.channel is not None and wanted.sink != "slack":
             raise BadInput(f"routes[{place}].channel: {wanted.sink} has none; only slack has channels.")
-    return lambda sink, tally: _address(settings, predicates, sink, tally, note)
+    templates = compile_templates(settings)
+    return lambda sink, tally: _address(settings, predicates, templates, sink=sink, tally=tally, note=note)
 
 
 def _address(
-    settings: Settings, predicates: Mapping[str, Predicate], sink: str, tally: SinkTally, note: Callable[[str], None]
+    settings: Settings,
+    predicates: Mapping[str, Predicate],
+    templates: Mapping[int, Fill],
+    *,
+    sink: str,
+    tally: SinkTally,
+    note: Callable[[str], None],
 ) -> Address:
     """Give the function that says whether an alert is for a sink; it counts those that are not."""
 
@@ -67,9 +75,13 @@ def _address(
             _priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
         )
 
+    def template(place: int) -> Fill | None:
+        found = templates.get(place)
+        return None if found is None else or_own_text(found, f"routes[{place}]", tally, note)
+
     # A fault tells people rather than not: the route takes the alert, the mute doesn't.
     routes = [
-        Route(match(each.match, f"routes[{place}]", on_fault=True), each.sink, each.channel, each.template)
+        Route(match(each.match, f"routes[{place}]", on_fault=True), each.sink, each.channel, template(place))
         for place, each in enumerate(settings.routes)
     ]
     mutes = [

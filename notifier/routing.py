@@ -1,7 +1,6 @@
 """Whether an alert is for a sink, and where within it: pure, asked at taking and again at delivery."""
 
 import fnmatch
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +10,6 @@ from notifier.severity import SEVERITY
 from schemas.alert import Alert
 
 RouteMatching = Literal["first", "all"]
-_FIELD = re.compile(r"%([a-z_]\w*(?:\.\w+)+(?:\[[^\]]*\])?)")
-_MISSING = "<NA>"
-"""What Falco prints for a value that isn't there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +44,8 @@ class Route:
     match: Match
     sink: str
     channel: str | None = None
-    template: str | None = None
-    """Text with Falco's %fields, instead of the rule's output."""
+    template: Callable[[Alert], str] | None = None
+    """Gives the text to use instead of the rule's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +91,10 @@ def route(
         if not each.match.holds(alert):
             continue
         if each.sink == sink:
-            return Parcel(alert, each.channel, None if each.template is None else filled(each.template, alert))
+            return Parcel(alert, each.channel, None if each.template is None else each.template(alert))
         if matching == "first":
             return "elsewhere"
     return "elsewhere"
-
-
-def filled(template: str, alert: Alert) -> str:
-    """Fill in a template's %fields from the output's fields, or from the whole event."""
-
-    def value(found: re.Match[str]) -> str:
-        name = found.group(1)
-        held = alert.output_fields.get(name, alert.event.get(name))
-        if held is None:
-            return alert.hostname if name == "evt.hostname" else _MISSING
-        return ", ".join(held) if isinstance(held, tuple) else str(held)
-
-    return _FIELD.sub(value, template)
 
 
 def _namespace(alert: Alert) -> str:

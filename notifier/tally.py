@@ -21,7 +21,7 @@ class SinkTally:
     """Not for this sink: routes or a minimum priority said so."""
     muted: int = 0
     condition_faults: int = 0
-    """A route's or mute's condition could not be judged."""
+    """A route's or mute's condition, or its template, failed on an alert."""
     lost: int = 0
     """Its outbox was full, or could not be written."""
     seconds: float = 0.0

@@ -53,7 +53,7 @@ class RouteSetting:
     sink: SinkName = about("The sink.", "slack")
     match: AlertMatch = about("The alerts; all, if empty.", AlertMatch)
     channel: str | None = about("Slack channel (with a token only); the sink's own, if not set.", None)
-    template: str | None = about("Text, with %fields, to show instead of the rule's.", None)
+    template: str | None = about("Output, as rules have it, instead of the rule's own.", None)
 
 
 @dataclass(frozen=True, slots=True)

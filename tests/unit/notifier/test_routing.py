@@ -1,7 +1,7 @@
 import pytest
 
 from notifier.receiver import Parcel
-from notifier.routing import Match, Mute, Route, RouteMatching, filled, route
+from notifier.routing import Match, Mute, Route, RouteMatching, route
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 
@@ -58,8 +58,7 @@ def test_a_mute_comes_before_all_routes_until_its_time() -> None:
     assert judged(PROD, "slack", route_there, mutes=(Mute(Match(), 99.0),)) == Parcel(PROD)
 
 
-def test_a_template_shows_fields_of_output_and_event() -> None:
-    """What is missing shows as Falco shows it."""
-    made = alert(output_fields={"fd.name": "/etc/shadow"}, event={"proc.aname[2]": "sshd"})
-    text = filled("%fd.name by %proc.aname[2], pod %k8s.pod.name on %evt.hostname: 100%", made)
-    assert text == "/etc/shadow by sshd, pod <NA> on web-3: 100%"
+def test_a_routes_template_makes_the_text() -> None:
+    """Of the parcel, beside the alert that it was made of."""
+    parcel = judged(PROD, "slack", Route(Match(), "slack", template=lambda made: f"on {made.hostname}"))
+    assert parcel == Parcel(PROD, None, "on web-3")
