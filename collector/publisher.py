@@ -93,6 +93,11 @@ class Publisher:
         return self._spool.lost + self.refused
 
     @property
+    def is_away(self) -> bool:
+        """Whether the broker takes nothing, so that batches wait on disk."""
+        return self._is_away
+
+    @property
     def has_waiting(self) -> bool:
         """Whether a batch is on its way, or on disk."""
         return bool(self._window) or self._spool.has_unsent

@@ -66,6 +66,14 @@ class Spool:
         """Bytes on disk."""
         return sum(segment.size for segment in self._segments)
 
+    @property
+    def oldest(self) -> float | None:
+        """Wall clock, seconds, at which the oldest file that is left was last written; None where there is none."""
+        for segment in list(self._segments)[:1]:
+            with contextlib.suppress(OSError):
+                return segment.path.stat().st_mtime
+        return None
+
     def append(self, encoded: bytes) -> None:
         """Put a batch at the end; what has to go for it is counted in lost."""
         if self._written is not None and self._written.size >= self._segment_limit:

@@ -78,6 +78,8 @@ class Worker:
         self._address = address
         self._on_trouble = on_trouble
         self._clock = clock
+        self.turned_at = clock()
+        """When its loop last came round, by the same clock."""
         self._stop = threading.Event()
         self._reopen = threading.Event()
         self._changing = threading.Lock()
@@ -196,6 +198,7 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self.turned_at = self._clock()
             self._take_change()
             if self._reopen.is_set():
                 self._reopen.clear()

@@ -3,6 +3,7 @@
 Pure but for the clock that it is given; nothing that it is fed can make it raise.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,9 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
 
+BATCHES_MISSING = "batches_missing"
+"""A reason of losses: a host's numbers had a gap. It counts batches."""
+_MOST_REASONS = 50
 PreMatches = Iterable[tuple[bytes, bytes]]
 """Key and value of what goes to the correlate topic."""
 
@@ -74,6 +78,10 @@ class DetectStage:
         self.internal = InternalAlerts()
         self.reports = HostReports()
         self.events = 0
+        self.lost: Counter[str] = Counter()
+        """What hosts and gaps told of: by reason, as it came."""
+        self.observe: Callable[[EventBatch], None] = lambda _: None
+        """Shown each batch after it was judged; for what is measured on the side."""
         self._clock = clock
         self._decode = decode
         self._faults: dict[str, int] = {}
@@ -109,6 +117,7 @@ class DetectStage:
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             return Outcome(refused=f"not judgeable: {type(error).__name__}: {error}")
         self.events += batch.count
+        self.observe(batch)
         self.reports.see(partition, batch, self._clock())
         alerts += self.silence.see(partition, batch, appended)
         self._note(partition, batch, offset)
@@ -139,10 +148,12 @@ class DetectStage:
             batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
         )
         if lost:
+            self._count_lost(lost)
             self.internal.add(EVENTS_LOST, cause, lost, priority="Warning")
         if isinstance(found, Gap):
+            self.lost[BATCHES_MISSING] += found.missing
             text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never came"
-            self.internal.add(EVENTS_LOST, cause, {"batches_missing": found.missing}, text, priority="Warning")
+            self.internal.add(EVENTS_LOST, cause, {BATCHES_MISSING: found.missing}, text, priority="Warning")
         elif isinstance(found, Twins):
             text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
             if found.boots[0] == found.boots[1]:
@@ -151,6 +162,11 @@ class DetectStage:
         if clock:
             self.internal.add(CLOCK_SKEW, cause, {"times": 1}, clock, priority="Warning")
         self._note_faults(cause, faults)
+
+    def _count_lost(self, lost: Mapping[str, int]) -> None:
+        """Count by reason; a host that makes reasons up fills no memory."""
+        for reason, number in lost.items():
+            self.lost[reason if reason in self.lost or len(self.lost) < _MOST_REASONS else "other"] += number
 
     def _note_faults(self, cause: Cause, faults: dict[str, int]) -> None:
         fresh = {rule: n for rule, number in faults.items() if (n := number - self._faults.get(rule, 0)) > 0}

@@ -1,11 +1,14 @@
 """What the processor sends: alerts, pre-matches, schemas, and what failed to the dead letters."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from bus.alert_message import alert_message
 from bus.connection import Connection
+from bus.durations import Durations
 from bus.headers import AVRO, Headers, dead_letter
 from bus.producing import AsyncProducer
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
@@ -29,6 +32,13 @@ class Shipping:
         """Connect; must be made on the running loop. Raises BusUnavailable."""
         self.alerts = 0
         """Alerts sent."""
+        self.by_rule: Counter[tuple[str, str]] = Counter()
+        """Alerts sent, by rule and priority."""
+        self.latency = Durations()
+        """From an alert's event until it was handed to the client."""
+        self.dead_letters = 0
+        self.answered_at = time.monotonic()
+        """When the broker last said that it has a message."""
         self._connection = connection
         self._on_note = on_note
         self.schemas = WriterSchemas(connection, (EVENT_BATCH_FORMAT, PRE_MATCH_FORMAT))
@@ -54,11 +64,15 @@ class Shipping:
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
     ) -> "asyncio.Future[None]":
         """Send any message. topic: without prefix."""
-        return await self._producer.send(self._connection.topic(topic), key, value, headers, partition=partition)
+        sent = await self._producer.send(self._connection.topic(topic), key, value, headers, partition=partition)
+        sent.add_done_callback(self._note_answer)
+        return sent
 
     async def alert(self, alert: Alert) -> "asyncio.Future[None]":
         """Send an alert."""
         self.alerts += 1
+        self.by_rule[alert.rule, alert.priority] += 1
+        self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
         made = alert_message(alert)
         return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
 
@@ -72,6 +86,7 @@ class Shipping:
 
     async def bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
         """Send a message that failed to the dead letters, as it came, with the reason."""
+        self.dead_letters += 1
         self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
         headers = dead_letter(reason, message.topic, message.partition, message.offset, headers_of(message))
         return await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value or b"", headers)
@@ -79,6 +94,10 @@ class Shipping:
     def _framed(self, topic: str, value: bytes) -> bytes:
         header = self._headers.get(topic)
         return value if header is None else reframed(value, header, _FORMATS[topic].header)
+
+    def _note_answer(self, sent: "asyncio.Future[None]") -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            self.answered_at = time.monotonic()
 
     def close(self) -> None:
         """Send what is left; blocks for a moment."""

@@ -20,6 +20,7 @@ from processor.rules_service import RulesService
 from processor.shipping import Shipping
 
 STOP_SECONDS = 15.0
+OnStart = Callable[[faust.App, Shipping], None]
 
 
 class ProcessorFailed(Exception):
@@ -60,6 +61,7 @@ def run_processor(
     on_ready: Callable[[], None] = lambda: None,
     at: Callable[[str], None] = lambda _: None,
     log_level: int = logging.ERROR,
+    on_start: OnStart = lambda _app, _shipping: None,
 ) -> int:
     """Work until SIGTERM or SIGINT.
 
@@ -74,6 +76,7 @@ def run_processor(
         on_ready: called once partitions are assigned for the first time.
         at: fault points, for tests.
         log_level: from which level on Faust's own log is told.
+        on_start: given the app and what it sends by, on the running loop, before the app connects.
 
     Returns:
         The number of alerts sent.
@@ -97,6 +100,7 @@ def run_processor(
             data_folder=data_folder,
             notes=(on_note, on_ready),
             at=at,
+            on_start=on_start,
         )
     )
 
@@ -111,6 +115,7 @@ async def _run(
     data_folder: Path,
     notes: tuple[Callable[[str], None], Callable[[], None]],
     at: Callable[[str], None],
+    on_start: OnStart,
 ) -> int:
     on_note, on_ready = notes
     stopping = asyncio.Event()
@@ -143,6 +148,7 @@ async def _run(
     detect.start(shipping)
     correlate.start(shipping)
     rules.start(shipping)
+    on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
