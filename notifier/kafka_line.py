@@ -67,6 +67,8 @@ class KafkaLine:
             "auto.offset.reset": "earliest",
             # A notifier that died is replaced after ten seconds, not after librdkafka's forty-five.
             "session.timeout.ms": 10_000,
+            # One that dies while the group is sharing out anew is waited for so long (else five minutes).
+            "max.poll.interval.ms": 60_000,
             "fetch.wait.max.ms": 50,
             "queued.max.messages.kbytes": 8 * 1024,
             "partition.assignment.strategy": "cooperative-sticky",

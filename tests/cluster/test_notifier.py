@@ -74,13 +74,14 @@ def test_documents_reach_the_siem_topics_with_cloudevents_headers(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Key and `ce_id` are the alert's id; what was delivered is not delivered again after a restart."""
-    ids = [f"id-{number:03d}" for number in range(50)]
-    publish(connection, ids)
-    for _ in range(2):
+    ids = [f"id-{number:03d}" for number in range(51)]
+    for new in (ids[:50], ids[50:]):
+        publish(connection, new)
         notifier = processes.start(connection, "notifier", "siem.ecs", *overrides(tmp_path))
-        found = messages(connection, SIEM_ECS, 51, 12)
+        found = messages(connection, SIEM_ECS, ids.index(new[-1]) + 1)
         assert notifier.stop() == 0
-        assert sorted(str(json.loads(each["value"])["event"]["id"]) for each in found) == ids  # type: ignore[arg-type]
+    found = messages(connection, SIEM_ECS, 52, 1)
+    assert sorted(str(json.loads(each["value"])["event"]["id"]) for each in found) == ids  # type: ignore[arg-type]
     headers = found[0]["headers"]
     assert isinstance(headers, dict)
     assert headers["content-type"] == b"application/json"
