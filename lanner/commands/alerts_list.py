@@ -26,9 +26,10 @@ MARGIN_MS = 60_000
 @click.option("--since", metavar="TIME", default="24h", show_default=True, help="How long ago, or a date and time.")
 @click.option("--until", metavar="TIME", help="Not later than this; now, if not given.")
 def command(options: Options, wanted: AlertFilter, since: str, until: str | None) -> None:
-    """Print the alerts that the fleet has kept (7 days, unless the topic says otherwise), oldest first; then end.
+    """Print the alerts that the fleet has kept (7 days, unless the topic says otherwise), and end.
 
-    Times are those of events. One that came twice is printed once.
+    They come in the order in which processors sent them; --since and --until are about the times of their events. One
+    that came twice is printed once.
     """
     need("processor", "confluent_kafka")
     from bus.spans import Past

@@ -50,7 +50,7 @@ class Host:
         ordinary = {"type": "openat", "fd_name": "/usr/lib/locale/C.utf8/LC_CTYPE"}
         events = [ordinary] * self.others + [{"type": "openat", "fd_name": f"/marked/{mark}"} for mark in marks]
         now = time.time_ns()
-        return batch_of(
+        made = batch_of(
             *({**event, "time": now + place} for place, event in enumerate(events)),
             host_id=self.name,
             hostname=self.name,
@@ -58,6 +58,8 @@ class Host:
             collector_start=self.start,
             sequence=self.sequence,
         )
+        made.created = now
+        return made
 
 
 class Generator:

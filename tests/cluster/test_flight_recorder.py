@@ -1,0 +1,141 @@
+"""What a fleet kept, looked at afterwards: round an alert, by other rules, host by host; on a real broker."""
+
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bus.connection import Connection
+from bus.partitions import partition_of
+from bus.spans import Past, stamp_of
+from bus.topics import ALERTS, EVENTS
+from tests.cluster.acts import RULE, RULES, Alerts, Generator, rules_file
+from tests.cluster.processes import Processes, Running
+
+DRAFT = """
+- rule: Draft
+  desc: A wider rule than the one that was in force.
+  condition: evt.type in (openat, ptrace) and fd.name endswith "1"
+  output: draft %fd.name
+  priority: WARNING
+"""
+
+
+def lines(running: Running) -> list[str]:
+    """Give what a command printed once it has ended well."""
+    assert running.result() == 0, running.errors
+    return running.output.splitlines()
+
+
+def objects(running: Running) -> list[dict[str, Any]]:
+    """Give the JSON objects that a command printed."""
+    return [json.loads(line) for line in lines(running)]
+
+
+def test_what_was_kept_round_an_alert_and_by_a_draft(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The alert is listed, its event is marked among its host's, a draft is judged, and nothing of it is published."""
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    generator = Generator(connection, hosts=3)
+    host = generator.hosts[1]
+    first = host.batch()
+    generator.publish(replace(first, watched=["execve"], narrowed=["openat"]))
+    generator.act(3)
+    host.sequence += 2
+    generator.publish(replace(host.batch("last"), lost={"events_ring_full": 5}))
+    generator.acts.append("last")
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    assert processor.stop() == 0, processor.errors
+
+    listed = objects(processes.start(connection, "alerts", "list", "--format", "json", "--rule", "Marked*"))
+    assert sorted(row["output_fields"]["fd.name"].removeprefix("/marked/") for row in listed) == sorted(generator.acts)
+    wanted = ("--format", "json", "--host", host.name, "--priority", "notice")
+    mine = [row for row in objects(processes.start(connection, "alerts", "list", *wanted)) if row["rule"] == RULE]
+    assert len(mine) == 4
+    none = processes.start(connection, "alerts", "list", "--priority", "critical")
+    assert lines(none) == []
+    assert "no such alert is kept" in none.errors
+
+    shown = lines(processes.start(connection, "context", mine[1]["id"], "--limit", "1000"))
+    marked = [line for line in shown if line.startswith("> ")]
+    assert [mine[1]["output_fields"]["fd.name"] in line for line in marked] == [True]
+    names = [line for line in shown if "/marked/" in line and line.startswith(("> ", "  "))]
+    assert len(names) == 4
+    told = "\n".join(shown)
+    assert f"# {host.name}: 104 events in 5 batches of this time." in told
+    assert "Collected whole: execve. Of any other event type nothing was collected." in told
+    assert "Collected only where a rule of that time could match: openat." in told
+    assert "5 events were lost (events_ring_full: 5)." in told
+    assert "2 batches never came (numbers 5 to 6)." in told
+
+    ends = Past(connection, connection.topic(ALERTS)).kept
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(DRAFT)
+    asked = ("--since", "1h", "--format", "json", "--host", "host-[12]")
+    (found,) = objects(processes.start(connection, "replay", "--topic", *asked, rules=draft))
+    expected = Counter(act[:6] for act in generator.acts if act.startswith(("host-1", "host-2")) and act.endswith("1"))
+    assert {row["host"]: row["alerts"] for row in found["found"]} == expected
+    assert found["hosts"] == 2
+    assert "not collected, for no rule of that time asked: ptrace (host-1)" in found["not_seen"]
+    assert "which events were collected is not known (host-2)" in found["not_seen"]
+    assert "lost: 5 events (host-1)" in found["not_seen"]
+    table = lines(processes.start(connection, "replay", "--topic", rules=rules_file(tmp_path, RULES)))
+    assert sum(int(line.split()[4]) for line in table if line.startswith("Marked act")) == len(generator.acts)
+    assert Past(connection, connection.topic(ALERTS)).kept == ends
+    alerts.close()
+
+
+def test_hosts_are_listed_with_the_silent_first(connection: Connection, processes: Processes) -> None:
+    """A stopped one is not silent; --check tells cron by its exit code."""
+    generator = Generator(connection, hosts=3)
+    generator.act(1)
+    stopped, silent, live = generator.hosts
+    generator.publish(replace(stopped.batch(), stopping=True))
+    generator.flush()
+    soon = ("-o", "hosts.silent_seconds=2")
+    fine = processes.start(connection, "hosts", "--check")
+    assert lines(fine) == []
+    time.sleep(2.5)
+    generator.publish(replace(live.batch(), lost={"spool_full": 7}))
+    generator.flush()
+    rows = objects(processes.start(connection, "hosts", "--format", "json", *soon))
+    assert [(row["host"], row["state"]) for row in rows] == [
+        (silent.name, "silent"),
+        (stopped.name, "stopped"),
+        (live.name, "live"),
+    ]
+    assert (rows[2]["kernel"], rows[2]["lost"]) == ("6.18", 7)
+    check = processes.start(connection, "hosts", "--check", *soon)
+    assert check.result() == 1
+    assert silent.name in check.output
+    assert live.name not in check.output
+    assert "1 of 3 hosts are silent" in check.errors
+    header = lines(processes.start(connection, "hosts"))[0].split()
+    assert header == ["HOST", "SEEN", "VERSION", "KERNEL", "LOST", "LAG", "RULES"]
+
+
+def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:
+    """Over all partitions, no more than was asked for, and each key where its hash says."""
+    generator = Generator(connection, hosts=16)
+    generator.act(20)
+    generator.flush()
+    past = Past(connection, connection.topic(EVENTS))
+    generator.act(5)
+    generator.flush()
+    read = list(past.read_in_order(past.between(0, None), lambda: False))
+    assert len(read) == 16 * 20
+    stamps = [stamp_of(message) for message in read]
+    assert stamps == sorted(stamps)
+    assert {message.key(): message.partition() for message in read} == {
+        host.name.encode(): partition_of(host.name.encode(), 8) for host in generator.hosts
+    }
+    middle = stamps[100]
+    late = list(past.read(past.between(middle, None), lambda: False))
+    assert sorted(map(stamp_of, late)) == [stamp for stamp in stamps if stamp >= middle]
+    assert list(past.read(past.between(stamps[-1] + 60_000, None), lambda: False)) == []
+    past.close()
