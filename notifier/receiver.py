@@ -20,6 +20,8 @@ class Parcel:
     """Where within the sink, such as a Slack channel; None for the sink's own."""
     text: str | None = None
     """Text of the route's template, to use instead of the rule's."""
+    more: tuple["Parcel", ...] = ()
+    """The same alert for other channels of the sink, where several routes say so."""
 
     @property
     def told(self) -> Alert:

@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from notifier.receiver import Parcel
@@ -87,14 +87,18 @@ def route(
         return "elsewhere"
     if not routes:
         return Parcel(alert)
+    found: dict[str | None, Parcel] = {}
     for each in routes:
         if not each.match.holds(alert):
             continue
-        if each.sink == sink:
-            return Parcel(alert, each.channel, None if each.template is None else each.template(alert))
+        if each.sink == sink and each.channel not in found:
+            found[each.channel] = Parcel(alert, each.channel, None if each.template is None else each.template(alert))
         if matching == "first":
-            return "elsewhere"
-    return "elsewhere"
+            break
+    if not found:
+        return "elsewhere"
+    first, *more = found.values()
+    return replace(first, more=tuple(more))
 
 
 def _namespace(alert: Alert) -> str:

@@ -22,8 +22,8 @@ REMEMBERED = 10_000
 """Messages; about 20 MB on disk."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS posted (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, kind BLOB, at REAL, channel TEXT, time TEXT,
-    alert BLOB, text TEXT, count INTEGER DEFAULT 0, last INTEGER DEFAULT 0, shown INTEGER DEFAULT 0
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, place TEXT, kind BLOB, at REAL, channel TEXT, time TEXT,
+    alert BLOB, text TEXT, count INTEGER DEFAULT 0, last INTEGER DEFAULT 0, shown INTEGER DEFAULT 0, UNIQUE (id, place)
 );
 CREATE INDEX IF NOT EXISTS posted_kind ON posted (kind, number);
 CREATE INDEX IF NOT EXISTS posted_behind ON posted (number) WHERE count != shown;
@@ -71,19 +71,20 @@ class PostedMessages:
         """Remember a message; now is the wall clock, seconds."""
         alert = parcel.alert
         slim = replace(alert, event={name: alert.event[name] for name in PLACES if name in alert.event}, window=None)
-        row = (alert.id, kind(parcel), now, posted.channel, posted.time, encode_alert(slim), parcel.text)
+        row = (alert.id, parcel.channel or "", kind(parcel), now, posted.channel, posted.time, encode_alert(slim))
         with _as_os_errors():
             self._base.execute(
-                "INSERT OR REPLACE INTO posted (id, kind, at, channel, time, alert, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                row,
+                "INSERT OR REPLACE INTO posted (id, place, kind, at, channel, time, alert, text)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, parcel.text),
             )
             self._base.execute(
                 "DELETE FROM posted WHERE number <= (SELECT max(number) FROM posted) - ?", (self._remembered,)
             )
 
-    def of(self, alert_id: str) -> Standing | None:
-        """Give the message of an alert."""
-        return self._one("id = ?", alert_id)
+    def of(self, alert_id: str, channel: str | None) -> Standing | None:
+        """Give the message of an alert; channel is the one that a route named."""
+        return self._one("id = ? AND place = ?", alert_id, channel or "")
 
     def like(self, parcel: Parcel, since: float) -> Standing | None:
         """Give the newest message that told the same and was posted since then."""

@@ -51,32 +51,29 @@ class SlackReceiver:
         self._wall = wall
         self._free_at: dict[str | None, float] = {}
         self._edit_at = 0.0
-        self._told: set[str] = set()
-        """Ids whose channel has its digest, while another channel of the same flood hasn't yet."""
+        self._told: set[tuple[str, str | None]] = set()
+        """Ids and the channels that have them, while another channel of the same alerts hasn't yet."""
 
     def offer(self, parcels: Sequence[Parcel]) -> Outcome:
         """Post the first alert, or a digest a channel of all of them."""
         self._catch_up()
-        if len(parcels) < FLOOD:
-            return self._one(parcels[0])
+        flood = len(parcels) >= FLOOD
+        offered = parcels if flood else parcels[:1]
         by_channel: dict[str | None, list[Parcel]] = {}
-        for parcel in parcels:
-            if parcel.alert.id not in self._told:
-                by_channel.setdefault(parcel.channel, []).append(parcel)
+        for parcel in offered:
+            for each in (parcel, *parcel.more):
+                if (each.alert.id, each.channel) not in self._told:
+                    by_channel.setdefault(each.channel, []).append(each)
         for channel, group in by_channel.items():
-            outcome: Outcome | None = self._paced(channel)
-            if outcome is None:
-                outcome, _ = self._client.post(digest([parcel.alert for parcel in group]), channel, None)
-                self._spent(channel)
+            outcome: Outcome = self._paced(channel) or (self._digest(channel, group) if flood else self._one(group[0]))
             if isinstance(outcome, Refused):
-                return Refused(outcome.reason, len(parcels))
+                return Refused(outcome.reason, len(offered))
             if not isinstance(outcome, Accepted):
                 return outcome
-            self._told.update(parcel.alert.id for parcel in group)
-            for parcel in group:
-                self._count(parcel, self._standing(parcel))
-        self._told.difference_update(parcel.alert.id for parcel in parcels)
-        return Accepted(len(parcels))
+            self._told.update((each.alert.id, channel) for each in group)
+        ids = {parcel.alert.id for parcel in offered}
+        self._told = {each for each in self._told if each[0] not in ids}
+        return Accepted(len(offered))
 
     def tend(self) -> None:
         """Put right the count of a message."""
@@ -89,16 +86,17 @@ class SlackReceiver:
         """Let go of the record of messages; a count that is still to be shown is shown after the next start."""
         self._posted.close()
 
+    def _digest(self, channel: str | None, group: Sequence[Parcel]) -> Outcome:
+        outcome, _ = self._client.post(digest([parcel.alert for parcel in group]), channel, None)
+        self._spent(channel)
+        if isinstance(outcome, Accepted):
+            for parcel in group:
+                self._count(parcel, self._standing(parcel))
+        return outcome
+
     def _one(self, parcel: Parcel) -> Outcome:
-        alert = parcel.alert
-        if alert.id in self._told:
-            self._told.discard(alert.id)
-            return Accepted()
-        wait = self._paced(parcel.channel)
-        if wait is not None:
-            return wait
         with suppress(OSError):
-            if self._posted.of(alert.id) is not None:
+            if self._posted.of(parcel.alert.id, parcel.channel) is not None:
                 # Posted by a process that died before it could record that.
                 return Accepted()
         before = self._standing(parcel)
@@ -124,7 +122,7 @@ class SlackReceiver:
         with suppress(OSError):
             repeats = parcel.alert.repeats
             if repeats:
-                return self._posted.of(repeats.first_id)
+                return self._posted.of(repeats.first_id, parcel.channel)
             return self._posted.like(parcel, self._wall() - THREAD_SECONDS)
         return None
 

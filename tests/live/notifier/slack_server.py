@@ -20,6 +20,8 @@ class SlackServer:
         self.asked: list[tuple[str, float]] = []
         """To which channel each request went, and when."""
         self.faults: list[Fault] = []
+        self.fail_channel: str | None = None
+        """A channel whose messages fail."""
         self.released = threading.Event()
         outer = self
 
@@ -56,6 +58,8 @@ class SlackServer:
         self.asked.append((body.get("channel", ""), self.clock()))
         is_api = request.path.startswith("/api/")
         fault = self.faults.pop(0) if self.faults else None
+        if body.get("channel") == self.fail_channel is not None:
+            fault = "500"
         if fault == "hang":
             self.released.wait(60)
             return

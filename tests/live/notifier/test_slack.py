@@ -203,6 +203,35 @@ def test_a_first_message_that_was_deleted_is_told_anew(slack: SlackServer) -> No
     assert [each.get("thread_ts") for each in slack.posted] == [None, None]
 
 
+def test_an_alert_of_two_channels_is_posted_to_each_once(slack: SlackServer, tmp_path: Path) -> None:
+    """While one of them fails the other isn't told again, by this process or by the next; in a flood as well."""
+    now = [100.0]
+    receiver = receiver_over(slack, now, tmp_path / "slack.db")
+
+    def both(number: int) -> Parcel:
+        made = alert(id=f"id-{number}", rule=f"Rule {number}")
+        return Parcel(made, "#a", more=(Parcel(made, "#b", "in other words"),))
+
+    slack.fail_channel = "#b"
+    assert isinstance(receiver.offer([both(1)]), Later)
+    receiver.close()
+    now[0] += 1
+    receiver = receiver_over(slack, now, tmp_path / "slack.db")
+    assert isinstance(receiver.offer([both(1)]), Later)
+    slack.fail_channel = None
+    now[0] += 1
+    assert receiver.offer([both(1)]) == Accepted()
+    assert [each["channel"] for each in slack.posted] == ["#a", "#b"]
+    now[0] += 1
+    slack.fail_channel = "#b"
+    flood = [both(number) for number in range(2, 32)]
+    assert isinstance(receiver.offer(flood), Later)
+    slack.fail_channel = None
+    now[0] += 1
+    assert receiver.offer(flood) == Accepted(30)
+    assert [each["channel"] for each in slack.posted] == ["#a", "#b", "#a", "#b"]
+
+
 def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
     slack: SlackServer, client: SlackClient, tmp_path: Path
 ) -> None:

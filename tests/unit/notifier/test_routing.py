@@ -62,3 +62,15 @@ def test_a_routes_template_makes_the_text() -> None:
     """Of the parcel, beside the alert that it was made of."""
     parcel = judged(PROD, "slack", Route(Match(), "slack", template=lambda made: f"on {made.hostname}"))
     assert parcel == Parcel(PROD, None, "on web-3")
+
+
+def test_all_routes_that_fit_are_taken_each_channel_once() -> None:
+    """The first of a channel says with which text."""
+    routes = (
+        Route(Match(), "slack", "#a", lambda _: "one"),
+        Route(Match(rule="other"), "slack", "#b"),
+        Route(Match(), "slack", "#c"),
+        Route(Match(), "slack", "#a", lambda _: "two"),
+    )
+    assert judged(PROD, "slack", *routes) == Parcel(PROD, "#a", "one", more=(Parcel(PROD, "#c"),))
+    assert judged(PROD, "slack", *routes, matching="first") == Parcel(PROD, "#a", "one")

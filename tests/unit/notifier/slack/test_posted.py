@@ -15,7 +15,7 @@ def test_only_the_newest_are_remembered(tmp_path: Path) -> None:
         kept.add(Parcel(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
     kept.close()
     again = PostedMessages(tmp_path / "posted.db", remembered=3)
-    assert [again.of(f"id-{number}") is not None for number in range(5)] == [False, False, True, True, True]
+    assert [again.of(f"id-{number}", None) is not None for number in range(5)] == [False, False, True, True, True]
 
 
 def test_counts_wait_to_be_shown_the_oldest_first() -> None:
@@ -23,7 +23,7 @@ def test_counts_wait_to_be_shown_the_oldest_first() -> None:
     kept = PostedMessages(None)
     for number in range(2):
         kept.add(Parcel(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
-    first, second = kept.of("id-0"), kept.of("id-1")
+    first, second = kept.of("id-0", None), kept.of("id-1", None)
     assert first is not None
     assert second is not None
     kept.count(second, 1, TIME)
