@@ -4,48 +4,21 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Literal
 
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.language.ast import Node
 from processor.loading.priority import Priority
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
+from processor.rule import Rule
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 
 RuleMatching = Literal["first", "all"]
-
-
-class Rule(Protocol):
-    """What the detector needs of a rule; the loader's rules have more."""
-
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-
-    @property
-    def condition(self) -> Node:
-        """The condition, macros resolved and free of errors."""
-
-    @property
-    def output(self) -> str:
-        """The output text, free of errors."""
-
-    @property
-    def priority(self) -> Priority:
-        """The rule's priority."""
-
-    @property
-    def tags(self) -> Iterable[str]:
-        """The rule's tags."""
-
-    @property
-    def source(self) -> str:
-        """The event source it is for."""
 
 
 @dataclass(frozen=True, slots=True)

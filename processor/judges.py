@@ -9,9 +9,10 @@ from processor.correlate import Correlator
 from processor.correlation.detecting import PreMatcher
 from processor.correlation.spec import Correlation, Suppress
 from processor.correlation.split import Plan, split_rules
-from processor.detect import Detector, Rule, RuleMatching
+from processor.detect import Detector, RuleMatching
 from processor.language.ast import Node
 from processor.loading.priority import Priority
+from processor.rule import Rule
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 

@@ -7,12 +7,13 @@ stateful macros are true and some are not; so only the stateless condition needs
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from processor.compiler.recursion import deep
 from processor.correlation.spec import Correlation, Suppress
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
 from processor.language.printer import print_condition
+from processor.rule import Rule
 
 MAX_TERMS = 64
 """Of one condition: what no author writes by hand."""
@@ -20,34 +21,6 @@ MAX_TERMS = 64
 
 class TooManyTerms(ValueError):
     """A condition combines stateful macros in too many ways."""
-
-
-class Rule(Protocol):
-    """What is asked of a rule; the loader's have more."""
-
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-
-    @property
-    def condition(self) -> Node:
-        """The condition, macros resolved and free of errors."""
-
-    @property
-    def output(self) -> str:
-        """The output text, free of errors."""
-
-    @property
-    def priority(self) -> object:
-        """The rule's priority; as text it is what an alert says."""
-
-    @property
-    def tags(self) -> Iterable[str]:
-        """The rule's tags."""
-
-    @property
-    def source(self) -> str:
-        """The event source it is for."""
 
 
 AnyRule = TypeVar("AnyRule", bound=Rule)

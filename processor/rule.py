@@ -1,0 +1,35 @@
+"""What is asked of a rule by those that judge by it."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from processor.language.ast import Node
+from processor.loading.priority import Priority
+
+
+class Rule(Protocol):
+    """What detection and correlation need of a rule; the loader's rules have more."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+
+    @property
+    def condition(self) -> Node:
+        """The condition, macros resolved and free of errors."""
+
+    @property
+    def output(self) -> str:
+        """The output text, free of errors."""
+
+    @property
+    def priority(self) -> Priority:
+        """The rule's priority."""
+
+    @property
+    def tags(self) -> Iterable[str]:
+        """The rule's tags."""
+
+    @property
+    def source(self) -> str:
+        """The event source it is for."""
