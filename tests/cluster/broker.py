@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker.sh"
@@ -39,6 +40,22 @@ class Broker:
     def address(self) -> str:
         """What clients are told."""
         return f"127.0.0.1:{self.port}"
+
+    def add_listeners(self, listeners: Mapping[str, tuple[int, int]]) -> None:
+        """Have it listen on more ports, before it starts.
+
+        Args:
+            listeners: by name, the port and the one that clients are told to come to.
+        """
+        names = {"PLAINTEXT": (self.port, self.port), **{name.upper(): ports for name, ports in listeners.items()}}
+        inner = [f"{name}://127.0.0.1:{port}" for name, (port, _) in names.items()]
+        told = [f"{name}://127.0.0.1:{port}" for name, (_, port) in names.items()]
+        protocols = [f"{name}:PLAINTEXT" for name in (*names, "CONTROLLER")]
+        with (self.folder / "extra.properties").open("a") as extra:
+            extra.write(f"listeners={','.join(inner)},CONTROLLER://127.0.0.1:{self._controller}\n")
+            extra.write(f"advertised.listeners={','.join(told)}\n")
+            extra.write(f"listener.security.protocol.map={','.join(protocols)}\n")
+            extra.write("inter.broker.listener.name=PLAINTEXT\n")
 
     @property
     def log(self) -> Path:
