@@ -148,8 +148,20 @@ class Collector:
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()
 
-    def watch(self, event_types: Iterable[str], interest: Interest | None = None) -> None:
-        """Switch to other event types and another interest while running."""
+    def watch(
+        self, event_types: Iterable[str], interest: Interest | None = None, *, environment: bool | None = None
+    ) -> None:
+        """Switch to other event types and another interest while running.
+
+        Args:
+            event_types: what to watch.
+            interest: which events could matter; None for all of them.
+            environment: whether to collect environment variables at exec from now on; None: as before.
+        """
+        if environment is not None:
+            self._reader.environment = environment
+            if self._feed is not None:
+                self._feed.send_environment(wanted=environment)
         self.event_types = frozenset(event_types)
         self._interest = interest
         self._tell_watched_at = time.monotonic()
@@ -173,11 +185,7 @@ class Collector:
             environment: whether to collect environment variables at exec from now on; None: as before.
         """
         self._flush()
-        if environment is not None:
-            self._reader.environment = environment
-            if self._feed is not None:
-                self._feed.send_environment(wanted=environment)
-        self.watch(event_types, interest)
+        self.watch(event_types, interest, environment=environment)
         if self._feed is not None:
             # What happened before the switch went by the old interest, and what came right after it by the new one.
             self.versions = common(self.versions, versions)

@@ -16,7 +16,7 @@ from processor.judges import Judges, compile_judges
 from processor.language.printer import print_condition
 from processor.names import names_asked
 from processor.output.tokens import OutputError
-from schemas.alert import Alert, alert_id
+from schemas.alert import Alert, Value, alert_id
 from schemas.interest import Interest
 
 ENVIRONMENT_FIELDS = ("proc.env", "proc.aenv")
@@ -92,14 +92,16 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     return Detection(judges, sources.origin, loaded.notices, sources.watched, wants_environment, loaded)
 
 
-def internal_alert(rule: str, text: str, fields: Mapping[str, int], *, hostname: str) -> Alert:
+def internal_alert(
+    rule: str, text: str, fields: Mapping[str, Value], *, hostname: str, priority: str = "Warning"
+) -> Alert:
     """Make an alert about Lanner itself, routable like any other."""
     now = time.time_ns()
     return Alert(
         id=alert_id(now, rule, hostname, *(f"{name}={value}" for name, value in sorted(fields.items()))),
         time=now,
         rule=rule,
-        priority="Warning",
+        priority=priority,
         output=text,
         output_fields=dict(fields),
         source="internal",

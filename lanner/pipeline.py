@@ -23,13 +23,17 @@ from lanner.terminal import StatusLine, error_line, note
 from lanner.throttle import LossTeller
 from lanner.watch import FileWatch
 from notifier.sink import Sink
-from schemas.alert import Alert
+from processor.internal_alerts import RULES_CHANGED
+from processor.loading.difference import difference, lines
+from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
 from schemas.interest import Interest
 
 POLL_SECONDS = 0.1
 CHORES_SECONDS = 1.0
 EVENTS_LOST = "Lanner internal: events lost"
+_MAX_NAMED = 5
+_MAX_CHANGES = 50
 
 
 class Source(Protocol):
@@ -49,8 +53,10 @@ class Source(Protocol):
     def poll(self, timeout: float) -> None:
         """Deliver what has happened, on this thread, for about timeout seconds."""
 
-    def watch(self, event_types: frozenset[str], interest: Interest | None = None) -> None:
-        """Watch other event types, and other opens, from now on."""
+    def watch(
+        self, event_types: frozenset[str], interest: Interest | None = None, *, environment: bool | None = None
+    ) -> None:
+        """Watch other event types, leave out others, and collect environment variables or not, from now on."""
 
     def stop(self) -> None:
         """Deliver what is left, and detach."""
@@ -132,7 +138,7 @@ class Pipeline:
             if signals.take_reopen():
                 for sink in self._sinks:
                     sink.reopen()
-            asked = signals.take_reload()
+            asked = "SIGHUP" if signals.take_reload() else ""
             if time.monotonic() >= chores_at:
                 chores_at = time.monotonic() + CHORES_SECONDS
                 for alert in self._memory.tick(time.time_ns(), time.monotonic()):
@@ -140,9 +146,10 @@ class Pipeline:
                 self._tell_losses()
                 if _nobody_reads(1):
                     raise BrokenPipeError
-                asked = asked or (self.settings.watch_config_files and self._watch.changed())
+                if self.settings.watch_config_files and (changed := self._watch.changed()):
+                    asked = asked or f"change of {', '.join(map(str, changed[:_MAX_NAMED]))}"
             if asked:
-                self._take_new_rules()
+                self._take_new_rules(asked)
 
     def _end(self) -> None:
         systemd.notify("STOPPING=1")
@@ -179,7 +186,7 @@ class Pipeline:
             text = f"{sum(fresh.values())} events were lost | {reasons}"
             self._bus.alerts.publish(internal_alert(EVENTS_LOST, text, fresh, hostname=self._source.hostname))
 
-    def _take_new_rules(self) -> None:
+    def _take_new_rules(self, cause: str) -> None:
         """Change to new settings and rules; if they are wrong, say why and go on with the old."""
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
@@ -195,7 +202,12 @@ class Pipeline:
                 error_line(message)
             error_line("the settings and rules in force stay.")
         else:
-            self._source.watch(detection.event_types, detection.interest if settings.collector.pushdown else None)
+            self._source.watch(
+                detection.event_types,
+                detection.interest if settings.collector.pushdown else None,
+                environment=detection.wants_environment,
+            )
+            self._tell_change(detection, cause)
             self.settings, self._detection = settings, detection
             self._memory.change_rules(detection.judges)
             self._names.stop()
@@ -203,6 +215,15 @@ class Pipeline:
             self._watch = self._watched()
             self._note(f"rules changed: {detection.count} in force.")
         systemd.notify("READY=1")
+
+    def _tell_change(self, detection: Detection, cause: str) -> None:
+        changes = lines(difference(self._detection.in_force, detection.in_force), _MAX_CHANGES)
+        if changes:
+            origin = detection.origin
+            text = f"{detection.count} rules from {origin} are in force after {cause} | {'; '.join(changes)}"
+            fields: dict[str, Value] = {"rules.origin": origin, "rules.cause": cause, "rules.changes": changes}
+            hostname = self._source.hostname
+            self._bus.alerts.publish(internal_alert(RULES_CHANGED, text, fields, hostname=hostname, priority="Notice"))
 
     def _watched(self) -> FileWatch:
         extra = [] if self._settings_file is None else [self._settings_file.absolute()]

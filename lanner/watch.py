@@ -13,13 +13,10 @@ class FileWatch:
         self._paths = tuple(paths)
         self._stamps = self._look()
 
-    def changed(self) -> bool:
-        """Tell whether anything changed since the last call."""
-        stamps = self._look()
-        if stamps == self._stamps:
-            return False
-        self._stamps = stamps
-        return True
+    def changed(self) -> tuple[Path, ...]:
+        """Give what changed since the last call."""
+        before, self._stamps = self._stamps, self._look()
+        return tuple(path for path in self._paths if self._stamps[path] != before[path])
 
     def _look(self) -> dict[Path, Stamp | None]:
         return {path: _stamp(path) for path in self._paths}

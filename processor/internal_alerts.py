@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from schemas.alert import Alert, alert_id
 
 EVENTS_LOST = "Lanner internal: events lost"
+RULES_CHANGED = "Lanner internal: rules changed"
 RULE_FAILED = "Lanner internal: rule failed"
 DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
 QUIET_SECONDS = 300.0

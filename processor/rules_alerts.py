@@ -8,11 +8,11 @@ from hashlib import blake2b
 
 from confluent_kafka import Message
 
+from processor.internal_alerts import RULES_CHANGED
 from processor.loading.difference import difference, lines
 from processor.rules_in_use import RulesInUse
 from schemas.alert import Alert, alert_id
 
-RULES_CHANGED = "Lanner internal: rules changed"
 RULES_REFUSED = "Lanner internal: rules refused"
 INTEREST_UNUSABLE = "Lanner internal: interest unusable"
 MAX_CHANGES = 50

@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
 from bus.connection import Connection
-from bus.errors import BusUnavailable
 from bus.following import Follower
 from bus.headers import Headers
-from bus.producing import Refused
 from bus.rules_topic import CURRENT
 from bus.topics import INTEREST, PROCESSORS, RULES
 from processor.correlate_stage import CorrelateStage
@@ -96,7 +94,7 @@ class RulesService:
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         self._shipping: Shipping | None = None
-        self._is_told_of_trouble = False
+        self._trouble = ""
 
     def start(self, shipping: Shipping) -> None:
         """Begin; on the running loop."""
@@ -138,7 +136,7 @@ class RulesService:
         while True:
             try:
                 await self._look()
-            except (KafkaException, Refused, BusUnavailable) as error:
+            except Exception as error:  # noqa: BLE001  a processor without this goes on judging, but must say so
                 self._tell_trouble(error)
 
     async def _look(self) -> None:
@@ -233,7 +231,7 @@ class RulesService:
     async def _tell_change(self) -> None:
         """Tell of the version in force, unless somebody has; told twice, it has one id."""
         version = self.in_use.version
-        if not is_version(version) or self._peers.told >= version:
+        if not is_version(version) or (is_version(self._peers.told) and self._peers.told >= version):
             return
         alert = self._change or rules_changed(self._connection.prefix, self.in_use, None)
         self._change = None
@@ -290,7 +288,7 @@ class RulesService:
             self._correlate.change_rules(self.in_use.judges.plan)
         if not self._is_first():
             return
-        for key in [key for key in self._interests if is_version(version) and key < version.encode()]:
+        for key in [key for key in self._interests if is_version(version) and _is_past(key, version)]:
             del self._interests[key]
             await self._send(INTEREST, key, None)
         for key in self._peers.stale(time.time_ns() // 1_000_000):
@@ -318,9 +316,10 @@ class RulesService:
             self._tell_trouble(error)
 
     def _tell_trouble(self, error: BaseException) -> None:
-        if not self._is_told_of_trouble:
-            self._is_told_of_trouble = True
-            self._on_note(f"warning: what this processor tells the others of its rules does not get through: {error}.")
+        told = f"{type(error).__name__}: {error}"
+        if told != self._trouble:
+            self._trouble = told
+            self._on_note(f"warning: following the published rules fails: {told}.")
 
 
 def _refuse_older(fresh: RulesInUse, known: RulesInUse) -> None:
@@ -328,6 +327,11 @@ def _refuse_older(fresh: RulesInUse, known: RulesInUse) -> None:
     if fresh.published and known.published and fresh.published.published <= known.published.published:
         fresh.close()
         raise RulesRefused(f"version {fresh.version} is older than {known.version}; publish its files anew to go back")
+
+
+def _is_past(key: bytes, version: str) -> bool:
+    name = key.decode("utf-8", "replace")
+    return not is_version(name) or name < version
 
 
 def _why_unusable(interest: bytes) -> str:

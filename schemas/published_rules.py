@@ -27,6 +27,8 @@ MAX_FILES = 1000
 MAX_LINES = 200
 """Of the difference."""
 _MAX_TEXT = 500
+_LATEST = 4_102_444_800_000_000_000
+"""The year 2100, ns."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
 _VERSION = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
@@ -154,6 +156,8 @@ def _check(rules: PublishedRules) -> None:
     for file in rules.files:
         if not _FILE_NAME.fullmatch(file.name):
             raise BadRules(f"a file is named {file.name[:100]!r}, and names are letters, digits and . _ - only")
+    if not 0 <= rules.published < _LATEST:
+        raise BadRules("it says that it was published at no possible time")
     if len({file.name for file in rules.files}) < len(rules.files):
         raise BadRules("two of its files have one name")
     texts = (rules.publisher, rules.host, rules.comment, *rules.difference, *(each.pattern for each in rules.switches))

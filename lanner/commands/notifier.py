@@ -106,7 +106,7 @@ def _deliver(
                 asked = signals.take_reload()
                 if time.monotonic() >= watch_at:
                     watch_at = time.monotonic() + WATCH_SECONDS
-                    asked = asked or (watch.changed() and settings.watch_config_files)
+                    asked = asked or (bool(watch.changed()) and settings.watch_config_files)
                 if asked:
                     settings = _changed(options, settings, deliveries)
         finally:
