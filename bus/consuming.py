@@ -53,10 +53,10 @@ class Reader:
             BusUnavailable: no broker, or no such topic.
         """
         self._connection = connection
-        self._trouble = Trouble(connection)
-        self._consumer = make_consumer(connection, "lanner-reader", self._trouble)
+        trouble = Trouble(connection)
+        self._consumer = make_consumer(connection, "lanner-reader", trouble)
         try:
-            partitions = self._partitions(topic)
+            partitions = partitions_of(connection, self._consumer, trouble, topic)
             if since_ms is not None:
                 asked = [TopicPartition(topic, number, since_ms) for number in partitions]
                 starts = self._consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
@@ -99,13 +99,15 @@ class Reader:
         """Let go of the broker."""
         self._consumer.close()
 
-    def _partitions(self, topic: str) -> list[int]:
-        found = metadata(self._consumer, self._trouble, topic=topic).topics[topic]
-        if found.error is not None:
-            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise BusUnavailable(f"topic {topic} does not exist", "create it by `lanner topics create`")
-            raise unavailable(self._connection, found.error)
-        return sorted(found.partitions)
+
+def partitions_of(connection: Connection, consumer: Consumer, trouble: Trouble, topic: str) -> list[int]:
+    """Give the numbers of a topic's partitions; raises BusUnavailable: no broker, or no such topic. topic: full name."""
+    found = metadata(consumer, trouble, topic=topic).topics[topic]
+    if found.error is not None:
+        if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise BusUnavailable(f"topic {topic} does not exist", "create it by `lanner topics create`")
+        raise unavailable(connection, found.error)
+    return sorted(found.partitions)
 
 
 def newest_before(

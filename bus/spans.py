@@ -8,7 +8,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bus.connection import Connection
 from bus.consuming import make_consumer
-from bus.errors import BusUnavailable
 from bus.trouble import TIMEOUT_SECONDS, unavailable
 
 _POLL_SECONDS = 0.2
@@ -27,9 +26,11 @@ class Past:
         """Look at the topic. topic: full name. Raises BusUnavailable: no broker, or no such topic."""
         self._connection = connection
         self._topic = topic
-        self._consumer: Consumer = make_consumer(connection, "lanner-past")
+        trouble = Trouble(connection)
+        self._consumer: Consumer = make_consumer(connection, "lanner-past", trouble)
         try:
-            self.kept: Bounds = {number: self._watermarks(number) for number in self._partitions()}
+            numbers = partitions_of(connection, self._consumer, trouble, topic)
+            self.kept: Bounds = {number: self._watermarks(number) for number in numbers}
             """What there is."""
         except KafkaException as error:
             self._consumer.close()
@@ -146,14 +147,6 @@ class Past:
             TopicPartition(self._topic, number), timeout=TIMEOUT_SECONDS
         )
         return found
-
-    def _partitions(self) -> list[int]:
-        metadata = self._consumer.list_topics(self._topic, timeout=TIMEOUT_SECONDS).topics[self._topic]
-        if metadata.error is not None:
-            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise BusUnavailable(f"topic {self._topic} does not exist", "create it by `lanner topics create`")
-            raise unavailable(self._connection, metadata.error)
-        return sorted(metadata.partitions)
 
 
 def stamp_of(message: Message) -> int:
