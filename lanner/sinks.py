@@ -32,7 +32,8 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
     addresses = addresses_of(settings, note)
 
     def routed(sink: Sink) -> Sink:
-        return RoutedSink(sink, addresses(sink.name, SinkTally()))
+        tally = SinkTally()
+        return RoutedSink(sink, addresses(sink.name, tally), tally)
 
     in_journal = is_journal(1, os.environ)
     if settings.stdout_output.enabled and not (in_journal and _is_twice(settings)):

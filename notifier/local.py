@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from notifier.receiver import Accepted, Later, Outcome, Parcel
 from notifier.sink import Sink
+from notifier.tally import SinkTally
 from notifier.worker import Address
 from schemas.alert import Alert
 
@@ -11,17 +12,26 @@ from schemas.alert import Alert
 class RoutedSink:
     """Takes what routes and mutes leave for a sink, with the text that its route asks for."""
 
-    def __init__(self, sink: Sink, address: Address) -> None:
+    def __init__(self, sink: Sink, address: Address, delivery: SinkTally) -> None:
+        """Wrap a sink; address counts in delivery what isn't for it."""
         self.name = sink.name
         self.tally = sink.tally
+        self.delivery = delivery
+        """What became of all alerts, as every sink of a notifier counts it."""
         self._sink = sink
         self._address = address
 
     def send(self, alert: Alert) -> None:
         """Write it, if it is for this sink."""
         parcel = self._address(alert)
-        if parcel is not None:
-            self._sink.send(parcel.told)
+        if parcel is None:
+            return
+        failed = self.tally.failed
+        self._sink.send(parcel.told)
+        if self.tally.failed == failed:
+            self.delivery.delivered(alert.time)
+        else:
+            self.delivery.lost += 1
 
     def reopen(self) -> None:
         """Open anew what log rotation moved away."""

@@ -20,6 +20,8 @@ class OutboxSink:
         """Start delivering what waits from before."""
         self.name = name
         self.tally = Tally()
+        self.delivery = worker.tally
+        """What became of all alerts; tally says which were taken."""
         self._outbox = outbox
         self._worker = worker
         self._address = address

@@ -12,6 +12,7 @@ import pytest
 
 from lanner.failures import BadInput
 from lanner.settings import Settings, load_settings
+from lanner.sinks import open_sinks
 from lanner.webhook_sink import webhook_of
 from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Later, Outcome, Parcel, Receiver, Refused
@@ -374,3 +375,29 @@ def test_an_id_that_came_from_outside_becomes_no_header(server: HttpServer) -> N
     evil: Any = alert(id="x\r\nX-Evil: yes")
     assert offer(webhook(server.url), evil) == Accepted()
     assert "X-Evil" not in server.taken[0].headers
+
+
+def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
+    server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sink of `run`: alerts are taken while the far end is down, and their address is nowhere in what is told."""
+    (tmp_path / "url").write_text(f"{server.url}/made-up-path\n")
+    flags = [f"notifier.state_dir={tmp_path}", "webhook_output.enabled=true", "stdout_output.enabled=false"]
+    wanted = load_settings(None, {}, [*flags, f"webhook_output.url_file={tmp_path / 'url'}"])
+    monkeypatch.setattr("notifier.outbox_sink.DRAIN_SECONDS", 0.2)
+    told: list[str] = []
+    server.faults = ["503"] * 99
+    (sink,) = open_sinks(wanted, note=told.append, before_line=lambda: None)
+    for number in range(3):
+        sink.send(alert(id=f"id-{number}"))
+    until = time.monotonic() + 20
+    while not told and time.monotonic() < until:
+        time.sleep(0.01)
+    sink.close()
+    assert told[-1] == "webhook: 3 alerts wait on disk and go out at the next start."
+    server.faults = []
+    (sink,) = open_sinks(wanted, note=told.append, before_line=lambda: None)
+    monkeypatch.setattr("notifier.outbox_sink.DRAIN_SECONDS", 10)
+    sink.close()
+    assert [json.loads(each.body)["id"] for each in server.taken] == ["id-0", "id-1", "id-2"]
+    assert "made-up" not in "".join(told)

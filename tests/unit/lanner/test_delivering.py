@@ -8,6 +8,7 @@ from lanner.failures import BadInput
 from lanner.message_preview import preview
 from lanner.settings import Settings, load_settings
 from lanner.sinks import open_sinks
+from notifier.local import RoutedSink
 from notifier.receiver import Parcel
 from notifier.tally import SinkTally
 from tests.unit.alerts import alert
@@ -75,6 +76,11 @@ mute: [{match: {rule: Noise}}]
         each.send(alert())
         each.send(alert(rule="Noise"))
         each.close()
+    stdout, file = sinks
+    assert isinstance(stdout, RoutedSink)
+    assert isinstance(file, RoutedSink)
+    assert (file.delivery.sent, file.delivery.muted, file.delivery.suppressed) == (1, 1, 0)
+    assert (stdout.delivery.sent, stdout.delivery.muted, stdout.delivery.suppressed) == (0, 1, 1)
     (line,) = path.read_text().splitlines()
     assert json.loads(line)["output"].endswith(": Warning in other words")
     assert capsys.readouterr().out == ""
