@@ -101,7 +101,7 @@ class Reader:
 
 
 def partitions_of(connection: Connection, consumer: Consumer, trouble: Trouble, topic: str) -> list[int]:
-    """Give the numbers of a topic's partitions; raises BusUnavailable: no broker, or no such topic. topic: full name."""
+    """Give the numbers of a topic's partitions, topic by its full name; raises BusUnavailable where there is none."""
     found = metadata(consumer, trouble, topic=topic).topics[topic]
     if found.error is not None:
         if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
