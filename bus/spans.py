@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bus.connection import Connection
-from bus.consuming import make_consumer
-from bus.trouble import TIMEOUT_SECONDS, unavailable
+from bus.consuming import make_consumer, partitions_of
+from bus.trouble import TIMEOUT_SECONDS, Trouble, unavailable
 
 _POLL_SECONDS = 0.2
 _HELD = 200
