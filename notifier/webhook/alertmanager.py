@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from notifier.receiver import Outcome, Parcel
+from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, by_status, fitted
-from notifier.webhook.posting import Answer
 from schemas.alert import Alert, Value
 from schemas.printable import printable
 from schemas.timetext import iso8601_zulu

@@ -8,7 +8,7 @@ from typing import Protocol
 from notifier.lines import LineStyle, json_line
 from notifier.receiver import Accepted, Outcome, Parcel, Refused
 from notifier.trouble import judged
-from notifier.webhook.posting import Answer
+from notifier.webhook.answer import Answer
 
 MOST_BYTES = 512 * 1024
 """Of a request that holds several alerts; one alone may be longer."""

@@ -6,7 +6,6 @@ Redirects are not followed: they would carry alerts and tokens to wherever an an
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -15,6 +14,7 @@ import urllib3
 
 from notifier.receiver import Later
 from notifier.trouble import in_words
+from notifier.webhook.answer import Answer
 
 MOST_ANSWER_BYTES = 64 * 1024
 """More of an answer is not read, and its connection is given up."""
@@ -23,17 +23,6 @@ _CHUNK = 8192
 
 class BadProxy(Exception):
     """The environment names a proxy that can't be used; the message doesn't quote it, since it may hold a password."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the far end said."""
-
-    status: int
-    headers: Mapping[str, str]
-    """By lower-case name."""
-    body: bytes
-    """Its beginning."""
 
 
 class Poster:

@@ -11,8 +11,8 @@ from typing import Any
 from notifier.receiver import Accepted, Later, Outcome, Parcel, Refused
 from notifier.siem import falco
 from notifier.trouble import retry_seconds
+from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, by_status, fitted
-from notifier.webhook.posting import Answer
 from schemas.alert import Alert
 
 _ABOUT_THE_EVENT = frozenset({5, 6, 12, 13, 15})

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from notifier.receiver import Outcome, Parcel
 from notifier.siem import falco
+from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, Unfit, by_status
-from notifier.webhook.posting import Answer
 from schemas.alert import Alert, Value
 from schemas.timetext import iso8601_zulu
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,32 @@ def test_a_preview_needs_neither_an_address_nor_secrets(tmp_path: Path) -> None:
     template = ["-o", "webhook_output.format=template", "-o", "webhook_output.template_file=body.j2"]
     failed = lanner("notifier", "preview", "webhook", "--event", event, *template, cwd=tmp_path)
     assert (failed.returncode, failed.stderr) == (1, "error: body.j2:2: 'no_such' is undefined.\n")
+
+
+_BARE = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("urllib3", "jinja2", "slack_sdk", "apprise", "confluent_kafka", "aiohttp"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import lanner.pipeline, lanner.message_preview
+from lanner.delivering import receiver_of
+from lanner.failures import BadInput
+from lanner.settings import load_settings
+for sink in ("webhook", "apprise", "slack"):
+    try:
+        receiver_of(load_settings(None, {}), sink, environment={"LANNER_APPRISE_URLS": "json://x"})
+    except BadInput as error:
+        print(*error.messages)
+"""
+
+
+def test_a_plain_installation_runs_and_says_what_a_sink_needs() -> None:
+    """Libraries of sinks are asked for only by those sinks."""
+    done = subprocess.run([sys.executable, "-c", _BARE], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "webhook_output needs urllib3: pip install 'lanner[notifier]'.",
+        "apprise_output needs apprise: pip install 'lanner[apprise]'.",
+        "slack_output needs slack-sdk: pip install 'lanner[notifier]'.",
+    ]
