@@ -67,6 +67,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
+        "intake": _topics("WRITE", ALERTS),
+        "dead-letters": (
+            *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS),
+            *_topics("WRITE", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
+        ),
         "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),
         "reader": (
             *_topics("READ", SIEM_FALCO, SIEM_ECS, SIEM_OCSF),
@@ -78,7 +83,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, who publishes rules, what reads alerts as JSON, and people who look at everything."""
+"""The parts: the stages, a notifier that listens besides, who settles dead letters, who publishes rules, what reads
+alerts as JSON, and people who look at everything."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:

@@ -1,0 +1,130 @@
+"""What a notifier holds while a million alerts wait in Kafka, and what a dead sink costs a live one beside it.
+
+A broker of its own; the dead sink is an address at which nobody listens, the live one a file.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from bench.running import Running
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.producing import make_producer, producer_config
+from bus.topics import ALERTS, DAY_MS, plan
+from schemas.alert import Alert, alert_id, encode_alert
+from tests.cluster.broker import Broker
+
+WAITING = 1_000_000
+ROUNDS = 3
+LIVE = 10_000
+"""Alerts for the file, a round."""
+HOLD_SECONDS = 20.0
+PARTITIONS = 8
+
+
+def main() -> None:
+    """Print memory, then the ratio."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        broker = Broker(folder / "kafka")
+        broker.start()
+        try:
+            _memory(broker, folder)
+            _beside(broker, folder)
+        finally:
+            broker.remove()
+
+
+def _memory(broker: Broker, folder: Path) -> None:
+    connection = _topics(broker, "idle.")
+    with _notifier(connection, folder, "webhook") as running:
+        time.sleep(5)
+        idle = running.memory_mib()
+    connection = _topics(broker, "many.")
+    size = _produce(connection, WAITING)
+    with _notifier(connection, folder, "webhook") as running:
+        until = time.monotonic() + HOLD_SECONDS
+        most = 0.0
+        while time.monotonic() < until:
+            most = max(most, running.memory_mib())
+            time.sleep(0.2)
+    print(f"{WAITING:,} alerts of {size:,} bytes wait for a dead webhook: {most:.0f} MiB; none waits: {idle:.0f} MiB")
+
+
+def _beside(broker: Broker, folder: Path) -> None:
+    seconds: dict[str, list[float]] = {"file": [], "webhook file": []}
+    for turn in range(ROUNDS):
+        for sinks, taken in seconds.items():
+            connection = _topics(broker, f"b{turn}{len(sinks)}.")
+            _produce(connection, LIVE)
+            path = folder / f"alerts-{turn}-{len(sinks)}"
+            with _notifier(connection, folder, *sinks.split(), file=path) as running:
+                while not path.exists() or path.stat().st_size == 0:
+                    time.sleep(0.002)
+                began = time.perf_counter()
+                while path.read_bytes().count(b"\n") < LIVE:
+                    assert running.process.poll() is None, running.messages()
+                    time.sleep(0.01)
+                taken.append(time.perf_counter() - began)
+    alone, beside = (statistics.median(taken) for taken in seconds.values())
+    print(
+        f"file alone: {LIVE / alone:,.0f} alerts/s; beside a dead webhook: {LIVE / beside:,.0f}; {beside / alone:.2f}"
+    )
+
+
+def _topics(broker: Broker, prefix: str) -> Connection:
+    connection = Connection(bootstrap_servers=broker.address, prefix=prefix)
+    create_missing(connection, plan(prefix, PARTITIONS, 1, DAY_MS))
+    return connection
+
+
+def _produce(connection: Connection, count: int) -> int:
+    """Put alerts on their topic; each about a kilobyte, as one with a whole event is."""
+    producer = make_producer(producer_config(connection, "bench", queue_bytes=64 << 20))
+    event = {f"proc.field{number}": "0123456789abcdef" for number in range(30)}
+    made = Alert("", 0, "A rule", "Error", "A file was read | " + "x" * 100, {}, event=event, hostname="web-3")
+    first = alert_id(0, "first")
+    # Encoded once: what differs is the id, which is always as long.
+    before, after = encode_alert(replace(made, id=first)).split(first.encode())
+    for number in range(count):
+        data = before + alert_id(0, number).encode() + after
+        while True:
+            try:
+                producer.produce(connection.topic(ALERTS), data, str(number % 1000).encode())
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(120) == 0
+    return len(before) + len(first) + len(after)
+
+
+@contextmanager
+def _notifier(connection: Connection, folder: Path, *sinks: str, file: Path | None = None) -> Iterator[Running]:
+    """Run `lanner notifier`, its webhook at an address at which nobody listens."""
+    state = folder / f"state-{connection.prefix}{len(sinks)}"
+    flags: Sequence[str] = (
+        f"kafka.bootstrap_servers={connection.bootstrap_servers}",
+        f"kafka.prefix={connection.prefix}",
+        f"notifier.state_dir={state}",
+        "webhook_output.url=http://127.0.0.1:9/",
+        f"file_output.filename={file or folder / 'unused'}",
+    )
+    command = [sys.executable, "-m", "lanner", "notifier", *sinks]
+    command += [part for flag in flags for part in ("-o", flag)]
+    errors = folder / "messages"
+    with errors.open("wb") as sink:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sink, env=dict(os.environ))
+        try:
+            yield Running(process, errors)
+        finally:
+            process.terminate()
+            process.wait(30)
