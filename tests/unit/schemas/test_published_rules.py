@@ -1,0 +1,95 @@
+import contextlib
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.published_rules import (
+    MAX_BYTES,
+    BadRules,
+    PublishedFile,
+    PublishedRules,
+    PublishedSwitch,
+    decode_rules,
+    encode_rules,
+    is_version,
+    safe_names,
+)
+
+NOW = 1_796_000_000_000_000_000
+RULES = PublishedRules(
+    files=(PublishedFile("b.yaml", b"- rule: \xff"), PublishedFile("a.yml", b"")),
+    switches=(PublishedSwitch(enable=False, by="tag", pattern="x"),),
+    priority="notice",
+    publisher="alice",
+    host="ops",
+    comment="why",
+    difference=("+ rule X added",),
+).named(NOW)
+
+
+def test_a_version_comes_back_as_it_was() -> None:
+    """Files in their order, byte for byte, and who published them."""
+    assert decode_rules(encode_rules(RULES)) == RULES
+    assert is_version(RULES.version)
+
+
+def test_a_later_version_has_a_later_name_whatever_the_clock_says() -> None:
+    """Processors go by it, and a publisher's clock may be behind."""
+    behind = RULES.named(NOW - 10**12, newest=RULES.published)
+    assert behind.published > RULES.published
+    ahead = RULES.named(NOW + 10**12)
+    assert ahead.version > RULES.version
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"files": ()}, "no files"),
+        ({"files": (PublishedFile("../x.yaml", b""),)}, "named"),
+        ({"files": (PublishedFile("/etc/x.yaml", b""),)}, "named"),
+        ({"files": (PublishedFile(".x.yaml", b""),)}, "named"),
+        ({"files": (PublishedFile("x.yaml\n", b""),)}, "named"),
+        ({"files": (PublishedFile("x.sh", b""),)}, "named"),
+        ({"files": (PublishedFile("x.yaml", b""), PublishedFile("x.yaml", b""))}, "one name"),
+        ({"files": (PublishedFile("x.yaml", bytes(MAX_BYTES + 1)),)}, "bytes"),
+        ({"files": tuple(PublishedFile(f"{n}.yaml", b"") for n in range(1001))}, "1001 files"),
+        ({"comment": "x" * 501}, "500 characters"),
+        ({"difference": ("x",) * 300}, "too many"),
+        ({"published": 2**62}, "no possible time"),
+    ],
+)
+def test_what_no_publisher_makes_is_refused(change: dict[str, object], reason: str) -> None:
+    """On the way out, and the same on the way in."""
+    with pytest.raises(BadRules, match=reason):
+        encode_rules(dataclasses.replace(RULES, **change))  # type: ignore[arg-type]
+
+
+@given(st.binary(max_size=200), st.integers(0, 200))
+def test_no_bytes_make_decoding_raise_anything_else(tail: bytes, kept: int) -> None:
+    """The topic may hold anything."""
+    whole = encode_rules(RULES)
+    for data in (tail, whole[:kept] + tail, whole[: kept % len(whole)], whole + b"x"):
+        if data != whole:
+            with contextlib.suppress(BadRules):
+                assert decode_rules(data) != RULES
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
+def test_any_names_become_safe_ones(names: list[str]) -> None:
+    """So that any folder can be published, and pulled again."""
+    safe = safe_names(names)
+    files = tuple(PublishedFile(name, b"") for name in safe)
+    assert len(set(safe)) == len(names)
+    assert decode_rules(encode_rules(dataclasses.replace(RULES, files=files))).files == files
+
+
+def test_names_stay_as_they_are_where_they_can() -> None:
+    """People look for them in messages."""
+    assert safe_names(["falco_rules.yaml", "own.yml", "falco_rules.yaml", "my rules.yaml"]) == [
+        "falco_rules.yaml",
+        "own.yaml",
+        "falco_rules-2.yaml",
+        "my_rules.yaml",
+    ]
