@@ -21,7 +21,7 @@ from bus.access import Grant
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
 from bus.topics import TopicPlan, TopicState
-from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata
+from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata, unusable
 
 
 class Administration:
@@ -37,10 +37,7 @@ class Administration:
         try:
             self._client = AdminClient(client_config(connection, "lanner-admin") | config)
         except KafkaException as error:
-            raise BusUnavailable(
-                f"the Kafka client can't be set up ({error.args[0].str()})",
-                "check the files that the settings under kafka name",
-            ) from None
+            raise unusable(error.args[0]) from None
 
     def states(self, names: Sequence[str]) -> dict[str, TopicState]:
         """Look at topics; those that don't exist are left out."""
@@ -88,6 +85,7 @@ class Administration:
 
     def allow(self, grants: Sequence[Grant], principal: str) -> None:
         """Add ACLs for a principal such as User:lanner-collector; those that are there already are fine."""
+        metadata(self._client, self._trouble)
         wanted = [
             AclBinding(
                 ResourceType[each.resource],

@@ -7,7 +7,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
-from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata, unavailable
+from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata, unavailable, unusable
 
 _NOT_OURS = "reader"
 """librdkafka wants a group's name even where no group is joined."""
@@ -31,10 +31,7 @@ def make_consumer(connection: Connection, client_id: str, trouble: Trouble | Non
     try:
         return Consumer(config)
     except KafkaException as error:
-        raise BusUnavailable(
-            f"the Kafka client can't be set up ({error.args[0].str()})",
-            "check the files that the settings under kafka name",
-        ) from None
+        raise unusable(error.args[0]) from None
 
 
 class Reader:

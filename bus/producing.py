@@ -9,10 +9,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from bus.connection import Connection, client_config
-from bus.errors import BusUnavailable
 from bus.headers import Headers
 from bus.topics import MAX_MESSAGE_BYTES
-from bus.trouble import Trouble
+from bus.trouble import Trouble, unusable
 
 LINGER_MS = 5
 _TELL_SECONDS = 60.0
@@ -45,10 +44,7 @@ def make_producer(config: dict[str, Any]) -> Producer:
     try:
         return Producer(config)
     except KafkaException as error:
-        raise BusUnavailable(
-            f"the Kafka client can't be set up ({error.args[0].str()})",
-            "check the files that the settings under kafka name",
-        ) from None
+        raise unusable(error.args[0]) from None
 
 
 class Refused(Exception):

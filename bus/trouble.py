@@ -21,6 +21,22 @@ _RIGHTS = (
 _AROUND = re.compile(r"^[a-z_]+://\S+: (?:[A-Za-z ]+ failed: )?(?:error:[0-9A-F]+:)?|\s*\(after \d+ms in state \w+\)$")
 
 
+_SETTINGS = {
+    "ssl.ca.location": "kafka.ca_file",
+    "ssl.certificate.location": "kafka.certificate_file",
+    "ssl.key.location": "kafka.key_file",
+    "ssl.key.password": "kafka.key_password_file",
+}
+
+
+def unusable(error: KafkaError) -> BusUnavailable:
+    """Say which setting the client can't work with, by our name for it."""
+    text = error.str()
+    for theirs, ours in _SETTINGS.items():
+        text = text.replace(theirs, ours)
+    return BusUnavailable(f"the Kafka client can't be set up ({text})", "check what the settings under kafka name")
+
+
 def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
     """Say in words for people why the broker can't be used."""
     servers, text = connection.bootstrap_servers, _AROUND.sub("", error.str())

@@ -2,7 +2,6 @@
 
 import subprocess
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka.admin import (
@@ -63,15 +62,16 @@ class SecuredBroker(Broker):
 
     def certify(self, *arguments: str, days: int = 2) -> None:
         """Run deploy/kafka/certificates.sh."""
-        what, *rest = arguments
-        subprocess.run(
-            [DEPLOY / "certificates.sh", what, self.etc, *rest],
-            env={"PATH": "/usr/bin:/bin", "LANNER_CERTIFICATE_DAYS": str(days)},
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
+        certify(self.etc, *arguments, days=days)
 
-    def by_certificate(self, user: str, prefix: str = "") -> Connection:
+    @staticmethod
+    def authority(folder: Path, client: str) -> Path:
+        """Make another authority and a client of it."""
+        certify(folder, "authority")
+        certify(folder, "client", client)
+        return folder
+
+    def by_certificate(self, user: str, prefix: str = "lanner.") -> Connection:
         """Connect with mutual TLS."""
         return Connection(
             bootstrap_servers=f"localhost:{self.port}",
@@ -82,7 +82,7 @@ class SecuredBroker(Broker):
             key_file=str(self.etc / f"{user}.key"),
         )
 
-    def by_password(self, user: str, mechanism: SaslMechanism, prefix: str = "") -> Connection:
+    def by_password(self, user: str, mechanism: SaslMechanism, prefix: str = "lanner.") -> Connection:
         """Connect with a name and a password over TLS."""
         return Connection(
             bootstrap_servers=f"localhost:{self.sasl_port}",
@@ -118,6 +118,11 @@ class SecuredBroker(Broker):
         return prefix
 
 
-def other(connection: Connection, **changes: str) -> Connection:
-    """Give a connection with something changed."""
-    return replace(connection, **changes)  # type: ignore[arg-type]
+def certify(folder: Path, what: str, *arguments: str, days: int = 2) -> None:
+    """Run deploy/kafka/certificates.sh; days: 0 for a certificate that is no longer valid."""
+    subprocess.run(
+        [DEPLOY / "certificates.sh", what, folder, *arguments],
+        env={"PATH": "/usr/bin:/bin", "LANNER_CERTIFICATE_DAYS": str(days)},
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )

@@ -1,15 +1,22 @@
+import asyncio
 import json
+import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
 
+from bus.administration import Administration
 from bus.connection import Connection, client_config
+from bus.errors import BusUnavailable
 from bus.following import Follower
 from bus.topics import INTEREST, SIEM_ECS
 from collector.publisher import Publisher
 from collector.spool import Spool
+from processor.faust_app import make_app
 from tests.cluster.acts import Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker
@@ -77,3 +84,102 @@ def test_each_stage_works_with_its_own_rights_alone(
     shown += "".join(each.errors + each.output for each in (*started, admin))
     assert "Traceback" not in shown
     assert not [secret for secret in secrets if secret in shown]
+
+
+def shut_out(secured: SecuredBroker, folder: Path) -> dict[str, tuple[Connection, str, str]]:
+    """Give connections that are not let in, with what the message says and the setting that it names."""
+    secured.certify("client", "lanner-expired", days=0)
+    other = SecuredBroker.authority(folder / "other", "operator")
+    good = secured.by_certificate("lanner-operator")
+    password = secured.by_password("lanner-operator", "scram-sha-512")
+    expired = secured.by_certificate("lanner-expired")
+    return {
+        "wrong password": (replace(password, password="made-up-secret"), "refused the credentials", "kafka.password"),
+        "unknown user": (replace(password, username="nobody"), "refused the credentials", "kafka.username"),
+        "wrong password for PLAIN": (
+            replace(password, password="made-up-secret", sasl_mechanism="plain"),
+            "refused the credentials",
+            "kafka.sasl_mechanism",
+        ),
+        "no certificate": (
+            replace(good, certificate_file="", key_file=""),
+            "refused this client's certificate",
+            "kafka.certificate_file",
+        ),
+        "an expired certificate": (expired, "refused this client's certificate", "kafka.certificate_file"),
+        "a certificate of another authority": (
+            replace(good, certificate_file=str(other / "operator.crt"), key_file=str(other / "operator.key")),
+            "refused this client's certificate",
+            "kafka.certificate_file",
+        ),
+        "another authority to trust": (replace(good, ca_file=str(other / "ca.crt")), "no TLS", "kafka.ca_file"),
+        "another name than the broker's": (
+            replace(good, bootstrap_servers=f"127.0.0.1:{secured.port}"),
+            "no TLS",
+            "kafka.bootstrap_servers",
+        ),
+        "a key of another certificate": (
+            replace(good, key_file=str(secured.etc / "admin.key")),
+            "set up (Failed to create admin client: kafka.key_file failed",
+            "the settings under kafka",
+        ),
+    }
+
+
+def test_who_is_not_let_in_is_told_why(secured: SecuredBroker, processes: Processes, tmp_path: Path) -> None:
+    """One line that names the setting, soon, no secret in it; a collector goes on watching and says it too."""
+    cases = shut_out(secured, tmp_path)
+    for name, (connection, reason, setting) in cases.items():
+        with pytest.raises(BusUnavailable) as told:
+            Administration(connection).states(["x"])
+        assert reason in told.value.reason, name
+        assert setting in told.value.remedy, name
+        assert "\n" not in str(told.value)
+        assert "made-up-secret" not in str(told.value)
+    connection, reason, setting = cases["wrong password"]
+    commands: list[tuple[str | Path, ...]] = [
+        ("processor", "--rules", rules_file(tmp_path)),
+        ("notifier", "stdout", "-o", f"notifier.state_dir={tmp_path / 'state'}"),
+        ("topics", "create", "--partitions", "2", "--replication-factor", "1"),
+        ("topics", "acls", "--for", "reader"),
+        ("alerts", "tail"),
+        ("rules", "status"),
+    ]
+    for run in [processes.start(connection, *command) for command in commands]:
+        assert run.result() == 3, run.errors
+        assert reason in run.errors, run.errors
+        assert setting in run.errors
+        assert "Traceback" not in run.errors
+        assert "made-up-secret" not in run.errors + run.output
+    notes: list[str] = []
+    publisher = Publisher(connection, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=notes.append)
+    publisher.publish(Host("host-1").batch("x"))
+    assert publisher.close(10) == 1
+    (note,) = notes
+    assert reason in note
+    assert setting in note
+
+
+def test_secrets_are_not_shown(secured: SecuredBroker, processes: Processes) -> None:
+    """Settings in force are shown without what the environment holds."""
+    connection = secured.by_password("lanner-operator", "plain")
+    shown = processes.start(connection, "config", "show")
+    assert shown.result() == 0
+    assert "lanner-operator" in shown.output
+    assert connection.password not in shown.output + shown.errors
+
+
+def test_fausts_client_checks_whom_it_talks_to(secured: SecuredBroker) -> None:
+    """Its TLS is the one of the settings: another authority or another name is refused, ours is not."""
+    good = secured.by_certificate("lanner-processor")
+
+    async def shake_hands(connection: Connection) -> None:
+        credentials: Any = make_app(connection, 1, Path("/nonexistent")).conf.broker_credentials
+        host, port = connection.bootstrap_servers.split(":")
+        _, writer = await asyncio.open_connection(host, int(port), ssl=credentials.context)
+        writer.close()
+
+    asyncio.run(shake_hands(good))
+    for wrong in (replace(good, ca_file=""), replace(good, bootstrap_servers=f"127.0.0.1:{secured.port}")):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            asyncio.run(shake_hands(wrong))
