@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import FunctionLoader, StrictUndefined, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
@@ -67,9 +67,11 @@ class Template:
                 pieces.append(piece.encode("utf-8", "replace"))
                 size += len(pieces[-1])
                 if size > MOST_BYTES:
-                    raise Unfit(f"{self._path}: makes more than {MOST_BYTES} bytes")
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+                    break
+        except Exception as error:  # noqa: BLE001  a template is a program: it may raise anything
             raise Unfit(f"{self._path}:{self._line(error)}: {error}") from None
+        if size > MOST_BYTES:
+            raise Unfit(f"{self._path}: makes more than {MOST_BYTES} bytes")
         made = b"".join(pieces)
         if self._json:
             try:
