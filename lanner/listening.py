@@ -9,7 +9,7 @@ from lanner.broker import secret
 from lanner.failures import BadInput
 from lanner.notifier_trial import marked
 from lanner.settings import Settings
-from notifier.intake import Bus, Intake
+from notifier.intake import Bus, Intake, IntakeTally
 
 
 class Listening:
@@ -54,13 +54,23 @@ class Listening:
         if not token and not wanted.client_ca_file and not _is_loopback(host):
             note("intake: no token and no client certificates: whoever reaches it can make alerts.")
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still listens."""
+        return self._intake.is_alive
+
     def stop(self, seconds: float) -> None:
         """End; requests under way may take so many seconds."""
         self._intake.stop(seconds)
 
+    @property
+    def tally(self) -> IntakeTally:
+        """What became of what came."""
+        return self._intake.tally
+
     def account(self) -> str:
         """Say what it did."""
-        tally = self._intake.tally
+        tally = self.tally
         return f"intake: {tally.taken:,} taken, {tally.refused:,} refused, {tally.failed:,} could not be kept"
 
 

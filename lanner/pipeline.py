@@ -15,6 +15,7 @@ from lanner.failures import BadInput
 from lanner.flight_recorder.keeping import RollingRecording
 from lanner.host_names import HostNames
 from lanner.memory import EVICTED, Memory
+from lanner.route_conditions import conditions_of
 from lanner.settings import Settings
 from lanner.signals import Signals
 from lanner.sinks import open_sinks
@@ -191,7 +192,8 @@ class Pipeline:
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
             settings, detection = self._reload()
-            if settings != self.settings:
+            # A route's condition may use a macro that changed.
+            if settings != self.settings or conditions_of(settings):
                 sinks = self._open_sinks(settings)
                 for sink in self._sinks:
                     sink.close()

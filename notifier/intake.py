@@ -106,6 +106,11 @@ class Intake:
         if self._trouble is not None:
             raise self._trouble
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still listens."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self, seconds: float) -> None:
         """End; requests under way may take so many seconds."""
         if self._loop is not None and self._thread is not None:

@@ -9,7 +9,8 @@ from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.importing.falco import import_falco, is_falco
 from lanner.importing.falcosidekick import from_variables, import_falcosidekick, is_falcosidekick
-from lanner.settings.tree import Tree, parse_yaml
+from lanner.settings.load import read_text
+from lanner.settings.tree import parse_yaml
 from lanner.terminal import note
 from schemas.printable import printable
 
@@ -21,7 +22,8 @@ def command(options: Options, file: Path) -> None:
 
     On standard error: one line for each setting that can't be carried, and for each secret, which is never copied.
     """
-    tree = _read(file)
+    text = read_text(file)
+    tree = from_variables(text, str(file)) or parse_yaml(text, str(file))
     if is_falco(tree):
         draft, tool = import_falco(tree), "Falco"
     elif is_falcosidekick(tree):
@@ -36,13 +38,3 @@ def command(options: Options, file: Path) -> None:
         local = "" if any(sink.startswith("siem.") for sink in draft.sinks) else " --local"
         listen = "" if "intake" in draft.settings else " --listen 0.0.0.0:2801"
         note(f"then, in the place of falcosidekick: lanner notifier {run}{local}{listen} -c lanner.yaml")
-
-
-def _read(file: Path) -> Tree:
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise BadInput(f"{file}: can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{file}: not UTF-8 at byte {error.start}.") from None
-    return from_variables(text, str(file)) or parse_yaml(text, str(file))

@@ -82,11 +82,23 @@ def _broker(settings: Settings, names: tuple[str, ...]) -> Connection:
 def _deliver(
     options: Options, settings: Settings, names: tuple[str, ...], listen: str | None, connection: Connection | None
 ) -> None:
+    need("notifier", "structlog")
+    from lanner.logs import log_through_structlog
+    from lanner.operations.endpoint import endpoint
+    from lanner.operations.of_notifier import NotifierView
+
+    log_through_structlog(settings, "notifier")
     deliveries = Deliveries(settings, names, connection)
     intake = None
+    view = NotifierView(
+        deliveries.views,
+        settings.http.stuck_seconds,
+        settings.http.oldest_undelivered_seconds,
+        lambda: None if intake is None else intake.tally,
+    )
     path = find_file(options.config, os.environ)
     watch, watch_at = FileWatch([] if path is None else [path.absolute()]), 0.0
-    with Signals() as signals:
+    with endpoint(settings, "notifier", view.readings, view.health()), Signals() as signals:
         try:
             deliveries.start()
             if listen:
@@ -101,6 +113,11 @@ def _deliver(
             while not signals.stop:
                 time.sleep(POLL_SECONDS)
                 watchdog.beat()
+                view.turned.beat()
+                if intake is not None and not intake.is_alive:
+                    raise BadInput(
+                        "intake: it ended by a fault in Lanner itself; what is taken is delivered at the next start."
+                    )
                 if signals.take_reopen():
                     deliveries.reopen()
                 asked = signals.take_reload()

@@ -26,13 +26,17 @@ def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
 
 def read_file(path: Path) -> Tree:
     """Read a settings file. Raises BadInput."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a file of text. Raises BadInput."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise BadInput(f"{path}: can't be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}.") from None
-    return parse_yaml(text, str(path))
 
 
 def load_settings(
