@@ -131,7 +131,7 @@ def test_a_webhook_gets_what_waited_in_order_and_its_secrets_are_nowhere_else(
     ids = [f"id-{number:03d}" for number in range(40)]
     publish(connection, ids)
     try:
-        notifier = processes.start(connection, "notifier", "webhook", *settings)
+        notifier = processes.start(connection, "notifier", "webhook", "-v", *settings)
         until = time.monotonic() + 40
         while len(found := taken_by(receiver)) < len(ids) and time.monotonic() < until:
             time.sleep(0.1)
