@@ -3,6 +3,7 @@
 import os
 import resource
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from collector.records import Exec, Syscall
 from collector.wanted import common
 from schemas.batch import EventBatch, Process
 from schemas.interest import Interest
+from schemas.interest_text import encode_interest
 
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 _CLOCK_SLACK = 10_000_000
@@ -306,7 +308,7 @@ class Collector:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._sequence += 1
         lost = self.losses
-        watched, narrowed = self._take_watched()
+        watched, narrowed, interest = self._take_watched()
         batch = EventBatch(
             host_id=self.host.id,
             hostname=self.host.name,
@@ -330,6 +332,7 @@ class Collector:
             lost={reason: fresh for reason, n in lost.items() if (fresh := n - self._reported.get(reason, 0))},
             watched=watched,
             narrowed=narrowed,
+            interest=interest,
             stopping=stopping,
         )
         self._reported = dict(lost)
@@ -338,17 +341,17 @@ class Collector:
         self._follow_clock()
         self._on_batch(batch)
 
-    def _take_watched(self) -> tuple[list[str], list[str]]:
-        """Give what is watched whole and what in part, where it is time to tell it."""
+    def _take_watched(self) -> tuple[list[str], list[str], bytes]:
+        """Give what is watched whole, what in part, and in which part, where it is time to tell it."""
         now = time.monotonic()
         if now < self._tell_watched_at:
-            return [], []
+            return [], [], b""
         self._tell_watched_at = now + self.settings.heartbeat_seconds
-        narrowed: frozenset[str] = frozenset()
-        if self._interest is not None:
-            whole = {way.event for way in self._interest.ways if not way.tests and way.places is None}
-            narrowed = self.event_types & self._interest.events - whole
-        return sorted(self.event_types - narrowed), sorted(narrowed)
+        if self._interest is None:
+            return sorted(self.event_types), [], b""
+        whole = {way.event for way in self._interest.ways if not way.tests and way.places is None}
+        narrowed = self.event_types & self._interest.events - whole
+        return sorted(self.event_types - narrowed), sorted(narrowed), zlib.compress(encode_interest(self._interest))
 
     def _follow_clock(self) -> None:
         """Follow the wall clock where it was set, but not its slewing, which would reorder events."""

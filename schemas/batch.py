@@ -150,6 +150,8 @@ class EventBatch:
     """Event types of which everything is collected; told, with narrowed, at the start, at a change and every 15 s."""
     narrowed: list[str] = field(default_factory=list)
     """Event types of which only what could match a rule is collected."""
+    interest: bytes = b""
+    """What could match a rule: an interest as JSON, compressed by zlib; told with narrowed."""
     stopping: bool = False
     """The collector ends in good order; this is its last batch."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

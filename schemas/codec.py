@@ -52,7 +52,7 @@ _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_
 _HEAD = (
     *("host_id", "hostname", "boot_id", "collector_start", "sequence", "created", "sent", "collector_version"),
     *("kernel", "previous_start", "previous_sequence", "rules_version", "interest_version", "cpu_seconds"),
-    *("memory_bytes", "lost", "watched", "narrowed", "stopping", "first_number", "count"),
+    *("memory_bytes", "lost", "watched", "narrowed", "interest", "stopping", "first_number", "count"),
 )
 _CODES = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}
 _SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "h": 2}
@@ -184,7 +184,8 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     _below("process", columns["process"], len(datum["processes"]))
     containers = [_container(row, strings) for row in datum["containers"]]
     processes = [_process(row, index, strings, len(containers)) for index, row in enumerate(datum["processes"])]
-    head = {name: datum[name] for name in _HEAD}
+    # Of a batch without it, fastavro makes a text.
+    head = {name: datum[name] for name in _HEAD} | {"interest": datum["interest"] or b""}
     return EventBatch(**head, strings=strings, processes=processes, containers=containers, columns=columns)
 
 

@@ -107,7 +107,7 @@ class _Judging:
 
     def not_collected(self) -> list[str]:
         """Say which events the rules can't have seen."""
-        return not_collected(self.detection.event_types, self.coverage.hosts)
+        return not_collected(self.detection.event_types, self.detection.interest, self.coverage.hosts)
 
 
 def _replay(

@@ -6,9 +6,12 @@ Pure: alerts and coverage in, rows and sentences out.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from lanner.flight_recorder.coverage import HostCoverage
+from lanner.flight_recorder.former_interest import covers, read_interest
 from schemas.alert import Alert
+from schemas.interest import Interest
 
 _MAX_ROWS = 100_000
 _REMEMBERED_IDS = 100_000
@@ -65,31 +68,37 @@ class Backtest:
         return sorted(self._rows.values(), key=lambda row: (-totals[row.rule], row.rule, -row.count, row.host))
 
 
-def not_collected(event_types: frozenset[str], hosts: Mapping[str, HostCoverage]) -> list[str]:
+def not_collected(event_types: frozenset[str], interest: Interest, hosts: Mapping[str, HostCoverage]) -> list[str]:
     """Say which events that rules look at were not collected, and on which hosts.
 
     Args:
         event_types: what the rules look at.
+        interest: which of these events could matter to the rules.
         hosts: what is known of each host.
     """
+    read = cache(read_interest)
+    judged = cache(lambda told, event: (then := read(told)) is not None and covers(then, interest, event))
     said: dict[str, list[str]] = defaultdict(list)
     for host in hosts.values():
-        for sentence in _missing(event_types, host):
+        lacking = frozenset(
+            event for event in event_types & host.narrowed if not all(judged(told, event) for told in host.interests)
+        )
+        for sentence in _missing(event_types, lacking, host):
             said[sentence].append(host.hostname)
     return [f"{sentence} ({_named(names)})" for sentence, names in said.items()]
 
 
-def _missing(event_types: frozenset[str], host: HostCoverage) -> Iterable[str]:
+def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCoverage) -> Iterable[str]:
     if not host.is_told:
         yield "which events were collected is not known"
     if gone := host.gone(event_types):
         yield f"not collected, for no rule of that time asked: {_joined(gone)}"
     if partly := event_types & host.partly:
         yield f"collected for a part of the time only, as rules changed: {_joined(partly)}"
-    if narrowed := event_types & host.narrowed:
+    if lacking:
         yield (
-            "collected only where a rule of that time could match, so that what only these rules look for is missing: "
-            f"{_joined(narrowed)}"
+            "collected only where a rule of that time could match, which is less than these rules look for: "
+            f"{_joined(lacking)}"
         )
     if host.lost:
         yield f"lost: {sum(host.lost.values()):,} events"

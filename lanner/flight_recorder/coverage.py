@@ -13,6 +13,9 @@ from schemas.timetext import date_and_time_seconds
 
 _MAX_GAPS = 20
 _MAX_STARTS = 20
+_MAX_INTERESTS = 50
+UNREADABLE = b"?"
+"""Stands among the interests for what was not told, or too many."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,8 @@ class HostCoverage:
     """Event types that were narrowed at some time."""
     partly: set[str] = field(default_factory=set)
     """Event types that were watched at some time and not at another."""
+    interests: set[bytes] = field(default_factory=set)
+    """What narrowed meant, as it was told: each version once."""
     is_told: bool = False
     offset: int = 0
     rules: set[str] = field(default_factory=set)
@@ -94,6 +99,8 @@ class Coverage:
         if not batch.watched and not batch.narrowed:
             return
         whole, narrowed = set(batch.watched), set(batch.narrowed)
+        if narrowed:
+            host.interests.add(batch.interest if len(host.interests) < _MAX_INTERESTS else UNREADABLE)
         if host.is_told:
             before = host.watched | host.narrowed
             host.partly |= before ^ (whole | narrowed)

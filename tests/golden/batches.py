@@ -159,7 +159,7 @@ def batch_0_1() -> EventBatch:
 
 def batch_0_2() -> EventBatch:
     """Give the same with what was watched, and the end of a collector."""
-    return replace(batch_0_1(), watched=["execve"], narrowed=["openat", "rename"], stopping=True)
+    return replace(batch_0_1(), watched=["execve"], narrowed=["openat", "rename"], interest=b"\x78\x01", stopping=True)
 
 
 GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2}

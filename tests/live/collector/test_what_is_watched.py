@@ -1,6 +1,7 @@
 """What a collector says of what it collects, and of its end: silence must not be taken for absence."""
 
 from collector.agent import CollectorSettings
+from lanner.flight_recorder.former_interest import read_interest
 from schemas.interest import Interest, Place, Way
 from tests.live.collector.watching import watching
 
@@ -16,6 +17,7 @@ def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
         told = [batch for batch in watch.batches if batch.watched or batch.narrowed]
         assert watch.batches[0] is told[0]
         assert {(tuple(batch.watched), tuple(batch.narrowed)) for batch in told} == {(("execve",), ("openat",))}
+        assert {read_interest(batch.interest) for batch in told} == {NARROW}
         assert len(told) > 1
         watch.collector.watch(frozenset({"execve", "openat", "connect"}), None)
         before = len(watch.batches)

@@ -89,7 +89,7 @@ def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
     rules.write_text(RULE.replace("evt.type = openat and", "evt.type in (openat, execve, ptrace) and"))
     done = lanner("replay", folder, "-r", rules, "--host", "web-3")
     assert "not seen by these rules: not collected, for no rule of that time asked: ptrace (web-3)" in done.stderr
-    assert "is missing: execve (web-3)" in done.stderr
+    assert "look for: execve (web-3)" in done.stderr
 
 
 def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:

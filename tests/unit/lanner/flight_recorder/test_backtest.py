@@ -1,8 +1,22 @@
+import zlib
 from collections import Counter
+from typing import Any
 
 from lanner.flight_recorder.backtest import Backtest, not_collected
 from lanner.flight_recorder.coverage import HostCoverage
+from schemas.interest import Interest, Place, Way
+from schemas.interest_text import encode_interest
 from tests.unit.alerts import TIME, alert
+
+
+def interest_in(*events: str) -> Interest:
+    """Give the interest in all events of some types."""
+    return Interest(frozenset(Way(event) for event in events))
+
+
+def within(*prefixes: bytes) -> Way:
+    """Give a way to matter for opens below some folders."""
+    return Way("openat", places=frozenset(Place(is_prefix=True, text=prefix) for prefix in prefixes))
 
 
 def test_alerts_are_counted_by_rule_and_host() -> None:
@@ -18,13 +32,17 @@ def test_alerts_are_counted_by_rule_and_host() -> None:
 
 def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
     """Hosts of which the same is to be said are said together; what the rules don't look for doesn't matter."""
-    hosts = {
-        name: HostCoverage(name, 0, 0, watched={"execve"}, narrowed={"openat", "rename"}, partly={"bind"}, is_told=True)
-        for name in ("a", "b")
+    facts: dict[str, Any] = {
+        "watched": {"execve"},
+        "narrowed": {"openat", "rename"},
+        "partly": {"bind"},
+        "interests": {b""},
     }
+    hosts = {name: HostCoverage(name, 0, 0, **facts, is_told=True) for name in ("a", "b")}
     hosts["c"] = HostCoverage("c", 0, 0, lost=Counter(events_ring_full=1200), missing=2)
-    narrowed = "collected only where a rule of that time could match, so that what only these rules look for is missing"
-    assert not_collected(frozenset({"execve", "openat", "ptrace", "bind"}), hosts) == [
+    narrowed = "collected only where a rule of that time could match, which is less than these rules look for"
+    asked = frozenset({"execve", "openat", "ptrace", "bind"})
+    assert not_collected(asked, interest_in(*asked), hosts) == [
         "not collected, for no rule of that time asked: ptrace (a, b)",
         "collected for a part of the time only, as rules changed: bind (a, b)",
         f"{narrowed}: openat (a, b)",
@@ -32,4 +50,17 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
         "lost: 1,200 events (c)",
         "never came: 2 batches (c)",
     ]
-    assert not_collected(frozenset({"execve"}), {"a": hosts["a"]}) == []
+    assert not_collected(frozenset({"execve"}), interest_in("execve"), {"a": hosts["a"]}) == []
+
+
+def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
+    """By every version that was in force meanwhile."""
+
+    def told(*places: bytes) -> bytes:
+        return zlib.compress(encode_interest(Interest(frozenset({within(*places)}))))
+
+    wide, narrow = told(b"/etc/", b"/root/"), told(b"/root/")
+    for interests, is_told in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
+        host = HostCoverage("a", 0, 0, narrowed={"openat"}, interests=set(interests), is_told=True)
+        draft = Interest(frozenset({within(b"/etc/shadow")}))
+        assert bool(not_collected(frozenset({"openat"}), draft, {"a": host})) is is_told
