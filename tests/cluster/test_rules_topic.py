@@ -16,6 +16,7 @@ from bus.topics import EVENTS, INTEREST, RULES
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
+from schemas.interest_text import BadInterest, decode_interest
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
@@ -173,9 +174,11 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     publish(processes, connection, other)
     worker.wait_for("it is not signed")
     Writer(connection).put(RULES, CURRENT, b"\xc3\x01nonsense", [])
+    Writer(connection).put(INTEREST, before.encode(), b"{}", [])
     worker.wait_for("rules refused: it is not signed", 20)
     put_broken(connection, key)
     worker.wait_for("Undefined macro")
+    until(lambda: interest_of(connection, before) > 0, "the interest was not written anew")
     status = processes.start(connection, "rules", "status", environment=setting)
     status.result()
     assert before in status.output
@@ -189,9 +192,19 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     alerts.wait_for(len(generator.acts), 30)
     assert_exact(generator.acts, alerts)
     assert len(named(alerts, REFUSED)) == 3
+    assert len(named(alerts, "Lanner internal: interest unusable")) == 1
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors
     alerts.close()
+
+
+def interest_of(connection: Connection, version: str) -> int:
+    """Count the event types that a version asks for; none where it can't be read."""
+    message = read_topics(connection, [INTEREST])[INTEREST].get(version.encode())
+    try:
+        return 0 if message is None else len(decode_interest(message.value() or b"").events)
+    except BadInterest:
+        return 0
 
 
 def make_keys(key: Path, public: Path) -> None:
