@@ -184,7 +184,6 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     _below("process", columns["process"], len(datum["processes"]))
     containers = [_container(row, strings) for row in datum["containers"]]
     processes = [_process(row, index, strings, len(containers)) for index, row in enumerate(datum["processes"])]
-    # Of a batch without it, fastavro makes a text.
     head = {name: datum[name] for name in _HEAD} | {"interest": datum["interest"] or b""}
     return EventBatch(**head, strings=strings, processes=processes, containers=containers, columns=columns)
 
