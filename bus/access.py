@@ -67,7 +67,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
-        "intake": _topics("WRITE", ALERTS),
+        "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (
             *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS),
             *_topics("WRITE", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),

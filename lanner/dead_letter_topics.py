@@ -7,9 +7,12 @@ from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination
 from bus.headers import Headers
 from bus.producing import Refused
 from bus.topics import ALERTS, CORRELATE, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
+from bus.writer_schemas import WriterSchemas
 from lanner.dead_letters import Letter, alert_in
 from lanner.failures import BadInput
 from notifier.kafka_line import ONLY_FOR
+from schemas.alert import ALERT_FORMAT
+from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.printable import printable
 
 
@@ -20,6 +23,7 @@ class TopicPlace:
         """Take the topic of ``notifier`` or ``processor``."""
         self.name = stage
         self._connection = connection
+        self._schemas = WriterSchemas(connection, (ALERT_FORMAT, EVENT_BATCH_FORMAT))
         self._topic = DeadLetterTopic(
             connection, NOTIFIER_DEAD_LETTERS if stage == "notifier" else PROCESSOR_DEAD_LETTERS
         )
@@ -28,7 +32,8 @@ class TopicPlace:
         """Give those that are not settled, oldest first."""
         for message in self._topic.open_letters():
             origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
-            alert = alert_in(message.value)
+            data = self._schemas.translate(message.value)
+            alert = alert_in(data)
             yield Letter(
                 f"{self.name}:{message.offset}",
                 message.at,
@@ -37,7 +42,7 @@ class TopicPlace:
                 message.text("reason"),
                 message.number("attempts"),
                 message.offset,
-                message.value,
+                data,
                 {"from": origin, **({} if alert is None else {"alert": alert.id, "host": alert.hostname})},
                 message,
             )

@@ -31,7 +31,7 @@ class Letter:
     attempts: int
     number: int
     data: bytes
-    """The message as it was."""
+    """The message as this release would have written it; what goes back are the bytes that failed."""
     told: Mapping[str, str]
     """What else is known of it."""
     origin: Any = None

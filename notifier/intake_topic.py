@@ -1,6 +1,6 @@
 """Alerts that come in, put on the alerts' topic: taken when every replica has them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from confluent_kafka import KafkaException
@@ -8,22 +8,40 @@ from confluent_kafka import KafkaException
 from bus.alert_message import alert_message
 from bus.connection import Connection
 from bus.producing import AsyncProducer, Refused
-from bus.topics import ALERTS
+from bus.registry import Registration, Registry
+from bus.schema_topic import SCHEMA_HEADERS, schema_message
+from bus.topics import ALERTS, SCHEMAS
 from notifier.intake import IntakeRefused, Take
-from schemas.alert import Alert
+from schemas.alert import ALERT_FORMAT, Alert
+from schemas.wire import reframed
 
 CLOSE_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def into_topic(connection: Connection) -> AsyncIterator[Take]:
-    """Open a producer on the running loop. Raises BusUnavailable."""
-    producer = AsyncProducer(connection, "lanner-intake")
+async def into_topic(connection: Connection, on_note: Callable[[str], None]) -> AsyncIterator[Take]:
+    """Open a producer on the running loop; on_note is told where a schema registry doesn't answer.
+
+    Raises:
+        BusUnavailable: client or registry can't be set up.
+    """
+    topic = connection.topic(ALERTS)
+    producer = AsyncProducer(connection, "lanner-intake", on_note=on_note)
+    registration = None
+    if connection.registry is not None:
+        registration = Registration(Registry(connection.registry), topic, ALERT_FORMAT.schema, on_note)
+    key, value = schema_message(ALERT_FORMAT.schema)
+    await producer.send(connection.topic(SCHEMAS), key, value, list(SCHEMA_HEADERS))
 
     async def take(alert: Alert) -> None:
         made = alert_message(alert)
+        data = made.value
+        if registration is not None:
+            if registration.header is None:
+                raise OSError("the schema registry does not answer")
+            data = reframed(data, registration.header, ALERT_FORMAT.header)
         try:
-            await (await producer.send(connection.topic(ALERTS), made.key, made.value, made.headers))
+            await (await producer.send(topic, made.key, data, made.headers))
         except Refused as error:
             raise IntakeRefused(f"the broker refuses it: {error}") from None
         except KafkaException as error:
@@ -32,4 +50,6 @@ async def into_topic(connection: Connection) -> AsyncIterator[Take]:
     try:
         yield take
     finally:
+        if registration is not None:
+            registration.close()
         producer.close(CLOSE_SECONDS)

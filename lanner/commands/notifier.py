@@ -146,7 +146,7 @@ def _listening(settings: Settings, listen: str, deliveries: Deliveries, connecti
         return Listening(settings, listen, functools.partial(into_outboxes, lines), note)
     from notifier.intake_topic import into_topic
 
-    return Listening(settings, listen, functools.partial(into_topic, connection), note)
+    return Listening(settings, listen, functools.partial(into_topic, connection, note), note)
 
 
 def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Settings:

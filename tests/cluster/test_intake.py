@@ -7,9 +7,11 @@ from pathlib import Path
 
 from bus.administration import create_missing
 from bus.connection import Connection
-from bus.topics import DAY_MS, SIEM_FALCO, plan
+from bus.topics import ALERTS, DAY_MS, SIEM_FALCO, plan
+from schemas.wire import REGISTRY_MARKER
 from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes, Running
+from tests.cluster.registry import SchemaRegistry
 from tests.cluster.test_notifier import lines, messages, overrides, wait_for_lines
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.notifier.test_falco_json import falco
@@ -85,6 +87,9 @@ def test_one_host_needs_no_broker(processes: Processes, tmp_path: Path) -> None:
         slack.faults = ["hang"]
         notifier = processes.start(nowhere, *arguments)
         assert post(port_of(notifier), falco()) == 200
+        until = time.monotonic() + 20
+        while not slack.at and time.monotonic() < until:
+            time.sleep(0.01)
         notifier.kill()
         processes.start(nowhere, *arguments)
         until = time.monotonic() + 20
@@ -141,3 +146,29 @@ def test_a_changed_file_is_noticed_without_a_signal(
     notifier.wait_for("alerts from")
     settings.write_text("prioriti: debug\n")
     notifier.wait_for("the settings in force stay.")
+
+
+def test_where_a_schema_registry_is_alerts_are_written_as_its_readers_want(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Not taken as long as the registry is away; then in Confluent's wire format, which the notifier reads too."""
+    registry = SchemaRegistry(tmp_path)
+    asked = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
+    arguments = ("notifier", "file", "--listen", "127.0.0.1:0", *overrides(tmp_path))
+    try:
+        notifier = processes.start(connection, *arguments, environment=asked)
+        port = port_of(notifier)
+        assert post(port, falco()) == 503
+        registry.begin()
+        registry.wait()
+        until = time.monotonic() + 30
+        while post(port, falco()) != 200:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert len(wait_for_lines(tmp_path / "alerts", 1)) == 1
+        (made,) = messages(connection, ALERTS, 1)
+        value = made["value"]
+        assert isinstance(value, bytes)
+        assert value.startswith(REGISTRY_MARKER)
+    finally:
+        registry.stop()

@@ -12,7 +12,7 @@ from bus.topics import ALL_TOPICS
         ("processor-correlation-changelog", {"processor"}),
         ("alerts", {"processor", "intake", "dead-letters"}),
         ("interest", {"processor"}),
-        ("schemas", {"processor"}),
+        ("schemas", {"processor", "intake"}),
         ("processors", {"processor"}),
         ("rules", {"publisher"}),
         ("siem.ecs", {"notifier"}),
