@@ -88,7 +88,7 @@ def test_one_host_needs_no_broker(processes: Processes, tmp_path: Path) -> None:
         notifier = processes.start(nowhere, *arguments)
         assert post(port_of(notifier), falco()) == 200
         until = time.monotonic() + 20
-        while not slack.at and time.monotonic() < until:
+        while not slack.asked and time.monotonic() < until:
             time.sleep(0.01)
         notifier.kill()
         processes.start(nowhere, *arguments)
