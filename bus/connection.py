@@ -1,13 +1,16 @@
 """How a broker is reached, and as whom: one description for every client, Faust's included."""
 
+import logging
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 Compression = Literal["zstd", "lz4", "none"]
 
 DEFAULT_PREFIX = "lanner."
+CLIENT_LOG = "librdkafka"
+"""The logger that the client's own words go to, where it is made to take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,12 @@ class Connection:
         return f"{self.prefix}{name}"
 
 
-def client_config(connection: Connection, client_id: str) -> dict[str, str | int]:
+def client_config(connection: Connection, client_id: str) -> dict[str, Any]:
     """Give the settings that librdkafka's producers, consumers and admin clients share.
 
     Source: librdkafka's CONFIGURATION.md.
     """
-    config: dict[str, str | int] = {
+    config: dict[str, Any] = {
         "bootstrap.servers": connection.bootstrap_servers,
         "client.id": client_id,
         "security.protocol": connection.security_protocol.upper(),
@@ -70,9 +73,12 @@ def client_config(connection: Connection, client_id: str) -> dict[str, str | int
         "reconnect.backoff.max.ms": 2000,
         # Connecting is bounded elsewhere; a broker that restarts must be found again soon.
         "socket.connection.setup.timeout.ms": 5000,
-        # librdkafka writes to standard error by itself otherwise.
+        # librdkafka writes to standard error by itself otherwise; what matters of it, error_cb gets.
         "log_level": 0,
     }
+    log = logging.getLogger(CLIENT_LOG)
+    if log.isEnabledFor(logging.INFO):
+        config |= {"logger": log, "log_level": 6}
     if connection.uses_tls:
         files = {
             "ssl.ca.location": connection.ca_file,

@@ -7,6 +7,7 @@ from pathlib import Path
 from bus.connection import Connection
 from lanner.delivering import addresses_of, receiver_of, worker_of
 from lanner.failures import BadInput
+from lanner.operations.of_notifier import Line, SinkView
 from lanner.settings import Settings
 from lanner.terminal import note
 from notifier.outbox import Outbox, OutboxUnusable
@@ -25,6 +26,8 @@ class Delivery:
     close: Callable[[], None]
     outbox: Outbox | None = None
     """Its line, where that is on disk."""
+    line: Line | None = None
+    """Its line, where that is in Kafka."""
 
 
 class Deliveries:
@@ -61,9 +64,14 @@ class Deliveries:
 
                     line = KafkaLine(connection, name, folder, tally)
                     worker = worker_of(name, line, receiver, address, tally=tally, note=note)
-                    self.all.append(Delivery(worker, line.close))
+                    self.all.append(Delivery(worker, line.close, line=line))
             except OutboxUnusable as error:
                 raise BadInput(f"notifier.state_dir: {error}.") from None
+
+    @property
+    def views(self) -> tuple[SinkView, ...]:
+        """Each sink, for those who look on."""
+        return tuple(SinkView(each.worker, each.outbox, each.line) for each in self.all)
 
     def start(self) -> None:
         """Begin to deliver."""

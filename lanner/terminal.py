@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Literal, Protocol, TextIO
 
 from rich import box
 from rich.console import Console
@@ -35,6 +35,7 @@ _ANSI = {
     "Informational": "34",
     "Debug": "2",
 }
+Level = Literal["debug", "info", "warning", "error"]
 STATUS_INTERVAL = 0.5
 """Seconds between two drawings of the status line."""
 
@@ -49,21 +50,50 @@ def paint(text: str, priority: str) -> str:
     return f"\x1b[{_ANSI[priority]}m{text}\x1b[0m" if priority in _ANSI else text
 
 
+class Log(Protocol):
+    """Where a service's own words go, in place of plain lines."""
+
+    def __call__(self, level: Level, text: str) -> None:
+        """Write one entry."""
+
+
+_log: Log | None = None
+
+
+def speak_through(log: Log | None) -> None:
+    """Have what is said about Lanner itself go to a log from now on; None for plain lines."""
+    global _log  # noqa: PLW0603  a process has one standard error
+    _log = log
+
+
 def note(text: str) -> None:
-    """Say something about Lanner itself, on standard error."""
-    sys.stderr.write(f"{_journal_prefix(6)}{text}\n")
+    """Say something about Lanner itself, on standard error.
+
+    What begins with `warning:` or `error:` is of that level in a log.
+    """
+    if _log is not None:
+        head, colon, rest = text.partition(": ")
+        if colon and head in ("warning", "error"):
+            _log("warning" if head == "warning" else "error", rest)
+        else:
+            _log("info", text)
+        return
+    sys.stderr.write(f"{journal_prefix(6)}{text}\n")
     sys.stderr.flush()
 
 
 def error_line(text: str) -> None:
     """Say what went wrong, on standard error; each line is made safe to print."""
+    if _log is not None:
+        _log("error", text)
+        return
     lines = [printable(line) for line in text.split("\n")]
     mark = "\x1b[1;31merror:\x1b[0m " if coloured(sys.stderr) else "error: "
-    sys.stderr.write(f"{_journal_prefix(3)}{mark}" + "\n".join(lines) + "\n")
+    sys.stderr.write(f"{journal_prefix(3)}{mark}" + "\n".join(lines) + "\n")
     sys.stderr.flush()
 
 
-def _journal_prefix(level: int) -> str:
+def journal_prefix(level: int) -> str:
     """Give the level as systemd takes it, where standard error is the journal. Source: sd-daemon(3)."""
     wanted = os.environ.get("JOURNAL_STREAM")
     if not wanted:

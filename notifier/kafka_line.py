@@ -4,6 +4,7 @@ An offset is committed after the far end took the alert and its id was recorded 
 partitions are paused and polling goes on, so that the group keeps its member.
 """
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from schemas.alert import ALERT_FORMAT, BadAlert, decode_alert
 ONLY_FOR = "lanner_sink"
 """Header of a replayed alert: the one sink that it is for."""
 DEAD_LETTER_SECONDS = 30.0
+STATISTICS_MS = 5000
 
 
 class KafkaLine:
@@ -46,6 +48,10 @@ class KafkaLine:
             OutboxUnusable: the record of ids can't be opened.
         """
         self.assigned = False
+        self.lag: dict[tuple[str, int], int] = {}
+        """By topic and partition, how many messages are not through yet, as of some seconds ago."""
+        self.is_connected = False
+        """Whether a broker was reached, as of some seconds ago."""
         self._connection = connection
         self._sink = sink
         self._tally = tally
@@ -73,6 +79,8 @@ class KafkaLine:
             "queued.max.messages.kbytes": 8 * 1024,
             "partition.assignment.strategy": "cooperative-sticky",
             "error_cb": self._trouble.on_error,
+            "statistics.interval.ms": STATISTICS_MS,
+            "stats_cb": self._on_statistics,
         }
         try:
             self._consumer = Consumer(config)
@@ -236,6 +244,18 @@ class KafkaLine:
         self._dead.flush(DEAD_LETTER_SECONDS)
         if failed != [None]:
             raise OSError("the broker did not take it")
+
+    def _on_statistics(self, text: str) -> None:
+        """Take the client's own account. Source: librdkafka's STATISTICS.md."""
+        told = json.loads(text)
+        self.is_connected = any(each["state"] == "UP" for each in told["brokers"].values())
+        self.lag = {
+            (topic, partition["partition"]): partition["consumer_lag_stored"]
+            for topic, each in told["topics"].items()
+            for partition in each["partitions"].values()
+            # -1 where it isn't known, such as for partitions of other members.
+            if partition["consumer_lag_stored"] >= 0
+        }
 
     def _on_assign(self, _: Consumer, __: list[TopicPartition]) -> None:
         self.assigned = True

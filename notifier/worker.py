@@ -84,7 +84,8 @@ class Worker:
         self._reopen = threading.Event()
         self._changing = threading.Lock()
         self._next: tuple[Receiver, Address] | None = None
-        self._told = False
+        self.trouble = ""
+        """Why delivery fails; empty while it works."""
         self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
 
     def start(self) -> None:
@@ -176,13 +177,13 @@ class Worker:
         return kept
 
     def _tell(self, reason: str) -> None:
-        if not self._told:
-            self._told = True
+        was_told, self.trouble = bool(self.trouble), reason or "no reason given"
+        if not was_told:
             self._on_trouble(f"{self.name}: {reason}; alerts wait and are sent when it works again.")
 
     def _tell_recovery(self) -> None:
-        if self._told:
-            self._told = False
+        if self.trouble:
+            self.trouble = ""
             self._on_trouble(f"{self.name}: takes alerts again.")
 
     def _take_change(self) -> bool:

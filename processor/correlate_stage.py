@@ -3,7 +3,8 @@
 Pure. A partition's memory is a table of blobs, which its changelog topic keeps; who takes a partition over reads it.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from processor.correlate import Correlator
@@ -12,6 +13,8 @@ from processor.correlation.state import BadState
 from processor.correlation.wire import BadPreMatch, decode_pre_match
 from processor.shipping import TICK_KEY
 from schemas.alert import Alert
+
+EVICTED = "evicted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class CorrelateStage:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._correlators: dict[int, Correlator] = {}
+        self._past: Counter[str] = Counter()
+        """Counts of partitions that went to others."""
 
     def begin(self, partition: int, blobs: Iterable[bytes]) -> int:
         """Take a partition over with what is remembered of it.
@@ -54,7 +59,22 @@ class CorrelateStage:
 
     def drop_all(self) -> None:
         """Forget everything: the partitions are being shared out anew."""
+        self._past = Counter(self.counts)
         self._correlators.clear()
+
+    @property
+    def groups(self) -> int:
+        """How many windows and counts of repeats are kept."""
+        return sum(correlator.groups for correlator in list(self._correlators.values()))
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What was not taken, by reason, and how many groups were evicted; from any thread."""
+        found = Counter(self._past)
+        for correlator in list(self._correlators.values()):
+            found.update(correlator.counts)
+            found[EVICTED] += correlator.evicted.total()
+        return found
 
     def remembers(self, partition: int) -> bool:
         """Whether there is anything that a tick could end."""

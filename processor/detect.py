@@ -121,6 +121,11 @@ class Detector:
         """The rules in force, in order."""
         return tuple(rule.rule for rule in self._rules)
 
+    @property
+    def priorities(self) -> tuple[tuple[str, str], ...]:
+        """Each rule in force with its priority, in order."""
+        return tuple((rule.rule, rule.priority) for rule in self._rules)
+
     def process(self, batch: EventBatch) -> list[Alert]:
         """Judge all events of a batch, in order.
 

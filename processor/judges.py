@@ -43,6 +43,11 @@ class Judges:
         """The rules in force: those that one event decides, then those with memory, each in their order."""
         return (*self.detector.rule_names, *(rule.name for rule in self.plan.rules))
 
+    @property
+    def priorities(self) -> tuple[tuple[str, str], ...]:
+        """Each rule in force with its priority."""
+        return (*self.detector.priorities, *((rule.name, str(rule.priority)) for rule in self.plan.rules))
+
     def faults(self) -> Counter[str]:
         """Count, by rule or stateful macro, how often judging it raised."""
         return self.detector.faults + self.pre_matcher.faults

@@ -39,7 +39,8 @@ class _Lines(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             text = f"{text}: {type(error).__name__}: {error}"
-        self._on_note(f"{record.name}: {text[:500]}")
+        level = "error: " if record.levelno >= logging.ERROR else ""
+        self._on_note(f"{level}{record.name}: {text[:500]}")
 
 
 class _Worker(faust.Worker):

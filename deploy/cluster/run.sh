@@ -57,6 +57,8 @@ held = [socket.socket() for _ in range(2)]
 for each in held: each.bind(("127.0.0.1", 0))
 print(*(each.getsockname()[1] for each in held))')
 export LANNER__KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:$port LANNER__KAFKA__SPOOL_DIR=$folder/spool
+# Two processors on one host: each takes a free port for its metrics, and its log says which.
+export LANNER__HTTP__LISTEN=0
 
 say "starting a broker on 127.0.0.1:$port"
 start broker deploy/kafka/broker.sh "$folder/kafka" "$port" "$controller"
@@ -66,7 +68,7 @@ for number in 1 2; do
     start "processor-$number" "$lanner" processor
     wait_for "processor-$number" 'judging by'
 done
-as_collector=(env "LANNER__KAFKA__BOOTSTRAP_SERVERS=$LANNER__KAFKA__BOOTSTRAP_SERVERS" "LANNER__KAFKA__SPOOL_DIR=$folder/spool")
+as_collector=(env "LANNER__KAFKA__BOOTSTRAP_SERVERS=$LANNER__KAFKA__BOOTSTRAP_SERVERS" "LANNER__KAFKA__SPOOL_DIR=$folder/spool" LANNER__HTTP__LISTEN=0)
 [ "$(id -u)" -eq 0 ] || as_collector=(sudo "${as_collector[@]}")
 start collector "${as_collector[@]}" "$lanner" collector
 wait_for collector 'watching'

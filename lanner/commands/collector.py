@@ -1,15 +1,22 @@
 """`lanner collector`: this host's events to the broker."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lanner import systemd
 from lanner.broker import connection_of, need
 from lanner.detection import load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
+from lanner.settings import Settings
 from lanner.signals import Signals
 from lanner.terminal import note
 from schemas.batch import EventBatch
+
+if TYPE_CHECKING:
+    from collector.spool import Spool
+    from lanner.fleet_interest import FleetInterest
+    from lanner.operations.of_collector import CollectorView
 
 POLL_SECONDS = 0.1
 FLUSH_SECONDS = 5.0
@@ -23,21 +30,21 @@ def command(options: Options) -> None:
     which events are collected; where none are published, this host's rule files do, so give the collectors those that
     the processors have. SIGTERM sends what is left.
     """
-    need("collector", "confluent_kafka")
+    need("collector", "confluent_kafka", "structlog")
     from collector.continuity import Continuity
     from collector.publisher import Publisher
-    from collector.spool import Spool
     from lanner.collecting import make_collector
     from lanner.fleet_interest import FleetInterest
+    from lanner.logs import log_through_structlog
+    from lanner.operations.endpoint import endpoint
+    from lanner.operations.of_collector import CollectorView
 
     settings = options.settings()
+    log_through_structlog(settings, "collector")
     connection = connection_of(settings)
     detection = load_detection(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)
-    try:
-        spool = Spool(folder, settings.kafka.spool_mib << 20, on_trouble=note)
-    except OSError as error:
-        raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
+    spool = _spool(settings, folder)
     wanted = FleetInterest(settings, connection, detection.interest, folder)
     continuity = Continuity(folder / "last.json")
     last = continuity.read()
@@ -62,21 +69,19 @@ def command(options: Options) -> None:
     collector.versions = wanted.wanted.versions
     publisher = Publisher(connection, collector.host.id, spool, on_note=note)
 
-    with Signals() as signals:
+    limit = settings.kafka.spool_mib << 20
+    view = CollectorView(collector, publisher, spool, limit, stuck_seconds=settings.http.stuck_seconds)
+    with endpoint(settings, "collector", view.readings, view.health()), Signals() as signals:
         try:
             collector.start()
+            view.is_attached = True
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
                     f"{len(collector.event_types)} event types, as {wanted.asker} ask. Stop: Ctrl-C"
                 )
             systemd.notify("READY=1")
-            watchdog = systemd.Watchdog()
-            while not signals.stop:
-                collector.poll(POLL_SECONDS)
-                publisher.poll()
-                wanted.follow(collector)
-                watchdog.beat()
+            _work(signals, view, wanted)
         finally:
             systemd.notify("STOPPING=1")
             collector.stop()
@@ -90,3 +95,22 @@ def command(options: Options) -> None:
             f"{collector.events:,} events, {publisher.delivered:,} batches sent, "
             f"{sum(collector.losses.values()):,} events lost"
         )
+
+
+def _spool(settings: Settings, folder: Path) -> "Spool":
+    from collector.spool import Spool
+
+    try:
+        return Spool(folder, settings.kafka.spool_mib << 20, on_trouble=note)
+    except OSError as error:
+        raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
+
+
+def _work(signals: Signals, view: "CollectorView", wanted: "FleetInterest") -> None:
+    watchdog = systemd.Watchdog()
+    while not signals.stop:
+        view.collector.poll(POLL_SECONDS)
+        view.publisher.poll()
+        wanted.follow(view.collector)
+        watchdog.beat()
+        view.turned.beat()

@@ -26,9 +26,12 @@ def command(options: Options) -> None:
     Start as many as there are cores, on as many machines as you like, up to the number of partitions: they share the
     work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
     """
-    need("processor", "confluent_kafka", "cryptography", "faust")
+    need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
     from bus.administration import Administration
     from lanner.judging import preparation, rules_at_start
+    from lanner.logs import log_through_structlog
+    from lanner.operations.endpoint import endpoint
+    from lanner.operations.of_processor import ProcessorView
     from processor.correlate_stage import CorrelateStage
     from processor.detect_stage import DetectStage
     from processor.rules_service import RulesService
@@ -36,6 +39,7 @@ def command(options: Options) -> None:
     from processor.worker import ProcessorFailed, run_processor
 
     settings = options.settings()
+    log_through_structlog(settings, "processor")
     connection = connection_of(settings)
     used = topics_of("processor")
     states = Administration(connection).states([connection.topic(name) for name in used])
@@ -53,6 +57,7 @@ def command(options: Options) -> None:
     in_use = rules_at_start(settings, connection, prepare, quiet=options.quiet)
 
     def ready() -> None:
+        view.is_assigned = True
         systemd.notify("READY=1")
         if not options.quiet:
             note(f"judging by {rules.in_use.told}. Stop: Ctrl-C")
@@ -76,7 +81,12 @@ def command(options: Options) -> None:
         takes_published=settings.published_rules.enabled,
         on_note=note,
     )
-    with tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder:
+    view = ProcessorView(stage, correlation, rules, settings.http.stuck_seconds)
+    watchdog = systemd.Watchdog()
+    with (
+        endpoint(settings, "processor", view.readings, view.health()),
+        tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder,
+    ):
         try:
             alerts = run_processor(
                 connection,
@@ -88,7 +98,8 @@ def command(options: Options) -> None:
                 on_note=note,
                 on_ready=ready,
                 at=_dies_at(os.environ.get("LANNER_TEST_DIES_AT", "")),
-                log_level=logging.DEBUG if os.environ.get("LANNER_DEBUG") else logging.ERROR,
+                log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,
+                on_start=lambda app, shipping: view.start(app, shipping, watchdog.beat),
             )
         except ProcessorFailed as error:
             error_line(f"{error}. What was not acknowledged is judged again by the next processor.")

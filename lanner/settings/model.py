@@ -11,12 +11,14 @@ from lanner.settings.about import about
 from lanner.settings.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.hosts import Hosts, Keep
 from lanner.settings.intake import Intake
+from lanner.settings.operations import Http
 from lanner.settings.published import Published
 from lanner.settings.webhook import AppriseOutput, WebhookOutput
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
 LineFormat = Literal["text", "json"]
+LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Matching = Literal["first", "all"]
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -127,7 +129,7 @@ class Collector:
     )
     always_sent: tuple[str, ...] = about(
         "Event types that `lanner collector` sends whatever the rules ask: they show what led to an alert.",
-        ("execve", "execveat", "listen", "connect"),
+        ("execve", "execveat", "procexit", "listen", "connect"),
     )
 
 
@@ -204,6 +206,10 @@ class Settings:
     time_format_iso_8601: bool = about("Date and time with zone before a text line, not just the time.", default=False)
     watch_config_files: bool = about("Read settings and rules again when their files change.", default=True)
     log_level: LogLevel = about("How much Lanner says about itself, on standard error.", "info")
+    log_format: LogFormat | None = about(
+        "console: for people; json: one object a line. What a terminal gets from `run`, if not set.", None
+    )
+    http: Http = about("Metrics and health, for Prometheus and whoever supervises.", Http)
     stdout_output: StdoutOutput = about("Alerts as lines on standard output.", StdoutOutput)
     file_output: FileOutput = about("Alerts as lines in a file.", FileOutput)
     syslog_output: SyslogOutput = about("Alerts to a syslog daemon.", SyslogOutput)

@@ -88,6 +88,8 @@ class Processes:
             "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
             "LANNER__KAFKA__PREFIX": connection.prefix,
             "LANNER__KAFKA__SPOOL_DIR": str(self._folder / "spool"),
+            # Many run at once.
+            "LANNER__HTTP__LISTEN": "off",
             **_security(connection),
         }
         command = [sys.executable, "-m", "lanner", *map(str, arguments)]

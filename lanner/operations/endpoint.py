@@ -1,0 +1,114 @@
+"""Opens a process's metrics and health, where the settings say so."""
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+
+import lanner
+from lanner.broker import need
+from lanner.failures import BadInput
+from lanner.operations.catalogue import Readings
+from lanner.operations.health import Check, Health, report
+from lanner.operations.server import TEXT, Answer, Server
+from lanner.settings import Settings
+from lanner.terminal import note
+
+PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777}
+OFF = "off"
+_KIND = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@contextmanager
+def endpoint(
+    settings: Settings, stage: str, read: Callable[[], Readings], health: Health, *, asked: str | None = None
+) -> Iterator[Server | None]:
+    """Answer for as long as it is entered; None where nobody wants it.
+
+    Args:
+        settings: where.
+        stage: collector, processor, notifier or run.
+        read: gives the stage's metrics.
+        health: gives its checks.
+        asked: by a flag, in the place of the setting.
+
+    Raises:
+        BadInput: the address is none, or is taken.
+        BusUnavailable: the library for metrics is not installed.
+    """
+    wanted = asked or settings.http.listen or PORTS.get(stage, OFF)
+    if wanted == OFF:
+        yield None
+        return
+    origin = "--metrics" if asked else "http.listen"
+    host, port = address(str(wanted), origin)
+    need("metrics", "prometheus_client")
+    from lanner.operations.exposition import Exposition  # noqa: PLC0415  where nobody wants it, it need not be there
+
+    def readings() -> Readings:
+        return {"lanner_build_info": {(stage, lanner.__version__): 1.0}, **_steady(read)}
+
+    exposition = Exposition(readings)
+    pages: dict[str, Callable[[], Answer]] = {
+        "/metrics": lambda: (HTTPStatus.OK, _KIND, exposition.text()),
+        "/healthz": lambda: _answer([*health.alive(), *health.well()]),
+        "/readyz": lambda: _answer(health.ready()),
+        "/livez": lambda: _answer(health.alive()),
+    }
+    try:
+        server = Server(host, port, pages)
+    except OSError as error:
+        hint = f"another process has port {port}: set {origin} to another one, to 0 for any that is free, or to off"
+        raise BadInput(f"{origin}: {wanted}: {error.strerror or error}; {hint}.") from None
+    server.start()
+    shown = f"[{host}]" if ":" in host else host
+    note(f"metrics and health are at http://{shown}:{server.port}/metrics, /healthz, /readyz")
+    if not _is_loopback(host):
+        note("warning: metrics and health are open to whoever reaches them: they tell rules and versions.")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def address(text: str, origin: str) -> tuple[str, int]:
+    """Read `[ADDRESS:]PORT`. Raises BadInput. origin: the setting or flag, for the message."""
+    host, colon, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536) or (colon and not host):
+        raise BadInput(f"{origin}: {text!r} must be a port, an address and a port such as 0.0.0.0:8775, or off.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+class Beat:
+    """When a loop last came round."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.at = clock()
+
+    def beat(self) -> None:
+        """Come round."""
+        self.at = self._clock()
+
+
+def _answer(checks: Sequence[Check]) -> Answer:
+    is_good, text = report(checks)
+    return (HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE), TEXT, text.encode()
+
+
+def _steady(read: Callable[[], Readings]) -> Readings:
+    """Read what another thread is writing: where it grew in the middle, look again."""
+    for _ in range(3):
+        try:
+            return read()
+        except RuntimeError:
+            continue
+    return read()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,63 @@
+"""Readings as Prometheus reads them. Everything is read at the scrape: nothing is kept here."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+
+from lanner.operations.catalogue import METRICS, Readings, Sizes
+from schemas.printable import printable
+
+_MAX_LABEL = 200
+
+
+class Exposition:
+    """One process's metrics."""
+
+    def __init__(self, read: Callable[[], Readings]) -> None:
+        """Take what gives the readings; it is called on the server's threads."""
+        self._read = read
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        # CPU, memory, open files, under the names that every exporter has for them.
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Give all metrics as they are now, in the text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Family]:
+        """Give the families; the library's call."""
+        for name, values in self._read().items():
+            yield _family(name, values.items())
+
+
+def _family(name: str, values: Iterable[tuple[tuple[str, ...], float | Sizes]]) -> Family:
+    metric = METRICS[name]
+    if metric.kind == "histogram":
+        histogram = HistogramMetricFamily(name, metric.about, labels=metric.labels)
+        for labels, value in values:
+            if isinstance(value, Sizes):
+                histogram.add_metric(_safe(labels), _buckets(value), value.total)
+        return histogram
+    made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = made(name, metric.about, labels=metric.labels)
+    for labels, value in values:
+        if not isinstance(value, Sizes):
+            family.add_metric(_safe(labels), value)
+    return family
+
+
+def _buckets(value: Sizes) -> list[tuple[str, float]]:
+    found, total = list[tuple[str, float]](), 0
+    for bound, count in zip((*value.bounds, math.inf), value.counts, strict=True):
+        total += count
+        found.append(("+Inf" if math.isinf(bound) else str(bound), total))
+    return found
+
+
+def _safe(labels: tuple[str, ...]) -> list[str]:
+    """Rule names and reasons may come from elsewhere: nothing that a terminal or a parser stumbles over."""
+    return [printable(label)[:_MAX_LABEL] for label in labels]

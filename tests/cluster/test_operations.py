@@ -1,0 +1,160 @@
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from lanner.operations.catalogue import METRICS
+from tests.cluster.acts import RULE, Alerts, Generator, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
+from tests.cluster.processes import Processes, Running
+from tests.promtool import promtool
+
+HTTP = {"LANNER__HTTP__LISTEN": "0"}
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give promtool."""
+    return promtool(tmp_path_factory.mktemp("promtool"))
+
+
+def address_of(running: Running) -> str:
+    """Give where a process says that its metrics are."""
+    running.wait_for("/metrics")
+    found = re.search(r"http://127\.0\.0\.1:\d+", running.errors)
+    assert found is not None
+    return found.group()
+
+
+def get(url: str) -> tuple[int, str]:
+    """Ask, and give status and body."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def wait(question: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.1)
+
+
+def lint(judge: str, text: str) -> None:
+    """Have Prometheus judge the metrics, and look for each in the catalogue."""
+    done = subprocess.run([judge, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, ""), done.stdout + done.stderr
+    named = set(re.findall(r"^# TYPE (lanner_\S+)", text, re.MULTILINE))
+    assert named <= set(METRICS)
+    assert "host=" not in text
+
+
+def test_a_processor_shows_alerts_rules_and_lag(
+    connection: Connection, processes: Processes, tmp_path: Path, judge: str
+) -> None:
+    """Counts are there before anything happened, follow what happens, and pass Prometheus's own lint."""
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=HTTP)
+    url = address_of(processor)
+    processor.wait_for("judging by")
+    before = get(f"{url}/metrics")[1]
+    assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} 0.0' in before
+    wait(lambda: get(f"{url}/readyz")[0] == 200)
+    assert get(f"{url}/healthz") == (200, "ok: loop: turns\n")
+    generator = Generator(connection)
+    generator.act(5)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    alerts.close()
+    wait(lambda: f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} 0.0' not in get(f"{url}/metrics")[1])
+    wait(lambda: re.search(rf'lanner_rule_seconds_total{{rule="{RULE}"}} [1-9]', get(f"{url}/metrics")[1]) is not None)
+    after = get(f"{url}/metrics")[1]
+    lint(judge, after)
+    assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} {len(generator.acts)}.0' in after
+    assert "lanner_consumer_lag{" in after
+    assert "lanner_alert_latency_seconds_bucket" in after
+    assert processor.stop() == 0
+
+
+def test_two_processors_on_one_host_are_told_of_the_port(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The second names the setting, and says what to do."""
+    first = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=HTTP)
+    port = address_of(first).rpartition(":")[2]
+    second = processes.start(
+        connection, "processor", rules=rules_file(tmp_path), environment={"LANNER__HTTP__LISTEN": port}
+    )
+    assert second.result() == 1
+    assert f"http.listen: {port}: Address already in use; another process has port {port}: set http.listen to" in (
+        second.errors
+    )
+
+
+def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
+    connection: Connection, processes: Processes, tmp_path: Path, judge: str
+) -> None:
+    """A sink that is away makes health bad after the limit, with the reason, and the count of attempts grows."""
+    settings = {
+        "LANNER__HTTP__LISTEN": "0",
+        "LANNER__HTTP__OLDEST_UNDELIVERED_SECONDS": "1",
+        "LANNER__NOTIFIER__STATE_DIR": str(tmp_path / "state"),
+        "LANNER__SYSLOG_OUTPUT__TRANSPORT": "tcp",
+        "LANNER__SYSLOG_OUTPUT__PORT": "1",
+        "LANNER__LOG_FORMAT": "json",
+    }
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("judging by")
+    notifier = processes.start(connection, "notifier", "syslog", "stdout", environment=settings)
+    url = address_of(notifier)
+    wait(lambda: get(f"{url}/readyz")[0] == 200)
+    assert get(f"{url}/healthz")[0] == 200
+    generator = Generator(connection)
+    generator.act(2)
+    generator.flush()
+    wait(lambda: get(f"{url}/healthz")[0] == 503)
+    told = get(f"{url}/healthz")[1]
+    assert told.startswith("bad: undelivered alerts of syslog: the oldest has waited")
+    assert "Connection refused" in told
+    assert get(f"{url}/livez")[0] == 200
+    text = get(f"{url}/metrics")[1]
+    lint(judge, text)
+    assert 'lanner_sink_alerts_total{outcome="dead_lettered",sink="syslog"} 0.0' in text
+    assert re.search(r'lanner_sink_alerts_total{outcome="retried",sink="syslog"} [1-9]', text)
+    assert re.search(r'lanner_sink_alerts_total{outcome="delivered",sink="stdout"} [1-9]', text)
+    assert re.search(r'lanner_oldest_undelivered_seconds{sink="syslog"} [1-9]', text)
+    assert notifier.stop() == 0
+    entries = [json.loads(line) for line in notifier.errors.splitlines()]
+    assert all(entry["stage"] == "notifier" and entry["timestamp"] and entry["level"] for entry in entries)
+    assert any("Connection refused" in entry["event"] for entry in entries)
+
+
+def test_a_collector_that_has_no_broker_is_alive_and_not_ready(
+    own_broker: Broker, processes: Processes, tmp_path: Path, judge: str
+) -> None:
+    """What waits on disk shows in the metrics; when the broker is back, all is well."""
+    connection = with_topics(own_broker, 1)
+    collector = processes.start(connection, "collector", rules=rules_file(tmp_path), environment=HTTP)
+    url = address_of(collector)
+    wait(lambda: get(f"{url}/readyz")[0] == 200)
+    own_broker.stop()
+    wait(lambda: get(f"{url}/readyz")[0] == 503)
+    assert "bad: broker: takes no events: they wait on disk" in get(f"{url}/readyz")[1]
+    assert get(f"{url}/healthz")[0] == 200
+    wait(lambda: "lanner_spool_bytes 0.0" not in get(f"{url}/metrics")[1])
+    lint(judge, get(f"{url}/metrics")[1])
+    own_broker.start()
+    wait(lambda: get(f"{url}/readyz")[0] == 200, 60)
+    wait(lambda: "lanner_spool_bytes 0.0" in get(f"{url}/metrics")[1])
+    assert collector.stop() == 0
