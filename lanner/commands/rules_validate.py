@@ -10,6 +10,7 @@ from lanner.front import Options, front_command
 from lanner.rule_files import find_rules
 from lanner.terminal import coloured
 from processor.loading import LoadResult, load_rules, report
+from processor.loading.falco import falco_problems
 
 
 def _print(result: LoadResult, form: str) -> None:
@@ -27,12 +28,17 @@ def _print(result: LoadResult, form: str) -> None:
 @front_command("validate", example="lanner rules validate my_rules.yaml", formats=("text", "json", "github"))
 @click.argument("files", nargs=-1)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def command(options: Options, files: tuple[str, ...], *, strict: bool) -> int:
+@click.option("--falco", is_flag=True, help="What Falco would ignore or not know is an error.")
+def command(options: Options, files: tuple[str, ...], *, strict: bool, falco: bool) -> int:
     """Check rule FILES, or those in force; every error with its place, all at once.
 
     Ends with 1 on errors, with --strict on warnings too. --format github prints annotations for its checks.
+    --falco is for files that Falco takes too: it ignores keys that it does not know, such as `correlation`.
     """
     settings = options.settings()
-    result = load_rules(find_rules(replace(settings, rules_files=files) if files else settings).files)
+    found = find_rules(replace(settings, rules_files=files) if files else settings).files
+    result = load_rules(found)
+    if falco:
+        result = result.with_errors(falco_problems(found))
     _print(result, options.format or "text")
     return 0 if result.ok and not (strict and result.warnings) else BAD_INPUT

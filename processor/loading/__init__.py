@@ -13,12 +13,13 @@ from processor.loading.building import Builder, Parser
 from processor.loading.checking import Checker, field_problem
 from processor.loading.collection import Collection
 from processor.loading.decoding import head_place
+from processor.loading.definitions import Extension
 from processor.loading.memory import with_memory
 from processor.loading.nodes import SourceFile
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems import Code, Place, Problem
 from processor.loading.reading import read_file
-from processor.loading.rules import Extension, FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
+from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
 
 __all__ = [
     "Code",

@@ -3,7 +3,7 @@
 Source: falco rule_loader_compiler.cpp.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 
@@ -19,9 +19,8 @@ from processor.loading.exceptions import with_exceptions
 from processor.loading.hints import did_you_mean
 from processor.loading.lists import ConditionTooLong, ListTable, expand
 from processor.loading.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
-from processor.loading.nodes import Node as YamlNode
 from processor.loading.problems import Code, Place, Problem, Rejected
-from processor.loading.rules import Extension, LoadedList, LoadedMacro, Rule
+from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.tracing import Piece, Traced
 
 _CONTAINER_INFO = "%container.info"
@@ -166,7 +165,7 @@ class Builder:
             _text(definition.condition),
             tree,
             traced.text,
-            _extensions(definition.extensions, definition.spot),
+            definition.extensions,
             head_place(definition.spot),
         )
 
@@ -326,7 +325,7 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: Traced) -> Rule:
         skip_if_unknown_filter=rule.skip_if_unknown_filter,
         exception_names=tuple(exception.name for exception in rule.exceptions),
         exceptions_in_force=tuple(exception.name for exception in rule.exceptions if exception.values),
-        extensions=_extensions(rule.extensions, rule.spot),
+        extensions=rule.extensions,
         place=head_place(rule.spot),
         traced=traced,
     )
@@ -342,7 +341,3 @@ def _read_as(traced: Traced, span: Span, place: Place) -> str:
 
 def _text(pieces: list[Piece]) -> str:
     return "".join(piece.text for piece in pieces)
-
-
-def _extensions(nodes: Mapping[str, YamlNode], spot: Spot) -> dict[str, Extension]:
-    return {key: Extension(node, spot.file) for key, node in nodes.items()}

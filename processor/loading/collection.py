@@ -28,6 +28,7 @@ ENGINE_VERSION = (0, 63, 0)
 
 _NO_LIST = "List uses 'append' or 'override.items: append' but no list by that name already exists"
 _NO_MACRO = "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists"
+_NO_MACRO_REPLACE = "Macro uses 'override.correlation: replace' but no macro by that name already exists"
 _NO_RULE_APPEND = "Rule uses 'append' or 'override.<key>: append' but no rule by that name already exists"
 _NO_RULE_REPLACE = "An 'override.<key>: replace' to a rule was requested but no rule by that name already exists"
 _NO_RULE_ENABLE = "Rule has 'enabled' key but no rule by that name already exists"
@@ -99,8 +100,17 @@ class Collection:
         if old is None:
             raise self._missing("macro", new.spot, _NO_MACRO, list(self.macros))
         old.condition = _joined(old.condition, new.condition[0])
-        old.extensions = {**old.extensions, **new.extensions}
         old.visibility = self._take_index()
+
+    def replace_in_macro(self, new: MacroDefinition) -> None:
+        """Put a macro's condition, its correlation or both in the place of what it had; what is not said stays."""
+        old = self.macros.get(new.name)
+        if old is not None:
+            new.extensions = {**old.extensions, **new.extensions}
+            new.condition = new.condition or old.condition
+        elif not new.condition:
+            raise self._missing("macro", new.spot, _NO_MACRO_REPLACE, list(self.macros))
+        self.define_macro(new)
 
     def define_rule(self, new: RuleDefinition) -> None:
         """Take a rule, or a new definition of one, which keeps the place of the first."""
@@ -192,6 +202,8 @@ class Collection:
             rule.capture = update.capture
         if update.capture_duration is not None:
             rule.capture_duration = update.capture_duration
+        if update.suppress is not None:
+            rule.extensions = {**rule.extensions, "suppress": update.suppress}
         self._take_index()
 
     def enable_rule(self, name: str, spot: Spot, *, enabled: bool) -> None:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from processor.correlation.spec import KINDS, NANOSECONDS, Alias, Correlation, Kind, Suppress
+from processor.loading.definitions import Extension
 from processor.loading.hints import did_you_mean
 from processor.loading.nodes import Mapping, Node, Scalar, is_null
 from processor.loading.nodes import Sequence as Items
 from processor.loading.problems import Code, Problem
-from processor.loading.rules import Extension
 from processor.loading.tracing import node_place
 from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue import FIELDS, field_problem

@@ -23,6 +23,14 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class Extension:
+    """The value of a key that only Lanner knows, and the file that its positions are in."""
+
+    value: Node
+    file: SourceFile = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A part of an exception: a text, or a list of entries."""
 
@@ -69,7 +77,7 @@ class MacroDefinition:
     name: str
     spot: Spot
     condition: list[Piece]
-    extensions: MappingType[str, Node] = field(default_factory=dict)
+    extensions: MappingType[str, Extension] = field(default_factory=dict)
     index: int = 0
     visibility: int = 0
 
@@ -93,7 +101,7 @@ class RuleDefinition:
     capture: bool = False
     capture_duration: int = 0
     unknown_source: bool = False
-    extensions: MappingType[str, Node] = field(default_factory=dict)
+    extensions: MappingType[str, Extension] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -114,6 +122,7 @@ class RuleUpdate:
     skip_if_unknown_filter: bool | None = None
     capture: bool | None = None
     capture_duration: int | None = None
+    suppress: Extension | None = None
 
     @property
     def says_something(self) -> bool:
@@ -130,6 +139,7 @@ class RuleUpdate:
             self.skip_if_unknown_filter,
             self.capture,
             self.capture_duration,
+            self.suppress,
         )
         return any(part is not None for part in parts)
 
@@ -142,15 +152,16 @@ class PluginRequirement:
     version: str
 
 
-def kept_extensions(kind: str, item: Mapping) -> dict[str, Node]:
+def kept_extensions(kind: str, item: Mapping, file: SourceFile) -> dict[str, Extension]:
     """Give the keys of an item that only Lanner knows, with their positions.
 
     Args:
         kind: macro or rule.
         item: the item.
+        file: the file it is in.
     """
     found = {key: item.get(key) for key in EXTENSION_KEYS[kind]}
-    return {key: node for key, node in found.items() if node is not None}
+    return {key: Extension(node, file) for key, node in found.items() if node is not None}
 
 
 def scalar_piece(file: SourceFile, scalar: Scalar) -> Piece:

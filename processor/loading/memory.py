@@ -8,11 +8,12 @@ from processor.correlation.split import TooManyTerms, count_terms, stateful_name
 from processor.correlation.telling import BadToken, tokens_of
 from processor.language.ast import Macro, Node, Or
 from processor.loading.correlations import read_correlation, read_suppress
+from processor.loading.definitions import Extension
 from processor.loading.hints import did_you_mean
 from processor.loading.nodes import Mapping
 from processor.loading.nodes import Node as YamlNode
 from processor.loading.problems import Code, Place, Problem
-from processor.loading.rules import Extension, FileResult, LoadedMacro, LoadResult, Rule
+from processor.loading.rules import LoadedMacro, LoadResult, Rule
 from processor.loading.tracing import node_place
 
 _PLACEHOLDER = Correlation("event_count", (), 0)
@@ -26,19 +27,8 @@ def with_memory(result: LoadResult) -> LoadResult:
     """
     checker = _Checker(result)
     checker.check()
-    problems = tuple(dict.fromkeys(checker.problems))
-    if problems:
-        result = replace(
-            result,
-            files=tuple(_with_errors(file, problems) for file in result.files),
-            errors=(*result.errors, *problems),
-        )
+    result = result.with_errors(checker.problems)
     return replace(result, correlations=checker.correlations, suppressed=checker.suppressed)
-
-
-def _with_errors(file: FileResult, problems: tuple[Problem, ...]) -> FileResult:
-    mine = tuple(problem for problem in problems if problem.file == file.name and problem not in file.errors)
-    return replace(file, errors=tuple(sorted((*file.errors, *mine), key=lambda told: (told.line, told.column))))
 
 
 class _Checker:

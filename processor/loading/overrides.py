@@ -51,6 +51,17 @@ def warn_of_append(item: Mapping, spot: Spot, warn: Callable[[Problem], None]) -
     warn(problem(Code.LOAD_DEPRECATED_ITEM, _APPEND_DEPRECATED, spot, item.key("append"), hint))
 
 
+def refuse_append(item: Mapping, spot: Spot, key: str) -> None:
+    """Refuse a key that only Lanner knows where an item says `append: true`, which has no meaning for it.
+
+    Raises:
+        Rejected: it is there.
+    """
+    if item.get(key) is not None:
+        message = f"Key '{key}' cannot be appended to, use 'replace' instead"
+        raise invalid(message, spot, item.key(key), f"write 'override: {{{key}: replace}}' in place of 'append: true'")
+
+
 def read_overrides(item: Mapping, spot: Spot, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
     """Read an item's `override`; without one nothing is overridden.
 

@@ -24,7 +24,14 @@ from processor.loading.definitions import (
 )
 from processor.loading.hints import did_you_mean
 from processor.loading.nodes import Mapping, Node, Sequence, SourceFile, YamlError, is_null, read_documents
-from processor.loading.overrides import BOTH_WAYS, read_overrides, warn_of_append
+from processor.loading.overrides import (
+    BOTH_WAYS,
+    ONLY_REPLACE,
+    Overrides,
+    read_overrides,
+    refuse_append,
+    warn_of_append,
+)
 from processor.loading.problems import Code, Place, Problem, Rejected
 
 MAX_ERRORS = 100
@@ -231,21 +238,40 @@ class _Reader:
         if not IDENTIFIER.fullmatch(name):
             message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
             self._report(problem(Code.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
-        extensions = kept_extensions("macro", item)
+        append = self._says_append(item, spot)
+        overrides = read_overrides(item, spot, {"condition": BOTH_WAYS, "correlation": ONLY_REPLACE})
+        overrides.exclude_append(item, spot, append=append)
+        if append:
+            refuse_append(item, spot, "correlation")
+        if overrides:
+            _check_correlation(item, spot, overrides)
         hint = did_you_mean("condition", [key.value for key in item.names()])
         condition = any_leg(self._file, item)
-        if not condition:
+        is_about_correlation = overrides.replace == {"correlation"} and not overrides.append
+        if not condition and not (is_about_correlation and item.get("condition") is None):
             condition = [scalar_piece(self._file, scalar(item, "condition", spot, hint=hint))]
-        new = MacroDefinition(name, spot, condition, extensions)
-        if self._appends(item, spot, "condition"):
+        if is_about_correlation and item.get("condition") is not None:
+            message = "Unexpected key 'condition': no corresponding entry under 'override' is defined."
+            raise invalid(message, spot, item.key("condition"), "write 'condition: replace' under 'override' too")
+        new = MacroDefinition(name, spot, condition, kept_extensions("macro", item, self._file))
+        if overrides.append and overrides.replace:
             self._collection.append_macro(new)
+            self._collection.replace_in_macro(MacroDefinition(name, spot, [], new.extensions))
+        elif append or overrides.append:
+            self._collection.append_macro(new)
+        elif overrides.replace:
+            self._collection.replace_in_macro(new)
         else:
             self._collection.define_macro(new)
 
-    def _appends(self, item: Mapping, spot: Spot, key: str) -> bool:
+    def _says_append(self, item: Mapping, spot: Spot) -> bool:
         append = optional_truth(item, "append", spot, default=False)
         if append:
             warn_of_append(item, spot, self._report)
+        return append
+
+    def _appends(self, item: Mapping, spot: Spot, key: str) -> bool:
+        append = self._says_append(item, spot)
         overrides = read_overrides(item, spot, {key: BOTH_WAYS})
         overrides.exclude_append(item, spot, append=append)
         return append or key in overrides.append
@@ -260,6 +286,19 @@ class _Reader:
                 message = f"Unknown key '{key.value}'. The key will be ignored."
                 hint = did_you_mean(key.value, known)
                 self._report(problem(Code.LOAD_UNKNOWN_KEY, message, Spot(self._file, item, kind, name), key, hint))
+
+
+def _check_correlation(item: Mapping, spot: Spot, overrides: Overrides) -> None:
+    """Refuse a correlation that override doesn't name, and one that it names and that isn't there."""
+    is_there, is_named = item.get("correlation") is not None, "correlation" in overrides.replace
+    if is_there and not is_named:
+        message = "Unexpected key 'correlation': no corresponding entry under 'override' is defined."
+        raise invalid(
+            message, spot, item.key("correlation"), "write 'correlation: replace' under 'override', or leave it out"
+        )
+    if is_named and not is_there:
+        message = "An replace override for 'correlation' was specified but 'correlation' is not defined"
+        raise invalid(message, spot, item.key("override"), "add 'correlation: ...', or leave it out of override")
 
 
 def _kind(item: Node) -> str:

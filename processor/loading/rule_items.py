@@ -20,7 +20,14 @@ from processor.loading.definitions import RuleDefinition, RuleUpdate, Spot, kept
 from processor.loading.exceptions import read_exceptions
 from processor.loading.hints import did_you_mean
 from processor.loading.nodes import Mapping, Scalar, SourceFile
-from processor.loading.overrides import BOTH_WAYS, ONLY_REPLACE, Overrides, read_overrides, warn_of_append
+from processor.loading.overrides import (
+    BOTH_WAYS,
+    ONLY_REPLACE,
+    Overrides,
+    read_overrides,
+    refuse_append,
+    warn_of_append,
+)
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems import Code, Problem
 from processor.loading.tracing import Piece
@@ -54,6 +61,7 @@ _OVERRIDABLE = {
     "enabled": ONLY_REPLACE,
     "warn_evttypes": ONLY_REPLACE,
     "skip-if-unknown-filter": ONLY_REPLACE,
+    "suppress": ONLY_REPLACE,
 }
 _NEEDED = ("condition", "output", "desc", "priority")
 _ENABLED_DEPRECATED = (
@@ -127,11 +135,12 @@ class _RuleItem:
                 skip_if_unknown_filter=optional_truth(item, "skip-if-unknown-filter", spot, default=False),
                 tags=tags(item, spot),
                 exceptions=read_exceptions(item, spot, self._report, append=False),
-                extensions=kept_extensions("rule", item),
+                extensions=kept_extensions("rule", item, spot.file),
             )
         )
 
     def _append(self) -> None:
+        refuse_append(self._item, self._spot, "suppress")
         update = RuleUpdate(self._spot.name, self._spot, self._source())
         if self._item.get("condition") is not None:
             update.condition = self._piece("condition")
@@ -175,6 +184,8 @@ class _RuleItem:
                 update.exceptions = read_exceptions(item, spot, self._report, append=way == "append")
             elif key == "priority":
                 update.priority = self._priority()
+            elif key == "suppress":
+                update.suppress = kept_extensions("rule", item, spot.file)[key]
             elif key == "capture_duration":
                 update.capture_duration = number(item, key, spot)
             else:

@@ -1,24 +1,14 @@
 """What loading gives: rules with their whole condition, macros and lists as they are in the end."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from processor.correlation.spec import Correlation, Suppress
 from processor.language.ast import Node, Span
-from processor.loading.definitions import PluginRequirement
-from processor.loading.nodes import Node as YamlNode
-from processor.loading.nodes import SourceFile
+from processor.loading.definitions import Extension, PluginRequirement
 from processor.loading.priority import Priority
 from processor.loading.problems import Place, Problem
 from processor.loading.tracing import Traced
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """The value of a key that only Lanner knows, and the file that its positions are in."""
-
-    value: YamlNode
-    file: SourceFile = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +135,13 @@ class LoadResult:
     def ok(self) -> bool:
         """Whether there is no error."""
         return not self.errors
+
+    def with_errors(self, problems: Iterable[Problem]) -> "LoadResult":
+        """Add errors to these, and to those of their files."""
+        more = tuple(dict.fromkeys(problems))
+        return replace(self, files=tuple(_with_errors(file, more) for file in self.files), errors=(*self.errors, *more))
+
+
+def _with_errors(file: FileResult, problems: tuple[Problem, ...]) -> FileResult:
+    mine = tuple(problem for problem in problems if problem.file == file.name and problem not in file.errors)
+    return replace(file, errors=tuple(sorted((*file.errors, *mine), key=lambda told: (told.line, told.column))))

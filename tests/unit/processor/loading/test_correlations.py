@@ -216,3 +216,114 @@ def test_a_condition_may_not_combine_windows_without_end() -> None:
     assert [problem.message for problem in result.errors] == [
         "the condition combines stateful macros in more than 64 ways"
     ]
+
+
+COUNTED = "correlation: {type: event_count, group-by: [proc.name], timespan: 30s, condition: {gte: %s}}\n"
+STATEFUL = (
+    "  condition: evt.type=open\n  " + COUNTED % 3 + RULE % ("m", "o") + "  suppress: {by: [proc.name], for: 1m}\n"
+)
+
+
+def changed(text: str) -> LoadResult:
+    """Load a stateful macro and a rule, and a second file that changes them."""
+    return load_rules([RuleFile("rules.yaml", BASE + STATEFUL), RuleFile("own.yaml", text)])
+
+
+def test_a_later_file_replaces_what_is_remembered() -> None:
+    """The rest of macro and rule stays; a mistake in it is told in the later file."""
+    loaded = changed(
+        "- macro: m\n  " + COUNTED % 9 + "  override: {correlation: replace}\n"
+        "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  override: {suppress: replace}\n"
+    )
+    assert loaded.ok
+    assert loaded.correlations["m"].threshold == 9
+    assert loaded.macros["m"].condition_text == "evt.type=open"
+    assert loaded.suppressed["R"] == Suppress(("proc.name",), 120 * SECOND)
+
+    wrong = changed("- rule: R\n  suppress: {by: [proc.name], for: soon}\n  override: {suppress: replace}\n")
+    ((place, column),) = [(each.file, each.column) for each in wrong.errors]
+    assert (place, column) == ("own.yaml", 36)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- macro: m\n  condition: and fd.num > 3\n  override: {condition: append}\n",
+        "- macro: m\n  condition: evt.type=connect\n  override: {condition: replace}\n",
+        "- macro: m\n  condition: and fd.num > 3\n  append: true\n",
+    ],
+)
+def test_a_macro_whose_condition_is_changed_stays_stateful(text: str) -> None:
+    """It would become a plain one in silence otherwise."""
+    loaded = changed(text)
+    assert loaded.ok
+    assert loaded.correlations["m"].threshold == 3
+    assert loaded.macros["m"].condition_text != "evt.type=open"
+
+
+def test_condition_and_correlation_change_together() -> None:
+    """One is appended to, the other replaced."""
+    loaded = changed(
+        "- macro: m\n  condition: and fd.num > 3\n  "
+        + COUNTED % 9
+        + "  override: {condition: append, correlation: replace}\n"
+    )
+    assert loaded.ok
+    assert loaded.correlations["m"].threshold == 9
+    assert loaded.macros["m"].condition_text == "evt.type=open and fd.num > 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        (
+            "- macro: m\n  condition: and fd.num > 3\n  " + COUNTED % 9 + "  override: {condition: append}\n",
+            "Unexpected key 'correlation': no corresponding entry under 'override' is defined.",
+            3,
+        ),
+        (
+            "- macro: m\n  condition: evt.type=x\n  " + COUNTED % 9 + "  override: {correlation: replace}\n",
+            "Unexpected key 'condition': no corresponding entry under 'override' is defined.",
+            2,
+        ),
+        (
+            "- macro: m\n  override: {correlation: replace}\n",
+            "An replace override for 'correlation' was specified but 'correlation' is not defined",
+            2,
+        ),
+        (
+            "- macro: m\n  " + COUNTED % 9 + "  override: {correlation: append}\n",
+            "Key 'correlation' cannot be appended to, use 'replace' instead",
+            3,
+        ),
+        (
+            "- macro: m\n  condition: and fd.num > 3\n  " + COUNTED % 9 + "  append: true\n",
+            "Key 'correlation' cannot be appended to, use 'replace' instead",
+            3,
+        ),
+        (
+            "- macro: nobody\n  " + COUNTED % 9 + "  override: {correlation: replace}\n",
+            "Macro uses 'override.correlation: replace' but no macro by that name already exists",
+            1,
+        ),
+        (
+            "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  override: {suppress: append}\n",
+            "Key 'suppress' cannot be appended to, use 'replace' instead",
+            3,
+        ),
+        (
+            "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  priority: ERROR\n  override: {priority: replace}\n",
+            "Unexpected key 'suppress': no corresponding entry under 'override' is defined.",
+            2,
+        ),
+        (
+            "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  condition: and fd.num > 3\n  append: true\n",
+            "Key 'suppress' cannot be appended to, use 'replace' instead",
+            2,
+        ),
+    ],
+)
+def test_a_change_that_would_be_ignored_is_an_error(text: str, message: str, line: int) -> None:
+    """With its place in the later file."""
+    loaded = changed(text)
+    assert [(each.file, each.line) for each in loaded.errors if each.message == message] == [("own.yaml", line)]
