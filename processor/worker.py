@@ -16,6 +16,7 @@ from processor.correlate_service import CorrelateService
 from processor.correlate_stage import CorrelateStage
 from processor.detect_stage import DetectStage
 from processor.faust_app import DetectService, make_app
+from processor.faust_log import FaustLog
 from processor.rules_service import RulesService
 from processor.shipping import Shipping
 
@@ -25,22 +26,6 @@ OnStart = Callable[[faust.App, Shipping], None]
 
 class ProcessorFailed(Exception):
     """This process can't go on; what it did not acknowledge is another's."""
-
-
-class _Lines(logging.Handler):
-    """Faust's log as one line an entry: a traceback says nothing to an operator."""
-
-    def __init__(self, on_note: Callable[[str], None], level: int) -> None:
-        super().__init__(level)
-        self._on_note = on_note
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().strip().replace("\n", " ")
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            text = f"{text}: {type(error).__name__}: {error}"
-        level = "error: " if record.levelno >= logging.ERROR else ""
-        self._on_note(f"{level}{record.name}: {text[:500]}")
 
 
 class _Worker(faust.Worker):
@@ -85,7 +70,7 @@ def run_processor(
     Raises:
         ProcessorFailed: it can't go on, with the reason.
     """
-    handler = _Lines(on_note, log_level)
+    handler = FaustLog(on_note, log_level)
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(log_level)
     loop = asyncio.new_event_loop()
