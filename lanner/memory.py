@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from processor.correlate import Correlator
 from processor.correlation.state import BadState
 from processor.judges import Judges, OneProcess
 from schemas.alert import Alert
@@ -42,6 +43,11 @@ class Memory:
             self._saved_at = monotonic
             self.save()
         return found
+
+    @property
+    def correlator(self) -> Correlator:
+        """What windows decide."""
+        return self._judge.correlator
 
     def change_rules(self, judges: Judges) -> None:
         """Go on with other rules; unchanged stateful macros keep their windows."""

@@ -4,10 +4,11 @@ import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from bus.durations import Durations
 from bus.in_process import InProcessBus
 from lanner import systemd
 from lanner.detection import Detection, internal_alert
@@ -24,7 +25,9 @@ from lanner.terminal import StatusLine, error_line, note
 from lanner.throttle import LossTeller
 from lanner.watch import FileWatch
 from notifier.sink import Sink
+from processor.correlate import Correlator
 from processor.internal_alerts import RULES_CHANGED
+from processor.judges import Judges
 from processor.loading.difference import difference, lines
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
@@ -85,6 +88,12 @@ class Pipeline:
         """
         self.summary = Summary()
         self.settings = settings
+        self.latency = Durations()
+        """From an event to its alert."""
+        self.turned_at = time.monotonic()
+        self.is_started = False
+        self.observe: Callable[[EventBatch], None] = lambda _: None
+        """Shown each batch after it was judged."""
         self._detection = detection
         self._reload = reload
         self._settings_file = settings_file
@@ -119,11 +128,27 @@ class Pipeline:
                 self._source.start()
                 if not self._quiet:
                     self._greet()
+                self.is_started = True
                 systemd.notify("READY=1")
                 on_started()
                 self._turn(signals, until)
             finally:
                 self._end()
+
+    @property
+    def judges(self) -> Judges:
+        """The rules in force, compiled."""
+        return self._detection.judges
+
+    @property
+    def sinks(self) -> Sequence[Sink]:
+        """Where alerts go now."""
+        return self._sinks
+
+    @property
+    def correlator(self) -> Correlator:
+        """The memory of rules."""
+        return self._memory.correlator
 
     def losses(self) -> Mapping[str, int]:
         """Give the number of lost events by reason."""
@@ -134,6 +159,7 @@ class Pipeline:
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
             self._source.poll(POLL_SECONDS)
+            self.turned_at = time.monotonic()
             self._status.show(self.summary.status(self._lost))
             watchdog.beat()
             if signals.take_reopen():
@@ -172,9 +198,11 @@ class Pipeline:
         self._lost.update(batch.lost)
         for alert in self._memory.process(self._names.named(batch)):
             self._bus.alerts.publish(alert)
+        self.observe(batch)
 
     def _deliver(self, alert: Alert) -> None:
         self.summary.count(alert)
+        self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
         for sink in self._sinks:
             sink.send(alert)
 

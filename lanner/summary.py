@@ -17,11 +17,15 @@ class Summary:
     by_priority: Counter[str] = field(default_factory=Counter)
     by_rule: Counter[str] = field(default_factory=Counter)
 
+    by_both: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By rule and priority."""
+
     def count(self, alert: Alert) -> None:
         """Count one alert."""
         self.alerts += 1
         self.by_priority[alert.priority] += 1
         self.by_rule[alert.rule] += 1
+        self.by_both[alert.rule, alert.priority] += 1
 
     def text(self, lost: Mapping[str, int]) -> str:
         """Give the summary; lost is the number of events by reason."""

@@ -22,8 +22,8 @@ class OutboxSink:
         self.tally = Tally()
         self.delivery = worker.tally
         """What became of all alerts; tally says which were taken."""
-        self._outbox = outbox
-        self._worker = worker
+        self.outbox = outbox
+        self.worker = worker
         self._address = address
         self._on_trouble = on_trouble
         worker.start()
@@ -33,26 +33,26 @@ class OutboxSink:
         if self._address(alert) is None:
             return
         try:
-            if self._outbox.put(alert):
+            if self.outbox.put(alert):
                 self.tally.sent += 1
             else:
-                self._worker.tally.duplicates += 1
+                self.worker.tally.duplicates += 1
         except OSError as error:
             self.tally.failed += 1
-            self._worker.tally.lost += 1
+            self.worker.tally.lost += 1
             if self.tally.failed == 1:
                 self._on_trouble(f"{self.name}: its outbox can't be written ({error}); alerts for it are lost.")
 
     def reopen(self) -> None:
         """Connect anew."""
-        self._worker.reopen()
+        self.worker.reopen()
 
     def close(self) -> None:
         """Give what waits a moment to leave; the rest stays on disk for the next start."""
-        self._worker.drain(DRAIN_SECONDS)
-        stopped = self._worker.stop(STOP_SECONDS)
-        left = self._outbox.backlog()
+        self.worker.drain(DRAIN_SECONDS)
+        stopped = self.worker.stop(STOP_SECONDS)
+        left = self.outbox.backlog()
         if left:
             self._on_trouble(f"{self.name}: {left} alerts wait on disk and go out at the next start.")
         if stopped:
-            self._outbox.close()
+            self.outbox.close()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from lanner.broker import need
 from lanner.detection import Detection, load_detection
 from lanner.flight_recorder.keeping import size_mib
 from lanner.front import Options, front_command
@@ -15,12 +16,15 @@ from lanner.terminal import note
 from schemas.batch import EventBatch
 
 
-@front_command("run", example="sudo lanner run --format json\nsudo lanner run --keep 256MB")
+@front_command(
+    "run", example="sudo lanner run --format json\nsudo lanner run --keep 256MB\nsudo lanner run --metrics 8774"
+)
 @click.option("--no-pushdown", is_flag=True, help="Judge every event here, and let the kernel leave out none.")
+@click.option("--metrics", metavar="[ADDRESS:]PORT", help="Show metrics and health there, by HTTP.")
 @click.option(
     "--keep", metavar="SIZE", help="Keep the newest events on disk, such as 256MB, for `context` and `replay`."
 )
-def command(options: Options, *, no_pushdown: bool, keep: str | None) -> None:
+def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: str | None) -> None:
     """Watch this host: all stages in this process, alerts on standard output.
 
     SIGHUP reads settings and rules anew, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
@@ -54,6 +58,23 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None) -> None:
         settings_file=find_file(options.config, os.environ),
         quiet=options.quiet,
     )
-    pipeline.run()
+    if settings.log_format is not None:
+        need("metrics", "structlog")
+        from lanner.logs import log_through_structlog
+
+        log_through_structlog(settings, "run")
+    if metrics is None and settings.http.listen is None:
+        pipeline.run()
+    else:
+        _run_with_metrics(pipeline, settings, metrics)
     if not options.quiet:
         note(pipeline.summary.text(pipeline.losses()))
+
+
+def _run_with_metrics(pipeline: Pipeline, settings: Settings, asked: str | None) -> None:
+    from lanner.operations.endpoint import endpoint
+    from lanner.operations.of_run import RunView
+
+    view = RunView(pipeline)
+    with endpoint(settings, "run", view.readings, view.health(), asked=asked):
+        pipeline.run()

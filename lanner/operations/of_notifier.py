@@ -34,20 +34,20 @@ class SinkView:
 def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
     """Give the metrics of sinks. now: wall clock, seconds."""
     alerts: dict[tuple[str, ...], Value] = {}
-    latency: dict[tuple[str, ...], Value] = {}
+    taken: dict[tuple[str, ...], Value] = {}
     faults: dict[tuple[str, ...], Value] = {}
     waiting: dict[tuple[str, ...], Value] = {}
     oldest: dict[tuple[str, ...], Value] = {}
     for sink in sinks:
         name, tally = sink.worker.name, sink.worker.tally
         alerts |= outcomes(name, tally, 0 if sink.outbox is None else sink.outbox.overflowed)
-        latency[name,] = Sizes(BUCKETS, tuple(tally.buckets), tally.seconds)
+        taken[name,] = latency(tally)
         faults[name,] = tally.condition_faults
         waiting[name,] = sink.worker.line.backlog()
         oldest[name,] = age(sink.worker, now)
     return {
         "lanner_sink_alerts_total": alerts,
-        "lanner_sink_latency_seconds": latency,
+        "lanner_sink_latency_seconds": taken,
         "lanner_sink_condition_faults_total": faults,
         "lanner_undelivered_alerts": waiting,
         "lanner_oldest_undelivered_seconds": oldest,
@@ -67,10 +67,26 @@ def outcomes(name: str, tally: SinkTally, overflowed: int = 0) -> dict[tuple[str
     }
 
 
+def latency(tally: SinkTally) -> Sizes:
+    """Give how long deliveries took."""
+    return Sizes(BUCKETS, tuple(tally.buckets), tally.seconds)
+
+
 def age(worker: Worker, now: float) -> float:
     """Give for how many seconds the oldest alert has waited; 0 where none does."""
     oldest = worker.line.oldest()
     return 0.0 if oldest is None else max(0.0, now - oldest)
+
+
+def fresh(worker: Worker, limit: float) -> Check:
+    """Judge how long a sink's oldest alert has waited. limit: seconds."""
+    waited = age(worker, time.time())
+    name = f"undelivered alerts of {worker.name}"
+    told = f"the oldest has waited {waited:.0f} s"
+    if waited <= limit:
+        return Check(name, is_good=True, told=told)
+    why = worker.trouble or "the sink is too slow"
+    return Check(name, is_good=False, told=f"{told}, more than http.oldest_undelivered_seconds: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +131,7 @@ class NotifierView:
         return [turning(name, at, now, self.stuck_seconds) for name, at in loops]
 
     def _well(self) -> list[Check]:
-        return [self._fresh(each.worker) for each in self.sinks]
-
-    def _fresh(self, worker: Worker) -> Check:
-        waited = age(worker, time.time())
-        name = f"undelivered alerts of {worker.name}"
-        if waited <= self.oldest_seconds:
-            return Check(name, is_good=True, told=f"the oldest has waited {waited:.0f} s")
-        return Check(
-            name,
-            is_good=False,
-            told=f"the oldest has waited {waited:.0f} s, more than http.oldest_undelivered_seconds: "
-            f"{worker.trouble or 'the sink is too slow'}",
-        )
+        return [fresh(each.worker, self.oldest_seconds) for each in self.sinks]
 
     def _ready(self) -> list[Check]:
         found = []
