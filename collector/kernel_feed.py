@@ -14,7 +14,7 @@ from collector.kernel import bpf_syscall
 from collector.records import Record
 from collector.ring import Ring
 from collector.selftest import run_self_test
-from collector.syscalls import descriptors
+from collector.syscalls import CALLS, descriptors
 from schemas.interest import Interest
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -120,12 +120,16 @@ class KernelFeed:
         return rest
 
     def counters(self) -> Mapping[str, int]:
-        """Give what the kernel side counted: records made, and of these what found its ring full."""
-        found = {}
-        for number, name in enumerate(_COUNTERS):
-            values = bpf_syscall.lookup(self._program.maps["counters"], _U32.pack(number), 8 * self._cpus)
-            found[name] = sum(struct.unpack(f"<{self._cpus}Q", values))
-        return found
+        """Give what the kernel side counted: records made, what of these found its ring full, and what was left out."""
+        return {name: self._sum("counters", number) for number, name in enumerate(_COUNTERS)}
+
+    def filtered(self) -> Mapping[str, int]:
+        """Give, by event type, how many events were left out because they could matter to no rule."""
+        return {call.event: self._sum("filtered", call.number) for call in CALLS}
+
+    def _sum(self, name: str, number: int) -> int:
+        values = bpf_syscall.lookup(self._program.maps[name], _U32.pack(number), 8 * self._cpus)
+        return sum(struct.unpack(f"<{self._cpus}Q", values))
 
     def close(self) -> None:
         """Give everything back to the kernel."""

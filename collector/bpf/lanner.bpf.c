@@ -104,7 +104,7 @@ struct exit_record {
 };
 
 struct path_buffer {
-  char bytes[PATH_MAX_BYTES + 256 + 32];
+  char bytes[PATH_MAX_BYTES + 512 + 32];
   u32 position;
 };
 
@@ -147,12 +147,15 @@ struct call {
 };
 
 struct filter_scratch {
-  char before[32];
+  char before[24];
+  /* With what follows it, a key of prefix_masks. */
+  u32 bits, generation;
   char raw[512 + 32];
   struct prefix_key prefix;
   /* Read anew wherever it is used: what a loop finds out about a length would multiply the verifier's states. */
   volatile u32 length, class, answer;
-  volatile s32 fd;
+  volatile u32 from, end;
+  volatile s32 fd, directory;
   volatile u64 path;
   struct mask ways;
 };
@@ -167,6 +170,7 @@ BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
 BPF_PERCPU_ARRAY(call_scratch, struct call, 1);
 BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
+BPF_PERCPU_ARRAY(filtered, u64, MAX_EVENTS);
 BPF_ARRAY(filters, struct filter, 2 * MAX_EVENTS);
 BPF_ARRAY(class_masks, struct mask, 2 * MAX_ROWS * CLASSES);
 BPF_ARRAY(test_masks, struct mask, 2 * MAX_ROWS * MAX_TESTS * 2);
@@ -220,11 +224,28 @@ static __always_inline void fill_head(struct head *h, void *task, u16 kind) {
   READ(h->cgroup_id, cgroup_node(task), O_KN_ID);
 }
 
+struct dentry_facts {
+  void *parent;
+  u32 hash, length;
+  void *name;
+};
+
+static __always_inline void read_dentry(struct dentry_facts *q, void *dentry) {
+#if O_DENTRY_NAME_LEN == O_DENTRY_PARENT + 12 && O_DENTRY_NAME == O_DENTRY_PARENT + 16
+  bpf_probe_read_kernel(q, sizeof(*q), dentry + O_DENTRY_PARENT);
+#else
+  q->parent = follow(dentry, O_DENTRY_PARENT);
+  q->name = follow(dentry, O_DENTRY_NAME);
+  READ(q->length, dentry, O_DENTRY_NAME_LEN);
+#endif
+}
+
 /* Writes the path of (mount, dentry) right-aligned into the buffer; returns where it starts, or PATH_MAX_BYTES where
  * it has more components than we walk or does not fit. */
 static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
   void *mnt = follow(path, O_PATH_MNT), *dentry = follow(path, O_PATH_DENTRY);
   void *mount = mnt - O_MOUNT_MNT, *root = follow(mnt, O_VFSMOUNT_ROOT);
+  struct dentry_facts q;
   volatile u32 *position = &buffer->position;
   bool done = false;
   *position = PATH_MAX_BYTES;
@@ -240,13 +261,11 @@ static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
       root = follow(mount, O_MOUNT_MNT + O_VFSMOUNT_ROOT);
       continue;
     }
-    void *parent = follow(dentry, O_DENTRY_PARENT);
-    if (parent == dentry) {
+    read_dentry(&q, dentry);
+    if (q.parent == dentry) {
       done = true;
       break;
     }
-    struct { u32 hash, length; void *name; } q;
-    bpf_probe_read_kernel(&q, 16, dentry + O_DENTRY_NAME_LEN - 4);
     u32 p = *position, l = q.length & 255;
     if (p < l + 1) break;
     p -= l + 1;
@@ -256,7 +275,7 @@ static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
     asm volatile("" : "+r"(l));
     l &= 255;
     bpf_probe_read_kernel(&buffer->bytes[p + 1], l, q.name);
-    dentry = parent;
+    dentry = q.parent;
   }
   if (!done) return PATH_MAX_BYTES;
   if (*position >= PATH_MAX_BYTES) {
@@ -305,12 +324,11 @@ static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
 
 /* The struct file behind a descriptor of the current process, or 0. */
 static __always_inline void *file_of(void *task, u32 fd) {
-  void *table = follow(POINTER(task, O_TASK_FILES), O_FILES_FDT);
-  u32 limit = 0;
-  READ(limit, table, O_FDTABLE_MAX_FDS);
-  if (fd >= limit) return 0;
-  void *file = 0;
-  bpf_probe_read_kernel(&file, 8, follow(table, O_FDTABLE_FD) + (u64)fd * 8);
+  void *files = POINTER(task, O_TASK_FILES), *file = 0;
+  if (!files) return 0;
+  void *table = POINTER(files, O_FILES_FDT);
+  if (!table || fd >= WORD(table, O_FDTABLE_MAX_FDS)) return 0;
+  bpf_probe_read_kernel(&file, 8, POINTER(table, O_FDTABLE_FD) + (u64)fd * 8);
   return file;
 }
 
@@ -496,38 +514,48 @@ static __always_inline void send_state(void *task) {
   send_lifecycle(r, off);
 }
 
-/* Is one of these ways possible for the class? */
-static __always_inline bool any_way(struct mask *class, struct mask *anywhere, struct mask *a, struct mask *b) {
+static __always_inline bool overlap(struct mask *a, struct mask *b) {
   u64 found = 0;
-  for (int i = 0; i < MASK_WORDS; i++) {
-    u64 ways = anywhere->words[i];
-    if (a) ways |= a->words[i];
-    if (b) ways |= b->words[i];
-    found |= ways & class->words[i];
-  }
+  if (!b) return false;
+  for (int i = 0; i < MASK_WORDS; i++) found |= a->words[i] & b->words[i];
   return found != 0;
 }
 
-/* Judges a path that ends at `end` with a NUL behind it; at least 32 bytes before it can be read. */
-static __always_inline struct mask *ways_of_suffix(char *end, u32 length, u32 generation) {
+/* Is the end of a path one that matters? At least 32 bytes before its end can be read. */
+static __always_inline bool is_suffix_of_interest(struct mask *ways, u64 *tail, u32 length, u32 generation) {
   struct suffix_key key;
-  u64 tail[4];
-  bpf_probe_read_kernel(tail, sizeof(tail), end - 32);
   for (int i = 0; i < 4; i++) key.words[i] = __builtin_bswap64(tail[3 - i]);
   key.generation = generation;
   key.bits = 32 + 8 * (length > 32 ? 32 : length);
-  return suffix_masks.lookup(&key);
+  return overlap(ways, suffix_masks.lookup(&key));
 }
 
-static __always_inline struct mask *ways_of_prefix(struct filter_scratch *f, char *path, u32 length, u32 generation) {
-  u64 n = length + 1;
+static __always_inline bool is_raw_of_interest(struct filter_scratch *f, u32 generation) {
+  u64 length = f->length, n = length + 1;
+  MASK(length, 511);
+  f->bits = 32 + 8 * (n > MAX_PREFIX ? MAX_PREFIX : n);
+  f->generation = generation;
+  if (overlap(&f->ways, prefix_masks.lookup((struct prefix_key *)&f->bits))) return true;
+  return is_suffix_of_interest(&f->ways, (void *)f->raw + length - 32, length, generation);
+}
+
+/* The same of a path that stands in the buffer. */
+static __always_inline bool is_built_of_interest(struct filter_scratch *f, struct path_buffer *buffer, u32 generation) {
+  u32 from = f->from, end = f->end;
+  u64 at = from, n = end - from + 1, tail[4];
   if (n > MAX_PREFIX) n = MAX_PREFIX;
   MASK(n, 127);
-  if (n > MAX_PREFIX) return 0;
-  bpf_probe_read_kernel(f->prefix.bytes, n, path);
+  if (n > MAX_PREFIX) return true;
+  MASK(at, PATH_MAX_BYTES - 1);
+  bpf_probe_read_kernel(f->prefix.bytes, n, buffer->bytes + at);
   f->prefix.generation = generation;
   f->prefix.bits = 32 + 8 * n;
-  return prefix_masks.lookup(&f->prefix);
+  if (overlap(&f->ways, prefix_masks.lookup(&f->prefix))) return true;
+  at = end - PATH_MAX_BYTES;
+  MASK(at, 1023);
+  if (at > 512) return true;
+  bpf_probe_read_kernel(tail, sizeof(tail), buffer->bytes + PATH_MAX_BYTES - 32 + at);
+  return is_suffix_of_interest(&f->ways, tail, end - from, generation);
 }
 
 /* A path argument, and where it is relative the directory that the kernel started from: not one that we remember. */
@@ -672,33 +700,58 @@ static __always_inline bool any_way_tested(struct filter *filter, u32 row, struc
   return left != 0;
 }
 
-/* Could a path matter in one of these ways? The names judged are those that the event would carry: the argument where
- * it is absolute and clean, and the kernel's path. */
-static __always_inline bool could_path_matter(struct filter_scratch *f, struct mask *ways, struct mask *anywhere,
-                                              u32 generation, void *task, u64 path, s64 result) {
+/* Puts the name that a relative path means behind its directory. */
+static __always_inline void build_name(struct filter_scratch *f, struct path_buffer *buffer) {
+  u64 n = f->length + 1, at = f->from == PATH_MAX_BYTES - 1 ? 0 : 1;
+  buffer->bytes[PATH_MAX_BYTES] = '/';
+  MASK(n, 511);
+  bpf_probe_read_kernel(buffer->bytes + PATH_MAX_BYTES + at, n, f->raw);
+  f->end = PATH_MAX_BYTES + at + f->length;
+}
+
+/* Could a path matter in one of these ways? The names judged are those that the event would carry: the one that was
+ * asked for, put behind its directory where it is relative, and the kernel's. A name that isn't clean is not judged. */
+static __always_inline bool could_path_matter(struct filter_scratch *f, u32 generation, void *task, s64 result) {
   u32 zero = 0;
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!buffer) return true;
-  long n = bpf_probe_read_user_str(f->raw, 512, (void *)path);
-  if (n <= 2 || n >= 512 || f->raw[0] != '/') return true;
-  f->length = n - 1;
-  if (f->raw[(f->length - 1) & 511] == '/' || is_unclean(f)) return true;
-  u64 length = f->length;
-  MASK(length, 511);
-  if (any_way(ways, anywhere, ways_of_prefix(f, f->raw, length, generation),
-              ways_of_suffix(f->raw + length, length, generation)))
-    return true;
-  if (result < 0) return false;
-  void *file = file_of(task, result);
-  if (!file) return true;
-  u32 from = walk(file + O_FILE_PATH, buffer);
-  if (from >= PATH_MAX_BYTES) return false;
-  buffer->bytes[PATH_MAX_BYTES] = 0;
-  from &= PATH_MAX_BYTES - 1;
-  if (PATH_MAX_BYTES - from == f->length && is_same_path(f, buffer->bytes + from)) return false;
-  length = PATH_MAX_BYTES - from;
-  return any_way(ways, anywhere, ways_of_prefix(f, buffer->bytes + from, length, generation),
-                 ways_of_suffix(buffer->bytes + PATH_MAX_BYTES, length, generation));
+  long got = bpf_probe_read_user_str(f->raw, 512, (void *)f->path);
+  if (got <= 2 || got >= 511) return true;
+  f->length = got - 1;
+  if (f->raw[(f->length - 1) & 511] == '/' || (f->raw[0] == '.' && f->raw[1] == '/') || is_unclean(f)) return true;
+  bool is_absolute = f->raw[0] == '/';
+  if (is_absolute && is_raw_of_interest(f, generation)) return true;
+#pragma clang loop unroll(disable)
+  for (u32 turn = is_absolute; turn < 2; turn++) {
+    void *start;
+    if (!turn) {
+      s32 directory = f->directory;
+      start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+      if (directory != -100) {
+        void *file = directory >= 0 ? file_of(task, directory) : 0;
+        if (!file) return true;
+        start = file + O_FILE_PATH;
+      }
+    } else {
+      if (result < 0) return false;
+      void *file = file_of(task, result);
+      if (!file) return true;
+      start = file + O_FILE_PATH;
+    }
+    f->from = walk(start, buffer);
+    if (f->from >= PATH_MAX_BYTES) return !turn;
+    if (!turn) {
+      build_name(f, buffer);
+    } else {
+      u64 from = f->from;
+      f->end = PATH_MAX_BYTES;
+      buffer->bytes[PATH_MAX_BYTES] = 0;
+      MASK(from, PATH_MAX_BYTES - 1);
+      if (PATH_MAX_BYTES - from == f->length && is_same_path(f, buffer->bytes + from)) return false;
+    }
+    if (is_built_of_interest(f, buffer, generation)) return true;
+  }
+  return false;
 }
 
 /* Could this call matter to any rule? Whatever can't be judged could. */
@@ -711,7 +764,9 @@ static __always_inline bool could_matter(struct descriptor *d, u64 version, stru
   if (!f) return true;
   u32 class = 0, flags = r->arguments[1];
   f->path = r->arguments[0];
+  f->directory = -100;
   if (d->filter == FILTER_OPENAT || d->filter == FILTER_OPENAT2) {
+    f->directory = r->arguments[0];
     f->path = r->arguments[1];
     flags = r->arguments[2];
   }
@@ -741,10 +796,9 @@ static __always_inline bool could_matter(struct descriptor *d, u64 version, stru
     else if (d->fd < 6) fd = argument(r, d->fd);
     f->fd = fd;
     if (!any_way_tested(filter, row, f, r, task, result)) return false;
+    if (!filter->has_places || overlap(&f->ways, anywhere)) return true;
   }
-  ways = &f->ways;
-  if (!filter->has_places || any_way(ways, anywhere, 0, 0)) return true;
-  return could_path_matter(f, ways, anywhere, generation, task, f->path, result);
+  return could_path_matter(f, generation, task, result);
 }
 
 static __always_inline bool is_wanted(void *task) {
@@ -762,6 +816,9 @@ static __always_inline bool is_wanted(void *task) {
   }
   if (!(flags & D_EMIT) || ((flags & D_FAILED_ONLY) && result >= 0)) return false;
   if (*version && !could_matter(&call->descriptor, *version, r, task, result)) {
+    u32 event = call->descriptor.event;
+    u64 *n = filtered.lookup(&event);
+    if (n) *n += 1;
     count(C_FILTERED);
     return false;
   }

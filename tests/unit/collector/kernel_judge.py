@@ -29,10 +29,14 @@ def passes(layout: Layout, call: Syscall) -> bool:
     if not ways or not row.has_places or ways & layout.anywhere:
         return bool(ways)
     raw = (call.path1 or "").encode("utf-8", "surrogateescape")
-    if not 2 <= len(raw) <= 510 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
+    if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
+        return True
+    if raw.startswith(b"./"):
         return True
     if not raw.startswith(b"/"):
-        return True
+        if call.directory1 is None:
+            return True
+        raw = call.directory1.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw
     if ways & ways_of(layout, raw):
         return True
     if call.result < 0:

@@ -66,7 +66,8 @@ asked_path = st.one_of(
     some_path.map(lambda path: path.replace("/", "//", 1)),
     some_path.map(lambda path: path + "/../x"),
     some_path.map(lambda path: path[1:]),
-    st.sampled_from(["/", ".", "etc/", "/etc/shadow/"]),
+    some_path.map(lambda path: path.rsplit("/", 1)[1]),
+    st.sampled_from(["/", ".", "etc/", "/etc/shadow/", "./shadow", "etc/./shadow", ".ssh/id_rsa"]),
 )
 
 
@@ -95,7 +96,7 @@ def opens(draw: st.DrawFn) -> Syscall:
         fd=result if result >= 0 else None,
         file=opened_file,
         path1=None if event == "open_by_handle_at" else draw(asked_path),
-        directory1=draw(st.sampled_from(["/", "/etc", "/usr/bin"])),
+        directory1=draw(st.sampled_from(["/", "/etc", "/usr/bin", "/etc" + "/x" * 200, None])),
         blob1=how,
         who=draw(whos),
         is_compat=draw(st.booleans()),
@@ -264,7 +265,7 @@ conditions = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(conditions, min_size=1, max_size=4), st.lists(st.one_of(opens(), others()), min_size=1, max_size=12))
 def test_a_call_that_a_rule_matches_always_passes(rules: list[str], calls: list[Syscall]) -> None:
     """The property that everything rests on."""
@@ -314,6 +315,17 @@ def test_a_rule_on_unclean_paths_sees_them_and_no_others() -> None:
 
     assert passes(interest, opened("openat", "/a/../etc/shadow", real="/etc/shadow"))
     assert not passes(interest, opened("openat", "/etc/shadow"))
+
+
+def test_a_relative_name_is_judged_from_where_it_starts() -> None:
+    """By the directory that the kernel started from, also where the open failed."""
+    interest = interest_of("evt.type = openat and fd.name = /etc/shadow")
+    shadow = replace(opened("openat", "shadow", real="/etc/shadow", result=-13), directory1="/etc")
+
+    assert passes(interest, shadow)
+    assert not passes(interest, replace(shadow, directory1="/home"))
+    assert not passes(interest, replace(opened("openat", "passwd", real="/etc/passwd"), directory1="/etc"))
+    assert passes(interest, replace(opened("openat", "link", real="/etc/shadow"), directory1="/tmp"))
 
 
 def test_openat2_is_judged_without_its_flags() -> None:
