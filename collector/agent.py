@@ -14,7 +14,7 @@ from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
 from collector.containers.waiting import Waiting
 from collector.decode import decode
-from collector.events import Origin, add_exec, add_syscall
+from collector.events import PROCEXIT, Origin, add_exec, add_exit, add_syscall
 from collector.host import Host, this_host
 from collector.kernel_feed import KernelFeed
 from collector.processes.entry import Entry
@@ -22,7 +22,7 @@ from collector.processes.procfs import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
-from collector.records import Exec, Syscall
+from collector.records import Exec, Exit, Syscall
 from collector.wanted import common
 from schemas.batch import EventBatch, Process
 from schemas.interest import Interest
@@ -88,7 +88,7 @@ class Collector:
         self._on_batch = on_batch
         self._further_losses = further_losses
         self._containers = KnownContainers([Docker(self.settings.docker_socket)])
-        self._waiting: Waiting[tuple[Syscall | Exec, Entry]] = Waiting()
+        self._waiting: Waiting[tuple[Syscall | Exec | Exit, Entry]] = Waiting()
         self._feed: KernelFeed | None = None
         self._users = UserFiles()
         self._reader = ProcessFiles(environment=self.settings.environment)
@@ -239,6 +239,10 @@ class Collector:
                 continue
             if isinstance(record, Syscall):
                 self._admit(record, self._table.resolve(record.who))
+            elif isinstance(record, Exit) and PROCEXIT in self.event_types:
+                # Looked up first: it is about a process that is known no longer afterwards.
+                self._admit(record, self._table.ending(record))
+                self._table.apply(record)
             else:
                 self._table.apply(record)
                 if isinstance(record, Exec):
@@ -253,7 +257,7 @@ class Collector:
         if record.event_type in self.event_types:
             self._admit(record, entry)
 
-    def _admit(self, record: Syscall | Exec, entry: Entry) -> None:
+    def _admit(self, record: Syscall | Exec | Exit, entry: Entry) -> None:
         """Add an event, unless its container's facts are still to come: then it waits, and the host's don't."""
         name = entry.container
         if name is None:
@@ -275,15 +279,17 @@ class Collector:
         for held in self._waiting.expired(now):
             self._add(*held)
 
-    def _add(self, record: Syscall | Exec, entry: Entry) -> None:
+    def _add(self, record: Syscall | Exec | Exit, entry: Entry) -> None:
         row = self._rows.row(entry)
         process = self._rows.processes[row]
-        who = record.who if isinstance(record, Syscall) else record.state.who
+        who = record.state.who if isinstance(record, Exec) else record.who
         origin = Origin(
             process, row, entry.is_stale, who.time + self._table.boot_to_epoch, *self._names(entry, process)
         )
         if isinstance(record, Syscall):
             add_syscall(self._builder, record, origin)
+        elif isinstance(record, Exit):
+            add_exit(self._builder, record, origin)
         else:
             add_exec(self._builder, record, origin)
         self.events += 1

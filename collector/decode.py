@@ -209,8 +209,8 @@ def _fork(record: bytes, who: Identity, _flags: int, _cpu: int) -> Fork:
     return Fork(who, pid, start_time, vpid, exec_id, real_parent)
 
 
-def _exit(record: bytes, who: Identity, _flags: int, _cpu: int) -> Exit:
-    return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0])
+def _exit(record: bytes, who: Identity, _flags: int, cpu: int) -> Exit:
+    return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0], cpu)
 
 
 _KIND_STATE = 4

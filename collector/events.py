@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from signal import Signals
 
 from collector.arguments import Context, Value, argument_names, joined, writers_of
 from collector.batch_builder import BatchBuilder
 from collector.descriptors import Descriptor, describe
 from collector.paths import absolute
-from collector.records import Exec, Syscall
+from collector.records import Exec, Exit, Syscall
 from collector.syscalls import CALLS, NONE, Call
 from schemas.batch import Process
 from schemas.columns import MISSING_INT, EventBit
@@ -42,6 +43,9 @@ _EXEC_NAMES = (
     *("cap_effective", "exe_ino", "exe_ino_ctime", "exe_ino_mtime", "uid", "trusted_exepath", "pgid", "gid"),
 )
 _MISSING: Value = (None, 0)
+PROCEXIT = "procexit"
+"""The end of a process, of its last thread; no system call, since that is what it does not return from."""
+_SIGNALS = frozenset(Signals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,22 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
         builder.add(row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
     else:
         builder.add(row, _EXEC_NAMES, arguments)
+
+
+def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
+    """Append the end of a process to the batch under construction."""
+    status = done.status
+    killed_by = status & 0x7F
+    bits = _BIT["PROCESS_STALE"] if origin.is_stale else 0
+    head = (origin.time, origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits)
+    row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_TEXTS, *_NO_PATHS, 0)
+    arguments = [
+        _number(status),
+        _number(0 if killed_by else status >> 8),
+        (Signals(killed_by).name if killed_by in _SIGNALS else str(killed_by), killed_by),
+        _number(status >> 7 & 1),
+    ]
+    builder.add(row, ("status", "ret", "sig", "core"), arguments)
 
 
 def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:

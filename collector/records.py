@@ -103,6 +103,7 @@ class Exit:
     who: Identity
     status: int
     """As wait(2) gives it."""
+    cpu: int = 0
 
 
 Lifecycle = Fork | Exec | State | Exit

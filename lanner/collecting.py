@@ -12,7 +12,7 @@ from lanner.settings import Settings
 from schemas.batch import EventBatch
 from schemas.interest import Interest
 
-EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat"}
+EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
 """Every event type that the collector can be asked for."""
 
 

@@ -100,6 +100,11 @@ class ProcessTable:
             case Exit():
                 self._exit(record)
 
+    def ending(self, done: Exit) -> Entry:
+        """Give the process that ends, as it is known: /proc has nothing to add at its end."""
+        entry = self._living.get(done.who.pid)
+        return entry if entry is not None and entry.started_at(done.who.start_time) else self.resolve(done.who)
+
     def session_leader(self, entry: Entry) -> Entry | None:
         """Give the leader of a process's session, or its eldest known member; None where the session isn't known."""
         if entry.session_leader is not None:

@@ -3,7 +3,9 @@
 import grp
 import os
 import pwd
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,9 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watching]:
     """Watch what these tests ask for."""
-    with watching("open", "openat", "execve", "execveat", "chdir", "setuid", "setsid", "prctl", "clone") as running:
+    with watching(
+        "open", "openat", "execve", "execveat", "chdir", "setuid", "setsid", "prctl", "clone", "procexit"
+    ) as running:
         yield running
 
 
@@ -53,6 +57,27 @@ def test_identity_group_and_session_are_those_of_the_process(watch: Watching) ->
     assert event["proc.is_vpgid_leader"] is True
     assert event["proc.is_pgid_leader"] is True
     assert event["proc.sname"] == truth["comm"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "arguments"),
+    [
+        ("os._exit(7)", {"status": "1792", "ret": "7", "sig": "0", "core": "0"}),
+        ("os.kill(os.getpid(), 9)", {"status": "9", "ret": "0", "sig": "SIGKILL", "core": "0"}),
+    ],
+)
+def test_the_end_of_a_process_tells_how_it_ended(watch: Watching, ending: str, arguments: dict[str, str]) -> None:
+    """Who it was is told as of before, since /proc knows it no longer; nothing counts as lost by that."""
+    before = watch.collector.losses.get("process_stale", 0)
+    watch.run(sys.executable, "-I", "-c", f"import os; {ending}", f"for {ending}", check=False)
+
+    event = watch.one(
+        evt__type="procexit", proc__cmdline=f"{Path(sys.executable).name} -I -c import os; {ending} for {ending}"
+    )
+
+    assert {name: str(event[f"evt.arg.{name}"]) for name in arguments} == arguments
+    assert event["proc.pname"] == Path("/proc/self/comm").read_text().strip()
+    assert watch.collector.losses.get("process_stale", 0) == before
 
 
 def test_program_and_arguments_are_those_in_proc(watch: Watching) -> None:
