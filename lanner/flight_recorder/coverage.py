@@ -90,8 +90,9 @@ class Coverage:
         host.offset = kept.offset or host.offset
         if batch.stopping:
             host.stopped = kept.appended
-        if batch.interest_version or batch.rules_version:
-            host.rules.add(batch.interest_version or batch.rules_version)
+        version = batch.interest_version or batch.rules_version
+        if version and len(host.rules) < _MAX_INTERESTS:
+            host.rules.add(version)
         self._watched(host, batch)
 
     @staticmethod
@@ -125,6 +126,8 @@ def sentences(host: HostCoverage) -> list[str]:
             found.append(f"Collected only where a rule of that time could match: {part}.")
         if host.partly:
             found.append(f"Collected for a part of the time only, as rules changed: {', '.join(sorted(host.partly))}.")
+    if host.rules:
+        found.append(f"Rules of that time, by which that was decided: {', '.join(sorted(host.rules))}.")
     if host.lost:
         reasons = ", ".join(f"{reason}: {number:,}" for reason, number in sorted(host.lost.items()))
         found.append(f"{sum(host.lost.values()):,} events were lost ({reasons}).")
