@@ -195,6 +195,7 @@ RULES = _group(
         "list": "List the rules, with priority, tags and file.",
         "show": "Show one rule as it is in force.",
         "explain": "Show why a rule did or didn't match an event.",
+        "interest": "Show what rules make the kernel send, and which costs most.",
         "test": "Run the tests beside rules.",
         "publish": "Make rule files what a whole fleet runs.",
         "pull": "Write what a fleet runs to files.",

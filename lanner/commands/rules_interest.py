@@ -1,0 +1,117 @@
+"""`lanner rules interest`: what the rules make the kernel send, and which of them costs most."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lanner.detection import Detection, load_detection
+from lanner.failures import BadInput
+from lanner.front import Options, front_command
+from lanner.terminal import print_table
+from processor.interest_price import Counts, Share, count, shares
+from processor.language.ast import Node
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch
+from schemas.recording import read_recording
+
+_WIDEST_LENGTH = 100
+
+
+@front_command(
+    "interest",
+    example="lanner rules interest\nlanner -r my_rules.yaml rules interest --recording ordinary.avro",
+)
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Count, on what `lanner record` wrote, how much of each event type is left out.",
+)
+def command(options: Options, recording: Path | None) -> None:
+    """Show which event types the rules turn on, and what of each is sent.
+
+    The kernel leaves out what can match no rule. Where a rule says too little that the kernel can judge, all events of
+    the type are sent for it: the table names that rule, and the part of its condition that makes it so. With a
+    recording the shares are counted; what it doesn't hold, such as where a relative name starts, counts as sent.
+    """
+    settings = options.settings()
+    detection = load_detection(settings, warnings=False)
+    asked = shares(_named(detection), sorted(detection.event_types))
+    counts: dict[str, Counts] = {}
+    if recording is not None:
+        count(_batches(recording), asked, counts)
+    if options.format == "json":
+        click.echo(json.dumps([_row(event, each, counts.get(event)) for event, each in asked.items()], indent=2))
+        return
+    if recording is None:
+        kinds = [(event, _sent(each), str(len(each)), *_dearest(each)) for event, each in asked.items()]
+        print_table(("EVENT", "SENT", "RULES", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), kinds)
+        return
+    seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
+    if not seen:
+        raise BadInput(f"{recording}: none of its events is of a type that these rules ask for.")
+    rows = [_counted(event, each, counts.get(event, Counts())) for event, each in _by_cost(asked, counts)]
+    print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), rows)
+    click.echo(f"{seen:,} events of these types, {sent:,} sent, {100 * (seen - sent) / seen:.1f} % left out")
+
+
+def _named(detection: Detection) -> list[tuple[str, Node]]:
+    judges = detection.judges
+    rules = list(zip(judges.detector.rule_names, judges.detector.conditions, strict=True))
+    rules += [(rule.name, term.condition) for rule in judges.plan.rules for term in rule.terms]
+    return rules + [
+        (f"macro {macro.name}", term.condition)
+        for macro in judges.plan.macros
+        for leg in macro.legs
+        for term in leg.terms
+    ]
+
+
+def _batches(recording: Path) -> Iterator[EventBatch]:
+    try:
+        yield from read_recording(recording)
+    except OSError as error:
+        raise BadInput(f"{recording}: {error.strerror}.") from None
+    except BadBatch as error:
+        raise BadInput(f"{error}.") from None
+
+
+def _by_cost(asked: dict[str, list[Share]], counts: dict[str, Counts]) -> list[tuple[str, list[Share]]]:
+    return sorted(asked.items(), key=lambda item: -counts.get(item[0], Counts()).sent)
+
+
+def _sent(each: list[Share]) -> str:
+    return "all" if any(share.takes_all for share in each) else "some"
+
+
+def _dearest(each: list[Share], of_event: Counts | None = None) -> tuple[str, str]:
+    """Name the rule that most events are sent for, and why."""
+    dearest = max(each, key=lambda share: (of_event.by_rule[share.rule] if of_event else 0, share.takes_all))
+    if not dearest.takes_all and not (of_event and of_event.by_rule[dearest.rule]):
+        return "", ""
+    return dearest.rule, _shortened(dearest.widest)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _WIDEST_LENGTH else f"{text[:_WIDEST_LENGTH]}…"
+
+
+def _counted(event: str, each: list[Share], of_event: Counts) -> tuple[str, ...]:
+    left_out = of_event.seen - of_event.sent
+    share = f"{100 * left_out / of_event.seen:.1f} %" if of_event.seen else ""
+    return (event, f"{of_event.seen:,}", f"{of_event.sent:,}", share, *_dearest(each, of_event))
+
+
+def _row(event: str, each: list[Share], of_event: Counts | None) -> dict[str, object]:
+    row: dict[str, object] = {
+        "event": event,
+        "sent": _sent(each),
+        "rules": [
+            {"rule": share.rule, "takes_all": share.takes_all, "because": share.widest}
+            | ({} if of_event is None else {"sent": of_event.by_rule[share.rule]})
+            for share in each
+        ],
+    }
+    return row if of_event is None else row | {"seen": of_event.seen, "passed": of_event.sent}

@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+from processor.detect import Detector
+from processor.interest_judge import RecordedEvents
+from processor.interest_price import shares
+from processor.loading import load_rules, read_rule_files
+from schemas.recording import read_recording
+from tests.unit.lanner.program import lanner
+
+ROOT = Path(__file__).parents[3]
+RECORDING = ROOT / "rules" / "acts.avro"
+RULES = """
+- rule: dear
+  desc: any
+  condition: evt.type = connect and (fd.type = ipv4 or fd.name contains example)
+  output: any
+  priority: NOTICE
+- rule: cheap
+  desc: any
+  condition: evt.type = openat and fd.name = /etc/shadow
+  output: any
+  priority: NOTICE
+"""
+
+
+def test_the_part_that_makes_an_event_type_dear_is_named(tmp_path: Path) -> None:
+    """With its rule; what the kernel can judge has neither."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+
+    rows = {row.split()[0]: row for row in lanner("-r", rules, "rules", "interest").stdout.splitlines()}
+
+    assert rows["connect"].split()[:4] == ["connect", "all", "1", "dear"]
+    assert rows["connect"].endswith("fd.name contains example")
+    assert rows["openat"].split() == ["openat", "some", "1"]
+
+
+def test_shares_are_counted_on_a_recording() -> None:
+    """By event type and rule, for people and for programs."""
+    done = lanner("rules", "interest", "--recording", RECORDING, "--format", "json", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    openat = next(row for row in json.loads(done.stdout) if row["event"] == "openat")
+    assert openat["seen"] > openat["passed"] > 0
+    assert sum(share["sent"] for share in openat["rules"]) >= openat["passed"]
+
+    text = lanner("rules", "interest", "--recording", RECORDING, cwd=ROOT).stdout
+    assert text.splitlines()[-1].endswith("% left out")
+
+
+def test_what_is_no_recording_is_told() -> None:
+    """By its name."""
+    done = lanner("rules", "interest", "--recording", ROOT / "Makefile", cwd=ROOT)
+
+    assert done.returncode == 1
+    assert "Makefile" in done.stderr
+
+
+def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
+    """All acts that the shipped rules are made for, as they were recorded."""
+    loaded = load_rules(read_rule_files(sorted((ROOT / "rules").glob("*.yaml"))))
+    detector = Detector([rule for rule in loaded.rules if rule.source == "syscall"], rule_matching="all")
+    named = list(zip(detector.rule_names, detector.conditions, strict=True))
+    asked = shares(named, sorted(detector.event_types))
+    found = 0
+    for batch in read_recording(RECORDING):
+        events = RecordedEvents(batch)
+        for alert in detector.process(batch):
+            index = int(str(alert.event["evt.num"])) - batch.first_number
+            ways = [way for share in asked[events.event(index)] if share.rule == alert.rule for way in share.ways]
+            assert events.passes(index, ways), alert.rule
+            found += 1
+    assert found > 20
