@@ -1,5 +1,6 @@
 """`lanner rules publish`: one version of the rules for a whole fleet."""
 
+import json
 import sys
 import time
 from dataclasses import replace
@@ -7,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from bus.errors import BusUnavailable
 from lanner.broker import connection_of, need
-from lanner.detection import Detection, load_detection
+from lanner.detection import Detection, detection_of
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.settings import Settings
@@ -39,58 +39,44 @@ def command(
     between two batches; `lanner rules status` shows how far that is. Nothing is asked with --yes.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from bus.following import Writer
-    from bus.headers import Headers
-    from bus.rules_topic import CURRENT, rules_message
-    from bus.topics import INTEREST, MAX_MESSAGE_BYTES, RULES
-    from lanner.published_rules import detection_of_published, private_key, published_of
+    from lanner.published_rules import private_key, published_of
+    from lanner.publishing import publish
     from lanner.rule_files import find_rules
     from processor.loading.difference import difference, enabled, lines
-    from schemas.interest_text import encode_interest
 
     settings = options.settings()
     key = None if sign_key is None else private_key(sign_key)
-    connection = connection_of(settings)
-    chosen = replace(settings, rules_files=paths)
-    detection = load_detection(chosen, warnings=not options.quiet)
+    sources = find_rules(replace(settings, rules_files=paths))
+    detection = detection_of(settings, sources, warnings=not options.quiet)
     if not options.quiet:
         for line in detection.notices:
             note(line)
     running, before = _running(settings)
-    rules = published_of(settings, find_rules(chosen).files, comment)
+    rules = published_of(settings, sources.files, comment)
     if running is not None and rules.same_rules(running):
         note(f"version {running.version} is just that: nothing to publish.")
         return
     changes = () if before is None else difference(before.in_force, detection.in_force)
     told = lines(changes, MAX_LINES)
+    say = note if settings.json_output else click.echo
     for line in told:
-        click.echo(printable(line))
+        say(printable(line))
     now_on = enabled(detection.in_force.rules)
     then_on = 0 if before is None else enabled(before.in_force.rules)
     versus = "no version was published before" if running is None else f"{then_on} on in version {running.version}"
-    click.echo(f"{now_on} rules on; {versus}.")
+    say(f"{now_on} rules on; {versus}.")
     if now_on * 2 < then_on and not force:
         raise BadInput(f"only {now_on} of {then_on} rules would stay on: --force does it all the same.")
-    _ask(yes=yes)
+    if not (yes or _agreed()):
+        note("nothing was published.")
+        return
     named = replace(rules, previous="" if running is None else running.version, difference=told)
     named = named.named(time.time_ns(), 0 if running is None else running.published)
-    try:
-        # As whoever reads it will: what the names of files or a switch make of it must be known before.
-        interest = encode_interest(detection_of_published(settings, named).interest)
-        value, headers = rules_message(named, key)
-    except BadRules as error:
-        raise BadInput(f"that can't be published: {error}.") from None
-    if len(interest) > MAX_MESSAGE_BYTES // 2:
-        raise BadInput(f"the interest of these rules has {len(interest)} bytes, more than a message may have.")
-    writer = Writer(connection)
-    plain: Headers = [("content-type", b"application/json")]
-    try:
-        writer.put(INTEREST, named.version.encode(), interest, plain)
-    except BusUnavailable as error:
-        # Who may publish rules need not be able to blind collectors: processors write what they check.
-        note(f"what collectors have to send is left to the processors to say: {error.reason}.")
-    writer.put(RULES, CURRENT, value, headers)
-    click.echo(f"published version {named.version}")
+    publish(settings, named, key)
+    if settings.json_output:
+        click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": told}))
+    else:
+        click.echo(f"published version {named.version}")
 
 
 def _running(settings: Settings) -> tuple[PublishedRules | None, Detection | None]:
@@ -113,9 +99,7 @@ def _running(settings: Settings) -> tuple[PublishedRules | None, Detection | Non
         return running, None
 
 
-def _ask(*, yes: bool) -> None:
-    if yes:
-        return
+def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError("Nobody can be asked here: add --yes to publish without a question.")
-    click.confirm("Publish it?", abort=True)
+    return click.confirm("Publish it?")
