@@ -20,6 +20,7 @@ from schemas.interest_text import BadInterest, decode_interest
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
+from tests.cluster.secured import SecuredBroker
 from tests.unit.processor.batches import batch_of
 
 CHANGED, REFUSED = "Lanner internal: rules changed", "Lanner internal: rules refused"
@@ -196,6 +197,29 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors
     alerts.close()
+
+
+def test_publishing_needs_the_right_to_rules_alone(
+    secured: SecuredBroker, processes: Processes, tmp_path: Path
+) -> None:
+    """What collectors have to send is written by the processor then, and anybody who may read sees who runs what."""
+    prefix = secured.fleet()
+    worker = processes.start(secured.by_certificate("lanner-processor", prefix), "processor")
+    worker.wait_for("judging by")
+    rules = rules_file(tmp_path, MARKED)
+    publisher = processes.start(
+        secured.by_certificate("lanner-publisher", prefix), "rules", "publish", rules, "--yes", "--force"
+    )
+    assert publisher.result() == 0, publisher.errors
+    assert "left to the processors" in publisher.errors
+    worker.wait_for("is in force, published by")
+    operator = secured.by_certificate("lanner-operator", prefix)
+    version = publisher.output.split()[-1]
+    until(lambda: interest_of(operator, version) > 0, "no interest was written")
+    status = processes.start(operator, "rules", "status")
+    assert status.result() == 0, status.output + status.errors
+    assert version in status.output
+    assert worker.stop() == 0, worker.errors
 
 
 def interest_of(connection: Connection, version: str) -> int:
