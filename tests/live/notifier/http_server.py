@@ -65,6 +65,10 @@ class HttpServer:
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers["Content-Length"]))
+        if len(body) < int(request.headers["Content-Length"]):
+            # The sender died in the middle.
+            request.close_connection = True
+            return
         fault = self.faults.pop(0) if self.faults else None
         if fault == "hang":
             self.released.wait(60)
