@@ -17,6 +17,7 @@ from bus.writer_schemas import WriterSchemas
 from processor.correlation.wire import PRE_MATCH_FORMAT
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
+from schemas.published_rules import PUBLISHED_RULES_SCHEMA
 from schemas.wire import reframed
 
 Sending = list["asyncio.Future[None]"]
@@ -47,9 +48,9 @@ class Shipping:
         self._producer = AsyncProducer(connection, "lanner-processor", on_note=on_note)
 
     async def announce(self) -> None:
-        """Publish the schemas of what is sent, and of batches: a collector may write those alone."""
-        for each in _FORMATS.values():
-            key, value = schema_message(each.schema)
+        """Publish the schemas of what is sent, and of what others send who may write no schema."""
+        for schema in (*(each.schema for each in _FORMATS.values()), PUBLISHED_RULES_SCHEMA):
+            key, value = schema_message(schema)
             await self.send(SCHEMAS, key, value, list(SCHEMA_HEADERS))
         if (registry := self.schemas.registry) is not None:
             for name, each in _FORMATS.items():

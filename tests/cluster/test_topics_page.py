@@ -1,0 +1,102 @@
+"""The examples of docs/topics.md, run as a reader would run them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.topics import NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
+from tests.cluster.acts import RULES, Generator, rules_file
+from tests.cluster.processes import Processes
+
+PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
+_BLOCK = re.compile(r"^<!-- prints: ([^\n]+) -->\n```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MEMORY = """
+- macro: repeated
+  condition: evt.type = openat and fd.name startswith /marked/
+  correlation: {type: event_count, group-by: [fd.name], timespan: 1m, condition: {gte: 2}}
+- rule: Repeated act
+  desc: The same act twice.
+  condition: repeated
+  output: twice %fd.name
+  priority: NOTICE
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A block of the page, and what it has to print."""
+
+    language: str
+    text: str
+    prints: str
+
+
+EXAMPLES = [Example(language, text, prints) for prints, language, text in _BLOCK.findall(PAGE.read_text())]
+
+
+def test_every_topic_stands_on_the_page_and_all_but_the_state_have_an_example() -> None:
+    """A topic that is added is documented."""
+    page = PAGE.read_text()
+    examples = "".join(example.text for example in EXAMPLES)
+    for kind in TOPICS:
+        assert f"`{kind.name}`" in page
+        if "changelog" not in kind.name:
+            assert f"lanner.{kind.name}" in examples or f'PREFIX + "{kind.name}"' in examples, kind.name
+
+
+def wait_for_messages(connection: Connection, topic: str, count: int) -> None:
+    """Wait until a topic holds so many."""
+    reader = Reader(connection, connection.topic(topic), whole=True)
+    deadline = time.monotonic() + 40
+    while count and time.monotonic() < deadline:
+        count -= reader.poll(0.2) is not None
+    reader.close()
+    assert not count, topic
+
+
+def test_each_example_prints_what_the_page_says(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """A fleet of one processor and one notifier has written to every topic; then each block is run."""
+    if shutil.which("kcat") is None:
+        assert not os.environ.get("CI"), "CI needs kcat: deploy/setup/system.sh test installs it"
+        pytest.skip("needs kcat")
+    rules = rules_file(tmp_path, RULES + MEMORY)
+    processor = processes.start(connection, "processor", rules=rules)
+    processor.wait_for("judging by")
+    assert processes.start(connection, "rules", "publish", "--yes", rules).result() == 0
+    state = ["-o", f"notifier.state_dir={tmp_path / 'state'}"]
+    processes.start(connection, "notifier", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, *state)
+    generator = Generator(connection, hosts=1)
+    generator.act(2)
+    generator.send(b"nonsense", "host-0")
+    generator.send(b"nonsense", "host-0", topic="alerts")
+    generator.flush()
+    for topic in (SIEM_FALCO, SIEM_ECS, SIEM_OCSF):
+        wait_for_messages(connection, topic, 2)
+    wait_for_messages(connection, PROCESSOR_DEAD_LETTERS, 1)
+    wait_for_messages(connection, NOTIFIER_DEAD_LETTERS, 1)
+
+    failed = []
+    for number, example in enumerate(EXAMPLES):
+        text = example.text.replace("127.0.0.1:9092", connection.bootstrap_servers)
+        text = text.replace('"lanner."', json.dumps(connection.prefix)).replace("lanner.", connection.prefix)
+        if example.language == "sh":
+            command = ["bash", "-euo", "pipefail", "-c", text]
+        else:
+            # The page says under which name the first program is imported by the others.
+            path = tmp_path / ("lanner_topics.py" if "def decoded" in text else f"example_{number}.py")
+            path.write_text(text)
+            command = [sys.executable, str(path)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+        if ran.returncode or ran.stderr or example.prints not in ran.stdout:
+            failed.append((example.prints, ran.returncode, ran.stderr[-500:], ran.stdout[-500:]))
+    assert not failed
