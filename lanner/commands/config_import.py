@@ -23,10 +23,11 @@ def command(options: Options, file: Path) -> None:
     On standard error: one line for each setting that can't be carried, and for each secret, which is never copied.
     """
     text = read_text(file)
-    tree = from_variables(text, str(file)) or parse_yaml(text, str(file))
+    variables = from_variables(text, str(file))
+    tree = variables or parse_yaml(text, str(file))
     if is_falco(tree):
         draft, tool = import_falco(tree), "Falco"
-    elif is_falcosidekick(tree):
+    elif variables or is_falcosidekick(tree):
         draft, tool = import_falcosidekick(tree), "falcosidekick"
     else:
         raise BadInput(f"{file}: neither falcosidekick's settings nor Falco's.")

@@ -43,6 +43,9 @@ _SWITCH_NAMES = (
     *("endpoint", "endpointhost", "eventlistener", "serverurl", "receiveraddress"),
 )
 """Settings that turn other outputs on."""
+_SWITCHLESS = frozenset(
+    {"listenport", "listenaddress", "customfields", "tlsserver", "loki", "influxdb", "nats", "aws", "gcp", "datadog"}
+)
 _LOOKS = frozenset({"footer", "icon", "username", "outputformat", "messageformat"})
 _DEFAULTS = {
     "debug": "false",
@@ -58,7 +61,8 @@ _DEFAULTS = {
 _MECHANISMS = {"plain": "plain", "scram_sha256": "scram-sha-256", "scram_sha512": "scram-sha-512"}
 _GRADE = re.compile(r"emergency|alert|critical|error|warning|notice|informational|info|debug")
 _VARIABLE = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
-_SIGNS = frozenset({"listenport", "listenaddress", "customfields", "slack", "webhook", "alertmanager", "elasticsearch"})
+_SIGNS = (frozenset(SWITCHES) | frozenset(APPRISE) | _SWITCHLESS) - {"kafka"}
+"""Sections that only falcosidekick has; `kafka` is one of ours too."""
 
 
 def is_falcosidekick(tree: Tree) -> bool:
