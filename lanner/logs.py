@@ -33,6 +33,8 @@ def log_through_structlog(settings: Settings, stage: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form)
+    # Without one, Python prints what other libraries warn of.
+    logging.root.addHandler(logging.NullHandler())
     for name, least in (
         ("lanner", level),
         # Its words are many and for its makers; what an operator has to know comes another way.

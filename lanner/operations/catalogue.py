@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bus.durations import Durations
+from bus.durations import BOUNDS, Durations
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -63,6 +63,6 @@ Readings = Mapping[str, Mapping[tuple[str, ...], Value]]
 """By metric: values of labels, in the order of the catalogue, to the value."""
 
 
-def sizes(durations: Durations, bounds: tuple[float, ...]) -> Sizes:
+def sizes(durations: Durations) -> Sizes:
     """Give a histogram of durations."""
-    return Sizes(bounds, tuple(durations.counts), durations.seconds)
+    return Sizes(BOUNDS, tuple(durations.counts), durations.seconds)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bus.durations import BOUNDS
 from lanner.operations.catalogue import Readings, Value, sizes
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Check, Health, turning
@@ -85,7 +84,7 @@ class ProcessorView:
         if self.shipping is not None:
             alerts: dict[tuple[str, ...], Value] = dict.fromkeys(judges.priorities, 0)
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
-            readings["lanner_alert_latency_seconds"] = {(): sizes(self.shipping.latency, BOUNDS)}
+            readings["lanner_alert_latency_seconds"] = {(): sizes(self.shipping.latency)}
             readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
         readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
         return readings

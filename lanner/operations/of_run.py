@@ -2,7 +2,6 @@
 
 import time
 
-from bus.durations import BOUNDS
 from lanner.operations.catalogue import Readings, Value, sizes
 from lanner.operations.health import Check, Health, turning
 from lanner.operations.of_collector import REASONS
@@ -34,7 +33,7 @@ class RunView:
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
-            "lanner_alert_latency_seconds": {(): sizes(pipeline.latency, BOUNDS)},
+            "lanner_alert_latency_seconds": {(): sizes(pipeline.latency)},
             "lanner_correlation_groups": {(): correlator.groups},
             "lanner_correlation_evicted_total": {(): correlator.evicted.total()},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},

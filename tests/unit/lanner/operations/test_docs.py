@@ -1,0 +1,34 @@
+import re
+from pathlib import Path
+
+from lanner.operations.catalogue import METRICS
+
+PAGE = Path(__file__).parents[4] / "docs" / "operate.md"
+RULES = Path(__file__).parents[4] / "deploy" / "prometheus" / "lanner.rules.yml"
+
+
+def rows() -> dict[str, list[str]]:
+    """Give the page's table of metrics: name to the other columns."""
+    found = {}
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("| `lanner_"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            found[cells[0].strip("`")] = cells[1:]
+    return found
+
+
+def test_each_metric_is_on_the_page_and_the_reverse() -> None:
+    """With its labels and a meaning."""
+    page = rows()
+    assert set(page) == set(METRICS)
+    for name, metric in METRICS.items():
+        assert [each.strip() for each in page[name][0].split(",") if each.strip()] == list(metric.labels)
+        assert page[name][2]
+
+
+def test_alert_rules_ask_for_metrics_that_there_are() -> None:
+    """A name that nobody exposes would never fire."""
+    named = set(re.findall(r"lanner_[a-z_]+[a-z]", RULES.read_text())) - {"lanner_rules"}
+    assert named
+    for name in named:
+        assert name in METRICS or name.removesuffix("_bucket") in METRICS
