@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
     AclBinding,
     AclOperation,
@@ -21,7 +21,7 @@ from bus.access import Grant
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
 from bus.topics import TopicPlan, TopicState
-from bus.trouble import TIMEOUT_SECONDS, Trouble, metadata, unusable
+from bus.trouble import TIMEOUT_SECONDS, Trouble, is_forbidden, metadata, unavailable, unusable
 
 
 class Administration:
@@ -43,6 +43,8 @@ class Administration:
         """Look at topics; those that don't exist are left out."""
         topics = metadata(self._client, self._trouble).topics
         there = [name for name in names if name in topics and not topics[name].error]
+        if self._connection.security_protocol != "plaintext":
+            self._check_hidden([name for name in names if name not in there])
         configs = self._configs(there)
         found = {}
         for name in there:
@@ -54,6 +56,18 @@ class Administration:
                 name, len(partitions), copies, config.get("cleanup.policy"), int(retention) if retention else None
             )
         return found
+
+    def _check_hidden(self, names: Sequence[str]) -> None:
+        """Raise BusUnavailable for a topic that this client may not see, which otherwise looks like one that isn't."""
+        if not names:
+            return
+        answers = self._client.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_SECONDS)
+        for name, answer in answers.items():
+            error = answer.exception()
+            if isinstance(error, KafkaException) and is_forbidden(error.args[0]):
+                raise unavailable(
+                    self._connection, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, f"to use topic {name}")
+                )
 
     def create(self, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> None:
         """Create topics; with dry_run the broker only checks whether it could. One that is there already is fine."""

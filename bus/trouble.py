@@ -21,6 +21,7 @@ _RIGHTS = (
 _AROUND = re.compile(r"^[a-z_]+://\S+: (?:[A-Za-z ]+ failed: )?(?:error:[0-9A-F]+:)?|\s*\(after \d+ms in state \w+\)$")
 
 
+_MOST_CHARACTERS = 300
 _SETTINGS = {
     "ssl.ca.location": "kafka.ca_file",
     "ssl.certificate.location": "kafka.certificate_file",
@@ -40,6 +41,9 @@ def unusable(error: KafkaError) -> BusUnavailable:
 def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
     """Say in words for people why the broker can't be used."""
     servers, text = connection.bootstrap_servers, _AROUND.sub("", error.str())
+    if len(text) > _MOST_CHARACTERS:
+        # A broker may give the whole request back.
+        text = error.name()
     if error.code() in _CREDENTIALS:
         return BusUnavailable(
             f"the broker at {servers} refused the credentials ({text})",

@@ -183,3 +183,34 @@ def test_fausts_client_checks_whom_it_talks_to(secured: SecuredBroker) -> None:
     for wrong in (replace(good, ca_file=""), replace(good, bootstrap_servers=f"127.0.0.1:{secured.port}")):
         with pytest.raises(ssl.SSLCertVerificationError):
             asyncio.run(shake_hands(wrong))
+
+
+def test_a_right_that_is_missing_is_not_taken_for_a_missing_topic(
+    secured: SecuredBroker, processes: Processes, tmp_path: Path
+) -> None:
+    """A stage with another's credential ends with the topic that it may not use, and what gives it its rights."""
+    prefix = secured.fleet()
+    collector = secured.by_certificate("lanner-collector", prefix)
+    runs = [
+        processes.start(collector, "notifier", "stdout", "-o", f"notifier.state_dir={tmp_path / 'state'}"),
+        processes.start(collector, "processor", rules=rules_file(tmp_path)),
+        processes.start(collector, "alerts", "tail"),
+        processes.start(collector, "topics", "acls", "--for", "collector"),
+    ]
+    for run in runs:
+        assert run.result() == 3, run.errors
+        assert "forbids that" in run.errors
+        assert "`lanner topics acls`" in run.errors
+        assert "Traceback" not in run.errors
+        assert len(run.errors) < 1000
+    assert f"topic {prefix}alerts" in runs[0].errors
+    notes: list[str] = []
+    publisher = Publisher(
+        secured.by_certificate("lanner-reader", prefix),
+        "host-1",
+        Spool(tmp_path / "spool", 8 << 20),
+        on_note=notes.append,
+    )
+    publisher.publish(Host("host-1").batch("x"))
+    assert publisher.close(10) == 1
+    assert "forbids that" in notes[-1]
