@@ -1,10 +1,13 @@
 """What is asked of a rule by those that judge by it."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from processor.language.ast import Node
-from processor.loading.priority import Priority
+
+if TYPE_CHECKING:
+    # Loading itself asks what correlation makes of a rule: imported at run time, this would be a circle.
+    from processor.loading.priority import Priority
 
 
 class Rule(Protocol):
@@ -23,7 +26,7 @@ class Rule(Protocol):
         """The output text, free of errors."""
 
     @property
-    def priority(self) -> Priority:
+    def priority(self) -> "Priority":
         """The rule's priority."""
 
     @property

@@ -6,7 +6,7 @@ from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILE
 from processor.language.parser import parse
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
-from schemas.codec import encode_batch
+from schemas.codec import decode_batch, encode_batch
 from tests.unit.processor.batches import batch_of
 
 SHADOW = DetectionRule("Shadow", parse("evt.type = openat and fd.name = /etc/shadow"), "read %fd.name")
@@ -87,3 +87,14 @@ def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
     stage.recall(3, encode_batch(batch_of(READ)))
     outcome = stage.take(3, encode_batch(batch_of(READ, sequence=9)))
     assert [each.output_fields.get("batches_missing") for each in outcome.alerts if each.source == "internal"] == [1]
+
+
+def test_other_rules_are_judged_by_from_the_next_batch_on() -> None:
+    """Numbers of hosts and what was counted stay; faults are those of the new rules."""
+    stage = stage_of()
+    stage.take(0, encode_batch(batch_of(READ, sequence=1)))
+    detector = Detector([dataclasses.replace(SHADOW, name="Other", output="other")], append_container=False)
+    stage.change_rules(detector, pre_match=lambda _: (), faults=lambda: detector.faults, decode=decode_batch)
+    outcome = stage.take(0, encode_batch(batch_of(READ, sequence=2)))
+    assert [(alert.rule, alert.output) for alert in outcome.alerts] == [("Other", "other")]
+    assert stage.events == 2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from processor.correlate import Correlator
 from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
+from processor.correlation.split import merged
 from processor.correlation.state import BadState
 from processor.correlation.suppress import MAX_SOURCES, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key
@@ -189,6 +190,28 @@ def test_an_unchanged_macro_keeps_its_windows_over_a_change_of_rules() -> None:
     judge.change_rules(judges_of(SSH, rule("many_ssh_connections and fd.cip exists", "new")))
 
     assert [alert.output for alert in judge.process(host.accept(2))] == ["new"]
+
+
+@pytest.mark.parametrize("last", ["old", "new"])
+def test_two_versions_count_in_one_window_while_processors_change_over(last: str) -> None:
+    """Whoever detects the third connection, by either version, it is the third, and told as that version tells it."""
+    host = Host()
+    versions = {
+        "old": judges_of(SSH, rule("many_ssh_connections", "old %correlation.count")),
+        "new": judges_of(SSH, rule("many_ssh_connections", "%correlation.count new")),
+    }
+    correlator = Correlator(merged(judges.plan for judges in versions.values()))
+
+    found = [
+        correlator.process(versions[by].pre_matcher.process(host.accept(number)))
+        for number, by in enumerate(("old", "new", last))
+    ]
+
+    assert [[alert.output for alert in alerts] for alerts in found] == [
+        [],
+        [],
+        [{"old": "old 3", "new": "3 new"}[last]],
+    ]
 
 
 def test_a_changed_macro_begins_anew() -> None:
