@@ -1,6 +1,7 @@
 """A real broker that is set up as deploy/kafka/secured.properties says, with certificates by its script."""
 
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -115,7 +116,16 @@ class SecuredBroker(Broker):
         administration = Administration(admin)
         for part, grants in PARTS.items():
             administration.allow(grants, f"User:lanner-{part}")
+        self._await_right(f"lanner-{part}", prefix)
         return prefix
+
+    def _await_right(self, user: str, prefix: str) -> None:
+        """Wait until what was allowed last is in force, and so all of it: the broker takes it in a little later."""
+        client = AdminClient(client_config(self.by_certificate(user, prefix), "test"))
+        deadline = time.monotonic() + 30
+        while not any(name.startswith(prefix) for name in client.list_topics(timeout=20).topics):
+            assert time.monotonic() < deadline, f"{user} has no rights yet"
+            time.sleep(0.05)
 
 
 def certify(folder: Path, what: str, *arguments: str, days: int = 2) -> None:

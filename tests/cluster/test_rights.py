@@ -31,7 +31,7 @@ MAY_WRITE: dict[str, set[str]] = {
     "collector": {"events"},
     "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors"},
     "notifier": SIEM | {"dlq.notifier"},
-    "intake": {"alerts"},
+    "intake": {"alerts", "schemas"},
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
     "publisher": {"rules"},
     "reader": set(),
