@@ -186,9 +186,10 @@ class RulesService:
             fresh = await asyncio.to_thread(self._prepare, message)
             _refuse_older(fresh, self._pending or self.in_use)
         except RulesRefused as error:
-            self._refused = str(error)
-            self._on_note(f"error: rules refused: {error}. Version {self.in_use.version} stays in force.")
-            await self._alert(rules_refused(self._connection.prefix, message, str(error), self.in_use.version))
+            await self._refuse(message, str(error))
+            return
+        except Exception as error:  # noqa: BLE001  whatever a version makes compiling do, the one in force stays
+            await self._refuse(message, f"it can't be compiled: {type(error).__name__}: {error}")
             return
         if self._pending is not None:
             self._pending.close()
@@ -197,6 +198,11 @@ class RulesService:
         self._plans[fresh.version] = fresh.judges.plan
         self._all_since = None
         self._correlate.change_rules(merged(self._plans.values()))
+
+    async def _refuse(self, message: Message, reason: str) -> None:
+        self._refused = reason
+        self._on_note(f"error: rules refused: {reason}. Version {self.in_use.version} stays in force.")
+        await self._alert(rules_refused(self._connection.prefix, message, reason, self.in_use.version))
 
     def _may_switch(self, fresh: RulesInUse) -> bool:
         now = time.monotonic()

@@ -128,7 +128,7 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     act_in_group(generator, range(1, 7))
     following = Following(generator)
     following.start()
-    time.sleep(1)
+    until(lambda: following.versions == before and len(generator.acts) > 0, "no host acts")
     second = tmp_path / "second.yaml"
     second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER)
     after = publish(processes, connection, second)
