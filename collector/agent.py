@@ -5,7 +5,7 @@ import resource
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from collector.batch_builder import BatchBuilder
@@ -18,6 +18,7 @@ from collector.events import PROCEXIT, Origin, add_exec, add_exit, add_syscall
 from collector.host import Host, this_host
 from collector.kernel_feed import KernelFeed
 from collector.processes.entry import Entry
+from collector.processes.environment import named
 from collector.processes.procfs import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
@@ -47,8 +48,8 @@ class CollectorSettings:
     flush_seconds: float = 0.1
     heartbeat_seconds: float = 15.0
     """A batch goes out that often even where nothing happened: silence must not look like quiet."""
-    environment: bool = False
-    """Collect environment variables at exec."""
+    variables: frozenset[str] = frozenset()
+    """Names of the environment variables that are collected at exec."""
     cache: Path = Path("/var/cache/lanner")
     docker_socket: Path = DEFAULT_SOCKET
     previous_start: int = 0
@@ -91,7 +92,7 @@ class Collector:
         self._waiting: Waiting[tuple[Syscall | Exec | Exit, Entry]] = Waiting()
         self._feed: KernelFeed | None = None
         self._users = UserFiles()
-        self._reader = ProcessFiles(environment=self.settings.environment)
+        self._reader = ProcessFiles(variables=self.settings.variables)
         self._table = ProcessTable(self._reader, _boot_to_epoch())
         self._rows = ProcessRows(self._table, self._users, self._containers)
         self._builder = BatchBuilder()
@@ -144,26 +145,26 @@ class Collector:
             self.settings.cache,
             self.settings.rings,
             interest=self._interest,
-            environment=self.settings.environment,
+            environment=bool(self.settings.variables),
         )
         # Attached first: what is forked while /proc is read comes as a record.
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()
 
     def watch(
-        self, event_types: Iterable[str], interest: Interest | None = None, *, environment: bool | None = None
+        self, event_types: Iterable[str], interest: Interest | None = None, *, variables: frozenset[str] | None = None
     ) -> None:
         """Switch to other event types and another interest while running.
 
         Args:
             event_types: what to watch.
             interest: which events could matter; None for all of them.
-            environment: whether to collect environment variables at exec from now on; None: as before.
+            variables: names of the environment variables to collect at exec from now on; None: as before.
         """
-        if environment is not None:
-            self._reader.environment = environment
+        if variables is not None:
+            self._reader.variables = variables
             if self._feed is not None:
-                self._feed.send_environment(wanted=environment)
+                self._feed.send_environment(wanted=bool(variables))
         self.event_types = frozenset(event_types)
         self._interest = interest
         self._tell_watched_at = time.monotonic()
@@ -176,7 +177,7 @@ class Collector:
         interest: Interest | None,
         versions: frozenset[str],
         *,
-        environment: bool | None = None,
+        variables: frozenset[str] | None = None,
     ) -> None:
         """Switch to what published rules ask for, and stamp the batches with it.
 
@@ -184,10 +185,10 @@ class Collector:
             event_types: what to watch.
             interest: which events could matter; None for all of them.
             versions: of the rules that ask for it.
-            environment: whether to collect environment variables at exec from now on; None: as before.
+            variables: names of the environment variables to collect at exec from now on; None: as before.
         """
         self._flush()
-        self.watch(event_types, interest, environment=environment)
+        self.watch(event_types, interest, variables=variables)
         if self._feed is not None:
             # What happened before the switch went by the old interest, and what came right after it by the new one.
             self.versions = common(self.versions, versions)
@@ -244,6 +245,8 @@ class Collector:
                 self._admit(record, self._table.ending(record))
                 self._table.apply(record)
             else:
+                if isinstance(record, Exec) and self._reader.variables:
+                    record = replace(record, env=named(record.env or (), self._reader.variables))
                 self._table.apply(record)
                 if isinstance(record, Exec):
                     self._started_program(record)

@@ -182,7 +182,7 @@ def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State
         exepath=name,
         args=_strings(args),
         args_truncated=bool(flags & _ARGS_CUT),
-        env=_strings(env),
+        env=_strings(env) if env else None,
         exe_ino=exe_ino,
         exe_dev=exe_dev,
         exe_mode=exe_mode,

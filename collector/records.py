@@ -78,8 +78,8 @@ class Exec:
     args: tuple[str, ...]
     """The first included."""
     args_truncated: bool
-    env: tuple[str, ...]
-    """Empty unless a rule asks for the environment."""
+    env: tuple[str, ...] | None
+    """None where it wasn't asked for."""
     exe_ino: int
     exe_dev: int
     exe_mode: int

@@ -22,7 +22,7 @@ def make_collector(
     on_batch: Callable[[EventBatch], None],
     *,
     interest: Interest | None = None,
-    environment: bool = False,
+    variables: frozenset[str] = frozenset(),
     flush_ms: int | None = None,
     previous: tuple[int, int] = (0, -1),
     further_losses: Callable[[], Mapping[str, int]] = dict,
@@ -30,7 +30,7 @@ def make_collector(
     """Put a collector together; nothing is started.
 
     interest: which opens could matter, for the kernel to leave out the others; None for all.
-    environment: whether environment variables are collected, which a rule has to ask for.
+    variables: names of the environment variables that are collected.
     flush_ms: how soon a batch goes out, if not as the settings say.
     previous: start and last sequence of the collector before this one, where known.
     further_losses: what was lost behind the collector, by reason.
@@ -49,7 +49,7 @@ def make_collector(
             rings=RingSizes(events=wanted.ring_mib << 20, lifecycle=wanted.lifecycle_ring_mib << 20),
             flush_events=wanted.batch_events,
             flush_seconds=(flush_ms or wanted.batch_ms) / 1000,
-            environment=environment,
+            variables=variables,
             docker_socket=Path(wanted.docker_socket),
             previous_start=previous[0],
             previous_sequence=previous[1],

@@ -16,10 +16,9 @@ from processor.judges import Judges, compile_judges
 from processor.language.printer import print_condition
 from processor.names import names_asked
 from processor.output.tokens import OutputError
+from processor.variables import variables_in
 from schemas.alert import Alert, Value, alert_id
 from schemas.interest import Interest
-
-ENVIRONMENT_FIELDS = ("proc.env", "proc.aenv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,8 @@ class Detection:
     origin: str
     notices: tuple[str, ...]
     watched: tuple[Path, ...]
-    wants_environment: bool
-    """Whether a rule names environment variables: they leave the kernel only then."""
+    variables: frozenset[str]
+    """Names of the environment variables that rules name: no others leave the collector."""
     in_force: RulesInForce
     """The rules as they were loaded."""
 
@@ -53,7 +52,7 @@ class Detection:
     @property
     def interest(self) -> Interest:
         """Which events could matter to a rule."""
-        return derive(self.judges.conditions, self.event_types, environment=self.wants_environment)
+        return derive(self.judges.conditions, self.event_types, variables=self.variables)
 
     @property
     def count(self) -> int:
@@ -88,8 +87,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [name for leg in judges.plan.legs for name in leg.fields]
     texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    wants_environment = any(field in text for text in texts for field in ENVIRONMENT_FIELDS)
-    return Detection(judges, sources.origin, loaded.notices, sources.watched, wants_environment, loaded)
+    return Detection(judges, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
 
 
 def internal_alert(

@@ -42,9 +42,9 @@ class FleetInterest:
         return EVERYTHING if self.wanted.interest is None else self.wanted.interest.events
 
     @property
-    def environment(self) -> bool:
-        """Whether environment variables are asked for."""
-        return self.wanted.interest is not None and self.wanted.interest.environment
+    def variables(self) -> frozenset[str]:
+        """Names of the environment variables that are asked for."""
+        return frozenset() if self.wanted.interest is None else self.wanted.interest.variables
 
     @property
     def asker(self) -> str:
@@ -62,6 +62,6 @@ class FleetInterest:
             changed.interest if self._settings.collector.pushdown else None,
             changed.versions,
             # What can't be understood must not make secrets leave the host.
-            environment=None if changed.interest is None else self.environment,
+            variables=None if changed.interest is None else self.variables,
         )
         note(f"sending what is of interest to {self.asker}.")

@@ -58,9 +58,9 @@ class Source(Protocol):
         """Deliver what has happened, on this thread, for about timeout seconds."""
 
     def watch(
-        self, event_types: frozenset[str], interest: Interest | None = None, *, environment: bool | None = None
+        self, event_types: frozenset[str], interest: Interest | None = None, *, variables: frozenset[str] | None = None
     ) -> None:
-        """Watch other event types, leave out others, and collect environment variables or not, from now on."""
+        """Watch other event types, leave out others, and collect environment variables of some names, from now on."""
 
     def stop(self) -> None:
         """Deliver what is left, and detach."""
@@ -235,7 +235,7 @@ class Pipeline:
             self._source.watch(
                 detection.event_types,
                 detection.interest if settings.collector.pushdown else None,
-                environment=detection.wants_environment,
+                variables=detection.variables,
             )
             self._tell_change(detection, cause)
             self.settings, self._detection = settings, detection

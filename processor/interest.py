@@ -19,16 +19,16 @@ _MAX_WAYS = 64
 """Ways that one rule is written in; a condition that needs more is taken as always possible."""
 
 
-def derive(conditions: Sequence[Node], events: Iterable[str], *, environment: bool = False) -> Interest:
+def derive(conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset()) -> Interest:
     """Derive the interest of rules.
 
     Args:
         conditions: of rules, macros resolved.
         events: the event types that any of the rules is judged for.
-        environment: a rule names environment variables.
+        variables: names of the environment variables that rules ask for.
     """
     ways = frozenset(way for event in events for condition in conditions for way in ways_of(condition, event))
-    return Interest(without_narrower(ways), environment)
+    return Interest(without_narrower(ways), variables)
 
 
 def ways_of(condition: Node, event: str) -> Bound:

@@ -9,6 +9,8 @@ versions mix: the union of two interests is all ways of both, and a reader that 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+EVERY_VARIABLE = "*"
+
 READ, WRITE, CREATE, TRUNCATE = 1, 2, 4, 8
 """Bits of what an open is for: the subject ``open``."""
 
@@ -68,8 +70,8 @@ class Interest:
     """One version of it."""
 
     ways: frozenset[Way]
-    environment: bool = False
-    """Environment variables are asked for, at exec."""
+    variables: frozenset[str] = frozenset()
+    """Names of the environment variables that are asked for, at exec; EVERY_VARIABLE among them for all."""
 
     @property
     def events(self) -> frozenset[str]:
@@ -87,7 +89,8 @@ def union(*interests: Interest | None) -> Interest | None:
     if not known or len(known) < len(interests):
         return None
     ways = frozenset(way for interest in known for way in interest.ways)
-    return Interest(without_narrower(ways), any(interest.environment for interest in known))
+    variables = frozenset(name for interest in known for name in interest.variables)
+    return Interest(without_narrower(ways), variables)
 
 
 def always(interest: Interest, events: Iterable[str]) -> Interest:

@@ -13,6 +13,7 @@ from schemas.interest import Interest, Place, Question, Way
 
 MAX_BYTES = 8 << 20
 _U32 = 0xFFFFFFFF
+_LONGEST_NAME = 1000
 
 
 class BadInterest(ValueError):
@@ -26,7 +27,7 @@ def encode_interest(interest: Interest) -> bytes:
         events.setdefault(way.event, []).append(_written(way))
     for ways in events.values():
         ways.sort(key=json.dumps)
-    body = {"environment": interest.environment, "events": events}
+    body = {"environment": sorted(interest.variables), "events": events}
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
@@ -41,12 +42,13 @@ def decode_interest(data: bytes) -> Interest:
     try:
         body = json.loads(data)
         ways = frozenset(_read(event, way) for event, found in body["events"].items() for way in found)
-        environment = bool(body.get("environment", True))
+        # Not the other way round here: what is not asked for in so many words may be a secret.
+        variables = frozenset(_variable(name) for name in body.get("environment", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInterest(f"not an interest: {error or type(error).__name__}") from error
     if not ways:
         raise BadInterest("an empty interest")
-    return Interest(ways, environment)
+    return Interest(ways, variables)
 
 
 def _written(way: Way) -> dict[str, Any]:
@@ -62,6 +64,12 @@ def _written(way: Way) -> dict[str, Any]:
             "end": [_text(place) for place in sorted(way.places) if not place.is_prefix],
         }
     return body
+
+
+def _variable(name: Any) -> str:
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        raise BadInterest("a name of a variable that is none")
+    return name
 
 
 def _text(place: Place) -> str:

@@ -11,7 +11,7 @@ def program_of(record: Exec) -> Program:
         exe=record.args[0] if record.args else None,
         exepath=record.exepath or None,
         args=record.args[1:],
-        env=record.env or None,
+        env=record.env,
         exe_ino=record.exe_ino,
         exe_mode=record.exe_mode,
         exe_uid=record.exe_uid,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from collector.decode import epoch_time
+from collector.processes.environment import named
 from collector.processes.facts import Credentials, Place, ProcessFacts, Program
 from collector.processes.procparse import (
     Stat,
@@ -33,12 +34,12 @@ class ProcessFiles:
 
     Args:
         proc: where procfs is mounted.
-        environment: whether environments are read too; they stay out unless a rule asks.
+        variables: names of the environment variables that are read too; they stay out unless a rule asks.
     """
 
-    def __init__(self, proc: Path = Path("/proc"), *, environment: bool = False) -> None:
+    def __init__(self, proc: Path = Path("/proc"), *, variables: frozenset[str] = frozenset()) -> None:
         self._proc = str(proc)
-        self.environment = environment
+        self.variables = variables
 
     def read_all(self) -> Iterator[ProcessFacts]:
         """Read every process there is; those that vanish meanwhile are left out."""
@@ -90,9 +91,9 @@ class ProcessFiles:
         # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
         arguments = parse_cmdline(text) if text else None
         environment = None
-        if self.environment:
+        if self.variables:
             text = _read(f"{folder}/environ")
-            environment = None if text is None else parse_cmdline(text)
+            environment = None if text is None else named(parse_cmdline(text), self.variables)
         exepath = _link(f"{folder}/exe")
         file = _stat_of(f"{folder}/exe")
         return Program(

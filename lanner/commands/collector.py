@@ -61,7 +61,7 @@ def command(options: Options) -> None:
         wanted.event_types,
         take,
         interest=wanted.wanted.interest,
-        environment=wanted.environment,
+        variables=wanted.variables,
         flush_ms=settings.kafka.batch_ms,
         previous=(0, -1) if last is None else (last.start, last.sequence),
         further_losses=lambda: publisher.losses,

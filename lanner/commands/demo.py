@@ -70,7 +70,7 @@ def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
             detection.event_types,
             take,
             interest=detection.interest,
-            environment=detection.wants_environment,
+            variables=detection.variables,
         )
 
     def sinks(_settings: Settings) -> list[Sink]:

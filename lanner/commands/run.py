@@ -47,7 +47,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             detection.event_types,
             take,
             interest=detection.interest,
-            environment=detection.wants_environment,
+            variables=detection.variables,
         )
 
     pipeline = Pipeline(

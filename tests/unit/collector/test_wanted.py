@@ -6,7 +6,10 @@ from schemas.interest_text import encode_interest
 
 OWN = Interest(frozenset({Way("bind")}))
 ONE = Interest(frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/etc/\0")}))}))
-TWO = Interest(frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/srv/\0")}))}), environment=True)
+TWO = Interest(
+    frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/srv/\0")}))}),
+    variables=frozenset({"HOME"}),
+)
 EVERYTHING = Wanted(None, frozenset({"*"}))
 
 
@@ -26,7 +29,7 @@ def test_rule_files_decide_where_nothing_is_published() -> None:
 def test_live_versions_are_joined() -> None:
     """Each may still be judged by somebody; rule files do not count any more."""
     found = wanted({version(1): encode_interest(ONE), version(2): encode_interest(TWO)}, OWN, ["execve"])
-    assert found.interest == Interest(ONE.ways | TWO.ways | {Way("execve")}, environment=True)
+    assert found.interest == Interest(ONE.ways | TWO.ways | {Way("execve")}, variables=frozenset({"HOME"}))
     assert found.versions == {version(1).decode(), version(2).decode()}
 
 
@@ -41,7 +44,7 @@ def test_what_is_always_sent_is_sent_whole() -> None:
     [
         {version(1): encode_interest(ONE), version(2): b"nonsense"},
         {version(1): b""},
-        {version(1): b'{"environment": false, "events": {}}'},
+        {version(1): b'{"environment": [], "events": {}}'},
         {b"no version": encode_interest(ONE)},
         {version(number): encode_interest(ONE) for number in range(MAX_VERSIONS + 1)},
     ],

@@ -98,13 +98,14 @@ def test_replay_gives_the_alerts_and_the_open_summaries(tmp_path: Path) -> None:
     ]
 
 
-def test_a_group_of_the_environment_lets_the_environment_leave_the_kernel(tmp_path: Path) -> None:
-    """No condition or output names it, and still it is needed."""
+def test_a_variable_that_a_group_names_leaves_the_host(tmp_path: Path) -> None:
+    """No condition or output names it, and still it is needed; no other does."""
     rules = tmp_path / "rules.yaml"
     text = SSH.replace("group-by: [fd.cip]", "group-by: ['proc.env[SSH_CLIENT]']")
     rules.write_text(text + rule("many_ssh_connections"), encoding="utf-8")
     settings = Settings(rules_files=(str(rules),))
 
-    assert load_detection(settings).wants_environment
+    assert load_detection(settings).variables == {"SSH_CLIENT"}
+    assert load_detection(settings).interest.variables == {"SSH_CLIENT"}
     rules.write_text(SSH + rule("many_ssh_connections"), encoding="utf-8")
-    assert not load_detection(settings).wants_environment
+    assert not load_detection(settings).variables

@@ -23,7 +23,9 @@ ways = st.builds(
     st.frozensets(st.tuples(tests, st.booleans()), max_size=3),
     st.one_of(st.none(), st.frozensets(places, max_size=3)),
 )
-interests = st.builds(Interest, st.frozensets(ways, min_size=1, max_size=5), st.booleans())
+interests = st.builds(
+    Interest, st.frozensets(ways, min_size=1, max_size=5), st.frozensets(st.text(max_size=3), max_size=3)
+)
 SHADOW = Way("openat", places=frozenset({Place(is_prefix=True, text=b"/etc/shadow\0")}))
 
 
@@ -40,7 +42,7 @@ def test_a_union_holds_all_of_both(one: Interest, other: Interest) -> None:
 
     assert joined is not None
     assert all(way in joined.ways or Way(way.event) in joined.ways for way in one.ways | other.ways)
-    assert joined.environment == (one.environment or other.environment)
+    assert joined.variables == one.variables | other.variables
     assert joined == union(other, one, one)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from collector.processes.procfs import ProcessFiles
+from schemas.interest import EVERY_VARIABLE
 
 STATUS = (
     b"Name:\tcat\nTgid:\t%d\nPid:\t%d\nPPid:\t5\nUid:\t0\t33\t0\t0\nGid:\t0\t33\t0\t0\n"
@@ -51,7 +52,7 @@ def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
     """It holds secrets."""
     lay_out(tmp_path, 9)
 
-    facts = ProcessFiles(tmp_path, environment=True).read(9)
+    facts = ProcessFiles(tmp_path, variables=frozenset({EVERY_VARIABLE})).read(9)
 
     assert facts is not None
     assert facts.program.env == ("A=1", "B=\udcff")
