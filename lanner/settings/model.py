@@ -125,7 +125,8 @@ class Collector:
     )
     docker_socket: str = about("Where Docker is asked about containers.", "/var/run/docker.sock")
     pushdown: bool = about(
-        "Let the kernel leave out opens of files that can't matter to any rule; they cost a fifth then.", default=True
+        "Let the kernel leave out events that can't matter to any rule; `lanner rules interest` shows which.",
+        default=True,
     )
     always_sent: tuple[str, ...] = about(
         "Event types that `lanner collector` sends whatever the rules ask: they show what led to an alert.",
