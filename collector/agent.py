@@ -75,7 +75,7 @@ class Collector:
         Args:
             event_types: as the rules ask; lifecycle always comes, as the process table needs it.
             on_batch: called on the polling thread with each full batch.
-            interest: which opens of files could matter; None for all of them.
+            interest: which events could matter; None for all of them.
             settings: how to work.
             further_losses: what was lost behind this, by reason; it only grows, and the batches tell it.
         """

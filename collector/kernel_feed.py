@@ -53,7 +53,7 @@ class KernelFeed:
             event_types: what to send; lifecycle and state changes always come.
             cache: folder for the compiled program.
             sizes: of the rings.
-            interest: which opens to send; None for all.
+            interest: which events could matter; None for all.
             environment: send environment variables at exec.
 
         Raises:
@@ -80,7 +80,7 @@ class KernelFeed:
 
         Args:
             event_types: what to send.
-            interest: which opens to send; None for all.
+            interest: which events could matter; None for all.
         """
         self._interest.put(interest)
         tables = descriptors(event_types)

@@ -29,7 +29,7 @@ def make_collector(
 ) -> Collector:
     """Put a collector together; nothing is started.
 
-    interest: which opens could matter, for the kernel to leave out the others; None for all.
+    interest: which events could matter, for the kernel to leave out the others; None for all.
     variables: names of the environment variables that are collected.
     flush_ms: how soon a batch goes out, if not as the settings say.
     previous: start and last sequence of the collector before this one, where known.
