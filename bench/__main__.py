@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("latency", "notifier", "slowdown", "throughput", "waiting")
+NAMES = ("hot_path", "latency", "notifier", "slowdown", "throughput", "waiting")
 
 
 def main() -> None:

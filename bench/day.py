@@ -1,0 +1,133 @@
+"""How many bytes a host sends in a day: what lies in the topic of events after minutes in which it is quiet, or works.
+
+A broker of its own, `lanner collector` with the shipped rules and its defaults. A round of work is what a developer
+does: git, make and gcc, pip, and looking around; a minute holds one.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.topics import DAY_MS, EVENTS, plan
+from schemas.codec import decode_batch
+from tests.cluster.broker import Broker
+from tests.live.ordinary_work import use_git, use_make_and_gcc, use_pip, use_tools
+
+QUIET_SECONDS = 120
+ROUNDS = 4
+ROUND_SECONDS = 60
+START_SECONDS = 60
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What lies in the topic so far."""
+
+    stored: int
+    """Bytes on the broker's disk: compressed, with keys and headers."""
+    events: int
+    batches: int
+    encoded: int
+    """Bytes of the batches before compression."""
+
+    def since(self, before: "Sent") -> "Sent":
+        """Give what came since."""
+        return Sent(
+            self.stored - before.stored,
+            self.events - before.events,
+            self.batches - before.batches,
+            self.encoded - before.encoded,
+        )
+
+
+def main() -> None:
+    """Print both, by the day."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        broker = Broker(folder / "kafka")
+        broker.start()
+        try:
+            connection = Connection(bootstrap_servers=broker.address)
+            create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
+            with _collector(connection, folder):
+                before = _sent(broker, connection)
+                time.sleep(QUIET_SECONDS)
+                quiet = _sent(broker, connection)
+                _tell("quiet", quiet.since(before), QUIET_SECONDS)
+                begun = time.monotonic()
+                for number in range(ROUNDS):
+                    _work(folder / str(number))
+                    time.sleep(max(0.0, begun + (number + 1) * ROUND_SECONDS - time.monotonic()))
+                # Batches wait for at most a tenth of a second, and go out without being asked.
+                time.sleep(1)
+                _tell("working", _sent(broker, connection).since(quiet), time.monotonic() - begun)
+        finally:
+            broker.remove()
+
+
+def _work(folder: Path) -> None:
+    for use in (use_git, use_make_and_gcc, use_pip, use_tools):
+        place = folder / use.__name__
+        place.mkdir(parents=True)
+        use(place)
+
+
+def _sent(broker: Broker, connection: Connection) -> Sent:
+    stored = sum(path.stat().st_size for path in broker.folder.glob(f"data/{connection.topic(EVENTS)}-*/*.log"))
+    reader = Reader(connection, connection.topic(EVENTS), whole=True)
+    events = batches = encoded = 0
+    while not reader.has_read_all:
+        message = reader.poll(1)
+        if message is not None:
+            value = message.value() or b""
+            batches, encoded, events = batches + 1, encoded + len(value), events + decode_batch(value).count
+    reader.close()
+    return Sent(stored, events, batches, encoded)
+
+
+def _tell(name: str, sent: Sent, seconds: float) -> None:
+    a_day = DAY_SECONDS / seconds
+    print(
+        f"{name}, {seconds:.0f} s: {sent.events:,} events in {sent.batches:,} batches, {sent.encoded:,} bytes, "
+        f"{sent.stored:,} stored: "
+        f"{sent.events * a_day / 1e6:.2f} M events and {sent.stored * a_day / 1e6:.0f} MB a day",
+        flush=True,
+    )
+
+
+@contextmanager
+def _collector(connection: Connection, folder: Path) -> Iterator[None]:
+    settings = {
+        "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
+        "LANNER__KAFKA__SPOOL_DIR": str(folder / "spool"),
+    }
+    messages = folder / "messages"
+    with messages.open("wb") as errors:
+        command = [sys.executable, "-m", "lanner", "collector"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors, env={**os.environ, **settings})
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while b"watching" not in messages.read_bytes():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"lanner did not start: {messages.read_text()}")
+                time.sleep(0.1)
+            time.sleep(2)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+    print(messages.read_text().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()
