@@ -1,7 +1,12 @@
 """A real schema registry on this machine, as a process of its own that is ended by its id."""
 
+import base64
+import http.client
+import http.server
 import signal
+import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +16,47 @@ from tests.cluster.broker import free_ports
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "registry.sh"
 START_SECONDS = 120
+
+
+class Guard:
+    """Stands before a registry as a reverse proxy does: TLS, and HTTP basic authentication."""
+
+    def __init__(self, port: int, pem: Path, user: str, password: str) -> None:
+        expected = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def handle_any(self) -> None:
+                if self.headers.get("Authorization") != expected:
+                    self.send_error(401)
+                    return
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                behind = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                kind = self.headers.get("Content-Type", "application/json")
+                behind.request(self.command, self.path, body or None, {"Content-Type": kind})
+                answer = behind.getresponse()
+                data = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = handle_any  # noqa: N815  the server's names
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self._server.server_port}/apis/ccompat/v7"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class SchemaRegistry:

@@ -1,6 +1,7 @@
 """Messages of other releases, and of a fleet with a schema registry, through real stages."""
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,16 +14,17 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from bus.connection import Connection, RegistryAddress
 from bus.consuming import Reader
+from bus.registry import Registry, RegistryUnavailable
 from bus.schema_topic import schema_message
 from bus.topics import ALERTS, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from collector.publisher import Publisher
 from collector.spool import Spool
 from schemas.alert import encode_alert
 from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, encode_batch
-from schemas.wire import MessageFormat
+from schemas.wire import MessageFormat, checked_schema
 from tests.cluster.acts import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.processes import Processes
-from tests.cluster.registry import SchemaRegistry
+from tests.cluster.registry import Guard, SchemaRegistry
 from tests.golden.batches import GOLDEN, golden_path
 from tests.unit.alerts import alert
 
@@ -184,6 +186,37 @@ def test_a_fleet_with_a_schema_registry(
     _both_formats_may_lie_on_one_topic(connection, line)
     assert notifier.stop() == 0
     assert processor.stop() == 0
+
+
+def test_a_registry_that_asks_for_a_password(registry: SchemaRegistry, tmp_path: Path) -> None:
+    """By TLS and HTTP basic authentication; what is wrong with either names the setting, and no secret."""
+    script = Path(__file__).parents[2] / "deploy" / "kafka" / "certificates.sh"
+    for arguments in (("authority", tmp_path), ("broker", tmp_path, "guard", "127.0.0.1")):
+        subprocess.run([script, *map(str, arguments)], check=True, capture_output=True)
+    registry.begin()
+    registry.wait()
+    guard = Guard(registry.port, tmp_path / "guard.pem", "lanner", "made:up")
+    try:
+        address = RegistryAddress(guard.url, "lanner", "made:up", str(tmp_path / "ca.crt"))
+        header = Registry(address).register("t.events", EVENT_BATCH_SCHEMA)
+        found = Registry(address).schema(int.from_bytes(header[1:], "big"))
+        assert found is not None
+        assert checked_schema(found)["name"] == "lanner.EventBatch"
+        assert Registry(address).schema(999_999) is None
+        for wrong, setting in (
+            (replace(address, password="hush"), "schema_registry_password_file"),
+            (replace(address, ca_file=""), "schema_registry_url"),
+        ):
+            with pytest.raises(RegistryUnavailable) as told:
+                Registry(wrong).schema(1)
+            assert setting in str(told.value)
+            assert "hush" not in str(told.value) + repr(wrong)
+        other = {"type": "record", "name": "Other", "fields": [{"name": "a", "type": "int"}]}
+        SchemaRegistryClient({"url": registry.url}).set_compatibility("t.events-value", "BACKWARD")
+        with pytest.raises(RegistryUnavailable, match="compatibility"):
+            Registry(address).register("t.events", other)
+    finally:
+        guard.stop()
 
 
 def _both_formats_may_lie_on_one_topic(connection: Connection, line: Path) -> None:
