@@ -107,12 +107,8 @@ def lay_out(interest: Interest) -> Layout:
     return Layout(
         rows=rows,
         anywhere=anywhere,
-        prefixes=_accumulated(
-            {place.text: mask for place, mask in places.items() if place.is_prefix}, bytes.startswith
-        ),
-        suffixes=_accumulated(
-            {place.text: mask for place, mask in places.items() if not place.is_prefix}, bytes.endswith
-        ),
+        prefixes=_accumulated({place.text: mask for place, mask in places.items() if place.is_prefix}, _beginnings),
+        suffixes=_accumulated({place.text: mask for place, mask in places.items() if not place.is_prefix}, _endings),
     )
 
 
@@ -120,9 +116,17 @@ def _order(way: Way) -> tuple[str, list[tuple[Question, bool]], list[Place]]:
     return way.event, sorted(way.tests), sorted(way.places or ())
 
 
-def _accumulated(masks: dict[bytes, int], within: Callable[[bytes, bytes], bool]) -> dict[bytes, int]:
-    """Add to each text the masks of those within it: a longest-match table gives only one entry."""
-    return {text: _join(mask for other, mask in masks.items() if within(text, other)) for text in masks}
+def _accumulated(masks: dict[bytes, int], parts: Callable[[bytes], Iterable[bytes]]) -> dict[bytes, int]:
+    """Add to each text the masks of its parts: a longest-match table gives only one entry."""
+    return {text: _join(masks.get(part, 0) for part in parts(text)) for text in masks}
+
+
+def _beginnings(text: bytes) -> Iterable[bytes]:
+    return (text[:length] for length in range(len(text) + 1))
+
+
+def _endings(text: bytes) -> Iterable[bytes]:
+    return (text[start:] for start in range(len(text) + 1))
 
 
 def _join(masks: Iterable[int]) -> int:
