@@ -26,6 +26,8 @@ CORRELATION_TABLE = "correlation"
 
 MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, columns and one last large event come on top."""
+_SEGMENT_BYTES = 64 << 20
+_COMPACTION_LAG_MS = 300_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
@@ -104,6 +106,11 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
     if kind.retention_ms is not None:
         retention = events_retention_ms if kind.name in (EVENTS, CORRELATE) else kind.retention_ms
         config["retention.ms"] = str(retention)
+    if kind.scales and kind.cleanup == "compact":
+        # Whoever takes a partition over reads all that isn't compacted yet, and the newest segment never is.
+        config["segment.bytes"] = str(_SEGMENT_BYTES)
+        # A writer that hung may have written after its heir, who has this long to notice.
+        config["min.compaction.lag.ms"] = str(_COMPACTION_LAG_MS)
     if kind.append_time:
         config["message.timestamp.type"] = "LogAppendTime"
     return TopicPlan(kind, f"{prefix}{kind.name}", partitions if kind.scales else 1, replication, config)

@@ -2,12 +2,14 @@
 
 The state lies in a compacted topic, one blob a key, in the partition of the messages that made it. It is written and
 read by the stage itself and not by a Faust table: a table sends its changelog without waiting for it, and writes to
-the partition of whatever message its stream is at.
+the partition of whatever message its stream is at. State is a function of the order in the partition of `correlate`, so
+each record says how far that had been applied: what a process writes that hung while another took over is older than
+what the other wrote, and is not read.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +18,13 @@ from confluent_kafka import KafkaException
 from faust.types import TP
 
 from bus.connection import Connection
-from bus.consuming import read_whole
+from bus.consuming import committed
 from bus.errors import BusUnavailable
 from bus.producing import Refused
-from bus.topics import CORRELATE, CORRELATION_TABLE, changelog
+from bus.tables import BEGUN, Table, applied_header, read_tables
+from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
 from processor.correlate_stage import CorrelateStage
+from processor.internal_alerts import memory_lost
 from processor.shipping import Sending, Shipping
 
 _BATCH = 500
@@ -63,6 +67,8 @@ class CorrelateService:
         self._at = at
         self._shipping: Shipping | None = None
         self._queues: dict[int, asyncio.Queue[Any]] = {}
+        self._applied: dict[int, int] = {}
+        """By partition, what records that were written say at most: it never goes back."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self._name = connection.topic(CORRELATE)
@@ -126,15 +132,44 @@ class CorrelateService:
     async def _recover(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
         stopped = False
         try:
-            tables = await asyncio.to_thread(
-                read_whole, self._connection, self._connection.topic(_CHANGELOG), partitions, lambda: stopped
-            )
+            tables, positions = await asyncio.to_thread(self._read, partitions, lambda: stopped)
         finally:
             stopped = True
-        unreadable = sum(self._stage.begin(partition, tables[partition].values()) for partition in partitions)
+        unreadable = sum(self._stage.begin(partition, tables[partition].values.values()) for partition in partitions)
         if unreadable:
             self._on_note(f"{unreadable} windows of another release could not be read and begin anew.")
+        self._applied = {partition: table.applied for partition, table in tables.items()}
+        await self._repair(tables)
+        lost = {partition: positions[partition] for partition in positions if tables[partition].is_unused}
+        if lost:
+            await self._tell_lost(lost)
+        # From now on an empty partition means that its topic is another one.
+        unused = [partition for partition, table in tables.items() if table.is_unused]
+        await _all_safe([await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=each) for each in unused])
         ready.set()
+
+    def _read(self, partitions: Sequence[int], stop: Callable[[], bool]) -> tuple[dict[int, Table], dict[int, int]]:
+        """Give the tables, and where the group stands in those partitions in which it has been."""
+        tables = read_tables(self._connection, self._connection.topic(_CHANGELOG), partitions, stop)
+        unused = [partition for partition, table in tables.items() if table.is_unused]
+        group = self._connection.topic(PROCESSOR_GROUP)
+        positions = committed(self._connection, group, self._name, unused) if unused else {}
+        return tables, {partition: offset for partition, offset in positions.items() if offset > 0}
+
+    async def _repair(self, tables: Mapping[int, Table]) -> None:
+        await _all_safe(
+            [
+                await self._sender().send(_CHANGELOG, key, value, applied_header(table.applied), partition=partition)
+                for partition, table in tables.items()
+                for key, value in table.overtaken.items()
+            ]
+        )
+
+    async def _tell_lost(self, positions: Mapping[int, int]) -> None:
+        self._stage.lost += len(positions)
+        alert = memory_lost(self._connection.topic(_CHANGELOG), positions, time.time_ns())
+        self._on_note(f"{alert.output}.")
+        await _all_safe([await self._sender().alert(alert)])
 
     async def _work(self, partition: int, queue: "asyncio.Queue[Any]", ready: asyncio.Event) -> None:
         await ready.wait()
@@ -159,8 +194,10 @@ class CorrelateService:
         self._at("computed")
         await _all_safe(sending)
         self._at("alerts sent")
+        applied = self._applied[partition] = max(self._applied[partition], messages[-1].offset)
+        header = applied_header(applied)
         writing = [
-            await shipping.send(_CHANGELOG, key, value, [], partition=partition) for key, value in changes.items()
+            await shipping.send(_CHANGELOG, key, value, header, partition=partition) for key, value in changes.items()
         ]
         await _all_safe(writing)
         self._at("state written")

@@ -34,6 +34,8 @@ class CorrelateStage:
         self._correlators: dict[int, Correlator] = {}
         self._past: Counter[str] = Counter()
         """Counts of partitions that went to others."""
+        self.lost = 0
+        """Partitions whose memory was gone when they were taken over."""
 
     def begin(self, partition: int, blobs: Iterable[bytes]) -> int:
         """Take a partition over with what is remembered of it.

@@ -13,6 +13,8 @@ EVENTS_LOST = "Lanner internal: events lost"
 RULES_CHANGED = "Lanner internal: rules changed"
 RULE_FAILED = "Lanner internal: rule failed"
 DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
+MEMORY_LOST = "correlation_memory"
+"""A reason of losses: the topic that keeps the state of rules with memory is another one. It counts partitions."""
 QUIET_SECONDS = 300.0
 _FORGET_SECONDS = 2 * QUIET_SECONDS
 
@@ -99,4 +101,27 @@ def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, i
         source="internal",
         hostname=cause.hostname,
         host_id=cause.host_id,
+    )
+
+
+def memory_lost(topic: str, positions: Mapping[int, int], now: int) -> Alert:
+    """Make the alert of rules' memory that is gone.
+
+    Args:
+        topic: the one that kept it, by its full name.
+        positions: by partition, how far events had been applied to it.
+        now: wall clock, ns.
+    """
+    told = ", ".join(str(partition) for partition in sorted(positions))
+    return Alert(
+        id=alert_id(now, EVENTS_LOST, topic, str(sorted(positions.items()))),
+        time=now,
+        rule=EVENTS_LOST,
+        priority="Critical",
+        output=(
+            f"topic {topic} was deleted: what rules with memory had counted in partitions {told} is gone; windows "
+            f"begin anew, and repeats counted there are not summed | {MEMORY_LOST}: {len(positions)}"
+        ),
+        output_fields={MEMORY_LOST: len(positions)},
+        source="internal",
     )

@@ -116,9 +116,10 @@ def command(options: Options) -> None:
 def _dies_at(asked: str) -> Callable[[str], None]:
     """Give what tests of faults need: a process that dies, as by a power cut, the Nth time it comes to a point.
 
-    asked: "POINT:N"; empty for a process that lives.
+    asked: "POINT:N", or "POINT:N:STOP" for one that hangs until it is told to go on; empty for a process that lives.
     """
-    point, _, number = asked.partition(":")
+    point, _, rest = asked.partition(":")
+    number, _, how = rest.partition(":")
     left = int(number or 1)
 
     def at(name: str) -> None:
@@ -126,6 +127,6 @@ def _dies_at(asked: str) -> Callable[[str], None]:
         if name == point:
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGSTOP if how == "STOP" else signal.SIGKILL)
 
     return at

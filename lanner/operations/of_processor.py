@@ -13,6 +13,7 @@ from lanner.operations.of_collector import REASONS, SPOOL_REASONS
 from processor.correlate_stage import EVICTED, CorrelateStage
 from processor.correlation.outcome import Outcome
 from processor.detect_stage import BATCHES_MISSING, DetectStage
+from processor.internal_alerts import MEMORY_LOST
 from processor.judges import Judges
 from processor.rule_timing import RuleTiming
 from processor.rules_service import RulesService
@@ -22,7 +23,7 @@ STAGE = "processor"
 ANSWER_SECONDS = 20.0
 """A processor reports its rules every five seconds: a broker that confirmed nothing for longer isn't there."""
 PASSED_OVER = (Outcome.LATE.value, Outcome.STALE.value, "duplicate", "unknown_term")
-TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, "other")
+TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
 def rule_readings(judges: Judges, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
@@ -72,7 +73,7 @@ class ProcessorView:
     def readings(self) -> Readings:
         """Give the metrics."""
         judges, counts = self.rules.in_use.judges, self.correlation.counts
-        lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost)
+        lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
         readings = rule_readings(judges, self.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},

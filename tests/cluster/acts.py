@@ -36,7 +36,7 @@ def rules_file(folder: Path, text: str = RULES) -> Path:
 
 @dataclass
 class Host:
-    """A host that acts: every batch holds one marked act among others."""
+    """A host that acts: every batch holds one marked act among others; hosts share the raw name for three batches."""
 
     name: str
     others: int = 20
@@ -48,7 +48,9 @@ class Host:
         """Give the next batch."""
         self.sequence += 1
         ordinary = {"type": "openat", "fd_name": "/usr/lib/locale/C.utf8/LC_CTYPE"}
-        events = [ordinary] * self.others + [{"type": "openat", "fd_name": f"/marked/{mark}"} for mark in marks]
+        shared = f"round-{self.sequence // 3}"
+        acts = [{"type": "openat", "fd_name": f"/marked/{mark}", "fd_name_raw": shared} for mark in marks]
+        events = [ordinary] * self.others + acts
         now = time.time_ns()
         made = batch_of(
             *({**event, "time": now + place} for place, event in enumerate(events)),

@@ -1,0 +1,93 @@
+"""Acts in groups of five, a rule about the third of a group, and an oracle that forgets nothing."""
+
+import time
+from collections import Counter
+
+from bus.connection import Connection
+from schemas.alert import Alert
+from tests.cluster.acts import Alerts, Generator, Host
+from tests.unit.processor.batches import batch_of
+
+RULE = "Three of a group"
+GROUP = 5
+THRESHOLD = 3
+RULES = f"""
+- macro: three_of_a_group
+  condition: evt.type = openat and fd.name startswith /group/
+  correlation:
+    type: event_count
+    group-by: [fd.name]
+    timespan: 1h
+    condition: {{gte: {THRESHOLD}}}
+- rule: {RULE}
+  desc: The third event of a group.
+  condition: three_of_a_group
+  output: "%correlation.count of %fd.name, the last %fd.nameraw"
+  priority: NOTICE
+"""
+
+
+class Groups:
+    """Hosts that act in groups of five; an oracle that keeps all acts says which alerts there have to be."""
+
+    def __init__(self, connection: Connection, hosts: int = 16) -> None:
+        self._generator = Generator(connection, hosts=hosts)
+        self._acts: dict[str, list[str]] = {}
+
+    def act(self, rounds: int) -> None:
+        """Have every host act so many times."""
+        for _ in range(rounds):
+            for host in self._generator.hosts:
+                self._act(host)
+
+    def flush(self) -> None:
+        """Wait until the broker has all."""
+        self._generator.flush()
+
+    def forget(self) -> None:
+        """Count what was done so far no more, as where memory is lost."""
+        self._acts = {group: [] for group in self._acts}
+
+    def expected(self) -> dict[str, str]:
+        """Give, by group, the act that completes it: every act is looked at, none is forgotten."""
+        return {group: acts[THRESHOLD - 1] for group, acts in self._acts.items() if len(acts) >= THRESHOLD}
+
+    def _act(self, host: Host) -> None:
+        host.sequence += 1
+        group = f"/group/{host.name}-{(host.sequence - 1) // GROUP}"
+        mark = f"{host.name}-{host.sequence}"
+        event = {"type": "openat", "fd_name": group, "fd_name_raw": mark, "time": time.time_ns()}
+        self._generator.publish(
+            batch_of(event, host_id=host.name, hostname=host.name, collector_start=1, sequence=host.sequence)
+        )
+        self._acts.setdefault(group, []).append(mark)
+
+
+def found_in(alerts: Alerts) -> dict[str, Counter[tuple[str, str]]]:
+    """Give, by group, act and id of each alert, and how often it came."""
+    found: dict[str, Counter[tuple[str, str]]] = {}
+    for alert in alerts.raw:
+        if alert.rule == RULE:
+            found.setdefault(str(alert.event["fd.name"]), Counter())[_mark(alert), alert.id] += 1
+    return found
+
+
+def _mark(alert: Alert) -> str:
+    return str(alert.event["fd.nameraw"])
+
+
+def wait_for(alerts: Alerts, groups: Groups, timeout: float) -> None:
+    """Read alerts until every group that has to have one has one, and a moment longer."""
+    deadline = time.monotonic() + timeout
+    while missing := set(groups.expected()) - set(found_in(alerts)):
+        assert time.monotonic() < deadline, f"{len(missing)} groups without an alert, such as {sorted(missing)[:5]}"
+        alerts.read(0.5)
+    alerts.read(1)
+
+
+def assert_equals_oracle(alerts: Alerts, groups: Groups) -> None:
+    """Assert that each group has one alert id, of the act at which the oracle counts three."""
+    found = found_in(alerts)
+    assert {group: [mark for mark, _ in ids] for group, ids in found.items()} == {
+        group: [mark] for group, mark in groups.expected().items()
+    }

@@ -1,0 +1,153 @@
+"""The topic that keeps what rules remember: written by a process that hung, and deleted."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from confluent_kafka import ConsumerGroupState  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
+
+from bus.administration import create_missing
+from bus.connection import Connection, client_config
+from bus.consuming import Reader, committed
+from bus.tables import applied_of
+from bus.topics import CORRELATE, CORRELATION_TABLE, DAY_MS, PROCESSOR_GROUP, changelog, plan
+from processor.internal_alerts import EVENTS_LOST, MEMORY_LOST
+from tests.cluster.acts import Alerts, rules_file
+from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
+from tests.cluster.processes import Processes
+
+PARTITIONS = 8
+CHANGELOG = changelog(CORRELATION_TABLE)
+
+
+def until(question: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
+
+
+def versions_of(connection: Connection) -> dict[bytes, list[int]]:
+    """Give, by key, how far each record of the table had been applied, in the order in which they were written."""
+    reader = Reader(connection, connection.topic(CHANGELOG), whole=True)
+    found: dict[bytes, list[int]] = {}
+    while not reader.has_read_all:
+        message = reader.poll(0.2)
+        if message is not None:
+            found.setdefault(message.key() or b"", []).append(applied_of(message))
+    reader.close()
+    return found
+
+
+def places_of(connection: Connection) -> dict[int, int]:
+    """Give where the group stands in each partition of what is correlated."""
+    return committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(CORRELATE), range(PARTITIONS))
+
+
+def are_applied(connection: Connection, acts: int) -> bool:
+    """Tell whether the group is through with so many acts; ticks lie between them."""
+    reader = Reader(connection, connection.topic(CORRELATE), whole=True)
+    count, last = 0, dict.fromkeys(range(PARTITIONS), -1)
+    while not reader.has_read_all:
+        message = reader.poll(0.2)
+        if message is not None and message.key() != b"tick":
+            count += 1
+            last[message.partition() or 0] = message.offset() or 0
+    reader.close()
+    places = places_of(connection)
+    return count >= acts and all(places.get(partition, 0) > offset for partition, offset in last.items())
+
+
+def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """It stops between alerts and state, another counts on, it wakes up and writes: that state is not read."""
+    rules = rules_file(tmp_path, RULES)
+    hanging = processes.start(
+        connection, "processor", rules=rules, environment={"LANNER_TEST_DIES_AT": "alerts sent:1:STOP"}
+    )
+    hanging.wait_for("judging by")
+    groups = Groups(connection)
+    groups.act(1)
+    groups.flush()
+    until(lambda: is_stopped(hanging.pid), 20, "it never came to that point")
+    heir = processes.start(connection, "processor", rules=rules)
+    heir.wait_for("judging by")
+    groups.act(1)
+    groups.flush()
+    until(lambda: are_applied(connection, 32), 40, "nobody took over")
+    hanging.signal(signal.SIGCONT)
+    until(
+        lambda: any(each != sorted(each) for each in versions_of(connection).values()),
+        20,
+        "what hung wrote nothing that is older",
+    )
+    until(lambda: is_shared_by_two(connection), 40, "what hung did not come back")
+    groups.act(1)
+    groups.flush()
+    alerts = Alerts(connection)
+    wait_for(alerts, groups, 40)
+    assert len(groups.expected()) == 16
+    assert_equals_oracle(alerts, groups)
+    for each in (hanging, heir):
+        assert each.stop() == 0, each.errors
+        assert "Traceback" not in each.errors
+    alerts.close()
+
+
+def is_shared_by_two(connection: Connection) -> bool:
+    """Tell whether two processors have shared the partitions out between them."""
+    client = AdminClient(client_config(connection, "test"))
+    (asked,) = client.describe_consumer_groups([connection.topic(PROCESSOR_GROUP)]).values()
+    found = asked.result(10)
+    return found.state == ConsumerGroupState.STABLE and len(found.members) == 2
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process hangs by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].startswith("T")
+
+
+def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The topic is deleted and made anew: windows begin anew, exactly as an oracle that forgets then, told once."""
+    rules = rules_file(tmp_path, RULES)
+    groups, acts = Groups(connection), 0
+
+    def work(rounds: int) -> str:
+        nonlocal acts
+        worker = processes.start(connection, "processor", rules=rules)
+        worker.wait_for("judging by")
+        groups.act(rounds)
+        groups.flush()
+        acts += 16 * rounds
+        until(lambda: are_applied(connection, acts), 30, "not all was applied")
+        assert worker.stop() == 0, worker.errors
+        return worker.errors
+
+    assert "was deleted" not in work(2)
+    used = len(places_of(connection))
+    delete(connection, CHANGELOG)
+    groups.forget()
+    told = work(3)
+    assert "was deleted" in told
+    assert "was deleted" not in work(1)
+    alerts = Alerts(connection)
+    wait_for(alerts, groups, 20)
+    assert_equals_oracle(alerts, groups)
+    lost = [alert for alert in alerts.raw if alert.rule == EVENTS_LOST]
+    assert [alert.output_fields[MEMORY_LOST] for alert in lost] == [used]
+    alerts.close()
+
+
+def delete(connection: Connection, name: str) -> None:
+    """Delete a topic and make it anew, as an operator may."""
+    client = AdminClient(client_config(connection, "test"))
+    for answer in client.delete_topics([connection.topic(name)]).values():
+        answer.result(20)
+    until(lambda: connection.topic(name) not in client.list_topics(timeout=10).topics, 20, "the topic is still there")
+    create_missing(connection, plan(connection.prefix, PARTITIONS, 1, DAY_MS))
