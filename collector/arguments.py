@@ -18,7 +18,7 @@ from schemas.flags import encode_flags
 from schemas.flags import number_text as flag_names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """What is known beside the call itself when its arguments are written."""
 

@@ -2,67 +2,95 @@
 
 from array import array
 from collections.abc import Iterable
+from itertools import accumulate, chain
+from operator import itemgetter
 
 from schemas.batch import Column
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 
 Row = tuple[int, ...]
-"""A value for each of EVENT_COLUMNS, in its order."""
+"""A value for each of EVENT_COLUMNS but the first, time, in its order."""
+Event = tuple[Row, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""All but an event's time: its row; and of its arguments the names and texts, by index, and numbers."""
+
+_row, _names, _texts, _numbers = map(itemgetter, range(4))
+_CODES = tuple(EVENT_COLUMNS.items())[1:]
 
 
 class BatchBuilder:
     """Collects the events of one batch; its maker looks at count and size to tell when it is full."""
 
-    __slots__ = ("_known", "_name_rows", "_names", "_numbers", "_rows", "_starts", "_texts", "size", "strings")
+    __slots__ = ("_events", "_known", "_name_rows", "_times", "size", "strings")
 
     def __init__(self) -> None:
         """Begin an empty batch."""
         self.strings: list[str | None] = [None]
         self.size = 0
         """Characters of text so far: what makes a batch large."""
-        self._known: dict[str, int] = {}
-        self._rows: list[Row] = []
-        self._starts = [0]
-        self._names: list[int] = []
-        self._texts: list[int] = []
-        self._numbers: list[int] = []
+        self._known: dict[str | None, int] = {None: 0}
+        self._times: list[int] = []
+        self._events: list[Event] = []
         self._name_rows: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     @property
     def count(self) -> int:
         """Events so far."""
-        return len(self._rows)
+        return len(self._times)
 
     def intern(self, text: str | None) -> int:
         """Give a text's index; 0 for None."""
-        if text is None:
-            return 0
         index = self._known.get(text)
         if index is None:
+            assert text is not None
             index = self._known[text] = len(self.strings)
             self.strings.append(text)
             self.size += len(text)
         return index
 
-    def add(self, row: Row, names: tuple[str, ...], arguments: Iterable[tuple[str | None, int]]) -> None:
-        """Append one event: its row, and text and number of each of its arguments, named by names."""
-        self._rows.append(row)
+    def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Iterable[tuple[str | None, int]]) -> Event:
+        """Append one event: its time, its row, and text and number of each of its arguments, named by names.
+
+        Returns:
+            What `again` takes.
+        """
         indices = self._name_rows.get(names)
         if indices is None:
             indices = self._name_rows[names] = tuple(map(self.intern, names))
-        self._names += indices
+        known, intern = self._known, self.intern
+        texts = []
+        numbers = []
         for text, number in arguments:
-            self._texts.append(self.intern(text))
-            self._numbers.append(number)
-        self._starts.append(len(self._names))
+            index = known.get(text)
+            texts.append(intern(text) if index is None else index)
+            numbers.append(number)
+        event = (row, indices, tuple(texts), tuple(numbers))
+        self._times.append(time)
+        self._events.append(event)
+        return event
+
+    def again(self, time: int, event: Event) -> None:
+        """Append an event of this batch once more, as of another time."""
+        self._times.append(time)
+        self._events.append(event)
 
     def columns(self) -> dict[str, Column]:
         """Turn the rows into columns."""
-        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(EVENT_COLUMNS)
-        made: dict[str, Column] = {
-            name: array(code, column) for (name, code), column in zip(EVENT_COLUMNS.items(), columns, strict=True)
-        }
-        arguments = (self._starts, self._names, self._texts, self._numbers)
+        events = self._events
+        columns = zip(*map(_row, events), strict=True) if events else ((),) * len(_CODES)
+        made: dict[str, Column] = {"time": array("q", self._times)}
+        for (name, code), column in zip(_CODES, columns, strict=True):
+            # Most columns hold one value throughout, and to find that out costs less than to write it each time.
+            if column and column.count(column[0]) == len(column):
+                made[name] = array(code, column[:1]) * len(column)
+            else:
+                made[name] = array(code, column)
+        indices = tuple(map(_names, events))
+        arguments = (
+            accumulate(map(len, indices), initial=0),
+            chain.from_iterable(indices),
+            chain.from_iterable(map(_texts, events)),
+            chain.from_iterable(map(_numbers, events)),
+        )
         for (name, code), column in zip(ARGUMENT_COLUMNS.items(), arguments, strict=True):
             made[name] = array(code, column)
         return made

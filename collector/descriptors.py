@@ -34,7 +34,7 @@ _PER_MESSAGE = frozenset({_SOCK_DGRAM, _SOCK_RAW})
 _ESTABLISHED, _LISTEN = 1, 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Descriptor:
     """A descriptor in the words of rules; None is what it doesn't have."""
 

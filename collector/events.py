@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from signal import Signals
 
 from collector.arguments import Context, Value, argument_names, joined, writers_of
-from collector.batch_builder import BatchBuilder
+from collector.batch_builder import BatchBuilder, Event
 from collector.descriptors import Descriptor, describe
 from collector.paths import absolute
 from collector.records import Exec, Exit, Syscall
@@ -48,7 +48,7 @@ PROCEXIT = "procexit"
 _SIGNALS = frozenset(Signals)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
     """Who made an event, and when."""
 
@@ -64,7 +64,7 @@ class Origin:
     group_name: NameOf
 
 
-def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> None:
+def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> Event:
     """Append a system call to the batch under construction."""
     spec = CALLS[call.event]
     event = spec.event
@@ -99,8 +99,9 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> None:
             numbers, texts = _descriptor_columns(descriptor, descriptor.name, None, intern)
             bits |= _descriptor_bits(descriptor)
     buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
-    head = (origin.time, origin.row, call.who.tid, call.vtid, call.cpu, result, bits)
-    builder.add((*head, *numbers, intern(event), *texts, *paths, buffer), argument_names(call.event), arguments)
+    head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits)
+    row = (*head, *numbers, intern(event), *texts, *paths, buffer)
+    return builder.add(origin.time, row, argument_names(call.event), arguments)
 
 
 def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
@@ -108,14 +109,14 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
     intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
     bits = _BIT["HAS_RES"] | (_BIT["PROCESS_STALE"] if origin.is_stale else 0)
-    head = (origin.time, origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits)
+    head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits)
     paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
     row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_TEXTS, *paths, 0)
     arguments = _exec_arguments(done, origin)
     if done.event_type == "execve":
-        builder.add(row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
+        builder.add(origin.time, row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
     else:
-        builder.add(row, _EXEC_NAMES, arguments)
+        builder.add(origin.time, row, _EXEC_NAMES, arguments)
 
 
 def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
@@ -123,7 +124,7 @@ def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
     status = done.status
     killed_by = status & 0x7F
     bits = _BIT["PROCESS_STALE"] if origin.is_stale else 0
-    head = (origin.time, origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits)
+    head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits)
     row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_TEXTS, *_NO_PATHS, 0)
     arguments = [
         _number(status),
@@ -131,7 +132,7 @@ def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
         (Signals(killed_by).name if killed_by in _SIGNALS else str(killed_by), killed_by),
         _number(status >> 7 & 1),
     ]
-    builder.add(row, ("status", "ret", "sig", "core"), arguments)
+    builder.add(origin.time, row, ("status", "ret", "sig", "core"), arguments)
 
 
 def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:

@@ -1,13 +1,14 @@
 """What the kernel side tells, decoded: one class for each kind of record.
 
 They are plain values, so that everything behind them runs and is tested without a kernel. Times are boot-clock
-nanoseconds as the kernel gave them; text is decoded with surrogateescape.
+nanoseconds as the kernel gave them; text is decoded with surrogateescape. Those that every event needs are not
+frozen: that would double what it costs to make one.
 """
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
     """Who made a record; (pid, start_time) names a process for ever, exec_generation its program."""
 
@@ -109,7 +110,7 @@ class Exit:
 Lifecycle = Fork | Exec | State | Exit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class File:
     """The open file behind a descriptor, as the kernel has it."""
 
@@ -146,7 +147,7 @@ class Socket:
     """An abstract name begins with @."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Syscall:
     """One return from a system call."""
 

@@ -42,8 +42,8 @@ def test_size_counts_each_text_once() -> None:
 def test_rows_become_columns_of_their_types() -> None:
     """Element i of each column is event i."""
     builder = BatchBuilder()
-    builder.add(ROW, (), [])
-    builder.add(tuple(value * 10 for value in ROW), (), [])
+    builder.add(ROW[0], ROW[1:], (), [])
+    builder.add(ROW[0] * 10, tuple(value * 10 for value in ROW[1:]), (), [])
 
     columns = builder.columns()
 
@@ -55,9 +55,9 @@ def test_rows_become_columns_of_their_types() -> None:
 def test_arguments_belong_to_their_event() -> None:
     """arg_start tells where those of each event begin, and those of the last end."""
     builder = BatchBuilder()
-    builder.add(ROW, ("res", "fd"), [("0", 0), ("<f>/x", 3)])
-    builder.add(ROW, (), [])
-    builder.add(ROW, ("res",), [(None, -2)])
+    builder.add(0, ROW[1:], ("res", "fd"), [("0", 0), ("<f>/x", 3)])
+    builder.add(0, ROW[1:], (), [])
+    builder.add(0, ROW[1:], ("res",), [(None, -2)])
 
     columns = builder.columns()
 
@@ -71,10 +71,26 @@ def test_arguments_belong_to_their_event() -> None:
     assert {name: columns[name].typecode for name in ARGUMENT_COLUMNS} == ARGUMENT_COLUMNS  # type: ignore[attr-defined]
 
 
+def test_an_event_comes_again_at_another_time() -> None:
+    """All but its time is what it was."""
+    builder = BatchBuilder()
+    builder.add(3, ROW[1:], (), [])
+    event = builder.add(5, tuple(value * 10 for value in ROW[1:]), ("res",), [("0", 0)])
+    builder.again(7, event)
+
+    columns = builder.columns()
+
+    assert builder.count == 3
+    assert list(columns["time"]) == [3, 5, 7]
+    assert list(columns["process"]) == [ROW[1], ROW[1] * 10, ROW[1] * 10]
+    assert list(columns["arg_start"]) == [0, 0, 1, 2]
+    assert list(columns["arg_raw"]) == [0, 0]
+
+
 def test_a_row_of_another_width_is_refused() -> None:
     """A forgotten value would shift all that follow."""
     builder = BatchBuilder()
-    builder.add(ROW[:-1], (), [])
+    builder.add(0, ROW[1:-1], (), [])
 
     with pytest.raises(ValueError, match="argument"):
         builder.columns()
@@ -85,7 +101,7 @@ def test_any_texts_come_back(events: list[list[str | None]]) -> None:
     """Interning loses and mixes nothing."""
     builder = BatchBuilder()
     for texts in events:
-        builder.add(ROW, tuple(f"n{place}" for place in range(len(texts))), [(text, 0) for text in texts])
+        builder.add(0, ROW[1:], tuple(f"n{place}" for place in range(len(texts))), [(text, 0) for text in texts])
     columns = builder.columns()
 
     found = [
