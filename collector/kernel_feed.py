@@ -3,7 +3,7 @@
 import os
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class KernelFeed:
         cache: Path,
         sizes: RingSizes,
         *,
+        given: Sequence[Path] = (),
         interest: Interest | None = None,
         environment: bool = False,
     ) -> "KernelFeed":
@@ -53,13 +54,14 @@ class KernelFeed:
             event_types: what to send; lifecycle and state changes always come.
             cache: folder for the compiled program.
             sizes: of the rings.
+            given: compiled programs that a like host made: files, or folders of them.
             interest: which events could matter; None for all.
             environment: send environment variables at exec.
 
         Raises:
             EnvironmentLacks: this host, user or kernel can't do it; the message says why.
         """
-        program, loaded = load(compiled(sizes, cache))
+        program, loaded = load(compiled(cache, given), sizes)
         feed = cls(program, sizes)
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
@@ -99,12 +101,15 @@ class KernelFeed:
         """Take what has happened until now, in order.
 
         A lifecycle record is never handed out before an event that came earlier: what came after the start of this
-        look is kept for the next.
+        look, or after what is read of a ring that holds more, is kept for the next.
         """
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         fresh = self._held
-        fresh += [(_U64.unpack_from(record)[0], record) for record in self._events.read()]
-        fresh += [(_U64.unpack_from(record)[0], record) for record in self._lifecycle.read()]
+        for ring in (self._events, self._lifecycle):
+            records = [(_U64.unpack_from(record)[0], record) for record in ring.read()]
+            fresh += records
+            if ring.has_more and records:
+                now = min(now, records[-1][0])
         fresh.sort(key=_by_time)
         end = len(fresh)
         while end and fresh[end - 1][0] > now:
@@ -112,12 +117,19 @@ class KernelFeed:
         self._held = fresh[end:]
         return [record for _, record in fresh[:end]]
 
-    def drain(self) -> list[bytes]:
+    @property
+    def has_more(self) -> bool:
+        """Whether the last read left what had already happened."""
+        return self._events.has_more or self._lifecycle.has_more
+
+    def drain(self) -> Iterator[list[bytes]]:
         """Stop the probes and take all that is left."""
         self._program.detach()
-        rest = self.read() + [record for _, record in self._held]
+        yield self.read()
+        while self.has_more:
+            yield self.read()
+        yield [record for _, record in self._held]
         self._held = []
-        return rest
 
     def counters(self) -> Mapping[str, int]:
         """Give what the kernel side counted: records made, what of these found its ring full, and what was left out."""

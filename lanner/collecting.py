@@ -14,6 +14,14 @@ from schemas.interest import Interest
 
 EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
 """Every event type that the collector can be asked for."""
+INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
+"""Where compiled programs lie on a host that is given them with Lanner itself."""
+
+
+def given_programs(settings: Settings) -> tuple[Path, ...]:
+    """Say where compiled programs may lie that a like host made: as the settings say, and beside the program."""
+    named = settings.collector.bpf_cache
+    return (*([] if named is None else [Path(named)]), INSTALLED_PROGRAMS)
 
 
 def make_collector(
@@ -50,6 +58,7 @@ def make_collector(
             flush_events=wanted.batch_events,
             flush_seconds=(flush_ms or wanted.batch_ms) / 1000,
             variables=variables,
+            given_programs=given_programs(settings),
             docker_socket=Path(wanted.docker_socket),
             previous_start=previous[0],
             previous_sequence=previous[1],

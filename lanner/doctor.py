@@ -10,10 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from collector.agent import CACHE
+from collector.bpf.program import SYSTEM_PYTHON, find_compiled
+from collector.errors import EnvironmentLacks
 
 State = Literal["ok", "missing", "note"]
 
@@ -29,10 +33,18 @@ class Finding:
     remedy: str = ""
 
 
-def findings() -> Iterator[Finding]:
-    """Examine this host."""
+def findings(given: Sequence[Path] = ()) -> Iterator[Finding]:
+    """Examine this host.
+
+    given: where compiled eBPF programs may lie that a like host made: files, or folders of them.
+    """
+    program = compiled_program(given)
     for check in CHECKS:
-        yield check()
+        finding = check()
+        if check in {bcc, headers} and finding.state == "missing" and program.state == "ok":
+            finding = replace(finding, state="note", remedy="Not needed with the compiled program that is here.")
+        yield finding
+    yield program
 
 
 def _run(*command: str) -> tuple[int, str]:
@@ -129,18 +141,31 @@ def tracefs() -> Finding:
 
 
 def bcc() -> Finding:
-    """Tell whether Debian's BCC can be imported by this Python, tried in a process of its own."""
-    places = ("", "/usr/lib/python3/dist-packages")
-    code = (
-        f"import sys; sys.path += {places[1:]!r}; import bcc; "
-        "print(getattr(bcc, '__version__', '?'), bcc.__file__); assert hasattr(bcc, 'BPF')"
-    )
-    status, text = _run(sys.executable, "-c", code)
+    """Tell whether Debian's BCC can be imported by Debian's Python, which compiles in a process of its own."""
+    code = "import bcc; print(getattr(bcc, '__version__', '?'), bcc.__file__); assert hasattr(bcc, 'BPF')"
+    status, text = _run(SYSTEM_PYTHON, "-I", "-c", code)
     if status == 0:
         return Finding("BCC", "ok", text.splitlines()[-1])
     last = text.splitlines()[-1] if text else "can't be imported"
-    remedy = "apt-get install python3-bpfcc (PyPI's bcc is another project), and a Python of Debian's version."
+    remedy = (
+        "apt-get install python3-bpfcc (PyPI's bcc is another project), or give this host a program that a like one "
+        "compiled: lanner collector build-cache."
+    )
     return Finding("BCC", "missing", last[:120], remedy)
+
+
+def compiled_program(given: Sequence[Path]) -> Finding:
+    """Tell whether a compiled program is here that fits this kernel: then neither BCC nor headers are needed."""
+    subject = "compiled program"
+    try:
+        found, unfit = find_compiled(CACHE, given)
+    except EnvironmentLacks as error:
+        return Finding(subject, "note", error.reason, error.remedy)
+    if found is not None:
+        return Finding(subject, "ok", str(found))
+    if unfit:
+        return Finding(subject, "note", "; ".join(unfit), "lanner collector build-cache makes one, on a like host.")
+    return Finding(subject, "note", "none yet", "The first start compiles it, where BCC and kernel headers are.")
 
 
 def headers() -> Finding:
@@ -174,7 +199,7 @@ def python() -> Finding:
 
 def cache() -> Finding:
     """Tell whether compiled eBPF programs can be kept: without, each start compiles for a second."""
-    folder = Path("/var/cache/lanner")
+    folder = CACHE
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if os.access(nearest, os.W_OK):
         return Finding("cache", "ok", str(folder))

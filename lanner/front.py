@@ -226,6 +226,9 @@ CONFIG = _group(
         "import": "Make settings of falcosidekick's or Falco's.",
     },
 )
+COLLECTOR = {
+    "build-cache": ("lanner.commands.collector_build_cache", "Compile the eBPF program for hosts that can't."),
+}
 COMMANDS = {
     **_group("", {
         "run": "Watch this host: all stages in this process, alerts on standard output.",

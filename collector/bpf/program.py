@@ -8,14 +8,17 @@ import hashlib
 import json
 import os
 import platform
+import re
 import struct
 import subprocess
 import tempfile
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collector.bpf.kept import MadeFor, find, write
 from collector.errors import EnvironmentLacks
 from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.kernel import bpf_syscall
@@ -30,12 +33,17 @@ _PROBES = {
     "on_fork": "sched_process_fork",
     "on_exit": "sched_process_exit",
 }
-_SYSTEM_PYTHON = "/usr/bin/python3"
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's BCC belongs to Debian's Python."""
 _COMPILE_SECONDS = 120
+_BCC_VERSION = Path("/usr/lib/python3/dist-packages/bcc/version.py")
 _PAGE = 4096
 _ARRAY = 2
 """BPF_MAP_TYPE_ARRAY."""
-_CONTAINER_PACKAGES = "apt-get install python3-bpfcc linux-headers-amd64, then `lanner doctor`"
+_REMEDY = (
+    "apt-get install python3-bpfcc linux-headers-amd64; or run `lanner collector build-cache FILE` on a host with the "
+    "same kernel that has them, and name the file here as collector.bpf_cache"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +80,108 @@ class Program:
         self.maps = {}
 
 
-def compiled(sizes: RingSizes, cache: Path) -> dict[str, Any]:
-    """Give bytecode and map layouts, from the cache where they are there; raises EnvironmentLacks."""
+def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
+    """Give bytecode and map layouts: kept ones where they are for this host, else compiled here and kept.
+
+    Args:
+        cache: folder in which what is compiled here is kept.
+        given: files, or folders of them, that a like host made.
+
+    Raises:
+        EnvironmentLacks: there are none for this host, and it can't compile.
+    """
     _check_rights()
-    flags = [f"-D{name}={value}" for name, value in sorted(definitions().items())]
-    flags += [f"-DEVENT_PAGES={sizes.events // _PAGE}", f"-DLIFECYCLE_PAGES={sizes.lifecycle // _PAGE}", "-w"]
-    flags += [f"-DMASK_WORDS={MASK_BITS // 64}", f"-DMAX_PREFIX={MAX_PREFIX}", f"-DCLASSES={CLASSES}"]
-    flags += [f"-DMAX_ROWS={MAX_ROWS}", f"-DMAX_TESTS={MAX_TESTS}", f"-DMAX_VALUES={MAX_VALUES}"]
-    text = "\n".join([SOURCE.read_text(), _COMPILER.read_text(), platform.release(), platform.version(), *flags])
-    kept = cache / f"bpf-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-    with contextlib.suppress(OSError, ValueError):
-        return _trusted(kept)
-    result = _compile(flags)
+    offsets = _offset_flags()
+    wanted = _made_for(offsets)
+    found, unfit = find([cache / wanted.file_name, *given], wanted)
+    if found is not None:
+        return found[1]
+    try:
+        result = _compile([*offsets, *_size_flags()])
+    except EnvironmentLacks as error:
+        lacking = f"{error.reason}; nor was one compiled elsewhere found: {'; '.join(unfit) or 'none is there'}"
+        raise EnvironmentLacks(lacking, error.remedy) from error
     with contextlib.suppress(OSError):
-        _keep(kept, result)
+        write(cache / wanted.file_name, result, wanted)
     return result
 
 
-def load(compilation: dict[str, Any]) -> tuple[Program, dict[str, int]]:
+def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
+    """Give the kept program that a start would take, and why others don't fit; raises EnvironmentLacks."""
+    wanted = _made_for(_offset_flags())
+    found, unfit = find([cache / wanted.file_name, *given], wanted)
+    return None if found is None else found[0], unfit
+
+
+def build_cache(target: Path) -> tuple[Path, str]:
+    """Compile for hosts like this one, have this kernel check the result, and write it.
+
+    Args:
+        target: a file, or a folder, which must be there.
+
+    Returns:
+        The file, and the kernel that it is for.
+
+    Raises:
+        EnvironmentLacks: this host can't compile or load it.
+        OSError: it can't be written.
+    """
+    _check_rights()
+    offsets = _offset_flags()
+    wanted = _made_for(offsets)
+    result = _compile([*offsets, *_size_flags()])
+    program, loaded = load(result, RingSizes())
+    for descriptor in loaded.values():
+        os.close(descriptor)
+    program.close()
+    path = target / wanted.file_name if target.is_dir() else target
+    write(path, result, wanted)
+    return path, wanted.kernel
+
+
+def _offset_flags() -> list[str]:
+    return [f"-D{name}={value}" for name, value in sorted(definitions().items())]
+
+
+def _size_flags() -> list[str]:
+    # The rings get their sizes when they are made: one compilation serves all settings.
+    return [
+        f"-DEVENT_PAGES={RingSizes().events // _PAGE}",
+        f"-DLIFECYCLE_PAGES={RingSizes().lifecycle // _PAGE}",
+        "-w",
+        f"-DMASK_WORDS={MASK_BITS // 64}",
+        f"-DMAX_PREFIX={MAX_PREFIX}",
+        f"-DCLASSES={CLASSES}",
+        f"-DMAX_ROWS={MAX_ROWS}",
+        f"-DMAX_TESTS={MAX_TESTS}",
+        f"-DMAX_VALUES={MAX_VALUES}",
+    ]
+
+
+def _made_for(offsets: list[str]) -> MadeFor:
+    return MadeFor(
+        kernel=f"{platform.release()} {platform.version()}",
+        program=_digest([SOURCE.read_text(), _COMPILER.read_text(), *_size_flags()]),
+        offsets=_digest(offsets),
+        bcc=_bcc_version(),
+    )
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _bcc_version() -> str | None:
+    """Read the version from BCC's file: to ask BCC itself takes longer than a whole start."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"__version__ = '([^']+)'", _BCC_VERSION.read_text()):
+            return found[1]
+    return None
+
+
+def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[Program, dict[str, int]]:
     """Create the maps and load the probes, not attached yet; raises EnvironmentLacks where the kernel refuses."""
+    rings = {"events": sizes.events, "lifecycle": sizes.lifecycle}
     maps: dict[str, int] = {}
     loaded: dict[str, int] = {}
     try:
@@ -100,7 +191,7 @@ def load(compilation: dict[str, Any]) -> tuple[Program, dict[str, int]]:
                 kind=layout["map_type"],
                 key_size=layout["key_size"],
                 value_size=layout["value_size"],
-                entries=layout["max_entries"],
+                entries=rings.get(name, layout["max_entries"]),
                 flags=layout["map_flags"],
             )
         for name, program in compilation["programs"].items():
@@ -136,32 +227,13 @@ def _refusal(error: OSError) -> tuple[str, str]:
 def _compile(flags: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
         output = Path(folder) / "out.json"
-        command = [_SYSTEM_PYTHON, "-I", str(_COMPILER), str(SOURCE), str(output), *_PROBES, "--", *flags]
+        command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(SOURCE), str(output), *_PROBES, "--", *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise EnvironmentLacks(f"the BPF program could not be compiled: {error}", _CONTAINER_PACKAGES) from error
+            raise EnvironmentLacks(f"the BPF program could not be compiled: {error}", _REMEDY) from error
         if done.returncode != 0:
             message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise EnvironmentLacks(f"the BPF program could not be compiled: {message[0]}", _CONTAINER_PACKAGES)
+            raise EnvironmentLacks(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
         result: dict[str, Any] = json.loads(output.read_text())
         return result
-
-
-def _trusted(kept: Path) -> dict[str, Any]:
-    """Read a kept compilation, only where nobody but root or ourselves could have written it."""
-    with kept.open(encoding="ascii") as file:
-        # Asked of the open file: behind a name there may be another one a moment later.
-        facts = os.fstat(file.fileno())
-        if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
-            raise ValueError(kept)
-        result: dict[str, Any] = json.load(file)
-    return result
-
-
-def _keep(kept: Path, result: dict[str, Any]) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(dir=kept.parent)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(result, file)
-    Path(name).replace(kept)

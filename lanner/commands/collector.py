@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from lanner import systemd
 from lanner.broker import connection_of, need
 from lanner.detection import load_detection
 from lanner.failures import BadInput
-from lanner.front import Options, front_command
+from lanner.front import COLLECTOR, Group, Options, shared_options
 from lanner.settings import Settings
 from lanner.signals import Signals
 from lanner.terminal import note
@@ -22,14 +24,8 @@ POLL_SECONDS = 0.1
 FLUSH_SECONDS = 5.0
 
 
-@front_command("collector", example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092")
-def command(options: Options) -> None:
-    """Watch this host and send its events to Kafka, where processors judge them.
-
-    What the broker does not take waits on disk (kafka.spool_dir) and goes out later, in order. Published rules decide
-    which events are collected; where none are published, this host's rule files do, so give the collectors those that
-    the processors have. SIGTERM sends what is left.
-    """
+def _collect(options: Options) -> None:
+    """Collect until a signal."""
     need("collector", "confluent_kafka", "structlog")
     from collector.continuity import Continuity
     from collector.publisher import Publisher
@@ -114,3 +110,25 @@ def _work(signals: Signals, view: "CollectorView", wanted: "FleetInterest") -> N
         wanted.follow(view.collector)
         watchdog.beat()
         view.turned.beat()
+
+
+def _command(options: Options) -> None:
+    """Watch this host and send its events to Kafka, where processors judge them.
+
+    What the broker does not take waits on disk (kafka.spool_dir) and goes out later, in order. Published rules decide
+    which events are collected; where none are published, this host's rule files do, so give the collectors those that
+    the processors have. SIGTERM sends what is left.
+    """
+    ctx = click.get_current_context()
+    ctx.obj = options
+    if ctx.invoked_subcommand is None:
+        _collect(options)
+
+
+command: click.Group = click.group(
+    "collector",
+    cls=Group,
+    lazy=COLLECTOR,
+    invoke_without_command=True,
+    example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092\nsudo lanner collector build-cache bpf.json",
+)(shared_options(_command))

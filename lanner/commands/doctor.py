@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Literal
 
 from rich.text import Text
 
 from lanner import doctor
-from lanner.failures import ENVIRONMENT_LACKS
+from lanner.collecting import INSTALLED_PROGRAMS, given_programs
+from lanner.failures import ENVIRONMENT_LACKS, BadInput
 from lanner.front import Options, front_command
 from lanner.terminal import print_table
 
@@ -24,7 +26,7 @@ def command(options: Options) -> Literal[0, 3]:
 
     Ends with 3 if live detection lacks something.
     """
-    found = list(doctor.findings())
+    found = list(doctor.findings(_given(options)))
     able = all(finding.state != "missing" for finding in found)
     if options.format == "json":
         checks = [dataclasses.asdict(finding) for finding in found]
@@ -34,6 +36,14 @@ def command(options: Options) -> Literal[0, 3]:
         print_table(("SUBJECT", "STATE", "FOUND, AND WHAT TO DO"), rows)
         print("This host can run `lanner run`." if able else "`lanner run` can't work here yet.")  # noqa: T201
     return 0 if able else ENVIRONMENT_LACKS
+
+
+def _given(options: Options) -> tuple[Path, ...]:
+    try:
+        return given_programs(options.settings())
+    except BadInput:
+        # `lanner config check` tells of wrong settings; what the host can do is another question.
+        return (INSTALLED_PROGRAMS,)
 
 
 def _told(finding: doctor.Finding) -> str:

@@ -4,6 +4,7 @@ Names are Falco's wherever the meaning is Falco's, so that what people know and 
 The comment that `lanner config default` prints above a setting is its `about`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,6 +106,9 @@ class SyslogOutput:
     key_file: str | None = about("PEM file of its key.", None)
 
 
+NamedSection = FileOutput | SlackOutput | WebhookOutput | AppriseOutput | SyslogOutput
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """Under which names this host's events go."""
@@ -122,6 +126,11 @@ class Collector:
     batch_events: int = about("A batch is sent at this many events ...", 500)
     batch_ms: int = about(
         "... or this many milliseconds after its first one; small, since in one process a batch costs little.", 20
+    )
+    bpf_cache: str | None = about(
+        "Compiled eBPF program for hosts without compiler or kernel headers, or a folder of such: what\n"
+        "`lanner collector build-cache` made on a host with the same kernel.",
+        None,
     )
     docker_socket: str = about("Where Docker is asked about containers.", "/var/run/docker.sock")
     pushdown: bool = about(
@@ -217,6 +226,13 @@ class Settings:
     slack_output: SlackOutput = about("Alerts as Slack messages.", SlackOutput)
     webhook_output: WebhookOutput = about("Alerts to an HTTP receiver.", WebhookOutput)
     apprise_output: AppriseOutput = about("Alerts to any of a hundred other services.", AppriseOutput)
+    sinks: Mapping[str, NamedSection] = about(
+        "More of a kind, each with a name that `notifier`, routes and metrics know; type is file, slack, webhook,\n"
+        "apprise or syslog, and beside it stands what NAME_output of that type may hold. On, unless enabled is false:\n"
+        "{pagerduty: {type: webhook, url_file: /etc/lanner/pagerduty-url}}. Secrets also by\n"
+        "$LANNER_SINK_PAGERDUTY_URL, ..._TOKEN and so on.",
+        dict,
+    )
     routes: tuple[RouteSetting, ...] = about(
         "Which alerts go to which sink; without any, each sink that is on takes all:\n"
         "[{match: {priority: error, rule: 'Read*', tags: [t], host: 'web-*', namespace: prod}, sink: slack,\n"
