@@ -18,6 +18,7 @@ from lanner.route_conditions import Predicate, compile_conditions, conditions_of
 from lanner.route_templates import Fill, compile_templates, or_own_text
 from lanner.settings import Settings
 from lanner.settings.delivery import AlertMatch
+from lanner.settings.named import SIEM, in_its_words, kind_of, secrets_of, section_of, seen_by
 from lanner.webhook_sink import webhook_of
 from notifier.delivery import Backoff, Courier
 from notifier.file import FileSink
@@ -34,8 +35,6 @@ from notifier.tls import BadCertificate, TlsFiles, client_context
 from notifier.worker import Address, Line, Worker
 from schemas.alert import Alert
 
-SIEM = ("siem.falco", "siem.ecs", "siem.ocsf")
-SINKS = ("stdout", "file", "syslog", "slack", "webhook", "apprise", *SIEM)
 MOST_UDP_BYTES = 2048
 """What every receiver must take. Source: RFC 5426, section 3.2."""
 
@@ -51,7 +50,7 @@ def addresses_of(settings: Settings, note: Callable[[str], None]) -> Callable[[s
     for place, wanted in enumerate(settings.routes):
         if wanted.template is not None and wanted.sink in SIEM:
             raise BadInput(f"routes[{place}].template: {wanted.sink} has documents, and no text to put it in.")
-        if wanted.channel is not None and wanted.sink != "slack":
+        if wanted.channel is not None and kind_of(settings, wanted.sink) != "slack":
             raise BadInput(f"routes[{place}].channel: {wanted.sink} has none; only slack has channels.")
     templates = compile_templates(settings)
     return lambda sink, tally: _address(settings, predicates, templates, sink=sink, tally=tally, note=note)
@@ -88,7 +87,7 @@ def _address(
         Mute(match(each.match, f"mute[{place}]", on_fault=False), _until(each.until, f"mute[{place}]"))
         for place, each in enumerate(settings.mute)
     ]
-    least = getattr(getattr(settings, f"{sink}_output", None), "minimum_priority", "debug")
+    least = getattr(section_of(settings, sink), "minimum_priority", "debug")
     minimum = Match(priority=_priority(least))
 
     def address(alert: Alert) -> Parcel | None:
@@ -119,18 +118,27 @@ def receiver_of(
     environment: Mapping[str, str] = os.environ,
 ) -> Receiver:
     """Give a sink's far end. Raises BadInput, and BusUnavailable for SIEM topics."""
-    if sink == "slack":
-        return slack_of(settings, environment)
-    if sink == "webhook":
-        return webhook_of(settings, environment)
-    if sink == "syslog":
-        return syslog_of(settings)
     if sink in SIEM:
         assert connection is not None  # noqa: S101  only asked for where there is a broker
         return _siem(sink, connection)
-    if sink == "apprise":
+    try:
+        return _receiver(
+            seen_by(settings, sink), sink, kind_of(settings, sink), secrets_of(settings, sink, environment)
+        )
+    except BadInput as error:
+        raise BadInput(*(in_its_words(settings, sink, each) for each in error.messages)) from None
+
+
+def _receiver(settings: Settings, sink: str, kind: str, environment: Mapping[str, str]) -> Receiver:
+    if kind == "slack":
+        return slack_of(settings, environment, sink)
+    if kind == "webhook":
+        return webhook_of(settings, environment)
+    if kind == "syslog":
+        return syslog_of(settings)
+    if kind == "apprise":
         return apprise_of(settings, environment)
-    if sink == "stdout":
+    if kind == "stdout":
         return LocalReceiver(StdoutSink(sys.stdout, line_of(line_style(settings))))
     # Here alerts wait for the file, and the worker says so.
     file = file_of(settings, note=lambda _: None)
@@ -160,8 +168,8 @@ def file_of(settings: Settings, *, note: Callable[[str], None]) -> FileSink:
         raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
 
 
-def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Receiver:
-    """Give Slack, by a token if there is one, else by a webhook. Raises BadInput."""
+def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ, sink: str = "slack") -> Receiver:
+    """Give Slack, by a token if there is one, else by a webhook; sink is its name. Raises BadInput."""
     try:
         from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
         from notifier.slack.posted import PostedMessages  # noqa: PLC0415
@@ -175,7 +183,7 @@ def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ) ->
     )
     if token and not wanted.channel:
         problems.append("slack_output.channel must be set where a bot's token is used.")
-    if not token and any(each.channel for each in settings.routes if each.sink == "slack"):
+    if not token and any(each.channel for each in settings.routes if each.sink == sink):
         problems.append("routes: an incoming webhook has one channel; `channel` needs slack_output.token_file.")
     if not token and not url:
         problems.append(
@@ -189,7 +197,7 @@ def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ) ->
     if not token:
         return SlackReceiver(Webhook(url))
     try:
-        posted = PostedMessages(Path(settings.notifier.state_dir) / "slack.posted.db")
+        posted = PostedMessages(Path(settings.notifier.state_dir) / f"{sink}.posted.db")
     except OSError:
         # A test alert may be sent by whoever can't write there; delivery itself says so of its line in that folder.
         posted = PostedMessages(None)

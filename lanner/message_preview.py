@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Callable
 
-from lanner.delivering import SIEM, addresses_of, document_of, line_style, syslog_style
+from lanner.delivering import addresses_of, document_of, line_style, syslog_style
 from lanner.failures import BadInput
 from lanner.settings import Settings
+from lanner.settings.named import SIEM, in_its_words, kind_of, seen_by
 from lanner.webhook_sink import form_of
 from notifier.lines import line_of
 from notifier.receiver import Parcel
@@ -24,23 +25,30 @@ def preview(settings: Settings, sink: str, alert: Alert, note: Callable[[str], N
     if parcel is None:
         note(f"{sink}: a route, a mute or its minimum priority keeps this alert from it; this is what it would say.")
         parcel = Parcel(alert)
-    if sink == "webhook":
+    if sink in SIEM:
+        return json.dumps(document_of(sink)(alert), indent=2, default=str)
+    try:
+        return _told(seen_by(settings, sink), kind_of(settings, sink), parcel)
+    except BadInput as error:
+        raise BadInput(*(in_its_words(settings, sink, each) for each in error.messages)) from None
+
+
+def _told(settings: Settings, kind: str, parcel: Parcel) -> str:
+    if kind == "webhook":
         return _body(settings, parcel)
-    if sink == "slack":
+    if kind == "slack":
         from notifier.slack.blocks import message  # noqa: PLC0415  only what is asked for
 
         return json.dumps(message(parcel), indent=2)
-    if sink == "apprise":
+    if kind == "apprise":
         try:
             from notifier.apprise_receiver import wording  # noqa: PLC0415  needs an extra of its own
         except ModuleNotFoundError:
             raise BadInput("apprise_output needs apprise: pip install 'lanner[apprise]'.") from None
         return "\n".join(wording(parcel.told))
-    if sink in SIEM:
-        return json.dumps(document_of(sink)(alert), indent=2, default=str)
-    if sink == "syslog" and settings.syslog_output.transport != "local":
+    if kind == "syslog" and settings.syslog_output.transport != "local":
         return formatter(syslog_style(settings))(parcel.told).decode("utf-8", "replace")
-    form = settings.file_output.format if sink == "file" else None
+    form = settings.file_output.format if kind == "file" else None
     return line_of(line_style(settings, form))(parcel.told)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from lanner.delivering import addresses_of, file_of, line_style, receiver_of, worker_of
 from lanner.failures import BadInput
 from lanner.settings import Settings
+from lanner.settings.model import FileOutput, SyslogOutput
+from lanner.settings.named import KINDS, section_of, seen_by
 from lanner.terminal import coloured, paint
 from notifier.lines import Line, line_of
 from notifier.local import RoutedSink
@@ -31,27 +33,24 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
     sinks: list[Sink] = []
     addresses = addresses_of(settings, note)
 
-    def routed(sink: Sink) -> Sink:
+    def routed(name: str, sink: Sink) -> Sink:
         tally = SinkTally()
-        return RoutedSink(sink, addresses(sink.name, tally), tally)
+        return RoutedSink(name, sink, addresses(name, tally), tally)
 
     in_journal = is_journal(1, os.environ)
     if settings.stdout_output.enabled and not (in_journal and _is_twice(settings)):
         shown = _painted(line) if coloured(sys.stdout) and not settings.json_output else line
-        sinks.append(routed(StdoutSink(sys.stdout, shown, levels=in_journal, before=before_line)))
-    if settings.file_output.enabled:
-        sinks.append(routed(file_of(settings, note=note)))
-    for name, section in (
-        ("slack", settings.slack_output),
-        ("webhook", settings.webhook_output),
-        ("apprise", settings.apprise_output),
-    ):
-        if section.enabled:
+        sinks.append(routed("stdout", StdoutSink(sys.stdout, shown, levels=in_journal, before=before_line)))
+    for name in (*KINDS, *settings.sinks):
+        section, own = section_of(settings, name), seen_by(settings, name)
+        if section is None or not section.enabled:
+            continue
+        if isinstance(section, FileOutput):
+            sinks.append(routed(name, file_of(own, note=note)))
+        elif isinstance(section, SyslogOutput) and section.transport == "local":
+            sinks.append(routed(name, SyslogSink(section.socket, line, on_trouble=note)))
+        else:
             sinks.append(_with_outbox(settings, name, addresses, note))
-    if settings.syslog_output.enabled and settings.syslog_output.transport != "local":
-        sinks.append(_with_outbox(settings, "syslog", addresses, note))
-    elif settings.syslog_output.enabled:
-        sinks.append(routed(SyslogSink(settings.syslog_output.socket, line, on_trouble=note)))
     return sinks
 
 

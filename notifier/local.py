@@ -12,9 +12,9 @@ from schemas.alert import Alert
 class RoutedSink:
     """Takes what routes and mutes leave for a sink, with the text that its route asks for."""
 
-    def __init__(self, sink: Sink, address: Address, delivery: SinkTally) -> None:
-        """Wrap a sink; address counts in delivery what isn't for it."""
-        self.name = sink.name
+    def __init__(self, name: str, sink: Sink, address: Address, delivery: SinkTally) -> None:
+        """Wrap a sink under a name; address counts in delivery what isn't for it."""
+        self.name = name
         self.tally = sink.tally
         self.delivery = delivery
         """What became of all alerts, as every sink of a notifier counts it."""

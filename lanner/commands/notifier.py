@@ -12,12 +12,13 @@ import click
 from bus.connection import Connection
 from lanner import systemd
 from lanner.broker import connection_of, need
-from lanner.delivering import SINKS, receiver_of
+from lanner.delivering import receiver_of
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.notifier_trial import from_json, marked
 from lanner.notifying import Deliveries
 from lanner.settings import Settings, find_file
+from lanner.settings.named import COMMANDS, sinks_of
 from lanner.signals import Signals
 from lanner.terminal import error_line, note
 from lanner.watch import FileWatch
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 5.0
-TRIAL = ("test", "preview")
 
 
 @front_command(
@@ -45,16 +45,18 @@ TRIAL = ("test", "preview")
 def command(options: Options, sinks: tuple[str, ...], listen: str | None, event: Path | None, *, local: bool) -> None:
     """Deliver alerts from Kafka to sinks, each a consumer group of its own.
 
-    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs and siem.ocsf.
+    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs, siem.ocsf, and those that the
+    setting `sinks` names.
     `test SINK` sends one marked alert; `preview SINK` prints what an alert becomes there. SIGHUP reads settings
     and secrets anew, SIGUSR1 reopens files.
     """
     settings = options.settings()
-    word, names = (sinks[0], sinks[1:]) if sinks[0] in TRIAL else ("", sinks)
-    unknown = [name for name in names if name not in SINKS]
+    word, names = (sinks[0], sinks[1:]) if sinks[0] in COMMANDS else ("", sinks)
+    known = sinks_of(settings)
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         shown = f"there is no sink {unknown[0]!r}; " if unknown else ""
-        raise click.UsageError(f"{shown}sinks are: {', '.join(SINKS)}.")
+        raise click.UsageError(f"{shown}sinks are: {', '.join(known)}.")
     if word == "preview":
         _preview(settings, names, event)
     elif word == "test":

@@ -239,6 +239,7 @@ def _only_printed(settings: Settings) -> Settings:
         slack_output=SlackOutput(),
         webhook_output=WebhookOutput(),
         apprise_output=AppriseOutput(),
+        sinks={},
         routes=(),
         mute=(),
     )

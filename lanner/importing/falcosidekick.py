@@ -113,8 +113,9 @@ class _Import:
         self._by_name = {each.name: each for each in found}
         self._draft = Draft()
         self._apprised: set[str] = set()
-        self._webhook = ""
-        """Which output took our one webhook."""
+        self._hooks: dict[str, str] = {}
+        """Where outputs by HTTP go, each by its section: the built-in webhook, or a sink with a name."""
+        self._headers: dict[str, list[dict[str, str]]] = {}
         self._least: dict[str, str] = {}
         """Least priority of a sink that has no setting for it: it becomes a route."""
 
@@ -185,53 +186,47 @@ class _Import:
         elif key in _LOOKS:
             self._draft.note(each, "a message has one look here; `lanner notifier preview slack` shows it.")
         else:
-            return self._priority(each, key, "slack")
+            return self._priority(each, key, "slack_output")
         return True
 
     def _hook(self, each: Found, key: str) -> bool:
+        place = self._http_sink("webhook", "falco")
         if key == "address":
-            if self._takes_webhook(each, "webhook", "falco"):
-                parts = urlsplit(each.text)
-                if parts.query or parts.username or parts.password:
-                    self._draft.secret(each, "webhook_output.url_file", "webhook-url")
-                else:
-                    self._draft.put("webhook_output.url", each.text)
+            parts = urlsplit(each.text)
+            if parts.query or parts.username or parts.password:
+                self._draft.secret(each, f"{place}.url_file", "webhook-url")
+            else:
+                self._draft.put(f"{place}.url", each.text)
             return True
-        return self._webhook != "webhook" or self._http(each, key)
+        return self._http(each, key, place, "webhook")
 
     def _alertmanager(self, each: Found, key: str) -> bool:
+        place = self._http_sink("alertmanager", "alertmanager")
         if key == "hostport":
-            if self._takes_webhook(each, "alertmanager", "alertmanager"):
-                hosts = each.value.items if isinstance(each.value, Items) else (each.value,)
-                texts = [text for host in hosts if isinstance(host, Text) for text in (host.text or "").split(",")]
-                self._draft.put("webhook_output.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
-                if len(texts) > 1:
-                    self._draft.note(
-                        each, "only the first: a cluster's members don't share alerts; run a notifier for each."
-                    )
-            return True
-        if self._webhook != "alertmanager":
+            hosts = each.value.items if isinstance(each.value, Items) else (each.value,)
+            texts = [text for host in hosts if isinstance(host, Text) for text in (host.text or "").split(",")]
+            self._draft.put(f"{place}.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
+            if len(texts) > 1:
+                self._draft.note(each, "only the first: a cluster's members don't share alerts; name a sink for each.")
             return True
         if key == "expiresafter" and each.text.isdigit():
-            self._draft.put("webhook_output.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
+            self._draft.put(f"{place}.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
             return True
         if key == "endpoint":
             if each.text != "/api/v2/alerts":
                 self._draft.note(each, "API v1 is gone since Alertmanager 0.27: v2 is used.")
             return True
-        return self._http(each, key)
+        return self._http(each, key, place, "alertmanager")
 
     def _splunk(self, each: Found, key: str) -> bool:
+        place = self._http_sink("splunk", "splunk_hec")
         if key == "host":
-            if self._takes_webhook(each, "splunk", "splunk_hec"):
-                self._draft.put("webhook_output.url", each.text)
-            return True
-        if self._webhook != "splunk":
+            self._draft.put(f"{place}.url", each.text)
             return True
         if key == "token":
-            self._draft.secret(each, "webhook_output.token_file", "splunk-token")
+            self._draft.secret(each, f"{place}.token_file", "splunk-token")
             return True
-        return self._http(each, key)
+        return self._http(each, key, place, "splunk")
 
     def _syslog(self, each: Found, key: str) -> bool:
         if key == "host":
@@ -289,22 +284,23 @@ class _Import:
         self._draft.put("apprise_output.urls_file", "/etc/lanner/apprise-urls")
         self._draft.note(each, f"a line in /etc/lanner/apprise-urls does it: {APPRISE[section]} (apprise_output).")
 
-    def _http(self, each: Found, key: str) -> bool:
-        """Carry what all outputs by HTTP have."""
+    def _http(self, each: Found, key: str, place: str, section: str) -> bool:
+        """Carry what all outputs by HTTP have, to the settings at place; section names files of secrets."""
         if key.startswith("customheaders."):
             name = key.removeprefix("customheaders.")
             if name == "authorization":
-                self._draft.secret(each, "webhook_output.token_file", "webhook-token")
+                self._draft.secret(each, f"{place}.token_file", f"{section}-token")
                 self._draft.note(each, "the file holds the token alone, without `Bearer`.")
                 return True
-            file = f"/etc/lanner/webhook-header-{re.sub('[^a-z0-9-]', '-', name)}"
-            headers = self._draft.settings["webhook_output"].setdefault("headers", [])
+            file = f"/etc/lanner/{section}-header-{re.sub('[^a-z0-9-]', '-', name)}"
+            headers = self._headers.setdefault(place, [])
             headers.append({"name": name, "value_file": file})
+            self._draft.put(f"{place}.headers", headers)
             self._draft.note(each, f"may be a secret, not copied: write it into {file}.")
             return True
         if key == "checkcert":
             if each.text.lower() == "false":
-                self._draft.note(each, "certificates are always checked: name the authority in webhook_output.ca_file.")
+                self._draft.note(each, f"certificates are always checked: name the authority in {place}.ca_file.")
             return True
         if key == "mutualtls":
             if each.text.lower() == "true":
@@ -315,26 +311,30 @@ class _Import:
                     ("ca_file", "cacertfile", "ca.crt"),
                 ):
                     own = self._text(f"mutualtlsclient.{theirs}", lower=False)
-                    self._draft.put(f"webhook_output.{ours}", own or f"{folder}/{file}")
+                    self._draft.put(f"{place}.{ours}", own or f"{folder}/{file}")
             return True
-        return self._priority(each, key, "webhook")
+        return self._priority(each, key, place)
 
-    def _priority(self, each: Found, key: str, sink: str) -> bool:
+    def _priority(self, each: Found, key: str, place: str) -> bool:
         if key != "minimumpriority":
             return False
         if _GRADE.fullmatch(each.text.lower()):
-            self._draft.put(f"{sink}_output.minimum_priority", each.text.lower())
+            self._draft.put(f"{place}.minimum_priority", each.text.lower())
         return True
 
-    def _takes_webhook(self, each: Found, section: str, form: str) -> bool:
-        if self._webhook:
-            text = f"{self._webhook} has the one webhook_output: run another notifier with settings of its own."
-            self._draft.note(each, text)
-            return False
-        self._webhook = section
-        self._draft.turn_on("webhook")
-        self._draft.put("webhook_output.format", form)
-        return True
+    def _http_sink(self, section: str, form: str) -> str:
+        """Give where an output by HTTP goes: the built-in webhook for the first, for others a sink with a name."""
+        if section not in self._hooks:
+            name = "hook" if section == "webhook" else section
+            place = f"sinks.{name}" if self._hooks else "webhook_output"
+            if self._hooks:
+                self._draft.put(f"{place}.type", "webhook")
+                self._draft.sinks.append(name)
+            else:
+                self._draft.turn_on("webhook")
+            self._draft.put(f"{place}.format", form)
+            self._hooks[section] = place
+        return self._hooks[section]
 
     def _routes(self) -> None:
         """Make routes of least priorities; a sink without a route would get nothing then, so each has one."""

@@ -2,11 +2,14 @@
 
 import dataclasses
 import difflib
+import re
 import types
+from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lanner.settings.delivery import AlertMatch, Condition
-from lanner.settings.model import ExtraField, Settings
+from lanner.settings.model import ExtraField, NamedSection, Settings
+from lanner.settings.named import BUILT_IN, COMMANDS, KINDS, sinks_of
 from lanner.settings.tree import Items, Keys, Text, Tree
 
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -17,7 +20,10 @@ def build_settings(tree: Tree) -> tuple[Settings, list[str]]:
     """Give the settings that a tree asks for, and what is wrong with it: what is wrong keeps its default."""
     problems: list[str] = []
     settings = _build(Settings, tree, "", problems)
-    return (settings if isinstance(settings, Settings) else Settings()), problems
+    if not isinstance(settings, Settings):
+        return Settings(), problems
+    problems += _unknown_sinks(settings, tree)
+    return settings, problems
 
 
 class _Wrong:
@@ -43,6 +49,8 @@ def _build(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
     if wanted is Condition:
         problems.append(f"{tree.place}: {path} must be a condition in the rule language.")
         return WRONG
+    if origin is Mapping:
+        return _named_sinks(tree, path, problems)
     if dataclasses.is_dataclass(wanted):
         return _section(wanted, tree, path, problems)
     if origin is tuple:
@@ -91,6 +99,46 @@ def _list(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
         return WRONG
     values = [_build(wanted, item, f"{path}[{index}]", problems) for index, item in enumerate(tree.items)]
     return WRONG if WRONG in values else tuple(values)
+
+
+def _named_sinks(tree: Tree, path: str, problems: list[str]) -> Any:
+    """Take sinks by name; each says its type, and holds what the section of that type may hold."""
+    if isinstance(tree, Text) and not tree.text:
+        return {}
+    if not isinstance(tree, Keys):
+        problems.append(f"{tree.place}: {path} must be a mapping of names to sinks.")
+        return WRONG
+    found: dict[str, NamedSection] = {}
+    for name, (place, below) in tree.entries.items():
+        where = f"{path}.{name}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in (*BUILT_IN, *COMMANDS):
+            reason = "is taken" if name in (*BUILT_IN, *COMMANDS) else "must be of a-z, 0-9 and _, at most 40"
+            problems.append(f"{place}: {where}: this name {reason}.")
+            continue
+        entries = dict(below.entries) if isinstance(below, Keys) else {}
+        _, kind = entries.pop("type", (place, None))
+        wanted = KINDS.get(kind.text or "") if isinstance(kind, Text) else None
+        if wanted is None:
+            problems.append(f"{kind.place if kind else place}: {where}.type must be one of {', '.join(KINDS)}.")
+            continue
+        entries.setdefault("enabled", (place, Text(place, "true")))
+        section = _section(wanted, Keys(below.place, entries), where, problems)
+        if section is not WRONG:
+            found[name] = section
+    return found
+
+
+def _unknown_sinks(settings: Settings, tree: Tree) -> list[str]:
+    """Say which routes lead to a sink that isn't there."""
+    known, wrong = sinks_of(settings), list[str]()
+    _, routes = tree.entries.get("routes", (None, None)) if isinstance(tree, Keys) else (None, None)
+    for number, route in enumerate(routes.items if isinstance(routes, Items) else (routes,)):
+        _, sink = route.entries.get("sink", (None, None)) if isinstance(route, Keys) else (None, None)
+        if isinstance(sink, Text) and sink.text not in known:
+            wrong.append(
+                f"{sink.place}: routes[{number}].sink must be one of {', '.join(known)}, not {sink.text or ''!r}."
+            )
+    return wrong
 
 
 def _extra_field(tree: Tree, path: str, problems: list[str]) -> Any:

@@ -7,7 +7,6 @@ from lanner.settings.about import about
 
 RouteMatching = Literal["first", "all"]
 Grade = Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug"]
-SinkName = Literal["stdout", "file", "syslog", "slack", "webhook", "apprise", "siem.falco", "siem.ecs", "siem.ocsf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class AlertMatch:
 class RouteSetting:
     """Where alerts of a kind go."""
 
-    sink: SinkName = about("The sink.", "slack")
+    sink: str = about("The sink, built in or named under `sinks`.", "slack")
     match: AlertMatch = about("The alerts; all, if empty.", AlertMatch)
     channel: str | None = about("Slack channel (with a token only); the sink's own, if not set.", None)
     template: str | None = about("Output, as rules have it, instead of the rule's own.", None)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lanner.settings.delivery import Condition
 from lanner.settings.model import ExtraField, Settings
+from lanner.settings.named import KINDS
 
 HEADER = """\
 # Settings of Lanner. Looked for in: --config, $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.
@@ -30,6 +31,9 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
         return {name: item for name, item in fields.items() if item is not None}
+    if isinstance(value, Mapping):
+        kinds = {section: kind for kind, section in KINDS.items()}
+        return {name: {"type": kinds[type(each)]} | plain(each) for name, each in value.items()}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lanner.delivering import SINKS, addresses_of
+from lanner.delivering import addresses_of
 from lanner.failures import BadInput
 from lanner.message_preview import preview
 from lanner.settings import Settings, load_settings
+from lanner.settings.named import BUILT_IN
 from lanner.sinks import open_sinks
 from notifier.local import RoutedSink
 from notifier.receiver import Parcel
@@ -31,7 +32,7 @@ def settings(tmp_path: Path, text: str, *flags: str) -> Settings:
     return load_settings(path, {}, flags)
 
 
-@pytest.mark.parametrize("sink", [sink for sink in SINKS if not sink.startswith("siem.")])
+@pytest.mark.parametrize("sink", [sink for sink in BUILT_IN if not sink.startswith("siem.")])
 def test_the_template_of_a_route_is_what_its_sink_says(tmp_path: Path, sink: str) -> None:
     """In each sink that says a text; a missing value shows as Falco shows it."""
     routes = f"  - {{sink: {sink}, template: 'Look at %fd.name, pod %k8s.pod.name'}}\n"
@@ -56,7 +57,7 @@ def test_each_sink_of_its_own_minimum_priority(tmp_path: Path) -> None:
     """A debug alert is nothing for people, and all for a SIEM."""
     addresses = addresses_of(settings(tmp_path, ""), pytest.fail)
     made = alert(priority="Debug")
-    wanted = {sink: addresses(sink, SinkTally())(made) for sink in SINKS}
+    wanted = {sink: addresses(sink, SinkTally())(made) for sink in BUILT_IN}
     assert {sink for sink, parcel in wanted.items() if parcel is None} == {"slack", "apprise"}
     assert wanted["webhook"] == Parcel(made)
 

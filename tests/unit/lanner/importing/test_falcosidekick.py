@@ -22,7 +22,7 @@ alertmanager:
   checkcert: false
   mutualtls: true
   customHeaders: {Authorization: Bearer SECRET2, X-Team: SECRET3}
-webhook: {address: "https://x.example/?key=SECRET4"}
+webhook: {minimumpriority: alert, address: "https://x.example/?key=SECRET4"}
 elasticsearch: {hostport: "http://es:9200", index: falco, password: SECRET5}
 kafka: {hostport: "k1,k2:9093", topic: falco, sasl: SCRAM_SHA512, tls: true, username: u, password: SECRET6,
   minimumpriority: notice}
@@ -34,6 +34,7 @@ statsd: {forwarder: "", namespace: falcosidekick.}
 tlsserver: {deploy: true, certfile: /c.crt, keyfile: /c.key, mutualtls: false, cacertfile: /ca.crt}
 bracketreplacer: _
 """
+URL_FILE = "/etc/lanner/webhook-url"
 
 
 def tree(text: str) -> Tree:
@@ -65,8 +66,11 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
             "certificate_file": "/etc/certs/client.crt",
             "key_file": "/etc/certs/client.key",
             "ca_file": "/etc/certs/ca.crt",
-            "token_file": "/etc/lanner/webhook-token",
-            "headers": [{"name": "x-team", "value_file": "/etc/lanner/webhook-header-x-team"}],
+            "token_file": "/etc/lanner/alertmanager-token",
+            "headers": [{"name": "x-team", "value_file": "/etc/lanner/alertmanager-header-x-team"}],
+        },
+        "sinks": {
+            "hook": {"type": "webhook", "format": "falco", "minimum_priority": "alert", "url_file": URL_FILE},
         },
         "kafka": {
             "bootstrap_servers": "k1:9092,k2:9093",
@@ -80,6 +84,7 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
         "routes": [
             {"sink": "slack"},
             {"sink": "webhook"},
+            {"sink": "hook"},
             {"sink": "siem.ecs"},
             {"match": {"priority": "notice"}, "sink": "siem.falco"},
             {"match": {"priority": "critical"}, "sink": "syslog"},
@@ -104,7 +109,7 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
     done = lanner("config", "import", tmp_path / "side.yaml")
     assert done.returncode == 0
     assert "SECRET" not in done.stdout + done.stderr
-    assert "lanner notifier slack webhook siem.ecs siem.falco syslog apprise -c lanner.yaml" in done.stderr
+    assert "lanner notifier slack webhook hook siem.ecs siem.falco syslog apprise -c lanner.yaml" in done.stderr
 
 
 def test_a_file_of_environment_variables_says_the_same() -> None:

@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lanner.delivering import addresses_of, receiver_of
+from lanner.failures import BadInput
+from lanner.message_preview import preview
+from lanner.settings import Settings, load_settings
+from lanner.settings.render import render
+from lanner.sinks import open_sinks
+from notifier.tally import SinkTally
+from tests.unit.alerts import alert
+
+TWO = """\
+webhook_output: {url: http://127.0.0.1:9/all}
+sinks:
+  pagerduty: {type: webhook, url: http://127.0.0.1:9/pd, format: alertmanager, minimum_priority: error}
+  audit: {type: file, filename: FOLDER/audit.log, format: json}
+  later: {type: syslog, enabled: false, transport: tcp}
+routes:
+  - {match: {rule: 'Read*'}, sink: pagerduty, template: 'page %fd.name'}
+  - {sink: audit}
+"""
+
+
+def settings(tmp_path: Path, text: str) -> Settings:
+    """Read settings from a file."""
+    path = tmp_path / "lanner.yaml"
+    path.write_text(text.replace("FOLDER", str(tmp_path)))
+    return load_settings(path, {})
+
+
+def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Path) -> None:
+    """Beside the one of its kind, which keeps its own."""
+    wanted = settings(tmp_path, TWO)
+    addresses = addresses_of(wanted, pytest.fail)
+    grave = alert(rule="Read x", priority="Error")
+
+    assert addresses("pagerduty", SinkTally())(grave) is not None
+    assert addresses("pagerduty", SinkTally())(alert(rule="Read x", priority="Warning")) is None
+    assert addresses("webhook", SinkTally())(grave) is None
+    assert "page " in json.loads(preview(wanted, "pagerduty", grave, pytest.fail))[0]["annotations"]["summary"]
+
+
+def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
+    """On, unless said otherwise; under their names, by which metrics and the summary know them."""
+    text = TWO + f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
+    sinks = open_sinks(settings(tmp_path, text), note=lambda _: None, before_line=lambda: None)
+    try:
+        for sink in sinks:
+            sink.send(alert(rule="Write", id="one"))
+        assert [sink.name for sink in sinks] == ["pagerduty", "audit"]
+    finally:
+        for sink in sinks:
+            sink.close()
+    assert json.loads((tmp_path / "audit.log").read_text())["id"] == "one"
+    assert (tmp_path / "state" / "pagerduty.outbox.db").exists()
+
+
+def test_its_secrets_are_its_own(tmp_path: Path) -> None:
+    """What the built-in one of its kind is told is not sent to another address, and messages name its variables."""
+    wanted = settings(tmp_path, "sinks: {hec: {type: webhook, url: 'http://127.0.0.1:9/', format: splunk_hec}}")
+
+    with pytest.raises(BadInput) as raised:
+        receiver_of(wanted, "hec", environment={"LANNER_WEBHOOK_TOKEN": "made-up-token"})
+    assert raised.value.messages == (
+        "no token for Splunk: set sinks.hec.token_file, or put it into $LANNER_SINK_HEC_TOKEN.",
+    )
+    receiver_of(wanted, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
+
+
+def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> None:
+    """As `config show` prints them."""
+    wanted = settings(tmp_path, TWO)
+    assert settings(tmp_path, render(wanted, comments=False)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sinks: {pd: {url: x}}", r"lanner.yaml:1:9: sinks.pd.type must be one of file, slack, webhook"),
+        ("sinks: {pd: {type: sms}}", r"lanner.yaml:1:20: sinks.pd.type must be one of"),
+        (
+            "sinks: {pd: {type: webhook, ulr: x}}",
+            r"1:29: there is no setting 'sinks.pd.ulr'. Did you mean sinks.pd.url",
+        ),
+        ("sinks: {slack: {type: slack}}", r"1:9: sinks.slack: this name is taken"),
+        ("sinks: {Pager-Duty: {type: slack}}", r"1:9: sinks.Pager-Duty: this name must be of a-z"),
+        ("sinks: [pd]", r"1:8: sinks must be a mapping of names to sinks"),
+        ("sinks: {pd: webhook}", r"1:9: sinks.pd.type must be one of"),
+        ("routes: [{sink: syslog}, {sink: pagerdty}]", r"1:33: routes\[1\].sink must be one of stdout, .*'pagerdty'"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    """Type, name, key, or a route to what isn't there."""
+    with pytest.raises(BadInput, match=said):
+        settings(tmp_path, text)
