@@ -123,9 +123,8 @@ def rsyslog(folder: Path, certificates: Certificates) -> Daemon:
     )
 
 
-def syslog_ng(folder: Path, certificates: Certificates) -> Daemon:
-    """Give a real syslog-ng, unpacked beside rsyslog since apt lets only one of them in; not started."""
-    root = _unpacked(folder)
+def syslog_ng(folder: Path, certificates: Certificates, root: Path) -> Daemon:
+    """Give a real syslog-ng, not started; root: where it was unpacked."""
     modules = root / "usr/lib/syslog-ng"
     program = str(root / "usr/sbin/syslog-ng")
     made = Daemon(
@@ -141,9 +140,8 @@ def syslog_ng(folder: Path, certificates: Certificates) -> Daemon:
     return made
 
 
-def _unpacked(folder: Path) -> Path:
-    root = folder / "unpacked"
-    root.mkdir()
+def unpack_syslog_ng(root: Path) -> Path:
+    """Unpack syslog-ng beside rsyslog, since apt lets only one of them in."""
     got = subprocess.run(["apt-get", "download", "-q", "syslog-ng-core"], cwd=root, check=False, capture_output=True)
     packages = list(root.glob("*.deb"))
     if got.returncode != 0 or not packages:

@@ -16,7 +16,7 @@ from notifier.tls import TlsFiles, client_context
 from notifier.worker import Worker
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
-from tests.live.notifier.daemons import Daemon, free_port, rsyslog, syslog_ng
+from tests.live.notifier.daemons import Daemon, free_port, rsyslog, syslog_ng, unpack_syslog_ng
 from tests.unit.alerts import alert
 
 TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp", "tls", "unix")
@@ -28,10 +28,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture(scope="module")
+def syslog_ng_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fetch syslog-ng."""
+    return unpack_syslog_ng(tmp_path_factory.mktemp("syslog-ng"))
+
+
 @pytest.fixture(params=["rsyslog", "syslog_ng"])
 def daemon(request: pytest.FixtureRequest, tmp_path: Path, certificates: Certificates) -> Iterator[Daemon]:
     """Run each daemon."""
-    made = (rsyslog if request.param == "rsyslog" else syslog_ng)(tmp_path, certificates)
+    if request.param == "rsyslog":
+        made = rsyslog(tmp_path, certificates)
+    else:
+        made = syslog_ng(tmp_path, certificates, request.getfixturevalue("syslog_ng_root"))
     made.start()
     try:
         yield made
