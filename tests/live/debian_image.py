@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-RECIPE = "1"
+RECIPE = "2"
 """Goes up when what is put into the root directory changes, so that an old cached file isn't used."""
 
 
@@ -93,5 +93,7 @@ def _let_apt_work(root: Path) -> None:
             shutil.copy(path, root / path.relative_to("/"))
     certificates = Path("/etc/ssl/certs/ca-certificates.crt")
     if certificates.exists():
-        (root / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
-        shutil.copy(certificates, root / "etc/ssl/certs")
+        # In the second place they outlive an installation of ca-certificates, which writes the first anew.
+        for place in (root / "etc/ssl/certs", root / "usr/local/share/ca-certificates"):
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(certificates, place)

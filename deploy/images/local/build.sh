@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Build every image of deploy/compose on a machine that reaches no registry of images: Lanner's from the checkout,
+# Kafka's from its jars, the others from Debian's packages; all on a base made by debootstrap. Prints the variables by
+# which the compose file takes them. What hasn't changed is not built anew.
+#
+#   build.sh [TARGET...]        Lanner's images to build; processor, notifier and collector if none is named
+#
+# DOCKER names the client, with its options. Where pip takes packages from is taken from this machine's own pip.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+read -ra docker <<<"${DOCKER:-docker}"
+targets=("$@")
+[ $# -gt 0 ] || targets=(processor notifier collector)
+export DOCKER_BUILDKIT=0
+
+# quietly NAME COMMAND...: quiet, unless it fails.
+quietly() {
+    local name=$1 log
+    shift
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        echo "lanner: the image $name could not be built: see above." >&2
+        exit 3
+    fi
+    rm -f "$log"
+}
+
+tar=$(.venv/bin/python -c 'from tests.live.debian_image import debian_tar; print(debian_tar())')
+# An import makes another image each time, and with it everything would be built anew.
+base=lanner-local/$(basename "$tar" .tar):$(stat -c %Y "$tar")
+"${docker[@]}" image inspect "$base" >/dev/null 2>&1 || quietly "$base" "${docker[@]}" import "$tar" "$base"
+
+build=("${docker[@]}" build --network host --build-arg "BASE=$base")
+for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+    [ -z "${!name:-}" ] || build+=(--build-arg "$name")
+done
+# A certificate authority of this machine's own is in the base already.
+for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
+    key=${name#PIP_} key=${key//_/-}
+    value=${!name:-$(.venv/bin/python -m pip config get "global.${key,,}" 2>/dev/null || true)}
+    [ -z "$value" ] || { export "$name=$value"; build+=(--build-arg "$name"); }
+done
+
+for target in "${targets[@]}"; do
+    quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" -f deploy/images/Dockerfile .
+    variable=${target//-/_}
+    echo "LANNER_${variable^^}_IMAGE=lanner-local/$target"
+done
+
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+cp deploy/images/local/{Dockerfile,kafka.sh,log4j2.xml} "$context"
+mkdir "$context/etc"
+cp -r --preserve=timestamps "$(deploy/kafka/jars.sh)" "$context/jars"
+cp --preserve=timestamps /bin/busybox "$context/busybox"
+printf 'root:x:0:0:root:/root:/bin/sh\n' >"$context/etc/passwd"
+printf 'root:x:0:\n' >"$context/etc/group"
+printf 'root:*:19000:0:99999:7:::\n' >"$context/etc/shadow"
+chmod 600 "$context/etc/shadow"
+for target in kafka rsyslog prometheus busybox; do
+    quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
+    echo "LANNER_${target^^}_IMAGE=lanner-local/$target"
+done

@@ -1,0 +1,19 @@
+#!/bin/bash
+# A broker whose settings are environment variables, as the image apache/kafka takes them: KAFKA_LOG_DIRS is log.dirs,
+# two underscores are one, three are a dash.
+set -euo pipefail
+settings=/tmp/server.properties
+env -0 | while IFS='=' read -r -d '' name value; do
+    case $name in
+        KAFKA_HEAP_OPTS) ;;
+        KAFKA_*)
+            name=${name#KAFKA_}
+            name=${name//___/-} name=${name//__/%} name=${name//_/.} name=${name//%/_}
+            printf '%s=%s\n' "${name,,}" "$value"
+            ;;
+    esac
+done >"$settings"
+java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/opt/kafka/log4j2.xml -cp '/opt/kafka/libs/*')
+"${java[@]}" -Xmx64m kafka.tools.StorageTool format --ignore-formatted -t "$CLUSTER_ID" -c "$settings" >/dev/null
+# shellcheck disable=SC2086  # several options
+exec "${java[@]}" ${KAFKA_HEAP_OPTS:--Xms256m -Xmx256m} kafka.Kafka "$settings"
