@@ -24,6 +24,9 @@ Sending = list["asyncio.Future[None]"]
 TICK_KEY = b"tick"
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
+MOST_HOSTS = 1000
+"""Names come from hosts, one of which may be taken over and make them up."""
+OTHER_HOSTS = "other hosts"
 
 
 class Shipping:
@@ -35,6 +38,8 @@ class Shipping:
         """Alerts sent."""
         self.by_rule: Counter[tuple[str, str]] = Counter()
         """Alerts sent, by rule and priority."""
+        self.by_host: Counter[str] = Counter()
+        """Alerts sent, by the host's name; of so many hosts, the rest under OTHER_HOSTS."""
         self.latency = Durations()
         """From an alert's event until it was handed to the client."""
         self.dead_letters = 0
@@ -73,6 +78,8 @@ class Shipping:
         """Send an alert."""
         self.alerts += 1
         self.by_rule[alert.rule, alert.priority] += 1
+        is_counted = alert.hostname in self.by_host or len(self.by_host) < MOST_HOSTS
+        self.by_host[alert.hostname if is_counted else OTHER_HOSTS] += 1
         self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
         made = alert_message(alert)
         return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)

@@ -85,6 +85,7 @@ class ProcessorView:
         if self.shipping is not None:
             alerts: dict[tuple[str, ...], Value] = dict.fromkeys(judges.priorities, 0)
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
+            readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
             readings["lanner_alert_latency_seconds"] = {(): sizes(self.shipping.latency)}
             readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
         readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
