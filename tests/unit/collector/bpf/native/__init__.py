@@ -1,0 +1,279 @@
+"""The kernel side's own source, compiled for this machine: what it would judge and tell of made-up calls."""
+
+import ctypes
+import mmap
+import re
+import subprocess
+from collections.abc import Iterable
+from ipaddress import ip_address
+from pathlib import Path
+
+from collector.arch import x86_64
+from collector.bpf.program import SOURCE
+from collector.decode import decode
+from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS, Layout
+from collector.interest_maps import entries
+from collector.records import File, Socket, Syscall
+from collector.syscalls import CALLS, CWD, descriptors
+from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
+
+AT_FDCWD = -100
+UNREADABLE = 8
+DIRECTORY_FD = 200
+_MEMORY = 4 << 20
+_MAP_32BIT = 0x40
+_OBJECT = 4096
+_DESCRIPTORS = 1024
+_SETTING_INTEREST = 1
+_MASK = "#define MASK(x, m) asm volatile"
+_TIED = {
+    "PATH_MNT": 0,
+    "PATH_DENTRY": 8,
+    "VFSMOUNT_ROOT": 0,
+    "DENTRY_PARENT": 0,
+    "DENTRY_NAME_LEN": 12,
+    "DENTRY_NAME": 16,
+}
+"""Offsets of what lies within other objects, and of what is read at once."""
+
+
+class NativeKernel:
+    """One process in one kernel, of which only memory is real."""
+
+    def __init__(self, folder: Path) -> None:
+        """Compile into a folder; AssertionError with the compiler's messages."""
+        source = SOURCE.read_text()
+        assert source.count(_MASK) == 1
+        names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
+        self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
+        flags = {f"O_{name}": offset for name, offset in self._at.items()}
+        flags |= {"N_PIDS_CGRP": 0, "SIZE_UPID": 16, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
+        flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
+        flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
+        # The assembler of this machine has another language; the macro means just this.
+        text = re.sub(re.escape(_MASK) + ".*", "#define MASK(x, m) ((x) &= (m))", source)
+        (folder / "lanner.c").write_text(text)
+        library = folder / "lanner.so"
+        command = ["gcc", "-shared", "-fPIC", "-O1", "-w", "-fno-strict-aliasing"]
+        command += ["-include", str(Path(__file__).with_name("kernel.h"))]
+        command += [*(f"-D{name}={value}" for name, value in flags.items()), "-o", str(library)]
+        done = subprocess.run(
+            [*command, str(folder / "lanner.c")], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        self._library = ctypes.CDLL(str(library))
+        # Where pointers of 32 bits reach.
+        self._memory = mmap.mmap(-1, _MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_32BIT)
+        self._free = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        self._end = self._free + _MEMORY
+        self._set("memory_start", self._free)
+        self._set("memory_end", self._end)
+        self._begin()
+
+    def _set(self, name: str, value: int) -> None:
+        ctypes.c_uint64.in_dll(self._library, name).value = value
+
+    def _begin(self) -> None:
+        """Make the process that calls."""
+        self._task, self._cred, self._fs, files, table = (self._new() for _ in range(5))
+        self._registers = self._new()
+        self._files = self._new(8 * _DESCRIPTORS)
+        self._opened: list[int] = []
+        for name, value in (
+            *(("TASK_GROUP_LEADER", self._task), ("TASK_CRED", self._cred), ("TASK_FS", self._fs)),
+            *(("TASK_FILES", files), ("TASK_SIGNAL", self._new()), ("TASK_CGROUPS", self._new())),
+            *(("TASK_REAL_PARENT", self._task), ("TASK_START_BOOTTIME", 5), ("TASK_SELF_EXEC_ID", 1)),
+        ):
+            self._put(self._task, name, value)
+        self._put(files, "FILES_FDT", table)
+        self._put(table, "FDTABLE_MAX_FDS", _DESCRIPTORS, 4)
+        self._put(table, "FDTABLE_FD", self._files)
+        self._set("current_task", self._task)
+        self._set("current_registers", self._registers)
+        self._set("current_thread", 10 << 32 | 11)
+        self._kept = self._free
+
+    def _new(self, size: int = _OBJECT) -> int:
+        address = self._free
+        self._free += (size + 15) & ~15
+        assert self._free <= self._end
+        ctypes.memset(address, 0, size)
+        return address
+
+    def _put(self, address: int, name: str, value: int, size: int = 8) -> None:
+        ctypes.memmove(address + self._at[name], (value & (1 << 8 * size) - 1).to_bytes(size, "little"), size)
+
+    def _text(self, data: bytes) -> int:
+        address = self._new(len(data) + 64)
+        ctypes.memmove(address, data, len(data))
+        return address
+
+    def _put_path(self, address: int, name: str, path: str, mounts: Iterable[int] = ()) -> None:
+        """Make the dentries of a path, with a mount at the components of these numbers."""
+        mount, entry = self._new(), self._new(32)
+        self._put(mount, "MOUNT_PARENT", mount)
+        self._put(mount, "MOUNT_MNT", entry)
+        self._put(entry, "DENTRY_PARENT", entry)
+        for number, part in enumerate(path.encode("utf-8", "surrogateescape").split(b"/")[1:]):
+            if not part:
+                continue
+            below = self._new(32)
+            self._put(below, "DENTRY_PARENT", entry)
+            self._put(below, "DENTRY_NAME_LEN", len(part), 4)
+            self._put(below, "DENTRY_NAME", self._text(part))
+            entry = below
+            if number in mounts:
+                upper, mount, entry = mount, self._new(), self._new(32)
+                self._put(mount, "MOUNT_PARENT", upper)
+                self._put(mount, "MOUNT_MOUNTPOINT", below)
+                self._put(mount, "MOUNT_MNT", entry)
+                self._put(entry, "DENTRY_PARENT", entry)
+        at = address + self._at[name]
+        ctypes.memmove(at, (mount + self._at["MOUNT_MNT"]).to_bytes(8, "little"), 8)
+        ctypes.memmove(at + 8, entry.to_bytes(8, "little"), 8)
+
+    def put(self, layout: Layout | None, events: Iterable[str], generation: int = 0) -> None:
+        """Watch these event types by an interest, which goes into the tables beside the one of the other generation.
+
+        Args:
+            layout: None to have everything told.
+            events: types.
+            generation: 0 or 1.
+        """
+        tables = dict(zip(("descriptors", "socketcalls"), descriptors(events), strict=True))
+        for name, size in (("descriptors", 1024), ("socketcalls", 32)):
+            cells = (ctypes.c_char * (16 * size)).in_dll(self._library, f"{name}_cells")
+            cells[:] = b"".join(tables[name].get(number, bytes(16)) for number in range(size))
+        for name in ("prefix_masks", "suffix_masks"):
+            self._forget(name, generation)
+        for name, key, value in [] if layout is None else entries(layout, generation):
+            if len(key) > 4:
+                self._add(name, key, value)
+            else:
+                cell = (ctypes.c_char * len(value)).in_dll(self._library, f"{name}_cells")
+                ctypes.memmove(ctypes.addressof(cell) + int.from_bytes(key, "little") * len(value), value, len(value))
+        settings = (ctypes.c_uint64 * 2).in_dll(self._library, "settings_cells")
+        settings[_SETTING_INTEREST] = 0 if layout is None else 2 + generation
+
+    def _add(self, name: str, key: bytes, value: bytes) -> None:
+        used = ctypes.c_uint32.in_dll(self._library, f"{name}_used")
+        for part, data in (("keys", key), ("cells", value)):
+            cells = ctypes.addressof(ctypes.c_char.in_dll(self._library, f"{name}_{part}"))
+            ctypes.memmove(cells + used.value * len(data), data, len(data))
+        used.value += 1
+
+    def _forget(self, name: str, generation: int) -> None:
+        used = ctypes.c_uint32.in_dll(self._library, f"{name}_used")
+        sizes = {"keys": 8 + (MAX_PREFIX if name == "prefix_masks" else 32), "cells": MASK_BITS // 8}
+        data = {
+            part: ctypes.string_at(
+                ctypes.addressof(ctypes.c_char.in_dll(self._library, f"{name}_{part}")), used.value * n
+            )
+            for part, n in sizes.items()
+        }
+        rows = [
+            (data["keys"][number * sizes["keys"] :][: sizes["keys"]], data["cells"][number * 64 :][: sizes["cells"]])
+            for number in range(used.value)
+        ]
+        used.value = 0
+        for key, value in rows:
+            if int.from_bytes(key[4:8], "little") != generation:
+                self._add(name, key, value)
+
+    def call(self, made: Syscall, *, is_multiplexed: bool = False) -> Syscall | None:
+        """Have the process return from a call, with what it is told to have found; give what is sent of it.
+
+        Args:
+            made: the call. Registers that hold pointers are set here, and so is the descriptor of a directory. A file
+                whose path is None has one that is too deep to be told.
+            is_multiplexed: where there is such a thing, a 32-bit call goes by socketcall.
+        """
+        self._free = self._kept
+        while self._opened:
+            ctypes.memset(self._files + 8 * self._opened.pop(), 0, 8)
+        call = CALLS[made.event]
+        numbers = x86_64.COMPAT if made.is_compat else x86_64.NATIVE
+        number = next(number for number, event in numbers.items() if event == call.event)
+        arguments = list(made.arguments)
+        for (register, directory), path in zip(call.paths, (made.path1, made.path2), strict=False):
+            arguments[register] = UNREADABLE
+            if path is not None:
+                arguments[register] = self._text(path.encode("utf-8", "surrogateescape") + b"\0")
+            if directory < CWD:
+                arguments[directory] = self._start(made, arguments[directory])
+        self._put_path(self._fs, "FS_PWD", made.directory1 or "/somewhere")
+        for (register, _, size_register), data in zip(call.blobs, (made.blob1, made.blob2), strict=False):
+            if register < CWD:
+                arguments[register] = self._text(data) if data else 0
+            if size_register < CWD:
+                arguments[size_register] = len(data)
+        self._put(self._cred, "CRED_EUID", made.who.uid, 4)
+        if made.fd is not None and call.fd < CWD:
+            arguments[call.fd] = made.fd
+        if made.fd is not None and 0 <= made.fd < _DESCRIPTORS and (made.file or made.socket):
+            self._open(made.fd, made.file, made.socket)
+        self._put(self._task, "TASK_THREAD_STATUS", 2 * made.is_compat, 4)
+        if made.is_compat and is_multiplexed and call.event in x86_64.SOCKETCALLS.values():
+            words = b"".join((value & 0xFFFFFFFF).to_bytes(4, "little") for value in arguments)
+            which = next(which for which, event in x86_64.SOCKETCALLS.items() if event == call.event)
+            number, arguments = x86_64.SOCKETCALL, [which, self._text(words), 0, 0, 0, 0]
+        self._put(self._registers, "REGS_ORIG_AX", number)
+        order = ("BX", "CX", "DX", "SI", "DI", "BP") if made.is_compat else ("DI", "SI", "DX", "R10", "R8", "R9")
+        for name, value in zip(order, arguments, strict=True):
+            self._put(self._registers, f"REGS_{name}", value)
+        context = (ctypes.c_uint64 * 2)(self._registers, made.result & (1 << 64) - 1)
+        told = ctypes.c_uint64.in_dll(self._library, "told_times")
+        told.value = 0
+        self._library.on_sys_exit(context)
+        if not told.value:
+            return None
+        assert told.value == 1
+        size = ctypes.c_uint64.in_dll(self._library, "told_size").value
+        record = decode(ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(self._library, "told")), size))
+        assert isinstance(record, Syscall)
+        return record
+
+    def _start(self, made: Syscall, descriptor: int) -> int:
+        """Give the descriptor of the directory that a relative path begins at: by turns open, the working one, none."""
+        if made.directory1 is None:
+            return DIRECTORY_FD - 1
+        if descriptor & 1:
+            return AT_FDCWD
+        return self._open(DIRECTORY_FD, File(0o40755, 1, 1, 1, made.directory1, *[False] * 4), None)
+
+    def _open(self, descriptor: int, file: File | None, sock: Socket | None) -> int:
+        opened, inode, block = self._new(), self._new(), self._new()
+        ctypes.memmove(self._files + 8 * descriptor, opened.to_bytes(8, "little"), 8)
+        self._opened.append(descriptor)
+        self._put(opened, "FILE_INODE", inode)
+        self._put(inode, "INODE_SB", block)
+        self._put(inode, "INODE_MODE", 0o140777 if file is None else file.mode, 2)
+        if sock is not None:
+            self._put(opened, "FILE_PRIVATE", holder := self._new())
+            self._put(holder, "SOCKET_SK", self._socket(sock))
+        if file is not None:
+            self._put(inode, "INODE_INO", file.ino)
+            self._put(block, "SB_DEV", file.dev, 4)
+            self._put(block, "SB_MAGIC", file.magic)
+            self._put(opened, "FILE_MODE", 0x100000 * file.is_created, 4)
+            path = "/d" * 70 if file.path is None else file.path
+            self._put_path(opened, "FILE_PATH", path, mounts={len(path) % 5})
+        return descriptor
+
+    def _socket(self, sock: Socket) -> int:
+        address = self._new()
+        for name, value, size in (
+            *(("SOCK_FAMILY", sock.family, 2), ("SOCK_TYPE", sock.type, 2), ("SOCK_PROTOCOL", sock.protocol, 2)),
+            *(("SOCK_STATE", sock.state, 1), ("SOCK_NUM", sock.local_port, 2)),
+            ("SOCK_DPORT", int.from_bytes(sock.remote_port.to_bytes(2, "big"), "little"), 2),
+        ):
+            self._put(address, name, value, size)
+        for name, text in (("RCV_SADDR", sock.local_ip), ("DADDR", sock.remote_ip)):
+            if not text:
+                continue
+            packed = ip_address(text).packed
+            if sock.family == 10 and len(packed) == 4:
+                packed = bytes(10) + b"\xff\xff" + packed
+            prefix = "SOCK_V6_" if sock.family == 10 else "SOCK_"
+            ctypes.memmove(address + self._at[prefix + name], packed, len(packed))
+        return address

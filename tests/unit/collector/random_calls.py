@@ -1,0 +1,183 @@
+"""System calls at random, and conditions about the same things, so that many of them meet."""
+
+from dataclasses import replace
+from random import Random
+
+from collector.records import Socket, Syscall
+from tests.unit.collector.calls import WHO, call, file, sock
+
+OPENS = ("open", "openat", "openat", "openat2", "creat")
+SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
+OTHERS = ("ptrace", "prctl", "setns", "unshare", "clone", "mount", "kill", "pipe2", "open_by_handle_at")
+EVENTS = tuple(sorted({*OPENS, *SOCKETS, *OTHERS}))
+_PARTS = ("etc", "shadow", "passwd", "usr", "bin", ".ssh", "id_rsa", "log")
+_DEEP, _LONG = "/x" * 57, "/" + "y" * 250 + "/" + "z" * 60
+_FLAGS = (0, 1, 2, 3, 0o100, 0o1001, 0o102, 0o20200002, 0o20000002, 0o2000000, 0o1101, 0o200000, 0x1_0000_0001)
+_NUMBERS = (0, 1, 2, 4, 5, 10, 13, 15, 16, 17, 38, 0x4206, 0x10000000, 0x20000, 0x7C020000, 1 << 32 | 16, (1 << 32) - 1)
+_ADDRESSES = ("10.1.2.3", "127.0.0.1", "192.168.0.1", "8.8.8.8", "0.0.0.0")
+_MOST_OF_A_LITERAL = 250
+_PORTS = (0, 22, 80, 40000)
+
+
+def path(chance: Random) -> str:
+    """Give an absolute path: most of few names, some of 60 components, some of 300 bytes."""
+    head = chance.choice(["", "", "", "", "/etc", "/usr", "/etc/usr", _DEEP, _LONG, "/jail", "/etc/bin/passwd/usr"])
+    return head + "/" + "/".join(chance.choice(_PARTS) for _ in range(chance.randint(1, 2)))
+
+
+def _in_rule(chance: Random) -> str:
+    """Give a path that a rule may hold: of less than 256 bytes."""
+    return next(name for _ in range(100) if len(name := path(chance)) < _MOST_OF_A_LITERAL)
+
+
+def asked(chance: Random, name: str) -> str:
+    """Write a path in one of the ways in which programs do."""
+    head, tail = name.rsplit("/", 1)
+    return chance.choice(
+        [
+            *[name] * 8,
+            *[tail] * 4,
+            *(name[1:], f"{head}//{tail}", f"{head}/./{tail}", f"{head}/usr/../{tail}", f"./{tail}", f"{name}/"),
+            *("/", ".", "", "..", f"{name}..", f"{head}/{'w' * 500}"),
+        ]
+    )
+
+
+def random_call(chance: Random) -> Syscall:
+    """Give any call, by any user, by the 64-bit or the 32-bit entry."""
+    kind = chance.choice([_open, _open, _socket, _other])
+    return replace(kind(chance), who=replace(WHO, uid=chance.choice([0, 0, 1000, (1 << 32) - 2])))
+
+
+def _open(chance: Random) -> Syscall:
+    """Give an open; the kernel's path is another one behind a link, in a chroot, and after nsenter."""
+    event = chance.choice(OPENS)
+    arguments = [chance.choice(_NUMBERS), 0, 0, chance.choice([0, 0o644, 0o755]), 0, 0]
+    flags = chance.choice(_FLAGS)
+    arguments[1 if event == "open" else 2] = flags
+    result = chance.choice([3, 3, 0, 7, -2, -13])
+    name = path(chance)
+    real = chance.choice([name, name, name, path(chance), f"/jail{name}", None])
+    opened = file(real, chance.choice([0o100644, 0o40755, 0o20666]), is_created=bool(flags & 0o100))
+    given = asked(chance, name)
+    return call(
+        event,
+        arguments,
+        result=result,
+        fd=result if result >= 0 else None,
+        file=opened if result >= 0 else None,
+        path1=chance.choice([given] * 20 + [None]),
+        directory1=chance.choice(
+            [*[name.rsplit("/", 1)[0] or "/"] * 6, "/", "/etc", "/etc" + "/x" * 300, "/d" * 70, None]
+        ),
+        blob1=b"".join(number.to_bytes(8, "little") for number in (flags, 0o755, 0)) if event == "openat2" else b"",
+        is_compat=chance.random() < 0.3,
+    )
+
+
+def _socket(chance: Random) -> Syscall:
+    event = chance.choice(SOCKETS)
+    result = chance.choice([0, 1, 2, 3, 3, -1, -13, -115])
+    facts: dict[str, object] = {}
+    if result >= 0 or event in ("sendto", "connect"):
+        facts["fd"] = result if event in ("socket", "accept4", "dup2") else 5
+        if chance.random() < 0.8:
+            facts["socket"] = chance.choice(
+                [
+                    *[_internet(chance)] * 3,
+                    sock(10, local_ip="::1", remote_ip="fe80::1", local_port=80, remote_port=443),
+                    *(sock(1, unix_path="", protocol=0), sock(16, protocol=0)),
+                ]
+            )
+        elif chance.random() < 0.8:
+            facts["file"] = file("/etc/passwd")
+    numbers = [chance.choice(_NUMBERS) for _ in range(6)]
+    return call(event, numbers, result=result, is_compat=chance.random() < 0.3, **facts)
+
+
+def _internet(chance: Random) -> Socket:
+    kind, protocol = chance.choice([(1, 6), (1, 6), (2, 17), (3, 6), (3, 1)])
+    return sock(
+        chance.choice([2, 2, 10]),
+        local_ip=chance.choice(_ADDRESSES),
+        remote_ip=chance.choice(_ADDRESSES),
+        local_port=chance.choice(_PORTS),
+        remote_port=chance.choice(_PORTS),
+        type=kind,
+        protocol=protocol,
+        state=chance.choice([1, 7, 10]),
+    )
+
+
+def _other(chance: Random) -> Syscall:
+    event = chance.choice(OTHERS)
+    result = chance.choice([0, 0, 1, 3, 1 << 33, (1 << 32) + 1, -1, -13, -5000])
+    facts: dict[str, object] = {"path1": "x"} if event in ("prctl", "mount") else {}
+    if event == "open_by_handle_at" and result in (0, 1, 3):
+        facts |= {"fd": result, "file": file(path(chance))}
+    numbers = [chance.choice(_NUMBERS) for _ in range(6)]
+    is_compat = chance.random() < 0.3
+    if is_compat:
+        # No 32-bit call gives more.
+        result = result if abs(result) < 1 << 31 else 1
+    return call(event, numbers, result=result, is_compat=is_compat, **facts)
+
+
+_OF_ALL = (
+    *("evt.failed = true", "evt.failed = false", "evt.rawres >= 0", "evt.rawres in (0, 1, 2)", "evt.rawres < 0"),
+    *("evt.res = EACCES", "evt.res in (EACCES, EPERM)", "evt.res = SUCCESS", "evt.res startswith E"),
+    *("user.uid = 0", "user.uid != 0", "user.uid in (0, 1000)", "proc.name = bash", "proc.name != bash", "fd.num >= 0"),
+)
+_OF_OPENS = (
+    *("evt.is_open_read = true", "evt.is_open_write = true", "evt.is_open_write = false", "evt.is_open_exec = true"),
+    *("evt.is_open_create = true", "evt.arg.flags contains O_TRUNC", "fd.nameraw contains ../", "fd.name exists"),
+)
+_OF_SOCKETS = (
+    *("fd.type in (ipv4, ipv6)", "fd.type = unix", "fd.typechar in (4, 6)", "fd.typechar = f", "fd.sockfamily = ip"),
+    *("fd.l4proto = tcp", "fd.l4proto != tcp", "fd.l4proto in (udp, icmp)", "fd.sport = 22", "fd.cport = 40000"),
+    *("fd.lport in (22, 80)", "fd.rport in (80, 443)", "fd.sip = 127.0.0.1", "fd.cip in (10.1.2.3, 8.8.8.8)"),
+    *("fd.snet in (10.0.0.0/8, 127.0.0.0/8)", "fd.cnet = 192.168.0.0/16", "fd.lip != 10.1.2.3", "fd.net = 10.0.0.0/8"),
+    *("evt.arg.domain contains AF_PACKET", "evt.arg.domain = AF_INET", "fd.rnet = 8.0.0.0/8"),
+)
+_OF_OTHERS = (
+    *("evt.arg.request contains PTRACE_ATTACH", "evt.arg.request in (PTRACE_TRACEME, PTRACE_SEIZE)"),
+    *("evt.arg.option = PR_SET_NAME", "evt.arg.flags contains CLONE_NEWUSER", "evt.arg.flags contains CLONE_NEW"),
+    *("evt.arg.nstype contains CLONE_NEWNET", "evt.arg.flags contains MS_BIND", "evt.arg.flags contains O_CLOEXEC"),
+    *("container.id = host", "container.id != host"),
+)
+
+
+def _of_name(chance: Random) -> str:
+    name = _in_rule(chance)
+    head, tail = name.rsplit("/", 1)
+    return chance.choice(
+        [
+            *(
+                f"fd.name = {name}",
+                f"fd.name in ({name}, {_in_rule(chance)})",
+                f"fd.name startswith {name[: chance.randint(2, len(name))]}",
+            ),
+            *(f"fd.name endswith /{tail}", f"fd.name endswith {name[-chance.randint(1, 45) :]}"),
+            *(f"fd.name pmatch ({head or '/etc'})", f'fd.name glob "{head}/*"', f"fd.name contains {tail}"),
+            *(f"fd.directory = {head or '/etc'}", f"fd.filename in ({tail}, shadow)", f"fd.name != {name}"),
+        ]
+    )
+
+
+def random_rule(chance: Random) -> str:
+    """Give a condition on event types of one kind: most checks are joined by `and`, some negated or joined by `or`."""
+    kind, own = chance.choice([(OPENS, _OF_OPENS), (OPENS, _OF_OPENS), (SOCKETS, _OF_SOCKETS), (OTHERS, _OF_OTHERS)])
+
+    def check() -> str:
+        draw = chance.random()
+        text = _of_name(chance) if kind is OPENS and draw < 0.5 else chance.choice(own if draw < 0.8 else _OF_ALL)
+        return f"not {text}" if chance.random() < 0.2 else text
+
+    def joined(word: str, count: int) -> str:
+        return "(" + f" {word} ".join(check() for _ in range(count)) + ")"
+
+    parts = [joined("or", 2) if chance.random() < 0.25 else check() for _ in range(chance.randint(1, 3))]
+    if chance.random() < 0.2:
+        parts.append(f"not {joined(chance.choice(['and', 'or']), 2)}")
+    types = sorted({chance.choice(kind) for _ in range(2)})
+    return f"evt.type in ({', '.join(types)}) and {' and '.join(parts)}"
