@@ -4,7 +4,6 @@ Redirects are not followed: they would carry alerts and tokens to wherever an an
 """
 
 import ssl
-import time
 from collections.abc import Mapping
 from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
@@ -15,6 +14,7 @@ import urllib3
 from notifier.receiver import Later
 from notifier.trouble import in_words
 from notifier.webhook.answer import Answer
+from notifier.webhook.timed import POOLS
 
 MOST_ANSWER_BYTES = 64 * 1024
 """More of an answer is not read, and its connection is given up."""
@@ -34,7 +34,7 @@ class Poster:
         Args:
             url: a secret as a whole, never put into a message.
             context: verifies the far end.
-            seconds: that connecting, and then an answer, may take.
+            seconds: that connecting, and then a whole answer, may take.
 
         Raises:
             BadProxy: no HTTP proxy.
@@ -42,10 +42,10 @@ class Poster:
         self._url = url
         self._seconds = seconds
         self._pool = _pool(url, context)
+        self._pool.pool_classes_by_scheme = POOLS
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | Later:
         """Post once, or say why there is no answer."""
-        until = time.monotonic() + 2 * self._seconds
         try:
             response = self._pool.request(
                 "POST",
@@ -58,7 +58,7 @@ class Poster:
                 decode_content=False,
                 timeout=urllib3.Timeout(connect=self._seconds, read=self._seconds),
             )
-            return _read(response, until)
+            return _read(response)
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             return Later(_in_words(error))
 
@@ -90,16 +90,13 @@ def _pool(url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
     )
 
 
-def _read(response: urllib3.BaseHTTPResponse, until: float) -> Answer:
-    """Read an answer's beginning. Raises TimeoutError where it drips."""
+def _read(response: urllib3.BaseHTTPResponse) -> Answer:
+    """Read an answer's beginning."""
     pieces: list[bytes] = []
     size = 0
     while size < MOST_ANSWER_BYTES and (piece := response.read1(_CHUNK)):
         pieces.append(piece)
         size += len(piece)
-        if time.monotonic() > until:
-            response.close()
-            raise TimeoutError
     if size >= MOST_ANSWER_BYTES:
         response.close()
     else:

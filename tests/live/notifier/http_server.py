@@ -25,7 +25,7 @@ class Request:
 
 
 class HttpServer:
-    """Keeps what it took; the next requests meet the faults that are set: a status, `hang`, `close`, `drip`, ..."""
+    """Keeps what it took; the next requests meet the faults that are set: a status, `hang`, `drip`, ..."""
 
     def __init__(self, speaks: Speaks = "plain", *, context: ssl.SSLContext | None = None) -> None:
         self.speaks = speaks
@@ -82,6 +82,10 @@ class HttpServer:
             with suppress(OSError):
                 while not self.released.wait(0.1):
                     request.wfile.write(b"x")
+        elif fault == "drip_head":
+            with suppress(OSError):
+                while not self.released.wait(0.1):
+                    request.wfile.write(b"H")
         elif fault == "endless":
             request.send_response(200)
             request.end_headers()

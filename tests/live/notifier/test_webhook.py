@@ -161,6 +161,7 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
         ("close", Later("it closed the connection, or speaks no HTTP")),
         ("hang", Later("no answer in time")),
         ("drip", Later("no answer in time")),
+        ("drip_head", Later("no answer in time")),
         ("endless", Accepted()),
         (
             "redirect",
