@@ -30,8 +30,11 @@ class NoDocker(Exception):
 class Dockerd:
     """A running daemon; use it as a context."""
 
-    def __init__(self) -> None:
-        """Make the daemon's directory; nothing is started yet."""
+    def __init__(self, data: Path | None = None) -> None:
+        """Make the daemon's directory; nothing is started yet.
+
+        data: where images and all else lie that shall still be there for the next daemon; one at a time.
+        """
         for program in (DAEMON, CLIENT):
             if not os.access(program, os.X_OK):
                 raise NoDocker(f"{program} is missing; install Debian's docker.io")
@@ -40,6 +43,7 @@ class Dockerd:
         # The path has to be short: the socket's name may have 107 bytes, and containerd's is longer than ours.
         self.base = Path(tempfile.mkdtemp(prefix="ld-"))
         self.socket = self.base / "docker.sock"
+        self._data = data or self.base / "data"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -48,7 +52,7 @@ class Dockerd:
         command = [
             # The daemon ends with the tests, also where these are killed and can't end it.
             *("setpriv", "--pdeathsig", "TERM"),
-            *(DAEMON, "--data-root", str(self.base / "data"), "--exec-root", str(self.base / "exec")),
+            *(DAEMON, "--data-root", str(self._data), "--exec-root", str(self.base / "exec")),
             *("--host", f"unix://{self.socket}", "--pidfile", str(self.base / "pid")),
             *("--bridge=none", "--iptables=false", "--ip6tables=false"),
             *("--add-runtime", f"{PRIVILEGED_RUNTIME}={privileged_runtime(self.base)}"),
@@ -102,7 +106,7 @@ class Dockerd:
                 self._process.wait(10)
         for pid in _processes_that_name(self.base):
             _kill(pid)
-        for mount in _mounts_below(self.base):
+        for mount in (*_mounts_below(self.base), *_mounts_below(self._data)):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True, timeout=30)
         shutil.rmtree(self.base, ignore_errors=True)
 

@@ -13,7 +13,8 @@ Fault = Literal["429", "500", "hang", "close", "garbage", "not_ok", "revoked", "
 class SlackServer:
     """Keeps what was posted; the next requests meet the faults that are set."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.posted: list[dict[str, Any]] = []
         self.edited: list[dict[str, Any]] = []
         self.clock: Callable[[], float] = time.monotonic
@@ -32,7 +33,7 @@ class SlackServer:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -40,12 +41,12 @@ class SlackServer:
     @property
     def webhook(self) -> str:
         """The address of an incoming webhook."""
-        return f"http://127.0.0.1:{self.port}/services/T0/B0/made-up-secret"
+        return f"http://{self._host}:{self.port}/services/T0/B0/made-up-secret"
 
     @property
     def api(self) -> str:
         """The address of the Web API."""
-        return f"http://127.0.0.1:{self.port}/api/"
+        return f"http://{self._host}:{self.port}/api/"
 
     def close(self) -> None:
         """Stop, and let go of requests that hang."""
