@@ -5,6 +5,7 @@ goes once all that is in it has been delivered, or as the oldest when the bound 
 """
 
 import contextlib
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -81,14 +82,14 @@ class Spool:
         try:
             self._write(encoded)
         except OSError as error:
-            self._end_segment()
+            self._cut_off()
             # A full disk: the oldest makes room for the newest, as at our own bound.
             try:
                 if not self._drop_oldest():
                     raise
                 self._write(encoded)
             except OSError:
-                self._end_segment()
+                self._cut_off()
                 self._on_trouble(f"{self._folder}: {error.strerror}: events are lost until there is room.")
                 self.lost[FAILED] += events_of(encoded, self.lost)
         while self.size > self._limit and self._drop_oldest():
@@ -157,6 +158,19 @@ class Spool:
         if writer is not None:
             with contextlib.suppress(OSError):
                 writer.close()
+
+    def _cut_off(self) -> None:
+        """End a segment in which a batch found no room: what of it is there would read as a broken one."""
+        segment = self._written
+        self._end_segment()
+        if segment is None:
+            return
+        with contextlib.suppress(OSError):
+            if segment.size:
+                os.truncate(segment.path, segment.size)
+            else:
+                self._segments.remove(segment)
+                segment.path.unlink(missing_ok=True)
 
     def _next_of(self, segment: Segment) -> bytes | None:
         try:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -79,9 +79,10 @@ class Processes:
         connection: Connection,
         *arguments: str | Path,
         rules: Path | None = None,
+        program: Sequence[str] = ("-m", "lanner"),
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> Running:
-        """Start `lanner ARGUMENTS` for a broker."""
+        """Start `lanner ARGUMENTS` for a broker; program: another one that takes the same arguments."""
         name = f"{len(self._started)}-{arguments[0]}"
         clean = {key: value for key, value in os.environ.items() if not key.startswith("LANNER")}
         settings = {
@@ -92,7 +93,7 @@ class Processes:
             "LANNER__HTTP__LISTEN": "off",
             **_security(connection),
         }
-        command = [sys.executable, "-m", "lanner", *map(str, arguments)]
+        command = [sys.executable, *program, *map(str, arguments)]
         if rules is not None:
             command += ["--rules", str(rules)]
         with (self._folder / f"{name}.out").open("wb") as out, (self._folder / f"{name}.err").open("wb") as errors:

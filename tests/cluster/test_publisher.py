@@ -1,12 +1,18 @@
+import os
 import resource
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from bus.connection import Connection
 from bus.consuming import Reader
 from bus.topics import EVENTS, SCHEMAS
 from collector.publisher import Publisher
-from collector.spool import FULL, Spool
+from collector.spool import FAILED, FULL, Spool
 from schemas.codec import encode_batch
 from tests.cluster.acts import Host
 from tests.cluster.broker import Broker
@@ -136,3 +142,42 @@ def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_pat
     assert set(lost) == {FULL}
     each = events // len(made)
     assert len(got) * each + lost[FULL] == events
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
+    """Mount a file system of so many kilobytes."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_is_full_costs_what_is_counted(own_broker: Broker, tmp_path: Path) -> None:
+    """The broker hangs, the spool's disk is smaller than its bound: events that arrive and that are lost add up."""
+    connection = with_topics(own_broker, 2)
+    host = Host("host-1", others=400)
+    notes: list[str] = []
+    with small_disk(tmp_path / "disk", 512):
+        spool = Spool(tmp_path / "disk" / "spool", 64 << 20, on_trouble=notes.append)
+        publisher = Publisher(connection, host.name, spool, window_bytes=1 << 18, patience_seconds=0.3)
+        own_broker.pause()
+        made: list[bytes] = []
+        for number in range(400):
+            batch = host.batch(*(f"{number}-{place}-{os.urandom(8).hex()}" for place in range(100)))
+            made.append(encode_batch(batch))
+            publisher.publish(batch)
+            publisher.poll()
+        own_broker.resume()
+        drain(publisher)
+        assert publisher.close(5) == 0
+    got = list(dict.fromkeys(events_of(connection, 1)))
+    places = [made.index(each) for each in got]
+    assert places == sorted(places)
+    lost = publisher.losses
+    assert set(lost) <= {FULL, FAILED}, notes
+    assert lost[FULL] > 0
+    assert len(got) * 500 + sum(lost.values()) == len(made) * 500
