@@ -1,0 +1,101 @@
+"""A list of everything that was correlated, judged slowly: which alerts rules with memory owe.
+
+It reads the topic by its published schema and imports nothing of the processor.
+"""
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.topics import CORRELATE
+from tests.cluster.acts import RULES, Alerts
+
+EVENTS, VALUES = 3, 5
+WITH_MEMORY = f"""{RULES}
+- macro: many_acts
+  condition: evt.type = openat and fd.name startswith /marked/
+  correlation: {{type: event_count, group-by: [fd.nameraw], timespan: 1h, condition: {{gte: {EVENTS}}}}}
+- macro: many_hosts
+  condition: evt.type = openat and fd.name startswith /marked/
+  correlation:
+    type: value_count
+    group-by: [fd.nameraw]
+    timespan: 1h
+    condition: {{field: evt.hostname, gte: {VALUES}}}
+- rule: Many acts
+  desc: The third act of a group that all hosts share.
+  condition: many_acts
+  output: "%correlation.count acts, the last %fd.name"
+  priority: NOTICE
+- rule: Many hosts
+  desc: The fifth host that acts in a group.
+  condition: many_hosts
+  output: "%correlation.count hosts, the last %fd.name"
+  priority: NOTICE
+"""
+_SCHEMA = fastavro.parse_schema(
+    json.loads((Path(__file__).parents[2] / "schemas" / "pre_match.avsc").read_text(encoding="utf-8"))
+)
+_HEADER = 10
+
+
+class Everything:
+    """All acts in the order of their topic, each once, by group."""
+
+    def __init__(self, connection: Connection) -> None:
+        reader = Reader(connection, connection.topic(CORRELATE), whole=True)
+        seen = set()
+        self.groups: dict[bytes, list[dict[str, Any]]] = {}
+        while not reader.has_read_all:
+            message = reader.poll(0.2)
+            if message is None or message.key() == b"tick":
+                continue
+            row: Any = fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[_HEADER:]), _SCHEMA, None)
+            # Both macros ask for the same group, so one message feeds them both.
+            if (origin := tuple(row["origin"].values())) not in seen:
+                seen.add(origin)
+                self.groups.setdefault(row["group"][0], []).append(row)
+        reader.close()
+
+    def owed(self) -> dict[tuple[str, str], str]:
+        """Give, by rule and group, the host whose act makes the window full: it is told once in an hour."""
+        found = {}
+        for group, rows in self.groups.items():
+            hosts = [row["hostname"].decode() for row in rows]
+            if len(hosts) >= EVENTS:
+                found["Many acts", group.decode()] = f"{EVENTS} acts, the last /marked/{_mark(rows[EVENTS - 1])}"
+            full = next((place for place in range(len(hosts)) if len(set(hosts[: place + 1])) == VALUES), None)
+            if full is not None:
+                found["Many hosts", group.decode()] = f"{VALUES} hosts, the last /marked/{_mark(rows[full])}"
+        return found
+
+    def count(self) -> int:
+        """Give how many acts there are."""
+        return sum(map(len, self.groups.values()))
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return f"{row['hostname'].decode()}-{row['origin']['sequence']}"
+
+
+def assert_owed(connection: Connection, acts: int, alerts: Alerts) -> int:
+    """Assert that windows told what they owe, each under one id, and that every act came to them; gives repeats."""
+    everything = Everything(connection)
+    assert everything.count() == acts
+    told: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
+    for alert in alerts.raw:
+        if alert.rule in ("Many acts", "Many hosts"):
+            counts = told.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
+            # Behind it stands the container.
+            counts[alert.output.split(" container_id=")[0], alert.id] += 1
+    found = {key: sorted(text for text, _ in each) for key, each in told.items()}
+    owed = {key: [text] for key, text in everything.owed().items()}
+    wrong = {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}
+    assert not wrong, f"{len(wrong)} of {len(owed)}: {list(wrong.items())[:6]}"
+    return sum(sum(each.values()) - 1 for each in told.values())
