@@ -24,7 +24,8 @@ from collector.processes.procfs import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
-from collector.records import Exec, Exit, Syscall
+from collector.records import Exec, Exit, Request, Syscall
+from collector.uring import Requests
 from collector.wanted import common
 from schemas.batch import EventBatch, Process
 from schemas.interest import Interest
@@ -112,6 +113,7 @@ class Collector:
         self._sequence = 0
         self._number = 1
         self._undecodable = 0
+        self._requests = Requests()
         self._last_counters: Mapping[str, int] = {}
         self._reported: dict[str, int] = {}
         self._last_flush = time.monotonic()
@@ -142,6 +144,7 @@ class Collector:
             "lifecycle_ring_full": counters.get("lifecycle_ring_full", 0),
             "undecodable": self._undecodable,
             "process_stale": self._table.stale,
+            "io_uring_requests": self._requests.lost,
             **self._further_losses(),
         }
         return {reason: count for reason, count in found.items() if count}
@@ -149,6 +152,10 @@ class Collector:
     def counters(self) -> Mapping[str, int]:
         """Give what the kernel side counted: made = sent + lost, once everything is read."""
         return self._last_counters if self._feed is None else self._feed.counters()
+
+    def filtered(self) -> Mapping[str, int]:
+        """Give, by event type, how many events the kernel has left out since the start; nothing once it is stopped."""
+        return {} if self._feed is None else self._feed.filtered()
 
     def start(self) -> None:
         """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
@@ -257,6 +264,10 @@ class Collector:
                 continue
             if isinstance(record, Syscall):
                 self._admit(record, self._table.resolve(record.who), raw)
+            elif isinstance(record, Request):
+                call = self._requests.take(record)
+                if call is not None:
+                    self._admit(call, self._table.resolve(call.who))
             elif isinstance(record, Exit) and PROCEXIT in self.event_types:
                 # Looked up first: it is about a process that is known no longer afterwards.
                 self._admit(record, self._table.ending(record))

@@ -5,18 +5,20 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from collector.records import Exec, Exit, File, Fork, Identity, Record, Socket, State, Syscall
+from collector.records import Exec, Exit, File, Fork, Identity, Record, Request, Socket, State, Syscall
 
 _HEAD = struct.Struct("<QQQIIIIHHI")
 _SYSCALL = struct.Struct("<q6QQIIiHHII8H")
 _PROCESS = struct.Struct("<10I4Q16sQqq6IH6x8H")
 _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
+_REQUEST = struct.Struct("<3QI4x")
 _SOCKET = struct.Struct("<6HB3x16s16s128s")
 _SYSCALL_DATA = _HEAD.size + _SYSCALL.size
 _PROCESS_DATA = _HEAD.size + _PROCESS.size
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED = 1, 2, 4, 8, 16, 32, 128
+_UNTOLD, _MULTISHOT = 1, 2
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
 _INT64_MAX = (1 << 63) - 1
@@ -94,6 +96,20 @@ def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
         directory2=text(record[directory2_at : directory2_at + directory2]) if directory2 else None,
         blob1=record[blob1_at : blob1_at + blob1],
         blob2=record[blob2_at : blob2_at + blob2],
+    )
+
+
+def _request(record: bytes, who: Identity, flags: int, cpu: int) -> Request:
+    address, ring, user_data, marks = _REQUEST.unpack_from(record, _SYSCALL_DATA)
+    call = record[:_SYSCALL_DATA] + record[_SYSCALL_DATA + _REQUEST.size :]
+    return Request(
+        call=_syscall(call, who, flags, cpu),
+        address=address,
+        ring=ring,
+        user_data=user_data,
+        is_done=_HEAD.unpack_from(record)[7] == _KIND_RESULT,
+        is_untold=bool(marks & _UNTOLD),
+        is_multishot=bool(marks & _MULTISHOT),
     )
 
 
@@ -213,11 +229,13 @@ def _exit(record: bytes, who: Identity, _flags: int, cpu: int) -> Exit:
     return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0], cpu)
 
 
-_KIND_STATE = 4
+_KIND_STATE, _KIND_REQUEST, _KIND_RESULT = 4, 6, 7
 _DECODERS: Mapping[int, Callable[[bytes, Identity, int, int], Record]] = {
     1: _syscall,
     2: _fork,
     3: _process,
     _KIND_STATE: _process,
     5: _exit,
+    _KIND_REQUEST: _request,
+    _KIND_RESULT: _request,
 }

@@ -82,6 +82,8 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> Event:
         bits |= _BIT["HAS_RES"]
     if call.is_compat:
         bits |= _BIT["COMPAT_32"]
+    if call.is_io_uring:
+        bits |= _BIT["IO_URING"]
     if call.file is not None:
         if call.file.is_upper_layer:
             bits |= _BIT["UPPER_LAYER"]

@@ -15,6 +15,7 @@ from collector.records import Record
 from collector.ring import Ring
 from collector.selftest import run_self_test
 from collector.syscalls import CALLS, descriptors
+from collector.uring import uring_descriptors
 from schemas.interest import Interest
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -92,6 +93,9 @@ class KernelFeed:
             for number in before - table.keys():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), _NOTHING)
         self._watched = (frozenset(tables[0]), frozenset(tables[1]))
+        if "uring_calls" in self._program.maps:
+            for operation, packed in uring_descriptors(event_types).items():
+                bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
 
     def send_environment(self, *, wanted: bool) -> None:
         """Send environment variables at exec from now on, or no longer."""

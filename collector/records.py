@@ -171,6 +171,26 @@ class Syscall:
     directory2: str | None
     blob1: bytes
     blob2: bytes
+    is_io_uring: bool = False
+    """Done by io_uring, without a call; what it is about is as if the call had been made."""
 
 
-Record = Lifecycle | Syscall
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an io_uring was asked to do, or what came of it."""
+
+    call: Syscall
+    """At first all but the result and an opened file; when it is done, only these."""
+    address: int
+    """Of the kernel's struct, which joins both; 0 where the kernel doesn't say whose result it is."""
+    ring: int
+    user_data: int
+    """The program's own name for it, which need not be the only one."""
+    is_done: bool
+    is_untold: bool
+    """The program asked for no word of it unless it fails, and so the kernel gives us none either."""
+    is_multishot: bool
+    """It may be done many times."""
+
+
+Record = Lifecycle | Syscall | Request

@@ -150,18 +150,27 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
     for first, table in ((0, x86_64.NATIVE), (512, x86_64.COMPAT)):
         for number, event in table.items():
             extra = DescriptorFlag.POINTED if first and number in x86_64.POINTED else None
-            packed = _packed(event, wanted, extra)
+            packed = packed_descriptor(event, wanted, extra)
             if packed is not None:
                 by_number[first + number] = packed
     by_socketcall = {
-        number: packed for number, event in x86_64.SOCKETCALLS.items() if (packed := _packed(event, wanted)) is not None
+        number: packed
+        for number, event in x86_64.SOCKETCALLS.items()
+        if (packed := packed_descriptor(event, wanted)) is not None
     }
     if by_socketcall:
         by_number[512 + x86_64.SOCKETCALL] = _DESCRIPTOR.pack(0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0)
     return by_number, by_socketcall
 
 
-def _packed(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
+def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
+    """Pack struct descriptor for an event type; None where nothing is to be told of it.
+
+    Args:
+        event: its name.
+        wanted: the event types to send.
+        extra: a flag for this entry only.
+    """
     call = BY_EVENT.get(event)
     if call is None:
         return None

@@ -4,8 +4,8 @@
  * exec, every fork of a process and the end of every process.
  * How: four raw tracepoints. At sys_exit the registers still hold the arguments, so no enter probe is needed; kernel
  * objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change.
- * What it can't see: work that a kernel thread does for io_uring, and user memory that was paged out or changed
- * between the call and its return.
+ * What it can't see: user memory that was paged out or changed between the call and its return. What io_uring does
+ * without a call is seen by io_uring.bpf.c, which is compiled behind this.
  *
  * Layouts of kernel structs come in as -DO_... from the running kernel's BTF, never from header files: headers of
  * another kernel gave wrong fields without any error. A descriptor for each system call number, filled by user space,
@@ -20,7 +20,7 @@
 #define WALK_STEPS 64
 #define MAX_EVENTS 256
 
-enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT };
+enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
 enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128 };

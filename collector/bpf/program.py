@@ -23,9 +23,11 @@ from collector.errors import EnvironmentLacks
 from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.kernel import bpf_syscall
 from collector.kernel.offsets import definitions
+from collector.kernel.uring_offsets import TRACEPOINTS
 from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
+_URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
 _PROBES = {
     "on_sys_exit": "sys_exit",
@@ -66,6 +68,9 @@ class Program:
         """Attach every probe; lifecycle first, so that no event comes from a process that could not be known."""
         for name in ("on_exit", "on_fork", "on_exec", "on_sys_exit"):
             self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
+        for name, tracepoint in TRACEPOINTS.items():
+            if name in loaded:
+                self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
 
     def detach(self) -> None:
         """Stop the probes; what is in the rings stays readable."""
@@ -161,10 +166,15 @@ def _size_flags() -> list[str]:
 def _made_for(offsets: list[str]) -> MadeFor:
     return MadeFor(
         kernel=f"{platform.release()} {platform.version()}",
-        program=_digest([SOURCE.read_text(), _COMPILER.read_text(), *_size_flags()]),
+        program=_digest([_source(), _COMPILER.read_text(), *_size_flags()]),
         offsets=_digest(offsets),
         bcc=_bcc_version(),
     )
+
+
+def _source() -> str:
+    # One text: BCC makes programs only of functions in its main file.
+    return SOURCE.read_text() + _URING_SOURCE.read_text()
 
 
 def _digest(parts: list[str]) -> str:
@@ -226,8 +236,10 @@ def _refusal(error: OSError) -> tuple[str, str]:
 
 def _compile(flags: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
-        output = Path(folder) / "out.json"
-        command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(SOURCE), str(output), *_PROBES, "--", *flags]
+        output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
+        source.write_text(_source())
+        functions = [*_PROBES, *(TRACEPOINTS if "-DURING=1" in flags else ())]
+        command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *functions, "--", *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -28,6 +28,7 @@ class Btf:
         self._data = data
         self._strings = header_length + string_offset
         self._offsets = [0]
+        self._enums: list[int] = []
         self._by_name: dict[tuple[int, int], int] = {}
         at = header_length + type_offset
         end = at + type_length
@@ -36,6 +37,8 @@ class Btf:
             kind = (info >> 24) & 31
             if name and kind in _NAMED:
                 self._by_name.setdefault((kind, name), len(self._offsets))
+            if kind == _ENUM:
+                self._enums.append(len(self._offsets))
             self._offsets.append(at)
             at += 12 + _FIXED_TAIL.get(kind, 0) + _TAIL_PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
 
@@ -63,6 +66,21 @@ class Btf:
         count = self._type(index)[1]
         pairs = struct.iter_unpack("<Ii", self._data[start : start + 8 * count])
         return {self._name(label): value for label, value in pairs}
+
+    def enumerator(self, name: str) -> int:
+        """Give the value of an enumerator, also of an enum without a name; raises KeyError where there is none."""
+        label = struct.pack("<I", self._data.find(b"\0" + name.encode() + b"\0", self._strings) + 1 - self._strings)
+        for index in self._enums:
+            start = self._offsets[index] + 12
+            at = self._data.find(label, start, start + 8 * self._type(index)[1])
+            if at >= 0 and (at - start) % 8 == 0:
+                return int.from_bytes(self._data[at + 4 : at + 8], "little", signed=True)
+        raise KeyError(name)
+
+    def parameters(self, name: str) -> int:
+        """Count the parameters of a pointer to a function, by its typedef; raises KeyError where there is none."""
+        pointer = self._type(self._skip(self._find(name, (_TYPEDEF,))))[3]
+        return self._type(pointer)[1]
 
     def _find(self, name: str, kinds: tuple[int, ...]) -> int:
         at = self._data.find(b"\0" + name.encode() + b"\0", self._strings)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from collector.errors import EnvironmentLacks
 from collector.kernel.btf import VMLINUX, Btf
+from collector.kernel.uring_offsets import uring_layout
 
 _MEMBERS = {
     "TASK_REAL_PARENT": "task_struct.real_parent",
@@ -135,6 +136,7 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
             found[f"O_{name}"] = btf.offset(path)
         except KeyError:
             continue
+    found |= uring_layout(btf).definitions
     found["SIZE_UPID"] = btf.size("upid")
     if _pids_on_v1(cgroups):
         found["N_PIDS_CGRP"] = btf.enum("cgroup_subsys_id")["pids_cgrp_id"]

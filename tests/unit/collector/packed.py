@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Sequence
 
-SYSCALL, FORK, EXEC, STATE, EXIT = 1, 2, 3, 4, 5
+SYSCALL, FORK, EXEC, STATE, EXIT, REQUEST, RESULT = range(1, 8)
 COMPAT, KERNEL_PATH_CUT, OVERLAY, UPPER, PSEUDO, ARGS_CUT, DATA_CUT, CREATED = (1 << bit for bit in range(8))
 
 
@@ -42,6 +42,23 @@ def syscall(
         + lengths
         + b"".join((socket, kernel_path, path1, directory1, path2, directory2, blob1, blob2))
     )
+
+
+def request(
+    *,
+    address: int,
+    ring: int,
+    user_data: int,
+    marks: int = 0,
+    kind: int = REQUEST,
+    path1: bytes = b"",
+    blob1: bytes = b"",
+) -> bytes:
+    """Pack a syscall_record whose data begins with a struct request."""
+    call = syscall(path1=path1, blob1=blob1)
+    start = len(call) - len(path1) - len(blob1)
+    words = struct.pack("<3QI4x", address, ring, user_data, marks)
+    return head(kind) + call[len(head(kind)) : start] + words + call[start:]
 
 
 def socket_info(

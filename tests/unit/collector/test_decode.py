@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.decode import decode, ip_text, unix_text
-from collector.records import Exec, Exit, File, Fork, Identity, Socket, State, Syscall
+from collector.records import Exec, Exit, File, Fork, Identity, Request, Socket, State, Syscall
 from tests.unit.collector import packed
 
 WHO = Identity(time=111, pid=10, tid=11, start_time=222, exec_generation=4, uid=1000, cgroup_id=333)
@@ -333,7 +333,7 @@ RECORDS = (
 
 
 class TestStrangeRecords:
-    @pytest.mark.parametrize("kind", [0, 6, 65535])
+    @pytest.mark.parametrize("kind", [0, 8, 65535])
     def test_an_unknown_kind_is_refused(self, kind: int) -> None:
         """Another version's program may tell more."""
         with pytest.raises(ValueError, match=f"unknown kind of record: {kind}"):
@@ -358,3 +358,28 @@ class TestStrangeRecords:
         """As above, deeper inside."""
         with contextlib.suppress(ValueError):
             decode(packed.head(kind, flags) + rest)
+
+
+def test_a_request_of_an_io_uring() -> None:
+    """What joins it with its result stands before what it asks for."""
+    record = decode(packed.request(address=1 << 63, ring=2, user_data=3, marks=3, path1=b"/etc\0", blob1=b"how"))
+
+    assert isinstance(record, Request)
+    assert (record.address, record.ring, record.user_data) == (1 << 63, 2, 3)
+    assert (record.is_done, record.is_untold, record.is_multishot) == (False, True, True)
+    assert (record.call.path1, record.call.blob1, record.call.event) == ("/etc", b"how", 7)
+
+
+def test_a_result_of_an_io_uring() -> None:
+    """It says nothing but what came of a request."""
+    record = decode(packed.request(address=1, ring=2, user_data=3, kind=packed.RESULT))
+
+    assert isinstance(record, Request)
+    assert (record.is_done, record.is_untold, record.is_multishot) == (True, False, False)
+
+
+@pytest.mark.parametrize("length", [130, 150, 170])
+def test_a_request_that_is_cut_off(length: int) -> None:
+    """Each of its parts may be."""
+    with pytest.raises(ValueError, match="cut off"):
+        decode(packed.request(address=1, ring=2, user_data=3, path1=b"/etc\0")[:length])

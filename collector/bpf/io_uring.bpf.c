@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
+ *
+ * The acts that io_uring carries out without a system call. Compiled behind lanner.bpf.c, whose structs and steps it
+ * uses, and only where the kernel has all that it reads.
+ *
+ * A request is told twice: when it was accepted, with what it asks for, and when it is done, with what came of it. User
+ * space puts both together; a request may take hours, and the kernel side keeps nothing for it. What a request names was
+ * copied by the kernel before it was accepted, so paths and addresses are the kernel's own copies here.
+ * Submission runs in the submitter's task or in the ring's polling thread, which is a thread of the same process with
+ * the same memory, files and directory; the user is the one in whose name the request will run.
+ */
+#ifdef URING
+
+enum operation {
+  U_SENDMSG = 9, U_ACCEPT = 13, U_CONNECT = 16, U_OPENAT = 18, U_SEND = 26, U_OPENAT2 = 28, U_RENAMEAT = 35,
+  U_UNLINKAT = 36, U_MKDIRAT = 37, U_SYMLINKAT = 38, U_LINKAT = 39, U_SOCKET = 45, U_SEND_ZC = 47, U_SENDMSG_ZC = 48,
+  U_BIND = 56, U_LISTEN = 57, U_LIMIT = 64,
+};
+enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4 };
+
+#define AT_CWD -100
+#define O_LARGEFILE_FLAG 0100000
+#define ACCEPT_MULTISHOT 1
+#define ANY_SLOT 0xffffffff
+#define PF_KTHREAD_FLAG 0x00200000
+
+/* What joins the two records of a request. The request's address is 0 where the kernel doesn't say whose result it is. */
+struct request {
+  u64 address, ring, user_data;
+  u32 flags, pad;
+};
+
+struct ring_key {
+  u64 ring, user_data;
+};
+
+/* By operation; from U_LIMIT on, its other name: where it has an address or flags that the first has no place for. */
+BPF_ARRAY(uring_calls, struct descriptor, 2 * U_LIMIT);
+/* Requests that give many results: those come without the request's address. */
+BPF_TABLE("lru_hash", struct ring_key, u8, uring_multishot, 4096);
+
+static __always_inline u16 uring_flags(u32 operation) {
+  struct descriptor *d = uring_calls.lookup(&operation);
+  return d ? d->flags : 0;
+}
+
+static __always_inline u32 word_of(void *base, int offset) {
+  u32 value = 0;
+  READ(value, base, offset);
+  return value;
+}
+
+static __always_inline u64 long_of(void *base, int offset) {
+  u64 value = 0;
+  READ(value, base, offset);
+  return value;
+}
+
+/* A path that the kernel has copied, and where it is relative its directory. */
+static __always_inline u64 append_copied_path(struct syscall_record *r, struct path_buffer *buffer, void *task, u64 off,
+                                              int path_region, int directory_region, void *filename, s32 fd,
+                                              bool has_directory) {
+  if (off > DATA_LIMIT) {
+    r->head.flags |= F_DATA_CUT;
+    return off;
+  }
+  MASK(off, DATA_LIMIT);
+  long got = bpf_probe_read_kernel_str(r->data + off, PATH_MAX_BYTES, follow(filename, O_FILENAME_NAME));
+  if (got <= 0) return off;
+  u64 n = got, at = off;
+  if (n > PATH_MAX_BYTES) return off;
+  r->length[path_region] = n;
+  off += n;
+  MASK(at, DATA_LIMIT);
+  if (!has_directory || r->data[at] == '/') return off;
+  void *start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+  if (fd != AT_CWD) {
+    void *file = fd >= 0 ? file_of(task, fd) : 0;
+    start = file ? file + O_FILE_PATH : 0;
+  }
+  if (start) APPEND_WALK(r, off, directory_region, start);
+  return off;
+}
+
+static __always_inline u64 append_copied(struct syscall_record *r, u64 off, int region, void *from, u64 size) {
+  if (off > DATA_LIMIT) {
+    r->head.flags |= F_DATA_CUT;
+    return off;
+  }
+  if (size > 255) size = 255;
+  MASK(size, 255);
+  MASK(off, DATA_LIMIT);
+  if (bpf_probe_read_kernel(r->data + off, size, from)) return off;
+  r->length[region] = size;
+  return off + size;
+}
+
+/* Where connect and bind have their address: at the start, in some kernels behind a message's header, which begins with
+ * a pointer; and no pointer ends like the number of a family that we read. */
+static __always_inline void *copied_address(void *asynchronous) {
+  u16 family = 0;
+  READ(family, asynchronous, 0);
+  return family & 7 ? asynchronous : asynchronous + O_ASYNC_ADDRESS;
+}
+
+/* Begins a record and gives where its data goes on; 0 where it can't be made. */
+static __always_inline u64 begin_request(struct syscall_record *r, void *task, u16 kind, struct request *q) {
+  fill_head(&r->head, task, kind);
+  r->result = 0;
+  r->fd = -1;
+  r->ino = r->dev = r->magic = r->mode = 0;
+  r->vtid = own_number(follow(task, O_TASK_THREAD_PID));
+  __builtin_memset(r->arguments, 0, sizeof(r->arguments));
+  __builtin_memset(r->length, 0, sizeof(r->length));
+  __builtin_memcpy(r->data, q, sizeof(*q));
+  return sizeof(*q);
+}
+
+static __always_inline void send_request(struct syscall_record *r, u64 off) {
+  off += offsetof(struct syscall_record, data);
+  MASK(off, 32767);
+  if (off > sizeof(*r)) return;
+  send_event(r, off);
+}
+
+/* The file that a call is about. */
+static __always_inline u64 append_file(struct syscall_record *r, struct path_buffer *buffer, u64 off, void *file) {
+  void *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
+  u64 magic = 0;
+  if (word_of(file, O_FILE_MODE) & 0x100000) r->head.flags |= F_CREATED; /* FMODE_CREATED */
+  READ(r->mode, inode, O_INODE_MODE);
+  READ(r->ino, inode, O_INODE_INO);
+  READ(r->dev, sb, O_SB_DEV);
+  READ(magic, sb, O_SB_MAGIC);
+  r->magic = magic;
+  MASK(off, DATA_LIMIT);
+  if ((r->mode & 0170000) == 0140000) {
+    fill_socket((struct socket_info *)(r->data + off), follow(follow(file, O_FILE_PRIVATE), O_SOCKET_SK));
+    r->length[R_SOCKET] = sizeof(struct socket_info);
+    return off + sizeof(struct socket_info);
+  }
+  void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
+  overlay_layer(&r->head, inode, magic);
+  if (follow(dentry, O_DENTRY_PARENT) == dentry && follow(follow(file, O_FILE_PATH + O_PATH_MNT), O_VFSMOUNT_ROOT) != dentry) {
+    r->head.flags |= F_PSEUDO;
+    long got = bpf_probe_read_kernel_str(r->data + off, 256, follow(dentry, O_DENTRY_NAME));
+    if (got > 0 && got <= 256) {
+      r->length[R_KERNEL_PATH] = got;
+      off += got;
+    }
+    return off;
+  }
+  APPEND_WALK(r, off, R_KERNEL_PATH, file + O_FILE_PATH);
+  return off;
+}
+
+/* The open file in a ring's own table, which has no descriptor. */
+static __always_inline void *direct_file(void *ring, u32 slot) {
+  if (slot >= word_of(ring, O_RING_NODES_NUMBER)) return 0;
+  void *node = follow(follow(ring, O_RING_NODES) + (u64)slot * 8, 0);
+  return node ? (void *)(long_of(node, O_NODE_FILE) & ~7ULL) : 0;
+}
+
+/* Those whose file is known beforehand. */
+static __always_inline bool is_socket_call(u8 operation) {
+  return operation == U_CONNECT || operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG ||
+         operation == U_SENDMSG_ZC || operation == U_BIND || operation == U_LISTEN;
+}
+
+int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
+  void *req = (void *)ctx->args[0];
+  u8 operation = 0;
+  READ(operation, req, O_REQ_OPCODE);
+  if (!((uring_flags(operation) | uring_flags((u32)operation + U_LIMIT)) & D_EMIT) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  u32 zero = 0;
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!r || !buffer) return 0;
+  void *task = (void *)bpf_get_current_task_btf();
+  u64 flags = long_of(req, O_REQ_FLAGS);
+  struct request q = {.address = (u64)req, .ring = (u64)follow(req, O_REQ_CTX), .user_data = long_of(req, O_REQ_USER_DATA)};
+  if (flags & (1ULL << N_REQ_CQE_SKIP)) q.flags |= Q_UNTOLD;
+  u64 off = begin_request(r, task, K_REQUEST, &q);
+  if (flags & (1ULL << N_REQ_CREDS)) READ(r->head.uid, follow(req, O_REQ_CREDS), O_CRED_EUID);
+
+  u32 descriptor = word_of(req, O_REQ_FD);
+  bool is_direct = flags & (1ULL << N_REQ_FIXED_FILE);
+  if (is_socket_call(operation)) {
+    void *file = is_direct ? direct_file((void *)q.ring, descriptor) : file_of(task, descriptor);
+    if (file) off = append_file(r, buffer, off, file);
+  }
+
+  void *first = 0, *second = 0, *asynchronous = follow(req, O_REQ_ASYNC_DATA);
+  s32 from = AT_CWD, to = AT_CWD;
+  bool is_other = false, first_is_file = true;
+  u64 *a = r->arguments, how[3] = {};
+  if (operation == U_OPENAT || operation == U_OPENAT2) {
+    first = follow(req, O_OPEN_FILENAME);
+    from = word_of(req, O_OPEN_DFD);
+    a[0] = (u32)from;
+    bpf_probe_read_kernel(how, sizeof(how), req + O_OPEN_HOW);
+    /* The kernel adds this one itself. */
+    how[0] &= ~(u64)O_LARGEFILE_FLAG;
+    if (operation == U_OPENAT) {
+      a[2] = how[0];
+      a[3] = how[1];
+    }
+  } else if (operation == U_UNLINKAT) {
+    first = follow(req, O_UNLINK_FILENAME);
+    from = word_of(req, O_UNLINK_DFD);
+    a[0] = (u32)from;
+    a[2] = word_of(req, O_UNLINK_FLAGS);
+  } else if (operation == U_MKDIRAT) {
+    u16 mode = 0;
+    READ(mode, req, O_MKDIR_MODE);
+    first = follow(req, O_MKDIR_FILENAME);
+    from = word_of(req, O_MKDIR_DFD);
+    a[0] = (u32)from;
+    a[2] = mode;
+  } else if (operation == U_RENAMEAT) {
+    first = follow(req, O_RENAME_OLDPATH);
+    second = follow(req, O_RENAME_NEWPATH);
+    from = word_of(req, O_RENAME_OLD_DFD);
+    to = word_of(req, O_RENAME_NEW_DFD);
+    a[0] = (u32)from;
+    a[2] = (u32)to;
+    a[4] = word_of(req, O_RENAME_FLAGS);
+    is_other = a[4] != 0;
+  } else if (operation == U_LINKAT) {
+    first = follow(req, O_LINK_OLDPATH);
+    second = follow(req, O_LINK_NEWPATH);
+    from = word_of(req, O_LINK_OLD_DFD);
+    to = word_of(req, O_LINK_NEW_DFD);
+    a[0] = (u32)from;
+    a[2] = (u32)to;
+    a[4] = word_of(req, O_LINK_FLAGS);
+  } else if (operation == U_SYMLINKAT) {
+    first = follow(req, O_LINK_OLDPATH);
+    first_is_file = false;
+    second = follow(req, O_LINK_NEWPATH);
+    to = word_of(req, O_LINK_NEW_DFD);
+    a[1] = (u32)to;
+  } else if (operation == U_SOCKET) {
+    a[0] = word_of(req, O_SOCKET_OP_DOMAIN);
+    a[1] = word_of(req, O_SOCKET_OP_TYPE);
+    a[2] = word_of(req, O_SOCKET_OP_PROTOCOL);
+  } else {
+    a[0] = descriptor;
+    if (operation != U_ACCEPT) r->fd = descriptor;
+  }
+  if (first) off = append_copied_path(r, buffer, task, off, R_PATH1, R_DIR1, first, from, first_is_file);
+  if (second) off = append_copied_path(r, buffer, task, off, R_PATH2, R_DIR2, second, to, true);
+
+  if (operation == U_OPENAT2) {
+    off = append_copied(r, off, R_BLOB1, how, sizeof(how));
+  } else if (operation == U_ACCEPT) {
+    a[3] = word_of(req, O_ACCEPT_FLAGS);
+    is_other = a[3] != 0;
+    if (word_of(req, O_ACCEPT_IOU_FLAGS) & ACCEPT_MULTISHOT) {
+      struct ring_key key = {q.ring, q.user_data};
+      u8 one = 1;
+      uring_multishot.update(&key, &one);
+      ((struct request *)r->data)->flags |= Q_MULTISHOT;
+    }
+  } else if (operation == U_CONNECT) {
+    off = append_copied(r, off, R_BLOB2, copied_address(asynchronous), word_of(req, O_CONNECT_LENGTH));
+  } else if (operation == U_BIND) {
+    off = append_copied(r, off, R_BLOB2, copied_address(asynchronous), word_of(req, O_BIND_LENGTH));
+  } else if (operation == U_LISTEN) {
+    a[1] = word_of(req, O_LISTEN_BACKLOG);
+  } else if (operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG || operation == U_SENDMSG_ZC) {
+    u64 data = long_of(req, O_SEND_BUFFER), size = word_of(req, O_SEND_LENGTH);
+    bool is_message = operation == U_SENDMSG || operation == U_SENDMSG_ZC;
+    if (is_message) {
+      u64 vector = 0, piece[2] = {};
+      bpf_probe_read_user(&vector, 8, (void *)data + 16);
+      bpf_probe_read_user(piece, sizeof(piece), (void *)vector);
+      data = piece[0];
+      size = piece[1];
+    } else {
+      a[2] = size;
+    }
+    if (size > 80) size = 80;
+    if (data && size) APPEND_USER_BYTES(r, off, R_BLOB1, data, size, 127);
+    if (asynchronous && follow(asynchronous, O_ASYNC_NAME)) {
+      is_other = !is_message;
+      off = append_copied(r, off, R_BLOB2, asynchronous + O_ASYNC_ADDRESS, word_of(asynchronous, O_ASYNC_NAME_LENGTH));
+    }
+  }
+  u32 chosen = is_other ? (u32)operation + U_LIMIT : operation;
+  struct descriptor *d = uring_calls.lookup(&chosen);
+  if (!d || !(d->flags & D_EMIT)) return 0;
+  r->event = d->event;
+  send_request(r, off);
+  return 0;
+}
+
+/* Tells what came of a request. */
+static __always_inline void send_result(struct request *q, void *req, s32 result, int slot_at) {
+  u32 zero = 0;
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!r || !buffer) return;
+  void *task = (void *)bpf_get_current_task_btf(), *file = 0;
+  u64 off = begin_request(r, task, K_RESULT, q);
+  r->result = result;
+  r->event = 0;
+  /* A kernel thread ends the requests of a process that is gone. */
+  if (!(WORD(task, O_TASK_FLAGS) & PF_KTHREAD_FLAG)) {
+    if (!(q->flags & Q_RESULT_IS_FILE)) {
+      file = follow(req, 0);
+    } else if (result >= 0) {
+      u32 slot = slot_at ? word_of(req, slot_at) : 0;
+      if (!slot) file = file_of(task, result);
+      else file = direct_file((void *)q->ring, slot == ANY_SLOT ? result : slot - 1);
+    }
+  }
+  if (file) off = append_file(r, buffer, off, file);
+  send_request(r, off);
+}
+
+int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
+  void *ring = (void *)ctx->args[0], *req = (void *)ctx->args[1];
+  struct request q = {.address = (u64)req, .ring = (u64)ring};
+  s32 result = 0;
+  void *cqe = (void *)ctx->args[2];
+  q.user_data = long_of(cqe, 0);
+  READ(result, cqe, 8);
+  struct ring_key key = {q.ring, q.user_data};
+  if (!req) {
+    if (!uring_multishot.lookup(&key)) return 0;
+    q.flags = Q_RESULT_IS_FILE;
+    send_result(&q, 0, result, 0);
+    return 0;
+  }
+  u8 operation = 0;
+  READ(operation, req, O_REQ_OPCODE);
+  u16 flags = uring_flags(operation) | uring_flags((u32)operation + U_LIMIT);
+  if (!(flags & D_EMIT) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  int slot_at = 0;
+  if (flags & D_FD_IS_RESULT) q.flags = Q_RESULT_IS_FILE;
+  if (operation == U_OPENAT || operation == U_OPENAT2) slot_at = O_OPEN_SLOT;
+  if (operation == U_SOCKET) slot_at = O_SOCKET_OP_SLOT;
+  if (operation == U_ACCEPT) {
+    slot_at = O_ACCEPT_SLOT;
+    uring_multishot.delete(&key);
+  }
+  send_result(&q, req, result, slot_at);
+  return 0;
+}
+
+/* The queue of results is full: the kernel keeps the result aside, and says no more than this of whose it is. */
+int on_uring_overflow(struct bpf_raw_tracepoint_args *ctx) {
+  if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  struct request q = {.ring = ctx->args[0], .user_data = ctx->args[1], .flags = Q_RESULT_IS_FILE};
+  send_result(&q, 0, (s32)ctx->args[2], 0);
+  return 0;
+}
+#endif

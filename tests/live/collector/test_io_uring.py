@@ -1,0 +1,220 @@
+"""What io_uring does without a system call is told as the call that it stands for, however it is asked to do it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.uring import OPERATIONS
+from tests.live.collector.watching import Event, Watching, watching
+from tests.live.compiled import Programs
+
+EVENTS = {name for names in OPERATIONS.values() for name in names} | {"io_uring_setup"}
+WAYS = ("plain", "polled", "worker", "linked", "drained", "overflow")
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def watch() -> Iterator[Watching]:
+    """Watch the calls that io_uring stands in for."""
+    with watching(*EVENTS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the program that acts."""
+    return Programs(tmp_path_factory.mktemp("programs"))("io_uring_acts", static=True)
+
+
+class Acts:
+    """Runs the program in a directory of its own."""
+
+    def __init__(self, watch: Watching, program: str, directory: Path) -> None:
+        """Take what is watched and where to act."""
+        self._watch, self._program, self.directory = watch, program, directory
+
+    def __call__(self, *arguments: str) -> tuple[list[int], list[Event]]:
+        """Act; gives the numbers that were printed and the events that came of io_uring."""
+        before = len(self._watch.batches)
+        out = self._watch.run(self._program, *arguments, cwd=self.directory).stdout
+        fresh = [
+            event
+            for batch in self._watch.batches[before:]
+            for event in (Event(batch, index) for index in range(batch.count))
+            if event["proc.exepath"] == self._program
+        ]
+        assert [event["evt.type"] for event in fresh if not event["evt.io_uring"]].count("io_uring_setup") == 1
+        return [int(number) for number in out.split()], [event for event in fresh if event["evt.io_uring"]]
+
+    def one(self, *arguments: str) -> tuple[int, Event]:
+        """Act once; gives the result as the program saw it, and the event."""
+        numbers, events = self(*arguments)
+        assert len(events) == 1, [event["evt.type"] for event in events]
+        return numbers[0], events[0]
+
+
+@pytest.fixture
+def acts(watch: Watching, program: str, tmp_path: Path) -> Acts:
+    """Act in the test's own directory."""
+    return Acts(watch, program, tmp_path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_open_is_told_in_whatever_way_it_is_carried_out(acts: Acts, way: str) -> None:
+    """By the submitter, by a thread of the kernel's, behind other requests, or where the queue of results is full."""
+    (acts.directory / "file").write_text("")
+
+    result, event = acts.one(way, "open", "file")
+
+    assert event["evt.type"] == "openat"
+    assert (event["evt.rawres"], event["fd.num"]) == (result, result)
+    assert event["fd.name"] == event["fd.realpath"] == str(acts.directory / "file")
+    assert event["fd.typechar"] == "f"
+    assert event["evt.is_open_read"] is True
+    assert event["evt.arg.flags"] == "O_RDONLY"
+    assert (event["user.uid"], event["proc.name"]) == (0, event["proc.exepath"].rsplit("/", 1)[1][:15])
+    assert event["fd.ino"] == (acts.directory / "file").stat().st_ino
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_open_that_fails_says_so(acts: Acts, way: str) -> None:
+    """The name is there, and no descriptor."""
+    result, event = acts.one(way, "open", "/nowhere/at all")
+
+    assert (event["evt.rawres"], event["evt.failed"], event["fd.num"]) == (result, True, None)
+    assert event["fd.name"] == "/nowhere/at all"
+
+
+def test_an_open_that_nobody_is_told_of_counts_as_done(acts: Acts) -> None:
+    """The kernel says nothing of it unless it fails, so the file's own path is not known."""
+    _, event = acts.one("untold", "open", "/etc/hostname")
+
+    assert (event["evt.type"], event["fd.name"], event["fd.num"]) == ("openat", "/etc/hostname", 0)
+    assert event["evt.is_open_read"] is True
+    assert event["fd.realpath"] is None
+
+
+def test_a_link_does_not_hide_the_file(acts: Acts) -> None:
+    """The kernel's own path stands beside the one that was asked for."""
+    (acts.directory / "link").symlink_to("/etc/hostname")
+
+    _, event = acts.one("plain", "open", "link")
+
+    assert (event["fd.name"], event["fd.realpath"]) == (str(acts.directory / "link"), "/etc/hostname")
+
+
+def test_a_file_without_descriptor_is_told(acts: Acts) -> None:
+    """The ring keeps it in a table of its own."""
+    result, event = acts.one("plain", "open-direct", "/etc/hostname")
+
+    assert (result, event["fd.num"], event["fd.name"], event["fd.realpath"]) == (
+        *(0, 0),
+        *("/etc/hostname", "/etc/hostname"),
+    )
+
+
+def test_a_created_file_is_told_as_such(acts: Acts) -> None:
+    """With mode, flags and the name put behind the directory."""
+    _, event = acts.one("plain", "create", "./new")
+
+    assert event["fd.name"] == str(acts.directory / "new")
+    assert set(event["evt.arg.flags"].split("|")) == {"O_CREAT", "O_WRONLY", "O_TRUNC", "O_F_CREATED"}
+    assert event["evt.arg.mode"] == "0640"
+    assert event["evt.is_open_write"] is True
+
+
+def test_openat2_is_told_with_the_flags_that_the_kernel_took(acts: Acts) -> None:
+    """They are the kernel's copy, not the program's memory."""
+    _, event = acts.one("plain", "open2", "/etc/hostname")
+
+    assert (event["evt.type"], event["fd.name"]) == ("openat2", "/etc/hostname")
+    assert event["evt.arg.resolve"] == "RESOLVE_NO_MAGICLINKS"
+    assert event["evt.arg.flags"] == "O_RDONLY"
+
+
+@pytest.mark.parametrize(
+    ("act", "event_type"),
+    [("rename", "renameat"), ("link", "linkat"), ("exchange", "renameat2"), ("symlink", "symlinkat")],
+)
+@pytest.mark.parametrize("way", ["plain", "polled"])
+def test_calls_with_two_paths(acts: Acts, act: str, event_type: str, way: str) -> None:
+    """Source and target are absolute; a symlink's text stays as it was given."""
+    (acts.directory / "from").write_text("")
+    if act == "exchange":
+        (acts.directory / "to").write_text("")
+
+    result, event = acts.one(way, act, "from", "to")
+
+    assert (event["evt.type"], event["evt.rawres"], result) == (event_type, 0, 0)
+    assert event["fs.path.target"] == str(acts.directory / "to")
+    if act == "symlink":
+        assert event["evt.arg.target"] == "from"
+    else:
+        assert event["fs.path.source"] == str(acts.directory / "from")
+    if act == "exchange":
+        assert event["evt.arg.flags"] == "RENAME_EXCHANGE"
+
+
+@pytest.mark.parametrize("way", ["plain", "polled"])
+def test_calls_with_one_path(acts: Acts, way: str) -> None:
+    """A directory made and a file removed."""
+    (acts.directory / "file").write_text("")
+
+    _, made = acts.one(way, "mkdir", "directory")
+    _, removed = acts.one(way, "unlink", "file")
+
+    assert (made["evt.type"], made["evt.rawres"]) == ("mkdirat", 0)
+    assert (made["fs.path.name"], made["evt.rawarg.mode"]) == (str(acts.directory / "directory"), 0o750)
+    assert (removed["evt.type"], removed["evt.rawres"]) == ("unlinkat", 0)
+    assert removed["fs.path.name"] == str(acts.directory / "file")
+
+
+@pytest.mark.parametrize("act", ["tcp", "direct-tcp"])
+@pytest.mark.parametrize("way", ["plain", "polled", "worker"])
+def test_a_connection_is_told_from_both_sides(acts: Acts, way: str, act: str) -> None:
+    """Socket, bind, listen, connect, accept, send and sendmsg, also where the ring has the sockets in its own table."""
+    (server, client, connected, accepted, sent, by_message), events = acts(way, act)
+
+    found = {event["evt.type"]: event for event in events}
+    assert list(found) == ["socket", "bind", "listen", "connect", "accept", "send", "sendmsg"]
+    results = [found[name]["evt.rawres"] for name in ("connect", "accept", "send", "sendmsg")]
+    assert results == [connected, accepted, sent, by_message]
+    for name in ("connect", "accept"):
+        event = found[name]
+        assert (event["fd.cip"], event["fd.cport"]) == ("127.0.0.1", client)
+        assert (event["fd.sip"], event["fd.sport"]) == ("127.0.0.1", server)
+        assert event["fd.l4proto"] == "tcp"
+    assert found["connect"]["evt.arg.addr"] == f"127.0.0.1:{server}"
+    assert (found["bind"]["fd.sport"], found["listen"]["fd.sport"]) == (server, server)
+    assert found["socket"]["evt.arg.domain"] == "AF_INET"
+    assert (found["send"]["evt.arg.data"], found["sendmsg"]["evt.arg.data"]) == ("by send", "by message")
+
+
+def test_each_connection_of_a_request_that_accepts_many_is_told(acts: Acts) -> None:
+    """One request, two connections, two events."""
+    (server, client), events = acts("plain", "multishot")
+
+    accepted = [event for event in events if event["evt.type"] == "accept"]
+    assert len(accepted) == 2
+    assert {event["fd.sport"] for event in accepted} == {server}
+    assert accepted[0]["fd.cport"] == client
+    assert accepted[0]["evt.rawres"] != accepted[1]["evt.rawres"]
+
+
+def test_a_datagram_with_an_address_is_told_as_sendto(acts: Acts) -> None:
+    """The address is the kernel's copy."""
+    (sent, port), events = acts("plain", "udp")
+
+    (event,) = events
+    assert (event["evt.type"], event["evt.rawres"], event["evt.arg.data"]) == ("sendto", sent, "datagram")
+    assert port in {event["fd.sport"], event["fd.cport"]}
+    assert event["fd.l4proto"] == "udp"
+
+
+def test_the_user_is_the_one_in_whose_name_it_is_done(acts: Acts) -> None:
+    """A program that became nobody uses the rights that it registered as root."""
+    result, event = acts.one("personality", "open", "/etc/shadow")
+
+    assert result >= 0
+    assert (event["user.uid"], event["fd.name"], event["evt.rawres"]) == (0, "/etc/shadow", result)
