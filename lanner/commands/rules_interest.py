@@ -9,6 +9,7 @@ import click
 from lanner.detection import Detection, load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
+from lanner.moments import span_ms
 from lanner.terminal import print_table
 from processor.interest_price import Counts, Share, count, shares
 from processor.language.ast import Node
@@ -21,7 +22,8 @@ _WIDEST_LENGTH = 100
 
 @front_command(
     "interest",
-    example="lanner rules interest\nlanner -r my_rules.yaml rules interest --recording ordinary.avro",
+    example="lanner rules interest\nlanner -r my_rules.yaml rules interest --recording ordinary.avro\n"
+    "sudo lanner rules interest --live 30s",
 )
 @click.option(
     "--recording",
@@ -29,32 +31,43 @@ _WIDEST_LENGTH = 100
     metavar="FILE",
     help="Count, on what `lanner record` wrote, how much of each event type is left out.",
 )
-def command(options: Options, recording: Path | None) -> None:
+@click.option("--live", metavar="TIME", help="Count on this host for so long (10s, 5m) or until Ctrl-C; as root.")
+def command(options: Options, recording: Path | None, live: str | None) -> None:
     """Show which event types the rules turn on, and what of each is sent.
 
     The kernel leaves out what can match no rule. Where a rule says too little that the kernel can judge, all events of
     the type are sent for it: the table names that rule, and the part of its condition that makes it so. With a
-    recording the shares are counted; what it doesn't hold, such as where a relative name starts, counts as sent.
+    recording the shares are counted; what it doesn't hold, such as where a relative name starts, counts as sent. Live,
+    the kernel does the counting, by event type, of what it left out.
     """
+    if recording is not None and live is not None:
+        raise click.UsageError("--recording and --live are two things to count on: give one.")
+    seconds = None if live is None else span_ms(live, "--live") / 1000
     settings = options.settings()
     detection = load_detection(settings, warnings=False)
     asked = shares(_named(detection), sorted(detection.event_types))
     counts: dict[str, Counts] = {}
+    lost = 0
     if recording is not None:
         count(_batches(recording), asked, counts)
+    if seconds is not None:
+        from lanner.live_interest import count_live
+
+        counts, lost = count_live(settings, detection, asked, seconds, quiet=options.quiet)
     if options.format == "json":
         click.echo(json.dumps([_row(event, each, counts.get(event)) for event, each in asked.items()], indent=2))
         return
-    if recording is None:
+    if recording is None and live is None:
         kinds = [(event, _sent(each), str(len(each)), *_dearest(each)) for event, each in asked.items()]
         print_table(("EVENT", "SENT", "RULES", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), kinds)
         return
     seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
-    if not seen:
+    if recording is not None and not seen:
         raise BadInput(f"{recording}: none of its events is of a type that these rules ask for.")
     rows = [_counted(event, each, counts.get(event, Counts())) for event, each in _by_cost(asked, counts)]
     print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), rows)
-    click.echo(f"{seen:,} events of these types, {sent:,} sent, {100 * (seen - sent) / seen:.1f} % left out")
+    share = f", {100 * (seen - sent) / seen:.1f} % left out" if seen else ""
+    click.echo(f"{seen:,} events of these types, {sent:,} sent{share}{f', {lost:,} lost' if lost else ''}")
 
 
 def _named(detection: Detection) -> list[tuple[str, Node]]:
