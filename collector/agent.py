@@ -157,10 +157,6 @@ class Collector:
         """Give, by event type, how many events the kernel has left out since the start; nothing once it is stopped."""
         return {} if self._feed is None else self._feed.filtered()
 
-    def filtered(self) -> Mapping[str, int]:
-        """Give, by event type, how many events the kernel has left out since the start; nothing once it is stopped."""
-        return {} if self._feed is None else self._feed.filtered()
-
     def start(self) -> None:
         """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
         self._feed = KernelFeed.open(
