@@ -8,10 +8,12 @@ import pytest
 from collector.errors import EnvironmentLacks
 from lanner.demo import ACTS, Act, ActContext, ActSkipped
 from lanner.demo.docker import DemoDocker
+from notifier.siem import ecs
 from tests.live.containers import Docker
 from tests.live.dockerd import CLIENT
 from tests.live.needs import lacking
 from tests.live.watching import Watch
+from tests.unit.notifier.siem.test_ecs import WHOLE, flat
 
 pytestmark = [pytest.mark.live, pytest.mark.containers]
 
@@ -38,7 +40,7 @@ def demo_docker(docker: Docker) -> Iterator[DemoDocker]:
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
 def test_act_gives_the_alert_it_promises(act: Act, watch: Watch, demo_docker: DemoDocker, tmp_path: Path) -> None:
-    """The alert comes with the promised priority and says which process did it."""
+    """The alert comes with the promised priority and says who did it, to SIEMs too."""
     before = len(watch.alerts)
 
     try:
@@ -51,6 +53,9 @@ def test_act_gives_the_alert_it_promises(act: Act, watch: Watch, demo_docker: De
     assert alert.output_fields["proc.name"]
     assert ("docker" in act.needs) == (alert.output_fields["container.id"] != "host")
     assert watch.rule_faults == {}
+    document = flat(ecs.document(alert))
+    assert document.keys() >= WHOLE
+    assert ("container.id" in document) == ("docker" in act.needs)
 
 
 def test_acts_leave_nothing_behind(demo_docker: DemoDocker, docker: Docker) -> None:
