@@ -32,7 +32,7 @@ run-cluster:
 test:
 	@deploy/setup/setup.sh test
 	@deploy/setup/lint.sh
-	@.venv/bin/python -m pytest $(ARGS)
+	@deploy/setup/tests.sh $(ARGS)
 
 bench:
 	@deploy/setup/setup.sh test
