@@ -7,7 +7,6 @@ import click
 
 from lanner import systemd
 from lanner.broker import connection_of, need
-from lanner.detection import load_detection
 from lanner.failures import BadInput
 from lanner.front import COLLECTOR, Group, Options, shared_options
 from lanner.settings import Settings
@@ -34,14 +33,15 @@ def _collect(options: Options) -> None:
     from lanner.logs import log_through_structlog
     from lanner.operations.endpoint import endpoint
     from lanner.operations.of_collector import CollectorView
+    from lanner.own_interest import own_interest
 
     settings = options.settings()
     log_through_structlog(settings, "collector")
     connection = connection_of(settings)
-    detection = load_detection(settings, warnings=not options.quiet)
+    own = own_interest(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)
     spool = _spool(settings, folder)
-    wanted = FleetInterest(settings, connection, detection.interest, folder)
+    wanted = FleetInterest(settings, connection, own, folder)
     continuity = Continuity(folder / "last.json")
     last = continuity.read()
     newest = 0
