@@ -6,13 +6,15 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES
 
-.PHONY: help setup run run-cluster test lint bench soak docs constraints
+.PHONY: help setup run run-cluster cluster test lint bench soak docs constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
 	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
+	@echo 'make cluster   the same and more as containers: Kafka, syslog, SIEM topics, Prometheus; images are built here'
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
+	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make docs    write the generated pages anew'
 
 setup:
@@ -28,6 +30,10 @@ lint:
 run-cluster:
 	@deploy/setup/setup.sh test
 	@deploy/cluster/run.sh $(ARGS)
+
+cluster:
+	@deploy/setup/setup.sh test
+	@deploy/compose/cluster.sh
 
 test:
 	@deploy/setup/setup.sh test
@@ -48,3 +54,6 @@ docs:
 
 constraints:
 	@deploy/setup/constraints.sh
+
+tarball:
+	@deploy/tarball/build.sh

@@ -56,7 +56,7 @@ def find(places: Sequence[Path], wanted: MadeFor) -> tuple[tuple[Path, dict[str,
     """
     unfit: list[str] = []
     for place in places:
-        files = sorted(place.glob("bpf-*.json"), key=lambda path: path.name != wanted.file_name)
+        files = sorted(place.glob("*.json"), key=lambda path: path.name != wanted.file_name)
         for path in files if place.is_dir() else [place]:
             try:
                 return (path, read(path, wanted)), unfit

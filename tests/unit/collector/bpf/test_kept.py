@@ -64,7 +64,7 @@ def test_a_host_without_bcc_takes_what_any_version_compiled(kept: Path) -> None:
 def test_the_first_place_with_one_that_fits_is_taken(kept: Path, tmp_path: Path) -> None:
     """Files and folders, missing ones too; a file may have any name."""
     given = kept.rename(tmp_path / "given.json")
-    other = tmp_path / "others" / "bpf-x.json"
+    other = tmp_path / "others" / "x.json"
     write(other, RESULT, replace(HERE, kernel="5.10"))
 
     found, unfit = find([tmp_path / "none", tmp_path / "none.json", other.parent, given], HERE)

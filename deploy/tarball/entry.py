@@ -1,0 +1,16 @@
+"""What the tarball's program begins with."""
+
+import os
+import sys
+
+# PyInstaller's loader points the dynamic linker at the libraries beside the program. They are loaded by now, and what
+# the collector starts (Debian's Python with BCC) needs the system's own.
+_before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+if _before is None:
+    os.environ.pop("LD_LIBRARY_PATH", None)
+else:
+    os.environ["LD_LIBRARY_PATH"] = _before
+
+from lanner.__main__ import main  # noqa: E402  (what it imports may start programs)
+
+sys.exit(main())

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of installations."""
+
+from tests.cluster.conftest import broker, connection, processes
+
+__all__ = ["broker", "connection", "processes"]

@@ -1,0 +1,145 @@
+"""The tarball, on a Debian that has no Python, on this kernel."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.topics import EVENTS
+from tests.deploy.bare_root import BareRoot
+from tests.live.debian_image import NoDebian, debian_tar
+from tests.live.needs import lacking
+
+LANNER = "/opt/lanner/bin/lanner"
+CACHE = "opt/lanner/cache/bpf.json"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> BareRoot:
+    """Give a Debian without Python, with the tarball unpacked in it."""
+    if os.geteuid() != 0 or shutil.which("objdump") is None:
+        lacking("needs root, and binutils")
+    try:
+        debian = debian_tar()
+    except NoDebian as missing:
+        lacking(str(missing))
+    folder = tmp_path_factory.mktemp("tarball")
+    built = subprocess.run(
+        ["deploy/tarball/build.sh", folder], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    root = BareRoot(tmp_path_factory.mktemp("bare"), debian)
+    root.unpack(Path(built.stdout.strip()))
+    return root
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the program as a like host compiles it: this one."""
+    path = tmp_path_factory.mktemp("program") / "bpf.json"
+    command = [sys.executable, "-m", "lanner", "collector", "build-cache", str(path)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if made.returncode == 3:
+        lacking(made.stderr)
+    assert made.returncode == 0, made.stderr
+    return path
+
+
+@pytest.fixture
+def given(bare: BareRoot, program: Path) -> Iterator[Path]:
+    """Give the bare host the program; taken away again."""
+    place = bare.folder / CACHE
+    shutil.copy(program, place)
+    yield place
+    place.unlink()
+    shutil.rmtree(bare.folder / "var/cache/lanner", ignore_errors=True)
+
+
+def environment(connection: Connection) -> dict[str, str]:
+    """Say where the broker is."""
+    return {
+        "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
+        "LANNER__KAFKA__PREFIX": connection.prefix,
+        "LANNER__HTTP__LISTEN": "off",
+    }
+
+
+def test_what_happens_on_a_host_without_python_arrives(
+    bare: BareRoot, given: Path, connection: Connection, tmp_path: Path
+) -> None:
+    """With a program that a like host compiled; the self-test has passed before it says that it watches."""
+    doctor = bare.run(LANNER, "doctor")
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+    assert "/" + str(given.relative_to(bare.folder)) in "".join(doctor.stdout.split())
+
+    said = tmp_path / "said"
+    with said.open("wb") as errors:
+        collector = subprocess.Popen(
+            bare.command(LANNER, "collector"),
+            stderr=errors,
+            env={"PATH": os.environ["PATH"], **environment(connection)},
+        )
+    try:
+        wait(lambda: "watching" in said.read_text() or collector.poll() is not None, 40)
+        assert collector.poll() is None, said.read_text()
+        marker = uuid.uuid4().hex
+        subprocess.run(["/bin/true", marker], check=True)
+        reader = Reader(connection, connection.topic(EVENTS), whole=True)
+        wait(lambda: (got := reader.poll(0.2)) is not None and marker.encode() in (got.value() or b""), 20)
+        reader.close()
+        collector.terminate()
+        assert collector.wait(30) == 0, said.read_text()
+    finally:
+        collector.kill()
+        collector.wait()
+    assert "Traceback" not in said.read_text()
+
+
+def test_without_a_compiled_program_the_command_that_makes_one_is_named(bare: BareRoot, connection: Connection) -> None:
+    """Neither compiler nor program: that is the environment's fault, and doctor says the same."""
+    ended = bare.run(LANNER, "collector", environment=environment(connection))
+    doctor = bare.run(LANNER, "doctor")
+
+    assert (ended.returncode, doctor.returncode) == (3, 3), ended.stderr
+    assert "lanner collector build-cache" in ended.stderr
+    assert "lanner collector build-cache" in " ".join(doctor.stdout.split())
+    assert "Traceback" not in ended.stderr + doctor.stderr
+
+
+def test_a_program_for_another_kernel_is_told_apart(bare: BareRoot, given: Path, connection: Connection) -> None:
+    """The error names both kernels."""
+    made = json.loads(given.read_text())
+    made["made_for"]["kernel"] = "6.1.0-25-amd64 #1 SMP"
+    given.write_text(json.dumps(made))
+
+    ended = bare.run(LANNER, "collector", environment=environment(connection))
+
+    assert ended.returncode == 3
+    assert f"made for kernel 6.1.0-25-amd64 #1 SMP; this is {os.uname().release}" in ended.stderr
+
+
+def test_the_licences_and_the_needed_glibc_are_in_it(bare: BareRoot) -> None:
+    """Whoever passes it on has to."""
+    home = bare.folder / "opt/lanner"
+    licences = {path.name for path in (home / "licences").iterdir()}
+
+    assert {"confluent-kafka", "pyinstaller", "debian-libpython3.11.txt", "debian-libssl3.txt"} <= licences
+    assert "Apache License" in (home / "LICENSE").read_text()
+    assert "@GLIBC@" not in (home / "README.md").read_text()
+
+
+def wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait, within bounds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
