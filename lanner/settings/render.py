@@ -46,7 +46,13 @@ def _section(section: Any, indent: str, *, comments: bool) -> Iterator[str]:
             if not indent:
                 yield ""
             yield from (f"{indent}# {line}" for line in item.metadata["about"].splitlines())
-        if dataclasses.is_dataclass(value):
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{item.name}:"
+            for name, named in value.items():
+                yield f"{indent}  {name}:"
+                yield f"{indent}    type: {plain(value)[name]['type']}"
+                yield from _section(named, indent + "    ", comments=comments)
+        elif dataclasses.is_dataclass(value):
             yield f"{indent}{item.name}:"
             yield from _section(value, indent + "  ", comments=comments)
         elif value is None:
