@@ -18,6 +18,8 @@ from typing import Literal
 from collector.agent import CACHE
 from collector.bpf.program import SYSTEM_PYTHON, find_compiled
 from collector.errors import EnvironmentLacks
+from collector.kernel.btf import VMLINUX, Btf
+from collector.kernel.uring_offsets import uring_layout
 
 State = Literal["ok", "missing", "note"]
 
@@ -117,6 +119,24 @@ def btf() -> Finding:
         return Finding("BTF", "ok", f"{path}, {path.stat().st_size / 1e6:.1f} MB")
     remedy = "Use a kernel built with CONFIG_DEBUG_INFO_BTF, as Debian's is."
     return Finding("BTF", "missing", f"no {path}", remedy)
+
+
+def io_uring() -> Finding:
+    """Tell whether what io_uring does without system calls is seen: its insides differ between kernels."""
+    try:
+        switch = Path("/proc/sys/kernel/io_uring_disabled").read_text(encoding="ascii").strip()
+    except OSError:
+        switch = ""
+    if switch == "2":
+        return Finding("io_uring", "ok", "switched off")
+    try:
+        lacking = uring_layout(Btf(VMLINUX.read_bytes())).lacking
+    except (OSError, ValueError) as error:
+        lacking = f"the kernel's types can't be read: {error}"
+    if not lacking:
+        return Finding("io_uring", "ok", "its acts are seen")
+    remedy = "Acts through io_uring go unseen: switch it off (sysctl kernel.io_uring_disabled=2) or use a newer kernel."
+    return Finding("io_uring", "note", lacking, remedy)
 
 
 def bpf_switched_on() -> Finding:
@@ -242,6 +262,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     rights,
     pid_namespace,
     btf,
+    io_uring,
     bpf_switched_on,
     bcc,
     headers,

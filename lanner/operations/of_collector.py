@@ -11,7 +11,7 @@ from lanner.operations.endpoint import Beat
 from lanner.operations.health import Check, Health, turning
 
 STAGE = "collector"
-REASONS = ("events_ring_full", "lifecycle_ring_full", "undecodable", "process_stale")
+REASONS = ("events_ring_full", "lifecycle_ring_full", "undecodable", "process_stale", "io_uring_requests")
 SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
 
 

@@ -156,6 +156,7 @@ def _read_call(spec: Call, table: Table, process: ProcessSpec, result: int) -> C
         directory2=directory2,
         blob1=blob,
         blob2=passed,
+        is_io_uring=table.truth("evt.io_uring"),
     )
 
 

@@ -78,6 +78,7 @@ class CallSpec:
     directory2: str | None = None
     blob1: bytes = b""
     blob2: bytes = b""
+    is_io_uring: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -360,4 +360,5 @@ def _syscall_record(event: EventSpec, entry: Entry, moment: int) -> Syscall:
         directory2=call.directory2,
         blob1=call.blob1,
         blob2=call.blob2,
+        is_io_uring=call.is_io_uring,
     )

@@ -43,6 +43,8 @@ def event_of(fields: Fields) -> dict[str, Any]:
     result = fields.get("evt.res")
     if isinstance(result, str) and result != "SUCCESS":
         event["res"] = result
+    if as_text(fields.get("evt.io_uring", False)) == "true":
+        event["evt.io_uring"] = True
     spec = BY_EVENT.get(event_type)
     if spec is not None and (event_type not in ("execve", "execveat") or "res" in event):
         event |= _paths(event_type, spec.path_roles, fields)

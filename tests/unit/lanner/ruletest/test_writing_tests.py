@@ -12,6 +12,7 @@ ALERT = {
     "output_fields": {
         "evt.time": 1,
         "evt.type": "openat",
+        "evt.io_uring": True,
         "fd.name": "/etc/shadow",
         "proc.name": "cat",
         "proc.cmdline": "cat /etc/shadow",
@@ -50,6 +51,7 @@ def test_an_alert_becomes_a_case_that_passes(tmp_path: Path) -> None:
 
     assert run.returncode == 0, run.stdout
     assert " 1 passed" in run.stdout
+    assert "evt.io_uring: true" in done.stdout
     assert (tmp_path / "j.xml").read_text().startswith("<?xml")
 
 

@@ -1,0 +1,81 @@
+"""The shipped rules tell of what is done through io_uring, on the host and in a container."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.errors import EnvironmentLacks
+from schemas.alert import Alert
+from tests.live.compiled import Programs
+from tests.live.containers import Docker
+from tests.live.needs import lacking
+from tests.live.watching import Watch
+
+pytestmark = [pytest.mark.live, pytest.mark.containers]
+
+READ = "Read sensitive file untrusted"
+SET_UP = "Set up io_uring in container"
+
+
+@pytest.fixture(scope="module")
+def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Watch this machine by the shipped rules, the kernel's filter included."""
+    try:
+        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
+    except EnvironmentLacks as missing:
+        lacking(missing.reason)
+    try:
+        yield watching
+    finally:
+        watching.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def program(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the program that acts, in a directory that a container can be given."""
+    folder = tmp_path_factory.mktemp("acts")
+    return Path(shutil.copy(programs("io_uring_acts", static=True), folder / "acts"))
+
+
+def told(rule: str, command: str, watch: Watch, *, container: str | None = None) -> Alert:
+    """Wait for an alert."""
+    wanted = {"proc.cmdline": command, **({"container.name": container} if container else {"container.id": "host"})}
+    return watch.find(lambda alert: alert.rule == rule and wanted.items() <= dict(alert.output_fields).items())
+
+
+@pytest.mark.parametrize("way", ["plain", "polled", "worker", "untold", "overflow"])
+@pytest.mark.parametrize("act", ["open", "open-direct"])
+def test_shadow_read_on_the_host(watch: Watch, program: Path, way: str, act: str) -> None:
+    """However the ring is asked for it."""
+    subprocess.run([str(program), way, act, "/etc/shadow"], stdout=subprocess.DEVNULL, check=True)
+
+    alert = told(READ, f"acts {way} {act} /etc/shadow", watch)
+    assert alert.event["evt.io_uring"] is True
+    assert (alert.output_fields["fd.name"], alert.output_fields["user.name"]) == ("/etc/shadow", "root")
+
+
+def test_shadow_read_behind_a_link(watch: Watch, program: Path, tmp_path: Path) -> None:
+    """The kernel's path gives it away."""
+    link = tmp_path / "notes"
+    link.symlink_to("/etc/shadow")
+
+    subprocess.run([str(program), "polled", "open", str(link)], stdout=subprocess.DEVNULL, check=True)
+
+    assert told(READ, f"acts polled open {link}", watch).output_fields["fd.name"] == "/etc/shadow"
+
+
+@pytest.mark.parametrize("way", ["plain", "polled"])
+def test_shadow_read_in_a_container(watch: Watch, docker: Docker, program: Path, way: str) -> None:
+    """Both the ring and what was done with it are told, with the container."""
+    name = f"ring-{way}"
+    volume = ("--volume", f"{program.parent}:/acts:ro", "--name", name)
+
+    out = docker.run(docker.busybox(), "/acts/acts", way, "open", "/etc/shadow", options=volume)
+
+    assert int(out) >= 0
+    for rule in (SET_UP, READ):
+        alert = told(rule, f"acts {way} open /etc/shadow", watch, container=name)
+        assert alert.event["evt.io_uring"] is (rule == READ)
