@@ -149,3 +149,34 @@ def test_a_webhook_gets_what_waited_in_order_and_its_secrets_are_nowhere_else(
 def taken_by(receiver: HttpServer) -> list[str]:
     """Give the ids of the events that a stand-in for Splunk took."""
     return [json.loads(line)["event"]["id"] for each in receiver.taken for line in each.body.splitlines()]
+
+
+def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_say(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """A group each: what one has delivered says nothing of the other; secrets in a variable are one sink's."""
+    first, second = HttpServer(), HttpServer("splunk")
+    settings = tmp_path / "named.yaml"
+    settings.write_text(
+        f"notifier: {{state_dir: {tmp_path / 'state'}}}\n"
+        "sinks:\n"
+        f"  pages: {{type: webhook, url: '{first.url}/', minimum_priority: error}}\n"
+        f"  hec: {{type: webhook, url: '{second.url}/', format: splunk_hec}}\n"
+        "routes:\n  - {match: {rule: 'Rule id-00*'}, sink: pages}\n  - {sink: hec}\n"
+    )
+    ids = [f"id-{number:03d}" for number in range(20)]
+    publish(connection, ids)
+    secret = {"LANNER_SINK_HEC_TOKEN": "made-up-token"}
+    try:
+        notifier = processes.start(connection, "notifier", "pages", "hec", "-c", str(settings), environment=secret)
+        until = time.monotonic() + 40
+        while (len(first.taken) < 10 or len(taken_by(second)) < len(ids)) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert notifier.stop() == 0
+    finally:
+        first.close()
+        second.close()
+    assert sorted(json.loads(each.body)["id"] for each in first.taken) == ids[:10]
+    assert sorted(taken_by(second)) == ids
+    assert all("Authorization" not in each.headers for each in first.taken)
+    assert "pages: 10 delivered, 0 attempts failed, 0 refused, 0 duplicates, 10 not for it" in notifier.errors
