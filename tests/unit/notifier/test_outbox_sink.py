@@ -44,7 +44,7 @@ def test_what_a_dead_far_end_did_not_take_goes_out_at_the_next_start(tmp_path: P
     time.sleep(0.1)
     began = time.monotonic()
     made.close()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 10
     assert told[-1] == "far: 3 alerts wait on disk and go out at the next start."
     far = Scripted()
     sink(tmp_path / "far.db", far, told).close()

@@ -58,7 +58,7 @@ def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
             with pytest.raises(Unavailable, match="timed out"):
                 Docker(path, timeout=0.1).inspect(NAME)
 
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10
 
 
 def test_no_daemon_is_said_with_its_path(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
             assert known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
             known.facts(ContainerName("docker", f"{number:064x}"))
             known.tick(0)
-        assert time.monotonic() - begin < 0.1
+        # Fifty answers awaited one after the other would take ten seconds.
+        assert time.monotonic() - begin < 5
 
         settle(known)
         assert known.unanswered >= 1

@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 from collector.containers.naming import ContainerName
@@ -272,18 +271,6 @@ def test_a_thousand_ancestors_are_written_without_recursion() -> None:
 
     assert 1000 <= len(rows.processes) <= 1100
     assert_order(rows)
-
-
-def test_a_hot_process_costs_a_lookup() -> None:
-    """Resolving and finding the row of a process that doesn't change takes a microsecond or two."""
-    processes, rows, _ = world()
-    who = identity(10)
-    processes.apply(execution(who, "hot"))
-    begin = time.perf_counter()
-    for _ in range(20_000):
-        rows.row(processes.resolve(who))
-
-    assert (time.perf_counter() - begin) / 20_000 < 20e-6
 
 
 def assert_order(rows: ProcessRows) -> None:

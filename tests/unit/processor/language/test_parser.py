@@ -82,12 +82,12 @@ def test_depth_has_a_limit() -> None:
 
 def test_a_long_condition_takes_linear_time() -> None:
     """A million characters of any one kind are read within seconds."""
-    started = time.monotonic()
+    started = time.process_time()
     for text in ("a" * 1_000_000, "1" * 1_000_000, "'" * 1_000_000, "proc.name = " + "a" * 1_000_000, "a." * 500_000):
         assert len(_outcome(text)) < 1000
     parse("a and " * 100_000 + "a")
 
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @given(st.text() | st.lists(st.sampled_from(_WORDS)).map("".join))
