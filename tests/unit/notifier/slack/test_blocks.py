@@ -53,6 +53,10 @@ def test_a_phone_shows_priority_rule_host_and_pod() -> None:
     assert headline(shop(rule="Read sensitive file untrusted", hostname="web-3")) == (
         ":warning: Warning | Read sensitive file untrusted | web-3 / shop-7"
     )
+    in_shop = alert(
+        event={"container.id": "0123456789ab", "container.name": "shop"}, rule="Read sensitive file untrusted"
+    )
+    assert headline(in_shop) == ":warning: Warning | Read sensitive file untrusted | web-3 / shop"
     assert headline(alert(event={"container.id": "host", "container.name": "host"})).endswith("| web-3")
 
 
