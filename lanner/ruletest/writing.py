@@ -44,7 +44,7 @@ def event_of(fields: Fields) -> dict[str, Any]:
     if isinstance(result, str) and result != "SUCCESS":
         event["res"] = result
     if as_text(fields.get("evt.io_uring", False)) == "true":
-        event["evt.io_uring"] = True
+        event["evt.io_uring"] = "true"
     spec = BY_EVENT.get(event_type)
     if spec is not None and (event_type not in ("execve", "execveat") or "res" in event):
         event |= _paths(event_type, spec.path_roles, fields)

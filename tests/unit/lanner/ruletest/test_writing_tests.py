@@ -51,7 +51,7 @@ def test_an_alert_becomes_a_case_that_passes(tmp_path: Path) -> None:
 
     assert run.returncode == 0, run.stdout
     assert " 1 passed" in run.stdout
-    assert "evt.io_uring: true" in done.stdout
+    assert 'evt.io_uring: "true"' in done.stdout
     assert (tmp_path / "j.xml").read_text().startswith("<?xml")
 
 
