@@ -7,6 +7,7 @@ from pathlib import Path
 from bus.connection import Connection
 from lanner.delivering import addresses_of, receiver_of, worker_of
 from lanner.failures import BadInput
+from lanner.left_outboxes import tell_of_left
 from lanner.operations.of_notifier import Line, SinkView
 from lanner.settings import Settings
 from lanner.terminal import note
@@ -67,6 +68,8 @@ class Deliveries:
                     self.all.append(Delivery(worker, line.close, line=line))
             except OutboxUnusable as error:
                 raise BadInput(f"notifier.state_dir: {error}.") from None
+        if connection is None:
+            tell_of_left(folder, names, note)
 
     @property
     def views(self) -> tuple[SinkView, ...]:

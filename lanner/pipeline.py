@@ -15,6 +15,7 @@ from lanner.detection import Detection, internal_alert
 from lanner.failures import BadInput
 from lanner.flight_recorder.keeping import RollingRecording
 from lanner.host_names import HostNames
+from lanner.left_outboxes import tell_of_left
 from lanner.memory import EVICTED, Memory
 from lanner.route_conditions import conditions_of
 from lanner.settings import Settings
@@ -269,7 +270,9 @@ class Pipeline:
         )
 
     def _own_sinks(self, settings: Settings) -> list[Sink]:
-        return open_sinks(settings, note=self._note, before_line=self._status.clear)
+        sinks = open_sinks(settings, note=self._note, before_line=self._status.clear)
+        tell_of_left(Path(settings.notifier.state_dir), [sink.name for sink in sinks], self._note)
+        return sinks
 
     def _note(self, text: str) -> None:
         self._status.clear()

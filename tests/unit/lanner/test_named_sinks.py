@@ -5,6 +5,7 @@ import pytest
 
 from lanner.delivering import addresses_of, receiver_of
 from lanner.failures import BadInput
+from lanner.left_outboxes import tell_of_left
 from lanner.message_preview import preview
 from lanner.settings import Settings, load_settings
 from lanner.settings.render import render
@@ -56,6 +57,21 @@ def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
             sink.close()
     assert json.loads((tmp_path / "audit.log").read_text())["id"] == "one"
     assert (tmp_path / "state" / "pagerduty.outbox.db").exists()
+
+
+def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) -> None:
+    """With the file; nobody else would say so."""
+    text = f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
+    text += "sinks: {pages: {type: webhook, url: 'http://127.0.0.1:9/'}}\n"
+    for sink in open_sinks(settings(tmp_path, text), note=lambda _: None, before_line=lambda: None):
+        sink.send(alert(id="one"))
+        sink.close()
+
+    told: list[str] = []
+    tell_of_left(tmp_path / "state", ["pages"], told.append)
+    assert told == []
+    tell_of_left(tmp_path / "state", ["webhook"], told.append)
+    assert told == [f"pages: 1 alerts wait in {tmp_path}/state/pages.outbox.db, and nothing here delivers them."]
 
 
 def test_its_secrets_are_its_own(tmp_path: Path) -> None:
