@@ -1,6 +1,7 @@
 """Alerts a second by sink, and the time that delivery adds, against receivers of their own process on loopback.
 
-Each sink stands behind an outbox on disk, as in `lanner run`; all are taken in turn, three times.
+Each sink stands behind an outbox on disk, as in `lanner run`; all are taken in turn, three times. SIEM topics are
+written to a broker of their own, whose one copy acknowledges.
 """
 
 import asyncio
@@ -11,17 +12,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.topics import DAY_MS, plan
 from lanner.delivering import receiver_of
 from lanner.settings import load_settings
+from lanner.settings.named import SIEM
 from notifier.delivery import Backoff, Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Outcome, Parcel, Receiver
 from notifier.tally import SinkTally
 from notifier.worker import Worker
 from schemas.alert import Alert
+from tests.cluster.broker import Broker
 
 ROUNDS = 3
 SECONDS = 2.0
@@ -34,7 +40,7 @@ ANSWER = b'{"text":"Success","code":0}'
 
 def main() -> None:
     """Print one line a sink."""
-    with _receivers() as (http, tcp, udp), tempfile.TemporaryDirectory() as folder:
+    with _receivers() as (http, tcp, udp), tempfile.TemporaryDirectory() as folder, _broker(folder) as connection:
         sinks = {
             "file": [],
             "syslog over UDP": ["syslog_output.transport=udp", f"syslog_output.port={udp}"],
@@ -47,6 +53,7 @@ def main() -> None:
                 for form in ("falco", "splunk_hec", "alertmanager")
             },
             "apprise, one service": [],
+            **{topic: [] for topic in SIEM},
         }
         rates: dict[str, list[float]] = {name: [] for name in sinks}
         waits: dict[str, list[float]] = {name: [] for name in sinks}
@@ -55,7 +62,8 @@ def main() -> None:
             for number, (name, flags) in enumerate(sinks.items()):
                 place = Path(folder) / f"{number}-{turn}"
                 settings = load_settings(None, {}, [*flags, f"file_output.filename={place}/alerts"])
-                receiver = receiver_of(settings, name.split()[0].rstrip(","), environment=secrets)
+                sink = name.split()[0].rstrip(",")
+                receiver = receiver_of(settings, sink, connection=connection, environment=secrets)
                 rates[name].append(_rate(place / "many.db", receiver))
                 waits[name] += _waits(place / "single.db", receiver)
                 receiver.close()
@@ -166,6 +174,19 @@ _ALERT = Alert(
 
 
 @contextmanager
+def _broker(folder: str) -> Iterator[Connection]:
+    """Give a broker with our topics."""
+    broker = Broker(Path(folder) / "kafka")
+    broker.start()
+    try:
+        connection = Connection(bootstrap_servers=broker.address)
+        create_missing(connection, plan(connection.prefix, 4, 1, DAY_MS))
+        yield connection
+    finally:
+        broker.remove()
+
+
+@contextmanager
 def _receivers() -> Iterator[tuple[int, int, int]]:
     """Give the ports of an HTTP, a TCP and a UDP receiver."""
     here, there = multiprocessing.Pipe()
@@ -178,11 +199,11 @@ def _receivers() -> Iterator[tuple[int, int, int]]:
         process.join()
 
 
-def _receive(told: Connection) -> None:
+def _receive(told: Pipe) -> None:
     asyncio.run(_serve(told))
 
 
-async def _serve(told: Connection) -> None:
+async def _serve(told: Pipe) -> None:
     async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
