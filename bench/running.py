@@ -48,13 +48,14 @@ class Running:
 
 
 @contextmanager
-def lanner_run(folder: Path, rules: Sequence[str] = ()) -> Iterator[Running]:
-    """Run `lanner run` with the shipped rules, or with others."""
+def lanner_run(folder: Path, rules: Sequence[str] = (), *, alerts: bool = True) -> Iterator[Running]:
+    """Run `lanner run` with the shipped rules, or with others; alerts: whether somebody reads them."""
     errors = folder / "messages"
     options = [part for path in rules for part in ("-r", path)]
     with errors.open("wb") as sink:
         command = [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, bufsize=0)
+        output = subprocess.PIPE if alerts else subprocess.DEVNULL
+        process = subprocess.Popen(command, stdout=output, stderr=sink, bufsize=0)
         running = Running(process, errors)
         try:
             deadline = time.monotonic() + _START_SECONDS

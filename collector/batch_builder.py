@@ -40,12 +40,11 @@ class BatchBuilder:
     def intern(self, text: str | None) -> int:
         """Give a text's index; 0 for None."""
         index = self._known.get(text)
-        if index is None:
-            assert text is not None
+        if index is None and text is not None:
             index = self._known[text] = len(self.strings)
             self.strings.append(text)
             self.size += len(text)
-        return index
+        return index or 0
 
     def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Iterable[tuple[str | None, int]]) -> Event:
         """Append one event: its time, its row, and text and number of each of its arguments, named by names.
@@ -91,6 +90,6 @@ class BatchBuilder:
             chain.from_iterable(map(_texts, events)),
             chain.from_iterable(map(_numbers, events)),
         )
-        for (name, code), column in zip(ARGUMENT_COLUMNS.items(), arguments, strict=True):
-            made[name] = array(code, column)
+        for (name, code), values in zip(ARGUMENT_COLUMNS.items(), arguments, strict=True):
+            made[name] = array(code, values)
         return made
