@@ -15,6 +15,7 @@ help:
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
+	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make docs    write the generated pages anew'
 
 setup:
@@ -43,6 +44,10 @@ test:
 bench:
 	@deploy/setup/setup.sh test
 	@.venv/bin/python -m bench $(ARGS)
+
+bench-live:
+	@deploy/setup/setup.sh test
+	@.venv/bin/python -m bench.live $(ARGS)
 
 soak:
 	@deploy/setup/setup.sh test
