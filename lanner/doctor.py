@@ -66,13 +66,13 @@ def system() -> Finding:
 
 
 def kernel() -> Finding:
-    """Tell the kernel's version: ring buffers came with 5.8."""
+    """Tell the kernel's version: bpf_task_pt_regs, by which arguments are read, came with 5.15, ring buffers with 5.8."""
     release = platform.release()
     match = re.match(r"(\d+)\.(\d+)", release)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
-    if version >= (5, 8):
+    if version >= (5, 15):
         return Finding("kernel", "ok", release)
-    return Finding("kernel", "missing", release, "Ring buffers need Linux 5.8 or newer: upgrade the kernel.")
+    return Finding("kernel", "missing", release, "The eBPF programs need Linux 5.15 or newer: upgrade the kernel.")
 
 
 def rights() -> Finding:
