@@ -39,12 +39,15 @@ def values_of(datum: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _plain(value: Value) -> Any:
+    # Branches of the union are named: to try one after the other is most of what writing costs.
     if isinstance(value, str):
-        return to_bytes(value)
+        return "bytes", to_bytes(value)
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, int):
+        return ("long", value) if value in _LONG else ("bytes", to_bytes(str(value)))
     if isinstance(value, tuple):
         return [to_bytes(str(item)) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _LONG:
-        return to_bytes(str(value))
     return value
 
 

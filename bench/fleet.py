@@ -1,0 +1,237 @@
+"""What the fleet's processor does with real events, inside and through Kafka, and how soon an alert is there.
+
+    sudo lanner -r RULES record events.avro          some minutes of ordinary work
+    python -m bench.fleet speed events.avro RULES...     events a second, for each set of rule files (joined by +)
+    python -m bench.fleet latency                        from a system call to its alert on the topic; as root
+    python -m bench.fleet takeover                       from a kill until all is alerted on again
+
+A broker of its own. Speed is told by wall clock and by the CPU time of the processors, which other work disturbs less.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from bench.running import Running
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.consuming import Reader, committed
+from bus.topics import ALERTS, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
+from processor.correlation.wire import message_of
+from processor.detect_stage import DetectStage
+from processor.judges import compile_judges
+from processor.loading import load_rules, read_rule_files
+from schemas.alert import decode_alert
+from schemas.codec import encode_batch
+from schemas.recording import read_recording
+from tests.cluster.acts import Generator, rules_file
+from tests.cluster.broker import Broker
+
+PARTITIONS = 8
+EVENTS_SENT = 1_000_000
+SECONDS = 10
+_ACTS = """
+import os, sys, time
+rate, seconds, folder, every = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], 50
+begin = time.monotonic(); done = 0
+while (now := time.monotonic() - begin) < seconds:
+    while done < now * rate:
+        try: os.close(os.open(f"{folder}/{'act' if done % every == 0 else 'other'}-{done}", os.O_RDONLY))
+        except OSError: pass
+        done += 1
+    time.sleep(0.001)
+"""
+_RULES = """
+- macro: one_act
+  condition: evt.type = openat and fd.name startswith {folder}/act-
+  correlation: {{type: event_count, group-by: [fd.name], timespan: 1m, condition: {{gte: 1}}}}
+- rule: Other
+  desc: Makes the kernel send them.
+  condition: evt.type = openat and fd.name startswith {folder}/other- and proc.name = nobody
+  output: never
+  priority: DEBUG
+- rule: Stateless
+  desc: An act.
+  condition: evt.type = openat and fd.name startswith {folder}/act-
+  output: "%fd.name"
+  priority: NOTICE
+- rule: Stateful
+  desc: An act, by a window.
+  condition: one_act
+  output: "%fd.name"
+  priority: NOTICE
+"""
+
+
+@contextmanager
+def fleet(folder: Path) -> Iterator[Connection]:
+    """Give a broker with all topics."""
+    broker = Broker(folder / "kafka")
+    broker.start()
+    try:
+        yield fresh(Connection(bootstrap_servers=broker.address), "first.")
+    finally:
+        broker.remove()
+
+
+def fresh(connection: Connection, prefix: str) -> Connection:
+    """Give topics of another name."""
+    made = replace(connection, prefix=prefix)
+    create_missing(made, plan(prefix, PARTITIONS, 1, DAY_MS))
+    return made
+
+
+@contextmanager
+def stage(connection: Connection, folder: Path, name: str, *rules: str) -> Iterator[Running]:
+    """Run a stage until it says that it works."""
+    errors = folder / f"messages-{time.monotonic_ns()}"
+    options = [f"kafka.bootstrap_servers={connection.bootstrap_servers}", f"kafka.prefix={connection.prefix}"]
+    options += [f"kafka.spool_dir={folder / 'spool'}", "http.listen=off"]
+    command = [sys.executable, "-m", "lanner", name, *(part for each in options for part in ("-o", each))]
+    command += [part for each in rules for part in ("-r", each)]
+    with errors.open("wb") as sink:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sink)
+        running = Running(process, errors)
+        try:
+            while "Stop: Ctrl-C" not in running.messages():
+                assert process.poll() is None, running.messages()
+                time.sleep(0.05)
+            yield running
+        finally:
+            process.kill()
+            process.wait()
+
+
+def speed(recording: str, *sets: str) -> None:
+    """Measure inside the stage, then one processor, then two."""
+    batches = [batch for batch in read_recording(Path(recording)) if batch.count == 500]
+    encoded = [encode_batch(batch) for batch in batches]
+    for each in sets:
+        files = each.split("+")
+        loaded = load_rules(read_rule_files(files))
+        judges = compile_judges([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+        detect = DetectStage(
+            judges.detector,
+            clock=time.monotonic,
+            pre_match=lambda batch, judges=judges: map(message_of, judges.pre_matcher.process(batch)),  # type: ignore[misc]
+            faults=judges.faults,
+        )
+        print(f"{len(judges.rule_names)} rules: inside the stage {_inside(detect, encoded):,.0f} events/s a core")
+        with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
+            for workers in (1, 2):
+                wall, cpu = _through(fresh(connection, f"w{workers}."), Path(name), encoded, files, workers)
+                print(
+                    f"  through Kafka, {workers} processors: {wall:,.0f} events/s; {cpu:,.0f} a CPU second", flush=True
+                )
+
+
+def _inside(detect: DetectStage, encoded: Sequence[bytes]) -> float:
+    best = 0.0
+    for _ in range(5):
+        began = time.thread_time()
+        for value in encoded:
+            detect.take(0, value)
+        best = max(best, 500 * len(encoded) / (time.thread_time() - began))
+    return best
+
+
+def _through(
+    connection: Connection, folder: Path, encoded: Sequence[bytes], files: Sequence[str], workers: int
+) -> tuple[float, float]:
+    generator = Generator(connection, hosts=0)
+    for number in range(EVENTS_SENT // 500):
+        generator.send(encoded[number % len(encoded)], f"host-{number % 64}")
+        if number % 200 == 0:
+            generator.flush()
+    generator.flush()
+    total = EVENTS_SENT // 500
+    with ExitStack() as stack:
+        running = [stack.enter_context(stage(connection, folder, "processor", *files)) for _ in range(workers)]
+        first, begun, cpu = _done(connection), time.monotonic(), sum(each.cpu_seconds() for each in running)
+        while (done := _done(connection)) < total:
+            time.sleep(0.2)
+        taken = time.monotonic() - begun
+        return 500 * (done - first) / taken, 500 * (done - first) / (sum(each.cpu_seconds() for each in running) - cpu)
+
+
+def _done(connection: Connection) -> int:
+    places = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
+    return sum(places.values())
+
+
+def latency() -> None:
+    """Act at two rates; a fiftieth of the opens are acts that two rules tell, one of them by a window."""
+    for rate in (1_000, 10_000):
+        with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
+            folder = Path(name)
+            (folder / "rules.yaml").write_text(_RULES.format(folder=folder), encoding="ascii")
+            with (
+                stage(connection, folder, "processor", str(folder / "rules.yaml")),
+                stage(connection, folder, "collector", str(folder / "rules.yaml")),
+            ):
+                time.sleep(3)
+                reader = Reader(connection, connection.topic(ALERTS))
+                command = [sys.executable, "-I", "-c", _ACTS, str(rate), str(SECONDS), name]
+                actor = subprocess.Popen(command)
+                delays: dict[str, list[float]] = {}
+                quiet = time.monotonic() + SECONDS + 5
+                while time.monotonic() < quiet:
+                    message = reader.poll(0.1)
+                    if message is not None:
+                        alert = decode_alert(message.value() or b"")
+                        # The topic's own stamp would be the producer's clock; what counts is when it can be read.
+                        delays.setdefault(alert.rule, []).append((time.time_ns() - alert.time) / 1e6)
+                actor.wait()
+                reader.close()
+        for rule in ("Stateless", "Stateful"):
+            found = sorted(delays.get(rule, [float("nan")]))
+            print(
+                f"{rate:,} events/s, {rule}: {len(found)} of {rate * SECONDS // 50} alerts, "
+                f"p50 {found[len(found) // 2]:.0f} ms, "
+                f"p99 {found[int(len(found) * 0.99)]:.0f} ms",
+                flush=True,
+            )
+
+
+def takeover() -> None:
+    """Kill one of two processors under load; the longest that an act waited for its alert is the time."""
+    with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
+        rules = str(rules_file(Path(name)))
+        with (
+            stage(connection, Path(name), "processor", rules) as dying,
+            stage(connection, Path(name), "processor", rules),
+        ):
+            time.sleep(5)
+            generator, reader = Generator(connection), Reader(connection, connection.topic(ALERTS))
+            longest, begun = 0.0, time.monotonic()
+            while time.monotonic() < begun + 35:
+                generator.act(1)
+                generator.flush()
+                if time.monotonic() > begun + 3 and dying.process.poll() is None:
+                    dying.process.kill()
+                until = time.monotonic() + 0.1
+                while time.monotonic() < until:
+                    if (message := reader.poll(0.02)) is not None:
+                        alert = decode_alert(message.value() or b"")
+                        longest = max(longest, (time.time_ns() - alert.time) / 1e9)
+            reader.close()
+    print(json.dumps({"takeover_seconds": round(longest, 1), "acts": len(generator.acts), "load": os.getloadavg()[0]}))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["speed", recording, *sets]:
+            speed(recording, *sets)
+        case ["latency"]:
+            latency()
+        case ["takeover"]:
+            takeover()
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,138 @@
+"""What a fleet has to survive that takes longer than a test run can wait."""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.publisher import Publisher
+from collector.spool import Spool
+from tests.cluster.acts import Alerts, Generator, Host, assert_exact, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import own_broker, processes, with_topics
+from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed
+from tests.cluster.processes import Processes
+
+__all__ = ["own_broker", "processes"]
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
+
+SHARE = float(os.environ.get("LANNER_SOAK_SHARE", "1"))
+"""Of the full length; 0.05 gives half a minute for ten."""
+AWAY_SECONDS = 600 * SHARE
+LOAD_SECONDS = 3600 * SHARE
+KILLS = max(2, round(20 * SHARE))
+Record = Callable[[str, object], None]
+
+
+def paced(seconds: float, step: float) -> Iterator[None]:
+    """Come round every so many seconds for a time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(step)
+
+
+def memory_kib(pid: int) -> int:
+    """Give what a process holds."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS"))
+
+
+def test_a_broker_that_is_away_for_long(
+    own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Record
+) -> None:
+    """Collectors keep on disk what happens meanwhile; then all of it is alerted on, in less time than it took."""
+    connection = with_topics(own_broker, 8)
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("judging by")
+    hosts = [Host(f"host-{number}") for number in range(4)]
+    publishers = [Publisher(connection, host.name, Spool(tmp_path / host.name, 64 << 20)) for host in hosts]
+    acts: list[str] = []
+
+    def act() -> None:
+        for host, publisher in zip(hosts, publishers, strict=True):
+            acts.append(f"{host.name}-{host.sequence + 1}")
+            publisher.publish(host.batch(acts[-1]))
+            publisher.poll()
+
+    for _ in paced(5, 0.1):
+        act()
+    own_broker.stop()
+    for _ in paced(AWAY_SECONDS, 0.1):
+        act()
+    own_broker.start()
+    back = time.monotonic()
+    while any(publisher.has_waiting for publisher in publishers):
+        assert time.monotonic() < back + AWAY_SECONDS + 120
+        for publisher in publishers:
+            publisher.poll(0.02)
+    sent = time.monotonic() - back
+    alerts = Alerts(connection)
+    alerts.wait_for(len(acts), AWAY_SECONDS + 120)
+    assert_exact(acts, alerts)
+    for publisher in publishers:
+        assert not publisher.losses
+        assert publisher.close(5) == 0
+    assert processor.stop() == 0, processor.errors
+    for name, value in {"acts": len(acts), "seconds until sent": sent, "alerted": time.monotonic() - back}.items():
+        record_property(name, value)
+    alerts.close()
+
+
+def test_load_for_long(own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Record) -> None:
+    """Two processors under load: each act has one id, windows are an oracle's, and memory stays where it was."""
+    connection = with_topics(own_broker, 8)
+    rules = rules_file(tmp_path, WITH_MEMORY)
+    workers = [processes.start(connection, "processor", rules=rules) for _ in range(2)]
+    for each in workers:
+        each.wait_for("judging by")
+    generator, alerts = Generator(connection), Alerts(connection)
+    held: list[int] = []
+    for _ in paced(LOAD_SECONDS, 0.2):
+        generator.act(1)
+        alerts.read(0.1)
+        held.append(sum(memory_kib(each.pid) for each in workers))
+    generator.flush()
+    alerts.wait_for(len(generator.acts), 120)
+    for each in workers:
+        assert each.stop() == 0, each.errors
+    alerts.read(2)
+    assert_exact(generator.acts, alerts)
+    assert_owed(connection, len(generator.acts), alerts)
+    # What windows of an hour hold grows with the groups; a leak would grow with the events.
+    for name, value in {"acts": len(generator.acts), "KiB in the middle": held[len(held) // 2]}.items():
+        record_property(name, value)
+    record_property("KiB at the end", held[-1])
+    assert held[-1] < 1.5 * held[len(held) // 2]
+    alerts.close()
+
+
+def test_kill_after_kill(own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Record) -> None:
+    """One of two processors dies by SIGKILL again and again: each act has one id, windows are an oracle's."""
+    connection = with_topics(own_broker, 8)
+    rules = rules_file(tmp_path, WITH_MEMORY)
+    workers = [processes.start(connection, "processor", rules=rules) for _ in range(2)]
+    for each in workers:
+        each.wait_for("judging by")
+    generator, alerts = Generator(connection), Alerts(connection)
+    draw = random.Random(1)
+    for _ in range(KILLS):
+        for _ in paced(draw.uniform(3, 20), 0.2):
+            generator.act(1)
+            alerts.read(0.1)
+        workers.pop(0).kill()
+        workers.append(processes.start(connection, "processor", rules=rules))
+    generator.flush()
+    alerts.wait_for(len(generator.acts), 120)
+    for each in workers:
+        each.wait_for("judging by")
+        assert each.stop() == 0, each.errors
+    alerts.read(2)
+    repeats = assert_exact(generator.acts, alerts) + assert_owed(connection, len(generator.acts), alerts)
+    for name, value in {"kills": KILLS, "acts": len(generator.acts), "alerts twice": repeats}.items():
+        record_property(name, value)
+    alerts.close()
