@@ -66,7 +66,7 @@ def system() -> Finding:
 
 
 def kernel() -> Finding:
-    """Tell the kernel's version: bpf_task_pt_regs, by which arguments are read, came with 5.15, ring buffers with 5.8."""
+    """Tell the kernel's version: bpf_task_pt_regs, which finds the arguments, came with 5.15, ring buffers with 5.8."""
     release = platform.release()
     match = re.match(r"(\d+)\.(\d+)", release)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
