@@ -44,6 +44,12 @@ static __always_inline u16 uring_flags(u32 operation) {
   return d ? d->flags : 0;
 }
 
+/* Is either of an operation's names watched? Flags of its descriptors, or 0. */
+static __always_inline u16 watched_flags(u32 operation) {
+  u16 flags = uring_flags(operation) | uring_flags(operation + U_LIMIT);
+  return flags & D_EMIT ? flags : 0;
+}
+
 static __always_inline u32 word_of(void *base, int offset) {
   u32 value = 0;
   READ(value, base, offset);
@@ -171,7 +177,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   void *req = (void *)ctx->args[0];
   u8 operation = 0;
   READ(operation, req, O_REQ_OPCODE);
-  if (!((uring_flags(operation) | uring_flags((u32)operation + U_LIMIT)) & D_EMIT) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  if (!watched_flags(operation) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
@@ -320,25 +326,22 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
 }
 
 int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
-  void *ring = (void *)ctx->args[0], *req = (void *)ctx->args[1];
-  struct request q = {.address = (u64)req, .ring = (u64)ring};
-  s32 result = 0;
-  void *cqe = (void *)ctx->args[2];
-  q.user_data = long_of(cqe, 0);
-  READ(result, cqe, 8);
+  void *ring = (void *)ctx->args[0], *req = (void *)ctx->args[1], *cqe = (void *)ctx->args[2];
+  /* Of those that give many results only the ones that accept are told. */
+  u8 operation = U_ACCEPT;
+  if (req) READ(operation, req, O_REQ_OPCODE);
+  u16 flags = watched_flags(operation);
+  if (!flags || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  struct request q = {.address = (u64)req, .ring = (u64)ring, .user_data = long_of(cqe, 0)};
   struct ring_key key = {q.ring, q.user_data};
+  s32 result = word_of(cqe, 8);
+  int slot_at = 0;
+  if (flags & D_FD_IS_RESULT) q.flags = Q_RESULT_IS_FILE;
   if (!req) {
     if (!uring_multishot.lookup(&key)) return 0;
-    q.flags = Q_RESULT_IS_FILE;
     send_result(&q, 0, result, 0);
     return 0;
   }
-  u8 operation = 0;
-  READ(operation, req, O_REQ_OPCODE);
-  u16 flags = uring_flags(operation) | uring_flags((u32)operation + U_LIMIT);
-  if (!(flags & D_EMIT) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
-  int slot_at = 0;
-  if (flags & D_FD_IS_RESULT) q.flags = Q_RESULT_IS_FILE;
   if (operation == U_OPENAT || operation == U_OPENAT2) slot_at = O_OPEN_SLOT;
   if (operation == U_SOCKET) slot_at = O_SOCKET_OP_SLOT;
   if (operation == U_ACCEPT) {

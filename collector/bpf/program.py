@@ -1,4 +1,4 @@
-"""Compiles, keeps and loads the BPF program; what comes out is a set of maps and four attached probes.
+"""Compiles, keeps and loads the BPF program; what comes out is a set of maps and attached probes.
 
 The bytecode is kept in a cache by everything that it depends on, so that a second start takes milliseconds.
 """

@@ -1,9 +1,20 @@
 """What a test needs from the machine: skipped where it is missing, a failure where CI runs."""
 
+import ctypes
 import os
 from typing import NoReturn
 
 import pytest
+
+_IO_URING_SETUP = 425
+
+
+def io_uring() -> None:
+    """Skip where the kernel has no io_uring or refuses it to everybody; that no runner can put right."""
+    ring = ctypes.CDLL(None, use_errno=True).syscall(_IO_URING_SETUP, 1, ctypes.create_string_buffer(120))
+    if ring < 0:
+        pytest.skip(f"this kernel makes no io_uring: {os.strerror(ctypes.get_errno())}")
+    os.close(ring)
 
 
 def lacking(reason: str) -> NoReturn:

@@ -11,7 +11,7 @@ from collector.errors import EnvironmentLacks
 from schemas.alert import Alert
 from tests.live.compiled import Programs
 from tests.live.containers import Docker
-from tests.live.needs import lacking
+from tests.live.needs import io_uring, lacking
 from tests.live.watching import Watch
 
 pytestmark = [pytest.mark.live, pytest.mark.containers]
@@ -36,6 +36,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def program(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the program that acts, in a directory that a container can be given."""
+    io_uring()
     folder = tmp_path_factory.mktemp("acts")
     return Path(shutil.copy(programs("io_uring_acts", static=True), folder / "acts"))
 

@@ -8,6 +8,7 @@ import pytest
 from collector.uring import OPERATIONS
 from tests.live.collector.watching import Event, Watching, watching
 from tests.live.compiled import Programs
+from tests.live.needs import io_uring
 
 EVENTS = {name for names in OPERATIONS.values() for name in names} | {"io_uring_setup"}
 WAYS = ("plain", "polled", "worker", "linked", "drained", "overflow")
@@ -24,6 +25,7 @@ def watch() -> Iterator[Watching]:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give the program that acts."""
+    io_uring()
     return Programs(tmp_path_factory.mktemp("programs"))("io_uring_acts", static=True)
 
 
