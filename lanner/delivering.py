@@ -18,7 +18,7 @@ from lanner.route_conditions import Predicate, compile_conditions, conditions_of
 from lanner.route_templates import Fill, compile_templates, or_own_text
 from lanner.settings import Settings
 from lanner.settings.delivery import AlertMatch
-from lanner.settings.named import SIEM, in_its_words, kind_of, secrets_of, section_of, seen_by
+from lanner.settings.named import SIEM, in_its_words, kind_of, secrets_of, section_of, seen_by, sinks_of
 from lanner.webhook_sink import webhook_of
 from notifier.delivery import Backoff, Courier
 from notifier.file import FileSink
@@ -118,6 +118,8 @@ def receiver_of(
     environment: Mapping[str, str] = os.environ,
 ) -> Receiver:
     """Give a sink's far end. Raises BadInput, and BusUnavailable for SIEM topics."""
+    if sink not in sinks_of(settings):
+        raise BadInput(f"sinks.{sink} is not there any more; start anew without it.")
     if sink in SIEM:
         assert connection is not None  # noqa: S101  only asked for where there is a broker
         return _siem(sink, connection)

@@ -9,7 +9,7 @@ from lanner.delivering import addresses_of, file_of, line_style, receiver_of, wo
 from lanner.failures import BadInput
 from lanner.settings import Settings
 from lanner.settings.model import FileOutput, SyslogOutput
-from lanner.settings.named import KINDS, section_of, seen_by
+from lanner.settings.named import KINDS, in_its_words, section_of, seen_by
 from lanner.terminal import coloured, paint
 from notifier.lines import Line, line_of
 from notifier.local import RoutedSink
@@ -46,7 +46,10 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
         if section is None or not section.enabled:
             continue
         if isinstance(section, FileOutput):
-            sinks.append(routed(name, file_of(own, note=note)))
+            try:
+                sinks.append(routed(name, file_of(own, note=note)))
+            except BadInput as error:
+                raise BadInput(*(in_its_words(settings, name, each) for each in error.messages)) from None
         elif isinstance(section, SyslogOutput) and section.transport == "local":
             sinks.append(routed(name, SyslogSink(section.socket, line, on_trouble=note)))
         else:

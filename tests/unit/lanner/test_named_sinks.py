@@ -86,6 +86,16 @@ def test_its_secrets_are_its_own(tmp_path: Path) -> None:
     receiver_of(wanted, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
 
 
+def test_what_is_wrong_with_one_is_told_under_its_name(tmp_path: Path) -> None:
+    """A path that can't be, and, after a reload, a sink that was taken out while it runs."""
+    wanted = settings(tmp_path, "sinks: {audit: {type: file, filename: /proc/no/such}}\n")
+
+    with pytest.raises(BadInput, match=r"^sinks.audit.filename: /proc/no/such: "):
+        open_sinks(wanted, note=pytest.fail, before_line=lambda: None)
+    with pytest.raises(BadInput, match=r"^sinks.pages is not there any more"):
+        receiver_of(wanted, "pages")
+
+
 def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> None:
     """As `config show` prints them."""
     wanted = settings(tmp_path, TWO)
