@@ -10,6 +10,7 @@ A broker of its own. Speed is told by wall clock and by the CPU time of the proc
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -226,6 +227,8 @@ def takeover() -> None:
 
 
 if __name__ == "__main__":
+    # `timeout` ends us by it; what was started is ended then too.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     match sys.argv[1:]:
         case ["speed", recording, *sets]:
             speed(recording, *sets)
