@@ -109,7 +109,7 @@ static __always_inline void *copied_address(void *asynchronous) {
   return family & 7 ? asynchronous : asynchronous + O_ASYNC_ADDRESS;
 }
 
-/* Begins a record and gives where its data goes on; 0 where it can't be made. */
+/* Begins a record and gives where its data goes on. */
 static __always_inline u64 begin_request(struct syscall_record *r, void *task, u16 kind, struct request *q) {
   fill_head(&r->head, task, kind);
   r->result = 0;
