@@ -12,6 +12,7 @@ from typing import Any
 from schemas.batch import EventBatch, Process, empty_columns
 from schemas.catalogue import EVENTS, FLAG_TABLES, number_text
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, MISSING_INT, EventBit
+from tests.conformance.parameters import ends_of, plain, words
 
 HOSTNAME = "testbox"
 _BASE_TIME = 1_566_230_400_000_000_000
@@ -34,32 +35,6 @@ _TYPE_OF_CREATOR = {
 _OPENS = ("open", "openat", "openat2", "creat", "open_by_handle_at")
 _WIDE = frozenset({"time", "res", "fd_ino", "bits", "fd_dev"})
 _FALCO_UID_ENTRY = {5: "test"}
-
-
-def plain(value: Any) -> Any:
-    """Give a parameter of a case as a Python value."""
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "bytes_hex" in value:
-        return bytes.fromhex(value["bytes_hex"]).decode("utf-8", "surrogateescape")
-    if "bytes" in value:
-        return _text(value["bytes"])
-    if "null_delimited" in value:
-        return [_text(item) for item in value["null_delimited"]]
-    if "empty" in value:
-        return None
-    return value
-
-
-def _text(text: str) -> str:
-    """Undo the cases' spelling of bytes as Latin-1 characters."""
-    if text.isascii() or any(ord(letter) > 255 for letter in text):
-        return text
-    return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 @dataclass
@@ -193,7 +168,7 @@ class Machine:
             vpid=given["vpid"] if given["res"] == 0 else pid,
             name=given["comm"],
             exe=given["exe"],
-            args=_words(given["args"]),
+            args=words(given["args"]),
             cwd=given["cwd"] or base.cwd,
             uid=given["uid"],
             gid=given["gid"],
@@ -208,7 +183,7 @@ class Machine:
                 vpgid=parent.process.vpgid,
             )
         if given["res"] > 0 and given["args"]:
-            thread.process = replace(base, args=_words(given["args"]))
+            thread.process = replace(base, args=words(given["args"]))
         if child_id not in self.threads or given["res"] == 0:
             self.threads[child_id] = Thread(
                 child_id, child, given["vtid"], dict(parent.fds) if parent is not None else {}
@@ -220,7 +195,7 @@ class Machine:
         given, thread = event.given, event.thread
         flags = given.get("flags")
         named = set(flags["flags"]) if isinstance(flags, dict) else set()
-        env = _words(given.get("env"))
+        env = words(given.get("env"))
         path = given.get("trusted_exepath")
         thread.process = replace(
             thread.process,
@@ -229,7 +204,7 @@ class Machine:
             name=given["comm"],
             exe=given["exe"],
             exepath=(path or self._exepath(event)).removesuffix(" (deleted)"),
-            args=_words(given["args"]),
+            args=words(given["args"]),
             env=env,
             tty=given.get("tty"),
             vpgid=given.get("vpgid") or thread.process.vpgid,
@@ -393,14 +368,6 @@ class _Event:
 _EMPTY = EventBatch("", "", "", 0, 0, 0, "", "", 0, 0, [None], [], [], {})
 
 
-def _words(value: Any) -> tuple[str, ...]:
-    if not value:
-        return ()
-    if isinstance(value, list):
-        return tuple(value)
-    return tuple(word for word in value.split("\0") if word)
-
-
 def _open(event: _Event) -> None:
     given, thread = event.given, event.thread
     number = given.get("fd")
@@ -419,13 +386,6 @@ def _open(event: _Event) -> None:
         )
 
 
-def _ends(value: Any) -> tuple[tuple[str, int], tuple[str, int]] | None:
-    if not isinstance(value, dict) or "tuple" not in value:
-        return None
-    pair = value["tuple"]
-    return tuple((pair[side]["ip"], pair[side]["port"]) for side in ("client", "server"))  # type: ignore[return-value]
-
-
 def _socket(event: _Event) -> None:
     given, thread = event.given, event.thread
     event.fd = given.get("fd")
@@ -438,7 +398,7 @@ def _socket(event: _Event) -> None:
     descriptor = thread.fds.setdefault(given["fd"], Descriptor("ipv4")) if given.get("fd") is not None else None
     if descriptor is None:
         return
-    ends = _ends(given.get("tuple"))
+    ends = ends_of(given.get("tuple"))
     result = given.get("res")
     if isinstance(result, int) and result < 0 and result != -115:
         return

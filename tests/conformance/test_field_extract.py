@@ -6,7 +6,8 @@ from processor.compiler.transformers import as_text
 from schemas.catalogue import resolve_field
 from schemas.extract import extract, is_filled
 from tests.conformance.cases import Case, each_case
-from tests.conformance.falco_events import batch_of, plain
+from tests.conformance.falco_events import batch_of
+from tests.conformance.parameters import plain
 
 
 @each_case("field_extract")

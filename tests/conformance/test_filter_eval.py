@@ -10,7 +10,8 @@ from processor.compiler.mapping import compile_mapping
 from processor.language.parser import parse
 from schemas.extract import is_filled
 from tests.conformance.cases import Case, each_case
-from tests.conformance.falco_events import batch_of, plain
+from tests.conformance.falco_events import batch_of
+from tests.conformance.parameters import plain
 
 
 def _no_fault(_place: int, problem: BaseException) -> None:

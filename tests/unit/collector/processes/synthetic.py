@@ -1,6 +1,7 @@
 """Records made up in a test: only what the test is about has to be said."""
 
 from collector.processes.facts import Credentials, Place, ProcessFacts, Program
+from collector.processes.table import ProcessTable
 from collector.records import Exec, Exit, Fork, Identity, State
 
 ROOT_CGROUP = 1
@@ -8,6 +9,7 @@ CONTAINER_CGROUP = 77
 CONTAINER_ID = "3d09256e" + "0" * 56
 CONTAINER_PATH = f"/docker/{CONTAINER_ID}"
 SECOND = 1_000_000_000
+EPOCH = 1_700_000_000 * SECOND
 
 
 def identity(
@@ -125,3 +127,9 @@ class Proc:
         """Give a process's cgroup."""
         self.reads += 1
         return self.processes[pid].place.cgroup if pid in self.processes else None
+
+
+def table(*processes: object) -> tuple[ProcessTable, Proc]:
+    """Give an empty table and the /proc behind it."""
+    proc = Proc(*processes)  # type: ignore[arg-type]
+    return ProcessTable(proc, EPOCH), proc
