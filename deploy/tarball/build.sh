@@ -20,15 +20,15 @@ mkdir -p "$target" "$cache"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-environment=$cache/$({ "$python" -VV; cat pyproject.toml constraints.txt; } | sha256sum | cut -c1-16)
-if [ ! -e "$environment/.whole" ]; then
+# LANNER_TARBALL_ENVIRONMENT: a virtual environment that has all of it already, as the tests' does.
+environment=${LANNER_TARBALL_ENVIRONMENT:-$cache/$({ "$python" -VV; cat pyproject.toml constraints.txt; } | sha256sum | cut -c1-16)}
+if [ ! -x "$environment/bin/pyinstaller" ]; then
     say "making the environment that the tarball is built from"
     rm -rf "${cache:?}"/*
     "$python" -m venv "$environment"
     "$environment/bin/pip" install --disable-pip-version-check -q -c constraints.txt '.[collector,tarball]'
     # What is packed is this checkout, not a copy of it.
     "$environment/bin/pip" uninstall --disable-pip-version-check -q -y lanner
-    touch "$environment/.whole"
 fi
 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}

@@ -5,9 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from bus.connection import Connection
 from bus.consuming import Reader
 from bus.topics import EVENTS
 from tests.deploy.bare_root import BareRoot
+from tests.deploy.waiting import wait
 from tests.live.debian_image import NoDebian, debian_tar
 from tests.live.needs import lacking
 
@@ -23,30 +23,40 @@ LANNER = "/opt/lanner/bin/lanner"
 CACHE = "opt/lanner/cache/bpf.json"
 
 
+def build(folder: Path) -> str:
+    """Build the tarball from the environment of the tests, which has all that it needs."""
+    built = subprocess.run(
+        ["deploy/tarball/build.sh", folder],
+        env={**os.environ, "LANNER_TARBALL_ENVIRONMENT": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return built.stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> BareRoot:
-    """Give a Debian without Python, with the tarball unpacked in it."""
+    """Give a Debian without Python, with the tarball unpacked in it: $LANNER_TARBALL, or one made now."""
     if os.geteuid() != 0 or shutil.which("objdump") is None:
         lacking("needs root, and binutils")
     try:
         debian = debian_tar()
     except NoDebian as missing:
         lacking(str(missing))
-    folder = tmp_path_factory.mktemp("tarball")
-    built = subprocess.run(
-        ["deploy/tarball/build.sh", folder], capture_output=True, text=True, timeout=280, check=False
-    )
-    assert built.returncode == 0, built.stderr
+    tarball = os.environ.get("LANNER_TARBALL") or build(tmp_path_factory.mktemp("tarball"))
     root = BareRoot(tmp_path_factory.mktemp("bare"), debian)
-    root.unpack(Path(built.stdout.strip()))
+    root.unpack(Path(tarball))
     return root
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the program as a like host compiles it: this one."""
+def program(bare: BareRoot, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the program as a like host with BCC compiles it: this one, with the tarball's own command."""
     path = tmp_path_factory.mktemp("program") / "bpf.json"
-    command = [sys.executable, "-m", "lanner", "collector", "build-cache", str(path)]
+    command = [f"{bare.folder}{LANNER}", "collector", "build-cache", str(path)]
     made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if made.returncode == 3:
         lacking(made.stderr)
@@ -135,11 +145,3 @@ def test_the_licences_and_the_needed_glibc_are_in_it(bare: BareRoot) -> None:
     assert {"confluent-kafka", "pyinstaller", "debian-libpython3.11.txt", "debian-libssl3.txt"} <= licences
     assert "Apache License" in (home / "LICENSE").read_text()
     assert "@GLIBC@" not in (home / "README.md").read_text()
-
-
-def wait(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait, within bounds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -1,16 +1,11 @@
 import os
-import shutil
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from lanner.systemd import Watchdog, notify
-
-UNIT = Path("deploy/systemd/lanner.service")
 
 
 def test_states_go_to_the_socket_that_systemd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,19 +48,3 @@ def test_the_watchdog_beats_at_half_its_time(tmp_path: Path, monkeypatch: pytest
         Watchdog().beat()
         with pytest.raises(BlockingIOError):
             systemd.recv(100)
-
-
-@pytest.mark.skipif(
-    "CI" not in os.environ and shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
-def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
-    """`systemd-analyze verify` ends with 0 on unknown keys, so any word on stderr counts."""
-    program = Path(sys.executable).with_name("lanner")
-    copy = tmp_path / "lanner.service"
-    copy.write_text(UNIT.read_text().replace("/opt/lanner/.venv/bin/lanner", str(program)))
-
-    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
-
-    offline = ["systemd-analyze", "security", "--offline=true", "--threshold=45", copy]
-    assert subprocess.run(offline, capture_output=True, check=False).returncode == 0

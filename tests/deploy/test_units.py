@@ -1,0 +1,118 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
+from tests.deploy.machine import Machine
+from tests.live.needs import lacking
+
+UNITS = Path("deploy/systemd")
+PAGE = Path("docs/installing.md")
+INSTANCES = {"lanner-processor@.service": "1", "lanner-notifier@.service": "slack"}
+NAMES = sorted(path.name for path in UNITS.glob("*.service"))
+
+
+@pytest.fixture
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Give a copy of a unit, an instance of it where it is a template, whose program is there."""
+    if shutil.which("systemd-analyze") is None:
+        lacking("systemd-analyze is not installed")
+    name: str = request.param
+    copy = tmp_path / name.replace("@.", f"@{INSTANCES.get(name)}.")
+    program = str(Path(sys.executable).with_name("lanner"))
+    copy.write_text(re.sub(r"/opt/lanner/(\.venv/)?bin/lanner", program, (UNITS / name).read_text()))
+    return copy
+
+
+@pytest.mark.parametrize("unit", NAMES, indirect=True)
+def test_systemd_finds_nothing_to_say_about_a_unit(unit: Path) -> None:
+    """`systemd-analyze verify` ends with 0 on unknown keys, so any word on stderr counts."""
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+
+
+@pytest.mark.parametrize("unit", NAMES, indirect=True)
+def test_the_page_tells_each_unit_s_exposure(unit: Path) -> None:
+    """The figure of `systemd-analyze security` is the one in docs, or a better one."""
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    written = re.search(
+        rf"^\| `{re.escape(unit.name.replace('@1', '@').replace('@slack', '@'))}` .*\| ([\d.]+) \|$",
+        PAGE.read_text(),
+        re.MULTILINE,
+    )
+
+    assert exposure is not None
+    assert written is not None
+    assert float(exposure[1]) <= float(written[1])
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Boot a machine under systemd."""
+    if os.geteuid() != 0 or shutil.which("systemctl") is None:
+        lacking("needs root and systemd")
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    made = Machine(folder, Path.cwd())
+    yield made
+    made.stop()
+
+
+def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Connection, tmp_path: Path) -> None:
+    """Under a real systemd a processor and a notifier tell that they are ready, and an alert comes through both."""
+    machine.write("/etc/lanner/rules.d/acts.yaml", rules_file(tmp_path).read_text())
+    settings = f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
+    files = "rules_files: [/etc/lanner/rules.d]\nfile_output: {filename: /var/log/lanner-notifier-file/alerts.log}\n"
+    machine.write("/etc/lanner/lanner.yaml", settings + files)
+    machine.write("/etc/lanner/processor.env", "LANNER__LOG_LEVEL=debug\n", "0600")
+
+    units = ("lanner-processor@1", "lanner-notifier@file")
+    started = machine("systemctl", "start", *units)
+    assert started.returncode == 0, started.stderr + "".join(map(machine.journal, units))
+
+    generator = Generator(connection)
+    generator.act(5)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 30)
+    assert assert_exact(generator.acts, alerts) == 0
+    alerts.close()
+    log = "/var/log/lanner-notifier-file/alerts.log"
+    machine.wait_until(lambda: machine("wc", "-l", log).stdout.split()[:1] == [str(len(generator.acts))], 30)
+
+    owner = machine("ps", "-o", "user=", "-p", machine("systemctl", "show", "-P", "MainPID", units[0]).stdout.strip())
+    assert owner.stdout.strip() not in {"", "root"}
+    assert machine("systemctl", "reload", units[1]).returncode == 0
+    machine.wait_until(lambda: "settings read anew" in machine.journal(units[1]), 20)
+    assert machine("systemctl", "stop", *units).returncode == 0
+    for unit in units:
+        assert machine("systemctl", "show", "-P", "Result", unit).stdout.strip() == "success", machine.journal(unit)
+        assert "Traceback" not in machine.journal(unit)
+
+
+def test_a_collector_that_cannot_work_says_why_and_is_not_started_again(
+    machine: Machine, connection: Connection
+) -> None:
+    """In a pid namespace it sees other pids than the kernel's; its status is 3, and systemd lets it be."""
+    machine.write(
+        "/etc/lanner/lanner.yaml",
+        f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n",
+    )
+
+    assert machine("systemctl", "start", "lanner-collector").returncode != 0
+
+    assert machine("systemctl", "show", "-P", "ExecMainStatus", "lanner-collector").stdout.strip() == "3", (
+        machine.journal("lanner-collector")
+    )
+    assert machine("systemctl", "show", "-P", "NRestarts", "lanner-collector").stdout.strip() == "0"
+    assert "doctor" in machine.journal("lanner-collector")
