@@ -6,7 +6,7 @@ Pure: what comes out are numbers and bytes; interest_maps.py puts them into the 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from collector.syscalls import BY_EVENT
+from collector.syscalls import BY_EVENT, FILTERS
 from schemas.interest import CLASSES, FAILED, MAX_VALUES, Interest, Place, Question, Way
 
 MASK_BITS = 512
@@ -19,7 +19,6 @@ MAX_TESTS = 8
 """Tests of one event type beside those of its class; of more, the rarest are left out."""
 
 DROP, PASS, JUDGE = 0, 1, 2
-OPENS = frozenset({"open", "openat", "openat2", "creat"})
 
 _SUBJECTS = {
     "result": 1,
@@ -95,7 +94,7 @@ def lay_out(interest: Interest) -> Layout:
         for way in ways:
             condition = (
                 frozenset(each for each in way.tests if each[0] in kept),
-                way.places if event in OPENS else None,
+                way.places if event in FILTERS else None,
             )
             bit = 1 << (numbers.setdefault(condition, len(numbers)) % MASK_BITS)
             bits.append((bit, way, condition))

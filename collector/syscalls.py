@@ -13,7 +13,17 @@ from importlib.resources import files
 from collector.arch import x86_64
 
 NONE = 0xFF
-FILTERS = {"open": 1, "openat": 2, "openat2": 3, "creat": 4}
+_NAME, _TEXT = 5, 6
+_BY_NAME = (
+    *("link", "linkat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "chmod", "fchmodat"),
+    *("rename", "renameat", "renameat2"),
+)
+FILTERS = {
+    **dict(zip(("open", "openat", "openat2", "creat"), range(1, 5), strict=True)),
+    **dict.fromkeys(("symlink", "symlinkat"), _TEXT),
+    **dict.fromkeys(_BY_NAME, _NAME),
+}
+"""How the path of a call is found and judged; the others' paths aren't."""
 """Event types that the kernel side can leave out by interest, with the numbers that they have there."""
 
 CWD = 6

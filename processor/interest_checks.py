@@ -14,10 +14,22 @@ from processor.interest_places import places_of
 from processor.language.ast import Check, Field, Literal, ValueList
 from schemas.extract_event import parameter
 from schemas.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
-from schemas.interest import CREATE, READ, TRUNCATE, WRITE, Question, Way
+from schemas.interest import CREATE, READ, TRUNCATE, WRITE, Place, Question, Way
 
 OPENS = frozenset({"open", "openat", "openat2", "creat"})
 _DESCRIPTOR_IS_RESULT = OPENS | {"open_by_handle_at", "socket", "accept", "accept4", "dup", "dup2", "dup3"}
+_FIRST_PATH = {
+    **dict.fromkeys(("link", "linkat", "rename", "renameat", "renameat2"), ("oldpath", "fs.path.source")),
+    **dict.fromkeys(("unlink", "rmdir", "mkdir", "mkdirat"), ("path", "fs.path.name")),
+    **dict.fromkeys(("symlink", "symlinkat"), ("target", "fs.path.source")),
+    **dict.fromkeys(("chmod", "fchmodat"), ("filename", "fs.path.name")),
+    "unlinkat": ("name", "fs.path.name"),
+}
+"""Of calls that open nothing, what rules call the path that the kernel judges."""
+
+_LINK_TEXTS = frozenset({"symlink", "symlinkat"})
+"""Theirs is a text that the event carries as it was given, however many slashes it has."""
+
 _U32 = 0xFFFFFFFF
 _FAILED = Question("failed", 1, (1,))
 _OTHER_NUMBER = 0x7FFF_FFF1
@@ -32,11 +44,23 @@ def upper(node: Check, event: str) -> tuple[Way, ...]:
     field = node.left
     if not isinstance(field, Field):
         return (Way(event),)
+    if event in _FIRST_PATH and (name := _argument(field)) is not None and parameter(event, name) is None:
+        # The event has no such argument, and what is missing makes a check false.
+        return ()
     answers = _answers(node, field, event)
     if answers is not None:
         return tuple(Way(event, frozenset({answer})) for answer in answers)
-    places = places_of(node, field.name) if event in OPENS else None
-    return (Way(event, places=places),)
+    return (Way(event, places=_places(node, field, event)),)
+
+
+def _places(node: Check, field: Field, event: str) -> frozenset[Place] | None:
+    """Give the places of the path that the kernel judges for an event type."""
+    if event in OPENS:
+        return places_of(node, field.name)
+    if (_argument(field) or field.name) not in _FIRST_PATH.get(event, ()):
+        return None
+    is_text = event in _LINK_TEXTS
+    return None if is_text and node.operator == "pmatch" else places_of(node, "fd.name")
 
 
 def negated(node: Check, event: str) -> tuple[Way, ...]:
@@ -60,12 +84,17 @@ def _answers(node: Check, field: Field, event: str) -> Answers | None:
     """Give the tests, any of which may make a check true; None where the kernel can't tell."""
     if node.modifier is not None or not isinstance(node.right, Literal | ValueList):
         return None
-    if field.argument is None and field.name.startswith("evt.arg."):
-        return _of_argument(node, field.name.removeprefix("evt.arg."), event)
-    if field.name == "evt.arg" and field.argument is not None:
-        return _of_argument(node, field.argument, event)
+    if (name := _argument(field)) is not None:
+        return _of_argument(node, name, event)
     maker = _ANSWERS.get(field.name)
     return None if maker is None or field.argument is not None else maker(node, event)
+
+
+def _argument(field: Field) -> str | None:
+    """Give the name, or number, of the event's argument that a field asks for; None where it asks for none."""
+    if field.name == "evt.arg":
+        return field.argument
+    return field.name.removeprefix("evt.arg.") if field.name.startswith("evt.arg.") and field.argument is None else None
 
 
 def _values(node: Check) -> list[str]:

@@ -89,6 +89,10 @@ class RecordedEvents:
         columns, strings = self._columns, self._strings
         raw = strings[columns["fd_name_raw"][index]]
         name, real = strings[columns["fd_name"][index]], strings[columns["fd_realpath"][index]]
+        for role in ("name", "source"):
+            if columns[f"path_{role}"][index]:
+                raw, name = (strings[columns[f"path_{role}{form}"][index]] for form in ("_raw", ""))
+                real = None
         if raw is None or name is None or raw.endswith("/") or any(part in raw for part in _UNCLEAN):
             return True
         for path in {name, real} - {None}:

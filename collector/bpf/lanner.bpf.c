@@ -36,7 +36,7 @@ enum descriptor_flag {
   D_STRING_BLOB1 = 256,/* blob 1 ends at its NUL */
   D_POINTED = 512,     /* 32-bit: the arguments are behind a pointer */
 };
-enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_COUNT };
+enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_COUNT };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
 enum verdict { DROP, PASS, JUDGE };
 enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_CONTAINER };
@@ -153,7 +153,7 @@ struct filter_scratch {
   char raw[512 + 32];
   struct prefix_key prefix;
   /* Read anew wherever it is used: what a loop finds out about a length would multiply the verifier's states. */
-  volatile u32 length, class, answer;
+  volatile u32 length, class, answer, filter;
   volatile u32 from, end;
   volatile s32 fd, directory;
   volatile u64 path;
@@ -710,7 +710,8 @@ static __always_inline void build_name(struct filter_scratch *f, struct path_buf
 }
 
 /* Could a path matter in one of these ways? The names judged are those that the event would carry: the one that was
- * asked for, put behind its directory where it is relative, and the kernel's. A name that isn't clean is not judged. */
+ * asked for, put behind its directory where it is relative, and of an open the kernel's. A name that isn't clean is not
+ * judged; but what a symbolic link holds is a text, which the event carries as it is. */
 static __always_inline bool could_path_matter(struct filter_scratch *f, u32 generation, void *task, s64 result) {
   u32 zero = 0;
   struct path_buffer *buffer = path_scratch.lookup(&zero);
@@ -718,6 +719,7 @@ static __always_inline bool could_path_matter(struct filter_scratch *f, u32 gene
   long got = bpf_probe_read_user_str(f->raw, 512, (void *)f->path);
   if (got <= 2 || got >= 511) return true;
   f->length = got - 1;
+  if (f->filter == FILTER_TEXT) return is_raw_of_interest(f, generation);
   if (f->raw[(f->length - 1) & 511] == '/' || (f->raw[0] == '.' && f->raw[1] == '/') || is_unclean(f)) return true;
   bool is_absolute = f->raw[0] == '/';
   if (is_absolute && is_raw_of_interest(f, generation)) return true;
@@ -733,7 +735,7 @@ static __always_inline bool could_path_matter(struct filter_scratch *f, u32 gene
         start = file + O_FILE_PATH;
       }
     } else {
-      if (result < 0) return false;
+      if (result < 0 || f->filter == FILTER_PATH) return false;
       void *file = file_of(task, result);
       if (!file) return true;
       start = file + O_FILE_PATH;
@@ -769,6 +771,11 @@ static __always_inline bool could_matter(struct descriptor *d, u64 version, stru
     f->directory = r->arguments[0];
     f->path = r->arguments[1];
     flags = r->arguments[2];
+  }
+  f->filter = d->filter;
+  if (d->filter == FILTER_PATH || d->filter == FILTER_TEXT) {
+    f->path = argument(r, d->path1);
+    if (d->dir1 < 6) f->directory = argument(r, d->dir1);
   }
   if (d->filter == FILTER_CREAT) {
     class = CLASS_WRITE | CLASS_CREATE;

@@ -9,6 +9,8 @@ from schemas.interest import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
 RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, CONTAINER = range(1, 11)
 U32 = 0xFFFFFFFF
+OPENS = ("open", "openat", "openat2", "creat")
+TEXTS = ("symlink", "symlinkat")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 
@@ -29,6 +31,8 @@ def passes(layout: Layout, call: Syscall) -> bool:
     if not ways or not row.has_places or ways & layout.anywhere:
         return bool(ways)
     raw = (call.path1 or "").encode("utf-8", "surrogateescape")
+    if event in TEXTS:
+        return not 2 <= len(raw) <= 509 or bool(ways & ways_of(layout, raw))
     if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
         return True
     if raw.startswith(b"./"):
@@ -39,7 +43,7 @@ def passes(layout: Layout, call: Syscall) -> bool:
         raw = call.directory1.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw
     if ways & ways_of(layout, raw):
         return True
-    if call.result < 0:
+    if call.result < 0 or event not in OPENS:
         return False
     if call.file is None:
         return True

@@ -4,12 +4,17 @@ from dataclasses import replace
 from random import Random
 
 from collector.records import Socket, Syscall
+from collector.syscalls import BY_EVENT
 from tests.unit.collector.calls import WHO, call, file, sock
 
 OPENS = ("open", "openat", "openat", "openat2", "creat")
 SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
 OTHERS = ("ptrace", "prctl", "setns", "unshare", "clone", "mount", "kill", "pipe2", "open_by_handle_at")
-EVENTS = tuple(sorted({*OPENS, *SOCKETS, *OTHERS}))
+PATHS = (
+    *("link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rename", "renameat2"),
+    *("mkdir", "mkdirat", "rmdir", "chmod", "fchmodat"),
+)
+EVENTS = tuple(sorted({*OPENS, *SOCKETS, *OTHERS, *PATHS}))
 _PARTS = ("etc", "shadow", "passwd", "usr", "bin", ".ssh", "id_rsa", "log")
 _DEEP, _LONG = "/x" * 57, "/" + "y" * 250 + "/" + "z" * 60
 _FLAGS = (0, 1, 2, 3, 0o100, 0o1001, 0o102, 0o20200002, 0o20000002, 0o2000000, 0o1101, 0o200000, 0x1_0000_0001)
@@ -45,7 +50,7 @@ def asked(chance: Random, name: str) -> str:
 
 def random_call(chance: Random) -> Syscall:
     """Give any call, by any user, by the 64-bit or the 32-bit entry."""
-    kind = chance.choice([_open, _open, _socket, _other])
+    kind = chance.choice([_open, _open, _socket, _other, _path, _path])
     return replace(kind(chance), who=replace(WHO, uid=chance.choice([0, 0, 1000, (1 << 32) - 2])))
 
 
@@ -71,6 +76,21 @@ def _open(chance: Random) -> Syscall:
             [*[name.rsplit("/", 1)[0] or "/"] * 6, "/", "/etc", "/etc" + "/x" * 300, "/d" * 70, None]
         ),
         blob1=b"".join(number.to_bytes(8, "little") for number in (flags, 0o755, 0)) if event == "openat2" else b"",
+        is_compat=chance.random() < 0.3,
+    )
+
+
+def _path(chance: Random) -> Syscall:
+    name, other = path(chance), path(chance)
+    event = chance.choice(PATHS)
+    return call(
+        event,
+        [chance.choice(_NUMBERS) for _ in range(6)],
+        result=chance.choice([0, 0, 0, -2, -13]),
+        path1=chance.choice([asked(chance, name)] * 20 + [None]),
+        directory1=chance.choice([name.rsplit("/", 1)[0] or "/", "/etc", "/d" * 70, None]),
+        path2=other if BY_EVENT[event].paths[1:] else None,
+        directory2="/",
         is_compat=chance.random() < 0.3,
     )
 
@@ -164,13 +184,32 @@ def _of_name(chance: Random) -> str:
     )
 
 
+def _of_path(chance: Random) -> str:
+    name = chance.choice(
+        ["fs.path.name", "fs.path.source", "evt.arg.oldpath", "evt.arg.target", "evt.arg.path", "evt.arg[1]"]
+    )
+    text = _in_rule(chance)
+    return chance.choice(
+        [
+            *(f"{name} = {text}", f"{name} in ({text}, {_in_rule(chance)})", f"{name} startswith {text[:8]}"),
+            *(f"{name} endswith {text[-8:]}", f"{name} pmatch ({text})", f'{name} glob "{text[:6]}*"'),
+            *(f"{name} = {text[1:]}", f"fs.path.target = {text}", "evt.arg.name startswith /etc"),
+        ]
+    )
+
+
 def random_rule(chance: Random) -> str:
     """Give a condition on event types of one kind: most checks are joined by `and`, some negated or joined by `or`."""
-    kind, own = chance.choice([(OPENS, _OF_OPENS), (OPENS, _OF_OPENS), (SOCKETS, _OF_SOCKETS), (OTHERS, _OF_OTHERS)])
+    kind, own = chance.choice(
+        [(OPENS, _OF_OPENS), (OPENS, _OF_OPENS), (SOCKETS, _OF_SOCKETS), (OTHERS, _OF_OTHERS), (PATHS, ()), (PATHS, ())]
+    )
 
     def check() -> str:
         draw = chance.random()
-        text = _of_name(chance) if kind is OPENS and draw < 0.5 else chance.choice(own if draw < 0.8 else _OF_ALL)
+        if kind is PATHS and draw < 0.8:
+            text = _of_path(chance)
+        else:
+            text = _of_name(chance) if kind is OPENS and draw < 0.5 else chance.choice(own if draw < 0.8 else _OF_ALL)
         return f"not {text}" if chance.random() < 0.2 else text
 
     def joined(word: str, count: int) -> str:
@@ -179,5 +218,5 @@ def random_rule(chance: Random) -> str:
     parts = [joined("or", 2) if chance.random() < 0.25 else check() for _ in range(chance.randint(1, 3))]
     if chance.random() < 0.2:
         parts.append(f"not {joined(chance.choice(['and', 'or']), 2)}")
-    types = sorted({chance.choice(kind) for _ in range(2)})
+    types = sorted({chance.choice(kind) for _ in range(7 if kind is PATHS else 2)})
     return f"evt.type in ({', '.join(types)}) and {' and '.join(parts)}"

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.interest_layout import lay_out
+from collector.records import Syscall
 from processor.compiler.checks import errors
 from processor.detect import DetectionRule, Detector
 from processor.interest import derive
 from processor.language.parser import parse
 from tests.unit.collector.bpf.native import NativeKernel
+from tests.unit.collector.calls import call
 from tests.unit.collector.kernel_judge import passes
 from tests.unit.collector.random_calls import EVENTS, random_call, random_rule
 from tests.unit.processor.test_interest import found
@@ -47,3 +49,41 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
         sent = kernel.call(made, is_multiplexed=bool(generation))
         assert sent == (whole if passes(layout, whole) else None)
         assert sent is not None or not found(detector, whole)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted", "left_out"),
+    [
+        (
+            "evt.type in (symlink, symlinkat) and evt.arg.target in (/etc/shadow, ../shadow)",
+            [
+                call("symlink", path1="/etc/shadow", path2="/tmp/x"),
+                call("symlinkat", path1="../shadow", path2="x"),
+                call("symlink", path1="/etc/shadow", path2="/tmp/x", is_compat=True),
+            ],
+            [call("symlink", path1="../lib", path2="/lib"), call("symlinkat", path1="//etc/shadow", path2="x")],
+        ),
+        (
+            "evt.type in (unlink, unlinkat) and fs.path.name startswith /var/log",
+            [
+                call("unlinkat", path1="messages", directory1="/var/log"),
+                call("unlink", path1="messages", directory1="/var/log", result=-2),
+                call("unlink", path1="/tmp/../var/log/messages"),
+            ],
+            [call("unlinkat", path1="messages", directory1="/tmp"), call("unlink", path1="/tmp/x")],
+        ),
+        (
+            "evt.type in (link, linkat) and (evt.arg.oldpath = /etc/shadow or evt.arg.target = /etc/shadow)",
+            [call("link", path1="/etc/shadow", path2="/tmp/x")],
+            [call("link", path1="/etc/passwd", path2="/etc/shadow")],
+        ),
+    ],
+)
+def test_links_and_removals_are_judged_by_their_first_path(
+    kernel: NativeKernel, rule: str, wanted: list[Syscall], left_out: list[Syscall]
+) -> None:
+    """What a symbolic link holds as it is given, the others' from where they begin."""
+    kernel.put(lay_out(derive([parse(rule)], EVENTS)), EVENTS)
+
+    assert all(kernel.call(made) is not None for made in wanted)
+    assert [kernel.call(made) for made in left_out] == [None] * len(left_out)
