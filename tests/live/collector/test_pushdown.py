@@ -172,3 +172,44 @@ def test_a_change_of_interest_loses_nothing(tmp_path: Path) -> None:
 
     assert turn > 10
     assert seen == 30000
+
+
+def test_links_and_removals_of_no_interest_stay_in_the_kernel(tmp_path: Path) -> None:
+    """Those of interest come, whether by a path, from a working directory, or in a chroot."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "root" / "log").mkdir(parents=True)
+    code = (
+        "import os, sys\n"
+        "top = sys.argv[1]\n"
+        "def some(folder):\n"
+        "    for n in range(3): os.symlink('../other', f'{folder}/{n}')\n"
+        "some(f'{top}/log'); some(f'{top}/root/log'); some(top)\n"
+        "for n in range(3): os.unlink(f'{top}/{n}')\n"
+        "os.unlink(f'{top}/log/0')\n"
+        "os.chdir(f'{top}/log'); os.unlink('1')\n"
+        "held = os.open('.', os.O_RDONLY); os.chdir('/'); os.unlink('2', dir_fd=held)\n"
+        "os.symlink('/etc/shadow', f'{top}/link')\n"
+        "os.chroot(f'{top}/root'); os.unlink('/log/0')\n"
+        "os.chdir('/log'); os.unlink('1')\n"
+    )
+    rules = (
+        f"evt.type in (unlink, unlinkat) and fs.path.name startswith {tmp_path}/log",
+        "evt.type in (unlink, unlinkat) and fs.path.name startswith /log",
+        "evt.type = symlink and evt.arg.target = /etc/shadow",
+    )
+    types = ("unlink", "unlinkat", "symlink")
+    found = []
+    for interest in (None, derive([parse(rule) for rule in rules], types)):
+        detector = Detector([DetectionRule(rule, parse(rule), "%proc.args") for rule in rules], rule_matching="all")
+        with watching(*types, interest=interest) as watch:
+            watch.run("/usr/bin/python3", "-I", "-c", code, str(tmp_path))
+            filtered = watch.collector.counters()["filtered"]
+        alerts = [alert for batch in watch.batches for alert in detector.process(batch)]
+        found.append(Counter(each.rule for each in alerts if str(tmp_path) in str(each.output_fields["proc.args"])))
+        for name in ("link", "root/log/2"):
+            (tmp_path / name).unlink()
+
+    assert found[0][rules[0]] == 3
+    assert found[0][rules[2]] == 1
+    assert found[0] == found[1]
+    assert filtered >= 12
