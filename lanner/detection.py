@@ -16,6 +16,7 @@ from processor.judges import Judges, compile_judges
 from processor.language.printer import print_condition
 from processor.names import names_asked
 from processor.output.tokens import OutputError
+from processor.redact import Redaction
 from processor.variables import variables_in
 from schemas.alert import Alert, Value, alert_id
 from schemas.interest import Interest
@@ -78,6 +79,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
             minimum_priority=floor,
             rule_matching=settings.rule_matching,
             extra_fields=loaded.extra_fields,
+            redact=Redaction(settings.redact).alert,
         )
     except OutputError as error:
         raise BadInput(f"append_output: {error}") from None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from processor.redact import Redaction
 from schemas.batch import EventBatch
 from schemas.extract import reader
 from schemas.printable import printable
@@ -19,7 +20,7 @@ ROW_FIELDS = (
 )
 
 
-def line_maker(batch: EventBatch) -> Callable[[int], str]:
+def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
     """Give a function from an event's place to one line, safe for a terminal: time, container, process, act, end."""
     read = {name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id")}
     strings, columns = batch.strings, batch.columns
@@ -39,18 +40,19 @@ def line_maker(batch: EventBatch) -> Callable[[int], str]:
         ]
         if name:
             told.append(f"[{name}]")
-        return printable(" ".join(told))
+        return printable(redaction.text(" ".join(told)))
 
     return line
 
 
-def row_maker(batch: EventBatch) -> Callable[[int], dict[str, Any]]:
+def row_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], dict[str, Any]]:
     """Give a function from an event's place to its values by field name; what is missing is left out."""
     read = {name: reader(batch, name) for name in ROW_FIELDS}
 
     def row(index: int) -> dict[str, Any]:
-        found: dict[str, Any] = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
-        found["evt.args"] = dict(_arguments(batch, index))
+        values = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
+        found: dict[str, Any] = dict(redaction.values(values))
+        found["evt.args"] = redaction.values(dict(_arguments(batch, index)))
         found["batch.sequence"] = batch.sequence
         found["evt.hostname"] = batch.hostname
         return found
@@ -58,14 +60,14 @@ def row_maker(batch: EventBatch) -> Callable[[int], dict[str, Any]]:
     return row
 
 
-def lines(batch: EventBatch) -> Iterator[str]:
+def lines(batch: EventBatch, redaction: Redaction) -> Iterator[str]:
     """Give each event as one line."""
-    return map(line_maker(batch), range(batch.count))
+    return map(line_maker(batch, redaction), range(batch.count))
 
 
-def rows(batch: EventBatch) -> Iterator[dict[str, Any]]:
+def rows(batch: EventBatch, redaction: Redaction) -> Iterator[dict[str, Any]]:
     """Give each event as a mapping of field names to values."""
-    return map(row_maker(batch), range(batch.count))
+    return map(row_maker(batch, redaction), range(batch.count))
 
 
 def _arguments(batch: EventBatch, index: int) -> list[tuple[str, str | None]]:

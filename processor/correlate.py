@@ -18,6 +18,7 @@ from processor.correlation.state import Entry, State, decode_entry, encode_entry
 from processor.correlation.store import Store
 from processor.correlation.suppress import Throttle, close, take_match
 from processor.correlation.telling import Token, filled, leg_values, pieces
+from processor.redact import Redact
 from schemas.alert import Alert, Window, alert_id
 
 SETTLE = 5_000_000_000
@@ -42,6 +43,7 @@ class _Rules:
     timespans: Mapping[str, int]
     tokens: Mapping[str, tuple[Token, ...]]
     """By output, those in it: two versions of a rule may be in force for a while."""
+    redact: Redact
 
     @classmethod
     def of(cls, plan: Plan) -> "_Rules":
@@ -56,6 +58,7 @@ class _Rules:
             macros=plan.macros,
             timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
             tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
+            redact=plan.redact,
         )
 
 
@@ -277,7 +280,8 @@ class Correlator:
         found: list[Alert],
     ) -> None:
         def make_alert() -> Alert:
-            return _alert(pre_match, candidate, rule, window, self._rules.tokens[rule.output])
+            tokens = self._rules.tokens[rule.output]
+            return self._rules.redact(_alert(pre_match, candidate, rule, window, tokens))
 
         entry = self._store.get((rule.fingerprint, candidate.by))
         state = entry.state if entry is not None and isinstance(entry.state, Throttle) else None

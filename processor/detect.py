@@ -14,6 +14,7 @@ from processor.language.ast import Node
 from processor.loading.priority import Priority
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
+from processor.redact import Redact, unredacted
 from processor.rule import Rule
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
@@ -73,6 +74,7 @@ class Detector:
         rule_matching: RuleMatching = "first",
         append_container: bool = True,
         extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
+        redact: Redact = unredacted,
     ) -> None:
         """Compile the rules, in file order.
 
@@ -82,6 +84,7 @@ class Detector:
             rule_matching: ``first``: an event makes one alert, of the first rule in order; ``all``: one a rule.
             extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
             append_container: write container and pod at the end of each output that does not name them.
+            redact: masks an alert; rules judge what was there before.
 
         Raises:
             OutputError: a rule's output cannot be read.
@@ -101,6 +104,7 @@ class Detector:
             )
             for rule in kept
         ]
+        self._redact = redact
         self._first_only = rule_matching == "first"
         self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in kept]).matchers
         self.event_types: frozenset[str] = frozenset(self._matchers)
@@ -168,29 +172,28 @@ class Detector:
                 self._fault(rule_place, problem)
                 continue
             time = batch.columns["time"][place]
-            found.append(
-                Alert(
-                    id=alert_id(
-                        time,
-                        rule.rule,
-                        batch.host_id,
-                        batch.boot_id,
-                        batch.collector_start,
-                        batch.sequence,
-                        place,
-                    ),
-                    time=time,
-                    rule=rule.rule,
-                    priority=rule.priority,
-                    output=rendered.text,
-                    output_fields=fields,
-                    tags=rule.tags,
-                    source=rule.source,
-                    hostname=batch.hostname,
-                    host_id=batch.host_id,
-                    event=event,
-                )
+            alert = Alert(
+                id=alert_id(
+                    time,
+                    rule.rule,
+                    batch.host_id,
+                    batch.boot_id,
+                    batch.collector_start,
+                    batch.sequence,
+                    place,
+                ),
+                time=time,
+                rule=rule.rule,
+                priority=rule.priority,
+                output=rendered.text,
+                output_fields=fields,
+                tags=rule.tags,
+                source=rule.source,
+                hostname=batch.hostname,
+                host_id=batch.host_id,
+                event=event,
             )
+            found.append(self._redact(alert))
             self.alerts[rule.rule] += 1
             if self._first_only:
                 break

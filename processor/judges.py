@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from processor.correlate import Correlator
@@ -12,6 +12,7 @@ from processor.correlation.split import Plan, split_rules
 from processor.detect import Detector, RuleMatching
 from processor.language.ast import Node
 from processor.loading.priority import Priority
+from processor.redact import Redact, unredacted
 from processor.rule import Rule
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -62,6 +63,7 @@ def compile_judges(
     rule_matching: RuleMatching = "first",
     append_container: bool = True,
     extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
+    redact: Redact = unredacted,
 ) -> Judges:
     """Compile rules for both stages.
 
@@ -73,6 +75,7 @@ def compile_judges(
         rule_matching: of the rules that one event decides; the others neither stop nor are stopped.
         append_container: write container and pod at the end of each output that does not name them.
         extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
+        redact: masks an alert; rules judge what was there before.
 
     Raises:
         OutputError: a rule's output cannot be read.
@@ -80,10 +83,14 @@ def compile_judges(
     kept = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
     split = split_rules(kept, correlations, suppressed)
     detector = Detector(
-        split.stateless, rule_matching=rule_matching, append_container=append_container, extra_fields=extra_fields
+        split.stateless,
+        rule_matching=rule_matching,
+        append_container=append_container,
+        extra_fields=extra_fields,
+        redact=redact,
     )
     pre_matcher = PreMatcher(split.plan, append_container=append_container, extra_fields=extra_fields)
-    return Judges(detector, pre_matcher, split.plan)
+    return Judges(detector, pre_matcher, replace(split.plan, redact=redact))
 
 
 class OneProcess:

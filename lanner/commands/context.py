@@ -5,6 +5,7 @@ import sys
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from lanner.moments import span_ms
 from lanner.settings import Settings
 from lanner.signals import Signals
 from lanner.terminal import StatusLine, coloured
+from processor.redact import Redaction
 from schemas.batch import EventBatch
 from schemas.printable import printable
 from schemas.timetext import date_and_time, date_and_time_seconds
@@ -111,7 +113,8 @@ def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Generator[Kept]:
 def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, stop: Callable[[], bool]) -> None:
     moment = found.alert.time if found.alert is not None else asked.time * 1_000_000 + 999_999
     window = Window(moment - asked.before * 1_000_000, moment, moment + asked.after * 1_000_000)
-    write = _json if settings.json_output else line_maker
+    redaction = Redaction(settings.redact)
+    write = partial(_json if settings.json_output else line_maker, redaction=redaction)
     timeline = Timeline(window, found.is_trigger, write, asked.limit)
     coverage = Coverage()
     with closing(found.batches) as batches:
@@ -129,8 +132,8 @@ def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, st
         _print_text(asked, found, timeline, coverage, window)
 
 
-def _json(batch: EventBatch) -> Callable[[int], str]:
-    row = row_maker(batch)
+def _json(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
+    row = row_maker(batch, redaction)
     # ASCII, since rows quote what an attacker wrote.
     return lambda place: json.dumps(row(place), default=list)
 

@@ -10,6 +10,7 @@ from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.signals import Signals
 from lanner.terminal import note
+from processor.redact import Redaction
 from schemas.batch import EventBatch
 
 
@@ -20,11 +21,12 @@ def command(options: Options, types: tuple[str, ...]) -> None:
     from lanner.collecting import EVERYTHING, make_collector
 
     settings = options.settings()
+    redaction = Redaction(settings.redact)
     if unknown := [name for name in types if name not in EVERYTHING]:
         raise BadInput(f"--type {unknown[0]}: no such event type. There are: {' '.join(sorted(EVERYTHING))}")
 
     def show(batch: EventBatch) -> None:
-        told = map(_json, rows(batch)) if settings.json_output else lines(batch)
+        told = map(_json, rows(batch, redaction)) if settings.json_output else lines(batch, redaction)
         sys.stdout.writelines(f"{line}\n" for line in told)
         sys.stdout.flush()
 

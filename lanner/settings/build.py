@@ -22,7 +22,7 @@ def build_settings(tree: Tree) -> tuple[Settings, list[str]]:
     settings = _build(Settings, tree, "", problems)
     if not isinstance(settings, Settings):
         return Settings(), problems
-    problems += _unknown_sinks(settings, tree)
+    problems += (*_unknown_sinks(settings, tree), *_bad_patterns(settings, tree))
     return settings, problems
 
 
@@ -138,6 +138,23 @@ def _unknown_sinks(settings: Settings, tree: Tree) -> list[str]:
             wrong.append(
                 f"{sink.place}: routes[{number}].sink must be one of {', '.join(known)}, not {sink.text or ''!r}."
             )
+    return wrong
+
+
+def _bad_patterns(settings: Settings, tree: Tree) -> list[str]:
+    """Say which patterns of `redact` can't be used."""
+    _, given = tree.entries.get("redact", (None, None)) if isinstance(tree, Keys) else (None, None)
+    if given is None:
+        return []
+    from processor.redact import BadPattern, Redaction  # noqa: PLC0415  most have no patterns of their own
+
+    places = [item.place for item in given.items] if isinstance(given, Items) else [given.place]
+    wrong = []
+    for number, pattern in enumerate(settings.redact):
+        try:
+            Redaction((pattern,))
+        except BadPattern as error:
+            wrong.append(f"{places[number]}: redact[{number}]: {error}")
     return wrong
 
 

@@ -209,6 +209,11 @@ class Settings:
         "extra_fields: [evt.cpu, {home: '%proc.env[HOME]'}]}].",
         (),
     )
+    redact: tuple[str, ...] = about(
+        "What is masked in alerts: RE2 patterns, each with one group, round what is not to be told. `default` stands\n"
+        "for those that come with Lanner, see docs/settings.md: [default, 'mysql.* -p(\\S+)']. [] masks nothing.",
+        ("default",),
+    )
     json_output: bool = about("Alerts as JSON, one object a line, instead of text.", default=False)
     json_include_output_property: bool = about("Keep `output` in JSON.", default=True)
     json_include_output_fields_property: bool = about("Keep `output_fields` in JSON.", default=True)

@@ -13,6 +13,7 @@ from processor.compiler.recursion import deep
 from processor.correlation.spec import Correlation, Suppress
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
 from processor.language.printer import print_condition
+from processor.redact import Redact, unredacted
 from processor.rule import Rule
 
 MAX_TERMS = 64
@@ -93,6 +94,8 @@ class Plan:
     rules: tuple[StatefulRule, ...]
     macros: tuple[StatefulMacro, ...]
     """Those before that others ask."""
+    redact: Redact = unredacted
+    """Masks an alert; windows count what was there before."""
 
     @property
     def legs(self) -> tuple[Leg, ...]:
@@ -107,10 +110,12 @@ def merged(plans: Iterable[Plan]) -> Plan:
     """
     rules: dict[tuple[str, ...], StatefulRule] = {}
     macros: dict[str, StatefulMacro] = {}
+    redact: Redact = unredacted
     for plan in plans:
+        redact = plan.redact
         rules.update({(each.fingerprint, *(term.id for term in each.terms)): each for each in plan.rules})
         macros.update({each.fingerprint: each for each in plan.macros})
-    return Plan(tuple(rules.values()), tuple(macros.values()))
+    return Plan(tuple(rules.values()), tuple(macros.values()), redact)
 
 
 @dataclass(frozen=True, slots=True)
