@@ -18,8 +18,9 @@ DEFAULT = "default"
 """As a pattern: those that come with Lanner."""
 _QUOTED = r""""[^"]*"\S*|'[^']*'\S*"""
 _NAME = r"(?:passw(?:or)?d|passphrase|secret(?:[_-]?(?:access[_-]?)?key)?|token|api[_-]?key)"
+# Between arguments stands a blank in command lines, a full stop in those of evt.args, and NUL where they are raw.
 DEFAULT_PATTERNS = (
-    rf"(?i)--[\w-]*{_NAME}\s+({_QUOTED}|[^\s-]\S*)",
+    rf"(?i)--[\w-]*{_NAME}[\s.\x00]+({_QUOTED}|[^\s-]\S*)",
     rf"(?i){_NAME}=({_QUOTED}|\S+)",
     rf'(?i){_NAME}"\s*:\s*"((?:[^"\\]|\\.)+)',
     rf"(?i)authorization:\s*(?:(?:bearer|basic|token|digest)\s+)?({_QUOTED}|\S+)",

@@ -70,6 +70,8 @@ def alerts(redact: Redact) -> list[Alert]:
     [
         ("mysql --password=hunter2 -h x", "mysql --password=[redacted] -h x"),
         ("x --db-password hunter2 --token t u", "x --db-password [redacted] --token [redacted] u"),
+        ("args=-u.u.--password.hunter2 x", "args=-u.u.--password.[redacted] x"),
+        ("-u\0u\0--password\0hunter2", "-u\0u\0--password\0[redacted]"),
         ("mysql --password -h x", "mysql --password -h x"),
         ("docker login --password-stdin x", "docker login --password-stdin x"),
         ("DB_PASSWORD='a b'c AWS_SECRET_ACCESS_KEY=k", "DB_PASSWORD=[redacted] AWS_SECRET_ACCESS_KEY=[redacted]"),
