@@ -584,19 +584,20 @@ static __always_inline u64 bytes_equal(u64 word, char c) {
   return ~(((x & EVERY_BYTE(0x7f)) + EVERY_BYTE(0x7f)) | x | EVERY_BYTE(0x7f));
 }
 
-/* Does the path hold "//", "/." or ".."? Words overlap by a byte, so that no pair falls between two. */
+/* Does the path hold "//", "/." or ".."? What the last byte of a word was is carried to the next. */
 static __always_inline bool is_unclean(struct filter_scratch *f) {
-  u32 length = f->length;
-  for (int i = 0; i < 74; i++) {
-    u32 at = 7 * i;
-    if (at >= length) return false;
+  u64 slash_before = 0, dot_before = 0;
+  for (int i = 0; i < 64; i++) {
+    u32 at = 8 * i;
+    if (at >= f->length) return false;
     u64 word = *(u64 *)(f->raw + at);
-    u32 left = length - at;
-    if (left < 8) word &= (1ULL << (8 * left)) - 1;
     u64 slash = bytes_equal(word, '/'), dot = bytes_equal(word, '.');
-    if ((slash & ((slash | dot) >> 8)) | (dot & (dot >> 8))) return true;
+    u64 after_slash = slash << 8 | slash_before, after_dot = dot << 8 | dot_before;
+    if ((after_slash & (slash | dot)) | (after_dot & dot)) return true;
+    slash_before = slash >> 56;
+    dot_before = dot >> 56;
   }
-  return true;
+  return false;
 }
 
 /* Is the kernel's path the one that was asked for? Long ones count as different. */
@@ -720,6 +721,10 @@ static __always_inline bool could_path_matter(struct filter_scratch *f, u32 gene
   if (got <= 2 || got >= 511) return true;
   f->length = got - 1;
   if (f->filter == FILTER_TEXT) return is_raw_of_interest(f, generation);
+  /* What a longer path has left behind this one must not count as its own. */
+  u64 behind = f->length + 1;
+  MASK(behind, 511);
+  *(u64 *)(f->raw + behind) = 0;
   if (f->raw[(f->length - 1) & 511] == '/' || (f->raw[0] == '.' && f->raw[1] == '/') || is_unclean(f)) return true;
   bool is_absolute = f->raw[0] == '/';
   if (is_absolute && is_raw_of_interest(f, generation)) return true;
