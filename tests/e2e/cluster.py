@@ -1,0 +1,172 @@
+"""The cluster of deploy/compose as its users start it, in a Docker daemon of the tests' own."""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from tests.cluster.broker import free_ports
+from tests.live.debian_image import cache_directory
+from tests.live.dockerd import Dockerd
+from tests.live.notifier.slack_server import SlackServer
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "deploy/compose/docker-compose.yml"
+BUILD = ROOT / "deploy/images/local/build.sh"
+VICTIM = "victim"
+SHADOW = "Read sensitive file untrusted"
+BUILD_SECONDS = 900
+
+
+@contextmanager
+def daemon_with_images() -> Iterator[tuple[Dockerd, dict[str, str]]]:
+    """Run a daemon and have all images in it; gives the variables that name them.
+
+    Its store lies in the cache, so that only what has changed is built anew; whoever else wants it waits.
+    """
+    store = cache_directory() / "docker"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Dockerd(store) as daemon:
+            _clear(daemon)
+            try:
+                yield daemon, _build(daemon)
+            finally:
+                _clear(daemon)
+
+
+def _build(daemon: Dockerd) -> dict[str, str]:
+    environment = os.environ | {"DOCKER": " ".join(daemon.client_command())}
+    done = subprocess.run(
+        [BUILD], env=environment, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def _clear(daemon: Dockerd) -> None:
+    """Take away what a run left that was killed, or this one: containers, volumes, networks; images stay."""
+    if containers := daemon.client("ps", "-aq").stdout.split():
+        daemon.client("rm", "--force", "--volumes", *containers, timeout=120)
+    if volumes := daemon.client("volume", "ls", "-q").stdout.split():
+        daemon.client("volume", "rm", *volumes, timeout=120)
+    daemon.client("network", "prune", "--force")
+
+
+class Cluster:
+    """One project of docker-compose."""
+
+    def __init__(self, daemon: Dockerd, images: Mapping[str, str], folder: Path) -> None:
+        self.daemon = daemon
+        self.slack: SlackServer | None = None
+        self._project = "e2e"
+        self._folder = folder
+        broker, metrics = free_ports(2)
+        self.connection = Connection(bootstrap_servers=f"127.0.0.1:{broker}")
+        self.prometheus = f"http://127.0.0.1:{metrics}"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("LANNER", "COMPOSE"))}
+        self._environment = clean | {
+            **images,
+            "DOCKER_HOST": f"unix://{daemon.socket}",
+            "COMPOSE_HTTP_TIMEOUT": "180",
+            "LANNER_DOCKER_SOCKET": str(daemon.socket),
+            "LANNER_HOSTNAME": socket.gethostname(),
+            "LANNER_KAFKA_PORT": str(broker),
+            "LANNER_KAFKA_HEAP": "-Xms192m -Xmx192m",
+            "LANNER_PROMETHEUS_PORT": str(metrics),
+        }
+
+    def set(self, **variables: str) -> None:
+        """Set variables of the compose file, as .env does."""
+        self._environment |= variables
+
+    def compose(self, *arguments: str, timeout: float = 180) -> str:
+        """Run docker-compose and give what it printed."""
+        command = ["docker-compose", "-p", self._project, "-f", str(FILE), *arguments]
+        done = subprocess.run(
+            command,
+            env=self._environment,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def gateway(self) -> str:
+        """Make the network and give the host's address in it."""
+        self.compose("up", "--no-start", "kafka")
+        form = "{{(index .IPAM.Config 0).Gateway}}"
+        return self.daemon.client("network", "inspect", f"{self._project}_default", "-f", form).stdout.strip()
+
+    def containers(self, service: str) -> list[str]:
+        """Give the ids of a service's containers that run."""
+        labels = [f"label=com.docker.compose.{key}" for key in (f"project={self._project}", f"service={service}")]
+        return self.daemon.client(
+            "ps", "-q", *(word for label in labels for word in ("--filter", label))
+        ).stdout.split()
+
+    def said(self, service: str, text: str) -> int:
+        """Count how often the containers of a service have said something."""
+        return self.compose("logs", "--no-color", service).count(text)
+
+    def wait_until_it_works(self, processors: int = 2) -> None:
+        """Wait until everything is there that an alert passes."""
+        wait(lambda: self.said("processor", "judging by") >= processors, 90, lambda: self.compose("logs", "--tail=20"))
+        wait(lambda: self.said("collector", "watching") > 0, 90, lambda: self.compose("logs", "--tail=20", "collector"))
+
+    def start_victim(self, image: str) -> None:
+        """Run a container that isn't the cluster's own."""
+        self.daemon.client("run", "--detach", "--init", "--name", VICTIM, "--network", "none", image, "sleep", "3600")
+
+    def act(self, first: int, number: int, pause: float = 0.1) -> None:
+        """Read password hashes in the victim several times; each act names itself in its command line."""
+        loop = 'i=$1; while [ $i -lt $2 ]; do /bin/cat /etc/shadow "/act-$i-"; sleep $3; i=$((i+1)); done'
+        numbers = (str(first), str(first + number), str(pause))
+        self.daemon.client("exec", VICTIM, "sh", "-c", loop, "sh", *numbers, check=False, timeout=60 + number)
+
+    def syslog(self) -> list[str]:
+        """Give the lines that rsyslog wrote."""
+        # Not by compose, which takes a second to begin.
+        for container in self.containers("rsyslog"):
+            return self.daemon.client("exec", container, "cat", "/var/log/lanner/alerts.log").stdout.splitlines()
+        return []
+
+    def topic(self, name: str) -> list[dict[str, Any]]:
+        """Give all that stands in a topic of JSON, each message with its key as `_key`."""
+        reader = Reader(self.connection, self.connection.topic(name), whole=True)
+        found, end = [], time.monotonic() + 30
+        try:
+            while not reader.has_read_all and time.monotonic() < end:
+                message = reader.poll(0.2)
+                if message is not None:
+                    found.append(json.loads(message.value() or b"{}") | {"_key": (message.key() or b"").decode()})
+        finally:
+            reader.close()
+        return found
+
+    def end(self) -> None:
+        """Take it all away; what can't be said to compose any more the daemon's own end does."""
+        with suppress(AssertionError, subprocess.TimeoutExpired):
+            self.compose("--profile", "demo", "--profile", "metrics", "down", "--volumes", "--timeout", "5")
+
+
+def wait(condition: Callable[[], object], seconds: float, otherwise: Callable[[], object] = lambda: "") -> None:
+    """Wait for a condition; what `otherwise` gives is shown where it doesn't come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, otherwise()
+        time.sleep(0.5)

@@ -1,0 +1,47 @@
+"""An act in a container, told everywhere; the first file of these, since the last takes the cluster down and up."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.cluster import SHADOW, VICTIM, Cluster, wait
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
+SHELL = "Terminal shell in container"
+
+
+def test_an_act_in_a_container_is_told_everywhere(cluster: Cluster) -> None:
+    """A terminal shell and a read of /etc/shadow: at rsyslog, in SIEM topics and at Slack, with the container."""
+
+    def act() -> None:
+        cluster.daemon.client("exec", VICTIM, "cat", "/etc/shadow")
+        cluster.daemon.client("exec", "-t", VICTIM, "sh", "-c", "true; true")
+
+    def of_victim(texts: list[str]) -> set[str]:
+        mine = [text for text in texts if VICTIM in text and "lanner-local/busybox" in text]
+        return {rule for rule in (SHADOW, SHELL) if any(rule in text for text in mine)}
+
+    places: dict[str, Callable[[], list[str]]] = {
+        "rsyslog": cluster.syslog,
+        "siem.ecs": lambda: [json.dumps(each) for each in cluster.topic("siem.ecs")],
+        "siem.ocsf": lambda: [json.dumps(each) for each in cluster.topic("siem.ocsf")],
+        "slack": lambda: [json.dumps(each) for each in cluster.slack.posted] if cluster.slack else [],
+    }
+    act()
+    for name, read in places.items():
+        acted = time.monotonic()
+
+        def is_told(read: Callable[[], list[str]] = read) -> bool:
+            nonlocal acted
+            # On a busy machine Slack is told of many at once, as a number; another act then has a message of its own.
+            if time.monotonic() - acted > 20:
+                acted = time.monotonic()
+                act()
+            return of_victim(read()) == {SHADOW, SHELL}
+
+        wait(is_told, 150, lambda name=name, read=read: (name, read()))
+    containers = [each.get("container", {}) for each in cluster.topic("siem.ecs")]
+    images = {each["image"]["name"] for each in containers if each.get("name") == VICTIM}
+    assert images == {"lanner-local/busybox"}
