@@ -5,6 +5,7 @@ It reads the topic by its published schema and imports nothing of the processor.
 
 import io
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -84,18 +85,35 @@ def _mark(row: dict[str, Any]) -> str:
     return f"{row['hostname'].decode()}-{row['origin']['sequence']}"
 
 
+def wait_for_owed(connection: Connection, alerts: Alerts, timeout: float) -> None:
+    """Read alerts until windows have told what they owe of all that came to them."""
+    deadline = time.monotonic() + timeout
+    while _wrong(Everything(connection), alerts):
+        assert time.monotonic() < deadline, "windows did not tell all in time"
+        alerts.read(0.5)
+
+
 def assert_owed(connection: Connection, acts: int, alerts: Alerts) -> int:
     """Assert that windows told what they owe, each under one id, and that every act came to them; gives repeats."""
     everything = Everything(connection)
     assert everything.count() == acts
+    wrong = _wrong(everything, alerts)
+    assert not wrong, f"{len(wrong)}: {list(wrong.items())[:6]}"
+    return sum(sum(each.values()) - 1 for each in _told(alerts).values())
+
+
+def _told(alerts: Alerts) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
     told: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for alert in alerts.raw:
         if alert.rule in ("Many acts", "Many hosts"):
             counts = told.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
             # Behind it stands the container.
             counts[alert.output.split(" container_id=")[0], alert.id] += 1
-    found = {key: sorted(text for text, _ in each) for key, each in told.items()}
+    return told
+
+
+def _wrong(everything: Everything, alerts: Alerts) -> dict[tuple[str, str], tuple[list[str] | None, list[str] | None]]:
+    """Give what was told and what is owed, where they differ."""
+    found = {key: sorted(text for text, _ in each) for key, each in _told(alerts).items()}
     owed = {key: [text] for key, text in everything.owed().items()}
-    wrong = {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}
-    assert not wrong, f"{len(wrong)} of {len(owed)}: {list(wrong.items())[:6]}"
-    return sum(sum(each.values()) - 1 for each in told.values())
+    return {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}

@@ -31,7 +31,7 @@ def test_a_death_in_any_gap_changes_nothing(
     groups.act(7)
     groups.flush()
     alerts = Alerts(connection)
-    wait_for(alerts, groups, 40)
+    wait_for(alerts, groups, 90)
     assert_equals_oracle(alerts, groups)
     assert other.stop() == 0, other.errors
     assert "Traceback" not in other.errors
@@ -48,7 +48,7 @@ def test_memory_survives_a_restart_of_all_workers(connection: Connection, proces
         worker.wait_for("judging by")
         groups.act(rounds)
         groups.flush()
-        wait_for(alerts, groups, 30)
+        wait_for(alerts, groups, 60)
         assert worker.stop() == 0, worker.errors
     assert_equals_oracle(alerts, groups)
     assert len(groups.expected()) == 8

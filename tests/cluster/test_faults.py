@@ -12,7 +12,7 @@ from schemas.codec import encode_batch
 from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
-from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed
+from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed, wait_for_owed
 from tests.cluster.processes import Processes
 
 
@@ -74,6 +74,7 @@ def test_a_killed_processor_loses_nothing(connection: Connection, processes: Pro
     alerts.wait_for(len(generator.acts), 60)
     took = time.monotonic() - killed_at
     assert took < 45
+    wait_for_owed(connection, alerts, 30)
     for each in (second, third):
         assert each.stop() == 0, each.errors
         assert "Traceback" not in each.errors
@@ -100,7 +101,8 @@ def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Pro
     alerts.wait_for(len(generator.acts), 90)
     generator.act(5)
     generator.flush()
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.acts), 60)
+    wait_for_owed(connection, alerts, 30)
     assert processor.is_alive, processor.errors
     assert processor.stop() == 0, processor.errors
     assert "Traceback" not in processor.errors

@@ -97,10 +97,10 @@ def test_hosts_are_listed_with_the_silent_first(connection: Connection, processe
     stopped, silent, live = generator.hosts
     generator.publish(replace(stopped.batch(), stopping=True))
     generator.flush()
-    soon = ("-o", "hosts.silent_seconds=2")
+    soon = ("-o", "hosts.silent_seconds=5")
     fine = processes.start(connection, "hosts", "--check")
     assert lines(fine) == []
-    time.sleep(2.5)
+    time.sleep(5.5)
     generator.publish(replace(live.batch(), lost={"spool_full": 7}))
     generator.flush()
     rows = objects(processes.start(connection, "hosts", "--format", "json", *soon))

@@ -130,7 +130,7 @@ def test_killed_at_random_under_500_alerts_a_second_it_delivers_every_one(
         notifier.kill()
         notifier = start(connection, processes, far_end, tmp_path)
     feeder.join()
-    until(lambda: len(far_end.taken) >= len(ids) and set(ids_at(far_end)) == set(ids), 60)
+    until(lambda: len(far_end.taken) >= len(ids) and set(ids_at(far_end)) == set(ids), 120)
     assert notifier.stop() == 0
     arrived = ids_at(far_end)
     twice = len(arrived) - len(ids)
