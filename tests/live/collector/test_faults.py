@@ -135,7 +135,7 @@ def test_nothing_stays_loaded_after_the_end() -> None:
     with watching("openat") as watch:
         assert isinstance(watch, Watching)
         ours = programs_of_this_process()
-        assert len(ours) == 4
+        assert len(ours) >= 4
         assert all(is_loaded(number) for number in ours)
 
     deadline = time.monotonic() + 5
