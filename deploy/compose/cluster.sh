@@ -27,6 +27,8 @@ end() {
     if [ -n "$daemon" ]; then
         kill "$daemon" 2>/dev/null || true
         wait "$daemon" 2>/dev/null || true
+        # The daemon leaves the mount of its name for the host's network.
+        umount --lazy "$folder"/exec/netns/* 2>/dev/null || true
     fi
     rm -rf "$folder"
     exit "${1:-0}"

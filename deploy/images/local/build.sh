@@ -44,6 +44,8 @@ for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
 done
 
 for target in "${targets[@]}"; do
+    # Named, so that it outlives the pruning below: it takes the longest and changes seldom.
+    quietly "$target" "${build[@]}" --target "needs-$target" -t "lanner-local/needs-$target" -f deploy/images/Dockerfile .
     quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" -f deploy/images/Dockerfile .
     variable=${target//-/_}
     echo "LANNER_${variable^^}_IMAGE=lanner-local/$target"
@@ -53,7 +55,8 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 cp deploy/images/local/{Dockerfile,kafka.sh,log4j2.xml} "$context"
 mkdir "$context/etc"
-cp -r --preserve=timestamps "$(deploy/kafka/jars.sh)" "$context/jars"
+mkdir "$context/jars"
+cp --preserve=timestamps "$(deploy/kafka/jars.sh)"/*.jar "$context/jars"
 cp --preserve=timestamps /bin/busybox "$context/busybox"
 printf 'root:x:0:0:root:/root:/bin/sh\n' >"$context/etc/passwd"
 printf 'root:x:0:\n' >"$context/etc/group"
@@ -63,3 +66,5 @@ for target in kafka rsyslog prometheus busybox; do
     quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
     echo "LANNER_${target^^}_IMAGE=lanner-local/$target"
 done
+# What came before, and what only the build needed.
+"${docker[@]}" image prune --force --filter label=org.opencontainers.image.title=lanner >/dev/null
