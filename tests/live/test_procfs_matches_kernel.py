@@ -79,7 +79,8 @@ def test_every_process_is_what_ps_says() -> None:
         place = facts.place
         assert [place.ppid, place.pgid, place.sid] == [int(ppid), int(pgid), int(sid)], line
         assert [facts.credentials.uid, facts.credentials.gid] == [int(uid), int(gid)], line
-        assert bool(place.tty) == (tty != "?"), line
+        # A container's terminals have no device where ps looks.
+        assert bool(place.tty) == (tty != "?") or place.mount_namespace != mine[os.getpid()].place.mount_namespace, line
         compared += 1
 
     assert compared > 5
