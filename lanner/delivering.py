@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import lanner
 from bus.connection import Connection
@@ -192,7 +193,7 @@ def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ, si
             "slack_output needs an address or a token: set slack_output.webhook_url_file or token_file, or put them "
             "into $LANNER_SLACK_WEBHOOK_URL or $LANNER_SLACK_TOKEN."
         )
-    elif not token and not url.startswith(("https://", "http://127.0.0.1")):
+    elif not token and not (url.startswith("https://") or _is_loopback(url)):
         problems.append("slack_output.webhook_url_file: what it holds is no https:// address.")
     if problems:
         raise BadInput(*problems)
@@ -261,3 +262,11 @@ def _until(text: str | None, where: str) -> float | None:
     if time_of.tzinfo is None:
         raise BadInput(f"{where}.until: {text!r} names no zone; end it with Z or +01:00.")
     return time_of.timestamp()
+
+
+def _is_loopback(url: str) -> bool:
+    """Tell it by the host alone: 127.0.0.1 may also begin a name, or stand for a user before an @."""
+    try:
+        return urlsplit(url).hostname == "127.0.0.1"
+    except ValueError:
+        return False
