@@ -10,10 +10,10 @@ _IO_URING_SETUP = 425
 
 
 def io_uring() -> None:
-    """Skip where the kernel has no io_uring or refuses it to everybody; that no runner can put right."""
+    """Stop the test where the kernel has no io_uring or refuses it to everybody."""
     ring = ctypes.CDLL(None, use_errno=True).syscall(_IO_URING_SETUP, 1, ctypes.create_string_buffer(120))
     if ring < 0:
-        pytest.skip(f"this kernel makes no io_uring: {os.strerror(ctypes.get_errno())}")
+        lacking(f"this kernel makes no io_uring: {os.strerror(ctypes.get_errno())}")
     os.close(ring)
 
 
