@@ -10,6 +10,7 @@ from lanner.failures import BadInput
 from lanner.notifier_trial import marked
 from lanner.settings import Settings
 from notifier.intake import Bus, Intake, IntakeTally
+from processor.redact import Redaction
 
 
 class Listening:
@@ -26,7 +27,7 @@ class Listening:
         """Begin to listen.
 
         Args:
-            settings: token and certificates.
+            settings: token, certificates, and what is masked.
             listen: host:port.
             bus: where alerts go.
             note: told of troubles, and of what is open to anybody.
@@ -45,7 +46,8 @@ class Listening:
         context = _context(settings, problems)
         if problems:
             raise BadInput(*problems)
-        self._intake = Intake(bus, marked, token=token, context=context, note=note)
+        redact = Redaction(settings.redact).alert
+        self._intake = Intake(bus, marked, redact=redact, token=token, context=context, note=note)
         try:
             self._intake.start(host, port)
         except OSError as error:

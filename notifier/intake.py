@@ -64,6 +64,7 @@ class Intake:
         bus: Bus,
         test_alert: Callable[[], Alert],
         *,
+        redact: Callable[[Alert], Alert],
         token: str = "",
         context: ssl.SSLContext | None = None,
         limits: Limits | None = None,
@@ -74,6 +75,7 @@ class Intake:
         Args:
             bus: where alerts go.
             test_alert: makes what `POST /test` sends.
+            redact: masks secrets; what Falco sent is not on the bus.
             token: what requests must show, as a bearer's or as the password of a URL; empty for none.
             context: of TLS; None for plain HTTP.
             limits: on what is held.
@@ -83,6 +85,7 @@ class Intake:
         self.port = 0
         self._bus = bus
         self._test_alert = test_alert
+        self._redact = redact
         self._token = token.encode()
         self._context = context
         self._limits = limits or Limits()
@@ -211,7 +214,7 @@ class Intake:
             self.tally.refused += 1
             return _said(408, "the request did not come whole in time")
         try:
-            alert = parse_falco(body)
+            alert = self._redact(parse_falco(body))
         except ValueError as error:
             self.tally.refused += 1
             return _said(400, str(error))

@@ -15,6 +15,7 @@ from notifier.intake import Bus, Intake, Limits
 from notifier.intake_outboxes import into_outboxes
 from notifier.outbox import Outbox
 from notifier.receiver import Parcel
+from processor.redact import Redaction
 from schemas.alert import Alert
 from tests.live.notifier.certificates import make_certificates
 from tests.unit.alerts import alert
@@ -41,7 +42,8 @@ def intake(bus: Bus) -> Iterator[Make]:
     started: list[Intake] = []
 
     def make(bus: Bus = bus, **options: object) -> Intake:
-        made = Intake(bus, lambda: alert(id="a test"), **({"note": lambda _: None} | options))  # type: ignore[arg-type]
+        given = {"note": lambda _: None, "redact": Redaction().alert} | options
+        made = Intake(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
         made.start("127.0.0.1", 0)
         started.append(made)
         return made
@@ -80,6 +82,19 @@ def test_what_comes_twice_waits_once(intake: Make, outbox: Outbox) -> None:
     made = intake()
     assert [ask(made, "POST", "/", falco())[0] for _ in range(2)] == [200, 200]
     assert outbox.backlog() == 1
+
+
+def test_secrets_in_what_falco_sends_are_masked_before_they_are_kept(intake: Make, outbox: Outbox) -> None:
+    """By the patterns of the setting; what comes twice is still known as the same."""
+    made = intake()
+    fields = {"proc.cmdline": "mysql --password hunter2", "fd.name": "https://ann:hunter2@db/", "proc.pid": 7}
+    body = falco(output="ran mysql --password hunter2", output_fields=fields)
+    assert [ask(made, "POST", "/", body)[0] for _ in range(2)] == [200, 200]
+    (kept,) = (each.alert for each in outbox.waiting(9, 0))
+    assert kept.output == "ran mysql --password [redacted]"
+    assert kept.output_fields["proc.cmdline"] == "mysql --password [redacted]"
+    assert kept.output_fields["fd.name"] == "https://ann:[redacted]@db/"
+    assert "hunter2" not in repr(kept)
 
 
 def test_an_alert_that_no_sink_wants_is_taken_all_the_same(intake: Make, outbox: Outbox) -> None:
@@ -204,6 +219,6 @@ def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
 def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
     """Told to whoever starts it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        made = Intake(bus, alert, note=lambda _: None)
+        made = Intake(bus, alert, redact=Redaction().alert, note=lambda _: None)
         with pytest.raises(OSError, match="in use"):
             made.start("127.0.0.1", other.getsockname()[1])
