@@ -40,6 +40,10 @@ def run_command_line() -> int:
         error_line(f"{error.reason}: {error.remedy}.")
         error_line("`lanner doctor` shows what this host has and lacks.")
         return ENVIRONMENT_LACKS
+    except PermissionError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        error_line(f"{where}{error.strerror}. Run this as a user who may, or choose another place.")
+        return BAD_INPUT
     except Exception as error:  # what is left is a fault of ours; LANNER_DEBUG shows where
         if os.environ.get("LANNER_DEBUG"):
             raise

@@ -31,19 +31,19 @@ def find_rules(settings: Settings) -> RuleSources:
 
     Raises BadInput where a place that was named isn't there; what is wrong in a file is the loader's to say.
     """
-    if settings.rules_files:
-        places = [Path(name) for name in settings.rules_files]
-        missing = [str(place) for place in places if not place.exists()]
-        if missing:
-            raise BadInput(*(f"{name}: no such rule file or folder." for name in missing))
-        origin = ", ".join(_short(place) for place in places)
-    else:
-        shipped = next((place for place in SHIPPED_PLACES if place.is_dir()), None)
-        if shipped is None:
-            raise BadInput("the rules that ship with Lanner are not there; name others with --rules.")
-        places = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
-        origin = " and ".join(_short(place) for place in places)
     try:
+        if settings.rules_files:
+            places = [Path(name) for name in settings.rules_files]
+            missing = [str(place) for place in places if not place.exists()]
+            if missing:
+                raise BadInput(*(f"{name}: no such rule file or folder." for name in missing))
+            origin = ", ".join(_short(place) for place in places)
+        else:
+            shipped = next((place for place in SHIPPED_PLACES if place.is_dir()), None)
+            if shipped is None:
+                raise BadInput("the rules that ship with Lanner are not there; name others with --rules.")
+            places = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
+            origin = " and ".join(_short(place) for place in places)
         files = tuple(read_rule_files(places))
     except OSError as error:
         raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None

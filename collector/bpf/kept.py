@@ -56,8 +56,13 @@ def find(places: Sequence[Path], wanted: MadeFor) -> tuple[tuple[Path, dict[str,
     """
     unfit: list[str] = []
     for place in places:
-        files = sorted(place.glob("*.json"), key=lambda path: path.name != wanted.file_name)
-        for path in files if place.is_dir() else [place]:
+        try:
+            inside = place.glob("*.json") if place.is_dir() else [place]
+            files = sorted(inside, key=lambda path: path.name != wanted.file_name)
+        except PermissionError as error:
+            unfit.append(f"{place}: can't be read: {error.strerror}")
+            continue
+        for path in files:
             try:
                 return (path, read(path, wanted)), unfit
             except FileNotFoundError:

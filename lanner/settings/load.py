@@ -17,11 +17,23 @@ def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
     """Give the settings file to read, or None: a file that was named must be there, those that weren't need not be.
 
     In order: --config (named), $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.
+
+    Raises:
+        BadInput: whether one is there can't be seen: to run without what it says would be worse.
     """
     for given in (named, environment.get("LANNER_CONFIG")):
         if given:
             return Path(given)
-    return next((path for path in (Path("lanner.yaml"), SYSTEM_FILE) if path.is_file()), None)
+    for path in (Path("lanner.yaml"), SYSTEM_FILE):
+        try:
+            if path.is_file():
+                return path
+        except OSError as error:
+            raise BadInput(
+                f"{path.absolute()}: whether it is there can't be seen: {error.strerror}. Run this as a user who may "
+                f"search {path.absolute().parent}, or name a settings file by --config."
+            ) from None
+    return None
 
 
 def read_file(path: Path) -> Tree:

@@ -54,6 +54,38 @@ def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
     assert lanner("config", "check", "-c", tmp_path / "none.yaml").returncode == 1
 
 
+@pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
+def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> None:
+    """Whether the settings file is beside us, is named, or it is another file that is asked for."""
+    (tmp_path / "lanner.yaml").write_text("priority: debug\n")
+    tmp_path.chmod(0o700)
+    settings, other = tmp_path / "lanner.yaml", tmp_path / "other"
+
+    def told(*arguments: str | Path) -> tuple[int, str]:
+        program = (
+            "import os, sys, lanner.__main__, lanner.ending\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "sys.exit(lanner.ending.run_command_line())"
+        )
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LANNER")}
+        path = {"PYTHONPATH": str(Path(__file__).parents[3])}
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean | path, cwd=tmp_path)
+        return done.returncode, done.stderr
+
+    may_search = f"Run this as a user who may search {tmp_path}, or name a settings file by --config."
+    assert told("config", "show") == (
+        1,
+        f"error: {settings}: whether it is there can't be seen: Permission denied. {may_search}\n",
+    )
+    assert told("config", "show", "-c", settings) == (1, f"error: {settings}: can't be read: Permission denied.\n")
+    none = ("-c", "/dev/null")
+    assert told("rules", "list", "-r", other, *none) == (1, f"error: {other}: can't be read: Permission denied.\n")
+    denied = (1, f"error: {other}: Permission denied. Run this as a user who may, or choose another place.\n")
+    assert told("replay", other, "-q", *none) == denied
+    assert told("rules", "test", other, *none) == denied
+
+
 def test_shared_flags_may_stand_before_or_after_the_command() -> None:
     """`lanner -o ... config show` and `lanner config show -o ...` are one."""
     before = lanner("-o", "priority=error", "config", "show")
