@@ -12,7 +12,7 @@ from bus.connection import Connection
 from bus.following import read_topics
 from bus.headers import Headers, cloud_event
 from bus.topics import RULES
-from schemas.published_rules import BadRules, PublishedRules, decode_rules, encode_rules
+from schemas.published_rules import BadRules, PublishedRules, decode_rules, encode_rules, is_version
 
 CURRENT = b"current"
 SIGNATURE = "signature"
@@ -54,7 +54,17 @@ def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> Accepted:
         signed_by = signing.signer(known, signature if isinstance(signature, bytes) else signature.encode(), value)
         if not signed_by:
             raise BadRules("none of this processor's keys signed it")
-    return Accepted(decode_rules(value), signed_by)
+    try:
+        return Accepted(decode_rules(value), signed_by)
+    except BadRules as error:
+        raise BadRules(f"{_named(message)}{error}") from None
+
+
+def _named(message: Message) -> str:
+    """Name the version that a message says it holds, where its bytes can't be read."""
+    told = dict(message.headers() or []).get("ce_id")
+    name = told.decode("utf-8", "replace") if isinstance(told, bytes) else ""
+    return f"version {name}: " if is_version(name) else ""
 
 
 def current(connection: Connection) -> Message | None:

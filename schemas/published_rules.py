@@ -2,6 +2,11 @@
 
 The bytes come from whoever may write to the topic, so names and sizes are checked here once: nothing behind this module
 needs to doubt that a file's name is one.
+
+A release adds fields at the schema's end, with defaults, and the message still begins as format 1 does: who doesn't
+know them leaves them out, and where they are missing their defaults count. The schema of a message is not looked for in
+the topic of schemas: who may write there must not decide what signed bytes mean. What readers must not leave out is
+another format, with another beginning.
 """
 
 import io
@@ -15,11 +20,13 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import fastavro
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+from fastavro.schema import parse_schema
 
 PUBLISHED_RULES_SCHEMA = json.loads(files("schemas").joinpath("published_rules.avsc").read_text(encoding="utf-8"))
 _PARSED = parse_schema(PUBLISHED_RULES_SCHEMA)
-_HEADER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(PUBLISHED_RULES_SCHEMA), "CRC-64-AVRO"))
+_FIELDS = [(each["name"], parse_schema(each["type"]), each) for each in PUBLISHED_RULES_SCHEMA["fields"]]
+FORMAT_1 = b"\xc3\x01" + bytes.fromhex("7bef1bd242b8405a")
+"""What a message begins with: the fingerprint of the schema as it was first."""
 
 MAX_BYTES = 3 << 20
 """Of all files together; the topic takes messages of 4 MiB."""
@@ -126,15 +133,16 @@ def decode_rules(data: bytes) -> PublishedRules:
     Raises:
         BadRules: it is none, and why.
     """
-    if not data.startswith(_HEADER):
-        raise BadRules("the bytes do not begin as a version of rules does")
-    stream = io.BytesIO(data[len(_HEADER) :])
+    if not data.startswith(FORMAT_1):
+        raise BadRules(_why_not(data))
+    stream = io.BytesIO(data[len(FORMAT_1) :])
+    row: dict[str, Any] = {}
     try:
-        row: Any = fastavro.schemaless_reader(stream, _PARSED, None)
+        for name, kind, field in _FIELDS:
+            is_there = stream.tell() < len(data) - len(FORMAT_1) or "default" not in field
+            row[name] = fastavro.schemaless_reader(stream, kind, None) if is_there else field["default"]
     except Exception as error:  # noqa: BLE001  fastavro lets whatever went wrong come out
         raise BadRules(f"not decodable: {error or type(error).__name__}") from None
-    if stream.read(1):
-        raise BadRules("there are bytes after its end")
     row["switches"] = tuple(PublishedSwitch(**each) for each in row["switches"])
     row["files"] = tuple(PublishedFile(**each) for each in row["files"])
     row["difference"] = tuple(row["difference"])
@@ -143,6 +151,15 @@ def decode_rules(data: bytes) -> PublishedRules:
     if not is_version(rules.version):
         raise BadRules("its version is not named as versions are")
     return rules
+
+
+def _why_not(data: bytes) -> str:
+    if data.startswith(FORMAT_1[:2]) and len(data) > len(FORMAT_1):
+        return (
+            f"it is of a format that this release doesn't know (fingerprint {data[2 : len(FORMAT_1)].hex()}): upgrade "
+            "Lanner here, or publish the files with the release that runs here"
+        )
+    return "the bytes do not begin as a version of rules does"
 
 
 def _check(rules: PublishedRules) -> None:
@@ -167,6 +184,6 @@ def _check(rules: PublishedRules) -> None:
 
 def _encoded(rules: PublishedRules) -> bytes:
     buffer = io.BytesIO()
-    buffer.write(_HEADER)
+    buffer.write(FORMAT_1)
     fastavro.schemaless_writer(buffer, _PARSED, asdict(rules))
     return buffer.getvalue()

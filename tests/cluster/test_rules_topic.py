@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bus import signing
 from bus.connection import Connection
 from bus.consuming import Reader
 from bus.following import Writer, read_topics
-from bus.rules_topic import CURRENT, current, rules_message
+from bus.rules_topic import CURRENT, SIGNATURE, current, rules_message
 from bus.signing import read_private_key
 from bus.topics import EVENTS, INTEREST, RULES
 from schemas.alert import Alert
@@ -179,6 +180,9 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     worker.wait_for("rules refused: it is not signed", 20)
     put_broken(connection, key)
     worker.wait_for("Undefined macro")
+    newer = "20991231-235959-00000000"
+    put_signed(connection, key, b"\xc3\x01 another format", newer)
+    worker.wait_for(f"rules refused: version {newer}: it is of a format that this release doesn't know")
     until(lambda: interest_of(connection, before) > 0, "the interest was not written anew")
     status = processes.start(connection, "rules", "status", environment=setting)
     status.result()
@@ -192,7 +196,7 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.acts), 30)
     assert_exact(generator.acts, alerts)
-    assert len(named(alerts, REFUSED)) == 3
+    assert len(named(alerts, REFUSED)) == 4
     assert len(named(alerts, "Lanner internal: interest unusable")) == 1
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors
@@ -244,6 +248,12 @@ def put_broken(connection: Connection, key: Path) -> None:
     rules = PublishedRules(files=(PublishedFile("x.yaml", text),)).named(time.time_ns())
     value, headers = rules_message(rules, read_private_key(key))
     Writer(connection).put(RULES, CURRENT, value, headers)
+
+
+def put_signed(connection: Connection, key: Path, value: bytes, version: str) -> None:
+    """Put any bytes into the topic, rightly signed, as a version of that name."""
+    signature = signing.sign(read_private_key(key), value)
+    Writer(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
 
 
 @pytest.mark.live

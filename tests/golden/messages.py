@@ -1,4 +1,4 @@
-"""What each release's golden alert and pre-matched event hold; the files beside this one are what it made of them.
+"""What each release's golden alert, pre-matched event and version of rules hold; it made the files beside this one.
 
 They decode for ever, as golden batches do: `python -m tests.golden.messages` writes what is not there yet.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
+from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
 
 FOLDER = Path(__file__).parent
 NOON = 1_700_000_000_000_000_000
@@ -53,9 +54,27 @@ def pre_match_0_1() -> PreMatch:
     )
 
 
+def published_rules_0_1() -> PublishedRules:
+    """Give a version of rules in which everything has a value."""
+    return PublishedRules(
+        files=(PublishedFile("b.yaml", b"- rule: \xff"), PublishedFile("a.yml", "# Grüße".encode())),
+        switches=(
+            PublishedSwitch(enable=False, by="tag", pattern="x*"),
+            PublishedSwitch(enable=True, by="rule", pattern="Grüße"),
+        ),
+        priority="notice",
+        publisher="ann (as root)",
+        host="ops",
+        comment="why",
+        previous="20231114-000000-01234567",
+        difference=("+ rule X added", "~ list y: items changed"),
+    ).named(NOON)
+
+
 GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "alert-0.1": lambda: encode_alert(alert_0_1()),
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
+    "published_rules-0.1": lambda: encode_rules(published_rules_0_1()),
 }
 
 

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import published_rules
 from schemas.published_rules import (
+    FORMAT_1,
     MAX_BYTES,
+    PUBLISHED_RULES_SCHEMA,
     BadRules,
     PublishedFile,
     PublishedRules,
@@ -16,6 +19,8 @@ from schemas.published_rules import (
     is_version,
     safe_names,
 )
+from schemas.wire import MessageFormat, single_object_header
+from tests.golden.messages import golden_message, published_rules_0_1
 
 NOW = 1_796_000_000_000_000_000
 RULES = PublishedRules(
@@ -70,8 +75,9 @@ def test_what_no_publisher_makes_is_refused(change: dict[str, object], reason: s
 def test_no_bytes_make_decoding_raise_anything_else(tail: bytes, kept: int) -> None:
     """The topic may hold anything."""
     whole = encode_rules(RULES)
-    for data in (tail, whole[:kept] + tail, whole[: kept % len(whole)], whole + b"x"):
-        if data != whole:
+    for data in (tail, whole[:kept] + tail, whole[: kept % len(whole)]):
+        # What follows the whole is of fields to come.
+        if not data.startswith(whole):
             with contextlib.suppress(BadRules):
                 assert decode_rules(data) != RULES
 
@@ -83,6 +89,48 @@ def test_any_names_become_safe_ones(names: list[str]) -> None:
     files = tuple(PublishedFile(name, b"") for name in safe)
     assert len(set(safe)) == len(names)
     assert decode_rules(encode_rules(dataclasses.replace(RULES, files=files))).files == files
+
+
+def test_a_golden_version_decodes_and_is_what_is_written() -> None:
+    """As the first release wrote it, byte for byte: nothing that exists changes its place or its meaning."""
+    golden = golden_message("published_rules-0.1")
+    assert decode_rules(golden) == published_rules_0_1()
+    assert encode_rules(published_rules_0_1()) == golden
+
+
+def test_a_message_begins_with_the_fingerprint_of_the_first_schema() -> None:
+    """Fields that came later stand behind those ten, each with a default."""
+    fields = PUBLISHED_RULES_SCHEMA["fields"]
+    assert single_object_header({**PUBLISHED_RULES_SCHEMA, "fields": fields[:10]}) == FORMAT_1
+    assert all("default" in each for each in fields[10:])
+
+
+@pytest.mark.parametrize("also", [{"colour": "red"}, {"colour": "", "sizes": [1, 2, 3]}])
+def test_fields_that_a_later_release_adds_are_left_out(also: dict[str, object]) -> None:
+    """A publisher of the next release, processors of this one."""
+    types = {"colour": "string", "sizes": {"type": "array", "items": "long"}}
+    further = [{"name": name, "type": types[name]} for name in also]
+    later = MessageFormat({**PUBLISHED_RULES_SCHEMA, "fields": [*PUBLISHED_RULES_SCHEMA["fields"], *further]})
+    message = later.encode(dataclasses.asdict(RULES) | also)
+    assert decode_rules(FORMAT_1 + message[len(later.header) :]) == RULES
+
+
+def test_a_field_that_this_release_added_has_its_default_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher of the last release, processors of this one."""
+    added = {"name": "added", "type": "long", "default": 7}
+    module = "schemas.published_rules"
+    monkeypatch.setattr(f"{module}._FIELDS", [*published_rules._FIELDS, ("added", "long", added)])
+    made = dataclasses.make_dataclass("Later", [("added", int)], bases=(PublishedRules,), kw_only=True, frozen=True)
+    monkeypatch.setattr(f"{module}.PublishedRules", made)
+    assert decode_rules(golden_message("published_rules-0.1")).added == 7  # type: ignore[attr-defined]
+
+
+def test_another_format_is_refused_with_what_to_do() -> None:
+    """It is told apart from what is no version at all."""
+    with pytest.raises(BadRules, match=r"doesn't know \(fingerprint 0123456789abcdef\): upgrade"):
+        decode_rules(bytes.fromhex("c3010123456789abcdef") + b"new")
+    with pytest.raises(BadRules, match="do not begin as a version"):
+        decode_rules(b"{}")
 
 
 def test_names_stay_as_they_are_where_they_can() -> None:
