@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from bus.headers import Headers
-from schemas.wire import MARKER, BadSchema, checked_schema, single_object_header
+from schemas.wire import MARKER, BadSchema, WriterSchema, checked_schema, single_object_header
 
 SCHEMA_HEADERS: Headers = [("content-type", b"application/json")]
 
@@ -19,17 +19,13 @@ def schema_message(schema: dict[str, Any]) -> tuple[bytes, bytes]:
     return key.encode(), json.dumps(schema, separators=(",", ":")).encode()
 
 
-def schema_of_message(key: bytes, value: bytes) -> tuple[bytes, Any]:
+def schema_of_message(key: bytes, value: bytes) -> WriterSchema:
     """Read a published schema.
-
-    Returns:
-        What its messages begin with, and the schema, parsed.
 
     Raises:
         BadSchema: it is none, or not the one that its key names: nobody can put another in its place.
     """
     schema = checked_schema(value)
-    header = single_object_header(schema)
-    if header.removeprefix(MARKER).hex().encode() != key:
+    if schema.header.removeprefix(MARKER).hex().encode() != key:
         raise BadSchema("a schema under another's fingerprint")
-    return header, schema
+    return schema

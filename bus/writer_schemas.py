@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from contextlib import suppress
 
 from bus.connection import Connection
 from bus.errors import BusUnavailable
@@ -13,7 +13,16 @@ from bus.registry import Registry
 from bus.schema_topic import schema_of_message
 from bus.topics import SCHEMAS
 from bus.trouble import TIMEOUT_SECONDS
-from schemas.wire import REGISTRY_MARKER, BadSchema, MessageFormat, Unreadable, checked_schema, header_of
+from schemas.wire import (
+    MARKER,
+    REGISTRY_MARKER,
+    BadSchema,
+    MessageFormat,
+    Unreadable,
+    WriterSchema,
+    checked_schema,
+    header_of,
+)
 
 _MAX_SCHEMAS = 1_000
 _PATIENCE_SECONDS = 2.0
@@ -26,6 +35,7 @@ up beginnings of messages must not hold up everybody else's."""
 _LOOK_SECONDS = 10.0
 _RETRY_SECONDS = 2.0
 _POLL_SECONDS = 0.1
+_LONGEST_REASON = 300
 
 
 class WriterSchemas:
@@ -45,8 +55,10 @@ class WriterSchemas:
         self.registry = Registry(connection.registry) if connection.registry else None
         self._formats = {each.name: each for each in formats}
         self._ours = {header for each in self._formats.values() for header in each.known}
-        self._schemas: dict[bytes, Any] = {}
+        self._schemas: dict[bytes, WriterSchema] = {}
         self._refused: dict[bytes, float] = {}
+        self._reasons: dict[bytes, str] = {}
+        """Why the newest message with such a beginning could not be read by its schema, or its schema was refused."""
         self._looks = float(_LOOKS)
         self._looked_at = time.monotonic()
         self._lock = threading.Lock()
@@ -62,12 +74,24 @@ class WriterSchemas:
         header = header_of(data)
         if not header or header in self._ours or (writer := self._schema(header)) is None:
             return data
-        kind = self._formats.get(writer.get("name"))
-        try:
-            return data if kind is None else kind.translated(data[len(header) :], writer)
-        except Unreadable:
-            # Whoever decodes it finds that out too, and says so.
+        kind = self._formats.get(writer.name)
+        if kind is None:
+            self._blame(header, f"it is a {writer.name}")
             return data
+        try:
+            return kind.translated(data[len(header) :], writer)
+        except Unreadable as error:
+            # Whoever decodes it finds that it can't be, and asks for the reason.
+            self._blame(header, str(error))
+            return data
+
+    def why_not(self, data: bytes) -> str:
+        """Say why a message, or another with the same schema, was not translated; empty where that is not known."""
+        return self._reasons.get(header_of(data), "")
+
+    def _blame(self, header: bytes, reason: str) -> None:
+        if header in self._reasons or len(self._reasons) < _MAX_SCHEMAS:
+            self._reasons[header] = reason[:_LONGEST_REASON]
 
     async def translated(self, data: bytes | None, on_note: Callable[[str], None]) -> bytes:
         """Do the same on an event loop, waiting as long as nobody answers."""
@@ -85,7 +109,7 @@ class WriterSchemas:
                 await asyncio.sleep(_RETRY_SECONDS)
         return self.translate(given)
 
-    def _schema(self, header: bytes) -> Any | None:
+    def _schema(self, header: bytes) -> WriterSchema | None:
         found = self._schemas.get(header)
         if found is not None:
             return found
@@ -123,8 +147,8 @@ class WriterSchemas:
         if text is not None:
             try:
                 self._keep(header, checked_schema(text))
-            except BadSchema:
-                return
+            except BadSchema as error:
+                self._blame(header, f"its schema is refused: {error}")
 
     def _read_topic(self, header: bytes) -> None:
         follower = Follower(self._connection, [SCHEMAS])
@@ -144,11 +168,14 @@ class WriterSchemas:
 
     def _take(self, key: bytes, value: bytes) -> None:
         try:
-            self._keep(*schema_of_message(key, value))
-        except BadSchema:
+            schema = schema_of_message(key, value)
+        except BadSchema as error:
             # Not ours to repair, and nothing can be read by it; whoever meets a message of it is told.
-            return
+            with suppress(ValueError):
+                self._blame(MARKER + bytes.fromhex(key.decode("ascii")), f"its schema is refused: {error}")
+        else:
+            self._keep(schema.header, schema)
 
-    def _keep(self, header: bytes, schema: Any) -> None:
+    def _keep(self, header: bytes, schema: WriterSchema) -> None:
         if len(self._schemas) < _MAX_SCHEMAS:
             self._schemas.setdefault(header, schema)

@@ -18,7 +18,7 @@ from processor.correlation.wire import PRE_MATCH_FORMAT
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.published_rules import PUBLISHED_RULES_SCHEMA
-from schemas.wire import reframed
+from schemas.wire import UNKNOWN_SCHEMA, reframed
 
 Sending = list["asyncio.Future[None]"]
 TICK_KEY = b"tick"
@@ -95,6 +95,8 @@ class Shipping:
     async def bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
         """Send a message that failed to the dead letters, as it came, with the reason."""
         self.dead_letters += 1
+        if UNKNOWN_SCHEMA in reason and (why := self.schemas.why_not(message.value or b"")):
+            reason = f"not decodable: {why}"
         self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
         headers = dead_letter(reason, message.topic, message.partition, message.offset, headers_of(message))
         return await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value or b"", headers)

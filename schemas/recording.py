@@ -5,6 +5,7 @@ Format: the Avro specification, "Object container files".
 """
 
 import io
+import json
 import os
 import stat
 import zlib
@@ -17,7 +18,7 @@ from fastavro.schema import parse_schema
 
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
-from schemas.wire import HEADER_SIZE, single_object_header
+from schemas.wire import HEADER_SIZE, BadSchema, WriterSchema, checked_schema
 
 _SYNC_SIZE = 16
 
@@ -76,20 +77,23 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, Any, bytes]]:
     with path.open("rb") as file:
         try:
             blocks = fastavro.block_reader(file)
-            schema = parse_schema(blocks.writer_schema)
-            _check_schema(schema, path)
-            header = single_object_header(schema)
+            schema = _schema_of_batches(blocks.writer_schema, path)
             for block in blocks:
-                yield header, schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
+                yield schema.header, schema.parsed, block.bytes_.getvalue()  # type: ignore[attr-defined]
         except (OSError, BadBatch):
             raise
         except Exception as error:  # as in the codec: of a broken file fastavro lets anything come out
             raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
 
 
-def _check_schema(schema: object, path: Path) -> None:
-    if not isinstance(schema, dict) or schema.get("name") != "lanner.EventBatch":
+def _schema_of_batches(given: Any, path: Path) -> WriterSchema:
+    try:
+        schema = checked_schema(json.dumps(given))
+    except BadSchema as error:
+        raise BadBatch(f"{path} is an Avro file, but not of event batches: {error}") from None
+    if schema.name != "lanner.EventBatch":
         raise BadBatch(f"{path} is an Avro file, but not of event batches")
+    return schema
 
 
 def _varint(number: int) -> bytes:

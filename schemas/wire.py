@@ -9,6 +9,7 @@ Sources: the Avro specification, "Single-object encoding" and "Schema Resolution
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import fastavro
@@ -21,6 +22,7 @@ REGISTRY_MARKER = b"\0"
 REGISTRY_HEADER_SIZE = 5
 """Marker and a schema's id, big-endian."""
 MAX_SCHEMA_BYTES = 256 * 1024
+UNKNOWN_SCHEMA = "its schema is not known"
 _MAX_DEPTH = 32
 _MAX_TYPES = 5_000
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
@@ -32,6 +34,17 @@ class Unreadable(ValueError):
 
 class BadSchema(ValueError):
     """A schema that can't be a writer's, or by which reading would take more than its messages' length."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """A record's schema that somebody else wrote, checked: safe to read by, whatever the message."""
+
+    name: str
+    """With its namespace."""
+    header: bytes
+    """What a message of it in single-object encoding begins with."""
+    parsed: Any
 
 
 def single_object_header(schema: Any) -> bytes:
@@ -99,7 +112,7 @@ class MessageFormat:
         if not header:
             raise Unreadable("neither Avro single-object encoding nor Confluent's wire format")
         if header not in self.known:
-            raise Unreadable(f"its schema is not known: {told(header)}")
+            raise Unreadable(f"{UNKNOWN_SCHEMA}: {told(header)}")
         return self.decode_datum(data[HEADER_SIZE:], self.known[header])
 
     def decode_datum(self, data: bytes, writer: Any = None) -> Any:
@@ -119,19 +132,23 @@ class MessageFormat:
             raise Unreadable(f"{len(data) - stream.tell()} bytes after its end")
         return datum
 
-    def translated(self, datum: bytes, writer: Any) -> bytes:
-        """Give a message as we would have written it: what we don't know is left out, defaults where it had less.
+    def translated(self, datum: bytes, writer: WriterSchema) -> bytes:
+        """Give a message as this release or a former one writes it: what we don't know is left out, defaults fill in.
 
         Args:
             datum: the message without its beginning.
-            writer: the schema that it was written by, as checked_schema made it.
+            writer: the schema that it was written by.
 
         Raises:
             Unreadable: and why.
         """
-        if single_object_header(writer) == self.header:
-            return self.header + datum
-        return self.encode(self.decode_datum(datum, writer))
+        if writer.header in self.known:
+            return writer.header + datum
+        read = self.decode_datum(datum, writer.parsed)
+        try:
+            return self.encode(read)
+        except Exception as error:  # what another schema lets stand for ours need not be of our types
+            raise Unreadable(f"its schema gives values of other types: {error or type(error).__name__}") from error
 
 
 def told(header: bytes) -> str:
@@ -141,11 +158,12 @@ def told(header: bytes) -> str:
     return f"id {int.from_bytes(header[1:], 'big')} of the schema registry"
 
 
-def checked_schema(text: bytes | str) -> Any:
+def checked_schema(text: bytes | str) -> WriterSchema:
     """Parse a schema that somebody else wrote, for reading.
 
     Whoever may write events may write a schema. One with items that take no bytes would have a short message stand
-    for billions of them, and one that holds itself would end in a full stack; neither is ever ours.
+    for billions of them, and one that holds itself, or types within types without end, would end in a full stack;
+    none of these is ever ours.
 
     Raises:
         BadSchema: and why.
@@ -155,7 +173,10 @@ def checked_schema(text: bytes | str) -> Any:
     try:
         schema = json.loads(text)
         _Check().visit(schema, frozenset(), 0)
-        return parse_schema(schema)
+        parsed: Any = parse_schema(schema)
+        if not isinstance(parsed, dict) or parsed["type"] != "record":
+            raise BadSchema("a schema of no record")  # noqa: TRY301  the others come from within
+        return WriterSchema(parsed["name"], single_object_header(parsed), parsed)
     except BadSchema:
         raise
     except Exception as error:  # RecursionError, and whatever fastavro lets out
@@ -189,7 +210,8 @@ class _Check:
             self.visit(schema["items" if kind == "array" else "values"], inside, depth + 1)
         elif kind in ("record", "fixed", "enum"):
             name = str(schema["name"]).rsplit(".", maxsplit=1)[-1]
-            self._named[name] = schema
+            if self._named.setdefault(name, schema) is not schema:
+                raise BadSchema(f"two types {name}")
             self._visit_named(name, schema, inside, depth)
         elif kind not in _PRIMITIVES:
             name = str(kind).rsplit(".", maxsplit=1)[-1]

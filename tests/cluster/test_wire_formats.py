@@ -21,7 +21,7 @@ from collector.publisher import Publisher
 from collector.spool import Spool
 from schemas.alert import encode_alert
 from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, encode_batch
-from schemas.wire import MessageFormat, checked_schema
+from schemas.wire import MARKER, MessageFormat, checked_schema
 from tests.cluster.acts import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.registry import Guard, SchemaRegistry
@@ -100,6 +100,36 @@ SHADOW = f"""
   output: read %fd.name (%proc.cmdline)
   priority: NOTICE
 """
+
+
+def test_a_hostile_schema_ends_with_the_dead_letters(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Bytes that stand for billions of items, a union, values that are none of ours: each is told, the rest goes on."""
+    bomb = {**EVENT_BATCH_SCHEMA, "fields": [{"name": "host_id", "type": {"type": "array", "items": "null"}}]}
+    union = ["int", {**EVENT_BATCH_SCHEMA, "doc": "in a union"}]
+    other = {**EVENT_BATCH_SCHEMA, "fields": [{"name": "host_id", "type": "long"}]}
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("judging by")
+    generator = Generator(connection, hosts=1)
+    for number, schema in enumerate((bomb, union, other)):
+        key, value = schema_message(schema)
+        generator.send(value, key.decode(), topic=SCHEMAS)
+        generator.flush()
+        generator.send(MARKER + bytes.fromhex(key.decode()) + b"\xfe\xff\xff\xff\x0f\0", f"host-{number}")
+    generator.act(1)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(1, 30)
+    alerts.close()
+    reasons = {headers["reason"].decode() for _, headers in messages(connection, PROCESSOR_DEAD_LETTERS, 3)}
+    assert reasons == {
+        "not decodable: its schema is refused: a null that is in no union",
+        "not decodable: its schema is refused: a schema of no record",
+        "not decodable: not decodable: Schema mismatch: long is not string",
+    }
+    assert processor.stop() == 0, processor.errors
+    assert "Traceback" not in processor.errors
 
 
 def test_batches_of_every_release_are_judged(connection: Connection, processes: Processes, tmp_path: Path) -> None:
@@ -201,7 +231,7 @@ def test_a_registry_that_asks_for_a_password(registry: SchemaRegistry, tmp_path:
         header = Registry(address).register("t.events", EVENT_BATCH_SCHEMA)
         found = Registry(address).schema(int.from_bytes(header[1:], "big"))
         assert found is not None
-        assert checked_schema(found)["name"] == "lanner.EventBatch"
+        assert checked_schema(found).name == "lanner.EventBatch"
         assert Registry(address).schema(999_999) is None
         for wrong, setting in (
             (replace(address, password="hush"), "schema_registry_password_file"),

@@ -1,7 +1,10 @@
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.alert import ALERT_FORMAT, Alert, decode_alert, encode_alert
 from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, decode_batch, encode_batch
@@ -93,6 +96,9 @@ def record(*fields: Any, name: str = "A") -> dict[str, Any]:
         (record(*["int"] * 6000), "too many types"),
         (json.loads('{"type": "array", "items": ' * 40 + '"int"' + "}" * 40), "too many types"),
         (record({"type": "map"}), "no Avro schema"),
+        (record({**record("int", name="x.B"), "type": "record"}, record("int", name="y.B")), "two types B"),
+        (["int", record("int")], "a schema of no record"),
+        ("long", "a schema of no record"),
         ("nonsense", "or that is not there"),
     ],
 )
@@ -107,3 +113,39 @@ def test_what_is_no_schema_is_refused(text: str) -> None:
     """Whatever it is, nothing else is raised."""
     with pytest.raises(BadSchema):
         checked_schema(text)
+
+
+def types() -> st.SearchStrategy[Any]:
+    """Give types of any kind, those of our own fields among them."""
+    own = [each["type"] for each in EVENT_BATCH_SCHEMA["fields"]]
+    simple = ["null", "boolean", "int", "long", "float", "double", "bytes", "string", "lanner.Process", "Container"]
+    names = st.sampled_from(["A", "B", "x.A", "lanner.Process", "Container"])
+    return st.recursive(
+        st.sampled_from([*simple, *own]),
+        lambda inner: st.one_of(
+            st.builds(lambda each: {"type": "array", "items": each}, inner),
+            st.builds(lambda each: {"type": "map", "values": each}, inner),
+            st.lists(inner, max_size=3),
+            st.builds(lambda name, size: {"type": "fixed", "name": name, "size": size}, names, st.integers(-1, 9)),
+            st.builds(lambda name: {"type": "enum", "name": name, "symbols": ["X", "Y"]}, names),
+            st.builds(lambda name, each: record(*each, name=name), names, st.lists(inner, max_size=3)),
+        ),
+        max_leaves=6,
+    )
+
+
+@given(
+    st.dictionaries(st.sampled_from([each["name"] for each in EVENT_BATCH_SCHEMA["fields"]]), types(), max_size=4),
+    st.one_of(st.binary(max_size=200), st.just(encode_batch(batch_0_1())[HEADER_SIZE:])),
+    st.integers(0, 2000),
+)
+def test_no_schema_of_a_writer_makes_reading_raise_anything_else(
+    changes: dict[str, Any], datum: bytes, kept: int
+) -> None:
+    """Whoever may write events may write a schema: a message is translated, or refused with a reason."""
+    fields = [{"name": each["name"], "type": changes.get(each["name"], each["type"])} for each in MORE["fields"]]
+    with contextlib.suppress(BadSchema):
+        writer = checked_schema(json.dumps({**EVENT_BATCH_SCHEMA, "fields": fields}))
+        for data in (datum, datum[:kept]):
+            with contextlib.suppress(Unreadable):
+                assert header_of(EVENT_BATCH_FORMAT.translated(data, writer)) in EVENT_BATCH_FORMAT.known
