@@ -145,10 +145,16 @@ class Correlator:
                 self._close(entry, entry.state, found)
         return found
 
-    def change_rules(self, plan: Plan) -> None:
-        """Go on with other rules; unchanged macros keep their windows, and what was counted is told in its time."""
+    def change_rules(self, plan: Plan, *, is_settled: bool = True) -> None:
+        """Go on with other rules; unchanged macros keep their windows, and what was counted is told in its time.
+
+        Args:
+            plan: the other rules.
+            is_settled: no others can be in force elsewhere: windows of macros that are not in it are forgotten.
+        """
         self._rules = _Rules.of(plan)
-        self._forget_unknown()
+        if is_settled:
+            self.forget_unknown()
 
     def snapshot(self) -> bytes:
         """Give all that is remembered; what has not changed since the last one is not encoded again."""
@@ -169,8 +175,13 @@ class Correlator:
         self._now = max(self._now, now)
         for entry in entries:
             self._store.put(entry)
-        self._forget_unknown()
+        self.forget_unknown()
         self._store.take_changes()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything for take_changes to give."""
+        return self._store.has_changes
 
     def take_changes(self) -> dict[bytes, bytes | None]:
         """Give what has changed since the last call, as keys and blobs of a table; None for what is gone."""
@@ -180,7 +191,7 @@ class Correlator:
         }
 
     def load(self, blob: bytes) -> None:
-        """Remember one blob of a table.
+        """Remember one blob of a table, also where its macro is unknown: rules that know it may be on their way.
 
         Raises:
             BadState: the bytes are none, or of another version.
@@ -188,17 +199,14 @@ class Correlator:
         entry = decode_entry(blob)
         self._now = max(self._now, entry.touched)
         self._store.put(entry)
-        self._forget_unknown_entry(entry)
         self._store.take_changes()
 
-    def _forget_unknown(self) -> None:
+    def forget_unknown(self) -> None:
+        """Forget windows of macros that are not in the rules."""
         for entry in list(self._store):
-            self._forget_unknown_entry(entry)
-
-    def _forget_unknown_entry(self, entry: Entry) -> None:
-        # A count of repeats holds all that its summary needs, whether the rule is there or not.
-        if not isinstance(entry.state, Throttle) and entry.owner not in self._rules.timespans:
-            self._store.remove((entry.owner, entry.group))
+            # A count of repeats holds all that its summary needs, whether the rule is there or not.
+            if not isinstance(entry.state, Throttle) and entry.owner not in self._rules.timespans:
+                self._store.remove((entry.owner, entry.group))
 
     def _deadline(self, entry: Entry) -> int:
         state = entry.state
@@ -206,7 +214,11 @@ class Correlator:
             if state.is_open:
                 return max(state.end, entry.touched) + self._settle
             return entry.touched + KEEP_TOLD
-        return entry.touched + self._rules.timespans.get(entry.owner, 0) + self._lateness
+        timespan = self._rules.timespans.get(entry.owner)
+        if timespan is None:
+            # Until it is settled whether anybody knows it; then it is forgotten.
+            return max(self._now, entry.touched) + self._lateness
+        return entry.touched + timespan + self._lateness
 
     def _apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
         truths = self._feed(pre_match, found) if pre_match.feeds else {}

@@ -32,6 +32,7 @@ class CorrelateStage:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._correlators: dict[int, Correlator] = {}
+        self._is_settled = False
         self._past: Counter[str] = Counter()
         """Counts of partitions that went to others."""
         self.lost = 0
@@ -50,14 +51,21 @@ class CorrelateStage:
                 correlator.load(blob)
             except BadState:
                 unreadable += 1
+        if self._is_settled:
+            correlator.forget_unknown()
         self._correlators[partition] = correlator
         return unreadable
 
-    def change_rules(self, plan: Plan) -> None:
-        """Go on with other rules; unchanged stateful macros keep their windows."""
-        self._plan = plan
+    def change_rules(self, plan: Plan, *, is_settled: bool) -> None:
+        """Go on with other rules; unchanged stateful macros keep their windows.
+
+        Args:
+            plan: the other rules.
+            is_settled: nobody in the fleet judges by others, so what these don't know is forgotten, on disk as well.
+        """
+        self._plan, self._is_settled = plan, is_settled
         for correlator in self._correlators.values():
-            correlator.change_rules(plan)
+            correlator.change_rules(plan, is_settled=is_settled)
 
     def drop_all(self) -> None:
         """Forget everything: the partitions are being shared out anew."""
@@ -79,9 +87,9 @@ class CorrelateStage:
         return found
 
     def remembers(self, partition: int) -> bool:
-        """Whether there is anything that a tick could end."""
+        """Whether there is anything that a tick could end, or that is to be deleted from the table."""
         correlator = self._correlators.get(partition)
-        return correlator is not None and correlator.groups > 0
+        return correlator is not None and (correlator.groups > 0 or correlator.has_changes)
 
     def take(self, partition: int, key: bytes | None, value: bytes | None) -> Step:
         """Apply one message of the correlate topic, in the order of its partition."""

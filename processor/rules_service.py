@@ -34,6 +34,8 @@ _STEP_SECONDS = 0.2
 _REPORT_SECONDS = 5.0
 _KEEP_SECONDS = 60.0
 """How long after the last switch correlation understands old versions: what they detected may still be on its way."""
+_SETTLE_SECONDS = 2 * _REPORT_SECONDS
+"""The same where no other version is known: in that time every other processor has said which it judges by."""
 _MAX_NAMED = 20
 _JSON: Headers = [("content-type", b"application/json")]
 
@@ -85,6 +87,8 @@ class RulesService:
         self._since = time.time_ns()
         self._plans: dict[str, Plan] = {in_use.version: in_use.judges.plan}
         self._all_since: float | None = None
+        self._is_settled = False
+        """Whether what old versions left behind is gone."""
         self._refused = ""
         self._change: Alert | None = None
         self._reported: tuple[float, bytes] = (0.0, b"")
@@ -197,7 +201,7 @@ class RulesService:
         self._pending, self._pending_since = fresh, time.monotonic()
         self._plans[fresh.version] = fresh.judges.plan
         self._all_since = None
-        self._correlate.change_rules(merged(self._plans.values()))
+        self._remember_all()
 
     async def _refuse(self, message: Message, reason: str) -> None:
         self._refused = reason
@@ -285,13 +289,17 @@ class RulesService:
         version = self.in_use.version
         if self._pending is not None or not all_judge_by(version, self._others()):
             self._all_since = None
+            if self._is_settled:
+                self._remember_all()
             return
         now = time.monotonic()
         if self._all_since is None:
             self._all_since = now
-        if len(self._plans) > 1 and now - self._all_since >= _KEEP_SECONDS:
+        keep = _KEEP_SECONDS if len(self._plans) > 1 else _SETTLE_SECONDS
+        if not self._is_settled and now - self._all_since >= keep:
+            self._is_settled = True
             self._plans = {version: self.in_use.judges.plan}
-            self._correlate.change_rules(self.in_use.judges.plan)
+            self._correlate.change_rules(self.in_use.judges.plan, is_settled=True)
         if not self._is_first():
             return
         for key in [key for key in self._interests if is_version(version) and _is_past(key, version)]:
@@ -299,6 +307,11 @@ class RulesService:
             await self._send(INTEREST, key, None)
         for key in self._peers.stale(time.time_ns() // 1_000_000):
             await self._send(PROCESSORS, key, None)
+
+    def _remember_all(self) -> None:
+        """Have correlation understand all versions, and keep what it does not understand: others may."""
+        self._is_settled = False
+        self._correlate.change_rules(merged(self._plans.values()), is_settled=False)
 
     def _others(self) -> list[Report]:
         live = self._peers.live(time.time_ns() // 1_000_000)

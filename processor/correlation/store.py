@@ -92,6 +92,11 @@ class Store:
             else:
                 yield entry
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything has changed since the changes were taken."""
+        return bool(self._changed)
+
     def take_changes(self) -> dict[Key, Entry | None]:
         """Give what has changed since the last call; None for what is gone."""
         changes = {key: self._entries.get(key) for key in self._changed}

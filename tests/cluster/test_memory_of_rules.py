@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 from bus.administration import create_missing
 from bus.connection import Connection, client_config
 from bus.consuming import Reader, committed
-from bus.tables import applied_of
+from bus.tables import applied_of, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, DAY_MS, PROCESSOR_GROUP, changelog, plan
+from processor.correlation.state import decode_entry
 from processor.internal_alerts import EVENTS_LOST, MEMORY_LOST
 from tests.cluster.acts import Alerts, rules_file
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
-from tests.cluster.processes import Processes
+from tests.cluster.processes import Processes, Running
 
 PARTITIONS = 8
 CHANGELOG = changelog(CORRELATION_TABLE)
@@ -151,3 +153,54 @@ def delete(connection: Connection, name: str) -> None:
         answer.result(20)
     until(lambda: connection.topic(name) not in client.list_topics(timeout=10).topics, 20, "the topic is still there")
     create_missing(connection, plan(connection.prefix, PARTITIONS, 1, DAY_MS))
+
+
+KEPT_RULE = "Three of a host"
+KEPT = f"""
+- macro: three_of_a_host
+  condition: evt.type = openat and fd.name startswith /group/
+  correlation: {{type: event_count, group-by: [evt.hostname], timespan: 1h, condition: {{gte: 3}}}}
+- rule: {KEPT_RULE}
+  desc: The third event of a host.
+  condition: three_of_a_host
+  output: "%correlation.count on %evt.hostname"
+  priority: NOTICE
+"""
+
+
+def owners_of(connection: Connection) -> Counter[str]:
+    """Count the entries that the table holds, by the fingerprint of their macro or rule."""
+    tables = read_tables(connection, connection.topic(CHANGELOG), range(PARTITIONS), lambda: False)
+    return Counter(decode_entry(blob).owner for table in tables.values() for blob in table.values.values())
+
+
+def test_windows_of_a_macro_that_is_gone_are_deleted_from_the_topic(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The rules change while no processor runs: its keys go, those of the unchanged macro stay and count on."""
+    groups = Groups(connection, hosts=6)
+
+    def work(rules: str, rounds: int) -> Running:
+        worker = processes.start(connection, "processor", rules=rules_file(tmp_path, rules))
+        worker.wait_for("judging by")
+        groups.act(rounds)
+        groups.flush()
+        return worker
+
+    worker = work(RULES + KEPT, 2)
+    until(lambda: sorted(owners_of(connection).values()) == [6, 6], 30, "not both macros have their windows")
+    assert worker.stop() == 0, worker.errors
+    worker = work(KEPT, 0)
+    until(lambda: list(owners_of(connection).values()) == [6], 40, "the windows are still there")
+    groups.act(1)
+    groups.flush()
+    alerts = Alerts(connection)
+    until(lambda: alerts.read(0.2) or len(of_rule(alerts, KEPT_RULE)) == 6, 20, "the other windows were not kept")
+    alerts.close()
+    assert worker.stop() == 0, worker.errors
+    assert "Traceback" not in worker.errors
+
+
+def of_rule(alerts: Alerts, rule: str) -> set[str]:
+    """Give the ids of a rule's alerts."""
+    return {alert.id for alert in alerts.raw if alert.rule == rule}

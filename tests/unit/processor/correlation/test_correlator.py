@@ -267,6 +267,27 @@ def test_a_damaged_snapshot_is_refused(place: int, value: int) -> None:
             correlator.restore(bytes(data))
 
 
+def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_knows_them() -> None:
+    """Rules that know it may be on their way; once they can't be, its key is deleted from the table."""
+    judges, other = judges_of(SSH, rule("many_ssh_connections")), judges_of(rule("evt.type = connect")).plan
+    first, host = Correlator(judges.plan), Host()
+    first.process(pre_matches(judges, host.accept(0), host.accept(1)))
+    table = first.take_changes()
+    settled, waiting = Correlator(other), Correlator(other)
+    for each in (settled, waiting):
+        for blob in table.values():
+            each.load(blob or b"")
+        each.tick(START + 60 * MINUTE)
+        assert not each.has_changes
+    settled.change_rules(other)
+    assert settled.take_changes() == dict.fromkeys(table)
+    assert settled.groups == 0
+
+    waiting.change_rules(other, is_settled=False)
+    waiting.change_rules(judges.plan)
+    assert len(waiting.process(pre_matches(judges, host.accept(2)))) == 1
+
+
 def test_terms_of_rules_that_are_not_known_here_are_counted() -> None:
     """Detection may have other rules for a moment."""
     correlator = Correlator(judges_of(rule("evt.type = connect")).plan)
