@@ -14,7 +14,7 @@ from collector.kernel import bpf_syscall
 from collector.records import Record
 from collector.ring import Ring
 from collector.selftest import run_self_test
-from collector.syscalls import CALLS, descriptors
+from collector.syscalls import CALLS, descriptors, watched_numbers
 from collector.uring import uring_descriptors
 from schemas.interest import Interest
 
@@ -34,7 +34,7 @@ class KernelFeed:
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._held: list[tuple[int, bytes]] = []
-        self._watched: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+        self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._interest = InterestMaps(program.maps)
 
@@ -86,13 +86,14 @@ class KernelFeed:
             interest: which events could matter; None for all.
         """
         self._interest.put(interest)
-        tables = descriptors(event_types)
-        for name, before, table in zip(("descriptors", "socketcalls"), self._watched, tables, strict=True):
+        by_number, by_socketcall = descriptors(event_types)
+        tables = (by_number, by_socketcall, watched_numbers(by_number))
+        for name, before, table in zip(("descriptors", "socketcalls", "watched"), self._watched, tables, strict=True):
             for number, packed in table.items():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), packed)
             for number in before - table.keys():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), _NOTHING)
-        self._watched = (frozenset(tables[0]), frozenset(tables[1]))
+        self._watched = tuple(frozenset(table) for table in tables)
         if "uring_calls" in self._program.maps:
             for operation, packed in uring_descriptors(event_types).items():
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)

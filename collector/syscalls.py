@@ -173,6 +173,15 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
     return by_number, by_socketcall
 
 
+def watched_numbers(by_number: Iterable[int]) -> dict[int, bytes]:
+    """Give the kernel side's table of the numbers that it looks at, before it knows which entry a call came by.
+
+    Args:
+        by_number: the keys of what descriptors() gives.
+    """
+    return {number % 512: b"\1" for number in by_number}
+
+
 def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
     """Pack struct descriptor for an event type; None where nothing is to be told of it.
 

@@ -181,7 +181,8 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
-  if (!r || !buffer) return 0;
+  struct call *call = call_scratch.lookup(&zero);
+  if (!r || !buffer || !call) return 0;
   void *task = (void *)bpf_get_current_task_btf();
   u64 flags = long_of(req, O_REQ_FLAGS);
   struct request q = {.address = (u64)req, .ring = (u64)follow(req, O_REQ_CTX), .user_data = long_of(req, O_REQ_USER_DATA)};
@@ -254,9 +255,12 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     a[0] = descriptor;
     if (operation != U_ACCEPT) r->fd = descriptor;
   }
+  off = forgotten(call, off);
   if (first) off = append_copied_path(r, buffer, task, off, R_PATH1, R_DIR1, first, from, first_is_file);
+  off = forgotten(call, off);
   if (second) off = append_copied_path(r, buffer, task, off, R_PATH2, R_DIR2, second, to, true);
 
+  off = forgotten(call, off);
   if (operation == U_OPENAT2) {
     off = append_copied(r, off, R_BLOB1, how, sizeof(how));
   } else if (operation == U_ACCEPT) {

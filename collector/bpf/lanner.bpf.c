@@ -2,7 +2,8 @@
  *
  * What it sees: every return from a system call that user space asked for (64-bit and 32-bit entry alike), every
  * exec, every fork of a process and the end of every process.
- * How: four raw tracepoints. At sys_exit the registers still hold the arguments, so no enter probe is needed; kernel
+ * How: four raw tracepoints; the one at sys_exit is typed (tp_btf), so that its registers are read without a helper's
+ * call, and goes on by tail calls. At sys_exit the registers still hold the arguments, so no enter probe is needed; kernel
  * objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change.
  * What it can't see: user memory that was paged out or changed between the call and its return. What io_uring does
  * without a call is seen by io_uring.bpf.c, which is compiled behind this.
@@ -43,6 +44,7 @@ enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_
 enum answer { NO, YES, EITHER };
 enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_COUNT };
 enum setting { S_ENVIRONMENT, S_INTEREST, S_COUNT };
+enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_COUNT };
 
 struct descriptor {
   u16 event, flags;
@@ -143,7 +145,8 @@ struct suffix_key {
 struct call {
   struct descriptor descriptor;
   volatile s64 result;
-  volatile u32 compat;
+  volatile u32 compat, off, generation;
+  volatile s32 fd;
 };
 
 struct filter_scratch {
@@ -160,6 +163,8 @@ struct filter_scratch {
   struct mask ways;
 };
 
+/* Is any call of this number watched, by the 64-bit or the 32-bit entry? */
+BPF_ARRAY(watched, u8, 512);
 BPF_ARRAY(descriptors, struct descriptor, 1024);
 BPF_ARRAY(socketcalls, struct descriptor, 32);
 BPF_ARRAY(settings, u64, S_COUNT);
@@ -177,6 +182,8 @@ BPF_ARRAY(test_masks, struct mask, 2 * MAX_ROWS * MAX_TESTS * 2);
 BPF_ARRAY(anywhere_masks, struct mask, 2);
 BPF_LPM_TRIE(prefix_masks, struct prefix_key, struct mask, 8192);
 BPF_LPM_TRIE(suffix_masks, struct suffix_key, struct mask, 8192);
+/* What is left to do with a watched call, so that each step is verified by itself. */
+BPF_PROG_ARRAY(steps, STEP_COUNT);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
 
@@ -240,25 +247,54 @@ static __always_inline void read_dentry(struct dentry_facts *q, void *dentry) {
 #endif
 }
 
+struct path_facts {
+  void *mnt, *dentry;
+};
+
+static __always_inline void read_path(struct path_facts *q, void *path) {
+#if O_PATH_DENTRY == O_PATH_MNT + 8
+  bpf_probe_read_kernel(q, sizeof(*q), path + O_PATH_MNT);
+#else
+  q->mnt = follow(path, O_PATH_MNT);
+  q->dentry = follow(path, O_PATH_DENTRY);
+#endif
+}
+
+struct mount_facts {
+  void *parent, *mountpoint, *root;
+};
+
+static __always_inline void read_mount(struct mount_facts *q, void *mount) {
+#if O_MOUNT_MOUNTPOINT == O_MOUNT_PARENT + 8 && O_MOUNT_MNT + O_VFSMOUNT_ROOT == O_MOUNT_PARENT + 16
+  bpf_probe_read_kernel(q, sizeof(*q), mount + O_MOUNT_PARENT);
+#else
+  q->parent = follow(mount, O_MOUNT_PARENT);
+  q->mountpoint = follow(mount, O_MOUNT_MOUNTPOINT);
+  q->root = follow(mount, O_MOUNT_MNT + O_VFSMOUNT_ROOT);
+#endif
+}
+
 /* Writes the path of (mount, dentry) right-aligned into the buffer; returns where it starts, or PATH_MAX_BYTES where
  * it has more components than we walk or does not fit. */
 static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
-  void *mnt = follow(path, O_PATH_MNT), *dentry = follow(path, O_PATH_DENTRY);
-  void *mount = mnt - O_MOUNT_MNT, *root = follow(mnt, O_VFSMOUNT_ROOT);
+  struct path_facts at;
+  struct mount_facts m;
   struct dentry_facts q;
+  read_path(&at, path);
+  void *dentry = at.dentry, *mount = at.mnt - O_MOUNT_MNT;
+  read_mount(&m, mount);
   volatile u32 *position = &buffer->position;
   bool done = false;
   *position = PATH_MAX_BYTES;
   for (int i = 0; i < WALK_STEPS; i++) {
-    if (dentry == root) {
-      void *above = follow(mount, O_MOUNT_PARENT);
-      if (above == mount || !above) {
+    if (dentry == m.root) {
+      if (m.parent == mount || !m.parent) {
         done = true;
         break;
       }
-      dentry = follow(mount, O_MOUNT_MOUNTPOINT);
-      mount = above;
-      root = follow(mount, O_MOUNT_MNT + O_VFSMOUNT_ROOT);
+      dentry = m.mountpoint;
+      mount = m.parent;
+      read_mount(&m, mount);
       continue;
     }
     read_dentry(&q, dentry);
@@ -713,8 +749,8 @@ static __always_inline void build_name(struct filter_scratch *f, struct path_buf
 /* Could a path matter in one of these ways? The names judged are those that the event would carry: the one that was
  * asked for, put behind its directory where it is relative, and of an open the kernel's. A name that isn't clean is not
  * judged; but what a symbolic link holds is a text, which the event carries as it is. */
-static __always_inline bool could_path_matter(struct filter_scratch *f, u32 generation, void *task, s64 result) {
-  u32 zero = 0;
+static __always_inline bool could_path_matter(struct call *call, struct filter_scratch *f, void *task) {
+  u32 zero = 0, generation = call->generation;
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!buffer) return true;
   long got = bpf_probe_read_user_str(f->raw, 512, (void *)f->path);
@@ -740,8 +776,8 @@ static __always_inline bool could_path_matter(struct filter_scratch *f, u32 gene
         start = file + O_FILE_PATH;
       }
     } else {
-      if (result < 0 || f->filter == FILTER_PATH) return false;
-      void *file = file_of(task, result);
+      if (call->result < 0 || f->filter == FILTER_PATH) return false;
+      void *file = file_of(task, call->result);
       if (!file) return true;
       start = file + O_FILE_PATH;
     }
@@ -761,14 +797,13 @@ static __always_inline bool could_path_matter(struct filter_scratch *f, u32 gene
   return false;
 }
 
-/* Could this call matter to any rule? Whatever can't be judged could. */
-static __always_inline bool could_matter(struct descriptor *d, u64 version, struct syscall_record *r, void *task,
-                                         s64 result) {
-  u32 zero = 0, generation = version & 1, at = generation * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
+/* Could this call matter to any rule, as far as can be told without its path? Whatever can't be judged could. */
+static __always_inline enum verdict verdict_of(struct descriptor *d, u32 generation, struct syscall_record *r, void *task,
+                                               s64 result) {
+  u32 zero = 0, at = generation * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
   struct filter *filter = filters.lookup(&at);
-  if (!filter) return true;
   struct filter_scratch *f = filter_scratch.lookup(&zero);
-  if (!f) return true;
+  if (!filter || !f) return PASS;
   u32 class = 0, flags = r->arguments[1];
   f->path = r->arguments[0];
   f->directory = -100;
@@ -795,62 +830,87 @@ static __always_inline bool could_matter(struct descriptor *d, u64 version, stru
   f->class = class;
   class = f->class & (CLASSES - 1);
   u8 verdict = filter->verdicts[class];
-  if (verdict != JUDGE) return verdict == PASS;
+  if (verdict != JUDGE) return verdict;
 
   u32 row = generation * MAX_ROWS + (filter->row & (MAX_ROWS - 1));
   at = row * CLASSES + class;
   struct mask *ways = class_masks.lookup(&at), *anywhere = anywhere_masks.lookup(&generation);
-  if (!ways || !anywhere) return true;
+  if (!ways || !anywhere) return PASS;
   for (int i = 0; i < MASK_WORDS; i++) f->ways.words[i] = ways->words[i];
   if (filter->tests) {
     s32 fd = -1;
     if (d->flags & D_FD_IS_RESULT) fd = result >= 0 ? result : -1;
     else if (d->fd < 6) fd = argument(r, d->fd);
     f->fd = fd;
-    if (!any_way_tested(filter, row, f, r, task, result)) return false;
-    if (!filter->has_places || overlap(&f->ways, anywhere)) return true;
+    if (!any_way_tested(filter, row, f, r, task, result)) return DROP;
+    if (!filter->has_places || overlap(&f->ways, anywhere)) return PASS;
   }
-  return could_path_matter(f, generation, task, result);
+  return JUDGE;
 }
 
-static __always_inline bool is_wanted(void *task) {
+static __always_inline void leave_out(struct call *call) {
+  u32 event = call->descriptor.event;
+  u64 *n = filtered.lookup(&event);
+  if (n) *n += 1;
+  count(C_FILTERED);
+}
+
+/* The call changed what the process table holds. */
+int tell_state(u64 *ctx) {
+  if (!is_ignored(bpf_get_current_pid_tgid() >> 32)) send_state((void *)bpf_get_current_task_btf());
+  steps.call(ctx, STEP_JUDGE);
+  return 0;
+}
+
+int judge_call(u64 *ctx) {
   u32 zero = 0, setting = S_INTEREST;
   struct call *call = call_scratch.lookup(&zero);
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   u64 *version = settings.lookup(&setting);
-  if (!call || !r || !version) return false;
+  if (!call || !r || !version) return 0;
+  void *task = (void *)bpf_get_current_task_btf();
   u16 flags = call->descriptor.flags;
   s64 result = call->result;
-  u32 tgid = bpf_get_current_pid_tgid() >> 32;
-  if ((flags & D_STATE) && result >= 0) {
-    if (is_ignored(tgid)) return false;
-    send_state(task);
-  }
-  if (!(flags & D_EMIT) || ((flags & D_FAILED_ONLY) && result >= 0)) return false;
-  if (*version && !could_matter(&call->descriptor, *version, r, task, result)) {
-    u32 event = call->descriptor.event;
-    u64 *n = filtered.lookup(&event);
-    if (n) *n += 1;
-    count(C_FILTERED);
-    return false;
-  }
-  /* Most calls are left out above, which is cheaper to find out than that one is our own. */
-  return !is_ignored(tgid);
+  if (!(flags & D_EMIT) || ((flags & D_FAILED_ONLY) && result >= 0)) return 0;
+  /* Read once: each call is judged by one version. */
+  u64 in_force = *version;
+  call->generation = in_force & 1;
+  enum verdict verdict = in_force ? verdict_of(&call->descriptor, in_force & 1, r, task, result) : PASS;
+  if (verdict == JUDGE) steps.call(ctx, STEP_PATH);
+  else if (verdict == PASS) steps.call(ctx, STEP_TELL);
+  else leave_out(call);
+  return 0;
+}
+
+int judge_path(u64 *ctx) {
+  u32 zero = 0;
+  struct call *call = call_scratch.lookup(&zero);
+  struct filter_scratch *f = filter_scratch.lookup(&zero);
+  if (!call || !f) return 0;
+  if (could_path_matter(call, f, (void *)bpf_get_current_task_btf())) steps.call(ctx, STEP_TELL);
+  else leave_out(call);
+  return 0;
+}
+
+/* Gives what it is given; to the verifier it is any number. */
+static __always_inline u64 forgotten(struct call *call, u64 off) {
+  call->off = off;
+  return call->off;
 }
 
 /* Tells all that the descriptor says of the call. */
-static __always_inline void send_call(void *task) {
+int tell_call(u64 *ctx) {
+  void *task = (void *)bpf_get_current_task_btf();
   u32 zero = 0;
   struct call *call = call_scratch.lookup(&zero);
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
-  if (!call || !r || !buffer) return;
+  /* Asked last: most calls are left out before, which is cheaper to find out than that one is our own. */
+  if (!call || !r || !buffer || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   struct descriptor *d = &call->descriptor;
-  s64 result = call->result;
-  u32 compat = call->compat;
   fill_head(&r->head, task, K_SYSCALL);
-  if (compat) r->head.flags |= F_COMPAT;
-  r->result = result;
+  if (call->compat) r->head.flags |= F_COMPAT;
+  r->result = call->result;
   r->event = d->event;
   r->fd = -1;
   r->ino = r->dev = r->magic = r->mode = 0;
@@ -858,18 +918,13 @@ static __always_inline void send_call(void *task) {
   __builtin_memset(r->length, 0, sizeof(r->length));
   u64 off = 0;
 
-  s32 fd = -1;
-  bool has_fd = false;
-  if ((d->flags & D_FD_IS_RESULT) && result >= 0) {
-    fd = result;
-    has_fd = true;
-  } else if (d->fd < 6) {
-    fd = argument(r, d->fd);
-    has_fd = true;
-  }
-  if (has_fd) {
-    r->fd = fd;
-    void *file = fd >= 0 ? file_of(task, fd) : 0;
+  call->fd = -1;
+  if ((d->flags & D_FD_IS_RESULT) && call->result >= 0) call->fd = call->result;
+  else if (d->fd < 6) call->fd = argument(r, d->fd);
+  r->fd = call->fd;
+  s32 fd = call->fd;
+  if (fd >= 0) {
+    void *file = file_of(task, fd);
     if (file) {
       void *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
       u64 magic = 0;
@@ -904,13 +959,16 @@ static __always_inline void send_call(void *task) {
       }
     }
   }
+  off = forgotten(call, off);
   if (d->path1 < 6 && (!(d->flags & D_PRCTL_NAME) || r->arguments[0] == 15))
     off = append_path(r, buffer, task, off, R_PATH1, R_DIR1, d->path1, d->dir1);
+  off = forgotten(call, off);
   if (d->path2 < 6) off = append_path(r, buffer, task, off, R_PATH2, R_DIR2, d->path2, d->dir2);
+  off = forgotten(call, off);
   u64 blob1 = argument(r, d->blob1), blob1_length = d->blob1_size, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
   if (d->flags & D_MESSAGE) {
     u64 header = r->arguments[1];
-    if (compat) {
+    if (call->compat) {
       u32 m[4] = {}, v[2] = {};
       bpf_probe_read_user(m, sizeof(m), (void *)header);
       bpf_probe_read_user(v, sizeof(v), (void *)(u64)m[2]);
@@ -925,33 +983,39 @@ static __always_inline void send_call(void *task) {
     if (blob2_length > d->blob2_size) blob2_length = d->blob2_size;
   }
   if (d->flags & D_BLOB1_RESULT) {
+    s64 result = call->result;
     if (result < 0) blob1_length = 0;
     else if (result < blob1_length) blob1_length = result;
   }
   if (d->blob1_length < 6 && argument(r, d->blob1_length) < blob1_length) blob1_length = argument(r, d->blob1_length);
   if (d->blob2_length < 6 && argument(r, d->blob2_length) < blob2_length) blob2_length = argument(r, d->blob2_length);
+  off = forgotten(call, off);
   if (blob1 && blob1_length) {
     if (d->flags & D_STRING_BLOB1) APPEND_USER_STRING(r, off, R_BLOB1, blob1, 256);
     else APPEND_USER_BYTES(r, off, R_BLOB1, blob1, blob1_length, 255);
   }
+  off = forgotten(call, off);
   if (blob2 && blob2_length) APPEND_USER_BYTES(r, off, R_BLOB2, blob2, blob2_length, 255);
 
   off += offsetof(struct syscall_record, data);
   MASK(off, 32767);
-  if (off > sizeof(*r)) return;
+  if (off > sizeof(*r)) return 0;
   send_event(r, off);
+  return 0;
 }
 
-int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
+int on_sys_exit(u64 *ctx) {
+  /* All that most calls ever pay: no helper is called, each of which costs more than this whole step. */
+  void *regs = (void *)ctx[0];
+  u32 key = LONG(regs, O_REGS_ORIG_AX);
+  u8 *is_watched = watched.lookup(&key);
+  if (!is_watched || !*is_watched) return 0;
   void *task = (void *)bpf_get_current_task_btf();
-  void *regs = (void *)bpf_task_pt_regs(task);
   bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
-  u32 nr = LONG(regs, O_REGS_ORIG_AX), key = nr;
-  if (nr >= 512) return 0;
   if (compat) key += 512;
   struct descriptor *d = descriptors.lookup(&key);
   if (!d || !d->flags) return 0;
-  s64 result = ctx->args[1];
+  s64 result = ctx[1];
   if (compat) result = (s32)result;
   /* -512 to -516: the kernel will restart the call; nothing has happened yet. */
   if (result <= -512 && result >= -516) return 0;
@@ -975,8 +1039,8 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   call->result = result;
   call->compat = compat;
   call->descriptor = *d;
-  if (!is_wanted(task)) return 0;
-  send_call(task);
+  if ((d->flags & D_STATE) && result >= 0) steps.call(ctx, STEP_STATE);
+  else steps.call(ctx, STEP_JUDGE);
   return 0;
 }
 

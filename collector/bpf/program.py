@@ -22,7 +22,7 @@ from collector.bpf.kept import MadeFor, find, write
 from collector.errors import EnvironmentLacks
 from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.kernel import bpf_syscall
-from collector.kernel.offsets import definitions
+from collector.kernel.offsets import SYS_EXIT, definitions
 from collector.kernel.uring_offsets import TRACEPOINTS
 from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
@@ -30,11 +30,13 @@ SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
 _PROBES = {
-    "on_sys_exit": "sys_exit",
     "on_exec": "sched_process_exec",
     "on_fork": "sched_process_fork",
     "on_exit": "sched_process_exit",
 }
+_ENTRY = "on_sys_exit"
+_STEPS = ("tell_state", "judge_call", "judge_path", "tell_call")
+"""What the entry goes on to, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's BCC belongs to Debian's Python."""
 _COMPILE_SECONDS = 120
@@ -66,8 +68,11 @@ class Program:
 
     def attach(self, loaded: dict[str, int]) -> None:
         """Attach every probe; lifecycle first, so that no event comes from a process that could not be known."""
-        for name in ("on_exit", "on_fork", "on_exec", "on_sys_exit"):
+        for number, name in enumerate(_STEPS):
+            bpf_syscall.update(self.maps["steps"], struct.pack("<I", number), struct.pack("<I", loaded[name]))
+        for name in ("on_exit", "on_fork", "on_exec"):
             self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
+        self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[_ENTRY], ""))
         for name, tracepoint in TRACEPOINTS.items():
             if name in loaded:
                 self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
@@ -96,13 +101,13 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
         EnvironmentLacks: there are none for this host, and it can't compile.
     """
     _check_rights()
-    offsets = _offset_flags()
-    wanted = _made_for(offsets)
+    layout = definitions()
+    wanted = _made_for(_flags(layout))
     found, unfit = find([cache / wanted.file_name, *given], wanted)
     if found is not None:
         return found[1]
     try:
-        result = _compile([*offsets, *_size_flags()])
+        result = _compile(layout)
     except EnvironmentLacks as error:
         lacking = f"{error.reason}; nor was one compiled elsewhere found: {'; '.join(unfit) or 'none is there'}"
         raise EnvironmentLacks(lacking, error.remedy) from error
@@ -113,7 +118,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
 
 def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
     """Give the kept program that a start would take, and why others don't fit; raises EnvironmentLacks."""
-    wanted = _made_for(_offset_flags())
+    wanted = _made_for(_flags(definitions()))
     found, unfit = find([cache / wanted.file_name, *given], wanted)
     return None if found is None else found[0], unfit
 
@@ -132,9 +137,9 @@ def build_cache(target: Path) -> tuple[Path, str]:
         OSError: it can't be written.
     """
     _check_rights()
-    offsets = _offset_flags()
-    wanted = _made_for(offsets)
-    result = _compile([*offsets, *_size_flags()])
+    layout = definitions()
+    wanted = _made_for(_flags(layout))
+    result = _compile(layout)
     program, loaded = load(result, RingSizes())
     for descriptor in loaded.values():
         os.close(descriptor)
@@ -144,8 +149,8 @@ def build_cache(target: Path) -> tuple[Path, str]:
     return path, wanted.kernel
 
 
-def _offset_flags() -> list[str]:
-    return [f"-D{name}={value}" for name, value in sorted(definitions().items())]
+def _flags(layout: dict[str, int]) -> list[str]:
+    return [f"-D{name}={value}" for name, value in sorted(layout.items())]
 
 
 def _size_flags() -> list[str]:
@@ -208,7 +213,8 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[Program, dict[s
             code = bytearray(b64decode(program["code"]))
             for at, map_name in program["maps"]:
                 struct.pack_into("<i", code, at + 4, maps[map_name])
-            loaded[name] = bpf_syscall.load_raw_tracepoint(name, bytes(code))
+            typed = compilation["sys_exit"] if name == _ENTRY or name in _STEPS else 0
+            loaded[name] = bpf_syscall.load_tracepoint(name, bytes(code), typed)
     except OSError as error:
         for descriptor in (*maps.values(), *loaded.values()):
             os.close(descriptor)
@@ -234,11 +240,12 @@ def _refusal(error: OSError) -> tuple[str, str]:
     return reason, "see `lanner doctor`; report this kernel's version and the message"
 
 
-def _compile(flags: list[str]) -> dict[str, Any]:
+def _compile(layout: dict[str, int]) -> dict[str, Any]:
+    flags = [*_flags(layout), *_size_flags()]
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
         output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
         source.write_text(_source())
-        functions = [*_PROBES, *(TRACEPOINTS if "-DURING=1" in flags else ())]
+        functions = [*_PROBES, _ENTRY, *_STEPS, *(TRACEPOINTS if "URING" in layout else ())]
         command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *functions, "--", *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
@@ -248,4 +255,4 @@ def _compile(flags: list[str]) -> dict[str, Any]:
             message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             raise EnvironmentLacks(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
         result: dict[str, Any] = json.loads(output.read_text())
-        return result
+        return {**result, "sys_exit": layout[SYS_EXIT]}

@@ -14,7 +14,8 @@ _MEMBARRIER_GLOBAL = 1
 _LONG_AGO_SECONDS = 0.1
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17
 _ATTRIBUTE_SIZE = 128
-_RAW_TRACEPOINT = 17
+_RAW_TRACEPOINT, _TRACING = 17, 26
+_TRACE_RAW_TP = 23
 _LICENSE = b"Dual BSD/GPL"
 _LOG_SIZE = 1 << 20
 
@@ -48,25 +49,40 @@ def delete(descriptor: int, key: bytes) -> None:
     _bpf(_MAP_DELETE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), 0, 0))
 
 
-def load_raw_tracepoint(name: str, code: bytes) -> int:
-    """Load a program and give its descriptor; OSError carries the end of the verifier's log where it refused."""
+def load_tracepoint(name: str, code: bytes, typed: int = 0) -> int:
+    """Load a program for a raw tracepoint and give its descriptor.
+
+    Args:
+        name: what tools show.
+        code: its instructions.
+        typed: number of the tracepoint's type in the kernel's BTF, for a program that reads what its arguments point to
+            without a helper's call; 0 for one that doesn't.
+
+    Raises:
+        OSError: with the end of the verifier's log where that refused.
+    """
     try:
-        return _load(name, code, None)
+        return _load(name, code, typed, None)
     except PermissionError:
         raise
     except OSError as error:
         log = ctypes.create_string_buffer(_LOG_SIZE)
         try:
-            return _load(name, code, log)
+            return _load(name, code, typed, log)
         except OSError:
             tail = log.value.decode(errors="replace").strip().splitlines()[-8:]
             raise OSError(error.errno, f"the kernel refused {name}: " + " | ".join(tail)) from error
 
 
 def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
-    """Attach; closing the descriptor that this gives detaches at once. Raises OSError."""
+    """Attach; closing the descriptor that this gives detaches at once. Raises OSError.
+
+    Args:
+        program: descriptor.
+        tracepoint: its name; empty for a program that was loaded with its type.
+    """
     name = ctypes.create_string_buffer(tracepoint.encode())
-    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name), program))
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name) if tracepoint else 0, program))
 
 
 def wait_for_running_programs() -> None:
@@ -85,13 +101,15 @@ def possible_cpus() -> int:
     return int(last.split("-")[-1]) + 1
 
 
-def _load(name: str, code: bytes, log: "ctypes.Array[ctypes.c_char] | None") -> int:
+def _load(name: str, code: bytes, typed: int, log: "ctypes.Array[ctypes.c_char] | None") -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     license_text = ctypes.create_string_buffer(_LICENSE)
-    program = struct.pack("<IIQQ", _RAW_TRACEPOINT, len(code) // 8, _address(instructions), _address(license_text))
+    kind, attached_as = (_TRACING, _TRACE_RAW_TP) if typed else (_RAW_TRACEPOINT, 0)
+    program = struct.pack("<IIQQ", kind, len(code) // 8, _address(instructions), _address(license_text))
     level, size, address = (0, 0, 0) if log is None else (1, len(log), _address(log))
     head = program + struct.pack("<IIQII", level, size, address, 0, 0)
-    return _bpf(_PROG_LOAD, head + name[:15].encode().ljust(16, b"\0"))
+    tail = struct.pack("<II36xI", 0, attached_as, typed)
+    return _bpf(_PROG_LOAD, head + name[:15].encode().ljust(16, b"\0") + tail)
 
 
 def _address(buffer: "ctypes.Array[ctypes.c_char]") -> int:

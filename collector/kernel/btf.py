@@ -77,9 +77,13 @@ class Btf:
                 return int.from_bytes(self._data[at + 4 : at + 8], "little", signed=True)
         raise KeyError(name)
 
+    def typedef(self, name: str) -> int:
+        """Give the number of a typedef; raises KeyError where there is none."""
+        return self._find(name, (_TYPEDEF,))
+
     def parameters(self, name: str) -> int:
         """Count the parameters of a pointer to a function, by its typedef; raises KeyError where there is none."""
-        pointer = self._type(self._skip(self._find(name, (_TYPEDEF,))))[3]
+        pointer = self._type(self._skip(self.typedef(name)))[3]
         return self._type(pointer)[1]
 
     def _find(self, name: str, kinds: tuple[int, ...]) -> int:

@@ -118,6 +118,8 @@ _OPTIONAL = {
     "OVL_UPPER": "ovl_inode.__upperdentry",
     "OVL_INODE": "ovl_inode.vfs_inode",
 }
+SYS_EXIT = "N_SYS_EXIT"
+"""The number of the tracepoint's type, by which typed programs are loaded."""
 _V1_CONTROLLERS = Path("/proc/cgroups")
 
 
@@ -138,6 +140,12 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
             continue
     found |= uring_layout(btf).definitions
     found["SIZE_UPID"] = btf.size("upid")
+    try:
+        found[SYS_EXIT] = btf.typedef("btf_trace_sys_exit")
+    except KeyError:
+        raise EnvironmentLacks(
+            "this kernel has no tracepoint sys_exit", "use a kernel with CONFIG_HAVE_SYSCALL_TRACEPOINTS, from 5.15 on"
+        ) from None
     if _pids_on_v1(cgroups):
         found["N_PIDS_CGRP"] = btf.enum("cgroup_subsys_id")["pids_cgrp_id"]
     else:
@@ -153,7 +161,7 @@ def _first(btf: Btf, paths: str) -> int:
             continue
     raise EnvironmentLacks(
         f"this kernel has no {paths.replace('|', ' or ')}, which the collector reads",
-        "use a kernel from 5.11 on, or report this kernel's version",
+        "use a kernel from 5.15 on, or report this kernel's version",
     )
 
 

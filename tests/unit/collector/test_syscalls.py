@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector.arch import x86_64
-from collector.syscalls import BY_EVENT, CALLS, CWD, NONE, DescriptorFlag, descriptors
+from collector.syscalls import BY_EVENT, CALLS, CWD, NONE, DescriptorFlag, descriptors, watched_numbers
 from schemas.catalogue import EVENTS
 from schemas.flags import FLAG_TABLES
 from tests.conformance.cases import shared_dir
@@ -191,6 +191,11 @@ class TestDescriptors:
         assert {x86_64.NATIVE[number] for number in by_number if number < 512} == STATE_CHANGING
         assert {x86_64.COMPAT[number - 512] for number in by_number if number >= 512} == STATE_CHANGING
         assert not by_socketcall
+
+    def test_a_number_is_watched_that_either_entry_gives_a_call(self) -> None:
+        """5 is open by the 32-bit entry and fstat by the other; 257 is openat."""
+        assert {5, 2, 257, 295} <= watched_numbers(descriptors(["open", "openat"])[0]).keys()
+        assert max(watched_numbers(descriptors(BY_EVENT)[0])) < 512
 
     def test_what_changes_a_process_is_always_on(self) -> None:
         """The table of processes must stay true; unasked for, such a call makes no event."""

@@ -16,7 +16,7 @@ ON_V1 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t8\t4
 ON_V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t0\t4\t1\n"
 
 
-def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = ()) -> bytes:
+def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = (), tracepoint: str = "btf_trace_sys_exit") -> bytes:
     """Make a kernel that has each member by its newest name, unless renamed or left out, at an offset of its own."""
     structs: dict[str, dict[str, list[str]]] = {}
     for paths in (*offsets._MEMBERS.values(), *offsets._OPTIONAL.values()):
@@ -26,6 +26,7 @@ def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = ()) -> bytes:
             structs.setdefault(struct, {}).setdefault(member, []).extend(inner)
     made = Blob()
     integer = made.add(blob.INT, "int", 8, bytes(4))
+    made.add(blob.TYPEDEF, tracepoint, integer)
     for struct, members in structs.items():
         rows = []
         for place, (member, inner) in enumerate(members.items()):
@@ -80,6 +81,15 @@ def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
     path.write_bytes(kernel({}, leave_out=("kernfs_node.__parent",)))
 
     with pytest.raises(EnvironmentLacks, match=r"no kernfs_node\.__parent or kernfs_node\.parent"):
+        definitions(path, v1)
+
+
+def test_a_kernel_without_the_tracepoint_is_told(tmp_path: Path, v1: Path) -> None:
+    """Its program is loaded by the tracepoint's type."""
+    path = tmp_path / "btf"
+    path.write_bytes(kernel({}, tracepoint="btf_trace_sys_enter"))
+
+    with pytest.raises(EnvironmentLacks, match="no tracepoint sys_exit"):
         definitions(path, v1)
 
 

@@ -14,7 +14,7 @@ from collector.decode import decode
 from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS, Layout
 from collector.interest_maps import entries
 from collector.records import File, Socket, Syscall
-from collector.syscalls import CALLS, CWD, descriptors
+from collector.syscalls import CALLS, CWD, descriptors, watched_numbers
 from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
 AT_FDCWD = -100
@@ -30,6 +30,9 @@ _TIED = {
     "PATH_MNT": 0,
     "PATH_DENTRY": 8,
     "VFSMOUNT_ROOT": 0,
+    "MOUNT_PARENT": 16,
+    "MOUNT_MOUNTPOINT": 24,
+    "MOUNT_MNT": 32,
     "DENTRY_PARENT": 0,
     "DENTRY_NAME_LEN": 12,
     "DENTRY_NAME": 16,
@@ -140,10 +143,13 @@ class NativeKernel:
             events: types.
             generation: 0 or 1.
         """
-        tables = dict(zip(("descriptors", "socketcalls"), descriptors(events), strict=True))
-        for name, size in (("descriptors", 1024), ("socketcalls", 32)):
-            cells = (ctypes.c_char * (16 * size)).in_dll(self._library, f"{name}_cells")
-            cells[:] = b"".join(tables[name].get(number, bytes(16)) for number in range(size))
+        by_number, by_socketcall = descriptors(events)
+        for name, table, size, width in (
+            *(("descriptors", by_number, 1024, 16), ("socketcalls", by_socketcall, 32, 16)),
+            ("watched", watched_numbers(by_number), 512, 1),
+        ):
+            cells = (ctypes.c_char * (width * size)).in_dll(self._library, f"{name}_cells")
+            cells[:] = b"".join(table.get(number, bytes(width)) for number in range(size))
         for name in ("prefix_masks", "suffix_masks"):
             self._forget(name, generation)
         for name, key, value in [] if layout is None else entries(layout, generation):

@@ -47,6 +47,12 @@ static bool begins_with(const u8 *key, const u8 *entry)
   } \
   static struct { type *(*lookup)(const void *); } name = { name##_lookup }
 
+/* What a program goes on to: each is there, and none comes back. */
+int tell_state(u64 *), judge_call(u64 *), judge_path(u64 *), tell_call(u64 *);
+static int (*const in_steps[])(u64 *) = { tell_state, judge_call, judge_path, tell_call };
+static void go_on(void *context, u32 step) { in_steps[step](context); }
+#define BPF_PROG_ARRAY(name, size) static struct { void (*call)(void *, u32); } name = { go_on }
+
 static int tell(void *record, u64 size, u64 flags)
 {
   memcpy(told, record, size);
