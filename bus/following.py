@@ -1,6 +1,6 @@
 """Follows compacted topics of one partition each: all that they hold, then what comes; the broker need not be there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -90,6 +90,25 @@ def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict
         BusUnavailable: no broker, or reading is forbidden.
     """
     found: dict[str, dict[bytes, Message]] = {name: {} for name in topics}
+    for topic, message in messages_of(connection, topics):
+        key = message.key() or b""
+        if message.value() is None:
+            found[topic].pop(key, None)
+        else:
+            found[topic][key] = message
+    return found
+
+
+def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple[str, Message]]:
+    """Give all messages that topics of one partition each still hold, in the order of each, up to their ends.
+
+    Args:
+        connection: the broker.
+        topics: without prefix.
+
+    Raises:
+        BusUnavailable: no broker, or reading is forbidden.
+    """
     follower = Follower(connection, topics)
     try:
         waited = 0.0
@@ -100,15 +119,9 @@ def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict
                 if (waited >= TIMEOUT_SECONDS or follower.is_shut_out) and not follower.has_read_all:
                     raise follower.unavailable()
                 continue
-            topic, message = taken
-            key = message.key() or b""
-            if message.value() is None:
-                found[topic].pop(key, None)
-            else:
-                found[topic][key] = message
+            yield taken
     finally:
         follower.close()
-    return found
 
 
 class Writer:

@@ -1,19 +1,25 @@
 """What a fleet's processor judges by: the published version where there is one, else rule files."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from confluent_kafka import Message
 
 from bus.connection import Connection
-from bus.rules_topic import accept, current
+from bus.following import messages_of
+from bus.rules_topic import CURRENT, accept
+from bus.topics import INTEREST, RULES
 from lanner.detection import Detection, load_detection
 from lanner.failures import BadInput
 from lanner.host_names import HostNames
 from lanner.published_rules import detection_of_published, public_keys
 from lanner.settings import Settings
 from lanner.terminal import error_line, note
-from processor.rules_in_use import RulesInUse, RulesRefused
+from processor.correlation.split import Plan
+from processor.rules_in_use import FILES, RulesInUse, RulesRefused
 from schemas.codec import decode_batch
 from schemas.interest_text import encode_interest
 from schemas.published_rules import BadRules
@@ -21,6 +27,10 @@ from schemas.published_rules import BadRules
 _NAME_SECONDS = 5
 """Waited for the addresses of the host names in new rules, before they come into force."""
 _MAX_ERRORS = 5
+_FORMER_MS = 600_000
+"""How long after the next one was published matches of a version may still be on their way."""
+_MAX_FORMER = 7
+"""With more, collectors send everything, and nobody changes over any more."""
 
 
 def preparation(settings: Settings) -> Callable[[Message], RulesInUse]:
@@ -48,21 +58,71 @@ def preparation(settings: Settings) -> Callable[[Message], RulesInUse]:
     return prepare
 
 
+Prepare = Callable[[Message], RulesInUse]
+
+
 def rules_at_start(
-    settings: Settings, connection: Connection, prepare: Callable[[Message], RulesInUse], *, quiet: bool
-) -> RulesInUse:
+    settings: Settings, connection: Connection, prepare: Prepare, *, quiet: bool
+) -> tuple[RulesInUse, dict[str, Plan]]:
     """Give the published version, or the rule files where there is none or it can't be used; the latter is told.
+
+    Returns:
+        What to judge by, and by version, of what others may judge by still, or did a moment ago, what correlation has
+        to understand.
 
     Raises:
         BadInput: the rule files are wrong.
         BusUnavailable: no broker.
     """
-    message = current(connection) if settings.published_rules.enabled else None
-    if message is not None:
+    if not settings.published_rules.enabled:
+        return _of_files(settings, quiet=quiet), {}
+    versions: list[Message] = []
+    live: set[bytes] = set()
+    for topic, message in messages_of(connection, [RULES, INTEREST]):
+        if topic == INTEREST:
+            (live.add if message.value() else live.discard)(message.key() or b"")
+        elif message.key() == CURRENT:
+            versions.append(message)
+    in_use = None
+    if versions and versions[-1].value() is not None:
         try:
-            return prepare(message)
+            in_use = prepare(versions[-1])
         except RulesRefused as error:
             error_line(f"rules refused: {error}. This processor begins with its rule files.")
+    former = _former(versions, live, prepare)
+    if in_use is None:
+        return _of_files(settings, quiet=quiet), former
+    if len(versions) == 1 and _is_recent(versions[0]):
+        with suppress(BadInput):
+            former[FILES] = load_detection(settings, warnings=False).judges.plan
+    return in_use, former
+
+
+def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> dict[str, Plan]:
+    found: dict[str, Plan] = {}
+    for newer, message in pairwise(reversed(versions)):
+        if message.value() is None or not (_is_recent(newer) or _version(message) in live):
+            continue
+        with suppress(RulesRefused):
+            rules = prepare(message)
+            rules.close()
+            found[rules.version] = rules.judges.plan
+        if len(found) == _MAX_FORMER:
+            break
+    return dict(reversed(found.items()))
+
+
+def _is_recent(message: Message) -> bool:
+    return time.time() * 1000 - message.timestamp()[1] < _FORMER_MS
+
+
+def _version(message: Message) -> bytes:
+    """Give the name that a message says, which is not believed before it is prepared."""
+    name = dict(message.headers() or []).get("ce_id")
+    return name if isinstance(name, bytes) else b""
+
+
+def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
     detection = load_detection(settings, warnings=not quiet)
     if not quiet:
         for line in detection.notices:

@@ -9,7 +9,7 @@ first from the interest of collectors, a minute later from memory.
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import Message
@@ -53,6 +53,7 @@ class RulesService:
         stages: tuple[DetectStage, CorrelateStage],
         prepare: Prepare,
         *,
+        former: Mapping[str, Plan],
         worker: str,
         wait_seconds: float,
         takes_published: bool = True,
@@ -65,6 +66,7 @@ class RulesService:
             in_use: what the stages judge by.
             stages: that are switched.
             prepare: compiles a version.
+            former: by version, what others may judge by still, or did a moment ago.
             worker: names this processor among the others.
             wait_seconds: for hosts and other processors.
             takes_published: whether a version in the topic counts.
@@ -85,7 +87,7 @@ class RulesService:
         self._pending: RulesInUse | None = None
         self._pending_since = 0.0
         self._since = time.time_ns()
-        self._plans: dict[str, Plan] = {in_use.version: in_use.judges.plan}
+        self._plans: dict[str, Plan] = {**former, in_use.version: in_use.judges.plan}
         self._all_since: float | None = None
         self._is_settled = False
         """Whether what old versions left behind is gone."""
@@ -99,6 +101,7 @@ class RulesService:
         self._task: asyncio.Task[None] | None = None
         self._shipping: Shipping | None = None
         self._trouble = ""
+        self._remember_all()
 
     def start(self, shipping: Shipping) -> None:
         """Begin; on the running loop."""

@@ -54,7 +54,7 @@ def command(options: Options) -> None:
     partitions = states[connection.topic(EVENTS)].partitions
 
     prepare = preparation(settings)
-    in_use = rules_at_start(settings, connection, prepare, quiet=options.quiet)
+    in_use, former = rules_at_start(settings, connection, prepare, quiet=options.quiet)
 
     def ready() -> None:
         view.is_assigned = True
@@ -76,6 +76,7 @@ def command(options: Options) -> None:
         in_use,
         (stage, correlation),
         prepare,
+        former=former,
         worker=f"{socket.gethostname()}-{os.getpid()}",
         wait_seconds=settings.published_rules.wait_seconds,
         takes_published=settings.published_rules.enabled,

@@ -1,7 +1,9 @@
 import itertools
+import re
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +15,16 @@ from bus.consuming import Reader
 from bus.following import Writer, read_topics
 from bus.rules_topic import CURRENT, SIGNATURE, current, rules_message
 from bus.signing import read_private_key
-from bus.topics import EVENTS, INTEREST, RULES
+from bus.topics import CORRELATE, EVENTS, INTEREST, RULES
+from lanner.judging import preparation
+from lanner.settings import Settings
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
 from schemas.interest_text import BadInterest, decode_interest
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.broker import free_ports
 from tests.cluster.processes import Processes, Running
 from tests.cluster.secured import SecuredBroker
 from tests.unit.processor.batches import batch_of
@@ -159,6 +164,36 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
         assert each.stop() == 0, each.errors
         assert "Traceback" not in each.errors
     alerts.close()
+
+
+def test_a_processor_that_starts_during_a_change_understands_the_version_before(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Its matches, which a processor that is gone passed on, are counted by its macro, and none is of unknown rules."""
+    publish(processes, connection, rules_file(tmp_path, WITH_MEMORY))
+    before = preparation(Settings())(current(connection))  # type: ignore[arg-type]
+    generator = Generator(connection, hosts=1)
+    for sequence in range(1, 11):
+        event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
+        batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
+        for key, value in before.pre_match(batch):
+            generator.send(value, key.decode("latin-1"), topic=CORRELATE)
+    before.close()
+    generator.flush()
+    second = tmp_path / "second.yaml"
+    second.write_text(WITH_MEMORY.replace("/group/", "/other/"))
+    after = publish(processes, connection, second)
+    (port,) = free_ports(1)
+    worker = processes.start(connection, "processor", environment={"LANNER__HTTP__LISTEN": f"127.0.0.1:{port}"})
+    worker.wait_for(f"of version {after}")
+    alerts = Alerts(connection)
+    until(lambda: alerts.read(0.2) or bool(named(alerts, TEN)), "the matches were not understood")
+    alerts.close()
+    assert [alert.output.split(" container")[0] for alert in named(alerts, TEN).values()] == ["10 of /group/x"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    assert re.search(r'passed_over_total\{reason="unknown_term"\} 0\.0$', metrics, re.MULTILINE), metrics
+    assert worker.stop() == 0, worker.errors
 
 
 def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes: Processes, tmp_path: Path) -> None:
