@@ -88,6 +88,10 @@ class MessageFormat:
         self.schema = schema
         self.header = single_object_header(schema)
         parsed: Any = parse_schema(schema)
+        for field in parsed["fields"]:
+            if field["type"] == "bytes" and "default" in field:
+                # A schema writes it as a text of such code points; fastavro would leave it that.
+                field["default"] = field["default"].encode("latin-1")
         self._parsed = parsed
         self.name: str = parsed["name"]
         self.known = {single_object_header(each): parse_schema(each) for each in (*older, schema)}

@@ -158,11 +158,11 @@ def batch_0_1() -> EventBatch:
 
 
 def batch_0_2() -> EventBatch:
-    """Give the same with what was watched, and the end of a collector."""
+    """Give the same with what was watched, and the end of a collector; 0.3 only writes it otherwise."""
     return replace(batch_0_1(), watched=["execve"], narrowed=["openat", "rename"], interest=b"\x78\x01", stopping=True)
 
 
-GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2}
+GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2, "0.3": batch_0_2}
 
 
 def golden_path(release: str) -> Path:

@@ -11,24 +11,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.batch import EventBatch, Process
-from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_batch, decode_datum, encode_batch
+from schemas.codec import (
+    EVENT_BATCH_FORMAT,
+    EVENT_BATCH_SCHEMA,
+    HEADER,
+    BadBatch,
+    decode_batch,
+    decode_datum,
+    encode_batch,
+)
 from schemas.columns import EVENT_COLUMNS
+from schemas.process_columns import PROCESS_COLUMNS
 from tests.golden.batches import GOLDEN, batch_0_1, golden_path
 from tests.unit.schemas.batches import batches, read_everything, same
 
 SCHEMA = fastavro.parse_schema(EVENT_BATCH_SCHEMA)
 SAMPLE = encode_batch(batch_0_1())
+FORMER = golden_path("0.2").read_bytes()
+FORMER_SCHEMA: Any = EVENT_BATCH_FORMAT.known[FORMER[: len(HEADER)]]
+COLUMN_FIELDS = [
+    field["name"]
+    for field in EVENT_BATCH_SCHEMA["fields"]
+    if field["name"].startswith(("c_", "p_")) or field["name"] in ("texts", "text_lengths")
+]
 MEBIBYTE = 1 << 20
 Change = Callable[[dict[str, Any]], object]
 
 
-def altered(change: Change) -> bytes:
-    """Encode the sample with one thing changed behind the encoder's back."""
-    datum: Any = fastavro.schemaless_reader(io.BytesIO(SAMPLE[len(HEADER) :]), SCHEMA, None)
+def altered(change: Change, sample: bytes = SAMPLE, schema: Any = SCHEMA) -> bytes:
+    """Encode a sample with one thing changed behind the encoder's back."""
+    datum: Any = fastavro.schemaless_reader(io.BytesIO(sample[len(HEADER) :]), schema, None)
     change(datum)
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, SCHEMA, datum)
-    return HEADER + out.getvalue()
+    fastavro.schemaless_writer(out, schema, datum)
+    return sample[: len(HEADER)] + out.getvalue()
 
 
 def put(column: str, code: str, *values: int) -> Change:
@@ -36,8 +52,31 @@ def put(column: str, code: str, *values: int) -> Change:
     return lambda datum: datum.update({f"c_{column}": array(code, values).tobytes()})
 
 
-def put_process(index: int, **facts: object) -> Change:
-    """Change a row of processes."""
+def put_process(index: int, **facts: int) -> Change:
+    """Change a row of processes, of which the sample has two."""
+
+    def change(datum: dict[str, Any]) -> None:
+        for name, value in facts.items():
+            code = PROCESS_COLUMNS[name]
+            column = array(code, datum[f"p_{name}"] or bytes(2 * array(code).itemsize))
+            column[index] = value
+            datum[f"p_{name}"] = column.tobytes()
+
+    return change
+
+
+def put_rows(column: str, *values: int) -> Change:
+    """Change a column of processes."""
+    return lambda datum: datum.update({f"p_{column}": array(PROCESS_COLUMNS[column], values).tobytes()})
+
+
+def put_lengths(*values: int) -> Change:
+    """Change the lengths of the texts."""
+    return lambda datum: datum.update(text_lengths=array("I", values).tobytes())
+
+
+def put_former(index: int, **facts: object) -> Change:
+    """Change a row of processes in the layout before."""
     return lambda datum: datum["processes"][index].update(facts)
 
 
@@ -131,7 +170,16 @@ class TestRefusals:
             (lambda datum: datum.update(count=100_001), "100001 events in one batch"),
             (lambda datum: datum.update(count=4), "column time has 24 bytes, not 32"),
             (lambda datum: datum.update(count=2), "column time has 24 bytes, not 16"),
-            (lambda datum: datum.update(strings=[]), "0 strings in one batch"),
+            # texts
+            (put_lengths(), "0 bytes of lengths of texts in one batch"),
+            (lambda datum: datum.update(text_lengths=bytes(7)), "7 bytes of lengths of texts in one batch"),
+            (put_lengths(0, 1, 2), "the texts have [0-9]+ bytes and not the 3 of their lengths"),
+            (
+                put_lengths(0, 2**32 - 1, 2**32 - 1),
+                "the texts have [0-9]+ bytes and not the 8589934590 of their lengths",
+            ),
+            (lambda datum: put_lengths(len(datum["texts"]))(datum), "text 0 is not empty"),
+            (lambda datum: datum.update(texts=datum["texts"] + b"x"), "the texts have [0-9]+ bytes and not the"),
             # columns
             (lambda datum: datum.update(c_time=bytes(23)), "column time has 23 bytes, not 24"),
             (put("type", "i", 1, 6, 23 + 100), "column type points outside its table"),
@@ -139,7 +187,10 @@ class TestRefusals:
             (put("buffer", "i", -(2**31), 0, 0), "column buffer points outside its table"),
             (put("process", "i", 0, 1, 2), "column process points outside its table"),
             (put("process", "i", 0, 1, -1), "column process points outside its table"),
-            (lambda datum: datum.update(processes=[]), "column process points outside its table"),
+            (
+                lambda datum: datum.update({f"p_{name}": b"" for name in PROCESS_COLUMNS}),
+                "column process points outside its table",
+            ),
             # arguments
             (put("arg_start", "I", 1, 1, 1, 2), "arg_start goes backwards"),
             (put("arg_start", "I", 0, 2, 1, 2), "arg_start goes backwards"),
@@ -158,10 +209,23 @@ class TestRefusals:
             (put_process(1, container=-2), "process 1 points outside its tables"),
             (put_process(1, session_leader=2), "process 1 is led from outside its table"),
             (put_process(1, group_leader=-2), "process 1 is led from outside its table"),
-            (put_process(0, name=-1), "string -1 is outside the table"),
-            (put_process(0, name=1000), "out of range"),
-            (put_process(0, args=[1, -1]), "string -1 is outside the table"),
-            (put_process(0, env=[1000]), "out of range"),
+            (put_process(0, parent=-(2**31)), "process 0 points outside its tables"),
+            (put_process(0, name=-1), "column p_name points outside its table"),
+            (put_process(0, name=1000), "column p_name points outside its table"),
+            (put_process(1, shell=2**20), "column p_shell points outside its table"),
+            (put_rows("args", 1, -1), "column p_args points outside its table"),
+            (put_rows("env", 1000), "column p_env points outside its table"),
+            (put_rows("args", 1), "column p_args has 4 bytes for 2 texts"),
+            (put_rows("arg_count", 0, 3), "column p_args has 8 bytes for 3 texts"),
+            (put_rows("env_count", 2**32 - 1, 2**32 - 1), "column p_env has 4 bytes for 8589934590 texts"),
+            (put_rows("known", 1 << 24, 0), "more is known of process 0 than there is"),
+            (put_rows("pid"), "column p_ppid has 16 bytes, not 0"),
+            (put_rows("pid", 1), "column p_ppid has 16 bytes, not 8"),
+            (lambda datum: datum.update(p_pid=bytes(17)), "column p_pid has 17 bytes, not 16"),
+            (lambda datum: datum.update(p_name=bytes(7)), "column p_name has 7 bytes, not 8"),
+            (lambda datum: datum.update(p_pid=bytes(8 * 100_001)), "100001 processes in one batch"),
+            (lambda datum: datum.update(strings=[b"", b"a"]), "tables of two layouts in one batch"),
+            (lambda datum: datum.update(processes=[{"pid": 1}]), "tables of two layouts in one batch"),
             # containers
             (put_container(id=-1), "string -1 is outside the table"),
             (put_container(image=1000), "out of range"),
@@ -178,9 +242,58 @@ class TestRefusals:
         with pytest.raises(BadBatch, match=reason):
             decode_batch(altered(change))
 
-    def test_what_was_not_changed_is_not_refused(self) -> None:
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda datum: datum.update(strings=[]), "0 strings in one batch"),
+            (put("type", "i", 1, 6, -1), "column type points outside its table"),
+            (lambda datum: datum.update(processes=[]), "column process points outside its table"),
+            (put_former(1, parent=1), "process 1 points outside its tables"),
+            (put_former(1, parent=-2), "process 1 points outside its tables"),
+            (put_former(0, parent=0), "process 0 points outside its tables"),
+            (put_former(1, container=1), "process 1 points outside its tables"),
+            (put_former(1, container=-2), "process 1 points outside its tables"),
+            (put_former(1, session_leader=2), "process 1 is led from outside its table"),
+            (put_former(1, group_leader=-2), "process 1 is led from outside its table"),
+            (put_former(0, name=-1), "string -1 is outside the table"),
+            (put_former(0, name=1000), "out of range"),
+            (put_former(0, args=[1, -1]), "string -1 is outside the table"),
+            (put_former(0, env=[1000]), "out of range"),
+        ],
+    )
+    def test_the_layout_before_is_looked_at_as_closely(self, change: Change, reason: str) -> None:
+        """A host that is taken over may choose it."""
+        with pytest.raises(BadBatch, match=reason):
+            decode_batch(altered(change, FORMER, FORMER_SCHEMA))
+
+    @pytest.mark.parametrize(("sample", "schema"), [(SAMPLE, SCHEMA), (FORMER, FORMER_SCHEMA)])
+    def test_what_was_not_changed_is_not_refused(self, sample: bytes, schema: Any) -> None:
         """So that the cases above fail for their own reason."""
-        assert same(decode_batch(altered(lambda _: None)), batch_0_1())
+        assert decode_batch(altered(lambda _: None, sample, schema)).processes == batch_0_1().processes
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.lists(st.tuples(st.sampled_from(COLUMN_FIELDS), st.integers(0, 400), st.integers(0, 255)), max_size=5),
+        st.tuples(st.sampled_from(COLUMN_FIELDS), st.integers(-16, 16)),
+    )
+    def test_columns_with_bytes_changed_are_a_batch_or_refused(
+        self, changes: list[tuple[str, int, int]], longer: tuple[str, int]
+    ) -> None:
+        """As below, but nothing that Avro would find before."""
+
+        def change(datum: dict[str, Any]) -> None:
+            for name, place, value in changes:
+                if datum[name]:
+                    data = bytearray(datum[name])
+                    data[place % len(data)] = value
+                    datum[name] = bytes(data)
+            name, length = longer
+            datum[name] = datum[name][:length] if length < 0 else datum[name] + bytes(length // 4 * 4)
+
+        try:
+            read_everything(decode_batch(altered(change)))
+        except BadBatch:
+            return
 
     def test_a_batch_that_is_cut_off_anywhere_is_refused(self) -> None:
         """Half a batch is none."""
@@ -208,6 +321,21 @@ class TestRefusals:
             data[place] = value
         try:
             read_everything(decode_batch(bytes(data)))
+        except BadBatch:
+            return
+
+    @pytest.mark.parametrize("name", COLUMN_FIELDS)
+    @pytest.mark.parametrize("kind", ["string", None])
+    def test_a_writer_that_has_a_column_otherwise_or_not_at_all(self, name: str, kind: str | None) -> None:
+        """Avro takes a string for bytes, and a default for a field that isn't there."""
+        others = [{"name": name, "type": kind}] if kind else []
+        others += [each for each in EVENT_BATCH_SCHEMA["fields"] if each["name"] != name]
+        writer = fastavro.parse_schema({**EVENT_BATCH_SCHEMA, "fields": others})
+        out = io.BytesIO()
+        datum: Any = fastavro.schemaless_reader(io.BytesIO(SAMPLE[len(HEADER) :]), SCHEMA, None)
+        fastavro.schemaless_writer(out, writer, {**datum, name: "a" * len(datum[name])})
+        try:
+            read_everything(decode_datum(out.getvalue(), writer))
         except BadBatch:
             return
 

@@ -1,14 +1,17 @@
 import re
 import struct
+from dataclasses import fields
 
 import pytest
 
-from schemas.batch import empty_columns
+from schemas.batch import Process, empty_columns
 from schemas.codec import EVENT_BATCH_SCHEMA
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, NUMBER_COLUMNS, STRING_COLUMNS, EventBit
+from schemas.process_columns import INDEX_COLUMNS, KNOWN_BITS, LISTS, NULLABLE, PROCESS_COLUMNS
 
 AVSC = {field["name"][2:]: field for field in EVENT_BATCH_SCHEMA["fields"] if field["name"].startswith("c_")}
-CODES = {"i16": "h", "i32": "i", "u32": "I", "i64": "q", "u64": "Q"}
+PROCESSES = {field["name"][2:]: field for field in EVENT_BATCH_SCHEMA["fields"] if field["name"].startswith("p_")}
+CODES = {"u8": "B", "i16": "h", "i32": "i", "u32": "I", "i64": "q", "u64": "Q"}
 
 
 def test_schema_and_code_know_the_same_columns() -> None:
@@ -29,7 +32,29 @@ def test_a_column_is_of_the_type_that_its_doc_says(name: str) -> None:
     assert CODES[found[1]] == code
     assert struct.calcsize(f"<{code}") * 8 == int(found[1][1:])
     assert found[2] == ("argument" if name.startswith("arg_") and name != "arg_start" else "event")
-    assert ("index into strings" in field["doc"]) == (name in STRING_COLUMNS)
+    assert ("index into texts" in field["doc"]) == (name in STRING_COLUMNS)
+
+
+def test_schema_and_code_know_the_same_facts_of_processes() -> None:
+    """Each fact of a row has its column, and the code of the three that a row has otherwise."""
+    assert PROCESSES.keys() == PROCESS_COLUMNS.keys()
+    assert {field.name for field in fields(Process)} == PROCESSES.keys() - {"known", "arg_count", "env_count"}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_column_of_processes_is_what_its_doc_says(name: str) -> None:
+    """Type, what it points to, and the bit that tells whether it is known."""
+    field = PROCESSES[name]
+
+    assert (field["type"], field["default"]) == ("bytes", "")
+    found = re.match(r"([iu]\d+) an? (process|argument|variable)", field["doc"])
+    assert found is not None
+    assert CODES[found[1]] == PROCESS_COLUMNS[name]
+    assert (found[2] == "process") == (name not in LISTS)
+    assert ("index into texts" in field["doc"]) == (name in INDEX_COLUMNS)
+    told = re.search(r"Known where bit (\d+) of p_known is set", field["doc"])
+    fact = {counts: listed for listed, counts in LISTS.items()}.get(name, name if name in NULLABLE else "")
+    assert (1 << int(told[1]) if told else None) == KNOWN_BITS.get(fact)
 
 
 def test_empty_columns_are_ready_to_grow() -> None:

@@ -67,7 +67,7 @@ def test_any_avro_tool_opens_a_recording(recording: Path) -> None:
 
     assert reader.codec == "deflate"
     assert [row["sequence"] for row in rows] == [0, 1, 2]
-    assert rows[0]["strings"][1] == b"openat"
+    assert rows[0]["texts"].startswith(b"openat")
 
 
 def test_a_recording_is_its_owner_s_alone(tmp_path: Path) -> None:

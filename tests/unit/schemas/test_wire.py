@@ -18,7 +18,8 @@ from schemas.wire import (
     registry_header,
     single_object_header,
 )
-from tests.golden.batches import batch_0_1
+from tests.golden.batches import GOLDEN, batch_0_1, golden_path
+from tests.unit.schemas.batches import same
 
 
 def changed(schema: dict[str, Any], *, without: str = "", further: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -43,6 +44,27 @@ def test_a_message_of_another_release_becomes_one_of_ours(schema: dict[str, Any]
     ours = EVENT_BATCH_FORMAT.translated(message[HEADER_SIZE:], checked_schema(json.dumps(schema)))
     assert ours == encode_batch(batch_0_1())
     assert decode_batch(ours).stopping is False
+
+
+@pytest.mark.parametrize("column", ["c_cpu", "p_tty"])
+def test_a_column_that_was_not_written_is_empty(column: str) -> None:
+    """The default of bytes stands as a text in a schema, but is bytes."""
+    schema = changed(EVENT_BATCH_SCHEMA, without=column)
+    datum = EVENT_BATCH_FORMAT.decode(encode_batch(batch_0_1()))
+    message = MessageFormat(schema).encode(datum)
+
+    ours = EVENT_BATCH_FORMAT.translated(message[HEADER_SIZE:], checked_schema(json.dumps(schema)))
+    assert EVENT_BATCH_FORMAT.decode(ours) == {**datum, column: b""}
+    decode_batch(ours)
+
+
+@pytest.mark.parametrize("release", ["0.1", "0.2"])
+def test_a_batch_of_a_former_release_may_come_by_a_registry(release: str) -> None:
+    """Its header is then an id, and its schema comes from there."""
+    message = golden_path(release).read_bytes()
+    writer = checked_schema(json.dumps(EVENT_BATCH_FORMAT.known[message[:HEADER_SIZE]]))
+
+    assert same(decode_batch(EVENT_BATCH_FORMAT.translated(message[HEADER_SIZE:], writer)), GOLDEN[release]())
 
 
 def test_an_alert_of_a_release_to_come_is_read() -> None:
