@@ -87,6 +87,29 @@ def test_an_event_comes_again_at_another_time() -> None:
     assert list(columns["arg_raw"]) == [0, 0]
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=4),
+    st.lists(st.integers(0, 20), max_size=12),
+)
+def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], again: list[int]) -> None:
+    """What they share is packed once, and nobody can tell."""
+    once, each = BatchBuilder(), BatchBuilder()
+    for builder in (once, each):
+        rows = [tuple(value + kind for value in ROW[1:]) for kind in range(len(kinds))]
+        names = [tuple(f"n{place}" for place in range(len(numbers))) for numbers in kinds]
+        arguments = [[(str(number), number) for number in numbers] for numbers in kinds]
+        events = [builder.add(0, *facts) for facts in zip(rows, names, arguments, strict=True)]
+        for time, place in enumerate(again):
+            kind = place % len(kinds)
+            if builder is once:
+                builder.again(time, events[kind])
+            else:
+                builder.add(time, rows[kind], names[kind], arguments[kind])
+
+    assert once.columns() == each.columns()
+    assert (once.count, once.strings) == (each.count, each.strings)
+
+
 def test_a_row_of_another_width_is_refused() -> None:
     """A forgotten value would shift all that follow."""
     builder = BatchBuilder()
