@@ -1,132 +1,30 @@
 """What the kernel leaves out matters to no rule: real opens, with and without interest."""
 
-import json
-import random
 import subprocess
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
-
-import pytest
+from random import Random
 
 from processor.detect import DetectionRule, Detector
 from processor.interest import derive
 from processor.language.parser import parse
-from tests.live.collector.watching import Watching, watching
+from tests.live.collector.random_acts import TYPES
+from tests.live.collector.test_pushdown_acts import random_rule
+from tests.live.collector.watching import watching
 
-ACTS = """
-import ctypes, json, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-for number, (name, flags, mode, relative) in enumerate(json.load(open(sys.argv[1]))):
-    if relative and os.path.isdir(os.path.dirname(name)):
-        os.chdir(os.path.dirname(name)); name = os.path.basename(name)
-    fd = libc.open(name.encode(), flags, mode) if number % 2 else libc.syscall(2, name.encode(), flags, mode)
-    if fd >= 0: os.close(fd)
-"""
-MOST_OF_A_LITERAL = 250
 OPENS = ("open", "openat")
-
-CHECKS = (
-    *("evt.is_open_read = true", "evt.is_open_write = true", "evt.failed = true", "fd.num >= 0"),
-    *("evt.is_open_exec = true", "evt.res = ENOENT", "evt.is_open_create = true"),
-)
-
-
-def random_rules(chance: random.Random, names: list[str]) -> list[str]:
-    """Make rules of checks on names and kinds, joined and negated at random."""
-
-    def check() -> str:
-        name = chance.choice(names)
-        return chance.choice(
-            [
-                f"fd.name = {name}",
-                f"fd.name in ({name}, {chance.choice(names)})",
-                f"fd.name startswith {name[: chance.randint(2, len(name))]}",
-                f"fd.name endswith {name[-chance.randint(1, 40) :]}",
-                f"fd.directory = {name.rsplit('/', 1)[0]}",
-                f"fd.filename = {name.rsplit('/', 1)[1]}",
-                f"not fd.name = {name}",
-                "fd.nameraw contains ../",
-                chance.choice(CHECKS),
-                chance.choice(CHECKS),
-            ]
-        )
-
-    def rule() -> str:
-        parts = [check() for _ in range(chance.randint(1, 3))]
-        return "evt.type in (open, openat) and (" + f" {chance.choice(['and', 'and', 'or'])} ".join(parts) + ")"
-
-    return [rule() for _ in range(12)]
-
-
-def make_names(folder: Path, chance: random.Random) -> list[str]:
-    """Make files, links to them, long and deep names, and names of nothing."""
-    names = []
-    for number in range(12):
-        path = folder / chance.choice(["etc", "bin", "a" * 60]) / f"file{number}"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("x")
-        names.append(str(path))
-    deep = folder.joinpath(*["deep"] * 40) / "bottom"
-    deep.parent.mkdir(parents=True)
-    deep.write_text("x")
-    long = folder / ("l" * 200) / ("m" * 90)
-    long.parent.mkdir()
-    long.write_text("x")
-    link = folder / "link"
-    link.symlink_to(names[0])
-    return [*names, str(deep), str(long), str(link), str(folder / "nothing"), str(folder / "none" / "nothing")]
-
-
-def unclean(name: str, chance: random.Random) -> str:
-    """Write a name in another way, or not."""
-    head, tail = name.rsplit("/", 1)
-    return chance.choice(
-        [name, name, name, f"{head}//{tail}", f"{head}/./{tail}", f"{head}/../{head.rsplit('/', 1)[1]}/{tail}"]
-    )
-
-
-def matched(watch: Watching, detector: Detector, folder: Path) -> Counter[tuple[str, str]]:
-    """Count what each rule found, by name."""
-    alerts = [alert for batch in watch.batches for alert in detector.process(batch)]
-    return Counter(
-        (alert.rule, str(alert.output_fields["fd.nameraw"]))
-        for alert in alerts
-        if str(alert.output_fields["fd.name"]).startswith(str(folder))
-    )
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_same_alerts_come_with_and_without_pushdown(tmp_path: Path, seed: int) -> None:
-    """Random rules, random real opens: names relative and unclean, through links, of nothing, too long to judge."""
-    chance = random.Random(seed)
-    names = make_names(tmp_path, chance)
-    rules = random_rules(chance, [name for name in names if len(name) < MOST_OF_A_LITERAL])
-    flags = (0, 1, 2, 0o101, 0o102, 0o1101, 0o2000000, 0o200000)
-    acts = [
-        (
-            unclean(chance.choice(names), chance),
-            chance.choice(flags),
-            chance.choice([0o600, 0o755]),
-            chance.random() < 0.1,
-        )
-        for _ in range(400)
-    ]
-    plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps(acts))
-    found = []
-    conditions = [parse(rule) for rule in rules]
-    for interest in (None, derive(conditions, OPENS)):
-        (tmp_path / "nothing").unlink(missing_ok=True)
-        detector = Detector(
-            [DetectionRule(text, tree, "%fd.name %fd.nameraw") for text, tree in zip(rules, conditions, strict=True)],
-            rule_matching="all",
-        )
-        with watching("open", "openat", interest=interest) as watch:
-            watch.run("/usr/bin/python3", "-I", "-c", ACTS, str(plan))
-        found.append(matched(watch, detector, tmp_path))
-
-    assert found[0].total() > 50
-    assert found[0] == found[1]
+ACTS = """
+import os, sys, time
+top, made, end = sys.argv[1], 0, time.monotonic() + 10
+while time.monotonic() < end:
+    os.close(os.open(f"{top}/secret", 0))
+    os.close(os.open(f"{top}/log/{made}", os.O_CREAT))
+    os.unlink(f"{top}/log/{made}")
+    made += 1
+    time.sleep(0.001)
+print(made)
+"""
 
 
 def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
@@ -146,32 +44,39 @@ def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
     assert filtered > 3
 
 
-def test_a_change_of_interest_loses_nothing(tmp_path: Path) -> None:
-    """A program opens a file without pause; the interest changes again and again, and always holds that file."""
-    (tmp_path / "secret").write_text("")
-    code = (
-        "import os, sys, time\n"
-        "for _ in range(600):\n"
-        "    for _ in range(50): os.close(os.open(sys.argv[1], 0))\n"
-        "    time.sleep(0.002)\n"
-    )
-    wanted = f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}"
+def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
+    """For ten seconds between sets of random rules; what a program does is of interest to all of them."""
+    secret, log = tmp_path / "secret", tmp_path / "log"
+    secret.write_text("")
+    log.mkdir()
+    chance = Random(1)
+    names = [f"/srv/data/{number}" for number in range(50)]
+    wanted = f"evt.type in (openat, unlink) and (fd.name = {secret} or fs.path.name startswith {log}/)"
     versions = [
-        derive([parse(wanted), *(parse(f"evt.type = open and fd.name = /v{number}/{n}") for n in range(10))], OPENS)
-        for number in range(8)
+        derive([parse(rule) for rule in (wanted, *(random_rule(chance, names) for _ in range(count)))], TYPES)
+        for count in (0, 1, 2, 4, 8, 0, 16)
     ]
-    with watching("open", "openat", interest=versions[0]) as watch:
-        child = subprocess.Popen(["/usr/bin/python3", "-I", "-c", code, str(tmp_path / "secret")])
-        turn = 0
+    told: list[str] = []
+    with watching(*TYPES, interest=versions[0]) as watch:
+        child = subprocess.Popen(
+            ["/usr/bin/python3", "-I", "-c", ACTS, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
         while child.poll() is None:
-            turn += 1
-            watch.collector.watch({"open", "openat"}, versions[turn % len(versions)])
-            watch.collector.poll(0.005)
+            interest = versions[len(told) % len(versions)]
+            told.append(f"version-{len(told)}")
+            watch.collector.change_interest(interest.events, interest, frozenset(told[-1:]))
+            watch.collector.poll(chance.uniform(0.1, 0.3))
         watch.settle()
-        seen = len(watch.events(fd__name=str(tmp_path / "secret")))
+        made = int(child.communicate()[0])
+        opened = sum(event["fd.name"] == str(secret) for event in watch.events(evt__type="openat"))
+        removed = Counter(event["fs.path.name"] for event in watch.events(evt__type="unlink"))
 
-    assert turn > 10
-    assert seen == 30000
+    assert len(told) > 20
+    assert opened == made
+    assert [removed[f"{log}/{number}"] for number in range(made)] == [1] * made
+    # Each batch tells the version that all of it went by; one that went by two tells none.
+    stamps = [batch.interest_version for batch in watch.batches if batch.interest_version]
+    assert [version for version, _ in groupby(stamps)] == told
 
 
 def test_links_and_removals_of_no_interest_stay_in_the_kernel(tmp_path: Path) -> None:

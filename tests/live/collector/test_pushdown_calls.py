@@ -6,7 +6,7 @@ from collections import Counter
 from processor.detect import DetectionRule, Detector
 from processor.interest import derive
 from processor.language.parser import parse
-from tests.live.collector.watching import watching
+from tests.live.collector.watching import Watching, watching
 
 TYPES = ("dup", "dup2", "dup3", "socket", "accept4", "sendto", "connect", "ptrace", "prctl", "setns", "unshare", "kill")
 ACTS = """
@@ -85,16 +85,22 @@ def random_rules(chance: random.Random) -> list[str]:
     return [rule() for _ in range(6)]
 
 
-def alerts_of(seed: int, rules: list[str], *, pushdown: bool) -> tuple[Counter[tuple[object, ...]], int]:
+def alerts_of(
+    watch: Watching, seed: int, rules: list[str], *, pushdown: bool
+) -> tuple[Counter[tuple[object, ...]], int]:
     """Count what each rule finds in the acts of a seed, and what the kernel left out."""
     conditions = [parse(rule) for rule in rules]
     detector = Detector(
         [DetectionRule(text, tree, "%proc.args") for text, tree in zip(rules, conditions, strict=True)],
         rule_matching="all",
     )
-    with watching(*TYPES, interest=derive(conditions, TYPES) if pushdown else None) as watch:
-        watch.run("/usr/bin/python3", "-I", "-c", ACTS, str(seed))
-        filtered = watch.collector.counters()["filtered"]
+    interest = derive(conditions, TYPES) if pushdown else None
+    watch.collector.watch(TYPES if interest is None else interest.events, interest)
+    watch.settle()
+    watch.batches.clear()
+    before = watch.collector.counters()["filtered"]
+    watch.run("/usr/bin/python3", "-I", "-c", ACTS, str(seed))
+    filtered = watch.collector.counters()["filtered"] - before
     alerts = [alert for batch in watch.batches for alert in detector.process(batch)]
     ours = [alert for alert in alerts if ACTS[:40] in str(alert.output_fields["proc.args"])]
     return Counter((each.rule, each.event.get("evt.type"), each.event.get("user.uid")) for each in ours), filtered
@@ -103,13 +109,14 @@ def alerts_of(seed: int, rules: list[str], *, pushdown: bool) -> tuple[Counter[t
 def test_the_same_alerts_come_with_and_without_pushdown() -> None:
     """Random rules; sockets of all families, results, requests, flags and users."""
     total = filtered = 0
-    for seed in range(5):
-        rules = random_rules(random.Random(seed))
-        without, _ = alerts_of(seed, rules, pushdown=False)
-        with_interest, left_out = alerts_of(seed, rules, pushdown=True)
-        assert with_interest == without
-        total += without.total()
-        filtered += left_out
+    with watching(*TYPES) as watch:
+        for seed in range(5):
+            rules = random_rules(random.Random(seed))
+            without, _ = alerts_of(watch, seed, rules, pushdown=False)
+            with_interest, left_out = alerts_of(watch, seed, rules, pushdown=True)
+            assert with_interest == without
+            total += without.total()
+            filtered += left_out
 
     assert total > 100
     assert filtered > 50

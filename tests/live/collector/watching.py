@@ -18,7 +18,8 @@ from schemas.extract import extract
 from schemas.interest import Interest
 from tests.live.needs import lacking
 
-SETTLE_SECONDS = 0.3
+SETTLE_LOOKS = 6
+MOST_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Event:
         assert found is not None, f"no such field: {field}"
         spec, argument = found
         return extract(self.batch, self.index, spec.name, argument)
+
+
+def events_of(batches: list[EventBatch]) -> Iterator[Event]:
+    """Give every event of some batches, in order."""
+    return (Event(batch, index) for batch in batches for index in range(batch.count))
 
 
 class Watching:
@@ -55,6 +61,18 @@ class Watching:
             assert child.returncode == 0, err
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
+    def run_to_the_end(self, *command: str) -> None:
+        """Run a program until its own end is delivered, and so all that it did; watch procexit for it."""
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        looked_at, has_ended, deadline = 0, False, time.monotonic() + MOST_SECONDS
+        while not has_ended:
+            assert time.monotonic() < deadline, "the end of the program was not delivered"
+            self.collector.poll(0.02)
+            fresh, looked_at = self.batches[looked_at:], len(self.batches)
+            ends = [event for event in events_of(fresh) if event["evt.type"] == "procexit"]
+            has_ended = any(event["proc.pid"] == child.pid for event in ends)
+        assert child.wait() == 0
+
     def python(self, code: str, *arguments: str, **options: Any) -> Any:
         """Run a Python program; gives what it printed, read as JSON, or None."""
         out = self.run(sys.executable, "-I", "-c", code, *arguments, **options).stdout
@@ -62,8 +80,8 @@ class Watching:
 
     def settle(self) -> None:
         """Let everything that has happened be delivered."""
-        end = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < end:
+        # So many looks, however long each takes on a busy machine.
+        for _ in range(SETTLE_LOOKS):
             self.collector.poll(0.05)
 
     def events(self, **fields: object) -> list[Event]:
@@ -73,9 +91,7 @@ class Watching:
 
     def all(self) -> Iterator[Event]:
         """Give every event so far, in the order of delivery."""
-        for batch in self.batches:
-            for index in range(batch.count):
-                yield Event(batch, index)
+        return events_of(self.batches)
 
     def one(self, **fields: object) -> Event:
         """Give the only event whose fields have these values."""

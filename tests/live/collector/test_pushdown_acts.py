@@ -1,0 +1,141 @@
+"""Real acts at random under random rules: the alerts are the same, whether the kernel leaves events out or not."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from collector.agent import CollectorSettings
+from collector.bpf.program import RingSizes
+from processor.compiler.checks import errors
+from processor.detect import DetectionRule, Detector
+from processor.interest import derive
+from processor.language.parser import parse
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.interest import Interest, always
+from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, paths_of, random_script
+from tests.live.collector.watching import Watching, watching
+from tests.live.compiled import Programs
+
+SEEDS, SETS, RULES, ACTS = 6, 4, 4, 150
+OUTPUT = "%proc.args %proc.name %user.uid %evt.args %fd.name %fs.path.name %fs.path.source %fs.path.target"
+WATCHED = frozenset({*TYPES, "procexit"})
+LARGE = CollectorSettings(rings=RingSizes(events=1 << 26))
+ANY = "evt.type != procexit"
+MOST_OF_A_LITERAL = 250
+NUMBERS_OF_FILES = re.compile(r"\bino=\d+|#\d+")
+
+OF_OPENS = (
+    *("evt.is_open_read = true", "evt.is_open_write = true", "evt.is_open_exec = true", "evt.is_open_create = true"),
+    *("evt.arg.flags contains O_TRUNC", "evt.arg.flags contains O_DIRECTORY", "fd.nameraw contains ../"),
+    *("fd.num >= 0", "fd.nameraw startswith /proc", "fd.name exists", "fd.typechar = f", "fd.type = directory"),
+)
+OF_OTHERS = (
+    *("evt.arg.option = PR_SET_NAME", "evt.arg.flags contains CLONE_NEWNS", "evt.arg.flags contains CLONE_FS"),
+    *("evt.arg.nstype contains CLONE_NEWNS", "evt.arg.flags contains MS_BIND", "fd.num in (62, 66)"),
+    *("evt.arg.request contains PTRACE_ATTACH", "evt.rawres in (0, 90)", "evt.arg.newfd exists", "fd.name exists"),
+)
+OF_ALL = (
+    *("evt.failed = true", "evt.failed = false", "evt.rawres >= 0", "evt.rawres < 0", "evt.res in (ENOENT, EACCES)"),
+    *("evt.res = SUCCESS", "user.uid = 0", "user.uid != 0", "proc.name = renamed", "proc.name = a-name-longer-t"),
+    *("proc.name startswith a-name", "proc.name in (worker, calls-64)", "container.id = host", "container.id != host"),
+    *("proc.exepath endswith calls-64", "thread.ismain = true", "proc.cwd contains jail"),
+)
+
+
+def random_rule(chance: Random, names: list[str]) -> str:
+    """Give a rule on some event types, of checks that are joined and negated at random."""
+    kinds = chance.choice([OPENS, OPENS, PATHS, PATHS, TYPES])
+    types = sorted({chance.choice(kinds) for _ in range(6)})
+
+    def narrow() -> str:
+        if kinds is TYPES:
+            return chance.choice(OF_OTHERS)
+        return of_path(chance, "fd.name" if kinds is OPENS else chance.choice(PATH_FIELDS), names)
+
+    def check() -> str:
+        text = chance.choice([narrow(), narrow(), chance.choice(OF_ALL), chance.choice(OF_OPENS)])
+        return f"not {text}" if chance.random() < 0.3 else text
+
+    def joined(word: str) -> str:
+        return f"({check()} {word} {check()})"
+
+    parts = [narrow() if chance.random() < 0.8 else check()]
+    parts += [chance.choice([check(), joined("or"), f"not {joined(chance.choice(['and', 'or']))}"])]
+    word = chance.choice(["and", "and", "and", "or"])
+    return f"evt.type in ({', '.join(types)}) and ({f' {word} '.join(parts)})"
+
+
+PATH_FIELDS = (
+    *("fd.name", "fs.path.name", "fs.path.name", "fs.path.source", "fs.path.source", "fs.path.target"),
+    *("evt.arg.oldpath", "evt.arg.target", "evt.arg.newpath", "evt.arg.path", "evt.arg.filename", "evt.arg[1]"),
+)
+
+
+def of_path(chance: Random, field: str, names: list[str]) -> str:
+    """Give a check of a path."""
+    name = chance.choice(names)
+    head, tail = name.rsplit("/", 1)
+    checks = [
+        *(f"{field} = {name}", f"{field} in ({name}, {chance.choice(names)})", f"{field} pmatch ({head or '/conf'})"),
+        *(f"{field} startswith {name[: chance.randint(2, len(name))]}", f"{field} endswith /{tail}"),
+        *(f"{field} endswith {name[-chance.randint(1, 40) :]}", f'{field} glob "{head}/*"', f"{field} contains {tail}"),
+        f"{field} != {name}",
+    ]
+    if field == "fd.name":
+        checks += [f"fd.directory = {head or '/'}", f"fd.filename in ({tail}, id)", f"fd.directory startswith {head}/"]
+    return chance.choice(checks)
+
+
+def told_of(watch: Watching, interest: Interest | None, program: str, plan: Path, top: Path) -> list[EventBatch]:
+    """Make the acts on files that are made anew, and give all that was sent meanwhile."""
+    make_folder(top)
+    watch.batches.clear()
+    wanted = None if interest is None else always(interest, ["procexit"])
+    watch.collector.watch(WATCHED if wanted is None else wanted.events, wanted)
+    watch.run_to_the_end(program, str(plan))
+    return list(watch.batches)
+
+
+def found_in(batches: list[EventBatch], plan: Path, rules: list[str]) -> Counter[tuple[str, ...]]:
+    """Count the acts that each rule finds, by all that its alert tells but the numbers of files."""
+    detector = Detector([DetectionRule(rule, parse(rule), OUTPUT) for rule in rules], rule_matching="all")
+    alerts = [alert for batch in batches for alert in detector.process(batch)]
+    ours = [alert for alert in alerts if alert.output_fields["proc.args"] == str(plan)]
+    return Counter((each.rule, str(each.event["evt.type"]), NUMBERS_OF_FILES.sub("", told(each))) for each in ours)
+
+
+def told(alert: Alert) -> str:
+    """Give all that an alert tells of an act."""
+    return " ".join(map(str, alert.output_fields.values()))
+
+
+def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(tmp_path: Path, programs: Programs) -> None:
+    """From a chroot, another mount namespace, renamed processes, threads, by the 32-bit entry, by names of any kind."""
+    top, plan, program = tmp_path / "top", tmp_path / "plan", programs("calls")
+    names = [name for name in paths_of(top) if len(name) < MOST_OF_A_LITERAL]
+    found: Counter[str] = Counter()
+    sent = made = 0
+    with watching(settings=LARGE) as watch:
+        for seed in range(SEEDS):
+            chance = Random(seed)
+            plan.write_text(random_script(chance, top, ACTS))
+            everything = told_of(watch, None, program, plan, top)
+            for _ in range(SETS):
+                rules = [random_rule(chance, names) for _ in range(RULES)]
+                trees = [parse(rule) for rule in rules]
+                assert not [error for tree in trees for error in errors(tree)]
+                some = told_of(watch, derive(trees, TYPES), program, plan, top)
+                every_alert, alerts = found_in(everything, plan, rules), found_in(some, plan, rules)
+                assert alerts == every_alert, f"seed {seed}: {every_alert - alerts}, {alerts - every_alert}"
+                for (rule, *_), count in alerts.items():
+                    found[rule] += count
+                made += found_in(everything, plan, [ANY]).total()
+                sent += found_in(some, plan, [ANY]).total()
+        assert "events_ring_full" not in watch.collector.losses
+
+    assert made > SEEDS * SETS * ACTS
+    assert made * 0.1 < sent < made * 0.7, f"{sent} of {made} sent"
+    assert found.total() > SEEDS * SETS * 20
+    assert len(found) > SEEDS * SETS
