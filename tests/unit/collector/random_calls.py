@@ -167,7 +167,12 @@ _OF_OTHERS = (
 )
 
 
-def _of_name(chance: Random) -> str:
+FIXED_CHECKS = (*_OF_ALL, *_OF_OPENS, *_OF_SOCKETS, *_OF_OTHERS)
+"""Those that ask for no path."""
+
+
+def check_of_name(chance: Random) -> str:
+    """Give a check of an opened file's name."""
     name = _in_rule(chance)
     head, tail = name.rsplit("/", 1)
     return chance.choice(
@@ -184,7 +189,8 @@ def _of_name(chance: Random) -> str:
     )
 
 
-def _of_path(chance: Random) -> str:
+def check_of_path(chance: Random) -> str:
+    """Give a check of a path of a call that opens nothing."""
     name = chance.choice(
         ["fs.path.name", "fs.path.source", "evt.arg.oldpath", "evt.arg.target", "evt.arg.path", "evt.arg[1]"]
     )
@@ -207,9 +213,11 @@ def random_rule(chance: Random) -> str:
     def check() -> str:
         draw = chance.random()
         if kind is PATHS and draw < 0.8:
-            text = _of_path(chance)
+            text = check_of_path(chance)
         else:
-            text = _of_name(chance) if kind is OPENS and draw < 0.5 else chance.choice(own if draw < 0.8 else _OF_ALL)
+            text = (
+                check_of_name(chance) if kind is OPENS and draw < 0.5 else chance.choice(own if draw < 0.8 else _OF_ALL)
+            )
         return f"not {text}" if chance.random() < 0.2 else text
 
     def joined(word: str, count: int) -> str:
