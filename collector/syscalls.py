@@ -146,6 +146,8 @@ CALLS = tuple(_call(number, row) for number, row in enumerate(_ROWS))
 """Every system call that can be watched."""
 
 BY_EVENT = {call.event: call for call in CALLS}
+EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
+"""Every event type that the collector can be asked for."""
 
 _DESCRIPTOR = struct.Struct("<HH12B")
 

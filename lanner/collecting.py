@@ -7,13 +7,10 @@ from pathlib import Path
 import lanner
 from collector.agent import Collector, CollectorSettings
 from collector.bpf.program import RingSizes
-from collector.syscalls import BY_EVENT
 from lanner.settings import Settings
 from schemas.batch import EventBatch
 from schemas.interest import Interest
 
-EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
-"""Every event type that the collector can be asked for."""
 INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
 """Where compiled programs lie on a host that is given them with Lanner itself."""
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from bus.connection import Connection
 from collector.agent import Collector
 from collector.followed_interest import FollowedInterest
+from collector.syscalls import EVERYTHING
 from collector.wanted import Wanted
-from lanner.collecting import EVERYTHING
 from lanner.failures import BadInput
 from lanner.settings import Settings
 from lanner.terminal import note

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lanner.failures import BadInput
+from lanner.never_sent import never_sent
 from lanner.rule_files import RuleSources, redefinitions
 from lanner.settings import Settings
 from lanner.settings.model import AppendOutput
@@ -41,6 +42,8 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in result.errors))
     switches = tuple(switches_of(settings))
     rules = apply_switches(result.rules, switches)
+    if warnings:
+        result = result.with_warnings(never_sent(rules, result.macros))
     counts = dict.fromkeys((file.name for file in sources.files), 0)
     for rule in rules:
         counts[rule.file] = counts.get(rule.file, 0) + 1

@@ -18,7 +18,8 @@ from schemas.batch import EventBatch
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
 def command(options: Options, types: tuple[str, ...]) -> None:
     """Print what the collector sees, one line an event, until Ctrl-C: what rules are judged on."""
-    from lanner.collecting import EVERYTHING, make_collector
+    from collector.syscalls import EVERYTHING
+    from lanner.collecting import make_collector
 
     settings = options.settings()
     redaction = Redaction(settings.redact)

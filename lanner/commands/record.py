@@ -23,7 +23,8 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
     """
     import sys
 
-    from lanner.collecting import EVERYTHING, make_collector
+    from collector.syscalls import EVERYTHING
+    from lanner.collecting import make_collector
     from schemas.codec import encode_batch
     from schemas.recording import RecordingWriter
 

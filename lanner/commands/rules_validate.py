@@ -7,6 +7,7 @@ import click
 
 from lanner.failures import BAD_INPUT
 from lanner.front import Options, front_command
+from lanner.never_sent import never_sent
 from lanner.rule_files import find_rules
 from lanner.terminal import coloured
 from processor.loading import LoadResult, load_rules, report
@@ -38,6 +39,7 @@ def command(options: Options, files: tuple[str, ...], *, strict: bool, falco: bo
     settings = options.settings()
     found = find_rules(replace(settings, rules_files=files) if files else settings).files
     result = load_rules(found)
+    result = result.with_warnings(never_sent(result.rules, result.macros))
     if falco:
         result = result.with_errors(falco_problems(found))
     _print(result, options.format or "text")

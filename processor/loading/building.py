@@ -241,7 +241,7 @@ class Builder:
     def _check(self, tree: Node, traced: Traced, rule: RuleDefinition) -> _Verdict:
         found: list[Finding] = []
         seen: set[tuple[Code, str, Span]] = set()
-        for check, macro in _checks(tree, None):
+        for check, macro in checks_of(tree, None):
             for finding in self._checker.findings(check):
                 span = macro.span if macro else finding.span
                 # A deprecated field in a macro that stands twice in a condition is told twice, at each place.
@@ -285,7 +285,7 @@ class Builder:
                 self._report(problem(Code.LOAD_UNUSED_LIST, message, item.spot))
 
 
-def _checks(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro | None]]:
+def checks_of(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro | None]]:
     """Give each check with the outermost macro that it came by, bodies that stand twice under one macro once."""
     todo: list[tuple[Node, Macro | None]] = [(node, outside)]
     seen: set[tuple[int, int]] = set()

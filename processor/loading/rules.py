@@ -141,6 +141,15 @@ class LoadResult:
         more = tuple(dict.fromkeys(problems))
         return replace(self, files=tuple(_with_errors(file, more) for file in self.files), errors=(*self.errors, *more))
 
+    def with_warnings(self, problems: Iterable[Problem]) -> "LoadResult":
+        """Add warnings to these, and to those of their files."""
+        more = tuple(dict.fromkeys(problems))
+        files = (
+            replace(file, warnings=(*file.warnings, *(each for each in more if each.file == file.name)))
+            for file in self.files
+        )
+        return replace(self, files=tuple(files), warnings=(*self.warnings, *more))
+
 
 def _with_errors(file: FileResult, problems: tuple[Problem, ...]) -> FileResult:
     mine = tuple(problem for problem in problems if problem.file == file.name and problem not in file.errors)
