@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from collector.syscalls import EVERYTHING
 from lanner.detection import Detection, load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.moments import span_ms
-from lanner.terminal import print_table
+from lanner.terminal import note, print_table
 from processor.interest_price import Counts, Share, count, shares
 from processor.language.ast import Node
 from schemas.batch import EventBatch
@@ -18,6 +19,8 @@ from schemas.codec import BadBatch
 from schemas.recording import read_recording
 
 _WIDEST_LENGTH = 100
+_ALWAYS_COME = frozenset({"execve", "execveat", "procexit"})
+_ALWAYS = "(comes whatever the rules ask)"
 
 
 @front_command(
@@ -45,7 +48,7 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
     seconds = None if live is None else span_ms(live, "--live") / 1000
     settings = options.settings()
     detection = load_detection(settings, warnings=False)
-    asked = shares(_named(detection), sorted(detection.event_types))
+    asked = shares(_named(detection), sorted(detection.event_types & EVERYTHING))
     counts: dict[str, Counts] = {}
     lost = 0
     if recording is not None:
@@ -58,14 +61,20 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
         click.echo(json.dumps([_row(event, each, counts.get(event)) for event, each in asked.items()], indent=2))
         return
     if recording is None and live is None:
-        kinds = [(event, _sent(each), str(len(each)), *_dearest(each)) for event, each in asked.items()]
+        kinds = [(event, _sent(each), str(len(each)), *_dearest(event, each)) for event, each in asked.items()]
         print_table(("EVENT", "SENT", "RULES", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), kinds)
+        _tell_broad(asked)
+        if not options.quiet:
+            note("how much that is: --recording FILE counts what `lanner record` wrote, --live 30s this host's events.")
         return
     seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
     if recording is not None and not seen:
         raise BadInput(f"{recording}: none of its events is of a type that these rules ask for.")
-    rows = [_counted(event, each, counts.get(event, Counts())) for event, each in _by_cost(asked, counts)]
+    rows = [_counted(event, each, counts[event]) for event, each in _by_cost(asked, counts) if _is_seen(event, counts)]
     print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), rows)
+    _tell_broad(asked)
+    if unseen := [event for event in asked if not _is_seen(event, counts)]:
+        click.echo(f"Not seen: {', '.join(unseen)}")
     share = f", {100 * (seen - sent) / seen:.1f} % left out" if seen else ""
     click.echo(f"{seen:,} events of these types, {sent:,} sent{share}{f', {lost:,} lost' if lost else ''}")
 
@@ -95,12 +104,26 @@ def _by_cost(asked: dict[str, list[Share]], counts: dict[str, Counts]) -> list[t
     return sorted(asked.items(), key=lambda item: -counts.get(item[0], Counts()).sent)
 
 
+def _is_seen(event: str, counts: dict[str, Counts]) -> bool:
+    return event in counts and counts[event].seen > 0
+
+
+def _tell_broad(asked: dict[str, list[Share]]) -> None:
+    """Name the rules that turn on everything there is."""
+    if asked.keys() != EVERYTHING:
+        return
+    for rule in sorted(set.intersection(*({share.rule for share in each} for each in asked.values()))):
+        note(f"warning: rule {rule!r} turns on all {len(asked)} event types: give it an evt.type.")
+
+
 def _sent(each: list[Share]) -> str:
     return "all" if any(share.takes_all for share in each) else "some"
 
 
-def _dearest(each: list[Share], of_event: Counts | None = None) -> tuple[str, str]:
+def _dearest(event: str, each: list[Share], of_event: Counts | None = None) -> tuple[str, str]:
     """Name the rule that most events are sent for, and why."""
+    if event in _ALWAYS_COME:
+        return "", _ALWAYS
     dearest = max(each, key=lambda share: (of_event.by_rule[share.rule] if of_event else 0, share.takes_all))
     if not dearest.takes_all and not (of_event and of_event.by_rule[dearest.rule]):
         return "", ""
@@ -114,7 +137,7 @@ def _shortened(text: str) -> str:
 def _counted(event: str, each: list[Share], of_event: Counts) -> tuple[str, ...]:
     left_out = of_event.seen - of_event.sent
     share = f"{100 * left_out / of_event.seen:.1f} %" if of_event.seen else ""
-    return (event, f"{of_event.seen:,}", f"{of_event.sent:,}", share, *_dearest(each, of_event))
+    return (event, f"{of_event.seen:,}", f"{of_event.sent:,}", share, *_dearest(event, each, of_event))
 
 
 def _row(event: str, each: list[Share], of_event: Counts | None) -> dict[str, object]:

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from collector.syscalls import EVERYTHING
 from processor.detect import Detector
 from processor.interest_judge import RecordedEvents
 from processor.interest_price import shares
@@ -34,6 +35,21 @@ def test_the_part_that_makes_an_event_type_dear_is_named(tmp_path: Path) -> None
     assert rows["connect"].split()[:4] == ["connect", "all", "1", "dear"]
     assert rows["connect"].endswith("fd.name contains example")
     assert rows["openat"].split() == ["openat", "some", "1"]
+
+
+def test_a_rule_that_turns_everything_on_is_named(tmp_path: Path) -> None:
+    """Of what no collector sends nothing is said; what was not seen stands below the table."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES.replace("evt.type = connect and ", ""))
+
+    done = lanner("-r", rules, "rules", "interest")
+    assert "rule 'dear' turns on all" in done.stderr
+    assert {row.split()[0] for row in done.stdout.splitlines()[1:]} == EVERYTHING
+
+    text = lanner("-r", rules, "rules", "interest", "--recording", RECORDING).stdout.splitlines()
+    unseen = next(row for row in text if row.startswith("Not seen: ")).removeprefix("Not seen: ").split(", ")
+    assert "delete_module" in unseen
+    assert not {row.split()[0] for row in text} & set(unseen)
 
 
 def test_shares_are_counted_on_a_recording() -> None:
