@@ -1,0 +1,43 @@
+"""The shipped rules' own cases, of whose calls only those come that the kernel side's source would send."""
+
+import pytest
+
+from collector.batch_builder import BatchBuilder, Event
+from collector.events import Origin, add_syscall
+from collector.interest_layout import lay_out
+from collector.records import Syscall
+from lanner.ruletest import world
+from lanner.ruletest.files import find_tests
+from lanner.ruletest.running import Runner, rules_to_judge
+from processor.interest import derive
+from processor.judges import compile_judges
+from tests.unit.collector.bpf.native import NativeKernel
+from tests.unit.rules.shipped import RULES
+
+
+def test_every_case_passes_also_behind_the_kernels_filter(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a rule is for gets through, and much of what leaves the rules quiet does not."""
+    [tested] = find_tests([str(RULES)], ()).tested
+    rules = tested.rules
+    judges = compile_judges(
+        rules_to_judge(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
+    )
+    interest = derive(judges.conditions, judges.event_types)
+    kernel = NativeKernel(tmp_path_factory.mktemp("native"))
+    kernel.put(lay_out(interest), interest.events)
+    sent: list[bool] = []
+
+    def add_if_sent(builder: BatchBuilder, made: Syscall, origin: Origin) -> Event | None:
+        # What io_uring does comes by another way, which leaves out nothing of these types.
+        sent.append(made.is_io_uring or kernel.call(made) is not None)
+        return add_syscall(builder, made, origin) if sent[-1] else None
+
+    monkeypatch.setattr(world, "add_syscall", add_if_sent)
+    runner = Runner(tested.suite, rules, "all", lambda _path: ())
+    outcomes = [runner.run(case) for case in tested.suite.cases]
+
+    assert [(outcome.case.name, outcome.failures) for outcome in outcomes if not outcome.passed] == []
+    assert sent.count(True) > 50
+    assert sent.count(False) > 10
