@@ -23,6 +23,7 @@ from bus.errors import BusUnavailable
 from bus.producing import Refused
 from bus.tables import BEGUN, Table, applied_header, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
+from processor import transport
 from processor.correlate_stage import CorrelateStage
 from processor.internal_alerts import memory_lost
 from processor.shipping import Sending, Shipping
@@ -93,7 +94,7 @@ class CorrelateService:
             await asyncio.wait(self._tasks, timeout=5)
 
     async def _agent(self, stream: Any) -> None:
-        async for event in stream.events():
+        async for event in transport.unacknowledged(stream):
             message = event.message
             queue = self._queues.get(message.partition)
             # A message from before a rebalance comes again to whoever owns its partition now.

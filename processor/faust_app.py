@@ -111,11 +111,11 @@ class DetectService:
         self._on_failure = on_failure
         self._at = at
         self._shipping: Shipping | None = None
-        self._order: dict[TP, InOrder[int]] = {}
-        self._messages: dict[tuple[TP, int], Any] = {}
+        self._order: dict[TP, InOrder[Any]] = {}
         self._pending: set[asyncio.Task[None]] = set()
         self._recall_task: asyncio.Task[None] | None = None
         self._owned: frozenset[int] = frozenset()
+        """Partitions that were recalled and kept since."""
         self._recalled = asyncio.Event()
         self._is_closing = False
         self._events = connection.topic(EVENTS)
@@ -142,7 +142,7 @@ class DetectService:
             await self._sender().alert(alert)
 
     async def _agent(self, stream: Any) -> None:
-        async for event in stream.events():
+        async for event in transport.unacknowledged(stream):
             try:
                 await self._recalled.wait()
                 await self._take(event.message, await self._sender().read(event.message))
@@ -154,11 +154,13 @@ class DetectService:
                 await asyncio.Event().wait()
 
     async def _take(self, message: Any, value: bytes) -> None:
-        if self._is_closing or message.generation_id != self._app.consumer_generation_id:
+        # Between two assignments the generation is still the old one, but nothing of it may be begun any more.
+        if self._is_closing or not self._recalled.is_set():
+            return
+        if message.generation_id != self._app.consumer_generation_id:
             return
         order = self._order.setdefault(message.tp, InOrder())
-        order.begin(message.offset)
-        self._messages[message.tp, message.offset] = message
+        order.begin(message)
         appended = round(message.timestamp * 1000)
         offset = correction(headers_of(message), appended * 1_000_000)
         outcome = self._stage.take(message.partition, value, appended, offset)
@@ -181,7 +183,7 @@ class DetectService:
         sending += [await self._sender().pre_match(key, value) for key, value in outcome.pre_matches]
         return sending
 
-    async def _wait(self, order: InOrder[int], message: Any, sending: Sending) -> None:
+    async def _wait(self, order: InOrder[Any], message: Any, sending: Sending) -> None:
         try:
             answers = await asyncio.gather(*sending, return_exceptions=True)
             for answer in answers:
@@ -194,12 +196,13 @@ class DetectService:
         except (KafkaException, Refused, BusUnavailable) as error:
             self._fail(error)
 
-    def _settle(self, order: InOrder[int], message: Any) -> None:
+    def _settle(self, order: InOrder[Any], message: Any) -> None:
+        # What was begun before the last rebalance comes again, to whoever owns its partition now.
+        if self._order.get(message.tp) is not order:
+            return
         consumer: Any = self._app.consumer
-        for offset in order.finish(message.offset):
-            done = self._messages.pop((message.tp, offset), None)
-            if done is not None and self._order.get(message.tp) is order:
-                consumer.settle(done)
+        for done in order.finish(message):
+            consumer.settle(done)
 
     def _sender(self) -> Shipping:
         if self._shipping is None:
@@ -212,12 +215,15 @@ class DetectService:
 
     async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         self._recalled.clear()
+        if self._recall_task is not None:
+            # A recall that ended after this would let messages of the old assignment through.
+            self._recall_task.cancel()
         self._order.clear()
-        self._messages.clear()
 
     async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         owned = frozenset(each.partition for each in assigned if each.topic == self._events)
-        fresh, self._owned = owned - self._owned, owned
+        fresh = owned - self._owned
+        self._owned &= owned
         gone = frozenset(range(self._app.conf.topic_partitions)) - owned | fresh
         self._watch.forget(gone)
         self._stage.reports.forget(gone)
@@ -227,5 +233,7 @@ class DetectService:
         try:
             if partitions:
                 await self._watch.recall(partitions)
-        finally:
-            self._recalled.set()
+                self._owned |= partitions
+        except Exception as error:  # noqa: BLE001  nothing would be judged any more, and nobody told
+            self._fail(error)
+        self._recalled.set()
