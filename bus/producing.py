@@ -77,13 +77,14 @@ class AsyncProducer:
 
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
-    ) -> "asyncio.Future[None]":
+    ) -> "asyncio.Future[int]":
         """Hand over a message, waiting while the queue is full.
 
         Returns:
-            A future that ends when the message is safe, or with Refused or KafkaException.
+            A future that ends when the message is safe, with its offset (-1 where the broker did not say), or with
+            Refused or KafkaException.
         """
-        done: asyncio.Future[None] = self._loop.create_future()
+        done: asyncio.Future[int] = self._loop.create_future()
         report = self._reporter(done)
         while True:
             try:
@@ -118,10 +119,10 @@ class AsyncProducer:
                 self._trouble.told = None
                 self._on_note(f"{self._trouble.unavailable(told)}. What is to be sent waits.")
 
-    def _reporter(self, done: "asyncio.Future[None]") -> Callable[[KafkaError | None, Message], None]:
-        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+    def _reporter(self, done: "asyncio.Future[int]") -> Callable[[KafkaError | None, Message], None]:
+        def report(error: KafkaError | None, message: Message) -> None:
             try:
-                self._loop.call_soon_threadsafe(_finish, done, error)
+                self._loop.call_soon_threadsafe(_finish, done, error, message.offset())
             except RuntimeError:
                 # The loop is closed: nobody waits any more.
                 return
@@ -129,11 +130,11 @@ class AsyncProducer:
         return report
 
 
-def _finish(done: "asyncio.Future[None]", error: KafkaError | None) -> None:
+def _finish(done: "asyncio.Future[int]", error: KafkaError | None, offset: int | None) -> None:
     if done.done():
         return
     if error is None:
-        done.set_result(None)
+        done.set_result(-1 if offset is None else offset)
     else:
         done.set_exception(_meaning(error))
 

@@ -34,6 +34,8 @@ class Table:
     """The greatest of all records."""
     is_unused: bool = True
     """Nothing was ever written there."""
+    end: int = 0
+    """The offset behind the last record."""
     _versions: dict[bytes, int] = field(default_factory=dict)
 
     def take(self, key: bytes, value: bytes | None, applied: int) -> None:
@@ -77,7 +79,7 @@ def read_tables(
         ends = {}
         for partition, table in found.items():
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
-            table.is_unused = high == 0
+            table.is_unused, table.end = high == 0, high
             if low < high:
                 ends[partition] = high
     except KafkaException as error:

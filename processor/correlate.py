@@ -183,6 +183,10 @@ class Correlator:
         """Whether there is anything for take_changes to give."""
         return self._store.has_changes
 
+    def everything(self) -> dict[bytes, bytes]:
+        """Give all that is remembered, as keys and blobs of a table."""
+        return {entry_key(entry.owner, entry.group): encode_entry(entry) for entry in self._store}
+
     def take_changes(self) -> dict[bytes, bytes | None]:
         """Give what has changed since the last call, as keys and blobs of a table; None for what is gone."""
         return {

@@ -21,6 +21,7 @@ from bus.connection import Connection
 from bus.consuming import committed
 from bus.errors import BusUnavailable
 from bus.producing import Refused
+from bus.table_ends import TableEnds
 from bus.tables import BEGUN, Table, applied_header, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
 from processor import transport
@@ -70,6 +71,7 @@ class CorrelateService:
         self._queues: dict[int, asyncio.Queue[Any]] = {}
         self._applied: dict[int, int] = {}
         """By partition, what records that were written say at most: it never goes back."""
+        self._ends = TableEnds({})
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self._name = connection.topic(CORRELATE)
@@ -146,8 +148,13 @@ class CorrelateService:
             await self._tell_lost(lost)
         # From now on an empty partition means that its topic is another one.
         unused = [partition for partition, table in tables.items() if table.is_unused]
-        await _all_safe([await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=each) for each in unused])
+        begun = await _all_safe([await self._begun(each) for each in unused])
+        ends = {partition: table.end for partition, table in tables.items()}
+        self._ends = TableEnds(ends | {each: offset + 1 for each, offset in zip(unused, begun, strict=True)})
         ready.set()
+
+    async def _begun(self, partition: int) -> "asyncio.Future[int]":
+        return await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=partition)
 
     def _read(self, partitions: Sequence[int], stop: Callable[[], bool]) -> tuple[dict[int, Table], dict[int, int]]:
         """Give the tables, and where the group stands in those partitions in which it has been."""
@@ -200,12 +207,28 @@ class CorrelateService:
         writing = [
             await shipping.send(_CHANGELOG, key, value, header, partition=partition) for key, value in changes.items()
         ]
-        await _all_safe(writing)
+        await self._mend(partition, await _all_safe(writing))
         self._at("state written")
         consumer: Any = self._app.consumer
         for message in messages:
             consumer.settle(message)
         self._at("acknowledged")
+
+    async def _mend(self, partition: int, offsets: Iterable[int]) -> None:
+        """Write all again that is remembered, if the topic is no longer the one that has it."""
+        while self._ends.lacks(partition, offsets):
+            everything = self._stage.everything(partition)
+            header = applied_header(self._applied[partition])
+            writing = [await self._begun(partition)]
+            writing += [
+                await self._sender().send(_CHANGELOG, key, value, header, partition=partition)
+                for key, value in everything.items()
+            ]
+            offsets = await _all_safe(writing)
+            self._on_note(
+                f"warning: topic {self._connection.topic(_CHANGELOG)} was deleted and made anew while this processor "
+                f"runs: {len(everything)} windows and counts of partition {partition} were written again."
+            )
 
     async def _tick(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
         await ready.wait()
@@ -222,10 +245,12 @@ class CorrelateService:
         return self._shipping
 
 
-async def _all_safe(sending: Sending) -> None:
-    """Wait until the broker has all; what it refuses for good is not waited for again."""
-    for answer in await asyncio.gather(*sending, return_exceptions=True):
+async def _all_safe(sending: Sending) -> list[int]:
+    """Wait until the broker has all, and give their offsets; what it refuses for good is not waited for again."""
+    answers = await asyncio.gather(*sending, return_exceptions=True)
+    for answer in answers:
         if isinstance(answer, (KafkaException, BusUnavailable)):
             raise answer
         if isinstance(answer, BaseException) and not isinstance(answer, Refused):
             raise answer
+    return [answer for answer in answers if isinstance(answer, int)]

@@ -103,6 +103,10 @@ class CorrelateStage:
         except Exception as error:  # noqa: BLE001  one message must not stop the others
             return Step(refused=f"not judgeable: {type(error).__name__}: {error}")
 
+    def everything(self, partition: int) -> dict[bytes, bytes]:
+        """Give all that a partition's table has to hold."""
+        return self._correlators[partition].everything()
+
     def take_changes(self, partition: int) -> dict[bytes, bytes | None]:
         """Give what a partition's table has to learn since the last call; None for what is gone."""
         return self._correlators[partition].take_changes()

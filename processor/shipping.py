@@ -20,7 +20,7 @@ from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.published_rules import PUBLISHED_RULES_SCHEMA
 from schemas.wire import UNKNOWN_SCHEMA, reframed
 
-Sending = list["asyncio.Future[None]"]
+Sending = list["asyncio.Future[int]"]
 TICK_KEY = b"tick"
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
@@ -68,13 +68,13 @@ class Shipping:
 
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
-    ) -> "asyncio.Future[None]":
+    ) -> "asyncio.Future[int]":
         """Send any message. topic: without prefix."""
         sent = await self._producer.send(self._connection.topic(topic), key, value, headers, partition=partition)
         sent.add_done_callback(self._note_answer)
         return sent
 
-    async def alert(self, alert: Alert) -> "asyncio.Future[None]":
+    async def alert(self, alert: Alert) -> "asyncio.Future[int]":
         """Send an alert."""
         self.alerts += 1
         self.by_rule[alert.rule, alert.priority] += 1
@@ -84,15 +84,15 @@ class Shipping:
         made = alert_message(alert)
         return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
 
-    async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[None]":
+    async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
         """Send an event on to the owner of its group."""
         return await self.send(CORRELATE, key, self._framed(CORRELATE, value), [("content-type", AVRO)])
 
-    async def tick(self, partition: int, now: int) -> "asyncio.Future[None]":
+    async def tick(self, partition: int, now: int) -> "asyncio.Future[int]":
         """Tell a partition of the correlate topic the time, ns since the epoch."""
         return await self.send(CORRELATE, TICK_KEY, b"%d" % now, [], partition=partition)
 
-    async def bury(self, message: Any, reason: str) -> "asyncio.Future[None]":
+    async def bury(self, message: Any, reason: str) -> "asyncio.Future[int]":
         """Send a message that failed to the dead letters, as it came, with the reason."""
         self.dead_letters += 1
         if UNKNOWN_SCHEMA in reason and (why := self.schemas.why_not(message.value or b"")):
@@ -105,7 +105,7 @@ class Shipping:
         header = self._headers.get(topic)
         return value if header is None else reframed(value, header, _FORMATS[topic].header)
 
-    def _note_answer(self, sent: "asyncio.Future[None]") -> None:
+    def _note_answer(self, sent: "asyncio.Future[int]") -> None:
         if not sent.cancelled() and sent.exception() is None:
             self.answered_at = time.monotonic()
 

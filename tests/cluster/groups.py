@@ -34,10 +34,10 @@ class Groups:
         self._generator = Generator(connection, hosts=hosts)
         self._acts: dict[str, list[str]] = {}
 
-    def act(self, rounds: int) -> None:
-        """Have every host act so many times."""
+    def act(self, rounds: int, hosts: int | None = None) -> None:
+        """Have every host, or the first so many, act so many times."""
         for _ in range(rounds):
-            for host in self._generator.hosts:
+            for host in self._generator.hosts[:hosts]:
                 self._act(host)
 
     def flush(self) -> None:

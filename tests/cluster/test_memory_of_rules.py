@@ -146,6 +146,37 @@ def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
     alerts.close()
 
 
+def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """One host's act shows it, all windows are there again, and whoever takes over after a kill counts on exactly."""
+    rules = rules_file(tmp_path, RULES)
+    groups = Groups(connection)
+    worker = processes.start(connection, "processor", rules=rules)
+    worker.wait_for("judging by")
+    groups.act(2)
+    groups.flush()
+    until(lambda: sum(owners_of(connection).values()) == 16, 30, "not all windows are there")
+    delete(connection, CHANGELOG)
+    groups.act(1, hosts=1)
+    groups.flush()
+    worker.wait_for("was deleted and made anew")
+    until(lambda: set(owners_of(connection).values()) == {16, 1}, 20, "not all windows were written again")
+    worker.kill()
+    heir = processes.start(connection, "processor", rules=rules)
+    heir.wait_for("judging by")
+    groups.act(1)
+    groups.flush()
+    alerts = Alerts(connection)
+    wait_for(alerts, groups, 40)
+    assert len(groups.expected()) == 16
+    assert_equals_oracle(alerts, groups)
+    assert not [alert for alert in alerts.raw if alert.rule == EVENTS_LOST]
+    assert heir.stop() == 0, heir.errors
+    assert "Traceback" not in worker.errors + heir.errors
+    alerts.close()
+
+
 def delete(connection: Connection, name: str) -> None:
     """Delete a topic and make it anew, as an operator may."""
     client = AdminClient(client_config(connection, "test"))
