@@ -30,7 +30,7 @@ class MadeFor:
     program: str
     """Digest of source, compiler and sizes."""
     offsets: str
-    """Digest of where the kernel's structures have their members."""
+    """Digest of what the kernel says of its types, by which the structures' members are found."""
     bcc: str | None
     """BCC's version; None on a host that has none, and so takes what any version compiled."""
 

@@ -21,14 +21,16 @@ from typing import Any
 from collector.bpf.kept import MadeFor, find, write
 from collector.errors import EnvironmentLacks
 from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
-from collector.kernel import bpf_syscall
-from collector.kernel.offsets import SYS_EXIT, definitions
+from collector.kernel import bpf_syscall, btf, offsets, uring_offsets
+from collector.kernel.offsets import SYS_EXIT, definitions, fingerprint
 from collector.kernel.uring_offsets import TRACEPOINTS
 from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
+_MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets, uring_offsets)))
+"""What turns source and kernel into a program."""
 _PROBES = {
     "on_exec": "sched_process_exec",
     "on_fork": "sched_process_fork",
@@ -101,13 +103,12 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
         EnvironmentLacks: there are none for this host, and it can't compile.
     """
     _check_rights()
-    layout = definitions()
-    wanted = _made_for(_flags(layout))
+    wanted = _made_for()
     found, unfit = find([cache / wanted.file_name, *given], wanted)
     if found is not None:
         return found[1]
     try:
-        result = _compile(layout)
+        result = _compile(definitions())
     except EnvironmentLacks as error:
         lacking = f"{error.reason}; nor was one compiled elsewhere found: {'; '.join(unfit) or 'none is there'}"
         raise EnvironmentLacks(lacking, error.remedy) from error
@@ -118,7 +119,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
 
 def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
     """Give the kept program that a start would take, and why others don't fit; raises EnvironmentLacks."""
-    wanted = _made_for(_flags(definitions()))
+    wanted = _made_for()
     found, unfit = find([cache / wanted.file_name, *given], wanted)
     return None if found is None else found[0], unfit
 
@@ -137,9 +138,8 @@ def build_cache(target: Path) -> tuple[Path, str]:
         OSError: it can't be written.
     """
     _check_rights()
-    layout = definitions()
-    wanted = _made_for(_flags(layout))
-    result = _compile(layout)
+    wanted = _made_for()
+    result = _compile(definitions())
     program, loaded = load(result, RingSizes())
     for descriptor in loaded.values():
         os.close(descriptor)
@@ -147,10 +147,6 @@ def build_cache(target: Path) -> tuple[Path, str]:
     path = target / wanted.file_name if target.is_dir() else target
     write(path, result, wanted)
     return path, wanted.kernel
-
-
-def _flags(layout: dict[str, int]) -> list[str]:
-    return [f"-D{name}={value}" for name, value in sorted(layout.items())]
 
 
 def _size_flags() -> list[str]:
@@ -168,11 +164,11 @@ def _size_flags() -> list[str]:
     ]
 
 
-def _made_for(offsets: list[str]) -> MadeFor:
+def _made_for() -> MadeFor:
     return MadeFor(
         kernel=f"{platform.release()} {platform.version()}",
-        program=_digest([_source(), _COMPILER.read_text(), *_size_flags()]),
-        offsets=_digest(offsets),
+        program=_digest([_source(), *(path.read_text() for path in _MADE_BY), *_size_flags()]),
+        offsets=fingerprint(),
         bcc=_bcc_version(),
     )
 
@@ -241,7 +237,7 @@ def _refusal(error: OSError) -> tuple[str, str]:
 
 
 def _compile(layout: dict[str, int]) -> dict[str, Any]:
-    flags = [*_flags(layout), *_size_flags()]
+    flags = [f"-D{name}={value}" for name, value in sorted(layout.items())] + _size_flags()
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
         output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
         source.write_text(_source())

@@ -3,6 +3,7 @@
 Alternatives stand behind a bar, newest kernel first; what a kernel may lack altogether is optional.
 """
 
+import hashlib
 from pathlib import Path
 
 from collector.errors import EnvironmentLacks
@@ -120,6 +121,7 @@ _OPTIONAL = {
 }
 SYS_EXIT = "N_SYS_EXIT"
 """The number of the tracepoint's type, by which typed programs are loaded."""
+_PIECE = 1 << 16
 _V1_CONTROLLERS = Path("/proc/cgroups")
 
 
@@ -128,10 +130,7 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
     try:
         btf = Btf(btf_path.read_bytes())
     except (OSError, ValueError) as error:
-        raise EnvironmentLacks(
-            f"this kernel shows no type information at {btf_path} ({error})",
-            "run a kernel built with CONFIG_DEBUG_INFO_BTF (every distribution kernel since 5.8 is)",
-        ) from error
+        raise EnvironmentLacks(*_no_types(btf_path, error)) from error
     found = {f"O_{name}": _first(btf, paths) for name, paths in _MEMBERS.items()}
     for name, path in _OPTIONAL.items():
         try:
@@ -151,6 +150,25 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
     else:
         found["CGROUP_V2"] = 1
     return found
+
+
+def fingerprint(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> str:
+    """Digest what definitions() goes by, which takes a tenth of the time and no memory; raises EnvironmentLacks."""
+    digest = hashlib.sha256(b"v1" if _pids_on_v1(cgroups) else b"v2")
+    try:
+        with btf_path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise EnvironmentLacks(*_no_types(btf_path, error)) from error
+    return digest.hexdigest()
+
+
+def _no_types(path: Path, error: Exception) -> tuple[str, str]:
+    return (
+        f"this kernel shows no type information at {path} ({error})",
+        "run a kernel built with CONFIG_DEBUG_INFO_BTF (every distribution kernel since 5.8 is)",
+    )
 
 
 def _first(btf: Btf, paths: str) -> int:

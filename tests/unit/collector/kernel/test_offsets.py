@@ -8,7 +8,7 @@ from collector.bpf.program import SOURCE
 from collector.errors import EnvironmentLacks
 from collector.kernel import offsets
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.offsets import definitions
+from collector.kernel.offsets import definitions, fingerprint
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
 
@@ -103,6 +103,19 @@ def test_a_kernel_without_type_information_is_told(tmp_path: Path, v1: Path, con
     with pytest.raises(EnvironmentLacks, match=str(path)) as caught:
         definitions(path, v1)
     assert "CONFIG_DEBUG_INFO_BTF" in caught.value.remedy
+
+
+def test_a_kernel_is_known_again_by_all_that_definitions_go_by(tmp_path: Path, v1: Path) -> None:
+    """Its types, and where the pids controller is; without types the reason is the same."""
+    one, other, v2 = tmp_path / "one", tmp_path / "other", tmp_path / "v2"
+    one.write_bytes(kernel({}))
+    other.write_bytes(kernel({"kernfs_node.__parent": "kernfs_node.parent"}))
+    v2.write_text(ON_V2)
+
+    assert fingerprint(one, v1) == fingerprint(one, v1)
+    assert len({fingerprint(one, v1), fingerprint(other, v1), fingerprint(one, v2)}) == 3
+    with pytest.raises(EnvironmentLacks, match="no type information"):
+        fingerprint(tmp_path / "none", v1)
 
 
 @pytest.mark.parametrize(("table", "is_v2"), [(ON_V1, False), (ON_V2, True), ("#subsys_name\n", True), (None, True)])
