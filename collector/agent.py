@@ -235,7 +235,14 @@ class Collector:
             if rest <= 0:
                 return
             if self._feed is None or not self._feed.has_more:
-                time.sleep(min(self._interval, rest))
+                self._rest(min(rest, self.settings.flush_seconds - waited) if self._builder.count else rest)
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep until the next look: a fixed time while much happens, else until something does."""
+        if self._feed is None or self._interval < _IDLE_POLL or self._waiting:
+            time.sleep(max(0.0, min(self._interval, seconds)))
+        else:
+            self._feed.wait(max(0.0, seconds))
 
     def stop(self) -> None:
         """Detach, give out what is left, and give everything back to the kernel."""
@@ -252,7 +259,7 @@ class Collector:
         feed.close()
 
     def _take(self, records: list[bytes]) -> None:
-        # A host where nothing happens is looked at ten times less often.
+        # The longer nothing has happened, the longer until the next look.
         self._interval = _BUSY_POLL if records else min(self._interval * 1.5, _IDLE_POLL)
         for raw in records:
             if self._repeat(raw):

@@ -1,6 +1,7 @@
 """The live kernel as a stream of records: loads the program, reads both rings, merges them by time, counts losses."""
 
 import os
+import select
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,10 @@ from schemas.interest import Interest
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _NOTHING = bytes(16)
 _COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered")
-_SETTING_ENVIRONMENT = 0
+_SETTING_ENVIRONMENT, _SETTING_ASLEEP = 0, 2
+_SOON_SECONDS = 0.002
+_LIFECYCLE_AT_ONCE = 256 << 10
+"""As much of the ring as is mapped: little comes, and a mapped page counts as the collector's memory."""
 _by_time = itemgetter(0)
 
 
@@ -32,11 +36,14 @@ class KernelFeed:
         """Take a loaded program, which is this object's to close."""
         self._program = program
         self._events = Ring(program.maps["events"], sizes.events)
-        self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
+        self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle, at_once=_LIFECYCLE_AT_ONCE)
         self._held: list[tuple[int, bytes]] = []
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._interest = InterestMaps(program.maps)
+        self._wake = select.poll()
+        for name in ("events", "lifecycle"):
+            self._wake.register(program.maps[name], select.POLLIN)
 
     @classmethod
     def open(
@@ -100,7 +107,7 @@ class KernelFeed:
 
     def send_environment(self, *, wanted: bool) -> None:
         """Send environment variables at exec from now on, or no longer."""
-        bpf_syscall.update(self._program.maps["settings"], _U32.pack(_SETTING_ENVIRONMENT), _U64.pack(wanted))
+        self._set(_SETTING_ENVIRONMENT, int(wanted))
 
     def read(self) -> list[bytes]:
         """Take what has happened until now, in order.
@@ -121,6 +128,28 @@ class KernelFeed:
             end -= 1
         self._held = fresh[end:]
         return [record for _, record in fresh[:end]]
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until something is sent, or until the time is over.
+
+        Being woken costs the program that sends: this is for a host on which little happens.
+
+        Args:
+            seconds: to sleep at most.
+
+        Returns:
+            Whether there is something to read.
+        """
+        if self._held:
+            time.sleep(min(seconds, _SOON_SECONDS))
+            return True
+        self._set(_SETTING_ASLEEP, 1)
+        try:
+            # What was sent before the kernel side knew of it wakes nobody.
+            is_empty = self._events.is_empty and self._lifecycle.is_empty
+            return not is_empty or bool(self._wake.poll(seconds * 1000))
+        finally:
+            self._set(_SETTING_ASLEEP, 0)
 
     @property
     def has_more(self) -> bool:
@@ -143,6 +172,9 @@ class KernelFeed:
     def filtered(self) -> Mapping[str, int]:
         """Give, by event type, how many events were left out because they could matter to no rule."""
         return {call.event: self._sum("filtered", call.number) for call in CALLS}
+
+    def _set(self, setting: int, value: int) -> None:
+        bpf_syscall.update(self._program.maps["settings"], _U32.pack(setting), _U64.pack(value))
 
     def _sum(self, name: str, number: int) -> int:
         values = bpf_syscall.lookup(self._program.maps[name], _U32.pack(number), 8 * self._cpus)

@@ -1,6 +1,6 @@
 """Reads a BPF ring buffer by its memory map, many records at a time.
 
-No wake-ups: the kernel side never notifies, so that the traced programs don't pay for it; we come and look.
+While we look at it often, the kernel side never notifies, so that the traced programs don't pay for it.
 Layout: Documentation/bpf/ringbuf.rst.
 """
 
@@ -17,37 +17,42 @@ class Ring:
     """The consumer's side of one ring; there must be only one."""
 
     def __init__(self, descriptor: int, size: int, *, at_once: int = _AT_ONCE) -> None:
-        """Map the ring.
+        """Map the ring's positions, and of its data as much as one read takes.
 
-        The kernel offers the data twice in a row, so that a record that wraps reads as one piece. It is mapped once:
-        each mapped page counts as this process's memory.
+        The kernel offers the data twice in a row, so that a record that wraps reads as one piece. Each mapped page
+        counts as this process's memory, though it is the kernel's: so the mapping follows the reading.
 
         Args:
-            descriptor: the map's.
+            descriptor: the map's; it must stay open.
             size: of its data in bytes.
             at_once: bytes that one read takes at most; must be more than the longest record.
         """
+        self._descriptor = descriptor
         self._size = size
-        self._at_once = at_once
+        self._at_once = min(at_once, size)
         self.has_more = False
         """Whether the last read left complete records."""
         self._consumer_map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
-        self._producer_map = mmap.mmap(descriptor, _PAGE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
+        self._producer_map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
         self._consumer = memoryview(self._consumer_map)[:8].cast("Q")
-        self._view = memoryview(self._producer_map)
-        self._producer = self._view[:8].cast("Q")
-        self._data = self._view[_PAGE:]
+        self._producer = memoryview(self._producer_map)[:8].cast("Q")
+        self._window_start = 0
+        self._window = self._map_window(0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in it, nor being written."""
+        return self._consumer[0] == self._producer[0]
 
     def read(self) -> list[bytes]:
         """Take complete records in the order in which they were reserved: all, or as many as are taken at once."""
         position = self._consumer[0]
-        start = position & (self._size - 1)
         waiting = self._producer[0] - position
         length = min(waiting, self._at_once)
         self.has_more = waiting > length
-        piece = bytes(self._data[start : start + length])
-        if len(piece) < length:
-            piece += self._data[: length - len(piece)]
+        if not length:
+            return []
+        piece = self._piece(position & (self._size - 1), length)
         records = []
         at = 0
         while at < length:
@@ -61,13 +66,23 @@ class Ring:
         self._consumer[0] = position + at
         return records
 
-    def fill(self) -> float:
-        """Tell how full the ring is, 0 to 1."""
-        return (self._producer[0] - self._consumer[0]) / self._size
-
     def close(self) -> None:
         """Unmap."""
-        for view in (self._consumer, self._producer, self._data, self._view):
+        for view in (self._consumer, self._producer):
             view.release()
-        self._consumer_map.close()
-        self._producer_map.close()
+        for mapped in (self._consumer_map, self._producer_map, self._window):
+            mapped.close()
+
+    def _piece(self, start: int, length: int) -> bytes:
+        at = start - self._window_start
+        if at < 0 or at + length > len(self._window):
+            self._window.close()
+            self._window_start = start & -_PAGE
+            self._window = self._map_window(self._window_start)
+            at = start - self._window_start
+        return self._window[at : at + length]
+
+    def _map_window(self, start: int) -> mmap.mmap:
+        # A piece may begin anywhere in its first page.
+        length = self._at_once + _PAGE
+        return mmap.mmap(self._descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=2 * _PAGE + start)

@@ -43,7 +43,7 @@ enum verdict { DROP, PASS, JUDGE };
 enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_CONTAINER };
 enum answer { NO, YES, EITHER };
 enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_COUNT };
-enum setting { S_ENVIRONMENT, S_INTEREST, S_COUNT };
+enum setting { S_ENVIRONMENT, S_INTEREST, S_ASLEEP, S_COUNT };
 enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_COUNT };
 
 struct descriptor {
@@ -519,14 +519,23 @@ static __always_inline u32 walk_cgroup(void *node, struct path_buffer *buffer) {
     (off) += n;                                                                     \
   } while (0)
 
+/* To wake the reader costs the program that is at it more than all the rest: so only where the reader sleeps. */
+static __always_inline u64 whether_to_wake(void) {
+  u32 setting = S_ASLEEP;
+  u64 *asleep = settings.lookup(&setting);
+  return asleep && *(volatile u64 *)asleep ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
 static __always_inline void send_event(void *record, u64 size) {
+  u64 how = whether_to_wake();
   count(C_EVENTS);
-  if (events.ringbuf_output(record, size, BPF_RB_NO_WAKEUP)) count(C_EVENTS_LOST);
+  if (events.ringbuf_output(record, size, how)) count(C_EVENTS_LOST);
 }
 
 static __always_inline void send_lifecycle(void *record, u64 size) {
+  u64 how = whether_to_wake();
   count(C_LIFECYCLE);
-  if (lifecycle.ringbuf_output(record, size, BPF_RB_NO_WAKEUP)) count(C_LIFECYCLE_LOST);
+  if (lifecycle.ringbuf_output(record, size, how)) count(C_LIFECYCLE_LOST);
 }
 
 static __always_inline bool is_ignored(u32 tgid) {
