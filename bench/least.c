@@ -1,6 +1,6 @@
 /* Prints the least processor time, in ns, that one operation took over many short runs: least KIND RUNS OPERATIONS.
- * Kinds: absolute, relative (open and close /etc/hostname by such a name), getppid. What else the machine does only
- * ever adds, so that the least is near what the operation itself costs. */
+ * Kinds: absolute, relative (open and close /etc/hostname by such a name), getppid, readwrite (write and read one byte
+ * through a pipe). What else the machine does only ever adds, so that the least is near what the operation costs. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +19,12 @@ static double now(void)
 
 int main(int count, char **arguments)
 {
-	if (count != 4 || chdir("/etc"))
+	int ends[2];
+	char byte = 'x';
+
+	if (count != 4 || chdir("/etc") || pipe(ends))
 		return 2;
-	int calls = !strcmp(arguments[1], "getppid");
+	int calls = !strcmp(arguments[1], "getppid"), passes = !strcmp(arguments[1], "readwrite");
 	const char *path = strcmp(arguments[1], "relative") ? "/etc/hostname" : "hostname";
 	long runs = atol(arguments[2]), operations = atol(arguments[3]);
 	double least = 1e18;
@@ -32,7 +35,9 @@ int main(int count, char **arguments)
 		for (long i = 0; i < operations; i++) {
 			if (calls)
 				syscall(SYS_getppid);
-			else
+			else if (passes && (write(ends[1], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1))
+				return 1;
+			else if (!passes)
 				close(open(path, O_RDONLY));
 		}
 		double taken = (now() - begin) / operations;

@@ -1,4 +1,4 @@
-"""What an open that no rule is about costs while Lanner watches: `python -m bench.opens [RULES...]`.
+"""What opens that no rule is about, and calls that nobody watches, cost: `python -m bench.opens [RULES...]`.
 
 Least processor time of many short runs, without and with in turn: near the truth on a machine that does other work too,
 where `slowdown` tells what a user of that machine would see. Without rule files, the shipped rules.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.running import HERE, lanner_run
 
-KINDS = ("absolute", "relative", "getppid")
+KINDS = ("absolute", "relative", "getppid", "readwrite")
 ROUNDS = 5
 RUNS, OPERATIONS = "150", "2000"
 
