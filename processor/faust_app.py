@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException
 from faust.types import TP
 
 from bus.clocks import correction
 from bus.connection import Connection
-from bus.errors import BusUnavailable
 from bus.producing import Refused
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
@@ -190,10 +188,11 @@ class DetectService:
                 if isinstance(answer, Refused):
                     await (await self._sender().bury(message, f"what it made was refused: {answer}"))
                 elif isinstance(answer, BaseException):
-                    raise answer
+                    self._fail(answer)
+                    return
             self._at("results sent")
             self._settle(order, message)
-        except (KafkaException, Refused, BusUnavailable) as error:
+        except Exception as error:  # noqa: BLE001  a task's exception is nobody's, and the message would stay undone
             self._fail(error)
 
     def _settle(self, order: InOrder[Any], message: Any) -> None:
