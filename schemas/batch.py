@@ -137,7 +137,7 @@ class EventBatch:
     strings: list[str | None]
     processes: list[Process]
     containers: list[Container]
-    columns: Mapping[str, Column]
+    columns: dict[str, Column]
     sent: int = 0
     previous_start: int = 0
     previous_sequence: int = -1

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from schemas.batch import Container, EventBatch, Mount
-from schemas.event_columns import COLUMNS, WireColumns, pack_column
+from schemas.event_columns import COLUMNS, pack_column, unpack_columns
 from schemas.former_layout import former_processes, former_strings, text_at, texts_at
 from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_processes
 from schemas.texts import TextTable, encode_text, pack_texts, unpack_texts
@@ -56,7 +56,7 @@ def encode_batch(batch: EventBatch) -> bytes:
     datum["containers"] = [_container_datum(container, texts.__getitem__) for container in batch.containers]
     datum["texts"], datum["text_lengths"] = pack_texts(texts.texts)
     for name in COLUMNS:
-        datum[f"c_{name}"] = pack_column(name, batch.columns[name])
+        datum[f"c_{name}"] = pack_column(batch.columns[name])
     return EVENT_BATCH_FORMAT.encode(datum)
 
 
@@ -122,9 +122,7 @@ def _container_datum(container: Container, intern: Callable[[str | None], int]) 
 
 
 def _checked(datum: dict[str, Any]) -> EventBatch:
-    count = datum["count"]
-    columns = WireColumns({name: datum[f"c_{name}"] or b"" for name in COLUMNS}, count)
-    rows = {name: datum[f"p_{name}"] or b"" for name in PROCESS_COLUMNS}
+    rows = {name: datum[f"p_{name}"] for name in PROCESS_COLUMNS}
     if datum["strings"] or datum["processes"]:
         if datum["texts"] or datum["text_lengths"] or any(rows.values()):
             raise ValueError("tables of two layouts in one batch")
@@ -133,7 +131,8 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     else:
         strings = unpack_texts(datum["texts"], datum["text_lengths"])
         processes = unpack_processes(rows, strings, len(datum["containers"]))
-    columns.check(len(strings), len(processes))
+    raw = {name: datum[f"c_{name}"] for name in COLUMNS}
+    columns = unpack_columns(raw, datum["count"], len(strings), len(processes))
     containers = [_container(row, strings) for row in datum["containers"]]
     head = {name: datum[name] for name in _HEAD} | {"interest": datum["interest"] or b""}
     return EventBatch(**head, strings=strings, processes=processes, containers=containers, columns=columns)
