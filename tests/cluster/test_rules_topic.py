@@ -27,6 +27,7 @@ from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import free_ports
 from tests.cluster.processes import Processes, Running
 from tests.cluster.secured import SecuredBroker
+from tests.live.collector.watching import events_of
 from tests.unit.processor.batches import batch_of
 
 CHANGED, REFUSED = "Lanner internal: rules changed", "Lanner internal: rules refused"
@@ -321,6 +322,25 @@ def test_a_collector_widens_before_processors_switch(
     reported = [batch.interest_version for batch in batches_of(connection)]
     assert [version for version, _ in itertools.groupby(reported) if version] == [first, f"{first}+{second}", second]
     alerts.close()
+
+
+@pytest.mark.live
+def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Also what no rule asks for, until somebody writes it anew; each batch says so."""
+    asked, other = tmp_path / "asked", tmp_path / "other"
+    other.write_text("x")
+    version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", asked))
+    collector = processes.start(connection, "collector")
+    collector.wait_for(f"interest to {version}")
+    Writer(connection).put(INTEREST, version.encode(), b"\xff", [])
+    collector.wait_for("interest to anybody")
+    other.read_text()
+    assert collector.stop() == 0, collector.errors
+    told = [event for event in events_of(batches_of(connection)) if event["fd.name"] == str(other)]
+    assert {event.batch.interest_version for event in told} == {"*"}
+    assert {event["evt.type"] for event in told} > {"openat", "read", "lseek"}
 
 
 def opens_of(file: Path, path: Path) -> Path:

@@ -151,6 +151,7 @@ _OF_ALL = (
 _OF_OPENS = (
     *("evt.is_open_read = true", "evt.is_open_write = true", "evt.is_open_write = false", "evt.is_open_exec = true"),
     *("evt.is_open_create = true", "evt.arg.flags contains O_TRUNC", "fd.nameraw contains ../", "fd.name exists"),
+    *("evt.is_open_exec = false", "evt.is_open_create != true"),
 )
 _OF_SOCKETS = (
     *("fd.type in (ipv4, ipv6)", "fd.type = unix", "fd.typechar in (4, 6)", "fd.typechar = f", "fd.sockfamily = ip"),
