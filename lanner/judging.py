@@ -1,7 +1,8 @@
 """What a fleet's processor judges by: the published version where there is one, else rule files."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,7 @@ from lanner.settings import Settings
 from lanner.terminal import error_line, note
 from processor.correlation.split import Plan
 from processor.rules_in_use import FILES, RulesInUse, RulesRefused
+from processor.rules_service import Prepare
 from schemas.codec import decode_batch
 from schemas.interest_text import encode_interest
 from schemas.published_rules import BadRules
@@ -33,7 +35,7 @@ _MAX_FORMER = 7
 """With more, collectors send everything, and nobody changes over any more."""
 
 
-def preparation(settings: Settings) -> Callable[[Message], RulesInUse]:
+def preparation(settings: Settings) -> Prepare:
     """Give what compiles a message of the topic of rules; it raises RulesRefused. Raises BadInput for bad keys."""
     keys = public_keys(settings)
 
@@ -58,9 +60,6 @@ def preparation(settings: Settings) -> Callable[[Message], RulesInUse]:
     return prepare
 
 
-Prepare = Callable[[Message], RulesInUse]
-
-
 def rules_at_start(
     settings: Settings, connection: Connection, prepare: Prepare, *, quiet: bool
 ) -> tuple[RulesInUse, dict[str, Plan]]:
@@ -76,7 +75,7 @@ def rules_at_start(
     """
     if not settings.published_rules.enabled:
         return _of_files(settings, quiet=quiet), {}
-    versions: list[Message] = []
+    versions: deque[Message] = deque(maxlen=_MAX_FORMER + 1)
     live: set[bytes] = set()
     for topic, message in messages_of(connection, [RULES, INTEREST]):
         if topic == INTEREST:
@@ -103,12 +102,11 @@ def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> 
     for newer, message in pairwise(reversed(versions)):
         if message.value() is None or not (_is_recent(newer) or _version(message) in live):
             continue
-        with suppress(RulesRefused):
+        # Whatever is wrong with it, it is not what this processor is to judge by.
+        with suppress(Exception):
             rules = prepare(message)
             rules.close()
             found[rules.version] = rules.judges.plan
-        if len(found) == _MAX_FORMER:
-            break
     return dict(reversed(found.items()))
 
 
