@@ -77,7 +77,7 @@ def unpack_processes(columns: Mapping[str, bytes], texts: Sequence[str | None], 
     """Give the rows of a table of processes.
 
     Args:
-        columns: by name, as pack_processes gave them; those of texts were checked against the table of texts.
+        columns: by name, as pack_processes gives them.
         texts: by index.
         containers: how many the batch has.
 
@@ -94,7 +94,7 @@ def unpack_processes(columns: Mapping[str, bytes], texts: Sequence[str | None], 
             raise ValueError(f"column p_{name} has {len(columns[name])} bytes for {sum(numbers[counts])} texts")
     check_below(len(texts), columns, INDEX_COLUMNS, "p_")
     _check_rows(numbers, containers)
-    facts: dict[str, Iterable[Any]] = {name: numbers[name] for name in (*NULLABLE, *SURE)}
+    facts: dict[str, Iterable[Any]] = {**numbers}
     for name in _FLAGS:
         facts[name] = map(bool, numbers[name])
     for name in TEXTS:
