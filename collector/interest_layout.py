@@ -29,7 +29,6 @@ _SUBJECTS = {
     "local_ip": 7,
     "remote_ip": 8,
     "protocol": 9,
-    "container": 10,
 }
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "n", "pid", "x", "mountflags"})

@@ -176,12 +176,6 @@ def _of_protocol(node: Check, _: str) -> Answers | None:
     return ((Question("protocol", _U32, numbers), True),)
 
 
-def _of_container(node: Check, _: str) -> Answers | None:
-    if _values(node) != ["host"] or node.operator not in ("=", "==", "!="):
-        return None
-    return ((Question("container", 1, (1,)), node.operator == "!="),)
-
-
 _SOCKET_ENDS = {
     **dict.fromkeys(("fd.sport", "fd.lport"), "local_port"),
     **dict.fromkeys(("fd.cport", "fd.rport"), "remote_port"),
@@ -273,6 +267,5 @@ _ANSWERS: dict[str, Callable[[Check, str], Answers | None]] = {
     "user.uid": _of_user,
     **{field: _of_family(field) for field in _FAMILIES},
     "fd.l4proto": _of_protocol,
-    "container.id": _of_container,
     **{field: _of_end(subject) for field, subject in _SOCKET_ENDS.items()},
 }

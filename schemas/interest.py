@@ -33,8 +33,8 @@ class Question:
 
     The subjects: ``failed`` (0 or 1), ``open`` (the bits above), ``result`` (clipped to 32 bits), ``uid``, ``family``
     (of the socket behind the event's descriptor; 0 where that is no socket), ``local_port``, ``remote_port``,
-    ``local_ip``, ``remote_ip`` (IPv4, as numbers), ``protocol``, ``container`` (0 or 1), and ``arg.NAME``: the
-    argument that rules call so, as the program passed it, where it is a number.
+    ``local_ip``, ``remote_ip`` (IPv4, as numbers), ``protocol``, and ``arg.NAME``: the argument that rules call so, as
+    the program passed it, where it is a number.
     """
 
     subject: str

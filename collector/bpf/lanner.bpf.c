@@ -40,7 +40,7 @@ enum descriptor_flag {
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_COUNT };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
 enum verdict { DROP, PASS, JUDGE };
-enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_CONTAINER };
+enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL };
 enum answer { NO, YES, EITHER };
 enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_COUNT };
 enum setting { S_ENVIRONMENT, S_INTEREST, S_ASLEEP, S_COUNT };
@@ -712,8 +712,6 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
     value = *(u64 *)((void *)r->arguments + 8 * at);
   } else if (subject == OF_UID) {
     value = WORD(POINTER(task, O_TASK_CRED), O_CRED_EUID);
-  } else if (subject == OF_CONTAINER) {
-    return EITHER;
   } else {
     void *file = fd >= 0 ? file_of(task, fd) : 0;
     if (!file) return EITHER;

@@ -7,7 +7,7 @@ from collector.records import Syscall
 from collector.syscalls import CALLS
 from schemas.interest import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
-RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, CONTAINER = range(1, 11)
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL = range(1, 10)
 U32 = 0xFFFFFFFF
 OPENS = ("open", "openat", "openat2", "creat")
 TEXTS = ("symlink", "symlinkat")
@@ -78,7 +78,7 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
         return call.arguments[test.register]
     if test.subject == UID:
         return call.who.uid
-    if test.subject == CONTAINER or (call.socket is None and call.file is None):
+    if call.socket is None and call.file is None:
         return None
     sock = call.socket
     if test.subject in (FAMILY, PROTOCOL):

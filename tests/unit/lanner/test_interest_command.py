@@ -17,6 +17,11 @@ RULES = """
   condition: evt.type = connect and (fd.type = ipv4 or fd.name contains example)
   output: any
   priority: NOTICE
+- rule: any container
+  desc: any
+  condition: evt.type = unshare and container.id != host
+  output: any
+  priority: NOTICE
 - rule: cheap
   desc: any
   condition: evt.type = openat and fd.name = /etc/shadow
@@ -34,6 +39,8 @@ def test_the_part_that_makes_an_event_type_dear_is_named(tmp_path: Path) -> None
 
     assert rows["connect"].split()[:4] == ["connect", "all", "1", "dear"]
     assert rows["connect"].endswith("fd.name contains example")
+    assert rows["unshare"].split()[1] == "all"
+    assert rows["unshare"].endswith("container.id != host")
     assert rows["openat"].split() == ["openat", "some", "1"]
 
 
