@@ -1,0 +1,80 @@
+"""Where the processor's and the collector's time of one batch goes.
+
+    python -m bench.batches events.avro RULES...      microseconds a batch of 500 events, by part
+
+A recording as for bench.fleet. Processor time of this thread, the least of some rounds; parts do not add up to the
+whole, which also pays for what none of them finds in the caches.
+"""
+
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from processor.detect_stage import DetectStage
+from processor.judges import compile_judges
+from processor.loading import load_rules, read_rule_files
+from schemas.codec import EVENT_BATCH_FORMAT, decode_batch, encode_batch
+from schemas.event_columns import COLUMNS, unpack_columns
+from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_processes
+from schemas.recording import read_recording
+from schemas.texts import TextTable, pack_texts, unpack_texts
+
+ROUNDS = 7
+BATCHES = 200
+T = TypeVar("T")
+
+
+def main(recording: str, rules: Sequence[str]) -> None:
+    """Print a line for each part."""
+    batches = [batch for batch in read_recording(Path(recording)) if batch.count == 500][:BATCHES]
+    built = [
+        replace(batch, columns={name: array(code, batch.columns[name]) for name, code in COLUMNS.items()})
+        for batch in batches
+    ]
+    encoded = list(map(encode_batch, built))
+    datums: list[Any] = list(map(EVENT_BATCH_FORMAT.decode, encoded))
+    tables = [(_with_prefix(datum, "p_", PROCESS_COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
+    columns = [(_with_prefix(datum, "c_", COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
+    loaded = load_rules(read_rule_files(rules))
+    judges = compile_judges([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    stage = DetectStage(judges.detector, clock=time.monotonic)
+    print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
+    _tell("the detect stage, all of it", lambda value: stage.take(0, value), encoded)
+    _tell("decoding", decode_batch, encoded)
+    _tell("  Avro", EVENT_BATCH_FORMAT.decode, encoded)
+    _tell("  texts", lambda datum: unpack_texts(datum["texts"], datum["text_lengths"]), datums)
+    _tell("  processes", lambda each: unpack_processes(each[0], each[1].strings, len(each[1].containers)), tables)
+    _tell(
+        "  columns of events",
+        lambda each: unpack_columns(each[0], each[1].count, len(each[1].strings), len(each[1].processes)),
+        columns,
+    )
+    _tell(f"judging by {len(judges.rule_names)} rules", judges.detector.process, batches)
+    _tell("encoding", encode_batch, built)
+    _tell("  Avro", EVENT_BATCH_FORMAT.encode, datums)
+    _tell("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)
+    _tell("  processes", lambda batch: pack_processes(batch.processes, TextTable(batch.strings)), built)
+
+
+def _with_prefix(datum: dict[str, Any], prefix: str, names: Iterable[str]) -> dict[str, bytes]:
+    return {name: datum[prefix + name] for name in names}
+
+
+def _tell(name: str, work: Callable[[T], object], given: Sequence[T]) -> None:
+    best = float("inf")
+    for _ in range(ROUNDS):
+        began = time.thread_time()
+        for each in given:
+            work(each)
+        best = min(best, time.thread_time() - began)
+    print(f"{name}: {1e6 * best / len(given):.0f}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(sys.argv[1], sys.argv[2:])
