@@ -1,4 +1,4 @@
-"""Tables of texts and processes as releases up to 0.2 wrote them: an array of bytes, and an array of records."""
+"""Tables of texts and processes in the layout before columns: an array of bytes, and an array of records."""
 
 from collections.abc import Sequence
 from typing import Any
