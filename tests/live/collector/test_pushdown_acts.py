@@ -89,13 +89,14 @@ def of_path(chance: Random, field: str, names: list[str]) -> str:
 
 
 def told_of(watch: Watching, interest: Interest | None, program: str, plan: Path, top: Path) -> list[EventBatch]:
-    """Make the acts on files that are made anew, and give all that was sent meanwhile."""
+    """Make the acts on files that are made anew, and give the batches that tell of them."""
     make_folder(top)
     watch.batches.clear()
     wanted = None if interest is None else always(interest, ["procexit"])
     watch.collector.watch(WATCHED if wanted is None else wanted.events, wanted)
     watch.run_to_the_end(program, str(plan))
-    return list(watch.batches)
+    # Not what the rest of the host does.
+    return [batch for batch in watch.batches if any(str(plan) in (each.args or ()) for each in batch.processes)]
 
 
 def found_in(batches: list[EventBatch], plan: Path, rules: list[str]) -> Counter[tuple[str, ...]]:
