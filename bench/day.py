@@ -59,7 +59,7 @@ def main() -> None:
         try:
             connection = Connection(bootstrap_servers=broker.address)
             create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
-            with _collector(connection, folder):
+            with collector(connection, folder):
                 before = _sent(broker, connection)
                 time.sleep(QUIET_SECONDS)
                 quiet = _sent(broker, connection)
@@ -106,7 +106,8 @@ def _tell(name: str, sent: Sent, seconds: float) -> None:
 
 
 @contextmanager
-def _collector(connection: Connection, folder: Path) -> Iterator[None]:
+def collector(connection: Connection, folder: Path) -> Iterator[int]:
+    """Run `lanner collector` with the shipped rules; gives its process id."""
     settings = {
         "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
         "LANNER__KAFKA__SPOOL_DIR": str(folder / "spool"),
@@ -122,7 +123,7 @@ def _collector(connection: Connection, folder: Path) -> Iterator[None]:
                     sys.exit(f"lanner did not start: {messages.read_text()}")
                 time.sleep(0.1)
             time.sleep(2)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait()

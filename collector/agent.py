@@ -149,6 +149,11 @@ class Collector:
         }
         return {reason: count for reason, count in found.items() if count}
 
+    @property
+    def has_more(self) -> bool:
+        """Whether what had already happened when it was last looked at is still to be read."""
+        return self._feed is not None and self._feed.has_more
+
     def counters(self) -> Mapping[str, int]:
         """Give what the kernel side counted: made = sent + lost, once everything is read."""
         return self._last_counters if self._feed is None else self._feed.counters()
@@ -234,7 +239,7 @@ class Collector:
             rest = deadline - now
             if rest <= 0:
                 return
-            if self._feed is None or not self._feed.has_more:
+            if not self.has_more:
                 self._rest(min(rest, self.settings.flush_seconds - waited) if self._builder.count else rest)
 
     def _rest(self, seconds: float) -> None:

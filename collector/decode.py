@@ -113,7 +113,7 @@ def _request(record: bytes, who: Identity, flags: int, cpu: int) -> Request:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _socket(data: bytes) -> Socket:
     family, kind, protocol, local_port, remote_port, unix_length, state, local, remote, name = _SOCKET.unpack(data)
     return Socket(

@@ -24,8 +24,6 @@ _NOTHING = bytes(16)
 _COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered")
 _SETTING_ENVIRONMENT, _SETTING_ASLEEP = 0, 2
 _SOON_SECONDS = 0.002
-_LIFECYCLE_AT_ONCE = 256 << 10
-"""As much of the ring as is mapped: little comes, and a mapped page counts as the collector's memory."""
 _by_time = itemgetter(0)
 
 
@@ -36,7 +34,7 @@ class KernelFeed:
         """Take a loaded program, which is this object's to close."""
         self._program = program
         self._events = Ring(program.maps["events"], sizes.events)
-        self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle, at_once=_LIFECYCLE_AT_ONCE)
+        self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._held: list[tuple[int, bytes]] = []
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()

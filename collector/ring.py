@@ -10,7 +10,7 @@ _PAGE = 4096
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _LENGTH = _DISCARDED - 1
-_AT_ONCE = 1 << 20
+_AT_ONCE = 256 << 10
 
 
 class Ring:

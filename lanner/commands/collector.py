@@ -122,6 +122,9 @@ def _command(options: Options) -> None:
     ctx = click.get_current_context()
     ctx.obj = options
     if ctx.invoked_subcommand is None:
+        from collector.memory import keep_memory_small
+
+        keep_memory_small()
         _collect(options)
 
 

@@ -83,6 +83,8 @@ class Watching:
         # So many looks, however long each takes on a busy machine.
         for _ in range(SETTLE_LOOKS):
             self.collector.poll(0.05)
+        while self.collector.has_more:
+            self.collector.poll(0.05)
 
     def events(self, **fields: object) -> list[Event]:
         """Give the events whose fields have these values; __ in a name stands for a dot."""

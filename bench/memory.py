@@ -1,0 +1,70 @@
+"""What memory a loaded collector holds, and what that is made up of.
+
+    python -m bench.memory [--minutes N]
+
+A broker of its own, `lanner collector` with the shipped rules, and in turn what `bench.live` does: opens that give
+events, of one file and of many, programs that start, connections. Ten times it tells how much there is.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from bench.day import collector
+from bench.running import nanoseconds
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.topics import DAY_MS, plan
+from tests.cluster.broker import Broker
+
+MINUTES = 5.0
+TIMES = 10
+_LOOPS = {"watched": 20_000, "various": 20_000, "forkexec": 200, "connect": 2_000}
+_REST_SECONDS = 1.0
+
+
+def main() -> None:
+    """Print a line at the start and ten more."""
+    parser = argparse.ArgumentParser(prog="python -m bench.memory")
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    minutes = parser.parse_args().minutes
+    with tempfile.TemporaryDirectory() as name:
+        broker = Broker(Path(name) / "kafka")
+        broker.start()
+        try:
+            connection = Connection(bootstrap_servers=broker.address)
+            create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
+            with collector(connection, Path(name)) as pid:
+                _tell(pid, "at the start")
+                for number in range(1, TIMES + 1):
+                    _load(60 * minutes / TIMES)
+                    _tell(pid, f"{minutes * number / TIMES:.1f} min")
+        finally:
+            broker.remove()
+
+
+def _load(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for kind, count in _LOOPS.items():
+            nanoseconds(kind, count)
+        time.sleep(_REST_SECONDS)
+
+
+def _tell(pid: int, when: str) -> None:
+    of_maps: dict[str, int] = {}
+    name = ""
+    for row in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        first, *rest = row.split()
+        if not first.endswith(":"):
+            name = rest[4] if len(rest) > 4 else ""
+        elif first == "Rss:":
+            kind = "rings" if "bpf-map" in name else "own" if not name.startswith("/") else "programs and libraries"
+            of_maps[kind] = of_maps.get(kind, 0) + int(rest[0])
+    parts = ", ".join(f"{kind} {size / 1024:.1f}" for kind, size in sorted(of_maps.items()))
+    print(f"{when:<13} {sum(of_maps.values()) / 1024:5.1f} MiB resident: {parts}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
