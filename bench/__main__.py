@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("day", "hot_path", "latency", "notifier", "slowdown", "throughput", "waiting")
+NAMES = ("day", "hot_path", "idle", "latency", "memory", "notifier", "slowdown", "start", "throughput", "waiting")
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """What memory a loaded collector holds, and what that is made up of.
 
-    python -m bench.memory [--minutes N]
+    python -m bench.memory [MINUTES]
 
 A broker of its own, `lanner collector` with the shipped rules, and in turn what `bench.live` does: opens that give
 events, of one file and of many, programs that start, connections. Ten times it tells how much there is.
 """
 
-import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,11 +24,8 @@ _LOOPS = {"watched": 20_000, "various": 20_000, "forkexec": 200, "connect": 2_00
 _REST_SECONDS = 1.0
 
 
-def main() -> None:
+def main(minutes: float = MINUTES) -> None:
     """Print a line at the start and ten more."""
-    parser = argparse.ArgumentParser(prog="python -m bench.memory")
-    parser.add_argument("--minutes", type=float, default=MINUTES)
-    minutes = parser.parse_args().minutes
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name) / "kafka")
         broker.start()
@@ -67,4 +64,4 @@ def _tell(pid: int, when: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(float, sys.argv[1:2]))
