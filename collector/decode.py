@@ -30,18 +30,13 @@ _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
 def decode(record: bytes) -> Record:
     """Decode one record; raises ValueError where it is none of ours (another version's program, say)."""
     try:
-        head = _HEAD.unpack_from(record)
-        decoder = _DECODERS.get(head[7])
+        time, start_time, cgroup_id, tgid, tid, uid, exec_id, kind, flags, cpu = _HEAD.unpack_from(record)
+        decoder = _DECODERS.get(kind)
         if decoder is None:
-            raise ValueError(f"unknown kind of record: {head[7]}")
-        return decoder(record, _identity(head), head[8], head[9])
+            raise ValueError(f"unknown kind of record: {kind}")
+        return decoder(record, Identity(time, tgid, tid, start_time, exec_id, uid, cgroup_id), flags, cpu)
     except struct.error as error:
         raise ValueError(f"a record that is cut off: {error}") from error
-
-
-def _identity(head: tuple[int, ...]) -> Identity:
-    time, start_time, cgroup_id, tgid, tid, uid, exec_id = head[:7]
-    return Identity(time, tgid, tid, start_time, exec_id, uid, cgroup_id)
 
 
 def text(data: bytes) -> str:
@@ -55,47 +50,48 @@ def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
     )
     kernel_path, path1, path2, directory1, directory2, blob1, blob2, sock = lengths
     # In the order in which the kernel side wrote them.
-    at = _SYSCALL_DATA
-    socket_at, at = at, at + sock
-    kernel_path_at, at = at, at + kernel_path
-    path1_at, at = at, at + path1
-    directory1_at, at = at, at + directory1
-    path2_at, at = at, at + path2
-    directory2_at, at = at, at + directory2
-    blob1_at, at = at, at + blob1
-    blob2_at = at
-    if at + blob2 > len(record):
+    kernel_path_at = _SYSCALL_DATA + sock
+    path1_at = kernel_path_at + kernel_path
+    directory1_at = path1_at + path1
+    path2_at = directory1_at + directory1
+    directory2_at = path2_at + path2
+    blob1_at = directory2_at + directory2
+    blob2_at = blob1_at + blob1
+    end = blob2_at + blob2
+    if end > len(record):
         raise ValueError("a record that is cut off: its pieces are longer than it")
-    has_file = mode != 0 and not sock
-    return Syscall(
-        who=who,
-        event=event,
-        cpu=cpu,
-        vtid=vtid,
-        is_compat=bool(flags & _COMPAT),
-        result=result,
-        arguments=(a0, a1, a2, a3, a4, a5),
-        fd=fd if fd != -1 or mode else None,
-        file=File(
+    file = None
+    if mode and not sock:
+        is_upper = bool(flags & _UPPER)
+        file = File(
             mode,
             dev,
             ino,
             magic,
-            text(record[kernel_path_at : kernel_path_at + kernel_path]) if kernel_path else None,
+            text(record[kernel_path_at:path1_at]) if kernel_path else None,
             bool(flags & _PSEUDO),
             bool(flags & _CREATED),
-            bool(flags & _UPPER),
-            bool(flags & _OVERLAY and not flags & _UPPER),
+            is_upper,
+            bool(flags & _OVERLAY) and not is_upper,
         )
-        if has_file
-        else None,
-        socket=_socket(record[socket_at : socket_at + sock]) if sock else None,
-        path1=text(record[path1_at : path1_at + path1]) if path1 else None,
-        path2=text(record[path2_at : path2_at + path2]) if path2 else None,
-        directory1=text(record[directory1_at : directory1_at + directory1]) if directory1 else None,
-        directory2=text(record[directory2_at : directory2_at + directory2]) if directory2 else None,
-        blob1=record[blob1_at : blob1_at + blob1],
-        blob2=record[blob2_at : blob2_at + blob2],
+    # By position, for by name it takes twice as long.
+    return Syscall(
+        who,
+        event,
+        cpu,
+        vtid,
+        bool(flags & _COMPAT),
+        result,
+        (a0, a1, a2, a3, a4, a5),
+        fd if fd != -1 or mode else None,
+        file,
+        _socket(record[_SYSCALL_DATA:kernel_path_at]) if sock else None,
+        text(record[path1_at:directory1_at]) if path1 else None,
+        text(record[path2_at:directory2_at]) if path2 else None,
+        text(record[directory1_at:path2_at]) if directory1 else None,
+        text(record[directory2_at:blob1_at]) if directory2 else None,
+        record[blob1_at:blob2_at],
+        record[blob2_at:end],
     )
 
 
