@@ -1,8 +1,8 @@
 """A batch under construction: rows that become columns at the end, and each text kept once."""
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, chain
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -14,44 +14,72 @@ Row = tuple[int, ...]
 Event = int
 """The place of an event among those of its batch that differ in more than their time."""
 
-_Facts = tuple[Row, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-"""All but an event's time: its row; and of its arguments the names and texts, by index, and numbers."""
-_row, _names, _texts, _numbers = map(itemgetter, range(4))
 _CODES = tuple(EVENT_COLUMNS.items())[1:]
 _ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[1:]
+
+
+class _Indices(dict[str | None, int]):
+    """Indices by text, 0 for None; a text that isn't there yet gets the next one."""
+
+    __slots__ = ("size", "strings")
+
+    def __init__(self) -> None:
+        super().__init__({None: 0})
+        self.strings: list[str | None] = [None]
+        self.size = 0
+
+    def __missing__(self, text: str) -> int:
+        index = self[text] = len(self.strings)
+        self.strings.append(text)
+        self.size += len(text)
+        return index
 
 
 class BatchBuilder:
     """Collects the events of one batch; its maker looks at count and size to tell when it is full."""
 
-    __slots__ = ("_events", "_facts", "_known", "_name_rows", "_times", "size", "strings")
+    __slots__ = (
+        "_events",
+        "_indices",
+        "_lengths",
+        "_name_rows",
+        "_names",
+        "_numbers",
+        "_rows",
+        "_texts",
+        "_times",
+        "intern",
+        "strings",
+    )
 
     def __init__(self) -> None:
         """Begin an empty batch."""
-        self.strings: list[str | None] = [None]
-        self.size = 0
-        """Characters of text so far: what makes a batch large."""
-        self._known: dict[str | None, int] = {None: 0}
+        self._indices = _Indices()
+        self.strings = self._indices.strings
+        self.intern: Callable[[str | None], int] = self._indices.__getitem__
+        """Give a text's index; 0 for None."""
         self._times: list[int] = []
         self._events: list[Event] = []
-        self._facts: list[_Facts] = []
-        self._name_rows: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._rows: list[Row] = []
+        self._lengths: list[int] = []
+        """Of the arguments of each event that differs."""
+        self._names: array[int] = array("i")
+        # Lists, for an array takes three times as long to grow by a few.
+        self._texts: list[int] = []
+        self._numbers: list[int] = []
+        self._name_rows: dict[tuple[str, ...], array[int]] = {}
 
     @property
     def count(self) -> int:
         """Events so far."""
         return len(self._times)
 
-    def intern(self, text: str | None) -> int:
-        """Give a text's index; 0 for None."""
-        index = self._known.get(text)
-        if index is None and text is not None:
-            index = self._known[text] = len(self.strings)
-            self.strings.append(text)
-            self.size += len(text)
-        return index or 0
+    @property
+    def size(self) -> int:
+        """Characters of text so far: what makes a batch large."""
+        return self._indices.size
 
-    def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Iterable[tuple[str | None, int]]) -> Event:
+    def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Sequence[tuple[str | None, int]]) -> Event:
         """Append one event: its time, its row, and text and number of each of its arguments, named by names.
 
         Returns:
@@ -59,16 +87,15 @@ class BatchBuilder:
         """
         indices = self._name_rows.get(names)
         if indices is None:
-            indices = self._name_rows[names] = tuple(map(self.intern, names))
-        known, intern = self._known, self.intern
-        texts = []
-        numbers = []
-        for text, number in arguments:
-            index = known.get(text)
-            texts.append(intern(text) if index is None else index)
-            numbers.append(number)
-        event = len(self._facts)
-        self._facts.append((row, indices, tuple(texts), tuple(numbers)))
+            indices = self._name_rows[names] = array("i", map(self.intern, names))
+        if arguments:
+            texts, numbers = zip(*arguments)  # noqa: B905 - pairs, by their type; strict takes half as long again
+            self._names.extend(indices)
+            self._texts.extend(map(self.intern, texts))
+            self._numbers.extend(numbers)
+        event = len(self._rows)
+        self._rows.append(row)
+        self._lengths.append(len(arguments))
         self._times.append(time)
         self._events.append(event)
         return event
@@ -80,12 +107,12 @@ class BatchBuilder:
 
     def columns(self) -> dict[str, Column]:
         """Turn the rows into columns."""
-        facts, count = self._facts, len(self._events)
+        rows, count = self._rows, len(self._events)
         # Where events came again, all is done once for each that differs, and spread over the others.
         spread: Callable[[Sequence[Any]], Sequence[Any]] | None = None
-        if len(facts) < count:
+        if len(rows) < count:
             spread = itemgetter(*self._events)
-        columns = zip(*map(_row, facts), strict=True) if facts else ((),) * len(_CODES)
+        columns = zip(*rows, strict=True) if rows else ((),) * len(_CODES)
         made: dict[str, Column] = {"time": array("q", self._times)}
         for (name, code), column in zip(_CODES, columns, strict=True):
             # Most columns hold one value throughout, and to find that out costs less than to write it each time.
@@ -93,12 +120,11 @@ class BatchBuilder:
                 made[name] = array(code, column[:1]) * count
             else:
                 made[name] = array(code, spread(column) if spread else column)
-        lengths = [len(names) for _, names, _, _ in facts]
-        made["arg_start"] = array("I", accumulate(spread(lengths) if spread else lengths, initial=0))
-        for (name, code), part in zip(_ARGUMENTS, (_names, _texts, _numbers), strict=True):
-            values = map(part, facts)
+        starts = list(accumulate(self._lengths, initial=0))
+        made["arg_start"] = array("I", accumulate(spread(self._lengths), initial=0) if spread else starts)
+        for (name, code), values in zip(_ARGUMENTS, (self._names, self._texts, self._numbers), strict=True):
+            made[name] = whole = array(code, values)
             if spread:
-                made[name] = array(code, b"".join(spread([array(code, each).tobytes() for each in values])))
-            else:
-                made[name] = array(code, chain.from_iterable(values))
+                pieces = [whole[start:end].tobytes() for start, end in pairwise(starts)]
+                made[name] = array(code, b"".join(spread(pieces)))
         return made

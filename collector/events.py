@@ -16,14 +16,16 @@ from schemas.flags import number_text
 
 NameOf = Callable[[int], str | None]
 Intern = Callable[[str | None], int]
+Text = str | None
 Numbers = tuple[int, int, int, int, int]
-Texts = tuple[int, int, int, int, int, int, int, int]
+Texts = tuple[Text, Text, Text, Text, Text, Text, Text, Text]
 PathTexts = tuple[int, int, int, int, int, int]
 
 # Combining members of a flag class costs more than all the rest of an event.
 _BIT = {bit.name: int(bit) for bit in EventBit}
 _OPEN_READ, _OPEN_WRITE = _BIT["OPEN_READ"], _BIT["OPEN_WRITE"]
 _OPEN_EXEC, _OPEN_CREATE = _BIT["OPEN_EXEC"], _BIT["OPEN_CREATE"]
+_STALE, _FAILED, _HAS_RES = _BIT["PROCESS_STALE"], _BIT["FAILED"], _BIT["HAS_RES"]
 
 _OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
@@ -35,7 +37,8 @@ _MOST_ERRORS = 4096
 _INT64_MAX = (1 << 63) - 1
 
 _NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
-_NO_DESCRIPTOR_TEXTS: Texts = (0, 0, 0, 0, 0, 0, 0, 0)
+_NO_DESCRIPTOR_TEXTS: Texts = (None, None, None, None, None, None, None, None)
+_NO_DESCRIPTOR_INDICES = (0,) * len(_NO_DESCRIPTOR_TEXTS)
 _NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
 _EXEC_NAMES = (
     *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
@@ -73,13 +76,13 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> Event:
     path1, path2 = _absolute_paths(spec, call)
     context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
     arguments = [write(call, context) for write in writers_of(call.event)]
-    bits = _BIT["PROCESS_STALE"] if origin.is_stale else 0
+    bits = _STALE if origin.is_stale else 0
     if -_MOST_ERRORS < call.result < 0:
-        bits |= _BIT["FAILED"]
+        bits |= _FAILED
     result = 0
     if event not in _WITHOUT_RESULT:
         result = call.result
-        bits |= _BIT["HAS_RES"]
+        bits |= _HAS_RES
     if call.is_compat:
         bits |= _BIT["COMPAT_32"]
     if call.is_io_uring:
@@ -93,16 +96,16 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> Event:
     numbers, texts = _NO_DESCRIPTOR, _NO_DESCRIPTOR_TEXTS
     if event in _OPENERS:
         bits |= _open_bits(spec, arguments)
-        numbers, texts = _opened(descriptor, path1, call.path1, intern)
+        numbers, texts = _opened(descriptor, path1, call.path1)
     else:
         if spec.path_roles:
             paths = _path_texts(spec, (call.path1, call.path2), (path1, path2), intern)
         if descriptor is not None:
-            numbers, texts = _descriptor_columns(descriptor, descriptor.name, None, intern)
+            numbers, texts = _descriptor_columns(descriptor, descriptor.name, None)
             bits |= _descriptor_bits(descriptor)
     buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
     head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits)
-    row = (*head, *numbers, intern(event), *texts, *paths, buffer)
+    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
     return builder.add(origin.time, row, argument_names(call.event), arguments)
 
 
@@ -110,10 +113,10 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
     """Append a successful exec to the batch under construction."""
     intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
-    bits = _BIT["HAS_RES"] | (_BIT["PROCESS_STALE"] if origin.is_stale else 0)
+    bits = _HAS_RES | (_STALE if origin.is_stale else 0)
     head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits)
     paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
-    row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_TEXTS, *paths, 0)
+    row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
     arguments = _exec_arguments(done, origin)
     if done.event_type == "execve":
         builder.add(origin.time, row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
@@ -125,9 +128,9 @@ def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
     """Append the end of a process to the batch under construction."""
     status = done.status
     killed_by = status & 0x7F
-    bits = _BIT["PROCESS_STALE"] if origin.is_stale else 0
+    bits = _STALE if origin.is_stale else 0
     head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits)
-    row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_TEXTS, *_NO_PATHS, 0)
+    row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
     arguments = [
         _number(status),
         _number(0 if killed_by else status >> 8),
@@ -148,9 +151,7 @@ def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
     return first, call.path2 if directory == NONE else absolute(call.directory2, call.path2)
 
 
-def _path_texts(
-    spec: Call, raw: tuple[str | None, str | None], clean: tuple[str | None, str | None], intern: Intern
-) -> PathTexts:
+def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], intern: Intern) -> PathTexts:
     texts = [0] * 6
     for role, raw_path, path in zip(spec.path_roles, raw, clean, strict=False):
         at = 2 * _ROLES.index(role)
@@ -159,18 +160,16 @@ def _path_texts(
     return name, name_raw, source, source_raw, target, target_raw
 
 
-def _opened(descriptor: Descriptor | None, path: str | None, raw: str | None, intern: Intern) -> tuple[Numbers, Texts]:
+def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbers, Texts]:
     """Call a freshly opened file by the name that was asked for; the kernel's name stays beside it."""
     if descriptor is None:
         # A failed open has no descriptor, but the name that was asked for still is its file.
-        return _NO_DESCRIPTOR, (0, intern(path), intern(raw), 0, 0, 0, 0, 0)
+        return _NO_DESCRIPTOR, (None, path, raw, None, None, None, None, None)
     has_path = path is not None and descriptor.type in _NAMED_BY_PATH
-    return _descriptor_columns(descriptor, path if has_path else descriptor.name, raw, intern)
+    return _descriptor_columns(descriptor, path if has_path else descriptor.name, raw)
 
 
-def _descriptor_columns(
-    descriptor: Descriptor, name: str | None, raw: str | None, intern: Intern
-) -> tuple[Numbers, Texts]:
+def _descriptor_columns(descriptor: Descriptor, name: Text, raw: Text) -> tuple[Numbers, Texts]:
     numbers = (
         descriptor.number,
         descriptor.dev,
@@ -179,14 +178,14 @@ def _descriptor_columns(
         descriptor.remote_port,
     )
     texts = (
-        intern(descriptor.type),
-        intern(name),
-        intern(raw),
-        intern(descriptor.real_path),
-        intern(descriptor.local_ip),
-        intern(descriptor.remote_ip),
-        intern(descriptor.protocol),
-        intern(descriptor.family),
+        descriptor.type,
+        name,
+        raw,
+        descriptor.real_path,
+        descriptor.local_ip,
+        descriptor.remote_ip,
+        descriptor.protocol,
+        descriptor.family,
     )
     return numbers, texts
 
