@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import errorcode
+from functools import lru_cache
 from signal import Signals
 
 from collector.descriptors import Descriptor, device_number, socket_address
@@ -34,8 +35,11 @@ class Context:
 Value = tuple[str | None, int]
 Writer = Callable[[Syscall, Context], Value]
 _MISSING: Value = (None, 0)
+_ZERO: Value = ("0", 0)
 _AT_FDCWD = -100
+_WORKING_DIRECTORY: Value = ("AT_FDCWD", _AT_FDCWD)
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+_INT64_MAX = _U64 >> 1
 _O_CREAT, _O_TMPFILE = 0o100, 0o20200000
 _PR_SET_NAME = 15
 _SOCK_FLAGS = 0o2004000
@@ -95,7 +99,7 @@ def _descriptor(index: int) -> Writer:
     def write(call: Syscall, context: Context) -> Value:
         number = signed32(call.arguments[index])
         if number == _AT_FDCWD:
-            return "AT_FDCWD", number
+            return _WORKING_DIRECTORY
         own = context.descriptor
         label = own.label if own is not None and own.number == number else ""
         return label or str(number), number
@@ -151,9 +155,19 @@ def _open_flags(index: int) -> Writer:
 
 
 def _open_flags_value(call: Syscall, flags: int) -> Value:
-    number = encode_flags("file_flags", flags & _U32)
-    if call.file is not None:
-        number |= 32768 * call.file.is_upper_layer | 65536 * call.file.is_lower_layer | 16384 * call.file.is_created
+    file = call.file
+    if file is None:
+        return _file_flags(flags & _U32, 0)
+    # Most files are neither new nor of an overlay.
+    marks = 0
+    if file.is_upper_layer or file.is_lower_layer or file.is_created:
+        marks = 32768 * file.is_upper_layer | 65536 * file.is_lower_layer | 16384 * file.is_created
+    return _file_flags(flags & _U32, marks)
+
+
+@lru_cache(maxsize=4096)
+def _file_flags(flags: int, marks: int) -> Value:
+    number = encode_flags("file_flags", flags) | marks
     return flag_names("file_flags", number) or str(number), number
 
 
@@ -163,7 +177,7 @@ def _open_mode(index: int) -> Writer:
     def write(call: Syscall, _: Context) -> Value:
         flags = call.arguments[index - 1]
         creates = flags & _O_CREAT or flags & _O_TMPFILE == _O_TMPFILE
-        return _octal_value(call.arguments[index] & 0o7777 if creates else 0)
+        return _octal_value(call.arguments[index] & 0o7777) if creates else _ZERO
 
     return write
 
@@ -209,7 +223,7 @@ def _socket_flags(index: int) -> Writer:
     return lambda call, _: (
         _flags_value("file_flags", call.arguments[index] & _SOCK_FLAGS)
         if (call.arguments[index] & _SOCK_FLAGS)
-        else ("0", 0)
+        else _ZERO
     )
 
 
@@ -304,13 +318,20 @@ def _layer(call: Syscall, _: Context) -> Value:
 
 
 def _device(call: Syscall, _: Context) -> Value:
-    number = device_number(call.file.dev) if call.file else 0
+    return _device_value(call.file.dev) if call.file else _ZERO
+
+
+@lru_cache(maxsize=1024)
+def _device_value(kernel_number: int) -> Value:
+    number = device_number(kernel_number)
     return f"{number:X}", number
 
 
 def _inode(call: Syscall, _: Context) -> Value:
-    number = call.file.ino if call.file else 0
-    return str(number), signed64(number)
+    if call.file is None:
+        return _ZERO
+    number = call.file.ino
+    return str(number), number if number <= _INT64_MAX else signed64(number)
 
 
 def _bpf_descriptor(call: Syscall, context: Context) -> Value:
@@ -369,7 +390,7 @@ _WRITERS: dict[str, Writer] = {
     "dev": _device,
     "ino": _inode,
     "none": lambda _call, _context: _MISSING,
-    "zero": lambda _call, _context: ("0", 0),
+    "zero": lambda _call, _context: _ZERO,
     "bpffd": _bpf_descriptor,
     "clone_args": _clone_arguments,
     "prctl_number": _prctl_number,
