@@ -109,6 +109,8 @@ class Collector:
         A flood is the same over and over: decoded once, it costs a fourth of what different events do.
         """
         self._repeated_stamp = -1
+        self._origins: dict[int, Origin] = {}
+        """Of this batch's events, by the row of their process."""
         self._started = time.time_ns()
         self._sequence = 0
         self._number = 1
@@ -338,13 +340,14 @@ class Collector:
     def _add(self, record: Syscall | Exec | Exit, entry: Entry, raw: bytes = b"") -> None:
         """Add an event; raw, where it is given, is the record that others may repeat."""
         row = self._rows.row(entry)
-        process = self._rows.processes[row]
+        origin = self._origins.get(row)
+        if origin is None:
+            process = self._rows.processes[row]
+            origin = self._origins[row] = Origin(process, row, entry.is_stale, *self._names(entry, process))
         who = record.state.who if isinstance(record, Exec) else record.who
-        origin = Origin(
-            process, row, entry.is_stale, who.time + self._table.boot_to_epoch, *self._names(entry, process)
-        )
+        time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
-            event = add_syscall(self._builder, record, origin)
+            event = add_syscall(self._builder, record, origin, time_of_event)
             if raw and not entry.is_stale:
                 stamp = self._table.changes + self._containers.version
                 if stamp != self._repeated_stamp:
@@ -352,9 +355,9 @@ class Collector:
                     self._repeated.clear()
                 self._repeated[raw[_TIME.size :]] = (event, entry, entry.version)
         elif isinstance(record, Exit):
-            add_exit(self._builder, record, origin)
+            add_exit(self._builder, record, origin, time_of_event)
         else:
-            add_exec(self._builder, record, origin)
+            add_exec(self._builder, record, origin, time_of_event)
         self._added()
 
     def _added(self) -> None:
@@ -377,6 +380,7 @@ class Collector:
     def _flush(self, *, stopping: bool = False) -> None:
         builder, self._builder = self._builder, BatchBuilder()
         self._repeated = {}
+        self._origins = {}
         processes, containers = self._rows.take()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._sequence += 1

@@ -21,16 +21,14 @@ _ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[1:]
 class _Indices(dict[str | None, int]):
     """Indices by text, 0 for None; a text that isn't there yet gets the next one."""
 
-    __slots__ = ("size", "strings")
+    __slots__ = ("size",)
 
     def __init__(self) -> None:
         super().__init__({None: 0})
-        self.strings: list[str | None] = [None]
         self.size = 0
 
     def __missing__(self, text: str) -> int:
-        index = self[text] = len(self.strings)
-        self.strings.append(text)
+        index = self[text] = len(self)
         self.size += len(text)
         return index
 
@@ -49,13 +47,11 @@ class BatchBuilder:
         "_texts",
         "_times",
         "intern",
-        "strings",
     )
 
     def __init__(self) -> None:
         """Begin an empty batch."""
         self._indices = _Indices()
-        self.strings = self._indices.strings
         self.intern: Callable[[str | None], int] = self._indices.__getitem__
         """Give a text's index; 0 for None."""
         self._times: list[int] = []
@@ -73,6 +69,11 @@ class BatchBuilder:
     def count(self) -> int:
         """Events so far."""
         return len(self._times)
+
+    @property
+    def strings(self) -> list[str | None]:
+        """The texts so far by index; None first, which stands for what is missing."""
+        return list(self._indices)
 
     @property
     def size(self) -> int:

@@ -53,22 +53,27 @@ _SIGNALS = frozenset(Signals)
 
 @dataclass(slots=True)
 class Origin:
-    """Who made an event, and when."""
+    """Who made an event: the same for all events of a process while nothing changes about it."""
 
     process: Process
     row: int
     """Of the process in the batch."""
     is_stale: bool
     """What is known of the process is less than it should be."""
-    time: int
-    """Epoch nanoseconds."""
     user_name: NameOf
     """A user's name by number, in the event's container."""
     group_name: NameOf
 
 
-def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> Event:
-    """Append a system call to the batch under construction."""
+def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin, time: int) -> Event:
+    """Append a system call to the batch under construction.
+
+    Args:
+        builder: the batch.
+        call: what was done.
+        origin: by whom.
+        time: when, epoch nanoseconds.
+    """
     spec = CALLS[call.event]
     event = spec.event
     intern = builder.intern
@@ -106,11 +111,11 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin) -> Event:
     buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
     head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits)
     row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
-    return builder.add(origin.time, row, argument_names(call.event), arguments)
+    return builder.add(time, row, argument_names(call.event), arguments)
 
 
-def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
-    """Append a successful exec to the batch under construction."""
+def add_exec(builder: BatchBuilder, done: Exec, origin: Origin, time: int) -> None:
+    """Append a successful exec to the batch under construction; arguments as add_syscall's."""
     intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
     bits = _HAS_RES | (_STALE if origin.is_stale else 0)
@@ -119,13 +124,13 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: Origin) -> None:
     row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
     arguments = _exec_arguments(done, origin)
     if done.event_type == "execve":
-        builder.add(origin.time, row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
+        builder.add(time, row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
     else:
-        builder.add(origin.time, row, _EXEC_NAMES, arguments)
+        builder.add(time, row, _EXEC_NAMES, arguments)
 
 
-def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
-    """Append the end of a process to the batch under construction."""
+def add_exit(builder: BatchBuilder, done: Exit, origin: Origin, time: int) -> None:
+    """Append the end of a process to the batch under construction; arguments as add_syscall's."""
     status = done.status
     killed_by = status & 0x7F
     bits = _STALE if origin.is_stale else 0
@@ -137,7 +142,7 @@ def add_exit(builder: BatchBuilder, done: Exit, origin: Origin) -> None:
         (Signals(killed_by).name if killed_by in _SIGNALS else str(killed_by), killed_by),
         _number(status >> 7 & 1),
     ]
-    builder.add(origin.time, row, ("status", "ret", "sig", "core"), arguments)
+    builder.add(time, row, ("status", "ret", "sig", "core"), arguments)
 
 
 def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:

@@ -141,11 +141,11 @@ class World:
         entry = self._entry(event, moment)
         row = self._rows.row(entry)
         process = self._rows.processes[row]
-        origin = Origin(process, row, False, moment + _BOOT, self._user_name, self._group_name)
+        origin = Origin(process, row, False, self._user_name, self._group_name)
         if event.call is None:
-            add_exec(self._builder, self._exec_record(event, entry, moment), origin)
+            add_exec(self._builder, self._exec_record(event, entry, moment), origin, moment + _BOOT)
         else:
-            add_syscall(self._builder, _syscall_record(event, entry, moment), origin)
+            add_syscall(self._builder, _syscall_record(event, entry, moment), origin, moment + _BOOT)
 
     def batch(self) -> EventBatch:
         """Give all that happened as one batch."""

@@ -18,11 +18,11 @@ from tests.unit.collector.calls import call, file, sock
 from tests.unit.collector.processes.synthetic import execution, identity
 
 PROCESS = Process(pid=10, ppid=1, name="bash", exe="bash", args=(), uid=0, gid=0)
+TIME = 1_700_000_000_000_000_000
 ORIGIN = Origin(
     process=PROCESS,
     row=0,
     is_stale=False,
-    time=1_700_000_000_000_000_000,
     user_name={0: "root", 1000: "ann"}.get,
     group_name={0: "root"}.get,
 )
@@ -34,9 +34,9 @@ def batch_of(*made: Syscall | Exec, origin: Origin = ORIGIN) -> EventBatch:
     builder = BatchBuilder()
     for each in made:
         if isinstance(each, Syscall):
-            add_syscall(builder, each, origin)
+            add_syscall(builder, each, origin, TIME)
         else:
-            add_exec(builder, each, origin)
+            add_exec(builder, each, origin, TIME)
     return decode_batch(
         encode_batch(
             EventBatch(
@@ -87,7 +87,7 @@ class TestEveryEvent:
         assert row(made) == {
             **dict.fromkeys(STRING_COLUMNS),
             "type": "kill",
-            "time": ORIGIN.time,
+            "time": TIME,
             "process": 0,
             "thread": 11,
             "vthread": 2,
