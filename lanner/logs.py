@@ -7,13 +7,20 @@ some put addresses, which are secrets, into what they log.
 import logging
 import sys
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from bus.connection import CLIENT_LOG
 from lanner.settings import Settings
 from lanner.terminal import Level, coloured, journal_prefix, speak_through
 from schemas.printable import printable
+
+# Where rich is there, structlog loads it for tracebacks, of which none is printed here: 4 MiB of every service.
+_IS_LOADED = "rich" in sys.modules
+if not _IS_LOADED:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # as the import system says: there is none
+import structlog  # noqa: E402
+from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
+
+if not _IS_LOADED:
+    del sys.modules["rich"]
 
 _MAX_TEXT = 4000
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}

@@ -1,17 +1,9 @@
-"""What people see on a terminal: messages, colour, tables and the line that counts in place."""
+"""What people see on a terminal: messages, colour and the line that counts in place."""
 
-import io
 import os
-import shutil
 import sys
 import time
-from collections.abc import Sequence
 from typing import Literal, Protocol, TextIO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from schemas.printable import printable
 
@@ -100,21 +92,6 @@ def journal_prefix(level: int) -> str:
         return ""
     status = os.fstat(2)
     return f"<{level}>" if wanted == f"{status.st_dev}:{status.st_ino}" else ""
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print a table on standard output that fits a terminal's width; piped, nothing is cut."""
-    terminal = sys.stdout.isatty()
-    out = io.StringIO()
-    console = Console(file=out, highlight=False, force_terminal=coloured(sys.stdout), no_color=not coloured(sys.stdout))
-    console.width = shutil.get_terminal_size().columns if terminal else 10_000
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    console.print(table)
-    sys.stdout.write("".join(line.rstrip() + "\n" for line in out.getvalue().splitlines()))
 
 
 class StatusLine:

@@ -15,7 +15,8 @@ from lanner.front import Options, front_command
 from lanner.pipeline import Pipeline, Source
 from lanner.settings import Settings
 from lanner.settings.model import Selection, Target
-from lanner.terminal import coloured, paint, print_table
+from lanner.tables import print_table
+from lanner.terminal import coloured, paint
 from notifier.sink import Sink
 from schemas.batch import EventBatch
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from lanner.choosing_letters import Filter, chosen, filter_options, places
 from lanner.front import Options, front_command
-from lanner.terminal import note, print_table
+from lanner.tables import print_table
+from lanner.terminal import note
 from schemas.timetext import iso8601_zulu
 
 _RULE, _REASON = 60, 80

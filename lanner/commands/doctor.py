@@ -11,7 +11,7 @@ from lanner import doctor
 from lanner.collecting import INSTALLED_PROGRAMS, given_programs
 from lanner.failures import ENVIRONMENT_LACKS, BadInput
 from lanner.front import Options, front_command
-from lanner.terminal import print_table
+from lanner.tables import print_table
 
 MARKS: dict[doctor.State, tuple[str, str]] = {
     "ok": ("ok", "green"),

@@ -6,7 +6,7 @@ import click
 
 from lanner.field_page import field_page, shown_name
 from lanner.front import Options, front_command
-from lanner.terminal import print_table
+from lanner.tables import print_table
 from schemas.catalogue import FIELDS, FieldSpec
 from schemas.field_sources import remark_on, source_of
 

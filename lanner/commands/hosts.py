@@ -12,7 +12,8 @@ from lanner.broker import connection_of, need
 from lanner.failures import BAD_INPUT
 from lanner.front import Options, front_command
 from lanner.signals import Signals
-from lanner.terminal import StatusLine, error_line, note, print_table
+from lanner.tables import print_table
+from lanner.terminal import StatusLine, error_line, note
 from schemas.printable import printable
 from schemas.timetext import iso8601_zulu
 

@@ -26,7 +26,8 @@ from lanner.settings.webhook import AppriseOutput, WebhookOutput
 from lanner.signals import Signals
 from lanner.sinks import open_sinks
 from lanner.summary import Summary
-from lanner.terminal import StatusLine, note, print_table
+from lanner.tables import print_table
+from lanner.terminal import StatusLine, note
 from processor.judges import OneProcess
 from schemas.alert import Alert
 from schemas.printable import printable

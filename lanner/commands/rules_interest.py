@@ -11,7 +11,8 @@ from lanner.detection import Detection, load_detection
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.moments import span_ms
-from lanner.terminal import note, print_table
+from lanner.tables import print_table
+from lanner.terminal import note
 from processor.interest_price import Counts, Share, count, shares
 from processor.language.ast import Node
 from schemas.batch import EventBatch

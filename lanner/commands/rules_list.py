@@ -8,7 +8,8 @@ from rich.text import Text
 from lanner.front import Options, front_command
 from lanner.rule_files import find_rules
 from lanner.rules_in_force import load_or_fail
-from lanner.terminal import COLOURS, print_table
+from lanner.tables import print_table
+from lanner.terminal import COLOURS
 from processor.loading import Rule, parse_priority
 
 PRIORITIES = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from lanner.broker import connection_of, need
 from lanner.front import Options, front_command
-from lanner.terminal import note, print_table
+from lanner.tables import print_table
+from lanner.terminal import note
 from processor.peers import LIVE_MS, Peers, Report
 from schemas.printable import printable
 from schemas.published_rules import BadRules, PublishedRules

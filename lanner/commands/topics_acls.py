@@ -9,7 +9,7 @@ from bus.access import PARTS, Grant, commands
 from lanner.broker import connection_of, need
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
-from lanner.terminal import print_table
+from lanner.tables import print_table
 
 
 @front_command(

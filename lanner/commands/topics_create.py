@@ -9,7 +9,8 @@ from bus.topics import TopicPlan, duration_ms, duration_text, judge, plan
 from lanner.broker import connection_of, need
 from lanner.failures import BadInput
 from lanner.front import Options, front_command
-from lanner.terminal import note, print_table
+from lanner.tables import print_table
+from lanner.terminal import note
 
 
 def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int:  # noqa: ARG001  click gives both
