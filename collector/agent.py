@@ -2,14 +2,13 @@
 
 import os
 import resource
-import struct
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from collector.batch_builder import BatchBuilder, Event
+from collector.batch_builder import BatchBuilder
 from collector.bpf.program import RingSizes
 from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
@@ -25,6 +24,7 @@ from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.records import Exec, Exit, Request, Syscall
+from collector.repeated import Repeated
 from collector.uring import Requests
 from collector.wanted import common
 from schemas.batch import EventBatch, Process
@@ -36,8 +36,6 @@ CACHE = Path("/var/cache/lanner")
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 _CLOCK_SLACK = 10_000_000
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
-_TIME = struct.Struct("<Q")
-"""What every record begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +101,7 @@ class Collector:
         self._table = ProcessTable(self._reader, _boot_to_epoch())
         self._rows = ProcessRows(self._table, self._users, self._containers)
         self._builder = BatchBuilder()
-        self._repeated: dict[bytes, tuple[Event, Entry, int]] = {}
-        """Events of this batch by their records, all but the time; and the process as of which version they tell of it.
-
-        A flood is the same over and over: decoded once, it costs a fourth of what different events do.
-        """
-        self._repeated_stamp = -1
+        self._repeated = Repeated(self._table, self._containers)
         self._origins: dict[int, Origin] = {}
         """Of this batch's events, by the row of their process."""
         self._started = time.time_ns()
@@ -269,7 +262,8 @@ class Collector:
         # The longer nothing has happened, the longer until the next look.
         self._interval = _BUSY_POLL if records else min(self._interval * 1.5, _IDLE_POLL)
         for raw in records:
-            if self._repeat(raw):
+            if self._repeated.add(self._builder, raw, self._table.boot_to_epoch):
+                self._added()
                 continue
             try:
                 record = decode(raw)
@@ -292,19 +286,6 @@ class Collector:
                 self._table.apply(record)
                 if isinstance(record, Exec):
                     self._started_program(record)
-
-    def _repeat(self, raw: bytes) -> bool:
-        """Add an event that differs in nothing but its time from one that is in the batch."""
-        known = self._repeated.get(raw[_TIME.size :])
-        if known is None:
-            return False
-        event, entry, version = known
-        # What must hold for the process's row to hold, too: see ProcessRows.
-        if entry.version != version or self._table.changes + self._containers.version != self._repeated_stamp:
-            return False
-        self._builder.again(_TIME.unpack_from(raw)[0] + self._table.boot_to_epoch, event)
-        self._added()
-        return True
 
     def _started_program(self, record: Exec) -> None:
         entry = self._table.resolve(record.state.who)
@@ -349,11 +330,7 @@ class Collector:
         if isinstance(record, Syscall):
             event = add_syscall(self._builder, record, origin, time_of_event)
             if raw and not entry.is_stale:
-                stamp = self._table.changes + self._containers.version
-                if stamp != self._repeated_stamp:
-                    self._repeated_stamp = stamp
-                    self._repeated.clear()
-                self._repeated[raw[_TIME.size :]] = (event, entry, entry.version)
+                self._repeated.remember(self._builder, raw, record, event, entry)
         elif isinstance(record, Exit):
             add_exit(self._builder, record, origin, time_of_event)
         else:
@@ -379,7 +356,7 @@ class Collector:
 
     def _flush(self, *, stopping: bool = False) -> None:
         builder, self._builder = self._builder, BatchBuilder()
-        self._repeated = {}
+        self._repeated.clear()
         self._origins = {}
         processes, containers = self._rows.take()
         usage = resource.getrusage(resource.RUSAGE_SELF)

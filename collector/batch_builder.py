@@ -39,11 +39,11 @@ class BatchBuilder:
     __slots__ = (
         "_events",
         "_indices",
-        "_lengths",
         "_name_rows",
         "_names",
         "_numbers",
         "_rows",
+        "_starts",
         "_texts",
         "_times",
         "intern",
@@ -57,8 +57,8 @@ class BatchBuilder:
         self._times: list[int] = []
         self._events: list[Event] = []
         self._rows: list[Row] = []
-        self._lengths: list[int] = []
-        """Of the arguments of each event that differs."""
+        self._starts = [0]
+        """Of the arguments of each event that differs, and the end of the last."""
         self._names: array[int] = array("i")
         # Lists, for an array takes three times as long to grow by a few.
         self._texts: list[int] = []
@@ -94,9 +94,28 @@ class BatchBuilder:
             self._names.extend(indices)
             self._texts.extend(map(self.intern, texts))
             self._numbers.extend(numbers)
+        return self._added(time, row)
+
+    def row(self, event: Event) -> Row:
+        """Give the row of an event of this batch."""
+        return self._rows[event]
+
+    def arguments(self, event: Event) -> tuple[list[int], list[int]]:
+        """Give copies of the texts, by index, and the numbers of the arguments of an event of this batch."""
+        own = slice(self._starts[event], self._starts[event + 1])
+        return self._texts[own], self._numbers[own]
+
+    def add_like(self, time: int, event: Event, row: Row, texts: list[int], numbers: list[int]) -> Event:
+        """Append an event whose arguments are named as those of another: their texts, by index, and numbers."""
+        self._names.extend(self._names[self._starts[event] : self._starts[event + 1]])
+        self._texts.extend(texts)
+        self._numbers.extend(numbers)
+        return self._added(time, row)
+
+    def _added(self, time: int, row: Row) -> Event:
         event = len(self._rows)
         self._rows.append(row)
-        self._lengths.append(len(arguments))
+        self._starts.append(len(self._texts))
         self._times.append(time)
         self._events.append(event)
         return event
@@ -121,8 +140,11 @@ class BatchBuilder:
                 made[name] = array(code, column[:1]) * count
             else:
                 made[name] = array(code, spread(column) if spread else column)
-        starts = list(accumulate(self._lengths, initial=0))
-        made["arg_start"] = array("I", accumulate(spread(self._lengths), initial=0) if spread else starts)
+        starts = self._starts
+        made["arg_start"] = array("I", starts)
+        if spread:
+            lengths = [end - start for start, end in pairwise(starts)]
+            made["arg_start"] = array("I", accumulate(spread(lengths), initial=0))
         for (name, code), values in zip(_ARGUMENTS, (self._names, self._texts, self._numbers), strict=True):
             made[name] = whole = array(code, values)
             if spread:
