@@ -2,7 +2,7 @@
 
 A child opens one file, or 500 files in turn, as fast as it can, while nobody reads; then the ring is read, and only
 that is timed, in processor time of the thread that does it. Events of a batch that differ in nothing but their time are
-decoded once: that is what the first measures, and the second has none of these.
+decoded once: that is what the first measures. Those of the second differ in their file, but are opened in the same way.
 
     python -m bench.hot_path [--profile]
 """
