@@ -4,7 +4,9 @@ import os
 import select
 import struct
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
@@ -24,6 +26,8 @@ _NOTHING = bytes(16)
 _COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered")
 _SETTING_ENVIRONMENT, _SETTING_ASLEEP = 0, 2
 _SOON_SECONDS = 0.002
+_AHEAD = 1000
+"""Records of one ring that may wait for the other before it is read again."""
 _by_time = itemgetter(0)
 
 
@@ -35,7 +39,8 @@ class KernelFeed:
         self._program = program
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
-        self._held: list[tuple[int, bytes]] = []
+        self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
+        """What was read of each ring and not handed out yet, by time."""
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._interest = InterestMaps(program.maps)
@@ -111,21 +116,25 @@ class KernelFeed:
         """Take what has happened until now, in order.
 
         A lifecycle record is never handed out before an event that came earlier: what came after the start of this
-        look, or after what is read of a ring that holds more, is kept for the next.
+        look, or after what is read of a ring that holds more, waits for the next. A ring of which much waits already
+        is not read: else a flood in one would have us take all that the other holds.
         """
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        fresh = self._held
-        for ring in (self._events, self._lifecycle):
-            records = [(_U64.unpack_from(record)[0], record) for record in ring.read()]
-            fresh += records
-            if ring.has_more and records:
-                now = min(now, records[-1][0])
-        fresh.sort(key=_by_time)
-        end = len(fresh)
-        while end and fresh[end - 1][0] > now:
-            end -= 1
-        self._held = fresh[end:]
-        return [record for _, record in fresh[:end]]
+        for ring, queue in self._queues:
+            is_whole = False
+            if len(queue) < _AHEAD:
+                queue += [(_U64.unpack_from(record)[0], record) for record in ring.read()]
+                is_whole = not ring.has_more
+            if queue and not is_whole:
+                now = min(now, queue[-1][0])
+        ready: list[tuple[int, bytes]] = []
+        for _, queue in self._queues:
+            queue.sort(key=_by_time)
+            end = bisect_right(queue, now, key=_by_time)
+            ready += queue[:end]
+            del queue[:end]
+        ready.sort(key=_by_time)
+        return [record for _, record in ready]
 
     def wait(self, seconds: float) -> bool:
         """Sleep until something is sent, or until the time is over.
@@ -138,7 +147,7 @@ class KernelFeed:
         Returns:
             Whether there is something to read.
         """
-        if self._held:
+        if any(queue for _, queue in self._queues):
             time.sleep(min(seconds, _SOON_SECONDS))
             return True
         self._set(_SETTING_ASLEEP, 1)
@@ -160,8 +169,9 @@ class KernelFeed:
         yield self.read()
         while self.has_more:
             yield self.read()
-        yield [record for _, record in self._held]
-        self._held = []
+        yield [record for _, record in sorted(chain.from_iterable(queue for _, queue in self._queues), key=_by_time)]
+        for _, queue in self._queues:
+            queue.clear()
 
     def counters(self) -> Mapping[str, int]:
         """Give what the kernel side counted: records made, what of these found its ring full, and what was left out."""
@@ -185,6 +195,7 @@ class KernelFeed:
         self._program.close()
 
     def _peek(self) -> list[Record]:
-        records = self._lifecycle.read()
-        self._held += [(_U64.unpack_from(record)[0], record) for record in records]
+        ring, queue = self._queues[1]
+        records = ring.read()
+        queue += [(_U64.unpack_from(record)[0], record) for record in records]
         return [decode(record) for record in records]

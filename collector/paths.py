@@ -6,7 +6,6 @@ That is Falco's fd.name. The kernel's own path of an opened file is kept beside 
 from functools import lru_cache
 
 
-@lru_cache(maxsize=16384)
 def absolute(directory: str | None, path: str | None) -> str | None:
     """Join and clean a path: no ``//``, ``.`` or ``..`` (libsinsp utils.cpp, concatenate_paths).
 
@@ -19,9 +18,15 @@ def absolute(directory: str | None, path: str | None) -> str | None:
     if not path.startswith("/"):
         if directory is None:
             return None
-        path = f"{directory}/{path}"
-    elif "//" not in path and "/." not in path and not (path.endswith("/") and path != "/"):
+        return _cleaned(f"{directory}/{path}")
+    if "//" not in path and "/." not in path and not (path.endswith("/") and path != "/"):
         return path
+    return _cleaned(path)
+
+
+# Few: each may be two texts of 4 KiB, which whoever names files chooses.
+@lru_cache(maxsize=1024)
+def _cleaned(path: str) -> str:
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
