@@ -18,7 +18,7 @@ from schemas.batch import Container
 from tests.conformance.cases import conformance_dir, is_required
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import WHO, call, file, sock
-from tests.unit.collector.test_events import ORIGIN, PROCESS, batch_of
+from tests.unit.collector.test_events import ORIGIN, PROCESS, TIME, batch_of
 
 FILES = ("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
 EXECS = frozenset({"execve", "execveat"})
@@ -166,7 +166,7 @@ def test_what_a_rule_is_for_passes(rule: str, kernel: NativeKernel) -> None:
     sent = kernel.call(done.made)
     assert sent is not None
 
-    start = ORIGIN.time - 60 * 10**9
+    start = TIME - 60 * 10**9
     process = replace(
         PROCESS, start_time=start, exec_time=start, container=0 if done.in_container else -1, **done.process
     )
