@@ -36,7 +36,8 @@ template(name="seen" type="list" option.jsonf="on") {{
 input(type="imudp" address="127.0.0.1" port="{udp}")
 input(type="imptcp" address="127.0.0.1" port="{tcp}")
 input(type="imtcp" address="127.0.0.1" port="{tls}")
-input(type="imuxsock" socket="{folder}/log" unlink="on" useSpecialParser="off" parseHostname="on")
+input(type="imuxsock" socket="{folder}/log" unlink="on" useSpecialParser="off" parseHostname="on"
+  ignoreTimestamp="off" useSysTimeStamp="off")
 action(type="omfile" file="{folder}/seen" template="seen" flushOnTXEnd="on")
 """
 SYSLOG_NG = """\
