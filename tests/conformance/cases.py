@@ -8,6 +8,8 @@ A failure that is known stands in known_failures.txt with its reason; it then ha
 
 import json
 import os
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,18 +37,29 @@ def is_required() -> bool:
     return bool(os.environ.get("CI"))
 
 
-def each_case(name: str) -> pytest.MarkDecorator:
+def each_case(name: str, left_out: Callable[[Case], str | None] = lambda _: None) -> pytest.MarkDecorator:
     """Run a test once for each case of a file, as its argument ``case``.
 
     Args:
         name: the file's name without ``.jsonl``.
+        left_out: why a case says nothing to the test; a test of its own has to count those (see count_left_out).
     """
     path = conformance_dir() / f"{name}.jsonl"
     if not path.is_file():
         return pytest.mark.parametrize("case", [_absent(name, path)])
-    lines = path.read_text(encoding="utf-8").splitlines()
-    cases = [json.loads(line) for line in lines if line.strip()]
-    return pytest.mark.parametrize("case", [_param(name, case) for case in cases])
+    return pytest.mark.parametrize("case", [_param(name, case) for case in _cases(path) if left_out(case) is None])
+
+
+def count_left_out(name: str, left_out: Callable[[Case], str | None]) -> dict[str, int]:
+    """Give how many cases of a file a test leaves out, by reason; that test's number must not grow unseen."""
+    path = conformance_dir() / f"{name}.jsonl"
+    if not path.is_file():
+        (pytest.fail if is_required() else pytest.skip)(f"the cases are not here: {path}")
+    return dict(Counter(reason for case in _cases(path) if (reason := left_out(case))))
+
+
+def _cases(path: Path) -> list[Case]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _absent(name: str, path: Path) -> Any:
