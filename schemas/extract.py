@@ -19,7 +19,6 @@ from typing import Any
 from schemas import extract_container, extract_event, extract_process, timetext
 from schemas.batch import EventBatch
 from schemas.catalogue import FieldSpec, resolve_field
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 from schemas.extract_recipes import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, with_argument
 
 Value = str | int | bool | float | tuple[Any, ...] | None
@@ -183,7 +182,3 @@ def is_filled(field: str) -> bool:
     if field in PLAIN or field in ANCESTRY or field in BOTH_ENDS:
         return True
     return with_argument(field, "0") is not None
-
-
-COLUMN_NAMES = frozenset(f"c_{name}" for name in (*EVENT_COLUMNS, *ARGUMENT_COLUMNS))
-"""What expressions may name as columns."""

@@ -151,7 +151,6 @@ _DESCRIPTOR: dict[str, str] = {
     "fs.path.targetraw": _text("path_target_raw"),
 }
 
-_PARENT = "ancestor(P, q, 1)"
 _SESSION = "session_leader(P, q)"
 _GROUP = "group_leader(P, q)"
 

@@ -31,7 +31,6 @@ _FLAGS = frozenset({"flags", "enum", "mode", *_FLAG_KINDS})
 _OCTAL = frozenset({"octal", "openmode", "how_mode"})
 _USERS = frozenset({"uid", "gid"})
 _HOW = {"how_flags": 0, "how_mode": 1, "how_resolve": 2}
-_CAPABILITY_SETS = 3
 SETTABLE = _NUMBERS | _FLAGS | _OCTAL | _USERS | {"signal", "cap", "limit", "string", "data", "pair"}
 """Kinds of arguments that a test may state; the others follow from the rest of the event."""
 
