@@ -109,7 +109,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin, time: int)
             numbers, texts = _descriptor_columns(descriptor, descriptor.name, None)
             bits |= _descriptor_bits(descriptor)
     buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
-    head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits)
+    head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits, call.repeats)
     row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
     return builder.add(time, row, argument_names(call.event), arguments)
 
@@ -119,7 +119,7 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: Origin, time: int) -> No
     intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
     bits = _HAS_RES | (_STALE if origin.is_stale else 0)
-    head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits)
+    head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits, 0)
     paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
     row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
     arguments = _exec_arguments(done, origin)
@@ -134,7 +134,7 @@ def add_exit(builder: BatchBuilder, done: Exit, origin: Origin, time: int) -> No
     status = done.status
     killed_by = status & 0x7F
     bits = _STALE if origin.is_stale else 0
-    head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits)
+    head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits, 0)
     row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
     arguments = [
         _number(status),

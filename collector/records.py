@@ -173,6 +173,8 @@ class Syscall:
     blob2: bytes
     is_io_uring: bool = False
     """Done by io_uring, without a call; what it is about is as if the call had been made."""
+    repeats: int = 0
+    """How many more equal calls of the process this one stands for."""
 
 
 @dataclass(frozen=True, slots=True)

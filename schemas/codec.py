@@ -16,7 +16,7 @@ from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_proc
 from schemas.texts import TextTable, encode_text, pack_texts, unpack_texts
 from schemas.wire import MessageFormat
 
-_RELEASES = ("0.1", "0.2")
+_RELEASES = ("0.1", "0.2", "0.3")
 """Former releases whose schema was another."""
 
 

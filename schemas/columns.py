@@ -37,6 +37,7 @@ NUMBER_COLUMNS = {
     "cpu": "h",
     "res": "q",  # evt.rawres; for calls that give an address, the address
     "bits": "I",  # EventBit
+    "repeats": "I",  # evt.count less one: how many more equal events of the process this one stands for
     "fd_num": "i",  # MISSING_INT where the event has no descriptor
     "fd_dev": "I",  # 0 where unknown
     "fd_ino": "Q",  # 0 where unknown

@@ -34,6 +34,8 @@ _FDTYPE = _text("fd_type")
 _CONTAINER = "container_of(C, q)"
 _FAILED = f"c_bits[i] & {int(EventBit.FAILED)}"
 _HAS_RES = f"c_bits[i] & {int(EventBit.HAS_RES)}"
+# An event may stand for equal ones that the collector counted instead of sending.
+_COUNT = "(1 + c_repeats[i])"
 _L4 = _text("l4proto")
 # A socket that only listens has a server's end and no local one, as in Falco.
 _CONNECTED_IP = "(S[c_local_ip[i]] if c_remote_ip[i] else None)"
@@ -91,13 +93,13 @@ _EVENT: dict[str, str] = {
     "evt.io_dir": f"io_direction({_TYPE})",
     "evt.is_wait": f"is_wait({_TYPE})",
     "evt.is_syslog": f"is_syslog({_TYPE}, {_text('fd_name')})",
-    "evt.count": "1",
-    "evt.count.exit": "1",
-    "evt.count.procinfo": f"(1 if {_TYPE} == 'procinfo' else 0)",
-    "evt.count.threadinfo": f"(1 if {_TYPE} == 'procinfo' else 0)",
-    "evt.count.error": f"(1 if {_FAILED} else None)",
+    "evt.count": _COUNT,
+    "evt.count.exit": _COUNT,
+    "evt.count.procinfo": f"({_COUNT} if {_TYPE} == 'procinfo' else 0)",
+    "evt.count.threadinfo": f"({_COUNT} if {_TYPE} == 'procinfo' else 0)",
+    "evt.count.error": f"({_COUNT} if {_FAILED} else None)",
     **{
-        f"evt.count.error.{kind}": f"(1 if {_FAILED} and error_kind({_TYPE}, {_FDTYPE}) == '{kind}' else None)"
+        f"evt.count.error.{kind}": f"({_COUNT} if {_FAILED} and error_kind({_TYPE}, {_FDTYPE}) == '{kind}' else None)"
         for kind in ("file", "net", "memory", "other")
     },
     "evt.abspath": f"({_text('path_name')} or {_text('fd_name')})",

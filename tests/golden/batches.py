@@ -128,6 +128,7 @@ def batch_0_1() -> EventBatch:
             "cpu": array("h", [3, 0, 1]),
             "res": array("q", [3, -115, 0]),
             "bits": array("I", [int(EventBit.OPEN_READ), int(EventBit.FAILED), int(EventBit.HAS_RES)]),
+            "repeats": array("I", [0, 0, 0]),
             "fd_num": array("i", [3, 5, MISSING_INT]),
             "fd_dev": array("I", [2049, 0, 0]),
             "fd_ino": array("Q", [2**64 - 1, 0, 0]),
@@ -162,7 +163,13 @@ def batch_0_2() -> EventBatch:
     return replace(batch_0_1(), watched=["execve"], narrowed=["openat", "rename"], interest=b"\x78\x01", stopping=True)
 
 
-GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2, "0.3": batch_0_2}
+def batch_0_4() -> EventBatch:
+    """Return the same with events that stand for others."""
+    before = batch_0_2()
+    return replace(before, columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1])})
+
+
+GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2, "0.3": batch_0_2, "0.4": batch_0_4}
 
 
 def golden_path(release: str) -> Path:

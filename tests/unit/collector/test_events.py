@@ -99,6 +99,7 @@ class TestEveryEvent:
             "fd_ino": 0,
             "local_port": -1,
             "remote_port": -1,
+            "repeats": 0,
         }
 
     @pytest.mark.parametrize(
