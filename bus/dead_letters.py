@@ -13,13 +13,13 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from bus.connection import Connection
 from bus.consuming import Reader
+from bus.dead_letter_message import ORIGINAL
 from bus.errors import BusUnavailable
 from bus.headers import Headers
-from bus.producing import Refused, make_producer, producer_config
+from bus.producing import make_producer, producer_config
+from bus.refusals import Refused
 
 SETTLES, HOW, NOTE = "settles", "how", "note"
-ORIGINAL = "original_"
-"""Begins the names of the headers that the failed message had."""
 How = Literal["replayed", "dropped"]
 MAX_NOTE = 500
 _POLL_SECONDS = 0.2

@@ -3,8 +3,6 @@
 Source: CloudEvents 1.0, Kafka protocol binding, binary mode: any tool that speaks it can route our messages.
 """
 
-from collections.abc import Iterable
-
 Headers = list[tuple[str, str | bytes | None]]
 
 AVRO = b"avro/binary"
@@ -12,7 +10,6 @@ SENT = "lanner_sent"
 """Wall clock, ns, at which a batch was given to the client: the batch itself was encoded before."""
 CLOCK = "lanner_clock"
 """By how much the broker's clock is ahead of the host's, ns, once the collector knows."""
-MAX_REASON = 500
 
 
 def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
@@ -32,16 +29,3 @@ def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
         ("ce_source", source.encode("utf-8", "replace")),
         ("ce_time", time.encode()),
     ]
-
-
-def dead_letter(
-    reason: str, topic: str, partition: int, offset: int, original: Iterable[tuple[str, bytes | None]] = ()
-) -> Headers:
-    """Say why a message failed and where it stood; the headers that it had follow under names of their own."""
-    told: Headers = [
-        ("reason", reason[:MAX_REASON].encode("utf-8", "replace")),
-        ("topic", topic.encode()),
-        ("partition", str(partition).encode()),
-        ("offset", str(offset).encode()),
-    ]
-    return [*told, *((f"original_{name}", value or b"") for name, value in original)]

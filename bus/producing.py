@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from bus.connection import Connection, client_config
 from bus.headers import Headers
+from bus.refusals import meaning
 from bus.topics import MAX_MESSAGE_BYTES
 from bus.trouble import Trouble, unusable
 
@@ -47,10 +48,6 @@ def make_producer(config: dict[str, Any]) -> Producer:
         raise unusable(error.args[0]) from None
 
 
-class Refused(Exception):
-    """The broker or the client won't take a message, however often it is sent."""
-
-
 class AsyncProducer:
     """A producer for an event loop: each message's future is done when all replicas have it."""
 
@@ -82,7 +79,7 @@ class AsyncProducer:
 
         Returns:
             A future that ends when the message is safe, with its offset (-1 where the broker did not say), or with
-            Refused or KafkaException.
+            Refused or KafkaException; a message that the client refuses at once ends it as well.
         """
         done: asyncio.Future[int] = self._loop.create_future()
         report = self._reporter(done)
@@ -93,8 +90,9 @@ class AsyncProducer:
                 )
             except BufferError:
                 await asyncio.sleep(0.01)
-            except KafkaException as error:
-                raise _meaning(error.args[0]) from None
+            except Exception as error:  # noqa: BLE001  a header or key that the client can't take, as well as a size
+                done.set_exception(meaning(error))
+                return done
             else:
                 return done
 
@@ -136,20 +134,4 @@ def _finish(done: "asyncio.Future[int]", error: KafkaError | None, offset: int |
     if error is None:
         done.set_result(-1 if offset is None else offset)
     else:
-        done.set_exception(_meaning(error))
-
-
-def is_refusal(error: KafkaError) -> bool:
-    """Tell whether a message itself is at fault, so that sending it again is in vain."""
-    return error.code() in (
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_TIMESTAMP,
-    )
-
-
-def _meaning(error: KafkaError) -> Exception:
-    return Refused(error.str()) if is_refusal(error) else KafkaException(error)
+        done.set_exception(meaning(KafkaException(error)))

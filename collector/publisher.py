@@ -11,7 +11,8 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 from bus.clocks import HostClock
 from bus.connection import Connection
 from bus.headers import AVRO, CLOCK, SENT, Headers
-from bus.producing import is_refusal, make_producer, producer_config
+from bus.producing import make_producer, producer_config
+from bus.refusals import is_refusal
 from bus.registry import Registration, Registry
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, SCHEMAS

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from bus.connection import Connection
 from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination
 from bus.headers import Headers
-from bus.producing import Refused
+from bus.refusals import Refused
 from bus.topics import ALERTS, CORRELATE, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from bus.writer_schemas import WriterSchemas
 from lanner.dead_letters import Letter, alert_in

@@ -7,7 +7,8 @@ from confluent_kafka import KafkaException
 
 from bus.alert_message import alert_message
 from bus.connection import Connection
-from bus.producing import AsyncProducer, Refused
+from bus.producing import AsyncProducer
+from bus.refusals import Refused
 from bus.registry import Registration, Registry
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import ALERTS, SCHEMAS

@@ -14,9 +14,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bus.connection import Connection, client_config
+from bus.dead_letter_message import DeadLetterMessage, dead_letter
 from bus.errors import BusUnavailable
-from bus.headers import dead_letter
 from bus.producing import make_producer, producer_config
+from bus.refusals import Refused, meaning
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
 from bus.trouble import Trouble, unavailable
 from bus.writer_schemas import WriterSchemas
@@ -217,32 +218,50 @@ class KafkaLine:
             return
 
     def _bury(self, message: Message, reason: str, attempts: int) -> None:
-        """Produce a dead letter and wait for its acknowledgement. Raises OSError."""
+        """Produce a dead letter and wait for its acknowledgement; without the alert where that makes it too large.
+
+        Raises:
+            OSError: the broker does not take it now.
+        """
+        letter = dead_letter(
+            reason,
+            (message.topic() or "", message.partition() or 0, message.offset() or 0),
+            message.key(),
+            message.value(),
+            _headers(message),
+            facts=[("sink", self._sink.encode()), ("attempts", str(attempts).encode())],
+        )
+        try:
+            self._put(letter)
+        except Refused:
+            try:
+                self._put(letter.without_message())
+            except Refused as error:
+                raise OSError(f"the broker does not accept dead letters: {error}") from None
+
+    def _put(self, letter: DeadLetterMessage) -> None:
+        """Produce a dead letter and wait for its acknowledgement. Raises OSError, and Refused for this letter alone."""
         if self._dead is None:
             self._dead = make_producer(
                 producer_config(self._connection, f"lanner-notifier-{self._sink}", queue_bytes=8 << 20)
             )
-        failed: list[KafkaError | None] = []
-        headers = [
-            *dead_letter(
-                reason,
-                message.topic() or "",
-                message.partition() or 0,
-                message.offset() or 0,
-                _headers(message),
-            ),
-            ("sink", self._sink.encode()),
-            ("attempts", str(attempts).encode()),
-        ]
-        self._dead.produce(
-            self._connection.topic(NOTIFIER_DEAD_LETTERS),
-            message.value(),
-            message.key(),
-            headers=headers,
-            on_delivery=lambda error, _: failed.append(error),
-        )
+        answers: list[KafkaError | None] = []
+        try:
+            self._dead.produce(
+                self._connection.topic(NOTIFIER_DEAD_LETTERS),
+                letter.value,
+                letter.key,
+                headers=letter.headers,
+                on_delivery=lambda error, _: answers.append(error),
+            )
+        except BufferError:
+            raise OSError("the broker did not take it") from None
+        except Exception as error:  # noqa: BLE001  a header that the client can't take, as well as a size
+            raise _failure(error) from None
         self._dead.flush(DEAD_LETTER_SECONDS)
-        if failed != [None]:
+        if answers and answers[0] is not None:
+            raise _failure(KafkaException(answers[0]))
+        if not answers:
             raise OSError("the broker did not take it")
 
     def _on_statistics(self, text: str) -> None:
@@ -264,6 +283,11 @@ class KafkaLine:
         gone = {each.partition for each in partitions}
         self._keep(lambda pair: pair[1].partition() not in gone)
         self._paused = [each for each in self._paused if each.partition not in gone]
+
+
+def _failure(error: Exception) -> Exception:
+    found = meaning(error)
+    return found if isinstance(found, Refused) else OSError("the broker did not take it")
 
 
 def _headers(message: Message) -> list[tuple[str, bytes]]:

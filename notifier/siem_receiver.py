@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from bus.connection import Connection
 from bus.headers import Headers, cloud_event
-from bus.producing import is_refusal, make_producer, producer_config
+from bus.producing import make_producer, producer_config
+from bus.refusals import is_refusal
 from notifier.receiver import Accepted, Later, Outcome, Parcel, Refused
 from schemas.alert import Alert
 from schemas.timetext import iso8601_zulu

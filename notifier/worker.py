@@ -10,12 +10,15 @@ from typing import Protocol
 
 from notifier.delivery import Buried, Courier, Delivered, Waiting
 from notifier.outbox import Queued
-from notifier.receiver import Parcel, Receiver
+from notifier.receiver import Later, Outcome, Parcel, Receiver, Refused
 from notifier.tally import SinkTally
 from schemas.alert import Alert
 
 IDLE_SECONDS = 0.5
 """How long anything waits at most before it looks whether to stop."""
+
+MOST_FAULTS = 10
+"""So many faults in a row, with growing waits between, are no passing matter: the alert is at fault."""
 
 Address = Callable[[Alert], Parcel | None]
 """Where an alert goes within a sink; None if it isn't for it."""
@@ -80,6 +83,8 @@ class Worker:
         self._clock = clock
         self.turned_at = clock()
         """When its loop last came round, by the same clock."""
+        self._faults = 0
+        """Offers in a row that ended in a fault of ours."""
         self._stop = threading.Event()
         self._reopen = threading.Event()
         self._changing = threading.Lock()
@@ -140,7 +145,7 @@ class Worker:
         if not queued:
             self._receiver.tend()
             return
-        outcome = self._receiver.offer([parcel for _, parcel in queued])
+        outcome = self._offered([parcel for _, parcel in queued])
         match step := self._courier.judge(outcome, self._clock()):
             case Delivered(count):
                 # The receiver has them: record, then let go. A crash in between delivers them once more.
@@ -149,25 +154,47 @@ class Worker:
                     self.tally.delivered(each.alert.time)
                 self._tell_recovery()
             case Buried(reason, attempts):
-                try:
-                    self.line.bury(queued[0][0], reason, attempts)
-                except OSError as error:
-                    self._tell(f"a refused alert can't be put to the dead letters: {error}")
-                    self.line.idle(IDLE_SECONDS)
-                    return
-                self.tally.dead_lettered += 1
-                self._on_trouble(f"{self.name}: refuses alert {queued[0][0].alert.id} ({reason}): `lanner dlq list`.")
+                self._bury(queued[0][0], reason, attempts)
             case Waiting():
                 if step.reason is not None:
                     self.tally.retried += 1
                     self._tell(step.reason)
+
+    def _offered(self, parcels: Sequence[Parcel]) -> Outcome:
+        """Offer alerts; one that sets off a fault of ours again and again is taken for refused in the end."""
+        try:
+            outcome = self._receiver.offer(parcels)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  a fault of ours that one alert sets off must not hold up the others
+            self._faults += 1
+            reason = f"internal error, this is a bug in Lanner: {type(error).__name__}"
+            return Later(reason) if self._faults < MOST_FAULTS else Refused(reason, len(parcels))
+        self._faults = 0
+        return outcome
+
+    def _bury(self, queued: Queued, reason: str, attempts: int) -> bool:
+        try:
+            self.line.bury(queued, reason, attempts)
+        except OSError as error:
+            self._tell(f"a refused alert can't be put to the dead letters: {error}")
+            self.line.idle(IDLE_SECONDS)
+            return False
+        self.tally.dead_lettered += 1
+        self._on_trouble(f"{self.name}: refuses alert {queued.alert.id} ({reason}): `lanner dlq list`.")
+        return True
 
     def _sorted_out(self, queued: Sequence[Queued]) -> list[tuple[Queued, Parcel]]:
         """Give what is for this sink, after letting go of what isn't any more, by routes that changed meanwhile."""
         kept: list[tuple[Queued, Parcel]] = []
         others: list[Queued] = []
         for each in queued:
-            parcel = self._address(each.alert)
+            try:
+                parcel = self._address(each.alert)
+            except Exception as error:  # noqa: BLE001  a fault of ours that one alert sets off must not hold up the others
+                if not self._bury(each, f"internal error in a route: {type(error).__name__}: {error}", 0):
+                    return []
+                continue
             if parcel is None:
                 others.append(each)
             else:

@@ -15,7 +15,7 @@ from processor.correlation.sequences import Ordered, Temporal, extend_chain, see
 from processor.correlation.snapshot import read_snapshot, write_snapshot
 from processor.correlation.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.state import Entry, State, decode_entry, encode_entry, entry_key
-from processor.correlation.store import Store
+from processor.correlation.store import Key, Store
 from processor.correlation.suppress import Throttle, close, take_match
 from processor.correlation.telling import Token, filled, leg_values, pieces
 from processor.redact import Redact
@@ -26,10 +26,26 @@ SETTLE = 5_000_000_000
 KEEP_TOLD = 600_000_000_000
 """How long it is known which repeats are told already, so that one delivered again makes no alert, ns."""
 MAX_GROUPS = 100_000
+_LONGEST_FAULT = 300
 
 _Truths = dict[str, Fired | Outcome | None]
 """By fingerprint, of the stateful macros that the event reached: what their windows tell where they are true, None
 where they are not, and why where they did not take the event: then neither the macro nor its negation is true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record that a table has to learn."""
+
+    key: Key
+    record: bytes
+    """Its key in the table."""
+    blob: bytes | None
+    """None for what is gone."""
+    cause: int
+    """The message that changed it last, as note_cause was told."""
+    fault: str = ""
+    """Why the entry could not be encoded; empty where it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +116,7 @@ class Correlator:
 
     @property
     def evicted(self) -> Counter[str]:
-        """Groups that were forgotten for want of room, by the id of the host that made them."""
+        """Groups that were forgotten for want of room or because they can't be written, by the id of the host."""
         return self._store.evicted
 
     @property
@@ -117,7 +133,7 @@ class Correlator:
         """
         found: list[Alert] = []
         for pre_match in pre_matches:
-            self._apply(pre_match, found)
+            self.apply(pre_match, found)
         if now is not None:
             found += self.tick(now)
         return found
@@ -132,7 +148,10 @@ class Correlator:
         found: list[Alert] = []
         for entry in self._store.due(self._now):
             if isinstance(entry.state, Throttle) and entry.state.is_open:
-                self._close(entry, entry.state, found)
+                try:
+                    self._close(entry, entry.state, found)
+                except Exception:  # noqa: BLE001  a count whose alert can't be read must not hold up the others
+                    self.forget((entry.owner, entry.group))
             else:
                 self._store.remove((entry.owner, entry.group))
         return found
@@ -159,7 +178,14 @@ class Correlator:
     def snapshot(self) -> bytes:
         """Give all that is remembered; what has not changed since the last one is not encoded again."""
         before = self._encoded
-        self._encoded = {id(entry): before.get(id(entry)) or (entry, encode_entry(entry)) for entry in self._store}
+        self._encoded = {}
+        for entry in list(self._store):
+            known = before.get(id(entry))
+            blob = _encoded(entry)[0] if known is None else known[1]
+            if blob is not None:
+                self._encoded[id(entry)] = (entry, blob)
+            else:
+                self.forget((entry.owner, entry.group))
         return write_snapshot(self._now, [blob for _, blob in self._encoded.values()])
 
     def restore(self, data: bytes) -> None:
@@ -185,14 +211,33 @@ class Correlator:
 
     def everything(self) -> dict[bytes, bytes]:
         """Give all that is remembered, as keys and blobs of a table."""
-        return {entry_key(entry.owner, entry.group): encode_entry(entry) for entry in self._store}
+        found = {entry.key: _encoded(entry)[0] for entry in self._store}
+        return {key: blob for key, blob in found.items() if blob is not None}
 
-    def take_changes(self) -> dict[bytes, bytes | None]:
-        """Give what has changed since the last call, as keys and blobs of a table; None for what is gone."""
-        return {
-            entry_key(*key): None if entry is None else encode_entry(entry)
-            for key, entry in self._store.take_changes().items()
-        }
+    def take_changes(self) -> list[Change]:
+        """Return what a table has to learn since the last call.
+
+        An entry that can't be encoded is forgotten, here and in the table; the others don't suffer for it.
+        """
+        changes = []
+        for key, entry, cause in self._store.take_changes():
+            blob, fault = (None, "") if entry is None else _encoded(entry)
+            if fault:
+                self.forget(key)
+            changes.append(Change(key, entry_key(*key), blob, cause, fault))
+        self._store.take_changes()
+        return changes
+
+    def forget(self, key: Key) -> None:
+        """Forget an entry that can't be written; in the table it has to be deleted as well."""
+        entry = self._store.get(key)
+        if entry is not None:
+            self._store.remove(key)
+            self._store.evicted[entry.host] += 1
+
+    def note_cause(self, cause: int) -> None:
+        """Note which message is applied from now on; its number stands beside the changes that it makes."""
+        self._store.cause = cause
 
     def load(self, blob: bytes) -> None:
         """Remember one blob of a table, also where its macro is unknown: rules that know it may be on their way.
@@ -224,7 +269,8 @@ class Correlator:
             return max(self._now, entry.touched) + self._lateness
         return entry.touched + timespan + self._lateness
 
-    def _apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
+    def apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
+        """Apply one event; its alerts are added to found one by one, so that a fault loses none of them."""
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
         judged: set[str] = set()
         for candidate in pre_match.candidates:
@@ -325,6 +371,14 @@ class Correlator:
         closed, summary = close(state)
         found += summary
         self._store.put(replace(entry, state=closed, touched=max(self._now, entry.touched)))
+
+
+def _encoded(entry: Entry) -> tuple[bytes | None, str]:
+    """Return an entry's blob, or None and why there is none."""
+    try:
+        return encode_entry(entry), ""
+    except Exception as problem:  # noqa: BLE001  the state of one group must not cost that of others
+        return None, f"{type(problem).__name__}: {problem}"[:_LONGEST_FAULT]
 
 
 def _holds(term: Term, truths: _Truths) -> bool:

@@ -14,20 +14,20 @@ from contextlib import suppress
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException
 from faust.types import TP
 
 from bus.connection import Connection
 from bus.consuming import committed
-from bus.errors import BusUnavailable
-from bus.producing import Refused
+from bus.errors import BusUnavailable, fault_text
+from bus.refusals import Refused, is_broker_trouble
 from bus.table_ends import TableEnds
 from bus.tables import BEGUN, Table, applied_header, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
 from processor import transport
-from processor.correlate_stage import CorrelateStage
+from processor.correlate import Change
+from processor.correlate_stage import CorrelateStage, Step
 from processor.internal_alerts import memory_lost
-from processor.shipping import Sending, Shipping
+from processor.shipping import Shipping, answers_of
 
 _BATCH = 500
 _QUEUE = 2000
@@ -148,13 +148,18 @@ class CorrelateService:
             await self._tell_lost(lost)
         # From now on an empty partition means that its topic is another one.
         unused = [partition for partition, table in tables.items() if table.is_unused]
-        begun = await _all_safe([await self._begun(each) for each in unused])
+        begun = [await self._begun(each) for each in unused]
         ends = {partition: table.end for partition, table in tables.items()}
         self._ends = TableEnds(ends | {each: offset + 1 for each, offset in zip(unused, begun, strict=True)})
         ready.set()
 
-    async def _begun(self, partition: int) -> "asyncio.Future[int]":
-        return await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=partition)
+    async def _begun(self, partition: int) -> int:
+        """Mark a partition of the table as used, and give the mark's offset."""
+        try:
+            return await (await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=partition))
+        except Refused as error:
+            name = self._connection.topic(_CHANGELOG)
+            raise BusUnavailable(f"topic {name} does not accept a record ({error})", "check its settings") from None
 
     def _read(self, partitions: Sequence[int], stop: Callable[[], bool]) -> tuple[dict[int, Table], dict[int, int]]:
         """Give the tables, and where the group stands in those partitions in which it has been."""
@@ -165,7 +170,7 @@ class CorrelateService:
         return tables, {partition: offset for partition, offset in positions.items() if offset > 0}
 
     async def _repair(self, tables: Mapping[int, Table]) -> None:
-        await _all_safe(
+        await answers_of(
             [
                 await self._sender().send(_CHANGELOG, key, value, applied_header(table.applied), partition=partition)
                 for partition, table in tables.items()
@@ -177,7 +182,7 @@ class CorrelateService:
         self._stage.lost += len(positions)
         alert = memory_lost(self._connection.topic(_CHANGELOG), positions, time.time_ns())
         self._on_note(f"{alert.output}.")
-        await _all_safe([await self._sender().alert(alert)])
+        await answers_of([await self._sender().alert(alert)])
 
     async def _work(self, partition: int, queue: "asyncio.Queue[Any]", ready: asyncio.Event) -> None:
         await ready.wait()
@@ -192,39 +197,82 @@ class CorrelateService:
     async def _batch(self, partition: int, messages: Sequence[Any]) -> None:
         """Compute; alerts, awaited; state, awaited; acknowledgement. A death in any gap only repeats things."""
         shipping = self._sender()
-        sending: Sending = []
-        for message in messages:
-            step = self._stage.take(partition, message.key, await shipping.read(message))
-            if step.refused:
-                sending.append(await shipping.bury(message, step.refused))
-            sending += [await shipping.alert(alert) for alert in step.alerts]
-        changes = self._stage.take_changes(partition)
-        self._at("computed")
-        await _all_safe(sending)
-        self._at("alerts sent")
-        applied = self._applied[partition] = max(self._applied[partition], messages[-1].offset)
-        header = applied_header(applied)
-        writing = [
-            await shipping.send(_CHANGELOG, key, value, header, partition=partition) for key, value in changes.items()
-        ]
-        await self._mend(partition, await _all_safe(writing))
+        reasons: dict[int, str] = {}
+        try:
+            await self._apply(partition, messages, reasons)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+            # Nothing says which message it was.
+            reasons = {each.offset: f"not judgeable: {fault_text(error)}" for each in messages} | reasons
+        await answers_of([shipping.bury(each, reasons[each.offset]) for each in messages if each.offset in reasons])
         self._at("state written")
         consumer: Any = self._app.consumer
         for message in messages:
             consumer.settle(message)
         self._at("acknowledged")
 
+    async def _apply(self, partition: int, messages: Sequence[Any], reasons: dict[int, str]) -> None:
+        """Apply messages, and wait until alerts and state are safe.
+
+        Args:
+            partition: of all messages.
+            messages: in their order.
+            reasons: is given, by offset, why a message belongs with the dead letters.
+        """
+        shipping = self._sender()
+        alerts: list[tuple[int, asyncio.Future[int]]] = []
+        for message in messages:
+            step = await self._step(partition, message)
+            if step.refused:
+                reasons[message.offset] = step.refused
+            alerts += [(message.offset, await shipping.alert(alert)) for alert in step.alerts]
+        changes = self._stage.take_changes(partition)
+        self._at("computed")
+        answers = await answers_of([sent for _, sent in alerts])
+        for (offset, _), answer in zip(alerts, answers, strict=True):
+            if isinstance(answer, Refused):
+                reasons.setdefault(offset, f"an alert that it made was refused: {answer}")
+        self._at("alerts sent")
+        self._applied[partition] = max(self._applied[partition], messages[-1].offset)
+        await self._mend(partition, await self._write(partition, changes, reasons))
+
+    async def _step(self, partition: int, message: Any) -> Step:
+        try:
+            value = await self._sender().read(message)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+            return Step(refused=f"not decodable: {fault_text(error)}")
+        return self._stage.take(partition, message.key, value, message.offset)
+
+    async def _write(self, partition: int, changes: Sequence[Change], reasons: dict[int, str]) -> list[int]:
+        """Write state, and give the offsets of its records. What is refused is forgotten here and in the table."""
+        answers = await self._records(partition, [(each.record, each.blob) for each in changes])
+        refused = []
+        for change, answer in zip(changes, answers, strict=True):
+            if isinstance(answer, Refused):
+                reasons.setdefault(change.cause, f"the state that it made was refused: {answer}")
+                self._stage.forget(partition, change.key)
+                refused.append((change.record, None))
+            elif change.fault:
+                reasons.setdefault(change.cause, f"the state that it made can't be encoded: {change.fault}")
+        answers += await self._records(partition, refused)
+        return _offsets(answers)
+
+    async def _records(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> list[int | Refused]:
+        header = applied_header(self._applied[partition])
+        sending = [
+            await self._sender().send(_CHANGELOG, key, value, header, partition=partition) for key, value in records
+        ]
+        return await answers_of(sending)
+
     async def _mend(self, partition: int, offsets: Iterable[int]) -> None:
         """Write all again that is remembered, if the topic is no longer the one that has it."""
         while self._ends.lacks(partition, offsets):
             everything = self._stage.everything(partition)
-            header = applied_header(self._applied[partition])
-            writing = [await self._begun(partition)]
-            writing += [
-                await self._sender().send(_CHANGELOG, key, value, header, partition=partition)
-                for key, value in everything.items()
-            ]
-            offsets = await _all_safe(writing)
+            offsets = [await self._begun(partition)]
+            offsets += _offsets(await self._records(partition, everything.items()))
             self._on_note(
                 f"warning: topic {self._connection.topic(_CHANGELOG)} was deleted and made anew while this processor "
                 f"runs: {len(everything)} windows and counts of partition {partition} were written again."
@@ -245,12 +293,5 @@ class CorrelateService:
         return self._shipping
 
 
-async def _all_safe(sending: Sending) -> list[int]:
-    """Wait until the broker has all, and give their offsets; what it refuses for good is not waited for again."""
-    answers = await asyncio.gather(*sending, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, (KafkaException, BusUnavailable)):
-            raise answer
-        if isinstance(answer, BaseException) and not isinstance(answer, Refused):
-            raise answer
+def _offsets(answers: Iterable[int | Refused]) -> list[int]:
     return [answer for answer in answers if isinstance(answer, int)]

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from processor.correlate import Correlator
+from bus.errors import fault_text
+from processor.correlate import Change, Correlator
 from processor.correlation.split import Plan
-from processor.correlation.state import BadState
+from processor.correlation.store import Key
 from processor.correlation.wire import BadPreMatch, decode_pre_match
 from processor.shipping import TICK_KEY
 from schemas.alert import Alert
@@ -49,7 +50,7 @@ class CorrelateStage:
         for blob in blobs:
             try:
                 correlator.load(blob)
-            except BadState:
+            except Exception:  # noqa: BLE001  BadState, or a fault of ours: no blob may keep a partition from being owned
                 unreadable += 1
         if self._is_settled:
             correlator.forget_unknown()
@@ -91,22 +92,38 @@ class CorrelateStage:
         correlator = self._correlators.get(partition)
         return correlator is not None and (correlator.groups > 0 or correlator.has_changes)
 
-    def take(self, partition: int, key: bytes | None, value: bytes | None) -> Step:
-        """Apply one message of the correlate topic, in the order of its partition."""
+    def take(self, partition: int, key: bytes | None, value: bytes | None, offset: int = 0) -> Step:
+        """Apply one message of the correlate topic, in the order of its partition.
+
+        Args:
+            partition: of the topic.
+            key: of the message.
+            value: of the message.
+            offset: of the message; it comes back as the cause of what it changes.
+        """
         correlator = self._correlators[partition]
+        correlator.note_cause(offset)
+        found: list[Alert] = []
         try:
             if key == TICK_KEY:
-                return Step(tuple(correlator.tick(int(value or b""))))
-            return Step(tuple(correlator.process([decode_pre_match(value or b"")])))
+                found += correlator.tick(int(value or b""))
+            else:
+                correlator.apply(decode_pre_match(value or b""), found)
         except BadPreMatch as error:
             return Step(refused=f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  one message must not stop the others
-            return Step(refused=f"not judgeable: {type(error).__name__}: {error}")
+            # What was found before the fault is counted as sent already.
+            return Step(tuple(found), f"not judgeable: {fault_text(error)}")
+        return Step(tuple(found))
 
     def everything(self, partition: int) -> dict[bytes, bytes]:
         """Give all that a partition's table has to hold."""
         return self._correlators[partition].everything()
 
-    def take_changes(self, partition: int) -> dict[bytes, bytes | None]:
-        """Give what a partition's table has to learn since the last call; None for what is gone."""
+    def take_changes(self, partition: int) -> list[Change]:
+        """Return what a partition's table has to learn since the last call."""
         return self._correlators[partition].take_changes()
+
+    def forget(self, partition: int, key: Key) -> None:
+        """Forget an entry that the table refused, and begin it anew."""
+        self._correlators[partition].forget(key)

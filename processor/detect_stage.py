@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from bus.errors import fault_text
 from processor.clocks import CLOCK_SKEW, WrongClocks, corrected
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
@@ -111,31 +112,40 @@ class DetectStage:
             batch = corrected(self._decode(value or b""), offset)
         except BadBatch as error:
             return Outcome(refused=f"not decodable: {error}")
+        except Exception as error:  # noqa: BLE001  a fault of ours that one message sets off must not stop the others
+            return Outcome(refused=f"not decodable: {fault_text(error)}")
+        alerts: list[Alert] = []
+        pre_matches: PreMatches = ()
+        refused = ""
         try:
-            alerts = self.judge.process(batch)
+            alerts += self.judge.process(batch)
             pre_matches = tuple(self.pre_match(batch))
+            self._account(partition, batch, appended, offset, alerts)
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
-            return Outcome(refused=f"not judgeable: {type(error).__name__}: {error}")
+            refused = f"not judgeable: {fault_text(error)}"
+        return Outcome(tuple(alerts), tuple(pre_matches), refused, batch.count)
+
+    def recall(self, partition: int, value: bytes | None, appended: int = 0) -> None:
+        """Learn a host's last number from a batch that was judged before this process came. appended: ms."""
+        try:
+            batch = self._decode(value or b"")
+            self.sequences.see(partition, batch)
+            self.silence.recall(partition, batch, appended)
+        except Exception:  # noqa: BLE001  it was judged by another, who told what was wrong with it
+            return
+
+    def left(self) -> list[Alert]:
+        """Give what is still to be told, at the end."""
+        return self.internal.due(self._clock(), final=True)
+
+    def _account(self, partition: int, batch: EventBatch, appended: int, offset: int, alerts: list[Alert]) -> None:
+        """Take note of what a batch says about its host; what is to be told about it is added to alerts."""
         self.events += batch.count
         self.observe(batch)
         self.reports.see(partition, batch, self._clock())
         alerts += self.silence.see(partition, batch, appended)
         self._note(partition, batch, offset)
         alerts += self.internal.due(self._clock())
-        return Outcome(tuple(alerts), pre_matches, events=batch.count)
-
-    def recall(self, partition: int, value: bytes | None, appended: int = 0) -> None:
-        """Learn a host's last number from a batch that was judged before this process came. appended: ms."""
-        try:
-            batch = self._decode(value or b"")
-        except BadBatch:
-            return
-        self.sequences.see(partition, batch)
-        self.silence.recall(partition, batch, appended)
-
-    def left(self) -> list[Alert]:
-        """Give what is still to be told, at the end."""
-        return self.internal.due(self._clock(), final=True)
 
     def _note(self, partition: int, batch: EventBatch, offset: int) -> None:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}

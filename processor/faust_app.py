@@ -2,6 +2,8 @@
 
 A message of the events topic is acknowledged once all that it made (alerts, pre-matches, a dead letter) is safe with
 the broker, and in order. What a process did not acknowledge before it died, another does again, with the same ids.
+Whatever fails while a result is made or accepted costs its message alone, which becomes a dead letter: only trouble
+with the broker ends the process.
 """
 
 import asyncio
@@ -15,13 +17,14 @@ from faust.types import TP
 
 from bus.clocks import correction
 from bus.connection import Connection
-from bus.producing import Refused
+from bus.errors import fault_text
+from bus.refusals import Refused, is_broker_trouble
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
-from processor.detect_stage import DetectStage, Outcome
+from processor.detect_stage import DetectStage
 from processor.host_watch import HostWatch
 from processor.in_order import InOrder
-from processor.shipping import Sending, Shipping, headers_of
+from processor.shipping import Sending, Shipping, answers_of, headers_of
 
 _MAX_PENDING = 500
 """Messages whose results are on their way to the broker; more would only hide that it is slow."""
@@ -143,7 +146,7 @@ class DetectService:
         async for event in transport.unacknowledged(stream):
             try:
                 await self._recalled.wait()
-                await self._take(event.message, await self._sender().read(event.message))
+                await self._take(event.message)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001  what leaves an agent is lost
@@ -151,45 +154,70 @@ class DetectService:
             if self._is_closing:
                 await asyncio.Event().wait()
 
-    async def _take(self, message: Any, value: bytes) -> None:
+    async def _take(self, message: Any) -> None:
         # Between two assignments the generation is still the old one, but nothing of it may be begun any more.
-        if self._is_closing or not self._recalled.is_set():
+        if not self._is_current(message):
             return
-        if message.generation_id != self._app.consumer_generation_id:
+        value = await self._read(message)
+        if not self._is_current(message):
             return
         order = self._order.setdefault(message.tp, InOrder())
         order.begin(message)
-        appended = round(message.timestamp * 1000)
-        offset = correction(headers_of(message), appended * 1_000_000)
-        outcome = self._stage.take(message.partition, value, appended, offset)
+        sending: Sending = []
+        try:
+            reason = await self._evaluate(message, value, sending)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+            reason = f"not judgeable: {fault_text(error)}"
         self._watch.taken(message.partition, message.offset)
-        self._at("judged")
-        sending = await self._send(message, outcome)
+        if reason:
+            sending.append(self._sender().bury(message, reason))
         if not sending:
             self._settle(order, message)
             return
-        task = asyncio.create_task(self._wait(order, message, sending))
+        task = asyncio.create_task(self._wait(order, message, sending, is_buried=bool(reason)))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
         if len(self._pending) >= _MAX_PENDING:
             await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _send(self, message: Any, outcome: Outcome) -> Sending:
-        if outcome.refused:
-            return [await self._sender().bury(message, outcome.refused)]
-        sending = [await self._sender().alert(alert) for alert in outcome.alerts]
-        sending += [await self._sender().pre_match(key, value) for key, value in outcome.pre_matches]
-        return sending
+    def _is_current(self, message: Any) -> bool:
+        is_ours = message.generation_id == self._app.consumer_generation_id
+        return is_ours and not self._is_closing and self._recalled.is_set()
 
-    async def _wait(self, order: InOrder[Any], message: Any, sending: Sending) -> None:
+    async def _read(self, message: Any) -> bytes | Exception:
+        """Return a message's value as this release would have written it, or why it can't be had."""
         try:
-            answers = await asyncio.gather(*sending, return_exceptions=True)
-            for answer in answers:
-                if isinstance(answer, Refused):
-                    await (await self._sender().bury(message, f"what it made was refused: {answer}"))
-                elif isinstance(answer, BaseException):
-                    self._fail(answer)
-                    return
+            return await self._sender().read(message)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+            return error
+
+    async def _evaluate(self, message: Any, value: bytes | Exception, sending: Sending) -> str:
+        """Evaluate a message and hand over what it makes; what was handed over is added to sending.
+
+        Returns:
+            Why the message belongs with the dead letters; empty where it does not.
+        """
+        if isinstance(value, Exception):
+            raise value
+        appended = round(message.timestamp * 1000)
+        offset = correction(headers_of(message), appended * 1_000_000)
+        outcome = self._stage.take(message.partition, value, appended, offset)
+        self._at("judged")
+        for alert in outcome.alerts:
+            sending.append(await self._sender().alert(alert))
+        for key, pre_match in outcome.pre_matches:
+            sending.append(await self._sender().pre_match(key, pre_match))
+        return outcome.refused
+
+    async def _wait(self, order: InOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
+        try:
+            refused = [answer for answer in await answers_of(sending) if isinstance(answer, Refused)]
+            if refused and not is_buried:
+                await self._sender().bury(message, f"{len(refused)} of its results were refused: {refused[0]}")
             self._at("results sent")
             self._settle(order, message)
         except Exception as error:  # noqa: BLE001  a task's exception is nobody's, and the message would stay undone

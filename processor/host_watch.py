@@ -12,10 +12,11 @@ from faust.types import TP
 from bus.connection import Connection
 from bus.consuming import committed, newest_before
 from bus.errors import BusUnavailable
+from bus.refusals import Refused
 from bus.spans import Past, stamp_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.detect_stage import DetectStage
-from processor.shipping import Shipping
+from processor.shipping import Shipping, answers_of
 
 _NEWEST = 300
 _NEWEST_SECONDS = 5.0
@@ -132,7 +133,9 @@ class HostWatch:
             if not suspects:
                 continue
             alerts = self._stage.silence.due(await self._read_to_end(suspects), now)
-            await asyncio.gather(*[await shipping.alert(alert) for alert in alerts])
+            for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
+                if isinstance(answer, Refused):
+                    self._on_note(f"an alert about a silent host was refused: {answer}.")
 
     async def _read_to_end(self, partitions: Iterable[int]) -> list[int]:
         """Tell which partitions hold nothing unread: only the broker knows, and where it is away nobody is silent."""

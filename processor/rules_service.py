@@ -17,6 +17,7 @@ from confluent_kafka import Message
 from bus.connection import Connection
 from bus.following import Follower
 from bus.headers import Headers
+from bus.refusals import Refused
 from bus.rules_topic import CURRENT
 from bus.topics import INTEREST, PROCESSORS, RULES
 from processor.correlate_stage import CorrelateStage
@@ -37,6 +38,7 @@ _KEEP_SECONDS = 60.0
 _SETTLE_SECONDS = 2 * _REPORT_SECONDS
 """The same where no other version is known: in that time every other processor has said which it judges by."""
 _MAX_NAMED = 20
+_MAX_TOLD = 500
 _JSON: Headers = [("content-type", b"application/json")]
 
 Prepare = Callable[[Message], RulesInUse]
@@ -180,10 +182,12 @@ class RulesService:
             await self._consider(message)
         if self._pending is not None and self._may_switch(self._pending):
             self._switch(self._pending)
-        await self._tell_change()
-        await self._mend_interest()
-        await self._report()
-        await self._let_go()
+        # One that fails must not keep this processor from what the others wait for.
+        for step in (self._tell_change, self._mend_interest, self._report, self._let_go):
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001  a processor without this goes on judging, but must say so
+                self._tell_trouble(error)
 
     async def _consider(self, message: Message) -> None:
         if message.value() is None:
@@ -280,7 +284,7 @@ class RulesService:
             rules=len(self.in_use.judges.rule_names),
             waiting="" if waiting is None else waiting.version,
             lagging=() if waiting is None else tuple(self._detect.reports.lagging(waiting.version, now)[:_MAX_NAMED]),
-            refused=self._refused,
+            refused=self._refused[: 2 * _MAX_TOLD],
             hosts=dict(self._detect.reports.counts(now).most_common(_MAX_NAMED)),
         ).encoded()
         at, last = self._reported
@@ -325,8 +329,13 @@ class RulesService:
         return all(self._worker < report.worker for report in self._others())
 
     async def _alert(self, alert: Alert) -> None:
-        if self._shipping is not None:
+        if self._shipping is None:
+            return
+        try:
             await (await self._shipping.alert(alert))
+        except Refused as error:
+            # Sent again it would be refused again; what is done after it counts.
+            self._on_note(f"alert {alert.rule!r} was refused: {error}. It says: {alert.output[:_MAX_TOLD]}")
 
     async def _send(self, topic: str, key: bytes, value: bytes | None) -> None:
         if self._shipping is not None:

@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bus.alert_message import alert_message
 from bus.connection import Connection
+from bus.dead_letter_message import DeadLetterMessage, dead_letter
 from bus.durations import Durations
-from bus.headers import AVRO, Headers, dead_letter
+from bus.errors import fault_text
+from bus.headers import AVRO, Headers
 from bus.producing import AsyncProducer
+from bus.refusals import Refused, is_broker_trouble
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from bus.writer_schemas import WriterSchemas
@@ -75,13 +78,16 @@ class Shipping:
         return sent
 
     async def alert(self, alert: Alert) -> "asyncio.Future[int]":
-        """Send an alert."""
+        """Send an alert; one that can't be encoded ends the future with Refused."""
         self.alerts += 1
         self.by_rule[alert.rule, alert.priority] += 1
         is_counted = alert.hostname in self.by_host or len(self.by_host) < MOST_HOSTS
         self.by_host[alert.hostname if is_counted else OTHER_HOSTS] += 1
         self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
-        made = alert_message(alert)
+        try:
+            made = alert_message(alert)
+        except Exception as error:  # noqa: BLE001  whatever a host sent that no encoder takes
+            return _refused(f"an alert of rule {alert.rule} can't be encoded: {fault_text(error)}")
         return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
 
     async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
@@ -92,14 +98,34 @@ class Shipping:
         """Tell a partition of the correlate topic the time, ns since the epoch."""
         return await self.send(CORRELATE, TICK_KEY, b"%d" % now, [], partition=partition)
 
-    async def bury(self, message: Any, reason: str) -> "asyncio.Future[int]":
-        """Send a message that failed to the dead letters, as it came, with the reason."""
+    def bury(self, message: Any, reason: str) -> "asyncio.Future[int]":
+        """Send a message that failed to the dead letters, as it came, with the reason.
+
+        Where the letter itself is refused, it goes without the message: topic, partition and offset say where that is.
+        """
         self.dead_letters += 1
         if UNKNOWN_SCHEMA in reason and (why := self.schemas.why_not(message.value or b"")):
             reason = f"not decodable: {why}"
         self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
-        headers = dead_letter(reason, message.topic, message.partition, message.offset, headers_of(message))
-        return await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value or b"", headers)
+        return asyncio.ensure_future(self._bury(message, reason))
+
+    async def _bury(self, message: Any, reason: str) -> int:
+        place = (message.topic, message.partition, message.offset)
+        try:
+            letter = dead_letter(reason, place, message.key, message.value, headers_of(message))
+            return await self._sent(letter)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+        try:
+            return await self._sent(dead_letter(reason, place, None, message.value).without_message())
+        except Refused as error:
+            # Nothing that a host chose is in it: the topic is not as it has to be, and no message can mend that.
+            self._on_note(f"{place[0]}[{place[1]}] at {place[2]}: not even its dead letter is accepted: {error}.")
+            return -1
+
+    async def _sent(self, letter: DeadLetterMessage) -> int:
+        return await (await self.send(PROCESSOR_DEAD_LETTERS, letter.key, letter.value, letter.headers))
 
     def _framed(self, topic: str, value: bytes) -> bytes:
         header = self._headers.get(topic)
@@ -112,6 +138,25 @@ class Shipping:
     def close(self) -> None:
         """Send what is left; blocks for a moment."""
         self._producer.close(_FLUSH_SECONDS)
+
+
+async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | Refused]:
+    """Wait until the broker has what was sent, and give its offsets, or Refused where it does not accept a message.
+
+    Raises:
+        KafkaException: or what else it is that says something about the broker.
+    """
+    answers = await asyncio.gather(*sending, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, Refused):
+            raise answer
+    return [answer for answer in answers if isinstance(answer, (int, Refused))]
+
+
+def _refused(reason: str) -> "asyncio.Future[int]":
+    done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    done.set_exception(Refused(reason))
+    return done
 
 
 def headers_of(message: Any) -> Iterable[tuple[str, bytes]]:

@@ -35,7 +35,9 @@ class Store:
         self._due: list[tuple[int, int, Key]] = []
         self._scheduled: dict[Key, int] = {}
         self._pushed = 0
-        self._changed: dict[Key, None] = {}
+        self._changed: dict[Key, int] = {}
+        self.cause = 0
+        """Noted beside each change: the message that is being applied, so that it can be named if the change fails."""
         self.evicted: Counter[str] = Counter()
         """Groups that had to go, by host."""
 
@@ -63,7 +65,7 @@ class Store:
         mine = self._by_host.setdefault(entry.host, OrderedDict())
         mine[key] = None
         mine.move_to_end(key)
-        self._changed[key] = None
+        self._changed[key] = self.cause
         self._schedule(key, self._deadline(entry))
         return self._evict() if len(self._entries) > self._maximum else []
 
@@ -72,7 +74,7 @@ class Store:
         entry = self._entries.pop(key)
         self._leave(key, entry.host)
         self._scheduled.pop(key, None)
-        self._changed[key] = None
+        self._changed[key] = self.cause
 
     def due(self, now: int) -> Iterator[Entry]:
         """Give each entry whose deadline has come; it has to be changed or removed before the next is asked for.
@@ -97,9 +99,9 @@ class Store:
         """Whether anything has changed since the changes were taken."""
         return bool(self._changed)
 
-    def take_changes(self) -> dict[Key, Entry | None]:
-        """Give what has changed since the last call; None for what is gone."""
-        changes = {key: self._entries.get(key) for key in self._changed}
+    def take_changes(self) -> list[tuple[Key, Entry | None, int]]:
+        """Return what has changed since the last call: key, entry (None where it is gone), and the cause noted last."""
+        changes = [(key, self._entries.get(key), cause) for key, cause in self._changed.items()]
         self._changed.clear()
         return changes
 

@@ -7,7 +7,8 @@ import pytest
 
 from bus.connection import Connection
 from bus.consuming import Reader
-from bus.headers import Headers, dead_letter
+from bus.dead_letter_message import dead_letter
+from bus.headers import Headers
 from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from schemas.alert import decode_alert, encode_alert
@@ -27,7 +28,7 @@ def bury(connection: Connection, topic: str, value: bytes, headers: Headers, key
 
 def refused(sink: str, **facts: str) -> tuple[bytes, Headers]:
     """Give an alert that a sink refused, and what the notifier says of it."""
-    headers = dead_letter("invalid_blocks", "t.alerts", 3, 17, [("ce_id", b"one")])
+    headers = dead_letter("invalid_blocks", ("t.alerts", 3, 17), None, b"", [("ce_id", b"one")]).headers
     return encode_alert(alert(**facts)), [*headers, ("sink", sink.encode()), ("attempts", b"2")]
 
 
@@ -96,9 +97,9 @@ def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
 
 def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connection: Connection) -> None:
     """Bytes, key and headers; and it can't choose another topic than the processor's."""
-    headers = dead_letter("no batch", connection.topic(EVENTS), 5, 9, [("lanner_sent", b"1")])
+    headers = dead_letter("no batch", (connection.topic(EVENTS), 5, 9), None, b"", [("lanner_sent", b"1")]).headers
     bury(connection, PROCESSOR_DEAD_LETTERS, b"\xc3\x01garbage", headers)
-    hostile = dead_letter("no batch", connection.topic("rules"), 0, 9)
+    hostile = dead_letter("no batch", (connection.topic("rules"), 0, 9), None, b"").headers
     bury(connection, PROCESSOR_DEAD_LETTERS, b"evil", hostile)
     shown = dlq(connection, "show", "processor:0").stdout
     assert "9 bytes that are no alert and no batch" in shown

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,49 @@ def test_alerts_that_a_route_no_longer_sends_here_are_let_go(tmp_path: Path) -> 
     ids = put(made, 4)
     made.turn()
     assert (far.took, made.line.backlog()) == ([ids[0], ids[2]], 0)
+
+
+class _Stumbles(Scripted):
+    """Raises where one alert is among those that are offered."""
+
+    def __init__(self, over: str, most: int) -> None:
+        super().__init__(most=most)
+        self.over = over
+
+    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+        if self.over in [parcel.alert.id for parcel in parcels]:
+            raise ZeroDivisionError
+        return super().offer(parcels)
+
+
+def test_an_alert_that_sets_off_a_fault_of_ours_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """It is tried some times, then it becomes a dead letter, alone."""
+    clock, far = Clock(), _Stumbles("id-0001", 3)
+    made = worker(tmp_path / "far.db", far, clock)
+    ids = put(made, 4)
+    while made.line.backlog():
+        made.turn()
+    assert far.took == [ids[0], ids[2], ids[3]]
+    assert isinstance(made.line, Outbox)
+    ((letter,)) = made.line.dead_letters()
+    assert letter.alert_id == ids[1]
+    assert "bug in Lanner: ZeroDivisionError" in letter.reason
+
+
+def test_an_alert_that_no_route_can_take_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """A fault in a route's condition costs the one alert that sets it off."""
+
+    def stumbles(alert: Alert) -> Parcel | None:
+        return Parcel(alert) if alert.id != "id-0000" else Parcel(alert, **{"no such": "field"})  # type: ignore[arg-type]
+
+    far = Scripted()
+    made = worker(tmp_path / "far.db", far, Clock(), stumbles)
+    ids = put(made, 2)
+    made.turn()
+    made.turn()
+    assert far.took == [ids[1]]
+    assert isinstance(made.line, Outbox)
+    assert [each.alert_id for each in made.line.dead_letters()] == [ids[0]]
 
 
 class _Witness:

@@ -11,7 +11,7 @@ from processor.correlate import Correlator
 from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
 from processor.correlation.split import merged
 from processor.correlation.state import BadState
-from processor.correlation.suppress import MAX_SOURCES, take_match
+from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key
 from schemas.alert import Alert
 from tests.golden.messages import golden_message, pre_match_0_1
@@ -83,9 +83,9 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
 
     before = first.process(arrivals[:cut])
     by_snapshot, by_table = restarted(first, JUDGES), Correlator(JUDGES.plan)
-    for blob in first.take_changes().values():
-        if blob is not None:
-            by_table.load(blob)
+    for change in first.take_changes():
+        if change.blob is not None:
+            by_table.load(change.blob)
 
     for second in (by_snapshot, by_table):
         alerts = before + second.process(arrivals[cut:])
@@ -166,7 +166,7 @@ def test_a_group_that_nobody_needs_any_more_is_forgotten() -> None:
     assert judge.correlator.groups <= 4
     judge.correlator.tick(START + 100 * 60 * MINUTE)
     assert judge.correlator.groups == 0
-    assert set(judge.correlator.take_changes().values()) == {None}
+    assert {change.blob for change in judge.correlator.take_changes()} == {None}
 
 
 def test_the_sources_of_repeats_are_bounded() -> None:
@@ -272,7 +272,7 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
     judges, other = judges_of(SSH, rule("many_ssh_connections")), judges_of(rule("evt.type = connect")).plan
     first, host = Correlator(judges.plan), Host()
     first.process(pre_matches(judges, host.accept(0), host.accept(1)))
-    table = first.take_changes()
+    table = {change.record: change.blob for change in first.take_changes()}
     settled, waiting = Correlator(other), Correlator(other)
     for each in (settled, waiting):
         for blob in table.values():
@@ -280,7 +280,7 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
         each.tick(START + 60 * MINUTE)
         assert not each.has_changes
     settled.change_rules(other)
-    assert settled.take_changes() == dict.fromkeys(table)
+    assert {change.record: change.blob for change in settled.take_changes()} == dict.fromkeys(table)
     assert settled.groups == 0
 
     waiting.change_rules(other, is_settled=False)
@@ -352,3 +352,45 @@ def test_bytes_that_are_no_pre_matched_event_are_refused(data: bytes) -> None:
 def test_no_two_groups_share_a_key(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> None:
     """Values that run into each other, missing ones and empty ones stay apart."""
     assert (group_key(one) == group_key(other)) == (one == other)
+
+
+def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
+    """It is forgotten here and deleted from the table, its message is named, and the others are written."""
+    judges, good, evil = judges_of(SSH, rule("many_ssh_connections")), Host(), Host("evil")
+    correlator = Correlator(judges.plan)
+    (wrong,) = pre_matches(judges, evil.accept(0, "10.6.6.6"))
+    for cause, each in enumerate(
+        (
+            *pre_matches(judges, good.accept(0, "10.0.0.1")),
+            replace(wrong, origin=replace(wrong.origin, sequence=2**62)),
+            *pre_matches(judges, good.accept(1, "10.0.0.2")),
+        )
+    ):
+        correlator.note_cause(cause)
+        correlator.process([each])
+
+    first, failed, last = correlator.take_changes()
+
+    assert first.blob
+    assert last.blob
+    assert (failed.blob, failed.cause) == (None, 1)
+    assert failed.fault.startswith("OverflowError")
+    assert correlator.groups == 2
+    assert correlator.evicted == {"evil": 1}
+    assert not correlator.has_changes
+    assert len(correlator.everything()) == 2
+
+
+def test_a_count_of_repeats_that_cannot_be_told_holds_up_no_other() -> None:
+    """A tick ends the periods of the others all the same."""
+    judges, host = judges_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}")), Host()
+    correlator = Correlator(judges.plan)
+    for client in ("10.0.0.1", "10.0.0.2"):
+        correlator.process(pre_matches(judges, host.accept(0, client), host.accept(1, client)))
+    broken = next(iter(correlator._store))
+    assert isinstance(broken.state, Throttle)
+    correlator._store.put(replace(broken, state=replace(broken.state, alert=b"no alert")))
+
+    alerts = correlator.tick(START + 60 * MINUTE)
+
+    assert [alert.output.partition(": ")[2] for alert in alerts] == ["10.0.0.2"]
