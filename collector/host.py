@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.batch_limits import clipped_name
+
 _MACHINE_ID = Path("/etc/machine-id")
 _ID = re.compile("[0-9a-f]{32}")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -17,7 +19,7 @@ _NSENTER_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What names a host in every batch."""
+    """What names a host in every batch; no text is longer than a batch may hold."""
 
     id: str
     name: str
@@ -33,7 +35,9 @@ def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) ->
         environment: may name the host, by our variable or by Falco's.
     """
     name = environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
-    return Host(host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
+    names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
+    # A batch with a longer one is refused, and with it all that the host saw.
+    return Host(*map(clipped_name, names))
 
 
 def _machine_id(name: str) -> str:

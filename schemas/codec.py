@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from schemas.batch import Container, EventBatch, Mount
+from schemas.batch_limits import MAX_CONTAINERS, check_clocks, check_head, is_clock
 from schemas.event_columns import COLUMNS, pack_column, unpack_columns
 from schemas.former_layout import former_processes, former_strings, text_at, texts_at
 from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_processes
@@ -122,6 +123,9 @@ def _container_datum(container: Container, intern: Callable[[str | None], int]) 
 
 
 def _checked(datum: dict[str, Any]) -> EventBatch:
+    check_head(datum)
+    if len(datum["containers"]) > MAX_CONTAINERS:
+        raise ValueError(f"{len(datum['containers'])} containers in one batch")
     rows = {name: datum[f"p_{name}"] for name in PROCESS_COLUMNS}
     if datum["strings"] or datum["processes"]:
         if datum["texts"] or datum["text_lengths"] or any(rows.values()):
@@ -132,6 +136,7 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
         strings = unpack_texts(datum["texts"], datum["text_lengths"])
         processes = unpack_processes(rows, strings, len(datum["containers"]))
     raw = {name: datum[f"c_{name}"] for name in COLUMNS}
+    check_clocks(raw, ("time",))
     columns = unpack_columns(raw, datum["count"], len(strings), len(processes))
     containers = [_container(row, strings) for row in datum["containers"]]
     head = {name: datum[name] for name in _HEAD} | {"interest": datum["interest"] or b""}
@@ -145,6 +150,8 @@ def _pairs(strings: list[str | None], indices: list[int] | None) -> tuple[tuple[
 
 def _container(row: dict[str, Any], strings: list[str | None]) -> Container:
     facts = {name: row[name] for name in _CONTAINER_PLAIN}
+    if not is_clock(facts["start_ts"] or 0):
+        raise ValueError("a container that started at a time that no clock shows")
     for name in _CONTAINER_TEXT:
         facts[name] = text_at(strings, row[name])
     mounts = row["mounts"]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.batch import Process
-from schemas.process_columns import LISTS, NULLABLE, SURE, TEXTS
+from schemas.batch_limits import is_clock
+from schemas.process_columns import LISTS, NULLABLE, SURE, TEXTS, TIMES
 from schemas.texts import MAX_TEXTS
 
 _NUMBERS = (*NULLABLE, *SURE)
@@ -44,6 +45,8 @@ def _process(row: dict[str, Any], index: int, strings: Sequence[str | None], con
     if not (-1 <= row["session_leader"] <= index and -1 <= row["group_leader"] <= index):
         raise ValueError(f"process {index} is led from outside its table")
     facts: dict[str, Any] = {name: row[name] for name in _NUMBERS}
+    if not all(is_clock(facts[name] or 0) for name in TIMES):
+        raise ValueError(f"process {index} has a time that no clock shows")
     for name in _UNSIGNED:
         if (facts[name] or 0) < 0:
             facts[name] += 1 << 64

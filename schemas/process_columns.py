@@ -12,6 +12,7 @@ from operator import and_, attrgetter
 from typing import Any
 
 from schemas.batch import Process
+from schemas.batch_limits import check_clocks
 from schemas.indices import check_below
 from schemas.texts import TextTable
 
@@ -24,6 +25,8 @@ NULLABLE = {
     **dict.fromkeys(("is_exe_writable", "is_exe_upper_layer", "is_exe_lower_layer", "is_exe_from_memfd"), "B"),
 }
 """Columns of numbers that may be unknown, by their struct format character; a bit of `known` each, in this order."""
+TIMES = ("start_time", "exec_time", "pidns_init_start_time")
+"""Those of the nullable that a clock of the host showed; what an inode says of its times is its owner's word."""
 SURE = {"pid": "q", "exec_generation": "q", "container": "i", "parent": "i", "session_leader": "i", "group_leader": "i"}
 """Columns of numbers that are always known."""
 TEXTS = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
@@ -94,6 +97,7 @@ def unpack_processes(columns: Mapping[str, bytes], texts: Sequence[str | None], 
             raise ValueError(f"column p_{name} has {len(columns[name])} bytes for {sum(numbers[counts])} texts")
     check_below(len(texts), columns, INDEX_COLUMNS, "p_")
     _check_rows(numbers, containers)
+    check_clocks(columns, TIMES)
     facts: dict[str, Iterable[Any]] = {**numbers}
     for name in _FLAGS:
         facts[name] = map(bool, numbers[name])

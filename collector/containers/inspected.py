@@ -11,6 +11,7 @@ from typing import Any
 
 from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
+from schemas.batch_limits import is_clock
 
 MAX_LABELS = 128
 MAX_LABEL_BYTES = 1024
@@ -125,7 +126,8 @@ def started_at(inspected: Json) -> int | None:
         return None
     whole = moment - datetime(1970, 1, 1, tzinfo=UTC)
     seconds = whole.days * 86_400 + whole.seconds
-    return seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0")) if seconds > 0 else None
+    start = seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+    return start if seconds > 0 and is_clock(start) else None
 
 
 def _image_parts(reference: str, image_id: str, image: Json | None) -> ImageName:

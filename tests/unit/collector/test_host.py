@@ -6,6 +6,8 @@ import pytest
 
 from collector import host
 from collector.host import this_host
+from schemas.codec import decode_batch, encode_batch
+from tests.unit.processor.batches import batch_of
 
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
 
@@ -71,3 +73,12 @@ def test_a_machine_without_the_file_gets_an_id_of_its_name(machine_id: Path) -> 
     """Small images have no such file."""
     assert not machine_id.exists()
     assert re.fullmatch("[0-9a-f]{32}", this_host(environment={"LANNER_HOSTNAME": "a"}).id)
+
+
+def test_names_that_no_batch_may_hold_are_shortened_and_stay_different() -> None:
+    """Else each batch of such a host would be refused."""
+    first, second = (this_host("i" * 300 + end, {"LANNER_HOSTNAME": "ö" * 300 + end}) for end in "ab")
+    assert max(len(text.encode()) for host in (first, second) for text in (host.id, host.name)) == 256
+    assert first.id != second.id
+    assert first.name != second.name
+    assert decode_batch(encode_batch(batch_of(host_id=first.id, hostname=second.name))).host_id == first.id

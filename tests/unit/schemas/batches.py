@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schemas.batch import Container, EventBatch, Mount, Process
+from schemas.batch_limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
 
 RANGES = {
@@ -17,6 +18,8 @@ RANGES = {
     "h": (-(2**15), 2**15 - 1),
 }
 LONG = st.integers(*RANGES["q"])
+CLOCK = st.integers(-MAX_CLOCK, MAX_CLOCK - 1)
+COUNT = st.integers(0, MAX_COUNT - 1)
 UNSIGNED = st.integers(*RANGES["Q"])
 HEAD_TEXT = st.text(max_size=8)
 TEXT = HEAD_TEXT | st.binary(max_size=8).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -30,7 +33,7 @@ CONTAINERS = st.builds(
     name=st.none() | TEXT,
     image=st.none() | TEXT,
     privileged=st.none() | st.booleans(),
-    start_ts=st.none() | LONG,
+    start_ts=st.none() | CLOCK,
     mounts=st.none() | st.lists(MOUNTS, max_size=2).map(tuple),
     labels=PAIRS,
     pod_name=st.none() | TEXT,
@@ -54,6 +57,7 @@ def processes(draw: st.DrawFn, index: int, containers: int) -> Process:
         cap_effective=draw(st.none() | UNSIGNED),
         exe_ino=draw(st.none() | UNSIGNED),
         exe_ino_mtime=draw(st.none() | LONG),
+        start_time=draw(st.none() | CLOCK),
         is_exe_writable=draw(st.none() | st.booleans()),
         exec_generation=draw(LONG),
         container=draw(st.integers(-1, containers - 1)),
@@ -77,6 +81,8 @@ def batches(draw: st.DrawFn) -> EventBatch:
             values = st.integers(0, len(strings) - 1)
         elif name == "process":
             values = st.integers(0, max(len(rows) - 1, 0))
+        elif name == "time":
+            values = CLOCK
         columns[name] = array(code, draw(st.lists(values, min_size=count, max_size=count)))
     starts = [0]
     for _ in range(count):
@@ -89,15 +95,15 @@ def batches(draw: st.DrawFn) -> EventBatch:
         host_id=draw(HEAD_TEXT),
         hostname=draw(HEAD_TEXT),
         boot_id=draw(HEAD_TEXT),
-        collector_start=draw(LONG),
-        sequence=draw(LONG),
-        created=draw(LONG),
-        sent=draw(LONG),
+        collector_start=draw(CLOCK),
+        sequence=draw(st.integers(0, MAX_SEQUENCE - 1)),
+        created=draw(CLOCK),
+        sent=draw(CLOCK),
         collector_version=draw(HEAD_TEXT),
         kernel=draw(HEAD_TEXT),
-        first_number=draw(LONG),
-        cpu_seconds=draw(st.floats(allow_nan=False)),
-        lost=draw(st.dictionaries(HEAD_TEXT, LONG, max_size=2)),
+        first_number=draw(COUNT),
+        cpu_seconds=draw(st.floats(0, 1e11)),
+        lost=draw(st.dictionaries(HEAD_TEXT, COUNT, max_size=2)),
         count=count,
         strings=strings,
         processes=rows,
