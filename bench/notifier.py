@@ -16,12 +16,13 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from bus.administration import create_missing
+from bus.backoff import Backoff
 from bus.connection import Connection
 from bus.topics import DAY_MS, plan
 from lanner.delivering import receiver_of
 from lanner.settings import load_settings
 from lanner.settings.named import SIEM
-from notifier.delivery import Backoff, Courier
+from notifier.delivery import Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Outcome, Parcel, Receiver
 from notifier.tally import SinkTally

@@ -21,7 +21,7 @@ from bus.access import Grant
 from bus.connection import Connection, client_config
 from bus.errors import BusUnavailable
 from bus.topics import TopicPlan, TopicState
-from bus.trouble import TIMEOUT_SECONDS, Trouble, is_forbidden, metadata, unavailable, unusable
+from bus.trouble import TIMEOUT_SECONDS, Trouble, ask, is_forbidden, unavailable, unusable
 
 
 class Administration:
@@ -41,7 +41,7 @@ class Administration:
 
     def states(self, names: Sequence[str]) -> dict[str, TopicState]:
         """Look at topics; those that don't exist are left out."""
-        topics = metadata(self._client, self._trouble).topics
+        topics = self._metadata().topics
         there = [name for name in names if name in topics and not topics[name].error]
         if self._connection.security_protocol != "plaintext":
             self._check_hidden([name for name in names if name not in there])
@@ -99,7 +99,7 @@ class Administration:
 
     def allow(self, grants: Sequence[Grant], principal: str) -> None:
         """Add ACLs for a principal such as User:lanner-collector; those that are there already are fine."""
-        metadata(self._client, self._trouble)
+        self._metadata()
         wanted = [
             AclBinding(
                 ResourceType[each.resource],
@@ -124,6 +124,9 @@ class Administration:
                     ) from None
                 raise self._trouble.unavailable(reason) from None
 
+    def _metadata(self) -> Any:
+        return ask(self._client, self._trouble, lambda seconds: self._client.list_topics(timeout=seconds))
+
     def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         if not names:
             return {}
@@ -135,7 +138,9 @@ class Administration:
         for resource, answer in answers.items():
             try:
                 entries = answer.result()
-            except KafkaException:
+            except KafkaException as error:
+                if not is_forbidden(error.args[0]):
+                    raise self._trouble.unavailable(error.args[0]) from None
                 # Whoever may not see settings may still use the topic.
                 continue
             found[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}

@@ -4,7 +4,6 @@ A letter is settled by a message behind it in the same topic (no value, header `
 every reader sees the same state, who settled what stays on record, and a mark never expires before its letter does.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from bus.connection import Connection
-from bus.consuming import Reader
+from bus.consuming import Reader, Silence
 from bus.dead_letter_message import ORIGINAL
 from bus.errors import BusUnavailable
 from bus.headers import Headers
@@ -23,8 +22,6 @@ SETTLES, HOW, NOTE = "settles", "how", "note"
 How = Literal["replayed", "dropped"]
 MAX_NOTE = 500
 _POLL_SECONDS = 0.2
-_SILENCE_SECONDS = 30.0
-"""Without a message for so long, a broker is taken for gone."""
 _FLUSH_SECONDS = 30.0
 
 
@@ -142,15 +139,15 @@ class DeadLetterTopic:
     def _all(self) -> Iterator[Message]:
         """Give every message that there is at this moment."""
         reader = Reader(self._connection, self.name, whole=True)
-        heard = time.monotonic()
+        silence = Silence(self._connection)
         try:
             while not reader.has_read_all:
                 message = reader.poll(_POLL_SECONDS)
-                if message is not None:
-                    heard = time.monotonic()
-                    yield message
-                elif time.monotonic() - heard > _SILENCE_SECONDS:
-                    raise BusUnavailable("the broker stopped answering", "check that it runs")
+                if message is None:
+                    silence.nothing()
+                    continue
+                silence.heard()
+                yield message
         finally:
             reader.close()
 

@@ -119,6 +119,7 @@ def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple
                 if (waited >= TIMEOUT_SECONDS or follower.is_shut_out) and not follower.has_read_all:
                     raise follower.unavailable()
                 continue
+            waited = 0.0
             yield taken
     finally:
         follower.close()

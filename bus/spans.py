@@ -4,11 +4,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from bus.connection import Connection
-from bus.consuming import make_consumer, partitions_of
-from bus.trouble import TIMEOUT_SECONDS, Trouble, unavailable
+from bus.consuming import Silence, make_consumer, offsets_at, partitions_of, watermarks
+from bus.fatal_errors import patience_with
+from bus.trouble import Trouble, unavailable
 
 _POLL_SECONDS = 0.2
 _HELD = 200
@@ -26,15 +27,13 @@ class Past:
         """Look at the topic. topic: full name. Raises BusUnavailable: no broker, or no such topic."""
         self._connection = connection
         self._topic = topic
-        trouble = Trouble(connection)
-        self._consumer: Consumer = make_consumer(connection, "lanner-past", trouble)
+        self._trouble = Trouble(connection)
+        self._silence = Silence(connection)
+        self._consumer: Consumer = make_consumer(connection, "lanner-past", self._trouble)
         try:
-            numbers = partitions_of(connection, self._consumer, trouble, topic)
-            self.kept: Bounds = {number: self._watermarks(number) for number in numbers}
+            numbers = partitions_of(self._consumer, self._trouble, topic)
+            self.kept: Bounds = {number: watermarks(self._consumer, self._trouble, topic, number) for number in numbers}
             """What there is."""
-        except KafkaException as error:
-            self._consumer.close()
-            raise unavailable(connection, error.args[0]) from None
         except BaseException:
             self._consumer.close()
             raise
@@ -45,17 +44,12 @@ class Past:
 
     def since(self, time: int, partitions: Iterable[int] | None = None) -> dict[int, int]:
         """Give, by partition, the first offset that was appended at a time or later. time: ms since the epoch."""
-        wanted = self.kept if partitions is None else partitions
-        asked = [TopicPartition(self._topic, number, max(time, 0)) for number in wanted]
-        if not asked:
+        times = dict.fromkeys(self.kept if partitions is None else partitions, max(time, 0))
+        if not times:
             return {}
-        try:
-            found = self._consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
-        except KafkaException as error:
-            raise unavailable(self._connection, error.args[0]) from None
         return {
             each.partition: each.offset if each.offset >= 0 else self.kept[each.partition][1]
-            for each in found
+            for each in offsets_at(self._consumer, self._trouble, self._topic, times)
             if each.partition in self.kept
         }
 
@@ -73,7 +67,7 @@ class Past:
             stop: asked between polls; ends it early.
 
         Raises:
-            BusUnavailable: reading is forbidden.
+            BusUnavailable: no broker, or reading is forbidden.
         """
         self.unread = self._assign(bounds)
         while self.unread and not stop():
@@ -122,18 +116,21 @@ class Past:
                 self._ends[number] = last
                 starts.append(TopicPartition(self._topic, number, first))
         self._consumer.assign(starts)
+        self._silence.heard()
         return set(self._ends)
 
     def _poll(self) -> Message | None:
         message = self._consumer.poll(_POLL_SECONDS)
         if message is None:
+            self._silence.nothing()
             return None
+        self._silence.heard()
         number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
                 # The end may come before the bound: what was there has been deleted.
                 self.unread.discard(number)
-            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            elif patience_with(error) == 0:
                 raise unavailable(self._connection, error)
             return None
         if number not in self.unread:
@@ -141,12 +138,6 @@ class Past:
         if offset >= self._ends[number] - 1:
             self.unread.discard(number)
         return message if offset < self._ends[number] else None
-
-    def _watermarks(self, number: int) -> tuple[int, int]:
-        found: tuple[int, int] = self._consumer.get_watermark_offsets(
-            TopicPartition(self._topic, number), timeout=TIMEOUT_SECONDS
-        )
-        return found
 
 
 def stamp_of(message: Message) -> int:

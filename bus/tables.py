@@ -8,12 +8,12 @@ of had been applied, and of a key's records the one that had got farthest counts
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
 from bus.connection import Connection
-from bus.consuming import make_consumer, newest_before
+from bus.consuming import make_consumer, newest_before, watermarks
 from bus.headers import Headers
-from bus.trouble import TIMEOUT_SECONDS, unavailable
+from bus.trouble import Trouble
 
 APPLIED = "lanner_applied"
 """The offset up to which the source's partition is in a record, in decimal digits."""
@@ -73,17 +73,16 @@ def read_tables(
     Raises:
         BusUnavailable: no broker, or reading is forbidden.
     """
-    consumer = make_consumer(connection, "lanner-table")
+    trouble = Trouble(connection)
+    consumer = make_consumer(connection, "lanner-table", trouble)
     found = {partition: Table() for partition in partitions}
     try:
         ends = {}
         for partition, table in found.items():
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+            low, high = watermarks(consumer, trouble, topic, partition)
             table.is_unused, table.end = high == 0, high
             if low < high:
                 ends[partition] = high
-    except KafkaException as error:
-        raise unavailable(connection, error.args[0]) from None
     finally:
         consumer.close()
     for message in newest_before(connection, topic, ends, 1 << 62, stop):

@@ -2,15 +2,19 @@
 
 import re
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
 from bus.connection import Connection
 from bus.errors import BusUnavailable
+from bus.fatal_errors import CREDENTIALS_SECONDS, patience_with
+from bus.retrying import Retry
 
 TIMEOUT_SECONDS = 15.0
-_TURN_SECONDS = 1.0
+_TURN_SECONDS = 2.0
+Answer = TypeVar("Answer")
 
 _CREDENTIALS = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001  the client's names
 _RIGHTS = (
@@ -18,6 +22,7 @@ _RIGHTS = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
 )
+_UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)  # noqa: SLF001
 _AROUND = re.compile(r"^[a-z_]+://\S+: (?:[A-Za-z ]+ failed: )?(?:error:[0-9A-F]+:)?|\s*\(after \d+ms in state \w+\)$")
 
 
@@ -35,7 +40,9 @@ def unusable(error: KafkaError) -> BusUnavailable:
     text = error.str()
     for theirs, ours in _SETTINGS.items():
         text = text.replace(theirs, ours)
-    return BusUnavailable(f"the Kafka client can't be set up ({text})", "check what the settings under kafka name")
+    return BusUnavailable(
+        f"the Kafka client can't be set up ({text})", "check what the settings under kafka name", patience=0
+    )
 
 
 def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
@@ -44,28 +51,41 @@ def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
     if len(text) > _MOST_CHARACTERS:
         # A broker may give the whole request back.
         text = error.name()
+    patience = patience_with(error)
     if error.code() in _CREDENTIALS:
         return BusUnavailable(
             f"the broker at {servers} refused the credentials ({text})",
             "check kafka.username, kafka.password_file and kafka.sasl_mechanism",
+            patience=patience,
         )
     if _is_refused_certificate(error):
         return BusUnavailable(
             f"the broker at {servers} refused this client's certificate ({text})",
             "check kafka.certificate_file and kafka.key_file: who signed it, and until when it is valid",
+            patience=CREDENTIALS_SECONDS,
         )
     if error.code() == KafkaError._SSL:  # noqa: SLF001
         return BusUnavailable(
             f"no TLS with the broker at {servers} ({text})",
             "check kafka.ca_file, and that kafka.bootstrap_servers has a name that is in the broker's certificate",
+            patience=patience,
         )
     if is_forbidden(error):
         return BusUnavailable(
-            f"the broker at {servers} forbids that ({text})", "give this user its rights: `lanner topics acls`"
+            f"the broker at {servers} forbids that ({text})",
+            "give this user its rights: `lanner topics acls`",
+            patience=patience,
+        )
+    if error.code() in _UNKNOWN:
+        return BusUnavailable(
+            f"the broker at {servers} does not know a topic or a partition of it ({text})",
+            "create what is missing by `lanner topics create`",
+            patience=patience,
         )
     return BusUnavailable(
         f"no answer from a broker at {servers} ({text})",
         "check kafka.bootstrap_servers and kafka.security_protocol, and that the broker runs",
+        patience=patience,
     )
 
 
@@ -113,26 +133,26 @@ class Client(Protocol):
     def poll(self, timeout: float = ...) -> Any:
         """Call back."""
 
-    def list_topics(self, topic: str = ..., timeout: float = ...) -> Any:
-        """Ask for metadata."""
 
-
-def metadata(client: Client, trouble: Trouble, **asked: str) -> Any:
-    """Ask for metadata; gives up at once where the client learns that nobody will let it in.
+def ask(client: Client, trouble: Trouble, question: Callable[[float], Answer]) -> Answer:
+    """Ask a broker until it answers, for a bounded time; one that comes back gives other answers for a while.
 
     Args:
         client: whose error_cb is the trouble's; a consumer without an assignment.
         trouble: of this client.
-        asked: `topic`, for one alone.
+        question: takes a time-out in seconds and raises KafkaException.
 
     Raises:
-        BusUnavailable: with the reason.
+        BusUnavailable: nobody answered in time, or the client learned that nobody will let it in.
     """
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    retry = Retry("", most_seconds=TIMEOUT_SECONDS)
     while True:
         try:
-            return client.list_topics(timeout=_TURN_SECONDS, **asked)
+            return question(_TURN_SECONDS)
         except KafkaException as error:
             client.poll(0.1)
-            if trouble.is_final or time.monotonic() >= deadline:
-                raise trouble.unavailable(error.args[0]) from None
+            why = trouble.unavailable(error.args[0])
+            if trouble.is_final:
+                raise why from None
+            pause = retry.failed(why)
+        time.sleep(pause)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import lanner
+from bus.backoff import Backoff
 from bus.connection import Connection
 from lanner.apprise_sink import apprise_of
 from lanner.broker import secret
@@ -21,7 +22,7 @@ from lanner.settings import Settings
 from lanner.settings.delivery import AlertMatch
 from lanner.settings.named import SIEM, in_its_words, kind_of, secrets_of, section_of, seen_by, sinks_of
 from lanner.webhook_sink import webhook_of
-from notifier.delivery import Backoff, Courier
+from notifier.delivery import Courier
 from notifier.file import FileSink
 from notifier.lines import LineStyle, line_of
 from notifier.local import LocalReceiver

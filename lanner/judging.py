@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from bus.connection import Connection
 from bus.following import messages_of
+from bus.retrying import Retry, persist
 from bus.rules_topic import CURRENT, accept
 from bus.topics import INTEREST, RULES
 from lanner.detection import Detection, load_detection
@@ -71,17 +72,11 @@ def rules_at_start(
 
     Raises:
         BadInput: the rule files are wrong.
-        BusUnavailable: no broker.
+        BusUnavailable: the broker can't be used, and waiting changes nothing.
     """
     if not settings.published_rules.enabled:
         return _of_files(settings, quiet=quiet), {}
-    versions: deque[Message] = deque(maxlen=_MAX_FORMER + 1)
-    live: set[bytes] = set()
-    for topic, message in messages_of(connection, [RULES, INTEREST]):
-        if topic == INTEREST:
-            (live.add if message.value() else live.discard)(message.key() or b"")
-        elif message.key() == CURRENT:
-            versions.append(message)
+    versions, live = persist(lambda: _published(connection), Retry("The start", note))
     in_use = None
     if versions and versions[-1].value() is not None:
         try:
@@ -95,6 +90,18 @@ def rules_at_start(
         with suppress(BadInput):
             former[FILES] = load_detection(settings, warnings=False).judges.plan
     return in_use, former
+
+
+def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:
+    """Give the newest versions that were published, and the names of those that collectors still hear of."""
+    versions: deque[Message] = deque(maxlen=_MAX_FORMER + 1)
+    live: set[bytes] = set()
+    for topic, message in messages_of(connection, [RULES, INTEREST]):
+        if topic == INTEREST:
+            (live.add if message.value() else live.discard)(message.key() or b"")
+        elif message.key() == CURRENT:
+            versions.append(message)
+    return versions, live
 
 
 def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> dict[str, Plan]:

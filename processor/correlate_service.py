@@ -20,6 +20,7 @@ from bus.connection import Connection
 from bus.consuming import committed
 from bus.errors import BusUnavailable, fault_text
 from bus.refusals import Refused, is_broker_trouble
+from bus.retrying import Retry, persist_async
 from bus.table_ends import TableEnds
 from bus.tables import BEGUN, Table, applied_header, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
@@ -135,7 +136,10 @@ class CorrelateService:
     async def _recover(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
         stopped = False
         try:
-            tables, positions = await asyncio.to_thread(self._read, partitions, lambda: stopped)
+            tables, positions = await persist_async(
+                lambda: asyncio.to_thread(self._read, partitions, lambda: stopped),
+                Retry("Correlation in the partitions that came", self._on_note),
+            )
         finally:
             stopped = True
         unreadable = sum(self._stage.begin(partition, tables[partition].values.values()) for partition in partitions)

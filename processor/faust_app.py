@@ -31,13 +31,21 @@ _MAX_PENDING = 500
 _FLUSH_SECONDS = 5.0
 
 
-def make_app(connection: Connection, partitions: int, data_folder: Path) -> faust.App:
-    """Make a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name."""
-    transport.register()
+def make_app(
+    connection: Connection, partitions: int, data_folder: Path, on_note: Callable[[str], None] = lambda _: None
+) -> faust.App:
+    """Make a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name.
+
+    Args:
+        connection: the broker.
+        partitions: of the topics that are read.
+        data_folder: Faust wants one.
+        on_note: receives, on another thread, what an operator should know of reading.
+    """
     servers = [each.strip() for each in connection.bootstrap_servers.split(",")]
-    return faust.App(
+    app = transport.App(
         connection.topic(PROCESSOR_GROUP),
-        broker=[f"{transport.SCHEME}://{server}" for server in servers],
+        broker=[f"kafka://{server}" for server in servers],
         broker_client_id="lanner-processor",
         broker_credentials=_credentials(connection),
         # A dead worker's partitions are taken over in about twelve seconds instead of more than thirty.
@@ -62,6 +70,8 @@ def make_app(connection: Connection, partitions: int, data_folder: Path) -> faus
         autodiscover=False,
         datadir=str(data_folder),
     )
+    app.transport = transport.Transport(app, on_note)
+    return app
 
 
 def _credentials(connection: Connection) -> Any:

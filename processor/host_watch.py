@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 from faust.types import TP
 
 from bus.connection import Connection
 from bus.consuming import committed, newest_before
 from bus.errors import BusUnavailable
 from bus.refusals import Refused
+from bus.retrying import Retry, persist_async
 from bus.spans import Past, stamp_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.detect_stage import DetectStage
@@ -73,9 +74,10 @@ class HostWatch:
     async def recall(self, partitions: frozenset[int]) -> None:
         """Look at what others judged, so that gaps and silences at the change of owners are found too."""
         try:
-            async with asyncio.timeout(_NEWEST_SECONDS + _EARLIER_SECONDS + 1):
-                positions, messages, known_since = await asyncio.to_thread(self._look_back, partitions)
-        except (BusUnavailable, KafkaException, TimeoutError) as error:
+            positions, messages, known_since = await persist_async(
+                lambda: asyncio.to_thread(self._look_back, partitions), Retry("The look back at hosts", self._on_note)
+            )
+        except BusUnavailable as error:
             self._on_note(f"gaps and silences right at this start can't be proved: {error}")
             return
         self._positions |= positions

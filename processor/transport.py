@@ -6,30 +6,23 @@ because of a rebalance: each is a loss without a word if the process then dies. 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar, cast
 
-from faust.transport.drivers import TRANSPORTS, aiokafka
+import faust
+from aiokafka.errors import KafkaError
+from faust.app.base import BootStrategy
+from faust.exceptions import ConsumerNotStarted
+from faust.transport.drivers import aiokafka
 from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
 
-SCHEME = "lanner"
-_FETCH_WAIT_MS = 100
-"""How long the broker may keep a fetch for which it has nothing. Meanwhile nothing else is fetched from that broker, so
-that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
+from processor.consumer_thread import ConsumerThread
+
+_SEEK_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 """How long others are waited for while partitions are held back whose agent has enough to do; Faust waits 1 s, in which
 that agent runs out of work."""
-
-
-class _Thread(aiokafka.AIOKafkaConsumerThread):
-    """The thread that talks with the broker."""
-
-    def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
-        consumer = super()._create_worker_consumer(*args, **options)
-        # Faust has no setting for it, and aiokafka no name but this, read when the consumer starts.
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001  see above
-        return consumer
 
 
 class Consumer(aiokafka.Consumer):
@@ -37,8 +30,22 @@ class Consumer(aiokafka.Consumer):
 
     _is_between_assignments = False
 
-    def _new_consumer_thread(self) -> _Thread:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        on_note = cast(Transport, self.transport).on_note
+        return ConsumerThread(self, on_note=on_note, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Go to where the group stands, but not at any price.
+
+        The client begins a new assignment there by itself. Faust waits for this call, and never reads again where it
+        takes longer than a request may.
+        """
+        try:
+            async with asyncio.timeout(_SEEK_SECONDS):
+                await super().perform_seek()
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            # The assertion is the client's, for partitions that have just gone.
+            self.log.info("No seek to committed offsets: %r", error)
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109  Faust's call
         if not self.flow_active or not self._buffered_partitions & self.assignment():
@@ -65,7 +72,11 @@ class Consumer(aiokafka.Consumer):
     def lag(self) -> dict[TP, int]:
         """Give, by partition, how many messages are not acknowledged yet, as far as is known; from any thread."""
         found = {}
-        for partition in self.assignment():
+        try:
+            assigned = self.assignment()
+        except ConsumerNotStarted:
+            return {}
+        for partition in assigned:
             # Before its first commit, where reading began.
             begun = self._committed_offset.get(partition) or self._read_offset.get(partition)
             if begun is not None:
@@ -93,8 +104,18 @@ class Transport(aiokafka.Transport):
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
 
+    def __init__(self, app: faust.App, on_note: Callable[[str], None]) -> None:
+        """Take the brokers of an app's settings. on_note: receives what an operator should know."""
+        super().__init__(app.conf.broker_consumer, app)
+        self.on_note = on_note
 
-def register() -> None:
-    """Make Faust know the scheme of our broker addresses."""
-    aliases: Any = TRANSPORTS.aliases
-    aliases[SCHEME] = "processor.transport:Transport"
+
+class _Boot(BootStrategy):
+    enable_kafka_producer = False
+    """What is sent goes another way; a second client would be one more that can fail."""
+
+
+class App(faust.App):
+    """A Faust app that talks with the broker by this transport."""
+
+    BootStrategy = _Boot

@@ -11,6 +11,7 @@ import faust
 from confluent_kafka import KafkaException
 
 from bus.connection import Connection
+from bus.errors import BusUnavailable
 from bus.trouble import unavailable
 from processor.correlate_service import CorrelateService
 from processor.correlate_stage import CorrelateStage
@@ -113,7 +114,7 @@ async def _run(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    app = make_app(connection, partitions, data_folder)
+    app = make_app(connection, partitions, data_folder, on_note)
     detect = DetectService(app, connection, stages[0], on_note=on_note, on_failure=fail, at=at)
     correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
     is_ready = False
@@ -144,18 +145,28 @@ async def _run(
     if not failures:
         await detect.finish()
         await correlate.finish()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await worker.stop()
-        except TimeoutError:
-            on_note("Faust did not end in time; what was not acknowledged is judged again.")
+        await _stop(worker, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:
-        error = failures[0]
-        if isinstance(error, KafkaException):
-            raise ProcessorFailed(str(unavailable(connection, error.args[0])))
-        raise ProcessorFailed(f"{type(error).__name__}: {error}")
+        raise ProcessorFailed(_words(connection, failures[0]))
     return shipping.alerts
+
+
+async def _stop(worker: faust.Worker, on_note: Callable[[str], None]) -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await worker.stop()
+    except TimeoutError:
+        on_note("Faust did not end in time; what was not acknowledged is judged again.")
+    except Exception as error:  # noqa: BLE001  a broker that is away while this ends is no failure
+        on_note(f"Faust did not end in good order ({error}); what was not acknowledged is judged again.")
+
+
+def _words(connection: Connection, error: BaseException) -> str:
+    """Say for people why this process can't go on."""
+    if isinstance(error, KafkaException):
+        return str(unavailable(connection, error.args[0]))
+    return str(error) if isinstance(error, BusUnavailable) else f"{type(error).__name__}: {error}"
 
 
 def _record(context: dict[str, Any]) -> logging.LogRecord:

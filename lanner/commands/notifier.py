@@ -74,10 +74,10 @@ def command(options: Options, sinks: tuple[str, ...], listen: str | None, event:
 def _broker(settings: Settings, names: tuple[str, ...]) -> Connection:
     need("notifier", "confluent_kafka")
     from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
-    from lanner.topics_in_order import check_topics
+    from lanner.topics_in_order import topics_in_order
 
     connection = connection_of(settings)
-    check_topics(connection, [ALERTS, NOTIFIER_DEAD_LETTERS, *(name for name in names if name.startswith("siem."))])
+    topics_in_order(connection, [ALERTS, NOTIFIER_DEAD_LETTERS, *(name for name in names if name.startswith("siem."))])
     return connection
 
 

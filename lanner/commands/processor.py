@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bus.access import topics_of
-from bus.topics import EVENTS, judge
+from bus.topics import EVENTS
 from lanner import systemd
 from lanner.broker import connection_of, need
-from lanner.failures import BadInput
 from lanner.front import Options, front_command
 from lanner.terminal import error_line, note
 
@@ -27,11 +26,11 @@ def command(options: Options) -> None:
     work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
     """
     need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
-    from bus.administration import Administration
     from lanner.judging import preparation, rules_at_start
     from lanner.logs import log_through_structlog
     from lanner.operations.endpoint import endpoint
     from lanner.operations.of_processor import ProcessorView
+    from lanner.topics_in_order import topics_in_order
     from processor.correlate_stage import CorrelateStage
     from processor.detect_stage import DetectStage
     from processor.rules_service import RulesService
@@ -41,13 +40,7 @@ def command(options: Options) -> None:
     settings = options.settings()
     log_through_structlog(settings, "processor")
     connection = connection_of(settings)
-    used = topics_of("processor")
-    states = Administration(connection).states([connection.topic(name) for name in used])
-    findings = judge(connection.prefix, states, used)
-    if wrong := [each.text for each in findings if each.fatal]:
-        raise BadInput(
-            *(f"{text}." for text in wrong), "`lanner topics create` makes what is missing and says what to do."
-        )
+    states, findings = topics_in_order(connection, topics_of("processor"))
     if not options.quiet:
         for finding in findings:
             note(f"warning: {finding.text}.")

@@ -72,17 +72,48 @@ def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Pr
     assert "lanner topics create" in run.errors
 
 
-def test_a_broker_that_is_not_there_is_told(processes: Processes, tmp_path: Path) -> None:
+def test_a_broker_that_is_not_there_is_told(processes: Processes) -> None:
     """Each command that needs a broker ends with 3, the address, and what to check."""
     (port,) = free_ports(1)
     connection = Connection(bootstrap_servers=f"127.0.0.1:{port}")
     runs = [
         processes.start(connection, *CREATE, "--partitions", "4"),
-        processes.start(connection, "processor", rules=rules_file(tmp_path)),
         processes.start(connection, "alerts", "tail"),
+        processes.start(connection, "rules", "status"),
     ]
     for run in runs:
         assert run.result() == 3, run.errors
         assert f"127.0.0.1:{port}" in run.errors
         assert "check kafka.bootstrap_servers" in run.errors
         assert "Traceback" not in run.errors
+
+
+def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
+    own_broker: Broker, processes: Processes, tmp_path: Path
+) -> None:
+    """It reports that it waits, for the broker and for topics that somebody creates meanwhile, and begins."""
+    own_broker.stop()
+    connection = Connection(bootstrap_servers=own_broker.address, prefix="t.")
+    state = ("-o", f"notifier.state_dir={tmp_path / 'state'}")
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    notifier = processes.start(connection, "notifier", "stdout", *state)
+    for each in (processor, notifier):
+        each.wait_for("The start waits")
+        assert "check kafka.bootstrap_servers" in each.errors
+    own_broker.start()
+    create_missing(connection, plan("t.", 4, 1, DAY_MS))
+    processor.wait_for("judging by")
+    notifier.wait_for("go to stdout")
+    for each in (processor, notifier):
+        assert "The start goes on after" in each.errors
+        assert each.stop() == 0, each.errors
+
+
+def test_a_stage_without_its_topics_ends_after_a_while(broker: Broker, processes: Processes, tmp_path: Path) -> None:
+    """A broker that has just come back may not know them yet: the first line names what is missing, the last too."""
+    connection = fresh(broker)
+    run = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    run.wait_for(f"topic {connection.prefix}events does not exist, nor do ")
+    assert "`lanner topics create`" in run.errors
+    assert run.result() == 1
+    assert f"topic {connection.prefix}alerts does not exist." in run.errors

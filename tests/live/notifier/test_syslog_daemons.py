@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from notifier.delivery import Backoff, Courier
+from bus.backoff import Backoff
+from notifier.delivery import Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Later, Parcel
 from notifier.rfc5424 import Body, SyslogStyle, formatter

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from notifier.delivery import Backoff, Courier
+from bus.backoff import Backoff
+from notifier.delivery import Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Outcome, Parcel, Receiver
 from notifier.tally import SinkTally

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.delivery import Backoff, Buried, Courier, Delivered, Waiting
+from bus.backoff import Backoff
+from notifier.delivery import Buried, Courier, Delivered, Waiting
 from notifier.receiver import Accepted, Hold, Later, Refused
 
 

@@ -2,7 +2,8 @@ import threading
 import time
 from pathlib import Path
 
-from notifier.delivery import Backoff, Courier
+from bus.backoff import Backoff
+from notifier.delivery import Courier
 from notifier.outbox import Outbox
 from notifier.outbox_sink import OutboxSink
 from notifier.receiver import Later, Parcel

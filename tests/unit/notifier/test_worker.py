@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from notifier.delivery import Backoff, Courier
+from bus.backoff import Backoff
+from notifier.delivery import Courier
 from notifier.outbox import Outbox
 from notifier.receiver import Accepted, Later, Outcome, Parcel, Refused
 from notifier.tally import SinkTally

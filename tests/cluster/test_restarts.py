@@ -1,0 +1,43 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.broken_client import PLACES
+from tests.cluster.broker import Broker
+from tests.cluster.correlate_oracle import WITH_MEMORY
+from tests.cluster.processes import Processes
+from tests.cluster.restarts import cpu_load, restart_often
+
+
+@pytest.mark.timeout(600)
+def test_a_broker_that_restarts_ends_nothing(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
+    """Three times in a row, with the machine busy: every act has one alert, delivered once, and no process ends."""
+    with cpu_load(os.cpu_count() or 2):
+        account = restart_often(own_broker, processes, tmp_path, 3, pause=0.1)
+    sys.stdout.write(f"{account}\n")
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_client_that_fails_in_an_unexpected_way_ends_nothing(
+    connection: Connection, processes: Processes, tmp_path: Path, where: str
+) -> None:
+    """Faust and its client would end, or hang: each act has one alert all the same."""
+    program = (str(Path(__file__).with_name("broken_client.py")), where)
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY), program=program)
+    generator, alerts = Generator(connection, hosts=4), Alerts(connection)
+    processor.wait_for("judging by")
+    for _ in range(20):
+        generator.act(1)
+        alerts.read(0.2)
+    generator.flush()
+    alerts.wait_for(len(generator.acts), 60)
+    assert processor.is_alive, processor.errors
+    assert "waits" in processor.errors or where == "positions", processor.errors
+    assert processor.stop() == 0, processor.errors
+    alerts.read(1)
+    assert_exact(generator.acts, alerts)
+    alerts.close()
