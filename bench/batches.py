@@ -43,7 +43,8 @@ def main(recording: str, rules: Sequence[str]) -> None:
     judges = compile_judges([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
     stage = DetectStage(judges.detector, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
-    _tell("the detect stage, all of it", lambda value: stage.take(0, value), encoded)
+    now = batches[0].created // 1_000_000
+    _tell("the detect stage, all of it", lambda value: stage.take(0, value, now), encoded)
     _tell("decoding", decode_batch, encoded)
     _tell("  Avro", EVENT_BATCH_FORMAT.decode, encoded)
     _tell("  texts", lambda datum: unpack_texts(datum["texts"], datum["text_lengths"]), datums)

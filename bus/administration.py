@@ -53,7 +53,12 @@ class Administration:
             config = configs.get(name, {})
             retention = config.get("retention.ms")
             found[name] = TopicState(
-                name, len(partitions), copies, config.get("cleanup.policy"), int(retention) if retention else None
+                name,
+                len(partitions),
+                copies,
+                config.get("cleanup.policy"),
+                int(retention) if retention else None,
+                config.get("message.timestamp.type"),
             )
         return found
 

@@ -12,7 +12,16 @@ TOLERATED = 5_000_000_000
 """ns; clocks this near each other are left alone."""
 _MAX_ROUND_TRIP = 1_000_000_000
 _LONGEST = 20
-_FARTHEST = 50 * 365 * 86_400 * 1_000_000_000
+_FARTHEST = 100 * 365 * 86_400 * 1_000_000_000
+"""ns; a clock that starts at 1970 because its battery is flat has to be within it."""
+
+
+def append_time(milliseconds: int) -> int:
+    """Return a message's append time in ns since the epoch: the end of the millisecond that the broker names.
+
+    An event that happened within that millisecond is so never later than its message.
+    """
+    return milliseconds * 1_000_000 + 999_999
 
 
 class HostClock:

@@ -28,6 +28,8 @@ MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, columns and one last large event come on top."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
+APPEND_TIME = "LogAppendTime"
+"""Kafka's name for messages that the broker stamps when it appends them."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
@@ -49,7 +51,7 @@ class TopicKind:
     retention_ms: int | None = None
     """For how long messages are kept; None where only the newest of a key is."""
     append_time: bool = False
-    """Stamped by the broker: a host's wrong clock must not decide when its events are dropped."""
+    """Stamped by the broker: no host's wrong clock decides when its events are dropped or which windows they are in."""
     co_partitioned: bool = False
     """Read and written by partition number: a partition count that differs breaks it."""
 
@@ -112,7 +114,7 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
         # A writer that hung may have written after its heir, who has this long to notice.
         config["min.compaction.lag.ms"] = str(_COMPACTION_LAG_MS)
     if kind.append_time:
-        config["message.timestamp.type"] = "LogAppendTime"
+        config["message.timestamp.type"] = APPEND_TIME
     return TopicPlan(kind, f"{prefix}{kind.name}", partitions if kind.scales else 1, replication, config)
 
 
@@ -126,6 +128,8 @@ class TopicState:
     cleanup: str | None
     """None where this client may not see it."""
     retention_ms: int | None
+    timestamps: str | None = None
+    """Whose clock stamps its messages; None where this client may not see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,14 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
         )
     if state.cleanup is not None and state.cleanup != kind.cleanup:
         yield Finding(name, f"topic {name} has cleanup.policy={state.cleanup} and must have {kind.cleanup}", fatal=True)
+    if kind.append_time and state.timestamps not in (None, APPEND_TIME):
+        yield Finding(
+            name,
+            f"topic {name} has message.timestamp.type={state.timestamps} and must have {APPEND_TIME}, or any host could"
+            f" set the time by which windows and repeats end (kafka-configs.sh --alter --topic {name} --add-config"
+            f" message.timestamp.type={APPEND_TIME})",
+            fatal=True,
+        )
     if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
         kept = state.retention_ms // 60_000
         yield Finding(

@@ -358,6 +358,8 @@ class Collector:
         builder, self._builder = self._builder, BatchBuilder()
         self._repeated.clear()
         self._origins = {}
+        if step := self._follow_clock():
+            builder.shift(step)
         processes, containers = self._rows.take()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._sequence += 1
@@ -392,7 +394,6 @@ class Collector:
         self._reported = dict(lost)
         self._number += builder.count
         self._last_flush = time.monotonic()
-        self._follow_clock()
         self._on_batch(batch)
 
     def _take_watched(self) -> tuple[list[str], list[str], bytes]:
@@ -407,11 +408,17 @@ class Collector:
         narrowed = self.event_types & self._interest.events - whole
         return sorted(self.event_types - narrowed), sorted(narrowed), zlib.compress(encode_interest(self._interest))
 
-    def _follow_clock(self) -> None:
-        """Follow the wall clock where it was set, but not its slewing, which would reorder events."""
-        offset = _boot_to_epoch()
-        if abs(offset - self._table.boot_to_epoch) > _CLOCK_SLACK:
-            self._table.boot_to_epoch = offset
+    def _follow_clock(self) -> int:
+        """Follow the wall clock where it was set, but not its slewing, which would reorder events.
+
+        Returns:
+            How far it was set since the last call, ns; mostly 0.
+        """
+        step = _boot_to_epoch() - self._table.boot_to_epoch
+        if abs(step) <= _CLOCK_SLACK:
+            return 0
+        self._table.boot_to_epoch += step
+        return step
 
 
 def _boot_to_epoch() -> int:

@@ -125,6 +125,10 @@ class BatchBuilder:
         self._times.append(time)
         self._events.append(event)
 
+    def shift(self, step: int) -> None:
+        """Move the times of all events so far: the clock that they were stamped by was set. step: ns."""
+        self._times = [time + step for time in self._times]
+
     def columns(self) -> dict[str, Column]:
         """Turn the rows into columns."""
         rows, count = self._rows, len(self._events)

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from lanner.wall_clock import WallClock
+from processor.clocks import dated
 from processor.correlate import Correlator
 from processor.correlation.state import BadState
 from processor.judges import Judges, OneProcess
@@ -18,14 +20,23 @@ EVICTED = "correlation_group"
 class Memory:
     """Judges events one after the other, and remembers."""
 
-    def __init__(self, judges: Judges, path: Path | None, *, note: Callable[[str], None]) -> None:
-        """Take up what the file holds; one that can't be used is told of, and nothing is remembered.
+    def __init__(
+        self, judges: Judges, path: Path | None, *, note: Callable[[str], None], clock: WallClock | None = None
+    ) -> None:
+        """Take up what the file holds; one that can't be used is reported, and nothing is remembered.
 
-        path: the file; None to keep nothing. note: told of what an operator should know.
+        Args:
+            judges: the rules, compiled.
+            path: the file; None to keep nothing.
+            note: told of what an operator should know.
+            clock: when batches arrive; by default this machine's.
         """
+        self.redated = 0
+        """Events whose times were so far from the clock that they were set to the nearest that can be."""
         self._judge = OneProcess(judges)
         self._path = path
         self._note = note
+        self._clock = clock or WallClock()
         self._saved_at = 0.0
         self._is_failing = False
         self._evicted = 0
@@ -33,12 +44,15 @@ class Memory:
             self._take_up(path)
 
     def process(self, batch: EventBatch) -> list[Alert]:
-        """Judge a batch."""
-        return self._judge.process(batch)
+        """Judge a batch that has just arrived."""
+        now = self._now()
+        batch, redated = dated(batch, now, 0)
+        self.redated += redated
+        return self._judge.process(batch, now)
 
-    def tick(self, wall: int, monotonic: float) -> list[Alert]:
-        """End what is over and, every few seconds, write the file. wall: ns since the epoch; monotonic: s."""
-        found = self._judge.correlator.tick(wall)
+    def tick(self, monotonic: float) -> list[Alert]:
+        """End what is over and, every few seconds, write the file. monotonic: s."""
+        found = self._judge.correlator.tick(self._now())
         if monotonic - self._saved_at >= SAVE_SECONDS:
             self._saved_at = monotonic
             self.save()
@@ -77,9 +91,19 @@ class Memory:
         else:
             self._is_failing = False
 
+    def _now(self) -> int:
+        now, step = self._clock.read()
+        if step:
+            self._judge.correlator.shift(step)
+            direction = "forward" if step > 0 else "back"
+            self._note(
+                f"the clock was set {abs(step) / 1e9:,.0f} s {direction}: windows and repeats moved along with it."
+            )
+        return now
+
     def _take_up(self, path: Path) -> None:
         try:
-            self._judge.correlator.restore(path.read_bytes())
+            self._judge.correlator.restore(path.read_bytes(), self._now())
         except FileNotFoundError:
             return
         except OSError as error:

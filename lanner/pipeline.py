@@ -169,7 +169,7 @@ class Pipeline:
             asked = "SIGHUP" if signals.take_reload() else ""
             if time.monotonic() >= chores_at:
                 chores_at = time.monotonic() + CHORES_SECONDS
-                for alert in self._memory.tick(time.time_ns(), time.monotonic()):
+                for alert in self._memory.tick(time.monotonic()):
                     self._bus.alerts.publish(alert)
                 self._tell_losses()
                 if _nobody_reads(1):

@@ -4,13 +4,19 @@ Windows over several hosts need one clock, and so does whoever reads what happen
 """
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bus.clocks import TOLERATED
-from schemas.batch import EventBatch, Process
-from schemas.codec import BadBatch
+from schemas.batch import Column, EventBatch
 
 CLOCK_SKEW = "Lanner internal: clock skew"
+AHEAD = 10_000_000_000
+"""How much later than its append time an event may be dated, ns: clocks that are at most TOLERATED off are not
+corrected, and an offset is measured to within half a second."""
+BEHIND = 90 * 86_400 * 1_000_000_000
+"""How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
+months to fill a spool of the default size, and dead letters that are sent again are kept for one."""
 _MAX_HOSTS = 100_000
 
 
@@ -39,41 +45,50 @@ class WrongClocks:
         return f"the clock is {abs(offset) / 1e9:.0f} s {which} the broker's: event times are corrected by that"
 
 
-def corrected(batch: EventBatch, offset: int) -> EventBatch:
-    """Give a batch with all its times moved.
+def dated(batch: EventBatch, appended: int, offset: int) -> tuple[EventBatch, int]:
+    """Correct a batch's times by its host's clock offset, and keep event times near the append time.
+
+    What a host writes about time is a claim. An event dated far ahead would hold windows and repeats of the whole fleet
+    until that time comes; a correction that the host itself announces is no better. The result depends on the message
+    alone, so whoever reads it, live or later, gets the same times and so the same alert ids.
 
     Args:
         batch: as decoded.
-        offset: what to add, ns; 0 gives the batch itself.
+        appended: when the broker appended it, ns since the epoch.
+        offset: what to add to all times of the batch, ns; 0 for a clock that is right.
 
-    Raises:
-        BadBatch: a time leaves what 64 bits can hold.
+    Returns:
+        The batch with its append time, and the number of events that were dated outside the bounds.
     """
+    earliest, latest = appended - BEHIND, appended + AHEAD
+    columns: dict[str, Column] = batch.columns
+    times: Sequence[int] = columns["time"]
+    if offset:
+        times = [time + offset for time in times]
+    outside = 0
+    if times and (max(times) > latest or min(times) < earliest):
+        outside = sum(not earliest <= time <= latest for time in times)
+        times = [min(max(time, earliest), latest) for time in times]
+    if times is not columns["time"]:
+        columns = {**columns, "time": array("q", times)}
+    created = min(max(batch.created + offset, earliest), latest)
     if not offset:
-        return batch
-    try:
-        times = array("q", [time + offset for time in batch.columns["time"]])
-    except OverflowError:
-        raise BadBatch("a time that no clock shows") from None
-    return replace(
-        batch,
-        created=batch.created + offset,
-        columns={**batch.columns, "time": times},
-        processes=[_process(process, offset) for process in batch.processes],
-        containers=[
-            container if container.start_ts is None else replace(container, start_ts=container.start_ts + offset)
-            for container in batch.containers
-        ],
-    )
+        return replace(batch, created=created, columns=columns, appended=appended), outside
 
-
-def _process(process: Process, offset: int) -> Process:
     def moved(time: int | None) -> int | None:
-        return None if time is None else time + offset
+        return None if time is None else min(max(time + offset, 0), latest)
 
-    return replace(
-        process,
-        start_time=moved(process.start_time),
-        exec_time=moved(process.exec_time),
-        pidns_init_start_time=moved(process.pidns_init_start_time),
+    processes = [
+        replace(
+            process,
+            start_time=moved(process.start_time),
+            exec_time=moved(process.exec_time),
+            pidns_init_start_time=moved(process.pidns_init_start_time),
+        )
+        for process in batch.processes
+    ]
+    containers = [replace(container, start_ts=moved(container.start_ts)) for container in batch.containers]
+    return (
+        replace(batch, created=created, columns=columns, processes=processes, containers=containers, appended=appended),
+        outside,
     )

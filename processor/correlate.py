@@ -2,6 +2,10 @@
 
 Pure: its clock is the times that it is given. The one-process pipeline, replay, rule tests and the fleet's
 processor are shells round this.
+
+There are two times. Event time, a host's claim that is never later than its message, decides what is in a window.
+Append time, the broker's, is the clock: by it windows are forgotten and repeats end. In replay there is no broker, so
+event time is the clock as well.
 """
 
 from collections import Counter
@@ -11,6 +15,7 @@ from dataclasses import dataclass, replace
 from processor.correlation.counting import EventCount, ValueCount, count_event, count_value
 from processor.correlation.outcome import LATENESS, Fired, Outcome, Seen
 from processor.correlation.pre_match import Candidate, Feed, PreMatch
+from processor.correlation.retime import latest_time, retimed
 from processor.correlation.sequences import Ordered, Temporal, extend_chain, see_leg
 from processor.correlation.snapshot import read_snapshot, write_snapshot
 from processor.correlation.split import Plan, StatefulMacro, StatefulRule, Term
@@ -26,6 +31,8 @@ SETTLE = 5_000_000_000
 KEEP_TOLD = 600_000_000_000
 """How long it is known which repeats are told already, so that one delivered again makes no alert, ns."""
 MAX_GROUPS = 100_000
+CLOCK_SLACK = 60_000_000_000
+"""How far the clocks of brokers may differ, ns: one that goes back by more was set, and what is remembered follows."""
 _LONGEST_FAULT = 300
 
 _Truths = dict[str, Fired | Outcome | None]
@@ -104,6 +111,7 @@ class Correlator:
         self._lateness = lateness
         self._settle = settle
         self._now = 0
+        """The clock: the append time of what was applied last, or in replay the newest event time, ns."""
         self._store = Store(max_groups, self._deadline)
         self._encoded: dict[int, tuple[Entry, bytes]] = {}
         """By identity; the entry is kept with its bytes, else its id could come back as another's."""
@@ -129,21 +137,24 @@ class Correlator:
 
         Args:
             pre_matches: the events.
-            now: a tick after the last of them, ns since the epoch.
+            now: append time of the message that they came in, ns since the epoch: what was over by then ends first.
+                None where events are the clock.
         """
-        found: list[Alert] = []
+        found: list[Alert] = [] if now is None else self.tick(now)
         for pre_match in pre_matches:
+            if now is None:
+                self._now = max(self._now, pre_match.time)
             self.apply(pre_match, found)
-        if now is not None:
-            found += self.tick(now)
         return found
 
     def tick(self, now: int) -> list[Alert]:
         """End the periods that are over and forget what no event can need any more.
 
         Args:
-            now: ns since the epoch: the wall clock, or in replay the newest event time; it never goes back.
+            now: append time of the newest message, or in replay the newest event time, ns since the epoch.
         """
+        if self._now - now > CLOCK_SLACK:
+            self.shift(now - self._now)
         self._now = max(self._now, now)
         found: list[Alert] = []
         for entry in self._store.due(self._now):
@@ -163,6 +174,33 @@ class Correlator:
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 self._close(entry, entry.state, found)
         return found
+
+    def shift(self, step: int) -> None:
+        """Move all that is remembered along with a clock that was set.
+
+        Args:
+            step: how far the clock was set forward, or back where it is negative, ns.
+        """
+        self._now += step
+        for entry in list(self._store):
+            state = retimed(entry.state, lambda time: time + step)
+            self._store.put(replace(entry, touched=entry.touched + step, state=state))
+
+    def repair(self, now: int) -> int:
+        """Set what is remembered of the future back to the present: a wrong clock stamped it.
+
+        Args:
+            now: append time of a message that came after all that is remembered, ns since the epoch.
+
+        Returns:
+            How many windows and counts of repeats were repaired.
+        """
+        limit = now + CLOCK_SLACK
+        wrong = [entry for entry in self._store if max(entry.touched, latest_time(entry.state)) > limit]
+        for entry in wrong:
+            state = retimed(entry.state, lambda time: min(time, now))
+            self._store.put(replace(entry, touched=min(entry.touched, now), state=state))
+        return len(wrong)
 
     def change_rules(self, plan: Plan, *, is_settled: bool = True) -> None:
         """Go on with other rules; unchanged macros keep their windows, and what was counted is told in its time.
@@ -188,20 +226,29 @@ class Correlator:
                 self.forget((entry.owner, entry.group))
         return write_snapshot(self._now, [blob for _, blob in self._encoded.values()])
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, data: bytes, now: int | None = None) -> None:
         """Remember what a snapshot holds, in the place of all that is remembered; windows of other macros are left out.
+
+        Args:
+            data: as snapshot gave it.
+            now: by the clock of those that wrote it, ns since the epoch: where that was ahead, all is moved along with
+                it. None where it is the same clock, still running.
 
         Raises:
             BadState: the bytes are no snapshot, or of another version; nothing is changed.
         """
-        now, blobs = read_snapshot(data)
+        written, blobs = read_snapshot(data)
         entries = [decode_entry(blob) for blob in blobs]
         for entry in list(self._store):
             self._store.remove((entry.owner, entry.group))
-        self._now = max(self._now, now)
+        self._now = written
         for entry in entries:
             self._store.put(entry)
         self.forget_unknown()
+        if now is not None:
+            if written > now:
+                self.shift(now - written)
+            self.repair(now)
         self._store.take_changes()
 
     @property
@@ -242,12 +289,12 @@ class Correlator:
     def load(self, blob: bytes) -> None:
         """Remember one blob of a table, also where its macro is unknown: rules that know it may be on their way.
 
+        What time it is, it doesn't say: messages do, and `repair` has to follow.
+
         Raises:
             BadState: the bytes are none, or of another version.
         """
-        entry = decode_entry(blob)
-        self._now = max(self._now, entry.touched)
-        self._store.put(entry)
+        self._store.put(decode_entry(blob))
         self._store.take_changes()
 
     def forget_unknown(self) -> None:
@@ -261,7 +308,7 @@ class Correlator:
         state = entry.state
         if isinstance(state, Throttle):
             if state.is_open:
-                return max(state.end, entry.touched) + self._settle
+                return entry.touched + state.period + self._settle
             return entry.touched + KEEP_TOLD
         timespan = self._rules.timespans.get(entry.owner)
         if timespan is None:
@@ -271,6 +318,10 @@ class Correlator:
 
     def apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
         """Apply one event; its alerts are added to found one by one, so that a fault loses none of them."""
+        # No batch is older than its events, so a host whose clock is ahead can't outrun others in a window.
+        limit = pre_match.appended or self._now
+        if pre_match.time > limit:
+            pre_match = replace(pre_match, time=limit)
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
         judged: set[str] = set()
         for candidate in pre_match.candidates:
@@ -308,7 +359,8 @@ class Correlator:
         entry = self._store.get((macro.fingerprint, pre_match.group))
         state, fired, outcome = self._step(macro, None if entry is None else entry.state, pre_match, holding)
         if outcome is Outcome.TAKEN:
-            self._keep(macro.fingerprint, pre_match, state, entry, found)
+            host = _host(pre_match, entry)
+            self._keep(Entry(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return fired
         self.counts[outcome.value] += 1
         return outcome
@@ -357,20 +409,23 @@ class Correlator:
         else:
             self.suppressed[rule.name] += 1
         found += told.alerts
-        self._keep(rule.fingerprint, replace(pre_match, group=candidate.by), told.state, entry, found)
+        # Repeats that go on end a period after the first, however long they go on.
+        begun = self._now if entry is None or told.alerts else entry.touched
+        self._keep(Entry(rule.fingerprint, candidate.by, _host(pre_match, entry), begun, told.state), found)
 
-    def _keep(self, owner: str, pre_match: PreMatch, state: State, entry: Entry | None, found: list[Alert]) -> None:
-        # Before the first tick the events themselves are the clock.
-        touched = self._now or pre_match.time
-        host = pre_match.origin.host_id if entry is None else entry.host
-        for gone in self._store.put(Entry(owner, pre_match.group, host, touched, state)):
+    def _keep(self, entry: Entry, found: list[Alert]) -> None:
+        for gone in self._store.put(entry):
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]
 
     def _close(self, entry: Entry, state: Throttle, found: list[Alert]) -> None:
         closed, summary = close(state)
         found += summary
-        self._store.put(replace(entry, state=closed, touched=max(self._now, entry.touched)))
+        self._store.put(replace(entry, state=closed, touched=self._now))
+
+
+def _host(pre_match: PreMatch, entry: Entry | None) -> str:
+    return pre_match.origin.host_id if entry is None else entry.host
 
 
 def _encoded(entry: Entry) -> tuple[bytes | None, str]:

@@ -16,6 +16,7 @@ from typing import Any
 import faust
 from faust.types import TP
 
+from bus.clocks import append_time
 from bus.connection import Connection
 from bus.consuming import committed
 from bus.errors import BusUnavailable, fault_text
@@ -25,6 +26,7 @@ from bus.table_ends import TableEnds
 from bus.tables import BEGUN, Table, applied_header, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
 from processor import transport
+from processor.append_times import AppendTimes
 from processor.correlate import Change
 from processor.correlate_stage import CorrelateStage, Step
 from processor.internal_alerts import memory_lost
@@ -68,6 +70,7 @@ class CorrelateService:
         self._on_note = on_note
         self._on_failure = on_failure
         self._at = at
+        self._append_times = AppendTimes(on_note)
         self._shipping: Shipping | None = None
         self._queues: dict[int, asyncio.Queue[Any]] = {}
         self._applied: dict[int, int] = {}
@@ -142,7 +145,10 @@ class CorrelateService:
             )
         finally:
             stopped = True
-        unreadable = sum(self._stage.begin(partition, tables[partition].values.values()) for partition in partitions)
+        unreadable = sum(
+            self._stage.begin(partition, tables[partition].values.values(), tables[partition].applied)
+            for partition in partitions
+        )
         if unreadable:
             self._on_note(f"{unreadable} windows of another release could not be read and begin anew.")
         self._applied = {partition: table.applied for partition, table in tables.items()}
@@ -231,6 +237,11 @@ class CorrelateService:
             if step.refused:
                 reasons[message.offset] = step.refused
             alerts += [(message.offset, await shipping.alert(alert)) for alert in step.alerts]
+        if repaired := self._stage.take_repaired():
+            self._on_note(
+                f"{repaired} windows and counts of repeats of partition {partition} were dated in the future, by a "
+                "wrong clock, and were set back."
+            )
         changes = self._stage.take_changes(partition)
         self._at("computed")
         answers = await answers_of([sent for _, sent in alerts])
@@ -248,7 +259,8 @@ class CorrelateService:
             if is_broker_trouble(error):
                 raise
             return Step(refused=f"not decodable: {fault_text(error)}")
-        return self._stage.take(partition, message.key, value, message.offset)
+        appended = append_time(self._append_times.of(message))
+        return self._stage.take(partition, message.key, value, appended, message.offset)
 
     async def _write(self, partition: int, changes: Sequence[Change], reasons: dict[int, str]) -> list[int]:
         """Write state, and give the offsets of its records. What is refused is forgotten here and in the table."""
@@ -287,7 +299,7 @@ class CorrelateService:
         while not self._is_closing:
             await asyncio.sleep(_TICK_SECONDS)
             for partition in partitions:
-                # A tick that waits says the same as the next one.
+                # A message that waits tells the time as well as a tick.
                 if self._stage.remembers(partition) and self._queues[partition].empty():
                     await self._sender().tick(partition, time.time_ns())
 

@@ -33,14 +33,22 @@ class CorrelateStage:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._correlators: dict[int, Correlator] = {}
+        self._loaded: dict[int, int] = {}
+        """By partition, the last offset that is in what was loaded, until a later message tells what time it is."""
         self._is_settled = False
         self._past: Counter[str] = Counter()
         """Counts of partitions that went to others."""
         self.lost = 0
         """Partitions whose memory was gone when they were taken over."""
+        self._repaired = 0
 
-    def begin(self, partition: int, blobs: Iterable[bytes]) -> int:
+    def begin(self, partition: int, blobs: Iterable[bytes], applied: int = -1) -> int:
         """Take a partition over with what is remembered of it.
+
+        Args:
+            partition: of the correlate topic.
+            blobs: its table.
+            applied: the last offset of the partition that is in it.
 
         Returns:
             How many blobs could not be read, such as those that another release wrote.
@@ -55,6 +63,7 @@ class CorrelateStage:
         if self._is_settled:
             correlator.forget_unknown()
         self._correlators[partition] = correlator
+        self._loaded[partition] = applied
         return unreadable
 
     def change_rules(self, plan: Plan, *, is_settled: bool) -> None:
@@ -72,6 +81,7 @@ class CorrelateStage:
         """Forget everything: the partitions are being shared out anew."""
         self._past = Counter(self.counts)
         self._correlators.clear()
+        self._loaded.clear()
 
     @property
     def groups(self) -> int:
@@ -92,29 +102,38 @@ class CorrelateStage:
         correlator = self._correlators.get(partition)
         return correlator is not None and (correlator.groups > 0 or correlator.has_changes)
 
-    def take(self, partition: int, key: bytes | None, value: bytes | None, offset: int = 0) -> Step:
+    def take(self, partition: int, key: bytes | None, value: bytes | None, appended: int, offset: int) -> Step:
         """Apply one message of the correlate topic, in the order of its partition.
 
         Args:
             partition: of the topic.
             key: of the message.
-            value: of the message.
+            value: of the message; a tick's is not looked at, for whoever sent it may have a wrong clock.
+            appended: when the broker appended the message, ns since the epoch: the clock.
             offset: of the message; it comes back as the cause of what it changes.
         """
         correlator = self._correlators[partition]
         correlator.note_cause(offset)
+        if offset > self._loaded.get(partition, offset):
+            # Messages up to here are older than what was loaded.
+            del self._loaded[partition]
+            self._repaired += correlator.repair(appended)
         found: list[Alert] = []
         try:
-            if key == TICK_KEY:
-                found += correlator.tick(int(value or b""))
-            else:
+            found += correlator.tick(appended)
+            if key != TICK_KEY:
                 correlator.apply(decode_pre_match(value or b""), found)
         except BadPreMatch as error:
-            return Step(refused=f"not decodable: {error}")
+            return Step(tuple(found), f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  one message must not stop the others
             # What was found before the fault is counted as sent already.
             return Step(tuple(found), f"not judgeable: {fault_text(error)}")
         return Step(tuple(found))
+
+    def take_repaired(self) -> int:
+        """Return how many windows and counts of repeats were repaired since the last call."""
+        found, self._repaired = self._repaired, 0
+        return found
 
     def everything(self, partition: int) -> dict[bytes, bytes]:
         """Give all that a partition's table has to hold."""

@@ -6,10 +6,11 @@ Pure but for the clock that it is given; nothing that it is fed can make it rais
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from bus.clocks import append_time
 from bus.errors import fault_text
-from processor.clocks import CLOCK_SKEW, WrongClocks, corrected
+from processor.clocks import AHEAD, BEHIND, CLOCK_SKEW, WrongClocks, dated
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED, Cause, InternalAlerts
@@ -18,8 +19,15 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
 
+_DAY = 86_400 * 10**9
 BATCHES_MISSING = "batches_missing"
 """A reason of losses: a host's numbers had a gap. It counts batches."""
+REDATED = "events_redated"
+"""How many events a host dated outside the bounds."""
+_REDATED_TEXT = (
+    f"events were dated more than {AHEAD // 10**9} s after the broker took them, or more than {BEHIND // _DAY} days "
+    "before: they were evaluated with the nearest time within that"
+)
 _MOST_REASONS = 50
 PreMatches = Iterable[tuple[bytes, bytes]]
 """Key and value of what goes to the correlate topic."""
@@ -41,6 +49,18 @@ class Outcome:
     refused: str = ""
     """Why the message belongs with the dead letters; empty where it does not."""
     events: int = 0
+
+
+class _Arrival(NamedTuple):
+    """How a batch came."""
+
+    partition: int
+    appended: int
+    """Broker's clock, ms."""
+    offset: int
+    """What its times were corrected by, ns."""
+    redated: int
+    """Events whose times were outside the bounds."""
 
 
 def _none(batch: EventBatch) -> PreMatches:  # noqa: ARG001  no rule has memory
@@ -81,6 +101,8 @@ class DetectStage:
         self.events = 0
         self.lost: Counter[str] = Counter()
         """What hosts and gaps told of: by reason, as it came."""
+        self.redated = 0
+        """Events whose times were outside the bounds and were set to them."""
         self.observe: Callable[[EventBatch], None] = lambda _: None
         """Shown each batch after it was judged; for what is measured on the side."""
         self._clock = clock
@@ -99,33 +121,34 @@ class DetectStage:
         self.judge, self.pre_match, self._count_faults, self._decode = judge, pre_match, faults, decode
         self._faults = {}
 
-    def take(self, partition: int, value: bytes | None, appended: int = 0, offset: int = 0) -> Outcome:
+    def take(self, partition: int, value: bytes | None, appended: int, offset: int = 0) -> Outcome:
         """Judge one message of the events topic.
 
         Args:
             partition: of the events topic.
             value: the message.
-            appended: broker's clock, ms.
+            appended: when the broker appended it, ms.
             offset: by how much the broker's clock is ahead of the host's, ns; 0 where they agree.
         """
         try:
-            batch = corrected(self._decode(value or b""), offset)
+            batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
         except BadBatch as error:
             return Outcome(refused=f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  a fault of ours that one message sets off must not stop the others
             return Outcome(refused=f"not decodable: {fault_text(error)}")
+        arrival = _Arrival(partition, appended, offset, redated)
         alerts: list[Alert] = []
         pre_matches: PreMatches = ()
         refused = ""
         try:
             alerts += self.judge.process(batch)
             pre_matches = tuple(self.pre_match(batch))
-            self._account(partition, batch, appended, offset, alerts)
+            self._account(batch, arrival, alerts)
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             refused = f"not judgeable: {fault_text(error)}"
         return Outcome(tuple(alerts), tuple(pre_matches), refused, batch.count)
 
-    def recall(self, partition: int, value: bytes | None, appended: int = 0) -> None:
+    def recall(self, partition: int, value: bytes | None, appended: int) -> None:
         """Learn a host's last number from a batch that was judged before this process came. appended: ms."""
         try:
             batch = self._decode(value or b"")
@@ -138,21 +161,22 @@ class DetectStage:
         """Give what is still to be told, at the end."""
         return self.internal.due(self._clock(), final=True)
 
-    def _account(self, partition: int, batch: EventBatch, appended: int, offset: int, alerts: list[Alert]) -> None:
+    def _account(self, batch: EventBatch, arrival: _Arrival, alerts: list[Alert]) -> None:
         """Take note of what a batch says about its host; what is to be told about it is added to alerts."""
         self.events += batch.count
         self.observe(batch)
-        self.reports.see(partition, batch, self._clock())
-        alerts += self.silence.see(partition, batch, appended)
-        self._note(partition, batch, offset)
+        self.redated += arrival.redated
+        self.reports.see(arrival.partition, batch, self._clock())
+        alerts += self.silence.see(arrival.partition, batch, arrival.appended)
+        self._note(batch, arrival)
         alerts += self.internal.due(self._clock())
 
-    def _note(self, partition: int, batch: EventBatch, offset: int) -> None:
+    def _note(self, batch: EventBatch, arrival: _Arrival) -> None:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}
-        found = self.sequences.see(partition, batch)
-        clock = self._wrong_clocks.change(batch.host_id, offset)
+        found = self.sequences.see(arrival.partition, batch)
+        clock = self._wrong_clocks.change(batch.host_id, arrival.offset)
         faults = dict(self._count_faults())
-        if not (lost or found or faults or clock):
+        if not (lost or found or faults or clock or arrival.redated):
             return
         cause = Cause(
             batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
@@ -171,6 +195,8 @@ class DetectStage:
             self.internal.add(DUPLICATE_HOST_ID, cause, {"times": 1}, text, priority="Warning")
         if clock:
             self.internal.add(CLOCK_SKEW, cause, {"times": 1}, clock, priority="Warning")
+        if arrival.redated:
+            self.internal.add(CLOCK_SKEW, cause, {REDATED: arrival.redated}, _REDATED_TEXT, priority="Warning")
         self._note_faults(cause, faults)
 
     def _count_lost(self, lost: Mapping[str, int]) -> None:

@@ -21,6 +21,7 @@ from bus.errors import fault_text
 from bus.refusals import Refused, is_broker_trouble
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
+from processor.append_times import AppendTimes
 from processor.detect_stage import DetectStage
 from processor.host_watch import HostWatch
 from processor.in_order import InOrder
@@ -121,6 +122,7 @@ class DetectService:
         self._on_note = on_note
         self._on_failure = on_failure
         self._at = at
+        self._append_times = AppendTimes(on_note)
         self._shipping: Shipping | None = None
         self._order: dict[TP, InOrder[Any]] = {}
         self._pending: set[asyncio.Task[None]] = set()
@@ -213,7 +215,7 @@ class DetectService:
         """
         if isinstance(value, Exception):
             raise value
-        appended = round(message.timestamp * 1000)
+        appended = self._append_times.of(message)
         offset = correction(headers_of(message), appended * 1_000_000)
         outcome = self._stage.take(message.partition, value, appended, offset)
         self._at("judged")

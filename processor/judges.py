@@ -99,6 +99,7 @@ class OneProcess:
     def __init__(self, judges: Judges) -> None:
         """Begin without memory."""
         self._judges = judges
+        self._newest = 0
         self.correlator = Correlator(judges.plan)
 
     @property
@@ -106,16 +107,17 @@ class OneProcess:
         """The rules in force."""
         return self._judges
 
-    def process(self, batch: EventBatch) -> list[Alert]:
+    def process(self, batch: EventBatch, now: int | None = None) -> list[Alert]:
         """Judge all events of a batch: alerts that one event decides come first.
 
         Args:
             batch: a validated batch.
+            now: when it arrived, ns since the epoch; None where its events are the clock.
         """
         found = self._judges.detector.process(batch)
         pre_matches = self._judges.pre_matcher.process(batch)
         if pre_matches:
-            found += self.correlator.process(pre_matches)
+            found += self.correlator.process(pre_matches, now)
         return found
 
     def replay(self, batch: EventBatch) -> list[Alert]:
@@ -126,7 +128,9 @@ class OneProcess:
         """
         found = self.process(batch)
         if batch.count:
-            found += self.correlator.tick(max(batch.columns["time"]))
+            # Batches of several hosts overlap: that is no clock that was set back.
+            self._newest = max(self._newest, *batch.columns["time"])
+            found += self.correlator.tick(self._newest)
         return found
 
     def change_rules(self, judges: Judges) -> None:

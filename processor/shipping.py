@@ -95,7 +95,12 @@ class Shipping:
         return await self.send(CORRELATE, key, self._framed(CORRELATE, value), [("content-type", AVRO)])
 
     async def tick(self, partition: int, now: int) -> "asyncio.Future[int]":
-        """Tell a partition of the correlate topic the time, ns since the epoch."""
+        """Send a message that is there to be stamped by the broker, so that a quiet partition learns the time.
+
+        Args:
+            partition: of the correlate topic.
+            now: this machine's clock, ns since the epoch; only the release before looks at it.
+        """
         return await self.send(CORRELATE, TICK_KEY, b"%d" % now, [], partition=partition)
 
     def bury(self, message: Any, reason: str) -> "asyncio.Future[int]":

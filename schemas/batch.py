@@ -157,6 +157,11 @@ class EventBatch:
     """The collector ends in good order; this is its last batch."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Host names by address, where a rule names a host: known to the one who judges, never sent."""
+    appended: int = 0
+    """When the batch arrived, by the clock of whoever took it (the broker's in a fleet), ns since the epoch; 0 where
+    nobody noted it. Never sent: a host can't choose it."""
+    is_established: bool = True
+    """Whether the host counts as a known one and not as a newcomer; decided by the processor, never sent."""
 
 
 def empty_columns() -> dict[str, "array[int]"]:

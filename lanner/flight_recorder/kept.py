@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bus.clocks import correction
+from bus.clocks import append_time, correction
 from lanner.failures import BadInput
 from lanner.terminal import note
-from processor.clocks import corrected
+from processor.clocks import dated
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
 from schemas.recording import read_recording
@@ -30,7 +30,8 @@ def from_message(message: Any, value: bytes) -> Kept:
     """Read a message of the events topic as a processor reads it. value: as this release writes it. Raises BadBatch."""
     appended = message.timestamp()[1]
     offset = correction(message.headers() or (), appended * 1_000_000)
-    return Kept(corrected(decode_batch(value), offset), appended, offset)
+    batch, _ = dated(decode_batch(value), append_time(appended), offset)
+    return Kept(batch, appended, offset)
 
 
 def recordings(paths: tuple[Path, ...]) -> list[Path]:

@@ -154,9 +154,7 @@ class PreMatcher:
             except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
                 self._fault(term_place, problem)
         self.counts.update(reason for _, reason in found.missing)
-        batch = reading.batch
-        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
-        return found.pre_matches(origin, batch.columns["time"][place], batch.hostname)
+        return found.pre_matches(reading.batch, place)
 
 
 @dataclass(slots=True)
@@ -168,16 +166,19 @@ class _Gathered:
     missing: set[tuple[str, str]] = field(default_factory=set)
     """Macros that could not count the event, and why: once each, however many terms hold."""
 
-    def pre_matches(self, origin: Origin, time: int, hostname: str) -> list[PreMatch]:
+    def pre_matches(self, batch: EventBatch, place: int) -> list[PreMatch]:
+        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
         groups = dict.fromkeys((*self.feeds, *self.candidates))
         return [
             PreMatch(
                 origin,
-                time,
-                hostname,
+                batch.columns["time"][place],
+                batch.hostname,
                 group,
                 tuple(self.feeds.get(group, ())),
                 tuple(self.candidates.get(group, ())),
+                batch.appended,
+                batch.is_established,
             )
             for group in groups
         ]

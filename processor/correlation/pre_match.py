@@ -95,6 +95,10 @@ class PreMatch:
     group: Group
     feeds: tuple[Feed, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    appended: int = 0
+    """When the event's batch was appended, by the broker's clock, ns; 0 where that is not known."""
+    is_established: bool = True
+    """Whether the event's host counts as a known one and not as a newcomer."""
 
 
 def clipped(value: str) -> str:

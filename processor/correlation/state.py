@@ -39,7 +39,7 @@ class Entry:
     host: str
     """Id of the host that made the group."""
     touched: int
-    """When it was last changed, by the clock of ticks, ns."""
+    """When it was last changed, by the clock of ticks, ns; of repeats that are still counted, when counting began."""
     state: State
 
     @property

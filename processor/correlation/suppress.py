@@ -1,7 +1,8 @@
 """Tells a rule's repeats once: the first alert at once, the others as one number when their time is over.
 
 Nothing is dropped without being counted, and nothing is counted twice: of each source the place of the
-newest counted event is kept, so that what is delivered again is known.
+newest counted event is kept, so that what is delivered again is known. Repeats end by the event times of what matches,
+and besides by the clock of ticks, which no host can move.
 """
 
 from collections.abc import Callable

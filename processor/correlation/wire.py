@@ -8,8 +8,13 @@ from processor.correlation.plain import group_datum, group_of, to_bytes, to_text
 from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch
 from schemas.wire import MessageFormat, Unreadable
 
-PRE_MATCH_SCHEMA = json.loads(files("schemas").joinpath("pre_match.avsc").read_text(encoding="utf-8"))
-PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA)
+
+def _schema(name: str) -> dict[str, Any]:
+    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
+
+
+PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
+PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.1.avsc")])
 
 
 class BadPreMatch(ValueError):
@@ -43,6 +48,8 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
             "index": origin.index,
         },
         "time": pre_match.time,
+        "appended": pre_match.appended,
+        "established": pre_match.is_established,
         "hostname": to_bytes(pre_match.hostname),
         "group": group_datum(pre_match.group),
         "feeds": [
@@ -73,6 +80,8 @@ def decode_pre_match(data: bytes) -> PreMatch:
             group=group_of(row["group"]),
             feeds=tuple(_feed(feed) for feed in row["feeds"]),
             candidates=tuple(_candidate(candidate) for candidate in row["candidates"]),
+            appended=row["appended"],
+            is_established=row["established"],
         )
     except (Unreadable, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None

@@ -1,5 +1,6 @@
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from bus.administration import Administration, create_missing
@@ -49,12 +50,13 @@ def test_another_number_of_partitions_is_refused(broker: Broker, processes: Proc
 
 
 def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Processes, tmp_path: Path) -> None:
-    """Missing topics, wrong partition counts and cleanup policies are told all at once, before anything starts."""
+    """What is missing, or has other partitions, clean-up or stamps than it must, is told at once before the start."""
     connection = fresh(broker)
     plans = {each.kind.name: each for each in plan(connection.prefix, 4, 1, DAY_MS)}
     others = {each.kind.name: each for each in plan(connection.prefix, 3, 1, DAY_MS)}
+    unstamped = replace(plans["events"], config={**plans["events"].config, "message.timestamp.type": "CreateTime"})
     wrong = [
-        plans["events"],
+        unstamped,
         others["correlate"],
         *(each for name, each in plans.items() if name not in ("events", "correlate", "alerts", "rules")),
     ]
@@ -67,6 +69,7 @@ def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Pr
     assert run.result() == 1
     prefix = connection.prefix
     assert f"topic {prefix}correlate has 3 partitions and must have 4, as {prefix}events has" in run.errors
+    assert f"topic {prefix}events has message.timestamp.type=CreateTime and must have LogAppendTime" in run.errors
     assert f"topic {prefix}alerts does not exist" in run.errors
     assert f"topic {prefix}rules has cleanup.policy=delete and must have compact" in run.errors
     assert "lanner topics create" in run.errors

@@ -1,12 +1,19 @@
-"""What each release's golden alert, pre-matched event and version of rules hold; it made the files beside this one.
+"""What each release's golden alert, pre-matched event, memory and rules hold; it made the files beside this one.
 
 They decode for ever, as golden batches do: `python -m tests.golden.messages` writes what is not there yet.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from processor.correlation.counting import EventCount, ValueCount
+from processor.correlation.outcome import Seen
 from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
+from processor.correlation.sequences import Ordered, Temporal
+from processor.correlation.snapshot import write_snapshot
+from processor.correlation.state import Entry, encode_entry
+from processor.correlation.suppress import Throttle
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
 from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
@@ -54,6 +61,28 @@ def pre_match_0_1() -> PreMatch:
     )
 
 
+def pre_match_0_2() -> PreMatch:
+    """Give a pre-matched event in which everything has a value that is no default."""
+    return replace(pre_match_0_1(), appended=NOON + 999, is_established=False)
+
+
+def entries_0_1() -> list[Entry]:
+    """Give what is remembered of a group, each kind once, with every value that it can have."""
+    seen = Seen((NOON, 5, -6), "web-1", {"fd.name": "/a", "evt.rawres": -2})
+    throttle = Throttle("first", NOON - 9, 60, encode_alert(alert_0_1()), ((-6, 5), (7, 8)), 4, NOON)
+    states = (
+        EventCount(((NOON - 9, 4, -6), seen.stamp), 3, NOON - 9),
+        ValueCount(((seen.stamp, "\udcff"),)),
+        Temporal((None, seen)),
+        Ordered((seen.stamp, None), ((seen,), ())),
+        throttle,
+        replace(throttle, alert=b""),
+    )
+    return [
+        Entry(f"owner-{number}", ("192.0.2.7", None), "host", NOON + 1, state) for number, state in enumerate(states)
+    ]
+
+
 def published_rules_0_1() -> PublishedRules:
     """Give a version of rules in which everything has a value."""
     return PublishedRules(
@@ -74,6 +103,8 @@ def published_rules_0_1() -> PublishedRules:
 GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "alert-0.1": lambda: encode_alert(alert_0_1()),
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
+    "pre_match-0.2": lambda: encode_pre_match(pre_match_0_2()),
+    "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),
     "published_rules-0.1": lambda: encode_rules(published_rules_0_1()),
 }
 

@@ -12,6 +12,7 @@ def states(partitions: int = 8, **changes: TopicState) -> dict[str, TopicState]:
             3,
             each.config["cleanup.policy"],
             int(each.config["retention.ms"]) if "retention.ms" in each.config else None,
+            each.config.get("message.timestamp.type", "CreateTime"),
         )
         for each in plan("lanner.", partitions, 3, DAY_MS)
     }
@@ -64,6 +65,15 @@ def test_topics_as_they_should_be_are_fine() -> None:
             {"events": TopicState("lanner.events", 8, 1, "delete", DAY_MS)},
             "topic lanner.events has one copy: a broker that is lost takes it along",
             False,
+        ),
+        (
+            {"events": TopicState("lanner.events", 8, 3, "delete", DAY_MS, "CreateTime")},
+            (
+                "topic lanner.events has message.timestamp.type=CreateTime and must have LogAppendTime, or any host "
+                "could set the time by which windows and repeats end (kafka-configs.sh --alter --topic lanner.events "
+                "--add-config message.timestamp.type=LogAppendTime)"
+            ),
+            True,
         ),
         ({"alerts": TopicState("lanner.alerts", 3, 3, None, None)}, "", False),
     ],

@@ -133,3 +133,15 @@ def test_any_texts_come_back(events: list[list[str | None]]) -> None:
     ]
     assert found == events
     assert len(set(builder.strings)) == len(builder.strings)
+
+
+def test_a_clock_that_was_set_moves_the_events_so_far() -> None:
+    """Those that came again included; what is added afterwards has the new time already."""
+    builder = BatchBuilder()
+    event = builder.add(100, ROW[1:], (), [])
+    builder.again(101, event)
+
+    builder.shift(-50)
+    builder.again(60, event)
+
+    assert list(builder.columns()["time"]) == [50, 51, 60]

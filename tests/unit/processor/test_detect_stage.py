@@ -7,9 +7,10 @@ from processor.language.parser import parse
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from schemas.codec import decode_batch, encode_batch
-from tests.unit.processor.batches import batch_of
+from tests.unit.processor.batches import TIME, batch_of
 
 SHADOW = DetectionRule("Shadow", parse("evt.type = openat and fd.name = /etc/shadow"), "read %fd.name")
+NOW = TIME // 1_000_000
 READ = {"type": "openat", "fd_name": "/etc/shadow"}
 
 
@@ -21,7 +22,7 @@ def stage_of(*rules: DetectionRule) -> DetectStage:
 
 def test_a_batch_becomes_its_alerts() -> None:
     """As bytes, in order, and what it holds is counted."""
-    outcome = stage_of().take(0, encode_batch(batch_of(READ, {"type": "openat", "fd_name": "/etc/hosts"}, READ)))
+    outcome = stage_of().take(0, encode_batch(batch_of(READ, {"type": "openat", "fd_name": "/etc/hosts"}, READ)), NOW)
     assert [alert.output for alert in outcome.alerts] == ["read /etc/shadow"] * 2
     assert (outcome.refused, outcome.events) == ("", 3)
 
@@ -29,14 +30,14 @@ def test_a_batch_becomes_its_alerts() -> None:
 def test_the_same_bytes_make_the_same_alerts() -> None:
     """Whoever takes a message over makes nothing new of it."""
     value = encode_batch(batch_of(READ))
-    assert stage_of().take(0, value).alerts == stage_of().take(5, value).alerts
+    assert stage_of().take(0, value, NOW).alerts == stage_of().take(5, value, NOW).alerts
 
 
 def test_what_cannot_be_decoded_is_refused_with_a_reason() -> None:
     """Nothing that comes from a host can make the stage raise."""
     whole = encode_batch(batch_of(READ))
     for value in (None, b"", b"\x00", whole[:-1], whole[:10], whole[:200] + b"\xff" * 50 + whole[250:]):
-        outcome = stage_of().take(0, value)
+        outcome = stage_of().take(0, value, NOW)
         assert outcome.refused.startswith("not ")
         assert outcome.alerts == ()
 
@@ -48,21 +49,21 @@ def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
         def process(self, batch: EventBatch) -> list[Alert]:
             raise KeyError(batch.sequence)
 
-    outcome = DetectStage(Raises(), clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)))
+    outcome = DetectStage(Raises(), clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)), NOW)
     assert outcome.refused == "not judgeable: KeyError: 7"
 
 
 def test_losses_gaps_and_twins_are_told() -> None:
     """Each as an internal alert of the host that it is about."""
     stage = stage_of()
-    stage.take(0, encode_batch(batch_of(READ)))
+    stage.take(0, encode_batch(batch_of(READ)), NOW)
     lossy = batch_of(READ, sequence=10)
     lossy.lost = {"events_ring_full": 4}
-    (told,) = (each for each in stage.take(0, encode_batch(lossy)).alerts if each.source == "internal")
+    (told,) = (each for each in stage.take(0, encode_batch(lossy), NOW).alerts if each.source == "internal")
     assert told.rule == EVENTS_LOST
     assert told.output_fields == {"batches_missing": 2, "events_ring_full": 4, "evt.hostname": "web-3"}
-    stage.take(0, encode_batch(batch_of(READ, sequence=1, boot_id="boot-2", collector_start=2)))
-    found = stage.take(0, encode_batch(batch_of(READ, sequence=11))).alerts
+    stage.take(0, encode_batch(batch_of(READ, sequence=1, boot_id="boot-2", collector_start=2)), NOW)
+    found = stage.take(0, encode_batch(batch_of(READ, sequence=11)), NOW).alerts
     assert DUPLICATE_HOST_ID in [each.rule for each in found]
 
 
@@ -74,27 +75,27 @@ def test_a_rule_that_raises_is_told_once() -> None:
     value = encode_batch(odd)
     decoded = dataclasses.replace(odd, processes=[Process(pid=1, args=(1,))])  # type: ignore[arg-type]
     stage._decode = lambda _: decoded
-    outcome = stage.take(0, value)
+    outcome = stage.take(0, value, NOW)
     (told,) = (each for each in outcome.alerts if each.source == "internal")
     assert told.rule == RULE_FAILED
     assert told.output == "rules raised and were passed over | Broken: 1"
-    assert [each.rule for each in stage.take(0, value).alerts if each.source == "internal"] == []
+    assert [each.rule for each in stage.take(0, value, NOW).alerts if each.source == "internal"] == []
 
 
 def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
     """The newest batches before the committed position are read for their numbers alone."""
     stage = stage_of()
-    stage.recall(3, encode_batch(batch_of(READ)))
-    outcome = stage.take(3, encode_batch(batch_of(READ, sequence=9)))
+    stage.recall(3, encode_batch(batch_of(READ)), NOW)
+    outcome = stage.take(3, encode_batch(batch_of(READ, sequence=9)), NOW)
     assert [each.output_fields.get("batches_missing") for each in outcome.alerts if each.source == "internal"] == [1]
 
 
 def test_other_rules_are_judged_by_from_the_next_batch_on() -> None:
     """Numbers of hosts and what was counted stay; faults are those of the new rules."""
     stage = stage_of()
-    stage.take(0, encode_batch(batch_of(READ, sequence=1)))
+    stage.take(0, encode_batch(batch_of(READ, sequence=1)), NOW)
     detector = Detector([dataclasses.replace(SHADOW, name="Other", output="other")], append_container=False)
     stage.change_rules(detector, pre_match=lambda _: (), faults=lambda: detector.faults, decode=decode_batch)
-    outcome = stage.take(0, encode_batch(batch_of(READ, sequence=2)))
+    outcome = stage.take(0, encode_batch(batch_of(READ, sequence=2)), NOW)
     assert [(alert.rule, alert.output) for alert in outcome.alerts] == [("Other", "other")]
     assert stage.events == 2

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from processor.correlate import Correlator
 from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
+from processor.correlation.snapshot import read_snapshot
 from processor.correlation.split import merged
-from processor.correlation.state import BadState
+from processor.correlation.state import BadState, decode_entry
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key
 from schemas.alert import Alert
-from tests.golden.messages import golden_message, pre_match_0_1
+from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2
 from tests.unit.processor.correlation.rules import (
     MINUTE,
     SECOND,
@@ -318,6 +319,8 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
         _groups,
         st.lists(st.builds(Feed, _names, st.none() | _texts, _fields), max_size=2).map(tuple),
         st.lists(st.builds(_candidate, _names, _groups, _contents), max_size=2).map(tuple),
+        st.integers(0, 2**62),
+        st.booleans(),
     )
 )
 def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
@@ -329,12 +332,21 @@ def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
         assert (read.term, read.by, read.content()) == (written.term, written.by, written.content())
 
 
-def test_the_pre_matched_event_of_release_0_1_is_read_for_ever() -> None:
+@pytest.mark.parametrize(("name", "written"), [("pre_match-0.1", pre_match_0_1()), ("pre_match-0.2", pre_match_0_2())])
+def test_the_pre_matched_events_of_former_releases_are_read_for_ever(name: str, written: PreMatch) -> None:
     """What waits for correlation was written by the processor before an upgrade."""
-    back, written = decode_pre_match(golden_message("pre_match-0.1")), pre_match_0_1()
+    back = decode_pre_match(golden_message(name))
 
     assert replace(back, candidates=()) == replace(written, candidates=())
     assert [each.content() for each in back.candidates] == [each.content() for each in written.candidates]
+
+
+def test_what_former_releases_remembered_is_read_for_ever() -> None:
+    """A table or a file that an upgrade finds."""
+    now, blobs = read_snapshot(golden_message("memory-0.1"))
+
+    assert now == NOON + 2
+    assert [decode_entry(blob) for blob in blobs] == entries_0_1()
 
 
 @given(st.binary(max_size=50))
