@@ -13,18 +13,20 @@ from collector.bpf.program import RingSizes
 from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
 from collector.containers.waiting import Waiting
-from collector.decode import decode
+from collector.decode import as_of, decode, identity_of
 from collector.events import PROCEXIT, Origin, add_exec, add_exit, add_syscall
 from collector.host import Host, this_host
-from collector.kernel_feed import KernelFeed
+from collector.kernel_feed import SENT_WHOLE, KernelFeed
+from collector.processes.bounded import Bounded
 from collector.processes.entry import Entry
 from collector.processes.environment import named
 from collector.processes.procfs import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
-from collector.records import Exec, Exit, Request, Syscall
+from collector.records import Exec, Exit, Repeats, Request, Syscall
 from collector.repeated import Repeated
+from collector.repeats import RepeatCounts
 from collector.uring import Requests
 from collector.wanted import common
 from schemas.batch import EventBatch, Process
@@ -34,6 +36,9 @@ from schemas.interest_text import encode_interest
 CACHE = Path("/var/cache/lanner")
 """Where a collector keeps the program that it compiled."""
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
+KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
+"""Reasons of losses that the kernel side counts."""
+_MAX_REPEATING = 4096
 _CLOCK_SLACK = 10_000_000
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -57,6 +62,11 @@ class CollectorSettings:
     given_programs: tuple[Path, ...] = ()
     """Compiled programs that a like host made: files, or folders of them."""
     docker_socket: Path = DEFAULT_SOCKET
+    sent_whole: int = SENT_WHOLE
+    """Equal calls of a process that are sent in a second, on each CPU; more are sent as one, with their number. 0: all
+    are sent."""
+    repeats_seconds: float = 1.0
+    """How soon that number is sent."""
     previous_start: int = 0
     """Start of the collector before this one, ns; 0 where it isn't known."""
     previous_sequence: int = -1
@@ -109,6 +119,14 @@ class Collector:
         self._number = 1
         self._undecodable = 0
         self._requests = Requests()
+        self._repeating: Bounded[bytes, Entry] = Bounded(_MAX_REPEATING)
+        """By what its records share, the process as it was when a call was last sent whole that it repeats."""
+        self._repeat_counts = RepeatCounts()
+        self._repeats: list[Repeats] = []
+        """Counted by the kernel side; what was sent before is still to be read."""
+        self._counted_at = 0
+        """When these counts were read, boot-clock nanoseconds."""
+        self._told_version = 0
         self._last_counters: Mapping[str, int] = {}
         self._reported: dict[str, int] = {}
         self._last_flush = time.monotonic()
@@ -135,8 +153,7 @@ class Collector:
         """Everything lost since the start, by reason."""
         counters = self.counters()
         found = {
-            "events_ring_full": counters.get("events_ring_full", 0),
-            "lifecycle_ring_full": counters.get("lifecycle_ring_full", 0),
+            **{name: counters.get(name, 0) for name in KERNEL_LOSSES},
             "undecodable": self._undecodable,
             "process_stale": self._table.stale,
             "io_uring_requests": self._requests.lost,
@@ -166,6 +183,7 @@ class Collector:
             given=self.settings.given_programs,
             interest=self._interest,
             environment=bool(self.settings.variables),
+            sent_whole=self.settings.sent_whole,
         )
         # Attached first: what is forked while /proc is read comes as a record.
         self._table.seed(self._reader.read_all())
@@ -224,6 +242,7 @@ class Collector:
         deadline = time.monotonic() + timeout
         while True:
             self._take(self._feed.read() if self._feed is not None else [])
+            self._take_repeats()
             self._let_go()
             now = time.monotonic()
             waited = now - self._last_flush
@@ -250,6 +269,8 @@ class Collector:
             return
         for records in self._feed.drain():
             self._take(records)
+        for repeats in self._feed.repeats():
+            self._add_repeats(repeats)
         self._last_counters = self._feed.counters()
         for record, entry in self._waiting.drain():
             self._add(record, entry)
@@ -271,7 +292,12 @@ class Collector:
                 self._undecodable += 1
                 continue
             if isinstance(record, Syscall):
-                self._admit(record, self._table.resolve(record.who), raw)
+                entry = self._table.resolve(record.who)
+                if record.is_last_whole:
+                    self._repeating.put(identity_of(raw), self._table.frozen(entry))
+                self._admit(record, entry, raw)
+            elif isinstance(record, Repeats):
+                self._add_repeats(record)
             elif isinstance(record, Request):
                 call = self._requests.take(record)
                 if call is not None:
@@ -286,6 +312,31 @@ class Collector:
                 self._table.apply(record)
                 if isinstance(record, Exec):
                     self._started_program(record)
+
+    def _take_repeats(self) -> None:
+        """Add what was counted instead of sent, once all that had been sent before was taken."""
+        if self._feed is None or self._feed.read_until < self._counted_at:
+            return
+        for repeats in self._repeats:
+            self._add_repeats(repeats)
+        self._repeats = []
+        if self._told_version != self._containers.version:
+            self._told_version = self._containers.version
+            self._feed.change_facts()
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if now - self._counted_at >= self.settings.repeats_seconds * 1e9:
+            self._repeats = self._feed.repeats()
+            self._counted_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def _add_repeats(self, repeats: Repeats) -> None:
+        fresh = self._repeat_counts.fresh(repeats)
+        if not fresh:
+            return
+        call = decode(as_of(repeats.last, repeats.record))
+        if isinstance(call, Syscall):
+            call.repeats = fresh - 1
+            entry = self._repeating.get(identity_of(repeats.record))
+            self._admit(call, self._table.resolve(call.who) if entry is None else entry)
 
     def _started_program(self, record: Exec) -> None:
         entry = self._table.resolve(record.state.who)
@@ -329,6 +380,7 @@ class Collector:
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
             event = add_syscall(self._builder, record, origin, time_of_event)
+            self.events += record.repeats
             if raw and not entry.is_stale:
                 self._repeated.remember(self._builder, raw, record, event, entry)
         elif isinstance(record, Exit):

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from collector.records import Exec, Exit, File, Fork, Identity, Record, Request, Socket, State, Syscall
+from collector.records import Exec, Exit, File, Fork, Identity, Record, Repeats, Request, Socket, State, Syscall
 
 _HEAD = struct.Struct("<QQQIIIIHHI")
 _SYSCALL = struct.Struct("<q6QQIIiHHII8H")
@@ -13,11 +13,12 @@ _PROCESS = struct.Struct("<10I4Q16sQqq6IH6x8H")
 _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
 _REQUEST = struct.Struct("<3QI4x")
+_REPEATS = struct.Struct("<2Q2I")
 _SOCKET = struct.Struct("<6HB3x16s16s128s")
 _SYSCALL_DATA = _HEAD.size + _SYSCALL.size
 _PROCESS_DATA = _HEAD.size + _PROCESS.size
 
-_COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED = 1, 2, 4, 8, 16, 32, 128
+_COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
 _UNTOLD, _MULTISHOT = 1, 2
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
@@ -92,6 +93,7 @@ def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
         text(record[directory2_at:blob1_at]) if directory2 else None,
         record[blob1_at:blob2_at],
         record[blob2_at:end],
+        is_last_whole=bool(flags & _LAST_WHOLE),
     )
 
 
@@ -225,7 +227,23 @@ def _exit(record: bytes, who: Identity, _flags: int, cpu: int) -> Exit:
     return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0], cpu)
 
 
-_KIND_STATE, _KIND_REQUEST, _KIND_RESULT = 4, 6, 7
+def _repeats(record: bytes, _who: Identity, _flags: int, _cpu: int) -> Repeats:
+    count, last, slot, generation = _REPEATS.unpack_from(record, _HEAD.size)
+    return Repeats(slot, generation, count, last, record[_HEAD.size + _REPEATS.size :], is_final=True)
+
+
+def as_of(time: int, record: bytes) -> bytes:
+    """Return a record as if it had been made at another time, boot-clock nanoseconds."""
+    return time.to_bytes(8, "little") + record[8:]
+
+
+def identity_of(record: bytes) -> bytes:
+    """Return what equal records share: all of them but the time, and the mark of the last one that was sent whole."""
+    flags = int.from_bytes(record[42:44], "little") & ~_LAST_WHOLE
+    return record[8:42] + flags.to_bytes(2, "little") + record[44:]
+
+
+_KIND_STATE, _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 4, 6, 7, 8
 _DECODERS: Mapping[int, Callable[[bytes, Identity, int, int], Record]] = {
     1: _syscall,
     2: _fork,
@@ -234,4 +252,5 @@ _DECODERS: Mapping[int, Callable[[bytes, Identity, int, int], Record]] = {
     5: _exit,
     _KIND_REQUEST: _request,
     _KIND_RESULT: _request,
+    _KIND_REPEATS: _repeats,
 }

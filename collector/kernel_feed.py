@@ -14,18 +14,24 @@ from collector.bpf.program import Program, RingSizes, compiled, load
 from collector.decode import decode
 from collector.interest_maps import InterestMaps
 from collector.kernel import bpf_syscall
-from collector.records import Record
-from collector.ring import Ring
+from collector.records import Record, Repeats
+from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
+from collector.ring import Ring, RingUses
 from collector.selftest import run_self_test
 from collector.syscalls import CALLS, descriptors, watched_numbers
 from collector.uring import uring_descriptors
 from schemas.interest import Interest
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-_NOTHING = bytes(16)
-_COUNTERS = ("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered")
-_SETTING_ENVIRONMENT, _SETTING_ASLEEP = 0, 2
+_NOTHING = bytes(18)
+_COUNTERS = (
+    *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
+    *("events_over_share", "lifecycle_over_share"),
+)
+_SETTING_ENVIRONMENT, _SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 0, 2, 3, 4
 _SOON_SECONDS = 0.002
+SENT_WHOLE = 10
+"""Equal calls of a process that are sent in a second, on each CPU."""
 _AHEAD = 1000
 """Records of one ring that may wait for the other before it is read again."""
 _by_time = itemgetter(0)
@@ -43,6 +49,11 @@ class KernelFeed:
         """What was read of each ring and not handed out yet, by time."""
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
+        self._facts_version = 0
+        self.read_until = 0
+        """All records of before were handed out; boot-clock nanoseconds."""
+        self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
+        self._repeats = RepeatSlots(program.maps["repeats"], REPEAT_SLOTS * self._cpus, self._repeated_record)
         self._interest = InterestMaps(program.maps)
         self._wake = select.poll()
         for name in ("events", "lifecycle"):
@@ -58,6 +69,7 @@ class KernelFeed:
         given: Sequence[Path] = (),
         interest: Interest | None = None,
         environment: bool = False,
+        sent_whole: int = SENT_WHOLE,
     ) -> "KernelFeed":
         """Load, attach and test.
 
@@ -68,6 +80,8 @@ class KernelFeed:
             given: compiled programs that a like host made: files, or folders of them.
             interest: which events could matter; None for all.
             environment: send environment variables at exec.
+            sent_whole: how many equal calls of a process are sent in a second, on each CPU; further ones are counted.
+                0: all are sent.
 
         Raises:
             EnvironmentLacks: this host, user or kernel can't do it; the message says why.
@@ -77,6 +91,7 @@ class KernelFeed:
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
             feed.send_environment(wanted=environment)
+            feed._set(_SETTING_SENT_WHOLE, sent_whole)
             feed.watch(event_types, interest)
             program.attach(loaded)
             run_self_test(feed._peek)
@@ -120,13 +135,15 @@ class KernelFeed:
         is not read: else a flood in one would have us take all that the other holds.
         """
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        for ring, queue in self._queues:
+        for number, (ring, queue) in enumerate(self._queues):
             is_whole = False
             if len(queue) < _AHEAD:
                 queue += [(_U64.unpack_from(record)[0], record) for record in ring.read()]
                 is_whole = not ring.has_more
+                self._uses.read(number, ring.position)
             if queue and not is_whole:
                 now = min(now, queue[-1][0])
+        self.read_until = now
         ready: list[tuple[int, bytes]] = []
         for _, queue in self._queues:
             queue.sort(key=_by_time)
@@ -157,6 +174,21 @@ class KernelFeed:
             return not is_empty or bool(self._wake.poll(seconds * 1000))
         finally:
             self._set(_SETTING_ASLEEP, 0)
+
+    def repeats(self) -> list[Repeats]:
+        """Return what was counted instead of sent, as far as it has changed since the last call.
+
+        What was sent before comes by `read`, and belongs before this.
+        """
+        return list(self._repeats.changed())
+
+    def change_facts(self) -> None:
+        """Take note that facts have changed that events tell of: what processes repeat is sent whole again."""
+        self._facts_version += 1
+        self._set(_SETTING_FACTS_VERSION, self._facts_version)
+
+    def _repeated_record(self, slot: int) -> bytes:
+        return bpf_syscall.lookup(self._program.maps["repeated_records"], _U32.pack(slot), REPEAT_BYTES)
 
     @property
     def has_more(self) -> bool:
@@ -190,6 +222,8 @@ class KernelFeed:
 
     def close(self) -> None:
         """Give everything back to the kernel."""
+        self._repeats.close()
+        self._uses.close()
         self._events.close()
         self._lifecycle.close()
         self._program.close()
@@ -197,5 +231,6 @@ class KernelFeed:
     def _peek(self) -> list[Record]:
         ring, queue = self._queues[1]
         records = ring.read()
+        self._uses.read(1, ring.position)
         queue += [(_U64.unpack_from(record)[0], record) for record in records]
         return [decode(record) for record in records]

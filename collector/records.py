@@ -175,6 +175,8 @@ class Syscall:
     """Done by io_uring, without a call; what it is about is as if the call had been made."""
     repeats: int = 0
     """How many more equal calls of the process this one stands for."""
+    is_last_whole: bool = False
+    """The process repeats the call: equal ones are counted from now on, and come as Repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,4 +197,21 @@ class Request:
     """It may be done many times."""
 
 
-Record = Lifecycle | Syscall | Request
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often a system call came again without being sent, because its process repeats it too fast."""
+
+    slot: int
+    generation: int
+    """Of the slot's content; together they name what was counted."""
+    count: int
+    """So far."""
+    last: int
+    """Boot-clock nanoseconds of the newest."""
+    record: bytes
+    """The call, as of the first time."""
+    is_final: bool
+    """The slot has gone to another record: it will not count more of these."""
+
+
+Record = Lifecycle | Syscall | Request | Repeats

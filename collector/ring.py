@@ -5,11 +5,14 @@ Layout: Documentation/bpf/ringbuf.rst.
 """
 
 import mmap
+from collections.abc import Sequence
 
 _PAGE = 4096
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _LENGTH = _DISCARDED - 1
+_USE_WORDS = 3
+"""Of one ring: written, read, size."""
 _AT_ONCE = 256 << 10
 
 
@@ -38,6 +41,11 @@ class Ring:
         self._producer = memoryview(self._producer_map)[:8].cast("Q")
         self._window_start = 0
         self._window = self._map_window(0)
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read since the ring's making."""
+        return self._consumer[0]
 
     @property
     def is_empty(self) -> bool:
@@ -86,3 +94,28 @@ class Ring:
         # A piece may begin anywhere in its first page.
         length = self._at_once + _PAGE
         return mmap.mmap(self._descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=2 * _PAGE + start)
+
+
+class RingUses:
+    """How far each ring is read, for the kernel side, which shares the room that is left among processes."""
+
+    def __init__(self, descriptor: int, sizes: Sequence[int]) -> None:
+        """Map what both sides know of the rings.
+
+        Args:
+            descriptor: of the map, which begins with what was written; it must stay open.
+            sizes: of the rings' data, bytes, in the order of the map.
+        """
+        self._map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._words = memoryview(self._map)[: _USE_WORDS * 8 * len(sizes)].cast("Q")
+        for ring, size in enumerate(sizes):
+            self._words[_USE_WORDS * ring + 2] = size
+
+    def read(self, ring: int, position: int) -> None:
+        """Take note that a ring is read up to a position, bytes since its making."""
+        self._words[_USE_WORDS * ring + 1] = position
+
+    def close(self) -> None:
+        """Unmap."""
+        self._words.release()
+        self._map.close()

@@ -211,4 +211,4 @@ def events_of(encoded: bytes, lost: Counter[str]) -> int:
     except BadBatch:
         return 0
     lost.update(batch.lost)
-    return batch.count
+    return batch.total

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntFlag
 from importlib.resources import files
+from itertools import chain
 
 from collector.arch import x86_64
 
@@ -76,6 +77,8 @@ class Call:
     mode_at: int
     has_data: bool
     """The first piece of memory is what was read or written."""
+    registers: frozenset[int]
+    """Arguments whose registers the event carries; what stands in the others says nothing that a rule could ask for."""
 
 
 _WORDS = {
@@ -87,6 +90,13 @@ _WORDS = {
     "string": DescriptorFlag.STRING_BLOB1,
     "rfd": DescriptorFlag.FD_IS_RESULT,
 }
+
+
+_OF_MEMORY = frozenset({"cap", "limit", "uring", "uringflags"})
+"""Kinds whose number is a place in memory that was read."""
+_OF_TWO_REGISTERS = frozenset({"openmode", "sockopt"})
+"""Kinds that depend on the argument before theirs, too."""
+_OTHER_REGISTERS = {"bpffd": (0,), "prctl_number": (0, 1)}
 
 
 def _argument(text: str) -> Argument:
@@ -134,7 +144,16 @@ def _call(number: int, row: str) -> Call:
         flags_at=places.get("flags", -1),
         mode_at=places.get("mode", -1),
         has_data=any(argument.kind == "data" for argument in named),
+        registers=frozenset(chain.from_iterable(map(_registers, named))),
     )
+
+
+def _registers(argument: Argument) -> tuple[int, ...]:
+    if argument.kind in _OF_TWO_REGISTERS:
+        return argument.index - 1, argument.index
+    if argument.kind in _OF_MEMORY or argument.index < 0:
+        return _OTHER_REGISTERS.get(argument.kind, ())
+    return (argument.index,)
 
 
 _ROWS = [
@@ -149,7 +168,7 @@ BY_EVENT = {call.event: call for call in CALLS}
 EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
 """Every event type that the collector can be asked for."""
 
-_DESCRIPTOR = struct.Struct("<HH12B")
+_DESCRIPTOR = struct.Struct("<HH13Bx")
 
 
 def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, bytes]]:
@@ -171,7 +190,7 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
         if (packed := packed_descriptor(event, wanted)) is not None
     }
     if by_socketcall:
-        by_number[512 + x86_64.SOCKETCALL] = _DESCRIPTOR.pack(0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0)
+        by_number[512 + x86_64.SOCKETCALL] = _DESCRIPTOR.pack(0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0, 0)
     return by_number, by_socketcall
 
 
@@ -205,4 +224,5 @@ def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag 
     return _DESCRIPTOR.pack(
         *(call.number, flags, call.fd, path1, path2, dir1, dir2, blob1, length1, blob2, length2, size1, size2),
         FILTERS.get(event, 0),
+        sum(1 << register for register in call.registers),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import lanner
 from collector.agent import Collector, CollectorSettings
 from collector.bpf.program import RingSizes
+from collector.kernel_feed import SENT_WHOLE
 from lanner.settings import Settings
 from schemas.batch import EventBatch
 from schemas.interest import Interest
@@ -52,6 +53,7 @@ def make_collector(
             host_id=settings.host.id or "",
             version=lanner.__version__,
             rings=RingSizes(events=wanted.ring_mib << 20, lifecycle=wanted.lifecycle_ring_mib << 20),
+            sent_whole=SENT_WHOLE if wanted.count_repeats else 0,
             flush_events=wanted.batch_events,
             flush_seconds=(flush_ms or wanted.batch_ms) / 1000,
             variables=variables,

@@ -195,7 +195,7 @@ class Pipeline:
                 sink.close()
 
     def _detect(self, batch: EventBatch) -> None:
-        self.summary.events += batch.count
+        self.summary.events += batch.total
         self._lost.update(batch.lost)
         for alert in self._memory.process(self._names.named(batch)):
             self._bus.alerts.publish(alert)

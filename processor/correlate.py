@@ -373,7 +373,9 @@ class Correlator:
         timespan, threshold, lateness = asked.timespan, asked.threshold, self._lateness
         if asked.type == "event_count":
             count = state if isinstance(state, EventCount) else EventCount()
-            return count_event(count, stamp, timespan=timespan, threshold=threshold, lateness=lateness)
+            return count_event(
+                count, stamp, timespan=timespan, threshold=threshold, lateness=lateness, weight=pre_match.weight
+            )
         if asked.type == "value_count":
             values = state if isinstance(state, ValueCount) else ValueCount()
             value = holding[0].value or ""
@@ -400,14 +402,14 @@ class Correlator:
         entry = self._store.get((rule.fingerprint, candidate.by))
         state = entry.state if entry is not None and isinstance(entry.state, Throttle) else None
         stamp = pre_match.origin.stamp(pre_match.time)
-        told = take_match(state, stamp, make_alert, rule.suppress.period)
+        weight = pre_match.weight - (0 if window is None else window.unmet)
+        told = take_match(state, stamp, make_alert, rule.suppress.period, weight)
         if told.is_duplicate:
             self.counts["duplicate"] += 1
             return
         if told.alerts:
             self.alerts[rule.name] += 1
-        else:
-            self.suppressed[rule.name] += 1
+        self.suppressed[rule.name] += weight - bool(told.alerts)
         found += told.alerts
         # Repeats that go on end a period after the first, however long they go on.
         begun = self._now if entry is None or told.alerts else entry.touched

@@ -163,7 +163,7 @@ class DetectStage:
 
     def _account(self, batch: EventBatch, arrival: _Arrival, alerts: list[Alert]) -> None:
         """Take note of what a batch says about its host; what is to be told about it is added to alerts."""
-        self.events += batch.count
+        self.events += batch.total
         self.observe(batch)
         self.redated += arrival.redated
         self.reports.see(arrival.partition, batch, self._clock())

@@ -163,6 +163,11 @@ class EventBatch:
     is_established: bool = True
     """Whether the host counts as a known one and not as a newcomer; decided by the processor, never sent."""
 
+    @property
+    def total(self) -> int:
+        """How many events it tells of: those in it, and the equal ones that some of them stand for."""
+        return self.count + sum(self.columns["repeats"])
+
 
 def empty_columns() -> dict[str, "array[int]"]:
     """Give growable columns for a batch to be built; arg_start begins with its first 0."""

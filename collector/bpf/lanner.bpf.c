@@ -20,11 +20,13 @@
 #define DATA_LIMIT 16383
 #define WALK_STEPS 64
 #define MAX_EVENTS 256
+#define REPEAT_WINDOW 1000000000ULL /* ns */
+#define MAX_SHARES 4096
 
-enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT };
+enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
-enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128 };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256 };
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
@@ -42,13 +44,18 @@ enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNC
 enum verdict { DROP, PASS, JUDGE };
 enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL };
 enum answer { NO, YES, EITHER };
-enum counter { C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_COUNT };
-enum setting { S_ENVIRONMENT, S_INTEREST, S_ASLEEP, S_COUNT };
-enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_COUNT };
+enum counter {
+  C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
+  C_LIFECYCLE_OVER_SHARE, C_COUNT,
+};
+enum setting { S_ENVIRONMENT, S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_COUNT };
+enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
+enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_SEND, STEP_COUNT };
 
 struct descriptor {
   u16 event, flags;
   u8 fd, path1, path2, dir1, dir2, blob1, blob1_length, blob2, blob2_length, blob1_size, blob2_size, filter;
+  u8 registers;        /* a bit for each argument whose register the event carries */
 };
 
 struct head {
@@ -103,6 +110,34 @@ struct fork_record {
 struct exit_record {
   struct head head;
   u32 status, pad;
+};
+
+/* One record that a process repeats, and how often it came without being sent. The count only grows until another record
+ * takes the slot, so user space may read it at any time: generation is odd while the slot changes hands. */
+struct repeat {
+  u64 count, last, window, version;
+  u32 generation, size, whole, pad;
+};
+
+struct repeated_record {
+  char bytes[REPEAT_BYTES];
+};
+
+/* Says how often the record at its end was repeated until its slot was taken. */
+struct repeats_record {
+  struct head head;
+  u64 count, last;
+  u32 slot, generation;
+};
+
+/* How much was put into a ring since its making, how much of that was read, as user space says, and its size. */
+struct ring_use {
+  u64 written, read, size;
+};
+
+/* What a process has in a ring, about: what it put there since the boundary, and since the boundary before that. */
+struct share {
+  u64 boundary, last, before, after;
 };
 
 struct path_buffer {
@@ -186,6 +221,14 @@ BPF_LPM_TRIE(suffix_masks, struct suffix_key, struct mask, 8192);
 BPF_PROG_ARRAY(steps, STEP_COUNT);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
+BPF_F_TABLE("array", u32, struct ring_use, ring_uses, RING_COUNT, BPF_F_MMAPABLE);
+/* Slots of all CPUs, one CPU's after another's: user space makes the maps as large as it has CPUs. */
+BPF_F_TABLE("array", u32, struct repeat, repeats, REPEAT_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct repeated_record, repeated_records, REPEAT_SLOTS, 0);
+/* Goes up whenever the facts of any process may have changed. */
+BPF_ARRAY(facts_version, u64, 1);
+BPF_TABLE("lru_hash", u32, struct share, event_shares, MAX_SHARES);
+BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
 
 #define POINTER(p, o) (*(void **)((void *)(p) + (o)))
 #define WORD(p, o) (*(u32 *)((void *)(p) + (o)))
@@ -526,16 +569,59 @@ static __always_inline u64 whether_to_wake(void) {
   return asleep && *(volatile u64 *)asleep ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void send_event(void *record, u64 size) {
-  u64 how = whether_to_wake();
+/* May a process put so many more bytes into a ring? It may hold as much as all together leave free (the dynamic
+ * threshold of Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): alone it has half of the ring, and
+ * however many fill it, one that does little finds room. */
+static __always_inline bool is_within_share(struct ring_use *use, struct share *s, u64 size) {
+  u64 written = use->written, read = use->read;
+  if (read >= s->last) s->before = s->after = 0;
+  if (read >= s->boundary) {
+    s->before = s->after;
+    s->after = 0;
+    s->boundary = written;
+  }
+  if (s->before + s->after + size > use->size - (written - read)) return false;
+  s->after += size;
+  s->last = written + size;
+  return true;
+}
+
+static __always_inline u64 in_ring(u64 size) {
+  return (size + 8 + 7) & ~7ULL;
+}
+
+static __always_inline bool send_event(void *record, u64 size) {
+  u32 tgid = bpf_get_current_pid_tgid() >> 32, ring = RING_EVENTS;
+  struct share fresh = {}, *share = event_shares.lookup_or_try_init(&tgid, &fresh);
+  struct ring_use *use = ring_uses.lookup(&ring);
   count(C_EVENTS);
-  if (events.ringbuf_output(record, size, how)) count(C_EVENTS_LOST);
+  if (!use || (share && !is_within_share(use, share, in_ring(size)))) {
+    count(C_EVENTS_OVER_SHARE);
+    return false;
+  }
+  if (events.ringbuf_output(record, size, whether_to_wake())) {
+    count(C_EVENTS_LOST);
+    return false;
+  }
+  __sync_fetch_and_add(&use->written, in_ring(size));
+  return true;
 }
 
 static __always_inline void send_lifecycle(void *record, u64 size) {
-  u64 how = whether_to_wake();
+  u32 tgid = bpf_get_current_pid_tgid() >> 32, ring = RING_LIFECYCLE;
+  struct share fresh = {}, *share = lifecycle_shares.lookup_or_try_init(&tgid, &fresh);
+  struct ring_use *use = ring_uses.lookup(&ring);
   count(C_LIFECYCLE);
-  if (lifecycle.ringbuf_output(record, size, how)) count(C_LIFECYCLE_LOST);
+  if (!use || (share && !is_within_share(use, share, in_ring(size)))) count(C_LIFECYCLE_OVER_SHARE);
+  else if (lifecycle.ringbuf_output(record, size, whether_to_wake())) count(C_LIFECYCLE_LOST);
+  else __sync_fetch_and_add(&use->written, in_ring(size));
+}
+
+/* What is known of a process, or of one that it descends from, is about to change: what it repeats is sent whole again. */
+static __always_inline void change_facts(void) {
+  u32 zero = 0;
+  u64 *version = facts_version.lookup(&zero);
+  if (version) __sync_fetch_and_add(version, 1);
 }
 
 static __always_inline bool is_ignored(u32 tgid) {
@@ -547,6 +633,7 @@ static __always_inline void send_state(void *task) {
   struct process_record *r = process_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!r || !buffer) return;
+  change_facts();
   fill_head(&r->head, task, K_STATE);
   fill_state(&r->state, task);
   __builtin_memset(r->length, 0, sizeof(r->length));
@@ -1007,7 +1094,120 @@ int tell_call(u64 *ctx) {
   off += offsetof(struct syscall_record, data);
   MASK(off, 32767);
   if (off > sizeof(*r)) return 0;
-  send_event(r, off);
+  call->off = off;
+  steps.call(ctx, STEP_SEND);
+  return 0;
+}
+
+/* A number that equal records share; the time, with which a record begins, is left out, and size is a multiple of 8. */
+static __always_inline u64 hash_of(struct syscall_record *r, u32 size) {
+  u64 hash = 0;
+#pragma clang loop unroll(disable)
+  for (int i = 1; i < REPEAT_BYTES / 8; i++) {
+    if (8 * i >= size) break;
+    hash = (hash ^ *(u64 *)((void *)r + 8 * i)) * 0x9E3779B97F4A7C15ULL;
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
+static __always_inline bool is_equal(struct syscall_record *r, struct repeated_record *kept, u32 size) {
+  u64 difference = 0;
+#pragma clang loop unroll(disable)
+  for (int i = 1; i < REPEAT_BYTES / 8; i++) {
+    if (8 * i >= size) break;
+    difference |= *(u64 *)((void *)r + 8 * i) ^ *(u64 *)(kept->bytes + 8 * i);
+  }
+  return difference == 0;
+}
+
+/* Says how often the record in a slot came without being sent; false where there is no room to say it. */
+static __always_inline bool send_repeats(struct repeat *repeat, struct repeated_record *kept, u32 slot) {
+  u32 zero = 0;
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  if (!buffer) return false;
+  struct repeats_record *r = (void *)buffer->bytes;
+  __builtin_memset(r, 0, sizeof(*r));
+  /* As of its newest: what the process is now need not be what it was then. */
+  r->head.time = repeat->last;
+  r->head.kind = K_REPEATS;
+  r->count = repeat->count;
+  r->last = repeat->last;
+  r->slot = slot;
+  r->generation = repeat->generation;
+  u64 size = repeat->size;
+  MASK(size, REPEAT_BYTES - 1);
+  bpf_probe_read_kernel(buffer->bytes + sizeof(*r), size, kept->bytes);
+  u32 ring = RING_EVENTS;
+  struct ring_use *use = ring_uses.lookup(&ring);
+  if (!use || events.ringbuf_output(r, sizeof(*r) + size, whether_to_wake())) return false;
+  __sync_fetch_and_add(&use->written, in_ring(sizeof(*r) + size));
+  return true;
+}
+
+/* Sends the record, or counts it where the process repeats it too fast. Equal are records that no rule can tell apart:
+ * all of them but the time, while nothing changes about any process. Whoever takes a slot over has what was counted there
+ * sent first, so that nothing is counted that is not told. */
+int send_call(u64 *ctx) {
+  u32 zero = 0, setting = S_SENT_WHOLE;
+  struct call *call = call_scratch.lookup(&zero);
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  u64 *sent_whole = settings.lookup(&setting), *version = facts_version.lookup(&zero);
+  setting = S_FACTS_VERSION;
+  u64 *known_version = settings.lookup(&setting);
+  if (!call || !r || !sent_whole || !version || !known_version) return 0;
+  for (int i = 0; i < 6; i++)
+    if (!(call->descriptor.registers & 1 << i)) r->arguments[i] = 0;
+  u32 size = call->off;
+  u64 whole = size;
+  MASK(whole, 32767);
+  if (whole > sizeof(*r)) return 0;
+  if (!*sent_whole || size > REPEAT_BYTES - 8) {
+    send_event(r, whole);
+    return 0;
+  }
+  /* What an earlier record has left behind this one is not part of it. */
+  u64 end = size;
+  MASK(end, REPEAT_BYTES - 1);
+  *(u64 *)((void *)r + end) = 0;
+  u32 length = (size + 7) & ~7;
+  end = length;
+  MASK(end, REPEAT_BYTES - 1);
+  u32 slot = bpf_get_smp_processor_id() * REPEAT_SLOTS + (hash_of(r, length) >> 32) % REPEAT_SLOTS;
+  struct repeat *repeat = repeats.lookup(&slot);
+  struct repeated_record *kept = repeated_records.lookup(&slot);
+  if (!repeat || !kept) {
+    send_event(r, whole);
+    return 0;
+  }
+  u64 now = r->head.time, facts = *version + *known_version;
+  bool is_same = repeat->size == size && is_equal(r, kept, length), is_new = !is_same || repeat->version != facts;
+  if (is_new) {
+    if (repeat->count && !send_repeats(repeat, kept, slot)) {
+      send_event(r, whole);
+      return 0;
+    }
+    *(volatile u32 *)&repeat->generation += 1;
+    *(volatile u64 *)&repeat->count = 0;
+    repeat->size = size;
+    repeat->version = facts;
+    bpf_probe_read_kernel(kept->bytes, end, r);
+    *(volatile u32 *)&repeat->generation += 1;
+    if (!is_same) repeat->window = 0;
+  }
+  if (now - repeat->window > REPEAT_WINDOW) {
+    repeat->window = now;
+    repeat->whole = 0;
+  } else if (!is_new && repeat->whole >= *sent_whole) {
+    repeat->last = now;
+    repeat->count += 1;
+    count(C_REPEATS);
+    return 0;
+  }
+  /* User space has to know the process as it is now, should more follow. */
+  bool is_last = repeat->whole + 1 >= *sent_whole;
+  if (is_last) r->head.flags |= F_LAST_WHOLE;
+  if (send_event(r, whole)) repeat->whole += 1;
   return 0;
 }
 
@@ -1060,6 +1260,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   if (!r || !buffer) return 0;
   void *mm = POINTER(task, O_TASK_MM);
   if (!mm) return 0;
+  change_facts();
   fill_head(&r->head, task, K_EXEC);
   if (WORD(task, O_TASK_THREAD_STATUS) & 2) r->head.flags |= F_COMPAT;
   fill_state(&r->state, task);
@@ -1143,6 +1344,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx) {
   READ(live, signal, O_SIGNAL_LIVE);
   if (live) return 0;
   if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  change_facts();
   fill_head(&r.head, task, K_EXIT);
   r.status = WORD(task, O_TASK_EXIT_CODE);
   send_lifecycle(&r, sizeof(r));

@@ -24,6 +24,7 @@ from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.kernel import bpf_syscall, btf, offsets, uring_offsets
 from collector.kernel.offsets import SYS_EXIT, definitions, fingerprint
 from collector.kernel.uring_offsets import TRACEPOINTS
+from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS
 from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
@@ -37,7 +38,7 @@ _PROBES = {
     "on_exit": "sched_process_exit",
 }
 _ENTRY = "on_sys_exit"
-_STEPS = ("tell_state", "judge_call", "judge_path", "tell_call")
+_STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """What the entry goes on to, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's BCC belongs to Debian's Python."""
@@ -161,6 +162,8 @@ def _size_flags() -> list[str]:
         f"-DMAX_ROWS={MAX_ROWS}",
         f"-DMAX_TESTS={MAX_TESTS}",
         f"-DMAX_VALUES={MAX_VALUES}",
+        f"-DREPEAT_SLOTS={REPEAT_SLOTS}",
+        f"-DREPEAT_BYTES={REPEAT_BYTES}",
     ]
 
 
@@ -192,7 +195,8 @@ def _bcc_version() -> str | None:
 
 def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[Program, dict[str, int]]:
     """Create the maps and load the probes, not attached yet; raises EnvironmentLacks where the kernel refuses."""
-    rings = {"events": sizes.events, "lifecycle": sizes.lifecycle}
+    slots = REPEAT_SLOTS * bpf_syscall.possible_cpus()
+    entries = {"events": sizes.events, "lifecycle": sizes.lifecycle, "repeats": slots, "repeated_records": slots}
     maps: dict[str, int] = {}
     loaded: dict[str, int] = {}
     try:
@@ -202,7 +206,7 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[Program, dict[s
                 kind=layout["map_type"],
                 key_size=layout["key_size"],
                 value_size=layout["value_size"],
-                entries=rings.get(name, layout["max_entries"]),
+                entries=entries.get(name, layout["max_entries"]),
                 flags=layout["map_flags"],
             )
         for name, program in compilation["programs"].items():

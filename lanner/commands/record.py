@@ -42,7 +42,7 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
 
         def keep(batch: EventBatch) -> None:
             writer.write(encode_batch(batch))
-            summary.events += batch.count
+            summary.events += batch.total
 
         collector = make_collector(settings, types or EVERYTHING, keep)
         try:

@@ -98,7 +98,7 @@ class _Judging:
 
     def take(self, kept: Kept) -> list[Alert]:
         """Judge a batch."""
-        self.summary.events += kept.batch.count
+        self.summary.events += kept.batch.total
         self.coverage.see(kept)
         return self._judge.replay(self._names.named(kept.batch))
 

@@ -85,7 +85,7 @@ class Coverage:
                 host.gaps.append(found)
         host.last = max(host.last, kept.appended)
         host.batches += 1
-        host.events += batch.count
+        host.events += batch.total
         host.lost.update({reason: number for reason, number in batch.lost.items() if number > 0})
         host.offset = kept.offset or host.offset
         if batch.stopping:

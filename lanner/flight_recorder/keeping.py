@@ -73,7 +73,7 @@ class RollingRecording:
             self._append(encode_batch(batch))
         except OSError as error:
             self._end_file()
-            self.missed += batch.count
+            self.missed += batch.total
             if not self._is_failing:
                 self._is_failing = True
                 self._on_trouble(f"{self._folder}: {error.strerror}: events are not kept until there is room.")

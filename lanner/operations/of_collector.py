@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from collector.agent import Collector
+from collector.agent import KERNEL_LOSSES, Collector
 from collector.publisher import REFUSED, Publisher
 from collector.spool import BROKEN, FAILED, FULL, Spool
 from lanner.operations.catalogue import Readings
@@ -11,7 +11,7 @@ from lanner.operations.endpoint import Beat
 from lanner.operations.health import Check, Health, turning
 
 STAGE = "collector"
-REASONS = ("events_ring_full", "lifecycle_ring_full", "undecodable", "process_stale", "io_uring_requests")
+REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests")
 SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
 
 
@@ -39,6 +39,7 @@ class CollectorView:
             "lanner_kernel_events_total": {
                 ("sent",): counters.get("events", 0),
                 ("filtered",): counters.get("filtered", 0),
+                ("counted",): counters.get("repeats", 0),
             },
             "lanner_batches_delivered_total": {(): self.publisher.delivered},
             "lanner_spool_bytes": {(): self.spool.size},

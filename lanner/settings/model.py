@@ -123,6 +123,11 @@ class Collector:
 
     ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16)
     lifecycle_ring_mib: int = about("Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4)
+    count_repeats: bool = about(
+        "Of equal events that a process repeats within a second, send ten on each CPU, and the rest as one event with\n"
+        "their number (evt.count).",
+        default=True,
+    )
     batch_events: int = about("A batch is sent at this many events ...", 500)
     batch_ms: int = about(
         "... or this many milliseconds after its first one; small, since in one process a batch costs little.", 20

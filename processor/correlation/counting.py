@@ -5,7 +5,7 @@ ends included. It keeps the newest N stamps, or the newest stamp of N values, an
 in the window is known from these alone.
 """
 
-from bisect import insort
+from bisect import bisect, insort
 from dataclasses import dataclass
 
 from processor.correlation.outcome import LATENESS, Fired, Outcome, Stamp, is_late
@@ -32,9 +32,9 @@ class ValueCount:
 
 
 def count_event(
-    state: EventCount, stamp: Stamp, *, timespan: int, threshold: int, lateness: int = LATENESS
+    state: EventCount, stamp: Stamp, *, timespan: int, threshold: int, lateness: int = LATENESS, weight: int = 1
 ) -> tuple[EventCount, Fired | None, Outcome]:
-    """Count an event.
+    """Count an event, or so many equal ones that came as one.
 
     Args:
         state: the group's window; an empty one for a new group.
@@ -42,6 +42,7 @@ def count_event(
         timespan: ns.
         threshold: how many events are enough; as many stamps are kept.
         lateness: ns.
+        weight: how many events it stands for.
 
     Returns:
         The new state; what the window tells where the event is in it and it is met; what became of the event.
@@ -52,15 +53,20 @@ def count_event(
     if stamp in stamps or (len(stamps) >= threshold and stamp < stamps[0]):
         return state, None, Outcome.STALE
     kept = list(stamps)
-    insort(kept, stamp)
-    del kept[: max(0, len(kept) - threshold)]
+    place = bisect(kept, stamp)
+    kept[place:place] = [stamp] * min(weight, threshold)
     newest = kept[-1][0]
     inside = [held[0] for held in kept if newest - held[0] <= timespan]
+    del kept[: max(0, len(kept) - threshold)]
     if len(inside) < threshold:
         return EventCount(tuple(kept), len(inside), inside[0]), None, Outcome.TAKEN
-    goes_on = state.total >= threshold
-    total, first = (state.total + 1, min(state.first, stamp[0])) if goes_on else (threshold, inside[0])
-    return EventCount(tuple(kept), total, first), Fired(total, first, newest), Outcome.TAKEN
+    unmet = 0
+    if state.total >= threshold:
+        total, first = state.total + weight, min(state.first, stamp[0])
+    else:
+        total, first = len(inside) + max(0, weight - threshold), inside[0]
+        unmet = max(0, weight - (total - threshold + 1))
+    return EventCount(tuple(kept), total, first), Fired(total, first, newest, unmet=unmet), Outcome.TAKEN
 
 
 def count_value(

@@ -179,6 +179,7 @@ class _Gathered:
                 tuple(self.candidates.get(group, ())),
                 batch.appended,
                 batch.is_established,
+                1 + batch.columns["repeats"][place],
             )
             for group in groups
         ]

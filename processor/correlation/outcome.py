@@ -48,6 +48,8 @@ class Fired:
     last: int
     values: tuple[str, ...] = ()
     legs: tuple[tuple[str, Seen], ...] = ()
+    unmet: int = 0
+    """Of equal events that came as one, those that came before the window was met."""
 
 
 def is_late(newest: int, time: int, timespan: int, lateness: int = LATENESS) -> bool:

@@ -99,6 +99,8 @@ class PreMatch:
     """When the event's batch was appended, by the broker's clock, ns; 0 where that is not known."""
     is_established: bool = True
     """Whether the event's host counts as a known one and not as a newcomer."""
+    weight: int = 1
+    """How many equal events it stands for: evt.count."""
 
 
 def clipped(value: str) -> str:

@@ -54,7 +54,9 @@ class Told:
     """The same event matched before: nothing is sent or counted."""
 
 
-def take_match(state: Throttle | None, stamp: Stamp, make_alert: Callable[[], Alert], period: int) -> Told:
+def take_match(
+    state: Throttle | None, stamp: Stamp, make_alert: Callable[[], Alert], period: int, weight: int = 1
+) -> Told:
     """Send an alert or count it.
 
     Args:
@@ -62,6 +64,7 @@ def take_match(state: Throttle | None, stamp: Stamp, make_alert: Callable[[], Al
         stamp: the event's.
         make_alert: makes its alert, where one is to be sent.
         period: how long repeats are counted, ns.
+        weight: how many equal events the event stands for.
     """
     time, position, source = stamp
     before = () if state is None else state.sources
@@ -70,11 +73,11 @@ def take_match(state: Throttle | None, stamp: Stamp, make_alert: Callable[[], Al
     others = tuple(entry for entry in before if entry[0] != source)
     sources = (*others[-(MAX_SOURCES - 1) :], (source, position))
     if state is not None and state.is_open and time <= state.end:
-        counted = replace(state, count=state.count + 1, last=max(state.last, time), sources=sources)
+        counted = replace(state, count=state.count + weight, last=max(state.last, time), sources=sources)
         return Told(counted)
     summary = () if state is None else close(state)[1]
     alert = make_alert()
-    return Told(Throttle(alert.id, time, period, encode_alert(alert), sources), (*summary, alert))
+    return Told(Throttle(alert.id, time, period, encode_alert(alert), sources, weight - 1, time), (*summary, alert))
 
 
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:

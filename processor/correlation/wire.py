@@ -51,6 +51,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         "appended": pre_match.appended,
         "established": pre_match.is_established,
         "hostname": to_bytes(pre_match.hostname),
+        "weight": pre_match.weight,
         "group": group_datum(pre_match.group),
         "feeds": [
             {
@@ -78,6 +79,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
             time=row["time"],
             hostname=to_text(row["hostname"]),
             group=group_of(row["group"]),
+            weight=row["weight"],
             feeds=tuple(_feed(feed) for feed in row["feeds"]),
             candidates=tuple(_candidate(candidate) for candidate in row["candidates"]),
             appended=row["appended"],

@@ -63,7 +63,7 @@ def pre_match_0_1() -> PreMatch:
 
 def pre_match_0_2() -> PreMatch:
     """Give a pre-matched event in which everything has a value that is no default."""
-    return replace(pre_match_0_1(), appended=NOON + 999, is_established=False)
+    return replace(pre_match_0_1(), appended=NOON + 999, is_established=False, weight=7)
 
 
 def entries_0_1() -> list[Entry]:

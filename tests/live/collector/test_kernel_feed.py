@@ -28,7 +28,7 @@ def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
 
 def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path) -> None:
     """Many starts and ends behind many opens, more of each than is read at once: none is missing, none too early."""
-    feed = KernelFeed.open(("openat",), tmp_path, RingSizes())
+    feed = KernelFeed.open(("openat",), tmp_path, RingSizes(), sent_whole=0)
     path = tmp_path / "opened"
     path.touch()
     try:

@@ -109,7 +109,7 @@ def watching(
     """Run a collector for these event types; skipped where the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
     cache = Path(sys.prefix) / "lanner-cache"
-    chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02)
+    chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02, repeats_seconds=0.02)
     collector = Collector(event_types, on_batch=batches.append, interest=interest, settings=chosen)
     try:
         collector.start()

@@ -9,7 +9,7 @@ from collector.arguments import joined
 from collector.batch_builder import BatchBuilder
 from collector.events import Origin, add_exec, add_syscall
 from collector.records import Exec, Syscall
-from collector.syscalls import CALLS
+from collector.syscalls import CALLS, Call
 from schemas.batch import EventBatch, Process
 from schemas.catalogue import EVENTS
 from schemas.codec import decode_batch, encode_batch
@@ -422,3 +422,28 @@ def test_a_call_of_ones_makes_an_event(each: Any) -> None:
     )
 
     assert batch_of(made).count == 1
+
+
+@given(
+    st.sampled_from(CALLS),
+    st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6),
+    st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6),
+    st.sampled_from([-13, 0, 3]),
+)
+def test_registers_that_a_call_does_not_name_say_nothing(
+    spec: Call, registers: list[int], others: list[int], result: int
+) -> None:
+    """The kernel side counts calls as equal whatever stands in them."""
+    mixed = [
+        mine if at in spec.registers else other for at, (mine, other) in enumerate(zip(registers, others, strict=True))
+    ]
+    facts: dict[str, Any] = {
+        "result": result,
+        "path1": "/a",
+        "path2": "/b",
+        "blob1": bytes(24),
+        "blob2": b"\2\0" + bytes(14),
+    }
+
+    assert row(call(spec.event, registers, **facts)) == row(call(spec.event, mixed, **facts))
+    assert arguments(call(spec.event, registers, **facts)) == arguments(call(spec.event, mixed, **facts))

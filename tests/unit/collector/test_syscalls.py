@@ -18,6 +18,7 @@ FIELDS_USED = shared_dir() / "conformance" / "fields_used.json"
 FIELDS = (
     *("event", "flags", "fd", "path1", "path2", "dir1", "dir2"),
     *("blob1", "blob1_length", "blob2", "blob2_length", "blob1_size", "blob2_size", "filter"),
+    "registers",
 )
 STATE_CHANGING = frozenset(
     {
@@ -48,7 +49,7 @@ def event_of(kernel_name: str) -> str:
 
 def unpacked(packed: bytes) -> dict[str, int]:
     """Read struct descriptor of lanner.bpf.c."""
-    return dict(zip(FIELDS, struct.unpack("<HH12B", packed), strict=True))
+    return dict(zip(FIELDS, struct.unpack("<HH13Bx", packed), strict=True))
 
 
 @pytest.mark.parametrize("event", BY_EVENT)

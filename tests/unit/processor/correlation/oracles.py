@@ -15,25 +15,25 @@ def _is_late(applied: Iterable[Event], event: Event, timespan: int, lateness: in
     return any(other[0] - event[0] > timespan + lateness for other in applied)
 
 
-def event_count(arrivals: Sequence[Event], threshold: int, timespan: int, lateness: int) -> list[Any]:
-    """Say of each event how many lie in the window that ends at the newest, if they are enough."""
+def event_count(arrivals: Sequence[tuple[Event, int]], threshold: int, timespan: int, lateness: int) -> list[Any]:
+    """Say of each event, which may stand for several, how many lie in the window that ends at the newest, if enough."""
     applied: list[Event] = []
     answers: list[Any] = []
     run = 0
-    for event in arrivals:
+    for event, weight in arrivals:
         if _is_late(applied, event, timespan, lateness):
             answers.append(LATE)
         elif event in applied or sum(other > event for other in applied) >= threshold:
             answers.append(STALE)
         else:
-            applied.append(event)
+            applied += [event] * weight
             newest = max(applied)[0]
             inside = sum(newest - other[0] <= timespan for other in applied)
             if inside < threshold:
                 run = 0
                 answers.append(None)
             else:
-                run = run + 1 if run else inside
+                run = run + weight if run else inside
                 answers.append(run)
     return answers
 

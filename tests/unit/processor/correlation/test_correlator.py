@@ -157,6 +157,18 @@ def test_repeats_of_an_evicted_group_are_told_at_once() -> None:
     assert [alert.output for alert in alerts] == ["/a", "/b", "/c", "REPEATED 1 more time in 10m: /a"]
 
 
+def test_an_event_that_stands_for_others_counts_as_all_of_them() -> None:
+    """A connection and one that stands for three are four, of which two come when three are enough."""
+    host = Host()
+    judge = judge_of(SSH, rule("many_ssh_connections", "%correlation.count"))
+    judge.process(host.accept(0))
+    burst = host.accept(1)
+    burst = replace(burst, columns={**burst.columns, "repeats": [2]})
+
+    assert [alert.output for alert in judge.process(burst)] == ["4"]
+    assert [alert.output for alert in judge.correlator.finish()] == ["REPEATED 1 more time in 1m: 4"]
+
+
 def test_a_group_that_nobody_needs_any_more_is_forgotten() -> None:
     """State does not grow with time."""
     judge = judge_of(SSH, rule("many_ssh_connections"))

@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import re
+import struct
 import subprocess
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -14,6 +15,7 @@ from collector.decode import decode
 from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS, Layout
 from collector.interest_maps import entries
 from collector.records import File, Socket, Syscall
+from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS
 from collector.syscalls import CALLS, CWD, descriptors, watched_numbers
 from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
 
@@ -25,6 +27,7 @@ _MAP_32BIT = 0x40
 _OBJECT = 4096
 _DESCRIPTORS = 1024
 _SETTING_INTEREST = 1
+_RING_BYTES = 1 << 60
 _MASK = "#define MASK(x, m) asm volatile"
 _TIED = {
     "PATH_MNT": 0,
@@ -53,6 +56,7 @@ class NativeKernel:
         flags |= {"N_PIDS_CGRP": 0, "SIZE_UPID": 16, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
+        flags |= {"REPEAT_SLOTS": REPEAT_SLOTS, "REPEAT_BYTES": REPEAT_BYTES}
         # The assembler of this machine has another language; the macro means just this.
         text = re.sub(re.escape(_MASK) + ".*", "#define MASK(x, m) ((x) &= (m))", source)
         (folder / "lanner.c").write_text(text)
@@ -76,6 +80,46 @@ class NativeKernel:
     def _set(self, name: str, value: int) -> None:
         ctypes.c_uint64.in_dll(self._library, name).value = value
 
+    def cells(self, name: str, size: int) -> "ctypes.Array[ctypes.c_char]":
+        """Return the memory that a table begins with, so many bytes."""
+        return (ctypes.c_char * size).in_dll(self._library, f"{name}_cells")
+
+    def set_clock(self, now: int) -> None:
+        """Have calls return at a time, boot-clock nanoseconds."""
+        self._set("now", now)
+
+    def set_cpu(self, number: int) -> None:
+        """Have calls return on a CPU."""
+        self._set("current_cpu", number)
+
+    def set_process(self, number: int) -> None:
+        """Have calls made by a process, as far as its number goes."""
+        self._set("current_thread", number << 32 | number)
+
+    def set_ring(self, *, written: int, read: int, size: int) -> None:
+        """Say what was put into the ring of events, and how much of that was read, bytes."""
+        struct.pack_into("<3Q", self.cells("ring_uses", 24), 0, written, read, size)
+
+    def fill_ring(self, *, is_full: bool) -> None:
+        """Have the ring of events take nothing, or take everything again."""
+        self._set("ring_is_full", int(is_full))
+
+    def set_setting(self, number: int, value: int) -> None:
+        """Set a setting by its place among the kernel side's."""
+        (ctypes.c_uint64 * 8).in_dll(self._library, "settings_cells")[number] = value
+
+    def take(self) -> list[bytes]:
+        """Return the records that were sent since the last call."""
+        size = ctypes.c_uint64.in_dll(self._library, "told_size")
+        data = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(self._library, "told")), size.value)
+        size.value = 0
+        records = []
+        while data:
+            end = 8 + int.from_bytes(data[:8], "little")
+            records.append(data[8:end])
+            data = data[end:]
+        return records
+
     def _begin(self) -> None:
         """Make the process that calls."""
         self._task, self._cred, self._fs, files, table = (self._new() for _ in range(5))
@@ -94,6 +138,7 @@ class NativeKernel:
         self._set("current_task", self._task)
         self._set("current_registers", self._registers)
         self._set("current_thread", 10 << 32 | 11)
+        self.set_ring(written=0, read=0, size=_RING_BYTES)
         self._kept = self._free
 
     def _new(self, size: int = _OBJECT) -> int:
@@ -145,7 +190,7 @@ class NativeKernel:
         """
         by_number, by_socketcall = descriptors(events)
         for name, table, size, width in (
-            *(("descriptors", by_number, 1024, 16), ("socketcalls", by_socketcall, 32, 16)),
+            *(("descriptors", by_number, 1024, 18), ("socketcalls", by_socketcall, 32, 18)),
             ("watched", watched_numbers(by_number), 512, 1),
         ):
             cells = (ctypes.c_char * (width * size)).in_dll(self._library, f"{name}_cells")
@@ -187,7 +232,17 @@ class NativeKernel:
                 self._add(name, key, value)
 
     def call(self, made: Syscall, *, is_multiplexed: bool = False) -> Syscall | None:
-        """Have the process return from a call, with what it is told to have found; give what is sent of it.
+        """Have the process return from a call; return what is sent of it. Arguments as for make."""
+        self.make(made, is_multiplexed=is_multiplexed)
+        sent = [decode(record) for record in self.take()]
+        if not sent:
+            return None
+        (record,) = sent
+        assert isinstance(record, Syscall)
+        return record
+
+    def make(self, made: Syscall, *, is_multiplexed: bool = False) -> None:
+        """Have the process return from a call, with what it is told to have found.
 
         Args:
             made: the call. Registers that hold pointers are set here, and so is the descriptor of a directory. A file
@@ -228,16 +283,7 @@ class NativeKernel:
         for name, value in zip(order, arguments, strict=True):
             self._put(self._registers, f"REGS_{name}", value)
         context = (ctypes.c_uint64 * 2)(self._registers, made.result & (1 << 64) - 1)
-        told = ctypes.c_uint64.in_dll(self._library, "told_times")
-        told.value = 0
         self._library.on_sys_exit(context)
-        if not told.value:
-            return None
-        assert told.value == 1
-        size = ctypes.c_uint64.in_dll(self._library, "told_size").value
-        record = decode(ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(self._library, "told")), size))
-        assert isinstance(record, Syscall)
-        return record
 
     def _start(self, made: Syscall, descriptor: int) -> int:
         """Give the descriptor of the directory that a relative path begins at: by turns open, the working one, none."""
