@@ -4,7 +4,19 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("day", "hot_path", "idle", "latency", "memory", "notifier", "slowdown", "start", "throughput", "waiting")
+NAMES = (
+    "day",
+    "floods",
+    "hot_path",
+    "idle",
+    "latency",
+    "memory",
+    "notifier",
+    "slowdown",
+    "start",
+    "throughput",
+    "waiting",
+)
 
 
 def main() -> None:
