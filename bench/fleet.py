@@ -125,7 +125,7 @@ def speed(recording: str, *sets: str) -> None:
         detect = DetectStage(
             judges.detector,
             clock=time.monotonic,
-            pre_match=lambda batch, judges=judges: map(message_of, judges.pre_matcher.process(batch)),  # type: ignore[misc]
+            pre_match=lambda batch, budget, judges=judges: map(message_of, judges.pre_matcher.process(batch, budget)),  # type: ignore[misc]
             faults=judges.faults,
         )
         inside = _inside(detect, encoded, batches[0].created)

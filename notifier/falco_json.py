@@ -7,11 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from notifier.severity import SEVERITY
-from schemas.alert import Alert, Value, alert_id
+from schemas.alert import Alert, Value, alert_id, bounded
+from schemas.text_limits import clipped
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _PREFIX = re.compile(r"(\d\d:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)): [A-Z][a-z]+ ", re.ASCII)
 """What Falco writes before a rule's own output, in JSON too."""
+_LONGEST_NAME = 1000
+"""Bytes of a rule, a host, a tag or a field's name."""
+_MOST = 1000
+"""Fields, and tags."""
 _LATEST = 2**63
 """Of a time, ns since the epoch, that an alert can hold."""
 
@@ -42,7 +47,7 @@ def falco_alert(record: Any) -> Alert:
         given = record.get(name, "")
         if not isinstance(given, str):
             raise ValueError(f"{name} must be a text")  # noqa: TRY004  as above
-        texts[name] = _clean(given)
+        texts[name] = _clean(given) if name == "output" else clipped(_clean(given), _LONGEST_NAME)
     if not texts["rule"] or not texts["time"]:
         raise ValueError("an alert has at least rule, priority and time")
     # `warn` and `info` are what older senders say.
@@ -54,20 +59,23 @@ def falco_alert(record: Any) -> Alert:
     fields, tags = record.get("output_fields") or {}, record.get("tags") or []
     if not isinstance(fields, dict) or not isinstance(tags, list):
         raise ValueError("output_fields must be an object, tags a list")  # noqa: TRY004  as above
-    plain = {_clean(str(name)): _plain(value) for name, value in fields.items()}
+    if len(fields) > _MOST or len(tags) > _MOST:
+        raise ValueError(f"an alert has at most {_MOST} output_fields and {_MOST} tags")
+    plain = {clipped(_clean(str(name)), _LONGEST_NAME): _plain(value) for name, value in fields.items()}
     own_id = alert_id(nanoseconds, texts["hostname"], texts["time"], texts["rule"], texts["output"])
-    return Alert(
+    alert = Alert(
         id=texts["id"] if _UUID.fullmatch(texts["id"]) else own_id,
         time=nanoseconds,
         rule=texts["rule"],
         priority=priority,
         output=_PREFIX.sub("", texts["output"], count=1) if _PREFIX.match(texts["output"]) else texts["output"],
         output_fields=plain,
-        tags=tuple(_clean(str(tag)) for tag in tags),
+        tags=tuple(clipped(_clean(str(tag)), _LONGEST_NAME) for tag in tags),
         source=texts["source"] or "syscall",
         hostname=texts["hostname"],
         event={name: value for name, value in plain.items() if value is not None},
     )
+    return bounded(alert)
 
 
 def _no_constant(name: str) -> None:

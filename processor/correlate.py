@@ -24,7 +24,7 @@ from processor.correlation.store import Key, Store
 from processor.correlation.suppress import Throttle, close, take_match
 from processor.correlation.telling import Token, filled, leg_values, pieces
 from processor.redact import Redact
-from schemas.alert import Alert, Window, alert_id
+from schemas.alert import Alert, Window, alert_id, bounded
 
 SETTLE = 5_000_000_000
 """How long after the end of a period its last events may still arrive before a tick ends it, ns."""
@@ -397,7 +397,7 @@ class Correlator:
     ) -> None:
         def make_alert() -> Alert:
             tokens = self._rules.tokens[rule.output]
-            return self._rules.redact(_alert(pre_match, candidate, rule, window, tokens))
+            return self._rules.redact(bounded(_alert(pre_match, candidate, rule, window, tokens)))
 
         entry = self._store.get((rule.fingerprint, candidate.by))
         state = entry.state if entry is not None and isinstance(entry.state, Throttle) else None

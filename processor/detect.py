@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from processor.batch_budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.language.ast import Node
 from processor.loading.priority import Priority
@@ -130,26 +131,34 @@ class Detector:
         """Each rule in force with its priority, in order."""
         return tuple((rule.rule, rule.priority) for rule in self._rules)
 
-    def process(self, batch: EventBatch) -> list[Alert]:
+    def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> list[Alert]:
         """Judge all events of a batch, in order.
 
         Args:
             batch: a validated batch; its process rows and strings are trusted.
+            budget: what it may cost; its alerts are those found, also where it is exceeded. None for no limits.
+
+        Raises:
+            OverBudget: it costs more; the events behind are not evaluated.
         """
-        found: list[Alert] = []
+        budget = BatchBudget(BOUNDLESS) if budget is None else budget
         strings = batch.strings
         matches: list[Match | bool | None] = [None] * len(strings)
         self.events += batch.count
-        for place, type_index in enumerate(batch.columns["type"]):
-            match = matches[type_index]
-            if match is None:
-                match = matches[type_index] = self._bind(batch, strings[type_index])
-            if match is False:
-                continue
-            hits = match(place)  # type: ignore[operator]
-            if hits:
-                self._alerts(batch, place, hits, found)
-        return found
+        types = batch.columns["type"]
+        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
+            budget.look(first)
+            for place, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
+                match = matches[type_index]
+                if match is None:
+                    match = matches[type_index] = self._bind(batch, strings[type_index])
+                if match is False:
+                    continue
+                hits = match(place)  # type: ignore[operator]
+                if hits:
+                    self._alerts(batch, place, hits, budget)
+        budget.look(batch.count)
+        return budget.alerts
 
     def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
         matcher = self._matchers.get(event_type or "")
@@ -160,10 +169,11 @@ class Detector:
         self.faults[rule] += 1
         self.rule_errors.setdefault(rule, RuleError(rule, f"{type(problem).__name__}: {problem}"))
 
-    def _alerts(self, batch: EventBatch, place: int, hits: Sequence[tuple[int, int]], found: list[Alert]) -> None:
+    def _alerts(self, batch: EventBatch, place: int, hits: Sequence[tuple[int, int]], budget: BatchBudget) -> None:
         row = event_row(batch)
         for rule_place, name in hits:
             rule = self._rules[rule_place]
+            budget.count_result()
             try:
                 rendered = rule.format.bind(batch)(place, name)
                 fields = rule.fields(rendered, batch, place, name)
@@ -193,7 +203,7 @@ class Detector:
                 host_id=batch.host_id,
                 event=event,
             )
-            found.append(self._redact(alert))
+            budget.alerts.append(self._redact(budget.bounded(alert)))
             self.alerts[rule.rule] += 1
             if self._first_only:
                 break

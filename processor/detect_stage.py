@@ -10,10 +10,18 @@ from typing import NamedTuple, Protocol
 
 from bus.clocks import append_time
 from bus.errors import fault_text
+from processor.batch_budget import LIMITS, BatchBudget, Limits, OverBudget
 from processor.clocks import AHEAD, BEHIND, CLOCK_SKEW, WrongClocks, dated
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
-from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED, Cause, InternalAlerts
+from processor.internal_alerts import (
+    DUPLICATE_HOST_ID,
+    EVENTS_LOST,
+    OVER_BUDGET,
+    RULE_FAILED,
+    Cause,
+    InternalAlerts,
+)
 from processor.silence import Silence
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -29,6 +37,8 @@ _REDATED_TEXT = (
     "before: they were evaluated with the nearest time within that"
 )
 _MOST_REASONS = 50
+_LONGEST_SAMPLED_SECONDS = 0.5
+"""A batch that took longer to evaluate is not evaluated once more for the measurement of rules."""
 PreMatches = Iterable[tuple[bytes, bytes]]
 """Key and value of what goes to the correlate topic."""
 
@@ -36,8 +46,8 @@ PreMatches = Iterable[tuple[bytes, bytes]]
 class Judge(Protocol):
     """What finds alerts: the detector, as far as this stage needs it."""
 
-    def process(self, batch: EventBatch) -> list[Alert]:
-        """Judge all events of a batch."""
+    def process(self, batch: EventBatch, budget: BatchBudget) -> object:
+        """Judge all events of a batch; the alerts are the budget's. Raises OverBudget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,11 @@ class _Arrival(NamedTuple):
     """Events whose times were outside the bounds."""
 
 
-def _none(batch: EventBatch) -> PreMatches:  # noqa: ARG001  no rule has memory
+PreMatch = Callable[[EventBatch, BatchBudget], PreMatches]
+"""Finds what rules with memory have to see, within a budget."""
+
+
+def _none(batch: EventBatch, budget: BatchBudget) -> PreMatches:  # noqa: ARG001  no rule has memory
     return ()
 
 
@@ -75,10 +89,11 @@ class DetectStage:
         judge: Judge,
         *,
         clock: Callable[[], float],
-        pre_match: Callable[[EventBatch], PreMatches] = _none,
+        pre_match: PreMatch = _none,
         faults: Callable[[], Mapping[str, int]] = dict,
         decode: Callable[[bytes], EventBatch] = decode_batch,
         silence: Silence | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         """Put it together.
 
@@ -89,6 +104,7 @@ class DetectStage:
             faults: by rule, how often judging it raised; they only grow.
             decode: bytes to a checked batch; raises BadBatch.
             silence: when each host was last heard of.
+            limits: what one batch may cost.
         """
         self.judge = judge
         self.pre_match = pre_match
@@ -107,13 +123,14 @@ class DetectStage:
         """Shown each batch after it was judged; for what is measured on the side."""
         self._clock = clock
         self._decode = decode
+        self._limits = limits
         self._faults: dict[str, int] = {}
 
     def change_rules(
         self,
         judge: Judge,
         *,
-        pre_match: Callable[[EventBatch], PreMatches],
+        pre_match: PreMatch,
         faults: Callable[[], Mapping[str, int]],
         decode: Callable[[bytes], EventBatch],
     ) -> None:
@@ -137,16 +154,21 @@ class DetectStage:
         except Exception as error:  # noqa: BLE001  a fault of ours that one message sets off must not stop the others
             return Outcome(refused=f"not decodable: {fault_text(error)}")
         arrival = _Arrival(partition, appended, offset, redated)
-        alerts: list[Alert] = []
-        pre_matches: PreMatches = ()
+        budget = BatchBudget(self._limits)
+        pre_matches: list[tuple[bytes, bytes]] = []
         refused = ""
         try:
-            alerts += self.judge.process(batch)
-            pre_matches = tuple(self.pre_match(batch))
-            self._account(batch, arrival, alerts)
+            self.judge.process(batch, budget)
+            pre_matches += self.pre_match(batch, budget)
+        except OverBudget as over:
+            refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             refused = f"not judgeable: {fault_text(error)}"
-        return Outcome(tuple(alerts), tuple(pre_matches), refused, batch.count)
+        try:
+            self._account(batch, arrival, budget)
+        except Exception as error:  # noqa: BLE001  as above
+            refused = refused or f"not judgeable: {fault_text(error)}"
+        return Outcome(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
 
     def recall(self, partition: int, value: bytes | None, appended: int) -> None:
         """Learn a host's last number from a batch that was judged before this process came. appended: ms."""
@@ -161,26 +183,36 @@ class DetectStage:
         """Give what is still to be told, at the end."""
         return self.internal.due(self._clock(), final=True)
 
-    def _account(self, batch: EventBatch, arrival: _Arrival, alerts: list[Alert]) -> None:
-        """Take note of what a batch says about its host; what is to be told about it is added to alerts."""
+    def _account(self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget) -> None:
+        """Take note of what a batch says about its host; what is to be told of it is added to the budget's alerts."""
         self.events += batch.total
-        self.observe(batch)
+        if budget.elapsed < _LONGEST_SAMPLED_SECONDS:
+            self.observe(batch)
         self.redated += arrival.redated
         self.reports.see(arrival.partition, batch, self._clock())
-        alerts += self.silence.see(arrival.partition, batch, arrival.appended)
-        self._note(batch, arrival)
-        alerts += self.internal.due(self._clock())
+        budget.alerts += self.silence.see(arrival.partition, batch, arrival.appended)
+        cause = Cause(
+            batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
+        )
+        self._note(batch, arrival, cause)
+        self._note_budget(batch, budget, cause)
+        budget.alerts += self.internal.due(self._clock())
 
-    def _note(self, batch: EventBatch, arrival: _Arrival) -> None:
+    def _note_budget(self, batch: EventBatch, budget: BatchBudget, cause: Cause) -> None:
+        if budget.over:
+            text = f"a batch of host {batch.hostname} cost too much: {budget.over}; it is in the dead letters"
+            self.internal.add(
+                OVER_BUDGET, cause, {"events_not_evaluated": batch.count - budget.evaluated}, text, priority="Warning"
+            )
+        elif budget.shortened:
+            text = f"batches of host {batch.hostname} make so many bytes of alerts that some went out in short"
+            self.internal.add(OVER_BUDGET, cause, {"alerts_shortened": budget.shortened}, text, priority="Notice")
+
+    def _note(self, batch: EventBatch, arrival: _Arrival, cause: Cause) -> None:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}
         found = self.sequences.see(arrival.partition, batch)
         clock = self._wrong_clocks.change(batch.host_id, arrival.offset)
         faults = dict(self._count_faults())
-        if not (lost or found or faults or clock or arrival.redated):
-            return
-        cause = Cause(
-            batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
-        )
         if lost:
             self._count_lost(lost)
             self.internal.add(EVENTS_LOST, cause, lost, priority="Warning")
@@ -197,7 +229,8 @@ class DetectStage:
             self.internal.add(CLOCK_SKEW, cause, {"times": 1}, clock, priority="Warning")
         if arrival.redated:
             self.internal.add(CLOCK_SKEW, cause, {REDATED: arrival.redated}, _REDATED_TEXT, priority="Warning")
-        self._note_faults(cause, faults)
+        if faults:
+            self._note_faults(cause, faults)
 
     def _count_lost(self, lost: Mapping[str, int]) -> None:
         """Count by reason; a host that makes reasons up fills no memory."""

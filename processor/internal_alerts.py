@@ -12,6 +12,7 @@ from schemas.alert import Alert, alert_id
 EVENTS_LOST = "Lanner internal: events lost"
 RULES_CHANGED = "Lanner internal: rules changed"
 RULE_FAILED = "Lanner internal: rule failed"
+OVER_BUDGET = "Lanner internal: batch over budget"
 DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
 MEMORY_LOST = "correlation_memory"
 """A reason of losses: the topic that keeps the state of rules with memory is another one. It counts partitions."""

@@ -115,7 +115,7 @@ class OneProcess:
             now: when it arrived, ns since the epoch; None where its events are the clock.
         """
         found = self._judges.detector.process(batch)
-        pre_matches = self._judges.pre_matcher.process(batch)
+        pre_matches = list(self._judges.pre_matcher.process(batch))
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found

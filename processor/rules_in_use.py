@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from processor.batch_budget import BatchBudget
 from processor.correlation.wire import message_of
 from processor.detect_stage import PreMatches
 from processor.judges import Judges
@@ -47,9 +48,9 @@ class RulesInUse:
         signed = f", signed by {self.signed_by}" if self.signed_by else ""
         return f"{count} rules of version {self.version}{signed}, which {self.published.publisher} published"
 
-    def pre_match(self, batch: EventBatch) -> PreMatches:
-        """Give what goes on to correlation."""
-        return map(message_of, self.judges.pre_matcher.process(batch))
+    def pre_match(self, batch: EventBatch, budget: BatchBudget) -> PreMatches:
+        """Give what goes on to correlation. Raises OverBudget while it is read."""
+        return map(message_of, self.judges.pre_matcher.process(batch, budget))
 
     @property
     def version(self) -> str:

@@ -6,15 +6,16 @@ consumer can drop the second. It begins with the event's time, so ids sort by ti
 
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
+from schemas.text_limits import MAX_TEXT_BYTES, Texts, Value
 from schemas.wire import MessageFormat, Unreadable
 
-Value = str | int | float | bool | tuple[str, ...] | None
+__all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
 
 ALERT_SCHEMA = json.loads(files("schemas").joinpath("alert.avsc").read_text(encoding="utf-8"))
 ALERT_FORMAT = MessageFormat(ALERT_SCHEMA)
@@ -99,8 +100,41 @@ def alert_id(time: int, *cause: str | int) -> str:
     return str(uuid.UUID(int=number))
 
 
+def bounded(alert: Alert, made: Callable[[Texts], Texts] = Texts.within) -> Alert:
+    """Return an alert that is no larger than alerts may be: itself, where it isn't.
+
+    Args:
+        alert: as it was made.
+        made: fits its texts.
+    """
+    window = alert.window
+    if window is None:
+        texts = Texts((alert.output,), alert.output_fields, alert.event)
+    else:
+        legs = window.legs.values()
+        texts = Texts((alert.output, *window.values), alert.output_fields, alert.event, (window.group, *legs))
+    fitting = made(texts)
+    if fitting is texts:
+        return alert
+    output, *values = fitting.texts
+    if window is not None:
+        group, *fitted = fitting.others
+        window = replace(window, values=tuple(values), group=group, legs=dict(zip(window.legs, fitted, strict=True)))
+    return replace(alert, output=output, output_fields=fitting.fields, event=fitting.event, window=window)
+
+
 def encode_alert(alert: Alert) -> bytes:
-    """Encode an alert (Avro single-object encoding); bytes that are no text become U+FFFD."""
+    """Encode an alert (Avro single-object encoding); bytes that are no text become U+FFFD.
+
+    Whoever made it, it takes no more than a megabyte: texts that are too long are clipped.
+    """
+    data = _encoded(alert)
+    if len(data) <= MAX_TEXT_BYTES or (smaller := bounded(alert)) is alert:
+        return data
+    return _encoded(smaller)
+
+
+def _encoded(alert: Alert) -> bytes:
     return ALERT_FORMAT.encode(
         {
             "id": alert.id,

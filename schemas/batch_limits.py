@@ -15,6 +15,12 @@ MAX_NAME_BYTES = 256
 MAX_NAMES = 1_000
 """Of event types, and of reasons of losses."""
 MAX_CONTAINERS = 10_000
+MAX_PROCESS_CHARACTERS = 1 << 20
+"""Of a process's arguments together, or of its variables: a collector takes 64 KiB."""
+MAX_CONTAINER_CHARACTERS = 1 << 20
+"""Of a container's labels together: a collector takes 128 of 2 KiB."""
+MAX_MOUNTS = 256
+"""Of a container: a collector takes no more."""
 MAX_CLOCK = 1 << 62
 """ns; clocks show less: from 1823 to 2116, with room for what corrects a wrong one."""
 MAX_SEQUENCE = 1 << 40
@@ -84,6 +90,21 @@ def check_clocks(raw: Mapping[str, bytes], names: Iterable[str]) -> None:
 def is_clock(time: int) -> bool:
     """Return whether a clock can show a time, ns since the epoch."""
     return -MAX_CLOCK <= time < MAX_CLOCK
+
+
+def check_joined(what: str, texts: Iterable[str], most: int) -> None:
+    """Check how long texts are together, which a batch may hold once and a row name a thousand times.
+
+    Args:
+        what: for people.
+        texts: those that one field joins.
+        most: characters of all.
+
+    Raises:
+        ValueError: they are too long.
+    """
+    if sum(map(len, texts)) > most:
+        raise ValueError(f"{what} of more than {most} characters")
 
 
 def clipped_name(text: str) -> str:

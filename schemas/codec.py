@@ -10,11 +10,19 @@ from importlib.resources import files
 from typing import Any
 
 from schemas.batch import Container, EventBatch, Mount
-from schemas.batch_limits import MAX_CONTAINERS, check_clocks, check_head, is_clock
+from schemas.batch_limits import (
+    MAX_CONTAINER_CHARACTERS,
+    MAX_CONTAINERS,
+    MAX_MOUNTS,
+    check_clocks,
+    check_head,
+    check_joined,
+    is_clock,
+)
 from schemas.event_columns import COLUMNS, pack_column, unpack_columns
 from schemas.former_layout import former_processes, former_strings, text_at, texts_at
 from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_processes
-from schemas.texts import TextTable, encode_text, pack_texts, unpack_texts
+from schemas.texts import TextTable, encode_text, longest_of, pack_texts, unpack_texts
 from schemas.wire import MessageFormat
 
 _RELEASES = ("0.1", "0.2", "0.3")
@@ -134,7 +142,8 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
         processes = former_processes(datum["processes"], strings, len(datum["containers"]))
     else:
         strings = unpack_texts(datum["texts"], datum["text_lengths"])
-        processes = unpack_processes(rows, strings, len(datum["containers"]))
+        longest = longest_of(datum["text_lengths"])
+        processes = unpack_processes(rows, strings, len(datum["containers"]), longest)
     raw = {name: datum[f"c_{name}"] for name in COLUMNS}
     check_clocks(raw, ("time",))
     columns = unpack_columns(raw, datum["count"], len(strings), len(processes))
@@ -143,32 +152,27 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     return EventBatch(**head, strings=strings, processes=processes, containers=containers, columns=columns)
 
 
-def _pairs(strings: list[str | None], indices: list[int] | None) -> tuple[tuple[str, str], ...] | None:
-    texts = texts_at(strings, indices)
-    return None if texts is None else tuple(zip(texts[::2], texts[1::2], strict=True))
-
-
 def _container(row: dict[str, Any], strings: list[str | None]) -> Container:
     facts = {name: row[name] for name in _CONTAINER_PLAIN}
     if not is_clock(facts["start_ts"] or 0):
         raise ValueError("a container that started at a time that no clock shows")
     for name in _CONTAINER_TEXT:
         facts[name] = text_at(strings, row[name])
-    mounts = row["mounts"]
-    return Container(
-        **facts,
-        labels=_pairs(strings, row["labels"]),
-        pod_labels=_pairs(strings, row["pod_labels"]),
-        mounts=None
-        if mounts is None
-        else tuple(
-            Mount(
-                source=text_at(strings, mount["source"]) or "",
-                dest=text_at(strings, mount["dest"]) or "",
-                mode=text_at(strings, mount["mode"]) or "",
-                rw=mount["rw"],
-                propagation=text_at(strings, mount["propagation"]) or "",
-            )
-            for mount in mounts
-        ),
-    )
+    facts["labels"], facts["pod_labels"] = _pairs(strings, row["labels"]), _pairs(strings, row["pod_labels"])
+    if len(row["mounts"] or ()) > MAX_MOUNTS:
+        raise ValueError(f"a container with {len(row['mounts'])} mounts")
+    facts["mounts"] = None if row["mounts"] is None else tuple(_mount(mount, strings) for mount in row["mounts"])
+    return Container(**facts)
+
+
+def _pairs(strings: list[str | None], indices: list[int] | None) -> tuple[tuple[str, str], ...] | None:
+    texts = texts_at(strings, indices)
+    if texts is None:
+        return None
+    check_joined("labels", texts, MAX_CONTAINER_CHARACTERS)
+    return tuple(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _mount(row: dict[str, Any], strings: list[str | None]) -> Mount:
+    texts = {name: text_at(strings, row[name]) or "" for name in ("source", "dest", "mode", "propagation")}
+    return Mount(**texts, rw=row["rw"])

@@ -1,16 +1,14 @@
 """The columns of a batch on the wire: their lengths and what they point to."""
 
 from collections.abc import Mapping
-from itertools import islice
-from operator import gt
 
 from schemas.batch import Column
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
-from schemas.indices import check_below
+from schemas.indices import check_below, check_steps
 
 MAX_EVENTS = 100_000
 MAX_ARGUMENTS = 64
-"""An event, on average; Falco's table knows no event of more than 32."""
+"""An event has fewer; Falco's table knows none of more than 32."""
 
 COLUMNS = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}
 """All of them, by their struct format character (little-endian)."""
@@ -40,12 +38,12 @@ def unpack_columns(raw: Mapping[str, bytes], count: int, texts: int, processes: 
     if not 0 <= count <= MAX_EVENTS:
         raise ValueError(f"{count} events in one batch")
     columns = {name: _column(raw, name, count) for name in EVENT_COLUMNS}
-    columns["arg_start"] = _column(raw, "arg_start", count + 1)
-    starts = list(columns["arg_start"])
-    if starts[0] != 0 or any(map(gt, starts, islice(starts, 1, None))):
-        raise ValueError("arg_start goes backwards")
-    if starts[count] > MAX_ARGUMENTS * count:
-        raise ValueError(f"{starts[count]} arguments of {count} events")
+    starts = columns["arg_start"] = _column(raw, "arg_start", count + 1)
+    if raw["arg_start"]:
+        try:
+            check_steps(raw["arg_start"], MAX_ARGUMENTS)
+        except ValueError as error:
+            raise ValueError(f"arg_start {error}") from None
     for name in ("arg_name", "arg_value", "arg_raw"):
         columns[name] = _column(raw, name, starts[count])
     check_below(texts, raw, INDEX_COLUMNS)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.batch import Process
-from schemas.batch_limits import is_clock
+from schemas.batch_limits import MAX_PROCESS_CHARACTERS, check_joined, is_clock
 from schemas.process_columns import LISTS, NULLABLE, SURE, TEXTS, TIMES
-from schemas.texts import MAX_TEXTS
+from schemas.texts import MAX_TEXT_BYTES, MAX_TEXTS
 
 _NUMBERS = (*NULLABLE, *SURE)
 _UNSIGNED = tuple(name for name, code in NULLABLE.items() if code == "Q")
@@ -17,6 +17,8 @@ def former_strings(found: Sequence[bytes]) -> list[str | None]:
     """Give the texts by index, None for index 0; raises ValueError."""
     if not 0 < len(found) <= MAX_TEXTS:
         raise ValueError(f"{len(found)} strings in one batch")
+    if max(map(len, found)) > MAX_TEXT_BYTES:
+        raise ValueError(f"a text of {max(map(len, found))} bytes")
     strings: list[str | None] = [None]
     strings += [text.decode("utf-8", "surrogateescape") for text in found[1:]]
     return strings
@@ -54,4 +56,5 @@ def _process(row: dict[str, Any], index: int, strings: Sequence[str | None], con
         facts[name] = text_at(strings, row[name])
     for name in LISTS:
         facts[name] = texts_at(strings, row[name])
+        check_joined(name, facts[name] or (), MAX_PROCESS_CHARACTERS)
     return Process(**facts)

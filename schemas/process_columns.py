@@ -12,9 +12,9 @@ from operator import and_, attrgetter
 from typing import Any
 
 from schemas.batch import Process
-from schemas.batch_limits import check_clocks
+from schemas.batch_limits import MAX_PROCESS_CHARACTERS, check_clocks, check_joined
 from schemas.indices import check_below
-from schemas.texts import TextTable
+from schemas.texts import MAX_TEXT_BYTES, TextTable
 
 MAX_PROCESSES = 100_000
 
@@ -76,13 +76,16 @@ def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, 
     return made
 
 
-def unpack_processes(columns: Mapping[str, bytes], texts: Sequence[str | None], containers: int) -> list[Process]:
+def unpack_processes(
+    columns: Mapping[str, bytes], texts: Sequence[str | None], containers: int, longest: int = MAX_TEXT_BYTES
+) -> list[Process]:
     """Give the rows of a table of processes.
 
     Args:
         columns: by name, as pack_processes gives them.
         texts: by index.
         containers: how many the batch has.
+        longest: a bound for the longest of the texts, bytes.
 
     Raises:
         ValueError: the columns contradict each other, or point outside their tables.
@@ -105,7 +108,10 @@ def unpack_processes(columns: Mapping[str, bytes], texts: Sequence[str | None], 
         facts[name] = [texts[index] for index in numbers[name]]
     for name, counts in LISTS.items():
         values = iter([texts[index] or "" for index in memoryview(columns[name]).cast("i")])
-        facts[name] = [tuple(islice(values, number)) for number in numbers[counts]]
+        lists = facts[name] = [tuple(islice(values, number)) for number in numbers[counts]]
+        if max(numbers[counts], default=0) * longest > MAX_PROCESS_CHARACTERS:
+            for each in lists:
+                check_joined(name, each, MAX_PROCESS_CHARACTERS)
     known = numbers["known"]
     if max(known, default=0) > _EVERYTHING:
         raise ValueError(f"more is known of process {known.index(max(known))} than there is")

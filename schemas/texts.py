@@ -9,6 +9,10 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 MAX_TEXTS = 1_000_000
+MAX_TEXT_BYTES = 256 << 10
+"""A collector's longest is a process's environment in one text, of 64 KiB."""
+_PAGE = 4096
+_BELOW_4096 = bytes(range(_PAGE >> 8))
 
 
 class TextTable(dict[str | None, int]):
@@ -60,7 +64,21 @@ def unpack_texts(data: bytes, lengths: bytes) -> list[str | None]:
         raise ValueError("text 0 is not empty")
     if sum(sizes) != len(data):
         raise ValueError(f"the texts have {len(data)} bytes and not the {sum(sizes)} of their lengths")
+    if longest_of(lengths) > MAX_TEXT_BYTES:
+        raise ValueError(f"a text of {max(sizes)} bytes")
     read = io.BytesIO(data).read
     texts: list[str | None] = [read(size).decode("utf-8", "surrogateescape") for size in sizes]
     texts[0] = None
     return texts
+
+
+def longest_of(lengths: bytes) -> int:
+    """Return a bound for the longest of texts, in bytes, without a look at each.
+
+    Args:
+        lengths: a column of u32, little-endian.
+    """
+    # A length below 4096 has nothing in its upper half, and little in the byte before.
+    if not (lengths[2::4] + lengths[3::4]).strip(b"\0") and not lengths[1::4].translate(None, _BELOW_4096):
+        return _PAGE
+    return max(memoryview(lengths).cast("I"), default=0)

@@ -1,12 +1,13 @@
 """The part of correlation that needs the batch: which events windows and rules with memory have to know of."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from processor.batch_budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.compiler.transformers import as_text
 from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch, clipped
@@ -19,12 +20,15 @@ from processor.output.tokens import OutputError
 from schemas.alert import Value
 from schemas.batch import EventBatch
 from schemas.catalogue import resolve_field
+from schemas.text_limits import Texts, clipped_values
 
 GROUP_MISSING = "group_missing"
 """Events that no window took since they lack a field of the group."""
 VALUE_MISSING = "value_missing"
 """Events that no window took since they lack the field whose values are counted."""
 
+MAX_KEPT_BYTES = 4 << 10
+"""Of a value that a window keeps for its output: every record of its state holds it again."""
 OnFault = Callable[[BaseException], None]
 Read = Callable[[int, int], tuple[Any, ...]]
 
@@ -109,28 +113,35 @@ class PreMatcher:
         self.first_fault: dict[str, str] = {}
         """The first fault of each that had one."""
 
-    def process(self, batch: EventBatch) -> list[PreMatch]:
+    def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> Iterator[PreMatch]:
         """Find the events of a batch that correlation has to know of, in order.
 
         Args:
             batch: a validated batch.
+            budget: what it may cost, what was spent on it before included; None for no limits.
+
+        Raises:
+            OverBudget: it costs more; what was given before stands.
         """
         if not self._matchers:
-            return []
-        found: list[PreMatch] = []
+            return
+        budget = BatchBudget(BOUNDLESS) if budget is None else budget
         strings = batch.strings
         matches: list[Match | bool | None] = [None] * len(strings)
-        reading = _Reading(batch)
-        for place, type_index in enumerate(batch.columns["type"]):
-            match = matches[type_index]
-            if match is None:
-                match = matches[type_index] = self._bind(batch, strings[type_index])
-            if match is False:
-                continue
-            hits = match(place)  # type: ignore[operator]
-            if hits:
-                found += self._pre_matches(reading, place, hits)
-        return found
+        reading = _Reading(batch, budget)
+        types = batch.columns["type"]
+        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
+            budget.look(first)
+            for place, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
+                match = matches[type_index]
+                if match is None:
+                    match = matches[type_index] = self._bind(batch, strings[type_index])
+                if match is False:
+                    continue
+                hits = match(place)  # type: ignore[operator]
+                if hits:
+                    yield from self._pre_matches(reading, place, hits)
+        budget.look(batch.count)
 
     def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
         matcher = self._matchers.get(event_type or "")
@@ -154,7 +165,10 @@ class PreMatcher:
             except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
                 self._fault(term_place, problem)
         self.counts.update(reason for _, reason in found.missing)
-        return found.pre_matches(reading.batch, place)
+        pre_matches = found.pre_matches(reading.batch, place)
+        for _ in pre_matches:
+            reading.budget.count_result()
+        return pre_matches
 
 
 @dataclass(slots=True)
@@ -199,7 +213,7 @@ def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gather
             return
         value = clipped(as_text(values[size]))
         size += 1
-    kept = dict(zip(use.fields.names[size:], values[size:], strict=True))
+    kept = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_KEPT_BYTES)
     found.feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
 
 
@@ -227,7 +241,8 @@ def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: 
         for key, is_field, form in use.extras:
             extra = form.bind(reading.batch)(*at)
             fields |= extra.fields if is_field else {key: extra.text}
-        return Content(tuple(part.text for part in rendered), fields, reading.row(at))
+        texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), fields, reading.row(at)))
+        return Content(texts.texts, texts.fields, texts.event)
     except Exception as problem:  # noqa: BLE001  an alert that says little is better than none
         on_fault(problem)
         return Content((MISSING,) * len(use.formats), {}, {})
@@ -236,8 +251,9 @@ def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: 
 class _Reading:
     """The readers of one batch, made when they are first asked."""
 
-    def __init__(self, batch: EventBatch) -> None:
+    def __init__(self, batch: EventBatch, budget: BatchBudget) -> None:
         self.batch = batch
+        self.budget = budget
         self._reads: dict[int, Read] = {}
         self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
         self._row: Callable[[int, int], dict[str, Any]] | None = None

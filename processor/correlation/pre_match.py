@@ -5,7 +5,7 @@ It carries all that the second stage needs, so that no one there looks for the b
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from hashlib import blake2b
 
 from processor.correlation.outcome import Stamp
@@ -16,7 +16,8 @@ Group = tuple[str | None, ...]
 
 LONGEST_VALUE = 256
 """Characters of a group's value or of a counted one: the rest is told by a hash."""
-_INDEX_BITS = 20
+INDEX_BITS = 20
+"""Of an event's index within its batch, in its position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,14 @@ class Origin:
     @property
     def position(self) -> int:
         """The event's place among its source's: it grows with time."""
-        return self.sequence << _INDEX_BITS | self.index
+        return self.sequence << INDEX_BITS | self.index
 
     def stamp(self, time: int) -> Stamp:
         """Give the event's stamp. time: the event's, ns."""
         return (time, self.position, self.source)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _source(host_id: str, boot_id: str, collector_start: int) -> int:
     text = f"{host_id}\x1f{boot_id}\x1f{collector_start}".encode("utf-8", "surrogateescape")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)

@@ -10,10 +10,16 @@ from dataclasses import dataclass, replace
 
 from processor.correlation.outcome import Stamp
 from processor.correlation.spec import timespan_text
-from schemas.alert import Alert, Repeats, alert_id, decode_alert, encode_alert
+from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encode_alert
+from schemas.text_limits import Texts
 
 MAX_SOURCES = 1_000
 """Of one group; the one that matched longest ago is forgotten first."""
+
+
+_KEPT_TEXT_BYTES = 4 << 10
+_KEPT_BYTES = 32 << 10
+"""Of an alert that is kept for its summary: there is one for each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Throttle:
     period: int
     """ns."""
     alert: bytes
-    """That alert, encoded; empty once its repeats are told."""
+    """That alert, encoded, long texts clipped; empty once its repeats are told."""
     sources: tuple[tuple[int, int], ...]
     """Of each source, the place of its newest event that matched."""
     count: int = 0
@@ -77,7 +83,8 @@ def take_match(
         return Told(counted)
     summary = () if state is None else close(state)[1]
     alert = make_alert()
-    return Told(Throttle(alert.id, time, period, encode_alert(alert), sources, weight - 1, time), (*summary, alert))
+    throttle = Throttle(alert.id, time, period, encode_alert(bounded(alert, _kept)), sources, weight - 1, time)
+    return Told(throttle, (*summary, alert))
 
 
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
@@ -103,3 +110,7 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
         repeats=repeats,
     )
     return closed, (summary,)
+
+
+def _kept(texts: Texts) -> Texts:
+    return texts.within(_KEPT_TEXT_BYTES, _KEPT_BYTES)

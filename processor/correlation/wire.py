@@ -5,7 +5,8 @@ from importlib.resources import files
 from typing import Any
 
 from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
-from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch
+from processor.correlation.pre_match import INDEX_BITS, Candidate, Content, Feed, Group, Origin, PreMatch
+from schemas.batch_limits import MAX_SEQUENCE, is_clock
 from schemas.wire import MessageFormat, Unreadable
 
 
@@ -74,8 +75,10 @@ def decode_pre_match(data: bytes) -> PreMatch:
     """
     try:
         row: Any = PRE_MATCH_FORMAT.decode(data)
+        origin = Origin(**row["origin"])
+        _check(origin, row["time"])
         return PreMatch(
-            origin=Origin(**row["origin"]),
+            origin=origin,
             time=row["time"],
             hostname=to_text(row["hostname"]),
             group=group_of(row["group"]),
@@ -87,6 +90,17 @@ def decode_pre_match(data: bytes) -> PreMatch:
         )
     except (Unreadable, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None
+
+
+def _check(origin: Origin, time: int) -> None:
+    """Check that an origin and a time can be kept in a window's state. Raises ValueError.
+
+    Detection sends no others, but may have done so before it bounded what it decodes.
+    """
+    if not (0 <= origin.sequence < MAX_SEQUENCE and 0 <= origin.index < 1 << INDEX_BITS):
+        raise ValueError("the event's place is out of range")
+    if not (is_clock(time) and is_clock(origin.collector_start)):
+        raise ValueError("a time that no clock shows")
 
 
 def _feed(row: dict[str, Any]) -> Feed:

@@ -1,12 +1,16 @@
 import dataclasses
+from array import array
+from typing import Any
 
+from processor.batch_budget import BatchBudget, Limits
 from processor.detect import DetectionRule, Detector
 from processor.detect_stage import DetectStage
-from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, RULE_FAILED
+from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED
 from processor.language.parser import parse
-from schemas.alert import Alert
+from schemas.alert import encode_alert
 from schemas.batch import EventBatch, Process
 from schemas.codec import decode_batch, encode_batch
+from schemas.event_columns import COLUMNS
 from tests.unit.processor.batches import TIME, batch_of
 
 SHADOW = DetectionRule("Shadow", parse("evt.type = openat and fd.name = /etc/shadow"), "read %fd.name")
@@ -46,7 +50,7 @@ def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
     """The message goes to the dead letters with what was raised."""
 
     class Raises:
-        def process(self, batch: EventBatch) -> list[Alert]:
+        def process(self, batch: EventBatch, budget: BatchBudget) -> None:  # noqa: ARG002  it comes to nothing
             raise KeyError(batch.sequence)
 
     outcome = DetectStage(Raises(), clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)), NOW)
@@ -95,7 +99,65 @@ def test_other_rules_are_judged_by_from_the_next_batch_on() -> None:
     stage = stage_of()
     stage.take(0, encode_batch(batch_of(READ, sequence=1)), NOW)
     detector = Detector([dataclasses.replace(SHADOW, name="Other", output="other")], append_container=False)
-    stage.change_rules(detector, pre_match=lambda _: (), faults=lambda: detector.faults, decode=decode_batch)
+    stage.change_rules(detector, pre_match=lambda *_: (), faults=lambda: detector.faults, decode=decode_batch)
     outcome = stage.take(0, encode_batch(batch_of(READ, sequence=2)), NOW)
     assert [(alert.rule, alert.output) for alert in outcome.alerts] == [("Other", "other")]
     assert stage.events == 2
+
+
+def _many(count: int, fd_name: str = "/etc/shadow", **head: Any) -> bytes:
+    """Encode a batch of so many equal events."""
+    batch = batch_of({**READ, "fd_name": fd_name}, **head)
+    columns: dict[str, Any] = {name: array(COLUMNS[name], column) * count for name, column in batch.columns.items()}
+    columns["arg_start"] = array("I", [0]) * (count + 1)
+    return encode_batch(dataclasses.replace(batch, count=count, columns=columns))
+
+
+def _limited(limits: Limits, *rules: DetectionRule) -> DetectStage:
+    return DetectStage(Detector(rules or (SHADOW,), append_container=False), clock=lambda: 0.0, limits=limits)
+
+
+def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
+    """What it made before stands, the message becomes a dead letter, and the next one is evaluated as ever."""
+    stage = _limited(Limits(results=100))
+    outcome = stage.take(0, _many(1000), NOW)
+    alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
+    (told,) = (alert for alert in outcome.alerts if alert.source == "internal")
+    assert len(alerts) == 100
+    assert outcome.refused == "over budget: it makes more than 100 alerts and matches; 64 of 1000 events were evaluated"
+    assert told.rule == OVER_BUDGET
+    assert told.output_fields["events_not_evaluated"] == 936
+    assert stage.take(0, _many(1000), NOW).alerts[:100] == tuple(alerts)
+    assert stage.take(0, _many(5, sequence=8), NOW).refused == ""
+
+
+def test_a_batch_that_takes_too_long_is_cut_off_and_told() -> None:
+    """By processor time, which a process that hung does not spend."""
+    stage = _limited(Limits(seconds=0.0))
+    outcome = stage.take(0, _many(1000), NOW)
+    assert outcome.refused.startswith("over budget: evaluating it took more than 0 s; ")
+    assert [alert.rule for alert in outcome.alerts if alert.source == "internal"] == [OVER_BUDGET]
+
+
+def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
+    """So none is missing, whoever fills the batch; that it happens is told."""
+    rule = dataclasses.replace(SHADOW, condition=parse("evt.type = openat"))
+    outcome = _limited(Limits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
+    alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
+    (told,) = (alert for alert in outcome.alerts if alert.source == "internal")
+    whole = [alert for alert in alerts if "fd.name" in alert.event]
+    assert outcome.refused == ""
+    assert len(alerts) == 500
+    assert 0 < len(whole) < 10
+    assert alerts[-1].output == "read /" + "A" * 955 + " [truncated, 3045 more bytes]"
+    assert alerts[-1].event["evt.type"] == "openat"
+    assert told.output_fields["alerts_shortened"] == 500 - len(whole)
+
+
+def test_a_small_message_cannot_stand_for_much_memory() -> None:
+    """Alerts by the thousand, each with a text that the message holds once, take a bounded number of bytes."""
+    rule = DetectionRule("All", parse("evt.type = openat"), "%fd.name %fd.nameraw %proc.cmdline")
+    outcome = DetectStage(Detector((rule,)), clock=lambda: 0.0).take(0, _many(4_900, "/" + "A" * 200_000), NOW)
+    assert len(outcome.alerts) == 4_901
+    assert max(len(encode_alert(alert)) for alert in outcome.alerts) <= 1 << 20
+    assert sum(len(encode_alert(alert)) for alert in outcome.alerts) < 40 << 20

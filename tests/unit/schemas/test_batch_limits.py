@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.batch import Container, Process
+from schemas.batch import Container, Mount, Process
 from schemas.batch_limits import MAX_CLOCK, MAX_SEQUENCE, clipped_name
 from schemas.codec import BadBatch, decode_batch, encode_batch
 from tests.unit.processor.batches import INIT, batch_of
@@ -85,3 +85,23 @@ def test_a_shortened_name_fits_and_differs_from_others(text: str) -> None:
     assert _comes_back(hostname=clipped_name(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     assert clipped_name(text) != clipped_name(f"{text}x")
     assert clipped_name(clipped_name(text)) == clipped_name(text)
+
+
+@pytest.mark.parametrize("name", ["args", "env"])
+def test_one_text_cannot_stand_for_many_megabytes(name: str) -> None:
+    """A row that names it a thousand times is refused; one that names short texts so often is not."""
+    with pytest.raises(BadBatch, match=name):
+        decode_batch(encode_batch(batch_of(EVENT, processes=[Process(pid=1, **{name: ("A" * 200_000,) * 10})])))
+    with pytest.raises(BadBatch, match=name):
+        decode_batch(encode_batch(batch_of(EVENT, processes=[Process(pid=1, **{name: ("A" * 4000,) * 1000})])))
+    rows = [Process(pid=1, **{name: ("a",) * 4000}), Process(pid=2, **{name: ("A" * 4000,) * 2})]
+    assert decode_batch(encode_batch(batch_of(EVENT, processes=rows))).processes == rows
+
+
+def test_a_containers_labels_and_mounts_are_bounded() -> None:
+    """As a process's arguments."""
+    labels = (("a", "A" * 200_000),) * 10
+    mounts = (Mount("/a", "/b", "", rw=True, propagation=""),) * 300
+    for facts in ({"labels": labels}, {"pod_labels": labels}, {"mounts": mounts}):
+        with pytest.raises(BadBatch, match=r"labels|mounts"):
+            decode_batch(encode_batch(batch_of(EVENT, containers=[Container("1", "1", "docker", **facts)])))

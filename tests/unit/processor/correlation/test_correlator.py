@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlate import Correlator
+from processor.correlate_stage import CorrelateStage
 from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
 from processor.correlation.snapshot import read_snapshot
 from processor.correlation.split import merged
 from processor.correlation.state import BadState, decode_entry
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
-from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key
+from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
 from schemas.alert import Alert
 from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2
 from tests.unit.processor.correlation.rules import (
@@ -315,6 +316,7 @@ _values: Any = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | _t
 _fields = st.dictionaries(st.text(st.characters(codec="utf-8")), _values, max_size=3)
 _groups = st.lists(st.none() | _texts, max_size=3).map(tuple)
 _contents = st.builds(Content, st.lists(_texts).map(tuple), _fields, _fields)
+_clocks = st.integers(-(2**62), 2**62 - 1)
 _names = st.text(st.characters(codec="utf-8"), max_size=5)
 
 
@@ -325,8 +327,8 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
 @given(
     st.builds(
         PreMatch,
-        st.builds(Origin, _names, _names, st.integers(0, 2**62), st.integers(0, 2**40), st.integers(0, 10**5)),
-        st.integers(0, 2**62),
+        st.builds(Origin, _names, _names, _clocks, st.integers(0, 2**40 - 1), st.integers(0, 10**5)),
+        _clocks,
         _texts,
         _groups,
         st.lists(st.builds(Feed, _names, st.none() | _texts, _fields), max_size=2).map(tuple),
@@ -376,6 +378,31 @@ def test_bytes_that_are_no_pre_matched_event_are_refused(data: bytes) -> None:
 def test_no_two_groups_share_a_key(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> None:
     """Values that run into each other, missing ones and empty ones stay apart."""
     assert (group_key(one) == group_key(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sequence": 2**43},
+        {"sequence": -1},
+        {"index": 2**20},
+        {"index": -1},
+        {"collector_start": 2**62},
+        {"time": 2**62},
+    ],
+)
+def test_an_event_whose_place_no_state_can_hold_is_refused(wrong: dict[str, int]) -> None:
+    """It may lie in the topic from before its batch was checked; the state of others is written all the same."""
+    (event,) = pre_matches(JUDGES, Host().accept(0))[:1]
+    origin = replace(event.origin, **{name: value for name, value in wrong.items() if name != "time"})
+    hostile = encode_pre_match(replace(event, origin=origin, time=wrong.get("time", event.time)))
+    with pytest.raises(BadPreMatch, match=r"out of range|no clock shows"):
+        decode_pre_match(hostile)
+    stage = CorrelateStage(JUDGES.plan)
+    stage.begin(0, [])
+    assert not stage.take(0, *message_of(event), START, 0).refused
+    assert stage.take(0, b"", hostile, START, 1).refused.startswith("not decodable: ")
+    assert all(change.blob for change in stage.take_changes(0))
 
 
 def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
