@@ -29,8 +29,9 @@ _STALE, _FAILED, _HAS_RES = _BIT["PROCESS_STALE"], _BIT["FAILED"], _BIT["HAS_RES
 
 _OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
+_O_TMPFILE = 0o20200000
 _ROLES = "nst"
-_NAMED_BY_PATH = frozenset({"file", "directory", "pipe"})
+_NAMED_BY_PATH = frozenset({"file", "directory"})
 _FALCO_CREATED, _FALCO_CREATING = 16384, 4 | 8192
 _EXECUTABLE = 0o111
 _MOST_ERRORS = 4096
@@ -78,6 +79,8 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin, time: int)
     event = spec.event
     intern = builder.intern
     descriptor = describe(event, call)
+    if descriptor is not None and event in _OPENERS:
+        descriptor.type = _opened_type(spec, call, descriptor.type)
     path1, path2 = _absolute_paths(spec, call)
     context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
     arguments = [write(call, context) for write in writers_of(call.event)]
@@ -163,6 +166,21 @@ def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], in
         texts[at], texts[at + 1] = intern(path), intern(raw_path)
     name, name_raw, source, source_raw, target, target_raw = texts
     return name, name_raw, source, source_raw, target, target_raw
+
+
+def _opened_type(spec: Call, call: Syscall, kind: str | None) -> str | None:
+    """Return the type of what an open opens, as Falco has it (libsinsp parsers.cpp, parse_open_openat_creat_exit).
+
+    There only the flags tell a directory from a file: by its path, even a named pipe is a file; and the path that
+    O_TMPFILE is given with is that of the directory.
+    """
+    if kind == "pipe":
+        return "file"
+    if spec.flags_at < 0:
+        return kind
+    register = spec.arguments[spec.flags_at].index
+    flags = call.arguments[register] if register >= 0 else int.from_bytes(call.blob1[:8], "little")
+    return "directory" if kind == "file" and flags & _O_TMPFILE == _O_TMPFILE else kind
 
 
 def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbers, Texts]:

@@ -216,6 +216,39 @@ class TestOpens:
         assert [found[name] for name in STRING_COLUMNS if name.startswith("path_")] == [None] * 6
 
 
+class TestTypesOfWhatIsOpened:
+    @pytest.mark.parametrize(
+        "made",
+        [
+            call("openat", [0, 0, 0o20200002], path1="/tmp", result=3, fd=3, file=file("/tmp/#7 (deleted)")),
+            call("open", [0, 0o20200001], path1="/tmp", result=3, fd=3, file=file("/tmp/#7 (deleted)")),
+            call(
+                "openat2", blob1=(0o20200002).to_bytes(24, "little"), path1="/tmp", result=3, fd=3, file=file("/tmp/#7")
+            ),
+        ],
+        ids=["openat", "open", "openat2"],
+    )
+    def test_a_temporary_file_without_a_name_is_its_directory(self, made: Syscall) -> None:
+        """As Falco has it: no rule on files that are written below a directory means it."""
+        found = row(made)
+
+        assert (found["fd_type"], found["fd_name"]) == ("directory", "/tmp")
+
+    @pytest.mark.parametrize("is_pseudo", [True, False], ids=["pipe", "named pipe"])
+    def test_a_pipe_that_is_opened_by_its_path_is_a_file(self, is_pseudo: bool) -> None:
+        """As Falco has it, which knows no more of it than the path."""
+        opened = file("pipe:[9]" if is_pseudo else "/dev/stdout", mode=0o010600, is_pseudo=is_pseudo)
+        found = row(call("openat", [0, 0, 1], path1="/dev/stdout", result=3, fd=3, file=opened))
+
+        assert (found["fd_type"], found["fd_name"]) == ("file", "/dev/stdout")
+
+    def test_a_pipe_that_is_written_is_a_pipe(self) -> None:
+        """Its descriptor says so."""
+        opened = file("pipe:[9]", mode=0o010600, is_pseudo=True)
+
+        assert row(call("write", [3], fd=3, file=opened))["fd_type"] == "pipe"
+
+
 class TestPaths:
     @pytest.mark.parametrize(
         ("event", "paths"),
