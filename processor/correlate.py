@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from processor.correlation.counting import EventCount, ValueCount, count_event, count_value
+from processor.correlation.notices import QUIET, Tally, take_notice, tell
 from processor.correlation.outcome import LATENESS, Fired, Outcome, Seen
-from processor.correlation.pre_match import Candidate, Feed, PreMatch
+from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch
 from processor.correlation.retime import latest_time, retimed
 from processor.correlation.sequences import Ordered, Temporal, extend_chain, see_leg
 from processor.correlation.snapshot import read_snapshot, write_snapshot
@@ -163,6 +164,8 @@ class Correlator:
                     self._close(entry, entry.state, found)
                 except Exception:  # noqa: BLE001  a count whose alert can't be read must not hold up the others
                     self.forget((entry.owner, entry.group))
+            elif isinstance(entry.state, Tally) and entry.state.numbers:
+                self._tell(entry, entry.state, found)
             else:
                 self._store.remove((entry.owner, entry.group))
         return found
@@ -173,6 +176,8 @@ class Correlator:
         for entry in list(self._store):
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 self._close(entry, entry.state, found)
+            elif isinstance(entry.state, Tally):
+                self._tell(entry, entry.state, found)
         return found
 
     def shift(self, step: int) -> None:
@@ -300,8 +305,8 @@ class Correlator:
     def forget_unknown(self) -> None:
         """Forget windows of macros that are not in the rules."""
         for entry in list(self._store):
-            # A count of repeats holds all that its summary needs, whether the rule is there or not.
-            if not isinstance(entry.state, Throttle) and entry.owner not in self._rules.timespans:
+            # What is summed holds all that its alert needs, whether the rule is there or not.
+            if not isinstance(entry.state, (Throttle, Tally)) and entry.owner not in self._rules.timespans:
                 self._store.remove((entry.owner, entry.group))
 
     def _deadline(self, entry: Entry) -> int:
@@ -310,6 +315,8 @@ class Correlator:
             if state.is_open:
                 return entry.touched + state.period + self._settle
             return entry.touched + KEEP_TOLD
+        if isinstance(state, Tally):
+            return entry.touched + QUIET
         timespan = self._rules.timespans.get(entry.owner)
         if timespan is None:
             # Until it is settled whether anybody knows it; then it is forgotten.
@@ -322,6 +329,8 @@ class Correlator:
         limit = pre_match.appended or self._now
         if pre_match.time > limit:
             pre_match = replace(pre_match, time=limit)
+        if pre_match.notice is not None:
+            self._take_notice(pre_match, pre_match.notice, found)
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
         judged: set[str] = set()
         for candidate in pre_match.candidates:
@@ -415,10 +424,30 @@ class Correlator:
         begun = self._now if entry is None or told.alerts else entry.touched
         self._keep(Entry(rule.fingerprint, candidate.by, _host(pre_match, entry), begun, told.state), found)
 
+    def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
+        entry = self._store.get((notice.kind, pre_match.group))
+        before = entry.state if entry is not None and isinstance(entry.state, Tally) else None
+        tally = take_notice(before, pre_match, notice)
+        if tally is None:
+            self.counts["duplicate"] += 1
+            return
+        fresh = Entry(notice.kind, pre_match.group, _host(pre_match, entry), self._now, tally)
+        if entry is None:
+            self._tell(fresh, tally, found)
+        else:
+            self._keep(replace(fresh, touched=entry.touched), found)
+
+    def _tell(self, entry: Entry, tally: Tally, found: list[Alert]) -> None:
+        told, alerts = tell(entry.owner, tally)
+        found += alerts
+        self._keep(replace(entry, state=told, touched=self._now), found)
+
     def _keep(self, entry: Entry, found: list[Alert]) -> None:
         for gone in self._store.put(entry):
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]
+            elif isinstance(gone.state, Tally):
+                found += tell(gone.owner, gone.state)[1]
 
     def _close(self, entry: Entry, state: Throttle, found: list[Alert]) -> None:
         closed, summary = close(state)

@@ -12,16 +12,12 @@ from bus.clocks import append_time
 from bus.errors import fault_text
 from processor.batch_budget import LIMITS, BatchBudget, Limits, OverBudget
 from processor.clocks import AHEAD, BEHIND, CLOCK_SKEW, WrongClocks, dated
+from processor.correlation.notices import notice_of
+from processor.correlation.pre_match import Notice
+from processor.correlation.wire import message_of
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
-from processor.internal_alerts import (
-    DUPLICATE_HOST_ID,
-    EVENTS_LOST,
-    OVER_BUDGET,
-    RULE_FAILED,
-    Cause,
-    InternalAlerts,
-)
+from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, Cause
 from processor.silence import Silence
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -112,7 +108,6 @@ class DetectStage:
         self.sequences = Sequences()
         self.silence = silence or Silence()
         self._wrong_clocks = WrongClocks()
-        self.internal = InternalAlerts()
         self.reports = HostReports()
         self.events = 0
         self.lost: Counter[str] = Counter()
@@ -165,7 +160,7 @@ class DetectStage:
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             refused = f"not judgeable: {fault_text(error)}"
         try:
-            self._account(batch, arrival, budget)
+            pre_matches += self._account(batch, arrival, budget)
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"not judgeable: {fault_text(error)}"
         return Outcome(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
@@ -179,66 +174,63 @@ class DetectStage:
         except Exception:  # noqa: BLE001  it was judged by another, who told what was wrong with it
             return
 
-    def left(self) -> list[Alert]:
-        """Give what is still to be told, at the end."""
-        return self.internal.due(self._clock(), final=True)
+    def _account(self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget) -> PreMatches:
+        """Take note of what a batch says about its host; what is to be told at once is added to the budget's alerts.
 
-    def _account(self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget) -> None:
-        """Take note of what a batch says about its host; what is to be told of it is added to the budget's alerts."""
+        Returns:
+            What is to be summed and told by the correlate stage.
+        """
         self.events += batch.total
         if budget.elapsed < _LONGEST_SAMPLED_SECONDS:
             self.observe(batch)
         self.redated += arrival.redated
         self.reports.see(arrival.partition, batch, self._clock())
         budget.alerts += self.silence.see(arrival.partition, batch, arrival.appended)
+        notices = [*self._notices(batch, arrival), *_budget_notices(batch, budget)]
+        if not notices:
+            return ()
         cause = Cause(
             batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
         )
-        self._note(batch, arrival, cause)
-        self._note_budget(batch, budget, cause)
-        budget.alerts += self.internal.due(self._clock())
+        return [message_of(notice_of(cause, notice, appended=batch.appended)) for notice in notices]
 
-    def _note_budget(self, batch: EventBatch, budget: BatchBudget, cause: Cause) -> None:
-        if budget.over:
-            text = f"a batch of host {batch.hostname} cost too much: {budget.over}; it is in the dead letters"
-            self.internal.add(
-                OVER_BUDGET, cause, {"events_not_evaluated": batch.count - budget.evaluated}, text, priority="Warning"
-            )
-        elif budget.shortened:
-            text = f"batches of host {batch.hostname} make so many bytes of alerts that some went out in short"
-            self.internal.add(OVER_BUDGET, cause, {"alerts_shortened": budget.shortened}, text, priority="Notice")
-
-    def _note(self, batch: EventBatch, arrival: _Arrival, cause: Cause) -> None:
+    def _notices(self, batch: EventBatch, arrival: _Arrival) -> list[Notice]:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}
         found = self.sequences.see(arrival.partition, batch)
         clock = self._wrong_clocks.change(batch.host_id, arrival.offset)
         faults = dict(self._count_faults())
+        notices: list[Notice] = []
+        text = ""
+        if isinstance(found, Gap):
+            lost[BATCHES_MISSING] = found.missing
+            text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never came"
         if lost:
             self._count_lost(lost)
-            self.internal.add(EVENTS_LOST, cause, lost, priority="Warning")
-        if isinstance(found, Gap):
-            self.lost[BATCHES_MISSING] += found.missing
-            text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never came"
-            self.internal.add(EVENTS_LOST, cause, {BATCHES_MISSING: found.missing}, text, priority="Warning")
-        elif isinstance(found, Twins):
+            notices.append(Notice(EVENTS_LOST, "Warning", lost, text))
+        if isinstance(found, Twins):
             text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
             if found.boots[0] == found.boots[1]:
                 text = f"two collectors run on one host and send under id {batch.host_id}"
-            self.internal.add(DUPLICATE_HOST_ID, cause, {"times": 1}, text, priority="Warning")
-        if clock:
-            self.internal.add(CLOCK_SKEW, cause, {"times": 1}, clock, priority="Warning")
-        if arrival.redated:
-            self.internal.add(CLOCK_SKEW, cause, {REDATED: arrival.redated}, _REDATED_TEXT, priority="Warning")
-        if faults:
-            self._note_faults(cause, faults)
+            notices.append(Notice(DUPLICATE_HOST_ID, "Warning", {"times": 1}, text))
+        if clock or arrival.redated:
+            numbers = {"times": int(bool(clock)), REDATED: arrival.redated}
+            text = "; ".join(filter(None, (clock, _REDATED_TEXT if arrival.redated else "")))
+            notices.append(Notice(CLOCK_SKEW, "Warning", {name: n for name, n in numbers.items() if n}, text))
+        if fresh := {rule: n for rule, number in faults.items() if (n := number - self._faults.get(rule, 0)) > 0}:
+            self._faults = faults
+            notices.append(Notice(RULE_FAILED, "Error", fresh, "rules raised and were passed over"))
+        return notices
 
     def _count_lost(self, lost: Mapping[str, int]) -> None:
         """Count by reason; a host that makes reasons up fills no memory."""
         for reason, number in lost.items():
             self.lost[reason if reason in self.lost or len(self.lost) < _MOST_REASONS else "other"] += number
 
-    def _note_faults(self, cause: Cause, faults: dict[str, int]) -> None:
-        fresh = {rule: n for rule, number in faults.items() if (n := number - self._faults.get(rule, 0)) > 0}
-        if fresh:
-            self._faults = faults
-            self.internal.add(RULE_FAILED, cause, fresh, "rules raised and were passed over", priority="Error")
+
+def _budget_notices(batch: EventBatch, budget: BatchBudget) -> Iterable[Notice]:
+    if budget.over:
+        text = f"a batch of host {batch.hostname} cost too much: {budget.over}; it is in the dead letters"
+        yield Notice(OVER_BUDGET, "Warning", {"events_not_evaluated": batch.count - budget.evaluated}, text)
+    elif budget.shortened:
+        text = f"batches of host {batch.hostname} make so many bytes of alerts that some went out in short"
+        yield Notice(OVER_BUDGET, "Notice", {"alerts_shortened": budget.shortened}, text)

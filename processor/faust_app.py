@@ -151,8 +151,6 @@ class DetectService:
         self._watch.finish()
         if self._pending:
             await asyncio.wait(self._pending, timeout=_FLUSH_SECONDS)
-        for alert in self._stage.left():
-            await self._sender().alert(alert)
 
     async def _agent(self, stream: Any) -> None:
         async for event in transport.unacknowledged(stream):

@@ -1,11 +1,7 @@
-"""Alerts about Lanner itself: at once, then at most one a host and kind in five minutes, with the sum.
+"""Alerts about Lanner itself. Their ids are made of the batch that made them, so one made twice has one id."""
 
-Pure: the clock is given. Their ids are made of the batch that made them, so one made twice has one id.
-"""
-
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schemas.alert import Alert, alert_id
 
@@ -16,8 +12,6 @@ OVER_BUDGET = "Lanner internal: batch over budget"
 DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
 MEMORY_LOST = "correlation_memory"
 """A reason of losses: the topic that keeps the state of rules with memory is another one. It counts partitions."""
-QUIET_SECONDS = 300.0
-_FORGET_SECONDS = 2 * QUIET_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,64 +24,6 @@ class Cause:
     """Wall clock of the host, ns."""
     batch: tuple[str, int, int]
     """Boot, collector's start, sequence."""
-
-
-@dataclass(slots=True)
-class _Told:
-    cause: Cause
-    priority: str
-    next_at: float
-    numbers: Counter[str] = field(default_factory=Counter)
-    text: str = ""
-
-
-class InternalAlerts:
-    """Collects what is to be told, and tells it seldom; nothing that is counted is left out in the end."""
-
-    def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:
-        self._quiet = quiet_seconds
-        self._told: dict[tuple[str, str], _Told] = {}
-
-    def add(self, kind: str, cause: Cause, numbers: Mapping[str, int], text: str = "", *, priority: str) -> None:
-        """Take note of something; due will tell it.
-
-        Args:
-            kind: the alert's rule name.
-            cause: the batch.
-            numbers: what is summed, by name.
-            text: the newest of it is shown.
-            priority: as Falco prints it.
-        """
-        entry = self._told.get((kind, cause.host_id))
-        if entry is None:
-            entry = self._told[kind, cause.host_id] = _Told(cause, priority, float("-inf"))
-        entry.cause = cause
-        entry.numbers.update(numbers)
-        entry.text = text or entry.text
-
-    def due(self, now: float, *, final: bool = False) -> list[Alert]:
-        """Give the alerts whose time has come.
-
-        Args:
-            now: a clock that only grows, seconds.
-            final: whether all that is left is to be told, however early.
-        """
-        found = []
-        for key, entry in list(self._told.items()):
-            if entry.numbers and (final or now >= entry.next_at):
-                found.append(_alert(key[0], entry))
-                entry.numbers = Counter()
-                entry.next_at = now + self._quiet
-            elif now >= entry.next_at + _FORGET_SECONDS:
-                del self._told[key]
-        return found
-
-
-def _alert(kind: str, entry: _Told) -> Alert:
-    cause, numbers = entry.cause, dict(sorted(entry.numbers.items()))
-    counted = ", ".join(f"{name}: {number}" for name, number in numbers.items())
-    told = f"{entry.text} | {counted}" if entry.text else f"{sum(numbers.values())} events were lost | {counted}"
-    return internal_alert(kind, cause, told, numbers, entry.priority)
 
 
 def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, int], priority: str) -> Alert:

@@ -1,4 +1,4 @@
-"""What crosses from detection to correlation: an event that a window or a rule with memory has to know of.
+"""What crosses from detection to correlation: an event that a window or a rule with memory has to know of, or a notice.
 
 It carries all that the second stage needs, so that no one there looks for the batch again.
 """
@@ -86,8 +86,22 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about Lanner itself that a batch made known."""
+
+    kind: str
+    """The name of the rule that its alert has."""
+    priority: str
+    """As Falco prints it."""
+    numbers: Mapping[str, int]
+    """What is summed, by name."""
+    text: str = ""
+    """The newest of it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class PreMatch:
-    """One event for one group."""
+    """One event for one group, or a notice about its host."""
 
     origin: Origin
     time: int
@@ -102,6 +116,7 @@ class PreMatch:
     """Whether the event's host counts as a known one and not as a newcomer."""
     weight: int = 1
     """How many equal events it stands for: evt.count."""
+    notice: Notice | None = None
 
 
 def clipped(value: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from processor.correlation.counting import EventCount, ValueCount
+from processor.correlation.notices import Tally
 from processor.correlation.outcome import Seen, Stamp
 from processor.correlation.sequences import Ordered, Temporal
 from processor.correlation.state import State
@@ -35,6 +36,8 @@ def retimed(state: State, retime: Retime) -> State:
     if isinstance(state, Ordered):
         newest = tuple(stamp and stamped(stamp) for stamp in state.newest)
         return Ordered(newest, tuple(tuple(map(seen, chain)) for chain in state.chains))
+    if isinstance(state, Tally):
+        return replace(state, time=retime(state.time))
     return replace(state, first=retime(state.first), last=retime(state.last))
 
 
@@ -49,4 +52,6 @@ def latest_time(state: State) -> int:
     if isinstance(state, Ordered):
         # A chain ends with an event that was its leg's newest at that time.
         return max((stamp[0] for stamp in state.newest if stamp is not None), default=0)
+    if isinstance(state, Tally):
+        return state.time
     return max(state.first, state.last)

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any, TypeAlias
 
@@ -11,14 +11,17 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from processor.correlation.counting import EventCount, ValueCount
+from processor.correlation.notices import Tally
 from processor.correlation.outcome import Seen, Stamp
 from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
-from processor.correlation.pre_match import Group
+from processor.correlation.pre_match import Group, Origin
 from processor.correlation.sequences import Ordered, Temporal
 from processor.correlation.suppress import Throttle
 from processor.correlation.wire import group_key
 
-State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle
+State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle | Tally
+
+Sources: TypeAlias = tuple[tuple[int, int], ...]
 
 VERSION = 1
 """Of the blob's layout; another one is not read."""
@@ -31,10 +34,10 @@ class BadState(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The state of one window or of one rule's repeats, for one group."""
+    """The state of one window, of one rule's repeats, or of one kind of notices, for one group."""
 
     owner: str
-    """Fingerprint of the macro or rule."""
+    """Fingerprint of the macro or rule, or the kind of notices."""
     group: Group
     host: str
     """Id of the host that made the group."""
@@ -97,6 +100,16 @@ def _state_datum(state: State) -> dict[str, Any]:
             "newest": [None if stamp is None else _stamp(stamp) for stamp in state.newest],
             "chains": [[_seen(seen) for seen in chain] for chain in state.chains],
         }
+    if isinstance(state, Tally):
+        return {
+            "origin": asdict(state.origin),
+            "hostname": to_bytes(state.hostname),
+            "time": state.time,
+            "priority": state.priority,
+            "text": to_bytes(state.text),
+            "numbers": state.numbers,
+            "sources": _applied(state.sources),
+        }
     return {
         "first_id": state.first_id,
         "first": state.first,
@@ -104,8 +117,12 @@ def _state_datum(state: State) -> dict[str, Any]:
         "count": state.count,
         "last": state.last,
         "alert": state.alert,
-        "sources": [{"source": source, "position": position} for source, position in state.sources],
+        "sources": _applied(state.sources),
     }
+
+
+def _applied(sources: Sources) -> list[dict[str, int]]:
+    return [{"source": source, "position": position} for source, position in sources]
 
 
 def _stamp(stamp: Stamp) -> dict[str, int]:
@@ -142,8 +159,23 @@ def _read_ordered(row: dict[str, Any]) -> Ordered:
 
 
 def _read_throttle(row: dict[str, Any]) -> Throttle:
-    sources = tuple((item["source"], item["position"]) for item in row["sources"])
-    return Throttle(**row | {"sources": sources})
+    return Throttle(**row | {"sources": _read_applied(row["sources"])})
+
+
+def _read_tally(row: dict[str, Any]) -> Tally:
+    return Tally(
+        Origin(**row["origin"]),
+        to_text(row["hostname"]),
+        row["time"],
+        row["priority"],
+        to_text(row["text"]),
+        row["numbers"],
+        _read_applied(row["sources"]),
+    )
+
+
+def _read_applied(rows: list[dict[str, int]]) -> Sources:
+    return tuple((row["source"], row["position"]) for row in rows)
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], State]] = {
@@ -152,4 +184,5 @@ _READERS: dict[str, Callable[[dict[str, Any]], State]] = {
     "lanner.Temporal": _read_temporal,
     "lanner.Ordered": _read_ordered,
     "lanner.Throttle": _read_throttle,
+    "lanner.Tally": _read_tally,
 }

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
-from processor.correlation.pre_match import INDEX_BITS, Candidate, Content, Feed, Group, Origin, PreMatch
+from processor.correlation.pre_match import INDEX_BITS, Candidate, Content, Feed, Group, Notice, Origin, PreMatch
 from schemas.batch_limits import MAX_SEQUENCE, is_clock
 from schemas.wire import MessageFormat, Unreadable
 
@@ -63,6 +63,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
             for feed in pre_match.feeds
         ],
         "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
+        "notice": None if pre_match.notice is None else _notice_datum(pre_match.notice),
     }
     return PRE_MATCH_FORMAT.encode(datum)
 
@@ -87,6 +88,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
             candidates=tuple(_candidate(candidate) for candidate in row["candidates"]),
             appended=row["appended"],
             is_established=row["established"],
+            notice=None if row["notice"] is None else _notice(row["notice"]),
         )
     except (Unreadable, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None
@@ -101,6 +103,19 @@ def _check(origin: Origin, time: int) -> None:
         raise ValueError("the event's place is out of range")
     if not (is_clock(time) and is_clock(origin.collector_start)):
         raise ValueError("a time that no clock shows")
+
+
+def _notice_datum(notice: Notice) -> dict[str, Any]:
+    return {
+        "kind": notice.kind,
+        "priority": notice.priority,
+        "numbers": notice.numbers,
+        "text": to_bytes(notice.text),
+    }
+
+
+def _notice(row: dict[str, Any]) -> Notice:
+    return Notice(row["kind"], row["priority"], row["numbers"], to_text(row["text"]))
 
 
 def _feed(row: dict[str, Any]) -> Feed:

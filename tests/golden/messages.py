@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from processor.correlation.counting import EventCount, ValueCount
+from processor.correlation.notices import Tally
 from processor.correlation.outcome import Seen
-from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
+from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch
 from processor.correlation.sequences import Ordered, Temporal
 from processor.correlation.snapshot import write_snapshot
 from processor.correlation.state import Entry, encode_entry
@@ -63,7 +64,14 @@ def pre_match_0_1() -> PreMatch:
 
 def pre_match_0_2() -> PreMatch:
     """Give a pre-matched event in which everything has a value that is no default."""
-    return replace(pre_match_0_1(), appended=NOON + 999, is_established=False, weight=7)
+    notice = Notice("Lanner internal: x", "Warning", {"lost": 3, "ß": -1}, "why \udcff")
+    return replace(pre_match_0_1(), appended=NOON + 999, is_established=False, notice=notice, weight=7)
+
+
+def tally_0_2() -> Entry:
+    """Give what is remembered of notices, which the release before did not keep."""
+    tally = Tally(Origin("host", "boot", NOON - 1, 4, 0), "web-1", NOON, "Warning", "why", {"lost": 3}, ((-6, 5),))
+    return Entry("Lanner internal: x", ("host",), "host", NOON + 1, tally)
 
 
 def entries_0_1() -> list[Entry]:
@@ -105,6 +113,7 @@ GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
     "pre_match-0.2": lambda: encode_pre_match(pre_match_0_2()),
     "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),
+    "memory-0.2": lambda: write_snapshot(NOON + 2, [encode_entry(tally_0_2())]),
     "published_rules-0.1": lambda: encode_rules(published_rules_0_1()),
 }
 

@@ -3,11 +3,14 @@ from array import array
 from typing import Any
 
 from processor.batch_budget import BatchBudget, Limits
+from processor.correlate import Correlator
+from processor.correlation.split import Plan
+from processor.correlation.wire import decode_pre_match
 from processor.detect import DetectionRule, Detector
-from processor.detect_stage import DetectStage
+from processor.detect_stage import DetectStage, Outcome
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED
 from processor.language.parser import parse
-from schemas.alert import encode_alert
+from schemas.alert import Alert, encode_alert
 from schemas.batch import EventBatch, Process
 from schemas.codec import decode_batch, encode_batch
 from schemas.event_columns import COLUMNS
@@ -22,6 +25,16 @@ def stage_of(*rules: DetectionRule) -> DetectStage:
     """Give a stage whose clock stands still."""
     detector = Detector(rules or (SHADOW,), append_container=False)
     return DetectStage(detector, clock=lambda: 0.0, faults=lambda: detector.faults)
+
+
+def noticed(*outcomes: Outcome) -> list[Alert]:
+    """Give what the correlate stage tells of a batch's notices, each as if it were the first."""
+    found: list[Alert] = []
+    for outcome in outcomes:
+        sent = [decode_pre_match(value) for _, value in outcome.pre_matches]
+        notices = [each for each in sent if each.notice is not None]
+        found += Correlator(Plan((), ())).process(notices, TIME)
+    return found
 
 
 def test_a_batch_becomes_its_alerts() -> None:
@@ -63,12 +76,12 @@ def test_losses_gaps_and_twins_are_told() -> None:
     stage.take(0, encode_batch(batch_of(READ)), NOW)
     lossy = batch_of(READ, sequence=10)
     lossy.lost = {"events_ring_full": 4}
-    (told,) = (each for each in stage.take(0, encode_batch(lossy), NOW).alerts if each.source == "internal")
+    (told,) = noticed(stage.take(0, encode_batch(lossy), NOW))
     assert told.rule == EVENTS_LOST
     assert told.output_fields == {"batches_missing": 2, "events_ring_full": 4, "evt.hostname": "web-3"}
     stage.take(0, encode_batch(batch_of(READ, sequence=1, boot_id="boot-2", collector_start=2)), NOW)
-    found = stage.take(0, encode_batch(batch_of(READ, sequence=11)), NOW).alerts
-    assert DUPLICATE_HOST_ID in [each.rule for each in found]
+    found = noticed(stage.take(0, encode_batch(batch_of(READ, sequence=11)), NOW))
+    assert [each.rule for each in found] == [DUPLICATE_HOST_ID]
 
 
 def test_a_rule_that_raises_is_told_once() -> None:
@@ -80,10 +93,10 @@ def test_a_rule_that_raises_is_told_once() -> None:
     decoded = dataclasses.replace(odd, processes=[Process(pid=1, args=(1,))])  # type: ignore[arg-type]
     stage._decode = lambda _: decoded
     outcome = stage.take(0, value, NOW)
-    (told,) = (each for each in outcome.alerts if each.source == "internal")
+    (told,) = noticed(outcome)
     assert told.rule == RULE_FAILED
     assert told.output == "rules raised and were passed over | Broken: 1"
-    assert [each.rule for each in stage.take(0, value, NOW).alerts if each.source == "internal"] == []
+    assert noticed(stage.take(0, value, NOW))[0].output_fields["Broken"] == 1
 
 
 def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
@@ -91,7 +104,7 @@ def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
     stage = stage_of()
     stage.recall(3, encode_batch(batch_of(READ)), NOW)
     outcome = stage.take(3, encode_batch(batch_of(READ, sequence=9)), NOW)
-    assert [each.output_fields.get("batches_missing") for each in outcome.alerts if each.source == "internal"] == [1]
+    assert [each.output_fields.get("batches_missing") for each in noticed(outcome)] == [1]
 
 
 def test_other_rules_are_judged_by_from_the_next_batch_on() -> None:
@@ -122,7 +135,7 @@ def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
     stage = _limited(Limits(results=100))
     outcome = stage.take(0, _many(1000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
-    (told,) = (alert for alert in outcome.alerts if alert.source == "internal")
+    (told,) = noticed(outcome)
     assert len(alerts) == 100
     assert outcome.refused == "over budget: it makes more than 100 alerts and matches; 64 of 1000 events were evaluated"
     assert told.rule == OVER_BUDGET
@@ -136,7 +149,7 @@ def test_a_batch_that_takes_too_long_is_cut_off_and_told() -> None:
     stage = _limited(Limits(seconds=0.0))
     outcome = stage.take(0, _many(1000), NOW)
     assert outcome.refused.startswith("over budget: evaluating it took more than 0 s; ")
-    assert [alert.rule for alert in outcome.alerts if alert.source == "internal"] == [OVER_BUDGET]
+    assert [alert.rule for alert in noticed(outcome)] == [OVER_BUDGET]
 
 
 def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
@@ -144,7 +157,7 @@ def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
     rule = dataclasses.replace(SHADOW, condition=parse("evt.type = openat"))
     outcome = _limited(Limits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
-    (told,) = (alert for alert in outcome.alerts if alert.source == "internal")
+    (told,) = noticed(outcome)
     whole = [alert for alert in alerts if "fd.name" in alert.event]
     assert outcome.refused == ""
     assert len(alerts) == 500
@@ -158,6 +171,6 @@ def test_a_small_message_cannot_stand_for_much_memory() -> None:
     """Alerts by the thousand, each with a text that the message holds once, take a bounded number of bytes."""
     rule = DetectionRule("All", parse("evt.type = openat"), "%fd.name %fd.nameraw %proc.cmdline")
     outcome = DetectStage(Detector((rule,)), clock=lambda: 0.0).take(0, _many(4_900, "/" + "A" * 200_000), NOW)
-    assert len(outcome.alerts) == 4_901
+    assert len(outcome.alerts) == 4_900
     assert max(len(encode_alert(alert)) for alert in outcome.alerts) <= 1 << 20
     assert sum(len(encode_alert(alert)) for alert in outcome.alerts) < 40 << 20

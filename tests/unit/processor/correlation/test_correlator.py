@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from processor.correlate import Correlator
 from processor.correlate_stage import CorrelateStage
-from processor.correlation.pre_match import Candidate, Content, Feed, Origin, PreMatch
+from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch
 from processor.correlation.snapshot import read_snapshot
 from processor.correlation.split import merged
-from processor.correlation.state import BadState, decode_entry
+from processor.correlation.state import BadState, Entry, decode_entry
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
 from schemas.alert import Alert
-from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2
+from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2, tally_0_2
 from tests.unit.processor.correlation.rules import (
     MINUTE,
     SECOND,
@@ -335,6 +335,9 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
         st.lists(st.builds(_candidate, _names, _groups, _contents), max_size=2).map(tuple),
         st.integers(0, 2**62),
         st.booleans(),
+        st.integers(1, 2**40),
+        st.none()
+        | st.builds(Notice, _names, _names, st.dictionaries(_names, st.integers(0, 2**62), max_size=2), _texts),
     )
 )
 def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
@@ -355,12 +358,13 @@ def test_the_pre_matched_events_of_former_releases_are_read_for_ever(name: str, 
     assert [each.content() for each in back.candidates] == [each.content() for each in written.candidates]
 
 
-def test_what_former_releases_remembered_is_read_for_ever() -> None:
+@pytest.mark.parametrize(("name", "entries"), [("memory-0.1", entries_0_1()), ("memory-0.2", [tally_0_2()])])
+def test_what_former_releases_remembered_is_read_for_ever(name: str, entries: list[Entry]) -> None:
     """A table or a file that an upgrade finds."""
-    now, blobs = read_snapshot(golden_message("memory-0.1"))
+    now, blobs = read_snapshot(golden_message(name))
 
     assert now == NOON + 2
-    assert [decode_entry(blob) for blob in blobs] == entries_0_1()
+    assert [decode_entry(blob) for blob in blobs] == entries
 
 
 @given(st.binary(max_size=50))

@@ -1,0 +1,100 @@
+"""What Lanner notices about hosts, told seldom: at once, then at most once in five minutes for a host and kind, summed.
+
+A notice crosses to correlation as a pre-matched event does, and its sum is state like that of a window: it lies in a
+topic before the batch that caused it is acknowledged, so no crash loses it and nothing is counted twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from processor.correlation.pre_match import Notice, Origin, PreMatch
+from processor.internal_alerts import Cause, internal_alert
+from schemas.alert import Alert
+
+QUIET = 300_000_000_000
+"""For how long further notices are only summed, ns."""
+MAX_NAMES = 50
+"""Names of one sum; a host may make them up. The rest is summed as OTHER."""
+OTHER = "other"
+_MAX_SOURCES = 100
+_MOST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was noticed of one kind about one host since it was told last."""
+
+    origin: Origin
+    """Of the newest notice."""
+    hostname: str
+    time: int
+    """Of the newest notice, ns."""
+    priority: str
+    text: str
+    numbers: Mapping[str, int]
+    """Sums by name that are still to be told; empty where all is told."""
+    sources: tuple[tuple[int, int], ...]
+    """Of each source, the place of its newest batch that is counted."""
+
+
+def notice_of(cause: Cause, notice: Notice, *, appended: int = 0, is_established: bool = True) -> PreMatch:
+    """Return a notice as what crosses to correlation.
+
+    Args:
+        cause: what made it known.
+        notice: what is to be told.
+        appended: when the cause was appended, by the broker's clock, ns.
+        is_established: whether the host counts as a known one.
+    """
+    return PreMatch(
+        Origin(cause.host_id, *cause.batch, 0),
+        cause.time,
+        cause.hostname,
+        (cause.host_id,),
+        appended=appended,
+        is_established=is_established,
+        notice=notice,
+    )
+
+
+def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tally | None:
+    """Add a notice to a sum.
+
+    Args:
+        tally: what was noticed before; None where nothing was.
+        pre_match: what the notice came in.
+        notice: what it says.
+
+    Returns:
+        The new sum; None where the notice was counted before.
+    """
+    source, position = pre_match.origin.source, pre_match.origin.position
+    before = () if tally is None else tally.sources
+    if any(known == source and position <= place for known, place in before):
+        return None
+    others = tuple(entry for entry in before if entry[0] != source)
+    numbers = {} if tally is None else dict(tally.numbers)
+    for name, number in notice.numbers.items():
+        key = name if name in numbers or len(numbers) < MAX_NAMES else OTHER
+        numbers[key] = min(numbers.get(key, 0) + number, _MOST)
+    return Tally(
+        pre_match.origin,
+        pre_match.hostname,
+        pre_match.time,
+        notice.priority,
+        notice.text or ("" if tally is None else tally.text),
+        numbers,
+        (*others[-(_MAX_SOURCES - 1) :], (source, position)),
+    )
+
+
+def tell(kind: str, tally: Tally) -> tuple[Tally, tuple[Alert, ...]]:
+    """Return a sum as told, and the alert that tells it; no alert where there is nothing to tell."""
+    if not tally.numbers:
+        return tally, ()
+    origin, numbers = tally.origin, dict(sorted(tally.numbers.items()))
+    cause = Cause(origin.host_id, tally.hostname, tally.time, (origin.boot_id, origin.collector_start, origin.sequence))
+    counted = ", ".join(f"{name}: {number}" for name, number in numbers.items())
+    output = f"{tally.text or f'{sum(numbers.values())} events were lost'} | {counted}"
+    alert = internal_alert(kind, cause, output, numbers, tally.priority)
+    return replace(tally, numbers={}, text=""), (alert,)

@@ -1,0 +1,128 @@
+"""What is noticed about hosts is told seldom, and nothing of it is lost or told twice."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.correlate import Correlator
+from processor.correlation.notices import MAX_NAMES, OTHER, QUIET, Tally, notice_of
+from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.split import Plan
+from processor.correlation.state import decode_entry
+from processor.internal_alerts import EVENTS_LOST, Cause
+from schemas.alert import Alert
+
+NOON = 1_795_530_690_000_000_000
+SECOND = 1_000_000_000
+RING = "events_ring_full"
+PLAN = Plan((), ())
+
+
+def lost(sequence: int, number: int, host: str = "id-1") -> PreMatch:
+    """Return the notice of a batch that tells of losses."""
+    cause = Cause(host, f"name of {host}", NOON, ("boot", 1, sequence))
+    return notice_of(cause, Notice(EVENTS_LOST, "Warning", {RING: number}))
+
+
+def taken_over(correlator: Correlator) -> Correlator:
+    """Return another process's correlator, which read the table; this one died."""
+    other = Correlator(PLAN)
+    for blob in correlator.everything().values():
+        other.load(blob)
+    return other
+
+
+def numbers(alerts: list[Alert]) -> list[object]:
+    """Return what alerts count."""
+    return [alert.output_fields[RING] for alert in alerts]
+
+
+def test_the_first_is_told_at_once_and_the_rest_as_a_sum() -> None:
+    """At most one in five minutes a host, and nothing that was counted is left out."""
+    correlator = Correlator(PLAN)
+    (first,) = correlator.process([lost(7, 5)], NOON)
+    assert first.output == f"5 events were lost | {RING}: 5"
+    assert (first.rule, first.source, first.hostname, first.host_id) == (
+        EVENTS_LOST,
+        "internal",
+        "name of id-1",
+        "id-1",
+    )
+    for number in range(1, 5):
+        assert correlator.process([lost(7 + number, number)], NOON + number * QUIET // 5) == []
+
+    (second,) = correlator.tick(NOON + QUIET)
+
+    assert numbers([second]) == [10]
+    assert second.id != first.id
+    assert correlator.tick(NOON + 2 * QUIET) == []
+    assert correlator.groups == 0
+
+
+def test_hosts_do_not_silence_each_other() -> None:
+    """Each host has its own five minutes."""
+    alerts = Correlator(PLAN).process([lost(1, 1), lost(1, 2, "id-2")], NOON)
+    assert [alert.host_id for alert in alerts] == ["id-1", "id-2"]
+
+
+def test_what_was_summed_outlives_the_process() -> None:
+    """A crash in the five quiet minutes loses nothing, and what is delivered again is not counted again."""
+    first = Correlator(PLAN)
+    first.process([lost(1, 1)], NOON)
+    first.process([lost(2, 20)], NOON + SECOND)
+
+    second = taken_over(first)
+    assert second.process([lost(2, 20), lost(3, 300)], NOON + 2 * SECOND) == []
+
+    assert numbers(second.tick(NOON + QUIET)) == [320]
+
+
+def test_the_same_batch_makes_the_same_id() -> None:
+    """What is told twice after a crash can be told apart from two losses."""
+    assert Correlator(PLAN).process([lost(1, 1)], NOON) == Correlator(PLAN).process([lost(1, 1)], NOON + SECOND)
+
+
+def test_a_sum_that_has_to_make_room_is_told_at_once() -> None:
+    """Nothing is dropped without being told."""
+    correlator = Correlator(PLAN, max_groups=1)
+    correlator.process([lost(1, 1)], NOON)
+    assert correlator.process([lost(2, 20)], NOON) == []
+
+    found = correlator.process([lost(1, 3, "id-2")], NOON)
+
+    assert sorted(numbers(found)) == [3, 20]
+
+
+def test_names_that_a_host_makes_up_fill_no_memory() -> None:
+    """Beyond so many all are one sum."""
+    correlator = Correlator(PLAN)
+    correlator.process([lost(1, 1)], NOON)
+    for sequence in range(2, 200):
+        notice = Notice(EVENTS_LOST, "Warning", {f"reason-{sequence}": 1})
+        correlator.process([replace(lost(sequence, 1), notice=notice)], NOON)
+
+    (blob,) = correlator.everything().values()
+    tally = decode_entry(blob).state
+    assert isinstance(tally, Tally)
+    assert len(tally.numbers) == MAX_NAMES + 1
+    assert tally.numbers[OTHER] == 198 - MAX_NAMES
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 120), st.booleans()), max_size=30), st.data())
+def test_what_is_told_adds_up(losses: list[tuple[int, int, bool]], data: st.DataObject) -> None:
+    """Whenever processes die, and whatever is delivered again: the sum of all alerts is the sum of all losses."""
+    correlator, now, told, delivered = Correlator(PLAN), NOON, 0, list[PreMatch]()
+    for sequence, (number, seconds, dies) in enumerate(losses, 1):
+        now += seconds * SECOND
+        delivered.append(lost(sequence, number))
+        alerts = correlator.process([delivered[-1]], now)
+        if dies:
+            correlator = taken_over(correlator)
+            again = data.draw(st.integers(0, len(delivered)))
+            alerts += correlator.process(delivered[len(delivered) - again :], now)
+        told += sum(map(int, map(str, numbers(alerts))))
+    told += sum(map(int, map(str, numbers(correlator.finish()))))
+
+    assert told == sum(number for number, _, _ in losses)
