@@ -58,6 +58,8 @@ class Everything:
             if message is None or message.key() == b"tick":
                 continue
             row: Any = fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[_HEADER:]), _SCHEMA, None)
+            if row["notice"] is not None:
+                continue
             # Both macros ask for the same group, so one message feeds them both.
             if (origin := tuple(row["origin"].values())) not in seen:
                 seen.add(origin)

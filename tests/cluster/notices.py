@@ -1,0 +1,43 @@
+"""What processors noticed about hosts: told by alerts, or summed in the topic of correlation's state until it is."""
+
+import time
+
+from bus.connection import Connection
+from bus.tables import read_tables
+from bus.topics import CORRELATION_TABLE, changelog
+from processor.correlation.notices import Tally
+from processor.correlation.state import decode_entry
+from tests.cluster.acts import Alerts
+
+_PARTITIONS = 8
+
+
+def wait_for_sum(connection: Connection, alerts: Alerts, kind: str, name: str, expected: int, timeout: float) -> None:
+    """Wait until so many are told or summed, and assert that they are not more.
+
+    Args:
+        connection: the broker.
+        alerts: what was told so far; it is read on.
+        kind: the name of the alerts' rule.
+        name: what is counted.
+        expected: how many there were.
+        timeout: s.
+    """
+    deadline = time.monotonic() + timeout
+    while (found := _told(alerts, kind, name) + _summed(connection, kind, name)) < expected:
+        assert time.monotonic() < deadline, f"{found} of {expected}"
+        alerts.read(0.5)
+    assert found == expected
+
+
+def _told(alerts: Alerts, kind: str, name: str) -> int:
+    told = {alert.id: alert.output_fields.get(name, 0) for alert in alerts.raw if alert.rule == kind}
+    return sum(int(str(number)) for number in told.values())
+
+
+def _summed(connection: Connection, kind: str, name: str) -> int:
+    tables = read_tables(connection, connection.topic(changelog(CORRELATION_TABLE)), range(_PARTITIONS), lambda: False)
+    entries = [decode_entry(blob) for table in tables.values() for blob in table.values.values()]
+    return sum(
+        each.state.numbers.get(name, 0) for each in entries if isinstance(each.state, Tally) and each.owner == kind
+    )
