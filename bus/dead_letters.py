@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Message
 
 from bus.connection import Connection
 from bus.consuming import Reader, Silence
 from bus.dead_letter_message import ORIGINAL
-from bus.errors import BusUnavailable
 from bus.headers import Headers
-from bus.producing import make_producer, producer_config
+from bus.producing import resending_producer
 from bus.refusals import Refused
+from bus.resending import Outgoing, deliver
 
 SETTLES, HOW, NOTE = "settles", "how", "note"
 How = Literal["replayed", "dropped"]
@@ -97,44 +97,30 @@ class DeadLetterTopic:
         Raises:
             Refused: the broker won't take one of them.
         """
-        self._send([(to.topic, to.partition, each.key, each.value, to.headers) for each, to in letters])
+        self._send([Outgoing(to.topic, each.key, each.value, to.headers, to.partition) for each, to in letters])
         self.settle([each for each, _ in letters], "replayed", "")
 
     def settle(self, letters: Sequence[DeadMessage], how: How, note: str) -> None:
         """Mark letters as dealt with. Raises Refused."""
-        marks: list[tuple[str, int, bytes | None, bytes | None, Headers]] = [
-            (
-                self.name,
-                0,
-                each.key,
-                None,
-                [(SETTLES, str(each.offset).encode()), (HOW, how.encode()), (NOTE, note[:MAX_NOTE].encode())],
-            )
-            for each in letters
-        ]
-        self._send(marks)
-
-    def _send(self, messages: Sequence[tuple[str, int, bytes | None, bytes | None, Headers]]) -> None:
-        producer = make_producer(producer_config(self._connection, "lanner-dlq", queue_bytes=64 << 20))
-        answers: list[KafkaError | None] = []
-        for topic, partition, key, value, headers in messages:
-            try:
-                producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition=partition,
-                    headers=list(headers),
-                    on_delivery=lambda error, _: answers.append(error),
+        self._send(
+            [
+                Outgoing(
+                    self.name,
+                    each.key,
+                    None,
+                    [(SETTLES, str(each.offset).encode()), (HOW, how.encode()), (NOTE, note[:MAX_NOTE].encode())],
+                    0,
                 )
-            except (KafkaException, BufferError) as error:
-                producer.purge()
-                raise Refused(str(error)) from None
-        producer.flush(_FLUSH_SECONDS)
-        if fault := next((error for error in answers if error is not None), None):
-            raise Refused(fault.str())
-        if len(answers) < len(messages):
-            raise BusUnavailable("the broker did not acknowledge it in time", "try again: nothing is lost")
+                for each in letters
+            ]
+        )
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        producer = resending_producer(self._connection, "lanner-dlq", queue_bytes=64 << 20)
+        failures = [each for each in deliver(producer, messages, _FLUSH_SECONDS) if each is not None]
+        # What is refused is refused however often it is tried: that is the answer.
+        for failure in sorted(failures, key=lambda each: not isinstance(each, Refused))[:1]:
+            raise failure
 
     def _all(self) -> Iterator[Message]:
         """Give every message that there is at this moment."""

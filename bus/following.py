@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from bus.connection import Connection
 from bus.consuming import make_consumer
 from bus.errors import BusUnavailable
 from bus.headers import Headers
-from bus.producing import make_producer, producer_config
-from bus.trouble import TIMEOUT_SECONDS, Trouble, is_forbidden, unavailable
+from bus.producing import resending_producer
+from bus.refusals import Refused
+from bus.resending import Outgoing, deliver
+from bus.trouble import TIMEOUT_SECONDS, Trouble, is_forbidden
 
 
 class Follower:
@@ -131,7 +133,7 @@ class Writer:
     def __init__(self, connection: Connection) -> None:
         """Begin; raises BusUnavailable where the settings can't be used."""
         self._connection = connection
-        self._producer: Producer = make_producer(producer_config(connection, "lanner-writer", queue_bytes=16 << 20))
+        self._producer = resending_producer(connection, "lanner-writer", queue_bytes=16 << 20)
 
     def put(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> None:
         """Write one message and wait until all replicas have it.
@@ -145,20 +147,9 @@ class Writer:
         Raises:
             BusUnavailable: no broker, or it refused the message.
         """
-        failures: list[KafkaError] = []
-
-        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
-            if error is not None:
-                failures.append(error)
-
         name = self._connection.topic(topic)
-        try:
-            self._producer.produce(name, value, key, headers=list(headers), on_delivery=report)
-        except KafkaException as error:
-            raise BusUnavailable(f"topic {name} does not take it ({error.args[0].str()})", "make it smaller") from None
-        left = self._producer.flush(TIMEOUT_SECONDS)
-        if failures:
-            raise unavailable(self._connection, failures[0])
-        if left:
-            self._producer.purge()
-            raise unavailable(self._connection, KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
+        (failure,) = deliver(self._producer, [Outgoing(name, key, value, headers)], TIMEOUT_SECONDS)
+        if isinstance(failure, Refused):
+            raise BusUnavailable(f"topic {name} does not take it ({failure})", "make it smaller", patience=0)
+        if failure is not None:
+            raise failure

@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Producer
 
 from bus.connection import Connection, client_config
 from bus.headers import Headers
-from bus.refusals import meaning
+from bus.resending import Outgoing, Report, ResendingProducer
+from bus.retrying import Retry
 from bus.topics import MAX_MESSAGE_BYTES
 from bus.trouble import Trouble, unusable
 
 LINGER_MS = 5
-_TELL_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_FULL_SECONDS = 0.01
+"""How soon a full queue is looked at again."""
 
 
 def producer_config(connection: Connection, client_id: str, *, queue_bytes: int) -> dict[str, Any]:
@@ -48,6 +51,26 @@ def make_producer(config: dict[str, Any]) -> Producer:
         raise unusable(error.args[0]) from None
 
 
+def resending_producer(
+    connection: Connection,
+    client_id: str,
+    *,
+    queue_bytes: int,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> ResendingProducer:
+    """Make a producer that outlives its clients; raises BusUnavailable where its settings can't be used.
+
+    Args:
+        connection: the broker.
+        client_id: shown in the broker's logs.
+        queue_bytes: how much may wait for a slow broker.
+        on_note: receives what an operator should know: that messages have to wait, and go on.
+    """
+    trouble = Trouble(connection)
+    config = producer_config(connection, client_id, queue_bytes=queue_bytes) | {"error_cb": trouble.on_error}
+    return ResendingProducer(lambda: make_producer(config), trouble, Retry("What is to be sent", on_note))
+
+
 class AsyncProducer:
     """A producer for an event loop: each message's future is done when all replicas have it."""
 
@@ -61,13 +84,10 @@ class AsyncProducer:
     ) -> None:
         """Begin; must be made on the running loop that will use it. Raises BusUnavailable.
 
-        on_note: told, on another thread, that the broker doesn't let this client in any more; messages wait then.
+        on_note: receives, on another thread, what an operator should know: that messages have to wait, and go on.
         """
         self._loop = asyncio.get_running_loop()
-        self._trouble = Trouble(connection)
-        self._on_note = on_note
-        config = producer_config(connection, client_id, queue_bytes=queue_bytes)
-        self._producer = make_producer(config | {"error_cb": self._trouble.on_error})
+        self._producer = resending_producer(connection, client_id, queue_bytes=queue_bytes, on_note=on_note)
         self._closing = False
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._poller.start()
@@ -79,22 +99,14 @@ class AsyncProducer:
 
         Returns:
             A future that ends when the message is safe, with its offset (-1 where the broker did not say), or with
-            Refused or KafkaException; a message that the client refuses at once ends it as well.
+            Refused, or with BusUnavailable where waiting changes nothing; also for what the client refuses at once.
         """
         done: asyncio.Future[int] = self._loop.create_future()
-        report = self._reporter(done)
+        message, report = Outgoing(topic, key, value, headers, partition), self._reporter(done)
         while True:
-            try:
-                self._producer.produce(
-                    topic, value, key, partition=partition, headers=list(headers), on_delivery=report
-                )
-            except BufferError:
-                await asyncio.sleep(0.01)
-            except Exception as error:  # noqa: BLE001  a header or key that the client can't take, as well as a size
-                done.set_exception(meaning(error))
+            if self._producer.send(message, report):
                 return done
-            else:
-                return done
+            await asyncio.sleep(_FULL_SECONDS)
 
     def close(self, timeout: float) -> int:
         """Send what is left for at most so many seconds; blocks.
@@ -102,25 +114,23 @@ class AsyncProducer:
         Returns:
             How many messages are still unsent.
         """
-        left = self._producer.flush(timeout)
+        until = time.monotonic() + timeout
+        while self._producer.pending and time.monotonic() < until:
+            time.sleep(_FULL_SECONDS)
         self._closing = True
         self._poller.join()
+        left = self._producer.pending
+        self._producer.purge()
         return left
 
     def _poll(self) -> None:
-        tell_at = 0.0
         while not self._closing:
-            self._producer.poll(0.1)
-            told = self._trouble.told
-            if told is not None and self._trouble.is_final and time.monotonic() >= tell_at:
-                tell_at = time.monotonic() + _TELL_SECONDS
-                self._trouble.told = None
-                self._on_note(f"{self._trouble.unavailable(told)}. What is to be sent waits.")
+            self._producer.poll(_POLL_SECONDS)
 
-    def _reporter(self, done: "asyncio.Future[int]") -> Callable[[KafkaError | None, Message], None]:
-        def report(error: KafkaError | None, message: Message) -> None:
+    def _reporter(self, done: "asyncio.Future[int]") -> Report:
+        def report(error: Exception | None, offset: int) -> None:
             try:
-                self._loop.call_soon_threadsafe(_finish, done, error, message.offset())
+                self._loop.call_soon_threadsafe(_finish, done, error, offset)
             except RuntimeError:
                 # The loop is closed: nobody waits any more.
                 return
@@ -128,10 +138,10 @@ class AsyncProducer:
         return report
 
 
-def _finish(done: "asyncio.Future[int]", error: KafkaError | None, offset: int | None) -> None:
+def _finish(done: "asyncio.Future[int]", error: Exception | None, offset: int) -> None:
     if done.done():
         return
     if error is None:
-        done.set_result(-1 if offset is None else offset)
+        done.set_result(offset)
     else:
-        done.set_exception(meaning(KafkaException(error)))
+        done.set_exception(error)

@@ -117,6 +117,10 @@ class Retry:
         self._outage.goes_on(error)
         return _BACKOFF.seconds(self._failures, None, self._draw())
 
+    def waits(self, reason: BusUnavailable) -> None:
+        """Report that something has to wait although no attempt failed yet."""
+        self._outage.goes_on(reason)
+
     def succeeded(self) -> None:
         """Take note that it works."""
         self._failures = 0

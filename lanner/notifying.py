@@ -63,7 +63,7 @@ class Deliveries:
                 else:
                     from notifier.kafka_line import KafkaLine  # noqa: PLC0415  needs the broker's client
 
-                    line = KafkaLine(connection, name, folder, tally)
+                    line = KafkaLine(connection, name, folder, tally, note)
                     worker = worker_of(name, line, receiver, address, tally=tally, note=note)
                     self.all.append(Delivery(worker, line.close, line=line))
             except OutboxUnusable as error:

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from confluent_kafka import KafkaException
-
 from bus.alert_message import alert_message
 from bus.connection import Connection
+from bus.errors import BusUnavailable
 from bus.producing import AsyncProducer
 from bus.refusals import Refused
 from bus.registry import Registration, Registry
@@ -45,8 +44,8 @@ async def into_topic(connection: Connection, on_note: Callable[[str], None]) -> 
             await (await producer.send(topic, made.key, data, made.headers))
         except Refused as error:
             raise IntakeRefused(f"the broker refuses it: {error}") from None
-        except KafkaException as error:
-            raise OSError(error.args[0].str()) from None
+        except BusUnavailable as error:
+            raise OSError(str(error)) from None
 
     try:
         yield take

@@ -8,16 +8,19 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bus.connection import Connection, client_config
 from bus.dead_letter_message import DeadLetterMessage, dead_letter
 from bus.errors import BusUnavailable
-from bus.producing import make_producer, producer_config
-from bus.refusals import Refused, meaning
+from bus.producing import resending_producer
+from bus.refusals import Refused
+from bus.resending import Outgoing, ResendingProducer, deliver
+from bus.retrying import Outage
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
 from bus.trouble import Trouble, unavailable
 from bus.writer_schemas import WriterSchemas
@@ -35,7 +38,9 @@ STATISTICS_MS = 5000
 class KafkaLine:
     """What waits for one sink in `alerts`; used by the sink's own thread only."""
 
-    def __init__(self, connection: Connection, sink: str, folder: Path, tally: SinkTally) -> None:
+    def __init__(
+        self, connection: Connection, sink: str, folder: Path, tally: SinkTally, on_note: Callable[[str], None]
+    ) -> None:
         """Join the group.
 
         Args:
@@ -43,6 +48,7 @@ class KafkaLine:
             sink: its name; the group is called after it.
             folder: where ids of delivered alerts are recorded.
             tally: counts duplicates.
+            on_note: receives that the broker is away, and that it is back.
 
         Raises:
             BusUnavailable: the client can't be set up.
@@ -62,8 +68,11 @@ class KafkaLine:
         """Of what is pending: one that comes again before it was delivered is a duplicate too."""
         self._number = 0
         self._paused: list[TopicPartition] = []
-        self._dead: Producer | None = None
+        self._again: dict[tuple[str, int], int] = {}
+        """By topic and partition, from where what was not taken has to come again."""
+        self._dead: ResendingProducer | None = None
         self._trouble = Trouble(connection)
+        self._outage = Outage(f"{sink}: what has not been read", on_note)
         self._schemas = WriterSchemas(connection, (ALERT_FORMAT,))
         config: dict[str, Any] = client_config(connection, f"lanner-notifier-{sink}") | {
             "group.id": connection.topic(f"notifier.{sink}"),
@@ -96,25 +105,29 @@ class KafkaLine:
 
     def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
         """Give the oldest alerts; those of other sinks, duplicates and what is no alert are let go on the way."""
-        if self._paused:
-            self._consumer.resume(self._paused)
-            self._paused = []
-        until = time.monotonic() + timeout
-        while len(self._pending) < most:
-            left = 0.0 if self._pending else max(0.0, until - time.monotonic())
-            messages = self._consumer.consume(most - len(self._pending), left)
-            self._take_all(messages)
-            if not messages:
-                self._tell_of_trouble()
-                break
+        with self._as_os_error():
+            self._go_back()
+            if self._paused:
+                self._consumer.resume(self._paused)
+                self._paused = []
+            until = time.monotonic() + timeout
+            while len(self._pending) < most:
+                left = 0.0 if self._pending else max(0.0, until - time.monotonic())
+                messages = self._consumer.consume(most - len(self._pending), left)
+                self._take_all(messages)
+                if not messages:
+                    self._tell_of_trouble()
+                    break
         return [queued for queued, _ in list(self._pending)[:most]]
 
     def idle(self, seconds: float) -> None:
         """Stay in the group while the sink is down."""
-        if not self._paused:
-            self._paused = self._consumer.assignment()
-            self._consumer.pause(self._paused)
-        self._take_all(self._consumer.consume(1, seconds))
+        with self._as_os_error():
+            self._go_back()
+            if not self._paused:
+                self._paused = self._consumer.assignment()
+                self._consumer.pause(self._paused)
+            self._take_all(self._consumer.consume(1, seconds))
 
     def done(self, queued: Sequence[Queued]) -> None:
         """Record ids, then let the messages' offsets be committed."""
@@ -152,19 +165,30 @@ class KafkaLine:
             self._trouble.told = None
             raise OSError(str(self._trouble.unavailable(told)))
 
+    @contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        """Make of whatever the client raises the OSError that says: not now."""
+        try:
+            yield
+        except KafkaException as error:
+            raise OSError(str(self._trouble.unavailable(error.args[0]))) from None
+
     def _take_all(self, messages: Sequence[Message]) -> None:
-        """Take messages; raises OSError where a schema can't be had now, and what is left comes again."""
+        """Take messages; raises OSError where one can't be dealt with now: it comes again, and all behind it."""
         for number, message in enumerate(messages):
             try:
                 self._take(message)
-            except BusUnavailable as trouble:
-                again: dict[tuple[str, int], int] = {}
+            except (BusUnavailable, OSError) as trouble:
                 for left in messages[number:]:
                     if left.error() is None:
-                        again.setdefault((left.topic() or "", left.partition() or 0), left.offset() or 0)
-                for (topic, partition), offset in again.items():
-                    self._consumer.seek(TopicPartition(topic, partition, offset))
+                        self._again.setdefault((left.topic() or "", left.partition() or 0), left.offset() or 0)
                 raise OSError(str(trouble)) from None
+
+    def _go_back(self) -> None:
+        """Have come again what was not taken: from here on, messages behind it would be taken for the next."""
+        for (topic, partition), offset in list(self._again.items()):
+            self._consumer.seek(TopicPartition(topic, partition, offset))
+            del self._again[topic, partition]
 
     def _take(self, message: Message) -> None:
         error = message.error()
@@ -242,32 +266,24 @@ class KafkaLine:
     def _put(self, letter: DeadLetterMessage) -> None:
         """Produce a dead letter and wait for its acknowledgement. Raises OSError, and Refused for this letter alone."""
         if self._dead is None:
-            self._dead = make_producer(
-                producer_config(self._connection, f"lanner-notifier-{self._sink}", queue_bytes=8 << 20)
-            )
-        answers: list[KafkaError | None] = []
-        try:
-            self._dead.produce(
-                self._connection.topic(NOTIFIER_DEAD_LETTERS),
-                letter.value,
-                letter.key,
-                headers=letter.headers,
-                on_delivery=lambda error, _: answers.append(error),
-            )
-        except BufferError:
-            raise OSError("the broker did not take it") from None
-        except Exception as error:  # noqa: BLE001  a header that the client can't take, as well as a size
-            raise _failure(error) from None
-        self._dead.flush(DEAD_LETTER_SECONDS)
-        if answers and answers[0] is not None:
-            raise _failure(KafkaException(answers[0]))
-        if not answers:
-            raise OSError("the broker did not take it")
+            self._dead = resending_producer(self._connection, f"lanner-notifier-{self._sink}", queue_bytes=8 << 20)
+        topic = self._connection.topic(NOTIFIER_DEAD_LETTERS)
+        message = Outgoing(topic, letter.key, letter.value, letter.headers)
+        (failure,) = deliver(self._dead, [message], DEAD_LETTER_SECONDS)
+        if isinstance(failure, Refused):
+            raise failure
+        if failure is not None:
+            raise OSError(str(failure))
 
     def _on_statistics(self, text: str) -> None:
         """Take the client's own account. Source: librdkafka's STATISTICS.md."""
         told = json.loads(text)
         self.is_connected = any(each["state"] == "UP" for each in told["brokers"].values())
+        if self.is_connected:
+            self._outage.is_over()
+        elif not self._trouble.is_final:
+            last = self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
+            self._outage.goes_on(self._trouble.unavailable(last))
         self.lag = {
             (topic, partition["partition"]): partition["consumer_lag_stored"]
             for topic, each in told["topics"].items()
@@ -281,13 +297,9 @@ class KafkaLine:
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {each.partition for each in partitions}
+        self._again = {place: offset for place, offset in self._again.items() if place[1] not in gone}
         self._keep(lambda pair: pair[1].partition() not in gone)
         self._paused = [each for each in self._paused if each.partition not in gone]
-
-
-def _failure(error: Exception) -> Exception:
-    found = meaning(error)
-    return found if isinstance(found, Refused) else OSError("the broker did not take it")
 
 
 def _headers(message: Message) -> list[tuple[str, bytes]]:

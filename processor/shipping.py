@@ -149,7 +149,7 @@ async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | Ref
     """Wait until the broker has what was sent, and give its offsets, or Refused where it does not accept a message.
 
     Raises:
-        KafkaException: or what else it is that says something about the broker.
+        BusUnavailable: or what else it is that says something about the broker.
     """
     answers = await asyncio.gather(*sending, return_exceptions=True)
     for answer in answers:

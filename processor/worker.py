@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException
 
 from bus.connection import Connection
 from bus.errors import BusUnavailable
-from bus.trouble import unavailable
 from processor.correlate_service import CorrelateService
 from processor.correlate_stage import CorrelateStage
 from processor.detect_stage import DetectStage
@@ -148,7 +146,7 @@ async def _run(
         await _stop(worker, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:
-        raise ProcessorFailed(_words(connection, failures[0]))
+        raise ProcessorFailed(_words(failures[0]))
     return shipping.alerts
 
 
@@ -162,10 +160,8 @@ async def _stop(worker: faust.Worker, on_note: Callable[[str], None]) -> None:
         on_note(f"Faust did not end in good order ({error}); what was not acknowledged is judged again.")
 
 
-def _words(connection: Connection, error: BaseException) -> str:
+def _words(error: BaseException) -> str:
     """Say for people why this process can't go on."""
-    if isinstance(error, KafkaException):
-        return str(unavailable(connection, error.args[0]))
     return str(error) if isinstance(error, BusUnavailable) else f"{type(error).__name__}: {error}"
 
 

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-exported without saying so
 
-from bus.connection import Connection
+from bus.administration import create_missing
+from bus.connection import Connection, client_config
 from bus.consuming import Reader
 from bus.producing import make_producer, producer_config
-from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS, SIEM_ECS
+from bus.topics import ALERTS, DAY_MS, NOTIFIER_DEAD_LETTERS, SIEM_ECS, plan
+from notifier import kafka_line
+from notifier.tally import SinkTally
 from schemas.alert import encode_alert
 from tests.cluster.processes import Processes
 from tests.live.notifier.http_server import HttpServer
@@ -180,3 +184,37 @@ def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_say(
     assert sorted(taken_by(second)) == ids
     assert all("Authorization" not in each.headers for each in first.taken)
     assert "pages: 10 delivered, 0 attempts failed, 0 refused, 0 duplicates, 10 not for it" in notifier.errors
+
+
+def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No alert, and its dead letter can't be written for a while: it and all behind it are taken later, in order."""
+    monkeypatch.setattr(kafka_line, "DEAD_LETTER_SECONDS", 1.0)
+    letters = connection.topic(NOTIFIER_DEAD_LETTERS)
+    admin = AdminClient(client_config(connection, "test"))
+    admin.delete_topics([letters])[letters].result()
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    for number in range(9):
+        data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
+        producer.produce(connection.topic(ALERTS), data, b"one", partition=0)
+    assert producer.flush(20) == 0
+    line = kafka_line.KafkaLine(connection, "file", tmp_path, SinkTally(), lambda _: None)
+    taken: list[str] = []
+    failures: list[str] = []
+    until = time.monotonic() + 60
+    while len(taken) < 8 and time.monotonic() < until:
+        try:
+            queued = line.waiting(100, 0.5)
+        except OSError as error:
+            if not failures:
+                create_missing(connection, plan(connection.prefix, 8, 1, DAY_MS))
+            failures.append(str(error))
+            continue
+        taken += [each.alert.id for each in queued]
+        line.done(queued)
+    line.close()
+    assert failures
+    assert taken == [f"a{number}" for number in range(9) if number != 3]
+    (letter,) = messages(connection, NOTIFIER_DEAD_LETTERS, 2, 3)
+    assert letter["value"] == b"no alert"

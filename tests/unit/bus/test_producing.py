@@ -31,10 +31,10 @@ def test_what_the_client_refuses_comes_through_the_future(value: bytes, headers:
         producer = AsyncProducer(NOWHERE, "test")
         try:
             sent = await producer.send("topic", b"key", value, headers)
+            await asyncio.wait([sent], timeout=5)
             assert isinstance(sent.exception(), Refused)
             return sent
         finally:
-            producer._producer.purge()
             producer.close(0)
 
     assert asyncio.run(send()).done()
