@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from bus.connection import Connection, client_config
+from bus.errors import fault_text
 from bus.headers import Headers
 from bus.resending import Outgoing, Report, ResendingProducer
 from bus.retrying import Retry
@@ -87,6 +88,7 @@ class AsyncProducer:
         on_note: receives, on another thread, what an operator should know: that messages have to wait, and go on.
         """
         self._loop = asyncio.get_running_loop()
+        self._on_note = on_note
         self._producer = resending_producer(connection, client_id, queue_bytes=queue_bytes, on_note=on_note)
         self._closing = False
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
@@ -125,7 +127,10 @@ class AsyncProducer:
 
     def _poll(self) -> None:
         while not self._closing:
-            self._producer.poll(_POLL_SECONDS)
+            try:
+                self._producer.poll(_POLL_SECONDS)
+            except Exception as error:  # noqa: BLE001  without this thread nothing would be sent, and nobody told
+                self._on_note(f"error: sending: {fault_text(error)}")
 
     def _reporter(self, done: "asyncio.Future[int]") -> Report:
         def report(error: Exception | None, offset: int) -> None:
