@@ -1,6 +1,7 @@
 """Where settings come from, in order: file, environment, flags."""
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from lanner.settings.tree import Keys, Place, Tree, at_path, overlay, parse_yaml
 
 ENVIRONMENT_PREFIX = "LANNER__"
 SYSTEM_FILE = Path("/etc/lanner/lanner.yaml")
+LOCAL_FILE = Path("lanner.yaml")
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
@@ -19,14 +22,19 @@ def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
     In order: --config (named), $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.
 
     Raises:
-        BadInput: whether one is there can't be seen: to run without what it says would be worse.
+        BadInput: whether one is there can't be seen (to run without what it says would be worse), or the one in this
+            folder may be another user's work: settings name files to write, and where alerts go.
     """
     for given in (named, environment.get("LANNER_CONFIG")):
         if given:
             return Path(given)
-    for path in (Path("lanner.yaml"), SYSTEM_FILE):
+    for path in (LOCAL_FILE, SYSTEM_FILE):
         try:
             if path.is_file():
+                if path is LOCAL_FILE and (why := _why_foreign(path)):
+                    raise BadInput(
+                        f"{path.absolute()}: {why}. Name it by --config if it is meant, or leave this folder."
+                    )
                 return path
         except OSError as error:
             raise BadInput(
@@ -34,6 +42,19 @@ def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
                 f"search {path.absolute().parent}, or name a settings file by --config."
             ) from None
     return None
+
+
+def _why_foreign(path: Path) -> str:
+    """Say why a file that nobody named may be another user's work; empty where it is root's or the caller's alone."""
+    ours = (0, os.geteuid())
+    link, file, folder = path.lstat(), path.stat(), path.absolute().parent.stat()
+    if any(each.st_uid not in ours for each in (link, file)):
+        return "it belongs to another user, and is taken from there only where root or the caller owns it"
+    if file.st_mode & _OTHERS_WRITE:
+        return "others than its owner can write it"
+    if folder.st_uid not in ours or (folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX):
+        return "others can put another file in its place"
+    return ""
 
 
 def read_file(path: Path) -> Tree:

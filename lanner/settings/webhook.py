@@ -14,7 +14,7 @@ class WebhookHeader:
     """One header of each request."""
 
     name: str = about("Its name.", "")
-    value: str | None = about("What it says.", None)
+    value: str | None = about("What it says.", None, hides="value")
     value_file: str | None = about("File that holds what it says, for what is secret.", None)
 
 
@@ -40,7 +40,7 @@ class WebhookOutput:
     """Alerts to an HTTP receiver, by POST."""
 
     enabled: bool = about("Send alerts to a webhook.", default=False)
-    url: str | None = about("Where to; an address that holds a secret belongs into url_file.", None)
+    url: str | None = about("Where to; an address that holds a secret belongs into url_file.", None, hides="address")
     url_file: str | None = about("File that holds the address; or put it into $LANNER_WEBHOOK_URL.", None)
     format: WebhookFormat = about(
         "falco: one alert a request, as Falco's http_output sends it. splunk_hec: HTTP Event Collector.\n"

@@ -1,10 +1,13 @@
+import os
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lanner.failures import BadInput
-from lanner.settings import Settings, load_settings
+from lanner.front import lanner_command
+from lanner.settings import Settings, find_file, load_settings
 from lanner.settings.build import build_settings
 from lanner.settings.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
 from lanner.settings.render import render
@@ -118,3 +121,79 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """Silently running with defaults would be worse."""
     with pytest.raises(BadInput, match=r"nothing\.yaml: can't be read: No such file"):
         load_settings(tmp_path / "nothing.yaml", {})
+
+
+SHOWN = """\
+webhook_output:
+  url: https://hooks.example.com/services/T0/B0/inline-secret?key=inline-secret
+  headers: [{name: X-Key, value: inline-secret}, {name: X-Team, value_file: /etc/lanner/key}]
+kafka:
+  schema_registry_url: https://user:inline-secret@registry.example.com/api
+sinks:
+  pagerduty: {type: webhook, url: "https://user:inline-secret@events.example.com:8443"}
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secrets_that_were_given_inline_are_not_shown(tmp_path: Path, form: str) -> None:
+    """Whoever pastes their settings into a report pastes no token; where alerts go is still seen."""
+    file = tmp_path / "lanner.yaml"
+    file.write_text(SHOWN)
+    done = CliRunner().invoke(lanner_command, ["config", "show", "-c", str(file), "--format", form])
+    assert done.exit_code == 0, done.output
+    assert "inline-secret" not in done.output
+    for shown in (
+        "https://hooks.example.com/***",
+        "https://***@events.example.com:8443/",
+        "***@registry.example.com/api",
+    ):
+        assert shown in done.output
+    assert "/etc/lanner/key" in done.output
+
+
+OTHER = 65_533
+
+
+@pytest.fixture
+def another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder that holds a settings file, both of another user than the one who runs this."""
+    file = tmp_path / "lanner.yaml"
+    file.write_text("priority: debug\n")
+    file.chmod(0o644)
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(file, OTHER, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    return file
+
+
+def test_a_settings_file_of_another_user_is_not_taken_unless_named(another: Path) -> None:
+    """Settings name files to write: in somebody's folder, theirs would have it done with the caller's rights."""
+    with pytest.raises(BadInput, match="belongs to another user"):
+        find_file(None, {})
+    assert find_file("lanner.yaml", {}) == Path("lanner.yaml")
+    assert find_file(None, {"LANNER_CONFIG": str(another)}) == another
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
+def test_a_settings_file_that_others_can_change_is_not_taken(another: Path) -> None:
+    """By its mode, by its folder, or by a link that is theirs."""
+    os.chown(another, 0, 0)
+    assert find_file(None, {}) == Path("lanner.yaml")
+    another.chmod(0o664)
+    with pytest.raises(BadInput, match="can write it"):
+        find_file(None, {})
+    another.chmod(0o644)
+    another.parent.chmod(0o777)
+    with pytest.raises(BadInput, match="in its place"):
+        find_file(None, {})
+    another.parent.chmod(0o1777)
+    assert find_file(None, {}) == Path("lanner.yaml")
+    real = another.rename(another.with_name("real.yaml"))
+    another.symlink_to(real)
+    assert find_file(None, {}) == Path("lanner.yaml")
+    os.chown(another, OTHER, -1, follow_symlinks=False)
+    another.parent.chmod(0o755)
+    with pytest.raises(BadInput, match="belongs to another user"):
+        find_file(None, {})
