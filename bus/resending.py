@@ -19,7 +19,7 @@ from bus.retrying import Retry
 from bus.trouble import Trouble
 
 _PATIENCE_SECONDS = 3.0
-"""For so long a message may be on its way before that is reported."""
+"""For so long a message may be on its way, and no other arrive, before that is reported."""
 _TURN_SECONDS = 0.1
 
 Report = Callable[[Exception | None, int], None]
@@ -67,6 +67,7 @@ class ResendingProducer:
         self._generation = 0
         self._failure: KafkaError | None = None
         self._again_at: float | None = None
+        self._arrived_at = 0.0
         self._producer = make()
 
     @property
@@ -124,7 +125,7 @@ class ResendingProducer:
         if self._failure is None:
             with self._lock:
                 oldest = next(iter(self._window.values()), None)
-            if oldest is not None and now - oldest.at > _PATIENCE_SECONDS:
+            if oldest is not None and now - max(oldest.at, self._arrived_at) > _PATIENCE_SECONDS:
                 self._retry.waits(self.reason)
         elif self._again_at is None:
             try:
@@ -168,6 +169,7 @@ class ResendingProducer:
                 return
             pending = self._window.pop(number, None)
         if error is None:
+            self._arrived_at = time.monotonic()
             self._trouble.told = None
             self._retry.succeeded()
         if pending is not None:
