@@ -15,6 +15,9 @@ from bus.topics import (
     CORRELATE,
     CORRELATION_TABLE,
     EVENTS,
+    HOST_KEYS,
+    HOST_PINS,
+    HOSTS,
     INTEREST,
     NOTIFIER_DEAD_LETTERS,
     PROCESSOR_DEAD_LETTERS,
@@ -54,12 +57,13 @@ def _topics(operation: Operation, *names: str) -> tuple[Grant, ...]:
 
 PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
-        "collector": (*_topics("WRITE", EVENTS), *_topics("READ", INTEREST)),
+        "collector": (*_topics("WRITE", EVENTS, HOSTS), *_topics("READ", INTEREST)),
         "processor": (
-            *_topics("READ", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS),
+            *_topics("READ", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS),
             *_topics("WRITE", CORRELATE, _STATE, INTEREST, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
+            *_topics("WRITE", HOST_PINS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS),
-            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "notifier": (
@@ -73,6 +77,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("WRITE", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
         ),
         "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),
+        "enroller": (*_topics("READ", HOSTS, HOST_PINS, HOST_KEYS), *_topics("WRITE", HOST_PINS, HOST_KEYS)),
         "reader": (
             *_topics("READ", SIEM_FALCO, SIEM_ECS, SIEM_OCSF),
             Grant("GROUP", SIEM_GROUPS, "READ", is_prefix=True),
@@ -83,8 +88,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, a notifier that listens besides, who settles dead letters, who publishes rules, what reads
-alerts as JSON, and people who look at everything."""
+"""The parts: the stages, a notifier that listens besides, who settles dead letters, who publishes rules, who
+decides about hosts' keys, what reads alerts as JSON, and people who look at everything."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:

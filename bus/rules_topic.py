@@ -34,7 +34,7 @@ def rules_message(rules: PublishedRules, key: Ed25519PrivateKey | None) -> tuple
     stamp = datetime.fromtimestamp(rules.published / 1e9, UTC).isoformat().replace("+00:00", "Z")
     headers = cloud_event("lanner.rules", rules.version, rules.host or "lanner", stamp)
     if key is not None:
-        headers.append((SIGNATURE, signing.sign(key, value)))
+        headers.append((SIGNATURE, signing.sign(key, signing.RULES_DOMAIN, value)))
     return value, headers
 
 
@@ -51,7 +51,8 @@ def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> Accepted:
         signature = dict(message.headers() or []).get(SIGNATURE)
         if not signature:
             raise BadRules("it is not signed, and this processor takes signed rules only")
-        signed_by = signing.signer(known, signature if isinstance(signature, bytes) else signature.encode(), value)
+        given = signature if isinstance(signature, bytes) else signature.encode()
+        signed_by = signing.signer(known, given, signing.RULES_DOMAIN, value)
         if not signed_by:
             raise BadRules("none of this processor's keys signed it")
     try:

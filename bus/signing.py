@@ -1,10 +1,9 @@
-"""Signatures of what is published for a whole fleet: Ed25519, with keys in PEM files as OpenSSL writes them.
+"""Signatures: Ed25519, with keys in PEM files as OpenSSL writes them, or bare.
 
-Source: RFC 8032. The text before the message keeps a signature from meaning anything elsewhere.
+Source: RFC 8032. A domain, the text before the message, keeps a signature from meaning anything elsewhere.
 """
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -16,7 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-_DOMAIN = b"lanner rules\0"
+from schemas import host_keys
+
+RULES_DOMAIN = b"lanner rules\0"
 
 
 class BadKey(ValueError):
@@ -52,22 +53,33 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
+def bare_public_key(data: bytes) -> Ed25519PublicKey:
+    """Return the key that these 32 bytes are. Raises BadKey."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(data)
+    except ValueError:
+        raise BadKey("no Ed25519 key") from None
+
+
 def key_id(key: Ed25519PublicKey) -> str:
-    """Give a short name of a key."""
-    return blake2b(key.public_bytes(Encoding.Raw, PublicFormat.Raw), digest_size=8).hexdigest()
+    """Return a short name of a key."""
+    return host_keys.key_id(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
-def sign(key: Ed25519PrivateKey, message: bytes) -> bytes:
-    """Sign a message."""
-    return key.sign(_DOMAIN + message)
+def sign(key: Ed25519PrivateKey, domain: bytes, message: bytes) -> bytes:
+    """Return the signature of a message."""
+    return key.sign(domain + message)
 
 
-def signer(keys: Iterable[Ed25519PublicKey], signature: bytes, message: bytes) -> str:
-    """Give the id of the key that signed a message; empty where none of them did."""
-    for key in keys:
-        try:
-            key.verify(signature, _DOMAIN + message)
-        except InvalidSignature:
-            continue
-        return key_id(key)
-    return ""
+def is_signed_by(key: Ed25519PublicKey, signature: bytes, domain: bytes, message: bytes) -> bool:
+    """Return whether a key signed a message."""
+    try:
+        key.verify(signature, domain + message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def signer(keys: Iterable[Ed25519PublicKey], signature: bytes, domain: bytes, message: bytes) -> str:
+    """Return the id of the key that signed a message; empty where none of them did."""
+    return next((key_id(key) for key in keys if is_signed_by(key, signature, domain, message)), "")

@@ -17,6 +17,8 @@ RULES = "rules"
 INTEREST = "interest"
 PROCESSORS = "processors"
 SCHEMAS = "schemas"
+HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
+"""What collectors announce about themselves, what processors decide about their keys, and what operators do."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
 
 PROCESSOR_GROUP = "processor"
@@ -68,6 +70,9 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(INTEREST, scales=False, cleanup="compact"),
     TopicKind(PROCESSORS, scales=False, cleanup="compact"),
     TopicKind(SCHEMAS, scales=False, cleanup="compact"),
+    TopicKind(HOSTS, scales=False, cleanup="compact"),
+    TopicKind(HOST_PINS, scales=False, cleanup="compact"),
+    TopicKind(HOST_KEYS, scales=False, cleanup="compact"),
     TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
     TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
 )

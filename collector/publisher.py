@@ -15,8 +15,9 @@ from bus.producing import make_producer, producer_config
 from bus.refusals import is_refusal
 from bus.registry import Registration, Registry
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
-from bus.topics import EVENTS, SCHEMAS
+from bus.topics import EVENTS, HOSTS, SCHEMAS
 from bus.trouble import Trouble, is_forbidden
+from collector.identity import Identity
 from collector.spool import Segment, Spool, events_of
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
@@ -48,6 +49,7 @@ class Publisher:
         host_id: str,
         spool: Spool,
         *,
+        identity: Identity | None = None,
         on_note: Callable[[str], None] = lambda _: None,
         window_bytes: int = _WINDOW_BYTES,
         patience_seconds: float = _PATIENCE_SECONDS,
@@ -58,6 +60,7 @@ class Publisher:
             connection: the broker.
             host_id: the key, which keeps a host's batches in one partition and so in order.
             spool: where batches wait; what it holds goes first.
+            identity: signs the batches, those from the disk as well; None for batches without a signature.
             on_note: told when the broker stops taking batches and when it takes them again.
             window_bytes: what may be on its way; more waits on disk.
             patience_seconds: how long a batch may be on its way before it is put on disk as well.
@@ -68,6 +71,7 @@ class Publisher:
         self._connection = connection
         self._key = host_id.encode("utf-8", "surrogateescape")
         self._spool = spool
+        self._identity = identity
         self._on_note = on_note
         self._window_bytes = window_bytes
         self._patience = patience_seconds
@@ -78,7 +82,8 @@ class Publisher:
         self._failure: KafkaError | None = None
         self._trouble = Trouble(connection)
         self._is_away = False
-        self._is_announced = False
+        self._to_announce: set[str] = set()
+        """Topics that have not taken yet what a collector says of itself before its first batch."""
         self._retry_at = 0.0
         self._secure_at = 0.0
         self._progress_at = 0.0
@@ -140,7 +145,7 @@ class Publisher:
             How many batches were on their way at the end.
         """
         deadline = time.monotonic() + timeout
-        while (self.has_waiting or not self._is_announced) and time.monotonic() < deadline:
+        while (self.has_waiting or self._to_announce) and time.monotonic() < deadline:
             self.poll(0.05)
             if self._is_away or (self._is_unregistered() and not self._window):
                 break
@@ -160,16 +165,26 @@ class Publisher:
         )
         producer = make_producer(config | {"error_cb": self._trouble.on_error})
         key, value = schema_message(EVENT_BATCH_SCHEMA)
-        topic = self._connection.topic(SCHEMAS)
-        producer.produce(topic, value, key, headers=list(SCHEMA_HEADERS), on_delivery=self._on_announced)
+        announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]
+        if self._identity is not None:
+            announced.append((HOSTS, "key of this host", *self._identity.announcement()))
+        self._to_announce = {topic for topic, *_ in announced}
+        for topic, what, key, value, headers in announced:
+            report = self._announcing(topic, what)
+            producer.produce(self._connection.topic(topic), value, key, headers=list(headers), on_delivery=report)
         return producer
 
-    def _on_announced(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  the client gives both
-        # A refusal is told once; waiting for it would only hold up the end.
-        self._is_announced = True
-        # Being purged is our own doing; and who may write events alone need not: processors publish this schema too.
-        if error is not None and error.code() != KafkaError._PURGE_QUEUE and not is_forbidden(error):  # noqa: SLF001
-            self._on_note(f"topic {self._connection.topic(SCHEMAS)} takes no schema: {error.str()}.")
+    def _announcing(self, topic: str, what: str) -> Callable[[KafkaError | None, Message], None]:
+        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+            # A refusal is told once; waiting for it would only hold up the end.
+            self._to_announce.discard(topic)
+            # Being purged is our own doing. Who may write events alone need not: processors publish this schema too,
+            # and batches carry the key.
+            is_ours = error is None or error.code() == KafkaError._PURGE_QUEUE  # noqa: SLF001  the client's own name
+            if error is not None and not is_ours and not is_forbidden(error):
+                self._on_note(f"topic {self._connection.topic(topic)} takes no {what}: {error.str()}.")
+
+        return report
 
     def _send(self, encoded: bytes, segment: Segment | None) -> bool:
         sent = _Sent(encoded, segment, time.monotonic())
@@ -195,16 +210,18 @@ class Publisher:
             if generation == self._generation:
                 self._settle(sent, error)
 
-        headers: Headers = [("content-type", AVRO), (SENT, str(now).encode())]
+        told = {SENT: str(now).encode()}
         if self._clock.offset is not None:
-            headers.append((CLOCK, str(self._clock.offset).encode()))
+            told[CLOCK] = str(self._clock.offset).encode()
+        headers: Headers = [("content-type", AVRO), *told.items()]
         encoded = sent.encoded
         if self._registration is not None and self._registration.header is not None:
             encoded = reframed(encoded, self._registration.header, HEADER)
+        topic = self._connection.topic(EVENTS)
+        if self._identity is not None:
+            headers += self._identity.signature(topic, self._key, told, encoded)
         try:
-            self._producer.produce(
-                self._connection.topic(EVENTS), encoded, self._key, headers=headers, on_delivery=report
-            )
+            self._producer.produce(topic, encoded, self._key, headers=headers, on_delivery=report)
         except BufferError:
             return False
         except KafkaException as error:

@@ -206,6 +206,15 @@ TOPICS = _group(
     "topics_",
     {"create": "Create what is missing, check what is there.", "acls": "Allow each part what it needs, no more."},
 )
+HOSTS = _group(
+    "hosts_",
+    {
+        "list": "List the keys of hosts: enrolled, pinned, revoked, announced.",
+        "enroll": "Accept a host's key.",
+        "revoke": "Accept nothing from a host any more.",
+        "forget": "Forget a host: it counts as one that never came.",
+    },
+)
 DLQ = _group(
     "dlq_",
     {
@@ -228,6 +237,7 @@ CONFIG = _group(
 )
 COLLECTOR = {
     "build-cache": ("lanner.commands.collector_build_cache", "Compile the eBPF program for hosts that can't."),
+    "key": ("lanner.commands.collector_key", "Print this host's id and public key, to enroll it."),
 }
 COMMANDS = {
     **_group("", {
@@ -249,7 +259,7 @@ COMMANDS = {
     "alerts": ("lanner.commands.alerts", "Look at a fleet's alerts."),
     **_group("", {
         "context": "Show what happened on a host round an alert.",
-        "hosts": "Show a fleet's hosts, silent ones first.",
+        "hosts": "Show a fleet's hosts, silent ones first; decide whose key is whose.",
     }),
     "dlq": ("lanner.commands.dlq", "Look at dead letters, replay or drop them."),
     "topics": ("lanner.commands.topics", "Create what a fleet needs of its broker."),

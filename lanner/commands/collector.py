@@ -30,6 +30,7 @@ def _collect(options: Options) -> None:
     from collector.publisher import Publisher
     from lanner.collecting import make_collector
     from lanner.fleet_interest import FleetInterest
+    from lanner.host_identity import identity_of
     from lanner.logs import log_through_structlog
     from lanner.operations.endpoint import endpoint
     from lanner.operations.of_collector import CollectorView
@@ -63,7 +64,9 @@ def _collect(options: Options) -> None:
         further_losses=lambda: publisher.losses,
     )
     collector.versions = wanted.wanted.versions
-    publisher = Publisher(connection, collector.host.id, spool, on_note=note)
+    publisher = Publisher(
+        connection, collector.host.id, spool, identity=identity_of(settings, collector.host), on_note=note
+    )
 
     limit = settings.kafka.spool_mib << 20
     view = CollectorView(collector, publisher, spool, limit, stuck_seconds=settings.http.stuck_seconds)

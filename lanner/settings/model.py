@@ -20,6 +20,7 @@ SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
 LineFormat = Literal["text", "json"]
 LogFormat = Literal["console", "json"]
+HostIdentity = Literal["off", "trust_on_first_use", "enrolled"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Matching = Literal["first", "all"]
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -119,7 +120,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """How much the collector holds in memory, and how soon it lets go."""
+    """How much the collector holds in memory, how soon it lets go, and how it is known to the fleet."""
 
     ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16)
     lifecycle_ring_mib: int = about("Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4)
@@ -145,6 +146,17 @@ class Collector:
     always_sent: tuple[str, ...] = about(
         "Event types that `lanner collector` sends whatever the rules ask: they show what led to an alert.",
         ("execve", "execveat", "procexit", "listen", "connect"),
+    )
+    identity: HostIdentity = about(
+        "Whose batches processors accept; the same on all hosts and processors: docs/hosts.md. off: anybody's, under\n"
+        "any host id. trust_on_first_use: those signed by the first key that a host came with, and unsigned ones of a\n"
+        "host that never signed. enrolled: those signed by a key that `lanner hosts enroll` was told of.",
+        "trust_on_first_use",
+    )
+    key_file: str | None = about(
+        "File that holds the key of this host, made at the first start of `lanner collector`; host.key in\n"
+        "kafka.spool_dir, if not set.",
+        None,
     )
 
 
@@ -256,7 +268,9 @@ class Settings:
     notifier: Notifier = about("How alerts wait for a sink that is down.", Notifier)
     intake: Intake = about("Alerts that `notifier` takes from Falco by HTTP.", Intake)
     host: Host = about("Under which names this host's events go.", Host)
-    collector: Collector = about("How much the collector holds in memory, and how soon it lets go.", Collector)
+    collector: Collector = about(
+        "How much the collector holds in memory, how soon it lets go, and how it is known to the fleet.", Collector
+    )
     memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)
     hosts: Hosts = about("When a host of a fleet counts as silent; the same for all processors.", Hosts)
     keep: Keep = about("A rolling recording of what `run` sees, for `context` and `replay`.", Keep)

@@ -28,22 +28,25 @@ from tests.cluster.secured import SecuredBroker
 SIEM = {"siem.falco", "siem.ecs", "siem.ocsf"}
 CHANGELOG = "processor-correlation-changelog"
 MAY_WRITE: dict[str, set[str]] = {
-    "collector": {"events"},
-    "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors"},
+    "collector": {"events", "hosts"},
+    "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"},
     "notifier": SIEM | {"dlq.notifier"},
     "intake": {"alerts", "schemas"},
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
     "publisher": {"rules"},
+    "enroller": {"host-pins", "host-keys"},
     "reader": set(),
     "operator": set(),
 }
 MAY_READ: dict[str, set[str]] = {
     "collector": {"interest"},
-    "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"},
+    "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"}
+    | {"host-pins", "host-keys"},
     "notifier": {"alerts", "schemas"},
     "intake": set(),
     "dead-letters": {"dlq.notifier", "dlq.processor"},
     "publisher": {"rules"},
+    "enroller": {"hosts", "host-pins", "host-keys"},
     "reader": SIEM,
     "operator": set(ALL_TOPICS),
 }

@@ -1,4 +1,4 @@
-"""What each release's golden alert, pre-matched event, memory and rules hold; it made the files beside this one.
+"""What each release's golden messages hold, batches aside; it made the files beside this one.
 
 They decode for ever, as golden batches do: `python -m tests.golden.messages` writes what is not there yet.
 """
@@ -17,6 +17,7 @@ from processor.correlation.state import Entry, encode_entry
 from processor.correlation.suppress import Throttle
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
+from schemas.host_keys import Announcement, HostKey, encode_announcement, encode_host_key
 from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
 
 FOLDER = Path(__file__).parent
@@ -108,6 +109,22 @@ def published_rules_0_1() -> PublishedRules:
     ).named(NOON)
 
 
+def host_key_0_1() -> HostKey:
+    """Return a decision about a host in which everything has a value."""
+    return HostKey(host_id="grüße-1", state="enrolled", public_key=bytes(range(32)), since=NOON, by="ann@ops")
+
+
+def host_announcement_0_1() -> Announcement:
+    """Return an announcement in which everything has a value."""
+    return Announcement(
+        host_id="grüße-1",
+        hostname="web-1",
+        public_key=bytes(range(32)),
+        announced=NOON,
+        collector_version="0.1.0",
+    )
+
+
 GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "alert-0.1": lambda: encode_alert(alert_0_1()),
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
@@ -115,6 +132,8 @@ GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),
     "memory-0.2": lambda: write_snapshot(NOON + 2, [encode_entry(tally_0_2())]),
     "published_rules-0.1": lambda: encode_rules(published_rules_0_1()),
+    "host_key-0.1": lambda: encode_host_key(host_key_0_1()),
+    "host_announcement-0.1": lambda: encode_announcement(host_announcement_0_1()),
 }
 
 

@@ -11,7 +11,16 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from bus.signing import BadKey, key_id, read_private_key, read_public_key, sign, signer
+from bus.signing import (
+    RULES_DOMAIN,
+    BadKey,
+    bare_public_key,
+    key_id,
+    read_private_key,
+    read_public_key,
+    sign,
+    signer,
+)
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 
@@ -19,18 +28,32 @@ KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 def test_only_the_key_that_signed_a_message_is_found() -> None:
     """Not for another message, not by another key, not with a signature of another length."""
     both = (OTHER.public_key(), KEY.public_key())
-    signature = sign(KEY, b"message")
-    assert signer(both, signature, b"message") == key_id(KEY.public_key())
-    assert signer(both, signature, b"messagf") == ""
-    assert signer(both[:1], signature, b"message") == ""
-    assert signer(both, signature[:-1], b"message") == ""
-    assert signer(both, b"", b"message") == ""
-    assert signer((), signature, b"message") == ""
+    signature = sign(KEY, RULES_DOMAIN, b"message")
+    assert signer(both, signature, RULES_DOMAIN, b"message") == key_id(KEY.public_key())
+    assert signer(both, signature, RULES_DOMAIN, b"messagf") == ""
+    assert signer(both[:1], signature, RULES_DOMAIN, b"message") == ""
+    assert signer(both, signature[:-1], RULES_DOMAIN, b"message") == ""
+    assert signer(both, b"", RULES_DOMAIN, b"message") == ""
+    assert signer((), signature, RULES_DOMAIN, b"message") == ""
 
 
 def test_a_signature_of_the_bare_message_does_not_count() -> None:
     """A key that signs other things too must not be led to sign rules."""
-    assert signer((KEY.public_key(),), KEY.sign(b"message"), b"message") == ""
+    assert signer((KEY.public_key(),), KEY.sign(b"message"), RULES_DOMAIN, b"message") == ""
+
+
+def test_a_signature_of_one_domain_does_not_count_in_another() -> None:
+    """What a host signs can't be passed off as rules."""
+    signature = sign(KEY, b"lanner batch\0", b"message")
+    assert signer((KEY.public_key(),), signature, b"lanner batch\0", b"message")
+    assert signer((KEY.public_key(),), signature, RULES_DOMAIN, b"message") == ""
+
+
+def test_a_bare_key_is_read() -> None:
+    """It is the same key, and bytes of another length are none."""
+    assert key_id(bare_public_key(KEY.public_key().public_bytes_raw())) == key_id(KEY.public_key())
+    with pytest.raises(BadKey):
+        bare_public_key(b"short")
 
 
 def test_keys_are_read_from_files(tmp_path: Path) -> None:
@@ -41,7 +64,9 @@ def test_keys_are_read_from_files(tmp_path: Path) -> None:
     locked.write_bytes(KEY.private_bytes(pem, form, BestAvailableEncryption(b"pass")))
     public.write_bytes(KEY.public_key().public_bytes(pem, PublicFormat.SubjectPublicKeyInfo))
     for key in (read_private_key(private), read_private_key(locked, "pass")):
-        assert signer([read_public_key(public)], sign(key, b"x"), b"x") == key_id(KEY.public_key())
+        assert signer([read_public_key(public)], sign(key, RULES_DOMAIN, b"x"), RULES_DOMAIN, b"x") == key_id(
+            KEY.public_key()
+        )
 
 
 def test_what_is_no_key_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Which key speaks for which host: what a collector announces, and what processors and operators decide about it.
+
+JSON, so that any tool can show it. All of it may come from somebody hostile, so lengths and ranges are checked here.
+"""
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal, get_args
+
+PUBLIC_KEY_BYTES = 32
+"""Of Ed25519. Source: RFC 8032, section 5.1.5."""
+MAX_HOST_ID_BYTES = 256
+_MAX_TEXT = 256
+_MAX_BYTES = 4096
+_LATEST = 4_102_444_800_000_000_000
+"""The year 2100, ns."""
+
+State = Literal["pinned", "enrolled", "revoked"]
+
+
+class BadHostKey(ValueError):
+    """Bytes that are no record of a host's key, or one that no honest writer makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """What was decided about one host."""
+
+    host_id: str
+    state: State
+    """pinned: a processor took the first key that it saw; enrolled, revoked: an operator's word."""
+    public_key: bytes
+    """Empty only where a host was revoked of which no key was known."""
+    since: int
+    """Wall clock at the decision, ns."""
+    by: str = ""
+    """The processor, or the operator and the machine that the command ran on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a collector says about itself; nothing follows from it until somebody decides."""
+
+    host_id: str
+    hostname: str
+    public_key: bytes
+    announced: int
+    """Wall clock of the host, ns."""
+    collector_version: str = ""
+
+
+def key_id(public_key: bytes) -> str:
+    """Return a short name of a key, for people; it is no proof of which key it is."""
+    return blake2b(public_key, digest_size=8).hexdigest()
+
+
+def parse_public_key(text: str) -> bytes:
+    """Parse a public key as people copy it: 64 hexadecimal digits.
+
+    Raises:
+        BadHostKey: the text is not a key.
+    """
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != PUBLIC_KEY_BYTES:
+        raise BadHostKey(f"{text[:100]!r} is not a public key, which is {2 * PUBLIC_KEY_BYTES} hexadecimal digits")
+    return key
+
+
+def check_host_id(host_id: str) -> None:
+    """Raise BadHostKey if a text can't be a host's id."""
+    try:
+        size = len(host_id.encode())
+    except UnicodeEncodeError:
+        raise BadHostKey("a host id that is not UTF-8") from None
+    if not 0 < size <= MAX_HOST_ID_BYTES:
+        raise BadHostKey(f"a host id of {size} bytes; 1 to {MAX_HOST_ID_BYTES} are allowed")
+
+
+def encode_host_key(record: HostKey) -> bytes:
+    """Encode a decision. Raises BadHostKey if no reader would accept it."""
+    return _encoded(
+        {
+            "host_id": record.host_id,
+            "state": record.state,
+            "public_key": record.public_key.hex(),
+            "since": record.since,
+            "by": record.by,
+        },
+        decode_host_key,
+    )
+
+
+def decode_host_key(data: bytes) -> HostKey:
+    """Decode and check a decision. Raises BadHostKey."""
+    row = _row(data)
+    state: State | None = next((each for each in get_args(State) if each == row.get("state")), None)
+    if state is None:
+        raise BadHostKey("no known state")
+    key = _text(row, "public_key")
+    return HostKey(
+        host_id=_host_id(row),
+        state=state,
+        public_key=b"" if state == "revoked" and not key else parse_public_key(key),
+        since=_time(row, "since"),
+        by=_text(row, "by"),
+    )
+
+
+def encode_announcement(announcement: Announcement) -> bytes:
+    """Encode an announcement. Raises BadHostKey if no reader would accept it."""
+    return _encoded(
+        {
+            "host_id": announcement.host_id,
+            "hostname": announcement.hostname[:_MAX_TEXT],
+            "public_key": announcement.public_key.hex(),
+            "announced": announcement.announced,
+            "collector_version": announcement.collector_version,
+        },
+        decode_announcement,
+    )
+
+
+def decode_announcement(data: bytes) -> Announcement:
+    """Decode and check an announcement. Raises BadHostKey."""
+    row = _row(data)
+    return Announcement(
+        host_id=_host_id(row),
+        hostname=_text(row, "hostname"),
+        public_key=parse_public_key(_text(row, "public_key")),
+        announced=_time(row, "announced"),
+        collector_version=_text(row, "collector_version"),
+    )
+
+
+def _encoded(row: dict[str, Any], check: Any) -> bytes:
+    data = json.dumps(row, separators=(",", ":")).encode()
+    check(data)
+    return data
+
+
+def _row(data: bytes) -> dict[str, Any]:
+    if len(data) > _MAX_BYTES:
+        raise BadHostKey(f"{len(data)} bytes; {_MAX_BYTES} are allowed")
+    try:
+        row = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadHostKey("not JSON") from None
+    if not isinstance(row, dict):
+        raise BadHostKey("not a JSON object")
+    return row
+
+
+def _host_id(row: dict[str, Any]) -> str:
+    host_id = _text(row, "host_id")
+    check_host_id(host_id)
+    return host_id
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    value = row.get(name, "")
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise BadHostKey(f"{name} is not a text of at most {_MAX_TEXT} characters")
+    return value
+
+
+def _time(row: dict[str, Any], name: str) -> int:
+    value = row.get(name)
+    if type(value) is not int or not 0 <= value < _LATEST:
+        raise BadHostKey(f"{name} is not a possible time")
+    return value
