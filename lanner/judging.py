@@ -13,7 +13,7 @@ from bus.connection import Connection
 from bus.following import messages_of
 from bus.retrying import Retry, persist
 from bus.rules_topic import CURRENT, accept
-from bus.topics import INTEREST, RULES
+from bus.topics import EVENTS, INTEREST, RULES
 from lanner.detection import Detection, load_detection
 from lanner.failures import BadInput
 from lanner.host_names import HostNames
@@ -21,6 +21,9 @@ from lanner.published_rules import detection_of_published, public_keys
 from lanner.settings import Settings
 from lanner.terminal import error_line, note
 from processor.correlation.split import Plan
+from processor.identity.gate import Gate
+from processor.identity.known_hosts import KnownHosts
+from processor.identity.service import HostKeysService
 from processor.rules_in_use import FILES, RulesInUse, RulesRefused
 from processor.rules_service import Prepare
 from schemas.codec import decode_batch
@@ -102,6 +105,20 @@ def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:
         elif message.key() == CURRENT:
             versions.append(message)
     return versions, live
+
+
+def host_keys_service(
+    settings: Settings, connection: Connection, partitions: int, worker: str
+) -> HostKeysService | None:
+    """Return what says whose batches this processor accepts, as the settings want it; None for anybody's.
+
+    partitions: of the events topic; worker: names this processor in what it pins.
+    """
+    mode = settings.collector.identity
+    if mode == "off":
+        return None
+    gate = Gate(mode, connection.topic(EVENTS), partitions, KnownHosts(), clock=time.monotonic, worker=worker)
+    return HostKeysService(connection, gate, on_note=note)
 
 
 def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> dict[str, Plan]:

@@ -30,7 +30,7 @@ def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) ->
         files=tuple(PublishedFile(name, text) for name, text in zip(names, texts, strict=True)),
         switches=tuple(PublishedSwitch(switch.enable, switch.by, switch.pattern) for switch in switches_of(settings)),
         priority=settings.priority,
-        publisher=_user(),
+        publisher=current_user(),
         host=settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname(),
         comment=comment,
     )
@@ -84,8 +84,8 @@ def private_key(path: Path) -> Ed25519PrivateKey:
         raise BadInput(f"--sign-key: {path}: {what}.") from None
 
 
-def _user() -> str:
-    """Say who runs this, behind sudo too."""
+def current_user() -> str:
+    """Return the name of whoever runs this, behind sudo too."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -17,6 +17,8 @@ from processor.correlation.pre_match import Notice
 from processor.correlation.wire import message_of
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
+from processor.identity.alerts import RejectedBatches
+from processor.identity.gate import Rejected
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, Cause
 from processor.silence import Silence
 from schemas.alert import Alert
@@ -55,6 +57,17 @@ class Outcome:
     refused: str = ""
     """Why the message belongs with the dead letters; empty where it does not."""
     events: int = 0
+    rejected: Rejected | None = None
+    """Why the batch is not of the host that it says; None where nothing speaks against it."""
+
+
+Agree = Callable[[str], Rejected | None]
+"""Says why a decoded batch is not of the host whose id it holds."""
+
+
+def anybody(host_id: str) -> Rejected | None:  # noqa: ARG001  nothing is checked
+    """Agree to whatever a batch says."""
+    return None
 
 
 class _Arrival(NamedTuple):
@@ -108,6 +121,7 @@ class DetectStage:
         self.sequences = Sequences()
         self.silence = silence or Silence()
         self._wrong_clocks = WrongClocks()
+        self._rejected_batches = RejectedBatches()
         self.reports = HostReports()
         self.events = 0
         self.lost: Counter[str] = Counter()
@@ -133,7 +147,9 @@ class DetectStage:
         self.judge, self.pre_match, self._count_faults, self._decode = judge, pre_match, faults, decode
         self._faults = {}
 
-    def take(self, partition: int, value: bytes | None, appended: int, offset: int = 0) -> Outcome:
+    def take(
+        self, partition: int, value: bytes | None, appended: int, offset: int = 0, agree: Agree = anybody
+    ) -> Outcome:
         """Judge one message of the events topic.
 
         Args:
@@ -141,6 +157,7 @@ class DetectStage:
             value: the message.
             appended: when the broker appended it, ms.
             offset: by how much the broker's clock is ahead of the host's, ns; 0 where they agree.
+            agree: says why the batch is not of the host that it says.
         """
         try:
             batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
@@ -148,6 +165,8 @@ class DetectStage:
             return Outcome(refused=f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  a fault of ours that one message sets off must not stop the others
             return Outcome(refused=f"not decodable: {fault_text(error)}")
+        if (rejected := agree(batch.host_id)) is not None:
+            return Outcome(rejected=rejected)
         arrival = _Arrival(partition, appended, offset, redated)
         budget = BatchBudget(self._limits)
         pre_matches: list[tuple[bytes, bytes]] = []
@@ -165,12 +184,36 @@ class DetectStage:
             refused = refused or f"not judgeable: {fault_text(error)}"
         return Outcome(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
 
-    def recall(self, partition: int, value: bytes | None, appended: int) -> None:
-        """Learn a host's last number from a batch that was judged before this process came. appended: ms."""
+    def reject(self, rejected: Rejected, place: tuple[str, int, int], appended: int) -> Outcome:
+        """Have a message that is not of the host under whose id it came become a dead letter, and tell of it.
+
+        Args:
+            rejected: why.
+            place: topic, partition, offset.
+            appended: broker's clock, ms.
+        """
+        broker_time = append_time(appended)
+        hostname = self.reports.name(rejected.host_id)
+        cause, notice = self._rejected_batches.notice(rejected, place, hostname, broker_time)
+        told = message_of(notice_of(cause, notice, appended=broker_time))
+        return Outcome(pre_matches=(told,), refused=f"not verified: {rejected.reason}")
+
+    def recall(
+        self, partition: int, value: bytes | None, appended: int, is_of: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """Learn a host's last number from a batch that was judged before this process came.
+
+        Args:
+            partition: of the events topic.
+            value: the message.
+            appended: broker's clock, ms.
+            is_of: says whether the batch is of the host that it says.
+        """
         try:
             batch = self._decode(value or b"")
-            self.sequences.see(partition, batch)
-            self.silence.recall(partition, batch, appended)
+            if is_of(batch.host_id):
+                self.sequences.see(partition, batch)
+                self.silence.recall(partition, batch, appended)
         except Exception:  # noqa: BLE001  it was judged by another, who told what was wrong with it
             return
 

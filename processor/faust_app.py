@@ -22,8 +22,10 @@ from bus.refusals import Refused, is_broker_trouble
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
 from processor.append_times import AppendTimes
-from processor.detect_stage import DetectStage
+from processor.detect_stage import Agree, DetectStage, anybody
 from processor.host_watch import HostWatch
+from processor.identity.gate import Accepted, EventsMessage, Gate, Rejected
+from processor.identity.service import HostKeysService
 from processor.in_order import InOrder
 from processor.shipping import Sending, Shipping, answers_of, headers_of
 
@@ -102,6 +104,7 @@ class DetectService:
         connection: Connection,
         stage: DetectStage,
         *,
+        host_keys: HostKeysService | None = None,
         on_note: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
         at: Callable[[str], None] = lambda _: None,
@@ -112,6 +115,7 @@ class DetectService:
             app: as made by make_app.
             connection: the same broker, for what is sent.
             stage: judges.
+            host_keys: say whose batches are accepted; None for anybody's.
             on_note: told of what an operator should know.
             on_failure: told once that this process can't go on; nothing is acknowledged any more.
             at: called with the name of each gap at which a process may die; tests die there.
@@ -119,6 +123,7 @@ class DetectService:
         self._app = app
         self._connection = connection
         self._stage = stage
+        self._host_keys = host_keys
         self._on_note = on_note
         self._on_failure = on_failure
         self._at = at
@@ -132,7 +137,7 @@ class DetectService:
         self._recalled = asyncio.Event()
         self._is_closing = False
         self._events = connection.topic(EVENTS)
-        self._watch = HostWatch(app, connection, stage, on_note=on_note, on_failure=self._fail)
+        self._watch = HostWatch(app, connection, stage, gate=self._gate, on_note=on_note, on_failure=self._fail)
         topic = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name="detect")(self._agent)
         revoked: Any = app.on_partitions_revoked
@@ -144,6 +149,10 @@ class DetectService:
         """Take the sending side; before the app starts."""
         self._shipping = shipping
         self._watch.start(shipping)
+
+    @property
+    def _gate(self) -> Gate | None:
+        return None if self._host_keys is None else self._host_keys.gate
 
     async def finish(self) -> None:
         """Take nothing new, wait for what is on its way, tell what is left to tell."""
@@ -168,14 +177,17 @@ class DetectService:
         # Between two assignments the generation is still the old one, but nothing of it may be begun any more.
         if not self._is_current(message):
             return
-        value = await self._read(message)
+        # Before anything else looks at its bytes.
+        appended = self._append_times.of(message)
+        checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
+        value = b"" if isinstance(checked, Rejected) else await self._read(message)
         if not self._is_current(message):
             return
         order = self._order.setdefault(message.tp, InOrder())
         order.begin(message)
         sending: Sending = []
         try:
-            reason = await self._evaluate(message, value, sending)
+            reason = await self._evaluate(message, appended, checked, value, sending)
         except Exception as error:
             if is_broker_trouble(error):
                 raise
@@ -205,7 +217,14 @@ class DetectService:
                 raise
             return error
 
-    async def _evaluate(self, message: Any, value: bytes | Exception, sending: Sending) -> str:
+    async def _evaluate(
+        self,
+        message: Any,
+        appended: int,
+        checked: Accepted | Rejected | None,
+        value: bytes | Exception,
+        sending: Sending,
+    ) -> str:
         """Evaluate a message and hand over what it makes; what was handed over is added to sending.
 
         Returns:
@@ -213,15 +232,26 @@ class DetectService:
         """
         if isinstance(value, Exception):
             raise value
-        appended = self._append_times.of(message)
-        offset = correction(headers_of(message), appended * 1_000_000)
-        outcome = self._stage.take(message.partition, value, appended, offset)
+        place = (message.topic, message.partition, message.offset)
+        if isinstance(checked, Rejected):
+            outcome = self._stage.reject(checked, place, appended)
+        else:
+            offset = correction(headers_of(message), appended * 1_000_000)
+            outcome = self._stage.take(message.partition, value, appended, offset, self._agreement(checked))
+            if outcome.rejected is not None:
+                outcome = self._stage.reject(outcome.rejected, place, appended)
+            elif self._host_keys and checked and checked.pin and not outcome.refused:
+                sending.append(await self._host_keys.pin(checked.pin))
         self._at("judged")
         for alert in outcome.alerts:
             sending.append(await self._sender().alert(alert))
         for key, pre_match in outcome.pre_matches:
             sending.append(await self._sender().pre_match(key, pre_match))
         return outcome.refused
+
+    def _agreement(self, checked: Accepted | None) -> Agree:
+        gate = self._gate
+        return anybody if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
 
     async def _wait(self, order: InOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
         try:
@@ -268,9 +298,16 @@ class DetectService:
 
     async def _recall(self, partitions: frozenset[int]) -> None:
         try:
+            if self._host_keys is not None:
+                await self._host_keys.ready()
             if partitions:
                 await self._watch.recall(partitions)
                 self._owned |= partitions
         except Exception as error:  # noqa: BLE001  nothing would be judged any more, and nobody told
             self._fail(error)
         self._recalled.set()
+
+
+def _events_message(message: Any, appended: int) -> EventsMessage:
+    value = message.value or b""
+    return EventsMessage(message.partition, message.key, headers_of(message), value, appended * 1_000_000)

@@ -41,6 +41,11 @@ class HostReports:
         if len(self._hosts) > _MAX_HOSTS:
             self._hosts.popitem(last=False)
 
+    def name(self, host_id: str) -> str:
+        """Return the name that a host gave itself last; its id, where it gave none."""
+        found = self._hosts.get(host_id)
+        return host_id if found is None else found[1]
+
     def forget(self, partitions: frozenset[int]) -> None:
         """Forget the hosts of partitions that go to another process."""
         for host_id in [name for name, seen in self._hosts.items() if seen[0] in partitions]:

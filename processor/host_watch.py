@@ -17,6 +17,7 @@ from bus.retrying import Retry, persist_async
 from bus.spans import Past, stamp_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.detect_stage import DetectStage
+from processor.identity.gate import EventsMessage, Gate, Rejected
 from processor.shipping import Shipping, answers_of
 
 _NEWEST = 300
@@ -24,6 +25,8 @@ _NEWEST_SECONDS = 5.0
 _EARLIER_SECONDS = 3.0
 _TICK_SECONDS = 1.0
 _ASK_SECONDS = 5.0
+_Recalled = tuple[Message, Callable[[str], bool]]
+"""A message that was accepted before, and what says whether its batch is of the host whose id it holds."""
 
 
 class HostWatch:
@@ -35,13 +38,15 @@ class HostWatch:
         connection: Connection,
         stage: DetectStage,
         *,
+        gate: Gate | None = None,
         on_note: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Begin; arguments as of the detect service."""
+        """Begin; arguments as of the detect service; gate: checks what is looked back at."""
         self._app = app
         self._connection = connection
         self._stage = stage
+        self._gate = gate
         self._on_note = on_note
         self._on_failure = on_failure
         self._events = connection.topic(EVENTS)
@@ -81,11 +86,11 @@ class HostWatch:
             self._on_note(f"gaps and silences right at this start can't be proved: {error}")
             return
         self._positions |= positions
-        for message in messages:
+        for message, is_of in messages:
             value = message.value() or b""
             if self._shipping is not None:
                 value = await self._shipping.schemas.translated(value, self._on_note)
-            self._stage.recall(message.partition() or 0, value, stamp_of(message))
+            self._stage.recall(message.partition() or 0, value, stamp_of(message), is_of)
         for partition, since in known_since.items():
             self._stage.silence.recalled(partition, since)
         if left := positions.keys() - known_since.keys():
@@ -94,7 +99,7 @@ class HostWatch:
                 "told."
             )
 
-    def _look_back(self, partitions: frozenset[int]) -> tuple[dict[int, int], list[Message], dict[int, int]]:
+    def _look_back(self, partitions: frozenset[int]) -> tuple[dict[int, int], list[_Recalled], dict[int, int]]:
         """Give where the group stands, what to learn in order, and since when each partition's hosts are known."""
         group = self._connection.topic(PROCESSOR_GROUP)
         positions = committed(self._connection, group, self._events, partitions)
@@ -107,7 +112,16 @@ class HostWatch:
         earlier, unread = self._earlier(first, since)
         known = {number: time for number, time in since.items() if number not in unread}
         # Of a partition where there is nothing any more, nothing is to be known.
-        return positions, earlier + recent, dict.fromkeys(positions.keys() - since.keys(), 0) | known
+        accepted = [each for each in map(self._accepted, earlier + recent) if each is not None]
+        return positions, accepted, dict.fromkeys(positions.keys() - since.keys(), 0) | known
+
+    def _accepted(self, message: Message) -> _Recalled | None:
+        """Return a message with what says whether its batch is of the right host; None if it was not accepted."""
+        gate = self._gate
+        if gate is None:
+            return message, lambda _: True
+        accepted = gate.examine(_events_message(message))
+        return None if isinstance(accepted, Rejected) else (message, lambda host_id: gate.is_of(accepted, host_id))
 
     def _earlier(self, first: dict[int, int], since: dict[int, int]) -> tuple[list[Message], set[int]]:
         """Give the last message of each host before the newest messages; and the partitions that hold too many."""
@@ -116,6 +130,9 @@ class HostWatch:
             bounds = {number: (past.since(time, [number])[number], first[number]) for number, time in since.items()}
             last: dict[tuple[int, bytes], Message] = {}
             for message in past.read(bounds, _deadline(_EARLIER_SECONDS)):
+                # Of the many, only the last of each host has its signature checked: nobody else's may stand before it.
+                if self._gate is not None and not self._gate.may_be_genuine(_events_message(message)):
+                    continue
                 last[message.partition() or 0, message.key() or b""] = message
             return [message for (number, _), message in last.items() if number not in past.unread], past.unread
         finally:
@@ -149,6 +166,13 @@ class HostWatch:
         except Exception:  # noqa: BLE001  away, or in the middle of a rebalance: it is asked again
             return []
         return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]
+
+
+def _events_message(message: Message) -> EventsMessage:
+    headers: Any = message.headers() or []
+    return EventsMessage(
+        message.partition() or 0, message.key(), headers, message.value() or b"", stamp_of(message) * 1_000_000
+    )
 
 
 def _deadline(seconds: float) -> Callable[[], bool]:

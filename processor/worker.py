@@ -16,6 +16,7 @@ from processor.correlate_stage import CorrelateStage
 from processor.detect_stage import DetectStage
 from processor.faust_app import DetectService, make_app
 from processor.faust_log import FaustLog
+from processor.identity.service import HostKeysService
 from processor.rules_service import RulesService
 from processor.shipping import Shipping
 
@@ -40,6 +41,7 @@ def run_processor(
     correlation: CorrelateStage,
     rules: RulesService,
     *,
+    host_keys: HostKeysService | None,
     partitions: int,
     data_folder: Path,
     on_note: Callable[[str], None],
@@ -55,6 +57,7 @@ def run_processor(
         stage: judges events.
         correlation: judges what rules with memory have to see.
         rules: changes what both judge by.
+        host_keys: say whose batches are accepted; None for anybody's.
         partitions: of the events topic.
         data_folder: Faust wants one; nothing of worth is kept there.
         on_note: told of what an operator should know.
@@ -81,6 +84,7 @@ def run_processor(
             connection,
             (stage, correlation),
             rules,
+            host_keys=host_keys,
             partitions=partitions,
             data_folder=data_folder,
             notes=(on_note, on_ready),
@@ -96,6 +100,7 @@ async def _run(
     stages: tuple[DetectStage, CorrelateStage],
     rules: RulesService,
     *,
+    host_keys: HostKeysService | None,
     partitions: int,
     data_folder: Path,
     notes: tuple[Callable[[str], None], Callable[[], None]],
@@ -113,7 +118,7 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     app = make_app(connection, partitions, data_folder, on_note)
-    detect = DetectService(app, connection, stages[0], on_note=on_note, on_failure=fail, at=at)
+    detect = DetectService(app, connection, stages[0], host_keys=host_keys, on_note=on_note, on_failure=fail, at=at)
     correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
     is_ready = False
 
@@ -133,6 +138,8 @@ async def _run(
     detect.start(shipping)
     correlate.start(shipping)
     rules.start(shipping)
+    if host_keys is not None:
+        host_keys.start(shipping)
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
@@ -140,6 +147,8 @@ async def _run(
     if running.done() and not stopping.is_set():
         fail(running.exception() or worker.crash_reason or RuntimeError("Faust ended by itself"))
     await rules.finish()
+    if host_keys is not None:
+        host_keys.finish()
     if not failures:
         await detect.finish()
         await correlate.finish()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lanner.broker import connection_of, need
 from lanner.failures import BAD_INPUT
-from lanner.front import Options, front_command
+from lanner.front import HOSTS, Group, Options, shared_options
 from lanner.signals import Signals
 from lanner.tables import print_table
 from lanner.terminal import StatusLine, error_line, note
@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 _SLOW_MS = 5000
 
 
-@front_command("hosts", example="lanner hosts\nlanner hosts --check     (for cron: ends with 1 if a host is silent)")
 @click.option("--check", is_flag=True, help="Show silent hosts only, and end with 1 if there is one.")
-def command(options: Options, *, check: bool) -> None:
+def _command(options: Options, *, check: bool) -> None:
     """Show the hosts of the fleet: silent ones first, then those that were stopped in good order.
 
     They are found in the retained topic of events. Of a large fleet not all of that is read: of the hosts that are
     gone, one that was alive for less than half of the time since then may be missed. LOST counts what was told in the
     last minute; LAG is how long the newest batch took to the broker.
     """
+    ctx = click.get_current_context()
+    ctx.obj = options
+    if ctx.invoked_subcommand is None:
+        _show(options, check=check)
+
+
+def _show(options: Options, *, check: bool) -> None:
     need("processor", "confluent_kafka")
     from lanner.fleet_hosts import find_hosts
 
@@ -105,3 +111,13 @@ def _ago(milliseconds: int) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+
+
+command: click.Group = click.group(
+    "hosts",
+    cls=Group,
+    lazy=HOSTS,
+    invoke_without_command=True,
+    example="lanner hosts\nlanner hosts --check     (for cron: ends with 1 if a host is silent)\n"
+    "lanner hosts enroll ID KEY     (of `lanner collector key` there)",
+)(shared_options(_command))

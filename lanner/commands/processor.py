@@ -26,7 +26,7 @@ def command(options: Options) -> None:
     work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
     """
     need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
-    from lanner.judging import preparation, rules_at_start
+    from lanner.judging import host_keys_service, preparation, rules_at_start
     from lanner.logs import log_through_structlog
     from lanner.operations.endpoint import endpoint
     from lanner.operations.of_processor import ProcessorView
@@ -63,6 +63,7 @@ def command(options: Options) -> None:
         decode=in_use.decode,
         silence=Silence(settings.hosts.silent_seconds),
     )
+    worker = f"{socket.gethostname()}-{os.getpid()}"
     correlation = CorrelateStage(in_use.judges.plan)
     rules = RulesService(
         connection,
@@ -70,12 +71,13 @@ def command(options: Options) -> None:
         (stage, correlation),
         prepare,
         former=former,
-        worker=f"{socket.gethostname()}-{os.getpid()}",
+        worker=worker,
         wait_seconds=settings.published_rules.wait_seconds,
         takes_published=settings.published_rules.enabled,
         on_note=note,
     )
-    view = ProcessorView(stage, correlation, rules, settings.http.stuck_seconds)
+    host_keys = host_keys_service(settings, connection, partitions, worker)
+    view = ProcessorView(stage, correlation, rules, settings.http.stuck_seconds, host_keys)
     watchdog = systemd.Watchdog()
     with (
         endpoint(settings, "processor", view.readings, view.health()),
@@ -87,6 +89,7 @@ def command(options: Options) -> None:
                 stage,
                 correlation,
                 rules,
+                host_keys=host_keys,
                 partitions=partitions,
                 data_folder=Path(folder),
                 on_note=note,

@@ -40,6 +40,8 @@ METRICS: Mapping[str, Metric] = {
     "lanner_correlation_passed_over_total": Metric("counter", "Events that a window did not take.", ("reason",)),
     "lanner_consumer_lag": Metric("gauge", "Messages that are not through yet.", ("topic", "partition")),
     "lanner_dead_letters_total": Metric("counter", "Messages that could not be read or judged.", ("stage",)),
+    "lanner_batches_total": Metric("counter", "Batches of events, by whether they are of their host.", ("outcome",)),
+    "lanner_known_hosts": Metric("gauge", "Hosts that have a key, by who decided it.", ("state",)),
     "lanner_sink_alerts_total": Metric("counter", "What became of alerts at a sink.", ("sink", "outcome")),
     "lanner_sink_latency_seconds": Metric("histogram", "From an event until a sink took its alert.", ("sink",)),
     "lanner_sink_condition_faults_total": Metric("counter", "Conditions of routes or mutes that raised.", ("sink",)),

@@ -13,6 +13,8 @@ from lanner.operations.of_collector import REASONS, SPOOL_REASONS
 from processor.correlate_stage import EVICTED, CorrelateStage
 from processor.correlation.outcome import Outcome
 from processor.detect_stage import BATCHES_MISSING, DetectStage
+from processor.identity.gate import OUTCOMES
+from processor.identity.service import HostKeysService
 from processor.internal_alerts import MEMORY_LOST
 from processor.judges import Judges
 from processor.rule_timing import RuleTiming
@@ -48,6 +50,7 @@ class ProcessorView:
     correlation: CorrelateStage
     rules: RulesService
     stuck_seconds: float
+    host_keys: HostKeysService | None = None
     turned: Beat = field(default_factory=Beat)
     is_assigned: bool = False
     shipping: Shipping | None = None
@@ -88,6 +91,11 @@ class ProcessorView:
             readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
             readings["lanner_alert_latency_seconds"] = {(): sizes(self.shipping.latency)}
             readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
+        if self.host_keys is not None:
+            gate = self.host_keys.gate
+            outcomes = dict.fromkeys(OUTCOMES, 0) | dict(gate.outcomes)
+            readings["lanner_batches_total"] = {(outcome,): number for outcome, number in outcomes.items()}
+            readings["lanner_known_hosts"] = {(state,): number for state, number in gate.known.counts().items()}
         readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
         return readings
 

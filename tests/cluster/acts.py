@@ -85,8 +85,8 @@ class Generator:
         """Send one batch as a collector would."""
         self.send(encode_batch(batch), batch.host_id)
 
-    def send(self, value: bytes, host: str, headers: Headers | None = None, *, topic: str = EVENTS) -> None:
-        """Send any bytes. topic: without prefix."""
+    def send(self, value: bytes | None, host: str, headers: Headers | None = None, *, topic: str = EVENTS) -> None:
+        """Send any bytes, or a tombstone. topic: without prefix."""
         self._producer.produce(self.connection.topic(topic), value, host.encode(), headers=headers or [])
         self._producer.poll(0)
 

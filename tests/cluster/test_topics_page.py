@@ -14,8 +14,9 @@ import pytest
 
 from bus.connection import Connection
 from bus.consuming import Reader
-from bus.topics import NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
+from bus.topics import HOST_PINS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
 from tests.cluster.acts import RULES, Generator, rules_file
+from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
@@ -77,6 +78,11 @@ def test_each_example_prints_what_the_page_says(connection: Connection, processe
     processes.start(connection, "notifier", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, *state)
     generator = Generator(connection, hosts=1)
     generator.act(2)
+    signing = SigningHost(connection, "web-1", tmp_path)
+    signing.act()
+    assert signing.stop() == 0
+    assert processes.start(connection, "hosts", "enroll", signing.name, signing.key).result() == 0
+    wait_for_messages(connection, HOST_PINS, 1)
     generator.send(b"nonsense", "host-0")
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()

@@ -1,0 +1,250 @@
+"""Decides whether a message of the events topic is of the host under whose id it came, before it is decoded.
+
+Pure: keys and clock are given. What needs no arithmetic is checked first, so that a message is refused cheaply: only
+one with the right key, or of a host that is new, costs the check of a signature.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bus.batch_signature import BATCH_DOMAIN, KEY, SIGNATURE, SIGNATURE_BYTES, SIGNED_HEADERS, signed_content
+from bus.partitions import partition_of
+from bus.signing import BadKey, bare_public_key, is_signed_by
+from processor.identity.known_hosts import KnownHosts
+from processor.identity.new_hosts import NewHosts
+from schemas.host_keys import MAX_HOST_ID_BYTES, PUBLIC_KEY_BYTES, BadHostKey, HostKey, check_host_id, key_id
+
+Mode = Literal["trust_on_first_use", "enrolled"]
+VERIFIED, UNSIGNED = "verified", "unsigned"
+"""Outcomes of messages that are accepted."""
+OUTCOMES = (
+    *(
+        VERIFIED,
+        UNSIGNED,
+        "not_signed",
+        "other_key",
+        "bad_signature",
+        "other_id",
+        "not_enrolled",
+        "revoked",
+        "partition",
+    ),
+    *("bad_form", "bad_id", "too_many"),
+)
+"""All there are."""
+_MAX_SIGNED_HEADER = 32
+"""Bytes; a time in decimal digits fits."""
+_NAMES = frozenset({KEY, SIGNATURE, *SIGNED_HEADERS})
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMessage:
+    """A message of the events topic, as it lies there."""
+
+    partition: int
+    key: bytes | None
+    headers: Iterable[tuple[str, object]]
+    value: bytes
+    appended: int
+    """The broker's clock, ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message that may be decoded."""
+
+    host_id: str
+    """Whose it is; empty if it is not signed."""
+    is_verified: bool
+    pin: HostKey | None = None
+    """A new host's key, to be pinned if its batch can be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that counts for nothing."""
+
+    host_id: str
+    """Under whose id it came, as it says."""
+    reason: str
+    """For people; names the keys."""
+    outcome: str
+    """In one word, for counting."""
+    is_known: bool
+    """Whether the host that it names has a key, so that somebody else may have spoken for it."""
+
+
+class Gate:
+    """Checks messages against the keys of the hosts that are known."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        topic: str,
+        partitions: int,
+        known: KnownHosts,
+        *,
+        clock: Callable[[], float],
+        worker: str = "",
+    ) -> None:
+        """Begin.
+
+        Args:
+            mode: whether pins count, or operators' words only.
+            topic: of events, full name.
+            partitions: how many it has.
+            known: keys of hosts; changed from outside.
+            clock: only grows, seconds.
+            worker: names this processor in pins.
+        """
+        self.outcomes: Counter[str] = Counter()
+        """Messages, by what became of them."""
+        self.known = known
+        self._pins = mode == "trust_on_first_use"
+        self._topic = topic
+        self._partitions = partitions
+        self._new = NewHosts()
+        self._clock = clock
+        self._worker = worker
+
+    def check(self, message: EventsMessage) -> Accepted | Rejected:
+        """Check a message that is to be evaluated; what is rejected is counted."""
+        checked = self.examine(message)
+        if isinstance(checked, Accepted) and checked.pin is not None:
+            is_full = self.known.is_full
+            if is_full or not self._new.admit(self._clock()):
+                what = "as many hosts are pinned as can be" if is_full else "too many new hosts come at once"
+                reason = f"{what}: `lanner hosts list` shows them, `lanner hosts forget` makes room"
+                checked = Rejected(checked.host_id, reason, "too_many", is_known=False)
+        if isinstance(checked, Rejected):
+            self.outcomes[checked.outcome] += 1
+        return checked
+
+    def agree(self, accepted: Accepted, host_id: str) -> Rejected | None:
+        """Check that a decoded batch is of the host that signed it; what it comes to is counted.
+
+        Args:
+            accepted: what check said of its message.
+            host_id: in the batch.
+
+        Returns:
+            Why it counts for nothing; None if all is well.
+        """
+        rejected = self._disagreement(accepted, host_id)
+        if rejected is not None:
+            self.outcomes[rejected.outcome] += 1
+        else:
+            self.outcomes[VERIFIED if accepted.is_verified else UNSIGNED] += 1
+        return rejected
+
+    def may_be_genuine(self, message: EventsMessage) -> bool:
+        """Return whether a message names the key of the host under whose id it came; its signature is not checked."""
+        try:
+            _, host_id = _host_id(message.key)
+        except BadHostKey:
+            return False
+        known = self.known.find(host_id, pins=self._pins)
+        named = next((value for name, value in message.headers if name == KEY), None)
+        return self._pins if known is None else known.state != "revoked" and known.public_key == named
+
+    def is_of(self, accepted: Accepted, host_id: str) -> bool:
+        """Return whether a decoded batch is of the host that signed it; nothing is counted."""
+        return self._disagreement(accepted, host_id) is None
+
+    def examine(self, message: EventsMessage) -> Accepted | Rejected:
+        """Check a message that was evaluated before: nothing is counted, and no new host is taken in."""
+        try:
+            key, host_id = _host_id(message.key)
+        except BadHostKey as error:
+            return Rejected("", f"its key is not a host's id: {error}", "bad_id", is_known=False)
+        known = self.known.find(host_id, pins=self._pins)
+
+        def rejected(reason: str, outcome: str) -> Rejected:
+            return Rejected(host_id, reason, outcome, is_known=known is not None)
+
+        if known is not None and known.state == "revoked":
+            return rejected(f"host {host_id} was revoked", "revoked")
+        given = {name: value for name, value in message.headers if name in _NAMES}
+        if KEY not in given and SIGNATURE not in given:
+            if known is None and self._pins:
+                return Accepted("", is_verified=False)
+            return rejected(_unsigned(known), "not_signed")
+        proof = _proof(given)
+        if proof is None:
+            return rejected("its signature, or a header that it covers, is not as collectors write it", "bad_form")
+        if known is None and not self._pins:
+            return rejected(
+                f"nobody enrolled host {host_id}, which signs by key {proof.public_key.hex()}", "not_enrolled"
+            )
+        if known is not None and known.public_key != proof.public_key:
+            return rejected(f"it is signed by key {proof.public_key.hex()}, and {_key_of(known)}", "other_key")
+        if message.partition != partition_of(key, self._partitions):
+            return rejected(f"it is in partition {message.partition}, and its host's are in another one", "partition")
+        if not _is_genuine(proof, signed_content(self._topic, key, proof.headers, message.value)):
+            return rejected(f"its signature by key {key_id(proof.public_key)} is wrong", "bad_signature")
+        pin = None
+        if known is None:
+            pin = HostKey(host_id, "pinned", proof.public_key, message.appended, self._worker)
+        return Accepted(host_id, is_verified=True, pin=pin)
+
+    def _disagreement(self, accepted: Accepted, host_id: str) -> Rejected | None:
+        known = self.known.find(host_id, pins=self._pins)
+        if accepted.is_verified:
+            if host_id == accepted.host_id:
+                return None
+            reason = f"it was signed by host {accepted.host_id}, and says that it is of host {host_id}"
+            return Rejected(host_id, reason, "other_id", is_known=known is not None)
+        if known is None:
+            return None
+        return Rejected(host_id, _unsigned(known), "not_signed", is_known=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What a signed message has in its headers."""
+
+    public_key: bytes
+    signature: bytes
+    headers: Mapping[str, bytes]
+    """Those that are signed with the batch."""
+
+
+def _host_id(key: bytes | None) -> tuple[bytes, str]:
+    if key is None or len(key) > MAX_HOST_ID_BYTES:
+        raise BadHostKey("none" if key is None else f"{len(key)} bytes; {MAX_HOST_ID_BYTES} are allowed")
+    try:
+        host_id = key.decode()
+    except UnicodeDecodeError:
+        raise BadHostKey("not UTF-8") from None
+    check_host_id(host_id)
+    return key, host_id
+
+
+def _proof(given: Mapping[str, object]) -> _Proof | None:
+    """Return what the headers prove it by; None if one of them has not the form that collectors write."""
+    found = {name: value for name, value in given.items() if isinstance(value, bytes)}
+    public, signature = found.get(KEY, b""), found.get(SIGNATURE, b"")
+    signed = {name: found[name] for name in SIGNED_HEADERS if name in found}
+    is_whole = len(found) == len(given) and len(public) == PUBLIC_KEY_BYTES and len(signature) == SIGNATURE_BYTES
+    if not is_whole or any(len(value) > _MAX_SIGNED_HEADER for value in signed.values()):
+        return None
+    return _Proof(public, signature, signed)
+
+
+def _is_genuine(proof: _Proof, content: bytes) -> bool:
+    try:
+        return is_signed_by(bare_public_key(proof.public_key), proof.signature, BATCH_DOMAIN, content)
+    except BadKey:
+        return False
+
+
+def _unsigned(known: HostKey | None) -> str:
+    return "it is not signed" if known is None else f"it is not signed, and {_key_of(known)}"
+
+
+def _key_of(known: HostKey) -> str:
+    if known.state == "revoked":
+        return f"host {known.host_id} was revoked"
+    return f"host {known.host_id} has the key {key_id(known.public_key)}"

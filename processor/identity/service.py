@@ -1,0 +1,116 @@
+"""Follows whose key is whose, for as long as a processor runs: an operator's word counts within a second.
+
+Nothing is evaluated before both topics have been read to their ends once: a host that was revoked must not be let in
+again by a restart.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import Message
+
+from bus.connection import Connection
+from bus.following import Follower
+from bus.headers import Headers
+from bus.topics import HOST_KEYS, HOST_PINS
+from processor.identity.gate import Gate
+from processor.shipping import Shipping
+from schemas.host_keys import HostKey, encode_host_key, key_id
+from schemas.printable import printable
+
+_POLL_SECONDS = 0.2
+_HEADERS: Headers = [("content-type", b"application/json")]
+
+
+class HostKeysService:
+    """The keys of hosts, of one processor."""
+
+    def __init__(self, connection: Connection, gate: Gate, *, on_note: Callable[[str], None]) -> None:
+        """Begin; nothing is connected.
+
+        Args:
+            connection: the broker.
+            gate: checks messages by the keys that this keeps up to date.
+            on_note: told of what an operator should know.
+        """
+        self.gate = gate
+        self._connection = connection
+        self._on_note = on_note
+        self._shipping: Shipping | None = None
+        self._is_read = asyncio.Event()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def start(self, shipping: Shipping) -> None:
+        """Begin to follow; on the running loop. Raises BusUnavailable where the broker's settings can't be used."""
+        self._shipping = shipping
+        follower = Follower(self._connection, [HOST_PINS, HOST_KEYS])
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._follow, args=(follower, loop), name="host-keys", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Follow no more."""
+        self._stopped.set()
+
+    async def ready(self) -> None:
+        """Wait until all that was decided before is known."""
+        await self._is_read.wait()
+
+    async def pin(self, record: HostKey) -> "asyncio.Future[int]":
+        """Pin a new host's key: here at once, and for all processors once the future ends."""
+        self.gate.known.claim(record)
+        self._on_note(f"host {printable(record.host_id)} is new: its key {key_id(record.public_key)} is pinned.")
+        return await self._write(record)
+
+    async def _write(self, record: HostKey) -> "asyncio.Future[int]":
+        if self._shipping is None:
+            raise RuntimeError("not started")
+        return await self._shipping.send(HOST_PINS, record.host_id.encode(), encode_host_key(record), list(_HEADERS))
+
+    def _follow(self, follower: Follower, loop: asyncio.AbstractEventLoop) -> None:
+        is_complete, reported = False, ""
+        try:
+            while not self._stopped.is_set():
+                taken = follower.poll(_POLL_SECONDS)
+                if taken is not None:
+                    loop.call_soon_threadsafe(self._take, *taken)
+                elif follower.has_read_all and not is_complete:
+                    is_complete = True
+                    loop.call_soon_threadsafe(self._is_read.set)
+                if follower.trouble != reported:
+                    reported = follower.trouble
+                    if reported:
+                        until = "those known so far count" if is_complete else "until then nothing is evaluated"
+                        self._on_note(f"warning: keys of hosts can't be read ({reported}): {until}.")
+        except RuntimeError:
+            # The loop is closed: this process ends.
+            return
+        finally:
+            follower.close()
+
+    def _take(self, topic: str, message: Message) -> None:
+        key, value = message.key() or b"", message.value()
+        if topic == HOST_KEYS:
+            if wrong := self.gate.known.take_decision(key, value):
+                place = f"{self._connection.topic(topic)} at {message.offset()}"
+                self._on_note(f"warning: {place}: left out, since it is not a record of a host's key: {wrong}.")
+            return
+        winner = self.gate.known.take_pin(key, value)
+        if winner is not None:
+            self._on_note(
+                f"warning: another key was pinned for host {printable(winner.host_id)}: the first one counts."
+            )
+            task = asyncio.ensure_future(self._cover(winner))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _cover(self, winner: HostKey) -> None:
+        try:
+            await (await self._write(winner))
+        except Exception as error:  # noqa: BLE001  it counts here all the same, and whoever reads the topic next covers it
+            self._on_note(
+                f"warning: the first key of host {printable(winner.host_id)} can't be written again: {error}."
+            )

@@ -1,0 +1,174 @@
+"""Hosts that sign their batches, and a hostile one that may send whatever it likes, on a real broker."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.headers import SENT, Headers
+from bus.topics import HOSTS, PROCESSOR_DEAD_LETTERS
+from collector.identity import Identity, host_key
+from collector.publisher import Publisher
+from collector.spool import Spool
+from processor.identity.alerts import NOT_VERIFIED
+from schemas.batch import EventBatch
+from schemas.codec import encode_batch
+from tests.cluster.acts import Alerts, Generator, Host
+from tests.cluster.processes import Processes, Running
+
+
+class SigningHost(Host):
+    """A host with a key of its own, whose collector is the real publisher."""
+
+    def __init__(self, connection: Connection, name: str, folder: Path) -> None:
+        super().__init__(name)
+        self.connection = connection
+        self.folder = folder / name
+        self.acts: list[str] = []
+        self.notes: list[str] = []
+        self.identity = self.read_identity()
+        self._publisher: Publisher | None = None
+
+    def read_identity(self) -> Identity:
+        """Return its identity as its folder holds it."""
+        return Identity(self.name, self.name, "0.1.0", host_key(self.folder / "host.key"))
+
+    @property
+    def key(self) -> str:
+        """Return its public key, as people copy it."""
+        return self.identity.key.public_key.hex()
+
+    @property
+    def publisher(self) -> Publisher:
+        """Return its way to the broker, begun now if need be."""
+        if self._publisher is None:
+            spool = Spool(self.folder / "spool", 8 << 20)
+            self._publisher = Publisher(
+                self.connection,
+                self.name,
+                spool,
+                identity=self.identity,
+                on_note=self.notes.append,
+            )
+        return self._publisher
+
+    def act(self, count: int = 1) -> None:
+        """Do something that is alerted on, a batch each."""
+        for _ in range(count):
+            mark = f"{self.name}-{len(self.acts) + 1}"
+            self.publisher.publish(self.batch(mark))
+            self.acts.append(mark)
+            self.publisher.poll()
+
+    def stop(self, timeout: float = 20) -> int:
+        """End its collector; gives how many batches wait on disk."""
+        until = time.monotonic() + timeout
+        while self.publisher.has_waiting and time.monotonic() < until:
+            self.publisher.poll(0.05)
+        left = self.publisher.close(1)
+        self._publisher = None
+        return left
+
+    def restart(self) -> None:
+        """Have its collector begin anew, under the key that it finds."""
+        self.identity = self.read_identity()
+        self.start, self.sequence = self.start + 1, 0
+
+    def reinstall(self) -> None:
+        """Lose all that was on its disk."""
+        (self.folder / "host.key").unlink()
+        self.restart()
+
+
+class HostileHost:
+    """Has a collector's rights at the broker, a key of its own, and no scruples."""
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self.name = "evil-1"
+        self.identity = Identity(self.name, self.name, "0.1.0", host_key(folder / "evil.key"))
+        self._generator = Generator(connection, hosts=0)
+        self._topic = connection.topic("events")
+
+    def send(self, batch: EventBatch, under: str, *, signed_as: str | None = "", topic: str | None = None) -> None:
+        """Send a batch under any id.
+
+        Args:
+            batch: says itself of which host it is.
+            under: the message's key.
+            signed_as: the id that the signature is for; the message's key, if empty; None for no signature.
+            topic: that the signature is for.
+        """
+        value, told = encode_batch(batch), {SENT: str(time.time_ns()).encode()}
+        headers: Headers = [*told.items()]
+        if signed_as is not None:
+            name = (signed_as or under).encode()
+            headers += self.identity.signature(topic or self._topic, name, told, value)
+        self._generator.send(value, under, headers)
+
+    def repeat(self, value: bytes, under: str, headers: Headers) -> None:
+        """Send what somebody else once sent."""
+        self._generator.send(value, under, headers)
+
+    def announce(self, host_id: str) -> None:
+        """Announce its own key under another's id."""
+        key, value, headers = Identity(host_id, host_id, "0.1.0", self.identity.key).announcement()
+        self._generator.send(value, key.decode(), headers, topic=HOSTS)
+
+    def delete_announcement(self, identity: Identity) -> None:
+        """Delete what a host announced."""
+        key, _, _ = identity.announcement()
+        self._generator.send(None, key.decode(), topic=HOSTS)
+
+    def flush(self) -> None:
+        """Wait until the broker has all."""
+        self._generator.flush()
+
+
+def start(connection: Connection, processes: Processes, rules: Path, mode: str = "", *options: str) -> Running:
+    """Start a processor and wait until it has partitions."""
+    settings = ("-o", f"collector.identity={mode}") if mode else ()
+    processor = processes.start(connection, "processor", *settings, *options, rules=rules)
+    processor.wait_for("judging by")
+    return processor
+
+
+def decide(connection: Connection, processes: Processes, *arguments: str) -> Running:
+    """Run `lanner hosts ...` to its end."""
+    run = processes.start(connection, "hosts", *arguments)
+    run.result()
+    return run
+
+
+def dead_letters(connection: Connection) -> Counter[str]:
+    """Return the reasons of all that lie there, the keys that they name left out."""
+    reader = Reader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
+    found: Counter[str] = Counter()
+    until = time.monotonic() + 20
+    while not reader.has_read_all and time.monotonic() < until:
+        message = reader.poll(0.2)
+        # Without a value it is the mark of one that was replayed.
+        if message is not None and message.value() is not None:
+            reason = dict(message.headers() or [])["reason"]
+            assert isinstance(reason, bytes)
+            found[" ".join(word for word in reason.decode().split() if len(word) < 16)] += 1
+    reader.close()
+    return found
+
+
+def wait_for_letters(connection: Connection, count: int, timeout: float = 30) -> Counter[str]:
+    """Wait until so many messages are dead letters."""
+    until = time.monotonic() + timeout
+    while (found := dead_letters(connection)).total() < count:
+        assert time.monotonic() < until, found
+        time.sleep(0.3)
+    return found
+
+
+def told(alerts: Alerts) -> dict[str, list[str]]:
+    """Return what was told of batches that were not accepted, by the host under whose id they came."""
+    found: dict[str, list[str]] = {}
+    for alert in alerts.raw:
+        if alert.rule == NOT_VERIFIED:
+            found.setdefault(alert.host_id, []).append(alert.output)
+    return found

@@ -1,0 +1,41 @@
+"""Made-up hosts that sign as collectors do."""
+
+from dataclasses import dataclass, field
+
+from bus.headers import SENT
+from bus.partitions import partition_of
+from collector.identity import Identity
+from collector.openssl import SigningKey
+from processor.identity.gate import EventsMessage
+from schemas.host_keys import HostKey, State
+
+TOPIC, PARTITIONS = "t.events", 8
+APPENDED = 1_795_530_690_000_000_000
+
+
+@dataclass(frozen=True)
+class SigningHost:
+    """A host with a key that its number decides."""
+
+    host_id: str
+    number: int = 1
+    identity: Identity = field(init=False)
+
+    def __post_init__(self) -> None:
+        key = SigningKey(bytes([self.number]) * 32)
+        object.__setattr__(self, "identity", Identity(self.host_id, self.host_id, "0.1.0", key))
+
+    @property
+    def public_key(self) -> bytes:
+        """Return its public key."""
+        return self.identity.key.public_key
+
+    def record(self, state: State = "enrolled") -> HostKey:
+        """Return what may have been decided about it."""
+        return HostKey(self.host_id, state, self.public_key, APPENDED)
+
+    def message(self, value: bytes = b"batch", *, topic: str = TOPIC) -> EventsMessage:
+        """Return a message as its collector sends it."""
+        key, told = self.host_id.encode(), {SENT: b"7"}
+        headers = [*told.items(), *self.identity.signature(topic, key, told, value)]
+        return EventsMessage(partition_of(key, PARTITIONS), key, headers, value, APPENDED)
