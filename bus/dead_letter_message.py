@@ -9,6 +9,8 @@ ORIGINAL = "original_"
 """Begins the names of the headers that the failed message had."""
 OMITTED = "omitted_bytes"
 """Header of a letter without the message: how many bytes the value has, in decimal digits."""
+NOT_FETCHED = "not_fetched"
+"""Header of a letter whose message can't be read from its topic either."""
 MAX_REASON = 500
 
 

@@ -20,6 +20,7 @@ from faust.types.tuples import TP
 from bus.errors import BusUnavailable
 from bus.fatal_errors import patience_with
 from bus.retrying import Retry, persist_async
+from processor.bounded_fetch import use_bounded_records
 
 _FETCH_WAIT_MS = 100
 """How long the broker may keep a fetch for which it has nothing. Meanwhile nothing else is fetched from that broker, so
@@ -46,6 +47,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(*args, **options)
         # Faust has no setting for it, and aiokafka no name but this, read when the consumer starts.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001  see above
+        use_bounded_records()
         return consumer
 
     async def on_start(self) -> None:

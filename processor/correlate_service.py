@@ -30,7 +30,7 @@ from processor.append_times import AppendTimes
 from processor.correlate import Change
 from processor.correlate_stage import CorrelateStage, Step
 from processor.internal_alerts import memory_lost
-from processor.shipping import Shipping, answers_of
+from processor.shipping import Shipping, answers_of, why_not_fetched
 
 _BATCH = 500
 _QUEUE = 2000
@@ -253,12 +253,14 @@ class CorrelateService:
         await self._mend(partition, await self._write(partition, changes, reasons))
 
     async def _step(self, partition: int, message: Any) -> Step:
+        if reason := why_not_fetched(message):
+            return Step(refused=reason)
         try:
             value = await self._sender().read(message)
         except Exception as error:
             if is_broker_trouble(error):
                 raise
-            return Step(refused=f"not decodable: {fault_text(error)}")
+            return Step(refused=f"not readable: {fault_text(error)}")
         appended = append_time(self._append_times.of(message))
         return self._stage.take(partition, message.key, value, appended, message.offset)
 

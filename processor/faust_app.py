@@ -9,6 +9,7 @@ with the broker ends the process.
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from processor.host_watch import HostWatch
 from processor.identity.gate import Accepted, EventsMessage, Gate, Rejected
 from processor.identity.service import HostKeysService
 from processor.in_order import InOrder
-from processor.shipping import Sending, Shipping, answers_of, headers_of
+from processor.shipping import Sending, Shipping, answers_of, headers_of, why_not_fetched
 
 _MAX_PENDING = 500
 """Messages whose results are on their way to the broker; more would only hide that it is slow."""
@@ -93,6 +94,20 @@ def _credentials(connection: Connection) -> Any:
             mechanism=connection.sasl_mechanism.upper(),
         )
     return faust.SSLCredentials(context=context) if context is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A message as far as it is known before it is evaluated."""
+
+    appended: int = 0
+    """Broker's clock, ms."""
+    checked: Accepted | Rejected | None = None
+    """What its signature says; None where signatures don't matter."""
+    value: bytes = b""
+    """As this release would have written it."""
+    reason: str = ""
+    """Why it belongs with the dead letters; empty where it does not."""
 
 
 class DetectService:
@@ -177,17 +192,14 @@ class DetectService:
         # Between two assignments the generation is still the old one, but nothing of it may be begun any more.
         if not self._is_current(message):
             return
-        # Before anything else looks at its bytes.
-        appended = self._append_times.of(message)
-        checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
-        value = b"" if isinstance(checked, Rejected) else await self._read(message)
+        received = await self._received(message)
         if not self._is_current(message):
             return
         order = self._order.setdefault(message.tp, InOrder())
         order.begin(message)
         sending: Sending = []
         try:
-            reason = await self._evaluate(message, appended, checked, value, sending)
+            reason = received.reason or await self._evaluate(message, received, sending)
         except Exception as error:
             if is_broker_trouble(error):
                 raise
@@ -208,36 +220,34 @@ class DetectService:
         is_ours = message.generation_id == self._app.consumer_generation_id
         return is_ours and not self._is_closing and self._recalled.is_set()
 
-    async def _read(self, message: Any) -> bytes | Exception:
-        """Return a message's value as this release would have written it, or why it can't be had."""
+    async def _received(self, message: Any) -> _Received:
+        """Return what is known of a message before it is evaluated."""
+        if reason := why_not_fetched(message):
+            return _Received(reason=reason)
         try:
-            return await self._sender().read(message)
+            appended = self._append_times.of(message)
+            # Before anything else looks at its bytes.
+            checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
+            value = b"" if isinstance(checked, Rejected) else await self._sender().read(message)
         except Exception as error:
             if is_broker_trouble(error):
                 raise
-            return error
+            return _Received(reason=f"not readable: {fault_text(error)}")
+        return _Received(appended, checked, value)
 
-    async def _evaluate(
-        self,
-        message: Any,
-        appended: int,
-        checked: Accepted | Rejected | None,
-        value: bytes | Exception,
-        sending: Sending,
-    ) -> str:
+    async def _evaluate(self, message: Any, received: _Received, sending: Sending) -> str:
         """Evaluate a message and hand over what it makes; what was handed over is added to sending.
 
         Returns:
             Why the message belongs with the dead letters; empty where it does not.
         """
-        if isinstance(value, Exception):
-            raise value
         place = (message.topic, message.partition, message.offset)
+        appended, checked = received.appended, received.checked
         if isinstance(checked, Rejected):
             outcome = self._stage.reject(checked, place, appended)
         else:
             offset = correction(headers_of(message), appended * 1_000_000)
-            outcome = self._stage.take(message.partition, value, appended, offset, self._agreement(checked))
+            outcome = self._stage.take(message.partition, received.value, appended, offset, self._agreement(checked))
             if outcome.rejected is not None:
                 outcome = self._stage.reject(outcome.rejected, place, appended)
             elif self._host_keys and checked and checked.pin and not outcome.refused:

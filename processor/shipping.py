@@ -8,7 +8,7 @@ from typing import Any
 
 from bus.alert_message import alert_message
 from bus.connection import Connection
-from bus.dead_letter_message import DeadLetterMessage, dead_letter
+from bus.dead_letter_message import NOT_FETCHED, DeadLetterMessage, dead_letter
 from bus.durations import Durations
 from bus.errors import fault_text
 from bus.headers import AVRO, Headers
@@ -17,6 +17,7 @@ from bus.refusals import Refused, is_broker_trouble
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from bus.writer_schemas import WriterSchemas
+from processor.bounded_fetch import Unreadable
 from processor.correlation.wire import PRE_MATCH_FORMAT
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
@@ -117,8 +118,9 @@ class Shipping:
     async def _bury(self, message: Any, reason: str) -> int:
         place = (message.topic, message.partition, message.offset)
         try:
-            letter = dead_letter(reason, place, message.key, message.value, headers_of(message))
-            return await self._sent(letter)
+            if isinstance(message.value, Unreadable):
+                return await self._sent(dead_letter(reason, place, None, None, facts=[(NOT_FETCHED, b"yes")]))
+            return await self._sent(dead_letter(reason, place, message.key, message.value, headers_of(message)))
         except Exception as error:
             if is_broker_trouble(error):
                 raise
@@ -143,6 +145,11 @@ class Shipping:
     def close(self) -> None:
         """Send what is left; blocks for a moment."""
         self._producer.close(_FLUSH_SECONDS)
+
+
+def why_not_fetched(message: Any) -> str:
+    """Say why a message could not be read from its topic; empty where it could."""
+    return f"not readable: {message.value.reason}" if isinstance(message.value, Unreadable) else ""
 
 
 async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | Refused]:
