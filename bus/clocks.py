@@ -12,6 +12,7 @@ TOLERATED = 5_000_000_000
 """ns; clocks this near each other are left alone."""
 _MAX_ROUND_TRIP = 1_000_000_000
 _LONGEST = 20
+_CLOCK_MEMORY_SECONDS = 300.0
 _FARTHEST = 100 * 365 * 86_400 * 1_000_000_000
 """ns; a clock that starts at 1970 because its battery is flat has to be within it."""
 
@@ -41,6 +42,38 @@ class HostClock:
         """
         if 0 <= acknowledged - sent <= _MAX_ROUND_TRIP:
             self.offset = appended - (sent + acknowledged) // 2
+
+
+class BrokerClock:
+    """What time it is by the broker, as far as its messages tell: never later than it is there.
+
+    A message that is read at once tells it to within a moment. No clock of this machine is asked but one that nothing
+    sets.
+    """
+
+    def __init__(self) -> None:
+        self._lead: float | None = None
+        """ms that the broker's clock is ahead of that of this process, by the message that told most."""
+        self._fresh: float | None = None
+        """The same, by the newest messages alone: a broker's clock that was set back is followed."""
+        self._since = 0.0
+
+    def seen(self, appended: int, now: float) -> None:
+        """Take note of a message.
+
+        Args:
+            appended: when the broker appended it, ms since the epoch.
+            now: a clock that only grows, s.
+        """
+        lead = appended - now * 1000
+        if now - self._since >= _CLOCK_MEMORY_SECONDS:
+            self._lead, self._fresh, self._since = self._fresh, None, now
+        self._fresh = lead if self._fresh is None else max(self._fresh, lead)
+        self._lead = self._fresh if self._lead is None else max(self._lead, self._fresh)
+
+    def now(self, now: float) -> int | None:
+        """Return the time, ms since the epoch; None where no message has told it yet. now: as in seen."""
+        return None if self._lead is None else int(self._lead + now * 1000)
 
 
 def correction(headers: Iterable[tuple[str, object]], appended: int) -> int:

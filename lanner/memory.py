@@ -13,8 +13,6 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 
 SAVE_SECONDS = 5.0
-EVICTED = "correlation_group"
-"""The reason under which forgotten groups are told with the losses."""
 
 
 class Memory:

@@ -16,7 +16,7 @@ from lanner.failures import BadInput
 from lanner.flight_recorder.keeping import RollingRecording
 from lanner.host_names import HostNames
 from lanner.left_outboxes import tell_of_left
-from lanner.memory import EVICTED, Memory
+from lanner.memory import Memory
 from lanner.route_conditions import conditions_of
 from lanner.settings import Settings
 from lanner.signals import Signals
@@ -27,7 +27,7 @@ from lanner.throttle import LossTeller
 from lanner.watch import FileWatch
 from notifier.sink import Sink
 from processor.correlate import Correlator
-from processor.internal_alerts import RULES_CHANGED
+from processor.internal_alerts import GROUPS_EVICTED, RULES_CHANGED
 from processor.judges import Judges
 from processor.loading.difference import difference, lines
 from schemas.alert import Alert, Value
@@ -151,6 +151,11 @@ class Pipeline:
         """The memory of rules."""
         return self._memory.correlator
 
+    @property
+    def redated(self) -> int:
+        """Events whose time could not be and was set to the nearest that can."""
+        return self._memory.redated
+
     def losses(self) -> Mapping[str, int]:
         """Give the number of lost events by reason."""
         return self._lost
@@ -209,7 +214,7 @@ class Pipeline:
 
     def _tell_losses(self, *, final: bool = False) -> None:
         if forgotten := self._memory.take_evicted():
-            self._lost[EVICTED] += forgotten
+            self._lost[GROUPS_EVICTED] += forgotten
         fresh = self._teller.due(self._lost, time.monotonic(), final=final)
         if fresh:
             reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(fresh.items()))

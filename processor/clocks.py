@@ -17,7 +17,6 @@ corrected, and an offset is measured to within half a second."""
 BEHIND = 90 * 86_400 * 1_000_000_000
 """How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
 months to fill a spool of the default size, and dead letters that are sent again are kept for one."""
-_MAX_HOSTS = 100_000
 
 
 class WrongClocks:
@@ -39,10 +38,13 @@ class WrongClocks:
         if not offset:
             del self._told[host_id]
             return "the clock is right again"
-        if told or len(self._told) < _MAX_HOSTS:
-            self._told[host_id] = offset
+        self._told[host_id] = offset
         which = "behind" if offset > 0 else "ahead of"
         return f"the clock is {abs(offset) / 1e9:.0f} s {which} the broker's: event times are corrected by that"
+
+    def drop(self, host_id: str) -> None:
+        """Forget a host."""
+        self._told.pop(host_id, None)
 
 
 def dated(batch: EventBatch, appended: int, offset: int) -> tuple[EventBatch, int]:

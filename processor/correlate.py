@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from processor.correlation.accounts import NEWCOMERS
 from processor.correlation.counting import EventCount, ValueCount, count_event, count_value
 from processor.correlation.notices import QUIET, Tally, take_notice, tell
 from processor.correlation.outcome import LATENESS, Fired, Outcome, Seen
@@ -127,6 +128,10 @@ class Correlator:
     def evicted(self) -> Counter[str]:
         """Groups that were forgotten for want of room or because they can't be written, by the id of the host."""
         return self._store.evicted
+
+    def take_evicted(self) -> Counter[str]:
+        """Return the groups that had to go since the last call, by account."""
+        return self._store.take_evicted()
 
     @property
     def groups(self) -> int:
@@ -285,7 +290,7 @@ class Correlator:
         entry = self._store.get(key)
         if entry is not None:
             self._store.remove(key)
-            self._store.evicted[entry.host] += 1
+            self._store.note_evicted(entry.host)
 
     def note_cause(self, cause: int) -> None:
         """Note which message is applied from now on; its number stands beside the changes that it makes."""
@@ -368,7 +373,7 @@ class Correlator:
         entry = self._store.get((macro.fingerprint, pre_match.group))
         state, fired, outcome = self._step(macro, None if entry is None else entry.state, pre_match, holding)
         if outcome is Outcome.TAKEN:
-            host = _host(pre_match, entry)
+            host = _account(pre_match, entry)
             self._keep(Entry(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return fired
         self.counts[outcome.value] += 1
@@ -422,7 +427,7 @@ class Correlator:
         found += told.alerts
         # Repeats that go on end a period after the first, however long they go on.
         begun = self._now if entry is None or told.alerts else entry.touched
-        self._keep(Entry(rule.fingerprint, candidate.by, _host(pre_match, entry), begun, told.state), found)
+        self._keep(Entry(rule.fingerprint, candidate.by, _account(pre_match, entry), begun, told.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
         entry = self._store.get((notice.kind, pre_match.group))
@@ -431,7 +436,7 @@ class Correlator:
         if tally is None:
             self.counts["duplicate"] += 1
             return
-        fresh = Entry(notice.kind, pre_match.group, _host(pre_match, entry), self._now, tally)
+        fresh = Entry(notice.kind, pre_match.group, _account(pre_match, entry), self._now, tally)
         if entry is None:
             self._tell(fresh, tally, found)
         else:
@@ -455,8 +460,11 @@ class Correlator:
         self._store.put(replace(entry, state=closed, touched=self._now))
 
 
-def _host(pre_match: PreMatch, entry: Entry | None) -> str:
-    return pre_match.origin.host_id if entry is None else entry.host
+def _account(pre_match: PreMatch, entry: Entry | None) -> str:
+    """Return for whom a group counts: the known host that was the first to touch it."""
+    if entry is not None and entry.host != NEWCOMERS:
+        return entry.host
+    return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
 
 
 def _encoded(entry: Entry) -> tuple[bytes | None, str]:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 from bus.errors import fault_text
 from processor.correlate import Change, Correlator
+from processor.correlation.accounts import NEWCOMERS
+from processor.correlation.notices import notice_of
+from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.split import Plan
-from processor.correlation.store import Key
+from processor.correlation.store import OTHERS, Key
 from processor.correlation.wire import BadPreMatch, decode_pre_match
+from processor.internal_alerts import EVENTS_LOST, GROUPS_EVICTED, Cause
 from processor.shipping import TICK_KEY
 from schemas.alert import Alert
 
@@ -123,6 +127,8 @@ class CorrelateStage:
             found += correlator.tick(appended)
             if key != TICK_KEY:
                 correlator.apply(decode_pre_match(value or b""), found)
+            for notice in _evictions(correlator.take_evicted(), partition, offset, appended):
+                correlator.apply(notice, found)
         except BadPreMatch as error:
             return Step(tuple(found), f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  one message must not stop the others
@@ -146,3 +152,15 @@ class CorrelateStage:
     def forget(self, partition: int, key: Key) -> None:
         """Forget an entry that the table refused, and begin it anew."""
         self._correlators[partition].forget(key)
+
+
+def _evictions(evicted: Mapping[str, int], partition: int, offset: int, appended: int) -> Iterable[PreMatch]:
+    """Return what tells of groups that had to go at a message. evicted: how many, by account."""
+    for host, number in evicted.items():
+        whose = {NEWCOMERS: "hosts that are new to the fleet", OTHERS: "other hosts"}.get(host, f"host id {host}")
+        text = (
+            f"there are more windows and counts of repeats than there is room for: the oldest of {whose} were forgotten"
+        )
+        cause = Cause(host, "", appended, ("", partition, offset))
+        notice = Notice(EVENTS_LOST, "Warning", {GROUPS_EVICTED: number}, text)
+        yield notice_of(cause, notice, appended=appended)

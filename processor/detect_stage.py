@@ -8,19 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from bus.clocks import append_time
+from bus.clocks import BrokerClock, append_time
 from bus.errors import fault_text
 from processor.batch_budget import LIMITS, BatchBudget, Limits, OverBudget
 from processor.clocks import AHEAD, BEHIND, CLOCK_SKEW, WrongClocks, dated
 from processor.correlation.notices import notice_of
-from processor.correlation.pre_match import Notice
+from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
 from processor.gaps import Gap, Sequences, Twins
 from processor.host_reports import HostReports
 from processor.identity.alerts import RejectedBatches
 from processor.identity.gate import Rejected
-from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, Cause
+from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS, Cause
 from processor.silence import Silence
+from processor.tracked_hosts import TrackedHosts
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
@@ -33,6 +34,10 @@ REDATED = "events_redated"
 _REDATED_TEXT = (
     f"events were dated more than {AHEAD // 10**9} s after the broker took them, or more than {BEHIND // _DAY} days "
     "before: they were evaluated with the nearest time within that"
+)
+_TOO_MANY_TEXT = (
+    "more hosts send events than are kept track of: ids that were new, or silent for long, were forgotten, and gaps "
+    "and silences of those are not told; does somebody make ids up?"
 )
 _MOST_REASONS = 50
 _LONGEST_SAMPLED_SECONDS = 0.5
@@ -82,7 +87,7 @@ class _Arrival(NamedTuple):
     """Events whose times were outside the bounds."""
 
 
-PreMatch = Callable[[EventBatch, BatchBudget], PreMatches]
+FindPreMatches = Callable[[EventBatch, BatchBudget], PreMatches]
 """Finds what rules with memory have to see, within a budget."""
 
 
@@ -98,11 +103,12 @@ class DetectStage:
         judge: Judge,
         *,
         clock: Callable[[], float],
-        pre_match: PreMatch = _none,
+        pre_match: FindPreMatches = _none,
         faults: Callable[[], Mapping[str, int]] = dict,
         decode: Callable[[bytes], EventBatch] = decode_batch,
         silence: Silence | None = None,
         limits: Limits = LIMITS,
+        hosts: TrackedHosts | None = None,
     ) -> None:
         """Put it together.
 
@@ -113,11 +119,13 @@ class DetectStage:
             faults: by rule, how often judging it raised; they only grow.
             decode: bytes to a checked batch; raises BadBatch.
             silence: when each host was last heard of.
+            hosts: which hosts are kept track of.
             limits: what one batch may cost.
         """
         self.judge = judge
         self.pre_match = pre_match
         self._count_faults = faults
+        self.hosts = TrackedHosts() if hosts is None else hosts
         self.sequences = Sequences()
         self.silence = silence or Silence()
         self._wrong_clocks = WrongClocks()
@@ -126,6 +134,11 @@ class DetectStage:
         self.events = 0
         self.lost: Counter[str] = Counter()
         """What hosts and gaps told of: by reason, as it came."""
+        self.hosts_dropped = 0
+        """Hosts of which no track is kept any more, for want of room."""
+        self._hosts_told = 0
+        self._told_at: dict[int, int] = {}
+        self._broker = BrokerClock()
         self.redated = 0
         """Events whose times were outside the bounds and were set to them."""
         self.observe: Callable[[EventBatch], None] = lambda _: None
@@ -139,7 +152,7 @@ class DetectStage:
         self,
         judge: Judge,
         *,
-        pre_match: PreMatch,
+        pre_match: FindPreMatches,
         faults: Callable[[], Mapping[str, int]],
         decode: Callable[[bytes], EventBatch],
     ) -> None:
@@ -148,7 +161,14 @@ class DetectStage:
         self._faults = {}
 
     def take(
-        self, partition: int, value: bytes | None, appended: int, offset: int = 0, agree: Agree = anybody
+        self,
+        partition: int,
+        value: bytes | None,
+        appended: int,
+        offset: int = 0,
+        agree: Agree = anybody,
+        *,
+        is_verified: bool = False,
     ) -> Outcome:
         """Judge one message of the events topic.
 
@@ -158,15 +178,18 @@ class DetectStage:
             appended: when the broker appended it, ms.
             offset: by how much the broker's clock is ahead of the host's, ns; 0 where they agree.
             agree: says why the batch is not of the host that it says.
+            is_verified: whether it proves of which host it is, if that agrees.
         """
         try:
             batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
+            self._broker.seen(appended, self._clock())
         except BadBatch as error:
             return Outcome(refused=f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  a fault of ours that one message sets off must not stop the others
             return Outcome(refused=f"not decodable: {fault_text(error)}")
         if (rejected := agree(batch.host_id)) is not None:
             return Outcome(rejected=rejected)
+        batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
         arrival = _Arrival(partition, appended, offset, redated)
         budget = BatchBudget(self._limits)
         pre_matches: list[tuple[bytes, bytes]] = []
@@ -211,11 +234,26 @@ class DetectStage:
         """
         try:
             batch = self._decode(value or b"")
+            self._broker.seen(appended, self._clock())
             if is_of(batch.host_id):
+                self.hosts.recall(partition, batch.host_id, appended)
+                self._drop_gone()
                 self.sequences.see(partition, batch)
                 self.silence.recall(partition, batch, appended)
         except Exception:  # noqa: BLE001  it was judged by another, who told what was wrong with it
             return
+
+    def broker_time(self) -> int | None:
+        """Return what time it is by the broker at least, ms since the epoch; None where no message has told it."""
+        return self._broker.now(self._clock())
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that go to another process."""
+        for host_id in self.hosts.forget(partitions):
+            self._wrong_clocks.drop(host_id)
+        self.sequences.forget(partitions)
+        self.silence.forget(partitions)
+        self.reports.forget(partitions)
 
     def _account(self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget) -> PreMatches:
         """Take note of what a batch says about its host; what is to be told at once is added to the budget's alerts.
@@ -230,12 +268,33 @@ class DetectStage:
         self.reports.see(arrival.partition, batch, self._clock())
         budget.alerts += self.silence.see(arrival.partition, batch, arrival.appended)
         notices = [*self._notices(batch, arrival), *_budget_notices(batch, budget)]
-        if not notices:
-            return ()
-        cause = Cause(
-            batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence)
-        )
-        return [message_of(notice_of(cause, notice, appended=batch.appended)) for notice in notices]
+        self._drop_gone()
+        found = self._too_many_hosts(arrival)
+        if notices:
+            which = (batch.boot_id, batch.collector_start, batch.sequence)
+            cause = Cause(batch.host_id, batch.hostname, batch.created, which)
+            known = batch.is_established
+            found += [notice_of(cause, each, appended=batch.appended, is_established=known) for each in notices]
+        return map(message_of, found)
+
+    def _drop_gone(self) -> None:
+        """Forget the hosts that had to make room for others."""
+        for host_id in self.hosts.take_gone():
+            self.hosts_dropped += 1
+            for each in (self.sequences, self.silence, self.reports, self._wrong_clocks):
+                each.drop(host_id)
+
+    def _too_many_hosts(self, arrival: _Arrival) -> list[PreMatch]:
+        fresh = self.hosts_dropped - self._hosts_told
+        second = arrival.appended // 1000
+        # Once a second: there may be as many as messages.
+        if not fresh or second <= self._told_at.get(arrival.partition, 0):
+            return []
+        self._hosts_told = self.hosts_dropped
+        self._told_at[arrival.partition] = second
+        cause = Cause("", "", append_time(arrival.appended), ("", arrival.partition, second))
+        notice = Notice(TOO_MANY_HOSTS, "Warning", {"hosts_dropped": fresh}, _TOO_MANY_TEXT)
+        return [notice_of(cause, notice, appended=cause.time, is_established=True)]
 
     def _notices(self, batch: EventBatch, arrival: _Arrival) -> list[Notice]:
         lost = {reason: number for reason, number in batch.lost.items() if number > 0}

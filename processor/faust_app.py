@@ -247,7 +247,14 @@ class DetectService:
             outcome = self._stage.reject(checked, place, appended)
         else:
             offset = correction(headers_of(message), appended * 1_000_000)
-            outcome = self._stage.take(message.partition, received.value, appended, offset, self._agreement(checked))
+            outcome = self._stage.take(
+                message.partition,
+                received.value,
+                appended,
+                offset,
+                self._agreement(checked),
+                is_verified=checked is not None and checked.is_verified,
+            )
             if outcome.rejected is not None:
                 outcome = self._stage.reject(outcome.rejected, place, appended)
             elif self._host_keys and checked and checked.pin and not outcome.refused:
@@ -303,7 +310,6 @@ class DetectService:
         self._owned &= owned
         gone = frozenset(range(self._app.conf.topic_partitions)) - owned | fresh
         self._watch.forget(gone)
-        self._stage.reports.forget(gone)
         self._recall_task = asyncio.create_task(self._recall(fresh))
 
     async def _recall(self, partitions: frozenset[int]) -> None:

@@ -1,13 +1,12 @@
 """Proves what never arrived: a collector numbers its batches, so a number that is missing is a loss.
 
-Pure: batches in, findings out. A batch that comes again is old news and says nothing.
+Pure: batches in, findings out. A batch that comes again is old news and says nothing. How many hosts are remembered is
+for the caller to bound.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-_MAX_HOSTS = 100_000
 _REMEMBERED_STARTS = 4
 
 
@@ -73,7 +72,7 @@ class Sequences:
     """The newest number of each host in the partitions that this process owns."""
 
     def __init__(self) -> None:
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
 
     def see(self, partition: int, batch: Numbered) -> Gap | Twins | None:
         """Take note of a batch, in the order of its partition."""
@@ -81,10 +80,7 @@ class Sequences:
         host = self._hosts.get(batch.host_id)
         if host is None or host.partition != partition:
             self._hosts[batch.host_id] = _Host(partition, start, {start: batch.sequence})
-            if len(self._hosts) > _MAX_HOSTS:
-                self._hosts.popitem(last=False)
             return None
-        self._hosts.move_to_end(batch.host_id)
         last = host.last.get(start)
         if last is None:
             return self._begin(host, start, batch)
@@ -97,6 +93,10 @@ class Sequences:
             return twins
         missing = batch.sequence - last - 1
         return Gap(missing, last, batch.sequence) if missing else None
+
+    def drop(self, host_id: str) -> None:
+        """Forget a host."""
+        self._hosts.pop(host_id, None)
 
     def forget(self, partitions: frozenset[int]) -> None:
         """Forget the hosts of partitions that go to another process: what they send meanwhile is not seen here."""

@@ -1,16 +1,15 @@
 """What each host says it sends: by which versions of the rules its kernel leaves events out.
 
-Pure: the clock is given.
+Pure: the clock is given. How many hosts are remembered is for the caller to bound.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Protocol
 
 EVERYTHING = "*"
 """As a version: nothing is left out."""
 LIVE_SECONDS = 45.0
 """Three heartbeats: whoever was silent for longer is not waited for."""
-_MAX_HOSTS = 100_000
 
 
 class Reporting(Protocol):
@@ -33,13 +32,15 @@ class HostReports:
     """The newest report of each host in the partitions that this process owns."""
 
     def __init__(self) -> None:
-        self._hosts: OrderedDict[str, tuple[int, str, str, float]] = OrderedDict()
+        self._hosts: dict[str, tuple[int, str, str, float]] = {}
 
     def see(self, partition: int, batch: Reporting, now: float) -> None:
         """Take note of a batch. now: a clock that only grows, seconds."""
         self._hosts[batch.host_id] = (partition, batch.hostname, batch.interest_version, now)
-        if len(self._hosts) > _MAX_HOSTS:
-            self._hosts.popitem(last=False)
+
+    def drop(self, host_id: str) -> None:
+        """Forget a host."""
+        self._hosts.pop(host_id, None)
 
     def name(self, host_id: str) -> str:
         """Return the name that a host gave itself last; its id, where it gave none."""

@@ -73,8 +73,7 @@ class HostWatch:
         gone = frozenset(partitions)
         for partition in gone:
             self._positions.pop(partition, None)
-        self._stage.sequences.forget(gone)
-        self._stage.silence.forget(gone)
+        self._stage.forget(gone)
 
     async def recall(self, partitions: frozenset[int]) -> None:
         """Look at what others judged, so that gaps and silences at the change of owners are found too."""
@@ -147,9 +146,8 @@ class HostWatch:
     async def _tick(self, shipping: Shipping) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            now = time.time_ns() // 1_000_000
-            suspects = self._stage.silence.overdue(now) & self._positions.keys()
-            if not suspects:
+            now = self._stage.broker_time()
+            if now is None or not (suspects := self._stage.silence.overdue(now) & self._positions.keys()):
                 continue
             alerts = self._stage.silence.due(await self._read_to_end(suspects), now)
             for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):

@@ -1,10 +1,10 @@
 """Hosts that fall silent, and that come back: each host's collector sends something every 15 s.
 
 Pure. A silence is a gap between two batches in the broker's own time, so whoever judges it, and however often, finds
-the same one and gives it the same id; memory is only needed to see one while it lasts.
+the same one and gives it the same id; memory is only needed to see one while it lasts. How many hosts are remembered is
+for the caller to bound.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +18,6 @@ HOST_SILENT = "Lanner internal: host silent"
 HOST_STOPPED = "Lanner internal: host stopped"
 HOST_BACK = "Lanner internal: host back"
 DEFAULT_SECONDS = 120.0
-_MAX_HOSTS = 100_000
 _MS = 1_000_000
 
 
@@ -50,7 +49,7 @@ class Silence:
 
     def __init__(self, after_seconds: float = DEFAULT_SECONDS) -> None:
         self._after = int(after_seconds * 1000)
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
         self._known_since: dict[int, int] = {}
 
     @property
@@ -107,6 +106,10 @@ class Silence:
                 found.append(self._silent(host_id, host))
         return found
 
+    def drop(self, host_id: str) -> None:
+        """Forget a host."""
+        self._hosts.pop(host_id, None)
+
     def forget(self, partitions: frozenset[int]) -> None:
         """Forget the hosts of partitions that go to another process."""
         for partition in partitions:
@@ -117,9 +120,6 @@ class Silence:
     def _take(self, partition: int, batch: Heard, appended: int) -> None:
         which = (batch.boot_id, batch.collector_start, batch.sequence)
         self._hosts[batch.host_id] = _Host(partition, batch.hostname, which, appended, batch.stopping)
-        self._hosts.move_to_end(batch.host_id)
-        if len(self._hosts) > _MAX_HOSTS:
-            self._hosts.popitem(last=False)
 
     def _late(self, now: int) -> list[tuple[str, _Host]]:
         return [

@@ -38,6 +38,8 @@ METRICS: Mapping[str, Metric] = {
     "lanner_correlation_groups": Metric("gauge", "Windows and counts of repeats that are kept."),
     "lanner_correlation_evicted_total": Metric("counter", "Windows and counts of repeats that had to go."),
     "lanner_correlation_passed_over_total": Metric("counter", "Events that a window did not take.", ("reason",)),
+    "lanner_events_redated_total": Metric("counter", "Events whose time could not be, set to the nearest that can."),
+    "lanner_hosts_dropped_total": Metric("counter", "Hosts that are not kept track of any more, for want of room."),
     "lanner_consumer_lag": Metric("gauge", "Messages that are not through yet.", ("topic", "partition")),
     "lanner_dead_letters_total": Metric("counter", "Messages that could not be read or judged.", ("stage",)),
     "lanner_batches_total": Metric("counter", "Batches of events, by whether they are of their host.", ("outcome",)),

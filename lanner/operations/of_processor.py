@@ -81,6 +81,8 @@ class ProcessorView:
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_events_redated_total": {(): self.stage.redated},
+            "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
             "lanner_correlation_groups": {(): self.correlation.groups},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},

@@ -40,7 +40,7 @@ class Entry:
     """Fingerprint of the macro or rule, or the kind of notices."""
     group: Group
     host: str
-    """Id of the host that made the group."""
+    """For whom the group counts: the id of the host that made it, or the newcomers."""
     touched: int
     """When it was last changed, by the clock of ticks, ns; of repeats that are still counted, when counting began."""
     state: State

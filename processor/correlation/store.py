@@ -1,20 +1,23 @@
 """The states of all groups in memory, bounded, with what is due when and what has changed.
 
-A host that makes many groups evicts its own: a flood of group values must not erase what is known of others.
+Where there is no more room, the account with the most groups gives up its oldest: neither a flood of group values nor
+one of made-up hosts erases what is known of others.
 """
 
 import heapq
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 
+from processor.correlation.accounts import Accounts
 from processor.correlation.pre_match import Group
 from processor.correlation.state import Entry
 
 Key = tuple[str, Group]
 """Fingerprint of the macro or rule, and the group."""
 
-_BULK = 100
-"""Of so many groups one is evicted when there are too many: finding the host costs a look at all hosts."""
+_MOST_NAMED = 1_000
+OTHERS = "*"
+"""Stands for the hosts beyond so many among those whose groups were evicted."""
 
 
 class Store:
@@ -31,7 +34,7 @@ class Store:
         self._maximum = maximum
         self._deadline = deadline
         self._entries: dict[Key, Entry] = {}
-        self._by_host: dict[str, OrderedDict[Key, None]] = {}
+        self._accounts: Accounts[Key] = Accounts()
         self._due: list[tuple[int, int, Key]] = []
         self._scheduled: dict[Key, int] = {}
         self._pushed = 0
@@ -39,7 +42,8 @@ class Store:
         self.cause = 0
         """Noted beside each change: the message that is being applied, so that it can be named if the change fails."""
         self.evicted: Counter[str] = Counter()
-        """Groups that had to go, by host."""
+        """Groups that had to go, by account."""
+        self._fresh: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -60,19 +64,20 @@ class Store:
         key = (entry.owner, entry.group)
         before = self._entries.get(key)
         if before is not None and before.host != entry.host:
-            self._leave(key, before.host)
+            self._accounts.leave(before.host, key)
         self._entries[key] = entry
-        mine = self._by_host.setdefault(entry.host, OrderedDict())
-        mine[key] = None
-        mine.move_to_end(key)
+        self._accounts.touch(entry.host, key)
         self._changed[key] = self.cause
         self._schedule(key, self._deadline(entry))
-        return self._evict() if len(self._entries) > self._maximum else []
+        gone = []
+        while len(self._entries) > self._maximum:
+            gone.append(self._evict())
+        return gone
 
     def remove(self, key: Key) -> None:
         """Forget an entry."""
         entry = self._entries.pop(key)
-        self._leave(key, entry.host)
+        self._accounts.leave(entry.host, key)
         self._scheduled.pop(key, None)
         self._changed[key] = self.cause
 
@@ -112,19 +117,23 @@ class Store:
             self._pushed += 1
             heapq.heappush(self._due, (deadline, self._pushed, key))
 
-    def _leave(self, key: Key, host: str) -> None:
-        mine = self._by_host[host]
-        del mine[key]
-        if not mine:
-            del self._by_host[host]
+    def note_evicted(self, host: str) -> None:
+        """Count a group that had to go. host: the account that it counted for."""
+        is_named = host in self.evicted or len(self.evicted) < _MOST_NAMED
+        name = host if is_named else OTHERS
+        self.evicted[name] += 1
+        self._fresh[name] += 1
 
-    def _evict(self) -> list[Entry]:
-        host = max(self._by_host, key=lambda name: len(self._by_host[name]))
-        mine = self._by_host[host]
-        # The newest is the one that there has to be room for.
-        count = min(max(1, self._maximum // _BULK), len(mine) - 1) or 1
-        gone = [self._entries[key] for key, _ in zip(mine, range(count), strict=False)]
-        for entry in gone:
-            self.remove((entry.owner, entry.group))
-        self.evicted[host] += len(gone)
-        return gone
+    def take_evicted(self) -> Counter[str]:
+        """Return the groups that had to go since the last call, by account."""
+        fresh = self._fresh
+        if fresh:
+            self._fresh = Counter()
+        return fresh
+
+    def _evict(self) -> Entry:
+        key = self._accounts.oldest_of_largest()
+        entry = self._entries[key]
+        self.remove(key)
+        self.note_evicted(entry.host)
+        return entry

@@ -1,4 +1,4 @@
-from bus.clocks import HostClock, correction
+from bus.clocks import BrokerClock, HostClock, append_time, correction
 from bus.headers import CLOCK, SENT
 
 SECOND = 1_000_000_000
@@ -47,3 +47,33 @@ def test_a_delivery_that_took_long_says_nothing() -> None:
     assert clock.offset == HOUR
     clock.delivered(NOON, NOON - 5, NOON)
     assert clock.offset == HOUR
+
+
+def test_a_host_that_starts_in_1970_is_set_right() -> None:
+    """Its clock has no battery."""
+    assert correction(sent(1000 * SECOND), NOON) == NOON - 1000 * SECOND
+
+
+def test_an_event_is_not_later_than_its_message() -> None:
+    """The broker names milliseconds alone."""
+    assert append_time(NOON // 1_000_000) >= NOON + 123_456
+
+
+def test_the_brokers_time_goes_on_while_nothing_comes() -> None:
+    """It is that of the message that was read soonest after it was appended: another may have waited."""
+    clock = BrokerClock()
+    assert clock.now(100.0) is None
+    clock.seen(1_000_000, 100.0)
+    clock.seen(900_000, 101.0)
+    assert clock.now(101.0) == 1_001_000
+    clock.seen(1_002_000, 101.5)
+    assert clock.now(111.5) == 1_012_000
+
+
+def test_a_brokers_clock_that_is_set_back_is_followed() -> None:
+    """After some minutes, in which nothing is told as silent that is not."""
+    clock = BrokerClock()
+    clock.seen(1_000_000_000, 0.0)
+    for second in range(1, 700):
+        clock.seen(1_000_000 + second * 1000, float(second))
+    assert clock.now(700.0) == 1_700_000

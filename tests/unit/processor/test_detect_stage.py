@@ -3,13 +3,15 @@ from array import array
 from typing import Any
 
 from processor.batch_budget import BatchBudget, Limits
+from processor.clocks import AHEAD, CLOCK_SKEW
 from processor.correlate import Correlator
 from processor.correlation.split import Plan
 from processor.correlation.wire import decode_pre_match
 from processor.detect import DetectionRule, Detector
 from processor.detect_stage import DetectStage, Outcome
-from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED
+from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.language.parser import parse
+from processor.tracked_hosts import TrackedHosts
 from schemas.alert import Alert, encode_alert
 from schemas.batch import EventBatch, Process
 from schemas.codec import decode_batch, encode_batch
@@ -174,3 +176,61 @@ def test_a_small_message_cannot_stand_for_much_memory() -> None:
     assert len(outcome.alerts) == 4_900
     assert max(len(encode_alert(alert)) for alert in outcome.alerts) <= 1 << 20
     assert sum(len(encode_alert(alert)) for alert in outcome.alerts) < 40 << 20
+
+
+MINUTE = 60_000
+
+
+def test_made_up_host_ids_hide_no_silence_and_no_gap() -> None:
+    """A host that was heard of for a while stays known; ids that had to go are counted and told."""
+    detector = Detector((SHADOW,), append_container=False)
+    stage = DetectStage(detector, clock=lambda: 0.0, hosts=TrackedHosts(most_established=50, most_new=100))
+    for sequence in range(1, 7):
+        stage.take(0, encode_batch(batch_of(READ, host_id="victim", sequence=sequence)), NOW + sequence * 15_000)
+    start = NOW + 2 * MINUTE
+
+    told = []
+    for number in range(1000):
+        flood = encode_batch(batch_of(READ, host_id=f"made-up-{number}", sequence=1))
+        told += noticed(stage.take(0, flood, start + number))
+
+    assert [alert.rule for alert in told] == [TOO_MANY_HOSTS] * len(told)
+    assert 1 <= len(told) <= 2
+    assert stage.hosts_dropped == 900
+    assert len(stage.hosts) == 101
+    assert "victim" in [alert.host_id for alert in stage.silence.due([0], start + 10 * MINUTE)]
+    gap = noticed(stage.take(0, encode_batch(batch_of(READ, host_id="victim", sequence=500)), start + MINUTE))[-1]
+    assert gap.output_fields["batches_missing"] == 493
+
+
+def test_what_a_newcomer_sends_is_marked_as_such() -> None:
+    """The correlate stage keeps its groups apart from those of known hosts."""
+    seen: list[bool] = []
+
+    def pre_match(batch: EventBatch, _: BatchBudget) -> list[tuple[bytes, bytes]]:
+        seen.append(batch.is_established)
+        return []
+
+    stage = DetectStage(Detector((SHADOW,)), clock=lambda: 0.0, pre_match=pre_match)
+    for at in (0, MINUTE):
+        stage.take(0, encode_batch(batch_of(READ)), NOW + at)
+    assert seen == [False, True]
+
+
+def test_the_time_by_which_hosts_are_silent_is_the_brokers() -> None:
+    """Whatever the clock of the processor's machine says."""
+    stage = stage_of()
+    assert stage.broker_time() is None
+    stage.take(0, encode_batch(batch_of(READ)), NOW)
+    assert stage.broker_time() == NOW
+
+
+def test_an_event_of_the_future_is_evaluated_and_told() -> None:
+    """With the latest time that it can have."""
+    stage = stage_of()
+    outcome = stage.take(0, encode_batch(batch_of({**READ, "time": TIME + 10**18})), NOW)
+    assert [alert.output for alert in outcome.alerts] == ["read /etc/shadow"]
+    assert outcome.alerts[0].time <= TIME + AHEAD + 1_000_000
+    (told,) = noticed(outcome)
+    assert (told.rule, told.output_fields["events_redated"]) == (CLOCK_SKEW, 1)
+    assert stage.redated == 1

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from processor.correlate import Correlator
 from processor.correlate_stage import CorrelateStage
+from processor.correlation.accounts import NEWCOMERS
 from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch
 from processor.correlation.snapshot import read_snapshot
 from processor.correlation.split import merged
 from processor.correlation.state import BadState, Entry, decode_entry
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
+from processor.internal_alerts import EVENTS_LOST, GROUPS_EVICTED
+from processor.shipping import TICK_KEY
 from schemas.alert import Alert
 from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2, tally_0_2
 from tests.unit.processor.correlation.rules import (
@@ -143,6 +146,56 @@ def test_a_flood_of_groups_evicts_those_of_its_own_host() -> None:
     assert correlator.groups == 50
     assert correlator.evicted == {"loud": 451}
     assert len(correlator.process(pre_matches(judges, quiet.accept(3, "10.0.0.1")))) == 1
+
+
+def test_groups_under_made_up_host_ids_push_out_no_known_host() -> None:
+    """A host with five windows is not the one with the most among a hundred thousand ids with one each."""
+    judges = judges_of(SSH, rule("many_ssh_connections"))
+    correlator, victim = Correlator(judges.plan, max_groups=500), Host("victim")
+    for at in (0, 1):
+        correlator.process(pre_matches(judges, *(victim.accept(at, f"10.9.9.{client}") for client in range(5))))
+
+    for number in range(2_000):
+        batch = replace(Host(f"made-up-{number}").accept(2, f"2001:db8::{number:x}"), is_established=False)
+        correlator.process(pre_matches(judges, batch))
+
+    assert correlator.groups == 500
+    assert correlator.evicted == {NEWCOMERS: 1505}
+    fifth = [correlator.process(pre_matches(judges, victim.accept(3, f"10.9.9.{client}"))) for client in range(5)]
+    assert list(map(len, fifth)) == [1] * 5
+
+
+def test_a_group_that_a_newcomer_made_counts_for_the_known_host_that_touches_it() -> None:
+    """Whoever makes the groups of others first can't have them forgotten with its own."""
+    judges = judges_of(SSH, rule("many_ssh_connections"))
+    correlator, victim = Correlator(judges.plan, max_groups=10), Host("victim")
+    for seconds, host in ((0, Host("new")), (1, victim)):
+        batch = replace(host.accept(seconds), is_established=host is victim)
+        correlator.process(pre_matches(judges, batch))
+    for number in range(50):
+        batch = replace(Host("new").accept(2, f"10.9.9.{number}"), is_established=False)
+        correlator.process(pre_matches(judges, batch))
+
+    assert len(correlator.process(pre_matches(judges, victim.accept(3)))) == 1
+
+
+def test_groups_that_had_to_go_are_told() -> None:
+    """By one alert a host, with the sum, that a restart does not lose."""
+    judges = judges_of(SSH, rule("many_ssh_connections"))
+    stage = CorrelateStage(judges.plan)
+    stage.begin(0, [])
+    stage._correlators[0] = Correlator(judges.plan, max_groups=10)
+    told, host = [], Host("loud")
+    for number in range(30):
+        for each in pre_matches(judges, host.accept(number / 100, f"10.9.9.{number}")):
+            told += stage.take(0, *message_of(each), START + SECOND, number).alerts
+    stage.begin(0, stage.everything(0).values())
+
+    later = stage.take(0, TICK_KEY, b"", START + 20 * MINUTE, 100).alerts
+
+    assert [(alert.rule, alert.host_id) for alert in (*told, *later)] == [(EVENTS_LOST, "loud")] * 2
+    # The alert's own sum takes a place, too.
+    assert sum(int(str(alert.output_fields[GROUPS_EVICTED])) for alert in (*told, *later)) == 21
 
 
 def test_repeats_of_an_evicted_group_are_told_at_once() -> None:

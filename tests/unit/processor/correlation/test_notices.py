@@ -89,9 +89,10 @@ def test_a_sum_that_has_to_make_room_is_told_at_once() -> None:
     correlator.process([lost(1, 1)], NOON)
     assert correlator.process([lost(2, 20)], NOON) == []
 
-    found = correlator.process([lost(1, 3, "id-2")], NOON)
+    other = replace(lost(3, 0), notice=Notice("another kind", "Warning", {RING: 3}))
+    found = correlator.process([other], NOON)
 
-    assert sorted(numbers(found)) == [3, 20]
+    assert sorted(map(str, numbers(found))) == ["20", "3"]
 
 
 def test_names_that_a_host_makes_up_fill_no_memory() -> None:

@@ -1,0 +1,108 @@
+"""Which hosts a processor keeps track of: a host that has been heard of for a while is never pushed out by new ids.
+
+Host ids are a sender's word until they are verified, and one sender can make up any number. So hosts are of two kinds.
+A newcomer has been heard of for less than a minute; there is room for some of them, and one that is silent for longest
+goes first. An established host was heard of over at least a minute; it stays until it has been silent for an hour and
+its place is needed. An id that is sent once is never established, so it can push out nothing but other newcomers.
+
+Pure: times are the broker's.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+MOST_ESTABLISHED = 80_000
+MOST_NEW = 20_000
+ESTABLISHED_AFTER_MS = 60_000
+"""From the first to the newest batch of a host: then it is no newcomer any more."""
+REPLACED_AFTER_MS = 3_600_000
+"""A host that was silent for so long gives up its place where there is no other; its silence was told long before."""
+
+
+@dataclass(slots=True)
+class _Host:
+    partition: int
+    first: int
+    """When its first batch was appended, ms."""
+    newest: int
+
+
+class TrackedHosts:
+    """The hosts of the partitions that this process owns."""
+
+    def __init__(self, most_established: int = MOST_ESTABLISHED, most_new: int = MOST_NEW) -> None:
+        """Start with none.
+
+        Args:
+            most_established: how many hosts are kept track of for good.
+            most_new: how many newcomers besides.
+        """
+        self._most_established = most_established
+        self._most_new = most_new
+        # Those that were silent for longest first.
+        self._established: OrderedDict[str, _Host] = OrderedDict()
+        self._new: OrderedDict[str, _Host] = OrderedDict()
+        self._gone: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._established) + len(self._new)
+
+    def see(self, partition: int, host_id: str, appended: int, *, is_verified: bool = False) -> bool:
+        """Take note of a batch.
+
+        Args:
+            partition: of the events topic.
+            host_id: as the batch says.
+            appended: when it was appended, ms.
+            is_verified: its host has proved that it is this one, so it counts as established at once.
+
+        Returns:
+            Whether the host is established.
+        """
+        host = self._established.get(host_id)
+        if host is not None:
+            host.partition, host.newest = partition, max(host.newest, appended)
+            self._established.move_to_end(host_id)
+            return True
+        host = self._new.pop(host_id, None) or _Host(partition, appended, appended)
+        host.partition, host.newest = partition, max(host.newest, appended)
+        is_old = host.newest - host.first >= ESTABLISHED_AFTER_MS
+        if (is_verified or is_old) and self._has_room(appended):
+            self._established[host_id] = host
+            return True
+        self._new[host_id] = host
+        if len(self._new) > self._most_new:
+            self._gone.append(self._new.popitem(last=False)[0])
+        return False
+
+    def recall(self, partition: int, host_id: str, appended: int) -> None:
+        """Take note of a batch that was evaluated before this process took the partition over. appended: ms.
+
+        How long its host had been heard of then isn't known: who comes first is established, as far as there is room.
+        """
+        self.see(partition, host_id, appended, is_verified=True)
+
+    def take_gone(self) -> list[str]:
+        """Return the hosts that had to go since the last call."""
+        gone, self._gone = self._gone, []
+        return gone
+
+    def forget(self, partitions: frozenset[int]) -> list[str]:
+        """Forget the hosts of partitions that go to another process, and return them."""
+        found = []
+        for hosts in (self._established, self._new):
+            gone = [host_id for host_id, host in hosts.items() if host.partition in partitions]
+            for host_id in gone:
+                del hosts[host_id]
+            found += gone
+        return found
+
+    def _has_room(self, now: int) -> bool:
+        if len(self._established) < self._most_established:
+            return True
+        host_id, host = next(iter(self._established.items()))
+        if now - host.newest < REPLACED_AFTER_MS:
+            return False
+        del self._established[host_id]
+        self._gone.append(host_id)
+        return True
