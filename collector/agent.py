@@ -65,6 +65,8 @@ class CollectorSettings:
     sent_whole: int = SENT_WHOLE
     """Equal calls of a process that are sent in a second, on each CPU; more are sent as one, with their number. 0: all
     are sent."""
+    exact_paths: bool = True
+    """Take the paths of calls such as unlink and rename from the kernel's copies, which nobody can change."""
     repeats_seconds: float = 1.0
     """How soon that number is sent."""
     previous_start: int = 0
@@ -184,6 +186,7 @@ class Collector:
             interest=self._interest,
             environment=bool(self.settings.variables),
             sent_whole=self.settings.sent_whole,
+            exact_paths=self.settings.exact_paths,
         )
         # Attached first: what is forked while /proc is read comes as a record.
         self._table.seed(self._reader.read_all())

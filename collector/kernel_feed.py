@@ -18,7 +18,7 @@ from collector.records import Record, Repeats
 from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
 from collector.ring import Ring, RingUses
 from collector.selftest import run_self_test
-from collector.syscalls import CALLS, descriptors, watched_numbers
+from collector.syscalls import CALLS, PATHS_ONLY, descriptors, watched_numbers
 from collector.uring import uring_descriptors
 from schemas.interest import Interest
 
@@ -40,9 +40,11 @@ _by_time = itemgetter(0)
 class KernelFeed:
     """One attached program; records come in the order of their times."""
 
-    def __init__(self, program: Program, sizes: RingSizes) -> None:
+    def __init__(self, program: Program, sizes: RingSizes, *, exact_paths: bool = True) -> None:
         """Take a loaded program, which is this object's to close."""
         self._program = program
+        self._exact_paths = exact_paths
+        self._is_attached = self._has_paths = False
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
@@ -70,6 +72,7 @@ class KernelFeed:
         interest: Interest | None = None,
         environment: bool = False,
         sent_whole: int = SENT_WHOLE,
+        exact_paths: bool = True,
     ) -> "KernelFeed":
         """Load, attach and test.
 
@@ -82,18 +85,22 @@ class KernelFeed:
             environment: send environment variables at exec.
             sent_whole: how many equal calls of a process are sent in a second, on each CPU; further ones are counted.
                 0: all are sent.
+            exact_paths: take the paths of calls that leave no open file from the kernel's copies, which nobody can
+                change.
 
         Raises:
             EnvironmentLacks: this host, user or kernel can't do it; the message says why.
         """
         program, loaded = load(compiled(cache, given), sizes)
-        feed = cls(program, sizes)
+        feed = cls(program, sizes, exact_paths=exact_paths)
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
             feed.send_environment(wanted=environment)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
             feed.watch(event_types, interest)
             program.attach(loaded)
+            feed._is_attached = True
+            feed._copy_paths()
             run_self_test(feed._peek)
         except BaseException:
             feed.close()
@@ -119,9 +126,15 @@ class KernelFeed:
             for number in before - table.keys():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), _NOTHING)
         self._watched = tuple(frozenset(table) for table in tables)
+        self._has_paths = PATHS_ONLY in tables[2].values()
+        self._copy_paths()
         if "uring_calls" in self._program.maps:
             for operation, packed in uring_descriptors(event_types).items():
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
+
+    def _copy_paths(self) -> None:
+        if self._is_attached:
+            self._program.copy_paths(wanted=self._exact_paths and self._has_paths)
 
     def send_environment(self, *, wanted: bool) -> None:
         """Send environment variables at exec from now on, or no longer."""

@@ -194,13 +194,24 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
     return by_number, by_socketcall
 
 
+PATHS_ONLY = b"\2"
+"""Marks a watched number whose call leaves no open file, so that only its paths tell what it did it to."""
+
+
 def watched_numbers(by_number: Iterable[int]) -> dict[int, bytes]:
-    """Give the kernel side's table of the numbers that it looks at, before it knows which entry a call came by.
+    """Return the kernel side's table of the numbers that it looks at, before it knows which entry a call came by.
 
     Args:
-        by_number: the keys of what descriptors() gives.
+        by_number: the keys of what descriptors() returns.
     """
-    return {number % 512: b"\1" for number in by_number}
+    found: dict[int, bytes] = {}
+    for number in by_number:
+        event = (x86_64.NATIVE if number < 512 else x86_64.COMPAT).get(number % 512, "")
+        if event in BY_EVENT and BY_EVENT[event].paths and not BY_EVENT[event].flags & DescriptorFlag.FD_IS_RESULT:
+            found[number % 512] = PATHS_ONLY
+        else:
+            found.setdefault(number % 512, b"\1")
+    return found
 
 
 def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:

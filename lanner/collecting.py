@@ -53,6 +53,7 @@ def make_collector(
             host_id=settings.host.id or "",
             version=lanner.__version__,
             rings=RingSizes(events=wanted.ring_mib << 20, lifecycle=wanted.lifecycle_ring_mib << 20),
+            exact_paths=wanted.exact_paths,
             sent_whole=SENT_WHOLE if wanted.count_repeats else 0,
             flush_events=wanted.batch_events,
             flush_seconds=(flush_ms or wanted.batch_ms) / 1000,

@@ -2,9 +2,10 @@
  *
  * What it sees: every return from a system call that user space asked for (64-bit and 32-bit entry alike), every
  * exec, every fork of a process and the end of every process.
- * How: four raw tracepoints; the one at sys_exit is typed (tp_btf), so that its registers are read without a helper's
+ * How: five raw tracepoints; the one at sys_exit is typed (tp_btf), so that its registers are read without a helper's
  * call, and goes on by tail calls. At sys_exit the registers still hold the arguments, so no enter probe is needed; kernel
- * objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change.
+ * objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change; of a path that a
+ * call was given, the kernel's own copy is read as the kernel frees it.
  * What it can't see: user memory that was paged out or changed between the call and its return. What io_uring does
  * without a call is seen by io_uring.bpf.c, which is compiled behind this.
  *
@@ -22,6 +23,7 @@
 #define MAX_EVENTS 256
 #define REPEAT_WINDOW 1000000000ULL /* ns */
 #define MAX_SHARES 4096
+#define NAME_BYTES 512
 
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
@@ -49,6 +51,7 @@ enum counter {
   C_LIFECYCLE_OVER_SHARE, C_COUNT,
 };
 enum setting { S_ENVIRONMENT, S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_COUNT };
+enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
 enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_SEND, STEP_COUNT };
 
@@ -180,8 +183,21 @@ struct suffix_key {
 struct call {
   struct descriptor descriptor;
   volatile s64 result;
-  volatile u32 compat, off, generation;
+  volatile u32 compat, off, generation, names;
   volatile s32 fd;
+};
+
+/* The kernel's copies of the paths that a call was given, kept as they are freed, which is at the end of the call. */
+struct copied_name {
+  u64 pointer; /* the path's address in user memory */
+  u32 length, pad;
+  char text[NAME_BYTES];
+};
+
+struct copied_names {
+  u64 task;
+  u32 count, pad;
+  struct copied_name name[2];
 };
 
 struct filter_scratch {
@@ -198,7 +214,8 @@ struct filter_scratch {
   struct mask ways;
 };
 
-/* Is any call of this number watched, by the 64-bit or the 32-bit entry? */
+/* Is any call of this number watched, by the 64-bit or the 32-bit entry, and is nothing but its paths known of what it did
+ * to a file? */
 BPF_ARRAY(watched, u8, 512);
 BPF_ARRAY(descriptors, struct descriptor, 1024);
 BPF_ARRAY(socketcalls, struct descriptor, 32);
@@ -210,6 +227,9 @@ BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
 BPF_PERCPU_ARRAY(call_scratch, struct call, 1);
 BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
+BPF_PERCPU_ARRAY(copied_names, struct copied_names, 1);
+/* Which slab cache the kernel's copies come from; 0 until one of them was freed. */
+BPF_ARRAY(name_cache, u64, 1);
 BPF_PERCPU_ARRAY(filtered, u64, MAX_EVENTS);
 BPF_ARRAY(filters, struct filter, 2 * MAX_EVENTS);
 BPF_ARRAY(class_masks, struct mask, 2 * MAX_ROWS * CLASSES);
@@ -690,10 +710,32 @@ static __always_inline bool is_built_of_interest(struct filter_scratch *f, struc
   return is_suffix_of_interest(&f->ways, tail, end - from, generation);
 }
 
+/* The kernel's copy of a path that the call at hand was given, by its address; 0 where there is none. Equal addresses go by
+ * order. */
+static __always_inline struct copied_name *copy_of(struct call *call, u64 pointer, bool is_second) {
+  u32 zero = 0, count = call->names;
+  struct copied_names *names = copied_names.lookup(&zero);
+  if (!names || !count) return 0;
+  struct copied_name *first = &names->name[0], *second = &names->name[1];
+  bool is_first = first->pointer == pointer, is_other = count > 1 && second->pointer == pointer;
+  if (is_other && (is_second || !is_first)) return second;
+  return is_first ? first : 0;
+}
+
 /* A path argument, and where it is relative the directory that the kernel started from: not one that we remember. */
-static __always_inline u64 append_path(struct syscall_record *r, struct path_buffer *buffer, void *task, u64 off,
-                                       int path_region, int directory_region, u8 path, u8 directory) {
-  APPEND_USER_STRING(r, off, path_region, argument(r, path), PATH_MAX_BYTES);
+static __always_inline u64 append_path(struct call *call, struct syscall_record *r, struct path_buffer *buffer, void *task,
+                                       u64 off, int path_region, int directory_region, u8 path, u8 directory) {
+  struct copied_name *known = copy_of(call, argument(r, path), path_region == R_PATH2);
+  u64 length = known ? known->length : 0;
+  if (known && length > 1 && length < NAME_BYTES && off <= DATA_LIMIT) {
+    MASK(off, DATA_LIMIT);
+    MASK(length, NAME_BYTES - 1);
+    bpf_probe_read_kernel(r->data + off, length, known->text);
+    r->length[path_region] = length;
+    off += length;
+  } else {
+    APPEND_USER_STRING(r, off, path_region, argument(r, path), PATH_MAX_BYTES);
+  }
   if (!r->length[path_region] || directory == NONE) return off;
   u64 at = off - r->length[path_region];
   MASK(at, DATA_LIMIT);
@@ -847,7 +889,8 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
   u32 zero = 0, generation = call->generation;
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!buffer) return true;
-  long got = bpf_probe_read_user_str(f->raw, 512, (void *)f->path);
+  struct copied_name *known = copy_of(call, f->path, false);
+  long got = known ? bpf_probe_read_kernel_str(f->raw, 512, known->text) : bpf_probe_read_user_str(f->raw, 512, (void *)f->path);
   if (got <= 2 || got >= 511) return true;
   f->length = got - 1;
   if (f->filter == FILTER_TEXT) return is_raw_of_interest(f, generation);
@@ -1055,9 +1098,9 @@ int tell_call(u64 *ctx) {
   }
   off = forgotten(call, off);
   if (d->path1 < 6 && (!(d->flags & D_PRCTL_NAME) || r->arguments[0] == 15))
-    off = append_path(r, buffer, task, off, R_PATH1, R_DIR1, d->path1, d->dir1);
+    off = append_path(call, r, buffer, task, off, R_PATH1, R_DIR1, d->path1, d->dir1);
   off = forgotten(call, off);
-  if (d->path2 < 6) off = append_path(r, buffer, task, off, R_PATH2, R_DIR2, d->path2, d->dir2);
+  if (d->path2 < 6) off = append_path(call, r, buffer, task, off, R_PATH2, R_DIR2, d->path2, d->dir2);
   off = forgotten(call, off);
   u64 blob1 = argument(r, d->blob1), blob1_length = d->blob1_size, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
   if (d->flags & D_MESSAGE) {
@@ -1243,11 +1286,58 @@ int on_sys_exit(u64 *ctx) {
     bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[0]);
     for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
   }
+  /* From now on nothing else runs on this CPU. */
+  struct copied_names *names = copied_names.lookup(&zero);
+  call->names = 0;
+  if (names) {
+    if (names->task == (u64)task) call->names = names->count;
+    names->count = 0;
+  }
   call->result = result;
   call->compat = compat;
   call->descriptor = *d;
   if ((d->flags & D_STATE) && result >= 0) steps.call(ctx, STEP_STATE);
   else steps.call(ctx, STEP_JUDGE);
+  return 0;
+}
+
+/* Is this the cache that copies of paths come from? Older kernels tell a cache by its name. */
+static __always_inline bool is_name_cache(void *cache) {
+  u64 name[2] = {};
+  if (bpf_probe_read_kernel_str(name, 12, follow(cache, O_KMEM_CACHE_NAME)) != 12) bpf_probe_read_kernel_str(name, 12, cache);
+  return name[0] == 0x61635f73656d616eULL && name[1] == 0x656863; /* names_cache */
+}
+
+/* The kernel frees something: it is of interest where it is its copy of a path that a watched call was given. */
+int on_freed(struct bpf_raw_tracepoint_args *ctx) {
+  u32 zero = 0;
+  u64 cache = ctx->args[2], *known = name_cache.lookup(&zero);
+  if (!known) return 0;
+  if (cache != *known) {
+    if (!*known && is_name_cache((void *)cache)) *known = cache;
+    return 0;
+  }
+  void *task = (void *)bpf_get_current_task_btf(), *filename = (void *)ctx->args[1];
+  u32 number = LONG((void *)bpf_task_pt_regs(task), O_REGS_ORIG_AX);
+  u8 *is_watched = watched.lookup(&number);
+  if (!is_watched || *is_watched != WATCHED_BY_NAME) return 0;
+  void *text = follow(filename, O_FILENAME_NAME);
+  u64 pointer = (u64)follow(filename, O_FILENAME_UPTR);
+  /* A long path lies in an object of its own, and one that the kernel itself looks up has no address in user memory. */
+  if (text != filename + O_FILENAME_INAME || !pointer) return 0;
+  struct copied_names *names = copied_names.lookup(&zero);
+  if (!names) return 0;
+  if (names->task != (u64)task) {
+    names->task = (u64)task;
+    names->count = 0;
+  }
+  u64 n = names->count;
+  if (n > 1) return 0;
+  struct copied_name *name = &names->name[n];
+  long got = bpf_probe_read_kernel_str(name->text, NAME_BYTES, text);
+  name->pointer = pointer;
+  name->length = got > 0 ? got : 0;
+  names->count = n + 1;
   return 0;
 }
 

@@ -38,6 +38,7 @@ _PROBES = {
     "on_exit": "sched_process_exit",
 }
 _ENTRY = "on_sys_exit"
+_FREED, _FREED_TRACEPOINT = "on_freed", "kmem_cache_free"
 _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """What the entry goes on to, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -68,11 +69,13 @@ class Program:
         """Take descriptors that are this object's to close."""
         self.maps = maps
         self._probes = probes
+        self._freed = self._freed_probe = -1
 
     def attach(self, loaded: dict[str, int]) -> None:
         """Attach every probe; lifecycle first, so that no event comes from a process that could not be known."""
         for number, name in enumerate(_STEPS):
             bpf_syscall.update(self.maps["steps"], struct.pack("<I", number), struct.pack("<I", loaded[name]))
+        self._freed = os.dup(loaded[_FREED])
         for name in ("on_exit", "on_fork", "on_exec"):
             self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
         self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[_ENTRY], ""))
@@ -80,17 +83,26 @@ class Program:
             if name in loaded:
                 self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
 
+    def copy_paths(self, *, wanted: bool) -> None:
+        """Take the kernel's copies of paths from now on, or no longer: each thing that the kernel frees pays for it."""
+        if wanted and self._freed_probe < 0 <= self._freed:
+            self._freed_probe = bpf_syscall.attach_raw_tracepoint(self._freed, _FREED_TRACEPOINT)
+        elif not wanted and self._freed_probe >= 0:
+            os.close(self._freed_probe)
+            self._freed_probe = -1
+
     def detach(self) -> None:
         """Stop the probes; what is in the rings stays readable."""
+        self.copy_paths(wanted=False)
         while self._probes:
             os.close(self._probes.pop())
 
     def close(self) -> None:
         """Give everything back to the kernel."""
         self.detach()
-        for descriptor in self.maps.values():
+        for descriptor in (*self.maps.values(), *([self._freed] if self._freed >= 0 else [])):
             os.close(descriptor)
-        self.maps = {}
+        self.maps, self._freed = {}, -1
 
 
 def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
@@ -245,7 +257,7 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
         output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
         source.write_text(_source())
-        functions = [*_PROBES, _ENTRY, *_STEPS, *(TRACEPOINTS if "URING" in layout else ())]
+        functions = [*_PROBES, _FREED, _ENTRY, *_STEPS, *(TRACEPOINTS if "URING" in layout else ())]
         command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *functions, "--", *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)

@@ -17,7 +17,6 @@ _MEMBERS = {
     "REQ_CTX": "io_kiocb.ctx",
     "REQ_CREDS": "io_kiocb.creds",
     "REQ_ASYNC_DATA": "io_kiocb.async_data",
-    "FILENAME_NAME": "filename.name",
     "OPEN_DFD": "io_open.dfd",
     "OPEN_FILENAME": "io_open.filename",
     "OPEN_HOW": "io_open.how",
