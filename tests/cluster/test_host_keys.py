@@ -15,6 +15,7 @@ from bus.headers import Headers
 from bus.topics import EVENTS, HOST_PINS
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
 from processor.silence import HOST_BACK, HOST_SILENT, HOST_STOPPED
+from schemas.host_keys import HostKey, encode_host_key
 from tests.cluster.acts import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
@@ -211,6 +212,34 @@ def test_a_reinstalled_host_is_heard_once_an_operator_says_so(
     alerts.wait_for(3, 20)
     assert sorted(alerts.marks()) == ["web-1-1", "web-1-2", "web-1-4"]
     assert processor.stop() == 0, processor.errors
+    alerts.close()
+
+
+def test_a_second_pin_of_a_host_is_covered_by_the_first(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Whoever wrote it: compaction keeps a key's last record, and that must be the one that all processors go by."""
+    processors = [start(connection, processes, rules_file(tmp_path)) for _ in range(2)]
+    alerts = Alerts(connection)
+    web = SigningHost(connection, "web-1", tmp_path)
+    settle(web, alerts)
+    evil = HostileHost(connection, tmp_path)
+    later = HostKey(web.name, "pinned", evil.identity.key.public_key, time.time_ns(), "another")
+    generator = Generator(connection, hosts=0)
+    for value in (encode_host_key(later), b"rubbish"):
+        generator.send(value, web.name, topic=HOST_PINS)
+        generator.flush()
+        until = time.monotonic() + 20
+        while web.key.encode() not in messages_of(connection, HOST_PINS)[-1][1]:
+            assert time.monotonic() < until
+            time.sleep(0.3)
+    evil.send(Host(web.name).batch("forged"), web.name)
+    evil.flush()
+    wait_for_letters(connection, 1)
+    settle(web, alerts)
+    assert "forged" not in alerts.marks()
+    for processor in processors:
+        assert processor.stop() == 0, processor.errors
     alerts.close()
 
 
