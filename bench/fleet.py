@@ -94,12 +94,14 @@ def fresh(connection: Connection, prefix: str) -> Connection:
 
 
 @contextmanager
-def stage(connection: Connection, folder: Path, name: str, *rules: str) -> Iterator[Running]:
-    """Run a stage until it says that it works."""
+def stage(
+    connection: Connection, folder: Path, name: str, *rules: str, options: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Run a stage until it says that it works; options: settings, each as key=value."""
     errors = folder / f"messages-{time.monotonic_ns()}"
-    options = [f"kafka.bootstrap_servers={connection.bootstrap_servers}", f"kafka.prefix={connection.prefix}"]
-    options += [f"kafka.spool_dir={folder / 'spool'}", "http.listen=off"]
-    command = [sys.executable, "-m", "lanner", name, *(part for each in options for part in ("-o", each))]
+    settings = [f"kafka.bootstrap_servers={connection.bootstrap_servers}", f"kafka.prefix={connection.prefix}"]
+    settings += [f"kafka.spool_dir={folder / 'spool'}", "http.listen=off", *options]
+    command = [sys.executable, "-m", "lanner", name, *(part for each in settings for part in ("-o", each))]
     command += [part for each in rules for part in ("-r", each)]
     with errors.open("wb") as sink:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sink)
