@@ -238,8 +238,9 @@ class DetectStage:
             if is_of(batch.host_id):
                 self.hosts.recall(partition, batch.host_id, appended)
                 self._drop_gone()
+                if not self.sequences.is_repeat(partition, batch):
+                    self.silence.recall(partition, batch, appended)
                 self.sequences.see(partition, batch)
-                self.silence.recall(partition, batch, appended)
         except Exception:  # noqa: BLE001  it was judged by another, who told what was wrong with it
             return
 
@@ -265,8 +266,10 @@ class DetectStage:
         if budget.elapsed < _LONGEST_SAMPLED_SECONDS:
             self.observe(batch)
         self.redated += arrival.redated
-        self.reports.see(arrival.partition, batch, self._clock())
-        budget.alerts += self.silence.see(arrival.partition, batch, arrival.appended)
+        # Whoever sends again what a host once sent must not keep up the appearance that it is alive.
+        if not self.sequences.is_repeat(arrival.partition, batch):
+            self.reports.see(arrival.partition, batch, self._clock())
+            budget.alerts += self.silence.see(arrival.partition, batch, arrival.appended)
         notices = [*self._notices(batch, arrival), *_budget_notices(batch, budget)]
         self._drop_gone()
         found = self._too_many_hosts(arrival)

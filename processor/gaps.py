@@ -94,6 +94,13 @@ class Sequences:
         missing = batch.sequence - last - 1
         return Gap(missing, last, batch.sequence) if missing else None
 
+    def is_repeat(self, partition: int, batch: Numbered) -> bool:
+        """Return whether a batch, or a later one of the same start, was seen before: it is no sign of life."""
+        host = self._hosts.get(batch.host_id)
+        if host is None or host.partition != partition:
+            return False
+        return batch.sequence <= host.last.get(_Start(batch.boot_id, batch.collector_start), 0)
+
     def drop(self, host_id: str) -> None:
         """Forget a host."""
         self._hosts.pop(host_id, None)

@@ -9,8 +9,11 @@ from processor.correlation.split import Plan
 from processor.correlation.wire import decode_pre_match
 from processor.detect import DetectionRule, Detector
 from processor.detect_stage import DetectStage, Outcome
+from processor.identity.alerts import NOT_VERIFIED
+from processor.identity.gate import Rejected
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.language.parser import parse
+from processor.silence import HOST_SILENT
 from processor.tracked_hosts import TrackedHosts
 from schemas.alert import Alert, encode_alert
 from schemas.batch import EventBatch, Process
@@ -234,3 +237,30 @@ def test_an_event_of_the_future_is_evaluated_and_told() -> None:
     (told,) = noticed(outcome)
     assert (told.rule, told.output_fields["events_redated"]) == (CLOCK_SKEW, 1)
     assert stage.redated == 1
+
+
+def test_what_a_host_once_sent_is_no_sign_of_life() -> None:
+    """Sent again by whoever has it, it gives the same alerts, and its host is silent all the same."""
+    stage = stage_of()
+    first = encode_batch(batch_of(READ, sequence=1))
+    made = stage.take(0, first, NOW).alerts
+    stage.take(0, encode_batch(batch_of(READ, sequence=2)), NOW + 1000)
+    for seconds in range(15, 300, 15):
+        again = stage.take(0, first, NOW + seconds * 1000)
+        assert [alert.id for alert in again.alerts] == [alert.id for alert in made]
+    assert [alert.rule for alert in stage.silence.due([0], NOW + 5 * MINUTE)] == [HOST_SILENT]
+
+
+def test_a_batch_that_is_not_of_its_host_makes_nothing() -> None:
+    """No alert, no count, no trace of a host: only the reason, which becomes a notice and a dead letter."""
+    stage = stage_of()
+    why = Rejected("web-1", "signed by another", "other_id", is_known=True)
+    outcome = stage.take(0, encode_batch(batch_of(READ)), NOW, agree=lambda _: why)
+    assert (outcome.rejected, outcome.alerts, outcome.pre_matches) == (why, (), ())
+    assert (stage.events, len(stage.hosts), stage.silence.due([0], NOW + 10 * MINUTE)) == (0, 0, [])
+    rejected = stage.reject(why, ("t.events", 0, 9), NOW)
+    assert rejected.refused == "not verified: signed by another"
+    (told,) = noticed(rejected)
+    assert (told.rule, told.host_id, told.output_fields["batches"]) == (NOT_VERIFIED, "web-1", 1)
+    (again,) = noticed(stage.reject(why, ("t.events", 0, 9), NOW))
+    assert again.id == told.id

@@ -35,6 +35,19 @@ def test_a_batch_that_comes_again_says_nothing() -> None:
     assert [seen.see(0, Numbers(number)) for number in (7, 8, 9, 10)] == [None] * 4
 
 
+def test_what_came_before_is_known_as_a_repeat() -> None:
+    """In the partition in which it came, and of a start that is remembered; what is new is none."""
+    seen = Sequences()
+    assert not seen.is_repeat(0, Numbers(7))
+    for number in (7, 8):
+        seen.see(0, Numbers(number))
+    seen.see(0, Numbers(1, collector_start=200))
+    found = [seen.is_repeat(0, each) for each in (Numbers(7), Numbers(8), Numbers(9), Numbers(1, collector_start=200))]
+    assert found == [True, True, False, True]
+    assert not seen.is_repeat(1, Numbers(7))
+    assert not seen.is_repeat(0, Numbers(7, host_id="other"))
+
+
 def test_a_new_start_that_names_the_last_of_the_one_before_proves_its_end() -> None:
     """What the old start sent and nobody got is missing."""
     seen = Sequences()
