@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -86,7 +87,8 @@ def _registry_of(kafka: Kafka, environment: Mapping[str, str], problems: list[st
 def need(stage: str, *modules: str) -> None:
     """Say what to install where a stage's libraries are missing. Raises BusUnavailable."""
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        # Of a module that is loaded nothing is asked: Faust puts one without a specification in its own place.
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise BusUnavailable(f"the {module} library is not installed", f"pip install 'lanner[{stage}]'")
 
 

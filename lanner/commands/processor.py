@@ -2,12 +2,10 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from bus.access import topics_of
@@ -94,7 +92,6 @@ def command(options: Options) -> None:
                 data_folder=Path(folder),
                 on_note=note,
                 on_ready=ready,
-                at=_dies_at(os.environ.get("LANNER_TEST_DIES_AT", "")),
                 log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,
                 on_start=lambda app, shipping: view.start(app, shipping, watchdog.beat),
             )
@@ -108,22 +105,3 @@ def command(options: Options) -> None:
         sys.stdout.flush()
     # Faust leaves threads and tasks behind that would hold up the end for seconds; all that matters is done.
     os._exit(status)
-
-
-def _dies_at(asked: str) -> Callable[[str], None]:
-    """Give what tests of faults need: a process that dies, as by a power cut, the Nth time it comes to a point.
-
-    asked: "POINT:N", or "POINT:N:STOP" for one that hangs until it is told to go on; empty for a process that lives.
-    """
-    point, _, rest = asked.partition(":")
-    number, _, how = rest.partition(":")
-    left = int(number or 1)
-
-    def at(name: str) -> None:
-        nonlocal left
-        if name == point:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGSTOP if how == "STOP" else signal.SIGKILL)
-
-    return at

@@ -5,6 +5,7 @@ import pytest
 
 from bus.connection import Connection
 from tests.cluster.acts import Alerts, Generator, rules_file
+from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
 from tests.cluster.processes import Processes
 from tests.unit.processor.batches import batch_of
@@ -18,7 +19,7 @@ def test_a_death_in_any_gap_changes_nothing(
 ) -> None:
     """One of two workers dies between two steps under load; counts equal those of an oracle that forgets nothing."""
     rules = rules_file(tmp_path, RULES)
-    dying = processes.start(connection, "processor", rules=rules, environment={"LANNER_TEST_DIES_AT": point})
+    dying = processes.start(connection, "processor", rules=rules, program=(PROGRAM, point))
     other = processes.start(connection, "processor", rules=rules)
     dying.wait_for("judging by")
     other.wait_for("judging by")

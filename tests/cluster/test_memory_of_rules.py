@@ -17,6 +17,7 @@ from bus.topics import CORRELATE, CORRELATION_TABLE, DAY_MS, PROCESSOR_GROUP, ch
 from processor.correlation.state import decode_entry
 from processor.internal_alerts import EVENTS_LOST, MEMORY_LOST
 from tests.cluster.acts import Alerts, rules_file
+from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
 from tests.cluster.processes import Processes, Running
 
@@ -68,9 +69,7 @@ def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
 ) -> None:
     """It stops between alerts and state, another counts on, it wakes up and writes: that state is not read."""
     rules = rules_file(tmp_path, RULES)
-    hanging = processes.start(
-        connection, "processor", rules=rules, environment={"LANNER_TEST_DIES_AT": "alerts sent:1:STOP"}
-    )
+    hanging = processes.start(connection, "processor", rules=rules, program=(PROGRAM, "alerts sent:1:STOP"))
     hanging.wait_for("judging by")
     groups = Groups(connection)
     groups.act(1)
