@@ -154,9 +154,6 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         coordinator.request_rejoin()
         return max(self._reading.failed(_unavailable(each)) for each in failures)
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do nothing: Faust's look for a live-lock writes lines only, and fails where a partition has just gone."""
-
 
 def _end_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
     """Return what a task failed by; None where it did not."""

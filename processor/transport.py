@@ -69,14 +69,20 @@ class Consumer(aiokafka.Consumer):
         self._is_between_assignments = False
         await super().on_partitions_assigned(assigned, generation_id)
 
+    def assignment(self) -> set[TP]:
+        """Return the partitions that are this worker's; none before it is connected."""
+        try:
+            return super().assignment()
+        except ConsumerNotStarted:
+            return set()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
+
     def lag(self) -> dict[TP, int]:
         """Give, by partition, how many messages are not acknowledged yet, as far as is known; from any thread."""
         found = {}
-        try:
-            assigned = self.assignment()
-        except ConsumerNotStarted:
-            return {}
-        for partition in assigned:
+        for partition in self.assignment():
             # Before its first commit, where reading began.
             begun = self._committed_offset.get(partition) or self._read_offset.get(partition)
             if begun is not None:

@@ -1,4 +1,4 @@
-"""`lanner`, whose Kafka client for Faust fails once in a way that its makers did not expect: `… WHERE ARGUMENTS`."""
+"""`lanner`, whose Kafka client for Faust fails in a way that its makers did not expect: `… WHERE ARGUMENTS`."""
 
 import asyncio
 import sys
@@ -13,22 +13,28 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 
 from lanner.__main__ import main
 
-PLACES: dict[str, tuple[type, str, Callable[[], BaseException], int]] = {
-    "start": (AIOKafkaConsumer, "start", lambda: KafkaConnectionError("broken for a test"), 1),
-    "heartbeat": (GroupCoordinator, "_do_heartbeat", lambda: KafkaError("broken for a test"), 1),
-    "coordinator": (GroupCoordinator, "ensure_coordinator_known", lambda: AssertionError("broken for a test"), 1),
-    "joining": (GroupCoordinator, "_do_rejoin_group", lambda: KafkaError("broken for a test"), 1),
-    "metadata": (AIOKafkaClient, "_metadata_update", lambda: RuntimeError("broken for a test"), 1),
-    "fetching": (Fetcher, "_get_actions_per_node", lambda: RuntimeError("broken for a test"), 20),
-    "records": (Fetcher, "fetched_records", lambda: KafkaError("broken for a test"), 20),
-    "commit": (AIOKafkaConsumer, "commit", UnknownError, 1),
-    "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, 1),
+PLACES: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
+    # For longer than it takes until Faust looks after its consumer.
+    "start": (AIOKafkaConsumer, "start", lambda: KafkaConnectionError("broken for a test"), range(1, 9)),
+    "heartbeat": (GroupCoordinator, "_do_heartbeat", lambda: KafkaError("broken for a test"), range(1, 2)),
+    "coordinator": (
+        GroupCoordinator,
+        "ensure_coordinator_known",
+        lambda: AssertionError("broken for a test"),
+        range(1, 2),
+    ),
+    "joining": (GroupCoordinator, "_do_rejoin_group", lambda: KafkaError("broken for a test"), range(1, 2)),
+    "metadata": (AIOKafkaClient, "_metadata_update", lambda: RuntimeError("broken for a test"), range(1, 2)),
+    "fetching": (Fetcher, "_get_actions_per_node", lambda: RuntimeError("broken for a test"), range(20, 21)),
+    "records": (Fetcher, "fetched_records", lambda: KafkaError("broken for a test"), range(20, 21)),
+    "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
+    "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
 }
-"""By name: whose method raises what, at which call."""
+"""By name: whose method raises what, at which calls."""
 
 
-def break_once(where: str) -> None:
-    """Have one method raise once."""
+def break_at(where: str) -> None:
+    """Have one method raise."""
     owner, name, failure, at = PLACES[where]
     whole = getattr(owner, name)
     calls = 0
@@ -36,7 +42,7 @@ def break_once(where: str) -> None:
     def due() -> bool:
         nonlocal calls
         calls += 1
-        return calls == at
+        return calls in at
 
     if asyncio.iscoroutinefunction(whole):
 
@@ -57,5 +63,5 @@ def break_once(where: str) -> None:
 
 
 if __name__ == "__main__":
-    break_once(sys.argv.pop(1))
+    break_at(sys.argv.pop(1))
     sys.exit(main())
