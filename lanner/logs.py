@@ -10,7 +10,7 @@ import sys
 from bus.connection import CLIENT_LOG
 from lanner.settings import Settings
 from lanner.terminal import Level, coloured, journal_prefix, speak_through
-from schemas.printable import printable
+from schemas.printable import printable_lines
 
 # Where rich is there, structlog loads it for tracebacks, of which none is printed here: 4 MiB of every service.
 _IS_LOADED = "rich" in sys.modules
@@ -83,8 +83,8 @@ def _ending(settings: Settings, stage: str) -> list[Processor]:
 
 
 def _safe(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
-    """Make what may quote a stranger harmless on a terminal, and bound it."""
-    entry["event"] = "\n".join(printable(line) for line in str(entry.get("event", "")).split("\n"))[:_MAX_TEXT]
+    """Make what may quote a stranger harmless on a terminal, one entry, and bound it."""
+    entry["event"] = printable_lines(str(entry.get("event", "")))[:_MAX_TEXT]
     return entry
 
 

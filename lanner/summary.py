@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from notifier.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.printable import printable
 
 
 @dataclass(slots=True)
@@ -27,16 +28,16 @@ class Summary:
         self.by_rule[alert.rule] += 1
         self.by_both[alert.rule, alert.priority] += 1
 
-    def text(self, lost: Mapping[str, int]) -> str:
-        """Give the summary; lost is the number of events by reason."""
+    def lines(self, lost: Mapping[str, int]) -> list[str]:
+        """Return the summary, each line a message of its own; lost is the number of events by reason."""
         lines = [f"Events detected: {self.alerts}", "Rule counts by severity:"]
         lines += [f"   {name.upper()}: {self.by_priority[name]}" for name in SEVERITY if self.by_priority[name]]
         lines.append("Triggered rules by rule name:")
-        lines += [f"   {rule}: {number}" for rule, number in sorted(self.by_rule.items())]
+        lines += [f"   {printable(rule)}: {number}" for rule, number in sorted(self.by_rule.items())]
         reasons = ", ".join(f"{reason}: {number:,}" for reason, number in sorted(lost.items()) if number)
         lines.append(f"Events seen: {self.events:,}")
         lines.append(f"Events lost: {sum(lost.values()):,}" + (f" ({reasons})" if reasons else ""))
-        return "\n".join(lines)
+        return lines
 
     def status(self, lost: Mapping[str, int]) -> str:
         """Give the line that counts in place while nothing else happens."""

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Literal, Protocol, TextIO
 
-from schemas.printable import printable
+from schemas.printable import printable_lines
 
 COLOURS = {
     "Emergency": "bold white on red",
@@ -59,10 +59,11 @@ def speak_through(log: Log | None) -> None:
 
 
 def note(text: str) -> None:
-    """Say something about Lanner itself, on standard error.
+    """Say something about Lanner itself, on standard error; made safe to print, and to read as one message.
 
     What begins with `warning:` or `error:` is of that level in a log.
     """
+    text = printable_lines(text)
     if _log is not None:
         head, colon, rest = text.partition(": ")
         if colon and head in ("warning", "error"):
@@ -70,18 +71,22 @@ def note(text: str) -> None:
         else:
             _log("info", text)
         return
-    sys.stderr.write(f"{journal_prefix(6)}{text}\n")
-    sys.stderr.flush()
+    _write(6, text)
 
 
 def error_line(text: str) -> None:
-    """Say what went wrong, on standard error; each line is made safe to print."""
+    """Say what went wrong, on standard error; made safe to print, and to read as one message."""
+    text = printable_lines(text)
     if _log is not None:
         _log("error", text)
         return
-    lines = [printable(line) for line in text.split("\n")]
     mark = "\x1b[1;31merror:\x1b[0m " if coloured(sys.stderr) else "error: "
-    sys.stderr.write(f"{journal_prefix(3)}{mark}" + "\n".join(lines) + "\n")
+    _write(3, f"{mark}{text}")
+
+
+def _write(level: int, text: str) -> None:
+    prefix = journal_prefix(level)
+    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.split("\n")))
     sys.stderr.flush()
 
 

@@ -10,6 +10,8 @@ _SPECIAL = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
+INDENT = "    "
+"""Before each line of a message behind its first."""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -20,6 +22,16 @@ def printable(text: str) -> str:
     the backslash included, since that is common in paths and arguments.
     """
     return text if text.isprintable() else _SPECIAL.sub(_escaped, text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines that can't be taken for several messages.
+
+    Each line is made printable, and those behind the first are indented: whatever a text quotes, a line break in it
+    begins no message of its own. Done twice, it changes nothing.
+    """
+    first, *others = text.split("\n")
+    return "\n".join([printable(first), *(INDENT + printable(line).removeprefix(INDENT) for line in others)])
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -137,7 +137,8 @@ def _replay(
         raise BadInput(f"{error.messages[0].removesuffix('.')}; {text}") from None
     send(judging.finish())
     if not options.quiet:
-        note(summary.text(judging.coverage.lost()))
+        for line in summary.lines(judging.coverage.lost()):
+            note(line)
         for sentence in judging.not_collected():
             note(f"not seen by these rules: {printable(sentence)}")
 

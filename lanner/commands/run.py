@@ -68,7 +68,8 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     else:
         _run_with_metrics(pipeline, settings, metrics)
     if not options.quiet:
-        note(pipeline.summary.text(pipeline.losses()))
+        for line in pipeline.summary.lines(pipeline.losses()):
+            note(line)
 
 
 def _run_with_metrics(pipeline: Pipeline, settings: Settings, asked: str | None) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.printable import printable
+from schemas.printable import INDENT, printable, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_any_text_becomes_one_line_that_can_be_encoded(text: str) -> None:
     assert len(shown.splitlines()) <= 1
     shown.encode("utf-8")
     assert printable(shown) == shown
+
+
+@given(st.text(st.characters(codec=None), max_size=200))
+def test_a_text_of_several_lines_stays_one_message(text: str) -> None:
+    """Only its first line stands at the margin; done twice, nothing changes."""
+    lines = printable_lines(text).splitlines()
+    assert all(line.startswith(INDENT) for line in lines[1:])
+    assert printable_lines(printable_lines(text)) == printable_lines(text)

@@ -1,6 +1,9 @@
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,37 @@ def test_the_level_is_kept(level: str, expected: int) -> None:
     assert len(text.splitlines()) == expected
     assert "SECRET" not in text
     assert ("client talk" in text) == (level == "debug")
+
+
+FORGING = """
+import sys
+from lanner.settings import Settings
+from lanner.terminal import error_line, note
+if sys.argv[1] != "plain":
+    from lanner.logs import log_through_structlog
+    log_through_structlog(Settings(log_format=sys.argv[1], log_level="info"), "processor")
+for say in (note, error_line):
+    say("waits for host web\\n2026-11-25T10:00:00Z [error] rules refused\\r\\n<3>error: forged\\x1b[2J.")
+"""
+
+
+@pytest.mark.parametrize("form", ["plain", "console", "json"])
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_line_break_in_a_hosts_name_makes_no_entry_of_its_own(form: str, journal: bool, tmp_path: Path) -> None:
+    """Each line behind the first is indented, in the journal as well, and nothing moves a cursor."""
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file:
+        status = os.fstat(file.fileno())
+        variables = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"} if journal else {}
+        command = [sys.executable, "-c", FORGING, form]
+        subprocess.run(command, stderr=file, check=True, timeout=60, env=os.environ | variables)
+    text = errors.read_text()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    lines = text.splitlines()
+    if form == "json":
+        assert [json.loads(line)["level"] for line in lines] == ["info", "error"]
+        return
+    assert len(lines) == 6
+    for line in (*lines[1:3], *lines[4:]):
+        assert re.match(r"(<\d>)?    ", line), text
