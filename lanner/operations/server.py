@@ -1,23 +1,38 @@
-"""A small HTTP server for metrics and health: few connections, short ones, GET only, on a thread of its own.
+"""A small HTTP server for metrics and health: few connections, short ones, GET only, all on one thread of its own.
 
-The standard library's server takes a thread a connection, as many as come and for as long as they like; here both are
-bounded, since the process that it looks into runs as root.
+Any local user may connect, and the process that it looks into may run as root: what strangers can hold is bounded in
+number, bytes and time. Where all places are taken, whoever has been idle the longest makes room, so that connections
+that ask nothing keep nobody out.
 """
 
+import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
 TEXT = "text/plain; charset=utf-8"
-_MOST_CONNECTIONS = 16
+_MOST_CONNECTIONS = 128
+_BACKLOG = 256
 _SECONDS = 5.0
 """A request and its answer take so long at most, all together."""
+_MOST_REQUEST_BYTES = 8 << 10
+_TURN_SECONDS = 0.2
+_ACCEPTED_AT_ONCE = 32
+
+
+class _Connection:
+    __slots__ = ("answer", "received", "since", "socket")
+
+    def __init__(self, taken: socket.socket, since: float) -> None:
+        self.socket = taken
+        self.since = since
+        self.received = b""
+        self.answer: memoryview | None = None
+        """What is left to send; None before the request is there."""
 
 
 class Server:
@@ -29,11 +44,28 @@ class Server:
         Args:
             host: address or name.
             port: 0 for one that is free.
-            pages: path to what gives the answer; called on several threads.
+            pages: path to what gives the answer; called on the server's thread.
         """
-        self._server = _Bounded(host, port, pages)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="http", daemon=True)
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(address)
+            self._socket.listen(_BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self._pages = pages
+        self._open: dict[socket.socket, _Connection] = {}
+        """Oldest first."""
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -41,95 +73,104 @@ class Server:
 
     def stop(self) -> None:
         """End."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._end.set()
+        self._thread.join()
+        for connection in list(self._open.values()):
+            self._close(connection)
+        self._selector.close()
+        self._socket.close()
 
+    def _run(self) -> None:
+        while not self._end.is_set():
+            for key, _ in self._selector.select(_TURN_SECONDS):
+                if key.data is None:
+                    self._accept()
+                elif key.data.socket in self._open:
+                    self._go_on(key.data)
+            oldest_allowed = time.monotonic() - _SECONDS
+            for connection in [each for each in self._open.values() if each.since < oldest_allowed]:
+                self._close(connection)
 
-class _Bounded(ThreadingHTTPServer):
-    # Another process on the port is an error to be told of, never one to share it with.
-    allow_reuse_port = False
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = _MOST_CONNECTIONS
-
-    def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Answer]]) -> None:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family = found[0][0]
-        self.pages = pages
-        self._open: dict[Any, float] = {}
-        self._lock = threading.Lock()
-        super().__init__(found[0][4][:2], _Handler)  # type: ignore[arg-type]  # a name or an address, and a port
-
-    def server_bind(self) -> None:
-        """Bind without asking the resolver for our own name, as the standard library does."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  the library's call
-        """Take a connection, if there are not too many."""
-        with self._lock:
-            if len(self._open) >= _MOST_CONNECTIONS:
-                return False
-            self._open[request] = time.monotonic()
-        return True
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget a connection, and close it."""
-        with self._lock:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """Cut off what takes too long: a timeout of the socket bounds each read, but not their number."""
-        now = time.monotonic()
-        with self._lock:
-            slow = [request for request, since in self._open.items() if now - since > _SECONDS]
-        for request in slow:
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                request.shutdown(socket.SHUT_RDWR)
+                taken, _ = self._socket.accept()
             except OSError:
-                continue
+                # Nobody is there any more, or this process has no descriptor left.
+                return
+            taken.setblocking(False)
+            if len(self._open) >= _MOST_CONNECTIONS:
+                self._make_room()
+            connection = self._open[taken] = _Connection(taken, time.monotonic())
+            self._selector.register(taken, selectors.EVENT_READ, connection)
+            # Whoever means it has sent the request by now.
+            self._go_on(connection)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away."""
+    def _make_room(self) -> None:
+        idle = (each for each in self._open.values() if each.answer is None)
+        self._close(next(idle, None) or next(iter(self._open.values())))
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Bounded
-    timeout = _SECONDS
-    server_version = "lanner"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        """Answer."""
-        path = self.path.partition("?")[0]
-        page = self.server.pages.get(path)
-        if page is None:
-            known = " ".join(self.server.pages)
-            self._send((HTTPStatus.NOT_FOUND, TEXT, f"there is nothing here; there are: {known}\n".encode()))
-            return
+    def _go_on(self, connection: _Connection) -> None:
         try:
-            answer = page()
+            if connection.answer is None:
+                self._receive(connection)
+            if connection.answer is not None:
+                self._send(connection, connection.answer)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        data = connection.socket.recv(_MOST_REQUEST_BYTES)
+        if not data:
+            raise ConnectionResetError
+        connection.received += data
+        head, end, _ = connection.received.partition(b"\r\n\r\n")
+        if end:
+            connection.answer = memoryview(b"".join(self._answered(head)))
+        elif len(connection.received) > _MOST_REQUEST_BYTES:
+            raise ConnectionResetError
+
+    def _send(self, connection: _Connection, answer: memoryview) -> None:
+        while answer:
+            try:
+                sent = connection.socket.send(answer)
+            except BlockingIOError:
+                connection.answer = answer
+                self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+                return
+            answer = answer[sent:]
+        connection.socket.shutdown(socket.SHUT_WR)
+        self._close(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        del self._open[connection.socket]
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
+
+    def _answered(self, head: bytes) -> Iterator[bytes]:
+        words = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        method, path = (words[0], words[1].partition("?")[0]) if len(words) == 3 else ("", "")
+        status, kind, body = self._page(method, path)
+        yield (
+            f"HTTP/1.0 {status} {HTTPStatus(status).phrase}\r\nServer: lanner\r\nConnection: close\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n\r\n"
+        ).encode("latin-1")
+        if method != "HEAD":
+            yield body
+
+    def _page(self, method: str, path: str) -> Answer:
+        if not method:
+            return HTTPStatus.BAD_REQUEST, TEXT, b"this is no request\n"
+        if method not in ("GET", "HEAD"):
+            return HTTPStatus.NOT_IMPLEMENTED, TEXT, b"only GET is known here\n"
+        page = self._pages.get(path)
+        if page is None:
+            known = " ".join(self._pages)
+            return HTTPStatus.NOT_FOUND, TEXT, f"there is nothing here; there are: {known}\n".encode()
+        try:
+            return page()
         except Exception as error:  # noqa: BLE001  whoever looks must be told, and the stage goes on
-            answer = (HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, f"a fault in Lanner itself: {error!r:.200}\n".encode())
-        self._send(answer)
-
-    def do_HEAD(self) -> None:
-        """Answer without the body."""
-        self.do_GET()
-
-    def _send(self, answer: Answer) -> None:
-        status, kind, body = answer
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  the library's names
-        """Keep no log of requests: they come every few seconds."""
+            return HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, f"a fault in Lanner itself: {error!r:.200}\n".encode()
