@@ -53,8 +53,9 @@ class Listening:
         except OSError as error:
             raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
         self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self._intake.port}/"
-        if not token and not wanted.client_ca_file and not _is_loopback(host):
-            note("intake: no token and no client certificates: whoever reaches it can make alerts.")
+        if not token and not wanted.client_ca_file:
+            who = "any user of this host" if _is_loopback(host) else "whoever reaches it"
+            note(f"warning: intake: no token and no client certificates: {who} can make alerts.")
 
     @property
     def is_alive(self) -> bool:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from schemas.text_limits import clipped
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _PREFIX = re.compile(r"(\d\d:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)): [A-Z][a-z]+ ", re.ASCII)
 """What Falco writes before a rule's own output, in JSON too."""
+POSTED_ID = "posted.id"
+"""The field that holds the id under which a sender knows its alert."""
 _LONGEST_NAME = 1000
 """Bytes of a rule, a host, a tag or a field's name."""
 _MOST = 1000
@@ -22,7 +25,12 @@ _LATEST = 2**63
 
 
 def parse_falco(body: bytes) -> Alert:
-    """Read one alert from a request's body. Raises ValueError, in words for people."""
+    """Read one alert that a stranger posted. Raises ValueError, in words for people.
+
+    Its id is made of everything that was posted, so that the same alert has one id however often it comes, and another
+    can't have it. An id that a sender chooses does not count: ids of alerts that are still to come can be computed, and
+    whoever took one first would have the real alert dropped as a repeat. It is kept as the field `posted.id`.
+    """
     try:
         record = json.loads(body, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
@@ -31,11 +39,16 @@ def parse_falco(body: bytes) -> Alert:
         raise ValueError(f"no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("nested too deep to be an alert") from None
-    return falco_alert(record)
+    alert = falco_alert(record)
+    everything = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    made = replace(alert, id=alert_id(alert.time, "posted", everything))
+    if alert.id == record.get("id"):
+        made = replace(made, output_fields={**alert.output_fields, POSTED_ID: alert.id})
+    return made
 
 
 def falco_alert(record: Any) -> Alert:
-    """Make an alert of Falco's JSON; its id, if it has none, is made of hostname, time, rule and output.
+    """Make an alert of Falco's JSON, whose sender is trusted; an id that it lacks is made of what it says.
 
     Raises:
         ValueError: it is none, in words for people.

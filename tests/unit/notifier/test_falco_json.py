@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from notifier.falco_json import parse_falco
-from schemas.alert import decode_alert, encode_alert
+from notifier.falco_json import falco_alert, parse_falco
+from schemas.alert import alert_id, decode_alert, encode_alert
 
 FALCO: dict[str, Any] = {
     "hostname": "web-3",
@@ -35,15 +35,33 @@ def test_what_falco_posts_becomes_an_alert() -> None:
     assert made.tags == ("mitre_execution", "T1059")
 
 
-def test_the_id_is_made_of_hostname_time_rule_and_output() -> None:
-    """The same alert posted twice has one id; an id that is a UUID is kept, anything else is not trusted."""
+def test_the_id_is_made_of_all_that_was_posted() -> None:
+    """The same alert posted twice has one id, in whatever order its keys come; any other has another."""
     one = parse_falco(falco()).id
-    assert one == parse_falco(falco(tags=[], output_fields={})).id
-    others = [falco(hostname="x"), falco(time="2026-11-24T14:31:31Z"), falco(rule="x"), falco(output="x")]
-    assert len({one, *(parse_falco(each).id for each in others)}) == 5
-    own = "01a20e63-3df8-8a19-82ef-5e8e855bbfb0"
-    assert parse_falco(falco(id=own)).id == own
-    assert parse_falco(falco(id="../../x")).id == one
+    assert parse_falco(json.dumps(dict(reversed(FALCO.items()))).encode()).id == one
+    others = [
+        falco(hostname="x"),
+        falco(time="2026-11-24T14:31:31Z"),
+        falco(rule="x"),
+        falco(output="x"),
+        falco(tags=[]),
+        falco(output_fields={}),
+    ]
+    assert len({one, *(parse_falco(each).id for each in others)}) == 7
+
+
+def test_no_sender_can_take_the_id_of_an_alert_that_is_to_come() -> None:
+    """The id of a throttled alert's summary is known beforehand: what is posted under it gets another."""
+    first = alert_id(1_795_530_690_479_846_943, "Terminal shell", "web-3", "boot", 1, 2, 3)
+    summary = alert_id(1_795_530_750_479_846_943, first, "summary")
+    for chosen in (first, summary):
+        made = parse_falco(falco(id=chosen))
+        assert made.id != chosen
+        assert made.output_fields["posted.id"] == chosen
+        assert made.id != parse_falco(falco(id=chosen, output="another")).id
+    assert "posted.id" not in parse_falco(falco(id="../../x")).output_fields
+    own = falco_alert(FALCO | {"id": first})
+    assert own.id == first, "what this user's own file says is trusted"
 
 
 @pytest.mark.parametrize(
