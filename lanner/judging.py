@@ -4,7 +4,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Message
@@ -17,6 +19,7 @@ from bus.topics import EVENTS, INTEREST, RULES
 from lanner.detection import Detection, load_detection
 from lanner.failures import BadInput
 from lanner.host_names import HostNames
+from lanner.newest_rules import NewestRules, OlderRules
 from lanner.published_rules import detection_of_published, public_keys
 from lanner.settings import Settings
 from lanner.terminal import error_line, note
@@ -39,8 +42,18 @@ _MAX_FORMER = 7
 """With more, collectors send everything, and nobody changes over any more."""
 
 
-def preparation(settings: Settings) -> Prepare:
-    """Give what compiles a message of the topic of rules; it raises RulesRefused. Raises BadInput for bad keys."""
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How messages of the topic of rules become rules; both raise RulesRefused."""
+
+    compile: Prepare
+    """Compiles a message, whatever its age."""
+    accept: Prepare
+    """The same for a version to be used: with keys, one that is older than any before is refused."""
+
+
+def preparation(settings: Settings) -> Preparation:
+    """Give what makes rules of messages of their topic. Raises BadInput for bad keys."""
     keys = public_keys(settings)
 
     def prepare(message: Message) -> RulesInUse:
@@ -61,11 +74,16 @@ def preparation(settings: Settings) -> Prepare:
             offset=message.offset() or 0,
         )
 
-    return prepare
+    if not keys:
+        # Whoever may write there can sign nothing, and date what is unsigned as they like.
+        return Preparation(prepare, prepare)
+    # One of each fleet, since processors of several may run here.
+    newest = NewestRules(Path(settings.published_rules.state_dir) / f"{settings.kafka.prefix}newest.json", note)
+    return Preparation(prepare, lambda message: newest.accepted(prepare(message)))
 
 
 def rules_at_start(
-    settings: Settings, connection: Connection, prepare: Prepare, *, quiet: bool
+    settings: Settings, connection: Connection, prepare: Preparation, *, quiet: bool
 ) -> tuple[RulesInUse, dict[str, Plan]]:
     """Give the published version, or the rule files where there is none or it can't be used; the latter is told.
 
@@ -80,19 +98,29 @@ def rules_at_start(
     if not settings.published_rules.enabled:
         return _of_files(settings, quiet=quiet), {}
     versions, live = persist(lambda: _published(connection), Retry("The start", note))
-    in_use = None
-    if versions and versions[-1].value() is not None:
-        try:
-            in_use = prepare(versions[-1])
-        except RulesRefused as error:
-            error_line(f"rules refused: {error}. This processor begins with its rule files.")
-    former = _former(versions, live, prepare)
+    in_use = _newest(versions, prepare.accept)
+    former = _former(versions, live, prepare.compile)
     if in_use is None:
         return _of_files(settings, quiet=quiet), former
     if len(versions) == 1 and _is_recent(versions[0]):
         with suppress(BadInput):
             former[FILES] = load_detection(settings, warnings=False).judges.plan
     return in_use, former
+
+
+def _newest(versions: Sequence[Message], accept_one: Prepare) -> RulesInUse | None:
+    """Give the newest version that can be used; behind one that is put there again, the one before it may still lie."""
+    for message in reversed(versions):
+        if message.value() is None:
+            return None
+        try:
+            return accept_one(message)
+        except OlderRules as error:
+            error_line(f"rules refused: {error}.")
+        except RulesRefused as error:
+            error_line(f"rules refused: {error}. This processor begins with its rule files.")
+            return None
+    return None
 
 
 def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:

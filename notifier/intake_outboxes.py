@@ -19,9 +19,9 @@ async def into_outboxes(lines: Sequence[tuple[Outbox, Address]]) -> AsyncIterato
     """
 
     def put(alert: Alert) -> None:
-        for outbox, address in lines:
-            if address(alert) is not None:
-                outbox.put(alert)
+        outcomes = [outbox.put(alert) for outbox, address in lines if address(alert) is not None]
+        if "full" in outcomes:
+            raise OSError("an outbox is full (notifier.outbox_alerts)")
 
     async def take(alert: Alert) -> None:
         await asyncio.to_thread(put, alert)

@@ -1,7 +1,10 @@
 """A network sink's outbox on disk: what the process took but could not deliver yet survives it.
 
-SQLite in WAL mode: a commit outlives a kill -9 of the process, and costs some ten microseconds. What a power cut takes
-are the last moments: alerts of them are lost, or delivered twice.
+SQLite in WAL mode: a commit outlives a kill -9 of the process, and costs some ten microseconds. The log is brought to
+the disk once a second: what a power cut takes is that second, whose alerts are lost, or delivered twice.
+
+A full outbox makes room where the most is: the rule that has the most waiting, measured by its priority, gives its
+newest alert. So noise neither pushes out alerts of other rules, nor the first ones of its own.
 """
 
 import fcntl
@@ -10,10 +13,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from bus.disk_sync import DiskSync
+from notifier.severity import SEVERITY
+from notifier.shares import Shares
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 
 MODE = 0o600
@@ -21,6 +28,7 @@ MODE = 0o600
 REMEMBERED = 200_000
 """Ids of delivered alerts that are kept, to drop a second one; about 15 MB."""
 _PRUNE_EVERY = 1000
+_LEAST_SEVERE = 7
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS waiting (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, taken REAL, alert BLOB);
@@ -29,6 +37,11 @@ CREATE TABLE IF NOT EXISTS dead (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, reason TEXT, attempts INTEGER, at REAL, alert BLOB
 );
 """
+_COLUMNS = {"share": "TEXT NOT NULL DEFAULT ''", "severity": "INTEGER NOT NULL DEFAULT 4"}
+"""Of `waiting`, which an older release made without them."""
+
+Put = Literal["kept", "repeat", "full"]
+"""What became of an alert: it waits; it waits here already or was delivered not long ago; there is no room for it."""
 
 
 class OutboxUnusable(Exception):
@@ -68,15 +81,17 @@ class Outbox:
 
         Args:
             path: of the SQLite file.
-            most: alerts that may wait; beyond them the oldest go and are counted.
+            most: alerts that may wait; what there is no room for is counted.
             clock: wall clock, seconds.
 
         Raises:
             OutboxUnusable: with a sentence for people.
         """
         self.overflowed = 0
-        """Alerts that had to go because the outbox was full."""
+        """Alerts that had to go, or were not kept, because the outbox was full."""
         self._most = most
+        self._shares = Shares()
+        self._count = 0
         self._clock = clock
         self._lock = threading.Condition()
         try:
@@ -88,37 +103,40 @@ class Outbox:
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.executescript(_TABLES)
-            self._count = self._number("SELECT count(*) FROM waiting")
+            self._add_columns()
+            self._recount()
         except OSError as error:
             raise OutboxUnusable(f"{path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise OutboxUnusable(f"{path}: {error}") from None
         self._since_pruned = 0
         self._has_turn = False
+        self._sync = DiskSync(Path(f"{path}-wal"))
 
-    def put(self, alert: Alert) -> bool:
-        """Take an alert.
-
-        Returns:
-            False if it waits here already, or was delivered not long ago.
+    def put(self, alert: Alert) -> Put:
+        """Take an alert, if there is room or it is worth more than what waits.
 
         Raises:
             OSError: the disk is full or broken.
         """
         with self._transaction():
             if self._has("delivered", alert.id) or self._has("waiting", alert.id):
-                return False
+                return "repeat"
+            severity = SEVERITY.get(alert.priority, _LEAST_SEVERE)
+            share = self._shares.name_of(alert.rule)
             while self._count >= self._most:
-                self._base.execute("DELETE FROM waiting WHERE number = (SELECT min(number) FROM waiting)")
-                self._count -= 1
-                self.overflowed += 1
+                if not self._make_room(share, severity):
+                    self.overflowed += 1
+                    return "full"
             self._base.execute(
-                "INSERT INTO waiting (id, taken, alert) VALUES (?, ?, ?)",
-                (alert.id, self._clock(), encode_alert(alert)),
+                "INSERT INTO waiting (id, taken, alert, share, severity) VALUES (?, ?, ?, ?, ?)",
+                (alert.id, self._clock(), encode_alert(alert), share, severity),
             )
+            self._shares.add(share, severity)
             self._count += 1
             self._lock.notify_all()
-            return True
+        self._sync.touched()
+        return "kept"
 
     def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
         """Give the oldest alerts and leave them where they are; wait for one for at most so many seconds.
@@ -193,6 +211,7 @@ class Outbox:
 
     def close(self) -> None:
         """Close the file; what waits stays."""
+        self._sync.close()
         with self._lock:
             self._base.close()
             os.close(self._turnstile)
@@ -204,7 +223,7 @@ class Outbox:
             return False
         self._has_turn = True
         with self._lock:
-            self._count = self._number("SELECT count(*) FROM waiting")
+            self._recount()
         return True
 
     def _settle(self, number: int, *, again: bool) -> bool:
@@ -217,7 +236,9 @@ class Outbox:
                 self._base.execute(
                     "INSERT OR IGNORE INTO waiting (id, taken, alert) VALUES (?, ?, ?)", (row[0], self._clock(), row[1])
                 )
-                self._count += self._base.total_changes - before
+                if self._base.total_changes > before:
+                    self._count += 1
+                    self._shares.add("", _LEAST_SEVERE)
                 self._lock.notify_all()
             self._base.execute("DELETE FROM dead WHERE number = ?", (number,))
             return True
@@ -232,7 +253,40 @@ class Outbox:
 
     def _remove(self, number: int) -> None:
         # The line may have dropped it meanwhile, being full.
-        self._count -= self._base.execute("DELETE FROM waiting WHERE number = ?", (number,)).rowcount
+        for (share,) in self._base.execute(
+            "DELETE FROM waiting WHERE number = ? RETURNING share", (number,)
+        ).fetchall():
+            self._count -= 1
+            self._shares.remove(share)
+
+    def _make_room(self, share: str, severity: int) -> bool:
+        """Drop the newest alert of the largest share; False where the one that comes would be that."""
+        largest = self._shares.largest_with(share, severity)
+        if largest == share:
+            return False
+        query = "SELECT number FROM waiting WHERE share = ? ORDER BY number DESC LIMIT 1"
+        row = self._base.execute(query, (largest,)).fetchone()
+        if row is None:
+            # Another process took some away.
+            self._recount()
+            return self._count < self._most or self._shares.largest_with(share, severity) != share
+        self.overflowed += 1
+        self._remove(row[0])
+        return True
+
+    def _add_columns(self) -> None:
+        there = {row[1] for row in self._base.execute("PRAGMA table_info(waiting)").fetchall()}
+        for name, kind in _COLUMNS.items():
+            if name not in there:
+                self._base.execute(f"ALTER TABLE waiting ADD COLUMN {name} {kind}")
+        self._base.execute("CREATE INDEX IF NOT EXISTS waiting_by_share ON waiting (share, number)")
+
+    def _recount(self) -> None:
+        rows = self._base.execute("SELECT share, count(*), max(severity) FROM waiting GROUP BY share").fetchall()
+        self._shares = Shares()
+        for share, count, severity in rows:
+            self._shares.add(share, severity, count)
+        self._count = sum(int(count) for _, count, _ in rows)
 
     def _has(self, table: str, alert_id: str) -> bool:
         return bool(self._number(f"SELECT count(*) FROM {table} WHERE id = ?", alert_id))  # noqa: S608  our own names
@@ -244,13 +298,13 @@ class Outbox:
     def _transaction(self) -> Iterator[None]:
         """Hold the lock for one transaction. Raises OSError for what SQLite can't write."""
         with self._lock:
-            count = self._count
             try:
                 self._base.execute("BEGIN IMMEDIATE")
                 yield
                 self._base.execute("COMMIT")
             except sqlite3.Error as error:
-                self._count = count
                 if self._base.in_transaction:
                     self._base.execute("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    self._recount()
                 raise OSError(str(error)) from None

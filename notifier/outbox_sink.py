@@ -26,6 +26,7 @@ class OutboxSink:
         self.worker = worker
         self._address = address
         self._on_trouble = on_trouble
+        self._is_full = False
         worker.start()
 
     def send(self, alert: Alert) -> None:
@@ -33,15 +34,24 @@ class OutboxSink:
         if self._address(alert) is None:
             return
         try:
-            if self.outbox.put(alert):
+            outcome = self.outbox.put(alert)
+            if outcome == "kept":
                 self.tally.sent += 1
-            else:
+            elif outcome == "repeat":
                 self.worker.tally.duplicates += 1
+            self._report_room(is_full=outcome == "full")
         except OSError as error:
             self.tally.failed += 1
             self.worker.tally.lost += 1
             if self.tally.failed == 1:
                 self._on_trouble(f"{self.name}: its outbox can't be written ({error}); alerts for it are lost.")
+
+    def _report_room(self, *, is_full: bool) -> None:
+        if is_full and not self._is_full:
+            self._on_trouble(
+                f"warning: {self.name}: its outbox is full (notifier.outbox_alerts): what repeats the most is not kept."
+            )
+        self._is_full = is_full
 
     def reopen(self) -> None:
         """Connect anew."""

@@ -67,7 +67,7 @@ def command(options: Options) -> None:
         connection,
         in_use,
         (stage, correlation),
-        prepare,
+        prepare.accept,
         former=former,
         worker=worker,
         wait_seconds=settings.published_rules.wait_seconds,

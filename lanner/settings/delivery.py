@@ -71,4 +71,7 @@ class Notifier:
     state_dir: str = about(
         "Where `run` keeps alerts that wait, and `notifier` the ids of those delivered.", "/var/lib/lanner/notifier"
     )
-    outbox_alerts: int = about("How many may wait for one sink of `run`; beyond them the oldest go, counted.", 100_000)
+    outbox_alerts: int = about(
+        "How many may wait for one sink of `run`; beyond them the newest of the rule that has the most, counted, go.",
+        100_000,
+    )

@@ -89,6 +89,7 @@ class Processes:
             "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
             "LANNER__KAFKA__PREFIX": connection.prefix,
             "LANNER__KAFKA__SPOOL_DIR": str(self._folder / "spool"),
+            "LANNER__PUBLISHED_RULES__STATE_DIR": str(self._folder / "processor"),
             # Many run at once.
             "LANNER__HTTP__LISTEN": "off",
             **_security(connection),

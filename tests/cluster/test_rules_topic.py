@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from bus.signing import read_private_key
 from bus.topics import CORRELATE, EVENTS, INTEREST, RULES
 from lanner.judging import preparation
 from lanner.settings import Settings
+from processor.batch_budget import BOUNDLESS, BatchBudget
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
@@ -172,12 +174,12 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
 ) -> None:
     """Its matches, which a processor that is gone passed on, are counted by its macro, and none is of unknown rules."""
     publish(processes, connection, rules_file(tmp_path, WITH_MEMORY))
-    before = preparation(Settings())(current(connection))  # type: ignore[arg-type]
+    before = preparation(Settings()).compile(current(connection))  # type: ignore[arg-type]
     generator = Generator(connection, hosts=1)
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
-        for key, value in before.pre_match(batch):
+        for key, value in before.pre_match(batch, BatchBudget(BOUNDLESS)):
             generator.send(value, key.decode("latin-1"), topic=CORRELATE)
     before.close()
     generator.flush()
@@ -237,6 +239,34 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors
     alerts.close()
+
+
+def test_an_old_version_that_is_put_back_is_refused_after_a_restart_too(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """It is rightly signed: a processor that starts uses the newer one, which still lies before it."""
+    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
+    make_keys(key, public)
+    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
+    old = publish(processes, connection, rules_file(tmp_path, MARKED), "--sign-key", key)
+    before = current(connection)
+    assert before is not None
+    other = tmp_path / "other.yaml"
+    other.write_text(MARKED + OTHER)
+    new = publish(processes, connection, other, "--sign-key", key)
+    first = processes.start(connection, "processor", environment=setting)
+    first.wait_for(f"of version {new}")
+    assert first.stop() == 0
+    headers: Any = before.headers()
+    Writer(connection).put(RULES, CURRENT, before.value(), headers)
+    second = processes.start(connection, "processor", environment=setting)
+    second.wait_for(f"of version {new}")
+    assert f"rules refused: version {old} is older than {new}, which this processor has had" in second.errors
+    assert second.stop() == 0, second.errors
+    elsewhere = {"LANNER__PUBLISHED_RULES__STATE_DIR": str(tmp_path / "new-disk")}
+    third = processes.start(connection, "processor", environment=setting | elsewhere)
+    third.wait_for(f"of version {old}")
+    assert third.stop() == 0, third.errors
 
 
 def test_publishing_needs_the_right_to_rules_alone(

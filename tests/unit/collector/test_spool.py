@@ -1,3 +1,5 @@
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,26 @@ def test_a_full_disk_makes_room_by_dropping_the_oldest(tmp_path: Path, monkeypat
     spool.append(encoded(2))
     assert spool.lost == {FULL: 2, "spool_failed": 2}
     assert not spool.has_unsent
+
+
+def test_what_is_spooled_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a second, by another thread, the folder as well; at the end at once."""
+    synced: set[str] = set()
+    whole = os.fsync
+
+    def fsync(file: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{file}").readlink()))
+        whole(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    spool = Spool(tmp_path / "spool", 1 << 20)
+    wanted = {str(tmp_path / "spool"), str(tmp_path / "spool" / "000000000001.avro")}
+    spool.append(encoded(1))
+    until = time.monotonic() + 10
+    while not wanted <= synced and time.monotonic() < until:
+        time.sleep(0.05)
+    assert wanted <= synced
+    synced.clear()
+    spool.append(encoded(2))
+    spool.close()
+    assert wanted <= synced
