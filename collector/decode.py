@@ -19,6 +19,7 @@ _SYSCALL_DATA = _HEAD.size + _SYSCALL.size
 _PROCESS_DATA = _HEAD.size + _PROCESS.size
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
+_ENV_CUT = 512
 _UNTOLD, _MULTISHOT = 1, 2
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
@@ -209,6 +210,7 @@ def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State
         is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),
         event_type="execveat" if number == (_COMPAT_EXECVEAT if compat else _NATIVE_EXECVEAT) else "execve",
         cpu=cpu,
+        env_truncated=bool(flags & _ENV_CUT),
     )
 
 

@@ -79,6 +79,7 @@ class Exec:
     args: tuple[str, ...]
     """The first included."""
     args_truncated: bool
+    """Whether there are more of them."""
     env: tuple[str, ...] | None
     """None where it wasn't asked for."""
     exe_ino: int
@@ -95,6 +96,8 @@ class Exec:
     event_type: str
     """execve or execveat."""
     cpu: int = 0
+    env_truncated: bool = False
+    """Whether there is more environment."""
 
 
 @dataclass(frozen=True, slots=True)

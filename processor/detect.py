@@ -190,7 +190,7 @@ class Detector:
                     batch.boot_id,
                     batch.collector_start,
                     batch.sequence,
-                    place,
+                    batch.first_index + place,
                 ),
                 time=time,
                 rule=rule.rule,

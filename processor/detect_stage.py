@@ -277,7 +277,8 @@ class DetectStage:
             which = (batch.boot_id, batch.collector_start, batch.sequence)
             cause = Cause(batch.host_id, batch.hostname, batch.created, which)
             known = batch.is_established
-            found += [notice_of(cause, each, appended=batch.appended, is_established=known) for each in notices]
+            index, appended = batch.first_index, batch.appended
+            found += [notice_of(cause, each, index=index, appended=appended, is_established=known) for each in notices]
         return map(message_of, found)
 
     def _drop_gone(self) -> None:

@@ -106,6 +106,10 @@ class Process:
     """Nanoseconds since the epoch of the last exec; start_time where there was none."""
     pidns_init_start_time: int | None = None
     exec_generation: int = 0
+    is_args_truncated: bool = False
+    """Whether there are more arguments than `args` holds."""
+    is_env_truncated: bool = False
+    """Whether the program has more environment than was searched for the variables in `env`."""
     cgroup: str | None = None
     container: int = -1
     """Row in the batch's containers; -1 for the host."""
@@ -139,6 +143,9 @@ class EventBatch:
     containers: list[Container]
     columns: dict[str, Column]
     sent: int = 0
+    first_index: int = 0
+    """Index of the first event among those of the batch as it was made; above 0 in a further part of one that was too
+    large to be sent whole. The parts share a sequence."""
     previous_start: int = 0
     previous_sequence: int = -1
     """The last sequence of the start before, in the first batch of a new start, where known."""

@@ -25,6 +25,8 @@ MAX_CLOCK = 1 << 62
 """ns; clocks show less: from 1823 to 2116, with room for what corrects a wrong one."""
 MAX_SEQUENCE = 1 << 40
 MAX_COUNT = 1 << 53
+MAX_FIRST_INDEX = 1 << 19
+"""Together with the most events of a batch, an index stays below what ids of events have room for."""
 _MAX_SECONDS = 1e12
 _HASH_DIGITS = 16
 
@@ -37,6 +39,7 @@ _NUMBERS = {
     "sequence": (0, MAX_SEQUENCE),
     "previous_sequence": (-1, MAX_SEQUENCE),
     "first_number": (0, MAX_COUNT),
+    "first_index": (0, MAX_FIRST_INDEX),
     "memory_bytes": (0, MAX_COUNT),
 }
 _TOP_BYTES = bytes((*range(0x40), *range(0xC0, 0x100)))

@@ -48,7 +48,7 @@ _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_
 _HEAD = (
     *("host_id", "hostname", "boot_id", "collector_start", "sequence", "created", "sent", "collector_version"),
     *("kernel", "previous_start", "previous_sequence", "rules_version", "interest_version", "cpu_seconds"),
-    *("memory_bytes", "lost", "watched", "narrowed", "interest", "stopping", "first_number", "count"),
+    *("memory_bytes", "lost", "watched", "narrowed", "interest", "stopping", "first_number", "first_index", "count"),
 )
 
 

@@ -196,6 +196,8 @@ _PROCESS: dict[str, str] = {
     "proc.is_exe_upper_layer": "q.is_exe_upper_layer",
     "proc.is_exe_lower_layer": "q.is_exe_lower_layer",
     "proc.is_exe_from_memfd": "q.is_exe_from_memfd",
+    "proc.args.truncated": "q.is_args_truncated",
+    "proc.env.truncated": "q.is_env_truncated",
     "proc.is_sid_leader": "is_leader(q.pid, q.sid)",
     "proc.is_pgid_leader": "is_leader(q.pid, q.pgid)",
     "proc.is_vpgid_leader": "is_leader(q.vpid, q.vpgid)",

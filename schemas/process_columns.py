@@ -29,6 +29,8 @@ TIMES = ("start_time", "exec_time", "pidns_init_start_time")
 """Those of the nullable that a clock of the host showed; what an inode says of its times is its owner's word."""
 SURE = {"pid": "q", "exec_generation": "q", "container": "i", "parent": "i", "session_leader": "i", "group_leader": "i"}
 """Columns of numbers that are always known."""
+MARKS = {"is_args_truncated": "B", "is_env_truncated": "B"}
+"""Columns of flags that are always known."""
 TEXTS = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 """Columns of indices (i32) of texts."""
 LISTS = {"args": "arg_count", "env": "env_count"}
@@ -36,6 +38,7 @@ LISTS = {"args": "arg_count", "env": "env_count"}
 PROCESS_COLUMNS = {
     **NULLABLE,
     **SURE,
+    **MARKS,
     **dict.fromkeys((*TEXTS, *LISTS), "i"),
     **dict.fromkeys((*LISTS.values(), "known"), "I"),
 }
@@ -48,7 +51,7 @@ _EVERYTHING = (1 << len(KNOWN_BITS)) - 1
 _ORDER = tuple(each.name for each in fields(Process))
 _FACTS = attrgetter(*_ORDER)
 _NUMBERS = tuple(name for name in PROCESS_COLUMNS if name not in LISTS)
-_FLAGS = tuple(name for name, code in NULLABLE.items() if code == "B")
+_FLAGS = (*(name for name, code in NULLABLE.items() if code == "B"), *MARKS)
 _SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "B": 1}
 
 
@@ -63,7 +66,7 @@ def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, 
         if None in facts[name]:
             known = [each if value is not None else each & ~bit for each, value in zip(known, facts[name], strict=True)]
             facts[name] = tuple(value or (0 if name in NULLABLE else ()) for value in facts[name])
-    for name, code in (*NULLABLE.items(), *SURE.items()):
+    for name, code in (*NULLABLE.items(), *SURE.items(), *MARKS.items()):
         made[name] = _packed(code, facts[name])
     index = texts.__getitem__
     for name in TEXTS:

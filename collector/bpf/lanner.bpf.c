@@ -28,7 +28,7 @@
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
-enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256 };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512 };
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
@@ -1391,6 +1391,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   if (environment && *environment) {
     start = LONG(mm, O_MM_ENV_START);
     size = LONG(mm, O_MM_ENV_END) - start;
+    if (size > PATH_MAX_BYTES - 1) r->head.flags |= F_ENV_CUT;
     APPEND_USER_BYTES(r, off, X_ENV, start, size, PATH_MAX_BYTES - 1);
   }
   if (off <= DATA_LIMIT) {

@@ -32,6 +32,8 @@ class Program:
     """Only the kernel side knows the layer of an overlay file system."""
     is_lower_layer: bool | None = None
     is_from_memfd: bool | None = None
+    is_args_truncated: bool = False
+    is_env_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

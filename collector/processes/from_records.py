@@ -21,6 +21,8 @@ def program_of(record: Exec) -> Program:
         is_upper_layer=record.is_upper_layer,
         is_lower_layer=record.is_lower_layer,
         is_from_memfd=record.is_from_memfd,
+        is_args_truncated=record.args_truncated,
+        is_env_truncated=record.env_truncated,
     )
 
 

@@ -12,6 +12,7 @@ from collector.processes.cached_stat import Attributes, cached_stat
 from collector.processes.environment import named
 from collector.processes.facts import Credentials, Place, ProcessFacts, Program
 from collector.processes.procparse import (
+    MAX_ARGUMENT_BYTES,
     Stat,
     Status,
     parse_cgroup,
@@ -90,10 +91,13 @@ class ProcessFiles:
         text = _read(f"{folder}/cmdline")
         # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
         arguments = parse_cmdline(text) if text else None
+        is_args_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
         environment = None
+        is_env_truncated = False
         if self.variables:
             text = _read(f"{folder}/environ")
             environment = None if text is None else named(parse_cmdline(text), self.variables)
+            is_env_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
         exepath = _link(f"{folder}/exe")
         file = _stat_of(f"{folder}/exe")
         return Program(
@@ -109,6 +113,8 @@ class ProcessFiles:
             exe_ctime=None if file is None else epoch_time(file.ctime),
             exe_mtime=None if file is None else epoch_time(file.mtime),
             is_from_memfd=None if exepath is None else exepath.startswith(_MEMFD) and exepath.endswith(_DELETED),
+            is_args_truncated=is_args_truncated,
+            is_env_truncated=is_env_truncated,
         )
 
     def _place(self, folder: str, found: Stat, status: Status) -> Place:

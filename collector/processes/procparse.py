@@ -5,7 +5,7 @@ Any text in them may be chosen by whoever runs there: a process may name itself 
 
 from dataclasses import dataclass
 
-MAX_ARGUMENT_BYTES = 4096
+MAX_ARGUMENT_BYTES = 4095
 """As much of a command line as the kernel side takes at exec."""
 
 _REMOTE = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "glusterfs", "lustre", "autofs")

@@ -193,6 +193,8 @@ class ProcessRows:
             exec_time=entry.exec_time,
             pidns_init_start_time=None if init_start is None else init_start + boot_to_epoch,
             exec_generation=entry.exec_generation or 0,
+            is_args_truncated=program.is_args_truncated,
+            is_env_truncated=program.is_env_truncated,
             cgroup=place.cgroup,
             container=container,
             parent=parent,

@@ -107,7 +107,7 @@ def by_id(identity: str, rules: frozenset[str]) -> IsTrigger:
     """Find the event that a rule of such a name gave an alert of this id for; only rules without memory do."""
 
     def is_trigger(batch: EventBatch, place: int) -> bool:
-        cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
+        cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index + place)
         time = batch.columns["time"][place]
         return any(alert_id(time, rule, *cause) == identity for rule in rules)
 

@@ -181,7 +181,8 @@ class _Gathered:
     """Macros that could not count the event, and why: once each, however many terms hold."""
 
     def pre_matches(self, batch: EventBatch, place: int) -> list[PreMatch]:
-        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, place)
+        index = batch.first_index + place
+        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, index)
         groups = dict.fromkeys((*self.feeds, *self.candidates))
         return [
             PreMatch(

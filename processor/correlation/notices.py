@@ -37,17 +37,20 @@ class Tally:
     """Of each source, the place of its newest batch that is counted."""
 
 
-def notice_of(cause: Cause, notice: Notice, *, appended: int = 0, is_established: bool = True) -> PreMatch:
+def notice_of(
+    cause: Cause, notice: Notice, *, index: int = 0, appended: int = 0, is_established: bool = True
+) -> PreMatch:
     """Return a notice as what crosses to correlation.
 
     Args:
         cause: what made it known.
         notice: what is to be told.
+        index: tells apart what several parts of one batch made known.
         appended: when the cause was appended, by the broker's clock, ns.
         is_established: whether the host counts as a known one.
     """
     return PreMatch(
-        Origin(cause.host_id, *cause.batch, 0),
+        Origin(cause.host_id, *cause.batch, index),
         cause.time,
         cause.hostname,
         (cause.host_id,),

@@ -13,7 +13,7 @@ from processor.loading.nodes import Sequence as Items
 from processor.loading.problems import Code, Problem
 from processor.loading.tracing import Traced, node_place
 
-OWN_FIELDS = ("evt.io_uring", "fd.realpath")
+OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
 """Fields that Falco doesn't have, its container plugin's counted as Falco's."""
 
 _EFFECTS = {

@@ -164,9 +164,16 @@ def batch_0_2() -> EventBatch:
 
 
 def batch_0_4() -> EventBatch:
-    """Return the same with events that stand for others."""
+    """Return the same, a further part of a batch, with events that stand for others and texts that are not whole."""
     before = batch_0_2()
-    return replace(before, columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1])})
+    first, second = before.processes
+    processes = [first, replace(second, is_args_truncated=True, is_env_truncated=True)]
+    return replace(
+        before,
+        first_index=500,
+        processes=processes,
+        columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1])},
+    )
 
 
 GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2, "0.3": batch_0_2, "0.4": batch_0_4}

@@ -219,6 +219,18 @@ def test_ancestors_are_known_up_to_the_test(watch: Watching) -> None:
     assert event["proc.ppid.duration"] >= 0
 
 
+@pytest.mark.parametrize("padding", [0, 5000])
+def test_arguments_that_are_not_read_are_told_of(watch: Watching, padding: int) -> None:
+    """What stands behind 4 KB of padding is hidden, and a rule can see that something is."""
+    watch.run("cat", *(["-u"] * (padding // 3)), "/etc/debian_version")
+
+    event = watch.events(fd__name="/etc/debian_version")[-1]
+
+    assert event["proc.args.truncated"] is (padding > 0)
+    assert event["proc.cmdline"].endswith("/etc/debian_version") is not event["proc.args.truncated"]
+    assert event["proc.env.truncated"] is False
+
+
 def test_an_exec_from_a_thread_keeps_the_pid(watch: Watching) -> None:
     """A thread that execs becomes the process, and nobody else's name is told."""
     code = (

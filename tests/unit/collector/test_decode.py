@@ -270,8 +270,11 @@ class TestProcesses:
         assert execution(packed.process(packed.EXEC, args=args)).args == expected
 
     def test_cut_arguments_say_so(self) -> None:
-        """More than a page of them is cut."""
-        assert execution(packed.process(packed.EXEC, flags=packed.ARGS_CUT, args=b"a\0")).args_truncated
+        """More than a page of them is cut, and of the environment as well."""
+        found = execution(packed.process(packed.EXEC, flags=packed.ARGS_CUT, args=b"a\0"))
+        assert (found.args_truncated, found.env_truncated) == (True, False)
+        found = execution(packed.process(packed.EXEC, flags=packed.ENV_CUT, args=b"a\0"))
+        assert (found.args_truncated, found.env_truncated) == (False, True)
 
     @pytest.mark.parametrize(
         ("flags", "number", "expected"),

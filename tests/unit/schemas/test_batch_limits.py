@@ -30,6 +30,7 @@ def _comes_back(**head: Any) -> bool:
         *({"sequence": number} for number in (-1, MAX_SEQUENCE, 2**62)),
         *({"previous_sequence": number} for number in (-2, MAX_SEQUENCE)),
         *({"first_number": number} for number in (-1, 2**62)),
+        *({"first_index": number} for number in (-1, 2**19)),
         *({"memory_bytes": number} for number in (-1, 2**62)),
         *({"cpu_seconds": number} for number in (-1.0, float("nan"), float("inf"))),
         *({"lost": lost} for lost in ({"x": -1}, {"x": 2**62}, {"x" * 257: 1}, {str(n): 1 for n in range(1001)})),

@@ -58,6 +58,20 @@ def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
     assert facts.program.env == ("A=1", "B=\udcff")
 
 
+def test_what_is_not_read_to_its_end_says_so(tmp_path: Path) -> None:
+    """As many bytes are taken as the kernel side takes, and nobody can pad an argument out of sight unnoticed."""
+    whole = lay_out(tmp_path, 9, cmdline=b"cat\0".ljust(4095, b"x"))
+    (whole / "environ").write_bytes(b"A=1\0".ljust(4096, b"x"))
+    lay_out(tmp_path, 10, cmdline=b"cat\0".ljust(4096, b"x"))
+    files = ProcessFiles(tmp_path, variables=frozenset({EVERY_VARIABLE}))
+
+    first, second = (facts.program for pid in (9, 10) if (facts := files.read(pid)) is not None)
+
+    assert (first.is_args_truncated, first.is_env_truncated) == (False, True)
+    assert (second.is_args_truncated, second.is_env_truncated) == (True, False)
+    assert [len(program.args or ()) and len((program.args or ("",))[0]) for program in (first, second)] == [4091, 4091]
+
+
 def test_kernel_threads_have_a_name_only(tmp_path: Path) -> None:
     """They have no program, and nothing is looked for."""
     lay_out(tmp_path, 9, flags=0x00200000, cmdline=b"")

@@ -66,6 +66,19 @@ def test_a_row_holds_everything_that_is_known() -> None:
     assert (process.container, process.parent, process.session_leader, process.group_leader) == (-1, -1, row, row)
 
 
+def test_a_row_says_which_of_its_texts_are_not_whole() -> None:
+    """A rule can ask whether there may be more than it sees."""
+    processes, rows, _ = world()
+    who = identity(10)
+    processes.apply(replace(execution(who, "cat", "a"), args_truncated=True))
+    process = rows.processes[rows.row(processes.resolve(who))]
+    assert (process.is_args_truncated, process.is_env_truncated) == (True, False)
+
+    processes.apply(replace(execution(identity(10, generation=2), "cat"), env_truncated=True))
+    process = rows.processes[rows.row(processes.resolve(identity(10, generation=2)))]
+    assert (process.is_args_truncated, process.is_env_truncated) == (False, True)
+
+
 def test_ancestors_and_leaders_come_first() -> None:
     """A pipeline's leader is a sibling: it is written before the process that points to it."""
     processes, rows, _ = world()
