@@ -68,7 +68,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             await consumer.start()
         except KafkaError as error:
             await consumer.stop()
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -88,7 +88,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
                 return False
             except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
                 try:
-                    pause = self._committing.failed(_unavailable(error))
+                    pause = self._committing.failed(unavailable(error))
                 except BusUnavailable as fatal:
                     await self.crash(fatal)
                     return False
@@ -102,7 +102,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         try:
             records = await super()._fetch_records(consumer, *args, **options)
         except KafkaError as error:
-            await asyncio.sleep(self._reading.failed(_unavailable(error)))
+            await asyncio.sleep(self._reading.failed(unavailable(error)))
             return {}
         if records:
             self._reading.succeeded()
@@ -152,7 +152,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         if not failures:
             return 0.0
         coordinator.request_rejoin()
-        return max(self._reading.failed(_unavailable(each)) for each in failures)
+        return max(self._reading.failed(unavailable(each)) for each in failures)
 
 
 def _end_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
@@ -162,7 +162,7 @@ def _end_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
     return task.exception()
 
 
-def _unavailable(error: BaseException) -> BusUnavailable:
+def unavailable(error: BaseException) -> BusUnavailable:
     """Say in words for people what Faust's client failed by."""
     name = type(error).__name__
     text = str(error) if name in str(error) else f"{name}: {error}"

@@ -7,7 +7,6 @@ with the broker ends the process.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from bus.refusals import Refused, is_broker_trouble
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor import transport
 from processor.append_times import AppendTimes
+from processor.credentials import credentials, servers
 from processor.detect_stage import Agree, DetectStage, anybody
 from processor.host_watch import HostWatch
 from processor.identity.gate import Accepted, EventsMessage, Gate, Rejected
@@ -46,12 +46,11 @@ def make_app(
         data_folder: Faust wants one.
         on_note: receives, on another thread, what an operator should know of reading.
     """
-    servers = [each.strip() for each in connection.bootstrap_servers.split(",")]
     app = transport.App(
         connection.topic(PROCESSOR_GROUP),
-        broker=[f"kafka://{server}" for server in servers],
+        broker=[f"kafka://{server}" for server in servers(connection)],
         broker_client_id="lanner-processor",
-        broker_credentials=_credentials(connection),
+        broker_credentials=credentials(connection),
         # A dead worker's partitions are taken over in about twelve seconds instead of more than thirty.
         broker_session_timeout=6,
         broker_heartbeat_interval=2,
@@ -76,24 +75,6 @@ def make_app(
     )
     app.transport = transport.Transport(app, on_note)
     return app
-
-
-def _credentials(connection: Connection) -> Any:
-    context = None
-    if connection.uses_tls:
-        context = ssl.create_default_context(cafile=connection.ca_file or None)
-        if connection.certificate_file:
-            context.load_cert_chain(
-                connection.certificate_file, connection.key_file or None, connection.key_password or None
-            )
-    if connection.uses_sasl:
-        return faust.SASLCredentials(
-            username=connection.username,
-            password=connection.password,
-            ssl_context=context,
-            mechanism=connection.sasl_mechanism.upper(),
-        )
-    return faust.SSLCredentials(context=context) if context is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,30 +3,33 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import faust
-from confluent_kafka import Message
 from faust.types import TP
 
 from bus.connection import Connection
-from bus.consuming import committed, newest_before
+from bus.consuming import committed
 from bus.errors import BusUnavailable
 from bus.refusals import Refused
 from bus.retrying import Retry, persist_async
-from bus.spans import Past, stamp_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
+from processor.bounded_fetch import Unreadable
 from processor.detect_stage import DetectStage
 from processor.identity.gate import EventsMessage, Gate, Rejected
+from processor.last_of_each import LastOfEach
+from processor.past_events import PastEvents
 from processor.shipping import Shipping, answers_of
 
 _NEWEST = 300
-_NEWEST_SECONDS = 5.0
-_EARLIER_SECONDS = 3.0
+_LOOK_BACK_SECONDS = 12.0
+"""At all partitions together: meanwhile nothing new is evaluated."""
+_LEAST_SECONDS = 0.5
+"""At one partition, whatever the others took."""
+_MOST_HELD_BYTES = 8 << 20
 _TICK_SECONDS = 1.0
 _ASK_SECONDS = 5.0
-_Recalled = tuple[Message, Callable[[str], bool]]
-"""A message that was accepted before, and what says whether its batch is of the host whose id it holds."""
 
 
 class HostWatch:
@@ -78,64 +81,103 @@ class HostWatch:
     async def recall(self, partitions: frozenset[int]) -> None:
         """Look at what others judged, so that gaps and silences at the change of owners are found too."""
         try:
-            positions, messages, known_since = await persist_async(
-                lambda: asyncio.to_thread(self._look_back, partitions), Retry("The look back at hosts", self._on_note)
+            unknown = await persist_async(
+                lambda: self._look_back(partitions), Retry("The look back at hosts", self._on_note)
             )
         except BusUnavailable as error:
             self._on_note(f"gaps and silences right at this start can't be proved: {error}")
             return
-        self._positions |= positions
-        for message, is_of in messages:
-            value = message.value() or b""
-            if self._shipping is not None:
-                value = await self._shipping.schemas.translated(value, self._on_note)
-            self._stage.recall(message.partition() or 0, value, stamp_of(message), is_of)
-        for partition, since in known_since.items():
-            self._stage.silence.recalled(partition, since)
-        if left := positions.keys() - known_since.keys():
+        if unknown:
             self._on_note(
-                f"{len(left)} partitions hold too much to look back at: silences that began before this start are not "
-                "told."
+                f"{unknown} partitions hold too much to look back at: "
+                "silences that began before this start are not told."
             )
 
-    def _look_back(self, partitions: frozenset[int]) -> tuple[dict[int, int], list[_Recalled], dict[int, int]]:
-        """Give where the group stands, what to learn in order, and since when each partition's hosts are known."""
+    async def _look_back(self, partitions: frozenset[int]) -> int:
+        """Learn from one message after the other where hosts were.
+
+        Returns:
+            In how many partitions there was too much to read.
+        """
         group = self._connection.topic(PROCESSOR_GROUP)
-        positions = committed(self._connection, group, self._events, partitions)
-        recent = list(newest_before(self._connection, self._events, positions, _NEWEST, _deadline(_NEWEST_SECONDS)))
-        first: dict[int, int] = {}
-        since: dict[int, int] = {}
-        for message in recent:
-            first.setdefault(message.partition() or 0, message.offset() or 0)
-            since[message.partition() or 0] = stamp_of(message) - self._stage.silence.look_back_ms
-        earlier, unread = self._earlier(first, since)
-        known = {number: time for number, time in since.items() if number not in unread}
-        # Of a partition where there is nothing any more, nothing is to be known.
-        accepted = [each for each in map(self._accepted, earlier + recent) if each is not None]
-        return positions, accepted, dict.fromkeys(positions.keys() - since.keys(), 0) | known
+        positions = await asyncio.to_thread(committed, self._connection, group, self._events, partitions)
+        self._positions |= positions
+        if not positions:
+            return 0
+        unknown = 0
+        ends = time.monotonic() + _LOOK_BACK_SECONDS
+        async with PastEvents(self._connection, self._events) as past:
+            begins = await past.begins(positions)
+            for left, (number, end) in zip(range(len(positions), 0, -1), positions.items(), strict=True):
+                # What one partition leaves of its time is for the others.
+                share = max(_LEAST_SECONDS, (ends - time.monotonic()) / left)
+                since = await self._look_back_at(past, number, begins[number], end, share)
+                if since is None:
+                    unknown += 1
+                else:
+                    self._stage.silence.recalled(number, since)
+        return unknown
 
-    def _accepted(self, message: Message) -> _Recalled | None:
-        """Return a message with what says whether its batch is of the right host; None if it was not accepted."""
+    async def _look_back_at(self, past: PastEvents, number: int, begin: int, end: int, seconds: float) -> int | None:
+        """Learn from one partition.
+
+        Args:
+            past: the topic.
+            number: of the partition.
+            begin: the first offset that it holds.
+            end: where the group stands.
+            seconds: that it may take.
+
+        Returns:
+            Since when (ms) all its hosts are known; None if there was too much to read.
+        """
+        newest = max(begin, end - _NEWEST)
+        first = await past.first(number, newest, end)
+        if first is None:
+            # Of a partition where there is nothing any more, nothing is to be known.
+            return 0
+        since = int(first.timestamp) - self._stage.silence.look_back_ms
+        start = await past.since(number, since)
+        is_known = await self._learn_earlier(past, number, newest if start is None else start, newest, seconds / 2)
+        stop = _deadline(seconds / 2)
+        async for record in past.read(number, newest, end, stop):
+            await self._learn(record)
+        if past.reached[number] >= end:
+            return since if is_known else None
+        # What was learned so far would make a gap of what was not read.
+        self._stage.forget(frozenset((number,)))
+        return None
+
+    async def _learn_earlier(self, past: PastEvents, number: int, start: int, end: int, seconds: float) -> bool:
+        """Learn from the last message of each host before the newest messages; return whether all were read."""
+        last = LastOfEach[Any](_MOST_HELD_BYTES)
+        async for record in past.read(number, start, end, _deadline(seconds)):
+            # Of the many, only the last of each host has its signature checked: nobody else's may stand before it.
+            if self._gate is None or self._gate.may_be_genuine(_events_message(record)):
+                for each in last.put(record.key or b"", record, len(record.value or b"")):
+                    await self._learn(each)
+        if past.reached[number] >= end:
+            for each in last.take_all():
+                await self._learn(each)
+            return True
+        self._stage.forget(frozenset((number,)))
+        return False
+
+    async def _learn(self, record: Any) -> None:
+        """Have the stage learn from a message that was accepted before, if its batch is of the host that it says."""
+        is_of: Callable[[str], bool] = _anybody
         gate = self._gate
-        if gate is None:
-            return message, lambda _: True
-        accepted = gate.examine(_events_message(message))
-        return None if isinstance(accepted, Rejected) else (message, lambda host_id: gate.is_of(accepted, host_id))
-
-    def _earlier(self, first: dict[int, int], since: dict[int, int]) -> tuple[list[Message], set[int]]:
-        """Give the last message of each host before the newest messages; and the partitions that hold too many."""
-        past = Past(self._connection, self._events)
-        try:
-            bounds = {number: (past.since(time, [number])[number], first[number]) for number, time in since.items()}
-            last: dict[tuple[int, bytes], Message] = {}
-            for message in past.read(bounds, _deadline(_EARLIER_SECONDS)):
-                # Of the many, only the last of each host has its signature checked: nobody else's may stand before it.
-                if self._gate is not None and not self._gate.may_be_genuine(_events_message(message)):
-                    continue
-                last[message.partition() or 0, message.key() or b""] = message
-            return [message for (number, _), message in last.items() if number not in past.unread], past.unread
-        finally:
-            past.close()
+        if isinstance(record.value, Unreadable):
+            return
+        if gate is not None:
+            accepted = gate.examine(_events_message(record))
+            if isinstance(accepted, Rejected):
+                return
+            is_of = partial(gate.is_of, accepted)
+        value = record.value or b""
+        if self._shipping is not None:
+            value = await self._shipping.schemas.translated(value, self._on_note)
+        self._stage.recall(record.partition, value, record.timestamp, is_of)
 
     async def _guarded(self, shipping: Shipping) -> None:
         try:
@@ -166,10 +208,13 @@ class HostWatch:
         return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]
 
 
-def _events_message(message: Message) -> EventsMessage:
-    headers: Any = message.headers() or []
+def _anybody(host_id: str) -> bool:  # noqa: ARG001  nothing is checked
+    return True
+
+
+def _events_message(record: Any) -> EventsMessage:
     return EventsMessage(
-        message.partition() or 0, message.key(), headers, message.value() or b"", stamp_of(message) * 1_000_000
+        record.partition, record.key, record.headers, record.value or b"", record.timestamp * 1_000_000
     )
 
 

@@ -225,3 +225,33 @@ def test_a_text_that_fits_a_message_makes_an_alert_that_fits_too(
     assert processor.stop() == 0, processor.errors
     assert everything(connection, PROCESSOR_DEAD_LETTERS) == []
     alerts.close()
+
+
+def test_a_look_back_holds_one_message_at_a_time(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """Large batches of many hosts and what decompresses to gigabytes: whoever takes over needs little memory."""
+    rules = rules_file(tmp_path)
+    first = processes.start(connection, "processor", rules=rules)
+    first.wait_for("judging by")
+    with hostile(connection) as send:
+        for number in range(300):
+            noise = os.urandom(400_000).hex()
+            name = f"host-{number}"
+            rows = [Process(pid=1, name="x", args=(noise,))]
+            batch = batch_of({"type": "mkdir", "process": 0}, processes=rows, host_id=name, hostname=name, sequence=1)
+            send(EVENTS, encode_batch(batch), key=name.encode())
+        for _ in range(3):
+            send(EVENTS, bytes(400 << 20), codec="gzip")
+    before = resident_mib(first)
+    wait_for_letters(connection, first, 3, 120)
+    assert first.stop() == 0, first.errors
+    generator = Generator(connection)
+    second = processes.start(connection, "processor", rules=rules)
+    second.wait_for("judging by")
+    generator.act(1)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.acts), 60)
+    peak = resident_mib(second)
+    assert second.stop() == 0, second.errors
+    assert peak - before < 200, (before, peak)
+    alerts.close()
