@@ -11,6 +11,7 @@ from typing import TypeVar
 from schemas.batch import EventBatch
 from schemas.catalogue import EventSpec, ParamSpec, event_spec
 from schemas.columns import EventBit
+from schemas.short_texts import remembered
 
 _NUMERIC_TYPES = frozenset(
     (
@@ -247,7 +248,7 @@ def type_character(event_type: str | None, fd_type: str | None, fd_num: int | No
     return found or ("o" if fd_num is not None else None)
 
 
-@lru_cache(maxsize=65536)
+@remembered(8192)
 def directory_part(name: str) -> str:
     """Give the directory of a file's name as fd.directory has it."""
     place = name.rfind("/")
@@ -256,7 +257,7 @@ def directory_part(name: str) -> str:
     return name[:place] if place < len(name) - 1 else name
 
 
-@lru_cache(maxsize=65536)
+@remembered(8192)
 def file_part(name: str) -> str:
     """Give the last part of a file's name as fd.filename has it."""
     place = name.rfind("/")

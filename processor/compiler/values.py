@@ -7,7 +7,8 @@ Source: libsinsp value_parser.cpp and sinsp_filtercheck.cpp; the limits are Falc
 import re
 import socket
 from dataclasses import dataclass
-from functools import lru_cache
+
+from schemas.short_texts import remembered
 
 STRING_TYPES = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
 NUMBER_TYPES = frozenset(
@@ -47,7 +48,7 @@ class Net:
         return number is not None and number[0] == self.bits and number[1] & self.mask == self.network
 
 
-@lru_cache(maxsize=65536)
+@remembered(65536)
 def address_number(text: str) -> tuple[int, int] | None:
     """Give an address as (bits of its family, number); None where the text is no address."""
     family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
@@ -58,7 +59,7 @@ def address_number(text: str) -> tuple[int, int] | None:
     return len(packed) * 8, int.from_bytes(packed, "big")
 
 
-@lru_cache(maxsize=65536)
+@remembered(65536)
 def canonical_address(text: str) -> str | None:
     """Give an address as the kernel's own printing has it; None where the text is no address."""
     family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
