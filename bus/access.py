@@ -73,7 +73,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
         "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (
-            *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS),
+            *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
             *_topics("WRITE", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
         ),
         "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),

@@ -4,15 +4,16 @@ A letter is settled by a message behind it in the same topic (no value, header `
 every reader sees the same state, who settled what stays on record, and a mark never expires before its letter does.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from confluent_kafka import Message
 
 from bus.connection import Connection
-from bus.consuming import Reader, Silence
-from bus.dead_letter_message import ORIGINAL
+from bus.consuming import Reader, Silence, newest_before
+from bus.dead_letter_message import NOT_FETCHED, OMITTED, ORIGINAL
 from bus.headers import Headers
 from bus.producing import resending_producer
 from bus.refusals import Refused
@@ -23,6 +24,7 @@ How = Literal["replayed", "dropped"]
 MAX_NOTE = 500
 _POLL_SECONDS = 0.2
 _FLUSH_SECONDS = 30.0
+_FETCH_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,15 @@ class DeadMessage:
         """Give a header as a number; 0 where there is none."""
         text = self.text(name)
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+    @property
+    def is_without_message(self) -> bool:
+        """Whether the letter would have been too large with the message that failed."""
+        return OMITTED in self.headers or NOT_FETCHED in self.headers
+
+
+class MessageGone(Exception):
+    """The message that a letter is about can't be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,8 @@ class DeadLetterTopic:
             [
                 Outgoing(
                     self.name,
-                    each.key,
+                    # Of a letter that went without its message, the key may be what was too large.
+                    None if each.is_without_message else each.key,
                     None,
                     [(SETTLES, str(each.offset).encode()), (HOW, how.encode()), (NOTE, note[:MAX_NOTE].encode())],
                     0,
@@ -114,6 +126,31 @@ class DeadLetterTopic:
                 for each in letters
             ]
         )
+
+    def original(self, letter: DeadMessage) -> DeadMessage:
+        """Return a letter that went without its message, with the message as it lies where it failed.
+
+        Args:
+            letter: its headers say where that is.
+
+        Raises:
+            BusUnavailable: no broker.
+            MessageGone: it is not there any more, or it can't be read there either.
+        """
+        place = f"{letter.text('topic')}[{letter.text('partition')}] at {letter.text('offset')}"
+        if NOT_FETCHED in letter.headers:
+            raise MessageGone(f"{place}: its message can't be read")
+        partition, offset = letter.number("partition"), letter.number("offset")
+        deadline = time.monotonic() + _FETCH_SECONDS
+        positions = {partition: offset + 1}
+        found = newest_before(
+            self._connection, letter.text("topic"), positions, 1, lambda: time.monotonic() >= deadline
+        )
+        for message in found:
+            value = message.value() or b""
+            if message.offset() == offset and len(value) == letter.number(OMITTED):
+                return replace(letter, key=message.key(), value=value, original=[*_headers(message)])
+        raise MessageGone(f"{place}: its message is not there any more")
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         producer = resending_producer(self._connection, "lanner-dlq", queue_bytes=64 << 20)

@@ -28,6 +28,8 @@ CORRELATION_TABLE = "correlation"
 
 MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, columns and one last large event come on top."""
+MAX_HOST_MESSAGE_BYTES = 64 << 10
+"""Of what is said about a host's key, which has some hundred bytes: a few kilobytes may decompress to megabytes."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"
@@ -107,7 +109,9 @@ def plan(prefix: str, partitions: int, replication: int, events_retention_ms: in
 def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, events_retention_ms: int) -> TopicPlan:
     config = {
         "cleanup.policy": kind.cleanup,
-        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "max.message.bytes": str(
+            MAX_HOST_MESSAGE_BYTES if kind.name in (HOSTS, HOST_PINS, HOST_KEYS) else MAX_MESSAGE_BYTES
+        ),
         "min.insync.replicas": "2" if replication > 2 else "1",
     }
     if kind.retention_ms is not None:

@@ -18,6 +18,7 @@ from lanner.settings import Settings
 
 TOGETHER = 500
 """Letters that are settled at once."""
+TOGETHER_BYTES = 64 << 20
 _ID = re.compile(r"([\w.-]+):(\d{1,18})", re.ASCII)
 
 
@@ -95,12 +96,25 @@ def chosen(where: Sequence[Place], ids: Sequence[str], wanted: Filter) -> Iterat
             continue
         left = numbers.get(place.name, set())
         letters = (each for each in place.letters() if (not ids or each.number in left) and wanted.holds(each))
-        while some := list(islice(letters, TOGETHER)):
+        while some := _some(letters):
             left -= {each.number for each in some}
             yield place, some
     missing = [f"{name}:{number}" for name, some in numbers.items() for number in sorted(some)]
     if missing:
         raise BadInput(f"{', '.join(missing)}: no such letter, or it is settled already.")
+
+
+def _some(letters: Iterator[Letter]) -> list[Letter]:
+    """Take letters that are settled at once: as many as fit."""
+    some: list[Letter] = []
+    size = 0
+    for each in islice(letters, TOGETHER):
+        some.append(each)
+        # The message as it came, and as this release would have written it.
+        size += 2 * len(each.data)
+        if size >= TOGETHER_BYTES:
+            break
+    return some
 
 
 def must_choose(ids: Sequence[str], *, every: bool) -> None:

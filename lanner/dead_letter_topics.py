@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from bus.connection import Connection
-from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination
+from bus.dead_letter_message import OMITTED
+from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination, MessageGone
 from bus.headers import Headers
 from bus.refusals import Refused
 from bus.topics import ALERTS, CORRELATE, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
@@ -34,6 +35,7 @@ class TopicPlace:
             origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
             data = self._schemas.translate(message.value)
             alert = alert_in(data)
+            without = {"message": _left_out(message)} if message.is_without_message else {}
             yield Letter(
                 f"{self.name}:{message.offset}",
                 message.at,
@@ -43,15 +45,14 @@ class TopicPlace:
                 message.number("attempts"),
                 message.offset,
                 data,
-                {"from": origin, **({} if alert is None else {"alert": alert.id, "host": alert.hostname})},
+                {"from": origin, **without, **({} if alert is None else {"alert": alert.id, "host": alert.hostname})},
                 message,
             )
 
     def replay(self, letters: Sequence[Letter]) -> None:
         """Put letters back: an alert for the sink alone that refused it, a batch into its own partition."""
-        back = [(each.origin, self._destination(each)) for each in letters]
         try:
-            self._topic.put_back(back)
+            self._topic.put_back([self._outgoing(each) for each in letters])
         except Refused as error:
             raise BadInput(f"{letters[0].id}: the broker won't take it back: {error}.") from None
 
@@ -62,15 +63,31 @@ class TopicPlace:
         except Refused as error:
             raise BadInput(f"{letters[0].id}: the broker won't take the mark: {error}.") from None
 
-    def _destination(self, letter: Letter) -> Destination:
+    def _outgoing(self, letter: Letter) -> tuple[DeadMessage, Destination]:
         message: DeadMessage = letter.origin
-        original: Headers = [each for each in message.original if each[0] != ONLY_FOR]
-        if self.name == "notifier":
-            return Destination(self._connection.topic(ALERTS), -1, [*original, (ONLY_FOR, letter.sink.encode())])
         topic = message.text("topic")
-        # A header must not choose where a message goes: anybody who may write here could fill other topics by it.
-        if topic not in (self._connection.topic(EVENTS), self._connection.topic(CORRELATE)):
+        is_alert = self.name == "notifier"
+        # A header must not choose where a message goes, or what is read: anybody who may write here could fill other
+        # topics by it.
+        known = {self._connection.topic(name) for name in ((ALERTS,) if is_alert else (EVENTS, CORRELATE))}
+        if topic not in known and (message.is_without_message or not is_alert):
             raise BadInput(
-                f"{letter.id}: it came from {printable(topic)!r}, which is no topic of a processor's; drop it."
+                f"{letter.id}: it came from {printable(topic)!r}, which is no topic of a {self.name}'s; drop it."
             )
-        return Destination(topic, message.number("partition"), original)
+        if message.is_without_message:
+            try:
+                message = self._topic.original(message)
+            except MessageGone as error:
+                raise BadInput(f"{letter.id}: {printable(str(error))}; drop it.") from None
+        original: Headers = [each for each in message.original if each[0] != ONLY_FOR]
+        if is_alert:
+            only_for: Headers = [(ONLY_FOR, letter.sink.encode())]
+            return message, Destination(self._connection.topic(ALERTS), -1, [*original, *only_for])
+        return message, Destination(topic, message.number("partition"), original)
+
+
+def _left_out(message: DeadMessage) -> str:
+    """Say what became of a message that its letter does not hold."""
+    if OMITTED in message.headers:
+        return f"{message.number(OMITTED)} bytes, too large for a letter: they lie where it failed"
+    return "can't be read where it failed"

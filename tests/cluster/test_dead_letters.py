@@ -7,7 +7,7 @@ import pytest
 
 from bus.connection import Connection
 from bus.consuming import Reader
-from bus.dead_letter_message import dead_letter
+from bus.dead_letter_message import NOT_FETCHED, dead_letter
 from bus.headers import Headers
 from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
@@ -110,6 +110,38 @@ def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connect
     assert failed.returncode == 1
     assert "no topic of a processor's; drop it" in failed.stderr
     assert everything(connection, "rules") == []
+
+
+def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connection: Connection) -> None:
+    """Of both stages, with key and headers; one whose message is gone, or can't be read, says so and stays."""
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer.produce(connection.topic(EVENTS), b"before", b"a", partition=5)
+    producer.produce(connection.topic(EVENTS), b"too large", b"host", headers=[("lanner_sent", b"1")], partition=5)
+    producer.produce(connection.topic(ALERTS), encode_alert(alert(id="one")), b"one", partition=0)
+    assert producer.flush(20) == 0
+    events, alerts = connection.topic(EVENTS), connection.topic(ALERTS)
+    for place, size in (((events, 5, 1), 9), ((events, 5, 7), 9), ((events, 5, 0), 9), ((alerts, 0, 0), 0)):
+        value = encode_alert(alert(id="one")) if place[0] == alerts else bytes(size)
+        letter = dead_letter("refused", place, b"k", value, facts=[("sink", b"slack")]).without_message()
+        bury(
+            connection,
+            NOTIFIER_DEAD_LETTERS if place[0] == alerts else PROCESSOR_DEAD_LETTERS,
+            b"",
+            letter.headers,
+            b"",
+        )
+    unread = dead_letter("not readable", (events, 5, 1), None, None, facts=[(NOT_FETCHED, b"yes")])
+    bury(connection, PROCESSOR_DEAD_LETTERS, b"", unread.headers, b"")
+    assert "9 bytes, too large for a letter" in dlq(connection, "show", "processor:0").stdout
+    done = dlq(connection, "replay", "processor:0", "notifier:0")
+    assert done.returncode == 0, done.stderr
+    assert everything(connection, EVENTS)[-1] == (5, b"host", b"too large", {"lanner_sent": b"1"})
+    ((key, value),) = [(key, value) for _, key, value, headers in everything(connection, ALERTS) if headers]
+    assert (key, decode_alert(value or b"").id) == (b"one", "one")
+    for each, why in (("1", "is not there any more"), ("2", "is not there any more"), ("3", "can't be read")):
+        failed = dlq(connection, "replay", f"processor:{each}")
+        assert (failed.returncode, why in failed.stderr) == (1, True), failed.stderr
+    assert len(dlq(connection, "list", "--format", "json").stdout.splitlines()) == 3
 
 
 def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection) -> None:

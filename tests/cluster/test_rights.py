@@ -44,7 +44,7 @@ MAY_READ: dict[str, set[str]] = {
     | {"host-pins", "host-keys"},
     "notifier": {"alerts", "schemas"},
     "intake": set(),
-    "dead-letters": {"dlq.notifier", "dlq.processor"},
+    "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
     "publisher": {"rules"},
     "enroller": {"hosts", "host-pins", "host-keys"},
     "reader": SIEM,

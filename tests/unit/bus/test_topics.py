@@ -1,6 +1,19 @@
 import pytest
 
-from bus.topics import DAY_MS, HOUR_MS, TOPICS, TopicState, duration_ms, duration_text, judge, plan
+from bus.topics import (
+    DAY_MS,
+    EVENTS,
+    HOST_KEYS,
+    HOST_PINS,
+    HOSTS,
+    HOUR_MS,
+    TOPICS,
+    TopicState,
+    duration_ms,
+    duration_text,
+    judge,
+    plan,
+)
 
 
 def states(partitions: int = 8, **changes: TopicState) -> dict[str, TopicState]:
@@ -103,3 +116,10 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     """With an example of one."""
     with pytest.raises(ValueError, match="write it as"):
         duration_ms(text)
+
+
+def test_what_is_said_about_keys_is_small() -> None:
+    """Collectors write there too, and commands read it by a client that decompresses whatever comes."""
+    sizes = {each.kind.name: int(each.config["max.message.bytes"]) for each in plan("p.", 4, 1, DAY_MS)}
+    assert {sizes[name] for name in (HOSTS, HOST_PINS, HOST_KEYS)} == {64 << 10}
+    assert sizes[EVENTS] == 4 << 20
