@@ -12,10 +12,11 @@ from collector.batch_builder import BatchBuilder
 from collector.bpf.program import RingSizes
 from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
+from collector.containers.naming import Naming
 from collector.containers.waiting import Waiting
 from collector.decode import as_of, decode, identity_of
 from collector.events import PROCEXIT, Origin, add_exec, add_exit, add_syscall
-from collector.host import Host, this_host
+from collector.host import Host, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import SENT_WHOLE, KernelFeed
 from collector.processes.bounded import Bounded
 from collector.processes.entry import Entry
@@ -62,6 +63,8 @@ class CollectorSettings:
     given_programs: tuple[Path, ...] = ()
     """Compiled programs that a like host made: files, or folders of them."""
     docker_socket: Path = DEFAULT_SOCKET
+    container_parents: tuple[str, ...] = ()
+    """Further cgroups below which runtimes make those of containers; `*` stands for any part of one name."""
     sent_whole: int = SENT_WHOLE
     """Equal calls of a process that are sent in a second, on each CPU; more are sent as one, with their number. 0: all
     are sent."""
@@ -110,7 +113,8 @@ class Collector:
         self._feed: KernelFeed | None = None
         self._users = UserFiles()
         self._reader = ProcessFiles(variables=self.settings.variables)
-        self._table = ProcessTable(self._reader, _boot_to_epoch())
+        naming = Naming(self.settings.container_parents)
+        self._table = ProcessTable(self._reader, _boot_to_epoch(), container_of=naming.container_of)
         self._rows = ProcessRows(self._table, self._users, self._containers)
         self._builder = BatchBuilder()
         self._repeated = Repeated(self._table, self._containers)
@@ -188,6 +192,7 @@ class Collector:
             sent_whole=self.settings.sent_whole,
             exact_paths=self.settings.exact_paths,
         )
+        join_host_cgroup_namespace()
         # Attached first: what is forked while /proc is read comes as a record.
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()
@@ -357,17 +362,17 @@ class Collector:
             self._add(record, entry, raw)
             return
         now = time.monotonic_ns()
-        if not self._waiting.should_hold(name.full_id, is_pending=self._containers.is_pending(name, now)):
+        if not self._waiting.should_hold(name.key, is_pending=self._containers.is_pending(name, now)):
             self._add(record, entry, raw)
             return
         self._rows.prepare(entry)
-        for held in self._waiting.hold(name.full_id, (record, self._table.frozen(entry)), now):
+        for held in self._waiting.hold(name.key, (record, self._table.frozen(entry)), now):
             self._add(*held)
 
     def _let_go(self) -> None:
         now = time.monotonic_ns()
-        for full_id in self._containers.tick(now):
-            for held in self._waiting.known(full_id):
+        for key in self._containers.tick(now):
+            for held in self._waiting.known(key):
                 self._add(*held)
         for held in self._waiting.expired(now):
             self._add(*held)
@@ -398,7 +403,7 @@ class Collector:
             self._flush()
 
     def _names(self, entry: Entry, process: Process) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:
-        container = None if entry.container is None else entry.container.full_id
+        container = entry.container
         pids = () if container is None else (entry.pid,)
 
         def user_name(uid: int) -> str | None:

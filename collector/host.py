@@ -1,5 +1,7 @@
 """Which host this is: its id, its name and this boot of it."""
 
+import contextlib
+import ctypes
 import os
 import platform
 import re
@@ -15,6 +17,7 @@ _MACHINE_ID = Path("/etc/machine-id")
 _ID = re.compile("[0-9a-f]{32}")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NSENTER_SECONDS = 5
+_CLONE_NEWCGROUP = 0x02000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,20 @@ def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) ->
     names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
     # A batch with a longer one is refused, and with it all that the host saw.
     return Host(*map(clipped_name, names))
+
+
+def join_host_cgroup_namespace() -> None:
+    """Have this thread, and threads that it starts, see the paths of cgroups from the host's root.
+
+    In a container with a cgroup namespace of its own /proc/PID/cgroup tells paths relative to the container's, which
+    are none that a runtime's naming could be told by. Where the namespace can't be joined, these are left as they are.
+
+    Source: cgroup_namespaces(7).
+    """
+    with contextlib.suppress(OSError):
+        if Path("/proc/1/ns/cgroup").readlink() != Path("/proc/self/ns/cgroup").readlink():
+            with Path("/proc/1/ns/cgroup").open("rb") as namespace:
+                ctypes.CDLL(None).setns(namespace.fileno(), _CLONE_NEWCGROUP)
 
 
 def _machine_id(name: str) -> str:

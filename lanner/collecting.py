@@ -60,6 +60,7 @@ def make_collector(
             variables=variables,
             given_programs=given_programs(settings),
             docker_socket=Path(wanted.docker_socket),
+            container_parents=wanted.container_parents,
             previous_start=previous[0],
             previous_sequence=previous[1],
         ),

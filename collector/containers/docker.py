@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collector.containers.inspected import container_from, image_of, shares_network_with
+from collector.containers.inspected import container_from, image_of, init_pid, shares_network_with
 from collector.containers.lookup import NotFound, Unavailable
 from collector.containers.naming import ContainerName
+from collector.processes.procparse import parse_cgroup
 from schemas.batch import Container
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
@@ -36,11 +37,13 @@ class Docker:
     Args:
         path: its socket.
         timeout: seconds that one read may take.
+        proc: where procfs is mounted.
     """
 
-    def __init__(self, path: Path = DEFAULT_SOCKET, timeout: float = TIMEOUT) -> None:
+    def __init__(self, path: Path = DEFAULT_SOCKET, timeout: float = TIMEOUT, proc: Path = Path("/proc")) -> None:
         self._path = path
         self._timeout = timeout
+        self._proc = proc
 
     def answers(self, name: ContainerName) -> bool:
         """Tell whether a container may be Docker's; the kubelet's plain cgroups don't say whose they are."""
@@ -50,14 +53,33 @@ class Docker:
         """Ask for a container's facts.
 
         Raises:
-            NotFound: Docker doesn't know it, or not yet.
+            NotFound: Docker doesn't know it, or not yet, or as one whose first process is in another cgroup.
             Unavailable: Docker can't be reached, doesn't answer in time or not sensibly.
         """
         inspected = self._get(f"/containers/{name.full_id}/json")
+        if inspected.get("Id") != name.full_id or not self._confirms(name, init_pid(inspected)):
+            raise NotFound(f"{name.full_id} is not in {name.cgroup}")
         image_id, shared = image_of(inspected), shares_network_with(inspected)
         image = None if image_id is None else self._get_if_known(f"/images/{image_id}/json")
         sandbox = None if shared is None else self._get_if_known(f"/containers/{shared}/json")
         return container_from(name, inspected, image, sandbox)
+
+    def _confirms(self, name: ContainerName, pid: int | None) -> bool:
+        """Tell whether a cgroup is that of the container whose first process is given.
+
+        Where it has none any more, or Docker counts its pids otherwise, the place of the cgroup has to do.
+        """
+        path = None if pid is None or not name.cgroup else self._cgroup(pid)
+        if path is None:
+            return name.is_certain
+        return path == name.cgroup or path.startswith(f"{name.cgroup}/")
+
+    def _cgroup(self, pid: int) -> str | None:
+        try:
+            path = parse_cgroup((self._proc / str(pid) / "cgroup").read_bytes())
+        except OSError:
+            return None
+        return None if path is None or path.startswith("/..") else path
 
     def _get_if_known(self, path: str) -> dict[str, Any] | None:
         try:

@@ -114,6 +114,12 @@ def image_of(inspected: Json) -> str | None:
     return image if re.fullmatch("sha256:[0-9a-f]{64}", image) else None
 
 
+def init_pid(inspected: Json) -> int | None:
+    """Return the pid of its first process, as Docker counts; None where it isn't running."""
+    pid = _object(inspected, "State").get("Pid")
+    return pid if type(pid) is int and pid > 0 else None
+
+
 def started_at(inspected: Json) -> int | None:
     """Give the start in epoch nanoseconds; None before the container runs."""
     match = _TIME.match(_text(_object(inspected, "State"), "StartedAt") or "")

@@ -47,7 +47,7 @@ class Waiting(Generic[T]):
         """Hold an event.
 
         Args:
-            container: its full id.
+            container: its key.
             event: what waits.
             now: monotonic nanoseconds.
 

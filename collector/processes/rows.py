@@ -31,7 +31,7 @@ class NamesOfIds(Protocol):
     """What rows need of the user files."""
 
     def names(
-        self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+        self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
         """Name the ids as the host's or the container's own files do."""
 
@@ -82,7 +82,7 @@ class ProcessRows:
         """Read now what may be gone when the row of an event that has to wait is written: the container's users."""
         if entry.container is not None and entry.exited_at is None:
             uid = entry.credentials.uid
-            self._names.names(uid, None, None, entry.container.full_id, _insiders(entry))
+            self._names.names(uid, None, None, entry.container, _insiders(entry))
 
     def row(self, entry: Entry) -> int:
         """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
@@ -137,12 +137,12 @@ class ProcessRows:
         if name is None:
             return -1
         facts = self._facts.facts(name)
-        written = self._container_rows.get(name.full_id)
+        written = self._container_rows.get(name.key)
         if written is not None and written[0] is facts:
             return written[1]
         self.containers.append(facts)
         row = len(self.containers) - 1
-        self._container_rows[name.full_id] = (facts, row)
+        self._container_rows[name.key] = (facts, row)
         return row
 
     def _process(self, entry: Entry, row: int, key: tuple[int, int, int, int, int]) -> Process:
@@ -152,7 +152,7 @@ class ProcessRows:
             credentials.uid,
             credentials.gid,
             place.loginuid,
-            None if entry.container is None else entry.container.full_id,
+            entry.container,
             () if entry.container is None else _insiders(entry),
         )
         boot_to_epoch = entry.start_epoch - entry.start_time

@@ -4,7 +4,7 @@ Every record names its maker by pid, start time, program generation and user. Wh
 record was lost and /proc is asked; where /proc can't tell either, the facts are missing and that is counted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from collector.containers.naming import ContainerName, container_of
@@ -26,10 +26,17 @@ class ProcessTable:
         boot_to_epoch: epoch nanoseconds less boot-clock nanoseconds; may be set again when the wall clock is set.
         grace: nanoseconds of record time that an ended process can still be found.
         exited_limit: ended processes that can still be found.
+        container_of: tells which container a cgroup's path belongs to.
     """
 
     def __init__(
-        self, reader: Reader, boot_to_epoch: int, *, grace: int = GRACE, exited_limit: int = MAX_ENTRIES
+        self,
+        reader: Reader,
+        boot_to_epoch: int,
+        *,
+        grace: int = GRACE,
+        exited_limit: int = MAX_ENTRIES,
+        container_of: Callable[[str], ContainerName | None] = container_of,
     ) -> None:
         self.boot_to_epoch = boot_to_epoch
         self.changes = 0
@@ -42,6 +49,7 @@ class ProcessTable:
         self.rereads = 0
         """Times that /proc had to be asked."""
         self._reader = reader
+        self._container_of = container_of
         self._living: dict[int, Entry] = {}
         self._exited = Exited(grace, exited_limit)
         self._unknown: Bounded[tuple[int, int, int, int], Entry] = Bounded(1024)
@@ -296,7 +304,7 @@ class ProcessTable:
         entry.cgroup_id = who.cgroup_id
         if path is not None and path != entry.place.cgroup:
             entry.place = replace(entry.place, cgroup=path)
-            entry.container = container_of(path) or entry.container
+            entry.container = self._container_of(path) or entry.container
             self._changed(entry)
 
     def _stale(self, who: Identity, same: Entry | None) -> Entry:
@@ -304,7 +312,7 @@ class ProcessTable:
         entry = self._unknown.get(key)
         if entry is None:
             path = self._cgroups.get(who.cgroup_id)
-            container: ContainerName | None = None if path is None else container_of(path)
+            container: ContainerName | None = None if path is None else self._container_of(path)
             entry = self._new_entry(who)
             entry.is_stale = True
             entry.exec_time = None
@@ -348,7 +356,7 @@ class ProcessTable:
         if place.ppid:
             self._set_parent(entry, place.ppid, may_read=True)
         if place.cgroup is not None:
-            entry.container = container_of(place.cgroup) or entry.container
+            entry.container = self._container_of(place.cgroup) or entry.container
         if entry.container is None and entry.parent is not None:
             entry.container = entry.parent.container
         if place.pid_namespace is not None and place.pid_namespace_init_start is None:
@@ -365,7 +373,7 @@ class ProcessTable:
         entry.comm = state.comm
         entry.place = place_of(state)
         entry.cgroup_id = state.who.cgroup_id
-        entry.container = container_of(state.cgroup) or entry.container
+        entry.container = self._container_of(state.cgroup) or entry.container
         parent = self._living.get(state.ppid)
         if entry.container is not None and parent is not None and behind_helper(parent) is not parent:
             entry.place = replace(entry.place, ppid=behind_helper(parent).pid)
@@ -383,7 +391,7 @@ class ProcessTable:
                 parent = self._from_facts(facts)
                 # Its own parent comes with its own records: one look at /proc is enough here.
                 parent.parent = self._living.get(facts.place.ppid or 0)
-                parent.container = container_of(facts.place.cgroup or "/")
+                parent.container = self._container_of(facts.place.cgroup or "/")
         if parent is None or parent is entry or is_adoption(entry, parent):
             return
         if entry not in ancestors(parent):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.containers.naming import ContainerName
 from collector.processes.bounded import Bounded
 from collector.processes.names import Accounts, Names, inside_id, parse_group, parse_id_map, parse_passwd
 from collector.processes.procparse import Mounted, parse_mountinfo
@@ -58,7 +59,7 @@ class UserFiles:
         self._containers: Bounded[str, _Known] = Bounded(MAX_CONTAINERS)
 
     def names(
-        self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+        self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
         """Name the ids of one process.
 
@@ -66,10 +67,10 @@ class UserFiles:
             uid: as the host's kernel counts; mapped where the container has a user namespace.
             gid: likewise.
             loginuid: -1 where unset.
-            container: its full id; None for the host.
+            container: its name; None for the host.
             pids: processes of the container through which its files may be reached, best first.
         """
-        known = self._of_host() if container is None else self._of_container(container, pids)
+        known = self._of_host() if container is None else self._of_container(container.key, pids)
         if known is None:
             return Accounts().names(uid, gid, loginuid)
         if known.uid_map:

@@ -77,7 +77,7 @@ class _Users:
             self.groups.setdefault(spec.gid, spec.group)
 
     def names(
-        self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+        self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
         del container, pids
         return Accounts(self.users, self.groups).names(uid, gid, loginuid)

@@ -144,6 +144,11 @@ class Collector:
         None,
     )
     docker_socket: str = about("Where Docker is asked about containers.", "/var/run/docker.sock")
+    container_parents: tuple[str, ...] = about(
+        "Further cgroups below which runtimes make those of containers: docs/running.md. `*` stands for any part of\n"
+        "one name, as in /user.slice/user-*.slice/user@*.service for rootless Podman.",
+        (),
+    )
     pushdown: bool = about(
         "Let the kernel leave out events that can't matter to any rule; `lanner rules interest` shows which.",
         default=True,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.containers.naming import ContainerName
 from collector.processes.entry import TICK
 from collector.processes.procfs import ProcessFiles
 from collector.processes.table import ProcessTable
@@ -197,7 +198,7 @@ def test_names_come_from_the_files_below_the_process_s_root(tmp_path: Path) -> N
         os._exit(0)
     try:
         wait_until(lambda: Path(f"/proc/{process}/root").readlink() == tmp_path)
-        names = UserFiles().names(0, 0, -1, "c" * 64, (process,))
+        names = UserFiles().names(0, 0, -1, ContainerName("docker", "c" * 64), (process,))
     finally:
         os.kill(process, 9)
         os.waitpid(process, 0)

@@ -96,3 +96,51 @@ def test_the_socket_is_the_setting_s_or_docker_s_own(
 def test_docker_answers_for_its_own_and_for_plain_pods(name: ContainerName, *, expected: bool) -> None:
     """The kubelet's plain cgroups don't say whose container it is."""
     assert Docker().answers(name) is expected
+
+
+CGROUP = f"/system.slice/docker-{ID}.scope"
+RUNNING = {"Running": True, "Pid": 71, "StartedAt": "2026-11-24T14:31:30Z"}
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "is_certain", "first_process_in", "expected"),
+    [
+        (CGROUP, True, CGROUP, True),
+        (CGROUP, True, f"{CGROUP}/init.scope", True),
+        (CGROUP, True, f"{CGROUP}2", False),
+        (CGROUP, True, "/docker/" + ID, False),
+        (f"/user.slice/docker-{ID}.scope", False, CGROUP, False),
+        (f"/user.slice/docker-{ID}.scope", False, f"/user.slice/docker-{ID}.scope", True),
+        # It has ended, or Docker counts pids in a namespace of its own
+        (CGROUP, True, None, True),
+        (f"/user.slice/docker-{ID}.scope", False, None, False),
+        # Seen from a cgroup namespace
+        (CGROUP, True, f"/../docker-{ID}.scope", True),
+    ],
+)
+def test_facts_are_believed_of_the_cgroup_in_which_docker_runs_the_container(
+    tmp_path: Path, cgroup: str, first_process_in: str | None, *, is_certain: bool, expected: bool
+) -> None:
+    """Whoever may name a cgroup may claim any id; another container's facts aren't his for that."""
+    if first_process_in is not None:
+        (tmp_path / "71").mkdir()
+        (tmp_path / "71" / "cgroup").write_text(f"0::{first_process_in}\n")
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {PATH: inspected(State=RUNNING)}
+        docker = Docker(daemon.path, proc=tmp_path)
+        name = ContainerName("docker", ID, None, cgroup, is_certain)
+        try:
+            found = docker.inspect(name).name
+        except NotFound:
+            found = None
+
+    assert (found == "web") is expected
+
+
+def test_a_container_whose_name_is_an_id_is_not_the_one_of_that_id(tmp_path: Path) -> None:
+    """Docker looks for names, too."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {PATH: inspected(Id=SANDBOX)}
+
+        with pytest.raises(NotFound):
+            Docker(daemon.path).inspect(NAME)

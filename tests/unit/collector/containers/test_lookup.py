@@ -164,6 +164,81 @@ def test_too_many_questions_are_not_asked(tmp_path: Path, monkeypatch: pytest.Mo
         assert (pending, known.unanswered) == ([True, True, True, False, False], 2)
 
 
+def made_up(number: int) -> ContainerName:
+    """Name a container that somebody made up below a cgroup of his own."""
+    return ContainerName("docker", f"{number:064x}", None, f"/user.slice/docker-{number:064x}.scope", is_certain=False)
+
+
+def test_made_up_ids_push_out_no_container_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many a user or a container's root makes, what was found out stays."""
+    monkeypatch.setattr(lookup, "MAX_KNOWN", 3)
+    monkeypatch.setattr(lookup, "MAX_UNCERTAIN", 3)
+    with containers(tmp_path) as (known, daemon):
+        daemon.answers = {PATH: inspected()}
+        known.is_pending(NAME, 0)
+        settle(known)
+
+        for number in range(50):
+            known.facts(made_up(number))
+            known.tick(0)
+
+        assert known.facts(NAME).name == "web"
+        assert asked(daemon) == 1
+
+
+def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked last, and nothing waits for them."""
+    monkeypatch.setattr(lookup, "MAX_UNCERTAIN_ASKED", 4)
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.is_hanging = True
+        daemon.answers = {PATH: inspected()}
+        known = KnownContainers([Docker(daemon.path)], workers=1)
+        assert not any(known.is_pending(made_up(number), 0) for number in range(50))
+        until(lambda: daemon.asked)
+
+        assert known.is_pending(NAME, 0)
+        daemon.is_hanging = False
+        daemon.release.set()
+        assert settle(known) == [ID]
+        known.close()
+
+    assert known.facts(NAME).name == "web"
+    assert known.unanswered == 46 + 1
+    assert daemon.asked[1] == PATH
+
+
+def test_one_that_its_runtime_confirms_is_known_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nested container's facts come a little later, and made-up ids don't push it out then."""
+    monkeypatch.setattr(lookup, "MAX_UNCERTAIN", 1)
+    nested = ContainerName("docker", ID, None, f"/docker/{'f' * 64}/docker/{ID}", is_certain=False)
+    (tmp_path / "71").mkdir()
+    (tmp_path / "71" / "cgroup").write_text(f"0::{nested.cgroup}\n")
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {PATH: inspected(State={"Pid": 71, "StartedAt": "2026-11-24T14:31:30Z"})}
+        known = KnownContainers([Docker(daemon.path, proc=tmp_path)])
+        assert not known.is_pending(nested, 0)
+        until(lambda: known.tick(0) or known.version == 1)
+        for number in range(5):
+            known.facts(made_up(number))
+        known.close()
+
+    assert known.facts(nested).name == "web"
+
+
+def test_who_only_claims_an_id_does_not_get_its_facts(tmp_path: Path) -> None:
+    """Two cgroups with the same id are two containers."""
+    with containers(tmp_path) as (known, daemon):
+        daemon.answers = {PATH: inspected()}
+        known.is_pending(NAME, 0)
+        settle(known)
+        claim = ContainerName("docker", ID, None, f"/docker/{'f' * 64}/docker/{ID}", is_certain=False)
+
+        known.is_pending(claim, 0)
+        until(lambda: known.tick(0) or known._later)
+
+        assert (known.facts(claim).name, known.facts(NAME).name) == (None, "web")
+
+
 def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
     """The next container is asked for all the same."""
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from collector.containers.naming import ContainerName
+from collector.containers.naming import ContainerName, container_of
 from collector.processes.names import Names
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
@@ -8,6 +8,7 @@ from schemas.batch import Container
 from tests.unit.collector.processes.synthetic import (
     CONTAINER_CGROUP,
     CONTAINER_ID,
+    CONTAINER_PATH,
     Proc,
     execution,
     exit_of,
@@ -23,10 +24,10 @@ class NamesByRule:
     """Names that tell what they were asked for."""
 
     def names(
-        self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+        self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
         """Give made-up names."""
-        where = "host" if container is None else f"{container[:3]}{pids}"
+        where = "host" if container is None else f"{container.full_id[:3]}{pids}"
         return Names(f"u{uid}@{where}", f"g{gid}", f"l{loginuid}", "/home", "/bin/sh")
 
 
@@ -201,10 +202,15 @@ def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
 
     class Asked(NamesByRule):
         def __init__(self) -> None:
-            self.by: list[tuple[str | None, tuple[int, ...]]] = []
+            self.by: list[tuple[ContainerName | None, tuple[int, ...]]] = []
 
         def names(
-            self, uid: int, gid: int | None, loginuid: int | None, container: str | None, pids: tuple[int, ...]
+            self,
+            uid: int,
+            gid: int | None,
+            loginuid: int | None,
+            container: ContainerName | None,
+            pids: tuple[int, ...],
         ) -> Names:
             self.by.append((container, pids))
             return super().names(uid, gid, loginuid, container, pids)
@@ -218,7 +224,7 @@ def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
     rows.prepare(processes.resolve(who))
     rows.prepare(processes.resolve(identity(20)))
 
-    assert names.by == [(CONTAINER_ID, (10,))]
+    assert names.by == [(container_of(CONTAINER_PATH), (10,))]
     assert rows.processes == []
 
 

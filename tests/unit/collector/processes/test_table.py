@@ -2,6 +2,7 @@ import gc
 import sys
 from dataclasses import replace
 
+from collector.containers.naming import Naming
 from collector.processes.entry import TICK
 from collector.processes.facts import Credentials
 from collector.processes.lineage import MAX_EXITED, ancestors
@@ -347,3 +348,26 @@ class TestMemory:
             processes.apply(exit_of(identity(pid, time=pid * 1000)))
 
         assert len(processes) == 101
+
+
+def test_a_user_who_names_a_cgroup_like_a_container_s_stays_on_the_host() -> None:
+    """Below his own slice he may call cgroups what he likes."""
+    processes, _ = table()
+    before, after = identity(50, cgroup=4241), identity(50, cgroup=4242, generation=2)
+    delegated = "/user.slice/user-1000.slice/user@1000.service/app.slice"
+    processes.apply(execution(before, "bash", cgroup=f"{delegated}/run-1.scope"))
+    processes.apply(execution(after, "bash", cgroup=f"{delegated}/docker-{CONTAINER_ID}.scope"))
+
+    assert processes.resolve(after).container is None
+
+
+def test_further_parents_are_those_that_are_configured() -> None:
+    """There a runtime makes its cgroups, for instance a rootless one."""
+    naming = Naming(["/jobs"])
+    processes = ProcessTable(Proc(), EPOCH, container_of=naming.container_of)
+    who = identity(50, cgroup=4242)
+    processes.apply(execution(who, "bash", cgroup=f"/jobs/{CONTAINER_ID}"))
+
+    found = processes.resolve(who).container
+    assert found is not None
+    assert found.full_id == CONTAINER_ID

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from collector.containers.naming import ContainerName
 from collector.processes import rooted
 from collector.processes.names import MAX_ENTRIES, Accounts, Names, parse_group, parse_passwd
 from collector.processes.rooted import open_below, read_below
 from collector.processes.users import UserFiles
 
 MOUNTS = b"21 1 0:20 / / rw - overlay overlay rw\n"
-CONTAINER = "c" * 64
+CONTAINER = ContainerName("docker", "c" * 64)
 
 
 class Clock:
