@@ -17,6 +17,7 @@ from processor.language.printer import print_condition
 from processor.names import names_asked
 from processor.output.tokens import OutputError
 from processor.redact import Redaction
+from processor.repeated_alerts import RepeatedAlerts, RepeatLimits
 from processor.variables import variables_in
 from schemas.alert import Alert, Value, alert_id
 from schemas.interest import Interest
@@ -90,6 +91,17 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     return Detection(judges, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
+
+
+def repeated_alerts(settings: Settings) -> RepeatedAlerts:
+    """Return what decides which alerts repeat others, as the settings want it."""
+    asked = settings.repeated_alerts
+    if not asked.enabled:
+        return RepeatedAlerts(None)
+    limits = RepeatLimits(
+        asked.identical_of_process, asked.identical, asked.of_process, asked.period_seconds * 1_000_000_000
+    )
+    return RepeatedAlerts(limits)
 
 
 def internal_alert(

@@ -9,6 +9,7 @@ from processor.clocks import dated
 from processor.correlate import Correlator
 from processor.correlation.state import BadState
 from processor.judges import Judges, OneProcess
+from processor.repeated_alerts import RepeatedAlerts
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 
@@ -19,7 +20,13 @@ class Memory:
     """Judges events one after the other, and remembers."""
 
     def __init__(
-        self, judges: Judges, path: Path | None, *, note: Callable[[str], None], clock: WallClock | None = None
+        self,
+        judges: Judges,
+        path: Path | None,
+        *,
+        note: Callable[[str], None],
+        clock: WallClock | None = None,
+        repeats: RepeatedAlerts | None = None,
     ) -> None:
         """Take up what the file holds; one that can't be used is reported, and nothing is remembered.
 
@@ -28,17 +35,18 @@ class Memory:
             path: the file; None to keep nothing.
             note: told of what an operator should know.
             clock: when batches arrive; by default this machine's.
+            repeats: decides which alerts repeat others; None to return all.
         """
         self.redated = 0
         """Events whose times were so far from the clock that they were set to the nearest that can be."""
-        self._judge = OneProcess(judges)
+        self._judge = OneProcess(judges, repeats)
         self._path = path
         self._note = note
         self._clock = clock or WallClock()
         self._saved_at = 0.0
         self._is_failing = False
         self._evicted = 0
-        if path is not None and judges.plan.rules:
+        if path is not None:
             self._take_up(path)
 
     def process(self, batch: EventBatch) -> list[Alert]:
@@ -55,6 +63,18 @@ class Memory:
             self._saved_at = monotonic
             self.save()
         return found
+
+    def end(self) -> list[Alert]:
+        """Write the file; where there is none to remember what is still being counted, return it as summaries."""
+        if self._path is None:
+            return self._judge.correlator.finish()
+        self.save()
+        return []
+
+    @property
+    def repeats(self) -> RepeatedAlerts:
+        """Which alerts repeat others."""
+        return self._judge.repeats
 
     @property
     def correlator(self) -> Correlator:

@@ -11,7 +11,7 @@ from typing import Protocol
 from bus.durations import Durations
 from bus.in_process import InProcessBus
 from lanner import systemd
-from lanner.detection import Detection, internal_alert
+from lanner.detection import Detection, internal_alert, repeated_alerts
 from lanner.failures import BadInput
 from lanner.flight_recorder.keeping import RollingRecording
 from lanner.host_names import HostNames
@@ -115,7 +115,7 @@ class Pipeline:
             self._kept = RollingRecording(folder, limit, on_trouble=self._note)
             self._bus.events.subscribe(self._kept.keep)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
-        self._memory = Memory(detection.judges, path, note=self._note)
+        self._memory = Memory(detection.judges, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
@@ -156,6 +156,11 @@ class Pipeline:
         """Events whose time could not be and was set to the nearest that can."""
         return self._memory.redated
 
+    @property
+    def repeated(self) -> Mapping[str, int]:
+        """Alerts by rule that were counted because they repeat others."""
+        return self._memory.repeats.counted
+
     def losses(self) -> Mapping[str, int]:
         """Give the number of lost events by reason."""
         return self._lost
@@ -191,7 +196,8 @@ class Pipeline:
         try:
             self._source.stop()
             self._names.stop()
-            self._memory.save()
+            for alert in self._memory.end():
+                self._bus.alerts.publish(alert)
             self._tell_losses(final=True)
         finally:
             if self._kept is not None:

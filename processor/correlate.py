@@ -16,14 +16,14 @@ from processor.correlation.accounts import NEWCOMERS
 from processor.correlation.counting import EventCount, ValueCount, count_event, count_value
 from processor.correlation.notices import QUIET, Tally, take_notice, tell
 from processor.correlation.outcome import LATENESS, Fired, Outcome, Seen
-from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch
+from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
 from processor.correlation.retime import latest_time, retimed
 from processor.correlation.sequences import Ordered, Temporal, extend_chain, see_leg
 from processor.correlation.snapshot import read_snapshot, write_snapshot
 from processor.correlation.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.state import Entry, State, decode_entry, encode_entry, entry_key
 from processor.correlation.store import Key, Store
-from processor.correlation.suppress import Throttle, close, take_match
+from processor.correlation.suppress import Throttle, Told, add_repeats, close, take_match
 from processor.correlation.telling import Token, filled, leg_values, pieces
 from processor.redact import Redact
 from schemas.alert import Alert, Window, alert_id, bounded
@@ -35,6 +35,8 @@ KEEP_TOLD = 600_000_000_000
 MAX_GROUPS = 100_000
 CLOCK_SLACK = 60_000_000_000
 """How far the clocks of brokers may differ, ns: one that goes back by more was set, and what is remembered follows."""
+REPEATED_ALERTS = "repeated alerts"
+"""Owner of counts of alerts that detection counted instead of sending them."""
 _LONGEST_FAULT = 300
 
 _Truths = dict[str, Fired | Outcome | None]
@@ -336,6 +338,8 @@ class Correlator:
             pre_match = replace(pre_match, time=limit)
         if pre_match.notice is not None:
             self._take_notice(pre_match, pre_match.notice, found)
+        if pre_match.repeated is not None:
+            self._take_repeated(pre_match, pre_match.repeated, found)
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
         judged: set[str] = set()
         for candidate in pre_match.candidates:
@@ -413,21 +417,36 @@ class Correlator:
             tokens = self._rules.tokens[rule.output]
             return self._rules.redact(bounded(_alert(pre_match, candidate, rule, window, tokens)))
 
-        entry = self._store.get((rule.fingerprint, candidate.by))
-        state = entry.state if entry is not None and isinstance(entry.state, Throttle) else None
+        key = (rule.fingerprint, candidate.by)
         stamp = pre_match.origin.stamp(pre_match.time)
         weight = pre_match.weight - (0 if window is None else window.unmet)
-        told = take_match(state, stamp, make_alert, rule.suppress.period, weight)
+        told = take_match(self._throttle(key), stamp, make_alert, rule.suppress.period, weight)
+        if not told.is_duplicate:
+            if told.alerts:
+                self.alerts[rule.name] += 1
+            self.suppressed[rule.name] += weight - bool(told.alerts)
+        self._keep_throttle(pre_match, key, told, found, is_new=bool(told.alerts))
+
+    def _take_repeated(self, pre_match: PreMatch, repeated: RepeatedAlert, found: list[Alert]) -> None:
+        key = (REPEATED_ALERTS, pre_match.group)
+        state = self._throttle(key)
+        told = add_repeats(state, pre_match.origin.stamp(pre_match.time), repeated)
+        is_new = state is None or not state.is_open or state.alert is not told.state.alert
+        self._keep_throttle(pre_match, key, told, found, is_new=is_new)
+
+    def _throttle(self, key: Key) -> Throttle | None:
+        entry = self._store.get(key)
+        return entry.state if entry is not None and isinstance(entry.state, Throttle) else None
+
+    def _keep_throttle(self, pre_match: PreMatch, key: Key, told: Told, found: list[Alert], *, is_new: bool) -> None:
         if told.is_duplicate:
             self.counts["duplicate"] += 1
             return
-        if told.alerts:
-            self.alerts[rule.name] += 1
-        self.suppressed[rule.name] += weight - bool(told.alerts)
         found += told.alerts
+        entry = self._store.get(key)
         # Repeats that go on end a period after the first, however long they go on.
-        begun = self._now if entry is None or told.alerts else entry.touched
-        self._keep(Entry(rule.fingerprint, candidate.by, _account(pre_match, entry), begun, told.state), found)
+        begun = self._now if entry is None or is_new else entry.touched
+        self._keep(Entry(*key, _account(pre_match, entry), begun, told.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
         entry = self._store.get((notice.kind, pre_match.group))

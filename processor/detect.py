@@ -16,11 +16,14 @@ from processor.loading.priority import Priority
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
 from processor.redact import Redact, unredacted
+from processor.repeated_alerts import BatchRepeats, RepeatedAlerts
 from processor.rule import Rule
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 
 RuleMatching = Literal["first", "all"]
+_ALL = RepeatedAlerts(None)
+"""Counts nothing: every alert is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +134,21 @@ class Detector:
         """Each rule in force with its priority, in order."""
         return tuple((rule.rule, rule.priority) for rule in self._rules)
 
-    def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> list[Alert]:
-        """Judge all events of a batch, in order.
+    def process(
+        self, batch: EventBatch, budget: BatchBudget | None = None, repeats: BatchRepeats | None = None
+    ) -> list[Alert]:
+        """Evaluate all events of a batch, in order.
 
         Args:
             batch: a validated batch; its process rows and strings are trusted.
             budget: what it may cost; its alerts are those found, also where it is exceeded. None for no limits.
+            repeats: counts alerts that repeat others; None to return all.
 
         Raises:
             OverBudget: it costs more; the events behind are not evaluated.
         """
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
+        repeats = _ALL.of_batch(batch) if repeats is None else repeats
         strings = batch.strings
         matches: list[Match | bool | None] = [None] * len(strings)
         self.events += batch.count
@@ -156,7 +163,7 @@ class Detector:
                     continue
                 hits = match(place)  # type: ignore[operator]
                 if hits:
-                    self._alerts(batch, place, hits, budget)
+                    self._alerts(batch, place, hits, budget, repeats)
         budget.look(batch.count)
         return budget.alerts
 
@@ -169,29 +176,48 @@ class Detector:
         self.faults[rule] += 1
         self.rule_errors.setdefault(rule, RuleError(rule, f"{type(problem).__name__}: {problem}"))
 
-    def _alerts(self, batch: EventBatch, place: int, hits: Sequence[tuple[int, int]], budget: BatchBudget) -> None:
-        row = event_row(batch)
+    def _alerts(
+        self,
+        batch: EventBatch,
+        place: int,
+        hits: Sequence[tuple[int, int]],
+        budget: BatchBudget,
+        repeats: BatchRepeats,
+    ) -> None:
         for rule_place, name in hits:
             rule = self._rules[rule_place]
             budget.count_result()
             try:
-                rendered = rule.format.bind(batch)(place, name)
-                fields = rule.fields(rendered, batch, place, name)
-                event = row(place, name)
+                alert = self._alert(rule, batch, (place, name), budget, repeats)
             except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
                 self._fault(rule_place, problem)
                 continue
-            time = batch.columns["time"][place]
+            if alert is not None:
+                budget.alerts.append(alert)
+                self.alerts[rule.rule] += 1
+            if self._first_only:
+                break
+
+    def _alert(
+        self, rule: _Prepared, batch: EventBatch, hit: tuple[int, int], budget: BatchBudget, repeats: BatchRepeats
+    ) -> Alert | None:
+        place, name = hit
+        time = batch.columns["time"][place]
+        identity = alert_id(
+            time,
+            rule.rule,
+            batch.host_id,
+            batch.boot_id,
+            batch.collector_start,
+            batch.sequence,
+            batch.first_index + place,
+        )
+        rendered = rule.format.bind(batch)(place, name)
+        fields = rule.fields(rendered, batch, place, name)
+
+        def make() -> Alert:
             alert = Alert(
-                id=alert_id(
-                    time,
-                    rule.rule,
-                    batch.host_id,
-                    batch.boot_id,
-                    batch.collector_start,
-                    batch.sequence,
-                    batch.first_index + place,
-                ),
+                id=identity,
                 time=time,
                 rule=rule.rule,
                 priority=rule.priority,
@@ -201,9 +227,8 @@ class Detector:
                 source=rule.source,
                 hostname=batch.hostname,
                 host_id=batch.host_id,
-                event=event,
+                event=event_row(batch)(place, name),
             )
-            budget.alerts.append(self._redact(budget.bounded(alert)))
-            self.alerts[rule.rule] += 1
-            if self._first_only:
-                break
+            return self._redact(budget.bounded(alert))
+
+        return repeats.take(place, rule.rule, (rendered.text, fields), (identity, make))

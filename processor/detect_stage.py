@@ -20,6 +20,7 @@ from processor.host_reports import HostReports
 from processor.identity.alerts import RejectedBatches
 from processor.identity.gate import Rejected
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS, Cause
+from processor.repeated_alerts import BatchRepeats, RepeatedAlerts
 from processor.silence import Silence
 from processor.tracked_hosts import TrackedHosts
 from schemas.alert import Alert
@@ -49,7 +50,7 @@ PreMatches = Iterable[tuple[bytes, bytes]]
 class Judge(Protocol):
     """What finds alerts: the detector, as far as this stage needs it."""
 
-    def process(self, batch: EventBatch, budget: BatchBudget) -> object:
+    def process(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> object:
         """Judge all events of a batch; the alerts are the budget's. Raises OverBudget."""
 
 
@@ -108,6 +109,7 @@ class DetectStage:
         decode: Callable[[bytes], EventBatch] = decode_batch,
         silence: Silence | None = None,
         limits: Limits = LIMITS,
+        repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
     ) -> None:
         """Put it together.
@@ -121,6 +123,7 @@ class DetectStage:
             silence: when each host was last heard of.
             hosts: which hosts are kept track of.
             limits: what one batch may cost.
+            repeats: decides which alerts repeat others; None to send all.
         """
         self.judge = judge
         self.pre_match = pre_match
@@ -146,6 +149,7 @@ class DetectStage:
         self._clock = clock
         self._decode = decode
         self._limits = limits
+        self.repeats = RepeatedAlerts(None) if repeats is None else repeats
         self._faults: dict[str, int] = {}
 
     def change_rules(
@@ -192,16 +196,18 @@ class DetectStage:
         batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
         arrival = _Arrival(partition, appended, offset, redated)
         budget = BatchBudget(self._limits)
+        repeats = self.repeats.of_batch(batch)
         pre_matches: list[tuple[bytes, bytes]] = []
         refused = ""
         try:
-            self.judge.process(batch, budget)
+            self.judge.process(batch, budget, repeats)
             pre_matches += self.pre_match(batch, budget)
         except OverBudget as over:
             refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             refused = f"not judgeable: {fault_text(error)}"
         try:
+            pre_matches += map(message_of, repeats.pre_matches())
             pre_matches += self._account(batch, arrival, budget)
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"not judgeable: {fault_text(error)}"

@@ -13,6 +13,7 @@ from processor.detect import Detector, RuleMatching
 from processor.language.ast import Node
 from processor.loading.priority import Priority
 from processor.redact import Redact, unredacted
+from processor.repeated_alerts import RepeatedAlerts
 from processor.rule import Rule
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -96,8 +97,14 @@ def compile_judges(
 class OneProcess:
     """Both stages, one behind the other: for one host, for replay and for rule tests."""
 
-    def __init__(self, judges: Judges) -> None:
-        """Begin without memory."""
+    def __init__(self, judges: Judges, repeats: RepeatedAlerts | None = None) -> None:
+        """Begin without memory.
+
+        Args:
+            judges: the rules.
+            repeats: decides which alerts repeat others; None to return all.
+        """
+        self.repeats = RepeatedAlerts(None) if repeats is None else repeats
         self._judges = judges
         self._newest = 0
         self.correlator = Correlator(judges.plan)
@@ -114,8 +121,9 @@ class OneProcess:
             batch: a validated batch.
             now: when it arrived, ns since the epoch; None where its events are the clock.
         """
-        found = self._judges.detector.process(batch)
-        pre_matches = list(self._judges.pre_matcher.process(batch))
+        repeats = self.repeats.of_batch(batch)
+        found = self._judges.detector.process(batch, repeats=repeats)
+        pre_matches = [*self._judges.pre_matcher.process(batch), *repeats.pre_matches()]
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found

@@ -24,6 +24,7 @@ def command(options: Options) -> None:
     work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
     """
     need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
+    from lanner.detection import repeated_alerts
     from lanner.judging import host_keys_service, preparation, rules_at_start
     from lanner.logs import log_through_structlog
     from lanner.operations.endpoint import endpoint
@@ -60,6 +61,7 @@ def command(options: Options) -> None:
         faults=in_use.judges.faults,
         decode=in_use.decode,
         silence=Silence(settings.hosts.silent_seconds),
+        repeats=repeated_alerts(settings),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
     correlation = CorrelateStage(in_use.judges.plan)

@@ -28,6 +28,7 @@ METRICS: Mapping[str, Metric] = {
     "lanner_spool_limit_bytes": Metric("gauge", "What may wait on disk at most, bytes."),
     "lanner_spool_oldest_seconds": Metric("gauge", "Age of the oldest file in the spool; 0 where it is empty."),
     "lanner_alerts_total": Metric("counter", "Alerts made.", ("rule", "priority")),
+    "lanner_repeated_alerts_total": Metric("counter", "Alerts counted because they repeat others.", ("rule",)),
     "lanner_host_alerts_total": Metric("counter", "Alerts made, by the host they are about.", ("hostname",)),
     "lanner_alert_latency_seconds": Metric("histogram", "From an event until its alert is on its way."),
     "lanner_rules": Metric("gauge", "Rules in force."),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,12 @@ def rule_readings(judges: Judges, timing: RuleTiming) -> dict[str, dict[tuple[st
         "lanner_rule_seconds_total": seconds,
         "lanner_missing_group_fields_total": {(): judges.pre_matcher.counts.total()},
     }
+
+
+def repeated(judges: Judges, counted: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
+    """Return the repeated alerts of rules that one event decides, all of them there with 0."""
+    numbers = dict.fromkeys(judges.detector.rule_names, 0) | dict(counted)
+    return {(name,): number for name, number in numbers.items()}
 
 
 @dataclass(slots=True)
@@ -82,6 +88,7 @@ class ProcessorView:
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
+            "lanner_repeated_alerts_total": repeated(judges, self.stage.repeats.counted),
             "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
             "lanner_correlation_groups": {(): self.correlation.groups},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},

@@ -6,7 +6,7 @@ from lanner.operations.catalogue import Readings, Value, sizes
 from lanner.operations.health import Check, Health, turning
 from lanner.operations.of_collector import REASONS
 from lanner.operations.of_notifier import SinkView, fresh, latency, outcomes, sink_readings
-from lanner.operations.of_processor import PASSED_OVER, rule_readings
+from lanner.operations.of_processor import PASSED_OVER, repeated, rule_readings
 from lanner.pipeline import Pipeline
 from notifier.local import RoutedSink
 from notifier.outbox_sink import OutboxSink
@@ -35,6 +35,7 @@ class RunView:
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
             "lanner_alert_latency_seconds": {(): sizes(pipeline.latency)},
             "lanner_events_redated_total": {(): pipeline.redated},
+            "lanner_repeated_alerts_total": repeated(pipeline.judges, pipeline.repeated),
             "lanner_correlation_groups": {(): correlator.groups},
             "lanner_correlation_evicted_total": {(): correlator.evicted.total()},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},

@@ -171,6 +171,17 @@ class Collector:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertRepeats:
+    """When alerts of one rule and host are counted instead of sent, because they repeat others."""
+
+    enabled: bool = about("Count them; a summary with their number is sent for each period.", default=True)
+    identical_of_process: int = about("Identical alerts of one process that are sent in a period.", 5)
+    identical: int = about("Identical alerts of any process that are sent in a period.", 100)
+    of_process: int = about("Alerts of one process that are sent in a period, whatever they say.", 100)
+    period_seconds: int = about("How long a period is, s.", 60)
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What rules with memory keep when `run` ends: windows, and counts of repeats."""
 
@@ -280,6 +291,9 @@ class Settings:
     host: Host = about("Under which names this host's events go.", Host)
     collector: Collector = about(
         "How much the collector holds in memory, how soon it lets go, and how it is known to the fleet.", Collector
+    )
+    repeated_alerts: AlertRepeats = about(
+        "When alerts of one rule and host are counted instead of sent, because they repeat others.", AlertRepeats
     )
     memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)
     hosts: Hosts = about("When a host of a fleet counts as silent; the same for all processors.", Hosts)

@@ -100,8 +100,25 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class RepeatedAlert:
+    """Alerts of one batch that repeat one that was sent, counted."""
+
+    first_id: str
+    """Id of the alert that was sent."""
+    first: int
+    """Its event time, ns."""
+    count: int
+    last: int
+    """Event time of the newest of those counted, ns."""
+    period: int
+    """How long such are counted, ns."""
+    alert: bytes
+    """One of those counted, encoded, under the id of the alert that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class PreMatch:
-    """One event for one group, or a notice about its host."""
+    """One event for one group, a notice about its host, or a count of repeated alerts."""
 
     origin: Origin
     time: int
@@ -117,6 +134,7 @@ class PreMatch:
     weight: int = 1
     """How many equal events it stands for: evt.count."""
     notice: Notice | None = None
+    repeated: RepeatedAlert | None = None
 
 
 def clipped(value: str) -> str:

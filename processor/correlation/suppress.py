@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from processor.correlation.outcome import Stamp
+from processor.correlation.pre_match import RepeatedAlert
 from processor.correlation.spec import timespan_text
 from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encode_alert
 from schemas.text_limits import Texts
@@ -72,19 +73,43 @@ def take_match(
         period: how long repeats are counted, ns.
         weight: how many equal events the event stands for.
     """
-    time, position, source = stamp
-    before = () if state is None else state.sources
-    if state is not None and any(known == source and position <= place for known, place in before):
+    time = stamp[0]
+    if state is not None and _is_applied(state, stamp):
         return Told(state, is_duplicate=True)
-    others = tuple(entry for entry in before if entry[0] != source)
-    sources = (*others[-(MAX_SOURCES - 1) :], (source, position))
+    sources = _applied(state, stamp)
     if state is not None and state.is_open and time <= state.end:
         counted = replace(state, count=state.count + weight, last=max(state.last, time), sources=sources)
         return Told(counted)
     summary = () if state is None else close(state)[1]
     alert = make_alert()
-    throttle = Throttle(alert.id, time, period, encode_alert(bounded(alert, _kept)), sources, weight - 1, time)
+    throttle = Throttle(alert.id, time, period, retained(alert), sources, weight - 1, time)
     return Told(throttle, (*summary, alert))
+
+
+def add_repeats(state: Throttle | None, stamp: Stamp, repeated: RepeatedAlert) -> Told:
+    """Add alerts that were counted before they got here; there is a summary where a period ended by them.
+
+    Args:
+        state: of those that repeat the same alert; None where there is none.
+        stamp: of the batch that they were counted in.
+        repeated: how many there are.
+    """
+    if state is not None and _is_applied(state, stamp):
+        return Told(state, is_duplicate=True)
+    sources = _applied(state, stamp)
+    if state is not None and state.is_open and stamp[0] <= state.end:
+        count, last = state.count + repeated.count, max(state.last, repeated.last)
+        return Told(replace(state, count=count, last=last, sources=sources))
+    summary = () if state is None else close(state)[1]
+    # The id of a summary is made of this time: one period that is summed up twice must not give two of one id.
+    first = repeated.first if state is None or state.first_id != repeated.first_id else stamp[0]
+    fresh = Throttle(repeated.first_id, first, repeated.period, repeated.alert, sources, repeated.count, repeated.last)
+    return Told(fresh, summary)
+
+
+def retained(alert: Alert) -> bytes:
+    """Return an alert as it is stored for a summary: encoded, long texts clipped."""
+    return encode_alert(bounded(alert, _kept))
 
 
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
@@ -110,6 +135,18 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
         repeats=repeats,
     )
     return closed, (summary,)
+
+
+def _is_applied(state: Throttle, stamp: Stamp) -> bool:
+    _, position, source = stamp
+    return any(known == source and position <= place for known, place in state.sources)
+
+
+def _applied(state: Throttle | None, stamp: Stamp) -> tuple[tuple[int, int], ...]:
+    """Return the sources of a state with this event as the newest of its source."""
+    _, position, source = stamp
+    others = () if state is None else tuple(entry for entry in state.sources if entry[0] != source)
+    return (*others[-(MAX_SOURCES - 1) :], (source, position))
 
 
 def _kept(texts: Texts) -> Texts:

@@ -1,11 +1,22 @@
 """Pre-matched events as bytes and back: the value and the key of a message of the ``correlate`` topic."""
 
 import json
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
 from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
-from processor.correlation.pre_match import INDEX_BITS, Candidate, Content, Feed, Group, Notice, Origin, PreMatch
+from processor.correlation.pre_match import (
+    INDEX_BITS,
+    Candidate,
+    Content,
+    Feed,
+    Group,
+    Notice,
+    Origin,
+    PreMatch,
+    RepeatedAlert,
+)
 from schemas.batch_limits import MAX_SEQUENCE, is_clock
 from schemas.wire import MessageFormat, Unreadable
 
@@ -64,6 +75,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         ],
         "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
         "notice": None if pre_match.notice is None else _notice_datum(pre_match.notice),
+        "repeated": None if pre_match.repeated is None else asdict(pre_match.repeated),
     }
     return PRE_MATCH_FORMAT.encode(datum)
 
@@ -89,6 +101,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
             appended=row["appended"],
             is_established=row["established"],
             notice=None if row["notice"] is None else _notice(row["notice"]),
+            repeated=None if row["repeated"] is None else RepeatedAlert(**row["repeated"]),
         )
     except (Unreadable, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None

@@ -92,6 +92,8 @@ class Processes:
             "LANNER__PUBLISHED_RULES__STATE_DIR": str(self._folder / "processor"),
             # Many run at once.
             "LANNER__HTTP__LISTEN": "off",
+            # Tests repeat one action often, and look at each alert of it.
+            "LANNER__REPEATED_ALERTS__ENABLED": "false",
             **_security(connection),
         }
         command = [sys.executable, *program, *map(str, arguments)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from processor.correlation.counting import EventCount, ValueCount
 from processor.correlation.notices import Tally
 from processor.correlation.outcome import Seen
-from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch
+from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch, RepeatedAlert
 from processor.correlation.sequences import Ordered, Temporal
 from processor.correlation.snapshot import write_snapshot
 from processor.correlation.state import Entry, encode_entry
@@ -66,7 +66,10 @@ def pre_match_0_1() -> PreMatch:
 def pre_match_0_2() -> PreMatch:
     """Give a pre-matched event in which everything has a value that is no default."""
     notice = Notice("Lanner internal: x", "Warning", {"lost": 3, "ß": -1}, "why \udcff")
-    return replace(pre_match_0_1(), appended=NOON + 999, is_established=False, notice=notice, weight=7)
+    repeated = RepeatedAlert("first", NOON - 9, 412, NOON, 60, b"alert")
+    return replace(
+        pre_match_0_1(), appended=NOON + 999, is_established=False, notice=notice, weight=7, repeated=repeated
+    )
 
 
 def tally_0_2() -> Entry:

@@ -13,6 +13,7 @@ from processor.identity.alerts import NOT_VERIFIED
 from processor.identity.gate import Rejected
 from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.language.parser import parse
+from processor.repeated_alerts import BatchRepeats
 from processor.silence import HOST_SILENT
 from processor.tracked_hosts import TrackedHosts
 from schemas.alert import Alert, encode_alert
@@ -68,7 +69,7 @@ def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
     """The message goes to the dead letters with what was raised."""
 
     class Raises:
-        def process(self, batch: EventBatch, budget: BatchBudget) -> None:  # noqa: ARG002  it comes to nothing
+        def process(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> None:  # noqa: ARG002  it comes to nothing
             raise KeyError(batch.sequence)
 
     outcome = DetectStage(Raises(), clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)), NOW)
