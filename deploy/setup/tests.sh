@@ -17,20 +17,10 @@ for folder in tests/*/; do
     *) parallel+=("$folder") ;;
     esac
 done
-# What fails is run once more, with the machine to itself: three workers crowd two cores, and a broker that answers late
-# is no fault of what is tested. Both outcomes are printed, so that what needs two tries is seen.
-part() {
-    "${pytest[@]}" "$@" && return
-    [ $? -eq 1 ] || return 1
-    echo "Some tests failed: running those again, one after the other." >&2
-    local paths=() word
-    for word in "$@"; do [ -e "$word" ] && paths+=("$word"); done
-    "${pytest[@]}" --last-failed --last-failed-no-failures none --maxfail 10 "${paths[@]}"
-}
 status=0
-part -n $(($(nproc) + 1)) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
-part "${alone[@]}" || status=1
+"${pytest[@]}" -n $(($(nproc) + 1)) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
+"${pytest[@]}" "${alone[@]}" || status=1
 if [ $status -ne 0 ]; then
-    echo "Some tests failed twice; each part has told which. To run those again: make test ARGS=--last-failed" >&2
+    echo "Some tests failed; each part has said which. To run those again: make test ARGS=--last-failed" >&2
 fi
 exit $status

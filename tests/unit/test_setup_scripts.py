@@ -43,3 +43,20 @@ def test_setting_up_again_is_quick_and_silent() -> None:
         pytest.skip("the environment was not made by make setup")
     done = subprocess.run(["deploy/setup/system.sh", "list"], capture_output=True, text=True, check=True, timeout=5)
     assert "install" not in done.stdout
+
+
+def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
+    """Both parts run once, whatever the first one says, and the whole has failed."""
+    script = tmp_path / "deploy" / "setup" / "tests.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy("deploy/setup/tests.sh", script)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/runs\nexit 1\n')
+    python.chmod(0o755)
+    for name in ("unit", "cluster", "live"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+    assert subprocess.run([script], capture_output=True, check=False).returncode == 1
+    first, second = (tmp_path / "runs").read_text().splitlines()
+    assert "tests/cluster" in first
+    assert "tests/live/ " in f"{second} "
