@@ -20,6 +20,8 @@ _OF_THE_MESSAGE = frozenset(
     }
 )
 
+_OF_ITS_SIZE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE})
+
 
 class Refused(Exception):
     """The broker or the client does not accept a message, however often it is sent."""
@@ -28,6 +30,11 @@ class Refused(Exception):
 def is_refusal(error: KafkaError) -> bool:
     """Return whether a message itself is at fault, so that sending it again is in vain."""
     return error.code() in _OF_THE_MESSAGE
+
+
+def is_too_large(error: KafkaError) -> bool:
+    """Return whether a message, or what was sent together with it, is larger than the broker or the client takes."""
+    return error.code() in _OF_ITS_SIZE
 
 
 def meaning(error: BaseException) -> Exception:

@@ -1,9 +1,8 @@
 """Gives batches to the broker: in order, none twice by one run, with bounded memory, by way of the disk if need be."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
@@ -12,13 +11,14 @@ from bus.clocks import HostClock
 from bus.connection import Connection
 from bus.headers import AVRO, CLOCK, SENT, Headers
 from bus.producing import make_producer, producer_config
-from bus.refusals import is_refusal
+from bus.refusals import is_refusal, is_too_large
 from bus.registry import Registration, Registry
 from bus.schema_topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, HOSTS, SCHEMAS
 from bus.trouble import Trouble, is_forbidden
 from collector.identity import Identity
-from collector.spool import Segment, Spool, events_of
+from collector.spool import Spool, events_of
+from collector.window import FITS_ANYWHERE, Outgoing, Window
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
 from schemas.wire import reframed
@@ -28,16 +28,8 @@ _WINDOW_BYTES = 8 << 20
 _PATIENCE_SECONDS = 2.0
 _RETRY_SECONDS = 3.0
 _SECURE_AGAIN_SECONDS = 10.0
-
-
-@dataclass(slots=True, eq=False)
-class _Sent:
-    """A batch on its way."""
-
-    encoded: bytes
-    segment: Segment | None
-    at: float
-    is_settled: bool = False
+_QUIET_SECONDS = 60.0
+"""For so long after a refusal was told, further ones are only counted: whoever acts on the host can cause them."""
 
 
 class Publisher:
@@ -75,8 +67,7 @@ class Publisher:
         self._on_note = on_note
         self._window_bytes = window_bytes
         self._patience = patience_seconds
-        self._window: deque[_Sent] = deque()
-        self._on_its_way = 0
+        self._window = Window()
         self._clock = HostClock()
         self._generation = 0
         self._failure: KafkaError | None = None
@@ -87,6 +78,7 @@ class Publisher:
         self._retry_at = 0.0
         self._secure_at = 0.0
         self._progress_at = 0.0
+        self._refusal_told_at = float("-inf")
         self._registration: Registration | None = None
         if connection.registry is not None:
             registry = Registry(connection.registry)
@@ -106,7 +98,7 @@ class Publisher:
     @property
     def has_waiting(self) -> bool:
         """Whether a batch is on its way, or on disk."""
-        return bool(self._window) or self._spool.has_unsent
+        return len(self._window) > 0 or self._spool.has_unsent
 
     def publish(self, batch: EventBatch) -> None:
         """Send a batch, or put it on disk where the broker is away or slow."""
@@ -115,11 +107,13 @@ class Publisher:
             self._spool.has_unsent
             or self._is_stuck()
             or self._is_unregistered()
-            or self._on_its_way >= self._window_bytes
-            or not self._send(encoded, None)
+            or self._window.bytes >= self._window_bytes
         ):
             self._secure()
             self._spool.append(encoded)
+        else:
+            self._window.add(encoded, None, time.monotonic())
+            self._send()
 
     def poll(self, timeout: float = 0.0) -> None:
         """Take in what the broker said, and send what waits on disk."""
@@ -133,10 +127,10 @@ class Publisher:
             return
         if self._is_unregistered():
             return
-        while self._on_its_way < self._window_bytes and (taken := self._spool.take()) is not None:
-            encoded, segment = taken
-            if not self._send(encoded, segment):
-                break
+        self._send()
+        while self._window.bytes < self._window_bytes and (taken := self._spool.take()) is not None:
+            self._window.add(*taken, time.monotonic())
+            self._send()
 
     def close(self, timeout: float) -> int:
         """Send what is left for at most so many seconds; what then is left waits on disk.
@@ -163,7 +157,9 @@ class Publisher:
         config: dict[str, Any] = producer_config(
             self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
         )
-        producer = make_producer(config | {"error_cb": self._trouble.on_error})
+        # What is sent together is refused together.
+        config |= {"error_cb": self._trouble.on_error, "batch.size": FITS_ANYWHERE}
+        producer = make_producer(config)
         key, value = schema_message(EVENT_BATCH_SCHEMA)
         announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]
         if self._identity is not None:
@@ -186,20 +182,14 @@ class Publisher:
 
         return report
 
-    def _send(self, encoded: bytes, segment: Segment | None) -> bool:
-        sent = _Sent(encoded, segment, time.monotonic())
-        if not self._produce(sent):
-            if segment is None:
-                return False
-            # Taken from the disk already: it goes with the next start of the producer.
-            self._failure = self._failure or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
-        self._window.append(sent)
-        self._on_its_way += len(encoded)
-        return True
+    def _send(self) -> None:
+        """Send whatever may go now."""
+        while self._failure is None and (sent := self._window.turn()) is not None:
+            if not self._produce(sent):
+                return
 
-    def _produce(self, sent: _Sent) -> bool:
+    def _produce(self, sent: Outgoing) -> bool:
         generation = self._generation
-
         now = time.time_ns()
 
         def report(error: KafkaError | None, message: Message) -> None:
@@ -225,42 +215,57 @@ class Publisher:
         except BufferError:
             return False
         except KafkaException as error:
-            self._settle(sent, error.args[0])
+            self._window.sent(sent)
+            self._settle(sent, error.args[0], by_client=True)
+        else:
+            self._window.sent(sent)
         return True
 
-    def _settle(self, sent: _Sent, error: KafkaError | None) -> None:
+    def _settle(self, sent: Outgoing, error: KafkaError | None, *, by_client: bool = False) -> None:
         if error is not None and not is_refusal(error):
             if self._failure is None:
                 self._failure = error
                 self._trouble.on_error(error)
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
             return
-        sent.is_settled = True
+        self._progress_at = time.monotonic()
         if error is None:
+            self._window.delivered(sent)
             self.delivered += 1
-            self._progress_at = time.monotonic()
             if self._is_away:
                 self._is_away = False
                 self._trouble.told = None
                 self._on_note(f"the broker at {self._connection.bootstrap_servers} takes events again.")
-        else:
-            self.refused[REFUSED] += events_of(sent.encoded, self.refused)
-            self._on_note(f"the broker refused a batch of {len(sent.encoded)} bytes: {error.str()}.")
+        elif not is_too_large(error):
+            self._window.dropped(sent)
+            self._lose(sent, error)
+        elif self._window.refused(sent, by_client=by_client):
+            self._lose(sent, error)
         self._let_go()
 
+    def _lose(self, sent: Outgoing, error: KafkaError) -> None:
+        lost = events_of(sent.encoded, self.refused)
+        self.refused[REFUSED] += lost
+        now = time.monotonic()
+        if now - self._refusal_told_at < _QUIET_SECONDS:
+            return
+        self._refusal_told_at = now
+        remedy = ""
+        if is_too_large(error):
+            topic = self._connection.topic(EVENTS)
+            remedy = f" It can't be divided further: raise max.message.bytes of topic {topic}."
+        self._on_note(f"the broker refused {lost} events in {len(sent.encoded)} bytes: {error.str()}.{remedy}")
+
     def _let_go(self) -> None:
-        while self._window and self._window[0].is_settled:
-            done = self._window.popleft()
-            self._on_its_way -= len(done.encoded)
+        for done in self._window.let_go():
             if done.segment is not None:
                 self._spool.settle(done.segment)
 
     def _is_stuck(self) -> bool:
         if self._failure is not None:
             return True
-        if not self._window:
-            return False
-        return time.monotonic() - max(self._window[0].at, self._progress_at) > self._patience
+        first = self._window.first
+        return first is not None and time.monotonic() - max(first.at, self._progress_at) > self._patience
 
     def _is_unregistered(self) -> bool:
         """Whether messages can't begin as they must, for the schema registry has not answered yet."""
@@ -285,13 +290,8 @@ class Publisher:
         self._producer.purge()
         self._producer.poll(0)
         self._producer = self._begin()
-        now = time.monotonic()
-        for sent in list(self._window):
-            sent.at = now
-            if not sent.is_settled and not self._produce(sent):
-                self._failure = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
-                self._retry_at = now + _RETRY_SECONDS
-                return
+        self._window.again(time.monotonic())
+        self._send()
 
     def _tell_away(self) -> None:
         if not self._is_away:

@@ -1,0 +1,85 @@
+"""Batches that a topic takes no longer whole: all events arrive but those that can't, and none twice."""
+
+import base64
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from bus.connection import Connection, client_config
+from bus.topics import EVENTS
+from collector.publisher import REFUSED
+from processor.detect_stage import BATCHES_MISSING
+from processor.identity.alerts import NOT_VERIFIED
+from processor.internal_alerts import EVENTS_LOST
+from tests.cluster.acts import Alerts, assert_exact, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
+from tests.cluster.identities import SigningHost, start
+from tests.cluster.notices import wait_for_sum
+from tests.cluster.processes import Processes
+
+LIMIT = 100_000
+
+
+def noise(size: int) -> str:
+    """Give a text that compression makes hardly smaller."""
+    return base64.urlsafe_b64encode(os.urandom(size)).decode()
+
+
+def limit_messages(connection: Connection, size: int) -> None:
+    """Have the events topic take no more than so many bytes at once."""
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, connection.topic(EVENTS), incremental_configs=[entry])
+    admin = AdminClient(client_config(connection, "test"))
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(20)
+
+
+def act(host: SigningHost, sizes: list[int]) -> None:
+    """Publish one batch: an act for each size, which those that can arrive are remembered of."""
+    marks = [f"{host.start}-{host.sequence}-{place}-{noise(size)}" for place, size in enumerate(sizes)]
+    host.acts += [mark for mark, size in zip(marks, sizes, strict=True) if size < LIMIT]
+    host.publisher.publish(replace(host.batch(*marks), lost={"events_ring_full": 5}))
+    host.publisher.poll()
+
+
+def test_what_the_broker_refuses_is_halved_until_it_fits(
+    own_broker: Broker, processes: Processes, tmp_path: Path
+) -> None:
+    """Live and from the disk, signed part by part: one event is lost each time, no batch is missed or rejected."""
+    connection = with_topics(own_broker, 8)
+    limit_messages(connection, LIMIT)
+    host = SigningHost(connection, "host-1", tmp_path)
+    start(connection, processes, rules_file(tmp_path), "trust_on_first_use")
+    large = [*[9_000] * 20, 150_000, *[9_000] * 20]
+
+    for sizes in ([10], large, [10], [10], large, [10]):
+        act(host, sizes)
+    publisher = host.publisher
+    assert host.stop(60) == 0
+    assert dict(publisher.losses) == {REFUSED: 2}
+    assert len(host.notes) == 1
+    assert "raise max.message.bytes" in host.notes[0]
+
+    host.restart()
+    own_broker.stop()
+    for sizes in ([10], large, [10]):
+        act(host, sizes)
+    assert host.stop(3) > 0 or any((host.folder / "spool").iterdir())
+    host.restart()
+    own_broker.start()
+    act(host, [10])
+    publisher = host.publisher
+    assert host.stop(60) == 0
+    assert dict(publisher.losses) == {REFUSED: 1}
+    assert list((host.folder / "spool").iterdir()) == []
+
+    alerts = Alerts(connection)
+    alerts.wait_for(len(host.acts), 60)
+    assert_exact(host.acts, alerts)
+    wait_for_sum(connection, alerts, EVENTS_LOST, "events_ring_full", 5 * 10, 30)
+    wait_for_sum(connection, alerts, EVENTS_LOST, BATCHES_MISSING, 0, 1)
+    assert not [alert for alert in alerts.raw if alert.rule == NOT_VERIFIED]
+    alerts.close()
