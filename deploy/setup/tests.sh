@@ -13,6 +13,7 @@ alone=(--ignore=tests/live/notifier)
 for folder in tests/*/; do
     case $folder in
     tests/cluster/) ;;
+    tests/adversary/) parallel+=(tests/adversary/fleet) ;;
     tests/live/ | tests/e2e/ | tests/deploy/) alone+=("$folder") ;;
     *) parallel+=("$folder") ;;
     esac

@@ -1,0 +1,160 @@
+"""Fleets on one broker that get the same from honest hosts: one in peace, the others beside a hostile host."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bus.connection import Connection
+from schemas.alert import Alert
+from tests.adversary.fleet.attacks import decoded
+from tests.adversary.fleet.honest import NAMES, Collectors, Honest
+from tests.adversary.fleet.hostile import DeadLetters, Hostile, Sent, mark_of
+from tests.cluster.acts import Alerts
+from tests.cluster.processes import Processes, Running
+from tests.cluster.test_poison import resident_mib
+
+NOT_VERIFIED = "Lanner internal: batch not verified"
+
+
+@dataclass
+class Fleet:
+    """Processors and perhaps a notifier, of one setting of `collector.identity`."""
+
+    connection: Connection
+    identity: str
+    processors: list[Running]
+    notifier: Running | None
+    delivered: Path
+    """Where the notifier writes alerts, as JSON."""
+    collectors: Collectors
+    alerts: Alerts
+    letters: DeadLetters
+    hostile: Hostile | None = None
+    before: dict[str, int] = field(default_factory=dict)
+    """By process, its memory before anything came, MiB."""
+    after: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    """By process, its exit code after SIGTERM, or where it ended by itself."""
+
+    @property
+    def running(self) -> list[Running]:
+        """All its processes."""
+        return [*self.processors, *([self.notifier] if self.notifier else [])]
+
+    def honest_alerts(self) -> dict[str, Alert]:
+        """Return by id the alerts about honest hosts, but those that report what came under their ids."""
+        return {alert.id: alert for alert in self.alerts.raw if alert.host_id in NAMES and alert.rule != NOT_VERIFIED}
+
+    def unaccounted(self) -> list[Sent]:
+        """Return the messages of the hostile host of which nothing is known: no dead letter, and alerts are missing."""
+        if self.hostile is None:
+            return []
+        found = Counter(mark_of(str(each.event.get("fd.name"))) for each in self.alerts.raw if each.rule == "Evil act")
+        left = [sent for sent in list(self.hostile.sent) if sent.place not in self.letters.reasons]
+        owed: Counter[int] = Counter()
+        for sent in left:
+            owed[_mark(sent)] += sent.marks
+        return [sent for sent in left if sent.attack.repeats < 0 and _is_short(sent, owed, found)]
+
+    def delivered_ids(self) -> Counter[str]:
+        """Return the ids of alerts about honest hosts that the notifier wrote, and how often."""
+        whole = self.delivered.read_text(encoding="utf-8").rpartition("\n")[0] if self.delivered.exists() else ""
+        ids = (json.loads(line)["id"] for line in whole.splitlines())
+        honest = self.honest_alerts()
+        return Counter(each for each in ids if each in honest)
+
+    def stop(self) -> None:
+        """Measure and end its processes."""
+        for process in self.running:
+            if process.is_alive:
+                self.after[process.name] = resident_mib(process)
+        for process in self.running:
+            self.ended[process.name] = process.stop() if process.is_alive else process.result()
+        self.alerts.close()
+        self.letters.close()
+
+
+def _mark(sent: Sent) -> int:
+    batch = decoded(sent.attack.value)
+    names = [] if batch is None else [batch.strings[name] or "" for name in batch.columns["fd_name"]]
+    return next((mark for mark in map(mark_of, names) if mark >= 0), -1)
+
+
+def _is_short(sent: Sent, owed: Counter[int], found: Counter[int]) -> bool:
+    # What can't be decoded has to be a dead letter.
+    return decoded(sent.attack.value) is None or found[_mark(sent)] < owed[_mark(sent)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a fleet is made of."""
+
+    identity: str
+    processors: int = 1
+    notifies: bool = False
+
+
+def start_fleets(
+    connections: Sequence[Connection], shapes: Sequence[Shape], processes: Processes, rules: Path
+) -> list[Fleet]:
+    """Start fleets at once; all their processors have their partitions, and what they hold then is noted."""
+    started = [_start(*each, processes, rules) for each in zip(connections, shapes, strict=True)]
+    fleets = []
+    for connection, shape, (processors, notifier) in zip(connections, shapes, started, strict=True):
+        for processor in processors:
+            processor.wait_for("judging by", 60)
+        collectors = Collectors(connection, rules.parent / f"{connection.prefix}hosts")
+        alerts, letters = Alerts(connection), DeadLetters(connection)
+        delivered = _delivered(rules.parent, connection)
+        fleet = Fleet(connection, shape.identity, processors, notifier, delivered, collectors, alerts, letters)
+        fleet.before = {process.name: resident_mib(process) for process in fleet.running}
+        fleets.append(fleet)
+    return fleets
+
+
+def _start(
+    connection: Connection, shape: Shape, processes: Processes, rules: Path
+) -> tuple[list[Running], Running | None]:
+    settings = ("-o", f"collector.identity={shape.identity}", "-o", "rule_matching=all")
+    started = [processes.start(connection, "processor", *settings, rules=rules) for _ in range(shape.processors)]
+    if not shape.notifies:
+        return started, None
+    delivered = _delivered(rules.parent, connection)
+    sink = ("-o", "file_output.enabled=true", "-o", f"file_output.filename={delivered}", "-o", "json_output=true")
+    state = ("-o", f"notifier.state_dir={rules.parent / f'{connection.prefix}state'}")
+    return started, processes.start(connection, "notifier", "file", *sink, *state)
+
+
+def _delivered(folder: Path, connection: Connection) -> Path:
+    return folder / f"{connection.prefix}alerts"
+
+
+def run_round(honest: Honest, fleets: Sequence[Fleet], patience: float) -> None:
+    """Have every honest host act once in every fleet, and wait until all fleets have evaluated it.
+
+    So what comes in the next round comes after it, in whatever order partitions are read.
+    """
+    batches = honest.next_round()
+    for fleet in fleets:
+        fleet.collectors.send(batches)
+    acts = set(honest.acts)
+    for fleet in fleets:
+
+        def is_through(fleet: Fleet = fleet) -> bool:
+            fleet.collectors.poll()
+            fleet.alerts.read(0.1)
+            return acts <= {str(alert.event.get("fd.name")) for alert in fleet.alerts.raw if alert.host_id in NAMES}
+
+        wait_for(is_through, patience)
+
+
+def wait_for(question: Callable[[], bool], seconds: float) -> bool:
+    """Wait until something holds; returns whether it did in time."""
+    until = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > until:
+            return False
+    return True

@@ -1,0 +1,179 @@
+"""Sends attacks to one fleet and remembers where each message lies."""
+
+import re
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from bus.batch_signature import KEY, SIGNATURE
+from bus.connection import Connection, client_config
+from bus.consuming import Reader
+from bus.headers import CLOCK, Headers
+from bus.topics import EVENTS, PROCESSOR_DEAD_LETTERS
+from collector.identity import Identity, host_key
+from tests.adversary.fleet.attacks import OWN, Attack, decoded
+from tests.adversary.fleet.honest import NAMES
+
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
+_MARK = re.compile(r"/evil/(\d+)/")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message of the hostile host as it lies in a topic."""
+
+    attack: Attack
+    place: Place
+
+    @property
+    def marks(self) -> int:
+        """How many events it holds that a rule reports one by one; 0 where it can't be read."""
+        batch = decoded(self.attack.value)
+        if batch is None:
+            return 0
+        columns, strings = batch.columns, batch.strings
+        found = zip(columns["type"], columns["fd_name"], strict=True)
+        return sum(strings[kind] == "openat" and mark_of(strings[name] or "") >= 0 for kind, name in found)
+
+
+def mark_of(name: str) -> int:
+    """Return the number of the message that an event's file name marks it with; -1 for none."""
+    found = _MARK.match(name)
+    return int(found[1]) if found else -1
+
+
+class Hostile:
+    """A host with a collector's rights in one fleet."""
+
+    def __init__(self, connection: Connection, folder: Path, *, forges: bool) -> None:
+        """Begin.
+
+        Args:
+            connection: the fleet's broker.
+            folder: keeps its key.
+            forges: whether it also speaks for honest hosts: where nothing is verified, it would be believed.
+        """
+        self.sent: list[Sent] = []
+        self.refused = 0
+        """Messages that the broker did not take."""
+        self._connection = connection
+        self._forges = forges
+        self._identity = Identity(OWN[0], OWN[0], "0.1.0", host_key(folder / f"{connection.prefix}evil.key"))
+        self._producers: dict[str, Producer] = {}
+        self._honest = _HonestMessages(connection) if forges else None
+        key, value, headers = self._identity.announcement()
+        self._produce("hosts", key, value, headers, Attack(value))
+
+    def send(self, attack: Attack) -> None:
+        """Send a message, in this fleet's topic and under a signature for it."""
+        if not self._forges and attack.speaks_for_others:
+            return
+        if attack.repeats >= 0:
+            self._repeat(attack)
+            return
+        headers = [*self._signature(attack), *attack.headers]
+        self._produce(attack.topic, attack.key, attack.value, headers, attack)
+
+    def flush(self) -> None:
+        """Wait until the broker has answered for all."""
+        for producer in self._producers.values():
+            assert producer.flush(60) == 0
+        if self._honest is not None:
+            self._honest.close()
+
+    def _signature(self, attack: Attack) -> Headers:
+        topic, key, value = self._connection.topic(attack.topic), attack.key or b"", attack.value or b""
+        told = {name: each for name, each in attack.headers if each is not None}
+        match attack.signer:
+            case "none":
+                return []
+            case "rubbish":
+                return [(KEY, b"k" * 32), (SIGNATURE, b"s" * 64)]
+            case "wrong":
+                return self._identity.signature(topic, key, told, value + b"x")
+        return self._identity.signature(topic, key, told, value)
+
+    def _repeat(self, attack: Attack) -> None:
+        found = None if self._honest is None else self._honest.pick(attack.repeats)
+        if found is not None:
+            key, value, headers = found
+            sent = replace(attack, key=key, value=value)
+            self._produce(EVENTS, key, value, [*headers, *attack.headers], sent)
+
+    def _produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, attack: Attack) -> None:
+        producer = self._producer(attack.codec)
+
+        def answered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self.refused += 1
+            elif topic == EVENTS:
+                place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+                self.sent.append(Sent(attack, place))
+
+        more: dict[str, Any] = {} if attack.partition < 0 else {"partition": attack.partition}
+        try:
+            producer.produce(self._connection.topic(topic), value, key, headers=headers, on_delivery=answered, **more)
+        except KafkaException:
+            self.refused += 1
+        producer.poll(0)
+
+    def _producer(self, codec: str) -> Producer:
+        if codec not in self._producers:
+            settings: dict[str, Any] = client_config(self._connection, "hostile")
+            settings |= {"compression.type": codec, "message.max.bytes": 500_000_000, "linger.ms": 0}
+            # As collectors do: a signed batch counts in its host's partition alone.
+            settings["partitioner"] = "murmur2_random"
+            self._producers[codec] = Producer(settings | {"queue.buffering.max.kbytes": 1_000_000})
+        return self._producers[codec]
+
+
+class _HonestMessages:
+    """What lies in the topic of events under the ids of honest hosts."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._reader = Reader(connection, connection.topic(EVENTS), whole=True)
+        self._found: list[tuple[bytes, bytes, Headers]] = []
+        self._names = {name.encode() for name in NAMES}
+        self._lock = threading.Lock()
+
+    def pick(self, place: int) -> tuple[bytes, bytes, Headers] | None:
+        """Return one; None where there is none yet."""
+        while (message := self._reader.poll(0.01)) is not None:
+            key, value = message.key() or b"", message.value() or b""
+            headers: Headers = list(message.headers() or [])  # type: ignore[arg-type]  as they came
+            # Without its host's word for the clock, a message that comes again later is dated later.
+            if key in self._names and CLOCK in dict(headers):
+                self._found.append((key, value, headers))
+        return self._found[place % len(self._found)] if self._found else None
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._reader.close()
+
+
+class DeadLetters:
+    """Which messages are dead letters, and why."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._reader = Reader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
+        self.reasons: dict[Place, str] = {}
+
+    def read(self, timeout: float) -> None:
+        """Read what comes within a time, s."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            message = self._reader.poll(0.1)
+            if message is None:
+                continue
+            headers: dict[str, Any] = dict(message.headers() or [])
+            place = (headers["topic"].decode(), int(headers["partition"]), int(headers["offset"]))
+            self.reasons[place] = headers["reason"].decode()
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._reader.close()
