@@ -54,6 +54,7 @@ class CollectorSettings:
     rings: RingSizes = field(default_factory=RingSizes)
     flush_events: int = 500
     flush_bytes: int = 512 * 1024
+    """Of events, processes and containers together, about; what a single event adds comes on top, and is bounded."""
     flush_seconds: float = 0.1
     heartbeat_seconds: float = 15.0
     """A batch goes out that often even where nothing happened: silence must not look like quiet."""
@@ -399,7 +400,8 @@ class Collector:
 
     def _added(self) -> None:
         self.events += 1
-        if self._builder.count >= self.settings.flush_events or self._builder.size >= self.settings.flush_bytes:
+        size = self._builder.size + self._rows.size
+        if self._builder.count >= self.settings.flush_events or size >= self.settings.flush_bytes:
             self._flush()
 
     def _names(self, entry: Entry, process: Process) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:

@@ -8,12 +8,15 @@ from typing import Any
 
 from schemas.batch import Column
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
+from schemas.texts import encode_text
 
 Row = tuple[int, ...]
 """A value for each of EVENT_COLUMNS but the first, time, in its order."""
 Event = int
 """The place of an event among those of its batch that differ in more than their time."""
 
+_EVENT_BYTES, _ARGUMENT_BYTES = 120, 16
+"""What one takes in a batch besides its texts, about."""
 _CODES = tuple(EVENT_COLUMNS.items())[1:]
 _ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[1:]
 
@@ -29,7 +32,7 @@ class _Indices(dict[str | None, int]):
 
     def __missing__(self, text: str) -> int:
         index = self[text] = len(self)
-        self.size += len(text)
+        self.size += len(text) if text.isascii() else len(encode_text(text))
         return index
 
 
@@ -77,8 +80,8 @@ class BatchBuilder:
 
     @property
     def size(self) -> int:
-        """Characters of text so far: what makes a batch large."""
-        return self._indices.size
+        """Bytes of all that is added, about."""
+        return self._indices.size + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
 
     def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Sequence[tuple[str | None, int]]) -> Event:
         """Append one event: its time, its row, and text and number of each of its arguments, named by names.

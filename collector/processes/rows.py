@@ -1,6 +1,10 @@
-"""Writes processes as rows of the batch under construction, each as it was at its event."""
+"""Writes processes as rows of the batch under construction, each as it was at its event.
 
-from dataclasses import dataclass
+Whoever starts processes chooses how many ancestors an event has and how long their texts are, so what one event may add
+is bounded. What is left out says so where it would stand.
+"""
+
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from collector.containers.naming import ContainerName
@@ -9,10 +13,29 @@ from collector.processes.facts import is_exe_writable
 from collector.processes.lineage import ancestors
 from collector.processes.names import Names
 from schemas.batch import Container, Process
+from schemas.text_limits import clipped
+from schemas.texts import encode_text
 
 _ITSELF = -2
 _MAX_NESTING = 8
 """Leaders of ancestors of leaders that are followed; real sessions need two or three."""
+NEAREST, FARTHEST = 48, 16
+"""Ancestors that are written of a longer line: the nearest, and those at its far end, where the service stands whose
+child hides behind many others."""
+_OF_LEADERS = 4
+"""The same of a leader, of whose ancestors no field tells."""
+_LEAST_NEAR = 12
+"""Ancestors that a row must have above it, without a gap and whole, to be the parent of a new one."""
+MAX_LEADER_ROWS = 96
+"""Rows of one event beyond which no further leaders are followed."""
+MAX_LINE_BYTES, MAX_LEADER_BYTES = 256 << 10, 64 << 10
+"""Of texts of one event's ancestors and leaders; those farther up are clipped. Twelve ancestors always have room: a
+process brings no more than 20 KiB."""
+_CLIPPED_BYTES = 128
+_ROW_BYTES = 256
+"""What a row takes in a batch besides its texts, about."""
+_INDEX_BYTES = 4
+_TEXT_FACTS = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 
 
 class Leaders(Protocol):
@@ -50,8 +73,12 @@ class ContainerFacts(Protocol):
 class _Written:
     stamp: int
     """The state of the world under which the row was last found to hold."""
-    key: tuple[int, int, int, int, int]
+    key: tuple[int, int, int, int, int, bool]
     row: int
+    near: int
+    """How many ancestors stand above it without a gap and whole, itself included if it is; 0 if it is clipped."""
+    is_complete: bool
+    """Nothing is left out nor clipped, up to the first ancestor."""
 
 
 class ProcessRows:
@@ -64,6 +91,13 @@ class ProcessRows:
     def __init__(self, table: Leaders, names: NamesOfIds, containers: ContainerFacts) -> None:
         self.processes: list[Process] = []
         self.containers: list[Container] = []
+        self.size = 0
+        """Bytes that both take in a batch, about."""
+        self._texts: set[str] = set()
+        self._gaps: dict[tuple[int, int], int] = {}
+        """Rows that stand for ancestors left out, by their number and the row above."""
+        self._leader_rows_until = 0
+        self._leader_bytes = 0
         self._table = table
         self._names = names
         self._facts = containers
@@ -76,6 +110,9 @@ class ProcessRows:
         self.processes, self.containers = [], []
         self._rows = {}
         self._container_rows = {}
+        self._texts = set()
+        self._gaps = {}
+        self.size = 0
         return taken
 
     def prepare(self, entry: Entry) -> None:
@@ -87,47 +124,107 @@ class ProcessRows:
     def row(self, entry: Entry) -> int:
         """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
         stamp = self._table.changes + self._facts.version
-        written = self._rows.get(entry)
-        if written is not None and written.stamp == stamp and written.key[0] == entry.version:
+        written = self._current(entry, stamp)
+        if written is not None and (written.is_complete or written.near >= _LEAST_NEAR):
             return written.row
+        self._leader_rows_until = len(self.processes) + MAX_LEADER_ROWS
+        self._leader_bytes = MAX_LEADER_BYTES
         return self._write(entry, stamp, set(), 0)
+
+    def _current(self, entry: Entry, stamp: int) -> _Written | None:
+        written = self._rows.get(entry)
+        is_current = written is not None and written.stamp == stamp and written.key[0] == entry.version
+        return written if is_current else None
 
     def _write(self, entry: Entry, stamp: int, open_entries: set[Entry], depth: int) -> int:
         chain = [entry]
-        row = -1
+        above = None
         for ancestor in ancestors(entry):
-            written = self._rows.get(ancestor)
-            if written is not None and written.stamp == stamp and written.key[0] == ancestor.version:
-                row = written.row
+            written = self._current(ancestor, stamp)
+            if written is not None and (written.is_complete or len(chain) + written.near >= _LEAST_NEAR):
+                above = written
                 break
             chain.append(ancestor)
+        nearest, farthest = (_OF_LEADERS, 0) if depth else (NEAREST, FARTHEST)
+        left_out = max(0, len(chain) - 1 - nearest - farthest)
+        if left_out:
+            del chain[1 + nearest : 1 + nearest + left_out]
+        whole = self._whole(chain, depth)
         open_entries.update(chain)
-        for each in reversed(chain):
-            row = self._write_one(each, row, stamp, open_entries, depth)
-            open_entries.discard(each)
-        return row
+        for place in range(len(chain) - 1, -1, -1):
+            if left_out and place == nearest:
+                above = self._write_gap(left_out, above)
+            above = self._write_one(chain[place], above, stamp, open_entries, depth, is_whole=place < whole)
+            open_entries.discard(chain[place])
+        return -1 if above is None else above.row
 
-    def _write_one(self, entry: Entry, parent: int, stamp: int, open_entries: set[Entry], depth: int) -> int:
+    def _whole(self, line: list[Entry], depth: int) -> int:
+        """Return how many of a line, the nearest first, keep their texts whole."""
+        left = self._leader_bytes if depth else MAX_LINE_BYTES
+        for place, each in enumerate(line):
+            left -= _text_bytes(each)
+            if left < 0 and (place or depth):
+                return place
+            if depth:
+                self._leader_bytes = left
+        return len(line)
+
+    def _write_gap(self, left_out: int, above: _Written | None) -> _Written:
+        """Write a row that stands for ancestors that have none, and says so by its name."""
+        parent = -1 if above is None else above.row
+        row = self._gaps.get((left_out, parent))
+        if row is None:
+            row = self._gaps[left_out, parent] = len(self.processes)
+            self._append(Process(pid=0, name=f"[truncated, {left_out} more ancestors]", parent=parent))
+        return _Written(-1, (0, parent, -1, -1, -1, False), row, 0, is_complete=False)
+
+    def _append(self, process: Process) -> None:
+        self.processes.append(process)
+        self.size += _ROW_BYTES + _INDEX_BYTES * (len(process.args or ()) + len(process.env or ()))
+        for text in (*map(process.__getattribute__, _TEXT_FACTS), *(process.args or ()), *(process.env or ())):
+            self._add_text(text)
+
+    def _add_text(self, text: str | None) -> None:
+        if text and text not in self._texts:
+            self._texts.add(text)
+            self.size += _bytes(text) + _INDEX_BYTES
+
+    def _write_one(
+        self,
+        entry: Entry,
+        above: _Written | None,
+        stamp: int,
+        open_entries: set[Entry],
+        depth: int,
+        *,
+        is_whole: bool,
+    ) -> _Written:
+        parent = -1 if above is None else above.row
         session = self._leader_row(entry, self._table.session_leader(entry), stamp, open_entries, depth)
         group = self._leader_row(entry, self._table.group_leader(entry), stamp, open_entries, depth)
-        key = (entry.version, parent, session, group, self._container_row(entry.container))
+        is_clipped = not is_whole and _text_bytes(entry) > _CLIPPED_BYTES
+        key = (entry.version, parent, session, group, self._container_row(entry.container), is_clipped)
         written = self._rows.get(entry)
-        if written is not None and written.key == key:
-            written.stamp = stamp
-            return written.row
-        row = len(self.processes)
-        self.processes.append(self._process(entry, row, key))
-        self._rows[entry] = _Written(stamp, key, row)
-        return row
+        if written is None or written.key != key:
+            row = len(self.processes)
+            process = self._process(entry, row, key)
+            self._append(_clipped(process) if is_clipped else process)
+            written = self._rows[entry] = _Written(stamp, key, row, 0, is_complete=False)
+        written.stamp = stamp
+        written.near = 0 if is_clipped else 1 + (0 if above is None else above.near)
+        written.is_complete = not is_clipped and (above is None or above.is_complete)
+        return written
 
     def _leader_row(self, entry: Entry, leader: Entry | None, stamp: int, open_entries: set[Entry], depth: int) -> int:
         if leader is None:
             return -1
         if leader is entry:
             return _ITSELF
-        written = self._rows.get(leader)
-        if written is not None and written.stamp == stamp and written.key[0] == leader.version:
+        written = self._current(leader, stamp)
+        if written is not None:
             return written.row
+        if len(self.processes) >= self._leader_rows_until:
+            return -1
         # A leader that descends from a row still to be written can't come before it.
         if depth >= _MAX_NESTING or leader in open_entries or any(a in open_entries for a in ancestors(leader)):
             return -1
@@ -141,13 +238,25 @@ class ProcessRows:
         if written is not None and written[0] is facts:
             return written[1]
         self.containers.append(facts)
+        self._add_container(facts)
         row = len(self.containers) - 1
         self._container_rows[name.key] = (facts, row)
         return row
 
-    def _process(self, entry: Entry, row: int, key: tuple[int, int, int, int, int]) -> Process:
+    def _add_container(self, facts: Container) -> None:
+        self.size += _ROW_BYTES
+        for pair in (*(facts.labels or ()), *(facts.pod_labels or ())):
+            for text in pair:
+                self.size += _INDEX_BYTES
+                self._add_text(text)
+        for mount in facts.mounts or ():
+            self.size += 5 * _INDEX_BYTES
+            for text in (mount.source, mount.dest, mount.mode, mount.propagation):
+                self._add_text(text)
+
+    def _process(self, entry: Entry, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
         program, credentials, place = entry.program, entry.credentials, entry.place
-        _, parent, session, group, container = key
+        _, parent, session, group, container, _ = key
         names = self._names.names(
             credentials.uid,
             credentials.gid,
@@ -201,6 +310,44 @@ class ProcessRows:
             session_leader=row if session == _ITSELF else session,
             group_leader=row if group == _ITSELF else group,
         )
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(encode_text(text))
+
+
+def _text_bytes(entry: Entry) -> int:
+    """Return how long the texts are that a process chose for itself."""
+    program, place = entry.program, entry.place
+    single = (program.exe, program.exepath, place.cwd, place.cgroup)
+    return sum(_bytes(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
+
+
+def _clipped(process: Process) -> Process:
+    """Return a row with its long texts cut, each with a mark of how much is missing."""
+
+    def cut(text: str | None) -> str | None:
+        return None if text is None else clipped(text.encode("utf-8", "replace").decode(), _CLIPPED_BYTES)
+
+    args, env = _cut_list(process.args), _cut_list(process.env)
+    return replace(
+        process,
+        exe=cut(process.exe),
+        exepath=cut(process.exepath),
+        cwd=cut(process.cwd),
+        cgroup=cut(process.cgroup),
+        args=args,
+        env=env,
+        is_args_truncated=process.is_args_truncated or args != process.args,
+        is_env_truncated=process.is_env_truncated or env != process.env,
+    )
+
+
+def _cut_list(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if texts is None or sum(map(_bytes, texts)) <= _CLIPPED_BYTES:
+        return texts
+    # As one: what is left of many is a beginning, and the mark.
+    return (clipped(" ".join(texts).encode("utf-8", "replace").decode(), _CLIPPED_BYTES),)
 
 
 def _insiders(entry: Entry) -> tuple[int, ...]:

@@ -9,16 +9,22 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from bus.connection import Connection, client_config
 from bus.topics import EVENTS
+from collector.processes.rows import ProcessRows
+from collector.processes.table import ProcessTable
 from collector.publisher import REFUSED
 from processor.detect_stage import BATCHES_MISSING
 from processor.identity.alerts import NOT_VERIFIED
 from processor.internal_alerts import EVENTS_LOST
+from schemas.batch import EventBatch
 from tests.cluster.acts import Alerts, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.identities import SigningHost, start
 from tests.cluster.notices import wait_for_sum
 from tests.cluster.processes import Processes
+from tests.unit.collector.processes.synthetic import EPOCH, Proc, execution, fork, identity
+from tests.unit.collector.processes.test_rows import Facts, NamesByRule
+from tests.unit.processor.batches import batch_of
 
 LIMIT = 100_000
 
@@ -82,4 +88,38 @@ def test_what_the_broker_refuses_is_halved_until_it_fits(
     wait_for_sum(connection, alerts, EVENTS_LOST, "events_ring_full", 5 * 10, 30)
     wait_for_sum(connection, alerts, EVENTS_LOST, BATCHES_MISSING, 0, 1)
     assert not [alert for alert in alerts.raw if alert.rule == NOT_VERIFIED]
+    alerts.close()
+
+
+def nested_event(depth: int) -> EventBatch:
+    """Give the act of the last of so many processes, each the child of the one before, each with 4 KB of arguments."""
+    table = ProcessTable(Proc(), EPOCH)
+    rows = ProcessRows(table, NamesByRule(), Facts())
+    for pid in range(100, 100 + depth):
+        if pid > 100:
+            table.apply(fork(identity(pid - 1, generation=2), pid))
+        table.apply(execution(identity(pid, generation=2), "sleep", noise(3_000), ppid=pid - 1 if pid > 100 else 1))
+    leaf = rows.row(table.resolve(identity(99 + depth, generation=2)))
+    processes, _ = rows.take()
+    acts = [{"type": "openat", "fd_name": f"/marked/other-{place}"} for place in range(499)]
+    return batch_of(*acts, {"type": "openat", "fd_name": "/marked/leaf", "process": leaf}, processes=processes)
+
+
+def test_a_thousand_nested_processes_take_no_event_of_others_along(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Their last one's act is told of with its nearest ancestors, and everybody else's acts go with it."""
+    limit_messages(connection, 400_000)
+    host = SigningHost(connection, "host-1", tmp_path)
+    start(connection, processes, rules_file(tmp_path), "trust_on_first_use")
+    batch = replace(nested_event(1024), host_id=host.name, hostname=host.name, sequence=1)
+    host.publisher.publish(batch)
+    publisher = host.publisher
+    assert host.stop() == 0
+    assert not publisher.losses
+    alerts = Alerts(connection)
+    alerts.wait_for(500, 60)
+    assert_exact([*(f"other-{place}" for place in range(499)), "leaf"], alerts)
+    leaf = next(alert.event for alert in alerts.raw if alert.event["fd.name"] == "/marked/leaf")
+    assert (leaf["proc.pid"], leaf["proc.ppid"]) == (1123, 1122)
     alerts.close()

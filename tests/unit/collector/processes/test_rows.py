@@ -4,7 +4,8 @@ from collector.containers.naming import ContainerName, container_of
 from collector.processes.names import Names
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from schemas.batch import Container
+from schemas.batch import Container, Process
+from schemas.codec import encode_batch
 from tests.unit.collector.processes.synthetic import (
     CONTAINER_CGROUP,
     CONTAINER_ID,
@@ -16,6 +17,7 @@ from tests.unit.collector.processes.synthetic import (
     identity,
     state,
 )
+from tests.unit.processor.batches import batch_of
 
 EPOCH = 10**18
 
@@ -279,17 +281,113 @@ def test_a_frozen_process_is_written_as_it_was() -> None:
     assert_order(rows)
 
 
-def test_a_thousand_ancestors_are_written_without_recursion() -> None:
-    """A chain of forks is as deep as its maker likes."""
+def nested(depth: int, *arguments: str) -> tuple[ProcessTable, ProcessRows]:
+    """Give processes from pid 100 on, each the child of the one before, and each with arguments of its own."""
     processes, rows, _ = world()
-    processes.apply(execution(identity(10), "bomb"))
-    for pid in range(11, 1800):
-        processes.apply(fork(identity(pid - 1), pid))
+    for pid in range(100, 100 + depth):
+        if pid > 100:
+            processes.apply(fork(identity(pid - 1, generation=2), pid))
+        own = [f"{pid}{argument}" for argument in arguments]
+        parent = pid - 1 if pid > 100 else 1
+        processes.apply(execution(identity(pid, generation=2), f"p{pid}", *own, ppid=parent))
+    return processes, rows
 
-    rows.row(processes.resolve(identity(1799)))
 
-    assert 1000 <= len(rows.processes) <= 1100
+def line_of(rows: ProcessRows, row: int) -> list[Process]:
+    """Give a row and its ancestors."""
+    line = [rows.processes[row]]
+    while line[-1].parent >= 0:
+        line.append(rows.processes[line[-1].parent])
+    return line
+
+
+def test_of_many_ancestors_the_nearest_and_the_farthest_are_written() -> None:
+    """How many are missing stands between them; a service can't be hidden behind a thousand processes."""
+    processes, rows = nested(1000)
+
+    row = rows.row(processes.resolve(identity(1099, generation=2)))
+
+    names = [process.name for process in line_of(rows, row)]
+    near, far = [f"p{1099 - level}" for level in range(49)], [f"p{pid}" for pid in range(115, 99, -1)]
+    assert names == [*near, "[truncated, 935 more ancestors]", *far]
+    assert len(rows.processes) == len(names)
     assert_order(rows)
+
+
+def test_each_process_has_its_own_nearest_ancestors() -> None:
+    """Also where a row of it was written as the last one before the gap of another's line."""
+    processes, rows = nested(1000)
+    for pid in (1099, 1099 - 48, 1099 - 40, 500, 1090, 101):
+        line = line_of(rows, rows.row(processes.resolve(identity(pid, generation=2))))
+        assert [process.pid for process in line[:13]] == [max(each, 0) for each in range(pid, pid - 13, -1)][
+            : len(line)
+        ]
+    assert_order(rows)
+
+
+def test_what_one_event_adds_is_bounded_in_bytes() -> None:
+    """The process's own texts are whole, and the next ancestors'; those farther up are clipped, and say so."""
+    processes, rows = nested(1000, "A" * 4000, "B" * 4000)
+
+    row = rows.row(processes.resolve(identity(1099, generation=2)))
+
+    line = line_of(rows, row)
+    whole = [process for process in line if process.name != "[truncated, 935 more ancestors]"]
+    lengths = [len(" ".join(process.args or ())) for process in whole]
+    assert lengths[:13] == [2 * 4004 + 1] * 13
+    assert max(lengths[40:]) <= 128
+    assert whole[-1].args is not None
+    assert whole[-1].args[0].endswith("more bytes]")
+    assert (whole[0].is_args_truncated, whole[-1].is_args_truncated) == (False, True)
+    assert rows.size < 400_000
+    assert line_of(rows, rows.row(processes.resolve(identity(100, generation=2))))[0].args == (
+        "100" + "A" * 4000,
+        "100" + "B" * 4000,
+    )
+
+
+def test_the_size_is_about_what_a_batch_takes() -> None:
+    """A text that several rows share counts once."""
+    processes, rows = nested(60, "ü" * 1000)
+    for pid in range(100, 160):
+        rows.row(processes.resolve(identity(pid, generation=2)))
+    size = rows.size
+    taken, _ = rows.take()
+    encoded = len(encode_batch(batch_of({"type": "openat"}, processes=taken)))
+    assert 0.8 * encoded < size < 1.3 * encoded
+    assert rows.size == 0
+
+
+def test_leaders_of_many_ancestors_are_bounded_too() -> None:
+    """Each of a line may have a group leader elsewhere, with a line and leaders of its own."""
+    processes, rows, _ = world()
+    for group in range(1000, 3000):
+        processes.apply(execution(identity(group), "leader", "B" * 4000, pgid=group, ppid=1))
+        processes.apply(state(identity(group), pgid=group, sid=1000 + (group * 7) % 2000, ppid=1))
+    for pid in range(100, 600):
+        if pid > 100:
+            processes.apply(fork(identity(pid - 1, generation=2), pid))
+        facts = {"ppid": pid - 1 if pid > 100 else 1, "pgid": 1000 + pid, "sid": 2000 + pid}
+        processes.apply(execution(identity(pid, generation=2), "x", f"{pid}", **facts))
+
+    row = rows.row(processes.resolve(identity(599, generation=2)))
+
+    assert len(rows.processes) < 250
+    assert rows.size < 400_000
+    assert rows.processes[row].pid == 599
+    assert_order(rows)
+
+
+def test_acts_of_a_whole_line_in_turn_write_few_rows() -> None:
+    """A row that has enough above it serves for what is below it."""
+    processes, rows = nested(500)
+    for pid in range(100, 600):
+        rows.row(processes.resolve(identity(pid, generation=2)))
+    assert len(rows.processes) == 500
+    rows.take()
+    for pid in range(599, 99, -1):
+        rows.row(processes.resolve(identity(pid, generation=2)))
+    assert len(rows.processes) < 2500
 
 
 def assert_order(rows: ProcessRows) -> None:
