@@ -23,6 +23,7 @@ from collector.processes.entry import Entry
 from collector.processes.environment import named
 from collector.processes.procfs import ProcessFiles
 from collector.processes.rows import ProcessRows
+from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.records import Exec, Exit, Repeats, Request, Syscall
@@ -39,6 +40,8 @@ CACHE = Path("/var/cache/lanner")
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
+_LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
+_LOSSES_SECONDS = 1.0
 _MAX_REPEATING = 4096
 _CLOCK_SLACK = 10_000_000
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
@@ -116,6 +119,7 @@ class Collector:
         self._reader = ProcessFiles(variables=self.settings.variables)
         naming = Naming(self.settings.container_parents)
         self._table = ProcessTable(self._reader, _boot_to_epoch(), container_of=naming.container_of)
+        self._sweep = Sweep(self._table, self._reader)
         self._rows = ProcessRows(self._table, self._users, self._containers)
         self._builder = BatchBuilder()
         self._repeated = Repeated(self._table, self._containers)
@@ -139,6 +143,7 @@ class Collector:
         self._last_flush = time.monotonic()
         self._tell_watched_at = self._last_flush
         self._interval = _BUSY_POLL
+        self._count_losses_at = 0.0
 
     @property
     def kernel(self) -> str:
@@ -254,6 +259,7 @@ class Collector:
             self._take_repeats()
             self._let_go()
             now = time.monotonic()
+            self._compare(now)
             waited = now - self._last_flush
             if (self._builder.count and waited >= self.settings.flush_seconds) or (
                 waited >= self.settings.heartbeat_seconds
@@ -264,6 +270,16 @@ class Collector:
                 return
             if not self.has_more:
                 self._rest(min(rest, self.settings.flush_seconds - waited) if self._builder.count else rest)
+
+    def _compare(self, now: float) -> None:
+        """Compare the table with /proc, a little, where records of processes were lost."""
+        if self._feed is None:
+            return
+        if now >= self._count_losses_at:
+            self._count_losses_at = now + _LOSSES_SECONDS
+            counters = self._feed.counters()
+            self._sweep.lost(sum(counters[reason] for reason in _LIFECYCLE_LOSSES))
+        self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
     def _rest(self, seconds: float) -> None:
         """Sleep until the next look: a fixed time while much happens, else until something does."""

@@ -44,11 +44,15 @@ class ProcessFiles:
 
     def read_all(self) -> Iterator[ProcessFacts]:
         """Read every process there is; those that vanish meanwhile are left out."""
-        for name in os.listdir(self._proc):  # noqa: PTH208 - names only, thousands of them
-            if name.isdigit():
-                facts = self.read(int(name))
-                if facts is not None:
-                    yield facts
+        for pid in self.pids():
+            facts = self.read(pid)
+            if facts is not None:
+                yield facts
+
+    def pids(self) -> list[int]:
+        """Give the pids of all processes."""
+        names = os.listdir(self._proc)  # noqa: PTH208 - names only, thousands of them
+        return [int(name) for name in names if name.isdigit()]
 
     def read(self, pid: int) -> ProcessFacts | None:
         """Read one process; None where it is gone, a mere thread, or was replaced by another while it was read."""

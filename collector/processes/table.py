@@ -77,6 +77,34 @@ class ProcessTable:
         """Give the process that has this pid now."""
         return self._living.get(pid)
 
+    def all_living(self) -> list[Entry]:
+        """Give the processes that have not ended, as far as records told."""
+        return list(self._living.values())
+
+    def end(self, entry: Entry, time: int) -> None:
+        """Take note that a process has ended, as /proc shows. time: boot clock, ns."""
+        if self._living.get(entry.pid) is entry:
+            self._retire(entry.pid, time)
+
+    def renew(self, entry: Entry, facts: ProcessFacts, exec_generation: int | None = None) -> None:
+        """Take facts read from /proc for those of a process.
+
+        Args:
+            entry: the process.
+            facts: what was read.
+            exec_generation: of the program; where it isn't known, the next record tells it.
+        """
+        if facts.program is not entry.program:
+            entry.program = facts.program
+            entry.comm = facts.program.name
+            entry.exec_time = None
+        entry.credentials = facts.credentials
+        entry.other_users = {}
+        entry.place = replace(facts.place, pid_namespace_init_start=entry.place.pid_namespace_init_start)
+        entry.exec_generation = exec_generation
+        self._settle(entry)
+        self._changed(entry)
+
     def resolve(self, who: Identity) -> Entry:
         """Give the process that made a record, exactly as its identity says; is_stale where that isn't known.
 
@@ -260,15 +288,7 @@ class ProcessTable:
         facts = None if is_older or entry.exited_at is not None else self._read(who)
         if facts is None:
             return self._stale(who, entry)
-        entry.program = facts.program
-        entry.comm = facts.program.name
-        entry.credentials = facts.credentials
-        entry.other_users = {}
-        entry.place = replace(facts.place, pid_namespace_init_start=entry.place.pid_namespace_init_start)
-        entry.exec_generation = who.exec_generation
-        entry.exec_time = None
-        self._settle(entry)
-        self._changed(entry)
+        self.renew(entry, facts, who.exec_generation)
         return entry
 
     def _read(self, who: Identity) -> ProcessFacts | None:

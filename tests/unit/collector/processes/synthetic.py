@@ -118,6 +118,10 @@ class Proc:
         self.reads += 1
         return self.processes.get(pid)
 
+    def pids(self) -> list[int]:
+        """Give all pids."""
+        return list(self.processes)
+
     def read_credentials(self, pid: int, tid: int) -> Credentials | None:
         """Give a thread's credentials."""
         self.reads += 1
