@@ -9,3 +9,7 @@ class EnvironmentLacks(Exception):
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+
+
+class TooBusy(EnvironmentLacks):
+    """Nothing is missing, but so much happens on this host that it could not be told: a later start may do."""

@@ -34,6 +34,8 @@ SENT_WHOLE = 10
 """Equal calls of a process that are sent in a second, on each CPU."""
 _AHEAD = 1000
 """Records of one ring that may wait for the other before it is read again."""
+_PEEKED = 10_000
+"""Records that are kept while the self-test runs."""
 _by_time = itemgetter(0)
 
 
@@ -101,7 +103,7 @@ class KernelFeed:
             program.attach(loaded)
             feed._is_attached = True
             feed._copy_paths()
-            run_self_test(feed._peek)
+            run_self_test(feed._peek, feed._lifecycle_lost)
         except BaseException:
             feed.close()
             raise
@@ -246,4 +248,10 @@ class KernelFeed:
         records = ring.read()
         self._uses.read(1, ring.position)
         queue += [(_U64.unpack_from(record)[0], record) for record in records]
+        # Whoever reads on takes the processes from /proc first: what happened long before that is in it.
+        del queue[:-_PEEKED]
         return [decode(record) for record in records]
+
+    def _lifecycle_lost(self) -> int:
+        counters = self.counters()
+        return counters["lifecycle_ring_full"] + counters["lifecycle_over_share"]

@@ -6,8 +6,8 @@ import sys
 import click
 
 from bus.errors import BusUnavailable
-from collector.errors import EnvironmentLacks
-from lanner.failures import BAD_INPUT, ENVIRONMENT_LACKS, BadInput
+from collector.errors import EnvironmentLacks, TooBusy
+from lanner.failures import BAD_INPUT, ENVIRONMENT_LACKS, TOO_BUSY, BadInput
 from lanner.front import lanner_command
 from lanner.terminal import error_line
 
@@ -15,7 +15,7 @@ from lanner.terminal import error_line
 def run_command_line() -> int:
     """Run the command line and give its exit code.
 
-    0: fine; 1: bad input; 2: bad usage; 3: the environment lacks something.
+    0: fine; 1: bad input; 2: bad usage; 3: the environment lacks something; 4: the host is too busy right now.
     """
     try:
         code = lanner_command.main(prog_name="lanner", standalone_mode=False)
@@ -36,6 +36,9 @@ def run_command_line() -> int:
         for message in error.messages:
             error_line(message)
         return BAD_INPUT
+    except TooBusy as error:
+        error_line(f"{error.reason}: {error.remedy}.")
+        return TOO_BUSY
     except (EnvironmentLacks, BusUnavailable) as error:
         error_line(f"{error.reason}: {error.remedy}.")
         error_line("`lanner doctor` shows what this host has and lacks.")

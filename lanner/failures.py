@@ -5,6 +5,8 @@ from typing import Literal
 BAD_INPUT: Literal[1] = 1
 BAD_USAGE: Literal[2] = 2
 ENVIRONMENT_LACKS: Literal[3] = 3
+TOO_BUSY: Literal[4] = 4
+"""A service manager starts again what ends with it; what ends with 2 or 3 would fail again."""
 
 
 class BadInput(Exception):
