@@ -13,7 +13,10 @@ alone=(--ignore=tests/live/notifier)
 for folder in tests/*/; do
     case $folder in
     tests/cluster/) ;;
-    tests/adversary/) parallel+=(tests/adversary/fleet) ;;
+    tests/adversary/)
+        parallel+=(tests/adversary/fleet)
+        alone+=(tests/adversary/host)
+        ;;
     tests/live/ | tests/e2e/ | tests/deploy/) alone+=("$folder") ;;
     *) parallel+=("$folder") ;;
     esac

@@ -145,7 +145,7 @@ class _HonestMessages:
         """Return one; None where there is none yet."""
         while (message := self._reader.poll(0.01)) is not None:
             key, value = message.key() or b"", message.value() or b""
-            headers: Headers = list(message.headers() or [])  # type: ignore[arg-type]  as they came
+            headers: Headers = [*dict(message.headers() or []).items()]
             # Without its host's word for the clock, a message that comes again later is dated later.
             if key in self._names and CLOCK in dict(headers):
                 self._found.append((key, value, headers))

@@ -1,0 +1,131 @@
+"""A user without rights does what it can to blind `lanner run`: acts of others are alerted on, or reported as lost."""
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.floods import OWN_LOSSES, flood_program
+from tests.adversary.host.watched import RULES, Honest, Watched, hostile_process, missing_marks, watched
+from tests.adversary.length import MARKS, chosen
+from tests.live.compiled import Programs
+from tests.live.needs import lacking
+
+pytestmark = [pytest.mark.live, *MARKS]
+
+SECONDS = round(chosen(2, 30))
+"""How long each kind goes on."""
+KINDS = ("fork", "exec", "nested", "deep", "overlay", "deleted", "cgroup", "names")
+FLOODS = ("denied", "varied", "chdir", "connect", "exec", "create")
+MEMORY_MIB = 700
+"""The most that `lanner run` may hold, whatever the hostile user does."""
+_NOBODY = 65534
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the rules."""
+    path = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    path.write_text(RULES, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def watch(rules: Path) -> Iterator[Watched]:
+    """Run one `lanner run` that goes through all kinds, so that what one leaves behind meets the next."""
+    with watched(rules) as made:
+        yield made
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """Give a folder that the hostile user may write to, and everybody may reach."""
+    folder = Path("/tmp") / f"lanner-adversary-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, _NOBODY, _NOBODY)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def own_cgroup() -> Iterator[Path]:
+    """Give a control group that belongs to the hostile user, as a user's manager has one by systemd's delegation."""
+    root = next(
+        (each for each in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")) if (each / "cgroup.procs").is_file()),
+        None,
+    )
+    if root is None or not (root / "cgroup.controllers").is_file():
+        lacking("no control groups of version 2 are mounted here")
+    folder = root / f"lanner-adversary-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    for path in (folder, folder / "cgroup.procs", folder / "cgroup.threads", folder / "cgroup.subtree_control"):
+        os.chown(path, _NOBODY, _NOBODY)
+    try:
+        yield folder
+    finally:
+        for each in (*folder.glob("*/"), folder):
+            each.rmdir()
+
+
+def attack(watch: Watched, command: list[str], honest: Honest, cgroup: Path | None = None) -> int:
+    """Carry one kind out beside honest acts, and check all that has to hold; returns how often it was done."""
+    with hostile_process(command, cgroup=cgroup) as process:
+        with honest:
+            out, _ = process.communicate(timeout=SECONDS + 40)
+            answered = watch.is_healthy()
+        assert process.returncode == 0
+    missing = missing_marks(watch, honest.marks)
+    assert watch.watching.process.poll() is None, watch.watching.err.text[-3000:]
+    assert answered or watch.is_healthy()
+    # What a process loses by its own doing is no excuse for an act of another that is missing.
+    lost = sum(number for reason, number in watch.losses().items() if reason not in OWN_LOSSES)
+    assert len(missing) <= lost, (sorted(missing)[:5], len(honest.marks), watch.losses())
+    assert watch.memory_mib() < MEMORY_MIB
+    return int(out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_acts_of_others_are_alerted_on_beside(
+    watch: Watched, programs: Programs, ground: Path, tmp_path: Path, record_property: Record, kind: str
+) -> None:
+    """Every marked act has its alert, or its loss is reported; `lanner run` lives and answers."""
+    command = [programs("hostile_user"), kind, str(SECONDS)]
+    honest = Honest(tmp_path, kind)
+    if kind == "cgroup":
+        with own_cgroup() as cgroup:
+            done = attack(watch, [*command, str(cgroup)], honest, cgroup)
+    else:
+        done = attack(watch, [*command, str(ground)], honest)
+    assert done > 0
+    record_property(kind, (done, len(honest.marks), len(honest.marks - watch.marks()), dict(watch.losses())))
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_acts_of_others_are_alerted_on_beside_a_flood(
+    watch: Watched, tmp_path: Path, record_property: Record, kind: str
+) -> None:
+    """Two processes do one thing as fast as they can: the same holds."""
+    honest = Honest(tmp_path, f"flood-{kind}")
+    done = attack(watch, [str(flood_program()), kind, str(SECONDS), "2"], honest)
+    assert done > 0
+    record_property(kind, (done, len(honest.marks), len(honest.marks - watch.marks()), dict(watch.losses())))
+
+
+def test_it_stops_and_starts_in_the_middle_of_a_storm(
+    rules: Path, programs: Programs, ground: Path, tmp_path: Path
+) -> None:
+    """In good order, without a traceback, and the next one alerts at once."""
+    honest = Honest(tmp_path, "again")
+    with hostile_process([programs("hostile_user"), "fork", "60", str(ground)]):
+        for number in range(2):
+            with watched(rules) as watch:
+                honest.act(number)
+                assert not missing_marks(watch, {mark for mark in honest.marks if mark.endswith(f"-{number}")})
+                assert watch.watching.end(signal.SIGTERM) == 0
+            assert "Traceback" not in watch.watching.err.text

@@ -1,0 +1,173 @@
+"""A `lanner run` beside a hostile user, and what an honest process does meanwhile, each act under a mark of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Self
+from urllib.request import urlopen
+
+from tests.cluster.broker import free_ports
+from tests.live.lanner.watching import Watching
+
+SUFFIX = ".lanner-honest"
+RULES = f"""
+- rule: Honest file read
+  desc: Marked.
+  condition: evt.type = openat and fd.name endswith {SUFFIX} and evt.is_open_read = true
+  output: read %fd.name by %proc.cmdline
+  priority: WARNING
+- rule: Honest program run
+  desc: Marked.
+  condition: evt.type in (execve, execveat) and proc.args endswith {SUFFIX} and proc.name = true
+  output: ran %proc.cmdline
+  priority: WARNING
+- rule: Hostile file read
+  desc: What the hostile user does all the time.
+  condition: evt.type in (open, openat) and fd.name = /etc/shadow
+  output: "%proc.cmdline %proc.aname[2] %proc.aname[900] %proc.exepath %proc.cwd %container.name %fd.name"
+  priority: NOTICE
+- rule: Hostile program run
+  desc: The same.
+  condition: evt.type in (execve, execveat) and user.uid = 65534 and not proc.args contains honest
+  output: "%proc.cmdline %proc.pcmdline %proc.exepath %container.id"
+  priority: NOTICE
+"""
+_STEP_SECONDS = 0.2
+_PATIENCE_SECONDS = 15.0
+_LOST = "Lanner internal: events lost"
+
+
+class Watched:
+    """A running `lanner run` whose alerts come as JSON and whose health can be asked for."""
+
+    def __init__(self, watching: Watching, port: int) -> None:
+        self.watching = watching
+        self.port = port
+
+    def marks(self) -> set[str]:
+        """Return the marks that were alerted on."""
+        found = set()
+        for line in list(self.watching.out.lines):
+            if SUFFIX in line and (alert := _alert(line))["rule"].startswith("Honest"):
+                fields = alert["output_fields"]
+                text = fields.get("fd.name") or fields.get("proc.cmdline")
+                found.add(f"{alert['rule']} {Path(str(text).split()[-1]).name.removesuffix(SUFFIX)}")
+        return found
+
+    def losses(self) -> Counter[str]:
+        """Return what was reported as lost, by reason."""
+        found: Counter[str] = Counter()
+        for line in list(self.watching.out.lines):
+            if _LOST in line:
+                fields = _alert(line)["output_fields"]
+                found.update({name: number for name, number in fields.items() if "." not in name and number})
+        return found
+
+    def is_healthy(self) -> bool:
+        """Return whether it answers that it works, within 5 s."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def memory_mib(self) -> int:
+        """Return the most memory that it has held."""
+        status = Path(f"/proc/{self.watching.process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) // 1024
+
+
+def _alert(line: str) -> dict[str, Any]:
+    try:
+        alert: dict[str, Any] = json.loads(line)
+    except ValueError:
+        # The last line may not be whole yet.
+        return {"rule": "", "output_fields": {}}
+    return alert
+
+
+@contextmanager
+def watched(rules: Path) -> Iterator[Watched]:
+    """Run `lanner run` with default limits; it is killed at the end if it still runs."""
+    (port,) = free_ports(1)
+    settings = ("-o", f"http.listen={port}", "-o", "memory.enabled=false", "--format", "json")
+    with Watching("run", *settings, "-r", rules) as watching:
+        yield Watched(watching, port)
+
+
+class Honest:
+    """Acts all the time while it is entered: a file is read and a program run, five times a second."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.marks: set[str] = set()
+        self._folder = folder
+        self._name = name
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="honest")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def act(self, number: int) -> None:
+        """Act once."""
+        mark = f"{self._name}-{number}"
+        path = self._folder / f"{mark}{SUFFIX}"
+        path.write_text("")
+        subprocess.run(["/bin/cat", path], check=True)
+        subprocess.run(["/bin/true", f"/{mark}{SUFFIX}"], check=True)
+        self.marks |= {f"Honest file read {mark}", f"Honest program run {mark}"}
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stopping.wait(_STEP_SECONDS):
+            self.act(number)
+            number += 1
+
+
+@contextmanager
+def hostile_process(command: list[str], *, cgroup: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a hostile program in a session of its own; the whole session is killed at the end.
+
+    Args:
+        command: what is run; it gives its rights up by itself.
+        cgroup: that it begins in.
+    """
+
+    def enter() -> None:
+        if cgroup is not None:
+            (cgroup / "cgroup.procs").write_text(f"{os.getpid()}\n", encoding="ascii")
+
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=enter,  # noqa: PLW1509  this test's threads hold no lock that the child needs
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def missing_marks(watch: Watched, marks: set[str]) -> set[str]:
+    """Wait until all marks are alerted on, for a while; return those that are not."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while (missing := marks - watch.marks()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return missing
