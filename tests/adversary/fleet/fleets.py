@@ -19,12 +19,23 @@ from tests.cluster.test_poison import resident_mib
 NOT_VERIFIED = "Lanner internal: batch not verified"
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a fleet is made of."""
+
+    identity: str
+    processors: int = 1
+    notifies: bool = False
+    sums_repeats: bool = True
+    """Whether alerts that repeat others are counted, as by default; the period is short, so that a test can wait."""
+
+
 @dataclass
 class Fleet:
     """Processors and perhaps a notifier, of one setting of `collector.identity`."""
 
     connection: Connection
-    identity: str
+    shape: Shape
     processors: list[Running]
     notifier: Running | None
     delivered: Path
@@ -40,6 +51,11 @@ class Fleet:
     """By process, its exit code after SIGTERM, or where it ended by itself."""
 
     @property
+    def identity(self) -> str:
+        """Its `collector.identity`."""
+        return self.shape.identity
+
+    @property
     def running(self) -> list[Running]:
         """All its processes."""
         return [*self.processors, *([self.notifier] if self.notifier else [])]
@@ -52,12 +68,14 @@ class Fleet:
         """Return the messages of the hostile host of which nothing is known: no dead letter, and alerts are missing."""
         if self.hostile is None:
             return []
-        found = Counter(mark_of(str(each.event.get("fd.name"))) for each in self.alerts.raw if each.rule == "Evil act")
+        acts = [alert for alert in self.alerts.raw if alert.rule == "Evil act"]
+        found = Counter(mark_of(str(alert.event.get("fd.name"))) for alert in acts if alert.repeats is None)
+        summed = {alert.host_id for alert in acts if alert.repeats is not None}
         left = [sent for sent in list(self.hostile.sent) if sent.place not in self.letters.reasons]
         owed: Counter[int] = Counter()
         for sent in left:
             owed[_mark(sent)] += sent.marks
-        return [sent for sent in left if sent.attack.repeats < 0 and _is_short(sent, owed, found)]
+        return [sent for sent in left if sent.attack.repeats < 0 and _is_short(sent, owed, found, summed)]
 
     def delivered_ids(self) -> Counter[str]:
         """Return the ids of alerts about honest hosts that the notifier wrote, and how often."""
@@ -83,18 +101,13 @@ def _mark(sent: Sent) -> int:
     return next((mark for mark in map(mark_of, names) if mark >= 0), -1)
 
 
-def _is_short(sent: Sent, owed: Counter[int], found: Counter[int]) -> bool:
-    # What can't be decoded has to be a dead letter.
-    return decoded(sent.attack.value) is None or found[_mark(sent)] < owed[_mark(sent)]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a fleet is made of."""
-
-    identity: str
-    processors: int = 1
-    notifies: bool = False
+def _is_short(sent: Sent, owed: Counter[int], found: Counter[int], summed: set[str]) -> bool:
+    batch = decoded(sent.attack.value)
+    if batch is None:
+        # It has to be a dead letter.
+        return True
+    # Of a host whose repeats were counted, it is not known of which message each was.
+    return found[_mark(sent)] < owed[_mark(sent)] and batch.host_id not in summed
 
 
 def start_fleets(
@@ -109,7 +122,7 @@ def start_fleets(
         collectors = Collectors(connection, rules.parent / f"{connection.prefix}hosts")
         alerts, letters = Alerts(connection), DeadLetters(connection)
         delivered = _delivered(rules.parent, connection)
-        fleet = Fleet(connection, shape.identity, processors, notifier, delivered, collectors, alerts, letters)
+        fleet = Fleet(connection, shape, processors, notifier, delivered, collectors, alerts, letters)
         fleet.before = {process.name: resident_mib(process) for process in fleet.running}
         fleets.append(fleet)
     return fleets
@@ -118,7 +131,9 @@ def start_fleets(
 def _start(
     connection: Connection, shape: Shape, processes: Processes, rules: Path
 ) -> tuple[list[Running], Running | None]:
-    settings = ("-o", f"collector.identity={shape.identity}", "-o", "rule_matching=all")
+    repeats = f"repeated_alerts.enabled={str(shape.sums_repeats).lower()}"
+    settings: tuple[str, ...] = ("-o", f"collector.identity={shape.identity}", "-o", "rule_matching=all", "-o", repeats)
+    settings += ("-o", "repeated_alerts.period_seconds=5")
     started = [processes.start(connection, "processor", *settings, rules=rules) for _ in range(shape.processors)]
     if not shape.notifies:
         return started, None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bus.connection import Connection
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, Process
 from tests.cluster.identities import SigningHost
 from tests.unit.processor.batches import batch_of
 
@@ -46,6 +46,8 @@ class Honest:
         acts = [{"type": "openat", "fd_name": path, "fd_name_raw": raw} for path, raw in paths]
         made = batch_of(
             *({**event, "time": now + place} for place, event in enumerate([*[_ORDINARY] * 5, *acts])),
+            # Another one each time: of one process only so many alerts are sent in a minute.
+            processes=[Process(pid=1_000 + number, name="systemd", exe="systemd", args=(name,), start_time=now)],
             host_id=name,
             hostname=name,
             boot_id=f"boot-{name}",
