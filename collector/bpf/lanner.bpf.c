@@ -19,7 +19,8 @@
 #define NONE 0xff
 #define PATH_MAX_BYTES 4096
 #define DATA_LIMIT 16383
-#define WALK_STEPS 64
+/* The largest program has 139,000 of the million steps that the verifier takes with it. */
+#define WALK_STEPS 256
 #define MAX_EVENTS 256
 #define REPEAT_WINDOW 1000000000ULL /* ns */
 #define MAX_SHARES 4096

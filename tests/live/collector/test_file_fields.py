@@ -155,16 +155,19 @@ def test_a_path_as_long_as_the_kernel_takes_comes_whole(watch: Watching, tmp_pat
     assert event["fd.name"] == event["fd.realpath"] == str(tmp_path / "x")
 
 
-def test_a_path_too_deep_to_walk_has_no_kernel_name_but_its_own(watch: Watching, tmp_path: Path) -> None:
-    """Beyond 64 folders the kernel's path is unknown, the lexical one still there."""
-    deep = tmp_path.joinpath(*["d"] * 80)
+@pytest.mark.parametrize(("folders", "is_known"), [(200, True), (300, False)])
+def test_a_path_too_deep_to_walk_has_no_kernel_name_but_its_own(
+    watch: Watching, tmp_path: Path, folders: int, is_known: bool
+) -> None:
+    """Beyond 256 folders the kernel's path is unknown, the lexical one still there."""
+    deep = tmp_path.joinpath(*["d"] * folders)
     deep.mkdir(parents=True)
     (deep / "f").write_text("")
     pid = opened(watch, "os.open(sys.argv[1], os.O_RDONLY)", str(deep / "f"), cwd=tmp_path)
 
     event = watch.one(proc__pid=pid, fd__name=str(deep / "f"))
 
-    assert event["fd.realpath"] is None
+    assert event["fd.realpath"] == (str(deep / "f") if is_known else None)
 
 
 def test_three_thousand_arguments_are_cut_and_nothing_breaks(watch: Watching) -> None:
