@@ -5,6 +5,7 @@ is bounded. What is left out says so where it would stand.
 """
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Protocol
 
 from collector.containers.naming import ContainerName
@@ -35,7 +36,7 @@ _CLIPPED_BYTES = 128
 _ROW_BYTES = 256
 """What a row takes in a batch besides its texts, about."""
 _INDEX_BYTES = 4
-_TEXT_FACTS = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
+_texts_of = attrgetter("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 
 
 class Leaders(Protocol):
@@ -93,7 +94,7 @@ class ProcessRows:
         self.containers: list[Container] = []
         self.size = 0
         """Bytes that both take in a batch, about."""
-        self._texts: set[str] = set()
+        self._texts: set[str | None] = set()
         self._gaps: dict[tuple[int, int], int] = {}
         """Rows that stand for ancestors left out, by their number and the row above."""
         self._leader_rows_until = 0
@@ -160,6 +161,8 @@ class ProcessRows:
 
     def _whole(self, line: list[Entry], depth: int) -> int:
         """Return how many of a line, the nearest first, keep their texts whole."""
+        if not depth and len(line) <= _LEAST_NEAR:
+            return len(line)
         left = self._leader_bytes if depth else MAX_LINE_BYTES
         for place, each in enumerate(line):
             left -= _text_bytes(each)
@@ -181,13 +184,13 @@ class ProcessRows:
     def _append(self, process: Process) -> None:
         self.processes.append(process)
         self.size += _ROW_BYTES + _INDEX_BYTES * (len(process.args or ()) + len(process.env or ()))
-        for text in (*map(process.__getattribute__, _TEXT_FACTS), *(process.args or ()), *(process.env or ())):
-            self._add_text(text)
+        self._add_texts({*_texts_of(process), *(process.args or ()), *(process.env or ())})
 
-    def _add_text(self, text: str | None) -> None:
-        if text and text not in self._texts:
-            self._texts.add(text)
-            self.size += _bytes(text) + _INDEX_BYTES
+    def _add_texts(self, texts: set[str | None]) -> None:
+        fresh = texts - self._texts
+        if fresh:
+            self._texts |= fresh
+            self.size += sum([_bytes(text) + _INDEX_BYTES for text in fresh if text])
 
     def _write_one(
         self,
@@ -246,13 +249,11 @@ class ProcessRows:
     def _add_container(self, facts: Container) -> None:
         self.size += _ROW_BYTES
         for pair in (*(facts.labels or ()), *(facts.pod_labels or ())):
-            for text in pair:
-                self.size += _INDEX_BYTES
-                self._add_text(text)
+            self.size += 2 * _INDEX_BYTES
+            self._add_texts(set(pair))
         for mount in facts.mounts or ():
             self.size += 5 * _INDEX_BYTES
-            for text in (mount.source, mount.dest, mount.mode, mount.propagation):
-                self._add_text(text)
+            self._add_texts({mount.source, mount.dest, mount.mode, mount.propagation})
 
     def _process(self, entry: Entry, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
         program, credentials, place = entry.program, entry.credentials, entry.place
