@@ -24,16 +24,20 @@ from bus.topics import (
     CORRELATE,
     CORRELATION_TABLE,
     EVENTS,
+    NOTIFIER_DEAD_LETTERS,
     PROCESSOR_DEAD_LETTERS,
     changelog,
 )
 from processor.correlation.pre_match import Feed, Origin, PreMatch
 from processor.correlation.wire import encode_pre_match
+from schemas.alert import encode_alert
 from schemas.batch import Process
 from schemas.codec import encode_batch
 from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
-from tests.cluster.test_dead_letters import everything
+from tests.cluster.test_dead_letters import dlq, everything
+from tests.live.notifier.slack_server import SlackServer
+from tests.unit.alerts import alert
 from tests.unit.processor.batches import batch_of
 
 WITH_MEMORY = f"""{RULES}
@@ -255,3 +259,37 @@ def test_a_look_back_holds_one_message_at_a_time(connection: Connection, process
     assert second.stop() == 0, second.errors
     assert peak - before < 200, (before, peak)
     alerts.close()
+
+
+def test_an_alert_that_a_sink_and_the_dead_letters_refuse_holds_up_no_other(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Its letter goes without it, the next alert is delivered, and replay finds it where it was."""
+    limit(connection, NOTIFIER_DEAD_LETTERS, 2_000)
+    slack = SlackServer()
+    slack.faults = ["invalid_blocks"]
+    (tmp_path / "token").write_text("made-up-token\n")
+    settings = ["-o", f"slack_output.token_file={tmp_path / 'token'}", "-o", "slack_output.channel=#alerts"]
+    settings += ["-o", f"slack_output.api_url={slack.api}", "-o", f"notifier.state_dir={tmp_path / 'state'}"]
+    large = alert(id="large", output=os.urandom(5_000).hex())
+    with hostile(connection) as send:
+        send(ALERTS, encode_alert(large), key=b"one")
+    try:
+        notifier = processes.start(connection, "notifier", "slack", *settings)
+        notifier.wait_for("`lanner dlq list`")
+        with hostile(connection) as send:
+            send(ALERTS, encode_alert(alert(id="next")), key=b"one")
+        deadline = time.monotonic() + 30
+        while not slack.posted and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(slack.posted) == 1
+        ((_, _, value, headers),) = everything(connection, NOTIFIER_DEAD_LETTERS)
+        assert (value, int(headers["omitted_bytes"]) > 10_000) == (b"", True)
+        assert dlq(connection, "replay", "notifier:0").returncode == 0
+        deadline = time.monotonic() + 30
+        while len(slack.posted) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(slack.posted) == 2
+        assert notifier.stop() == 0
+    finally:
+        slack.close()
