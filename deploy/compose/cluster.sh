@@ -72,7 +72,8 @@ set +a
 say 'starting'
 compose up --detach 2>"$folder/up" || { cat "$folder/up" >&2; exit 3; }
 say "watching $LANNER_HOSTNAME: alerts as rsyslog gets them follow."
-say "  broker 127.0.0.1:${LANNER_KAFKA_PORT:-9094}   metrics http://127.0.0.1:${LANNER_PROMETHEUS_PORT:-9090}"
+say "  broker 127.0.0.1:${LANNER_KAFKA_PORT:-9094}, user lanner-operator, password by \`docker-compose run --rm secrets show operator\`"
+say "  metrics http://127.0.0.1:${LANNER_PROMETHEUS_PORT:-9090}"
 [ -z "${DOCKER_HOST:-}" ] || say "  export DOCKER_HOST=$DOCKER_HOST"
 say 'Stop: Ctrl-C'
 # In the background and waited for: a trap runs at once then. In a group of its own, so that Ctrl-C reaches this alone.

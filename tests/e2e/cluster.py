@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Cluster:
         self._project = "e2e"
         self._folder = folder
         broker, metrics = free_ports(2)
-        self.connection = Connection(bootstrap_servers=f"127.0.0.1:{broker}")
+        self._broker = f"127.0.0.1:{broker}"
         self.prometheus = f"http://127.0.0.1:{metrics}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LANNER", "COMPOSE"))}
         self._environment = clean | {
@@ -106,9 +107,20 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
+    @cached_property
+    def connection(self) -> Connection:
+        """How people look at everything, by the password that the cluster made."""
+        password = self.compose("run", "--rm", "--no-deps", "secrets", "show", "operator").strip()
+        return Connection(
+            bootstrap_servers=self._broker,
+            security_protocol="sasl_plaintext",
+            username="lanner-operator",
+            password=password,
+        )
+
     def gateway(self) -> str:
-        """Make the network and give the host's address in it."""
-        self.compose("up", "--no-start", "kafka")
+        """Make the network, by a service that waits for no other, and give the host's address in it."""
+        self.compose("up", "--no-start", "rsyslog")
         form = "{{(index .IPAM.Config 0).Gateway}}"
         return self.daemon.client("network", "inspect", f"{self._project}_default", "-f", form).stdout.strip()
 

@@ -1,5 +1,6 @@
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,50 @@ def test_every_variable_is_in_the_readme() -> None:
 
 
 def test_every_image_is_a_variable_with_a_version() -> None:
-    """Another registry or version needs no other file."""
+    """Another registry or version needs no other file, and no image changes by itself."""
     for name, service in SERVICES.items():
-        assert re.fullmatch(r"\$\{LANNER_\w+_IMAGE:-[\w./-]+:[\w.]+\}", service["image"]), name
+        assert re.fullmatch(r"\$\{LANNER_\w+_IMAGE:-[\w./-]+:v?\d[\w.-]*\}", service["image"]), name
+
+
+def test_nobody_comes_to_the_broker_without_a_password_of_its_own() -> None:
+    """Each stage has its own user and sees its own secrets; the broker lets in nobody else, and rules are signed."""
+    broker = SERVICES["kafka"]["environment"]
+    listeners = dict(each.split(":", 1) for each in broker["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    open_ones = [name for name, protocol in listeners.items() if "SASL" not in protocol]
+    assert open_ones == ["CONTROLLER"]
+    assert "CONTROLLER://localhost:" in broker["KAFKA_LISTENERS"]
+    assert SERVICES["kafka"]["ports"][0].endswith(":9094")
+    assert broker["KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND"] == "false"
+    for name in (*UNPRIVILEGED[1:], "collector", "publish", "operator"):
+        service = SERVICES[name]
+        user = service["environment"]["LANNER__KAFKA__USERNAME"].removeprefix("lanner-")
+        seen = [volume for volume in service["volumes"] if volume.startswith("secrets-")]
+        part = {"publish": "publisher"}.get(name, name.split("-")[0])
+        assert (user, seen) == (part, [f"secrets-{part}:/run/lanner:ro"])
+        assert service["environment"]["LANNER__KAFKA__SECURITY_PROTOCOL"].endswith(":-sasl_plaintext}")
+    assert "PUBLIC_KEY_FILES" in " ".join(SERVICES["processor"]["environment"])
+
+
+def test_passwords_are_made_once_and_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is its owner's alone; a second run changes nothing but a password that somebody chose."""
+    made = runpy.run_path(str(FOLDER / "credentials.py"))
+    make, owners, owned = made["make"], made["OWNERS"], {}
+    make.__globals__["FOLDER"] = tmp_path
+    monkeypatch.setattr("os.chown", lambda path, user, _: owned.__setitem__(Path(path).parent.name, user))
+    monkeypatch.delenv("LANNER_GRAFANA_PASSWORD", raising=False)
+    for name in owners:
+        (tmp_path / name).mkdir()
+    make()
+    before = {str(path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    passwords = [text for path, text in before.items() if path.endswith("/password")]
+    assert len(set(passwords)) == len(owners)
+    assert all(len(each) >= 32 for each in passwords)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o400}
+    assert owned == owners
+    monkeypatch.setenv("LANNER_GRAFANA_PASSWORD", "chosen")
+    make()
+    after = {str(path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path for path in after if after[path] != before[path]} == {str(tmp_path / "grafana/password")}
 
 
 @pytest.mark.parametrize("name", [*UNPRIVILEGED, "collector"])
@@ -35,8 +77,9 @@ def test_stages_have_no_right_that_they_need_not(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
-    rights = ["SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"] if name == "collector" else None
-    assert service.get("cap_add") == rights
+    # What makes users at the broker reads their passwords, whose owners are others.
+    rights = {"collector": ["SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"], "topics": ["DAC_OVERRIDE"]}
+    assert service.get("cap_add") == rights.get(name)
     assert "privileged" not in service
 
 

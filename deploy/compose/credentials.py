@@ -1,0 +1,117 @@
+"""Passwords of the compose cluster, and the key that signs its rules: made once, each in the volume of whom it is for.
+
+credentials.py make         make what is missing
+credentials.py users        have the broker know the users; as its administrator
+credentials.py show NAME    print one password
+"""
+
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FOLDER = Path("/secrets")
+LANNER, KAFKA, GRAFANA = 10001, 1000, 472
+"""User ids in the images."""
+OWNERS = {
+    "admin": KAFKA,
+    "collector": 0,
+    "processor": LANNER,
+    "notifier": LANNER,
+    "publisher": LANNER,
+    "enroller": LANNER,
+    "operator": LANNER,
+    "reader": 0,
+    "grafana": GRAFANA,
+}
+PARTS = tuple(name for name in OWNERS if name not in ("admin", "grafana"))
+"""Users of the broker, lanner-NAME, with the rights of `lanner topics acls --for NAME`."""
+SECONDS = 60
+
+
+def make() -> None:
+    """Make what is missing; a password of Grafana's that was chosen stands above the one that was made."""
+    chosen = os.environ.get("LANNER_GRAFANA_PASSWORD", "")
+    for name, owner in OWNERS.items():
+        file = FOLDER / name / "password"
+        if name == "grafana" and chosen:
+            put(file, chosen, owner)
+        elif not file.exists():
+            put(file, secrets.token_urlsafe(32), owner)
+    admin = (FOLDER / "admin/password").read_text()
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    users = f'plain={login} username="admin" password="{admin}" user_admin="{admin}";\n'
+    put(FOLDER / "admin/users.properties", users, KAFKA)
+    if not (FOLDER / "publisher/rules.key").exists():
+        make_key()
+    put(FOLDER / "processor/rules.pub", (FOLDER / "publisher/rules.pub").read_text(), LANNER)
+
+
+def make_key() -> None:
+    """Make the key that signs rules; only who publishes has its private half."""
+    key = Ed25519PrivateKey.generate()
+    pem = serialization.Encoding.PEM
+    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    put(FOLDER / "publisher/rules.pub", public.decode(), LANNER)
+    put(FOLDER / "publisher/rules.key", private.decode(), LANNER)
+
+
+def put(file: Path, text: str, owner: int) -> None:
+    """Write a file that its owner alone can read; whole, or not at all."""
+    made = file.with_suffix(".new")
+    made.unlink(missing_ok=True)
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as opened:
+        opened.write(text)
+    os.chown(made, owner, owner)
+    made.rename(file)
+
+
+def users() -> None:
+    """Have the broker know the users, each by the password in its volume."""
+    client = AdminClient(
+        {
+            "bootstrap.servers": os.environ["LANNER__KAFKA__BOOTSTRAP_SERVERS"],
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": "admin",
+            "sasl.password": (FOLDER / "admin/password").read_text(),
+        }
+    )
+    kind = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    known = [
+        UserScramCredentialUpsertion(f"lanner-{name}", kind, (FOLDER / name / "password").read_bytes())
+        for name in PARTS
+    ]
+    for answer in client.alter_user_scram_credentials(known).values():
+        answer.result(SECONDS)
+    wanted = {f"lanner-{name}" for name in PARTS}
+    until = time.monotonic() + SECONDS
+    while not wanted <= client.describe_user_scram_credentials().result(SECONDS).keys():
+        if time.monotonic() > until:
+            raise TimeoutError("the broker does not know the users yet")
+        time.sleep(0.2)
+
+
+def show(name: str) -> None:
+    """Print one password."""
+    if name not in OWNERS:
+        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have.")
+    sys.stdout.write((FOLDER / name / "password").read_text() + "\n")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["make"]:
+            make()
+        case ["users"]:
+            users()
+        case ["show", name]:
+            show(name)
+        case _:
+            sys.exit(__doc__)

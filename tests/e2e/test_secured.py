@@ -1,0 +1,42 @@
+"""Who is let in at the cluster's broker, and whose rules count."""
+
+from dataclasses import replace
+
+import pytest
+
+from bus.connection import Connection
+from bus.consuming import Reader
+from bus.errors import BusUnavailable
+from tests.e2e.cluster import Cluster, wait
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
+SHIPPED = "/usr/share/lanner/rules/lanner_rules.yaml"
+
+
+def test_nobody_is_let_in_without_a_password(cluster: Cluster) -> None:
+    """From this machine: neither without one, nor with a wrong one, nor to more than one's rights."""
+    operator = cluster.connection
+    password = cluster.compose("run", "--rm", "--no-deps", "secrets", "show", "collector").strip()
+    strangers = (
+        Connection(bootstrap_servers=operator.bootstrap_servers),
+        replace(operator, password="guessed"),
+        replace(operator, username="lanner-collector", password=password),
+    )
+    for stranger in strangers:
+        with pytest.raises(BusUnavailable):
+            Reader(stranger, stranger.topic("alerts"), whole=True)
+
+
+def test_rules_count_if_publish_signed_them(cluster: Cluster) -> None:
+    """What the same user publishes without the key is refused by every processor."""
+    published = cluster.compose("run", "--rm", "publish", SHIPPED, "--yes")
+    version = published.split("published version ")[1].split()[0]
+    wait(lambda: version in cluster.compose("run", "--rm", "operator", "rules", "status"), 60)
+    wait(lambda: cluster.said("processor", version) > 0, 90, lambda: cluster.compose("logs", "--tail=20", "processor"))
+    unsigned = ("run", "--rm", "--entrypoint", "lanner", "publish", "rules", "publish", SHIPPED, "--yes", "--force")
+    cluster.compose(*unsigned, "-o", "priority=error")
+    wait(
+        lambda: cluster.said("processor", "not signed") > 0,
+        60,
+        lambda: cluster.compose("logs", "--tail=20", "processor"),
+    )
