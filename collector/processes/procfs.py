@@ -4,11 +4,11 @@ Any process may vanish between two reads, and its pid be given to another: start
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from collector.decode import epoch_time
+from collector.processes.cached_stat import Attributes, cached_stat
 from collector.processes.environment import named
 from collector.processes.facts import Credentials, Place, ProcessFacts, Program
 from collector.processes.procparse import (
@@ -110,12 +110,12 @@ class ProcessFiles:
             exepath=None if exepath is None else exepath.removesuffix(_DELETED),
             args=None if arguments is None else arguments[1:],
             env=environment,
-            exe_ino=None if file is None else file.st_ino,
-            exe_mode=None if file is None else file.st_mode,
-            exe_uid=None if file is None else file.st_uid,
-            exe_gid=None if file is None else file.st_gid,
-            exe_ctime=None if file is None else epoch_time(file.st_ctime_ns),
-            exe_mtime=None if file is None else epoch_time(file.st_mtime_ns),
+            exe_ino=None if file is None else file.inode,
+            exe_mode=None if file is None else file.mode,
+            exe_uid=None if file is None else file.uid,
+            exe_gid=None if file is None else file.gid,
+            exe_ctime=None if file is None else epoch_time(file.ctime),
+            exe_mtime=None if file is None else epoch_time(file.mtime),
             is_from_memfd=None if exepath is None else exepath.startswith(_MEMFD) and exepath.endswith(_DELETED),
             is_args_truncated=is_args_truncated,
             is_env_truncated=is_env_truncated,
@@ -197,9 +197,9 @@ def _link(path: str) -> str | None:
         return None
 
 
-def _stat_of(path: str) -> os.stat_result | None:
+def _stat_of(path: str) -> Attributes | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - no Path for each process of a host
+        found = cached_stat(path)
     except OSError:
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return found if found.is_regular else None
