@@ -159,14 +159,14 @@ def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
 
 def test_no_file_system_is_asked_about_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of a user's own need not answer stat: what the kernel has in memory of this very program is enough."""
-    expected = os.stat("/proc/self/exe").st_ino
+    expected = Path("/proc/self/exe").stat().st_ino
 
     def hangs(*_: object, **__: object) -> None:
         raise AssertionError("this would wait for the file system")
 
-    for name in ("stat", "lstat", "fstat"):
-        monkeypatch.setattr(os, name, hangs)
-
-    facts = ProcessFiles().read(os.getpid())
+    with monkeypatch.context() as patched:
+        for name in ("stat", "lstat", "fstat"):
+            patched.setattr(os, name, hangs)
+        facts = ProcessFiles().read(os.getpid())
     assert facts is not None
     assert facts.program.exe_ino == expected
