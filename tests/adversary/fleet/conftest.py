@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from tests.cluster.processes import Processes
 
 __all__ = ["_java", "broker"]
 
-MESSAGES = 120
+MESSAGES = 100
 """Of one seed; a long attack goes on with the next one."""
 SECONDS = chosen(0, 300)
 """How long a long attack lasts at least; the short one is of one seed."""
-PATIENCE_SECONDS = 60.0
+A_ROUND = 8
+"""Messages of the hostile host for each round of the honest ones, so that the attack has no end that nobody reaches."""
+PATIENCE_SECONDS = chosen(60, 300)
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,18 @@ class Attacked:
         return self.verifying, self.believing
 
 
-def send_attacks(hostile: list[Hostile], number: int, first_mark: int) -> None:
+def send_attacks(hostile: list[Hostile], number: int, first_mark: int, may_send: Callable[[], object]) -> None:
     """Send what hypothesis draws by a seed, the same to every fleet.
 
     Args:
         hostile: the hostile host, in each fleet.
         number: the seed.
         first_mark: marks the first message; each has a mark of its own.
+        may_send: waits until the next message may be sent.
     """
     mark = first_mark
     for attack in bombs():
+        may_send()
         for each in hostile:
             each.send(attack)
 
@@ -74,6 +78,7 @@ def send_attacks(hostile: list[Hostile], number: int, first_mark: int) -> None:
     def send(data: strategies.DataObject) -> None:
         nonlocal mark
         attack = data.draw(attacks(mark))
+        may_send()
         mark += 1
         for each in hostile:
             each.send(attack)
@@ -110,24 +115,30 @@ def _attack(broker: Broker, processes: Processes, file: Path, secret: str) -> At
     for fleet in fleets[1:]:
         fleet.hostile = Hostile(fleet.connection, file.parent, forges=fleet is verifying)
     hostile = [fleet.hostile for fleet in fleets if fleet.hostile is not None]
-    done = threading.Event()
+    done, turn = threading.Event(), threading.Semaphore(0)
     seeds = [SEED]
+    failures: list[BaseException] = []
 
     def go_on() -> None:
         until = time.monotonic() + SECONDS
         try:
-            send_attacks(hostile, SEED, 0)
+            send_attacks(hostile, SEED, 0, turn.acquire)
             while time.monotonic() < until:
                 seeds.append(seeds[-1] + 1)
-                send_attacks(hostile, seeds[-1], MESSAGES * (len(seeds) - 1))
+                send_attacks(hostile, seeds[-1], MESSAGES * (len(seeds) - 1), turn.acquire)
+        except BaseException as error:  # noqa: BLE001  it is raised again on the test's thread
+            failures.append(error)
         finally:
             done.set()
 
-    thread = threading.Thread(target=go_on, name="hostile host")
+    thread = threading.Thread(target=go_on, name="hostile host", daemon=True)
     thread.start()
     while not done.is_set() or honest.rounds < 6 or honest.rounds % 3:
+        turn.release(A_ROUND)
         run_round(honest, fleets, PATIENCE_SECONDS)
     thread.join()
+    if failures:
+        raise failures[0]
     for each in hostile:
         each.flush()
     settle(fleets, honest.owed())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bus.connection import Connection
 from schemas.alert import Alert
-from tests.adversary.fleet.attacks import decoded
 from tests.adversary.fleet.honest import NAMES, Collectors, Honest
 from tests.adversary.fleet.hostile import DeadLetters, Hostile, Sent, mark_of
 from tests.cluster.acts import Alerts
@@ -74,8 +73,8 @@ class Fleet:
         left = [sent for sent in list(self.hostile.sent) if sent.place not in self.letters.reasons]
         owed: Counter[int] = Counter()
         for sent in left:
-            owed[_mark(sent)] += sent.marks
-        return [sent for sent in left if sent.attack.repeats < 0 and _is_short(sent, owed, found, summed)]
+            owed[sent.mark] += sent.marks
+        return [sent for sent in left if not sent.is_repeat and _is_short(sent, owed, found, summed)]
 
     def delivered_ids(self) -> Counter[str]:
         """Return the ids of alerts about honest hosts that the notifier wrote, and how often."""
@@ -95,19 +94,10 @@ class Fleet:
         self.letters.close()
 
 
-def _mark(sent: Sent) -> int:
-    batch = decoded(sent.attack.value)
-    names = [] if batch is None else [batch.strings[name] or "" for name in batch.columns["fd_name"]]
-    return next((mark for mark in map(mark_of, names) if mark >= 0), -1)
-
-
 def _is_short(sent: Sent, owed: Counter[int], found: Counter[int], summed: set[str]) -> bool:
-    batch = decoded(sent.attack.value)
-    if batch is None:
-        # It has to be a dead letter.
-        return True
-    # Of a host whose repeats were counted, it is not known of which message each was.
-    return found[_mark(sent)] < owed[_mark(sent)] and batch.host_id not in summed
+    # What can't be decoded has to be a dead letter. Of a host whose repeats were counted, it is not known of which
+    # message each was.
+    return not sent.is_batch or (found[sent.mark] < owed[sent.mark] and sent.host_id not in summed)
 
 
 def start_fleets(
@@ -152,16 +142,19 @@ def run_round(honest: Honest, fleets: Sequence[Fleet], patience: float) -> None:
 
     So what comes in the next round comes after it, in whatever order partitions are read.
     """
+    before = len(honest.acts)
     batches = honest.next_round()
+    acts = set(honest.acts[before:])
+    starts = [len(fleet.alerts.raw) for fleet in fleets]
     for fleet in fleets:
         fleet.collectors.send(batches)
-    acts = set(honest.acts)
-    for fleet in fleets:
+    for fleet, start in zip(fleets, starts, strict=True):
 
-        def is_through(fleet: Fleet = fleet) -> bool:
+        def is_through(fleet: Fleet = fleet, start: int = start) -> bool:
             fleet.collectors.poll()
             fleet.alerts.read(0.1)
-            return acts <= {str(alert.event.get("fd.name")) for alert in fleet.alerts.raw if alert.host_id in NAMES}
+            found = {str(alert.event.get("fd.name")) for alert in fleet.alerts.raw[start:] if alert.host_id in NAMES}
+            return acts <= found
 
         wait_for(is_through, patience)
 

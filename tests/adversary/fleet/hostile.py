@@ -27,18 +27,35 @@ _MARK = re.compile(r"/evil/(\d+)/")
 class Sent:
     """A message of the hostile host as it lies in a topic."""
 
-    attack: Attack
     place: Place
+    about: str
+    """What it is, for people."""
+    is_batch: bool
+    """Whether it can be decoded."""
+    is_repeat: bool
+    """Whether an honest host sent it before."""
+    host_id: str = ""
+    mark: int = -1
+    """Of its events."""
+    marks: int = 0
+    """How many events it holds that a rule reports one by one."""
 
-    @property
-    def marks(self) -> int:
-        """How many events it holds that a rule reports one by one; 0 where it can't be read."""
-        batch = decoded(self.attack.value)
-        if batch is None:
-            return 0
-        columns, strings = batch.columns, batch.strings
-        found = zip(columns["type"], columns["fd_name"], strict=True)
-        return sum(strings[kind] == "openat" and mark_of(strings[name] or "") >= 0 for kind, name in found)
+
+def sent_as(attack: Attack, place: Place) -> Sent:
+    """Take note of a message that lies in the topic of events; its bytes, which may be many, are let go."""
+    value = attack.value or b""
+    about = f"{attack.signer} {attack.codec} {attack.headers} {len(value)} bytes {value[:2_000].hex()}"
+    batch = decoded(value)
+    if batch is None:
+        return Sent(place, about, is_batch=False, is_repeat=attack.repeats >= 0)
+    columns, strings = batch.columns, batch.strings
+    found = zip(columns["type"], columns["fd_name"], strict=True)
+    marks = [mark_of(strings[name] or "") for kind, name in found if strings[kind] == "openat"]
+    marks = [mark for mark in marks if mark >= 0]
+    mark = marks[0] if marks else -1
+    return Sent(
+        place, about, is_batch=True, is_repeat=attack.repeats >= 0, host_id=batch.host_id, mark=mark, marks=len(marks)
+    )
 
 
 def mark_of(name: str) -> int:
@@ -113,7 +130,7 @@ class Hostile:
                 self.refused += 1
             elif topic == EVENTS:
                 place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-                self.sent.append(Sent(attack, place))
+                self.sent.append(sent_as(attack, place))
 
         more: dict[str, Any] = {} if attack.partition < 0 else {"partition": attack.partition}
         try:
