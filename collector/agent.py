@@ -21,6 +21,7 @@ from collector.kernel_feed import SENT_WHOLE, KernelFeed
 from collector.processes.bounded import Bounded
 from collector.processes.entry import Entry
 from collector.processes.environment import named
+from collector.processes.look_ups import LookUps
 from collector.processes.procfs import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.sweep import Sweep
@@ -115,8 +116,9 @@ class Collector:
         self._containers = KnownContainers([Docker(self.settings.docker_socket)])
         self._waiting: Waiting[tuple[Syscall | Exec | Exit, Entry]] = Waiting()
         self._feed: KernelFeed | None = None
-        self._users = UserFiles()
-        self._reader = ProcessFiles(variables=self.settings.variables)
+        self._look_ups = LookUps(on_start=self._ignore, on_end=self._heed)
+        self._users = UserFiles(look=self._look_ups.accounts)
+        self._reader = ProcessFiles(variables=self.settings.variables, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
         self._table = ProcessTable(self._reader, _boot_to_epoch(), container_of=naming.container_of)
         self._sweep = Sweep(self._table, self._reader)
@@ -169,6 +171,7 @@ class Collector:
             "undecodable": self._undecodable,
             "process_stale": self._table.stale,
             "io_uring_requests": self._requests.lost,
+            "look_ups_given_up": self._look_ups.given_up + self._users.remote,
             **self._further_losses(),
         }
         return {reason: count for reason, count in found.items() if count}
@@ -188,17 +191,25 @@ class Collector:
 
     def start(self) -> None:
         """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
-        self._feed = KernelFeed.open(
-            self.event_types,
-            self.settings.cache,
-            self.settings.rings,
-            given=self.settings.given_programs,
-            interest=self._interest,
-            environment=bool(self.settings.variables),
-            sent_whole=self.settings.sent_whole,
-            exact_paths=self.settings.exact_paths,
-        )
         join_host_cgroup_namespace()
+        # Started first, so that its start is no event of this host.
+        self._look_ups.start()
+        try:
+            self._feed = KernelFeed.open(
+                self.event_types,
+                self.settings.cache,
+                self.settings.rings,
+                given=self.settings.given_programs,
+                interest=self._interest,
+                environment=bool(self.settings.variables),
+                sent_whole=self.settings.sent_whole,
+                exact_paths=self.settings.exact_paths,
+            )
+        except BaseException:
+            self._look_ups.close()
+            raise
+        if self._look_ups.pid is not None:
+            self._ignore(self._look_ups.pid)
         # Attached first: what is forked while /proc is read comes as a record.
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()
@@ -301,8 +312,17 @@ class Collector:
             self._add(record, entry)
         self._flush(stopping=True)
         self._containers.close()
+        self._look_ups.close()
         feed, self._feed = self._feed, None
         feed.close()
+
+    def _ignore(self, pid: int) -> None:
+        if self._feed is not None:
+            self._feed.ignore(pid)
+
+    def _heed(self, pid: int) -> None:
+        if self._feed is not None:
+            self._feed.heed(pid)
 
     def _take(self, records: list[bytes]) -> None:
         # The longer nothing has happened, the longer until the next look.

@@ -1,5 +1,6 @@
 """The live kernel as a stream of records: loads the program, reads both rings, merges them by time, counts losses."""
 
+import contextlib
 import os
 import select
 import struct
@@ -133,6 +134,15 @@ class KernelFeed:
         if "uring_calls" in self._program.maps:
             for operation, packed in uring_descriptors(event_types).items():
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
+
+    def ignore(self, pid: int) -> None:
+        """Leave out what a process of our own does, as what we do ourselves; it has to be heeded when it ends."""
+        bpf_syscall.update(self._program.maps["ignored"], _U32.pack(pid), b"\1")
+
+    def heed(self, pid: int) -> None:
+        """Leave out no longer what the process with this pid does."""
+        with contextlib.suppress(OSError):  # it wasn't left out
+            bpf_syscall.delete(self._program.maps["ignored"], _U32.pack(pid))
 
     def _copy_paths(self) -> None:
         if self._is_attached:

@@ -5,12 +5,15 @@ Any process may vanish between two reads, and its pid be given to another: start
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from collector.decode import epoch_time
 from collector.processes.cached_stat import Attributes, cached_stat
 from collector.processes.environment import named
 from collector.processes.facts import Credentials, Place, ProcessFacts, Program
+from collector.processes.look_up_server import read_memory
 from collector.processes.procparse import (
     MAX_ARGUMENT_BYTES,
     Stat,
@@ -30,17 +33,33 @@ _MEMFD = "/memfd:"
 _UNSET_LOGINUID = 2**32 - 1
 
 
+class Memory(Protocol):
+    """Reads what lies in a process's memory."""
+
+    def __call__(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
+        """Return command line and environment, None where they can't be read."""
+
+
 class ProcessFiles:
     """The processes of this host by their files in procfs.
 
     Args:
         proc: where procfs is mounted.
         variables: names of the environment variables that are read too; they stay out unless a rule asks.
+        memory: reads a process's command line and, if wanted, its environment, and gives None where that would take too
+            long; by default here and now, however long it takes.
     """
 
-    def __init__(self, proc: Path = Path("/proc"), *, variables: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        *,
+        variables: frozenset[str] = frozenset(),
+        memory: Memory | None = None,
+    ) -> None:
         self._proc = str(proc)
         self.variables = variables
+        self._memory: Memory = partial(read_memory, proc) if memory is None else memory
 
     def read_all(self) -> Iterator[ProcessFacts]:
         """Read every process there is; those that vanish meanwhile are left out."""
@@ -64,7 +83,7 @@ class ProcessFiles:
         facts = ProcessFacts(
             pid=pid,
             start_ticks=first.start_ticks,
-            program=self._program(folder, first),
+            program=self._program(pid, first),
             credentials=_credentials(status),
             place=self._place(folder, first, status),
         )
@@ -89,19 +108,16 @@ class ProcessFiles:
         text = _read(f"{folder}/status")
         return None if text is None else parse_status(text)
 
-    def _program(self, folder: str, found: Stat) -> Program:
+    def _program(self, pid: int, found: Stat) -> Program:
         if found.is_kernel_thread:
             return Program(name=found.comm, args=())
-        text = _read(f"{folder}/cmdline")
+        folder = f"{self._proc}/{pid}"
+        text, variables = self._memory(pid, environment=bool(self.variables))
         # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
         arguments = parse_cmdline(text) if text else None
         is_args_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
-        environment = None
-        is_env_truncated = False
-        if self.variables:
-            text = _read(f"{folder}/environ")
-            environment = None if text is None else named(parse_cmdline(text), self.variables)
-            is_env_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
+        environment = None if variables is None else named(parse_cmdline(variables), self.variables)
+        is_env_truncated = variables is not None and len(variables) > MAX_ARGUMENT_BYTES
         exepath = _link(f"{folder}/exe")
         file = _stat_of(f"{folder}/exe")
         return Program(

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 MAX_ARGUMENT_BYTES = 4095
 """As much of a command line as the kernel side takes at exec."""
 
-_REMOTE = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "glusterfs", "lustre", "autofs")
-
 
 @dataclass(frozen=True, slots=True)
 class Stat:
@@ -48,11 +46,10 @@ class Mounted:
 
     point: str
     type: str
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether a program or another machine answers for it, and may never do so."""
-        return self.type.startswith(_REMOTE)
+    device: str = ""
+    """major:minor, which is a file system's in whatever namespace it is mounted."""
+    options: str = ""
+    """The file system's own, comma-separated."""
 
 
 _KTHREAD_FLAG = 0x00200000
@@ -154,7 +151,7 @@ def parse_cmdline(text: bytes, limit: int = MAX_ARGUMENT_BYTES) -> tuple[str, ..
 
 
 def parse_mountinfo(text: bytes) -> list[Mounted]:
-    """Give mount points and file system types.
+    """Give mount points, and what is mounted there.
 
     Source: proc_pid_mountinfo(5); octal escapes stay, for no path that is looked for has any.
     """
@@ -163,7 +160,9 @@ def parse_mountinfo(text: bytes) -> list[Mounted]:
         before, separator, after = line.partition(b" - ")
         fields = before.split(b" ")
         if separator and len(fields) >= 5:
-            found.append(Mounted(text_of(fields[4]), text_of(after.split(b" ")[0])))
+            kind, _, rest = after.partition(b" ")
+            options = rest.rpartition(b" ")[2]
+            found.append(Mounted(text_of(fields[4]), text_of(kind), text_of(fields[2]), text_of(options)))
     return found
 
 

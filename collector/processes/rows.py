@@ -50,6 +50,9 @@ class Leaders(Protocol):
     def group_leader(self, entry: Entry) -> Entry | None:
         """Give the leader of a process's group."""
 
+    def first_in_container(self, entry: Entry) -> Entry | None:
+        """Give the living first process of its container, where it is known."""
+
 
 class NamesOfIds(Protocol):
     """What rows need of the user files."""
@@ -120,7 +123,7 @@ class ProcessRows:
         """Read now what may be gone when the row of an event that has to wait is written: the container's users."""
         if entry.container is not None and entry.exited_at is None:
             uid = entry.credentials.uid
-            self._names.names(uid, None, None, entry.container, _insiders(entry))
+            self._names.names(uid, None, None, entry.container, self._insiders(entry))
 
     def row(self, entry: Entry) -> int:
         """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
@@ -263,7 +266,7 @@ class ProcessRows:
             credentials.gid,
             place.loginuid,
             entry.container,
-            () if entry.container is None else _insiders(entry),
+            () if entry.container is None else self._insiders(entry),
         )
         boot_to_epoch = entry.start_epoch - entry.start_time
         init_start = place.pid_namespace_init_start
@@ -312,6 +315,20 @@ class ProcessRows:
             group_leader=row if group == _ITSELF else group,
         )
 
+    def _insiders(self, entry: Entry) -> tuple[int, ...]:
+        """Give pids through which the container's files can be reached, its first process first, then its oldest.
+
+        Those are the least likely to have changed their root to a folder with files of their own making.
+        """
+        first = self._table.first_in_container(entry)
+        eldest = entry
+        for ancestor in ancestors(entry):
+            if ancestor.container != entry.container:
+                break
+            if ancestor.exited_at is None:
+                eldest = ancestor
+        return tuple(dict.fromkeys(each.pid for each in (first, eldest, entry) if each is not None))
+
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(encode_text(text))
@@ -349,17 +366,3 @@ def _cut_list(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return texts
     # As one: what is left of many is a beginning, and the mark.
     return (clipped(" ".join(texts).encode("utf-8", "replace").decode(), _CLIPPED_BYTES),)
-
-
-def _insiders(entry: Entry) -> tuple[int, ...]:
-    """Give pids through which the container's files can be reached, its oldest process first.
-
-    The oldest is the least likely to have changed its root to a folder with files of its own making.
-    """
-    eldest = entry
-    for ancestor in ancestors(entry):
-        if ancestor.container != entry.container:
-            break
-        if ancestor.exited_at is None:
-            eldest = ancestor
-    return (entry.pid,) if eldest is entry else (eldest.pid, entry.pid)

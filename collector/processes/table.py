@@ -55,6 +55,8 @@ class ProcessTable:
         self._unknown: Bounded[tuple[int, int, int, int], Entry] = Bounded(1024)
         self._cgroups: Bounded[int, str] = Bounded(4096)
         self._namespace_inits: Bounded[int, int] = Bounded(4096)
+        self._first_processes: Bounded[int, Entry] = Bounded(4096)
+        """By their pid namespace."""
 
     def __len__(self) -> int:
         return len(self._living) + len(self._exited)
@@ -152,6 +154,11 @@ class ProcessTable:
         if entry.group_leader is not None:
             return entry.group_leader
         return find_leader(entry, entry.place.pgid, lambda other: other.place.pgid, self._living)
+
+    def first_in_container(self, entry: Entry) -> Entry | None:
+        """Return the living first process of the pid namespace, if it is in the same container."""
+        first = self._first_processes.get(entry.place.pid_namespace or 0)
+        return first if first is not None and first.exited_at is None and first.container == entry.container else None
 
     def frozen(self, entry: Entry) -> Entry:
         """Give a copy of an entry and its ancestors as they are now, for an event that has to wait.
@@ -382,6 +389,7 @@ class ProcessTable:
         if place.pid_namespace is not None and place.pid_namespace_init_start is None:
             if place.vpid == 1:
                 self._namespace_inits.put(place.pid_namespace, entry.start_time)
+                self._first_processes.put(place.pid_namespace, entry)
             start = self._namespace_inits.get(place.pid_namespace)
             if start is not None:
                 entry.place = replace(place, pid_namespace_init_start=start)
@@ -389,6 +397,8 @@ class ProcessTable:
     def _take_place(self, entry: Entry, state: State) -> None:
         self._cgroups.put(state.who.cgroup_id, state.cgroup)
         self._namespace_inits.put(state.pid_namespace, state.pid_namespace_init_start)
+        if state.vpid == 1:
+            self._first_processes.put(state.pid_namespace, entry)
         is_new_parent = entry.place.ppid != state.ppid
         entry.comm = state.comm
         entry.place = place_of(state)

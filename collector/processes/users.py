@@ -7,34 +7,37 @@ only in a directory service (LDAP, SSSD) stay without a name.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from collector.containers.naming import ContainerName
+from collector.processes.account_files import AccountFiles, Answer, Insider, Question, Signatures
 from collector.processes.bounded import Bounded
 from collector.processes.names import Accounts, Names, inside_id, parse_group, parse_id_map, parse_passwd
-from collector.processes.procparse import Mounted, parse_mountinfo
-from collector.processes.rooted import Signature, read_below, signature_below
+from collector.processes.rooted import read_below, signature_below
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at whether a file changed."""
+
+GIVEN_UP_INTERVAL = 60.0
+"""Seconds until a container is looked at again whose files didn't answer, or can't be expected to."""
 
 MAX_CONTAINERS = 1024
 
 _USERS = "etc/passwd"
 _GROUPS = "etc/group"
-_FILES = ("/", "/etc", "/etc/passwd", "/etc/group")
-_MAX_PROC_FILE = 1 << 20
 
 
 @dataclass(slots=True)
 class _Known:
     accounts: Accounts
-    signatures: tuple[Signature | None, Signature | None]
-    checked: float
+    signatures: Signatures
+    check_at: float
+    insider: Insider | None = None
     uid_map: tuple[tuple[int, int, int], ...] = ()
     gid_map: tuple[tuple[int, int, int], ...] = ()
+    is_remote: bool = False
 
 
 class UserFiles:
@@ -44,6 +47,8 @@ class UserFiles:
         proc: where procfs is mounted.
         host_root: the host's root directory; by default that of process 1, which is right in a container too.
         now: a clock in seconds, for the interval of checks.
+        look: looks for a container's files, and gives None where that would take too long; by default here and now,
+            however long it takes.
     """
 
     def __init__(
@@ -51,12 +56,16 @@ class UserFiles:
         proc: Path = Path("/proc"),
         host_root: Path | None = None,
         now: Callable[[], float] = time.monotonic,
+        look: Callable[[Question], Answer | None] | None = None,
     ) -> None:
-        self._proc = proc
+        self.remote = 0
+        """Containers whose files were not looked at: they are on a file system that may never answer."""
         self._host_root = proc / "1" / "root" if host_root is None else host_root
         self._now = now
+        self._look = look or AccountFiles(proc, self._host_root, now).look
         self._host: _Known | None = None
         self._containers: Bounded[str, _Known] = Bounded(MAX_CONTAINERS)
+        self._uncertain: Bounded[str, _Known] = Bounded(MAX_CONTAINERS)
 
     def names(
         self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
@@ -70,7 +79,7 @@ class UserFiles:
             container: its name; None for the host.
             pids: processes of the container through which its files may be reached, best first.
         """
-        known = self._of_host() if container is None else self._of_container(container.key, pids)
+        known = self._of_host() if container is None else self._of_container(container, pids)
         if known is None:
             return Accounts().names(uid, gid, loginuid)
         if known.uid_map:
@@ -83,85 +92,64 @@ class UserFiles:
     def _of_host(self) -> _Known | None:
         now = self._now()
         known = self._host
-        if known is None or now - known.checked >= CHECK_INTERVAL:
+        if known is None or now >= known.check_at:
             root = _open_root(self._host_root)
             if root is None:
                 root = _open_root(Path("/"))
             if root is not None:
-                with _closing(root):
-                    self._host = known = _refresh(known, root, now, links=True)
+                with contextlib.ExitStack() as opened:
+                    opened.callback(os.close, root)
+                    self._host = known = _refresh(known, root, now)
         return known
 
-    def _of_container(self, container: str, pids: tuple[int, ...]) -> _Known | None:
+    def _of_container(self, container: ContainerName, pids: tuple[int, ...]) -> _Known | None:
         now = self._now()
-        known = self._containers.get(container)
-        if known is not None and now - known.checked < CHECK_INTERVAL:
+        # Ids that may be made up push out none that are known.
+        remembered = self._containers if container.is_certain else self._uncertain
+        known = remembered.get(container.key)
+        if known is not None and now < known.check_at:
             return known
-        for pid in pids:
-            fresh = self._look(pid, known, now)
-            if fresh is not None:
-                self._containers.put(container, fresh)
-                return fresh
-        # Failure isn't remembered: a runtime's helper fails until it has moved in, a moment before the first program.
-        if known is not None:
-            known.checked = now
+        before = (None, (None, None)) if known is None else (known.insider, known.signatures)
+        answer = self._look(Question(pids, container.cgroup, *before))
+        if answer is None or answer.state == "remote":
+            known = known or _Known(Accounts(), (None, None), now)
+            self.remote += answer is not None and not known.is_remote
+            known.is_remote = answer is not None
+            known.check_at = now + GIVEN_UP_INTERVAL
+            remembered.put(container.key, known)
+        elif answer.state == "new":
+            known = _Known(
+                Accounts(parse_passwd(_bytes(answer.passwd)), parse_group(_bytes(answer.group))),
+                answer.signatures,
+                now + CHECK_INTERVAL,
+                answer.insider,
+                parse_id_map(answer.uid_map),
+                parse_id_map(answer.gid_map),
+            )
+            remembered.put(container.key, known)
+        elif known is not None:
+            # That there is nobody isn't remembered of one never seen: a runtime's helper fails until it has moved in, a
+            # moment before the first program.
+            known.check_at = now + CHECK_INTERVAL
         return known
 
-    def _look(self, pid: int, known: _Known | None, now: float) -> _Known | None:
-        root = _open_root(self._proc / str(pid) / "root")
-        if root is None:
-            return None
-        with _closing(root):
-            mounts = self._mounts(pid)
-            if mounts is None:
-                return None
-            if not _answers_at_once(mounts):
-                return _Known(Accounts(), (None, None), now)
-            if self._is_host_root(root):
-                return None
-            fresh = _refresh(known, root, now, links=not any(mount.is_remote for mount in mounts))
-        fresh.uid_map, fresh.gid_map = self._id_maps(pid)
-        return fresh
 
-    def _is_host_root(self, root: int) -> bool:
-        """Tell whether a root is the host's: that of a runtime's helper that hasn't moved in yet."""
-        try:
-            host = self._host_root.stat()
-        except OSError:
-            host = Path("/").stat()
-        found = os.fstat(root)
-        return (found.st_dev, found.st_ino) == (host.st_dev, host.st_ino)
-
-    def _mounts(self, pid: int) -> list[Mounted] | None:
-        text = _read_proc(self._proc / str(pid) / "mountinfo")
-        return None if text is None else parse_mountinfo(text)
-
-    def _id_maps(self, pid: int) -> tuple[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]]:
-        folder = self._proc / str(pid)
-        uids, gids = _read_proc(folder / "uid_map"), _read_proc(folder / "gid_map")
-        if uids is None or gids is None:
-            return (), ()
-        return parse_id_map(uids.decode("ascii", "replace")), parse_id_map(gids.decode("ascii", "replace"))
+def _bytes(text: str | None) -> bytes:
+    return (text or "").encode("utf-8", "surrogateescape")
 
 
-def _answers_at_once(mounts: list[Mounted]) -> bool:
-    """Tell whether the files stand on file systems that no other program or machine has to answer for."""
-    serving = {mount.point: mount.is_remote for mount in mounts}
-    return not any(serving.get(path, False) for path in _FILES)
-
-
-def _refresh(known: _Known | None, root: int, now: float, *, links: bool) -> _Known:
-    found = (signature_below(root, _USERS, links=links), signature_below(root, _GROUPS, links=links))
+def _refresh(known: _Known | None, root: int, now: float) -> _Known:
+    found = signature_below(root, _USERS), signature_below(root, _GROUPS)
     if known is not None and known.signatures == found:
-        known.checked = now
+        known.check_at = now + CHECK_INTERVAL
         return known
-    passwd, group = read_below(root, _USERS, links=links), read_below(root, _GROUPS, links=links)
+    passwd, group = read_below(root, _USERS), read_below(root, _GROUPS)
     accounts = Accounts(
         parse_passwd(passwd[0]) if passwd is not None else {},
         parse_group(group[0]) if group is not None else {},
     )
     signatures = (None if passwd is None else passwd[1], None if group is None else group[1])
-    return _Known(accounts, signatures, now)
+    return _Known(accounts, signatures, now + CHECK_INTERVAL)
 
 
 def _open_root(path: Path) -> int | None:
@@ -169,17 +157,3 @@ def _open_root(path: Path) -> int | None:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-@contextlib.contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _read_proc(path: Path) -> bytes | None:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(_MAX_PROC_FILE)
-    return None

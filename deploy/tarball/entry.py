@@ -11,6 +11,12 @@ if _before is None:
 else:
     os.environ["LD_LIBRARY_PATH"] = _before
 
+if sys.argv[1:2] == ["look-up-server"]:
+    # The collector's own process for what may keep its reader waiting: see collector.processes.look_ups.
+    from collector.processes.look_up_server import main as serve
+
+    sys.exit(serve(sys.argv[2:]))
+
 from lanner.__main__ import main  # noqa: E402  (what it imports may start programs)
 
 sys.exit(main())

@@ -11,7 +11,7 @@ from lanner.operations.endpoint import Beat
 from lanner.operations.health import Check, Health, turning
 
 STAGE = "collector"
-REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests")
+REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
 SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
 
 

@@ -116,15 +116,18 @@ def test_a_huge_command_line_is_cut_as_at_exec() -> None:
     assert parse_cmdline(b"x" * 10_000) == ("x" * 4095,)
 
 
-def test_mounts_that_others_answer_for_are_told() -> None:
-    """A FUSE file system may never answer."""
+def test_mounts_are_told_with_file_system_and_options() -> None:
+    """Of overlays the options name the layers."""
     mounts = parse_mountinfo(
-        b"21 1 0:20 / / rw,relatime shared:1 - overlay overlay rw\n"
+        b"21 1 0:20 / / rw,relatime shared:1 - overlay none rw,lowerdir=/a:/b\n"
         b"22 21 0:21 / /etc rw - fuse.evil evil rw\n23 21 0:22 / /data rw - nfs4 srv:/ rw\nbroken\n"
     )
 
-    assert mounts == [Mounted("/", "overlay"), Mounted("/etc", "fuse.evil"), Mounted("/data", "nfs4")]
-    assert [mount.is_remote for mount in mounts] == [False, True, True]
+    assert mounts == [
+        Mounted("/", "overlay", "0:20", "rw,lowerdir=/a:/b"),
+        Mounted("/etc", "fuse.evil", "0:21", "rw"),
+        Mounted("/data", "nfs4", "0:22", "rw"),
+    ]
 
 
 def test_ids_are_mapped_into_a_user_namespace() -> None:

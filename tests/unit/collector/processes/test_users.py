@@ -7,12 +7,17 @@ import pytest
 
 from collector.containers.naming import ContainerName
 from collector.processes import rooted
+from collector.processes.account_files import Question
 from collector.processes.names import MAX_ENTRIES, Accounts, Names, parse_group, parse_passwd
 from collector.processes.rooted import open_below, read_below
 from collector.processes.users import UserFiles
 
 MOUNTS = b"21 1 0:20 / / rw - overlay overlay rw\n"
-CONTAINER = ContainerName("docker", "c" * 64)
+HOST_MOUNTS = (
+    b"1 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+    b"9 1 0:20 / /var/lib/docker/overlay2/c/merged rw - overlay overlay rw,lowerdir=/var/lib/a:/var/lib/b,upperdir=/u\n"
+)
+CONTAINER = ContainerName("docker", "c" * 64, None, f"/docker/{'c' * 64}")
 
 
 class Clock:
@@ -40,10 +45,32 @@ def make_root(root: Path, passwd: str, group: str = "root:x:0:\nstaff:x:1000:ali
     return root
 
 
-def make_process(tmp_path: Path, pid: int, root: Path, *, mounts: bytes = MOUNTS, uid_map: str = "") -> Path:
+def make_process(
+    tmp_path: Path,
+    pid: int,
+    root: Path,
+    *,
+    mounts: bytes = MOUNTS,
+    uid_map: str = "",
+    vpid: int = 1,
+    namespaces: int = 8,
+    cgroup: str = CONTAINER.cgroup,
+) -> Path:
     """Make the files of a process with a root of its own."""
     folder = tmp_path / "proc" / str(pid)
-    folder.mkdir(parents=True)
+    (folder / "ns").mkdir(parents=True)
+    (folder / "stat").write_text(f"{pid} (sh) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {pid} 0 0\n")
+    (folder / "status").write_text(
+        f"Name:\tsh\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t1\nUid:\t0\t0\nGid:\t0\t0\nNSpid:\t{pid}\t{vpid}\n"
+    )
+    (folder / "cgroup").write_text(f"0::{cgroup}\n")
+    for kind in ("mnt", "pid"):
+        (folder / "ns" / kind).symlink_to(f"{kind}:[{namespaces}]")
+    host = tmp_path / "proc" / "1"
+    if not host.exists():
+        (host / "ns").mkdir(parents=True)
+        (host / "ns" / "pid").symlink_to("pid:[1]")
+        (host / "mountinfo").write_bytes(HOST_MOUNTS)
     (folder / "root").symlink_to(root)
     (folder / "mountinfo").write_bytes(mounts)
     (folder / "uid_map").write_text(uid_map or "0 0 4294967295\n")
@@ -160,6 +187,52 @@ class TestContainers:
 
         assert users.names(1000, None, -1, CONTAINER, (9,)).user is None
 
+    def test_what_was_not_asked_is_counted_and_left_alone_for_a_while(self, tmp_path: Path, host: Path) -> None:
+        """Once a container, not once an event."""
+        clock = Clock()
+        root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
+        folder = make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:21 / /etc rw - fuse.evil evil rw\n")
+        users = UserFiles(tmp_path / "proc", host, clock)
+        for _ in range(3):
+            clock.seconds += 61
+            users.names(1000, None, -1, CONTAINER, (9,))
+        assert users.remote == 1
+
+        (folder / "mountinfo").write_bytes(MOUNTS)
+        assert users.names(1000, None, -1, CONTAINER, (9,)).user is None
+        clock.seconds += 61
+        assert users.names(1000, None, -1, CONTAINER, (9,)).user == "app"
+
+    def test_an_overlay_that_the_host_does_not_know_is_not_asked(self, tmp_path: Path, host: Path) -> None:
+        """Whoever has a user namespace can mount one above FUSE."""
+        root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
+        make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:77 / /etc rw - overlay o rw,lowerdir=/lower\n")
+
+        assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
+
+    def test_more_mounts_than_are_read_are_not_asked(self, tmp_path: Path, host: Path) -> None:
+        """The one that matters may come last."""
+        root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
+        many = b"".join(b"%d 1 0:1 / /m/%d rw,relatime - tmpfs tmpfs rw\n" % (n, n) for n in range(30_000))
+        make_process(tmp_path, 9, root, mounts=MOUNTS + many + b"9 1 0:5 / /etc rw - fuse.x x rw\n")
+
+        assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
+
+    def test_what_is_given_up_is_asked_again_after_a_while(self, tmp_path: Path, host: Path) -> None:
+        """What was known stays known."""
+        clock = Clock()
+        asked: list[Question] = []
+
+        def look(question: Question) -> None:
+            asked.append(question)
+
+        users = UserFiles(tmp_path / "proc", host, clock, look)
+        for _ in range(130):
+            clock.seconds += 1
+            users.names(1000, None, -1, CONTAINER, (9,))
+
+        assert len(asked) == 3
+
     def test_with_a_fuse_mount_anywhere_links_are_not_followed(self, tmp_path: Path, host: Path) -> None:
         """A link could lead onto it."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
@@ -170,6 +243,71 @@ class TestContainers:
 
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user == "app"
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (10,)).user is None
+
+
+class TestWhoSpeaksForAContainer:
+    def test_a_process_that_is_not_in_its_cgroup_does_not(self, tmp_path: Path, host: Path) -> None:
+        """It may have moved away since the table knew of it."""
+        make_process(tmp_path, 9, make_root(tmp_path / "own", "fake:x:0:0::/:\n"), cgroup="/user.slice")
+        make_process(
+            tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"), cgroup=f"{CONTAINER.cgroup}/init"
+        )
+
+        assert UserFiles(tmp_path / "proc", host).names(0, None, -1, CONTAINER, (9, 10)).user == "real"
+
+    def test_a_process_that_is_not_its_first_does_not(self, tmp_path: Path, host: Path) -> None:
+        """It may have a root of its own making."""
+        make_process(tmp_path, 10, make_root(tmp_path / "inside", "fake:x:0:0::/:\n"), vpid=7)
+
+        assert UserFiles(tmp_path / "proc", host).names(0, None, -1, CONTAINER, (10,)).user == "root"
+
+    def test_as_long_as_the_first_lives_it_alone_does(self, tmp_path: Path, host: Path) -> None:
+        """Not even the first process of a namespace that was made inside the container."""
+        clock = Clock()
+        users = UserFiles(tmp_path / "proc", host, clock)
+        inside = make_process(tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"))
+        make_process(tmp_path, 11, make_root(tmp_path / "own", "fake:x:0:0::/:\n"), namespaces=9)
+        assert users.names(0, None, -1, CONTAINER, (10,)).user == "real"
+        clock.seconds += 5
+        assert users.names(0, None, -1, CONTAINER, (11,)).user == "real"
+
+        shutil.rmtree(inside)
+        clock.seconds += 5
+        assert users.names(0, None, -1, CONTAINER, (11,)).user == "fake"
+
+    def test_a_companion_does_when_the_first_has_ended(self, tmp_path: Path, host: Path) -> None:
+        """In the same namespaces."""
+        clock = Clock()
+        users = UserFiles(tmp_path / "proc", host, clock)
+        inside = make_process(tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"))
+        make_process(tmp_path, 11, make_root(tmp_path / "later", "later:x:0:0::/:\n"), vpid=7)
+        users.names(0, None, -1, CONTAINER, (10,))
+        shutil.rmtree(inside)
+        clock.seconds += 5
+
+        assert users.names(0, None, -1, CONTAINER, (11,)).user == "later"
+
+    def test_in_the_host_s_pid_namespace_there_is_no_first(self, tmp_path: Path, host: Path) -> None:
+        """As with docker run --pid host."""
+        make_process(tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"), vpid=10, namespaces=1)
+
+        assert UserFiles(tmp_path / "proc", host).names(0, None, -1, CONTAINER, (10,)).user == "real"
+
+    def test_made_up_containers_push_out_none_that_are_known(
+        self, tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They have room of their own."""
+        monkeypatch.setattr("collector.processes.users.MAX_CONTAINERS", 2)
+        users = UserFiles(tmp_path / "proc", host)
+        inside = make_process(tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"))
+        users.names(0, None, -1, CONTAINER, (10,))
+        shutil.rmtree(inside)
+        for number in range(5):
+            name = ContainerName("docker", f"{number:064x}", None, f"/docker/x/docker/{number}", is_certain=False)
+            make_process(tmp_path, 20 + number, tmp_path / "inside", cgroup=name.cgroup)
+            users.names(0, None, -1, name, (20 + number,))
+
+        assert users.names(0, None, -1, CONTAINER, ()).user == "real"
 
 
 class TestHostileFiles:
