@@ -105,7 +105,7 @@ class AccountFiles:
         """Tell whether a process's files are the container's: its first one's are, and those of its companions."""
         return (
             vpid == 1
-            or insider.pid_namespace == _link(self._proc / "1" / "ns" / "pid")
+            or insider.pid_namespace in {_link(self._proc / whose / "ns" / "pid") for whose in ("1", "self")}
             or (
                 before is not None
                 and (insider.mount_namespace, insider.pid_namespace) == (before.mount_namespace, before.pid_namespace)
@@ -134,7 +134,7 @@ class AccountFiles:
             if mounts is None or self._is_host_root(root):
                 return Answer("gone")
             remote = self._remote(mounts)
-            if remote is None or any(path in remote for path in _FILES):
+            if remote is None or any(path in remote for path in _FILES) or not self._is_root_known(root, mounts):
                 return Answer("remote", insider)
             # A link could lead onto any of them.
             return self._read_files(root, insider, question, links=not remote)
@@ -166,6 +166,15 @@ class AccountFiles:
                 return None
             self._host_mounts, self._host_mounts_read = host, self._now()
         return {point for point, mount in serving.items() if is_remote(mount, self._host_mounts)}
+
+    def _is_root_known(self, root: int, mounts: Sequence[Mounted]) -> bool:
+        """Tell whether a root is on a mount that was judged: a changed root's own mount is not among the process's."""
+        if any(mount.point == "/" for mount in mounts):
+            return True
+        number = cached_stat(root).device
+        device = f"{os.major(number)}:{os.minor(number)}"
+        found = [mount for mount in self._host_mounts if mount.device == device]
+        return bool(found) and not is_remote(found[0], self._host_mounts)
 
     def _mounts(self, pid: int, limit: int = MAX_MOUNTINFO) -> list[Mounted] | None:
         """Return a process's mounts; None where it is gone, none at all where there are too many to be read."""

@@ -210,6 +210,17 @@ class TestContainers:
 
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
 
+    def test_a_changed_root_is_asked_where_the_host_knows_its_file_system(self, tmp_path: Path, host: Path) -> None:
+        """The mount that it is on is not among the mounts of the process."""
+        root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
+        make_process(tmp_path, 9, root, mounts=b"")
+        assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
+
+        device = root.stat().st_dev
+        known = f"2 1 {os.major(device)}:{os.minor(device)} / /srv rw - ext4 /dev/sdb rw\n"
+        (tmp_path / "proc" / "1" / "mountinfo").write_text(known)
+        assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user == "app"
+
     def test_more_mounts_than_are_read_are_not_asked(self, tmp_path: Path, host: Path) -> None:
         """The one that matters may come last."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
