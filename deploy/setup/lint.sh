@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style, types, the direction of imports, and the shell scripts. All are run, so that one visit shows everything.
+# Style, types, the direction of imports, the words of the documentation, and the shell scripts. All are run, so that one visit shows everything.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 status=0
@@ -13,6 +13,7 @@ check .venv/bin/ruff check .
 check .venv/bin/ruff format --check .
 check .venv/bin/mypy
 check .venv/bin/lint-imports
+check .venv/bin/python deploy/setup/words.py
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046  # our own file names hold no blanks
     check shellcheck -x .ci/run $(find deploy -name '*.sh')

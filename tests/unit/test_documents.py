@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(page for place in (".", "docs", "deploy/compose") for page in (ROOT / place).glob("*.md"))
+PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "deploy/compose/*.md") for page in ROOT.glob(pattern))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NAMED = re.compile(
     r"`((?:tests|docs|deploy|bench|processor|collector|notifier|schemas|bus|lanner|rules)/[\w./@-]*[\w/])`"

@@ -1,0 +1,138 @@
+"""Report words in documentation that the project doesn't use; deploy/setup/words.txt lists them with replacements.
+
+Usage: words.py [FILE...]
+
+Without arguments it checks the files that `CHECKED` names. Of a Markdown page it reads the prose, without code; of a
+Python file the docstrings and comments. Exits with 1 if it reports anything.
+"""
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIST = Path(__file__).with_name("words.txt")
+CHECKED = ("*.md", "docs/**/*.md", "deploy/**/README.md")
+"""Patterns of the files to check. Add a package here once its text is clean."""
+NOT_YET = frozenset(
+    {
+        "deploy/compose/README.md",
+        "deploy/tarball/README.md",
+        "docs/architecture.md",
+        "docs/bench-live.md",
+        "docs/fields.md",
+        "docs/kafka.md",
+        "docs/performance.md",
+        "docs/pushdown.md",
+        "docs/security.md",
+        "docs/settings.md",
+        "docs/sizing.md",
+        "docs/topics.md",
+    }
+)
+"""Pages that still use some of these words."""
+
+_BLANK = re.compile(
+    r"^(?P<fence>```+)[^\n]*\n.*?^(?P=fence)[^\n]*$"  # fenced code
+    r"|(?<=\n\n)(?:(?: {4}|\t)[^\n]*(?:\n|\Z))+"  # indented code
+    r"|``[^\n]*?``|`[^`]*`"  # code spans
+    r"|(?<=\])\([^)\s]*\)|<https?:[^>]*>",  # targets of links
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the list: what not to write, and what to write instead."""
+
+    pattern: re.Pattern[str]
+    replacement: str
+    docstring_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of prose and the number of its first line."""
+
+    line: int
+    text: str
+    is_docstring: bool = False
+
+
+def read_list(text: str) -> list[Entry]:
+    """Parse the list of words.
+
+    Raises:
+        ValueError: A line is not "PATTERN -> REPLACEMENT".
+
+    """
+    entries = []
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        pattern, arrow, replacement = line.partition(" -> ")
+        if not arrow:
+            message = f"not 'PATTERN -> REPLACEMENT': {line}"
+            raise ValueError(message)
+        only = pattern.startswith("docstring:")
+        # A space in a pattern may be a line break in the text.
+        pattern = re.sub(r"(?<!\[) (?![^\[]*\])", r"[ \\n]", pattern.removeprefix("docstring:"))
+        compiled = re.compile(pattern, re.IGNORECASE | (0 if only else re.MULTILINE))
+        entries.append(Entry(compiled, replacement, only))
+    return entries
+
+
+def _markdown(text: str) -> Iterator[Passage]:
+    # Blank code out with its newlines left, so that line numbers stay right.
+    prose = _BLANK.sub(lambda found: re.sub(r"[^\n]", "\x00", found[0]), text)
+    yield Passage(1, prose)
+
+
+def _python(text: str) -> Iterator[Passage]:
+    for node in ast.walk(ast.parse(text)):
+        # A string that stands alone documents a module, class or function, or the name before it.
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield Passage(node.lineno, _without_code(node.value.value), is_docstring=True)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and "noqa" not in token.string and "type: ignore" not in token.string:
+            yield Passage(token.start[0], _without_code(token.string.lstrip("# ")))
+
+
+def _without_code(text: str) -> str:
+    return _BLANK.sub(lambda found: re.sub(r"[^\n]", "\x00", found[0]), text)
+
+
+def find(path: Path, entries: Iterable[Entry]) -> Iterator[tuple[int, str, str]]:
+    """Yield the line, the word found and its replacement for each use of a word on the list."""
+    text = path.read_text(encoding="utf-8")
+    passages = list(_python(text) if path.suffix == ".py" else _markdown(text))
+    for entry in entries:
+        for passage in passages:
+            if entry.docstring_only and not passage.is_docstring:
+                continue
+            for found in entry.pattern.finditer(passage.text):
+                line = passage.line + passage.text.count("\n", 0, found.start())
+                yield line, " ".join(found[0].split()), entry.replacement
+
+
+def main(names: list[str]) -> int:
+    """Print each use of a word on the list; return the exit status."""
+    chosen = [Path(name) for name in names] or sorted(
+        path for pattern in CHECKED for path in ROOT.glob(pattern) if path.relative_to(ROOT).as_posix() not in NOT_YET
+    )
+    entries = read_list(LIST.read_text(encoding="utf-8"))
+    status = 0
+    for path in chosen:
+        for line, word, replacement in sorted(find(path, entries)):
+            print(f"{path}:{line}: '{word}': write: {replacement}")  # noqa: T201
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
