@@ -1,1 +1,1 @@
-"""Measurements, each by the command that makes it; nothing here is asserted by the clock."""
+"""Benchmarks, each run by its own command; no test asserts their timings."""

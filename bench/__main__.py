@@ -1,4 +1,4 @@
-"""Runs the measurements named, or all: python -m bench [NAME...]."""
+"""Run the named benchmarks, or all of them: python -m bench [NAME...]."""
 
 import importlib
 import sys
@@ -20,7 +20,7 @@ NAMES = (
 
 
 def main() -> None:
-    """Run them one after another, each under its own heading."""
+    """Run each benchmark in turn, under its own heading."""
     names = sys.argv[1:] or [name for name in NAMES if Path(__file__).with_name(f"{name}.py").exists()]
     for name in names:
         if name not in NAMES:

@@ -1,9 +1,9 @@
-"""Where the processor's and the collector's time of one batch goes.
+"""Break down the processor's and the collector's time for one batch.
 
-    python -m bench.batches events.avro RULES...      microseconds a batch of 500 events, by part
+    python -m bench.batches events.avro RULES...      microseconds per batch of 500 events, by part
 
-A recording as for bench.fleet. Processor time of this thread, the least of some rounds; parts do not add up to the
-whole, which also pays for what none of them finds in the caches.
+It takes the same recording as bench.fleet, and measures the processor time of this thread, the lowest of several
+rounds. The parts don't add up to the total, which also pays for cache misses that the parts avoid.
 """
 
 import sys

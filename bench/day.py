@@ -1,7 +1,7 @@
-"""How many bytes a host sends in a day: what lies in the topic of events after minutes in which it is quiet, or works.
+"""Estimate how many bytes a host sends in a day, from the size of the topic of events after quiet and busy minutes.
 
-A broker of its own, `lanner collector` with the shipped rules and its defaults. A round of work is what a developer
-does: git, make and gcc, pip, and looking around; a minute holds one.
+It starts a broker and `lanner collector` with the shipped rules and default settings. A round of work is a developer's:
+git, make and gcc, pip, and looking around. Each busy minute contains one round.
 """
 
 import os
@@ -31,7 +31,7 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What lies in the topic so far."""
+    """The contents of the topic so far."""
 
     stored: int
     """Bytes on the broker's disk: compressed, with keys and headers."""
@@ -41,7 +41,7 @@ class Sent:
     """Bytes of the batches before compression."""
 
     def since(self, before: "Sent") -> "Sent":
-        """Give what came since."""
+        """Return what was added since an earlier state."""
         return Sent(
             self.stored - before.stored,
             self.events - before.events,
@@ -51,7 +51,7 @@ class Sent:
 
 
 def main() -> None:
-    """Print both, by the day."""
+    """Print both results, scaled to a day."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Broker(folder / "kafka")
@@ -68,7 +68,7 @@ def main() -> None:
                 for number in range(ROUNDS):
                     _work(folder / str(number))
                     time.sleep(max(0.0, begun + (number + 1) * ROUND_SECONDS - time.monotonic()))
-                # Batches wait for at most a tenth of a second, and go out without being asked.
+                # Batches wait for at most a tenth of a second, and are then sent without a flush.
                 time.sleep(1)
                 _tell("working", _sent(broker, connection).since(quiet), time.monotonic() - begun)
         finally:
@@ -107,7 +107,7 @@ def _tell(name: str, sent: Sent, seconds: float) -> None:
 
 @contextmanager
 def collector(connection: Connection, folder: Path) -> Iterator[int]:
-    """Run `lanner collector` with the shipped rules; gives its process id."""
+    """Run `lanner collector` with the shipped rules; yield its process id."""
     settings = {
         "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
         "LANNER__KAFKA__SPOOL_DIR": str(folder / "spool"),

@@ -1,12 +1,12 @@
-"""What the fleet's processor does with real events, inside and through Kafka, and how soon an alert is there.
+"""Measure the fleet's processor on real events, in process and through Kafka, and the latency of alerts.
 
-    sudo lanner -r RULES record events.avro          some minutes of ordinary work
-    python -m bench.fleet speed events.avro RULES...     events a second, for each set of rule files (joined by +)
+    sudo lanner -r RULES record events.avro          a few minutes of ordinary work
+    python -m bench.fleet speed events.avro RULES...     events per second, for each set of rule files (joined by +)
     python -m bench.fleet latency                        from a system call to its alert on the topic; as root
-    python -m bench.fleet takeover                       from a kill until all is alerted on again
+    python -m bench.fleet takeover                       from a kill until everything is alerted on again
 
-A broker of its own. Speed is told by wall clock, sending the events included, and by the CPU time of the processors,
-which other work disturbs less.
+It starts its own broker. Speed is measured in wall-clock time, including sending the events, and in the CPU time of the
+processors, which other work disturbs less.
 """
 
 import json
@@ -77,7 +77,7 @@ _RULES = """
 
 @contextmanager
 def fleet(folder: Path) -> Iterator[Connection]:
-    """Give a broker with all topics."""
+    """Yield a broker with all topics."""
     broker = Broker(folder / "kafka")
     broker.start()
     try:
@@ -87,7 +87,7 @@ def fleet(folder: Path) -> Iterator[Connection]:
 
 
 def fresh(connection: Connection, prefix: str) -> Connection:
-    """Give topics of another name."""
+    """Create topics under another prefix; return a connection to them."""
     made = replace(connection, prefix=prefix)
     create_missing(made, plan(prefix, PARTITIONS, 1, DAY_MS))
     return made
@@ -97,7 +97,7 @@ def fresh(connection: Connection, prefix: str) -> Connection:
 def stage(
     connection: Connection, folder: Path, name: str, *rules: str, options: Sequence[str] = ()
 ) -> Iterator[Running]:
-    """Run a stage until it says that it works; options: settings, each as key=value."""
+    """Run a stage and wait until it reports that it is ready; options: settings, each as key=value."""
     errors = folder / f"messages-{time.monotonic_ns()}"
     settings = [f"kafka.bootstrap_servers={connection.bootstrap_servers}", f"kafka.prefix={connection.prefix}"]
     settings += [f"kafka.spool_dir={folder / 'spool'}", "http.listen=off", *options]
@@ -117,7 +117,7 @@ def stage(
 
 
 def speed(recording: str, *sets: str) -> None:
-    """Measure inside the stage, then one processor, then two."""
+    """Measure the stage in process, then one processor, then two."""
     batches = [batch for batch in read_recording(Path(recording)) if batch.count == 500]
     encoded = [encode_batch(batch) for batch in batches]
     for each in sets:
@@ -153,7 +153,7 @@ def _inside(detect: DetectStage, encoded: Sequence[bytes], created: int) -> floa
 def _through(
     connection: Connection, folder: Path, encoded: Sequence[bytes], files: Sequence[str], workers: int
 ) -> tuple[float, float]:
-    """Send only when all processors share the work: a start, or what is judged twice at a change, is no speed."""
+    """Send only when all processors share the work, so that neither start-up nor rebalancing is measured."""
     generator = Generator(connection, hosts=0)
     total = EVENTS_SENT // 500
     with ExitStack() as stack:
@@ -172,7 +172,7 @@ def _through(
 
 
 def _wait_until_shared(connection: Connection, workers: int) -> None:
-    """Wait until so many processors have partitions each, and a moment longer for what they look back at."""
+    """Wait until this many processors have partitions, and a little longer while they read their past."""
     client, group = AdminClient(client_config(connection, "bench")), connection.topic(PROCESSOR_GROUP)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -191,7 +191,7 @@ def _done(connection: Connection) -> int:
 
 
 def latency() -> None:
-    """Act at two rates; a fiftieth of the opens are acts that two rules tell, one of them by a window."""
+    """Perform actions at two rates; two rules match one in fifty opens, one of them through a window."""
     for rate in (1_000, 10_000):
         with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
             folder = Path(name)
@@ -210,7 +210,7 @@ def latency() -> None:
                     message = reader.poll(0.1)
                     if message is not None:
                         alert = decode_alert(message.value() or b"")
-                        # The topic's own stamp would be the producer's clock; what counts is when it can be read.
+                        # Not the topic's timestamp, which is the producer's: what matters is when it can be read.
                         delays.setdefault(alert.rule, []).append((time.time_ns() - alert.time) / 1e6)
                 actor.wait()
                 reader.close()
@@ -225,7 +225,7 @@ def latency() -> None:
 
 
 def takeover() -> None:
-    """Kill one of two processors under load; the longest that an act waited for its alert is the time."""
+    """Kill one of two processors under load; the result is the longest time that an action waited for its alert."""
     with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
         rules = str(rules_file(Path(name)))
         with (
@@ -250,7 +250,7 @@ def takeover() -> None:
 
 
 if __name__ == "__main__":
-    # `timeout` ends us by it; what was started is ended then too.
+    # `timeout` sends it; the processes started here then end too.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     match sys.argv[1:]:
         case ["speed", recording, *sets]:

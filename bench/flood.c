@@ -1,7 +1,7 @@
-/* Floods a watcher for so many seconds, in so many processes, and prints how many acts were done: flood KIND SECONDS PROCESSES.
- * Kinds: plain (opens of one file that a rule looks at by path only), create (with O_CREAT), dots (by a path with ..), denied (opens of
- * /etc/shadow as nobody), varied (denied, each by another path), alert (as root, a file below /root is opened for
- * writing), exec (of true), connect (to a port of its own), chdir (denied, with a chdir before each). */
+/* Flood the collector for a number of seconds from a number of processes, and print the number of actions: flood KIND SECONDS PROCESSES.
+ * Kinds: plain (opens of one file that a rule checks by path only), create (with O_CREAT), dots (with .. in the path), denied (opens of
+ * /etc/shadow as nobody), varied (denied, each with another path), alert (as root, open a file below /root for
+ * writing), exec (of true), connect (to its own port), chdir (denied, with a chdir before each). */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
-"""What one user's flood costs everybody else: python -m bench floods [--rules DIRECTORY] [--seconds N] [KIND...].
+"""Measure what one user's flood costs others: python -m bench floods [--rules DIRECTORY] [--seconds N] [KIND...].
 
-Beside each flood `cat /etc/shadow` runs once a second. What counts is how many of these are alerted on, how many events
-of others are lost, and how much is written.
+During each flood, `cat /etc/shadow` runs once a second. The results are how many of these raise an alert, how many
+events of other processes are lost, and how much is written.
 """
 
 import argparse
@@ -23,18 +23,18 @@ HEADINGS = (
     *("losses reported", "CPU", "MiB"),
 )
 OWN_LOSSES = frozenset({"events_over_share", "lifecycle_over_share"})
-"""What a process loses by its own doing."""
+"""Losses that a process causes to itself alone."""
 
 
 def flood_program() -> Path:
-    """Compile the flood."""
+    """Compile the flood program."""
     target = Path(sys.prefix) / "lanner-bench-flood"
     subprocess.run(["gcc", "-O2", "-w", "-o", str(target), str(HERE / "flood.c")], check=True)
     return target
 
 
 def collect(running: Running, lines: list[bytes]) -> None:
-    """Take every line of alerts until the end."""
+    """Collect alert lines until the end of the output."""
     assert running.process.stdout is not None
     while chunk := running.process.stdout.readline():
         lines.append(chunk)
@@ -73,7 +73,7 @@ def measure(kind: str, processes: int, seconds: int, rules: Sequence[str]) -> st
 
 
 def losses(alerts: list[dict[str, object]]) -> Counter[str]:
-    """Sum what was lost, by reason."""
+    """Sum the losses, by reason."""
     found: Counter[str] = Counter()
     for alert in alerts:
         fields = alert.get("output_fields")

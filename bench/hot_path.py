@@ -1,8 +1,9 @@
-"""How many events a second one core takes from the ring to an encoded batch, with the real kernel and real records.
+"""Measure events per second from the ring to an encoded batch on one core, with the real kernel and real records.
 
-A child opens one file, or 500 files in turn, as fast as it can, while nobody reads; then the ring is read, and only
-that is timed, in processor time of the thread that does it. Events of a batch that differ in nothing but their time are
-decoded once: that is what the first measures. Those of the second differ in their file, but are opened in the same way.
+A child process opens one file, or 500 files in turn, as fast as it can while the ring isn't read. Then the ring is
+read, and only that is timed, in processor time of the reading thread. Events of a batch that differ only in their time
+are decoded once, which the first case measures. In the second case their files
+differ, but are opened in the same way.
 
     python -m bench.hot_path [--profile]
 """
@@ -26,13 +27,13 @@ _RING = RingSizes(events=64 << 20)
 
 
 def main(*, profiled: bool = False) -> None:
-    """Print a line for each of the two."""
+    """Print a line for each case."""
     for kind in ("open", "various"):
         _measure(kind, profiled=profiled)
 
 
 def _measure(kind: str, *, profiled: bool) -> None:
-    """Print events a second: the median and each round's; and an event's share of a batch."""
+    """Print events per second, the median and each round's, and the encoded size per event."""
     sizes: list[int] = []
 
     def take(batch: EventBatch) -> None:

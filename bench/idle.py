@@ -1,6 +1,6 @@
-"""What a collector takes of a core while nothing happens: `python -m bench.idle [SECONDS]`.
+"""Measure a collector's CPU usage while nothing happens: `python -m bench.idle [SECONDS]`.
 
-Its probes are detached, so that the kernel has nothing to tell, whatever else the machine does meanwhile.
+Its probes are detached, so that the kernel sends nothing, whatever else the machine does.
 """
 
 import resource
@@ -13,11 +13,11 @@ from collector.agent import Collector, CollectorSettings
 
 SECONDS = 60.0
 _POLL_SECONDS = 0.1
-"""As `lanner run` and `lanner collector` have it."""
+"""As in `lanner run` and `lanner collector`."""
 
 
 def main(seconds: float = SECONDS) -> None:
-    """Print processor time and how often it woke."""
+    """Print processor time and the number of wake-ups."""
     with tempfile.TemporaryDirectory() as folder:
         collector = Collector(("openat",), on_batch=lambda _: None, settings=CollectorSettings(cache=Path(folder)))
         collector.start()

@@ -1,4 +1,4 @@
-"""Time from a system call to its alert line on the standard output of `lanner run`, on an otherwise idle host."""
+"""Measure the time from a system call to its alert on the standard output of `lanner run`, on an idle host."""
 
 import json
 import random
@@ -22,7 +22,7 @@ for _ in range(int(sys.argv[1])):
 
 
 def main() -> None:
-    """Measure and print median, p99 and the greatest."""
+    """Measure, and print median, p99 and maximum."""
     random.seed(1)
     with tempfile.TemporaryDirectory() as folder, lanner_run(Path(folder)) as running:
         actor = subprocess.Popen([sys.executable, "-I", "-c", _ACT, str(ACTS)])

@@ -1,6 +1,6 @@
-/* Prints the least processor time, in ns, that one operation took over many short runs: least KIND RUNS OPERATIONS.
- * Kinds: absolute, relative (open and close /etc/hostname by such a name), getppid, readwrite (write and read one byte
- * through a pipe). What else the machine does only ever adds, so that the least is near what the operation costs. */
+/* Print the lowest processor time of one operation over many short runs, in ns: least KIND RUNS OPERATIONS.
+ * Kinds: absolute, relative (open and close /etc/hostname by such a path), getppid, readwrite (write and read one byte
+ * through a pipe). Other work on the machine can only add time, so the minimum is close to the real cost. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
-"""What Lanner costs the programs beside it: ordinary acts with and without it, in turn, under two sets of rules.
+"""Measure what Lanner costs other programs: ordinary work with and without it, alternating, under two sets of rules.
 
     python -m bench.live [FALCO_RULES.yaml] [--rounds N]
 
-A workload's cost is its own processor time, that of the kernel on its behalf included, so that other work on the
-machine counts less. Of each round the least of three runs is taken, and its ratio to that without Lanner; the table has
-the median of the rounds. A run during which another program of this kind was attached is done again.
+A workload's cost is its own processor time, including the kernel's on its behalf, so that other work on the machine
+matters less. Each round takes the lowest of three runs and its ratio to that without Lanner; the table shows
+the median of the rounds. A run during which another program was attached to system calls is repeated.
 """
 
 import argparse
@@ -46,7 +46,7 @@ _COMPILE = f"for i in 1 2 3; do gcc -O1 -o /dev/null {HERE / 'workload.c'}; done
 
 @dataclass(slots=True)
 class _Told:
-    """What one Lanner told of one workload, summed over its runs."""
+    """The counters of one Lanner for one workload, summed over its runs."""
 
     cpu: float = 0.0
     wall: float = 0.0
@@ -63,7 +63,7 @@ def _commands() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Measure and print a table for each set of rules."""
+    """Measure, and print a table for each set of rules."""
     parser = argparse.ArgumentParser(prog="python -m bench.live")
     parser.add_argument("upstream", nargs="?", help="a rule file to measure beside the shipped rules")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -96,7 +96,7 @@ def _print(name: str, rows: dict[str, _Told]) -> None:
 
 
 def _least(command: list[str], attached: int) -> float:
-    """Give the least processor time of some runs with so many Lanners on this machine."""
+    """Return the lowest processor time of several runs, with this number of Lanners on this machine."""
     found: list[float] = []
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while len(found) < RUNS:
@@ -120,14 +120,14 @@ def _seconds(command: list[str]) -> float:
 
 
 def _attached() -> int:
-    """Count the programs on this machine that are at the exit of system calls as Lanner's is."""
+    """Count the programs on this machine that are attached to the exit of system calls, as Lanner's is."""
     done = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True)
     return sum(program.get("name") == "on_sys_exit" for program in json.loads(done.stdout or "[]"))
 
 
 @contextmanager
 def _watched(running: Running, row: _Told) -> Iterator[_Told]:
-    """Add to a row what happens meanwhile."""
+    """Add the counters of the enclosed code to a row."""
     with _counters(running.process.pid) as counters:
         before, cpu, began = counters(), running.cpu_seconds(), time.monotonic()
         yield row
@@ -141,7 +141,7 @@ def _watched(running: Running, row: _Told) -> Iterator[_Told]:
 
 @contextmanager
 def _counters(pid: int) -> Iterator[Callable[[], tuple[int, int, int]]]:
-    """Read the kernel side's own counters, by way of the map that the process holds: made, lost, left out."""
+    """Read the kernel side's counters from the map that the process holds: made, lost, left out."""
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         facts = dict(row.split(":", 1) for row in entry.read_text().splitlines() if ":" in row)
         if facts.get("map_type", "").strip() == "6" and 5 <= int(facts["max_entries"]) < 16:

@@ -1,9 +1,9 @@
-"""What memory a loaded collector holds, and what that is made up of.
+"""Measure the RSS of a loaded collector, and what it consists of.
 
     python -m bench.memory [MINUTES]
 
-A broker of its own, `lanner collector` with the shipped rules, and in turn what `bench.live` does: opens that give
-events, of one file and of many, programs that start, connections. Ten times it tells how much there is.
+It starts a broker and `lanner collector` with the shipped rules, and runs workloads of `bench.live` in turn: opens that
+make events, of one file and of many, program starts, connections. It prints the memory ten times.
 """
 
 import sys
@@ -25,7 +25,7 @@ _REST_SECONDS = 1.0
 
 
 def main(minutes: float = MINUTES) -> None:
-    """Print a line at the start and ten more."""
+    """Print one line at the start and ten more."""
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name) / "kafka")
         broker.start()

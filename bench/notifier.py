@@ -1,7 +1,7 @@
-"""Alerts a second by sink, and the time that delivery adds, against receivers of their own process on loopback.
+"""Measure alerts per second for each sink, and the time that delivery adds, with receivers in a separate process.
 
-Each sink stands behind an outbox on disk, as in `lanner run`; all are taken in turn, three times. SIEM topics are
-written to a broker of their own, whose one copy acknowledges.
+Each sink has an outbox on disk, as in `lanner run`; all are measured in turn, three times. SIEM topics are
+written to a separate broker, with one replica. All receivers listen on loopback.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ from tests.cluster.broker import Broker
 
 ROUNDS = 3
 SECONDS = 2.0
-"""Of alerts at full speed, a sink and round."""
+"""How long alerts are sent at full speed, per sink and round."""
 SINGLE = 100
-"""Alerts that come alone, a sink and round."""
+"""Alerts that arrive one at a time, per sink and round."""
 PAUSE = 0.01
 ANSWER = b'{"text":"Success","code":0}'
 
 
 def main() -> None:
-    """Print one line a sink."""
+    """Print one line per sink."""
     with _receivers() as (http, tcp, udp), tempfile.TemporaryDirectory() as folder, _broker(folder) as connection:
         sinks = {
             "file": [],
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _rate(path: Path, receiver: Receiver) -> float:
-    """Deliver for a while what already waits."""
+    """Deliver waiting alerts for a while; return the rate."""
     box = Outbox(path, most=1_000_000)
     for number in range(4000):
         box.put(_alert(number))
@@ -90,7 +90,7 @@ def _rate(path: Path, receiver: Receiver) -> float:
 
 
 def _waits(path: Path, receiver: Receiver) -> list[float]:
-    """Give the seconds from taking an alert to its acceptance, for alerts that come alone."""
+    """Return the seconds from fetching an alert to its acceptance, for alerts that arrive one at a time."""
     box = Outbox(path, most=1_000_000)
     accepted: list[float] = []
     worker = _worker(box, _Watched(receiver, accepted))
@@ -108,7 +108,7 @@ def _waits(path: Path, receiver: Receiver) -> list[float]:
 
 
 class _Watched:
-    """Notes when a receiver accepted."""
+    """Records when a receiver accepted."""
 
     def __init__(self, receiver: Receiver, accepted: list[float]) -> None:
         self.most = receiver.most
@@ -127,7 +127,7 @@ class _Watched:
         self._receiver.reopen()
 
     def close(self) -> None:
-        """Leave it open: it is used again."""
+        """Leave it open, because it is used again."""
 
 
 def _worker(box: Outbox, receiver: Receiver) -> Worker:
@@ -176,7 +176,7 @@ _ALERT = Alert(
 
 @contextmanager
 def _broker(folder: str) -> Iterator[Connection]:
-    """Give a broker with our topics."""
+    """Yield a broker with Lanner's topics."""
     broker = Broker(Path(folder) / "kafka")
     broker.start()
     try:
@@ -189,7 +189,7 @@ def _broker(folder: str) -> Iterator[Connection]:
 
 @contextmanager
 def _receivers() -> Iterator[tuple[int, int, int]]:
-    """Give the ports of an HTTP, a TCP and a UDP receiver."""
+    """Yield the ports of an HTTP, a TCP and a UDP receiver."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_receive, args=(there,), daemon=True)
     process.start()

@@ -1,7 +1,7 @@
-"""How much of ordinary work the kernel leaves out: `python -m bench.ordinary RULES...`, without any the shipped rules.
+"""Measure how much of ordinary work the kernel drops: `python -m bench.ordinary [RULES...]`; default: shipped rules.
 
 Git, make and gcc, pip, tools, a search, cron-like scripts, package installation, accounts, logins by SSH and nightly
-jobs, recorded whole by `lanner record` and then judged by `lanner rules interest --recording`.
+jobs are recorded completely by `lanner record` and then evaluated by `lanner rules interest --recording`.
 """
 
 import subprocess

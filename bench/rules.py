@@ -1,8 +1,8 @@
-"""What judging an event costs: rules over made-up batches of ordinary events, best of several runs.
+"""Measure the cost of evaluating an event: rules over synthetic batches of ordinary events, best of several runs.
 
-    python -m bench.rules RULES.yaml...        a rule file each, then all of them together
+    python -m bench.rules RULES.yaml...        each rule file alone, then all of them together
 
-Prints the number of rules, the time to compile them and the microseconds an event. The batches have 500
+It prints the number of rules, the time to compile them and the microseconds per event. The batches have 500
 events of ten processes' ordinary work; almost none of them matches.
 """
 
@@ -27,7 +27,7 @@ _FILES = (
 
 
 def ordinary_batch(seed: int) -> EventBatch:
-    """Make a batch of ordinary events; the same seed gives the same batch."""
+    """Return a batch of ordinary events; the same seed returns the same batch."""
     draw = random.Random(seed)
     strings: list[str | None] = [None]
     places: dict[str, int] = {}
@@ -85,7 +85,7 @@ def _process(place: int, draw: random.Random) -> Process:
 
 
 def measure(paths: Sequence[str]) -> str:
-    """Measure one set of rule files and say the result in one line."""
+    """Measure one set of rule files; return the result as one line."""
     result = load_rules(read_rule_files(paths))
     rules = [rule for rule in result.rules if rule.source == "syscall"]
     started = time.perf_counter()

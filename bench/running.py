@@ -1,4 +1,4 @@
-"""A `lanner run` of its own process, for measurements, and the workload beside it."""
+"""A `lanner run` in a separate process, for benchmarks, and the workload to run beside it."""
 
 import os
 import select
@@ -16,25 +16,25 @@ _START_SECONDS = 60
 
 
 class Running:
-    """A started `lanner run`, whose alerts come as lines of JSON."""
+    """A running `lanner run` whose alerts are lines of JSON."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", errors: Path) -> None:
-        """Take the process and the file that its messages go to."""
+        """Store the process and the file that receives its messages."""
         self.process = process
         self._errors = errors
 
     def cpu_seconds(self) -> float:
-        """Give the processor time that it has used."""
+        """Return the processor time used so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def memory_mib(self) -> float:
-        """Give the memory that it holds now."""
+        """Return its current RSS, MiB."""
         rows = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
         return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:")) / 1024
 
     def lines(self, seconds: float) -> Iterator[tuple[int, bytes]]:
-        """Give each line with the wall clock (ns) at which it came, until none has come for so long."""
+        """Yield each line with its arrival time (wall clock, ns), until none arrives for this long."""
         assert self.process.stdout is not None
         while select.select([self.process.stdout], [], [], seconds)[0]:
             line = self.process.stdout.readline()
@@ -43,13 +43,13 @@ class Running:
             yield time.time_ns(), line
 
     def messages(self) -> str:
-        """Give what it has said beside the alerts."""
+        """Return what it has logged."""
         return self._errors.read_text(encoding="utf-8")
 
 
 @contextmanager
 def lanner_run(folder: Path, rules: Sequence[str] = (), *, alerts: bool = True) -> Iterator[Running]:
-    """Run `lanner run` with the shipped rules, or with others; alerts: whether somebody reads them."""
+    """Run `lanner run` with the shipped or other rules; alerts: whether its output is read."""
     errors = folder / "messages"
     options = [part for path in rules for part in ("-r", path)]
     with errors.open("wb") as sink:
@@ -71,13 +71,13 @@ def lanner_run(folder: Path, rules: Sequence[str] = (), *, alerts: bool = True) 
 
 @cache
 def workload() -> Path:
-    """Compile the workload once a process."""
+    """Compile the workload once per process."""
     target = Path(sys.prefix) / "lanner-bench-workload"
     subprocess.run(["gcc", "-O2", "-o", str(target), str(HERE / "workload.c")], check=True)
     return target
 
 
 def nanoseconds(kind: str, count: int) -> float:
-    """Run the workload; gives nanoseconds an operation."""
+    """Run the workload; return nanoseconds per operation."""
     done = subprocess.run([str(workload()), kind, str(count)], capture_output=True, text=True, check=True)
     return float(done.stdout)

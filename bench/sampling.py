@@ -1,8 +1,8 @@
-"""What it costs to sample what rules cost: the same batches judged without and with it, in turn.
+"""Measure the cost of sampling rule times: the same batches evaluated without and with it, alternating.
 
     python -m bench.sampling RULES.yaml...
 
-Prints the ratio of each pair of runs, and the median.
+It prints the ratio of each pair of runs, and the median.
 """
 
 import statistics
@@ -21,7 +21,7 @@ SECONDS = 0.7
 
 
 def batches_a_second(detector: Detector, see: Callable[[EventBatch], None]) -> float:
-    """Judge batches for a while; by CPU time, since other work may share the machine."""
+    """Evaluate batches for a while; return the rate per CPU second, because other work may share the machine."""
     batch, count = ordinary_batch(1), 0
     began = time.thread_time()
     while (taken := time.thread_time() - began) < SECONDS:

@@ -1,9 +1,10 @@
-"""What it costs that a host speaks only for itself: signing a batch, checking it, and a processor with and without.
+"""Measure the cost of host signatures: signing a batch, verifying it, and a processor with and without.
 
-    python -m bench.signatures events.avro RULES...       microseconds a batch, and what share of a processor's work
-    python -m bench.signatures fleet events.avro RULES... one processor on a broker, with and without, in turn
+    python -m bench.signatures events.avro RULES...       microseconds per batch, and the share of a processor's work
+    python -m bench.signatures fleet events.avro RULES... one processor with a broker, with and without, alternating
 
-A recording as for bench.fleet. Processor time; of each part the least of some rounds, of the ratio the median.
+It takes the same recording as bench.fleet, and measures processor time: the lowest of several rounds for each part, and
+the median for the ratio.
 """
 
 import statistics
@@ -69,7 +70,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
 
 
 def through_kafka(recording: str, rules: Sequence[str]) -> None:
-    """Print processor time a batch of one processor, with and without, and the ratio."""
+    """Print the processor time per batch of one processor, with and without, and the ratio."""
     batches = _batches(recording)
     found: dict[str, list[float]] = {"off": [], "trust_on_first_use": []}
     with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
@@ -88,7 +89,7 @@ def through_kafka(recording: str, rules: Sequence[str]) -> None:
 def _processor_seconds(
     connection: Connection, folder: Path, batches: Sequence[EventBatch], rules: Sequence[str], mode: str
 ) -> float:
-    """Return the processor time that one processor takes for a batch."""
+    """Return the processor time that one processor uses per batch."""
     hosts = [_identity(f"host-{number}", number + 1) for number in range(16)]
     generator = Generator(connection, hosts=0)
     encoded = []

@@ -1,6 +1,6 @@
-"""How much slower programs run while Lanner watches, with the shipped rules.
+"""Measure how much slower programs run while Lanner runs with the shipped rules.
 
-Runs alternate, with and without, for these machines drift: the figures to quote are the ratios.
+Runs alternate with and without Lanner, because the speed of virtual machines drifts; quote the ratios.
 """
 
 import statistics
@@ -15,7 +15,7 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Measure and print one row a workload."""
+    """Measure, and print one row per workload."""
     print(f"{'workload':<10} {'without':>10} {'with':>10} {'ratio':>6} {'min':>5} {'max':>5}   Lanner's CPU   lost")
     with tempfile.TemporaryDirectory() as folder:
         for kind, count in KINDS.items():

@@ -1,8 +1,8 @@
-"""What a start with a kept program costs in processor time, and how far the verifier followed each program.
+"""Measure the processor time of a start with a cached program, and the verifier's work for each program.
 
     python -m bench.start
 
-It has a cache of its own, for which it compiles once before it measures.
+It uses its own cache, which it fills by compiling once before it measures.
 """
 
 import os
@@ -43,7 +43,7 @@ def _open(cache: Path) -> None:
 
 
 def _milliseconds(act: Callable[[], Any]) -> float:
-    """Give the median processor time, the kernel's on our behalf included."""
+    """Return the median processor time, including the kernel's on this process's behalf."""
     taken = []
     for _ in range(ROUNDS):
         began = time.process_time()

@@ -1,6 +1,6 @@
-"""The rate of events that one `lanner run` sustains without a loss: opens at a fixed rate, raised until some are lost.
+"""Measure the event rate that `lanner run` sustains without losses: opens at a rate that is raised until some are lost.
 
-The opens are of a file that a rule is about, so that the kernel sends each; the rule then matches none of them.
+A rule names the opened file, so that the kernel sends each open; the rule then matches none of them.
 """
 
 import subprocess
@@ -33,7 +33,7 @@ print(done)
 
 
 def main() -> None:
-    """Measure and print a row a rate."""
+    """Measure, and print a row for each rate."""
     for rate in RATES:
         with tempfile.TemporaryDirectory() as folder:
             rules = Path(folder) / "rules.yaml"

@@ -1,6 +1,6 @@
-"""What a notifier holds while a million alerts wait in Kafka, and what a dead sink costs a live one beside it.
+"""Measure a notifier's RSS while a million alerts wait in Kafka, and what a dead sink costs a working one.
 
-A broker of its own; the dead sink is an address at which nobody listens, the live one a file.
+It starts its own broker. The dead sink is an address where nothing listens, and the working one is a file.
 """
 
 import os
@@ -25,7 +25,7 @@ from tests.cluster.broker import Broker
 WAITING = 1_000_000
 ROUNDS = 3
 LIVE = 10_000
-"""Alerts for the file, a round."""
+"""Alerts for the file, per round."""
 HOLD_SECONDS = 20.0
 PARTITIONS = 8
 
@@ -87,12 +87,12 @@ def _topics(broker: Broker, prefix: str) -> Connection:
 
 
 def _produce(connection: Connection, count: int) -> int:
-    """Put alerts on their topic; each about a kilobyte, as one with a whole event is."""
+    """Write alerts to their topic; each has about a kilobyte, like one with a whole event."""
     producer = make_producer(producer_config(connection, "bench", queue_bytes=64 << 20))
     event = {f"proc.field{number}": "0123456789abcdef" for number in range(30)}
     made = Alert("", 0, "A rule", "Error", "A file was read | " + "x" * 100, {}, event=event, hostname="web-3")
     first = alert_id(0, "first")
-    # Encoded once: what differs is the id, which is always as long.
+    # Encoded once: only the id differs, and it always has the same length.
     before, after = encode_alert(replace(made, id=first)).split(first.encode())
     for number in range(count):
         data = before + alert_id(0, number).encode() + after
@@ -109,7 +109,7 @@ def _produce(connection: Connection, count: int) -> int:
 
 @contextmanager
 def _notifier(connection: Connection, folder: Path, *sinks: str, file: Path | None = None) -> Iterator[Running]:
-    """Run `lanner notifier`, its webhook at an address at which nobody listens."""
+    """Run `lanner notifier` with its webhook at an address where nothing listens."""
     state = folder / f"state-{connection.prefix}{len(sinks)}"
     flags: Sequence[str] = (
         f"kafka.bootstrap_servers={connection.bootstrap_servers}",

@@ -1,6 +1,6 @@
-/* Loops over one kind of work and prints nanoseconds an operation: workload KIND COUNT.
- * Kinds: open (open and close a file that no rule is about), watched (one that rules are about), various (500 files in
- * turn), getppid, readwrite (one byte each through a pipe), forkexec, connect (to a port of its own on loopback). */
+/* Repeat one kind of work and print nanoseconds per operation: workload KIND COUNT.
+ * Kinds: open (open and close a file that no rule matches), watched (one that rules match), various (500 files in
+ * turn), getppid, readwrite (one byte each through a pipe), forkexec, connect (to its own port on loopback). */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <spawn.h>

@@ -2,8 +2,8 @@
 
 Usage: words.py [FILE...]
 
-Without arguments it checks the files that `CHECKED` names. Of a Markdown page it reads the prose, without code; of a
-Python file the docstrings and comments. Exits with 1 if it reports anything.
+Without arguments it checks the files that `CHECKED` names. It reads the prose of Markdown pages, without code, and the
+docstrings and comments of Python files. Exits with 1 if it reports anything.
 """
 
 import ast
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("words.txt")
-CHECKED = ("*.md", "docs/**/*.md", "deploy/**/README.md")
+CHECKED = ("*.md", "docs/**/*.md", "deploy/**/README.md", "bench/*.py", "deploy/setup/words.py")
 """Patterns of the files to check. Add a package here once its text is clean."""
 NOT_YET = frozenset(
     {
@@ -103,7 +103,7 @@ def _without_code(text: str) -> str:
 
 
 def find(path: Path, entries: Iterable[Entry]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line, the word found and its replacement for each use of a word on the list."""
+    """Yield the line, the word found and its replacement for each use of a listed word."""
     text = path.read_text(encoding="utf-8")
     passages = list(_python(text) if path.suffix == ".py" else _markdown(text))
     for entry in entries:
@@ -116,7 +116,7 @@ def find(path: Path, entries: Iterable[Entry]) -> Iterator[tuple[int, str, str]]
 
 
 def main(names: list[str]) -> int:
-    """Print each use of a word on the list; return the exit status."""
+    """Print each use of a listed word; return the exit status."""
     chosen = [Path(name) for name in names] or sorted(
         path for pattern in CHECKED for path in ROOT.glob(pattern) if path.relative_to(ROOT).as_posix() not in NOT_YET
     )
