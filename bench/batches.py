@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processor.detect_stage import DetectStage
-from processor.judges import compile_judges
+from processor.detection.stage import DetectStage
+from processor.evaluator import compile_judges
 from processor.loading import load_rules, read_rule_files
 from schemas.codec import EVENT_BATCH_FORMAT, decode_batch, encode_batch
-from schemas.event_columns import COLUMNS, unpack_columns
-from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_processes
-from schemas.recording import read_recording
-from schemas.texts import TextTable, pack_texts, unpack_texts
+from schemas.encoding.columns.events import COLUMNS, unpack_columns
+from schemas.encoding.columns.processes import PROCESS_COLUMNS, pack_processes, unpack_processes
+from schemas.encoding.columns.texts import TextTable, pack_texts, unpack_texts
+from schemas.encoding.recording import read_recording
 
 ROUNDS = 7
 BATCHES = 200

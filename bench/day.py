@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.administration import create_missing
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import DAY_MS, EVENTS, plan
 from schemas.codec import decode_batch
 from tests.cluster.broker import Broker

@@ -26,16 +26,16 @@ from confluent_kafka.admin import AdminClient
 
 from bench.running import Running
 from bus.administration import create_missing
+from bus.clients.readers import Reader, committed
 from bus.connection import Connection, client_config
-from bus.consuming import Reader, committed
 from bus.topics import ALERTS, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
 from processor.correlation.wire import message_of
-from processor.detect_stage import DetectStage
-from processor.judges import compile_judges
+from processor.detection.stage import DetectStage
+from processor.evaluator import compile_judges
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
 from schemas.codec import encode_batch
-from schemas.recording import read_recording
+from schemas.encoding.recording import read_recording
 from tests.cluster.acts import Generator, rules_file
 from tests.cluster.broker import Broker
 

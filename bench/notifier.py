@@ -16,17 +16,17 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from bus.administration import create_missing
-from bus.backoff import Backoff
+from bus.clients.backoff import Backoff
 from bus.connection import Connection
 from bus.topics import DAY_MS, plan
-from lanner.delivering import receiver_of
 from lanner.settings import load_settings
 from lanner.settings.named import SIEM
-from notifier.delivery import Courier
-from notifier.outbox import Outbox
-from notifier.receiver import Outcome, Parcel, Receiver
-from notifier.tally import SinkTally
-from notifier.worker import Worker
+from lanner.wiring.sinks.registry import receiver_of
+from notifier.delivery.outcome import Outcome, Parcel, Receiver
+from notifier.delivery.retry import Courier
+from notifier.delivery.stats import SinkTally
+from notifier.delivery.worker import Worker
+from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
 from tests.cluster.broker import Broker
 

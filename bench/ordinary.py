@@ -1,7 +1,7 @@
 """Measure how much of ordinary work the kernel drops: `python -m bench.ordinary [RULES...]`; default: shipped rules.
 
 Git, make and gcc, pip, tools, a search, cron-like scripts, package installation, accounts, logins by SSH and nightly
-jobs are recorded completely by `lanner record` and then evaluated by `lanner rules interest --recording`.
+jobs are recorded completely by `lanner record` and then evaluated by `lanner rules pushdown --recording`.
 """
 
 import subprocess

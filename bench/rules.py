@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from processor.detect import Detector
+from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import Container, EventBatch, Process, empty_columns
 from schemas.columns import EVENT_COLUMNS, MISSING_INT, EventBit

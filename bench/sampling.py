@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 
 from bench.rules import ordinary_batch
-from processor.detect import Detector
+from processor.detection.detector import Detector
+from processor.detection.rule_timing import RuleTiming
 from processor.loading import load_rules, read_rule_files
-from processor.rule_timing import RuleTiming
 from schemas.batch import EventBatch
 
 PAIRS = 25

@@ -16,21 +16,21 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from bench.fleet import fleet, fresh, stage
+from bus.clients.readers import committed
 from bus.connection import Connection
-from bus.consuming import committed
-from bus.headers import SENT, Headers
-from bus.partitions import partition_of
+from bus.messages.headers import SENT, Headers
+from bus.messages.partitions import partition_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
-from collector.identity import Identity
-from collector.openssl import SigningKey
-from processor.detect_stage import DetectStage
+from collector.host.ed25519 import SigningKey
+from collector.host.identity import Identity
+from processor.detection.stage import DetectStage
+from processor.evaluator import compile_judges
 from processor.identity.gate import Accepted, EventsMessage, Gate
 from processor.identity.known_hosts import KnownHosts
-from processor.judges import compile_judges
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
-from schemas.recording import read_recording
+from schemas.encoding.recording import read_recording
 from tests.cluster.acts import Generator
 
 ROUNDS = 15

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench.running import Running
 from bus.administration import create_missing
+from bus.clients.producers import make_producer, producer_config
 from bus.connection import Connection
-from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, DAY_MS, plan
 from schemas.alert import Alert, alert_id, encode_alert
 from tests.cluster.broker import Broker

@@ -17,11 +17,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
-from bus.access import Grant
+from bus.acls import Grant
 from bus.connection import Connection, client_config
-from bus.errors import BusUnavailable
+from bus.errors.client_errors import TIMEOUT_SECONDS, Trouble, ask, is_forbidden, unavailable, unusable
+from bus.errors.unavailable import BusUnavailable
 from bus.topics import TopicPlan, TopicState
-from bus.trouble import TIMEOUT_SECONDS, Trouble, ask, is_forbidden, unavailable, unusable
 
 
 class Administration:

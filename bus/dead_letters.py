@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from confluent_kafka import Message
 
+from bus.clients.producers import resending_producer
+from bus.clients.readers import Reader, Silence, newest_before
+from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection
-from bus.consuming import Reader, Silence, newest_before
-from bus.dead_letter_message import NOT_FETCHED, OMITTED, ORIGINAL
-from bus.headers import Headers
-from bus.producing import resending_producer
-from bus.refusals import Refused
-from bus.resending import Outgoing, deliver
+from bus.errors.refusals import Refused
+from bus.messages.dead_letter import NOT_FETCHED, OMITTED, ORIGINAL
+from bus.messages.headers import Headers
 
 SETTLES, HOW, NOTE = "settles", "how", "note"
 How = Literal["replayed", "dropped"]

@@ -8,33 +8,33 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from collector.batch_builder import BatchBuilder
+from collector.bounded import Bounded
 from collector.bpf.program import RingSizes
 from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
 from collector.containers.naming import Naming
-from collector.containers.waiting import Waiting
-from collector.decode import as_of, decode, identity_of
-from collector.events import PROCEXIT, Origin, add_exec, add_exit, add_syscall
-from collector.host import Host, join_host_cgroup_namespace, this_host
+from collector.containers.pending_events import Waiting
+from collector.events.batch_builder import BatchBuilder
+from collector.events.build import PROCEXIT, Origin, add_exec, add_exit, add_syscall
+from collector.events.io_uring import Requests
+from collector.events.repeat_cache import Repeated
+from collector.host.facts import Host, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import SENT_WHOLE, KernelFeed
-from collector.processes.bounded import Bounded
-from collector.processes.entry import Entry
-from collector.processes.environment import named
-from collector.processes.look_ups import LookUps
-from collector.processes.procfs import ProcessFiles
+from collector.processes.lookups.client import LookUps
+from collector.processes.process import Entry
+from collector.processes.procfs.files import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
-from collector.processes.users import UserFiles
-from collector.records import Exec, Exit, Repeats, Request, Syscall
-from collector.repeated import Repeated
-from collector.repeats import RepeatCounts
-from collector.uring import Requests
-from collector.wanted import common
+from collector.processes.users.lookup import UserFiles
+from collector.pushdown.environment import named
+from collector.pushdown.plan import common
+from collector.records.decode import as_of, decode, identity_of
+from collector.records.repeat_counts import RepeatCounts
+from collector.records.types import Exec, Exit, Repeats, Request, Syscall
 from schemas.batch import EventBatch, Process
-from schemas.interest import Interest
-from schemas.interest_text import encode_interest
+from schemas.encoding.filter_json import encode_interest
+from schemas.filter import Interest
 
 CACHE = Path("/var/cache/lanner")
 """Where a collector keeps the program that it compiled."""

@@ -12,16 +12,16 @@ from operator import itemgetter
 from pathlib import Path
 
 from collector.bpf.program import Program, RingSizes, compiled, load
-from collector.decode import decode
-from collector.interest_maps import InterestMaps
+from collector.events.io_uring import uring_descriptors
+from collector.events.system_calls import CALLS, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
-from collector.records import Record, Repeats
-from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
-from collector.ring import Ring, RingUses
-from collector.selftest import run_self_test
-from collector.syscalls import CALLS, PATHS_ONLY, descriptors, watched_numbers
-from collector.uring import uring_descriptors
-from schemas.interest import Interest
+from collector.pushdown.maps import InterestMaps
+from collector.records.decode import decode
+from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
+from collector.records.ring import Ring, RingUses
+from collector.records.types import Record, Repeats
+from collector.self_test import run_self_test
+from schemas.filter import Interest
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _NOTHING = bytes(18)

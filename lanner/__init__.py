@@ -6,13 +6,13 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load_rules"]
 
 if TYPE_CHECKING:
-    from lanner.embedding import load_rules
+    from lanner.api import load_rules
 
 
 def __getattr__(name: str) -> Any:
     """Import the engine when it is asked for: every start of the command line passes through here."""
     if name == "load_rules":
-        from lanner.embedding import load_rules  # noqa: PLC0415
+        from lanner.api import load_rules  # noqa: PLC0415
 
         return load_rules
     raise AttributeError(f"module 'lanner' has no attribute {name!r}")

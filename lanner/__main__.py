@@ -16,7 +16,7 @@ def main() -> int:
     # strike where Python swallows it, and in exec() makes CPython end by the signal whatever is done about it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
-    from lanner.ending import run_command_line  # noqa: PLC0415
+    from lanner.cli.main import run_command_line  # noqa: PLC0415
 
     return run_command_line()
 

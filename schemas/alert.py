@@ -12,8 +12,8 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
-from schemas.text_limits import MAX_TEXT_BYTES, Texts, Value
-from schemas.wire import MessageFormat, Unreadable
+from schemas.encoding.wire import MessageFormat, Unreadable
+from schemas.text.limits import MAX_TEXT_BYTES, Texts, Value
 
 __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
 

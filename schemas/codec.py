@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from schemas.batch import Container, EventBatch, Mount
-from schemas.batch_limits import (
+from schemas.encoding.batch_limits import (
     MAX_CONTAINER_CHARACTERS,
     MAX_CONTAINERS,
     MAX_MOUNTS,
@@ -19,11 +19,11 @@ from schemas.batch_limits import (
     check_joined,
     is_clock,
 )
-from schemas.event_columns import COLUMNS, pack_column, unpack_columns
-from schemas.former_layout import former_processes, former_strings, text_at, texts_at
-from schemas.process_columns import PROCESS_COLUMNS, pack_processes, unpack_processes
-from schemas.texts import TextTable, encode_text, longest_of, pack_texts, unpack_texts
-from schemas.wire import MessageFormat
+from schemas.encoding.columns.events import COLUMNS, pack_column, unpack_columns
+from schemas.encoding.columns.former import former_processes, former_strings, text_at, texts_at
+from schemas.encoding.columns.processes import PROCESS_COLUMNS, pack_processes, unpack_processes
+from schemas.encoding.columns.texts import TextTable, encode_text, longest_of, pack_texts, unpack_texts
+from schemas.encoding.wire import MessageFormat
 
 _RELEASES = ("0.1", "0.2", "0.3")
 """Former releases whose schema was another."""

@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collector.bpf.kept import MadeFor, find, write
+from collector.bpf.program_cache import MadeFor, find, write
 from collector.errors import EnvironmentLacks
-from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS
-from collector.kernel import bpf_syscall, btf, offsets, uring_offsets
+from collector.kernel import bpf_syscall, btf, io_uring_offsets, offsets
+from collector.kernel.io_uring_offsets import TRACEPOINTS
 from collector.kernel.offsets import SYS_EXIT, definitions, fingerprint
-from collector.kernel.uring_offsets import TRACEPOINTS
-from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS
-from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
+from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
+from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
+from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
-_MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets, uring_offsets)))
+_MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets, io_uring_offsets)))
 """What turns source and kernel into a program."""
 _PROBES = {
     "on_exec": "sched_process_exec",

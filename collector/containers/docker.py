@@ -13,7 +13,7 @@ from typing import Any
 from collector.containers.inspected import container_from, image_of, init_pid, shares_network_with
 from collector.containers.lookup import NotFound, Unavailable
 from collector.containers.naming import ContainerName
-from collector.processes.procparse import parse_cgroup
+from collector.processes.procfs.parse import parse_cgroup
 from schemas.batch import Container
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")

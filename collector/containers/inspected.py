@@ -11,7 +11,7 @@ from typing import Any
 
 from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
-from schemas.batch_limits import is_clock
+from schemas.encoding.batch_limits import is_clock
 
 MAX_LABELS = 128
 MAX_LABEL_BYTES = 1024

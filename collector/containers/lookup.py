@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from queue import PriorityQueue, SimpleQueue
 from typing import Protocol
 
+from collector.bounded import Bounded
 from collector.containers.naming import ContainerName
-from collector.processes.bounded import Bounded
 from schemas.batch import Container
 
 WORKERS = 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from collector.errors import EnvironmentLacks
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.uring_offsets import uring_layout
+from collector.kernel.io_uring_offsets import uring_layout
 
 _MEMBERS = {
     "TASK_REAL_PARENT": "task_struct.real_parent",

@@ -1,7 +1,7 @@
 """What records of the kernel side say, as the parts that the table keeps."""
 
-from collector.processes.facts import Credentials, Place, Program
-from collector.records import Exec, State
+from collector.processes.parts import Credentials, Place, Program
+from collector.records.types import Exec, State
 
 
 def program_of(record: Exec) -> Program:

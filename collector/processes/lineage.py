@@ -6,7 +6,7 @@ parent that it came from, so that a web server that starts a daemon stays visibl
 
 from collections.abc import Callable, Iterator, Mapping
 
-from collector.processes.entry import Entry
+from collector.processes.process import Entry
 
 MAX_EXITED = 64
 """Ended ancestors kept of one process; a chain that forks and exits for ever must not grow for ever."""

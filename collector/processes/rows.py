@@ -9,13 +9,13 @@ from operator import attrgetter
 from typing import Protocol
 
 from collector.containers.naming import ContainerName
-from collector.processes.entry import Entry
-from collector.processes.facts import is_exe_writable
 from collector.processes.lineage import ancestors
-from collector.processes.names import Names
+from collector.processes.parts import is_exe_writable
+from collector.processes.process import Entry
+from collector.processes.users.passwd import Names
 from schemas.batch import Container, Process
-from schemas.text_limits import clipped
-from schemas.texts import encode_text
+from schemas.encoding.columns.texts import encode_text
+from schemas.text.limits import clipped
 
 _ITSELF = -2
 _MAX_NESTING = 8

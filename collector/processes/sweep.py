@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from collector.processes.entry import TICK, Entry
-from collector.processes.facts import ProcessFacts
+from collector.processes.parts import ProcessFacts
+from collector.processes.process import TICK, Entry
 
 READS = 8
 """Processes that are read anew in one step; each takes some 0.1 ms."""

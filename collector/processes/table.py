@@ -7,15 +7,15 @@ record was lost and /proc is asked; where /proc can't tell either, the facts are
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from collector.bounded import Bounded
 from collector.containers.naming import ContainerName, container_of
-from collector.processes.bounded import Bounded
-from collector.processes.entry import TICK, Entry
-from collector.processes.exited import GRACE, MAX_ENTRIES, Exited
-from collector.processes.facts import Credentials, ProcessFacts
 from collector.processes.from_records import credentials_of, place_of, program_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze, is_adoption, trim
-from collector.processes.reader import Reader
-from collector.records import Exec, Exit, Fork, Identity, Lifecycle, State
+from collector.processes.parts import Credentials, ProcessFacts
+from collector.processes.process import TICK, Entry
+from collector.processes.procfs.protocol import Reader
+from collector.processes.recently_exited import GRACE, MAX_ENTRIES, Exited
+from collector.records.types import Exec, Exit, Fork, Identity, Lifecycle, State
 
 
 class ProcessTable:

@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 import click
 
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import coloured, paint
+from lanner.cli.terminal.tables import print_table
 from lanner.demo import ACTS, Act
 from lanner.demo.runner import AlertBoard, Demonstration, Outcome
-from lanner.detection import Detection, load_detection
-from lanner.failures import BAD_INPUT, BadInput
-from lanner.front import Options, front_command
-from lanner.pipeline import Pipeline, Source
+from lanner.errors import BAD_INPUT, BadInput
+from lanner.ruleset.compile import Detection, load_detection
 from lanner.settings import Settings
-from lanner.settings.model import Selection, Target
-from lanner.tables import print_table
-from lanner.terminal import coloured, paint
-from notifier.sink import Sink
+from lanner.settings.sections.model import Selection, Target
+from lanner.wiring.single_host.pipeline import Pipeline, Source
+from notifier.local.sink import Sink
 from schemas.batch import EventBatch
 
 
@@ -49,7 +49,7 @@ def _chosen(only: tuple[str, ...]) -> list[Act]:
 
 
 def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
-    from lanner.collecting import make_collector
+    from lanner.wiring.collector import make_collector
 
     # Every rule that ships is shown, those included that are off, and whatever other rule sees the same act.
     everything = (Selection(enable=Target(rule="*")),)

@@ -7,11 +7,11 @@ from typing import Literal
 
 from rich.text import Text
 
-from lanner import doctor
-from lanner.collecting import INSTALLED_PROGRAMS, given_programs
-from lanner.failures import ENVIRONMENT_LACKS, BadInput
-from lanner.front import Options, front_command
-from lanner.tables import print_table
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.tables import print_table
+from lanner.errors import ENVIRONMENT_LACKS, BadInput
+from lanner.operations import doctor
+from lanner.wiring.collector import INSTALLED_PROGRAMS, given_programs
 
 MARKS: dict[doctor.State, tuple[str, str]] = {
     "ok": ("ok", "green"),

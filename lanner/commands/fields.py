@@ -4,11 +4,11 @@ import json
 
 import click
 
-from lanner.field_page import field_page, shown_name
-from lanner.front import Options, front_command
-from lanner.tables import print_table
-from schemas.catalogue import FIELDS, FieldSpec
-from schemas.field_sources import remark_on, source_of
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.tables import print_table
+from lanner.field_docs import field_page, shown_name
+from processor.fields.availability import remark_on, source_of
+from schemas.catalogue.fields import FIELDS, FieldSpec
 
 
 @front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"))

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import click
 
 from bus.connection import Connection
-from lanner import systemd
-from lanner.broker import connection_of, need
-from lanner.delivering import receiver_of
-from lanner.failures import BadInput
-from lanner.front import Options, front_command
-from lanner.notifier_trial import from_json, marked
-from lanner.notifying import Deliveries
+from lanner.cli import systemd
+from lanner.cli.app import Options, front_command
+from lanner.cli.file_watch import FileWatch
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import error_line, note
+from lanner.errors import BadInput
 from lanner.settings import Settings, find_file
 from lanner.settings.named import COMMANDS, sinks_of
-from lanner.signals import Signals
-from lanner.terminal import error_line, note
-from lanner.watch import FileWatch
-from notifier.receiver import Accepted, Hold, Parcel, Refused
+from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.notifier import Deliveries
+from lanner.wiring.sinks.registry import receiver_of
+from lanner.wiring.sinks.test_alert import from_json, marked
+from notifier.delivery.outcome import Accepted, Hold, Parcel, Refused
 
 if TYPE_CHECKING:
-    from lanner.listening import Listening
+    from lanner.wiring.intake import Listening
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 1.0
@@ -74,7 +74,7 @@ def command(options: Options, sinks: tuple[str, ...], listen: str | None, event:
 def _broker(settings: Settings, names: tuple[str, ...]) -> Connection:
     need("notifier", "confluent_kafka")
     from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
-    from lanner.topics_in_order import topics_in_order
+    from lanner.wiring.topic_check import topics_in_order
 
     connection = connection_of(settings)
     topics_in_order(connection, [ALERTS, NOTIFIER_DEAD_LETTERS, *(name for name in names if name.startswith("siem."))])
@@ -85,9 +85,9 @@ def _deliver(
     options: Options, settings: Settings, names: tuple[str, ...], listen: str | None, connection: Connection | None
 ) -> None:
     need("notifier", "structlog")
-    from lanner.logs import log_through_structlog
+    from lanner.cli.logging_setup import log_through_structlog
     from lanner.operations.endpoint import endpoint
-    from lanner.operations.of_notifier import NotifierView
+    from lanner.operations.readings.notifier import NotifierView
 
     log_through_structlog(settings, "notifier")
     deliveries = Deliveries(settings, names, connection)
@@ -140,13 +140,13 @@ def _deliver(
 
 def _listening(settings: Settings, listen: str, deliveries: Deliveries, connection: Connection | None) -> "Listening":
     need("notifier", "aiohttp")
-    from lanner.listening import Listening
-    from notifier.intake_outboxes import into_outboxes
+    from lanner.wiring.intake import Listening
+    from notifier.intake.to_outboxes import into_outboxes
 
     if connection is None:
         lines = [(each.outbox, each.worker.wants) for each in deliveries.all if each.outbox is not None]
         return Listening(settings, listen, functools.partial(into_outboxes, lines), note)
-    from notifier.intake_topic import into_topic
+    from notifier.intake.to_topic import into_topic
 
     return Listening(settings, listen, functools.partial(into_topic, connection, note), note)
 
@@ -194,7 +194,7 @@ def _try(settings: Settings, name: str) -> None:
 
 
 def _preview(settings: Settings, names: tuple[str, ...], event: Path | None) -> None:
-    from lanner.message_preview import preview
+    from lanner.wiring.sinks.preview import preview
 
     alert = marked() if event is None else from_json(event)
     for name in names:

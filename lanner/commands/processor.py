@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from bus.access import topics_of
+from bus.acls import topics_of
 from bus.topics import EVENTS
-from lanner import systemd
-from lanner.broker import connection_of, need
-from lanner.front import Options, front_command
-from lanner.terminal import error_line, note
+from lanner.cli import systemd
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import error_line, note
+from lanner.wiring.kafka import connection_of, need
 
 
 @front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
@@ -24,17 +24,17 @@ def command(options: Options) -> None:
     work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
     """
     need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
-    from lanner.detection import repeated_alerts
-    from lanner.judging import host_keys_service, preparation, rules_at_start
-    from lanner.logs import log_through_structlog
+    from lanner.cli.logging_setup import log_through_structlog
     from lanner.operations.endpoint import endpoint
-    from lanner.operations.of_processor import ProcessorView
-    from lanner.topics_in_order import topics_in_order
-    from processor.correlate_stage import CorrelateStage
-    from processor.detect_stage import DetectStage
-    from processor.rules_service import RulesService
-    from processor.silence import Silence
-    from processor.worker import ProcessorFailed, run_processor
+    from lanner.operations.readings.processor import ProcessorView
+    from lanner.ruleset.compile import repeated_alerts
+    from lanner.wiring.processor import host_keys_service, preparation, rules_at_start
+    from lanner.wiring.topic_check import topics_in_order
+    from processor.correlation.stage import CorrelateStage
+    from processor.detection.stage import DetectStage
+    from processor.fleet.rules.rollout import RulesService
+    from processor.fleet.worker import ProcessorFailed, run_processor
+    from processor.hosts.liveness import Silence
 
     settings = options.settings()
     log_through_structlog(settings, "processor")

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import click
 
-from lanner.broker import need
-from lanner.detection import Detection, load_detection
-from lanner.flight_recorder.keeping import size_mib
-from lanner.front import Options, front_command
-from lanner.pipeline import Pipeline, Source
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import note
+from lanner.recorder.rolling import size_mib
+from lanner.ruleset.compile import Detection, load_detection
 from lanner.settings import Settings, find_file
-from lanner.terminal import note
+from lanner.wiring.kafka import need
+from lanner.wiring.single_host.pipeline import Pipeline, Source
 from schemas.batch import EventBatch
 
 
@@ -29,7 +29,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
     SIGHUP reads settings and rules anew, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
-    from lanner.collecting import make_collector
+    from lanner.wiring.collector import make_collector
 
     def load() -> tuple[Settings, Detection]:
         settings = options.settings()
@@ -60,7 +60,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     )
     if settings.log_format is not None:
         need("metrics", "structlog")
-        from lanner.logs import log_through_structlog
+        from lanner.cli.logging_setup import log_through_structlog
 
         log_through_structlog(settings, "run")
     if metrics is None and settings.http.listen is None:
@@ -74,7 +74,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
 def _run_with_metrics(pipeline: Pipeline, settings: Settings, asked: str | None) -> None:
     from lanner.operations.endpoint import endpoint
-    from lanner.operations.of_run import RunView
+    from lanner.operations.readings.run import RunView
 
     view = RunView(pipeline)
     with endpoint(settings, "run", view.readings, view.health(), asked=asked):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lanner.demo.act import Act, ActContext, ActSkipped
 from lanner.demo.docker import DemoDocker
-from notifier.sink import Tally
+from notifier.local.sink import Tally
 from schemas.alert import Alert
 
 PATIENCE = 4.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bus.durations import BOUNDS, Durations
+from bus.latency import BOUNDS, Durations
 
 Kind = Literal["counter", "gauge", "histogram"]
 

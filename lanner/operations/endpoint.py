@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 import lanner
-from lanner.broker import need
-from lanner.failures import BadInput
+from lanner.cli.terminal.output import note
+from lanner.errors import BadInput
 from lanner.operations.catalogue import Readings
 from lanner.operations.health import Check, Health, report
 from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
-from lanner.terminal import note
+from lanner.wiring.kafka import need
 
 PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777}
 OFF = "off"

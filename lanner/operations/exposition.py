@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 
 from lanner.operations.catalogue import METRICS, Readings, Sizes
-from schemas.printable import printable
+from schemas.text.printable import printable
 
 _MAX_LABEL = 200
 

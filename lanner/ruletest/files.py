@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanner.failures import BadInput
+from lanner.errors import BadInput
 from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import is_test_file, read_suite, rule_file_of, test_file_of
 from lanner.ruletest.running import RuleSet, unknown_names

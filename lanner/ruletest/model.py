@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from collector.records import File, Socket
+from collector.records.types import File, Socket
 from processor.loading import Place
 
 

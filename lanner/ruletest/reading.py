@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from lanner.ruletest.happenings import read_event
+from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, EventSpec, Expected, Suite
 from lanner.ruletest.table import Table, Wrong, text_of, texts_of
 from processor.loading import Code, Place, Problem, parse_priority
-from processor.loading.hints import did_you_mean
-from processor.loading.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
-from processor.loading.nodes import Sequence as Items
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
+from processor.loading.yaml.nodes import Sequence as Items
 
 T = TypeVar("T")
 _SUFFIX = "_test"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lanner.ruletest.running import Coverage, Outcome
-from schemas.printable import printable
+from schemas.text.printable import printable
 
 _RED, _GREEN, _YELLOW, _END = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 _WIDTH = 80

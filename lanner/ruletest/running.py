@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lanner.explanation import as_text_tree, shown_value
+from lanner.ruleset.explanation_text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_batch
-from processor.correlation.spec import Correlation, Suppress
-from processor.detect import RuleMatching
-from processor.explain import explain_batch
-from processor.judges import OneProcess, compile_judges
+from processor.compiler.host_names import names_by_address
+from processor.correlation.plan.spec import Correlation, Suppress
+from processor.detection.detector import RuleMatching
+from processor.detection.explain import explain_batch
+from processor.evaluator import OneProcess, compile_judges
 from processor.loading import Code, Place, Problem, Rule
-from processor.loading.hints import did_you_mean
-from processor.names import names_by_address
+from processor.loading.problems.hints import did_you_mean
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 

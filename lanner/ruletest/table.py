@@ -6,8 +6,8 @@ Every scalar is text, as in rule files: `no`, `0644` and `12:30` are what the au
 import re
 from collections.abc import Iterable
 
-from processor.loading.hints import did_you_mean
-from processor.loading.nodes import Mapping, Node, Scalar, Sequence, is_null
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")

@@ -4,18 +4,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from collector.arguments import signed32
-from collector.batch_builder import BatchBuilder
 from collector.containers.inspected import container_from
 from collector.containers.naming import ContainerName, container_of
-from collector.events import Origin, add_exec, add_syscall
-from collector.processes.entry import TICK, Entry
-from collector.processes.facts import Credentials, Place, ProcessFacts, Program
-from collector.processes.names import Accounts, Names, User
+from collector.events.arguments import signed32
+from collector.events.batch_builder import BatchBuilder
+from collector.events.build import Origin, add_exec, add_syscall
+from collector.events.system_calls import CALLS
+from collector.processes.parts import Credentials, Place, ProcessFacts, Program
+from collector.processes.process import TICK, Entry
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.records import Exec, Identity, State, Syscall
-from collector.syscalls import CALLS
+from collector.processes.users.passwd import Accounts, Names, User
+from collector.records.types import Exec, Identity, State, Syscall
 from lanner.ruletest.model import ContainerSpec, EventSpec, ProcessSpec
 from schemas.batch import Container, EventBatch
 

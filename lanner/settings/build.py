@@ -7,9 +7,9 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lanner.settings.delivery import AlertMatch, Condition
-from lanner.settings.model import ExtraField, NamedSection, Settings
 from lanner.settings.named import BUILT_IN, COMMANDS, KINDS, sinks_of
+from lanner.settings.sections.delivery import AlertMatch, Condition
+from lanner.settings.sections.model import ExtraField, NamedSection, Settings
 from lanner.settings.tree import Items, Keys, Text, Tree
 
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -146,7 +146,7 @@ def _bad_patterns(settings: Settings, tree: Tree) -> list[str]:
     _, given = tree.entries.get("redact", (None, None)) if isinstance(tree, Keys) else (None, None)
     if given is None:
         return []
-    from processor.redact import BadPattern, Redaction  # noqa: PLC0415  most have no patterns of their own
+    from processor.detection.redaction import BadPattern, Redaction  # noqa: PLC0415  most have no patterns of their own
 
     places = [item.place for item in given.items] if isinstance(given, Items) else [given.place]
     wrong = []

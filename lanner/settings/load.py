@@ -5,9 +5,9 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lanner.failures import BadInput
+from lanner.errors import BadInput
 from lanner.settings.build import build_settings
-from lanner.settings.model import Settings
+from lanner.settings.sections.model import Settings
 from lanner.settings.tree import Keys, Place, Tree, at_path, overlay, parse_yaml
 
 ENVIRONMENT_PREFIX = "LANNER__"

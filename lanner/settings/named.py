@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lanner.settings.delivery import SlackOutput
-from lanner.settings.model import FileOutput, NamedSection, Settings, SyslogOutput
-from lanner.settings.webhook import AppriseOutput, WebhookOutput
+from lanner.settings.sections.delivery import SlackOutput
+from lanner.settings.sections.model import FileOutput, NamedSection, Settings, SyslogOutput
+from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
 
 KINDS: Mapping[str, type[NamedSection]] = {
     "file": FileOutput,

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lanner.settings.delivery import Condition
-from lanner.settings.model import ExtraField, Settings
 from lanner.settings.named import KINDS
+from lanner.settings.sections.delivery import Condition
+from lanner.settings.sections.model import ExtraField, Settings
 
 HEADER = """\
 # Settings of Lanner. Looked for in: --config, $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.

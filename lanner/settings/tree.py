@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from lanner.failures import BadInput
+from lanner.errors import BadInput
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from notifier.mitre import tactics, techniques
+from notifier.formats.mitre import tactics, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert, Value
-from schemas.timetext import iso8601_zulu
+from schemas.text.times import iso8601_zulu
 
 ECS_VERSION = "8.17.0"
 Source = str | Callable[[Alert], Any]

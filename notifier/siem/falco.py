@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from notifier.lines import LineStyle, json_line
+from notifier.formats.text import LineStyle, json_line
 from schemas.alert import Alert
 
 _STYLE = LineStyle(json_output=True)

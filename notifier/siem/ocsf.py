@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from notifier.mitre import TACTICS, techniques
+from notifier.formats.mitre import TACTICS, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert
 

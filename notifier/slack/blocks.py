@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from notifier.mitre import link
-from notifier.receiver import Parcel
-from notifier.severity import SEVERITY
+from notifier.delivery.outcome import Parcel
+from notifier.formats.mitre import link
+from notifier.formats.severity import SEVERITY
 from notifier.slack.text import in_code, in_prose
 from schemas.alert import Alert, Repeats, Value
-from schemas.timetext import date_and_time_seconds
+from schemas.text.times import date_and_time_seconds
 
 Message = dict[str, Any]
 

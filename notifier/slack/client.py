@@ -9,9 +9,9 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError, SlackRequestError
 from slack_sdk.webhook import WebhookClient
 
-from notifier.receiver import Accepted, Later, Outcome, Refused
+from notifier.delivery.http_errors import in_words, judged, retry_seconds
+from notifier.delivery.outcome import Accepted, Later, Outcome, Refused
 from notifier.slack.blocks import Message
-from notifier.trouble import in_words, judged, retry_seconds
 
 TIMEOUT_SECONDS = 10
 API = "https://slack.com/api/"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from notifier.outbox import MODE
-from notifier.receiver import Parcel
+from notifier.delivery.outcome import Parcel
+from notifier.queue.outbox import MODE
 from notifier.slack.blocks import PLACES
 from notifier.slack.client import Posted
 from schemas.alert import BadAlert, Repeats, decode_alert, encode_alert

@@ -4,7 +4,7 @@ Slack reads `<!channel>`, `<@U1>` and `<https://x|y>` as commands, and makes lin
 attacking the host chooses file names and arguments: none of them may page a channel or plant a link.
 """
 
-from schemas.printable import printable
+from schemas.text.printable import printable
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _JOINER = "\u2060"

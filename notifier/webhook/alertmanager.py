@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from notifier.receiver import Outcome, Parcel
+from notifier.delivery.outcome import Outcome, Parcel
 from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, by_status, fitted
 from schemas.alert import Alert, Value
-from schemas.printable import printable
-from schemas.timetext import iso8601_zulu
+from schemas.text.printable import printable
+from schemas.text.times import iso8601_zulu
 
 LABEL_LENGTH = 256
 ANNOTATION_LENGTH = 4096

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from notifier.lines import LineStyle, json_line
-from notifier.receiver import Accepted, Outcome, Parcel, Refused
-from notifier.trouble import judged
+from notifier.delivery.http_errors import judged
+from notifier.delivery.outcome import Accepted, Outcome, Parcel, Refused
+from notifier.formats.text import LineStyle, json_line
 from notifier.webhook.answer import Answer
 
 MOST_BYTES = 512 * 1024

@@ -11,8 +11,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from notifier.receiver import Later
-from notifier.trouble import in_words
+from notifier.delivery.http_errors import in_words
+from notifier.delivery.outcome import Later
 from notifier.webhook.answer import Answer
 from notifier.webhook.timed import POOLS
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from notifier.receiver import Accepted, Later, Outcome, Parcel, Refused
+from notifier.delivery.http_errors import retry_seconds
+from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Refused
 from notifier.siem import falco
-from notifier.trouble import retry_seconds
 from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, by_status, fitted
 from schemas.alert import Alert

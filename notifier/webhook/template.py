@@ -10,12 +10,12 @@ from jinja2 import FunctionLoader, StrictUndefined, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
-from notifier.receiver import Outcome, Parcel
+from notifier.delivery.outcome import Outcome, Parcel
 from notifier.siem import falco
 from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, Unfit, by_status
 from schemas.alert import Alert, Value
-from schemas.timetext import iso8601_zulu
+from schemas.text.times import iso8601_zulu
 
 MOST_BYTES = 1 << 20
 """Of a body; a template that makes more has a loop that doesn't end."""

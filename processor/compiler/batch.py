@@ -14,12 +14,12 @@ from processor.compiler import bounds
 from processor.compiler.codegen import Code, Constants, Emitter
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import Folded, simplify
-from processor.compiler.types import Shape
+from processor.compiler.values.types import Shape
+from processor.fields.extract import FUNCTIONS, filter_recipe
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 from schemas.batch import EventBatch
-from schemas.catalogue import EVENTS, SYSCALLS
+from schemas.catalogue.fields import EVENTS, SYSCALLS
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
-from schemas.extract import FUNCTIONS, filter_recipe
 
 Hit = tuple[int, int]
 """The rule's place, and the index of the name under which the event matched."""

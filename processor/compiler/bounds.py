@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from processor.compiler.codegen import Code, Emitter
 from processor.compiler.recursion import EXPRESSION_DEPTH
-from processor.compiler.types import Shape, side_shape
+from processor.compiler.values.types import Shape, side_shape
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 
 Chooser = Callable[[Check], tuple[str, str] | None]

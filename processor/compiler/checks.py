@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from processor.compiler.operators import LIST_OPERATORS, ORDER_OPERATORS, predicate
 from processor.compiler.recursion import deep
-from processor.compiler.types import TEXT, BadSide, Shape, side_shape
-from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
+from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
+from processor.compiler.values.operators import LIST_OPERATORS, ORDER_OPERATORS, predicate
+from processor.compiler.values.types import TEXT, BadSide, Shape, side_shape
 from processor.language.ast import (
     And,
     Check,
@@ -26,7 +26,7 @@ from processor.language.ast import (
     Transformer,
     ValueList,
 )
-from schemas.catalogue import is_event_type, resolve_field
+from schemas.catalogue.fields import is_event_type, resolve_field
 
 _TEXT_ONLY = frozenset({"icontains", "glob", "iglob", "regex", "pmatch"})
 _BYTES_ONLY = frozenset({"bcontains", "bstartswith"})

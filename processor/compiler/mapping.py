@@ -11,10 +11,10 @@ from typing import Any
 from processor.compiler.codegen import Code, Constants, Emitter
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import simplify
-from processor.compiler.types import Shape
-from processor.compiler.values import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
+from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
+from processor.compiler.values.types import Shape
+from processor.fields.extract import filter_recipe
 from processor.language.ast import And, Check, Macro, Node, Not, Or
-from schemas.extract import filter_recipe
 
 Event = Mapping[str, Any]
 

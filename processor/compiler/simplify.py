@@ -7,7 +7,7 @@ So the two-valued laws hold.
 from collections.abc import Iterable
 
 from processor.compiler.checks import literals
-from processor.compiler.operators import predicate
+from processor.compiler.values.operators import predicate
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 
 Folded = Node | bool

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from processor.correlation.pre_match import Notice, Origin, PreMatch
-from processor.internal_alerts import Cause, internal_alert
+from processor.detection.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
 
 QUIET = 300_000_000_000

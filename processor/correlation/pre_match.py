@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
-from processor.correlation.outcome import Stamp
+from processor.correlation.windows.outcome import Stamp
 from schemas.alert import Value
 
 Group = tuple[str | None, ...]

@@ -8,11 +8,11 @@ and besides by the clock of ticks, which no host can move.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from processor.correlation.outcome import Stamp
+from processor.correlation.plan.spec import timespan_text
 from processor.correlation.pre_match import RepeatedAlert
-from processor.correlation.spec import timespan_text
+from processor.correlation.windows.outcome import Stamp
 from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encode_alert
-from schemas.text_limits import Texts
+from schemas.text.limits import Texts
 
 MAX_SOURCES = 1_000
 """Of one group; the one that matched longest ago is forgotten first."""

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-from processor.correlation.plain import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from processor.correlation.pre_match import (
     INDEX_BITS,
     Candidate,
@@ -17,8 +16,9 @@ from processor.correlation.pre_match import (
     PreMatch,
     RepeatedAlert,
 )
-from schemas.batch_limits import MAX_SEQUENCE, is_clock
-from schemas.wire import MessageFormat, Unreadable
+from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
+from schemas.encoding.batch_limits import MAX_SEQUENCE, is_clock
+from schemas.encoding.wire import MessageFormat, Unreadable
 
 
 def _schema(name: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ are told of together.
 
 from processor.correlation.notices import QUIET
 from processor.correlation.pre_match import Notice
+from processor.detection.internal_alerts import Cause
 from processor.identity.gate import Rejected
-from processor.internal_alerts import Cause
 
 NOT_VERIFIED = "Lanner internal: batch not verified"
 MOST_HOSTS = 50

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bus.batch_signature import BATCH_DOMAIN, KEY, SIGNATURE, SIGNATURE_BYTES, SIGNED_HEADERS, signed_content
-from bus.partitions import partition_of
-from bus.signing import BadKey, bare_public_key, is_signed_by
+from bus.messages.batch_signature import BATCH_DOMAIN, KEY, SIGNATURE, SIGNATURE_BYTES, SIGNED_HEADERS, signed_content
+from bus.messages.partitions import partition_of
+from bus.messages.signatures import BadKey, bare_public_key, is_signed_by
 from processor.identity.known_hosts import KnownHosts
 from processor.identity.new_hosts import NewHosts
 from schemas.host_keys import MAX_HOST_ID_BYTES, PUBLIC_KEY_BYTES, BadHostKey, HostKey, check_host_id, key_id

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
+from bus.clients.compacted import Follower
 from bus.connection import Connection
-from bus.following import Follower
-from bus.headers import Headers
+from bus.messages.headers import Headers
 from bus.topics import HOST_KEYS, HOST_PINS
+from processor.fleet.producer import Shipping
 from processor.identity.gate import Gate
-from processor.shipping import Shipping
 from schemas.host_keys import HostKey, encode_host_key, key_id
-from schemas.printable import printable
+from schemas.text.printable import printable
 
 _POLL_SECONDS = 0.2
 _HEADERS: Headers = [("content-type", b"application/json")]

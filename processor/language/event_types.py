@@ -9,7 +9,7 @@ Source: libsinsp filter/ppm_codes.cpp.
 from collections.abc import Callable
 
 from processor.language.ast import And, Check, Field, Literal, Macro, MacroRef, Node, Not, ValueList
-from schemas.catalogue import EVENTS, SYSCALLS
+from schemas.catalogue.fields import EVENTS, SYSCALLS
 
 ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
 """Every value that evt.type can have."""

@@ -9,17 +9,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from processor.loading.building import Builder, Parser
-from processor.loading.checking import Checker, field_problem
+from processor.loading.builder import Builder, Parser
 from processor.loading.collection import Collection
-from processor.loading.decoding import head_place
 from processor.loading.definitions import Extension
-from processor.loading.memory import with_memory
-from processor.loading.nodes import SourceFile
+from processor.loading.items.stateful_checks import with_memory
 from processor.loading.priority import Priority, parse_priority
-from processor.loading.problems import Code, Place, Problem
-from processor.loading.reading import read_file
+from processor.loading.problems.compiler_checks import Checker, field_problem
+from processor.loading.problems.model import Code, Place, Problem
+from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
+from processor.loading.yaml.nodes import SourceFile
+from processor.loading.yaml.values import head_place
 
 __all__ = [
     "Code",

@@ -5,8 +5,6 @@ Source: falco rule_loader_collector.cpp.
 
 from collections.abc import Callable
 
-from processor.loading import exceptions
-from processor.loading.decoding import problem, reject
 from processor.loading.definitions import (
     ExceptionDefinition,
     ListDefinition,
@@ -16,11 +14,13 @@ from processor.loading.definitions import (
     RuleUpdate,
     Spot,
 )
-from processor.loading.exceptions import FieldCheck
-from processor.loading.hints import did_you_mean
-from processor.loading.nodes import Mapping, Node
-from processor.loading.problems import Code, Problem, Rejected
-from processor.loading.tracing import Piece
+from processor.loading.items import exceptions
+from processor.loading.items.exceptions import FieldCheck
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Problem, Rejected
+from processor.loading.yaml.nodes import Mapping, Node
+from processor.loading.yaml.tracing import Piece
+from processor.loading.yaml.values import problem, reject
 
 SOURCE = "syscall"
 ENGINE_VERSION = (0, 63, 0)

@@ -4,9 +4,9 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
 from processor.language.tokens import IDENTIFIER
-from processor.loading.nodes import Mapping, Node, Scalar, Sequence, SourceFile
 from processor.loading.priority import Priority
-from processor.loading.tracing import Piece
+from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, SourceFile
+from processor.loading.yaml.tracing import Piece
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
 """Keys that only Lanner knows; they are kept as they stand for those who give them their meaning."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from processor.compiler.recursion import deep
-from processor.correlation.spec import Correlation, Suppress
+from processor.correlation.plan.spec import Correlation, Suppress
 from processor.language.ast import And, Node
 from processor.language.printer import print_condition
 from processor.loading.rules import LoadedList, LoadedMacro, Rule

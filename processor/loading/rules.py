@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from processor.correlation.spec import Correlation, Suppress
+from processor.correlation.plan.spec import Correlation, Suppress
 from processor.language.ast import Node, Span
 from processor.loading.definitions import Extension, PluginRequirement
 from processor.loading.priority import Priority
-from processor.loading.problems import Place, Problem
-from processor.loading.tracing import Traced
+from processor.loading.problems.model import Place, Problem
+from processor.loading.yaml.tracing import Traced
 
 
 @dataclass(frozen=True, slots=True)

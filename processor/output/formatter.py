@@ -11,13 +11,13 @@ from typing import Any
 
 from processor.compiler.codegen import Code, Constants, Emitter
 from processor.compiler.mapping import converted, field_keys
-from processor.compiler.transformers import as_text
-from processor.compiler.types import Shape, side_shape
+from processor.compiler.values.transformers import as_text
+from processor.compiler.values.types import Shape, side_shape
+from processor.fields.extract import FUNCTIONS, output_recipe
 from processor.language.ast import Field, Left, Transformer
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.batch import EventBatch
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
-from schemas.extract import FUNCTIONS, output_recipe
 
 MISSING = "<NA>"
 Values = tuple[Any, ...]

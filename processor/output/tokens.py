@@ -7,11 +7,11 @@ and the name. The longest prefix that is a field wins. Source: libsinsp eventfor
 import re
 from dataclasses import dataclass
 
-from processor.compiler.types import BadSide, side_shape
+from processor.compiler.values.types import BadSide, side_shape
 from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Span, Transformer
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
-from schemas.catalogue import resolve_field
+from schemas.catalogue.fields import resolve_field
 
 _WIDTH = re.compile(r"[0-9]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
+from bus.clients.producers import make_producer, producer_config
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
-from bus.headers import Headers
-from bus.producing import make_producer, producer_config
+from bus.messages.headers import Headers
 from bus.topics import ALERTS, EVENTS
 from schemas.alert import Alert, decode_alert
 from schemas.batch import EventBatch

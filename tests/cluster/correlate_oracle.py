@@ -12,8 +12,8 @@ from typing import Any
 
 import fastavro
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import CORRELATE
 from tests.cluster.acts import RULES, Alerts
 

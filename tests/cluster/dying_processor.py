@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lanner.__main__ import main
-from processor import worker
+from processor.fleet import worker
 
 PROGRAM = str(Path(__file__))
 

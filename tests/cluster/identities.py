@@ -4,13 +4,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
-from bus.headers import SENT, Headers
+from bus.messages.headers import SENT, Headers
 from bus.topics import HOSTS, PROCESSOR_DEAD_LETTERS
-from collector.identity import Identity, host_key
-from collector.publisher import Publisher
-from collector.spool import Spool
+from collector.host.identity import Identity, host_key
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import Spool
 from processor.identity.alerts import NOT_VERIFIED
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch

@@ -3,10 +3,10 @@
 import time
 
 from bus.connection import Connection
-from bus.tables import read_tables
+from bus.state.changelog import read_tables
 from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.notices import Tally
-from processor.correlation.state import decode_entry
+from processor.correlation.state.entry import decode_entry
 from tests.cluster.acts import Alerts
 
 _PARTITIONS = 8

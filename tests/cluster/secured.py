@@ -12,7 +12,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from bus.access import PARTS
+from bus.acls import PARTS
 from bus.administration import Administration, create_missing
 from bus.connection import Connection, SaslMechanism, client_config
 from bus.topics import DAY_MS, plan

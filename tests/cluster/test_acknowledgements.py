@@ -4,8 +4,8 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 
 from bus.administration import create_missing
+from bus.clients.readers import committed
 from bus.connection import Connection, client_config
-from bus.consuming import committed
 from bus.topics import ALERTS, CORRELATE, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
 from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes

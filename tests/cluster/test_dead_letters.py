@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.producers import make_producer, producer_config
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
-from bus.dead_letter_message import NOT_FETCHED, dead_letter
-from bus.headers import Headers
-from bus.producing import make_producer, producer_config
+from bus.messages.dead_letter import NOT_FETCHED, dead_letter
+from bus.messages.headers import Headers
 from bus.topics import ALERTS, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from schemas.alert import decode_alert, encode_alert
 from tests.cluster.processes import Processes

@@ -4,10 +4,10 @@ import sys
 import time
 from pathlib import Path
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import PROCESSOR_DEAD_LETTERS
-from processor.internal_alerts import EVENTS_LOST, RULE_FAILED
+from processor.detection.internal_alerts import EVENTS_LOST, RULE_FAILED
 from schemas.codec import encode_batch
 from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import Broker

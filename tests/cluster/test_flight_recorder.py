@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bus.clients.history import Past, stamp_of
 from bus.connection import Connection
-from bus.partitions import partition_of
-from bus.spans import Past, stamp_of
+from bus.messages.partitions import partition_of
 from bus.topics import ALERTS, EVENTS
 from tests.cluster.acts import RULE, RULES, Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
-from bus.headers import Headers
+from bus.messages.headers import Headers
 from bus.topics import EVENTS, HOST_PINS
-from processor.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
-from processor.silence import HOST_BACK, HOST_SILENT, HOST_STOPPED
+from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
+from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
 from schemas.host_keys import HostKey, encode_host_key
 from tests.cluster.acts import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from bus.connection import Connection
-from bus.headers import SENT
-from processor.clocks import CLOCK_SKEW
-from processor.internal_alerts import DUPLICATE_HOST_ID
-from processor.silence import HOST_BACK, HOST_SILENT, HOST_STOPPED
+from bus.messages.headers import SENT
+from processor.detection.internal_alerts import DUPLICATE_HOST_ID
+from processor.hosts.clock_skew import CLOCK_SKEW
+from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
 from schemas.codec import encode_batch
 from tests.cluster.acts import RULE, Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running

@@ -8,13 +8,13 @@ from pathlib import Path
 from bus.administration import create_missing
 from bus.connection import Connection
 from bus.topics import ALERTS, DAY_MS, SIEM_FALCO, plan
-from schemas.wire import REGISTRY_MARKER
+from schemas.encoding.wire import REGISTRY_MARKER
 from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes, Running
 from tests.cluster.registry import SchemaRegistry
 from tests.cluster.test_notifier import lines, messages, overrides, wait_for_lines
 from tests.live.notifier.slack_server import SlackServer
-from tests.unit.notifier.test_falco_json import falco
+from tests.unit.notifier.formats.test_falco_json import falco
 
 
 def port_of(notifier: Running) -> int:

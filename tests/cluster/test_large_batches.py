@@ -11,10 +11,10 @@ from bus.connection import Connection, client_config
 from bus.topics import EVENTS
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.publisher import REFUSED
-from processor.detect_stage import BATCHES_MISSING
+from collector.publishing.publisher import REFUSED
+from processor.detection.internal_alerts import EVENTS_LOST
+from processor.detection.stage import BATCHES_MISSING
 from processor.identity.alerts import NOT_VERIFIED
-from processor.internal_alerts import EVENTS_LOST
 from schemas.batch import EventBatch
 from tests.cluster.acts import Alerts, assert_exact, rules_file
 from tests.cluster.broker import Broker

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
-from collector.publisher import Publisher
-from collector.spool import Spool
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import Spool
 from tests.cluster.acts import Alerts, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker, free_ports
 from tests.cluster.conftest import with_topics

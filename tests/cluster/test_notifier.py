@@ -7,12 +7,12 @@ import pytest
 from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-exported without saying so
 
 from bus.administration import create_missing
+from bus.clients.producers import make_producer, producer_config
+from bus.clients.readers import Reader
 from bus.connection import Connection, client_config
-from bus.consuming import Reader
-from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS, DAY_MS, NOTIFIER_DEAD_LETTERS, SIEM_ECS, plan
-from notifier import kafka_line
-from notifier.tally import SinkTally
+from notifier.delivery.stats import SinkTally
+from notifier.queue import kafka
 from schemas.alert import encode_alert
 from tests.cluster.processes import Processes
 from tests.live.notifier.http_server import HttpServer
@@ -190,7 +190,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No alert, and its dead letter can't be written for a while: it and all behind it are taken later, in order."""
-    monkeypatch.setattr(kafka_line, "DEAD_LETTER_SECONDS", 1.0)
+    monkeypatch.setattr(kafka, "DEAD_LETTER_SECONDS", 1.0)
     letters = connection.topic(NOTIFIER_DEAD_LETTERS)
     admin = AdminClient(client_config(connection, "test"))
     admin.delete_topics([letters])[letters].result()
@@ -199,7 +199,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
         data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
         producer.produce(connection.topic(ALERTS), data, b"one", partition=0)
     assert producer.flush(20) == 0
-    line = kafka_line.KafkaLine(connection, "file", tmp_path, SinkTally(), lambda _: None)
+    line = kafka.KafkaLine(connection, "file", tmp_path, SinkTally(), lambda _: None)
     taken: list[str] = []
     failures: list[str] = []
     until = time.monotonic() + 60

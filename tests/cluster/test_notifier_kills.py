@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.producers import make_producer, producer_config
+from bus.clients.readers import committed
 from bus.connection import Connection
-from bus.consuming import committed
-from bus.producing import make_producer, producer_config
 from bus.topics import ALERTS
 from schemas.alert import encode_alert
 from tests.cluster.processes import Processes, Running

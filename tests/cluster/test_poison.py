@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from bus.connection import Connection, client_config
-from bus.headers import CLOCK, Headers
+from bus.messages.headers import CLOCK, Headers
 from bus.topics import (
     ALERTS,
     CORRELATE,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import EVENTS, SCHEMAS
-from collector.publisher import Publisher
-from collector.spool import FAILED, FULL, Spool
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import FAILED, FULL, Spool
 from schemas.codec import encode_batch
 from tests.cluster.acts import Host
 from tests.cluster.broker import Broker

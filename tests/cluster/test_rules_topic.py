@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from bus import signing
+from bus.clients.compacted import Writer, read_topics
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
-from bus.following import Writer, read_topics
-from bus.rules_topic import CURRENT, SIGNATURE, current, rules_message
-from bus.signing import read_private_key
+from bus.messages import signatures
+from bus.messages.published_rules import CURRENT, SIGNATURE, current, rules_message
+from bus.messages.signatures import read_private_key
 from bus.topics import CORRELATE, EVENTS, INTEREST, RULES
-from lanner.judging import preparation
 from lanner.settings import Settings
-from processor.batch_budget import BOUNDLESS, BatchBudget
+from lanner.wiring.processor import preparation
+from processor.detection.budget import BOUNDLESS, BatchBudget
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
-from schemas.interest_text import BadInterest, decode_interest
+from schemas.encoding.filter_json import BadInterest, decode_interest
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import free_ports
@@ -318,7 +318,7 @@ def put_broken(connection: Connection, key: Path) -> None:
 
 def put_signed(connection: Connection, key: Path, value: bytes, version: str) -> None:
     """Put any bytes into the topic, rightly signed, as a version of that name."""
-    signature = signing.sign(read_private_key(key), value)
+    signature = signatures.sign(read_private_key(key), value)
     Writer(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
 
 

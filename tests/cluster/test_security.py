@@ -10,13 +10,13 @@ import pytest
 from confluent_kafka import Consumer
 
 from bus.administration import Administration
+from bus.clients.compacted import Follower
 from bus.connection import Connection, client_config
-from bus.errors import BusUnavailable
-from bus.following import Follower
+from bus.errors.unavailable import BusUnavailable
 from bus.topics import INTEREST, SIEM_ECS
-from collector.publisher import Publisher
-from collector.spool import Spool
-from processor.faust_app import make_app
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import Spool
+from processor.fleet.detect_service import make_app
 from tests.cluster.acts import Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker

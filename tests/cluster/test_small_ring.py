@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import EVENTS
-from processor.internal_alerts import EVENTS_LOST
+from processor.detection.internal_alerts import EVENTS_LOST
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
 from tests.cluster.acts import Alerts

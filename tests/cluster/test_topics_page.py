@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import HOST_PINS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
 from tests.cluster.acts import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost

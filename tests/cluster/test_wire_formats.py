@@ -12,16 +12,16 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from bus.clients.readers import Reader
 from bus.connection import Connection, RegistryAddress
-from bus.consuming import Reader
-from bus.registry import Registry, RegistryUnavailable
-from bus.schema_topic import schema_message
+from bus.schema_registry.client import Registry, RegistryUnavailable
+from bus.schema_registry.topic import schema_message
 from bus.topics import ALERTS, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
-from collector.publisher import Publisher
-from collector.spool import Spool
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import Spool
 from schemas.alert import encode_alert
 from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, encode_batch
-from schemas.wire import MARKER, MessageFormat, checked_schema
+from schemas.encoding.wire import MARKER, MessageFormat, checked_schema
 from tests.cluster.acts import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.registry import Guard, SchemaRegistry

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.batch import EventBatch, Process, empty_columns
-from schemas.catalogue import EVENTS, FLAG_TABLES, number_text
+from schemas.catalogue.fields import EVENTS, FLAG_TABLES, number_text
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, MISSING_INT, EventBit
 from tests.conformance.parameters import ends_of, plain, words
 

@@ -5,8 +5,8 @@ from typing import Any
 from processor.compiler.batch import compile_rules
 from processor.compiler.checks import errors
 from processor.compiler.mapping import compile_mapping
+from processor.fields.extract import is_filled
 from processor.language.parser import parse
-from schemas.extract import is_filled
 from tests.conformance.cases import Case, count_left_out, each_case
 from tests.conformance.falco_events import batch_of
 from tests.conformance.parameters import plain

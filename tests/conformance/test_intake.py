@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from notifier.falco_json import parse_falco
+from notifier.formats.falco_json import parse_falco
 from tests.conformance.cases import is_required, shared_dir
 
 

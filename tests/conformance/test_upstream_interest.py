@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from collector.interest_layout import lay_out
-from collector.records import Socket, Syscall
-from processor.detect import DetectionRule, Detector
-from processor.interest import derive
+from collector.pushdown.layout import lay_out
+from collector.records.types import Socket, Syscall
+from processor.detection.detector import DetectionRule, Detector
 from processor.loading import load_rules, read_rule_files
+from processor.pushdown.derive import derive
 from schemas.batch import Container
 from tests.conformance.cases import conformance_dir, is_required
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import WHO, call, file, sock
-from tests.unit.collector.test_events import ORIGIN, PROCESS, TIME, batch_of
+from tests.unit.collector.events.test_build import ORIGIN, PROCESS, TIME, batch_of
 
 FILES = ("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
 EXECS = frozenset({"execve", "execveat"})

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from bus.topics import EVENTS
 from tests.deploy.bare_root import BareRoot
 from tests.deploy.waiting import wait

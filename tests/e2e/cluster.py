@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
 from tests.cluster.broker import free_ports
 from tests.live.debian_image import cache_directory
 from tests.live.dockerd import Dockerd

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from bus.clients.readers import Reader
 from bus.connection import Connection
-from bus.consuming import Reader
-from bus.errors import BusUnavailable
+from bus.errors.unavailable import BusUnavailable
 from tests.e2e.cluster import Cluster, wait
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]

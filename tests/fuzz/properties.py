@@ -3,15 +3,16 @@
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from processor.compiler.checks import errors
+from processor.compiler.host_names import names_asked
 from processor.compiler.mapping import compile_mapping
-from processor.explain import MappingJudge, explain
-from processor.judges import OneProcess, compile_judges
+from processor.detection.explain import MappingJudge, explain
+from processor.evaluator import OneProcess, compile_judges
 from processor.language.ast import Macro, MacroRef, Node, Not
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.language.printer import print_condition
-from processor.loading import RuleFile, load_rules, report
-from processor.names import names_asked
+from processor.loading import RuleFile, load_rules
+from processor.loading.problems import report
 
 EVENT = {
     "evt.type": "openat",

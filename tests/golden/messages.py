@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from processor.correlation.counting import EventCount, ValueCount
 from processor.correlation.notices import Tally
-from processor.correlation.outcome import Seen
 from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch, RepeatedAlert
-from processor.correlation.sequences import Ordered, Temporal
-from processor.correlation.snapshot import write_snapshot
-from processor.correlation.state import Entry, encode_entry
+from processor.correlation.state.entry import Entry, encode_entry
+from processor.correlation.state.snapshot import write_snapshot
 from processor.correlation.suppress import Throttle
+from processor.correlation.windows.counting import EventCount, ValueCount
+from processor.correlation.windows.outcome import Seen
+from processor.correlation.windows.sequences import Ordered, Temporal
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
 from schemas.host_keys import Announcement, HostKey, encode_announcement, encode_host_key

@@ -13,11 +13,11 @@ import threading
 from pathlib import Path
 
 from collector.agent import Collector, CollectorSettings
-from processor.detect import Detector
+from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, Process
 from schemas.codec import encode_batch
-from schemas.recording import RecordingWriter
+from schemas.encoding.recording import RecordingWriter
 from tests.live.anonymous import anonymous
 from tests.live.containers import BUSYBOX, Docker
 from tests.live.dockerd import CLIENT, Dockerd

@@ -9,10 +9,10 @@ import pytest
 from collector.containers.docker import Docker as Runtime
 from collector.containers.lookup import KnownContainers, NotFound
 from collector.containers.naming import ContainerName, container_of
-from collector.processes.procfs import ProcessFiles
+from collector.processes.procfs.files import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.processes.users import UserFiles
+from collector.processes.users.lookup import UserFiles
 from schemas.batch import Mount
 from tests.live.containers import Docker
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from collector.containers.naming import ContainerName
-from collector.processes.entry import TICK
-from collector.processes.procfs import ProcessFiles
+from collector.processes.process import TICK
+from collector.processes.procfs.files import ProcessFiles
 from collector.processes.table import ProcessTable
-from collector.processes.users import UserFiles
-from collector.records import Identity
+from collector.processes.users.lookup import UserFiles
+from collector.records.types import Identity
 
 pytestmark = pytest.mark.live
 

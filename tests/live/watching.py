@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from collector.agent import Collector, CollectorSettings
-from processor.detect import Detector
-from processor.interest import derive
+from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
+from processor.pushdown.derive import derive
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.publisher import Publisher
-from collector.spool import Spool
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import Spool
 from tests.cluster.acts import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import own_broker, processes, with_topics

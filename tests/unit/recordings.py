@@ -5,7 +5,7 @@ from pathlib import Path
 from schemas.batch import EventBatch, Process, empty_columns
 from schemas.codec import encode_batch
 from schemas.columns import EVENT_COLUMNS, EventBit
-from schemas.recording import RecordingWriter
+from schemas.encoding.recording import RecordingWriter
 from tests.unit.alerts import TIME
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lanner.front import lanner_command
+from lanner.cli.app import lanner_command
 from lanner.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,12 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from bus.batch_signature import KEY, SIGNATURE
+from bus.clients.readers import Reader
 from bus.connection import Connection, client_config
-from bus.consuming import Reader
-from bus.headers import CLOCK, Headers
+from bus.messages.batch_signature import KEY, SIGNATURE
+from bus.messages.headers import CLOCK, Headers
 from bus.topics import EVENTS, PROCESSOR_DEAD_LETTERS
-from collector.identity import Identity, host_key
+from collector.host.identity import Identity, host_key
 from tests.adversary.fleet.attacks import OWN, Attack, decoded
 from tests.adversary.fleet.honest import NAMES
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from collector.agent import CollectorSettings
-from schemas.catalogue import FIELDS
-from schemas.extract import extract, is_filled
-from schemas.interest import EVERY_VARIABLE
+from processor.fields.extract import extract, is_filled
+from schemas.catalogue.fields import FIELDS
+from schemas.filter import EVERY_VARIABLE
 from tests.live.collector.watching import watching
 from tests.live.containers import Docker
 

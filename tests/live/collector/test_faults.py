@@ -10,7 +10,7 @@ from pathlib import Path
 from collector.agent import CollectorSettings
 from collector.bpf.program import RingSizes
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.uring_offsets import TRACEPOINTS, uring_layout
+from collector.kernel.io_uring_offsets import TRACEPOINTS, uring_layout
 from tests.live.collector.watching import Watching, watching
 from tests.live.compiled import Programs
 

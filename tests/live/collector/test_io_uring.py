@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.uring import OPERATIONS
+from collector.events.io_uring import OPERATIONS
 from tests.live.collector.watching import Event, Watching, watching
 from tests.live.compiled import Programs
 from tests.live.needs import io_uring

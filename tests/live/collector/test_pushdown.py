@@ -6,9 +6,9 @@ from itertools import groupby
 from pathlib import Path
 from random import Random
 
-from processor.detect import DetectionRule, Detector
-from processor.interest import derive
+from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
+from processor.pushdown.derive import derive
 from tests.live.collector.random_acts import TYPES
 from tests.live.collector.test_pushdown_acts import random_rule
 from tests.live.collector.watching import watching

@@ -8,12 +8,12 @@ from random import Random
 from collector.agent import CollectorSettings
 from collector.bpf.program import RingSizes
 from processor.compiler.checks import errors
-from processor.detect import DetectionRule, Detector
-from processor.interest import derive
+from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
+from processor.pushdown.derive import derive
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.interest import Interest, always
+from schemas.filter import Interest, always
 from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, paths_of, random_script
 from tests.live.collector.watching import Watching, watching
 from tests.live.compiled import Programs

@@ -3,9 +3,9 @@
 import random
 from collections import Counter
 
-from processor.detect import DetectionRule, Detector
-from processor.interest import derive
+from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
+from processor.pushdown.derive import derive
 from tests.live.collector.watching import Watching, watching
 
 TYPES = ("dup", "dup2", "dup3", "socket", "accept4", "sendto", "connect", "ptrace", "prctl", "setns", "unshare", "kill")

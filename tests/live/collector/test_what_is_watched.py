@@ -1,8 +1,8 @@
 """What a collector says of what it collects, and of its end: silence must not be taken for absence."""
 
 from collector.agent import CollectorSettings
-from lanner.flight_recorder.former_interest import read_interest
-from schemas.interest import Interest, Place, Way
+from lanner.recorder.filter_coverage import read_interest
+from schemas.filter import Interest, Place, Way
 from tests.live.collector.watching import watching
 
 NARROW = Interest(frozenset({Way("execve"), Way("openat", places=frozenset({Place(True, b"/etc/")}))}))

@@ -12,10 +12,10 @@ from typing import Any
 
 from collector.agent import Collector, CollectorSettings
 from collector.errors import EnvironmentLacks
+from processor.fields.extract import extract
 from schemas.batch import EventBatch
-from schemas.catalogue import resolve_field
-from schemas.extract import extract
-from schemas.interest import Interest
+from schemas.catalogue.fields import resolve_field
+from schemas.filter import Interest
 from tests.live.needs import lacking
 
 SETTLE_LOOKS = 6

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collector.spool import Spool
+from collector.publishing.spool import Spool
 from schemas.codec import decode_batch
 from tests.live.lanner.watching import Watching
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.recording import read_recording
+from schemas.encoding.recording import read_recording
 from tests.live.lanner.watching import RULES, Watching, small_disk, touch_mark
 from tests.unit.lanner.program import lanner as run_to_its_end
 

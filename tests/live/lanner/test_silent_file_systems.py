@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.processes.look_ups import LookUps
-from collector.processes.procfs import ProcessFiles
+from collector.processes.lookups.client import LookUps
+from collector.processes.procfs.files import ProcessFiles
 from tests.live.lanner.watching import Watching
 from tests.live.needs import lacking
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from lanner.apprise_sink import apprise_of
-from lanner.failures import BadInput
+from lanner.errors import BadInput
 from lanner.settings import load_settings
-from notifier.apprise_receiver import harmless
-from notifier.receiver import Accepted, Later, Parcel, Receiver
+from lanner.wiring.sinks.apprise import apprise_of
+from notifier.delivery.outcome import Accepted, Later, Parcel, Receiver
+from notifier.remote.apprise import harmless
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert
 

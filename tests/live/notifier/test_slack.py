@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from notifier.outbox import Outbox
-from notifier.receiver import Accepted, Hold, Later, Outcome, Parcel, Refused
+from notifier.delivery.outcome import Accepted, Hold, Later, Outcome, Parcel, Refused
+from notifier.queue.outbox import Outbox
 from notifier.slack import client as client_module
 from notifier.slack.client import SlackClient, WebApi, Webhook
 from notifier.slack.posted import PostedMessages
-from notifier.slack.receiver import SlackReceiver
+from notifier.slack.sink import SlackReceiver
 from schemas.alert import Repeats
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import TIME, alert

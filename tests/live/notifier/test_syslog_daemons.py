@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bus.backoff import Backoff
-from notifier.delivery import Courier
-from notifier.outbox import Outbox
-from notifier.receiver import Accepted, Later, Parcel
-from notifier.rfc5424 import Body, SyslogStyle, formatter
-from notifier.syslog_receiver import SyslogReceiver, SyslogTarget, Transport
-from notifier.tally import SinkTally
-from notifier.tls import TlsFiles, client_context
-from notifier.worker import Worker
+from bus.clients.backoff import Backoff
+from notifier.delivery.outcome import Accepted, Later, Parcel
+from notifier.delivery.retry import Courier
+from notifier.delivery.stats import SinkTally
+from notifier.delivery.worker import Worker
+from notifier.formats.rfc5424 import Body, SyslogStyle, formatter
+from notifier.queue.outbox import Outbox
+from notifier.remote.syslog import SyslogReceiver, SyslogTarget, Transport
+from notifier.remote.tls import TlsFiles, client_context
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.daemons import Daemon, free_port, rsyslog, syslog_ng, unpack_syslog_ng

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from lanner.failures import BadInput
+from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.sinks import open_sinks
-from lanner.webhook_sink import webhook_of
-from notifier.outbox import Outbox
-from notifier.receiver import Accepted, Later, Outcome, Parcel, Receiver, Refused
-from notifier.worker import Worker
+from lanner.wiring.single_host.sinks import open_sinks
+from lanner.wiring.sinks.webhook import webhook_of
+from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Receiver, Refused
+from notifier.delivery.worker import Worker
+from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.http_server import HttpServer

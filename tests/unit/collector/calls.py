@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from collector.records import File, Identity, Socket, Syscall
-from collector.syscalls import BY_EVENT
+from collector.events.system_calls import BY_EVENT
+from collector.records.types import File, Identity, Socket, Syscall
 
 WHO = Identity(time=1000, pid=10, tid=11, start_time=5, exec_generation=1, uid=0, cgroup_id=1)
 

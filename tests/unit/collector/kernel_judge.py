@@ -2,10 +2,10 @@
 
 from ipaddress import ip_address
 
-from collector.interest_layout import DROP, JUDGE, KernelTest, Layout
-from collector.records import Syscall
-from collector.syscalls import CALLS
-from schemas.interest import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
+from collector.events.system_calls import CALLS
+from collector.pushdown.layout import DROP, JUDGE, KernelTest, Layout
+from collector.records.types import Syscall
+from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
 RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL = range(1, 10)
 U32 = 0xFFFFFFFF

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from random import Random
 
-from collector.records import Socket, Syscall
-from collector.syscalls import BY_EVENT
+from collector.events.system_calls import BY_EVENT
+from collector.records.types import Socket, Syscall
 from tests.unit.collector.calls import WHO, call, file, sock
 
 OPENS = ("open", "openat", "openat", "openat2", "creat")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.front import COMMANDS, CONFIG, EVENTS, RULES
+from lanner.cli.app import COMMANDS, CONFIG, EVENTS, RULES
 from tests.unit.lanner.program import lanner
 
 EVERY_COMMAND = [
@@ -63,9 +63,9 @@ def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> No
 
     def told(*arguments: str | Path) -> tuple[int, str]:
         program = (
-            "import os, sys, lanner.__main__, lanner.ending\n"
+            "import os, sys, lanner.__main__, lanner.cli.main\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-            "sys.exit(lanner.ending.run_command_line())"
+            "sys.exit(lanner.cli.main.run_command_line())"
         )
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LANNER")}
         path = {"PYTHONPATH": str(Path(__file__).parents[3])}
@@ -144,7 +144,7 @@ def test_doctor_speaks_json_and_tells_by_its_exit_code_whether_this_host_can() -
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
 def test_doctor_without_rights_says_so() -> None:
     """An ordinary user learns what to type."""
-    code = "import os; os.setgid(65534); os.setuid(65534); from lanner.doctor import rights; print(rights())"
+    code = "import os; os.setgid(65534); os.setuid(65534); from lanner.operations.doctor import rights; print(rights())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "state='missing'" in done.stdout
     assert "sudo lanner run" in done.stdout

@@ -1,12 +1,12 @@
 import json
 from pathlib import Path
 
-from collector.syscalls import EVERYTHING
-from processor.detect import Detector
-from processor.interest_judge import RecordedEvents
-from processor.interest_price import shares
+from collector.events.system_calls import EVERYTHING
+from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
-from schemas.recording import read_recording
+from processor.pushdown.cost import shares
+from processor.pushdown.recorded import RecordedEvents
+from schemas.encoding.recording import read_recording
 from tests.unit.lanner.program import lanner
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +35,7 @@ def test_the_part_that_makes_an_event_type_dear_is_named(tmp_path: Path) -> None
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
 
-    rows = {row.split()[0]: row for row in lanner("-r", rules, "rules", "interest").stdout.splitlines()}
+    rows = {row.split()[0]: row for row in lanner("-r", rules, "rules", "pushdown").stdout.splitlines()}
 
     assert rows["connect"].split()[:4] == ["connect", "all", "1", "dear"]
     assert rows["connect"].endswith("fd.name contains example")
@@ -49,11 +49,11 @@ def test_a_rule_that_turns_everything_on_is_named(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES.replace("evt.type = connect and ", ""))
 
-    done = lanner("-r", rules, "rules", "interest")
+    done = lanner("-r", rules, "rules", "pushdown")
     assert "rule 'dear' turns on all" in done.stderr
     assert {row.split()[0] for row in done.stdout.splitlines()[1:]} == EVERYTHING
 
-    text = lanner("-r", rules, "rules", "interest", "--recording", RECORDING).stdout.splitlines()
+    text = lanner("-r", rules, "rules", "pushdown", "--recording", RECORDING).stdout.splitlines()
     unseen = next(row for row in text if row.startswith("Not seen: ")).removeprefix("Not seen: ").split(", ")
     assert "delete_module" in unseen
     assert not {row.split()[0] for row in text} & set(unseen)
@@ -61,19 +61,19 @@ def test_a_rule_that_turns_everything_on_is_named(tmp_path: Path) -> None:
 
 def test_shares_are_counted_on_a_recording() -> None:
     """By event type and rule, for people and for programs."""
-    done = lanner("rules", "interest", "--recording", RECORDING, "--format", "json", cwd=ROOT)
+    done = lanner("rules", "pushdown", "--recording", RECORDING, "--format", "json", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     openat = next(row for row in json.loads(done.stdout) if row["event"] == "openat")
     assert openat["seen"] > openat["passed"] > 0
     assert sum(share["sent"] for share in openat["rules"]) >= openat["passed"]
 
-    text = lanner("rules", "interest", "--recording", RECORDING, cwd=ROOT).stdout
+    text = lanner("rules", "pushdown", "--recording", RECORDING, cwd=ROOT).stdout
     assert text.splitlines()[-1].endswith("% left out")
 
 
 def test_what_is_no_recording_is_told() -> None:
     """By its name."""
-    done = lanner("rules", "interest", "--recording", ROOT / "Makefile", cwd=ROOT)
+    done = lanner("rules", "pushdown", "--recording", ROOT / "Makefile", cwd=ROOT)
 
     assert done.returncode == 1
     assert "Makefile" in done.stderr

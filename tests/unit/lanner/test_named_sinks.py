@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from lanner.delivering import addresses_of, receiver_of
-from lanner.failures import BadInput
-from lanner.left_outboxes import tell_of_left
-from lanner.message_preview import preview
+from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.settings.render import render
-from lanner.sinks import open_sinks
-from notifier.tally import SinkTally
+from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
+from lanner.wiring.single_host.sinks import open_sinks
+from lanner.wiring.sinks.preview import preview
+from lanner.wiring.sinks.registry import addresses_of, receiver_of
+from notifier.delivery.stats import SinkTally
 from tests.unit.alerts import alert
 
 TWO = """\

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lanner.failures import BadInput
-from lanner.front import lanner_command
+from lanner.cli.app import lanner_command
+from lanner.errors import BadInput
 from lanner.settings import Settings, find_file, load_settings
 from lanner.settings.build import build_settings
-from lanner.settings.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
 from lanner.settings.render import render
+from lanner.settings.sections.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
 from lanner.settings.tree import parse_yaml
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bus.backoff import Backoff
-from notifier.delivery import Courier
-from notifier.outbox import Outbox
-from notifier.receiver import Accepted, Outcome, Parcel, Receiver
-from notifier.tally import SinkTally
-from notifier.worker import Worker
+from bus.clients.backoff import Backoff
+from notifier.delivery.outcome import Accepted, Outcome, Parcel, Receiver
+from notifier.delivery.retry import Courier
+from notifier.delivery.stats import SinkTally
+from notifier.delivery.worker import Worker
+from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 

@@ -6,15 +6,15 @@ from random import Random
 
 import pytest
 
-from collector.interest_layout import lay_out
-from collector.records import Syscall
-from processor.detect import DetectionRule, Detector
-from processor.interest import derive
+from collector.pushdown.layout import lay_out
+from collector.records.types import Syscall
+from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
+from processor.pushdown.derive import derive
 from schemas.batch import EventBatch
+from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
 from tests.unit.collector.kernel_judge import passes
 from tests.unit.collector.random_calls import EVENTS, FIXED_CHECKS, check_of_name, check_of_path, random_call
-from tests.unit.collector.test_events import ORIGIN, PROCESS, batch_of
 
 CALLS = 1500
 _CHANCE = Random(1)

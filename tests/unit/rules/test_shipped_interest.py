@@ -2,15 +2,15 @@
 
 import pytest
 
-from collector.batch_builder import BatchBuilder, Event
-from collector.events import Origin, add_syscall
-from collector.interest_layout import lay_out
-from collector.records import Syscall
+from collector.events.batch_builder import BatchBuilder, Event
+from collector.events.build import Origin, add_syscall
+from collector.pushdown.layout import lay_out
+from collector.records.types import Syscall
 from lanner.ruletest import world
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import Runner, rules_to_judge
-from processor.interest import derive
-from processor.judges import compile_judges
+from processor.evaluator import compile_judges
+from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.rules.shipped import RULES
 

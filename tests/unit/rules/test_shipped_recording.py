@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from processor.detect import Detector
+from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
-from schemas.recording import read_recording
+from schemas.encoding.recording import read_recording
 from tests.unit.rules.shipped import RULES, rules
 
 FOREIGN = re.compile(r"/home/|/work|/srv|/mnt|venv/|\.pyenv|\.cargo|tests\.live")

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schemas.batch import Container, EventBatch, Mount, Process
-from schemas.batch_limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
+from schemas.encoding.batch_limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
 
 RANGES = {
     "q": (-(2**63), 2**63 - 1),

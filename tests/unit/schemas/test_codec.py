@@ -21,7 +21,7 @@ from schemas.codec import (
     encode_batch,
 )
 from schemas.columns import EVENT_COLUMNS
-from schemas.process_columns import PROCESS_COLUMNS
+from schemas.encoding.columns.processes import PROCESS_COLUMNS
 from tests.golden.batches import GOLDEN, batch_0_1, golden_path
 from tests.unit.schemas.batches import batches, read_everything, same
 

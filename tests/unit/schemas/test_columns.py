@@ -7,7 +7,7 @@ import pytest
 from schemas.batch import Process, empty_columns
 from schemas.codec import EVENT_BATCH_SCHEMA
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, NUMBER_COLUMNS, STRING_COLUMNS, EventBit
-from schemas.process_columns import INDEX_COLUMNS, KNOWN_BITS, LISTS, NULLABLE, PROCESS_COLUMNS
+from schemas.encoding.columns.processes import INDEX_COLUMNS, KNOWN_BITS, LISTS, NULLABLE, PROCESS_COLUMNS
 
 AVSC = {field["name"][2:]: field for field in EVENT_BATCH_SCHEMA["fields"] if field["name"].startswith("c_")}
 PROCESSES = {field["name"][2:]: field for field in EVENT_BATCH_SCHEMA["fields"] if field["name"].startswith("p_")}

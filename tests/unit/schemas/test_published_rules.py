@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import published_rules
+from schemas.encoding.wire import MessageFormat, single_object_header
 from schemas.published_rules import (
     FORMAT_1,
     MAX_BYTES,
@@ -19,7 +20,6 @@ from schemas.published_rules import (
     is_version,
     safe_names,
 )
-from schemas.wire import MessageFormat, single_object_header
 from tests.golden.messages import golden_message, published_rules_0_1
 
 NOW = 1_796_000_000_000_000_000

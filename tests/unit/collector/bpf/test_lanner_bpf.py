@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.interest_layout import lay_out
-from collector.records import Syscall
+from collector.pushdown.layout import lay_out
+from collector.records.types import Syscall
 from processor.compiler.checks import errors
-from processor.detect import DetectionRule, Detector
-from processor.interest import derive
+from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
+from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call
 from tests.unit.collector.kernel_judge import passes
 from tests.unit.collector.random_calls import EVENTS, random_call, random_rule
-from tests.unit.processor.test_interest import found
+from tests.unit.processor.pushdown.test_derive import found
 
 CALLS = 60
 

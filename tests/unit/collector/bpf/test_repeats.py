@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.decode import decode, identity_of
-from collector.records import Repeats, Syscall
-from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS, RepeatCounts
+from collector.records.decode import decode, identity_of
+from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatCounts
+from collector.records.types import Repeats, Syscall
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file
 from tests.unit.collector.random_calls import EVENTS, random_call

@@ -1,8 +1,8 @@
 """Records made up in a test: only what the test is about has to be said."""
 
-from collector.processes.facts import Credentials, Place, ProcessFacts, Program
+from collector.processes.parts import Credentials, Place, ProcessFacts, Program
 from collector.processes.table import ProcessTable
-from collector.records import Exec, Exit, Fork, Identity, State
+from collector.records.types import Exec, Exit, Fork, Identity, State
 
 ROOT_CGROUP = 1
 CONTAINER_CGROUP = 77

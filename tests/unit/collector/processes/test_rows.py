@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from collector.containers.naming import ContainerName, container_of
-from collector.processes.names import Names
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
+from collector.processes.users.passwd import Names
 from schemas.batch import Container, Process
 from schemas.codec import encode_batch
 from tests.unit.collector.processes.synthetic import (

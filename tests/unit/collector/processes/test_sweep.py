@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from collector.processes.facts import ProcessFacts
+from collector.processes.parts import ProcessFacts
 from collector.processes.sweep import READS, REST_SECONDS, STEP_SECONDS, Sweep
 from collector.processes.table import ProcessTable
-from collector.records import Exec
+from collector.records.types import Exec
 from tests.unit.collector.processes.synthetic import (
     EPOCH,
     SECOND,

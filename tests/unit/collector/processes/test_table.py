@@ -3,9 +3,9 @@ import sys
 from dataclasses import replace
 
 from collector.containers.naming import Naming
-from collector.processes.entry import TICK
-from collector.processes.facts import Credentials
 from collector.processes.lineage import MAX_EXITED, ancestors
+from collector.processes.parts import Credentials
+from collector.processes.process import TICK
 from collector.processes.table import ProcessTable
 from tests.unit.collector.processes.synthetic import (
     CONTAINER_CGROUP,

@@ -1,5 +1,5 @@
-from collector.processes.entry import TICK
-from collector.processes.facts import Credentials
+from collector.processes.parts import Credentials
+from collector.processes.process import TICK
 from tests.unit.collector.processes.synthetic import (
     CONTAINER_CGROUP,
     EPOCH,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.durations import Durations
+from bus.latency import Durations
 from lanner.operations.catalogue import METRICS, sizes
 from lanner.operations.exposition import Exposition
 from tests.promtool import promtool

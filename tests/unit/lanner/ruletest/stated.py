@@ -4,7 +4,7 @@ from typing import Any
 
 from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
-from schemas.extract import extract
+from processor.fields.extract import extract
 
 
 def fields_of(text: str, *names: str, event: int = 0) -> list[Any]:

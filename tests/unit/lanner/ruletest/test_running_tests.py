@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from lanner.failures import BadInput
+from lanner.errors import BadInput
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.junit import junit_xml
 from lanner.ruletest.reading import read_events, read_suite
 from lanner.ruletest.report import counts, failures, gaps, progress
 from lanner.ruletest.running import Coverage, Outcome, RuleSet, Runner, coverage, unknown_names
 from lanner.ruletest.world import make_batch
-from processor.detect import RuleMatching
+from processor.detection.detector import RuleMatching
 from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
-from schemas.recording import RecordingWriter, read_recording
+from schemas.encoding.recording import RecordingWriter, read_recording
 
 RULES = """
 - rule: Reads shadow

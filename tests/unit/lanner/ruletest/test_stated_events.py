@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.syscalls import BY_EVENT
+from collector.events.system_calls import BY_EVENT
 from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from tests.unit.lanner.ruletest.stated import fields_of

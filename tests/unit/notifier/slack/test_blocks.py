@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.receiver import Parcel
+from notifier.delivery.outcome import Parcel
 from notifier.slack.blocks import digest, headline, message
 from notifier.slack.text import in_code, in_prose, length
 from schemas.alert import Alert, Repeats

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.receiver import Parcel
+from notifier.delivery.outcome import Parcel
 from notifier.slack.client import Posted
 from notifier.slack.posted import PostedMessages, kind
 from tests.unit.alerts import TIME, alert

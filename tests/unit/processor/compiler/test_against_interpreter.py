@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from processor.compiler.batch import compile_rules
 from processor.compiler.checks import errors
 from processor.compiler.mapping import compile_mapping
+from processor.fields.extract import extract, reader
 from processor.language.ast import And, Check, Field, FieldValue, Literal, Macro, Node, Not, Or, ValueList
 from schemas.batch import Container, EventBatch, Process
 from schemas.columns import EventBit
-from schemas.extract import extract, reader
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.compiler.interpreter import judge
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from processor.correlate import Correlator
+from processor.correlation.correlator import Correlator
 from processor.correlation.pre_match import PreMatch
-from processor.judges import Judges, OneProcess, compile_judges
+from processor.evaluator import Judges, OneProcess, compile_judges
 from processor.loading import RuleFile, load_rules
 from schemas.batch import Container, EventBatch, Process
 from schemas.columns import EventBit

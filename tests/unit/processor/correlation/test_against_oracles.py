@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.correlation.counting import EventCount, ValueCount, count_event, count_value
-from processor.correlation.outcome import Outcome, Seen
-from processor.correlation.sequences import Ordered, Temporal, extend_chain, see_leg
-from processor.correlation.state import Entry, State, decode_entry, encode_entry
+from processor.correlation.state.entry import Entry, State, decode_entry, encode_entry
+from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
+from processor.correlation.windows.outcome import Outcome, Seen
+from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
 from tests.unit.processor.correlation import oracles
 
 TIMESPAN, LATENESS = 60, 30

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from bus.clocks import append_time
-from processor.clocks import dated
-from processor.correlate import CLOCK_SLACK, SETTLE, Correlator
-from processor.correlate_stage import CorrelateStage
-from processor.correlation.state import Entry, decode_entry, encode_entry
+from bus.messages.clock_offset import append_time
+from processor.correlation.correlator import CLOCK_SLACK, SETTLE, Correlator
+from processor.correlation.stage import CorrelateStage
+from processor.correlation.state.entry import Entry, decode_entry, encode_entry
 from processor.correlation.wire import message_of
-from processor.judges import Judges
-from processor.shipping import TICK_KEY
+from processor.evaluator import Judges
+from processor.fleet.producer import TICK_KEY
+from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import MINUTE, SECOND, SSH, START, STEPS, Host, judges_of, rule

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.correlate import Correlator
-from processor.correlate_stage import CorrelateStage
-from processor.correlation.accounts import NEWCOMERS
+from processor.correlation.correlator import Correlator
+from processor.correlation.plan.split import merged
 from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch
-from processor.correlation.snapshot import read_snapshot
-from processor.correlation.split import merged
-from processor.correlation.state import BadState, Entry, decode_entry
+from processor.correlation.stage import CorrelateStage
+from processor.correlation.state.accounts import NEWCOMERS
+from processor.correlation.state.entry import BadState, Entry, decode_entry
+from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
-from processor.internal_alerts import EVENTS_LOST, GROUPS_EVICTED
-from processor.shipping import TICK_KEY
+from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED
+from processor.fleet.producer import TICK_KEY
 from schemas.alert import Alert
 from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2, tally_0_2
 from tests.unit.processor.correlation.rules import (

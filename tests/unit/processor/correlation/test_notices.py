@@ -5,12 +5,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.correlate import Correlator
+from processor.correlation.correlator import Correlator
 from processor.correlation.notices import MAX_NAMES, OTHER, QUIET, Tally, notice_of
+from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
-from processor.correlation.split import Plan
-from processor.correlation.state import decode_entry
-from processor.internal_alerts import EVENTS_LOST, Cause
+from processor.correlation.state.entry import decode_entry
+from processor.detection.internal_alerts import EVENTS_LOST, Cause
 from schemas.alert import Alert
 
 NOON = 1_795_530_690_000_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.correlate import Correlator
+from processor.correlation.correlator import Correlator
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import (

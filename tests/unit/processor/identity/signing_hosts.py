@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from bus.headers import SENT
-from bus.partitions import partition_of
-from collector.identity import Identity
-from collector.openssl import SigningKey
+from bus.messages.headers import SENT
+from bus.messages.partitions import partition_of
+from collector.host.ed25519 import SigningKey
+from collector.host.identity import Identity
 from processor.identity.gate import EventsMessage
 from schemas.host_keys import HostKey, State
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.batch_signature import KEY, SIGNATURE
-from bus.headers import CLOCK, SENT
+from bus.messages.batch_signature import KEY, SIGNATURE
+from bus.messages.headers import CLOCK, SENT
 from processor.identity.gate import Accepted, EventsMessage, Gate, Mode, Rejected
 from processor.identity.known_hosts import KnownHosts
 from schemas.host_keys import HostKey, encode_host_key, key_id

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from collector.arch import x86_64
 from collector.bpf.program import SOURCE
-from collector.decode import decode
-from collector.interest_layout import MASK_BITS, MAX_ROWS, MAX_TESTS, Layout
-from collector.interest_maps import entries
-from collector.records import File, Socket, Syscall
-from collector.repeats import REPEAT_BYTES, REPEAT_SLOTS
-from collector.syscalls import CALLS, CWD, descriptors, watched_numbers
-from schemas.interest import CLASSES, MAX_PREFIX, MAX_VALUES
+from collector.events.system_calls import CALLS, CWD, descriptors, watched_numbers
+from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, Layout
+from collector.pushdown.maps import entries
+from collector.records.decode import decode
+from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
+from collector.records.types import File, Socket, Syscall
+from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
 
 AT_FDCWD = -100
 UNREADABLE = 8

@@ -1,0 +1,1 @@
+"""Kafka clients: messages in, acknowledged messages out; every retriable error is retried."""

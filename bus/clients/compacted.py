@@ -1,0 +1,155 @@
+"""Follows compacted topics of one partition each: all that they hold, then what comes; the broker need not be there."""
+
+from collections.abc import Iterator, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+
+from bus.clients.producers import resending_producer
+from bus.clients.readers import make_consumer
+from bus.clients.resending import Outgoing, deliver
+from bus.connection import Connection
+from bus.errors.client_errors import TIMEOUT_SECONDS, Trouble, is_forbidden
+from bus.errors.refusals import Refused
+from bus.errors.unavailable import BusUnavailable
+from bus.messages.headers import Headers
+
+
+class Follower:
+    """Reads several topics from their beginning on, and knows when it has read what there was."""
+
+    def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
+        """Begin; nothing is waited for.
+
+        Args:
+            connection: the broker.
+            topics: without prefix; each has one partition.
+
+        Raises:
+            BusUnavailable: the settings can't be used.
+        """
+        self._connection = connection
+        self._unread = {connection.topic(name) for name in topics}
+        self._connecting = Trouble(connection)
+        self._consumer = make_consumer(connection, "lanner-follower", self._connecting)
+        self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
+        self.trouble = ""
+        """Why the newest look at a topic failed; empty where it didn't."""
+        self._failure = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name for it
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether every topic has been read to its end at least once."""
+        return not self._unread
+
+    def poll(self, timeout: float) -> tuple[str, Message] | None:
+        """Give the next message and its topic's name without prefix, or None after so many seconds."""
+        try:
+            message = self._consumer.poll(timeout)
+        except KafkaException as failure:
+            self.trouble = failure.args[0].str()
+            return None
+        if message is None:
+            return None
+        error = message.error()
+        topic = message.topic() or ""
+        if error is None:
+            self.trouble = ""
+            return topic.removeprefix(self._connection.prefix), message
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
+            self._unread.discard(topic)
+            self.trouble = ""
+        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            # The client asks for the coordinator of its group even where it joins none.
+            self.trouble = error.str()
+            self._failure = error
+        return None
+
+    @property
+    def is_shut_out(self) -> bool:
+        """Whether the broker doesn't let this client in, or not at a topic."""
+        return self._connecting.is_final or is_forbidden(self._failure)
+
+    def unavailable(self) -> BusUnavailable:
+        """Say why nothing comes."""
+        return self._connecting.unavailable(self._failure)
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+
+def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict[bytes, Message]]:
+    """Read topics of one partition each to their ends.
+
+    Args:
+        connection: the broker.
+        topics: without prefix.
+
+    Returns:
+        By topic, the newest message of each key; keys that were deleted are left out.
+
+    Raises:
+        BusUnavailable: no broker, or reading is forbidden.
+    """
+    found: dict[str, dict[bytes, Message]] = {name: {} for name in topics}
+    for topic, message in messages_of(connection, topics):
+        key = message.key() or b""
+        if message.value() is None:
+            found[topic].pop(key, None)
+        else:
+            found[topic][key] = message
+    return found
+
+
+def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple[str, Message]]:
+    """Give all messages that topics of one partition each still hold, in the order of each, up to their ends.
+
+    Args:
+        connection: the broker.
+        topics: without prefix.
+
+    Raises:
+        BusUnavailable: no broker, or reading is forbidden.
+    """
+    follower = Follower(connection, topics)
+    try:
+        waited = 0.0
+        while not follower.has_read_all:
+            taken = follower.poll(0.25)
+            if taken is None:
+                waited += 0.25
+                if (waited >= TIMEOUT_SECONDS or follower.is_shut_out) and not follower.has_read_all:
+                    raise follower.unavailable()
+                continue
+            waited = 0.0
+            yield taken
+    finally:
+        follower.close()
+
+
+class Writer:
+    """Writes a few messages, each safe with the broker before the next; for commands."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Begin; raises BusUnavailable where the settings can't be used."""
+        self._connection = connection
+        self._producer = resending_producer(connection, "lanner-writer", queue_bytes=16 << 20)
+
+    def put(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> None:
+        """Write one message and wait until all replicas have it.
+
+        Args:
+            topic: without prefix.
+            key: what it replaces.
+            value: None to delete.
+            headers: of the message.
+
+        Raises:
+            BusUnavailable: no broker, or it refused the message.
+        """
+        name = self._connection.topic(topic)
+        (failure,) = deliver(self._producer, [Outgoing(name, key, value, headers)], TIMEOUT_SECONDS)
+        if isinstance(failure, Refused):
+            raise BusUnavailable(f"topic {name} does not take it ({failure})", "make it smaller", patience=0)
+        if failure is not None:
+            raise failure

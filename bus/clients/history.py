@@ -1,0 +1,145 @@
+"""Reads a stretch of a topic that lies in the past: from one offset to another in each partition, and no further."""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from bus.clients.readers import Silence, make_consumer, offsets_at, partitions_of, watermarks
+from bus.connection import Connection
+from bus.errors.client_errors import Trouble, unavailable
+from bus.errors.fatal import patience_with
+
+_POLL_SECONDS = 0.2
+_HELD = 200
+"""Messages of one partition that wait until it is their turn; then that partition is not read on for a while."""
+_GO_ON = 50
+
+Bounds = dict[int, tuple[int, int]]
+"""By partition, the first offset and the one behind the last."""
+
+
+class Past:
+    """One topic as it is now; what comes later is not read."""
+
+    def __init__(self, connection: Connection, topic: str) -> None:
+        """Look at the topic. topic: full name. Raises BusUnavailable: no broker, or no such topic."""
+        self._connection = connection
+        self._topic = topic
+        self._trouble = Trouble(connection)
+        self._silence = Silence(connection)
+        self._consumer: Consumer = make_consumer(connection, "lanner-past", self._trouble)
+        try:
+            numbers = partitions_of(self._consumer, self._trouble, topic)
+            self.kept: Bounds = {number: watermarks(self._consumer, self._trouble, topic, number) for number in numbers}
+            """What there is."""
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    def since(self, time: int, partitions: Iterable[int] | None = None) -> dict[int, int]:
+        """Give, by partition, the first offset that was appended at a time or later. time: ms since the epoch."""
+        times = dict.fromkeys(self.kept if partitions is None else partitions, max(time, 0))
+        if not times:
+            return {}
+        return {
+            each.partition: each.offset if each.offset >= 0 else self.kept[each.partition][1]
+            for each in offsets_at(self._consumer, self._trouble, self._topic, times)
+            if each.partition in self.kept
+        }
+
+    def between(self, since: int, until: int | None, partitions: Iterable[int] | None = None) -> Bounds:
+        """Give the bounds of what was appended from one time on and before another, ms; without it, all there is."""
+        starts = self.since(since, partitions)
+        ends = {} if until is None else self.since(until, partitions)
+        return {number: (start, ends.get(number, self.kept[number][1])) for number, start in starts.items()}
+
+    def read(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
+        """Give the messages within bounds, in order within a partition; `unread` says what is left.
+
+        Args:
+            bounds: what to read.
+            stop: asked between polls; ends it early.
+
+        Raises:
+            BusUnavailable: no broker, or reading is forbidden.
+        """
+        self.unread = self._assign(bounds)
+        while self.unread and not stop():
+            if (message := self._poll()) is not None:
+                yield message
+
+    def read_in_order(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
+        """Give the messages of all partitions in the order of the broker's stamps, with bounded memory.
+
+        Arguments and errors as of read.
+        """
+        self.unread = self._assign(bounds)
+        held: dict[int, deque[Message]] = {number: deque() for number in self.unread}
+        heads: list[tuple[int, int]] = []
+        paused: set[int] = set()
+        while (heads or self.unread) and not stop():
+            if all(held[number] for number in self.unread) and heads:
+                _, number = heapq.heappop(heads)
+                waiting = held[number]
+                message = waiting.popleft()
+                if waiting:
+                    heapq.heappush(heads, (stamp_of(waiting[0]), number))
+                if number in paused and len(waiting) <= _GO_ON:
+                    paused.discard(number)
+                    self._consumer.resume([TopicPartition(self._topic, number)])
+                yield message
+                continue
+            found = self._poll()
+            if found is None:
+                continue
+            number = found.partition() or 0
+            held[number].append(found)
+            if len(held[number]) == 1:
+                heapq.heappush(heads, (stamp_of(found), number))
+            if len(held[number]) >= _HELD and number in self.unread:
+                paused.add(number)
+                self._consumer.pause([TopicPartition(self._topic, number)])
+
+    def _assign(self, bounds: Mapping[int, tuple[int, int]]) -> set[int]:
+        self._ends = {}
+        starts = []
+        for number, (start, end) in bounds.items():
+            low, high = self.kept[number]
+            first, last = max(start, low), min(end, high)
+            if first < last:
+                self._ends[number] = last
+                starts.append(TopicPartition(self._topic, number, first))
+        self._consumer.assign(starts)
+        self._silence.heard()
+        return set(self._ends)
+
+    def _poll(self) -> Message | None:
+        message = self._consumer.poll(_POLL_SECONDS)
+        if message is None:
+            self._silence.nothing()
+            return None
+        self._silence.heard()
+        number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
+                # The end may come before the bound: what was there has been deleted.
+                self.unread.discard(number)
+            elif patience_with(error) == 0:
+                raise unavailable(self._connection, error)
+            return None
+        if number not in self.unread:
+            return None
+        if offset >= self._ends[number] - 1:
+            self.unread.discard(number)
+        return message if offset < self._ends[number] else None
+
+
+def stamp_of(message: Message) -> int:
+    """Give when a message was appended (or made, where the topic is not stamped by the broker), ms since the epoch."""
+    return message.timestamp()[1]

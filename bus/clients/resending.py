@@ -1,0 +1,232 @@
+"""A producer that outlives what a broker's restart does to its client: what was not taken is sent again, in order.
+
+The client retries by itself most of what goes wrong. What is left fails a message for good, or the client itself, whose
+idempotence has then come to an end: in both cases a new client takes over everything that is not safe yet. A message
+that had arrived after all is then there twice; all of ours have ids.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from bus.clients.retry import Retry
+from bus.errors.client_errors import Trouble
+from bus.errors.refusals import Refused, meaning
+from bus.errors.unavailable import BusUnavailable
+from bus.messages.headers import Headers
+
+_PATIENCE_SECONDS = 3.0
+"""For so long a message may be on its way, and no other arrive, before that is reported."""
+_TURN_SECONDS = 0.1
+
+Report = Callable[[Exception | None, int], None]
+"""Receives why a message is not safe (Refused or BusUnavailable), None where it is; its offset, -1 where not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be sent."""
+
+    topic: str
+    """Full name."""
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int = -1
+    """-1 to choose by the key."""
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    message: Outgoing
+    report: Report
+    at: float
+
+
+class ResendingProducer:
+    """One thread sends, one polls; reports come on either of them."""
+
+    def __init__(self, make: Callable[[], Producer], trouble: Trouble, retry: Retry) -> None:
+        """Begin.
+
+        Args:
+            make: makes a client whose error_cb is the trouble's; raises BusUnavailable.
+            trouble: what the clients said of their connections.
+            retry: decides when a new client takes over.
+        """
+        self._make = make
+        self._trouble = trouble
+        self._retry = retry
+        self._lock = threading.Lock()
+        self._window: dict[int, _Pending] = {}
+        """What is not safe yet, oldest first."""
+        self._number = 0
+        self._generation = 0
+        self._failure: KafkaError | None = None
+        self._again_at: float | None = None
+        self._arrived_at = 0.0
+        self._producer = make()
+
+    @property
+    def pending(self) -> int:
+        """How many messages are not safe yet."""
+        return len(self._window)
+
+    @property
+    def is_shut_out(self) -> bool:
+        """Whether the broker does not let this client in, as far as is known."""
+        return self._trouble.is_final
+
+    @property
+    def reason(self) -> BusUnavailable:
+        """Why what is pending is not safe yet, as far as is known."""
+        failure = self._failure or self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  its own name
+        return self._trouble.unavailable(failure)
+
+    def send(self, message: Outgoing, report: Report) -> bool:
+        """Hand over a message.
+
+        Args:
+            message: to be sent.
+            report: called once what became of it is known.
+
+        Returns:
+            Whether it was accepted; not while the queue is full or a new client is about to take over.
+        """
+        with self._lock:
+            if self._failure is not None:
+                return False
+            pending = _Pending(message, report, time.monotonic())
+            self._number += 1
+            self._window[self._number] = pending
+            try:
+                self._produce(self._number, message)
+            except BufferError:
+                del self._window[self._number]
+                return False
+            except Exception as error:  # noqa: BLE001  a header or key that the client can't take, as well as a size
+                why = meaning(error)
+                if not isinstance(why, Refused):
+                    self._failure = error.args[0]
+                    return True
+                del self._window[self._number]
+            else:
+                return True
+        report(why, -1)
+        return True
+
+    def poll(self, seconds: float) -> None:
+        """Take in what the broker said, for so many seconds at most; see to it that all is sent."""
+        self._producer.poll(seconds)
+        now = time.monotonic()
+        if self._failure is None:
+            with self._lock:
+                oldest = next(iter(self._window.values()), None)
+            if oldest is not None and now - max(oldest.at, self._arrived_at) > _PATIENCE_SECONDS:
+                self._retry.waits(self.reason)
+        elif self._again_at is None:
+            try:
+                self._again_at = now + self._retry.failed(self.reason)
+            except BusUnavailable as fatal:
+                self._give_up(fatal)
+        elif now >= self._again_at:
+            self._begin_again()
+
+    def purge(self) -> None:
+        """Send nothing more, and report nothing more."""
+        with self._lock:
+            self._generation += 1
+            self._window.clear()
+        self._producer.purge()
+        self._producer.poll(0)
+
+    def _produce(self, number: int, message: Outgoing) -> None:
+        generation = self._generation
+
+        def delivered(error: KafkaError | None, told: Message) -> None:
+            self._settle(number, generation, error, told.offset())
+
+        self._producer.produce(
+            message.topic,
+            message.value,
+            message.key,
+            partition=message.partition,
+            headers=list(message.headers),
+            on_delivery=delivered,
+        )
+
+    def _settle(self, number: int, generation: int, error: KafkaError | None, offset: int | None) -> None:
+        why = None if error is None else meaning(KafkaException(error))
+        with self._lock:
+            if error is not None and generation != self._generation:
+                # It was purged, and goes with the new client.
+                return
+            if error is not None and not isinstance(why, Refused):
+                self._failure = self._failure or error
+                return
+            pending = self._window.pop(number, None)
+        if error is None:
+            self._arrived_at = time.monotonic()
+            self._trouble.told = None
+            self._retry.succeeded()
+        if pending is not None:
+            pending.report(why, -1 if offset is None else offset)
+
+    def _begin_again(self) -> None:
+        with self._lock:
+            self._generation += 1
+        self._producer.purge()
+        self._producer.poll(0)
+        try:
+            fresh = self._make()
+        except BusUnavailable as error:
+            # A file that the settings name is gone, for now.
+            self._retry.waits(error)
+            self._again_at = time.monotonic() + _PATIENCE_SECONDS
+            return
+        with self._lock:
+            self._producer, self._failure, self._again_at = fresh, None, None
+            for number, pending in self._window.items():
+                try:
+                    self._produce(number, pending.message)
+                except (KafkaException, BufferError) as error:
+                    reason = error.args[0] if isinstance(error, KafkaException) else None
+                    self._failure = reason or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  the client's own name
+                    return
+
+    def _give_up(self, fatal: BusUnavailable) -> None:
+        with self._lock:
+            given_up = list(self._window.values())
+            self._window.clear()
+        for pending in given_up:
+            pending.report(fatal, -1)
+        self._begin_again()
+
+
+def deliver(producer: ResendingProducer, messages: Sequence[Outgoing], seconds: float) -> list[Exception | None]:
+    """Send messages and wait until all are safe, for so many seconds at most; blocks.
+
+    Returns:
+        For each message None where it is safe, else Refused, or BusUnavailable: what is not safe in time is not sent
+        any more, as far as it has not left yet.
+    """
+    outcomes: dict[int, Exception | None] = {}
+
+    def report_of(place: int) -> Report:
+        def report(error: Exception | None, _: int) -> None:
+            outcomes[place] = error
+
+        return report
+
+    until = time.monotonic() + seconds
+    sent = 0
+    while len(outcomes) < len(messages) and time.monotonic() < until and not producer.is_shut_out:
+        while sent < len(messages) and producer.send(messages[sent], report_of(sent)):
+            sent += 1
+        producer.poll(_TURN_SECONDS)
+    if len(outcomes) < len(messages):
+        producer.purge()
+    return [outcomes.get(place, producer.reason) for place in range(len(messages))]

@@ -1,0 +1,1 @@
+"""What can go wrong with a broker: client errors in, their meaning and the remedy out."""

@@ -1,0 +1,73 @@
+"""The topic of rules: one key, whose newest message is the version that the fleet runs, signed where a key is set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from confluent_kafka import Message
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from bus.clients.compacted import read_topics
+from bus.connection import Connection
+from bus.messages import signatures
+from bus.messages.headers import Headers, cloud_event
+from bus.topics import RULES
+from schemas.published_rules import BadRules, PublishedRules, decode_rules, encode_rules, is_version
+
+CURRENT = b"current"
+SIGNATURE = "signature"
+"""The header that holds an Ed25519 signature of the message's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A version that may be used."""
+
+    rules: PublishedRules
+    signed_by: str
+    """The id of the key that signed it; empty where signatures are not asked for."""
+
+
+def rules_message(rules: PublishedRules, key: Ed25519PrivateKey | None) -> tuple[bytes, Headers]:
+    """Give value and headers of a version, signed if there is a key. Raises BadRules."""
+    value = encode_rules(rules)
+    stamp = datetime.fromtimestamp(rules.published / 1e9, UTC).isoformat().replace("+00:00", "Z")
+    headers = cloud_event("lanner.rules", rules.version, rules.host or "lanner", stamp)
+    if key is not None:
+        headers.append((SIGNATURE, signatures.sign(key, signatures.RULES_DOMAIN, value)))
+    return value, headers
+
+
+def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> Accepted:
+    """Decode a version and check that one of the keys signed it; without keys, no signature is asked for.
+
+    Raises:
+        BadRules: it is none, or not signed by any of them.
+    """
+    value = message.value() or b""
+    known = tuple(keys)
+    signed_by = ""
+    if known:
+        signature = dict(message.headers() or []).get(SIGNATURE)
+        if not signature:
+            raise BadRules("it is not signed, and this processor takes signed rules only")
+        given = signature if isinstance(signature, bytes) else signature.encode()
+        signed_by = signatures.signer(known, given, signatures.RULES_DOMAIN, value)
+        if not signed_by:
+            raise BadRules("none of this processor's keys signed it")
+    try:
+        return Accepted(decode_rules(value), signed_by)
+    except BadRules as error:
+        raise BadRules(f"{_named(message)}{error}") from None
+
+
+def _named(message: Message) -> str:
+    """Name the version that a message says it holds, where its bytes can't be read."""
+    told = dict(message.headers() or []).get("ce_id")
+    name = told.decode("utf-8", "replace") if isinstance(told, bytes) else ""
+    return f"version {name}: " if is_version(name) else ""
+
+
+def current(connection: Connection) -> Message | None:
+    """Give the newest message of the topic, unchecked; None where none was published. Raises BusUnavailable."""
+    return read_topics(connection, [RULES])[RULES].get(CURRENT)

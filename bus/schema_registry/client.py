@@ -1,0 +1,146 @@
+"""A schema registry that speaks Confluent's API (Confluent's, Apicurio, Karapace): ids for schemas, schemas for ids."""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bus.connection import RegistryAddress
+from bus.errors.unavailable import BusUnavailable
+from schemas.encoding.wire import registry_header
+
+_TIMEOUT_SECONDS = 5.0
+_RETRY_SECONDS = 3.0
+_NOT_FOUND = 404
+_INCOMPATIBLE = 409
+_CREDENTIALS = (401, 403)
+
+
+class RegistryUnavailable(BusUnavailable):
+    """The registry can't be used as things are; what needs it waits."""
+
+
+class Registry:
+    """A client of one registry; each call blocks for some seconds at most. Safe for several threads."""
+
+    def __init__(self, address: RegistryAddress) -> None:
+        """Begin; nothing is connected. Raises RegistryUnavailable where library or settings can't be used."""
+        try:
+            from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415  only where asked
+            from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415  as above
+        except ImportError as error:
+            raise RegistryUnavailable(
+                f"the schema registry's client is not installed ({error})", "pip install 'lanner[registry]'"
+            ) from None
+        self._address = address
+        self._make: Callable[[str, str], Any] = Schema
+        self._refusal: type[Exception] = SchemaRegistryError
+        config: dict[str, Any] = {"url": address.url, "timeout": _TIMEOUT_SECONDS, "max.retries": 0}
+        paths = ssl.get_default_verify_paths()
+        if authorities := address.ca_file or paths.cafile or paths.capath:
+            config["ssl.ca.location"] = authorities
+        if address.username:
+            config["basic.auth.user.info"] = f"{address.username}:{address.password}"
+        try:
+            self._client = SchemaRegistryClient(config)
+        except (ValueError, OSError) as error:
+            raise RegistryUnavailable(
+                f"the schema registry's client can't be set up ({error})",
+                "check kafka.schema_registry_url and kafka.schema_registry_ca_file",
+            ) from None
+
+    def register(self, topic: str, schema: dict[str, Any]) -> bytes:
+        """Register a schema for a topic's values (subject TOPIC-value), or find that it is.
+
+        Args:
+            topic: full name.
+            schema: of its messages.
+
+        Returns:
+            What a message begins with.
+
+        Raises:
+            RegistryUnavailable: no answer, or it refuses.
+        """
+        text = json.dumps(schema, separators=(",", ":"))
+        return registry_header(
+            self._ask(lambda: self._client.register_schema(f"{topic}-value", self._make(text, "AVRO")))
+        )
+
+    def schema(self, number: int) -> str | None:
+        """Give the schema of an id; None where there is none.
+
+        Raises:
+            RegistryUnavailable: no answer, or it refuses.
+        """
+        try:
+            found: str | None = self._ask(lambda: self._client.get_schema(number)).schema_str
+        except _NotThere:
+            return None
+        return found
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        url = self._address.url
+        try:
+            return call()
+        except self._refusal as error:
+            status, text = getattr(error, "http_status_code", 0), str(getattr(error, "error_message", error))[:300]
+            if status == _NOT_FOUND:
+                raise _NotThere(
+                    f"the schema registry at {url} does not have it ({text})", "check its address"
+                ) from None
+            if status in _CREDENTIALS:
+                remedy = "check kafka.schema_registry_username and kafka.schema_registry_password_file"
+            elif status == _INCOMPATIBLE:
+                remedy = "set the subject's compatibility to BACKWARD or less, or delete what another program put there"
+            else:
+                remedy = "check kafka.schema_registry_url, and the registry's own log"
+            raise RegistryUnavailable(f"the schema registry at {url} refuses ({status}: {text})", remedy) from None
+        except Exception as error:  # noqa: BLE001  what its HTTP client raises is not part of its interface
+            raise RegistryUnavailable(
+                f"no answer from the schema registry at {url} ({error or type(error).__name__})",
+                "check kafka.schema_registry_url, and that the registry runs",
+            ) from None
+
+
+class _NotThere(RegistryUnavailable):
+    pass
+
+
+class Registration:
+    """Registers one schema in the background, however long the registry is away."""
+
+    def __init__(self, registry: Registry, topic: str, schema: dict[str, Any], on_note: Callable[[str], None]) -> None:
+        """Begin.
+
+        Args:
+            registry: asked until it answers.
+            topic: full name.
+            schema: of its messages.
+            on_note: told when it does not answer, each time for another reason.
+        """
+        self.header: bytes | None = None
+        """What messages begin with; None as long as that is not known."""
+        self._ask: Callable[[], bytes] = lambda: registry.register(topic, schema)
+        self._on_note = on_note
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._end.set()
+
+    def _run(self) -> None:
+        told = ""
+        while not self._end.is_set():
+            try:
+                self.header = self._ask()
+            except RegistryUnavailable as error:
+                if error.reason != told and not self._end.is_set():
+                    told = error.reason
+                    self._on_note(f"{error}. Until then nothing is sent.")
+                self._end.wait(_RETRY_SECONDS)
+            else:
+                return

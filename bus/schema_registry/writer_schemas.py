@@ -1,0 +1,181 @@
+"""The schemas by which messages were written: a table, filled from the topic of schemas and from a registry."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from bus.clients.compacted import Follower
+from bus.connection import Connection
+from bus.errors.client_errors import TIMEOUT_SECONDS
+from bus.errors.unavailable import BusUnavailable
+from bus.schema_registry.client import Registry
+from bus.schema_registry.topic import schema_of_message
+from bus.topics import SCHEMAS
+from schemas.encoding.wire import (
+    MARKER,
+    REGISTRY_MARKER,
+    BadSchema,
+    MessageFormat,
+    Unreadable,
+    WriterSchema,
+    checked_schema,
+    header_of,
+)
+
+_MAX_SCHEMAS = 1_000
+_PATIENCE_SECONDS = 2.0
+"""How long a schema may come after its first message: they are written to different brokers."""
+_REFUSED_SECONDS = 30.0
+"""How long a schema that was not found is not looked for again."""
+_LOOKS = 5
+"""How many schemas that turn out not to be there are looked for in a row; then one every _LOOK_SECONDS. Whoever makes
+up beginnings of messages must not hold up everybody else's."""
+_LOOK_SECONDS = 10.0
+_RETRY_SECONDS = 2.0
+_POLL_SECONDS = 0.1
+_LONGEST_REASON = 300
+
+
+class WriterSchemas:
+    """Knows schemas by what their messages begin with; each is fetched once. Safe for several threads."""
+
+    def __init__(self, connection: Connection, formats: Iterable[MessageFormat]) -> None:
+        """Begin with what needs no asking; nothing is connected.
+
+        Args:
+            connection: where to ask.
+            formats: what this process reads.
+
+        Raises:
+            BusUnavailable: the registry's settings can't be used.
+        """
+        self._connection = connection
+        self.registry = Registry(connection.registry) if connection.registry else None
+        self._formats = {each.name: each for each in formats}
+        self._ours = {header for each in self._formats.values() for header in each.known}
+        self._schemas: dict[bytes, WriterSchema] = {}
+        self._refused: dict[bytes, float] = {}
+        self._reasons: dict[bytes, str] = {}
+        """Why the newest message with such a beginning could not be read by its schema, or its schema was refused."""
+        self._looks = float(_LOOKS)
+        self._looked_at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def translate(self, data: bytes) -> bytes:
+        """Give a message as this release would have written it; as it is where that can't be.
+
+        May take some seconds for the first message of a schema.
+
+        Raises:
+            BusUnavailable: its schema can't be had, for broker or registry don't answer.
+        """
+        header = header_of(data)
+        if not header or header in self._ours or (writer := self._schema(header)) is None:
+            return data
+        kind = self._formats.get(writer.name)
+        if kind is None:
+            self._blame(header, f"it is a {writer.name}")
+            return data
+        try:
+            return kind.translated(data[len(header) :], writer)
+        except Unreadable as error:
+            # Whoever decodes it finds that it can't be, and asks for the reason.
+            self._blame(header, str(error))
+            return data
+
+    def why_not(self, data: bytes) -> str:
+        """Say why a message, or another with the same schema, was not translated; empty where that is not known."""
+        return self._reasons.get(header_of(data), "")
+
+    def _blame(self, header: bytes, reason: str) -> None:
+        if header in self._reasons or len(self._reasons) < _MAX_SCHEMAS:
+            self._reasons[header] = reason[:_LONGEST_REASON]
+
+    async def translated(self, data: bytes | None, on_note: Callable[[str], None]) -> bytes:
+        """Do the same on an event loop, waiting as long as nobody answers."""
+        given, told = data or b"", ""
+        header = header_of(given)
+        if header in self._ours:
+            return given
+        while header and header not in self._schemas:
+            try:
+                return await asyncio.to_thread(self.translate, given)
+            except BusUnavailable as error:
+                if error.reason != told:
+                    told = error.reason
+                    on_note(f"{error}. Until then messages wait.")
+                await asyncio.sleep(_RETRY_SECONDS)
+        return self.translate(given)
+
+    def _schema(self, header: bytes) -> WriterSchema | None:
+        found = self._schemas.get(header)
+        if found is not None:
+            return found
+        with self._lock:
+            if header in self._schemas:
+                return self._schemas[header]
+            if self._refused.get(header, 0.0) > time.monotonic() or not self._may_look():
+                return None
+            if header.startswith(REGISTRY_MARKER):
+                self._ask_registry(header)
+            else:
+                self._read_topic(header)
+            found = self._schemas.get(header)
+            if found is not None:
+                self._looks = min(self._looks + 1, _LOOKS)
+                return found
+            self._refused[header] = time.monotonic() + _REFUSED_SECONDS
+            while len(self._refused) > _MAX_SCHEMAS:
+                del self._refused[next(iter(self._refused))]
+            return None
+
+    def _may_look(self) -> bool:
+        now = time.monotonic()
+        self._looks = min(_LOOKS, self._looks + (now - self._looked_at) / _LOOK_SECONDS)
+        self._looked_at = now
+        if self._looks < 1:
+            return False
+        self._looks -= 1
+        return True
+
+    def _ask_registry(self, header: bytes) -> None:
+        if self.registry is None:
+            return
+        text = self.registry.schema(int.from_bytes(header[len(REGISTRY_MARKER) :], "big"))
+        if text is not None:
+            try:
+                self._keep(header, checked_schema(text))
+            except BadSchema as error:
+                self._blame(header, f"its schema is refused: {error}")
+
+    def _read_topic(self, header: bytes) -> None:
+        follower = Follower(self._connection, [SCHEMAS])
+        begun = time.monotonic()
+        try:
+            while header not in self._schemas:
+                taken = follower.poll(_POLL_SECONDS)
+                if taken is not None:
+                    self._take(taken[1].key() or b"", taken[1].value() or b"")
+                waited = time.monotonic() - begun
+                if follower.has_read_all and waited > _PATIENCE_SECONDS:
+                    return
+                if waited > TIMEOUT_SECONDS or follower.is_shut_out:
+                    raise follower.unavailable()
+        finally:
+            follower.close()
+
+    def _take(self, key: bytes, value: bytes) -> None:
+        try:
+            schema = schema_of_message(key, value)
+        except BadSchema as error:
+            # Not ours to repair, and nothing can be read by it; whoever meets a message of it is told.
+            with suppress(ValueError):
+                self._blame(MARKER + bytes.fromhex(key.decode("ascii")), f"its schema is refused: {error}")
+        else:
+            self._keep(schema.header, schema)
+
+    def _keep(self, header: bytes, schema: WriterSchema) -> None:
+        if len(self._schemas) < _MAX_SCHEMAS:
+            self._schemas.setdefault(header, schema)

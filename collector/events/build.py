@@ -1,0 +1,288 @@
+"""From a system call or an exec to an event of a batch: the words that rules ask for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from signal import Signals
+
+from collector.events.arguments import Context, Value, argument_names, joined, writers_of
+from collector.events.batch_builder import BatchBuilder, Event
+from collector.events.descriptors import Descriptor, describe
+from collector.events.paths import absolute
+from collector.events.system_calls import CALLS, NONE, Call
+from collector.records.types import Exec, Exit, Syscall
+from schemas.batch import Process
+from schemas.catalogue.flags import number_text
+from schemas.columns import MISSING_INT, EventBit
+
+NameOf = Callable[[int], str | None]
+Intern = Callable[[str | None], int]
+Text = str | None
+Numbers = tuple[int, int, int, int, int]
+Texts = tuple[Text, Text, Text, Text, Text, Text, Text, Text]
+PathTexts = tuple[int, int, int, int, int, int]
+
+# Combining members of a flag class costs more than all the rest of an event.
+_BIT = {bit.name: int(bit) for bit in EventBit}
+_OPEN_READ, _OPEN_WRITE = _BIT["OPEN_READ"], _BIT["OPEN_WRITE"]
+_OPEN_EXEC, _OPEN_CREATE = _BIT["OPEN_EXEC"], _BIT["OPEN_CREATE"]
+_STALE, _FAILED, _HAS_RES = _BIT["PROCESS_STALE"], _BIT["FAILED"], _BIT["HAS_RES"]
+
+_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
+_WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
+_O_TMPFILE = 0o20200000
+_ROLES = "nst"
+_NAMED_BY_PATH = frozenset({"file", "directory"})
+_FALCO_CREATED, _FALCO_CREATING = 16384, 4 | 8192
+_EXECUTABLE = 0o111
+_MOST_ERRORS = 4096
+_INT64_MAX = (1 << 63) - 1
+
+_NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
+_NO_DESCRIPTOR_TEXTS: Texts = (None, None, None, None, None, None, None, None)
+_NO_DESCRIPTOR_INDICES = (0,) * len(_NO_DESCRIPTOR_TEXTS)
+_NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
+_EXEC_NAMES = (
+    *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
+    *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
+    *("cap_effective", "exe_ino", "exe_ino_ctime", "exe_ino_mtime", "uid", "trusted_exepath", "pgid", "gid"),
+)
+_MISSING: Value = (None, 0)
+PROCEXIT = "procexit"
+"""The end of a process, of its last thread; no system call, since that is what it does not return from."""
+_SIGNALS = frozenset(Signals)
+
+
+@dataclass(slots=True)
+class Origin:
+    """Who made an event: the same for all events of a process while nothing changes about it."""
+
+    process: Process
+    row: int
+    """Of the process in the batch."""
+    is_stale: bool
+    """What is known of the process is less than it should be."""
+    user_name: NameOf
+    """A user's name by number, in the event's container."""
+    group_name: NameOf
+
+
+def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin, time: int) -> Event:
+    """Append a system call to the batch under construction.
+
+    Args:
+        builder: the batch.
+        call: what was done.
+        origin: by whom.
+        time: when, epoch nanoseconds.
+    """
+    spec = CALLS[call.event]
+    event = spec.event
+    intern = builder.intern
+    descriptor = describe(event, call)
+    if descriptor is not None and event in _OPENERS:
+        descriptor.type = _opened_type(spec, call, descriptor.type)
+    path1, path2 = _absolute_paths(spec, call)
+    context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
+    arguments = [write(call, context) for write in writers_of(call.event)]
+    bits = _STALE if origin.is_stale else 0
+    if -_MOST_ERRORS < call.result < 0:
+        bits |= _FAILED
+    result = 0
+    if event not in _WITHOUT_RESULT:
+        result = call.result
+        bits |= _HAS_RES
+    if call.is_compat:
+        bits |= _BIT["COMPAT_32"]
+    if call.is_io_uring:
+        bits |= _BIT["IO_URING"]
+    if call.file is not None:
+        if call.file.is_upper_layer:
+            bits |= _BIT["UPPER_LAYER"]
+        elif call.file.is_lower_layer:
+            bits |= _BIT["LOWER_LAYER"]
+    paths = _NO_PATHS
+    numbers, texts = _NO_DESCRIPTOR, _NO_DESCRIPTOR_TEXTS
+    if event in _OPENERS:
+        bits |= _open_bits(spec, arguments)
+        numbers, texts = _opened(descriptor, path1, call.path1)
+    else:
+        if spec.path_roles:
+            paths = _path_texts(spec, (call.path1, call.path2), (path1, path2), intern)
+        if descriptor is not None:
+            numbers, texts = _descriptor_columns(descriptor, descriptor.name, None)
+            bits |= _descriptor_bits(descriptor)
+    buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
+    head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits, call.repeats)
+    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
+    return builder.add(time, row, argument_names(call.event), arguments)
+
+
+def add_exec(builder: BatchBuilder, done: Exec, origin: Origin, time: int) -> None:
+    """Append a successful exec to the batch under construction; arguments as add_syscall's."""
+    intern = builder.intern
+    path = absolute(done.state.cwd, done.filename)
+    bits = _HAS_RES | (_STALE if origin.is_stale else 0)
+    head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits, 0)
+    paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
+    row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
+    arguments = _exec_arguments(done, origin)
+    if done.event_type == "execve":
+        builder.add(time, row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
+    else:
+        builder.add(time, row, _EXEC_NAMES, arguments)
+
+
+def add_exit(builder: BatchBuilder, done: Exit, origin: Origin, time: int) -> None:
+    """Append the end of a process to the batch under construction; arguments as add_syscall's."""
+    status = done.status
+    killed_by = status & 0x7F
+    bits = _STALE if origin.is_stale else 0
+    head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits, 0)
+    row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
+    arguments = [
+        _number(status),
+        _number(0 if killed_by else status >> 8),
+        (Signals(killed_by).name if killed_by in _SIGNALS else str(killed_by), killed_by),
+        _number(status >> 7 & 1),
+    ]
+    builder.add(time, row, ("status", "ret", "sig", "core"), arguments)
+
+
+def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
+    if not spec.paths:
+        return None, None
+    directory = spec.paths[0][1]
+    first = call.path1 if directory == NONE else absolute(call.directory1, call.path1)
+    if len(spec.paths) == 1:
+        return first, None
+    directory = spec.paths[1][1]
+    return first, call.path2 if directory == NONE else absolute(call.directory2, call.path2)
+
+
+def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], intern: Intern) -> PathTexts:
+    texts = [0] * 6
+    for role, raw_path, path in zip(spec.path_roles, raw, clean, strict=False):
+        at = 2 * _ROLES.index(role)
+        texts[at], texts[at + 1] = intern(path), intern(raw_path)
+    name, name_raw, source, source_raw, target, target_raw = texts
+    return name, name_raw, source, source_raw, target, target_raw
+
+
+def _opened_type(spec: Call, call: Syscall, kind: str | None) -> str | None:
+    """Return the type of what an open opens, as Falco has it (libsinsp parsers.cpp, parse_open_openat_creat_exit).
+
+    There only the flags tell a directory from a file: by its path, even a named pipe is a file; and the path that
+    O_TMPFILE is given with is that of the directory.
+    """
+    if kind == "pipe":
+        return "file"
+    if spec.flags_at < 0:
+        return kind
+    register = spec.arguments[spec.flags_at].index
+    flags = call.arguments[register] if register >= 0 else int.from_bytes(call.blob1[:8], "little")
+    return "directory" if kind == "file" and flags & _O_TMPFILE == _O_TMPFILE else kind
+
+
+def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbers, Texts]:
+    """Call a freshly opened file by the name that was asked for; the kernel's name stays beside it."""
+    if descriptor is None:
+        # A failed open has no descriptor, but the name that was asked for still is its file.
+        return _NO_DESCRIPTOR, (None, path, raw, None, None, None, None, None)
+    has_path = path is not None and descriptor.type in _NAMED_BY_PATH
+    return _descriptor_columns(descriptor, path if has_path else descriptor.name, raw)
+
+
+def _descriptor_columns(descriptor: Descriptor, name: Text, raw: Text) -> tuple[Numbers, Texts]:
+    numbers = (
+        descriptor.number,
+        descriptor.dev,
+        descriptor.ino,
+        descriptor.local_port,
+        descriptor.remote_port,
+    )
+    texts = (
+        descriptor.type,
+        name,
+        raw,
+        descriptor.real_path,
+        descriptor.local_ip,
+        descriptor.remote_ip,
+        descriptor.protocol,
+        descriptor.family,
+    )
+    return numbers, texts
+
+
+def _descriptor_bits(descriptor: Descriptor) -> int:
+    bits = 0
+    if descriptor.is_server is not None:
+        bits = _BIT["HAS_ROLE"] | (_BIT["IS_SERVER"] if descriptor.is_server else 0)
+    if descriptor.is_connected:
+        bits |= _BIT["CONNECTED"]
+    if descriptor.is_name_changed:
+        bits |= _BIT["NAME_CHANGED"]
+    return bits
+
+
+def _open_bits(spec: Call, arguments: list[Value]) -> int:
+    """Tell what an open was for, from Falco's flags (sinsp_filtercheck_event.cpp, TYPE_ISOPEN_READ and others)."""
+    mode = arguments[spec.mode_at][1] if spec.mode_at >= 0 else 0
+    if spec.flags_at < 0:
+        return _OPEN_WRITE | _OPEN_CREATE | (_OPEN_EXEC if mode & _EXECUTABLE else 0)
+    flags = arguments[spec.flags_at][1]
+    bits = 0
+    if flags & 1:
+        bits |= _OPEN_READ
+    if flags & 2:
+        bits |= _OPEN_WRITE
+    if flags & _FALCO_CREATING and mode & _EXECUTABLE:
+        bits |= _OPEN_EXEC
+    if flags & _FALCO_CREATED:
+        bits |= _OPEN_CREATE
+    return bits
+
+
+def _exec_arguments(done: Exec, origin: Origin) -> list[Value]:
+    state, user_name, group_name = done.state, origin.user_name, origin.group_name
+    flags = (
+        1 * bool(origin.process.is_exe_writable)
+        | 2 * done.is_upper_layer
+        | 4 * done.is_from_memfd
+        | 8 * done.is_lower_layer
+    )
+    login = "<NONE>" if state.loginuid < 0 else user_name(state.loginuid) or "<NA>"
+    return [
+        _number(0),
+        (done.args[0] if done.args else "", 0),
+        (joined(done.args[1:]), 0),
+        _number(state.who.tid),
+        _number(state.who.pid),
+        _number(state.ppid),
+        (state.cwd, 0),
+        *[_MISSING] * 6,
+        (state.comm, 0),
+        (state.cgroup, 0),
+        (joined(done.env) if done.env else None, 0),
+        _number(state.tty),
+        _number(state.vpgid),
+        (login, state.loginuid),
+        (number_text("execve_flags", flags) or "0", flags),
+        _capabilities(state.cap_inheritable),
+        _capabilities(state.cap_permitted),
+        _capabilities(state.cap_effective),
+        _number(done.exe_ino),
+        _number(done.exe_ctime),
+        _number(done.exe_mtime),
+        (user_name(state.who.uid) or "<NA>", state.who.uid),
+        (done.exepath.removeprefix("memfd:") if done.is_from_memfd else done.exepath, 0),
+        _number(state.pgid),
+        (group_name(state.gid) or "<NA>", state.gid),
+    ]
+
+
+def _number(value: int) -> Value:
+    return str(value), min(value, _INT64_MAX)
+
+
+def _capabilities(value: int) -> Value:
+    return f"{value:X}", min(value, _INT64_MAX)

@@ -1,0 +1,134 @@
+"""io_uring's requests as the system calls that they stand for.
+
+A request is told when it is accepted and again when it is done, which may be hours later or, for one that accepts
+connections, many times. Pure: records in, calls out.
+"""
+
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from collector.events.system_calls import CALLS, DescriptorFlag, packed_descriptor
+from collector.records.types import File, Request, Syscall
+
+OPERATIONS: Mapping[int, tuple[str, str]] = {
+    9: ("sendmsg", "sendmsg"),
+    13: ("accept", "accept4"),
+    16: ("connect", "connect"),
+    18: ("openat", "openat"),
+    26: ("send", "sendto"),
+    28: ("openat2", "openat2"),
+    35: ("renameat", "renameat2"),
+    36: ("unlinkat", "unlinkat"),
+    37: ("mkdirat", "mkdirat"),
+    38: ("symlinkat", "symlinkat"),
+    39: ("linkat", "linkat"),
+    45: ("socket", "socket"),
+    47: ("send", "sendto"),
+    48: ("sendmsg", "sendmsg"),
+    56: ("bind", "bind"),
+    57: ("listen", "listen"),
+}
+"""By operation (include/uapi/linux/io_uring.h), the call that it does the work of, and the one where it uses what only
+that has: an address, flags."""
+
+MAX_OPEN = 16384
+"""Requests that are not done yet; of more, the oldest are lost, and counted."""
+
+_LIMIT = 64
+_NOTHING = bytes(16)
+_WITHOUT_NAME = File(
+    stat.S_IFREG, 0, 0, 0, None, is_pseudo=False, is_created=False, is_upper_layer=False, is_lower_layer=False
+)
+
+
+def uring_descriptors(events: Iterable[str]) -> dict[int, bytes]:
+    """Give the kernel side's table by operation: what to tell, and nothing for the rest."""
+    wanted = frozenset(events)
+    return {
+        operation + _LIMIT * place: packed_descriptor(name, wanted) or _NOTHING
+        for operation, names in OPERATIONS.items()
+        for place, name in enumerate(names)
+    }
+
+
+class Requests:
+    """The requests that are not done yet."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        """Requests whose result can't be told any more, for there were too many at a time."""
+        self._open: dict[int, Request] = {}
+        self._by_name: dict[tuple[int, int], dict[int, Request]] = {}
+        self._told: set[int] = set()
+
+    def take(self, record: Request) -> Syscall | None:
+        """Take a record; give the call where it makes one whole."""
+        return self._finish(record) if record.is_done else self._begin(record)
+
+    def _begin(self, request: Request) -> Syscall | None:
+        # Its place in memory is used again: the one before it is done, and no word came of it.
+        self._forget(request.address)
+        if request.is_untold:
+            return _taken_for_done(request.call)
+        if len(self._open) >= MAX_OPEN:
+            oldest = next(iter(self._open))
+            self.lost += oldest not in self._told
+            self._forget(oldest)
+        self._open[request.address] = request
+        self._by_name.setdefault((request.ring, request.user_data), {})[request.address] = request
+        return None
+
+    def _finish(self, done: Request) -> Syscall | None:
+        if done.address:
+            request = self._open.get(done.address)
+            was_told = done.address in self._told
+            self._forget(done.address)
+            return None if request is None or (request.is_multishot and was_told) else _joined(request, done.call)
+        named = self._by_name.get((done.ring, done.user_data))
+        if not named:
+            return None
+        request = next(iter(named.values()))
+        # Another request may have that name, even one that isn't watched: its failure must not hide this one's success.
+        if request.is_multishot or done.call.result < 0:
+            self._told.add(request.address)
+        else:
+            self._forget(request.address)
+        return _joined(request, done.call)
+
+    def _forget(self, address: int) -> None:
+        request = self._open.pop(address, None)
+        if request is None:
+            return
+        self._told.discard(address)
+        name = (request.ring, request.user_data)
+        self._by_name[name].pop(address)
+        if not self._by_name[name]:
+            del self._by_name[name]
+
+
+def _joined(request: Request, done: Syscall) -> Syscall:
+    call = request.call
+    is_file_new = bool(CALLS[call.event].flags & DescriptorFlag.FD_IS_RESULT)
+    has_file = done.file is not None or done.socket is not None
+    fd = call.fd
+    if is_file_new:
+        fd = done.result if done.result >= 0 else None
+    return replace(
+        call,
+        who=replace(call.who, time=done.who.time),
+        cpu=done.cpu,
+        result=done.result,
+        fd=fd,
+        file=done.file if has_file else call.file,
+        socket=done.socket if has_file else call.socket,
+        is_io_uring=True,
+    )
+
+
+def _taken_for_done(call: Syscall) -> Syscall:
+    """Take for a success what the kernel tells of only where it fails: to be told of too much is the safer error."""
+    spec = CALLS[call.event]
+    if spec.event.startswith("openat"):
+        return replace(call, fd=0, file=_WITHOUT_NAME, is_io_uring=True)
+    return replace(call, is_io_uring=True)

@@ -1,0 +1,158 @@
+"""Events that are like others of their batch: what they share is made once.
+
+A flood is the same over and over, and a search opens thousands of files in the same way. Either costs a part of what it
+would to decode and describe each by itself.
+"""
+
+import stat
+import struct
+from typing import Protocol
+
+from collector.events.batch_builder import BatchBuilder, Event
+from collector.events.paths import absolute
+from collector.events.system_calls import BY_EVENT
+from collector.processes.process import Entry
+from collector.records.decode import text
+from collector.records.types import Syscall
+from schemas.columns import EVENT_COLUMNS
+
+_TIME = struct.Struct("<Q")
+"""What every record begins with."""
+_OPEN = BY_EVENT["openat"]
+_EVENT_AT = slice(126, 128)
+_EVENT = struct.pack("<H", _OPEN.number)
+# Of a system call's record: the inode, and the lengths of the kernel's path, the path and its directory.
+_FILE = struct.Struct("<104xQ24xHH2xH")
+_PIECES_AT = 152
+_ROW = tuple(EVENT_COLUMNS)[1:]
+_TYPE, _INODE, _NAME = map(_ROW.index, ("fd_type", "fd_ino", "fd_name"))
+_REST = _NAME + len(("fd_name", "fd_name_raw", "fd_realpath"))
+_KINDS = [argument.kind for argument in _OPEN.arguments]
+_LABEL_ARGUMENT, _NAME_ARGUMENT, _INODE_ARGUMENT = map(_KINDS.index, ("rfd", "path1", "ino"))
+_REGULAR = "file"
+_U32, _INT64_MAX = 0xFFFFFFFF, (1 << 63) - 1
+
+_Known = tuple[Event, Entry, int]
+"""An event, and the process as of which version it tells of it."""
+
+
+class _Changing(Protocol):
+    """The process table, as far as it matters here."""
+
+    changes: int
+
+
+class _Versioned(Protocol):
+    """What is known of containers, as far as it matters here."""
+
+    version: int
+
+
+class Repeated:
+    """The events of the batch under construction that others may be like, by their records."""
+
+    def __init__(self, table: _Changing, containers: _Versioned) -> None:
+        self._table = table
+        self._containers = containers
+        self._stamp = -1
+        self._same: dict[bytes, _Known] = {}
+        """By all of their records but the time."""
+        self._alike: dict[bytes, _Known] = {}
+        """Opens, by all but what tells of the file."""
+
+    def clear(self) -> None:
+        """Begin the next batch."""
+        self._same = {}
+        self._alike = {}
+
+    def add(self, builder: BatchBuilder, record: bytes, boot_to_epoch: int) -> bool:
+        """Add an event that is like one of the batch; False where there is none, or it can't be told so.
+
+        Args:
+            builder: the batch.
+            record: as the kernel sent it.
+            boot_to_epoch: what to add to its time, nanoseconds.
+        """
+        known = self._same.get(record[_TIME.size :])
+        is_same = known is not None
+        if known is None and record[_EVENT_AT] == _EVENT:
+            known = self._alike.get(_but_file(record))
+        if known is None:
+            return False
+        event, entry, version = known
+        # What must hold for the process's row to hold, too: see ProcessRows.
+        if entry.version != version or self._table.changes + self._containers.version != self._stamp:
+            return False
+        time = _TIME.unpack_from(record)[0] + boot_to_epoch
+        if is_same:
+            builder.again(time, event)
+            return True
+        added = _add_alike(builder, event, record, time)
+        if added is None:
+            return False
+        self._same[record[_TIME.size :]] = (added, entry, version)
+        return True
+
+    def remember(self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: Entry) -> None:
+        """Remember an event just added, that others may be like it.
+
+        Args:
+            builder: the batch.
+            record: as the kernel sent it.
+            call: the same, decoded.
+            event: its place in the batch.
+            entry: its process.
+        """
+        stamp = self._table.changes + self._containers.version
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.clear()
+        known = (event, entry, entry.version)
+        self._same[record[_TIME.size :]] = known
+        # A regular file may still be another kind of descriptor: by its file system.
+        if call.event == _OPEN.number and _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
+            self._alike[_but_file(record)] = known
+
+
+def _but_file(record: bytes) -> bytes:
+    """Give all of an openat's record but time, the path's address, inode and the lengths and text of its paths."""
+    return record[8:64] + record[72:104] + record[112:136] + record[140:142] + record[144:_PIECES_AT]
+
+
+def _opens_a_file(call: Syscall) -> bool:
+    """Tell whether all that depends on the file is what _add_alike writes."""
+    return (
+        call.file is not None
+        and stat.S_ISREG(call.file.mode)
+        and not call.file.is_pseudo
+        and call.result >= 0
+        # Where the directory's number is the new one's, the file is named there as well.
+        and call.arguments[0] & _U32 != call.fd
+        and call.path2 is None
+        and call.directory2 is None
+        and not call.blob1
+        and not call.blob2
+    )
+
+
+def _add_alike(builder: BatchBuilder, event: Event, record: bytes, time: int) -> Event | None:
+    """Add an open that differs from an event in its file only; None where the file has no name to be told by."""
+    inode, real_length, path_length, directory_length = _FILE.unpack_from(record)
+    path_at = _PIECES_AT + real_length
+    directory_at = path_at + path_length
+    end = directory_at + directory_length
+    if not real_length or not path_length or end > len(record):
+        return None
+    real, given = text(record[_PIECES_AT:path_at]), text(record[path_at:directory_at])
+    path = absolute(text(record[directory_at:end]) if directory_length else None, given)
+    if path is None:
+        return None
+    intern = builder.intern
+    name = intern(path)
+    like = builder.row(event)
+    row = (*like[:_INODE], inode, *like[_INODE + 1 : _NAME], name, intern(given), intern(real), *like[_REST:])
+    texts, numbers = builder.arguments(event)
+    texts[_LABEL_ARGUMENT], texts[_NAME_ARGUMENT] = intern(f"<f>{real}"), name
+    texts[_INODE_ARGUMENT] = intern(str(inode))
+    numbers[_INODE_ARGUMENT] = inode if inode <= _INT64_MAX else inode - (1 << 64)
+    return builder.add_like(time, event, row, texts, numbers)

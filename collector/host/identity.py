@@ -1,0 +1,136 @@
+"""By what a host is known to the fleet: its id, and a key of its own that nobody else has.
+
+The key is made at the first start and kept in a file as `openssl genpkey -algorithm ed25519` writes it, so that
+`openssl pkey -in FILE -pubout` reads it. Source of that form: RFC 8410, section 7.
+"""
+
+import os
+import secrets
+import stat
+import time
+from base64 import b64decode, b64encode
+from binascii import Error
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bus.messages.batch_signature import BATCH_DOMAIN, HOST_DOMAIN, KEY, SIGNATURE, signed_content
+from bus.messages.headers import Headers
+from collector.host.ed25519 import SEED_BYTES, SigningKey
+from schemas.host_keys import Announcement, encode_announcement, key_id
+
+FILE_NAME = "host.key"
+"""Of the key, in the collector's state folder."""
+_MODE = 0o600
+_MAX_FILE_BYTES = 4096
+_BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+_HEAD = bytes.fromhex("302e020100300506032b657004220420")
+"""What stands before the 32 bytes of the key: a PrivateKeyInfo with the algorithm Ed25519."""
+
+
+class BadKeyFile(Exception):
+    """The file does not hold a key that may be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """This host as the fleet knows it."""
+
+    host_id: str
+    hostname: str
+    version: str
+    """Of the collector."""
+    key: SigningKey
+
+    def signature(self, topic: str, key: bytes, headers: Mapping[str, bytes], value: bytes) -> Headers:
+        """Return the headers that prove whose batch a message is.
+
+        Args:
+            topic: full name.
+            key: of the message.
+            headers: that it has already.
+            value: of the message.
+        """
+        content = signed_content(topic, key, headers, value)
+        return [(KEY, self.key.public_key), (SIGNATURE, self.key.sign(BATCH_DOMAIN + content))]
+
+    def announcement(self) -> tuple[bytes, bytes, Headers]:
+        """Return key, value and headers of the message by which people learn of this host's key."""
+        value = encode_announcement(
+            Announcement(
+                host_id=self.host_id,
+                hostname=self.hostname,
+                public_key=self.key.public_key,
+                announced=time.time_ns(),
+                collector_version=self.version,
+            )
+        )
+        # Another key under the same id must not push this one out of the topic.
+        key = f"{self.host_id}\x1f{key_id(self.key.public_key)}".encode()
+        signature = self.key.sign(HOST_DOMAIN + value)
+        return key, value, [("content-type", b"application/json"), (SIGNATURE, signature)]
+
+
+def host_key(path: Path) -> SigningKey:
+    """Return this host's key, made now if there is none.
+
+    Raises:
+        BadKeyFile: the file holds no key, or others may read or change it.
+        EnvironmentLacks: nothing here can sign.
+        OSError: the file can't be read or written.
+    """
+    try:
+        return SigningKey(_read(path))
+    except FileNotFoundError:
+        seed = secrets.token_bytes(SEED_BYTES)
+        key = SigningKey(seed)
+        try:
+            _write(path, seed)
+        except FileExistsError:
+            # Somebody else was first, such as `lanner collector key` beside a collector that starts.
+            return SigningKey(_read(path))
+        return key
+
+
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise BadKeyFile(f"{path}: not a regular file.")
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o077:
+            raise BadKeyFile(f"{path}: others may read or change it: chown it to this user and chmod 600.")
+        text = file.read(_MAX_FILE_BYTES).decode("ascii", "replace")
+    body = text.strip().removeprefix(_BEGIN).removesuffix(_END)
+    with suppress(Error, ValueError):
+        data = b64decode("".join(body.split()), validate=True)
+        if data.startswith(_HEAD) and len(data) == len(_HEAD) + SEED_BYTES:
+            return data[len(_HEAD) :]
+    raise BadKeyFile(
+        f"{path}: not an Ed25519 private key. Restore it, or delete it: the next start makes a new key, which an "
+        "operator has to enroll."
+    )
+
+
+def _write(path: Path, seed: bytes) -> None:
+    """Write a new file, whole or not at all; raises FileExistsError if there is one by now."""
+    text = f"{_BEGIN}\n{b64encode(_HEAD + seed).decode()}\n{_END}\n"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(fresh, flags, _MODE), "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            # A key that a power cut takes away is remembered by processors, who then refuse the next one.
+            os.fsync(file.fileno())
+        os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,182 @@
+"""One process in the table: an identity that never changes, and parts that are replaced as the process changes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from collector.containers.naming import ContainerName
+from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, Place, Program
+
+TICK = 10_000_000
+"""Nanoseconds of a clock tick, in which /proc gives start times."""
+
+_NONE: Mapping[int, Credentials] = MappingProxyType({})
+
+MAX_IDENTITIES = 8
+"""User ids that the threads of one process are remembered under."""
+
+
+class Entry:
+    """What is known of one process now; version counts its changes, so that rows can tell whether they still hold.
+
+    A plain mutable class, because one is touched at each event: compared by identity, used as a key.
+    """
+
+    __slots__ = (
+        "cgroup_id",
+        "comm",
+        "container",
+        "credentials",
+        "exec_generation",
+        "exec_time",
+        "exited_at",
+        "frozen",
+        "group_leader",
+        "is_pointed_at",
+        "is_stale",
+        "other_users",
+        "parent",
+        "pid",
+        "place",
+        "program",
+        "session_leader",
+        "start_epoch",
+        "start_is_exact",
+        "start_time",
+        "version",
+        "views",
+    )
+
+    def __init__(
+        self,
+        pid: int,
+        start_time: int,
+        start_epoch: int,
+        credentials: Credentials,
+        *,
+        program: Program = UNKNOWN_PROGRAM,
+        place: Place | None = None,
+        exec_generation: int | None = None,
+        cgroup_id: int | None = None,
+        container: ContainerName | None = None,
+        parent: "Entry | None" = None,
+        start_is_exact: bool = True,
+        is_stale: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.start_time = start_time
+        self.start_epoch = start_epoch
+        self.start_is_exact = start_is_exact
+        self.exec_generation = exec_generation
+        self.exec_time: int | None = start_epoch
+        self.cgroup_id = cgroup_id
+        self.program = program
+        self.credentials = credentials
+        self.comm = program.name
+        """The name that children inherit: unlike the program's it follows prctl."""
+        self.place = Place() if place is None else place
+        self.container = container
+        self.parent = parent
+        self.is_stale = is_stale
+        self.is_pointed_at = False
+        """Whether rows of other processes may point here: it has been a parent or a leader."""
+        if parent is not None:
+            parent.is_pointed_at = True
+        self.exited_at: int | None = None
+        """Boot-clock time of the end; None while it lives."""
+        self.version = 0
+        self.other_users: Mapping[int, Credentials] = _NONE
+        self.views: dict[int, Entry] = {}
+        self.frozen: tuple[int, Entry] | None = None
+        self.session_leader: Entry | None = None
+        """Set in frozen entries only: in a living one it is looked up."""
+        self.group_leader: Entry | None = None
+
+    def __repr__(self) -> str:
+        return f"Entry({self.pid}, {self.start_time}, {self.program.name!r})"
+
+    def started_at(self, start_time: int) -> bool:
+        """Tell whether a kernel's start time (boot clock, ns) is this process's, /proc's coarse clock allowed for."""
+        if self.start_is_exact:
+            return self.start_time == start_time
+        return self.start_time // TICK == start_time // TICK
+
+    def copy(self, *, credentials: Credentials | None = None) -> "Entry":
+        """Give a detached entry with the same facts, which later changes leave as it is."""
+        twin = Entry(
+            self.pid,
+            self.start_time,
+            self.start_epoch,
+            self.credentials if credentials is None else credentials,
+            program=self.program,
+            place=self.place,
+            exec_generation=self.exec_generation,
+            cgroup_id=self.cgroup_id,
+            container=self.container,
+            parent=self.parent,
+            start_is_exact=self.start_is_exact,
+            is_stale=self.is_stale,
+        )
+        twin.exec_time = self.exec_time
+        twin.exited_at = self.exited_at
+        twin.comm = self.comm
+        twin.session_leader = self.session_leader
+        twin.group_leader = self.group_leader
+        return twin
+
+    def seen_as(self, uid: int) -> "Entry | None":
+        """Give this process as its threads under another user id show it, if that is known.
+
+        File servers change the user of single threads all the time; a look at /proc each time would be slow.
+        """
+        view = self.views.get(uid)
+        if view is None and uid in self.other_users:
+            view = self.copy(credentials=self.other_users[uid])
+            self.views[uid] = view
+        return view
+
+    def remember_as(self, credentials: Credentials) -> None:
+        """Keep the credentials that some of the process's threads have."""
+        others = dict(self.other_users)
+        others.pop(credentials.uid, None)
+        if len(others) >= MAX_IDENTITIES:
+            del others[next(iter(others))]
+        others[credentials.uid] = credentials
+        self.other_users = others
+        self.views = {uid: view for uid, view in self.views.items() if uid in others and uid != credentials.uid}
+
+    def changed(self) -> None:
+        """Count a change: views made before it no longer stand for this process."""
+        self.version += 1
+        if self.pid in {self.place.pgid, self.place.sid}:
+            self.is_pointed_at = True
+        if self.views:
+            self.views = {}
+
+    def child(self, pid: int, start_time: int, start_epoch: int, exec_generation: int, vpid: int) -> "Entry":
+        """Give a process just forked from this one: all its facts but these are the parent's.
+
+        Its name is what the parent is called now. So it is in Falco, whose rules know the helpers of a container
+        runtime by the names that they give themselves between two forks.
+        """
+        place = self.place
+        is_namespace_init = vpid == 1 and pid != 1
+        return Entry(
+            pid,
+            start_time,
+            start_epoch,
+            self.credentials,
+            program=self.program if self.comm == self.program.name else replace(self.program, name=self.comm),
+            place=replace(
+                place,
+                ppid=self.pid,
+                vpid=vpid,
+                pid_namespace=None if is_namespace_init else place.pid_namespace,
+                pid_namespace_init_start=start_time if is_namespace_init else place.pid_namespace_init_start,
+            ),
+            exec_generation=exec_generation,
+            cgroup_id=self.cgroup_id,
+            container=self.container,
+            parent=self,
+            is_stale=self.is_stale,
+        )

@@ -1,0 +1,221 @@
+"""Reads processes from /proc: all of them at start, and one where a record contradicts the table.
+
+Any process may vanish between two reads, and its pid be given to another: start time is read first and last.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from collector.processes.lookups.server import read_memory
+from collector.processes.parts import Credentials, Place, ProcessFacts, Program
+from collector.processes.procfs.cached_stat import Attributes, cached_stat
+from collector.processes.procfs.parse import (
+    MAX_ARGUMENT_BYTES,
+    Stat,
+    Status,
+    parse_cgroup,
+    parse_cmdline,
+    parse_stat,
+    parse_status,
+    text_of,
+)
+from collector.pushdown.environment import named
+from collector.records.decode import epoch_time
+
+MAX_FILE = 64 * 1024
+"""Bytes read of one file: more than any of them has, but command lines, which are cut far below it."""
+
+_DELETED = " (deleted)"
+_MEMFD = "/memfd:"
+_UNSET_LOGINUID = 2**32 - 1
+
+
+class Memory(Protocol):
+    """Reads what lies in a process's memory."""
+
+    def __call__(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
+        """Return command line and environment, None where they can't be read."""
+
+
+class ProcessFiles:
+    """The processes of this host by their files in procfs.
+
+    Args:
+        proc: where procfs is mounted.
+        variables: names of the environment variables that are read too; they stay out unless a rule asks.
+        memory: reads a process's command line and, if wanted, its environment, and gives None where that would take too
+            long; by default here and now, however long it takes.
+    """
+
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        *,
+        variables: frozenset[str] = frozenset(),
+        memory: Memory | None = None,
+    ) -> None:
+        self._proc = str(proc)
+        self.variables = variables
+        self._memory: Memory = partial(read_memory, proc) if memory is None else memory
+
+    def read_all(self) -> Iterator[ProcessFacts]:
+        """Read every process there is; those that vanish meanwhile are left out."""
+        for pid in self.pids():
+            facts = self.read(pid)
+            if facts is not None:
+                yield facts
+
+    def pids(self) -> list[int]:
+        """Give the pids of all processes."""
+        names = os.listdir(self._proc)  # noqa: PTH208 - names only, thousands of them
+        return [int(name) for name in names if name.isdigit()]
+
+    def read(self, pid: int) -> ProcessFacts | None:
+        """Read one process; None where it is gone, a mere thread, or was replaced by another while it was read."""
+        folder = f"{self._proc}/{pid}"
+        first = self._stat(folder)
+        status = self._status(folder)
+        if first is None or status is None or status.tgid != pid:
+            return None
+        facts = ProcessFacts(
+            pid=pid,
+            start_ticks=first.start_ticks,
+            program=self._program(pid, first),
+            credentials=_credentials(status),
+            place=self._place(folder, first, status),
+        )
+        last = self._stat(folder)
+        return facts if last is not None and last.start_ticks == first.start_ticks else None
+
+    def read_credentials(self, pid: int, tid: int) -> Credentials | None:
+        """Read the credentials of one thread."""
+        status = self._status(f"{self._proc}/{pid}/task/{tid}")
+        return None if status is None else _credentials(status)
+
+    def read_cgroup(self, pid: int) -> str | None:
+        """Read the path of the cgroup that containers are told by."""
+        text = _read(f"{self._proc}/{pid}/cgroup")
+        return None if text is None else parse_cgroup(text)
+
+    def _stat(self, folder: str) -> Stat | None:
+        text = _read(f"{folder}/stat")
+        return None if text is None else parse_stat(text)
+
+    def _status(self, folder: str) -> Status | None:
+        text = _read(f"{folder}/status")
+        return None if text is None else parse_status(text)
+
+    def _program(self, pid: int, found: Stat) -> Program:
+        if found.is_kernel_thread:
+            return Program(name=found.comm, args=())
+        folder = f"{self._proc}/{pid}"
+        text, variables = self._memory(pid, environment=bool(self.variables))
+        # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
+        arguments = parse_cmdline(text) if text else None
+        is_args_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
+        environment = None if variables is None else named(parse_cmdline(variables), self.variables)
+        is_env_truncated = variables is not None and len(variables) > MAX_ARGUMENT_BYTES
+        exepath = _link(f"{folder}/exe")
+        file = _stat_of(f"{folder}/exe")
+        return Program(
+            name=found.comm,
+            exe=arguments[0] if arguments else None,
+            exepath=None if exepath is None else exepath.removesuffix(_DELETED),
+            args=None if arguments is None else arguments[1:],
+            env=environment,
+            exe_ino=None if file is None else file.inode,
+            exe_mode=None if file is None else file.mode,
+            exe_uid=None if file is None else file.uid,
+            exe_gid=None if file is None else file.gid,
+            exe_ctime=None if file is None else epoch_time(file.ctime),
+            exe_mtime=None if file is None else epoch_time(file.mtime),
+            is_from_memfd=None if exepath is None else exepath.startswith(_MEMFD) and exepath.endswith(_DELETED),
+            is_args_truncated=is_args_truncated,
+            is_env_truncated=is_env_truncated,
+        )
+
+    def _place(self, folder: str, found: Stat, status: Status) -> Place:
+        cwd = _link(f"{folder}/cwd")
+        return Place(
+            ppid=found.ppid,
+            vpid=status.vpid,
+            pgid=status.pgid,
+            vpgid=status.vpgid,
+            sid=status.sid,
+            tty=found.tty,
+            loginuid=_loginuid(_read(f"{folder}/loginuid")),
+            pid_namespace=_namespace(_link(f"{folder}/ns/pid")),
+            mount_namespace=_namespace(_link(f"{folder}/ns/mnt")),
+            cwd=None if cwd is None else cwd.removesuffix(_DELETED),
+            cgroup=_cgroup(_read(f"{folder}/cgroup")),
+        )
+
+
+def _credentials(status: Status) -> Credentials:
+    return Credentials(
+        uid=status.uid,
+        gid=status.gid,
+        cap_effective=status.cap_effective,
+        cap_permitted=status.cap_permitted,
+        cap_inheritable=status.cap_inheritable,
+    )
+
+
+def _cgroup(text: bytes | None) -> str | None:
+    return None if text is None else parse_cgroup(text)
+
+
+def _loginuid(text: bytes | None) -> int | None:
+    if text is None:  # a kernel without audit: nobody logged in, as far as it can tell
+        return -1
+    if not text.strip().isdigit():
+        return None
+    number = int(text)
+    return -1 if number == _UNSET_LOGINUID else number
+
+
+def _namespace(link: str | None) -> int | None:
+    """Give the inode number in pid:[4026531836]."""
+    if link is None:
+        return None
+    number = link.partition("[")[2].removesuffix("]")
+    return int(number) if number.isdigit() else None
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        parts = []
+        left = MAX_FILE
+        while left > 0:
+            part = os.read(descriptor, left)
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _link(path: str) -> str | None:
+    try:
+        return text_of(os.readlink(os.fsencode(path)))  # noqa: PTH115 - as bytes
+    except OSError:
+        return None
+
+
+def _stat_of(path: str) -> Attributes | None:
+    try:
+        found = cached_stat(path)
+    except OSError:
+        return None
+    return found if found.is_regular else None

@@ -1,0 +1,1 @@
+"""Names of users and groups: an id and a root directory in, a name out."""

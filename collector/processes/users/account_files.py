@@ -1,0 +1,221 @@
+"""Looks for a container's user and group files: through its first process, and where no file system keeps it waiting.
+
+Runs in a process of its own (see lookups.server): what is checked here may have changed by the time that it is used.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from collector.processes.lookups.mounts import is_remote
+from collector.processes.procfs.cached_stat import cached_stat
+from collector.processes.procfs.parse import Mounted, parse_cgroup, parse_mountinfo, parse_stat, parse_status, text_of
+from collector.processes.users.container_root import Signature, read_below, signature_below
+
+MAX_MOUNTINFO = 1 << 20
+"""Bytes that are read of a mount table. A longer one may hide a mount behind as many others, so it counts as remote."""
+MAX_HOST_MOUNTINFO = 16 << 20
+HOST_MOUNTS_AGE = 10.0
+"""Seconds that the host's mounts are taken as they were, where nothing new is looked for."""
+
+_USERS, _GROUPS = "etc/passwd", "etc/group"
+_FILES = ("/", "/etc", "/etc/passwd", "/etc/group")
+_MAX_PROC_FILE = 64 * 1024
+
+Signatures = tuple[Signature | None, Signature | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Insider:
+    """The process through which a container's files are looked at: its first one, as far as can be told."""
+
+    pid: int
+    start_ticks: int
+    mount_namespace: str
+    pid_namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about one container."""
+
+    pids: tuple[int, ...]
+    """Its processes, those first that are likeliest to be its first."""
+    cgroup: str
+    """Its own cgroup; empty where that doesn't matter."""
+    insider: Insider | None = None
+    """Through whom its files were looked at the last time."""
+    signatures: Signatures = (None, None)
+    """Of the files as they were then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found."""
+
+    state: Literal["gone", "remote", "same", "new"]
+    """No process of it could be looked through; its files are on a file system that may not answer; nothing changed;
+    they were read."""
+    insider: Insider | None = None
+    signatures: Signatures = (None, None)
+    passwd: str | None = None
+    group: str | None = None
+    uid_map: str = ""
+    gid_map: str = ""
+
+
+class AccountFiles:
+    """Answers questions about containers' user and group files.
+
+    Args:
+        proc: where procfs is mounted.
+        host_root: the host's root directory.
+        now: a clock in seconds.
+    """
+
+    def __init__(self, proc: Path, host_root: Path, now: Callable[[], float] = time.monotonic) -> None:
+        self._proc = proc
+        self._host_root = host_root
+        self._now = now
+        self._host_mounts: list[Mounted] = []
+        self._host_mounts_read = float("-inf")
+
+    def look(self, question: Question) -> Answer:
+        """Look through the first of a container's processes that will do.
+
+        As long as the one lives through whom it was looked at before, it is that one: a later process of the container
+        may have made itself a root directory of its own.
+        """
+        before = question.insider
+        if before is not None and self._insider(before.pid, question.cgroup)[0] == before:
+            return self._through(before, question)
+        for pid in question.pids:
+            insider, vpid = self._insider(pid, question.cgroup)
+            if insider is not None and self._may_speak(insider, vpid, before):
+                answer = self._through(insider, question)
+                if answer.state != "gone":
+                    return answer
+        return Answer("gone")
+
+    def _may_speak(self, insider: Insider, vpid: int, before: Insider | None) -> bool:
+        """Tell whether a process's files are the container's: its first one's are, and those of its companions."""
+        return (
+            vpid == 1
+            or insider.pid_namespace in {_link(self._proc / whose / "ns" / "pid") for whose in ("1", "self")}
+            or (
+                before is not None
+                and (insider.mount_namespace, insider.pid_namespace) == (before.mount_namespace, before.pid_namespace)
+            )
+        )
+
+    def _insider(self, pid: int, cgroup: str) -> tuple[Insider | None, int]:
+        folder = self._proc / str(pid)
+        stat, status = parse_stat(_read(folder / "stat") or b""), parse_status(_read(folder / "status") or b"")
+        path = parse_cgroup(_read(folder / "cgroup") or b"")
+        namespaces = _link(folder / "ns" / "mnt"), _link(folder / "ns" / "pid")
+        if stat is None or status is None or None in namespaces:
+            return None, 0
+        # A path that is relative to a cgroup namespace can't be compared; the table has checked the absolute one.
+        is_inside = not cgroup or path is None or path.startswith("/..") or f"{path}/".startswith(f"{cgroup}/")
+        if not is_inside:
+            return None, 0
+        return Insider(pid, stat.start_ticks, namespaces[0] or "", namespaces[1] or ""), status.vpid
+
+    def _through(self, insider: Insider, question: Question) -> Answer:
+        root = _open_root(self._proc / str(insider.pid) / "root")
+        if root is None:
+            return Answer("gone")
+        with _closing(root):
+            mounts = self._mounts(insider.pid)
+            if mounts is None or self._is_host_root(root):
+                return Answer("gone")
+            remote = self._remote(mounts)
+            if remote is None or any(path in remote for path in _FILES) or not self._is_root_known(root, mounts):
+                return Answer("remote", insider)
+            # A link could lead onto any of them.
+            return self._read_files(root, insider, question, links=not remote)
+
+    def _read_files(self, root: int, insider: Insider, question: Question, *, links: bool) -> Answer:
+        found = signature_below(root, _USERS, links=links), signature_below(root, _GROUPS, links=links)
+        if insider == question.insider and found == question.signatures and found != (None, None):
+            return Answer("same", insider, found)
+        passwd, group = read_below(root, _USERS, links=links), read_below(root, _GROUPS, links=links)
+        folder = self._proc / str(insider.pid)
+        return Answer(
+            "new",
+            insider,
+            (None if passwd is None else passwd[1], None if group is None else group[1]),
+            None if passwd is None else text_of(passwd[0]),
+            None if group is None else text_of(group[0]),
+            text_of(_read(folder / "uid_map") or b""),
+            text_of(_read(folder / "gid_map") or b""),
+        )
+
+    def _remote(self, mounts: Sequence[Mounted]) -> set[str] | None:
+        """Return where remote file systems are mounted; None where that can't be told."""
+        serving = {mount.point: mount for mount in mounts}
+        known = {mount.device for mount in self._host_mounts}
+        is_old = self._now() - self._host_mounts_read > HOST_MOUNTS_AGE
+        if is_old or any(mount.device not in known for mount in serving.values() if mount.type == "overlay"):
+            host = self._mounts(1, MAX_HOST_MOUNTINFO)
+            if host is None or not host:
+                return None
+            self._host_mounts, self._host_mounts_read = host, self._now()
+        return {point for point, mount in serving.items() if is_remote(mount, self._host_mounts)}
+
+    def _is_root_known(self, root: int, mounts: Sequence[Mounted]) -> bool:
+        """Tell whether a root is on a mount that was judged: a changed root's own mount is not among the process's."""
+        if any(mount.point == "/" for mount in mounts):
+            return True
+        number = cached_stat(root).device
+        device = f"{os.major(number)}:{os.minor(number)}"
+        found = [mount for mount in self._host_mounts if mount.device == device]
+        return bool(found) and not is_remote(found[0], self._host_mounts)
+
+    def _mounts(self, pid: int, limit: int = MAX_MOUNTINFO) -> list[Mounted] | None:
+        """Return a process's mounts; None where it is gone, none at all where there are too many to be read."""
+        text = _read(self._proc / str(pid) / "mountinfo", limit + 1)
+        if text is None:
+            return None
+        return [Mounted("/", "unknown")] if len(text) > limit else parse_mountinfo(text)
+
+    def _is_host_root(self, root: int) -> bool:
+        """Tell whether a root is the host's: that of a runtime's helper that hasn't moved in yet."""
+        try:
+            host = self._host_root.stat()
+        except OSError:
+            host = Path("/").stat()
+        found = cached_stat(root)
+        return (found.device, found.inode) == (host.st_dev, host.st_ino)
+
+
+def _open_root(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _link(path: Path) -> str | None:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return None
+
+
+def _read(path: Path, limit: int = _MAX_PROC_FILE) -> bytes | None:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(limit)
+    return None

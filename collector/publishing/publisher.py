@@ -1,0 +1,303 @@
+"""Gives batches to the broker: in order, none twice by one run, with bounded memory, by way of the disk if need be."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
+
+from bus.clients.producers import make_producer, producer_config
+from bus.connection import Connection
+from bus.errors.client_errors import Trouble, is_forbidden
+from bus.errors.refusals import is_refusal, is_too_large
+from bus.messages.clock_offset import HostClock
+from bus.messages.headers import AVRO, CLOCK, SENT, Headers
+from bus.schema_registry.client import Registration, Registry
+from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
+from bus.topics import EVENTS, HOSTS, SCHEMAS
+from collector.host.identity import Identity
+from collector.publishing.send_window import FITS_ANYWHERE, Outgoing, Window
+from collector.publishing.spool import Spool, events_of
+from schemas.batch import EventBatch
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
+from schemas.encoding.wire import reframed
+
+REFUSED = "refused_by_broker"
+_WINDOW_BYTES = 8 << 20
+_PATIENCE_SECONDS = 2.0
+_RETRY_SECONDS = 3.0
+_SECURE_AGAIN_SECONDS = 10.0
+_QUIET_SECONDS = 60.0
+"""For so long after a refusal was told, further ones are only counted: whoever acts on the host can cause them."""
+
+
+class Publisher:
+    """One collector's way to its broker. All on one thread: publish, and poll often."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        host_id: str,
+        spool: Spool,
+        *,
+        identity: Identity | None = None,
+        on_note: Callable[[str], None] = lambda _: None,
+        window_bytes: int = _WINDOW_BYTES,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        """Begin; the broker need not be there. Raises BusUnavailable where the settings can't be used.
+
+        Args:
+            connection: the broker.
+            host_id: the key, which keeps a host's batches in one partition and so in order.
+            spool: where batches wait; what it holds goes first.
+            identity: signs the batches, those from the disk as well; None for batches without a signature.
+            on_note: told when the broker stops taking batches and when it takes them again.
+            window_bytes: what may be on its way; more waits on disk.
+            patience_seconds: how long a batch may be on its way before it is put on disk as well.
+        """
+        self.refused: Counter[str] = Counter()
+        self.delivered = 0
+        """Batches that all replicas have."""
+        self._connection = connection
+        self._key = host_id.encode("utf-8", "surrogateescape")
+        self._spool = spool
+        self._identity = identity
+        self._on_note = on_note
+        self._window_bytes = window_bytes
+        self._patience = patience_seconds
+        self._window = Window()
+        self._clock = HostClock()
+        self._generation = 0
+        self._failure: KafkaError | None = None
+        self._trouble = Trouble(connection)
+        self._is_away = False
+        self._to_announce: set[str] = set()
+        """Topics that have not taken yet what a collector says of itself before its first batch."""
+        self._retry_at = 0.0
+        self._secure_at = 0.0
+        self._progress_at = 0.0
+        self._refusal_told_at = float("-inf")
+        self._registration: Registration | None = None
+        if connection.registry is not None:
+            registry = Registry(connection.registry)
+            self._registration = Registration(registry, connection.topic(EVENTS), EVENT_BATCH_SCHEMA, on_note)
+        self._producer: Producer = self._begin()
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """Events that will not arrive, by reason; for the next batch to tell."""
+        return self._spool.lost + self.refused
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the broker takes nothing, so that batches wait on disk."""
+        return self._is_away
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a batch is on its way, or on disk."""
+        return len(self._window) > 0 or self._spool.has_unsent
+
+    def publish(self, batch: EventBatch) -> None:
+        """Send a batch, or put it on disk where the broker is away or slow."""
+        encoded = encode_batch(batch)
+        if (
+            self._spool.has_unsent
+            or self._is_stuck()
+            or self._is_unregistered()
+            or self._window.bytes >= self._window_bytes
+        ):
+            self._secure()
+            self._spool.append(encoded)
+        else:
+            self._window.add(encoded, None, time.monotonic())
+            self._send()
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Take in what the broker said, and send what waits on disk."""
+        self._producer.poll(timeout)
+        if self._failure is not None and time.monotonic() >= self._retry_at:
+            self._start_again()
+        self._let_go()
+        if self._is_stuck():
+            self._secure()
+            self._tell_away()
+            return
+        if self._is_unregistered():
+            return
+        self._send()
+        while self._window.bytes < self._window_bytes and (taken := self._spool.take()) is not None:
+            self._window.add(*taken, time.monotonic())
+            self._send()
+
+    def close(self, timeout: float) -> int:
+        """Send what is left for at most so many seconds; what then is left waits on disk.
+
+        Returns:
+            How many batches were on their way at the end.
+        """
+        deadline = time.monotonic() + timeout
+        while (self.has_waiting or self._to_announce) and time.monotonic() < deadline:
+            self.poll(0.05)
+            if self._is_away or (self._is_unregistered() and not self._window):
+                break
+        self._secure()
+        left = len(self._window)
+        self._generation += 1
+        self._producer.purge()
+        self._producer.poll(0)
+        self._spool.close()
+        if self._registration is not None:
+            self._registration.close()
+        return left
+
+    def _begin(self) -> Producer:
+        config: dict[str, Any] = producer_config(
+            self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
+        )
+        # What is sent together is refused together.
+        config |= {"error_cb": self._trouble.on_error, "batch.size": FITS_ANYWHERE}
+        producer = make_producer(config)
+        key, value = schema_message(EVENT_BATCH_SCHEMA)
+        announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]
+        if self._identity is not None:
+            announced.append((HOSTS, "key of this host", *self._identity.announcement()))
+        self._to_announce = {topic for topic, *_ in announced}
+        for topic, what, key, value, headers in announced:
+            report = self._announcing(topic, what)
+            producer.produce(self._connection.topic(topic), value, key, headers=list(headers), on_delivery=report)
+        return producer
+
+    def _announcing(self, topic: str, what: str) -> Callable[[KafkaError | None, Message], None]:
+        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
+            # A refusal is told once; waiting for it would only hold up the end.
+            self._to_announce.discard(topic)
+            # Being purged is our own doing. Who may write events alone need not: processors publish this schema too,
+            # and batches carry the key.
+            is_ours = error is None or error.code() == KafkaError._PURGE_QUEUE  # noqa: SLF001  the client's own name
+            if error is not None and not is_ours and not is_forbidden(error):
+                self._on_note(f"topic {self._connection.topic(topic)} takes no {what}: {error.str()}.")
+
+        return report
+
+    def _send(self) -> None:
+        """Send whatever may go now."""
+        while self._failure is None and (sent := self._window.turn()) is not None:
+            if not self._produce(sent):
+                return
+
+    def _produce(self, sent: Outgoing) -> bool:
+        generation = self._generation
+        now = time.time_ns()
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                kind, stamp = message.timestamp()
+                if kind == TIMESTAMP_LOG_APPEND_TIME:
+                    self._clock.delivered(now, time.time_ns(), stamp * 1_000_000)
+            if generation == self._generation:
+                self._settle(sent, error)
+
+        told = {SENT: str(now).encode()}
+        if self._clock.offset is not None:
+            told[CLOCK] = str(self._clock.offset).encode()
+        headers: Headers = [("content-type", AVRO), *told.items()]
+        encoded = sent.encoded
+        if self._registration is not None and self._registration.header is not None:
+            encoded = reframed(encoded, self._registration.header, HEADER)
+        topic = self._connection.topic(EVENTS)
+        if self._identity is not None:
+            headers += self._identity.signature(topic, self._key, told, encoded)
+        try:
+            self._producer.produce(topic, encoded, self._key, headers=headers, on_delivery=report)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._window.sent(sent)
+            self._settle(sent, error.args[0], by_client=True)
+        else:
+            self._window.sent(sent)
+        return True
+
+    def _settle(self, sent: Outgoing, error: KafkaError | None, *, by_client: bool = False) -> None:
+        if error is not None and not is_refusal(error):
+            if self._failure is None:
+                self._failure = error
+                self._trouble.on_error(error)
+                self._retry_at = time.monotonic() + _RETRY_SECONDS
+            return
+        self._progress_at = time.monotonic()
+        if error is None:
+            self._window.delivered(sent)
+            self.delivered += 1
+            if self._is_away:
+                self._is_away = False
+                self._trouble.told = None
+                self._on_note(f"the broker at {self._connection.bootstrap_servers} takes events again.")
+        elif not is_too_large(error):
+            self._window.dropped(sent)
+            self._lose(sent, error)
+        elif self._window.refused(sent, by_client=by_client):
+            self._lose(sent, error)
+        self._let_go()
+
+    def _lose(self, sent: Outgoing, error: KafkaError) -> None:
+        lost = events_of(sent.encoded, self.refused)
+        self.refused[REFUSED] += lost
+        now = time.monotonic()
+        if now - self._refusal_told_at < _QUIET_SECONDS:
+            return
+        self._refusal_told_at = now
+        remedy = ""
+        if is_too_large(error):
+            topic = self._connection.topic(EVENTS)
+            remedy = f" It can't be divided further: raise max.message.bytes of topic {topic}."
+        self._on_note(f"the broker refused {lost} events in {len(sent.encoded)} bytes: {error.str()}.{remedy}")
+
+    def _let_go(self) -> None:
+        for done in self._window.let_go():
+            if done.segment is not None:
+                self._spool.settle(done.segment)
+
+    def _is_stuck(self) -> bool:
+        if self._failure is not None:
+            return True
+        first = self._window.first
+        return first is not None and time.monotonic() - max(first.at, self._progress_at) > self._patience
+
+    def _is_unregistered(self) -> bool:
+        """Whether messages can't begin as they must, for the schema registry has not answered yet."""
+        return self._registration is not None and self._registration.header is None
+
+    def _secure(self) -> None:
+        """Put on disk what is only on its way, ahead of what will follow it there."""
+        bare = [sent for sent in self._window if sent.segment is None]
+        now = time.monotonic()
+        if not bare or now < self._secure_at:
+            return
+        segment = self._spool.store_sent([sent.encoded for sent in bare])
+        if segment is None:
+            self._secure_at = now + _SECURE_AGAIN_SECONDS
+        for sent in bare:
+            sent.segment = segment
+
+    def _start_again(self) -> None:
+        """Begin a new producer after a failure, with all that was on its way, in order."""
+        self._generation += 1
+        self._failure = None
+        self._producer.purge()
+        self._producer.poll(0)
+        self._producer = self._begin()
+        self._window.again(time.monotonic())
+        self._send()
+
+    def _tell_away(self) -> None:
+        if not self._is_away:
+            self._is_away = True
+            told = self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
+            self._on_note(
+                f"the broker at {self._connection.bootstrap_servers} takes no events: they wait on disk and go out in "
+                f"order once it does. {self._trouble.unavailable(told)}."
+            )

@@ -1,0 +1,178 @@
+"""Batches on their way to the broker or next to go, in order, and which of them may go now.
+
+A batch larger than any that the broker has taken goes alone: the others wait for the answer. So a refusal is about this
+batch and no other, and its halves still go before what was made after it, which nobody takes for a gap.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from collector.publishing.batch_halves import halves
+from collector.publishing.spool import Segment
+from schemas.codec import BadBatch, decode_batch, encode_batch
+
+FITS_ANYWHERE = 64 << 10
+"""Bytes that every topic is taken to accept until it refuses them. The client puts no more into one request, unless it
+is a single batch."""
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """A batch, or a part of one."""
+
+    encoded: bytes
+    segment: Segment | None
+    """Where it lies on disk as well."""
+    at: float
+    """When it was added or sent again, by the monotonic clock, seconds."""
+    is_settled: bool = False
+    is_waiting: bool = True
+    """Its turn has not come yet."""
+    is_alone: bool = False
+    """Nothing else is on its way beside it."""
+    was_refused: bool = False
+    """Among others, any of which may have been the one that is too large."""
+    is_indivisible: bool = False
+
+
+class Window:
+    """What was handed over and is not settled."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._all: deque[Outgoing] = deque()
+        self._waiting: deque[Outgoing] = deque()
+        self._on_their_way = 0
+        self._alone: Outgoing | None = None
+        self._fits = FITS_ANYWHERE
+        self._too_large = sys.maxsize
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        return iter(self._all)
+
+    @property
+    def first(self) -> Outgoing | None:
+        """The oldest that is not let go yet."""
+        return self._all[0] if self._all else None
+
+    def add(self, encoded: bytes, segment: Segment | None, at: float) -> None:
+        """Add a batch behind the others.
+
+        Args:
+            encoded: the batch.
+            segment: where it lies on disk.
+            at: now, by the monotonic clock, seconds.
+        """
+        made = Outgoing(encoded, segment, at)
+        self._all.append(made)
+        self._waiting.append(made)
+        self.bytes += len(encoded)
+
+    def turn(self) -> Outgoing | None:
+        """Return what may be sent now; None where nothing waits, or everything has to wait for an answer."""
+        while self._waiting:
+            first = self._waiting[0]
+            if len(first.encoded) >= self._too_large and not first.is_indivisible and self._divide(first):
+                continue
+            must_wait = self._alone is not None or (self._on_their_way and self._goes_alone(first))
+            return None if must_wait else first
+        return None
+
+    def sent(self, one: Outgoing) -> None:
+        """Take note that what `turn` gave is on its way."""
+        self._waiting.popleft()
+        one.is_waiting = False
+        one.is_alone = self._goes_alone(one)
+        if one.is_alone:
+            self._alone = one
+        self._on_their_way += 1
+
+    def delivered(self, one: Outgoing) -> None:
+        """Take note that the broker has it."""
+        self._answered(one)
+        one.is_settled = True
+        self._fits = max(self._fits, min(len(one.encoded), self._too_large - 1))
+
+    def dropped(self, one: Outgoing) -> None:
+        """Take note that it can't go, whatever its size."""
+        self._answered(one)
+        one.is_settled = True
+
+    def refused(self, one: Outgoing, *, by_client: bool = False) -> bool:
+        """Take note that it is too large: it goes again, alone or in halves.
+
+        Args:
+            one: the batch.
+            by_client: the client looked at this batch alone.
+
+        Returns:
+            Whether it can't go at all, for there is nothing left to divide.
+        """
+        is_certain = one.is_alone or by_client
+        self._answered(one)
+        if not is_certain:
+            one.was_refused = True
+            one.is_waiting = True
+            self._queue()
+            return False
+        self._too_large = min(self._too_large, len(one.encoded))
+        self._fits = min(self._fits, self._too_large - 1)
+        if self._divide(one):
+            return False
+        one.is_settled = True
+        return True
+
+    def again(self, at: float) -> None:
+        """Have all that is not settled go once more, in order.
+
+        Args:
+            at: now, by the monotonic clock, seconds.
+        """
+        self._on_their_way = 0
+        self._alone = None
+        for one in self._all:
+            one.at = at
+            one.is_waiting = not one.is_settled
+        self._queue()
+
+    def let_go(self) -> Iterator[Outgoing]:
+        """Give away, in order, what is settled and has nothing unsettled before it."""
+        while self._all and self._all[0].is_settled:
+            done = self._all.popleft()
+            self.bytes -= len(done.encoded)
+            yield done
+
+    def _goes_alone(self, one: Outgoing) -> bool:
+        return one.was_refused or len(one.encoded) > self._fits
+
+    def _answered(self, one: Outgoing) -> None:
+        self._on_their_way -= 1
+        if self._alone is one:
+            self._alone = None
+
+    def _queue(self) -> None:
+        self._waiting = deque(one for one in self._all if one.is_waiting)
+
+    def _divide(self, one: Outgoing) -> bool:
+        parts = None
+        with suppress(BadBatch):
+            parts = halves(decode_batch(one.encoded))
+        if parts is None:
+            one.is_indivisible = True
+            return False
+        made = [Outgoing(encode_batch(part), one.segment, one.at) for part in parts]
+        if one.segment is not None:
+            one.segment.waiting += len(made) - 1
+        self.bytes += sum(len(each.encoded) for each in made) - len(one.encoded)
+        place = self._all.index(one)
+        del self._all[place]
+        for each in reversed(made):
+            self._all.insert(place, each)
+        self._queue()
+        return True

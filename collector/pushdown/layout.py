@@ -1,0 +1,195 @@
+"""Lays an interest out as the kernel's tables hold it: ways become bits, conditions masks of the ways they allow.
+
+Pure: what comes out are numbers and bytes; interest_maps.py puts them into the kernel.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from collector.events.system_calls import BY_EVENT, FILTERS
+from schemas.filter import CLASSES, FAILED, MAX_VALUES, Interest, Place, Question, Way
+
+MASK_BITS = 512
+"""Bits of a mask: one a way in which an event could matter; beyond that, ways share bits."""
+
+MAX_ROWS = 64
+"""Event types that can be judged by more than their class; the others pass."""
+
+MAX_TESTS = 8
+"""Tests of one event type beside those of its class; of more, the rarest are left out."""
+
+DROP, PASS, JUDGE = 0, 1, 2
+
+_SUBJECTS = {
+    "result": 1,
+    "uid": 3,
+    "family": 4,
+    "local_port": 5,
+    "remote_port": 6,
+    "local_ip": 7,
+    "remote_ip": 8,
+    "protocol": 9,
+}
+_REGISTER = 2
+_REGISTER_KINDS = frozenset({"enum", "flags", "i", "n", "pid", "x", "mountflags"})
+"""Kinds of argument that are the register's lower half, as it is (arguments.py)."""
+
+_FLAGS_UNKNOWN = frozenset({"openat2", "open_by_handle_at"})
+"""Their flags lie in memory that another thread may change, or aren't looked at: only failure tells classes apart."""
+
+_Condition = tuple[frozenset[tuple[Question, bool]], frozenset[Place] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTest:
+    """One test as the kernel side judges it, and the ways that each answer leaves."""
+
+    subject: int
+    register: int
+    mask: int
+    values: tuple[int, ...]
+    if_yes: int
+    if_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event type."""
+
+    verdicts: tuple[int, ...]
+    """By class: DROP, PASS, or JUDGE by all that follows."""
+    classes: tuple[int, ...]
+    """By class, the ways that it leaves."""
+    tests: tuple[KernelTest, ...]
+    has_places: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One version. A mask is an int whose bit n is the n-th way to matter."""
+
+    rows: Mapping[str, Row]
+    anywhere: int
+    """Ways that don't depend on the path."""
+    prefixes: Mapping[bytes, int]
+    """Ways that need a path that begins so, and those of every shorter beginning."""
+    suffixes: Mapping[bytes, int]
+
+
+def lay_out(interest: Interest) -> Layout:
+    """Give bits to ways, and put them where the kernel side looks."""
+    by_event: dict[str, list[Way]] = {}
+    for way in sorted(interest.ways, key=_order):
+        by_event.setdefault(way.event, []).append(way)
+    numbers: dict[_Condition, int] = {}
+    anywhere = 0
+    places: dict[Place, int] = {}
+    rows = {}
+    for event, ways in by_event.items():
+        if event not in BY_EVENT:
+            continue
+        kept = _kept_tests(event, ways)
+        bits = []
+        for way in ways:
+            condition = (
+                frozenset(each for each in way.tests if each[0] in kept),
+                way.places if event in FILTERS else None,
+            )
+            bit = 1 << (numbers.setdefault(condition, len(numbers)) % MASK_BITS)
+            bits.append((bit, way, condition))
+            if condition[1] is None:
+                anywhere |= bit
+            for place in condition[1] or ():
+                places[place] = places.get(place, 0) | bit
+        rows[event] = _row(event, bits, kept)
+    return Layout(
+        rows=rows,
+        anywhere=anywhere,
+        prefixes=_accumulated({place.text: mask for place, mask in places.items() if place.is_prefix}, _beginnings),
+        suffixes=_accumulated({place.text: mask for place, mask in places.items() if not place.is_prefix}, _endings),
+    )
+
+
+def _order(way: Way) -> tuple[str, list[tuple[Question, bool]], list[Place]]:
+    return way.event, sorted(way.tests), sorted(way.places or ())
+
+
+def _accumulated(masks: dict[bytes, int], parts: Callable[[bytes], Iterable[bytes]]) -> dict[bytes, int]:
+    """Add to each text the masks of its parts: a longest-match table gives only one entry."""
+    return {text: _join(masks.get(part, 0) for part in parts(text)) for text in masks}
+
+
+def _beginnings(text: bytes) -> Iterable[bytes]:
+    return (text[:length] for length in range(len(text) + 1))
+
+
+def _endings(text: bytes) -> Iterable[bytes]:
+    return (text[start:] for start in range(len(text) + 1))
+
+
+def _join(masks: Iterable[int]) -> int:
+    joined = 0
+    for mask in masks:
+        joined |= mask
+    return joined
+
+
+def _kept_tests(event: str, ways: list[Way]) -> dict[Question, tuple[int, int]]:
+    """Choose the tests to judge beside the class: by subject and register, those that most ways ask."""
+    asked: dict[Question, int] = {}
+    for way in ways:
+        for test, _ in way.tests:
+            asked[test] = asked.get(test, 0) + 1
+    found: dict[Question, tuple[int, int]] = {}
+    for test in sorted(asked, key=lambda each: (-asked[each], each)):
+        where = _subject(event, test.subject)
+        if where is not None and 0 < len(test.values) <= MAX_VALUES and len(found) < MAX_TESTS:
+            found[test] = where
+    return found
+
+
+def _subject(event: str, subject: str) -> tuple[int, int] | None:
+    if not subject.startswith("arg."):
+        number = _SUBJECTS.get(subject)
+        return None if number is None else (number, 0)
+    name = subject.removeprefix("arg.")
+    for argument in BY_EVENT[event].arguments:
+        if argument.name == name and argument.kind in _REGISTER_KINDS and 0 <= argument.index < 6:
+            return _REGISTER, argument.index
+    return None
+
+
+def _row(event: str, bits: list[tuple[int, Way, _Condition]], kept: dict[Question, tuple[int, int]]) -> Row:
+    classes = [0] * CLASSES
+    passing = [False] * CLASSES
+    for bit, way, (asked, places) in bits:
+        for number in range(CLASSES):
+            if _allows(way, number):
+                classes[number] |= bit
+                passing[number] |= not asked and places is None
+    if event in _FLAGS_UNKNOWN:
+        alike = [[other for other in range(CLASSES) if (number ^ other) & FAILED == 0] for number in range(CLASSES)]
+        classes = [_join(classes[other] for other in others) for others in alike]
+        passing = [any(passing[other] for other in others) for others in alike]
+    tests = tuple(
+        KernelTest(
+            *where,
+            test.mask,
+            test.values,
+            if_yes=_join(bit for bit, _, (asked, _) in bits if (test, False) not in asked),
+            if_no=_join(bit for bit, _, (asked, _) in bits if (test, True) not in asked),
+        )
+        for test, where in kept.items()
+    )
+    verdicts = tuple(PASS if passes else JUDGE if mask else DROP for mask, passes in zip(classes, passing, strict=True))
+    return Row(verdicts, tuple(classes), tests, any(places is not None for _, _, (_, places) in bits))
+
+
+def _allows(way: Way, number: int) -> bool:
+    """Tell whether the tests on what makes a class allow a class."""
+    known = {"failed": number // FAILED, "open": number % FAILED}
+    return all(
+        (known[test.subject] & test.mask in test.values) == expected
+        for test, expected in way.tests
+        if test.subject in known
+    )

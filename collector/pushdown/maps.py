@@ -1,0 +1,104 @@
+"""Puts an interest into the kernel's maps, beside the one in force, and switches between them by one number."""
+
+import struct
+from collections.abc import Iterator, Mapping
+
+from collector.events.system_calls import BY_EVENT
+from collector.kernel import bpf_syscall
+from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, Layout, Row, lay_out
+from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, Interest
+
+MAX_TEXTS = 4096
+"""Prefixes, or suffixes, of one version: half of what a map holds, for two versions are in it."""
+
+MAX_EVENTS = 256
+"""Event types by number, of one version."""
+
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_SETTING_INTEREST = 1
+_MASK_BYTES = MASK_BITS // 8
+_ROW = struct.Struct(f"<{CLASSES}B4B")
+_TEST = struct.Struct(f"<2B2xI{MAX_VALUES}I")
+_PASSING = Row((PASS,) * CLASSES, (0,) * CLASSES, (), has_places=False)
+
+
+class InterestMaps:
+    """The kernel side's view of what matters."""
+
+    def __init__(self, maps: Mapping[str, int]) -> None:
+        """Take the loaded program's maps; everything is sent until an interest is set."""
+        self._maps = maps
+        self._generation = 0
+        self._keys: dict[int, list[tuple[str, bytes]]] = {0: [], 1: []}
+
+    def put(self, interest: Interest | None) -> None:
+        """Switch to an interest; None, or one too large for the maps, means that everything is sent.
+
+        No event is lost meanwhile: the version in force stays whole until the number changes.
+        """
+        layout = None if interest is None else lay_out(interest)
+        if layout is None or max(len(layout.prefixes), len(layout.suffixes)) > MAX_TEXTS:
+            self._switch(0)
+            return
+        generation = 1 - self._generation
+        # A call that began under that version may still be at it, and must not see it half gone.
+        bpf_syscall.wait_for_running_programs()
+        for name, key in self._keys[generation]:
+            bpf_syscall.delete(self._maps[name], key)
+        self._keys[generation] = []
+        for name, key, value in entries(layout, generation):
+            bpf_syscall.update(self._maps[name], key, value)
+            if len(key) > _U32.size:
+                self._keys[generation].append((name, key))
+        self._generation = generation
+        self._switch(2 + generation)
+
+    def _switch(self, version: int) -> None:
+        bpf_syscall.update(self._maps["settings"], _U32.pack(_SETTING_INTEREST), _U64.pack(version))
+
+
+def entries(layout: Layout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
+    """Give every entry of an interest: the map's name, key and value as lanner.bpf.c lays them out."""
+    place = 0
+    for event, call in BY_EVENT.items():
+        row = layout.rows.get(event, _PASSING)
+        if row.verdicts != _PASSING.verdicts and place < MAX_ROWS:
+            yield from _masks(row, generation * MAX_ROWS + place)
+            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(row, place)
+            place += 1
+        else:
+            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(_PASSING, 0)
+    yield "anywhere_masks", _U32.pack(generation), _mask(layout.anywhere)
+    for text, mask in layout.prefixes.items():
+        yield "prefix_masks", _key(text, MAX_PREFIX, generation), _mask(mask)
+    for text, mask in layout.suffixes.items():
+        yield "suffix_masks", _key(text[::-1], MAX_SUFFIX, generation), _mask(mask)
+
+
+def _masks(row: Row, place: int) -> Iterator[tuple[str, bytes, bytes]]:
+    for number, mask in enumerate(row.classes):
+        yield "class_masks", _U32.pack(place * CLASSES + number), _mask(mask)
+    for number, test in enumerate(row.tests):
+        yield "test_masks", _U32.pack((place * MAX_TESTS + number) * 2), _mask(test.if_no)
+        yield "test_masks", _U32.pack((place * MAX_TESTS + number) * 2 + 1), _mask(test.if_yes)
+
+
+def _packed(row: Row, place: int) -> bytes:
+    tests = b"".join(
+        _TEST.pack(
+            *(test.subject, test.register, test.mask),
+            *(*test.values, *test.values[:1] * (MAX_VALUES - len(test.values))),
+        )
+        for test in row.tests
+    )
+    return _ROW.pack(*row.verdicts, place, len(row.tests), row.has_places, 0) + tests.ljust(
+        MAX_TESTS * _TEST.size, b"\0"
+    )
+
+
+def _mask(mask: int) -> bytes:
+    return mask.to_bytes(_MASK_BYTES, "little")
+
+
+def _key(text: bytes, size: int, generation: int) -> bytes:
+    return struct.pack("<II", 32 + 8 * len(text), generation) + text.ljust(size, b"\0")

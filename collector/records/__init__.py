@@ -1,0 +1,1 @@
+"""The kernel's ring buffers: bytes in, decoded records out."""

@@ -1,0 +1,258 @@
+"""Turns the kernel side's records into plain values; the layouts are those of lanner.bpf.c."""
+
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from collector.records.types import Exec, Exit, File, Fork, Identity, Record, Repeats, Request, Socket, State, Syscall
+
+_HEAD = struct.Struct("<QQQIIIIHHI")
+_SYSCALL = struct.Struct("<q6QQIIiHHII8H")
+_PROCESS = struct.Struct("<10I4Q16sQqq6IH6x8H")
+_FORK = struct.Struct("<QIIII")
+_EXIT = struct.Struct("<II")
+_REQUEST = struct.Struct("<3QI4x")
+_REPEATS = struct.Struct("<2Q2I")
+_SOCKET = struct.Struct("<6HB3x16s16s128s")
+_SYSCALL_DATA = _HEAD.size + _SYSCALL.size
+_PROCESS_DATA = _HEAD.size + _PROCESS.size
+
+_COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
+_ENV_CUT = 512
+_UNTOLD, _MULTISHOT = 1, 2
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_UNSET = 0xFFFFFFFF
+_INT64_MAX = (1 << 63) - 1
+_NANOSECONDS = 0x7FFFFFFF
+"""Since Linux 6.13 the top bit tells that the time was looked at (include/linux/fs.h, I_CTIME_QUERIED)."""
+_NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
+
+
+def decode(record: bytes) -> Record:
+    """Decode one record; raises ValueError where it is none of ours (another version's program, say)."""
+    try:
+        time, start_time, cgroup_id, tgid, tid, uid, exec_id, kind, flags, cpu = _HEAD.unpack_from(record)
+        decoder = _DECODERS.get(kind)
+        if decoder is None:
+            raise ValueError(f"unknown kind of record: {kind}")
+        return decoder(record, Identity(time, tgid, tid, start_time, exec_id, uid, cgroup_id), flags, cpu)
+    except struct.error as error:
+        raise ValueError(f"a record that is cut off: {error}") from error
+
+
+def text(data: bytes) -> str:
+    """Decode a C string of the kernel's, up to its NUL; any bytes survive the way there and back."""
+    return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
+    result, a0, a1, a2, a3, a4, a5, ino, dev, magic, fd, mode, event, vtid, _, *lengths = _SYSCALL.unpack_from(
+        record, _HEAD.size
+    )
+    kernel_path, path1, path2, directory1, directory2, blob1, blob2, sock = lengths
+    # In the order in which the kernel side wrote them.
+    kernel_path_at = _SYSCALL_DATA + sock
+    path1_at = kernel_path_at + kernel_path
+    directory1_at = path1_at + path1
+    path2_at = directory1_at + directory1
+    directory2_at = path2_at + path2
+    blob1_at = directory2_at + directory2
+    blob2_at = blob1_at + blob1
+    end = blob2_at + blob2
+    if end > len(record):
+        raise ValueError("a record that is cut off: its pieces are longer than it")
+    file = None
+    if mode and not sock:
+        is_upper = bool(flags & _UPPER)
+        file = File(
+            mode,
+            dev,
+            ino,
+            magic,
+            text(record[kernel_path_at:path1_at]) if kernel_path else None,
+            bool(flags & _PSEUDO),
+            bool(flags & _CREATED),
+            is_upper,
+            bool(flags & _OVERLAY) and not is_upper,
+        )
+    # By position, for by name it takes twice as long.
+    return Syscall(
+        who,
+        event,
+        cpu,
+        vtid,
+        bool(flags & _COMPAT),
+        result,
+        (a0, a1, a2, a3, a4, a5),
+        fd if fd != -1 or mode else None,
+        file,
+        _socket(record[_SYSCALL_DATA:kernel_path_at]) if sock else None,
+        text(record[path1_at:directory1_at]) if path1 else None,
+        text(record[path2_at:directory2_at]) if path2 else None,
+        text(record[directory1_at:path2_at]) if directory1 else None,
+        text(record[directory2_at:blob1_at]) if directory2 else None,
+        record[blob1_at:blob2_at],
+        record[blob2_at:end],
+        is_last_whole=bool(flags & _LAST_WHOLE),
+    )
+
+
+def _request(record: bytes, who: Identity, flags: int, cpu: int) -> Request:
+    address, ring, user_data, marks = _REQUEST.unpack_from(record, _SYSCALL_DATA)
+    call = record[:_SYSCALL_DATA] + record[_SYSCALL_DATA + _REQUEST.size :]
+    return Request(
+        call=_syscall(call, who, flags, cpu),
+        address=address,
+        ring=ring,
+        user_data=user_data,
+        is_done=_HEAD.unpack_from(record)[7] == _KIND_RESULT,
+        is_untold=bool(marks & _UNTOLD),
+        is_multishot=bool(marks & _MULTISHOT),
+    )
+
+
+@lru_cache(maxsize=512)
+def _socket(data: bytes) -> Socket:
+    family, kind, protocol, local_port, remote_port, unix_length, state, local, remote, name = _SOCKET.unpack(data)
+    return Socket(
+        family=family,
+        type=kind,
+        protocol=protocol,
+        state=state,
+        local_ip=ip_text(family, local),
+        remote_ip=ip_text(family, remote),
+        local_port=local_port,
+        remote_port=remote_port,
+        unix_path=unix_text(name[:unix_length]) if family == _AF_UNIX else "",
+    )
+
+
+def epoch_time(nanoseconds: int) -> int:
+    """Keep a file's time within 64 bits: on tmpfs anybody may give a file any second, even beyond what those hold."""
+    return max(-_INT64_MAX, min(nanoseconds, _INT64_MAX))
+
+
+def ip_text(family: int, address: bytes) -> str:
+    """Write an address as Falco does: an IPv4 address in IPv6 dress is written as IPv4."""
+    if family == _AF_INET:
+        return socket.inet_ntop(socket.AF_INET, address[:4])
+    if family != _AF_INET6:
+        return ""
+    if address[:12] == b"\0" * 10 + b"\xff\xff":
+        return socket.inet_ntop(socket.AF_INET, address[12:16])
+    return socket.inet_ntop(socket.AF_INET6, address)
+
+
+def unix_text(name: bytes) -> str:
+    """Write the name of a unix socket; an abstract one begins with @, as in /proc/net/unix."""
+    if name[:1] == b"\0":
+        return "@" + name[1:].rstrip(b"\0").decode("utf-8", "surrogateescape")
+    return text(name)
+
+
+def _state(who: Identity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup: str) -> State:
+    ppid, vpid, pgid, vpgid, sid, tty, loginuid, gid, pid_ns, mount_ns, effective, permitted, inheritable, init = facts
+    return State(
+        who=who,
+        ppid=ppid,
+        vpid=vpid,
+        pgid=pgid,
+        vpgid=vpgid,
+        sid=sid,
+        tty=tty,
+        loginuid=-1 if loginuid == _UNSET else loginuid,
+        gid=gid,
+        cap_effective=effective,
+        cap_permitted=permitted,
+        cap_inheritable=inheritable,
+        pid_namespace=pid_ns,
+        mount_namespace=mount_ns,
+        pid_namespace_init_start=init,
+        comm=text(comm),
+        cwd=cwd,
+        cgroup=cgroup,
+    )
+
+
+def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State:
+    facts = _PROCESS.unpack_from(record, _HEAD.size)
+    exe_ino, ctime_s, mtime_s, ctime_ns, mtime_ns, exe_dev, exe_uid, exe_gid, number, exe_mode, *lengths = facts[15:]
+    pieces = []
+    at = _PROCESS_DATA
+    for length in lengths[:6]:
+        pieces.append(record[at : at + length])
+        at += length
+    if at > len(record):
+        raise ValueError("a record that is cut off: its pieces are longer than it")
+    exepath, cwd, args, env, filename, cgroup = pieces
+    state = _state(who, facts[:14], facts[14], text(cwd), text(cgroup))
+    if _HEAD.unpack_from(record)[7] == _KIND_STATE:
+        return state
+    name = text(exepath)
+    compat = bool(flags & _COMPAT)
+    return Exec(
+        state=state,
+        filename=text(filename),
+        exepath=name,
+        args=_strings(args),
+        args_truncated=bool(flags & _ARGS_CUT),
+        env=_strings(env) if env else None,
+        exe_ino=exe_ino,
+        exe_dev=exe_dev,
+        exe_mode=exe_mode,
+        exe_uid=exe_uid,
+        exe_gid=exe_gid,
+        exe_ctime=epoch_time(ctime_s * 10**9 + (ctime_ns & _NANOSECONDS)),
+        exe_mtime=epoch_time(mtime_s * 10**9 + (mtime_ns & _NANOSECONDS)),
+        is_upper_layer=bool(flags & _UPPER),
+        is_lower_layer=bool(flags & _OVERLAY and not flags & _UPPER),
+        is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),
+        event_type="execveat" if number == (_COMPAT_EXECVEAT if compat else _NATIVE_EXECVEAT) else "execve",
+        cpu=cpu,
+        env_truncated=bool(flags & _ENV_CUT),
+    )
+
+
+def _strings(data: bytes) -> tuple[str, ...]:
+    if not data:
+        return ()
+    return tuple(part.decode("utf-8", "surrogateescape") for part in data.removesuffix(b"\0").split(b"\0"))
+
+
+def _fork(record: bytes, who: Identity, _flags: int, _cpu: int) -> Fork:
+    start_time, pid, vpid, exec_id, real_parent = _FORK.unpack_from(record, _HEAD.size)
+    return Fork(who, pid, start_time, vpid, exec_id, real_parent)
+
+
+def _exit(record: bytes, who: Identity, _flags: int, cpu: int) -> Exit:
+    return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0], cpu)
+
+
+def _repeats(record: bytes, _who: Identity, _flags: int, _cpu: int) -> Repeats:
+    count, last, slot, generation = _REPEATS.unpack_from(record, _HEAD.size)
+    return Repeats(slot, generation, count, last, record[_HEAD.size + _REPEATS.size :], is_final=True)
+
+
+def as_of(time: int, record: bytes) -> bytes:
+    """Return a record as if it had been made at another time, boot-clock nanoseconds."""
+    return time.to_bytes(8, "little") + record[8:]
+
+
+def identity_of(record: bytes) -> bytes:
+    """Return what equal records share: all of them but the time, and the mark of the last one that was sent whole."""
+    flags = int.from_bytes(record[42:44], "little") & ~_LAST_WHOLE
+    return record[8:42] + flags.to_bytes(2, "little") + record[44:]
+
+
+_KIND_STATE, _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 4, 6, 7, 8
+_DECODERS: Mapping[int, Callable[[bytes, Identity, int, int], Record]] = {
+    1: _syscall,
+    2: _fork,
+    3: _process,
+    _KIND_STATE: _process,
+    5: _exit,
+    _KIND_REQUEST: _request,
+    _KIND_RESULT: _request,
+    _KIND_REPEATS: _repeats,
+}

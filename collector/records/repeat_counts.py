@@ -1,0 +1,91 @@
+"""What processes repeat faster than it is sent: the kernel side counts it in slots, and this reads the counts.
+
+A slot holds one record and a count that only grows until another record takes the slot; what a slot had counted is then
+sent as a record of its own. So a count may be read at any time, and whatever was reported of it before is known by the
+slot and the generation of its content.
+"""
+
+import mmap
+import struct
+from collections.abc import Callable, Iterator
+
+from collector.records.types import Repeats
+
+REPEAT_SLOTS = 256
+"""Of one CPU: so many different records can be counted at a time. A power of two."""
+
+REPEAT_BYTES = 1024
+"""Longer records are always sent. A power of two."""
+
+_HEADER = struct.Struct("<4Q4I")
+_WORDS = _HEADER.size // 8
+_GENERATION_AT, _SIZE_AT = 32, 36
+_GENERATIONS = (1 << 32) - 1
+"""The kernel side counts them up to this, and then from 0."""
+
+
+class RepeatSlots:
+    """The kernel side's slots, read by their memory map."""
+
+    def __init__(self, descriptor: int, slots: int, read_record: Callable[[int], bytes]) -> None:
+        """Map the headers of all slots.
+
+        Args:
+            descriptor: of the map of headers; it must stay open.
+            slots: how many there are.
+            read_record: returns the bytes that a slot's record stands at the beginning of.
+        """
+        page = mmap.PAGESIZE
+        self._map = mmap.mmap(descriptor, -(-slots * _HEADER.size // page) * page, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._words = memoryview(self._map)[: slots * _HEADER.size].cast("Q")
+        self._read_record = read_record
+        self._counts: list[int] = self._words[::_WORDS].tolist()
+
+    def changed(self) -> Iterator[Repeats]:
+        """Yield what was counted in each slot whose count has changed since the last call."""
+        counts: list[int] = self._words[::_WORDS].tolist()
+        if counts == self._counts:
+            return
+        for slot, (count, before) in enumerate(zip(counts, self._counts, strict=True)):
+            if count and count != before:
+                repeats = self._read(slot)
+                if repeats is not None:
+                    yield repeats
+        self._counts = counts
+
+    def close(self) -> None:
+        """Unmap."""
+        self._words.release()
+        self._map.close()
+
+    def _read(self, slot: int) -> Repeats | None:
+        """Return what a slot holds; None while it changes hands: the kernel side then sends what it had counted."""
+        at = slot * _HEADER.size
+        count, last, _, _, generation, size, _, _ = _HEADER.unpack_from(self._map, at)
+        record = self._read_record(slot)[:size]
+        still = int.from_bytes(self._map[at + _GENERATION_AT : at + _SIZE_AT], "little")
+        if generation & 1 or still != generation:
+            return None
+        return Repeats(slot, generation, count, last, record, is_final=False)
+
+
+class RepeatCounts:
+    """How much of each slot's count was taken."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[int, int], int] = {}
+        self._ended: dict[int, int] = {}
+        """By slot, the newest generation of which the last was reported."""
+
+    def fresh(self, repeats: Repeats) -> int:
+        """Return how many of the repeats were not taken before, and take them."""
+        slot, generation = repeats.slot, repeats.generation
+        before = self._taken.pop((slot, generation), 0)
+        if repeats.is_final:
+            self._ended[slot] = generation
+        elif (self._ended.get(slot, generation - 1) - generation) & _GENERATIONS < _GENERATIONS // 2:
+            # Read before the slot changed hands, and handed on after that was reported.
+            return 0
+        else:
+            self._taken[slot, generation] = max(before, repeats.count)
+        return max(0, repeats.count - before)

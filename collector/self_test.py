@@ -1,0 +1,124 @@
+"""Finds out, before the first event counts, whether the kernel side reads this kernel right.
+
+Wrong struct offsets give plausible numbers, not errors: so a child is run whose facts are known, and what the kernel
+side told of it is compared. On a mismatch we refuse to run, for every alert would be a lie. What of it is lost because
+others start so many programs is no mismatch: then it is done again.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from collector.errors import EnvironmentLacks, TooBusy
+from collector.records.types import Exec, Record
+
+_PROGRAM = "/bin/true"
+_ARGUMENT = "lanner-self-test"
+_WAIT_SECONDS = 5.0
+_BUSY_WAIT_SECONDS = 0.5
+_BUSY_SECONDS = 45.0
+"""Half of what systemd waits for a start."""
+
+
+def run_self_test(
+    read: Callable[[], list[Record]],
+    lost: Callable[[], int],
+    *,
+    program: str = _PROGRAM,
+    busy_seconds: float = _BUSY_SECONDS,
+) -> None:
+    """Run a child and compare; once more where records were lost meanwhile.
+
+    Args:
+        read: gives the lifecycle records that have come since it was last called.
+        lost: gives how many lifecycle records have been lost.
+        program: to run.
+        busy_seconds: after which it is given up while records are being lost.
+
+    Raises:
+        EnvironmentLacks: the kernel side is wrong about the child, or silent.
+        TooBusy: more happens than can be read.
+    """
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        before = lost()
+        record = _told(read, lost, program, before)
+        if record is not None:
+            _compare(record, program)
+            return
+        if lost() == before:
+            break
+        if time.monotonic() >= deadline:
+            raise TooBusy(
+                "the self-test could not be done: so many programs are started here that what the kernel side tells "
+                "of them is lost",
+                "start again later, or raise collector.lifecycle_ring_mib; `ps` shows who starts them",
+            )
+    raise EnvironmentLacks(
+        "the self-test failed: the kernel side did not tell of a program that was started",
+        "report this kernel's version; `lanner doctor` shows what else may be wrong",
+    )
+
+
+def _told(read: Callable[[], list[Record]], lost: Callable[[], int], program: str, before: int) -> Exec | None:
+    """Run a child; give what is told of it, None where nothing is."""
+    try:
+        child = subprocess.Popen([program, _ARGUMENT], stdin=subprocess.DEVNULL)
+    except BlockingIOError:
+        # A fork bomb leaves no process for us. Whether that is the reason, the losses tell.
+        time.sleep(_BUSY_WAIT_SECONDS)
+        return None
+    started = time.monotonic()
+    found = None
+    # Read while it runs as well: a ring may fill faster than a child ends.
+    while found is None or child.poll() is None:
+        for record in read():
+            if isinstance(record, Exec) and record.state.who.pid == child.pid:
+                found = record
+        waited = time.monotonic() - started
+        is_over = waited > _WAIT_SECONDS or (waited > _BUSY_WAIT_SECONDS and lost() != before)
+        if found is None and is_over and child.poll() is not None:
+            break
+        time.sleep(0.002)
+    return found
+
+
+def _compare(record: Exec, program: str) -> None:
+    state = record.state
+    facts = {
+        "ppid": (state.ppid, os.getpid()),
+        "uid": (state.who.uid, os.geteuid()),
+        "gid": (state.gid, os.getegid()),
+        "sid": (state.sid, os.getsid(0)),
+        "pgid": (state.pgid, os.getpgid(0)),
+        "loginuid": (state.loginuid, _loginuid()),
+        "name": (state.comm, Path(program).name),
+        "args": (record.args, (program, _ARGUMENT)),
+        "exe_ino": (record.exe_ino, Path(program).stat().st_ino),
+    }
+    for name, (told, true) in facts.items():
+        if told != true:
+            _refuse(name, told, true)
+    # The kernel's paths begin at the mount namespace's root: in a chroot they are longer than ours.
+    paths = (("exepath", record.exepath, os.path.realpath(program)), ("cwd", state.cwd, str(Path.cwd())))
+    for name, told_path, true_path in paths:
+        if not told_path.endswith(true_path):
+            _refuse(name, told_path, true_path)
+
+
+def _refuse(name: str, told: object, true: object) -> NoReturn:
+    raise EnvironmentLacks(
+        f"the self-test failed: the kernel side read {name} as {told!r}, and it is {true!r}",
+        "report this kernel's version; Lanner won't run on a kernel that it reads wrongly",
+    )
+
+
+def _loginuid() -> int:
+    try:
+        number = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return -1
+    return -1 if number == 2**32 - 1 else number

@@ -1,0 +1,149 @@
+"""The engine for other programs: rules from files or text, errors as values, events as plain mappings.
+
+No thread is started, nothing is printed and nothing is asked of the system but the rule files.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from processor.compiler.mapping import compile_mapping
+from processor.detection.explain import Explained, MappingJudge, explain
+from processor.loading import Priority, Problem, Rule, RuleFile, read_rule_files
+from processor.loading import load_rules as load_files
+from processor.loading.selection import Switch, apply_switches
+from processor.output.formatter import OutputFormat, compile_output, with_suggested
+
+__all__ = ["Explained", "Match", "Priority", "Problem", "Rule", "Rules", "load_rules"]
+
+Event = Mapping[str, Any]
+"""Values by field name: {"evt.type": "openat", "fd.name": "/etc/shadow"}. None and absence mean that it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A rule that is true of an event."""
+
+    rule: str
+    priority: str
+    """Emergency, Alert, Critical, Error, Warning, Notice, Informational or Debug."""
+    output: str
+    """The rule's text with the event's values in it."""
+    output_fields: Mapping[str, Any]
+    """The fields that the output names; None where the event lacks one."""
+    tags: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    rule: Rule
+    judge: Any
+    output: OutputFormat
+
+
+class Rules:
+    """Loaded rules, ready to be asked about events."""
+
+    def __init__(self, errors: Sequence[Problem], warnings: Sequence[Problem], rules: Sequence[Rule]) -> None:
+        self.errors = tuple(errors)
+        """Everything that is wrong: each has code, message, hint, file, line and column."""
+        self.warnings = tuple(warnings)
+        """What works and is doubtful."""
+        self.rules = tuple(rules)
+        """All rules, in the order in which they count, those that are off included; none where there are errors."""
+        self._compiled: dict[str, list[_Compiled]] = {}
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not self.errors
+
+    def enable(self, pattern: str = "*", *, tag: str | None = None) -> "Rules":
+        """Give the same rules with some turned on.
+
+        Args:
+            pattern: name of a rule, in which `*` stands for any text.
+            tag: turn on what has this tag instead.
+        """
+        return self._switched(enable=True, pattern=pattern, tag=tag)
+
+    def disable(self, pattern: str = "*", *, tag: str | None = None) -> "Rules":
+        """Give the same rules with some turned off.
+
+        Args:
+            pattern: name of a rule, in which `*` stands for any text.
+            tag: turn off what has this tag instead.
+        """
+        return self._switched(enable=False, pattern=pattern, tag=tag)
+
+    def _switched(self, *, enable: bool, pattern: str, tag: str | None) -> "Rules":
+        switch = Switch(enable, "rule", pattern) if tag is None else Switch(enable, "tag", tag)
+        return Rules(self.errors, self.warnings, apply_switches(self.rules, [switch]))
+
+    def matches(self, event: Event, *, matching: Literal["first", "all"] = "all") -> list[Match]:
+        """Judge an event by the rules that are on.
+
+        Each event stands for itself: macros with memory count it, but no window is kept.
+
+        Args:
+            event: values by field name; without evt.type no rule is judged.
+            matching: ``first`` gives at most one match, of the first rule in order.
+        """
+        event_type = event.get("evt.type")
+        if not isinstance(event_type, str):
+            return []
+        source = event.get("evt.source", "syscall")
+        found: list[Match] = []
+        for each in self._for_type(event_type):
+            if each.rule.source != source or not each.judge(event):
+                continue
+            rendered = each.output.fill(event)
+            rule = each.rule
+            found.append(Match(rule.name, str(rule.priority), rendered.text, rendered.fields, rule.tags, rule.source))
+            if matching == "first":
+                break
+        return found
+
+    def explain(self, rule: str, event: Event) -> Explained:
+        """Give a rule's condition as a tree of what each part of it was for an event.
+
+        Args:
+            rule: its name.
+            event: values by field name.
+
+        Raises:
+            KeyError: there is no such rule.
+        """
+        found = next((each for each in self.rules if each.name == rule), None)
+        if found is None:
+            raise KeyError(rule)
+        return explain(found, MappingJudge(event))
+
+    def _for_type(self, event_type: str) -> list[_Compiled]:
+        if event_type not in self._compiled:
+            self._compiled[event_type] = [
+                _Compiled(
+                    rule, compile_mapping(rule.condition), compile_output(with_suggested(rule.output, append=False))
+                )
+                for rule in self.rules
+                if rule.enabled and event_type in rule.event_types
+            ]
+        return self._compiled[event_type]
+
+
+def load_rules(*paths: str | Path, text: str | Iterable[str] = ()) -> Rules:
+    """Load rules from files and from text; whatever is wrong with them is in the result.
+
+    Args:
+        paths: rule files, and folders of them, in the order in which they count.
+        text: rule files as text, after those of the paths; one or several.
+    """
+    texts = [text] if isinstance(text, str) else list(text)
+    files = read_rule_files(paths)
+    files += [
+        RuleFile(f"<text {number}>" if len(texts) > 1 else "<text>", each) for number, each in enumerate(texts, 1)
+    ]
+    result = load_files(files)
+    return Rules(result.errors, result.warnings, result.rules if result.ok else ())

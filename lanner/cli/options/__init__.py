@@ -1,0 +1,1 @@
+"""Options that several commands share: text in, typed values out."""

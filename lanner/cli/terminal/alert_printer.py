@@ -1,0 +1,47 @@
+"""Alerts of a topic as lines on standard output, each once."""
+
+from typing import Any, TextIO
+
+from bus.connection import Connection
+from lanner.cli.terminal.output import coloured, note, paint
+from lanner.recorder.topic.messages import reader_of_values
+from lanner.settings import Settings
+from lanner.wiring.sinks.registry import line_style
+from notifier.formats.text import line_of
+from schemas.alert import Alert, BadAlert, decode_alert
+
+_REMEMBERED_IDS = 100_000
+
+
+class PrintedAlerts:
+    """Prints what it is given; what was printed before, and what is no alert, is left out."""
+
+    def __init__(self, settings: Settings, connection: Connection, stream: TextIO) -> None:
+        """Take the settings that say how a line looks, whose topic it is, and where to print."""
+        self.count = 0
+        """Alerts printed."""
+        self._line = line_of(line_style(settings))
+        self._value = reader_of_values(connection)
+        self._stream = stream
+        self._colour = coloured(stream) and not settings.json_output
+        self._seen: dict[str, None] = {}
+
+    def decoded(self, message: Any) -> Alert | None:
+        """Decode a message; None, and a word on standard error, where it is no alert."""
+        try:
+            return decode_alert(self._value(message))
+        except BadAlert as error:
+            note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+            return None
+
+    def show(self, alert: Alert) -> None:
+        """Print an alert."""
+        if alert.id in self._seen:
+            return
+        self._seen[alert.id] = None
+        if len(self._seen) > _REMEMBERED_IDS:
+            del self._seen[next(iter(self._seen))]
+        self.count += 1
+        text = self._line(alert)
+        self._stream.write((paint(text, alert.priority) if self._colour else text) + "\n")
+        self._stream.flush()

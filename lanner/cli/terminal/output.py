@@ -1,0 +1,125 @@
+"""What people see on a terminal: messages, colour and the line that counts in place."""
+
+import os
+import sys
+import time
+from typing import Literal, Protocol, TextIO
+
+from schemas.text.printable import printable_lines
+
+COLOURS = {
+    "Emergency": "bold white on red",
+    "Alert": "bold white on red",
+    "Critical": "bold red",
+    "Error": "red",
+    "Warning": "yellow",
+    "Notice": "cyan",
+    "Informational": "blue",
+    "Debug": "dim",
+}
+_ANSI = {
+    "Emergency": "1;37;41",
+    "Alert": "1;37;41",
+    "Critical": "1;31",
+    "Error": "31",
+    "Warning": "33",
+    "Notice": "36",
+    "Informational": "34",
+    "Debug": "2",
+}
+Level = Literal["debug", "info", "warning", "error"]
+STATUS_INTERVAL = 0.5
+"""Seconds between two drawings of the status line."""
+
+
+def coloured(stream: TextIO) -> bool:
+    """Tell whether colour belongs on a stream. Source: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, priority: str) -> str:
+    """Colour a text by priority, for a terminal."""
+    return f"\x1b[{_ANSI[priority]}m{text}\x1b[0m" if priority in _ANSI else text
+
+
+class Log(Protocol):
+    """Where a service's own words go, in place of plain lines."""
+
+    def __call__(self, level: Level, text: str) -> None:
+        """Write one entry."""
+
+
+_log: Log | None = None
+
+
+def speak_through(log: Log | None) -> None:
+    """Have what is said about Lanner itself go to a log from now on; None for plain lines."""
+    global _log  # noqa: PLW0603  a process has one standard error
+    _log = log
+
+
+def note(text: str) -> None:
+    """Say something about Lanner itself, on standard error; made safe to print, and to read as one message.
+
+    What begins with `warning:` or `error:` is of that level in a log.
+    """
+    text = printable_lines(text)
+    if _log is not None:
+        head, colon, rest = text.partition(": ")
+        if colon and head in ("warning", "error"):
+            _log("warning" if head == "warning" else "error", rest)
+        else:
+            _log("info", text)
+        return
+    _write(6, text)
+
+
+def error_line(text: str) -> None:
+    """Say what went wrong, on standard error; made safe to print, and to read as one message."""
+    text = printable_lines(text)
+    if _log is not None:
+        _log("error", text)
+        return
+    mark = "\x1b[1;31merror:\x1b[0m " if coloured(sys.stderr) else "error: "
+    _write(3, f"{mark}{text}")
+
+
+def _write(level: int, text: str) -> None:
+    prefix = journal_prefix(level)
+    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.split("\n")))
+    sys.stderr.flush()
+
+
+def journal_prefix(level: int) -> str:
+    """Give the level as systemd takes it, where standard error is the journal. Source: sd-daemon(3)."""
+    wanted = os.environ.get("JOURNAL_STREAM")
+    if not wanted:
+        return ""
+    status = os.fstat(2)
+    return f"<{level}>" if wanted == f"{status.st_dev}:{status.st_ino}" else ""
+
+
+class StatusLine:
+    """One line on a terminal that is drawn over itself while nothing else happens."""
+
+    def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
+        self.stream = stream
+        self.on = wanted and stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.drawn_at = 0.0
+        self.shown = False
+
+    def show(self, text: str) -> None:
+        """Draw the line, if it wasn't drawn a moment ago."""
+        if not self.on or time.monotonic() - self.drawn_at < STATUS_INTERVAL:
+            return
+        self.drawn_at = time.monotonic()
+        self.shown = True
+        self.stream.write(f"\r\x1b[K{text}")
+        self.stream.flush()
+
+    def clear(self) -> None:
+        """Take the line away, before something else is printed."""
+        if self.shown:
+            self.shown = False
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()

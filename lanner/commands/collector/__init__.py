@@ -1,0 +1,140 @@
+"""`lanner collector`: this host's events to the broker."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lanner.cli import systemd
+from lanner.cli.app import COLLECTOR, Group, Options, shared_options
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import note
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from lanner.wiring.kafka import connection_of, need
+from schemas.batch import EventBatch
+
+if TYPE_CHECKING:
+    from collector.publishing.spool import Spool
+    from lanner.operations.readings.collector import CollectorView
+    from lanner.wiring.pushdown.fleet_filter import FleetInterest
+
+POLL_SECONDS = 0.1
+FLUSH_SECONDS = 5.0
+
+
+def _collect(options: Options) -> None:
+    """Collect until a signal."""
+    need("collector", "confluent_kafka", "structlog")
+    from collector.host.sequence_checkpoint import Continuity
+    from collector.publishing.publisher import Publisher
+    from lanner.cli.logging_setup import log_through_structlog
+    from lanner.operations.endpoint import endpoint
+    from lanner.operations.readings.collector import CollectorView
+    from lanner.wiring.collector import make_collector
+    from lanner.wiring.host_identity import identity_of
+    from lanner.wiring.pushdown.fleet_filter import FleetInterest
+    from lanner.wiring.pushdown.local_filter import own_interest
+
+    settings = options.settings()
+    log_through_structlog(settings, "collector")
+    connection = connection_of(settings)
+    own = own_interest(settings, warnings=not options.quiet)
+    folder = Path(settings.kafka.spool_dir)
+    spool = _spool(settings, folder)
+    wanted = FleetInterest(settings, connection, own, folder)
+    continuity = Continuity(folder / "last.json")
+    last = continuity.read()
+    newest = 0
+
+    def take(batch: EventBatch) -> None:
+        nonlocal newest
+        publisher.publish(batch)
+        newest = batch.sequence
+        continuity.note(batch.collector_start, batch.sequence)
+
+    collector = make_collector(
+        settings,
+        wanted.event_types,
+        take,
+        interest=wanted.wanted.interest,
+        variables=wanted.variables,
+        flush_ms=settings.kafka.batch_ms,
+        previous=(0, -1) if last is None else (last.start, last.sequence),
+        further_losses=lambda: publisher.losses,
+    )
+    collector.versions = wanted.wanted.versions
+    publisher = Publisher(
+        connection, collector.host.id, spool, identity=identity_of(settings, collector.host), on_note=note
+    )
+
+    limit = settings.kafka.spool_mib << 20
+    view = CollectorView(collector, publisher, spool, limit, stuck_seconds=settings.http.stuck_seconds)
+    with endpoint(settings, "collector", view.readings, view.health()), Signals() as signals:
+        try:
+            collector.start()
+            view.is_attached = True
+            if not options.quiet:
+                note(
+                    f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
+                    f"{len(collector.event_types)} event types, as {wanted.asker} ask. Stop: Ctrl-C"
+                )
+            systemd.notify("READY=1")
+            _work(signals, view, wanted)
+        finally:
+            systemd.notify("STOPPING=1")
+            collector.stop()
+            left = publisher.close(FLUSH_SECONDS)
+            if newest:
+                continuity.note(collector.started, newest, final=True)
+            if left and not options.quiet:
+                note(f"{left} batches wait in {folder}: they go out when a collector starts here again.")
+    if not options.quiet:
+        note(
+            f"{collector.events:,} events, {publisher.delivered:,} batches sent, "
+            f"{sum(collector.losses.values()):,} events lost"
+        )
+
+
+def _spool(settings: Settings, folder: Path) -> "Spool":
+    from collector.publishing.spool import Spool
+
+    try:
+        return Spool(folder, settings.kafka.spool_mib << 20, on_trouble=note)
+    except OSError as error:
+        raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
+
+
+def _work(signals: Signals, view: "CollectorView", wanted: "FleetInterest") -> None:
+    watchdog = systemd.Watchdog()
+    while not signals.stop:
+        view.collector.poll(POLL_SECONDS)
+        view.publisher.poll()
+        wanted.follow(view.collector)
+        watchdog.beat()
+        view.turned.beat()
+
+
+def _command(options: Options) -> None:
+    """Watch this host and send its events to Kafka, where processors judge them.
+
+    What the broker does not take waits on disk (kafka.spool_dir) and goes out later, in order. Published rules decide
+    which events are collected; where none are published, this host's rule files do, so give the collectors those that
+    the processors have. SIGTERM sends what is left.
+    """
+    ctx = click.get_current_context()
+    ctx.obj = options
+    if ctx.invoked_subcommand is None:
+        from collector.malloc import keep_memory_small
+
+        keep_memory_small()
+        _collect(options)
+
+
+command: click.Group = click.group(
+    "collector",
+    cls=Group,
+    lazy=COLLECTOR,
+    invoke_without_command=True,
+    example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092\nsudo lanner collector build-cache bpf.json",
+)(shared_options(_command))

@@ -1,0 +1,10 @@
+"""`lanner config`: the settings, their defaults and their faults."""
+
+import click
+
+from lanner.cli.app import CONFIG, Group
+
+
+@click.group("config", cls=Group, lazy=CONFIG, example="lanner config default > /etc/lanner/lanner.yaml")
+def command() -> None:
+    """Print and check settings."""

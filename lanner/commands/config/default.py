@@ -1,0 +1,19 @@
+"""`lanner config default`: a settings file to start from."""
+
+import json
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.settings import Settings
+from lanner.settings.render import plain, render
+
+
+@front_command("default", example="lanner config default > /etc/lanner/lanner.yaml")
+def command(options: Options) -> None:
+    """Print all settings with their defaults, each with what it is for."""
+    settings = Settings()
+    if options.format == "json":
+        click.echo(json.dumps(plain(settings), indent=2))
+    else:
+        click.echo(render(settings, comments=True), nl=False)

@@ -1,0 +1,32 @@
+"""`lanner dlq drop`: dead letters that nobody needs."""
+
+import sys
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.dead_letters import Filter, chosen, filter_options, must_choose, places
+from lanner.cli.terminal.output import note
+
+
+@front_command("drop", example="lanner dlq drop notifier:12 --note 'test alert, channel was wrong'")
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason let through.")
+@click.option("--note", "why", required=True, metavar="TEXT", help="Why; kept beside the letter in the topic.")
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+@filter_options
+def command(
+    options: Options, ids: tuple[str, ...], wanted: Filter, *, every: bool, why: str, dry_run: bool, local: bool
+) -> None:
+    """Settle dead letters without sending them anywhere; from an outbox they are deleted."""
+    must_choose(ids, every=every)
+    count = 0
+    try:
+        for place, letters in chosen(places(options.settings(), local=local), ids, wanted):
+            if not dry_run:
+                place.drop(letters, why)
+            count += len(letters)
+            sys.stdout.write("".join(f"{each.id}\n" for each in letters))
+    finally:
+        if not options.quiet:
+            note(f"{'would drop' if dry_run else 'dropped'} {count:,}.")

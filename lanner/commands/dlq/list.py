@@ -1,0 +1,40 @@
+"""`lanner dlq list`: dead letters that wait for somebody."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.dead_letters import Filter, chosen, filter_options, places
+from lanner.cli.terminal.output import note
+from lanner.cli.terminal.tables import print_table
+from schemas.text.times import iso8601_zulu
+
+_RULE, _REASON = 60, 80
+
+
+@front_command("list", example="lanner dlq list --sink slack --reason 'invalid*'\nlanner dlq list --format json")
+@filter_options
+def command(options: Options, wanted: Filter, *, local: bool) -> None:
+    """List dead letters, oldest first; what was replayed or dropped is not among them."""
+    settings = options.settings()
+    rows: list[tuple[str, ...]] = []
+    count = 0
+    for _, letters in chosen(places(settings, local=local), (), wanted):
+        count += len(letters)
+        for each in letters:
+            time = iso8601_zulu(int(each.at * 1e9))
+            if settings.json_output:
+                told = {name: value for name, value in asdict(each).items() if name not in ("data", "origin", "number")}
+                sys.stdout.write(json.dumps(told | {"at": time}) + "\n")
+            else:
+                rule, reason = _short(each.rule, _RULE), _short(each.reason, _REASON)
+                rows.append((each.id, time[:19], each.sink, rule, reason, str(each.attempts)))
+    if rows:
+        print_table(("ID", "TIME", "SINK", "RULE", "REASON", "ATTEMPTS"), rows)
+    if not count and not options.quiet:
+        note("no dead letters.")
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,0 +1,36 @@
+"""`lanner dlq replay`: dead letters go back to where they failed."""
+
+import sys
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.dead_letters import Filter, chosen, filter_options, must_choose, places
+from lanner.cli.terminal.output import note
+
+
+@front_command(
+    "replay",
+    example="lanner dlq replay notifier:12 notifier:13\n"
+    "lanner dlq replay --all --sink slack --reason 'channel_not_found*'",
+)
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason let through.")
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+@filter_options
+def command(options: Options, ids: tuple[str, ...], wanted: Filter, *, every: bool, dry_run: bool, local: bool) -> None:
+    """Put dead letters back: an alert for the one sink that refused it, a message of events into its partition.
+
+    Each is listed no more once all replicas have it. One that fails again becomes a new letter.
+    """
+    must_choose(ids, every=every)
+    count = 0
+    try:
+        for place, letters in chosen(places(options.settings(), local=local), ids, wanted):
+            if not dry_run:
+                place.replay(letters)
+            count += len(letters)
+            sys.stdout.write("".join(f"{each.id}\n" for each in letters))
+    finally:
+        if not options.quiet:
+            note(f"{'would put' if dry_run else 'put'} {count:,} back.")

@@ -1,0 +1,30 @@
+"""`lanner dlq show`: one dead letter, whole."""
+
+import sys
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.dead_letters import Filter, chosen, places
+from lanner.dead_letters.store import content
+from schemas.text.printable import printable
+from schemas.text.times import iso8601_zulu
+
+
+@front_command("show", example="lanner dlq show notifier:12")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--local", is_flag=True, help="Those in this host's outboxes, instead of the broker's.")
+def command(options: Options, ids: tuple[str, ...], *, local: bool) -> None:
+    """Show dead letters with all that is known of them; hostile text is escaped."""
+    for _, letters in chosen(places(options.settings(), local=local), ids, Filter()):
+        for each in letters:
+            facts = {
+                "time": iso8601_zulu(int(each.at * 1e9)),
+                "sink": each.sink,
+                "rule": each.rule,
+                "reason": each.reason,
+                "attempts": str(each.attempts),
+                **each.told,
+            }
+            lines = [f"{name:<9}{printable(value)}" for name, value in facts.items()]
+            sys.stdout.write("\n".join([each.id, *lines, "", content(each.data), "", ""]))

@@ -1,0 +1,123 @@
+"""`lanner hosts`: who sends, and who has fallen silent."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from lanner.cli.app import HOSTS, Group, Options, shared_options
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine, error_line, note
+from lanner.cli.terminal.tables import print_table
+from lanner.errors import BAD_INPUT
+from lanner.wiring.kafka import connection_of, need
+from schemas.text.printable import printable
+from schemas.text.times import iso8601_zulu
+
+if TYPE_CHECKING:
+    from lanner.recorder.topic.hosts import SeenHost
+
+_SLOW_MS = 5000
+
+
+@click.option("--check", is_flag=True, help="Show silent hosts only, and end with 1 if there is one.")
+def _command(options: Options, *, check: bool) -> None:
+    """Show the hosts of the fleet: silent ones first, then those that were stopped in good order.
+
+    They are found in the retained topic of events. Of a large fleet not all of that is read: of the hosts that are
+    gone, one that was alive for less than half of the time since then may be missed. LOST counts what was told in the
+    last minute; LAG is how long the newest batch took to the broker.
+    """
+    ctx = click.get_current_context()
+    ctx.obj = options
+    if ctx.invoked_subcommand is None:
+        _show(options, check=check)
+
+
+def _show(options: Options, *, check: bool) -> None:
+    need("processor", "confluent_kafka")
+    from lanner.recorder.topic.hosts import find_hosts
+
+    settings = options.settings()
+    connection = connection_of(settings)
+    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    now = time.time_ns() // 1_000_000
+    with Signals() as signals:
+        hosts = find_hosts(connection, now, lambda: signals.stop, status.show)
+        status.clear()
+        was_stopped = signals.stop
+
+    def is_silent(host: "SeenHost") -> bool:
+        return now - host.seen > settings.hosts.silent_seconds * 1000 and not host.is_stopped
+
+    hosts.sort(key=lambda host: (not is_silent(host), not host.is_stopped, host.name))
+    silent = [host for host in hosts if is_silent(host)]
+    shown = silent if check else hosts
+    if settings.json_output:
+        for host in shown:
+            sys.stdout.write(json.dumps(_record(host, silent=is_silent(host))) + "\n")
+    elif shown:
+        print_table(
+            ("HOST", "SEEN", "VERSION", "KERNEL", "LOST", "LAG", "RULES"),
+            [_row(host, now, silent=is_silent(host)) for host in shown],
+        )
+    sys.stdout.flush()
+    if was_stopped and not options.quiet:
+        note("the search was ended early: hosts may be missing.")
+    elif not hosts and not options.quiet:
+        note("no host has sent anything that is still kept.")
+    if check and silent:
+        error_line(f"{len(silent)} of {len(hosts)} hosts are silent.")
+        raise click.exceptions.Exit(BAD_INPUT)
+
+
+def _row(host: "SeenHost", now: int, *, silent: bool) -> list[str | Text]:
+    state = f"{_ago(now - host.seen)} ago"
+    if silent:
+        state += ", silent"
+    elif host.is_stopped:
+        state += ", stopped"
+    return [
+        Text(printable(host.name), style="bold red" if silent else ""),
+        Text(state, style="bold red" if silent else ""),
+        host.version,
+        host.kernel,
+        Text(f"{host.lost:,}", style="yellow" if host.lost else ""),
+        Text(_ago(host.lag), style="yellow" if host.lag > _SLOW_MS else ""),
+        host.rules or "-",
+    ]
+
+
+def _record(host: "SeenHost", *, silent: bool) -> dict[str, object]:
+    return {
+        "host": host.name,
+        "host_id": host.id,
+        "seen": iso8601_zulu(host.seen * 1_000_000),
+        "state": "silent" if silent else "stopped" if host.is_stopped else "live",
+        "version": host.version,
+        "kernel": host.kernel,
+        "lost": host.lost,
+        "lag_seconds": host.lag / 1000,
+        "rules": host.rules,
+    }
+
+
+def _ago(milliseconds: int) -> str:
+    seconds = max(milliseconds, 0) / 1000
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+
+
+command: click.Group = click.group(
+    "hosts",
+    cls=Group,
+    lazy=HOSTS,
+    invoke_without_command=True,
+    example="lanner hosts\nlanner hosts --check     (for cron: ends with 1 if a host is silent)\n"
+    "lanner hosts enroll ID KEY     (of `lanner collector key` there)",
+)(shared_options(_command))

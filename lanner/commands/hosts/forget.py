@@ -1,0 +1,37 @@
+"""`lanner hosts forget`: nothing is decided about a host any more."""
+
+import sys
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import note
+from lanner.errors import BadInput
+from lanner.wiring.kafka import connection_of, need
+from schemas.text.printable import printable
+
+
+@front_command("forget", example="lanner hosts forget 0f3c… 77de…")
+@click.argument("hosts", nargs=-1, required=True, metavar="ID…")
+def command(options: Options, hosts: tuple[str, ...]) -> None:
+    """Forget what was decided about hosts that are gone for good, which makes room for others.
+
+    If one comes back it is new: with collector.identity: trust_on_first_use the first key under its id is pinned,
+    whoever sends it. To keep an id shut, `lanner hosts revoke` it instead.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
+
+    settings = options.settings()
+    connection = connection_of(settings)
+    decided = read_host_keys(connection).decided
+    if unknown := [host for host in hosts if host not in decided]:
+        raise BadInput(
+            *(f"nothing is decided about host {host}: `lanner hosts list` shows the ids." for host in unknown)
+        )
+    decisions = HostKeyDecisions(connection, settings)
+    for host in hosts:
+        decisions.forget(host)
+        sys.stdout.write(f"{printable(host)}\n")
+    if not options.quiet:
+        note(f"forgot {len(hosts)}.")

@@ -1,0 +1,87 @@
+"""`lanner hosts list`: whose key is whose."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import note
+from lanner.cli.terminal.tables import print_table
+from lanner.wiring.kafka import connection_of, need
+from schemas.host_keys import key_id
+from schemas.text.printable import printable
+from schemas.text.times import iso8601_zulu
+
+if TYPE_CHECKING:
+    from lanner.wiring.host_keys import HostKeys
+
+_STYLES = {"revoked": "bold red", "announced": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A key and what is decided about it."""
+
+    host_id: str
+    hostname: str
+    state: str
+    """As in the topic; `announced` where nothing is decided about this key."""
+    public_key: bytes
+    since: int
+    by: str
+
+
+@front_command("list", example="lanner hosts list\nlanner hosts list --format json     (with whole keys)")
+def command(options: Options) -> None:
+    """List the keys of hosts, and what is decided about each.
+
+    Enrolled and revoked by an operator, pinned by a processor that saw it first (with collector.identity:
+    trust_on_first_use), or just announced: by its host, or by somebody else who has the right to send events. `lanner
+    collector key` on the host shows which it is. SINCE is when that was decided or announced.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from lanner.wiring.host_keys import read_host_keys
+
+    settings = options.settings()
+    rows = sorted(
+        _rows(read_host_keys(connection_of(settings))), key=lambda row: (row.hostname, row.host_id, row.state)
+    )
+    if settings.json_output:
+        for row in rows:
+            record = {
+                "host_id": row.host_id,
+                "hostname": row.hostname,
+                "state": row.state,
+                "key_id": key_id(row.public_key) if row.public_key else "",
+                "public_key": row.public_key.hex(),
+                "since": iso8601_zulu(row.since),
+                "by": row.by,
+            }
+            sys.stdout.write(json.dumps(record) + "\n")
+    elif rows:
+        print_table(("HOST", "ID", "KEY", "STATE", "SINCE", "BY"), [_cells(row) for row in rows])
+    elif not options.quiet:
+        note("no host has a key, and none was announced.")
+
+
+def _rows(found: "HostKeys") -> Iterator[_Row]:
+    names = {host_id: said.hostname for (host_id, _), said in found.announced.items()}
+    for host_id, record in found.decided.items():
+        # A name that goes with the key that counts, before any other that was announced under the id.
+        said = found.announced.get((host_id, record.public_key))
+        name = names.get(host_id, host_id) if said is None else said.hostname
+        yield _Row(host_id, name, record.state, record.public_key, record.since, record.by)
+    for (host_id, key), said in found.announced.items():
+        decided = found.decided.get(host_id)
+        if decided is None or decided.public_key != key:
+            yield _Row(host_id, said.hostname, "announced", key, said.announced, "")
+
+
+def _cells(row: _Row) -> list[str | Text]:
+    key = key_id(row.public_key) if row.public_key else "-"
+    state = Text(row.state, style=_STYLES.get(row.state, ""))
+    return [row.hostname, printable(row.host_id), key, state, iso8601_zulu(row.since), row.by]

@@ -1,0 +1,1 @@
+"""Commands on recorded events: a recording or a topic in, events and alerts out."""

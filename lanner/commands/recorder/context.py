@@ -1,0 +1,193 @@
+"""`lanner context`: what happened on a host round an alert."""
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.times import span_ms
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine, coloured
+from lanner.errors import BadInput
+from lanner.recorder.batches import Kept, from_files
+from lanner.recorder.coverage import Coverage, sentences
+from lanner.recorder.event_rows import line_maker, row_maker
+from lanner.recorder.query import Asked, Found
+from lanner.recorder.timeline import Timeline, Window, by_id
+from lanner.settings import Settings
+from processor.detection.redaction import Redaction
+from schemas.batch import EventBatch
+from schemas.text.printable import printable
+from schemas.text.times import date_and_time, date_and_time_seconds
+
+_UUID_VERSION = 8
+_EARLIER = 20_000_000_000
+"""ns; a batch says every 15 s what is collected."""
+
+
+@front_command(
+    "context",
+    example="lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --before 2m\n"
+    "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --file /var/lib/lanner/kept",
+)
+@click.argument("alert_id")
+@click.option("--before", metavar="TIME", default="30s", show_default=True, help="How far to look back.")
+@click.option("--after", metavar="TIME", default="10s", show_default=True, help="How far to look on.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=1000,
+    show_default=True,
+    help="At most so many events before the alert, and so many after it: the nearest.",
+)
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Look into a recording, or a folder of them such as `run --keep` fills, and not at the broker.",
+)
+@click.option("--host", metavar="HOST", help="Name or id of the host, where the alert itself is not kept any more.")
+def command(
+    options: Options, alert_id: str, *, before: str, after: str, limit: int, file: Path | None, host: str | None
+) -> None:  # fmt: skip
+    """Show what happened on a host before and after an alert, from what the fleet or `run --keep` kept.
+
+    The event that made the alert is marked by >. What was not collected then is said below, so that what is not shown
+    is not taken for what did not happen.
+    """
+    asked = Asked(_checked(alert_id), host, span_ms(before, "--before"), span_ms(after, "--after"), limit)
+    settings = options.settings()
+    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    with Signals() as signals:
+        if file is not None:
+            found = _from_files(asked, file, settings)
+        else:
+            from lanner.recorder.topic.search import from_topic
+
+            found = from_topic(asked, settings, lambda: signals.stop, status)
+        _show(asked, found, settings, status, lambda: signals.stop)
+
+
+def _checked(text: str) -> str:
+    try:
+        found = uuid.UUID(text)
+    except ValueError:
+        found = None
+    if found is None or found.version != _UUID_VERSION:
+        raise BadInput(f"{text}: is no alert's id. `--format json` shows the id of each alert, as does `alerts list`.")
+    return str(found)
+
+
+def _from_files(asked: Asked, file: Path, settings: Settings) -> Found:
+    from lanner.ruleset.load import load_or_fail
+    from lanner.ruleset.sources import find_rules
+
+    rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
+    remarks: list[str] = []
+    trigger = by_id(asked.id, frozenset(rule.name for rule in rules))
+    return Found(_recorded(asked, file, remarks), None, trigger, remarks)
+
+
+def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Generator[Kept]:
+    first = last = 0
+    try:
+        for kept in from_files((file,)):
+            first, last = first or kept.appended, kept.appended
+            if asked.host in (None, kept.batch.hostname, kept.batch.host_id):
+                yield kept
+    finally:
+        times = (date_and_time_seconds(moment * 1_000_000) for moment in (first, last))
+        if first > asked.time:
+            remarks.append(f"The recording begins at {next(times)}, after the alert.")
+        elif last < asked.time:
+            remarks.append(f"The recording is from {' to '.join(times)}, before the alert.")
+
+
+def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, stop: Callable[[], bool]) -> None:
+    moment = found.alert.time if found.alert is not None else asked.time * 1_000_000 + 999_999
+    window = Window(moment - asked.before * 1_000_000, moment, moment + asked.after * 1_000_000)
+    redaction = Redaction(settings.redact)
+    write = partial(_json if settings.json_output else line_maker, redaction=redaction)
+    timeline = Timeline(window, found.is_trigger, write, asked.limit)
+    coverage = Coverage()
+    with closing(found.batches) as batches:
+        for kept in batches:
+            status.show(f"looking: {date_and_time_seconds(kept.appended * 1_000_000)}")
+            timeline.take(kept.batch)
+            if timeline.is_past or stop():
+                break
+            if kept.batch.created >= window.start - _EARLIER:
+                coverage.see(kept)
+    status.clear()
+    if settings.json_output:
+        _print_json(asked, found, timeline, coverage, window)
+    else:
+        _print_text(asked, found, timeline, coverage, window)
+
+
+def _json(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
+    row = row_maker(batch, redaction)
+    # ASCII, since rows quote what an attacker wrote.
+    return lambda place: json.dumps(row(place), default=list)
+
+
+def _remarks(found: Found, timeline: Timeline, asked: Asked) -> list[str]:
+    told = []
+    if timeline.too_early or timeline.too_late:
+        told.append(
+            f"{timeline.too_early:,} earlier and {timeline.too_late:,} later events of this time are left out: "
+            f"--limit {asked.limit}."
+        )
+    return [*found.remarks, *told]
+
+
+def _print_text(asked: Asked, found: Found, timeline: Timeline, coverage: Coverage, window: Window) -> None:
+    out = sys.stdout
+    colour = coloured(out)
+    before, after = timeline.lines()
+    alert = found.alert
+    head = f"{date_and_time(window.alert)[:-6]} {asked.id}"
+    if alert is not None:
+        head = f"{date_and_time(alert.time)} {alert.priority} {alert.rule} on {alert.hostname}\n{alert.output}"
+    out.write("".join(f"{printable(line)}\n" for line in head.split("\n")))
+    for line in before:
+        text = f"{'>' if line.is_trigger else ' '} {line.text}"
+        out.write((f"\x1b[1;33m{text}\x1b[0m" if colour and line.is_trigger else text) + "\n")
+    if not timeline.is_found:
+        out.write("> the alert (its event is not among these)\n")
+    out.writelines(f"  {line.text}\n" for line in after)
+    for remark in _remarks(found, timeline, asked):
+        out.write(f"# {printable(remark)}\n")
+    for host in coverage.hosts.values():
+        out.write(f"# {printable(host.hostname)}: {host.events:,} events in {host.batches:,} batches of this time.\n")
+        out.writelines(f"#   {printable(sentence)}\n" for sentence in sentences(host))
+    if not coverage.hosts:
+        out.write("# No batch of this time is kept: nothing can be said of what happened.\n")
+    out.flush()
+
+
+def _print_json(asked: Asked, found: Found, timeline: Timeline, coverage: Coverage, window: Window) -> None:
+    before, after = timeline.lines()
+    for line in (*before, *after):
+        sys.stdout.write((line.text[:-1] + ', "alert": true}' if line.is_trigger else line.text) + "\n")
+    summary = {
+        "id": asked.id,
+        "rule": None if found.alert is None else found.alert.rule,
+        "from": window.start,
+        "time": window.alert,
+        "until": window.end,
+        "is_found": timeline.is_found,
+        "left_out_before": timeline.too_early,
+        "left_out_after": timeline.too_late,
+        "remarks": _remarks(found, timeline, asked),
+        "hosts": {host.hostname: sentences(host) for host in coverage.hosts.values()},
+    }
+    sys.stdout.write(json.dumps({"context": summary}) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,77 @@
+"""`lanner record`: events for later."""
+
+from pathlib import Path
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine, note
+from lanner.cli.terminal.run_summary import Summary
+from lanner.errors import BadInput
+from schemas.batch import EventBatch
+
+
+@front_command("record", example="sudo lanner record incident.avro")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
+def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
+    """Write what the collector sees to FILE until Ctrl-C.
+
+    FILE holds events and no alerts: `lanner replay FILE` judges them by whatever rules there are then. Any Avro tool
+    opens it.
+    """
+    import sys
+
+    from collector.events.system_calls import EVERYTHING
+    from lanner.wiring.collector import make_collector
+    from schemas.codec import encode_batch
+    from schemas.encoding.recording import RecordingWriter
+
+    settings = options.settings()
+    if unknown := [name for name in types if name not in EVERYTHING]:
+        raise BadInput(f"--type {unknown[0]}: no such event type. There are: {' '.join(sorted(EVERYTHING))}")
+    summary = Summary()
+    status = StatusLine(sys.stderr, wanted=not options.quiet)
+
+    with Signals() as signals:
+        try:
+            writer = RecordingWriter(file)
+        except OSError as error:
+            raise BadInput(f"{file}: {error.strerror}.") from None
+
+        def keep(batch: EventBatch) -> None:
+            writer.write(encode_batch(batch))
+            summary.events += batch.total
+
+        collector = make_collector(settings, types or EVERYTHING, keep)
+        try:
+            collector.start()
+            if not options.quiet:
+                note(f"recording {collector.hostname} to {file}. Stop: Ctrl-C")
+            while not signals.stop:
+                collector.poll(0.1)
+                status.show(f"recording: {summary.events:,} events, {sum(collector.losses.values()):,} lost")
+            collector.stop()
+            writer.close()
+        except OSError as error:
+            _abandon(collector, writer)
+            raise BadInput(
+                f"{file}: {error.strerror}; {summary.events:,} events are in it and can be replayed."
+            ) from None
+        except BaseException:
+            _abandon(collector, writer)
+            raise
+        finally:
+            status.clear()
+    if not options.quiet:
+        note(f"{file}: {summary.events:,} events, {sum(collector.losses.values()):,} lost")
+
+
+def _abandon(*parts: object) -> None:
+    """Let go of what is open although the disk takes nothing more."""
+    import contextlib
+
+    for part in parts:
+        with contextlib.suppress(OSError):
+            getattr(part, "stop", getattr(part, "close", None))()  # type: ignore[misc]

@@ -1,0 +1,247 @@
+"""`lanner replay`: events of former times, judged by the rules of now."""
+
+import fnmatch
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.times import moment_ms
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine, note
+from lanner.cli.terminal.run_summary import Summary
+from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
+from lanner.recorder.backtest import Backtest, not_collected
+from lanner.recorder.batches import Kept, from_files
+from lanner.recorder.coverage import Coverage
+from lanner.ruleset.compile import Detection, load_detection
+from lanner.ruleset.host_names import HostNames
+from lanner.settings import Settings
+from lanner.settings.sections.delivery import SlackOutput
+from lanner.settings.sections.model import FileOutput, StdoutOutput, SyslogOutput
+from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
+from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.single_host.sinks import open_sinks
+from processor.evaluator import OneProcess
+from schemas.alert import Alert
+from schemas.text.printable import printable
+from schemas.text.times import date_and_time_seconds, iso8601_zulu
+
+_NAME_SECONDS = 5
+"""Waited for the addresses of the host names in rules: those of now, since nobody recorded those of then."""
+
+
+@front_command(
+    "replay",
+    example="lanner replay incident.avro --rules my_rules.yaml\n"
+    "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
+    "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
+)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--topic", is_flag=True, help="Judge what the fleet kept, and count alerts by rule and host.")
+@click.option("--since", metavar="TIME", help="With --topic: how long ago (24h), or a date and time.  [default: 24h]")
+@click.option("--until", metavar="TIME", help="With --topic: not later than this; now, if not given.")
+@click.option("--host", metavar="PATTERN", default="*", help="Only hosts of such a name; * stands for any text.")
+def command(
+    options: Options, *, files: tuple[Path, ...], topic: bool, since: str | None, until: str | None, host: str
+) -> None:
+    """Run recorded events through the rules; needs no kernel and no rights.
+
+    FILES are recordings, or folders of them such as `run --keep` fills. With --topic it is a backtest of a draft on
+    what the fleet kept. Nothing is published or sent in either case. What was not collected then is said: rules that
+    look for it can't have found it.
+    """
+    _check_usage(files, topic=topic, times=(since, until))
+    settings = options.settings()
+    detection = load_detection(settings, warnings=not options.quiet)
+    if not options.quiet:
+        for line in detection.notices:
+            note(line)
+    judging = _Judging(detection)
+
+    def wanted(kept: Kept) -> bool:
+        return fnmatch.fnmatchcase(kept.batch.hostname, host) or kept.batch.host_id == host
+
+    if topic:
+        _backtest(options, settings, judging, (since or "24h", until), wanted)
+    else:
+        _replay(options, settings, judging, files, wanted)
+
+
+def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None]) -> None:
+    if topic == bool(files):
+        raise click.UsageError("give either recordings or --topic.")
+    if not topic and any(times):
+        raise click.UsageError("--since and --until go with --topic.")
+
+
+@dataclass(slots=True)
+class _Judging:
+    """The rules, and what is to be said at the end."""
+
+    detection: Detection
+    summary: Summary = field(default_factory=Summary)
+    coverage: Coverage = field(default_factory=Coverage)
+    _judge: OneProcess = field(init=False)
+    _names: HostNames = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._judge = OneProcess(self.detection.judges)
+        self._names = HostNames(self.detection.host_names)
+        self._names.wait(_NAME_SECONDS)
+
+    def take(self, kept: Kept) -> list[Alert]:
+        """Judge a batch."""
+        self.summary.events += kept.batch.total
+        self.coverage.see(kept)
+        return self._judge.replay(self._names.named(kept.batch))
+
+    def finish(self) -> list[Alert]:
+        """Give what is told at the end."""
+        return self._judge.correlator.finish()
+
+    def not_collected(self) -> list[str]:
+        """Say which events the rules can't have seen."""
+        return not_collected(self.detection.event_types, self.detection.interest, self.coverage.hosts)
+
+
+def _replay(
+    options: Options,
+    settings: Settings,
+    judging: _Judging,
+    files: tuple[Path, ...],
+    wanted: Callable[[Kept], bool],
+) -> None:
+    summary = judging.summary
+    sinks = open_sinks(_only_printed(settings), note=note, before_line=lambda: None)
+
+    def send(alerts: list[Alert]) -> None:
+        for alert in alerts:
+            summary.count(alert)
+            for sink in sinks:
+                sink.send(alert)
+
+    try:
+        for kept in filter(wanted, from_files(files)):
+            send(judging.take(kept))
+    except BadInput as error:
+        if not summary.events:
+            raise
+        text = f"{summary.events:,} events before that were judged."
+        raise BadInput(f"{error.messages[0].removesuffix('.')}; {text}") from None
+    send(judging.finish())
+    if not options.quiet:
+        for line in summary.lines(judging.coverage.lost()):
+            note(line)
+        for sentence in judging.not_collected():
+            note(f"not seen by these rules: {printable(sentence)}")
+
+
+def _backtest(
+    options: Options,
+    settings: Settings,
+    judging: _Judging,
+    times: tuple[str, str | None],
+    wanted: Callable[[Kept], bool],
+) -> None:
+    need("processor", "confluent_kafka")
+    from lanner.recorder.topic.range import Stretch
+
+    now = time.time_ns() // 1_000_000
+    since, until = moment_ms(times[0], "--since", now) or 0, moment_ms(times[1], "--until", now)
+    if until is not None and until <= since:
+        raise BadInput("--until is not after --since.")
+    backtest = Backtest()
+    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    with Signals() as signals:
+        stretch = Stretch(connection_of(settings), since, until)
+        for kept in stretch.batches(wanted, lambda: signals.stop):
+            for alert in judging.take(kept):
+                backtest.count(alert)
+            share = stretch.done * 100 // max(stretch.total, 1)
+            status.show(
+                f"{share} %: {judging.summary.events:,} events of {len(judging.coverage.hosts):,} hosts, "
+                f"{backtest.alerts:,} alerts"
+            )
+        for alert in judging.finish():
+            backtest.count(alert)
+        status.clear()
+        if signals.stop:
+            stretch.remarks.append(f"ended early, after {stretch.done:,} of {stretch.total:,} batches")
+    remarks = [*stretch.remarks, *judging.not_collected()]
+    if settings.json_output:
+        _print_json(backtest, judging, (since, until or now), remarks)
+    else:
+        _print_text(backtest, judging, (since, until or now), remarks)
+
+
+def _print_text(backtest: Backtest, judging: _Judging, span: tuple[int, int], remarks: list[str]) -> None:
+    rows = backtest.rows()
+    if rows:
+        print_table(
+            ("RULE", "PRIORITY", "HOST", "ALERTS", "FIRST", "LAST"),
+            [(row.rule, row.priority, row.host, f"{row.count:,}", _time(row.first), _time(row.last)) for row in rows],
+        )
+    hosts = judging.coverage.hosts
+    start, end = (_time(moment * 1_000_000) for moment in span)
+    sys.stdout.write(
+        f"{backtest.alerts:,} alerts of {judging.detection.count} rules in {judging.summary.events:,} events of "
+        f"{len(hosts):,} hosts, {start} to {end}. Nothing was published.\n"
+    )
+    if backtest.uncounted:
+        sys.stdout.write(f"{backtest.uncounted:,} of them are of more rules and hosts than the table holds.\n")
+    if not hosts:
+        sys.stdout.write("No events of this time are kept: that nothing was found says nothing.\n")
+    sys.stdout.writelines(f"not seen by these rules: {printable(remark)}\n" for remark in remarks)
+    sys.stdout.flush()
+
+
+def _print_json(backtest: Backtest, judging: _Judging, span: tuple[int, int], remarks: list[str]) -> None:
+    record = {
+        "since": iso8601_zulu(span[0] * 1_000_000),
+        "until": iso8601_zulu(span[1] * 1_000_000),
+        "events": judging.summary.events,
+        "hosts": len(judging.coverage.hosts),
+        "rules": judging.detection.count,
+        "alerts": backtest.alerts,
+        "found": [
+            {
+                "rule": row.rule,
+                "host": row.host,
+                "priority": row.priority,
+                "alerts": row.count,
+                "first": iso8601_zulu(row.first),
+                "last": iso8601_zulu(row.last),
+            }
+            for row in backtest.rows()
+        ],
+        "not_seen": remarks,
+    }
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def _time(nanoseconds: int) -> str:
+    return date_and_time_seconds(nanoseconds)
+
+
+def _only_printed(settings: Settings) -> Settings:
+    """Leave standard output alone on: what happened long ago must not reach syslog as if it happened now."""
+    return replace(
+        settings,
+        stdout_output=StdoutOutput(),
+        file_output=FileOutput(),
+        syslog_output=SyslogOutput(),
+        slack_output=SlackOutput(),
+        webhook_output=WebhookOutput(),
+        apprise_output=AppriseOutput(),
+        sinks={},
+        routes=(),
+        mute=(),
+    )

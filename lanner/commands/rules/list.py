@@ -1,0 +1,68 @@
+"""`lanner rules list`: which rules there are."""
+
+import json
+
+import click
+from rich.text import Text
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import COLOURS
+from lanner.cli.terminal.tables import print_table
+from lanner.ruleset.load import load_or_fail
+from lanner.ruleset.sources import find_rules
+from processor.loading import Rule, parse_priority
+
+PRIORITIES = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+@front_command("list", example="lanner rules list --tag container --priority warning")
+@click.option("--tag", "tags", multiple=True, help="Only rules with this tag; repeatable, all must be there.")
+@click.option(
+    "--priority",
+    type=click.Choice(PRIORITIES),
+    help="Only rules at least this grave.",
+)
+@click.option("--file", "file", help="Only rules whose file's name holds this.")
+@click.option("--enabled/--disabled", "enabled", default=None, help="Only rules that are on, or off.")
+def command(
+    options: Options, tags: tuple[str, ...], priority: str | None, file: str | None, *, enabled: bool | None
+) -> None:
+    """List the rules in force, with priority, tags and file."""
+    settings = options.settings()
+    floor = parse_priority(priority) if priority else None
+    chosen = [
+        rule
+        for rule in load_or_fail(settings, find_rules(settings)).rules
+        if set(tags) <= set(rule.tags)
+        and (floor is None or rule.priority <= floor)
+        and (file is None or file in rule.file)
+        and (enabled is None or rule.enabled is enabled)
+    ]
+    if options.format == "json":
+        click.echo(json.dumps([_row(rule) for rule in chosen], indent=2))
+        return
+    rows = [
+        (
+            rule.name,
+            Text(str(rule.priority), COLOURS[str(rule.priority)]),
+            "on" if rule.enabled else "off",
+            f"{rule.file}:{rule.line}",
+            ", ".join(rule.tags),
+        )
+        for rule in chosen
+    ]
+    print_table(("RULE", "PRIORITY", "", "FILE", "TAGS"), rows)
+
+
+def _row(rule: Rule) -> dict[str, object]:
+    return {
+        "name": rule.name,
+        "priority": str(rule.priority),
+        "enabled": rule.enabled,
+        "tags": list(rule.tags),
+        "source": rule.source,
+        "description": rule.description,
+        "event_types": sorted(rule.event_types),
+        "file": rule.file,
+        "line": rule.line,
+    }

@@ -1,0 +1,105 @@
+"""`lanner rules publish`: one version of the rules for a whole fleet."""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import note
+from lanner.errors import BadInput
+from lanner.ruleset.compile import Detection, detection_of
+from lanner.settings import Settings
+from lanner.wiring.kafka import connection_of, need
+from schemas.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
+from schemas.text.printable import printable
+
+
+@front_command(
+    "publish",
+    example="lanner rules publish rules/ my_rules.yaml --comment 'quieter at night'\n"
+    "lanner rules publish rules/ --yes --sign-key /etc/lanner/rules.key     (from CI)",
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--yes", is_flag=True, help="Don't ask; where nobody can be asked, needed.")
+@click.option("--force", is_flag=True, help="Even if less than half of the rules stay on.")
+@click.option("--comment", default="", metavar="TEXT", help="Why; shown by status and in the alert.")
+@click.option(
+    "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign by this Ed25519 private key (PEM)."
+)
+def command(
+    options: Options, paths: tuple[str, ...], comment: str, sign_key: Path | None, *, yes: bool, force: bool
+) -> None:
+    """Check the rule files and folders at PATH, show what changes, and make them the version that all processors run.
+
+    The settings `rules` and `priority` go with them. Collectors widen what they send first, then processors switch
+    between two batches; `lanner rules status` shows how far that is. Nothing is asked with --yes.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from lanner.ruleset.published.publish import publish
+    from lanner.ruleset.published.version import private_key, published_of
+    from lanner.ruleset.sources import find_rules
+    from processor.loading.difference import difference, enabled, lines
+
+    settings = options.settings()
+    key = None if sign_key is None else private_key(sign_key)
+    sources = find_rules(replace(settings, rules_files=paths))
+    detection = detection_of(settings, sources, warnings=not options.quiet)
+    if not options.quiet:
+        for line in detection.notices:
+            note(line)
+    running, before = _running(settings)
+    rules = published_of(settings, sources.files, comment)
+    if running is not None and rules.same_rules(running):
+        note(f"version {running.version} is just that: nothing to publish.")
+        return
+    changes = () if before is None else difference(before.in_force, detection.in_force)
+    told = lines(changes, MAX_LINES)
+    say = note if settings.json_output else click.echo
+    for line in told:
+        say(printable(line))
+    now_on = enabled(detection.in_force.rules)
+    then_on = 0 if before is None else enabled(before.in_force.rules)
+    versus = "no version was published before" if running is None else f"{then_on} on in version {running.version}"
+    say(f"{now_on} rules on; {versus}.")
+    if now_on * 2 < then_on and not force:
+        raise BadInput(f"only {now_on} of {then_on} rules would stay on: --force does it all the same.")
+    if not (yes or _agreed()):
+        note("nothing was published.")
+        return
+    named = replace(rules, previous="" if running is None else running.version, difference=told)
+    named = named.named(time.time_ns(), 0 if running is None else running.published)
+    publish(settings, named, key)
+    if settings.json_output:
+        click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": told}))
+    else:
+        click.echo(f"published version {named.version}")
+
+
+def _running(settings: Settings) -> tuple[PublishedRules | None, Detection | None]:
+    """Give the version that is published, and its rules where they can still be read."""
+    from bus.messages.published_rules import current
+    from lanner.ruleset.published.version import detection_of_published
+
+    message = current(connection_of(settings))
+    if message is None:
+        return None, None
+    try:
+        running = decode_rules(message.value() or b"")
+    except BadRules as error:
+        note(f"what is published can't be read ({error}): compared with nothing.")
+        return None, None
+    try:
+        return running, detection_of_published(settings, running)
+    except BadInput as error:
+        note(f"version {running.version} is broken: compared with nothing. {error.messages[0]}")
+        return running, None
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nobody can be asked here: add --yes to publish without a question.")
+    return click.confirm("Publish it?")

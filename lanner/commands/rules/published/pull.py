@@ -1,0 +1,57 @@
+"""`lanner rules pull`: the rules that a fleet runs, as files."""
+
+import os
+from pathlib import Path
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.errors import BadInput
+from lanner.wiring.kafka import connection_of, need
+
+
+@front_command("pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--force", is_flag=True, help="Overwrite files of the same names.")
+def command(options: Options, folder: Path, *, force: bool) -> None:
+    """Write the rule files of the published version into DIR, which is made where it isn't there.
+
+    Where their order is not that of their names, numbers in front keep it: publishing DIR gives the same rules again.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from bus.messages.published_rules import accept, current
+    from lanner.ruleset.published.version import public_keys
+    from schemas.published_rules import BadRules
+
+    settings = options.settings()
+    message = current(connection_of(settings))
+    if message is None:
+        raise BadInput("no version was published; `lanner rules publish PATH…` does that.")
+    try:
+        rules = accept(message, public_keys(settings)).rules
+    except BadRules as error:
+        raise BadInput(f"the published version can't be used: {error}.") from None
+    names = [file.name for file in rules.files]
+    if names != sorted(names):
+        width = len(str(len(names)))
+        names = [f"{place:0{width}}-{name}" for place, name in enumerate(names)]
+    targets = [folder / name for name in names]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = [str(target) for target in targets if os.path.lexists(target)]
+        if there and not force:
+            raise BadInput(*(f"{name}: is there already; --force overwrites it." for name in there))
+        for target, file in zip(targets, rules.files, strict=True):
+            _write(target, file.text)
+    except OSError as error:
+        raise BadInput(f"{error.filename or folder}: {error.strerror}.") from None
+    click.echo(f"version {rules.version}: {len(targets)} files in {folder}")
+
+
+def _write(target: Path, text: bytes) -> None:
+    # Beside it and then in its place: a link that lies there is replaced, never followed.
+    new = target.with_name(f".{target.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
+        file.write(text)
+    new.replace(target)

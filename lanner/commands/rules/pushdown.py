@@ -1,0 +1,154 @@
+"""`lanner rules pushdown`: what the rules make the kernel send, and which of them costs most."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from collector.events.system_calls import EVERYTHING
+from lanner.cli.app import Options, front_command
+from lanner.cli.options.times import span_ms
+from lanner.cli.terminal.output import note
+from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
+from lanner.ruleset.compile import Detection, load_detection
+from processor.language.ast import Node
+from processor.pushdown.cost import Counts, Share, count, shares
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch
+from schemas.encoding.recording import read_recording
+
+_WIDEST_LENGTH = 100
+_ALWAYS_COME = frozenset({"execve", "execveat", "procexit"})
+_ALWAYS = "(comes whatever the rules ask)"
+
+
+@front_command(
+    "interest",
+    example="lanner rules pushdown\nlanner -r my_rules.yaml rules pushdown --recording ordinary.avro\n"
+    "sudo lanner rules pushdown --live 30s",
+)
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Count, on what `lanner record` wrote, how much of each event type is left out.",
+)
+@click.option("--live", metavar="TIME", help="Count on this host for so long (10s, 5m) or until Ctrl-C; as root.")
+def command(options: Options, recording: Path | None, live: str | None) -> None:
+    """Show which event types the rules turn on, and what of each is sent.
+
+    The kernel leaves out what can match no rule. Where a rule says too little that the kernel can judge, all events of
+    the type are sent for it: the table names that rule, and the part of its condition that makes it so. With a
+    recording the shares are counted; what it doesn't hold, such as where a relative name starts, counts as sent. Live,
+    the kernel does the counting, by event type, of what it left out.
+    """
+    if recording is not None and live is not None:
+        raise click.UsageError("--recording and --live are two things to count on: give one.")
+    seconds = None if live is None else span_ms(live, "--live") / 1000
+    settings = options.settings()
+    detection = load_detection(settings, warnings=False)
+    asked = shares(_named(detection), sorted(detection.event_types & EVERYTHING))
+    counts: dict[str, Counts] = {}
+    lost = 0
+    if recording is not None:
+        count(_batches(recording), asked, counts)
+    if seconds is not None:
+        from lanner.wiring.pushdown.live_counts import count_live
+
+        counts, lost = count_live(settings, detection, asked, seconds, quiet=options.quiet)
+    if options.format == "json":
+        click.echo(json.dumps([_row(event, each, counts.get(event)) for event, each in asked.items()], indent=2))
+        return
+    if recording is None and live is None:
+        kinds = [(event, _sent(each), str(len(each)), *_dearest(event, each)) for event, each in asked.items()]
+        print_table(("EVENT", "SENT", "RULES", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), kinds)
+        _tell_broad(asked)
+        if not options.quiet:
+            note("how much that is: --recording FILE counts what `lanner record` wrote, --live 30s this host's events.")
+        return
+    seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
+    if recording is not None and not seen:
+        raise BadInput(f"{recording}: none of its events is of a type that these rules ask for.")
+    rows = [_counted(event, each, counts[event]) for event, each in _by_cost(asked, counts) if _is_seen(event, counts)]
+    print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), rows)
+    _tell_broad(asked)
+    if unseen := [event for event in asked if not _is_seen(event, counts)]:
+        click.echo(f"Not seen: {', '.join(unseen)}")
+    share = f", {100 * (seen - sent) / seen:.1f} % left out" if seen else ""
+    click.echo(f"{seen:,} events of these types, {sent:,} sent{share}{f', {lost:,} lost' if lost else ''}")
+
+
+def _named(detection: Detection) -> list[tuple[str, Node]]:
+    judges = detection.judges
+    rules = list(zip(judges.detector.rule_names, judges.detector.conditions, strict=True))
+    rules += [(rule.name, term.condition) for rule in judges.plan.rules for term in rule.terms]
+    return rules + [
+        (f"macro {macro.name}", term.condition)
+        for macro in judges.plan.macros
+        for leg in macro.legs
+        for term in leg.terms
+    ]
+
+
+def _batches(recording: Path) -> Iterator[EventBatch]:
+    try:
+        yield from read_recording(recording)
+    except OSError as error:
+        raise BadInput(f"{recording}: {error.strerror}.") from None
+    except BadBatch as error:
+        raise BadInput(f"{error}.") from None
+
+
+def _by_cost(asked: dict[str, list[Share]], counts: dict[str, Counts]) -> list[tuple[str, list[Share]]]:
+    return sorted(asked.items(), key=lambda item: -counts.get(item[0], Counts()).sent)
+
+
+def _is_seen(event: str, counts: dict[str, Counts]) -> bool:
+    return event in counts and counts[event].seen > 0
+
+
+def _tell_broad(asked: dict[str, list[Share]]) -> None:
+    """Name the rules that turn on everything there is."""
+    if asked.keys() != EVERYTHING:
+        return
+    for rule in sorted(set.intersection(*({share.rule for share in each} for each in asked.values()))):
+        note(f"warning: rule {rule!r} turns on all {len(asked)} event types: give it an evt.type.")
+
+
+def _sent(each: list[Share]) -> str:
+    return "all" if any(share.takes_all for share in each) else "some"
+
+
+def _dearest(event: str, each: list[Share], of_event: Counts | None = None) -> tuple[str, str]:
+    """Name the rule that most events are sent for, and why."""
+    if event in _ALWAYS_COME:
+        return "", _ALWAYS
+    dearest = max(each, key=lambda share: (of_event.by_rule[share.rule] if of_event else 0, share.takes_all))
+    if not dearest.takes_all and not (of_event and of_event.by_rule[dearest.rule]):
+        return "", ""
+    return dearest.rule, _shortened(dearest.widest)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _WIDEST_LENGTH else f"{text[:_WIDEST_LENGTH]}…"
+
+
+def _counted(event: str, each: list[Share], of_event: Counts) -> tuple[str, ...]:
+    left_out = of_event.seen - of_event.sent
+    share = f"{100 * left_out / of_event.seen:.1f} %" if of_event.seen else ""
+    return (event, f"{of_event.seen:,}", f"{of_event.sent:,}", share, *_dearest(event, each, of_event))
+
+
+def _row(event: str, each: list[Share], of_event: Counts | None) -> dict[str, object]:
+    row: dict[str, object] = {
+        "event": event,
+        "sent": _sent(each),
+        "rules": [
+            {"rule": share.rule, "takes_all": share.takes_all, "because": share.widest}
+            | ({} if of_event is None else {"sent": of_event.by_rule[share.rule]})
+            for share in each
+        ],
+    }
+    return row if of_event is None else row | {"seen": of_event.seen, "passed": of_event.sent}

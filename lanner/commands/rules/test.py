@@ -1,0 +1,104 @@
+"""`lanner rules test`: tests beside rules."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import coloured
+from lanner.errors import BAD_INPUT, BadInput
+from lanner.ruleset.sources import find_rules
+from lanner.ruletest.files import Found, find_tests
+from lanner.ruletest.generate.generate import cases_from
+from lanner.ruletest.junit import junit_xml
+from lanner.ruletest.model import Case
+from lanner.ruletest.report import as_rows, counts, failures, gaps, progress
+from lanner.ruletest.running import Coverage, Outcome, Runner, coverage
+from processor.loading.problems import report
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch
+from schemas.encoding.recording import read_recording
+
+
+@front_command(
+    "test",
+    example=(
+        "lanner rules test my_rules.yaml          (runs my_rules_test.yaml)\n"
+        "lanner rules test rules/ --junit report.xml\n"
+        "lanner rules test --from alert.json >> my_rules_test.yaml"
+    ),
+)
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML here.")
+@click.option("--strict", is_flag=True, help="A rule without a test counts as a failure.")
+@click.option(
+    "--from", "source", metavar="ALERT.json|RECORDING", help="Write cases made of this to standard output instead."
+)
+def command(options: Options, paths: tuple[str, ...], junit: Path | None, source: str | None, *, strict: bool) -> int:
+    """Run the tests beside rules: NAME_test.yaml beside NAME.yaml. Needs no kernel, no rights and no broker.
+
+    A PATH is a test file, a rule file or a folder; without one, the rules in force are tested. Ends with 1 if a test
+    fails or a file is wrong. docs/rules.md says how tests are written.
+    """
+    settings = options.settings()
+    if source is not None:
+        click.echo(cases_from(settings, source), nl=False)
+        return 0
+    places = paths or tuple(file.name for file in find_rules(settings).files)
+    found = find_tests(places, settings.rules_files if paths else ())
+    if found.problems:
+        raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in found.problems))
+    matching = settings.rule_matching
+    suites: list[tuple[str, list[Outcome]]] = []
+    for tested in found.tested:
+        runner = Runner(tested.suite, tested.rules, matching, _read)
+        outcomes = [_run(runner, case) for case in tested.suite.cases]
+        suites.append((tested.suite.file, outcomes))
+        if options.format != "json":
+            click.echo(progress(tested.suite.file, outcomes, verbose=options.verbose, colour=_colour()), nl=False)
+    lacking = _coverage(found)
+    if junit is not None:
+        _write(junit, junit_xml(suites))
+    if options.format == "json":
+        click.echo(json.dumps(as_rows(suites, lacking), indent=2))
+    else:
+        click.echo(failures(suites, colour=_colour()), nl=False)
+        click.echo("" if options.quiet else gaps(lacking, colour=_colour()), nl=False)
+        click.echo(counts(suites, colour=_colour()), nl=False)
+    failed = any(not outcome.passed for _, outcomes in suites for outcome in outcomes)
+    return BAD_INPUT if failed or (strict and lacking.untested) else 0
+
+
+def _run(runner: Runner, case: Case) -> Outcome:
+    try:
+        return runner.run(case)
+    except OSError as error:
+        raise BadInput(f"{case.place.file}:{case.place.line}: {case.recording}: {error.strerror}.") from None
+    except BadBatch as error:
+        raise BadInput(f"{case.place.file}:{case.place.line}: {error}.") from None
+
+
+def _read(path: str) -> Iterable[EventBatch]:
+    return read_recording(Path(path))
+
+
+def _coverage(found: Found) -> Coverage:
+    rules = {file: list(rules) for file, rules in found.untested}
+    for tested in found.tested:
+        own = set(tested.suite.rules)
+        rules[tested.suite.file] = [rule for rule in tested.rules.rules if not own or rule.file in own]
+    return coverage([tested.suite for tested in found.tested], rules)
+
+
+def _colour() -> bool:
+    return coloured(sys.stdout)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: can't be written: {error.strerror}.") from None

@@ -1,0 +1,63 @@
+"""`lanner topics acls`: what each part of a fleet may do, and no more."""
+
+import json
+import sys
+
+import click
+
+from bus.acls import PARTS, Grant, commands
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
+from lanner.wiring.kafka import connection_of, need
+
+
+@front_command(
+    "acls",
+    example="lanner topics acls --for collector --dry-run\n"
+    "lanner topics acls --for notifier --principal User:notifier-eu\n"
+    "lanner topics acls --for processor --kafka-acls > acls.sh",
+)
+@click.option("--for", "part", type=click.Choice(list(PARTS)), required=True, help="Whose rights.")
+@click.option("--principal", metavar="User:NAME", help="Who gets them; User:lanner-PART, if not given.")
+@click.option("--dry-run", is_flag=True, help="Say what would be allowed; no broker is asked.")
+@click.option("--kafka-acls", is_flag=True, help="Print the commands for Kafka's own tool instead.")
+def command(options: Options, part: str, principal: str | None, dry_run: bool, kafka_acls: bool) -> None:  # noqa: FBT001  flags
+    """Allow a part of the fleet what it needs at the broker, and nothing else.
+
+    Run it as one of the broker's super users. Nothing is taken away: rights that somebody has already stay.
+    A broker that checks rights has an authorizer and allow.everyone.if.no.acl.found=false: docs/kafka.md.
+    """
+    settings = options.settings()
+    who = principal or f"User:lanner-{part}"
+    if not who.startswith("User:") or who in ("User:", "User:*"):
+        raise BadInput(f"--principal: {who!r} is nobody: write User:NAME, as the broker knows this client.")
+    grants = PARTS[part]
+    prefix, servers = settings.kafka.prefix, settings.kafka.bootstrap_servers
+    if kafka_acls:
+        sys.stdout.writelines(f"{line}\n" for line in commands(grants, prefix, who, servers))
+        return
+    if not dry_run:
+        need("processor", "confluent_kafka")
+        from bus.administration import Administration
+
+        Administration(connection_of(settings)).allow(grants, who)
+    verb = "would allow" if dry_run else "allowed"
+    rows = [_row(each, prefix) for each in grants]
+    if settings.json_output:
+        fields = ("resource", "name", "pattern", "operation")
+        sys.stdout.write(json.dumps([{"principal": who, **dict(zip(fields, row, strict=True))} for row in rows]) + "\n")
+    else:
+        print_table(
+            (who, "", "", ""),
+            [(verb, operation, kind, _shown(name, pattern)) for kind, name, pattern, operation in rows],
+        )
+
+
+def _row(grant: Grant, prefix: str) -> tuple[str, str, str, str]:
+    pattern = "prefixed" if grant.is_prefix else "literal"
+    return grant.resource.lower(), f"{prefix}{grant.name}", pattern, grant.operation.lower()
+
+
+def _shown(name: str, pattern: str) -> str:
+    return f"{name}*" if pattern == "prefixed" else name

@@ -1,0 +1,79 @@
+"""`lanner topics create`: every topic there is, once."""
+
+import json
+import sys
+
+import click
+
+from bus.topics import TopicPlan, duration_ms, duration_text, judge, plan
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import note
+from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
+from lanner.wiring.kafka import connection_of, need
+
+
+def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int:  # noqa: ARG001  click gives both
+    try:
+        return duration_ms(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+@front_command(
+    "create", example="lanner topics create --partitions 8 --replication-factor 3 --events-retention 24h --dry-run"
+)
+@click.option("--partitions", type=click.IntRange(1, 10_000), required=True, metavar="N", help="Processors at most.")
+@click.option(
+    "--replication-factor", type=click.IntRange(1, 100), required=True, metavar="N", help="Copies of each message."
+)
+@click.option("--events-retention", default="24h", callback=_duration, metavar="TIME", help="How far back; 24h.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+def command(options: Options, partitions: int, replication_factor: int, events_retention: int, dry_run: bool) -> None:  # noqa: FBT001  flags
+    """Create the topics that are missing, and check those that are there; none is ever changed.
+
+    PARTITIONS is for ever: it bounds how many processors can share the work, and changing it later would tear hosts
+    and groups from their order. Take twice what you expect.
+    """
+    need("processor", "confluent_kafka")
+    from bus.administration import create_missing
+
+    settings = options.settings()
+    connection = connection_of(settings)
+    plans = plan(connection.prefix, partitions, replication_factor, events_retention)
+    done = create_missing(connection, plans, dry_run=dry_run)
+    verb = "would create" if dry_run else "created"
+    there = {state.name: state for state in done.there}
+    told = {each.name: "there" if each.name in there else verb for each in plans}
+    wrong = [each for each in judge(connection.prefix, there) if each.topic in there and each.fatal]
+    events = there.get(connection.topic("events"))
+    if events is not None and events.partitions != partitions:
+        wrong = [each for each in wrong if each.topic != events.name]
+        raise BadInput(
+            *(f"{each.text}." for each in wrong),
+            f"topic {events.name} has {events.partitions} partitions, not {partitions}: "
+            f"give --partitions {events.partitions}, or choose another kafka.prefix.",
+        )
+    if settings.json_output:
+        rows = [{"topic": each.name, "state": told[each.name], **_row(each)} for each in plans]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        print_table(
+            ("TOPIC", "", "PARTITIONS", "COPIES", "KEPT"),
+            [(each.name, told[each.name], str(each.partitions), str(each.replication), _kept(each)) for each in plans],
+        )
+    if wrong:
+        raise BadInput(
+            *(f"{each.text}." for each in wrong),
+            "what is there is not changed: delete those topics and run this again, or choose another kafka.prefix.",
+        )
+    if replication_factor == 1 and not options.quiet:
+        note("one copy of each message: a broker that is lost takes its part along. Take 3 where there are 3 brokers.")
+
+
+def _kept(each: TopicPlan) -> str:
+    return "newest of each key" if each.kind.cleanup == "compact" else duration_text(int(each.config["retention.ms"]))
+
+
+def _row(each: TopicPlan) -> dict[str, object]:
+    return {"partitions": each.partitions, "replication": each.replication, "config": dict(each.config)}

@@ -1,0 +1,1 @@
+"""Dead letters of topics and outboxes: filters in, letters and their replay out."""

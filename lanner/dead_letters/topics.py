@@ -1,0 +1,93 @@
+"""The dead letters of a fleet, in the broker's topics."""
+
+from collections.abc import Iterator, Sequence
+
+from bus.connection import Connection
+from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination, MessageGone
+from bus.errors.refusals import Refused
+from bus.messages.dead_letter import OMITTED
+from bus.messages.headers import Headers
+from bus.schema_registry.writer_schemas import WriterSchemas
+from bus.topics import ALERTS, CORRELATE, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
+from lanner.dead_letters.store import Letter, alert_in
+from lanner.errors import BadInput
+from notifier.queue.kafka import ONLY_FOR
+from schemas.alert import ALERT_FORMAT
+from schemas.codec import EVENT_BATCH_FORMAT
+from schemas.text.printable import printable
+
+
+class TopicPlace:
+    """A stage's topic of dead letters."""
+
+    def __init__(self, connection: Connection, stage: str) -> None:
+        """Take the topic of ``notifier`` or ``processor``."""
+        self.name = stage
+        self._connection = connection
+        self._schemas = WriterSchemas(connection, (ALERT_FORMAT, EVENT_BATCH_FORMAT))
+        self._topic = DeadLetterTopic(
+            connection, NOTIFIER_DEAD_LETTERS if stage == "notifier" else PROCESSOR_DEAD_LETTERS
+        )
+
+    def letters(self) -> Iterator[Letter]:
+        """Give those that are not settled, oldest first."""
+        for message in self._topic.open_letters():
+            origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
+            data = self._schemas.translate(message.value)
+            alert = alert_in(data)
+            without = {"message": _left_out(message)} if message.is_without_message else {}
+            yield Letter(
+                f"{self.name}:{message.offset}",
+                message.at,
+                message.text("sink") or self.name,
+                origin if alert is None else alert.rule,
+                message.text("reason"),
+                message.number("attempts"),
+                message.offset,
+                data,
+                {"from": origin, **without, **({} if alert is None else {"alert": alert.id, "host": alert.hostname})},
+                message,
+            )
+
+    def replay(self, letters: Sequence[Letter]) -> None:
+        """Put letters back: an alert for the sink alone that refused it, a batch into its own partition."""
+        try:
+            self._topic.put_back([self._outgoing(each) for each in letters])
+        except Refused as error:
+            raise BadInput(f"{letters[0].id}: the broker won't take it back: {error}.") from None
+
+    def drop(self, letters: Sequence[Letter], note: str) -> None:
+        """Settle letters; the note stays on record with them."""
+        try:
+            self._topic.settle([each.origin for each in letters], "dropped", note)
+        except Refused as error:
+            raise BadInput(f"{letters[0].id}: the broker won't take the mark: {error}.") from None
+
+    def _outgoing(self, letter: Letter) -> tuple[DeadMessage, Destination]:
+        message: DeadMessage = letter.origin
+        topic = message.text("topic")
+        is_alert = self.name == "notifier"
+        # A header must not choose where a message goes, or what is read: anybody who may write here could fill other
+        # topics by it.
+        known = {self._connection.topic(name) for name in ((ALERTS,) if is_alert else (EVENTS, CORRELATE))}
+        if topic not in known and (message.is_without_message or not is_alert):
+            raise BadInput(
+                f"{letter.id}: it came from {printable(topic)!r}, which is no topic of a {self.name}'s; drop it."
+            )
+        if message.is_without_message:
+            try:
+                message = self._topic.original(message)
+            except MessageGone as error:
+                raise BadInput(f"{letter.id}: {printable(str(error))}; drop it.") from None
+        original: Headers = [each for each in message.original if each[0] != ONLY_FOR]
+        if is_alert:
+            only_for: Headers = [(ONLY_FOR, letter.sink.encode())]
+            return message, Destination(self._connection.topic(ALERTS), -1, [*original, *only_for])
+        return message, Destination(topic, message.number("partition"), original)
+
+
+def _left_out(message: DeadMessage) -> str:
+    """Say what became of a message that its letter does not hold."""
+    if OMITTED in message.headers:
+        return f"{message.number(OMITTED)} bytes, too large for a letter: they lie where it failed"
+    return "can't be read where it failed"

@@ -1,0 +1,1 @@
+"""Metrics and health by stage: a running stage in, readings out."""

@@ -1,0 +1,62 @@
+"""What a collector shows: events and losses, the way to the broker, the spool."""
+
+import time
+from dataclasses import dataclass, field
+
+from collector.agent import KERNEL_LOSSES, Collector
+from collector.publishing.publisher import REFUSED, Publisher
+from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
+from lanner.operations.catalogue import Readings
+from lanner.operations.endpoint import Beat
+from lanner.operations.health import Check, Health, turning
+
+STAGE = "collector"
+REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
+SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
+
+
+@dataclass(slots=True)
+class CollectorView:
+    """Looks into a collector that runs; nothing of it is changed."""
+
+    collector: Collector
+    publisher: Publisher
+    spool: Spool
+    spool_limit: int
+    """Bytes."""
+    stuck_seconds: float
+    is_attached: bool = False
+    """Whether the program is in the kernel and has passed its self-test."""
+    turned: Beat = field(default_factory=Beat)
+
+    def readings(self) -> Readings:
+        """Give the metrics."""
+        counters, oldest = self.collector.counters(), self.spool.oldest
+        lost = dict.fromkeys((*REASONS, *SPOOL_REASONS), 0) | dict(self.collector.losses)
+        return {
+            "lanner_events_total": {(STAGE,): self.collector.events},
+            "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_kernel_events_total": {
+                ("sent",): counters.get("events", 0),
+                ("filtered",): counters.get("filtered", 0),
+                ("counted",): counters.get("repeats", 0),
+            },
+            "lanner_batches_delivered_total": {(): self.publisher.delivered},
+            "lanner_spool_bytes": {(): self.spool.size},
+            "lanner_spool_limit_bytes": {(): self.spool_limit},
+            "lanner_spool_oldest_seconds": {(): 0.0 if oldest is None else max(0.0, time.time() - oldest)},
+        }
+
+    def health(self) -> Health:
+        """Give the checks."""
+        return Health(alive=self._alive, well=tuple, ready=self._ready)
+
+    def _alive(self) -> list[Check]:
+        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+
+    def _ready(self) -> list[Check]:
+        attached, away = self.is_attached, self.publisher.is_away
+        return [
+            Check("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
+            Check("broker", not away, "takes no events: they wait on disk" if away else "takes events"),
+        ]

@@ -1,0 +1,129 @@
+"""What a processor shows: events, alerts by rule, what rules cost, correlation, lag."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lanner.operations.catalogue import Readings, Value, sizes
+from lanner.operations.endpoint import Beat
+from lanner.operations.health import Check, Health, turning
+from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
+from processor.correlation.stage import EVICTED, CorrelateStage
+from processor.correlation.windows.outcome import Outcome
+from processor.detection.internal_alerts import MEMORY_LOST
+from processor.detection.rule_timing import RuleTiming
+from processor.detection.stage import BATCHES_MISSING, DetectStage
+from processor.evaluator import Judges
+from processor.fleet.producer import Shipping
+from processor.fleet.rules.rollout import RulesService
+from processor.identity.gate import OUTCOMES
+from processor.identity.service import HostKeysService
+
+STAGE = "processor"
+ANSWER_SECONDS = 20.0
+"""A processor reports its rules every five seconds: a broker that confirmed nothing for longer isn't there."""
+PASSED_OVER = (Outcome.LATE.value, Outcome.STALE.value, "duplicate", "unknown_term")
+TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
+
+
+def rule_readings(judges: Judges, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Give the metrics of rules in force, all rules there with 0."""
+    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in judges.rule_names}
+    errors |= {(name,): number for name, number in judges.faults().items()}
+    seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in judges.detector.rule_names}
+    seconds |= {(name,): number for name, number in list(timing.seconds.items())}
+    return {
+        "lanner_rules": {(): len(judges.rule_names)},
+        "lanner_rule_errors_total": errors,
+        "lanner_rule_seconds_total": seconds,
+        "lanner_missing_group_fields_total": {(): judges.pre_matcher.counts.total()},
+    }
+
+
+def repeated(judges: Judges, counted: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
+    """Return the repeated alerts of rules that one event decides, all of them there with 0."""
+    numbers = dict.fromkeys(judges.detector.rule_names, 0) | dict(counted)
+    return {(name,): number for name, number in numbers.items()}
+
+
+@dataclass(slots=True)
+class ProcessorView:
+    """Looks into a processor that runs."""
+
+    stage: DetectStage
+    correlation: CorrelateStage
+    rules: RulesService
+    stuck_seconds: float
+    host_keys: HostKeysService | None = None
+    turned: Beat = field(default_factory=Beat)
+    is_assigned: bool = False
+    shipping: Shipping | None = None
+    app: Any = None
+    timing: RuleTiming = field(init=False)
+    _turning: "asyncio.Task[None] | None" = None
+
+    def __post_init__(self) -> None:
+        self.timing = RuleTiming(lambda: self.rules.in_use.judges.detector)
+        self.stage.observe = self.timing.see
+
+    def start(self, app: Any, shipping: Shipping, beat: Callable[[], None] = lambda: None) -> None:
+        """Take what is only there once the loop runs; beat is called each time that it comes round."""
+        self.app, self.shipping = app, shipping
+        self._turning = asyncio.create_task(self._turn(beat))
+
+    async def _turn(self, beat: Callable[[], None]) -> None:
+        while True:
+            self.turned.beat()
+            beat()
+            await asyncio.sleep(1)
+
+    def readings(self) -> Readings:
+        """Give the metrics."""
+        judges, counts = self.rules.in_use.judges, self.correlation.counts
+        lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
+        readings = rule_readings(judges, self.timing) | {
+            "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
+            "lanner_events_total": {(STAGE,): self.stage.events},
+            "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_events_redated_total": {(): self.stage.redated},
+            "lanner_repeated_alerts_total": repeated(judges, self.stage.repeats.counted),
+            "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
+            "lanner_correlation_groups": {(): self.correlation.groups},
+            "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
+            "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
+        }
+        if self.shipping is not None:
+            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(judges.priorities, 0)
+            readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
+            readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
+            readings["lanner_alert_latency_seconds"] = {(): sizes(self.shipping.latency)}
+            readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
+        if self.host_keys is not None:
+            gate = self.host_keys.gate
+            outcomes = dict.fromkeys(OUTCOMES, 0) | dict(gate.outcomes)
+            readings["lanner_batches_total"] = {(outcome,): number for outcome, number in outcomes.items()}
+            readings["lanner_known_hosts"] = {(state,): number for state, number in gate.known.counts().items()}
+        readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
+        return readings
+
+    def health(self) -> Health:
+        """Give the checks."""
+        return Health(alive=self._alive, well=tuple, ready=self._ready)
+
+    def _lag(self) -> dict[Any, int]:
+        if self.app is None or not self.is_assigned:
+            return {}
+        found: dict[Any, int] = self.app.consumer.lag()
+        return found
+
+    def _alive(self) -> list[Check]:
+        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+
+    def _ready(self) -> list[Check]:
+        silent = ANSWER_SECONDS + 1 if self.shipping is None else time.monotonic() - self.shipping.answered_at
+        answers = silent <= ANSWER_SECONDS
+        told = "confirms what is sent" if answers else "has confirmed nothing for a while: is it there?"
+        assigned = "assigned" if self.is_assigned else "not assigned yet"
+        return [Check("broker", answers, told), Check("partitions", self.is_assigned, assigned)]

@@ -1,0 +1,73 @@
+"""What `lanner run` shows where it is asked to: all stages of one host."""
+
+import time
+
+from lanner.operations.catalogue import Readings, Value, sizes
+from lanner.operations.health import Check, Health, turning
+from lanner.operations.readings.collector import REASONS
+from lanner.operations.readings.notifier import SinkView, fresh, latency, outcomes, sink_readings
+from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings
+from lanner.wiring.single_host.pipeline import Pipeline
+from notifier.local.adapters import RoutedSink
+from notifier.local.outbox_sink import OutboxSink
+from processor.detection.rule_timing import RuleTiming
+
+STAGE = "run"
+
+
+class RunView:
+    """Looks into a pipeline that runs."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Begin to sample what rules cost."""
+        self._pipeline = pipeline
+        self._timing = RuleTiming(lambda: pipeline.judges.detector)
+        pipeline.observe = self._timing.see
+
+    def readings(self) -> Readings:
+        """Give the metrics."""
+        pipeline, correlator = self._pipeline, self._pipeline.correlator
+        lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
+        alerts: dict[tuple[str, ...], Value] = dict.fromkeys(pipeline.judges.priorities, 0)
+        readings = rule_readings(pipeline.judges, self._timing) | {
+            "lanner_events_total": {(STAGE,): pipeline.summary.events},
+            "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
+            "lanner_alert_latency_seconds": {(): sizes(pipeline.latency)},
+            "lanner_events_redated_total": {(): pipeline.redated},
+            "lanner_repeated_alerts_total": repeated(pipeline.judges, pipeline.repeated),
+            "lanner_correlation_groups": {(): correlator.groups},
+            "lanner_correlation_evicted_total": {(): correlator.evicted.total()},
+            "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},
+        }
+        for name, values in sink_readings(self._outboxes(), time.time()).items():
+            readings[name] = dict(values)
+        for sink in pipeline.sinks:
+            if isinstance(sink, RoutedSink):
+                delivery = sink.delivery
+                readings["lanner_sink_alerts_total"] |= outcomes(sink.name, delivery)
+                readings["lanner_sink_latency_seconds"][sink.name,] = latency(delivery)
+                readings["lanner_sink_condition_faults_total"][sink.name,] = delivery.condition_faults
+        return readings
+
+    def health(self) -> Health:
+        """Give the checks."""
+        return Health(alive=self._alive, well=self._well, ready=self._ready)
+
+    def _outboxes(self) -> list[SinkView]:
+        sinks = self._pipeline.sinks
+        return [SinkView(each.worker, each.outbox) for each in sinks if isinstance(each, OutboxSink)]
+
+    def _alive(self) -> list[Check]:
+        http, now = self._pipeline.settings.http, time.monotonic()
+        loops = [("loop", self._pipeline.turned_at)]
+        loops += [(f"sink {each.worker.name}", each.worker.turned_at) for each in self._outboxes()]
+        return [turning(name, at, now, http.stuck_seconds) for name, at in loops]
+
+    def _well(self) -> list[Check]:
+        limit = self._pipeline.settings.http.oldest_undelivered_seconds
+        return [fresh(each.worker, limit) for each in self._outboxes()]
+
+    def _ready(self) -> list[Check]:
+        attached = self._pipeline.is_started
+        return [Check("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet")]

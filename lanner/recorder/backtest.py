@@ -1,0 +1,116 @@
+"""What a draft of rules would have found, counted by rule and host; and what it can't have found.
+
+Pure: alerts and coverage in, rows and sentences out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from lanner.recorder.coverage import HostCoverage
+from lanner.recorder.filter_coverage import covers, read_interest
+from schemas.alert import Alert
+from schemas.filter import Interest
+
+_MAX_ROWS = 100_000
+_REMEMBERED_IDS = 100_000
+_NAMED_HOSTS = 5
+
+
+@dataclass(slots=True)
+class Row:
+    """The alerts of one rule on one host."""
+
+    rule: str
+    host: str
+    priority: str
+    count: int
+    first: int
+    """Event time, ns since the epoch."""
+    last: int
+
+
+class Backtest:
+    """Counts alerts, each id once."""
+
+    def __init__(self) -> None:
+        self.alerts = 0
+        self.uncounted = 0
+        """Alerts beyond the rows that are kept."""
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._seen: dict[str, None] = {}
+
+    def count(self, alert: Alert) -> bool:
+        """Count an alert; tell whether it is a new one."""
+        if alert.id in self._seen:
+            return False
+        self._seen[alert.id] = None
+        if len(self._seen) > _REMEMBERED_IDS:
+            del self._seen[next(iter(self._seen))]
+        self.alerts += 1
+        key = (alert.rule, alert.hostname)
+        row = self._rows.get(key)
+        if row is not None:
+            row.count += 1
+            row.first, row.last = min(row.first, alert.time), max(row.last, alert.time)
+        elif len(self._rows) < _MAX_ROWS:
+            self._rows[key] = Row(alert.rule, alert.hostname, alert.priority, 1, alert.time, alert.time)
+        else:
+            self.uncounted += 1
+        return True
+
+    def rows(self) -> list[Row]:
+        """Give the rows: the rule that found most first, and its hosts likewise."""
+        totals = Counter[str]()
+        for row in self._rows.values():
+            totals[row.rule] += row.count
+        return sorted(self._rows.values(), key=lambda row: (-totals[row.rule], row.rule, -row.count, row.host))
+
+
+def not_collected(event_types: frozenset[str], interest: Interest, hosts: Mapping[str, HostCoverage]) -> list[str]:
+    """Say which events that rules look at were not collected, and on which hosts.
+
+    Args:
+        event_types: what the rules look at.
+        interest: which of these events could matter to the rules.
+        hosts: what is known of each host.
+    """
+    read = cache(read_interest)
+    judged = cache(lambda told, event: (then := read(told)) is not None and covers(then, interest, event))
+    said: dict[str, list[str]] = defaultdict(list)
+    for host in hosts.values():
+        lacking = frozenset(
+            event for event in event_types & host.narrowed if not all(judged(told, event) for told in host.interests)
+        )
+        for sentence in _missing(event_types, lacking, host):
+            said[sentence].append(host.hostname)
+    return [f"{sentence} ({_named(names)})" for sentence, names in said.items()]
+
+
+def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCoverage) -> Iterable[str]:
+    if not host.is_told:
+        yield "which events were collected is not known"
+    if gone := host.gone(event_types):
+        yield f"not collected, for no rule of that time asked: {_joined(gone)}"
+    if partly := event_types & host.partly:
+        yield f"collected for a part of the time only, as rules changed: {_joined(partly)}"
+    if lacking:
+        yield (
+            "collected only where a rule of that time could match, which is less than these rules look for: "
+            f"{_joined(lacking)}"
+        )
+    if host.lost:
+        yield f"lost: {sum(host.lost.values()):,} events"
+    if host.missing:
+        yield f"never came: {host.missing:,} batches"
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _named(names: list[str]) -> str:
+    if len(names) <= _NAMED_HOSTS:
+        return ", ".join(sorted(names))
+    return f"{len(names)} hosts, such as {', '.join(sorted(names)[:_NAMED_HOSTS])}"

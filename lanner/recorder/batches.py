@@ -1,0 +1,73 @@
+"""Batches that were kept, from wherever they are, each with when the broker took it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bus.messages.clock_offset import append_time, correction
+from lanner.cli.terminal.output import note
+from lanner.errors import BadInput
+from processor.hosts.clock_skew import dated
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch, decode_batch
+from schemas.encoding.recording import read_recording
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One batch."""
+
+    batch: EventBatch
+    """With its times set right."""
+    appended: int
+    """Broker's clock, ms since the epoch; of a recording, when the batch was made."""
+    offset: int = 0
+    """What was added to its times, ns."""
+
+
+def from_message(message: Any, value: bytes) -> Kept:
+    """Read a message of the events topic as a processor reads it. value: as this release writes it. Raises BadBatch."""
+    appended = message.timestamp()[1]
+    offset = correction(message.headers() or (), appended * 1_000_000)
+    batch, _ = dated(decode_batch(value), append_time(appended), offset)
+    return Kept(batch, appended, offset)
+
+
+def recordings(paths: tuple[Path, ...]) -> list[Path]:
+    """Give the recordings that paths name, oldest first within a folder. Raises BadInput."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.glob("*.avro"))
+            if not inside:
+                raise BadInput(f"{path}: there is no recording in this folder.")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def from_files(paths: tuple[Path, ...]) -> Iterator[Kept]:
+    """Give the batches of recordings, and of folders of them, in order.
+
+    The last batch of a file in a folder may be cut off: it is still being written, or its writer was killed.
+
+    Raises:
+        BadInput: there is none, or one can't be read.
+    """
+    folders = {path for path in paths if path.is_dir()}
+    for path in recordings(paths):
+        try:
+            for batch in read_recording(path):
+                yield Kept(batch, batch.created // 1_000_000)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            if path.parent in folders and isinstance(error, FileNotFoundError):
+                continue
+            raise BadInput(f"{path}: {error.strerror}.") from None
+        except BadBatch as error:
+            if path.parent not in folders:
+                raise BadInput(f"{error}.") from None
+            note(f"{error}; what follows it is read.")

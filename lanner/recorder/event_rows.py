@@ -1,0 +1,76 @@
+"""One event of a batch as a line for people, or as a row for programs."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from processor.detection.redaction import Redaction
+from processor.fields.extract import reader
+from schemas.batch import EventBatch
+from schemas.text.printable import printable
+from schemas.text.times import clock
+
+ROW_FIELDS = (
+    *("evt.num", "evt.time.iso8601", "evt.type", "evt.res", "evt.rawres", "evt.failed"),
+    *("proc.name", "proc.pid", "proc.ppid", "proc.pname", "proc.cmdline", "proc.exepath", "proc.cwd", "proc.tty"),
+    *("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd", "thread.tid"),
+    *("user.uid", "user.name", "user.loginuid", "group.gid", "group.name"),
+    *("fd.num", "fd.type", "fd.name", "fd.nameraw", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.l4proto"),
+    *("fs.path.name", "fs.path.source", "fs.path.target"),
+    *("container.id", "container.name", "container.image", "k8s.ns.name", "k8s.pod.name"),
+)
+
+
+def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
+    """Give a function from an event's place to one line, safe for a terminal: time, container, process, act, end."""
+    read = {name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id")}
+    strings, columns = batch.strings, batch.columns
+
+    def line(index: int) -> str:
+        process = batch.processes[columns["process"][index]]
+        container = read["container.id"](index) or "?"
+        what = ", ".join(f"{name}={value}" for name, value in _arguments(batch, index) if value is not None)
+        name = strings[columns["fd_name"][index]] or strings[columns["path_name"][index]]
+        told = [
+            clock(columns["time"][index]),
+            f"{container}",
+            f"{process.name or '<NA>'}({process.pid})",
+            f"{read['user.name'](index) or '<NA>'}",
+            f"{strings[columns['type'][index]]}({what})",
+            f"= {read['evt.res'](index)}",
+        ]
+        if name:
+            told.append(f"[{name}]")
+        return printable(redaction.text(" ".join(told)))
+
+    return line
+
+
+def row_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], dict[str, Any]]:
+    """Give a function from an event's place to its values by field name; what is missing is left out."""
+    read = {name: reader(batch, name) for name in ROW_FIELDS}
+
+    def row(index: int) -> dict[str, Any]:
+        values = {name: value for name in ROW_FIELDS if (value := read[name](index)) is not None}
+        found: dict[str, Any] = dict(redaction.values(values))
+        found["evt.args"] = redaction.values(dict(_arguments(batch, index)))
+        found["batch.sequence"] = batch.sequence
+        found["evt.hostname"] = batch.hostname
+        return found
+
+    return row
+
+
+def lines(batch: EventBatch, redaction: Redaction) -> Iterator[str]:
+    """Give each event as one line."""
+    return map(line_maker(batch, redaction), range(batch.count))
+
+
+def rows(batch: EventBatch, redaction: Redaction) -> Iterator[dict[str, Any]]:
+    """Give each event as a mapping of field names to values."""
+    return map(row_maker(batch, redaction), range(batch.count))
+
+
+def _arguments(batch: EventBatch, index: int) -> list[tuple[str, str | None]]:
+    columns, strings = batch.columns, batch.strings
+    places = range(columns["arg_start"][index], columns["arg_start"][index + 1])
+    return [(strings[columns["arg_name"][at]] or "", strings[columns["arg_value"][at]]) for at in places]

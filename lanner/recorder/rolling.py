@@ -1,0 +1,121 @@
+"""A rolling recording: the newest events of a host, in a folder of bounded size."""
+
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from lanner.errors import BadInput
+from schemas.batch import EventBatch
+from schemas.codec import encode_batch
+from schemas.encoding.recording import RecordingWriter
+
+_SEGMENTS = 16
+"""The bound is kept by dropping the oldest file: a sixteenth of all."""
+_MIN_SEGMENT = 64 * 1024
+_MEGABYTE = 1_000_000
+_UNITS = {"KB": 1000, "MB": _MEGABYTE, "GB": 1000 * _MEGABYTE, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+
+
+def size_mib(text: str) -> int:
+    """Read a size such as 256MB or 1GiB, in whole MiB, at least 1. Raises BadInput."""
+    number = text.rstrip("KMGIBkmgib")
+    unit = _UNITS.get(text[len(number) :].upper())
+    if unit is None or not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 40):
+        raise BadInput(f"--keep {text}: write a size such as 256MB or 2GiB.")
+    return max(int(number) * unit >> 20, 1)
+
+
+class RollingRecording:
+    """Writes batches into files of a folder and drops the oldest file; each is a recording like any other."""
+
+    def __init__(self, folder: Path, limit_bytes: int, *, on_trouble: Callable[[str], None]) -> None:
+        """Take the folder, and what an earlier run left in it.
+
+        Args:
+            folder: made with mode 0700 where it isn't there.
+            limit_bytes: what may lie there, compressed.
+            on_trouble: told once when the disk takes nothing, and again after it has.
+
+        Raises:
+            BadInput: it can't be used, or another process does.
+        """
+        self._folder = folder
+        self._limit = limit_bytes
+        self._segment_limit = max(limit_bytes // _SEGMENTS, _MIN_SEGMENT)
+        self._on_trouble = on_trouble
+        self.missed = 0
+        """Events that could not be kept."""
+        self._is_failing = False
+        self._writer: RecordingWriter | None = None
+        self._written = 0
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._files = deque((path, path.stat().st_size) for path in sorted(folder.glob("*.avro")))
+        except BlockingIOError:
+            raise BadInput(f"keep.folder: {folder}: another process keeps its events there.") from None
+        except OSError as error:
+            raise BadInput(f"keep.folder: {folder}: {error.strerror}.") from None
+        self._next = 1 + max((int(path.stem) for path, _ in self._files if path.stem.isdigit()), default=0)
+        self._make_room()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(size for _, size in self._files) + self._written
+
+    def keep(self, batch: EventBatch) -> None:
+        """Append a batch; what the disk doesn't take is counted."""
+        try:
+            self._append(encode_batch(batch))
+        except OSError as error:
+            self._end_file()
+            self.missed += batch.total
+            if not self._is_failing:
+                self._is_failing = True
+                self._on_trouble(f"{self._folder}: {error.strerror}: events are not kept until there is room.")
+            self._drop_oldest()
+        else:
+            self._is_failing = False
+
+    def close(self) -> None:
+        """Finish the file that is being written."""
+        self._end_file()
+        os.close(self._lock)
+
+    def _append(self, encoded: bytes) -> None:
+        if self._writer is None:
+            self._path = self._folder / f"{self._next:012}.avro"
+            self._next += 1
+            self._writer = RecordingWriter(self._path)
+        self._writer.write(encoded)
+        self._written = self._path.stat().st_size
+        if self._written >= self._segment_limit:
+            self._end_file()
+        self._make_room()
+
+    def _end_file(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self._files.append((self._path, self._written))
+        self._written = 0
+        try:
+            writer.close()
+        except OSError:
+            # What it holds up to here can be read.
+            return
+
+    def _make_room(self) -> None:
+        while self.size > self._limit and self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        if not self._files:
+            return False
+        path, _ = self._files.popleft()
+        path.unlink(missing_ok=True)
+        return True

@@ -1,0 +1,59 @@
+"""All that a fleet kept of a time, host after host mixed as the broker took it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bus.clients.history import Past, stamp_of
+from bus.connection import Connection
+from bus.topics import EVENTS
+from lanner.cli.terminal.output import note
+from lanner.recorder.batches import Kept, from_message
+from lanner.recorder.topic.messages import reader_of_values
+from schemas.codec import BadBatch
+from schemas.text.times import date_and_time_seconds
+
+
+class Stretch:
+    """The batches that were appended between two times."""
+
+    def __init__(self, connection: Connection, since: int, until: int | None) -> None:
+        """Look where they are; raises BusUnavailable. since, until: ms since the epoch."""
+        self._value = reader_of_values(connection)
+        self._past = Past(connection, connection.topic(EVENTS))
+        self._bounds = self._past.between(since, until)
+        self._since = since
+        self.total = sum(end - start for start, end in self._bounds.values())
+        """Batches, as far as can be told beforehand."""
+        self.done = 0
+        self.unreadable = 0
+        """Messages that are no batch: they are among the dead letters as well."""
+        self.remarks: list[str] = []
+
+    def batches(self, wanted: Callable[[Kept], bool], stop: Callable[[], bool]) -> Iterator[Kept]:
+        """Give them in the order in which the broker took them; stop is asked between them and ends it early."""
+        kept_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.kept.items()}
+        oldest: int | None = None
+        try:
+            for message in self._past.read_in_order(self._bounds, stop):
+                self.done += 1
+                if message.offset() == kept_since[message.partition() or 0] != 0:
+                    oldest = max(oldest or 0, stamp_of(message))
+                found = self._read(message)
+                if found is not None and wanted(found):
+                    yield found
+        finally:
+            self._past.close()
+        if oldest is not None and oldest > self._since:
+            when = date_and_time_seconds(oldest * 1_000_000)
+            self.remarks.append(f"not everything from before {when} is kept any more")
+        if self.unreadable:
+            self.remarks.append(f"{self.unreadable:,} messages were no event batches")
+
+    def _read(self, message: Any) -> Kept | None:
+        try:
+            return from_message(message, self._value(message))
+        except BadBatch as error:
+            if not self.unreadable:
+                note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+            self.unreadable += 1
+            return None

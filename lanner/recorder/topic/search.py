@@ -1,0 +1,135 @@
+"""The flight recorder of a fleet: one host's batches in the retained topic of events, found by an alert's id."""
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from bus.connection import Connection
+from bus.messages.partitions import partition_of
+from bus.topics import ALERTS, EVENTS
+from lanner.cli.terminal.output import StatusLine, note
+from lanner.errors import BadInput
+from lanner.recorder.batches import Kept, from_message
+from lanner.recorder.query import Asked, Found
+from lanner.recorder.timeline import by_id, by_number
+from lanner.recorder.topic.messages import reader_of_values
+from lanner.settings import Settings
+from lanner.wiring.kafka import connection_of, need
+from schemas.alert import Alert, BadAlert, decode_alert
+from schemas.codec import BadBatch
+from schemas.text.times import date_and_time_seconds
+
+_EARLIER_MS = 30_000
+"""A batch says every 15 s what is collected, and clocks may differ by 5 s."""
+
+
+def from_topic(asked: Asked, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> Found:
+    """Find an alert, and the batches of its host from a while before it on.
+
+    Args:
+        asked: what is looked for.
+        settings: which broker.
+        stop: asked between polls; ends the search.
+        status: shows how far it has got.
+
+    Raises:
+        BadInput: the alert is not kept, and no host was named.
+        BusUnavailable: no broker, or no such topic.
+    """
+    need("processor", "confluent_kafka")
+    search = _Search(asked, connection_of(settings), stop)
+    alert = search.alert(status)
+    host = asked.host or (None if alert is None else alert.host_id)
+    if alert is not None and not host:
+        raise BadInput(f"{asked.id}: {alert.rule}: this alert is of no host; `lanner alerts list` shows it.")
+    if host is None:
+        when = date_and_time_seconds(asked.time * 1_000_000)
+        raise BadInput(
+            f"{asked.id}: no such alert of {when} is kept at {search.connection.bootstrap_servers}. "
+            "--host HOST shows what a host did then; --file PATH looks into a recording or what `run --keep` kept."
+        )
+    trigger = by_id(asked.id, frozenset())
+    if alert is not None:
+        trigger = by_number(alert.time, alert.event.get("evt.num"))
+        search.remark_on(alert)
+    return Found(search.batches(host, is_id=asked.host is None), alert, trigger, search.remarks)
+
+
+class _Search:
+    """One search in the topics of a broker."""
+
+    def __init__(self, asked: Asked, connection: Connection, stop: Callable[[], bool]) -> None:
+        self.connection = connection
+        self.remarks: list[str] = []
+        self._asked = asked
+        self._stop = stop
+        self._value = reader_of_values(connection)
+
+    def alert(self, status: StatusLine) -> Alert | None:
+        """Look for the alert from its time on: processors may have been late."""
+        from bus.clients.history import Past  # noqa: PLC0415  needs the broker's client
+
+        wanted = self._asked.id.encode()
+        past = Past(self.connection, self.connection.topic(ALERTS))
+        try:
+            for message in past.read(past.between(self._asked.time - _EARLIER_MS, None), self._stop):
+                status.show(f"looking for the alert: {_time(message)}")
+                if ("ce_id", wanted) not in (message.headers() or ()):
+                    continue
+                try:
+                    return decode_alert(self._value(message))
+                except BadAlert as error:
+                    note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+        finally:
+            past.close()
+            status.clear()
+        return None
+
+    def remark_on(self, alert: Alert) -> None:
+        """Say what an alert is about beside its own event."""
+        if alert.repeats is not None:
+            self.remarks.append(f"This alert sums up repeats; the first one: lanner context {alert.repeats.first_id}")
+        if alert.window is not None:
+            first = date_and_time_seconds(alert.window.first)
+            text = f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows those."
+            self.remarks.append(text)
+
+    def batches(self, host: str, *, is_id: bool) -> Generator[Kept]:
+        """Give the batches of a host, by its id or its name, from a while before the window on."""
+        from bus.clients.history import Past  # noqa: PLC0415
+
+        past = Past(self.connection, self.connection.topic(EVENTS))
+        start = self._asked.time - self._asked.before - _EARLIER_MS
+        key = host.encode("utf-8", "surrogateescape") if is_id else None
+        own = [] if key is None else [partition_of(key, len(past.kept))]
+        is_found = False
+        try:
+            # Where the number of partitions has changed since, an older batch lies elsewhere.
+            for partitions in filter(None, (own, [number for number in past.kept if number not in own])):
+                for message in past.read(past.between(start, None, partitions), self._stop):
+                    self._note_retention(message, past.kept)
+                    if key is not None and message.key() != key:
+                        continue
+                    kept = self._read(message)
+                    if kept is not None and host in (kept.batch.host_id, kept.batch.hostname):
+                        is_found = True
+                        yield kept
+                if is_found:
+                    return
+        finally:
+            past.close()
+
+    def _read(self, message: Any) -> Kept | None:
+        try:
+            return from_message(message, self._value(message))
+        except BadBatch as error:
+            note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+            return None
+
+    def _note_retention(self, message: Any, kept: Mapping[int, tuple[int, int]]) -> None:
+        is_oldest = message.offset() == kept[message.partition()][0] > 0
+        if is_oldest and message.timestamp()[1] > self._asked.time - self._asked.before:
+            self.remarks.append(f"What came before {_time(message)} is not kept any more.")
+
+
+def _time(message: Any) -> str:
+    return date_and_time_seconds(message.timestamp()[1] * 1_000_000)

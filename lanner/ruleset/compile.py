@@ -1,0 +1,121 @@
+"""The rules of one run, compiled, with all that the pipeline wants to know of them."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.errors import BadInput
+from lanner.ruleset.load import RulesInForce, load_or_fail, priority_floor
+from lanner.ruleset.sources import RuleSources, find_rules
+from lanner.settings import Settings
+from processor.compiler.host_names import names_asked
+from processor.compiler.recursion import deep
+from processor.detection.detector import Detector
+from processor.detection.redaction import Redaction
+from processor.detection.repeats import RepeatedAlerts, RepeatLimits
+from processor.evaluator import Judges, compile_judges
+from processor.language.printer import print_condition
+from processor.output.tokens import OutputError
+from processor.pushdown.derive import derive
+from processor.pushdown.environment import variables_in
+from schemas.alert import Alert, Value, alert_id
+from schemas.filter import Interest
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What judges events and where its rules came from."""
+
+    judges: Judges
+    origin: str
+    notices: tuple[str, ...]
+    watched: tuple[Path, ...]
+    variables: frozenset[str]
+    """Names of the environment variables that rules name: no others leave the collector."""
+    in_force: RulesInForce
+    """The rules as they were loaded."""
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """What the collector has to watch."""
+        return self.judges.event_types
+
+    @property
+    def detector(self) -> Detector:
+        """Of the rules that one event decides."""
+        return self.judges.detector
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names of hosts that rules compare addresses with."""
+        return names_asked(self.judges.conditions)
+
+    @property
+    def interest(self) -> Interest:
+        """Which events could matter to a rule."""
+        return derive(self.judges.conditions, self.event_types, variables=self.variables)
+
+    @property
+    def count(self) -> int:
+        """The number of rules in force."""
+        return len(self.judges.rule_names)
+
+
+def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
+    """Read, select and compile the rules. Raises BadInput with all that is wrong."""
+    return detection_of(settings, find_rules(settings), warnings=warnings)
+
+
+def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> Detection:
+    """Select and compile rules that have been read. Raises BadInput with all that is wrong."""
+    loaded = load_or_fail(settings, sources, warnings=warnings)
+    rules = [rule for rule in loaded.rules if rule.enabled]
+    floor = priority_floor(settings)
+    try:
+        judges = compile_judges(
+            rules,
+            loaded.correlations,
+            loaded.suppressed,
+            minimum_priority=floor,
+            rule_matching=settings.rule_matching,
+            extra_fields=loaded.extra_fields,
+            redact=Redaction(settings.redact).alert,
+        )
+    except OutputError as error:
+        raise BadInput(f"append_output: {error}") from None
+    with deep():
+        texts = [print_condition(condition) for condition in judges.conditions]
+    texts += [rule.output for rule in rules]
+    texts += [name for leg in judges.plan.legs for name in leg.fields]
+    texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
+    texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
+    return Detection(judges, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
+
+
+def repeated_alerts(settings: Settings) -> RepeatedAlerts:
+    """Return what decides which alerts repeat others, as the settings want it."""
+    asked = settings.repeated_alerts
+    if not asked.enabled:
+        return RepeatedAlerts(None)
+    limits = RepeatLimits(
+        asked.identical_of_process, asked.identical, asked.of_process, asked.period_seconds * 1_000_000_000
+    )
+    return RepeatedAlerts(limits)
+
+
+def internal_alert(
+    rule: str, text: str, fields: Mapping[str, Value], *, hostname: str, priority: str = "Warning"
+) -> Alert:
+    """Make an alert about Lanner itself, routable like any other."""
+    now = time.time_ns()
+    return Alert(
+        id=alert_id(now, rule, hostname, *(f"{name}={value}" for name, value in sorted(fields.items()))),
+        time=now,
+        rule=rule,
+        priority=priority,
+        output=text,
+        output_fields=dict(fields),
+        source="internal",
+        hostname=hostname,
+    )

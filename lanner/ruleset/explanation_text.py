@@ -1,0 +1,79 @@
+"""Shows why a rule did or didn't match an event: as a tree for people, as JSON for programs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from processor.compiler.values.transformers import as_text
+from processor.detection.explain import Explained, Verdict
+from schemas.text.printable import printable
+
+_COLOURS = {Verdict.TRUE: "32", Verdict.FALSE: "31", Verdict.MISSING: "33"}
+_LONGEST = 100
+_WIDTH = max(len(verdict.value) for verdict in Verdict)
+_MISSING = "<NA>"
+
+
+def as_text_tree(tree: Explained, *, expand: bool = False, colour: bool = False) -> str:
+    """Write a tree, a line a node: its verdict, what it is, and the values that made it so.
+
+    A macro is opened where it is what kept the rule from matching; `expand` opens all.
+
+    Args:
+        tree: the explanation.
+        expand: leave nothing out.
+        colour: write terminal colours.
+    """
+    return "".join(f"{line}\n" for line in _lines(tree, 0, expand=expand, colour=colour, decides=not tree.is_true))
+
+
+def _lines(tree: Explained, depth: int, *, expand: bool, colour: bool, decides: bool) -> Iterator[str]:
+    children = () if tree.kind == "check" else tree.children
+    is_open = expand or decides or depth == 0 or tree.kind not in ("macro", "exception")
+    mark = tree.verdict.value.ljust(_WIDTH)
+    if colour:
+        mark = f"\x1b[{_COLOURS[tree.verdict]}m{mark}\x1b[0m"
+    yield f"{mark}  {'  ' * depth}{_label(tree, whole=expand)}{'' if is_open else ' ...'}"
+    if not is_open:
+        return
+    for child in children:
+        yield from _lines(child, depth + 1, expand=expand, colour=colour, decides=decides and _decides(tree, child))
+
+
+def _decides(parent: Explained, child: Explained) -> bool:
+    """Tell whether a child is a reason for its parent's verdict."""
+    if parent.kind in ("and", "or"):
+        return child.is_true == parent.is_true
+    return True
+
+
+def _label(tree: Explained, *, whole: bool) -> str:
+    match tree.kind:
+        case "macro":
+            return f"macro {printable(tree.text)}"
+        case "exception":
+            return f"not exception {printable(tree.text)}"
+        case "check":
+            told = ", ".join(f"{name} = {shown_value(value)}" for name, value in tree.values)
+            text = printable(tree.text)
+            if len(text) > _LONGEST and not whole:
+                text = f"{text[:_LONGEST]}..."
+            return f"{text}   [{told}]" if told else text
+        case _:
+            return tree.kind
+
+
+def shown_value(value: Any) -> str:
+    """Write a field's value on one line; <NA> where it is missing."""
+    if value is None or value == ():
+        return _MISSING
+    return printable(as_text(value))
+
+
+def as_json_tree(tree: Explained) -> dict[str, Any]:
+    """Give a tree as plain values; a missing value is null."""
+    row: dict[str, Any] = {"kind": tree.kind, "text": tree.text, "verdict": tree.verdict.value}
+    if tree.kind == "check":
+        row["values"] = {name: list(value) if isinstance(value, tuple) else value for name, value in tree.values}
+    else:
+        row["children"] = [as_json_tree(child) for child in tree.children]
+    return row

@@ -1,0 +1,55 @@
+"""Warns of rules that ask for what no collector sends: they load, as with Falco, and never match."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from collector.events.system_calls import EVERYTHING
+from processor.fields.availability import remark_on, source_of
+from processor.language.event_types import is_broad
+from processor.loading import Code, LoadedMacro, Problem, Rule
+from processor.loading.builder import checks_of
+from processor.loading.problems.condition_warnings import fields_of
+from schemas.catalogue.fields import resolve_field
+
+_SOURCE = "syscall"
+
+
+def never_sent(rules: Iterable[Rule], macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
+    """Give the warnings of all rules that are on.
+
+    Falco's loader says nothing of these, and ours says what Falco's says; so they are put beside its warnings.
+    """
+    for rule in rules:
+        if rule.enabled and rule.source == _SOURCE:
+            yield from _event_types(rule)
+            yield from _fields(rule, macros)
+
+
+def _event_types(rule: Rule) -> Iterator[Problem]:
+    missing = sorted(rule.event_types - EVERYTHING)
+    if not missing or is_broad(rule.event_types):
+        return
+    which = ", ".join(missing)
+    if len(missing) == len(rule.event_types):
+        message, hint = f"no collector sends {which}: the rule never matches", "leave the rule out"
+    else:
+        message, hint = f"no collector sends {which}: the rule is judged for the others only", "leave them out"
+    place = rule.traced.place((0, len(rule.traced.text)))
+    yield Problem(Code.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
+
+
+def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
+    for check, macro in checks_of(rule.condition, None):
+        for field in fields_of(check):
+            found = resolve_field(field.name)
+            if found is None or source_of(found[0]) != "none":
+                continue
+            message = f"'{field.name}' never has a value: {remark_on(found[0])}"
+            hint = f"leave the check of '{field.name}' out"
+            if macro is not None:
+                hint = f"in macro '{macro.name}'{_where(macros.get(macro.name))}: {hint}"
+            place = rule.traced.place(field.span if macro is None else macro.span)
+            yield Problem(Code.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
+
+
+def _where(macro: LoadedMacro | None) -> str:
+    return "" if macro is None else f" ({macro.place.file}:{macro.place.line})"

@@ -1,0 +1,90 @@
+"""The newest published version of rules that a processor has had, kept on disk: an older one does not count any more.
+
+Whoever may write to the topic can put an old version there again, with its signature. A processor that runs refuses it;
+this file makes one that starts refuse it too.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from processor.fleet.rules.version import RulesInUse, RulesRefused
+from schemas.published_rules import PublishedRules
+
+_MOST_BYTES = 4096
+
+
+class OlderRules(RulesRefused):
+    """A version is older than one that this processor has had."""
+
+
+class NewestRules:
+    """Remembers when the newest version was published, and its name."""
+
+    def __init__(self, path: Path, on_note: Callable[[str], None]) -> None:
+        """Read the file.
+
+        Args:
+            path: the file; one that is not there yet is fine.
+            on_note: receives that the file can't be used.
+        """
+        self._path = path
+        self._on_note = on_note
+        self._is_failing = False
+        self._published, self._version = self._read()
+
+    def accepted(self, fresh: RulesInUse) -> RulesInUse:
+        """Return a version that was compiled, and remember it; one that is older than what is remembered is closed.
+
+        Raises:
+            OlderRules: it is older.
+        """
+        rules = fresh.published
+        if rules is None:
+            return fresh
+        if rules.published < self._published:
+            fresh.close()
+            raise OlderRules(
+                f"version {rules.version} is older than {self._version}, which this processor has had; "
+                "publish its files anew to go back"
+            )
+        if rules.published > self._published:
+            self._published, self._version = rules.published, rules.version
+            self._write(rules)
+        return fresh
+
+    def _read(self) -> tuple[int, str]:
+        try:
+            with self._path.open(encoding="utf-8") as file:
+                row = json.loads(file.read(_MOST_BYTES))
+            return int(row["published"]), str(row["version"])
+        except FileNotFoundError:
+            return 0, ""
+        except OSError as error:
+            self._report(error.strerror or str(error))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self._report("is not what was written there")
+        return 0, ""
+
+    def _write(self, rules: PublishedRules) -> None:
+        text = json.dumps({"published": rules.published, "version": rules.version})
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            self._report(error.strerror or str(error))
+
+    def _report(self, why: str) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            self._on_note(
+                f"warning: published_rules.state_dir: {self._path}: {why}; after a restart an old version that is "
+                "published again counts."
+            )

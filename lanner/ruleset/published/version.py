@@ -1,0 +1,94 @@
+"""A version of a fleet's rules as this process uses it: made of files, compiled, checked by keys."""
+
+import os
+import pwd
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from bus.messages.signatures import BadKey, read_private_key, read_public_key
+from lanner.errors import BadInput
+from lanner.ruleset.compile import Detection, detection_of
+from lanner.ruleset.load import switches_of
+from lanner.ruleset.sources import RuleSources
+from lanner.settings import Settings
+from lanner.settings.sections.model import PriorityName, Selection, Target
+from lanner.wiring.kafka import secret
+from processor.loading import RuleFile
+from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, safe_names
+
+
+def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) -> PublishedRules:
+    """Make a version of rule files and of what the settings turn on and off; it has no name yet."""
+    names = safe_names(Path(file.name).name for file in files)
+    texts = [file.text if isinstance(file.text, bytes) else file.text.encode() for file in files]
+    return PublishedRules(
+        files=tuple(PublishedFile(name, text) for name, text in zip(names, texts, strict=True)),
+        switches=tuple(PublishedSwitch(switch.enable, switch.by, switch.pattern) for switch in switches_of(settings)),
+        priority=settings.priority,
+        publisher=current_user(),
+        host=settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname(),
+        comment=comment,
+    )
+
+
+def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> Detection:
+    """Compile a version: its own switches and its priority count, not those of the settings.
+
+    Raises:
+        BadInput: with all that is wrong with it.
+    """
+    selections = tuple(
+        Selection(enable=target) if switch.enable else Selection(disable=target)
+        for switch in rules.switches
+        for target in (Target(**{switch.by: switch.pattern}),)
+    )
+    priority = next((name for name in get_args(PriorityName) if name == rules.priority), None)
+    if priority is None:
+        raise BadInput(f"its priority {rules.priority!r} is none.")
+    own = replace(settings, rules_files=(), rules=selections, priority=priority)
+    files = tuple(RuleFile(file.name, file.text) for file in rules.files)
+    return detection_of(own, RuleSources(files, (), f"version {rules.version}"), warnings=warnings)
+
+
+def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
+    """Read the keys whose signatures count. Raises BadInput."""
+    keys, problems = [], []
+    for name in settings.published_rules.public_key_files:
+        try:
+            keys.append(read_public_key(Path(name)))
+        except (OSError, BadKey) as error:
+            what = error.strerror if isinstance(error, OSError) else str(error)
+            problems.append(f"published_rules.public_key_files: {name}: {what}.")
+    if problems:
+        raise BadInput(*problems)
+    return tuple(keys)
+
+
+def private_key(path: Path) -> Ed25519PrivateKey:
+    """Read the key to sign with; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
+    problems: list[str] = []
+    password = secret("--sign-key", "LANNER_SIGN_KEY_PASSWORD", None, os.environ, problems)
+    if problems:
+        raise BadInput(*problems)
+    try:
+        if path.stat().st_mode & 0o077:
+            raise BadInput(f"--sign-key: {path}: others may read it; chmod 600 {path}.")
+        return read_private_key(path, password)
+    except (OSError, BadKey) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadInput(f"--sign-key: {path}: {what}.") from None
+
+
+def current_user() -> str:
+    """Return the name of whoever runs this, behind sudo too."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    behind = os.environ.get("SUDO_USER")
+    return f"{behind} (as {name})" if behind and behind != name else name

@@ -1,0 +1,105 @@
+"""Which rule files count, and who redefines whose items."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from processor.loading import Place, RuleFile, read_rule_files
+from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile, YamlError, read_documents
+from processor.loading.yaml.nodes import Sequence as Items
+
+SHIPPED_PLACES = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
+"""Beside the program in a checkout, else where a package puts them."""
+OWN_FOLDER = Path("/etc/lanner/rules.d")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSources:
+    """The files to load and the places that were looked at."""
+
+    files: tuple[RuleFile, ...]
+    watched: tuple[Path, ...]
+    """Files and folders: a change of any may change the rules."""
+    origin: str
+    """In a few words, where the rules come from."""
+
+
+def find_rules(settings: Settings) -> RuleSources:
+    """Read the files that the settings name, or else what ships and then what /etc/lanner/rules.d holds.
+
+    Raises BadInput where a place that was named isn't there; what is wrong in a file is the loader's to say.
+    """
+    try:
+        if settings.rules_files:
+            places = [Path(name) for name in settings.rules_files]
+            missing = [str(place) for place in places if not place.exists()]
+            if missing:
+                raise BadInput(*(f"{name}: no such rule file or folder." for name in missing))
+            origin = ", ".join(_short(place) for place in places)
+        else:
+            shipped = next((place for place in SHIPPED_PLACES if place.is_dir()), None)
+            if shipped is None:
+                raise BadInput("the rules that ship with Lanner are not there; name others with --rules.")
+            places = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
+            origin = " and ".join(_short(place) for place in places)
+        files = tuple(read_rule_files(places))
+    except OSError as error:
+        raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
+    if not files:
+        raise BadInput(f"{origin}: no rule files (*.yaml) there.")
+    watched = (*places, *(Path(file.name) for file in files))
+    return RuleSources(files, tuple(path.absolute() for path in watched), origin)
+
+
+def _near(place: Path) -> Path:
+    """Give a path relative to where we are, if it lies below: messages are read by people."""
+    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+
+
+def _short(place: Path) -> str:
+    shown = str(_near(place))
+    return f"{shown}/" if place.is_dir() and shown != "." else shown
+
+
+def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
+    """Tell of each rule, macro or list that a later file defines anew: meant or not, it changes what the first said."""
+    first: dict[tuple[str, str], Place] = {}
+    for file in files:
+        for kind, name, place in _definitions(file):
+            before = first.setdefault((kind, name), place)
+            if before.file != place.file:
+                yield (
+                    f"{place.file}:{place.line}: {kind} {name!r} redefines that of {before.file}:{before.line}; "
+                    "add `override` or `append` to change only a part."
+                )
+
+
+def _definitions(file: RuleFile) -> Iterator[tuple[str, str, Place]]:
+    text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
+    source = SourceFile(file.name, text.removeprefix("\ufeff"))
+    try:
+        documents = read_documents(source.text)
+    except YamlError:
+        return
+    for document in documents:
+        for item in document.items if isinstance(document, Items) else ():
+            found = _definition(item)
+            if found is not None:
+                yield *found[:2], source.place(found[2].start, found[2].end)
+
+
+def _definition(item: object) -> tuple[str, str, Scalar] | None:
+    """Give kind and name of an item that defines something; None for one that appends, overrides or only switches."""
+    if not isinstance(item, Mapping):
+        return None
+    keys = {key.value: value for key, value in item.pairs if isinstance(key, Scalar)}
+    append = keys.get("append")
+    if "override" in keys or (isinstance(append, Scalar) and append.value.lower() == "true"):
+        return None
+    for kind, needed in (("rule", "condition"), ("macro", "condition"), ("list", "items")):
+        name = keys.get(kind)
+        if isinstance(name, Scalar) and needed in keys:
+            return kind, name.value, name
+    return None

@@ -1,0 +1,1 @@
+"""Events of rule tests: YAML nodes in, events and processes out."""

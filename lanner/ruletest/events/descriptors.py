@@ -1,0 +1,200 @@
+"""Reads what a descriptor of an event is: a file, a directory, something without a name, or a socket with two ends."""
+
+import hashlib
+import ipaddress
+import socket
+import stat
+import struct
+
+from collector.records.types import File, Socket
+from lanner.ruletest.table import Table, Wrong, text_of
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.yaml.nodes import Node
+
+Address = tuple[str, int]
+"""IP address and port; a unix socket's path has port -1."""
+
+_PSEUDO = {
+    "event": "[eventfd]",
+    "signalfd": "[signalfd]",
+    "eventpoll": "[eventpoll]",
+    "inotify": "anon_inode:inotify",
+    "timerfd": "[timerfd]",
+    "bpf": "bpf-prog",
+    "userfaultfd": "[userfaultfd]",
+    "io_uring": "[io_uring]",
+    "pidfd": "[pidfd]",
+}
+_MODES = {"file": stat.S_IFREG | 0o644, "directory": stat.S_IFDIR | 0o755, "pipe": stat.S_IFIFO | 0o600}
+FILE_TYPES = (*_MODES, "memfd", *_PSEUDO)
+SOCKET_TYPES = ("ipv4", "ipv6", "unix", "netlink")
+_TYPES = (*FILE_TYPES, *SOCKET_TYPES)
+_PROTOCOLS = {"tcp": (1, 6), "udp": (2, 17), "icmp": (3, 1), "raw": (3, 255)}
+_SENDERS = frozenset({"sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg"})
+_LISTENERS = frozenset({"bind", "listen"})
+_ACCEPTORS = frozenset({"accept", "accept4"})
+_DEVICE = 8 << 20 | 1
+_ESTABLISHED, _CLOSED, _LISTENING = 1, 7, 10
+_EPHEMERAL = 40000
+_END_KEYS = ("to", "from", "local", "remote")
+_EINPROGRESS = -115
+
+
+def descriptor_type(table: Table) -> str | None:
+    """Give fd.type as the test says it, or as its other keys imply. Raises Wrong."""
+    node = table.get("fd.type")
+    if node is not None:
+        text = text_of(node, "fd.type")
+        if text not in _TYPES:
+            raise Wrong(f"there is no descriptor of type '{text}'", node, did_you_mean(text, _TYPES) or _known())
+        return text
+    for key in _END_KEYS:
+        if key in table:
+            return _family(read_address(table, key))
+    return None
+
+
+def _known() -> str:
+    return f"known are {', '.join(_TYPES)}"
+
+
+def _family(address: Address | None) -> str:
+    if address is None or address[1] >= 0:
+        return "ipv6" if address is not None and ":" in address[0] else "ipv4"
+    return "unix"
+
+
+def read_address(table: Table, *keys: str) -> Address | None:
+    """Read the end of a socket: ip:port, [ip]:port, /path or @name; None where it isn't said. Raises Wrong."""
+    node = table.get(*keys)
+    if node is None:
+        return None
+    text = text_of(node, keys[0])
+    if text[:1] in "/@":
+        if len(text.encode("utf-8", "surrogateescape")) > 107:
+            raise Wrong("the path of a unix socket has at most 107 bytes", node)
+        return text, -1
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    is_port = bool(colon) and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        address = ""
+    if not is_port or not address:
+        hint = "names aren't asked for: write the address"
+        raise Wrong(f"'{text}' is no address: write ip:port, [ip6]:port, /path or @name", node, hint)
+    return address, int(port)
+
+
+def sockaddr(address: Address | None) -> bytes:
+    """Give a struct sockaddr as a caller passes it."""
+    if address is None:
+        return b""
+    host, port = address
+    if port < 0:
+        name = host.encode("utf-8", "surrogateescape")
+        return struct.pack("<H", socket.AF_UNIX) + (b"\0" + name[1:] if name[:1] == b"@" else name + b"\0")
+    packed = ipaddress.ip_address(host).packed
+    if len(packed) == 4:
+        return struct.pack("<H", socket.AF_INET) + struct.pack(">H", port) + packed + bytes(8)
+    return struct.pack("<H", socket.AF_INET6) + struct.pack(">HI", port, 0) + packed + bytes(4)
+
+
+def read_file(table: Table, kind: str, path: str | None, *, layer: bool) -> File:
+    """Make the open file behind a descriptor.
+
+    Args:
+        table: the event; it may name inode, the kernel's own path and so on.
+        kind: fd.type.
+        path: absolute, as the kernel has it unless the test says otherwise.
+        layer: whether the event is in a container, whose files lie on an overlay.
+
+    Raises:
+        Wrong: a value can't be read.
+    """
+    real = table.text("fd.realpath", path)
+    upper = table.truth("fd.is_upper_layer")
+    lower = table.truth("fd.is_lower_layer", default=layer and not upper and kind in ("file", "directory"))
+    if kind in _PSEUDO:
+        real = _PSEUDO[kind]
+    elif kind == "memfd":
+        real = f"memfd:{(path or '').rpartition('/')[2]}"
+    number = int(hashlib.sha256((real or "").encode("utf-8", "surrogateescape")).hexdigest()[:6], 16) + 2
+    return File(
+        mode=_MODES.get(kind, 0o600),
+        dev=_DEVICE,
+        ino=table.small("fd.ino", 2**63 - 1) or number,
+        magic=0xEF53,
+        path=real,
+        is_pseudo=kind in _PSEUDO or kind == "memfd" or (kind == "pipe" and path is None),
+        is_created=table.truth("created"),
+        is_upper_layer=upper,
+        is_lower_layer=lower,
+    )
+
+
+def read_socket(table: Table, event: str, kind: str, result: int) -> tuple[Socket, bytes]:
+    """Make the socket behind a descriptor, and the address that the call itself passes.
+
+    Args:
+        table: the event: to and from (the far end), local, fd.l4proto.
+        event: its type.
+        kind: fd.type.
+        result: of the call; a connection that failed has no far end in the kernel.
+
+    Raises:
+        Wrong: a value can't be read.
+    """
+    remote = read_address(table, "to", "from", "remote")
+    local = read_address(table, "local", "addr")
+    if kind == "netlink":
+        return Socket(socket.AF_NETLINK, 3, 0, _CLOSED, "", "", 0, 0, ""), b""
+    if kind == "unix":
+        path = (local if event in _LISTENERS else remote or local or ("", -1)) or ("", -1)
+        state = _ESTABLISHED if remote is not None and result >= 0 else _CLOSED
+        passed = path if event in ("connect", "bind", *_SENDERS) else None
+        return Socket(socket.AF_UNIX, 1, 0, state, "", "", 0, 0, path[0]), sockaddr(passed)
+    return _ip_socket(table, event, kind, result, (local, remote))
+
+
+def _ip_socket(
+    table: Table, event: str, kind: str, result: int, ends: tuple[Address | None, Address | None]
+) -> tuple[Socket, bytes]:
+    local, remote = ends
+    is_v6 = kind == "ipv6"
+    nowhere: Address = ("::" if is_v6 else "0.0.0.0", 0)  # noqa: S104  an unbound socket's address, not one to bind
+    type_, protocol = _protocol(table, "udp" if event in _SENDERS and remote is not None else "tcp")
+    passed = b""
+    state = _CLOSED
+    far = remote or nowhere
+    if event in ("connect", *_SENDERS):
+        passed = sockaddr(remote)
+    if event in _LISTENERS:
+        passed = sockaddr(local) if event == "bind" else b""
+        state = _LISTENING if event == "listen" else _CLOSED
+    elif event == "connect" and result < 0 and result != _EINPROGRESS:
+        far = nowhere
+    elif remote is not None and (event not in _SENDERS or protocol == _PROTOCOLS["tcp"][1]):
+        local = local or _near(remote, accepts=event in _ACCEPTORS)
+        state = _ESTABLISHED
+    elif event in _SENDERS:
+        local, far = local or (nowhere[0], _EPHEMERAL), nowhere
+    near = local or nowhere
+    family = socket.AF_INET6 if is_v6 else socket.AF_INET
+    return Socket(family, type_, protocol, state, near[0], far[0], near[1], far[1], ""), passed
+
+
+def _near(remote: Address, *, accepts: bool) -> Address:
+    """Give an end of our own that could talk to the far one."""
+    host = ipaddress.ip_address(remote[0])
+    own = str(host) if host.is_loopback else "2001:db8::2" if host.version == 6 else "10.0.0.2"
+    return own, 8080 if accepts else _EPHEMERAL
+
+
+def _protocol(table: Table, default: str) -> tuple[int, int]:
+    node: Node | None = table.get("fd.l4proto")
+    text = default if node is None else text_of(node, "fd.l4proto")
+    if node is not None and text not in _PROTOCOLS:
+        raise Wrong(f"there is no protocol '{text}' here", node, f"known are {', '.join(_PROTOCOLS)}")
+    return _PROTOCOLS[text]

@@ -1,0 +1,129 @@
+"""Events that a user hands to a command: one of a recording, an alert, a line of `events tail`, or a test's event."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lanner.errors import BadInput
+from lanner.ruletest.reading import read_events
+from lanner.ruletest.world import make_batch
+from processor.loading.problems import report
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch
+from schemas.encoding.recording import read_recording
+
+_AVRO = b"Obj\x01"
+_MAX_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAlert:
+    """An alert as JSON: its fields are all that is known of its event."""
+
+    rule: str
+    priority: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEvent:
+    """An event of a batch."""
+
+    batch: EventBatch
+    place: int
+
+
+def is_recording(path: Path) -> bool:
+    """Tell whether a file is an Avro container. Raises BadInput where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_AVRO)) == _AVRO
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
+
+
+def recorded_event(path: Path, number: int | None) -> BatchEvent:
+    """Find an event of a recording by its evt.num; without one the recording has to have one event.
+
+    Raises:
+        BadInput: it isn't there.
+    """
+    count = 0
+    first = last = 0
+    only: BatchEvent | None = None
+    try:
+        for batch in read_recording(path):
+            if not batch.count:
+                continue
+            place = -1 if number is None else number - batch.first_number
+            if 0 <= place < batch.count:
+                return BatchEvent(batch, place)
+            first, last = first or batch.first_number, batch.first_number + batch.count - 1
+            count += batch.count
+            only = BatchEvent(batch, 0)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
+    except BadBatch as error:
+        raise BadInput(f"{error}.") from None
+    if number is None and count == 1 and only is not None:
+        return only
+    if number is None:
+        raise BadInput(f"{path}: holds {count:,} events; say which by --num (evt.num, from {first} to {last}).")
+    raise BadInput(f"{path}: no event has evt.num {number}; they go from {first} to {last}.")
+
+
+def read_given(text: str) -> Any:
+    """Read JSON from a file or as it stands. Raises BadInput."""
+    if text.lstrip()[:1] not in ("{", "["):
+        path = Path(text)
+        try:
+            if path.stat().st_size > _MAX_BYTES:
+                raise BadInput(f"{text}: has more than {_MAX_BYTES:,} bytes; take an event out of it.")
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"{text}: {error.strerror}. An event is a file, or JSON in quotes.") from None
+        except (UnicodeDecodeError, ValueError):
+            raise BadInput(f"{text}: is neither a recording nor UTF-8 text.") from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        # An alert file has one a line: the last is the newest.
+        return json.loads(lines[-1]) if lines else None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the event is no JSON: {error}.") from None
+
+
+def given_alert(value: Any) -> GivenAlert | None:
+    """Take JSON for an alert if it is one."""
+    if not isinstance(value, dict) or not isinstance(value.get("output_fields"), dict):
+        return None
+    fields = {**value["output_fields"], **(value["event"] if isinstance(value.get("event"), dict) else {})}
+    return GivenAlert(str(value.get("rule", "")), str(value.get("priority", "")), fields)
+
+
+def given_fields(value: Any) -> Mapping[str, Any]:
+    """Give an event's fields: of an alert, of a row of `events tail`, or of a plain mapping. Raises BadInput."""
+    alert = given_alert(value)
+    if alert is not None:
+        return alert.fields
+    if not isinstance(value, dict):
+        raise BadInput("the event is no JSON object of fields and values.")
+    fields = {key: each for key, each in value.items() if key != "evt.args"}
+    if isinstance(value.get("evt.args"), dict):
+        fields |= {f"evt.arg.{key}": each for key, each in value["evt.args"].items()}
+    return fields
+
+
+def stated_event(value: Any) -> BatchEvent | None:
+    """Make the event of a mapping that states causes, as rule tests do: it has a process. Raises BadInput."""
+    if not isinstance(value, dict) or "proc" not in value:
+        return None
+    events, problems = read_events("event", json.dumps(value, ensure_ascii=False))
+    if problems:
+        raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in problems))
+    return BatchEvent(make_batch(events), 0)

@@ -1,0 +1,1 @@
+"""Rule tests from alerts: an alert in, the text of a test case out."""

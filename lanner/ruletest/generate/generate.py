@@ -1,0 +1,90 @@
+"""Cases for rule tests, made of what happened: of an alert, or of a recording's alerts by the rules in force."""
+
+from pathlib import Path
+
+from lanner.errors import BadInput
+from lanner.ruleset.compile import load_detection
+from lanner.ruleset.load import load_or_fail
+from lanner.ruleset.sources import find_rules
+from lanner.ruletest.events.input import given_alert, is_recording, read_given
+from lanner.ruletest.generate.writing import case_text, event_of
+from lanner.ruletest.reading import read_suite
+from lanner.ruletest.running import RuleSet, Runner
+from lanner.settings import Settings
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch
+from schemas.encoding.recording import read_recording
+
+_HEAD = "cases:\n"
+_MOST = 100
+
+
+def cases_from(settings: Settings, source: str) -> str:
+    """Write cases as the text of a test file; of each rule that a recording matches, the first.
+
+    Args:
+        settings: say which rules a recording is judged by, and which a case is tried against.
+        source: path of an alert as JSON or of a recording, or the alert itself.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    path = Path(source) if source.lstrip()[:1] != "{" else None
+    if path is not None and path.exists() and is_recording(path):
+        cases = _of_recording(settings, path)
+        if not cases:
+            raise BadInput(f"{path}: the rules in force match nothing in it.")
+    else:
+        alert = given_alert(read_given(source))
+        if alert is None:
+            raise BadInput(f"{source}: is no alert: it has no output_fields.")
+        if not {"evt.type", "proc.name"} <= alert.fields.keys():
+            raise BadInput("the alert tells neither evt.type nor proc.name: name them in the rule's output.")
+        name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
+        cases = [case_text(name, [event_of(alert.fields)], alert.rule, alert.priority, alert.fields)]
+    loaded = load_or_fail(settings, find_rules(settings), warnings=False)
+    rules = RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
+    return _HEAD + "".join(_tried(case, rules) for case in cases)
+
+
+def _of_recording(settings: Settings, path: Path) -> list[str]:
+    detection = load_detection(settings, warnings=False)
+    found: dict[str, str] = {}
+    try:
+        for batch in read_recording(path):
+            for alert in detection.detector.process(batch):
+                if alert.rule in found or len(found) >= _MOST:
+                    continue
+                number = alert.event.get("evt.num")
+                fields = {**alert.output_fields, **alert.event, **_arguments(batch, number)}
+                name = f"{fields.get('proc.name')} does {fields.get('evt.type')} (event {number} of {path.name})"
+                found[alert.rule] = case_text(name, [event_of(fields)], alert.rule, alert.priority, alert.output_fields)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
+    except BadBatch as error:
+        raise BadInput(f"{error}.") from None
+    return list(found.values())
+
+
+def _arguments(batch: EventBatch, number: object) -> dict[str, str]:
+    if not isinstance(number, int):
+        return {}
+    place = number - batch.first_number
+    columns, strings = batch.columns, batch.strings
+    slots = range(columns["arg_start"][place], columns["arg_start"][place + 1])
+    pairs = ((strings[columns["arg_name"][slot]], strings[columns["arg_value"][slot]]) for slot in slots)
+    return {f"evt.arg.{name}": value for name, value in pairs if value is not None}
+
+
+def _tried(case: str, rules: RuleSet) -> str:
+    """Run a case before it is handed out, and say in it what does not fit."""
+    suite, problems = read_suite("case_test.yaml", _HEAD + case)
+    if problems:
+        return f"  # To be completed: {problems[0].message}.\n{case}"
+    known = {rule.name for rule in rules.rules}
+    if any(expected.rule not in known for each in suite.cases for expected in each.expected):
+        return f"  # Not tried: the rule isn't among those in force.\n{case}"
+    runner = Runner(suite, rules, "all", lambda _path: ())
+    lines = [failure.message for each in suite.cases for failure in runner.run(each).failures]
+    notes = "".join(f"  # To be completed: {' '.join(line.split())}.\n" for line in lines)
+    return notes + case

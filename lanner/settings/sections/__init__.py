@@ -1,0 +1,1 @@
+"""The sections of the settings file: every setting with its type and default."""

@@ -1,0 +1,1 @@
+"""Composition: settings in, stages joined to their clients out."""

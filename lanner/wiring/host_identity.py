@@ -1,0 +1,40 @@
+"""This host's identity in the fleet, as the settings want it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lanner
+from collector.host.facts import Host
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from schemas.host_keys import BadHostKey, check_host_id
+
+if TYPE_CHECKING:
+    from collector.host.identity import Identity
+
+
+def identity_of(settings: Settings, host: Host) -> "Identity | None":
+    """Return what signs this host's batches, its key made now if there is none; None if nothing is to be signed.
+
+    Raises:
+        BadInput: the key can't be used, or the host's id can't be anybody's.
+        EnvironmentLacks: nothing here can sign.
+    """
+    return None if settings.collector.identity == "off" else signing_identity(settings, host)
+
+
+def signing_identity(settings: Settings, host: Host) -> "Identity":
+    """Return this host's identity, its key made now if there is none. Raises as identity_of."""
+    from collector.host.identity import FILE_NAME, BadKeyFile, Identity, host_key  # noqa: PLC0415  `lanner run` signs nothing
+
+    path = Path(settings.collector.key_file or Path(settings.kafka.spool_dir, FILE_NAME))
+    try:
+        check_host_id(host.id)
+        key = host_key(path)
+    except BadHostKey as error:
+        raise BadInput(f"host.id: {error}.") from None
+    except BadKeyFile as error:
+        raise BadInput(f"the key of this host: {error}") from None
+    except OSError as error:
+        raise BadInput(f"the key of this host: {path}: {error.strerror}.") from None
+    return Identity(host.id, host.name, lanner.__version__, key)

@@ -1,0 +1,87 @@
+"""Whose key is whose, as an operator looks at it and decides."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Message
+
+from bus.clients.compacted import Writer, messages_of
+from bus.connection import Connection
+from bus.messages.batch_signature import HOST_DOMAIN, SIGNATURE
+from bus.messages.headers import Headers
+from bus.messages.signatures import BadKey, bare_public_key, is_signed_by
+from bus.topics import HOST_KEYS, HOST_PINS, HOSTS
+from lanner.ruleset.published.version import current_user
+from lanner.settings import Settings
+from processor.identity.known_hosts import KnownHosts
+from schemas.host_keys import Announcement, BadHostKey, HostKey, State, decode_announcement, encode_host_key
+
+_MAX_ANNOUNCED = 100_000
+"""Whoever may send events may write as many as the broker lets him."""
+_HEADERS: Headers = [("content-type", b"application/json")]
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeys:
+    """All that is known of keys at one moment."""
+
+    decided: Mapping[str, HostKey]
+    """By host id."""
+    announced: Mapping[tuple[str, bytes], Announcement]
+    """By host id and key; anybody may announce a key of his own under any id."""
+
+    def announced_keys(self, host_id: str) -> list[bytes]:
+        """Return the keys that were announced under an id."""
+        return [key for host, key in self.announced if host == host_id]
+
+
+def read_host_keys(connection: Connection) -> HostKeys:
+    """Read the topics to their ends. Raises BusUnavailable."""
+    known = KnownHosts()
+    announced: dict[tuple[str, bytes], Announcement] = {}
+    for topic, message in messages_of(connection, [HOSTS, HOST_PINS, HOST_KEYS]):
+        key, value = message.key() or b"", message.value()
+        if topic == HOST_KEYS:
+            known.take_decision(key, value)
+        elif topic == HOST_PINS:
+            known.take_pin(key, value)
+        elif (said := _announcement(message)) is not None and len(announced) < _MAX_ANNOUNCED:
+            announced[said.host_id, said.public_key] = said
+    return HostKeys(known.everything(), announced)
+
+
+def _announcement(message: Message) -> Announcement | None:
+    """Return what a message announces; None if it is not signed by the key that it is about."""
+    value = message.value() or b""
+    signature = dict(message.headers() or []).get(SIGNATURE)
+    try:
+        said = decode_announcement(value)
+        is_genuine = isinstance(signature, bytes) and is_signed_by(
+            bare_public_key(said.public_key), signature, HOST_DOMAIN, value
+        )
+    except (BadHostKey, BadKey):
+        return None
+    return said if is_genuine else None
+
+
+class HostKeyDecisions:
+    """Writes an operator's word to the topic that processors follow."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        """Begin. Raises BusUnavailable where the broker's settings can't be used."""
+        self._writer = Writer(connection)
+        host = settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
+        self._by = f"{current_user()}@{host}"[:200]
+
+    def decide(self, host_id: str, state: State, public_key: bytes) -> None:
+        """Have a decision count from now on. Raises BusUnavailable, and BadHostKey if no reader would accept it."""
+        record = HostKey(host_id, state, public_key, time.time_ns(), self._by)
+        self._writer.put(HOST_KEYS, host_id.encode(), encode_host_key(record), _HEADERS)
+
+    def forget(self, host_id: str) -> None:
+        """Delete what was decided about a host, by whomever. Raises BusUnavailable."""
+        for topic in (HOST_PINS, HOST_KEYS):
+            self._writer.put(topic, host_id.encode(), None, [])

@@ -1,0 +1,107 @@
+"""The broker as the settings describe it; secrets come from the environment or from files, never from settings."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bus.connection import Connection, RegistryAddress
+from bus.errors.unavailable import BusUnavailable
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from lanner.settings.sections.model import Kafka
+
+
+def connection_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
+    """Give the broker's description. Raises BadInput."""
+    kafka = settings.kafka
+    problems: list[str] = []
+    password = secret("kafka.password_file", "LANNER_KAFKA_PASSWORD", kafka.password_file, environment, problems)
+    key_password = secret(
+        "kafka.key_password_file", "LANNER_KAFKA_KEY_PASSWORD", kafka.key_password_file, environment, problems
+    )
+    if kafka.security_protocol in ("sasl_plaintext", "sasl_ssl"):
+        if not kafka.username:
+            problems.append(f"kafka.username must be set where kafka.security_protocol is {kafka.security_protocol}.")
+        if not password:
+            problems.append(
+                "no password for the broker: set kafka.password_file, or put it into $LANNER_KAFKA_PASSWORD."
+            )
+    registry = _registry_of(kafka, environment, problems)
+    for name in ("ca_file", "certificate_file", "key_file", "schema_registry_ca_file"):
+        path = getattr(kafka, name)
+        if path and not os.access(path, os.R_OK):
+            problems.append(f"kafka.{name}: {path}: not there, or not to be read by this user.")
+    if problems:
+        raise BadInput(*problems)
+    return Connection(
+        bootstrap_servers=kafka.bootstrap_servers,
+        prefix=kafka.prefix,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        username=kafka.username or "",
+        password=password,
+        ca_file=kafka.ca_file or "",
+        certificate_file=kafka.certificate_file or "",
+        key_file=kafka.key_file or "",
+        key_password=key_password,
+        compression=kafka.compression,
+        registry=registry,
+    )
+
+
+def _registry_of(kafka: Kafka, environment: Mapping[str, str], problems: list[str]) -> RegistryAddress | None:
+    url = kafka.schema_registry_url
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_whole = False
+    else:
+        if parts.username or parts.password:
+            problems.append(
+                "kafka.schema_registry_url: has a password in it: set kafka.schema_registry_username and "
+                "kafka.schema_registry_password_file instead."
+            )
+    if not is_whole:
+        problems.append("kafka.schema_registry_url: must be an address that begins with http:// or https://.")
+    password = secret(
+        "kafka.schema_registry_password_file",
+        "LANNER_SCHEMA_REGISTRY_PASSWORD",
+        kafka.schema_registry_password_file,
+        environment,
+        problems,
+    )
+    if kafka.schema_registry_username and not password:
+        problems.append(
+            "no password for the schema registry: set kafka.schema_registry_password_file, or put it into "
+            "$LANNER_SCHEMA_REGISTRY_PASSWORD."
+        )
+    return RegistryAddress(url, kafka.schema_registry_username or "", password, kafka.schema_registry_ca_file or "")
+
+
+def need(stage: str, *modules: str) -> None:
+    """Say what to install where a stage's libraries are missing. Raises BusUnavailable."""
+    for module in modules:
+        # Of a module that is loaded nothing is asked: Faust puts one without a specification in its own place.
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
+            raise BusUnavailable(f"the {module} library is not installed", f"pip install 'lanner[{stage}]'")
+
+
+def secret(setting: str, variable: str, file: str | None, environment: Mapping[str, str], problems: list[str]) -> str:
+    """Give a secret from the environment, or from a file that it or a setting names; troubles go into problems."""
+    if environment.get(variable):
+        return environment[variable]
+    path = environment.get(f"{variable}_FILE") or file
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        problems.append(f"{setting}: {path}: {what}.")
+        return ""

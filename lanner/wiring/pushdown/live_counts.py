@@ -1,0 +1,69 @@
+"""What this host's kernel sends and leaves out by the rules in force, counted while it happens."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine, note
+from lanner.ruleset.compile import Detection
+from lanner.settings import Settings
+from lanner.wiring.collector import make_collector
+from processor.pushdown.cost import Counts, Share, count
+from schemas.batch import EventBatch
+
+_POLL_SECONDS = 0.2
+
+
+def count_live(
+    settings: Settings,
+    detection: Detection,
+    asked: Mapping[str, Sequence[Share]],
+    seconds: float,
+    *,
+    quiet: bool = False,
+) -> tuple[dict[str, Counts], int]:
+    """Watch this host as `lanner run` would, for some time or until Ctrl-C.
+
+    Args:
+        settings: of the collector.
+        detection: the rules.
+        asked: what each asks, as processor.interest_price.shares gives it.
+        seconds: how long.
+        quiet: no line that tells how far it is.
+
+    Returns:
+        Counts by event type, and how many events were lost.
+
+    Raises:
+        EnvironmentLacks: this host can't do it.
+    """
+    counts: dict[str, Counts] = {}
+
+    def take(batch: EventBatch) -> None:
+        count([batch], asked, counts)
+
+    collector = make_collector(settings, detection.event_types, take, interest=detection.interest)
+    status = StatusLine(sys.stderr, wanted=not quiet)
+    filtered: Mapping[str, int] = {}
+    with Signals() as signals:
+        try:
+            collector.start()
+            if not quiet:
+                note(f"counting on {collector.hostname} for {seconds:g} s. Stop: Ctrl-C")
+            end = time.monotonic() + seconds
+            while not signals.stop and (rest := end - time.monotonic()) > 0:
+                collector.poll(min(_POLL_SECONDS, rest))
+                sent = sum(each.seen for each in counts.values())
+                left_out = collector.counters()["filtered"]
+                status.show(f"{rest:.0f} s to go: {sent:,} events sent, {left_out:,} left out")
+            filtered = collector.filtered()
+        finally:
+            collector.stop()
+            status.clear()
+    for event in asked:
+        of_event = counts.setdefault(event, Counts())
+        # What came was sent, whatever a judge that sees less of it than the kernel thinks.
+        of_event.sent = of_event.seen
+        of_event.seen += filtered.get(event, 0)
+    return counts, sum(collector.losses.values())

@@ -1,0 +1,1 @@
+"""Routes of alerts: settings in, compiled conditions and templates out."""

@@ -1,0 +1,108 @@
+"""Templates of routes: Falco's output formats over the fields that an alert carries."""
+
+import difflib
+import re
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from notifier.delivery.stats import SinkTally
+from processor.output.formatter import MISSING, compile_output
+from processor.output.tokens import OutputError
+from schemas.alert import Alert
+from schemas.catalogue.fields import FIELDS
+from schemas.text.times import clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
+
+Fill = Callable[[Alert], str]
+_Piece = Callable[[Mapping[str, Any]], str]
+_FIELD = re.compile(r"%([a-z][a-z0-9_]*)(?:\.\w+)+(?:\[[^\]]*\])?", re.ASCII)
+_OURS = frozenset(name.split(".")[0] for name in FIELDS)
+"""First words of field names; another is a Falco plugin's, whose alerts `--listen` takes."""
+
+
+def compile_templates(settings: Settings) -> Mapping[int, Fill]:
+    """Compile the templates of all routes, by the place of their route.
+
+    Raises:
+        BadInput: with all that is wrong, by the setting's name.
+    """
+    made: dict[int, Fill] = {}
+    wrong: list[str] = []
+    for place, each in enumerate(settings.routes):
+        if each.template is None:
+            continue
+        try:
+            made[place] = compile_template(each.template)
+        except OutputError as error:
+            wrong.append(f"routes[{place}].template: {error.message}.{_hint(error)}")
+    if wrong:
+        raise BadInput(*wrong)
+    return made
+
+
+def compile_template(template: str) -> Fill:
+    """Compile one template. Raises OutputError."""
+    pieces = list(_pieces(template))
+    return lambda alert: "".join(piece(values) for values in [_values(alert)] for piece in pieces)
+
+
+def or_own_text(fill: Fill, name: str, tally: SinkTally, note: Callable[[str], None]) -> Fill:
+    """Give a template that never raises: a fault is counted, told once, and the rule's own text used."""
+
+    def filled(alert: Alert) -> str:
+        try:
+            return fill(alert)
+        except Exception as error:  # noqa: BLE001  hostile values may make generated code raise anything
+            tally.condition_faults += 1
+            if tally.condition_faults == 1:
+                what = f"the template failed for alert {alert.id} ({type(error).__name__})"
+                note(f"{name}: {what}; the rule's text stands.")
+            return alert.output
+
+    return filled
+
+
+def _pieces(template: str) -> Iterator[_Piece]:
+    start = 0
+    for found in _FIELD.finditer(template):
+        if found.group(1) not in _OURS:
+            yield from _ours(template[start : found.start()])
+            yield _foreign(found.group()[1:])
+            start = found.end()
+    yield from _ours(template[start:])
+
+
+def _ours(text: str) -> Iterator[_Piece]:
+    if text:
+        fill = compile_output(text).fill
+        yield lambda values: fill(values).text
+
+
+def _foreign(name: str) -> _Piece:
+    def shown(values: Mapping[str, Any]) -> str:
+        value = values.get(name)
+        return MISSING if value is None else str(value)
+
+    return shown
+
+
+def _values(alert: Alert) -> Mapping[str, Any]:
+    own = {
+        "evt.hostname": alert.hostname,
+        "evt.source": alert.source,
+        "evt.rawtime": alert.time,
+        "evt.time": clock(alert.time),
+        "evt.time.s": clock_seconds(alert.time),
+        "evt.time.iso8601": iso8601(alert.time, utc=True),
+        "evt.datetime": date_and_time(alert.time),
+        "evt.datetime.s": date_and_time_seconds(alert.time),
+    }
+    given = {name: value for name, value in alert.output_fields.items() if value is not None}
+    return ChainMap(own, given, dict(alert.event))
+
+
+def _hint(error: OutputError) -> str:
+    close = difflib.get_close_matches(error.message.split()[-1], FIELDS, n=1) if error.unknown else []
+    return f" Did you mean {close[0]}?" if close else ""

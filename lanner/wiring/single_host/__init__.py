@@ -1,0 +1,1 @@
+"""`lanner run`: settings in, all stages in one process out."""

@@ -1,0 +1,1 @@
+"""Sinks from settings: a section in, a sink ready to deliver out."""

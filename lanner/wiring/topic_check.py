@@ -1,0 +1,54 @@
+"""Whether the topics that a stage needs are as they have to be; waits for a broker that is away."""
+
+from collections.abc import Sequence
+
+from bus.connection import Connection
+from bus.errors.unavailable import BusUnavailable
+from bus.topics import Finding, TopicState, judge
+from lanner.cli.terminal.output import note
+from lanner.errors import BadInput
+
+
+class _Missing(BusUnavailable):
+    """Topics are not there, or not yet known to a broker that has just come back."""
+
+
+def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[str, TopicState], list[Finding]]:
+    """Look at the topics of a stage before it starts.
+
+    Args:
+        connection: the broker.
+        names: without prefix.
+
+    Returns:
+        The topics by full name, and what is not as it should be but does not hinder.
+
+    Raises:
+        BadInput: topics are missing or wrong.
+        BusUnavailable: the broker can't be used, and waiting changes nothing.
+    """
+    from bus.administration import Administration  # noqa: PLC0415  needs the broker's client
+    from bus.clients.retry import Retry, persist  # noqa: PLC0415
+    from bus.errors.fatal import UNKNOWN_TOPIC_SECONDS  # noqa: PLC0415
+
+    fatal: list[Finding] = []
+
+    def look() -> tuple[dict[str, TopicState], list[Finding]]:
+        states = Administration(connection).states([connection.topic(name) for name in names])
+        findings = judge(connection.prefix, states, names)
+        fatal[:] = [each for each in findings if each.fatal]
+        if fatal and all(each.topic not in states for each in fatal):
+            more = f", nor do {len(fatal) - 1} others" if len(fatal) > 1 else ""
+            remedy = "`lanner topics create` makes what is missing"
+            raise _Missing(f"{fatal[0].text}{more}", remedy, patience=UNKNOWN_TOPIC_SECONDS)
+        return states, [each for each in findings if not each.fatal]
+
+    try:
+        found = persist(look, Retry("The start", note))
+    except _Missing:
+        found = {}, []
+    if fatal:
+        raise BadInput(
+            *(f"{each.text}." for each in fatal), "`lanner topics create` makes what is missing and says what to do."
+        )
+    return found

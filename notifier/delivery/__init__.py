@@ -1,0 +1,1 @@
+"""Delivery to one sink: queued alerts in, attempts, retries and statistics out."""

@@ -1,0 +1,1 @@
+"""Formats of alerts: an alert in, a line or document out."""

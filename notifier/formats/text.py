@@ -1,0 +1,61 @@
+"""An alert as one line, for whatever takes lines: Falco's two forms, so that what reads Falco's output reads ours."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.alert import Alert
+from schemas.text.printable import printable
+from schemas.text.times import clock, iso8601, iso8601_zulu
+
+Line = Callable[[Alert], str]
+
+
+@dataclass(frozen=True, slots=True)
+class LineStyle:
+    """Which form a line has; the names are those of the settings."""
+
+    json_output: bool = False
+    time_format_iso_8601: bool = False
+    json_include_output_property: bool = True
+    json_include_output_fields_property: bool = True
+    json_include_tags_property: bool = True
+
+
+def line_of(style: LineStyle) -> Line:
+    """Give the function that renders alerts in one style."""
+    return (lambda alert: json_line(alert, style)) if style.json_output else (lambda alert: text_line(alert, style))
+
+
+def text_line(alert: Alert, style: LineStyle) -> str:
+    """Render `03:55:58.929949778: Notice A shell ...`, safe for a terminal."""
+    return printable(_output(alert, style))
+
+
+def json_line(alert: Alert, style: LineStyle) -> str:
+    """Render one JSON object: Falco's keys in Falco's order, and `id`.
+
+    Bytes that are no text become U+FFFD, since JSON has no way to say them; if there is anything else that a terminal
+    would act on, the line is written in ASCII alone.
+    """
+    record: dict[str, Any] = {"hostname": alert.hostname, "id": alert.id}
+    if style.json_include_output_property:
+        record["output"] = _output(alert, style)
+    if style.json_include_output_fields_property:
+        name = "evt.time.iso8601" if style.time_format_iso_8601 else "evt.time"
+        record["output_fields"] = {name: alert.time, **alert.output_fields}
+    record |= {"priority": alert.priority, "rule": alert.rule, "source": alert.source}
+    if style.json_include_tags_property:
+        record["tags"] = sorted(alert.tags)
+    record["time"] = iso8601_zulu(alert.time)
+    line = json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    if line.isprintable():
+        return line
+    valid = line.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return valid if valid.isprintable() else json.dumps(json.loads(valid), sort_keys=True, separators=(",", ":"))
+
+
+def _output(alert: Alert, style: LineStyle) -> str:
+    time = iso8601(alert.time, utc=True) if style.time_format_iso_8601 else clock(alert.time)
+    return f"{time}: {alert.priority} {alert.output}"

@@ -1,0 +1,55 @@
+"""Alerts that come in, put on the alerts' topic: taken when every replica has them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from bus.clients.producers import AsyncProducer
+from bus.connection import Connection
+from bus.errors.refusals import Refused
+from bus.errors.unavailable import BusUnavailable
+from bus.messages.alert import alert_message
+from bus.schema_registry.client import Registration, Registry
+from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
+from bus.topics import ALERTS, SCHEMAS
+from notifier.intake.server import IntakeRefused, Take
+from schemas.alert import ALERT_FORMAT, Alert
+from schemas.encoding.wire import reframed
+
+CLOSE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def into_topic(connection: Connection, on_note: Callable[[str], None]) -> AsyncIterator[Take]:
+    """Open a producer on the running loop; on_note is told where a schema registry doesn't answer.
+
+    Raises:
+        BusUnavailable: client or registry can't be set up.
+    """
+    topic = connection.topic(ALERTS)
+    producer = AsyncProducer(connection, "lanner-intake", on_note=on_note)
+    registration = None
+    if connection.registry is not None:
+        registration = Registration(Registry(connection.registry), topic, ALERT_FORMAT.schema, on_note)
+    key, value = schema_message(ALERT_FORMAT.schema)
+    await producer.send(connection.topic(SCHEMAS), key, value, list(SCHEMA_HEADERS))
+
+    async def take(alert: Alert) -> None:
+        made = alert_message(alert)
+        data = made.value
+        if registration is not None:
+            if registration.header is None:
+                raise OSError("the schema registry does not answer")
+            data = reframed(data, registration.header, ALERT_FORMAT.header)
+        try:
+            await (await producer.send(topic, made.key, data, made.headers))
+        except Refused as error:
+            raise IntakeRefused(f"the broker refuses it: {error}") from None
+        except BusUnavailable as error:
+            raise OSError(str(error)) from None
+
+    try:
+        yield take
+    finally:
+        if registration is not None:
+            registration.close()
+        producer.close(CLOSE_SECONDS)

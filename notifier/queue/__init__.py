@@ -1,0 +1,1 @@
+"""What waits for a sink: alerts in, alerts in order out, each until it is acknowledged."""

@@ -1,0 +1,1 @@
+"""Sinks over the network other than webhooks and Slack: alerts in, acknowledged deliveries out."""

@@ -1,0 +1,1 @@
+"""Literals, operators and transformers: texts of a rule in, typed functions out."""

@@ -1,0 +1,329 @@
+"""What each operator does with one value; the compiler inlines the simple ones and calls these for the rest.
+
+Every function here is total: it takes any value of its type and never raises. A missing value never
+gets here. Source: libsinsp filter_compare.cpp; glob is fnmatch(3) with flags 0 in the C locale.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import re2
+
+from processor.compiler.values.literals import (
+    NET_TYPES,
+    STRING_TYPES,
+    BadLiteral,
+    Net,
+    as_bytes_text,
+    encoded,
+    is_whole,
+    parse_hex,
+    parse_literal,
+)
+
+Predicate = Callable[[Any], bool]
+Comparison = Callable[[Any, Any], bool]
+
+LIST_OPERATORS = frozenset({"in", "intersects", "pmatch"})
+ORDER_OPERATORS = frozenset({"<", "<=", ">", ">="})
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+
+
+def lower(text: str) -> str:
+    """Lower the ASCII letters and leave all others, as the C locale does."""
+    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+
+
+def upper(text: str) -> str:
+    """Raise the ASCII letters and leave all others, as the C locale does."""
+    return text.upper() if text.isascii() else text.translate(_ASCII_UPPER)
+
+
+def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | None = None) -> Predicate:
+    """Build the judge of one value against the literals at an operator's right.
+
+    Args:
+        operator: as in a rule, without ``exists``.
+        kind: the type of the left side.
+        texts: the right side's values; one where the operator takes one.
+        modifier: oneof, anyof or allof; then each value is judged by itself and the verdicts are counted.
+
+    Raises:
+        BadLiteral: a value does not fit the type or the operator.
+    """
+    if modifier is not None:
+        return _counted([_single(operator, kind, text) for text in texts], modifier)
+    if operator == "pmatch":
+        return _paths(texts)
+    if operator in LIST_OPERATORS:
+        return _member(kind, texts)
+    return _single(operator, kind, texts[0])
+
+
+def compare(operator: str) -> Comparison:
+    """Give an operator between two values of an event, neither missing."""
+    return _COMPARISONS[operator]
+
+
+def _single(operator: str, kind: str, text: str) -> Predicate:
+    if operator in ("bcontains", "bstartswith"):
+        pattern = parse_hex(text)
+        if operator == "bcontains":
+            return lambda value: pattern in encoded(value)
+        return lambda value: encoded(value).startswith(pattern)
+    if kind in STRING_TYPES:
+        parse_literal(text, kind)
+    if operator == "regex":
+        return _regex(text)
+    if operator in ("glob", "iglob"):
+        return _glob(text, fold=operator == "iglob")
+    if operator == "pmatch":
+        return _paths((text,))
+    literal = parse_literal(text, kind)
+    if isinstance(literal, Net):
+        if operator == "!=":
+            return lambda value: not literal.holds(value)
+        return literal.holds
+    comparison = _COMPARISONS[operator]
+    return lambda value: comparison(value, literal)
+
+
+def _counted(judges: Sequence[Predicate], modifier: str) -> Predicate:
+    if not judges:
+        return lambda _value: False
+    if modifier == "anyof":
+        return lambda value: any(judge(value) for judge in judges)
+    if modifier == "allof":
+        return lambda value: all(judge(value) for judge in judges)
+    return lambda value: sum(judge(value) for judge in judges) == 1
+
+
+def _member(kind: str, texts: Sequence[str]) -> Predicate:
+    literals = [parse_literal(text, kind) for text in texts]
+    if kind in NET_TYPES:
+        nets = cast("list[Net]", literals)
+        return lambda value: any(net.holds(value) for net in nets)
+    return frozenset(literals).__contains__
+
+
+def _regex(text: str) -> Predicate:
+    options = re2.Options()
+    options.posix_syntax = True
+    options.longest_match = True
+    options.log_errors = False
+    options.never_nl = False
+    try:
+        pattern = re2.compile(encoded(text), options)
+    except re2.error as problem:
+        raise BadLiteral(f"'{text}' is no regular expression in RE2's POSIX syntax: {_words(problem)}") from None
+    match = pattern.fullmatch
+    return lambda value: match(_readable(value)) is not None
+
+
+def _readable(value: str) -> bytes:
+    """Give the bytes of a text, with the replacement character for each that is not UTF-8, as Falco does."""
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError:
+        return _UNDECODABLE.sub("\ufffd", value).encode("utf-8")
+
+
+def _words(problem: Exception) -> str:
+    text = problem.args[0] if problem.args else ""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
+def _glob(text: str, *, fold: bool) -> Predicate:
+    match = glob_expression(as_bytes_text(text), fold=fold).fullmatch
+    return lambda value: match(as_bytes_text(value)) is not None
+
+
+_CLASSES = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "blank": " \\t",
+    "cntrl": "\\x00-\\x1f\\x7f",
+    "digit": "0-9",
+    "graph": "\\x21-\\x7e",
+    "lower": "a-z",
+    "print": "\\x20-\\x7e",
+    "punct": "!-/:-@\\[-`{-~",
+    "space": " \\t\\n\\r\\f\\v",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
+
+
+def glob_expression(pattern: str, *, fold: bool = False) -> re.Pattern[str]:
+    """Turn a shell pattern into an expression, in linear shape: runs of ``*`` become one.
+
+    ``*`` and ``?`` also match ``/``; brackets know ranges, ``!`` and ``^``, and classes; a backslash
+    takes the next character as it is. A bracket that never closes is a plain character.
+
+    Args:
+        pattern: one character a byte.
+        fold: letters match in either case.
+    """
+    parts: list[str] = []
+    place = 0
+    while place < len(pattern):
+        letter = pattern[place]
+        place += 1
+        if letter == "*":
+            while place < len(pattern) and pattern[place] == "*":
+                place += 1
+            rest, place = _literal_run(pattern, place)
+            parts.append(f"(?>.*?{rest})" if rest and place < len(pattern) else f".*{rest}")
+        elif letter == "?":
+            parts.append(".")
+        elif letter == "[" and (bracket := _bracket(pattern, place)) is not None:
+            text, place = bracket
+            parts.append(text)
+        elif letter == "\\" and place < len(pattern):
+            parts.append(re.escape(pattern[place]))
+            place += 1
+        else:
+            parts.append(re.escape(letter))
+    return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE | re.ASCII if fold else 0))
+
+
+def _literal_run(pattern: str, place: int) -> tuple[str, int]:
+    start = place
+    while place < len(pattern) and pattern[place] not in "*?[\\":
+        place += 1
+    if place < len(pattern) and pattern[place] != "*":
+        return "", start
+    return re.escape(pattern[start:place]), place
+
+
+def _bracket(pattern: str, place: int) -> tuple[str, int] | None:
+    negated = pattern[place : place + 1] in ("!", "^")
+    place += negated
+    members: list[str] = []
+    first = True
+    while place < len(pattern) and (first or pattern[place] != "]"):
+        first = False
+        if pattern.startswith("[:", place) and (end := pattern.find(":]", place)) > 0:
+            name = pattern[place + 2 : end]
+            members.append(_CLASSES.get(name, ""))
+            place = end + 2
+            continue
+        letter, place = _member_letter(pattern, place)
+        if pattern[place : place + 1] == "-" and pattern[place + 1 : place + 2] not in ("", "]"):
+            last, place = _member_letter(pattern, place + 1)
+            if letter <= last:
+                members.append(f"{re.escape(letter)}-{re.escape(last)}")
+        else:
+            members.append(re.escape(letter))
+    if place >= len(pattern):
+        return None
+    inner = "".join(members)
+    if not inner:
+        return ("." if negated else "(?!)"), place + 1
+    return f"[{'^' if negated else ''}{inner}]", place + 1
+
+
+def _member_letter(pattern: str, place: int) -> tuple[str, int]:
+    if pattern[place] == "\\" and place + 1 < len(pattern):
+        place += 1
+    return pattern[place], place + 1
+
+
+def _paths(texts: Sequence[str]) -> Predicate:
+    for text in texts:
+        parse_literal(text, "FSPATH")
+    roots: dict[str, Any] = {}
+    for text in texts:
+        node = roots
+        for part in _components(as_bytes_text(text)):
+            node = node.setdefault(part, {})
+        node[""] = True
+    everything = any(not list(_components(as_bytes_text(text))) for text in texts)
+    globs: dict[str, re.Pattern[str]] = {}
+    _collect_globs(roots, globs)
+    if everything:
+        return lambda _value: True
+
+    def match(value: str) -> bool:
+        return _walk(roots, list(_components(as_bytes_text(value))), 0, globs)
+
+    return match
+
+
+def _components(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _collect_globs(node: dict[str, Any], globs: dict[str, re.Pattern[str]]) -> None:
+    for part, child in node.items():
+        if part:
+            if any(letter in part for letter in "*?["):
+                globs[part] = glob_expression(part)
+            _collect_globs(child, globs)
+
+
+def _walk(node: dict[str, Any], parts: list[str], depth: int, globs: dict[str, re.Pattern[str]]) -> bool:
+    if "" in node:
+        return True
+    if depth == len(parts):
+        return False
+    part = parts[depth]
+    child = node.get(part)
+    if child is not None and _walk(child, parts, depth + 1, globs):
+        return True
+    for pattern, below in node.items():
+        expression = globs.get(pattern)
+        if expression is not None and expression.fullmatch(part) and _walk(below, parts, depth + 1, globs):
+            return True
+    return False
+
+
+def _contains(value: str, part: str) -> bool:
+    return part in value if is_whole(part) else encoded(part) in encoded(value)
+
+
+def _starts(value: str, part: str) -> bool:
+    return value.startswith(part) if is_whole(part) else encoded(value).startswith(encoded(part))
+
+
+def _ends(value: str, part: str) -> bool:
+    return value.endswith(part) if is_whole(part) else encoded(value).endswith(encoded(part))
+
+
+def _icontains(value: str, part: str) -> bool:
+    return _contains(lower(value), lower(part))
+
+
+def _ordered(value: Any) -> Any:
+    return encoded(value) if isinstance(value, str) else value
+
+
+def _glob_field(value: str, pattern: str) -> bool:
+    return glob_expression(as_bytes_text(pattern)).fullmatch(as_bytes_text(value)) is not None
+
+
+def _iglob_field(value: str, pattern: str) -> bool:
+    return glob_expression(as_bytes_text(pattern), fold=True).fullmatch(as_bytes_text(value)) is not None
+
+
+_COMPARISONS: dict[str, Comparison] = {
+    "=": lambda a, b: bool(a == b),
+    "==": lambda a, b: bool(a == b),
+    "!=": lambda a, b: bool(a != b),
+    "<": lambda a, b: bool(_ordered(a) < _ordered(b)),
+    "<=": lambda a, b: bool(_ordered(a) <= _ordered(b)),
+    ">": lambda a, b: bool(_ordered(a) > _ordered(b)),
+    ">=": lambda a, b: bool(_ordered(a) >= _ordered(b)),
+    "contains": _contains,
+    "icontains": _icontains,
+    "startswith": _starts,
+    "endswith": _ends,
+    "glob": _glob_field,
+    "iglob": _iglob_field,
+    "bcontains": lambda a, b: encoded(b) in encoded(a),
+    "bstartswith": lambda a, b: encoded(a).startswith(encoded(b)),
+}
+"""Operators between two fields; regex and pmatch take no field at their right."""

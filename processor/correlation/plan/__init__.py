@@ -1,0 +1,1 @@
+"""Stateful rules: loaded rules in, a plan of windows and terms out."""

@@ -1,0 +1,330 @@
+"""Splits rules with memory: what one event decides is judged at detection, the rest by windows.
+
+A condition becomes an "or" of terms. A term holds if one stateless condition is true of the event, some
+stateful macros are true and some are not; so only the stateless condition needs the event's batch.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Generic, TypeVar
+
+from processor.compiler.recursion import deep
+from processor.correlation.plan.spec import Correlation, Suppress
+from processor.detection.redaction import Redact, unredacted
+from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
+from processor.language.printer import print_condition
+from processor.rule import Rule
+
+MAX_TERMS = 64
+"""Of one condition: what no author writes by hand."""
+
+
+class TooManyTerms(ValueError):
+    """A condition combines stateful macros in too many ways."""
+
+
+AnyRule = TypeVar("AnyRule", bound=Rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One way for a condition to be true."""
+
+    id: str
+    """Made of what it means: detection and correlation may for a while run different versions of the rules."""
+    condition: Node
+    """True of every event for which the term can hold; judged at detection."""
+    needs: frozenset[str]
+    """Fingerprints of the stateful macros that have to be true."""
+    forbids: frozenset[str]
+    """Fingerprints of those that must not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A condition whose events a window takes; counting windows have one, without a name."""
+
+    name: str
+    terms: tuple[Term, ...]
+    group_fields: tuple[str, ...]
+    counted: str | None = None
+    """The field whose values are counted."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields that are read of its events, but for those that outputs name."""
+        return self.group_fields if self.counted is None else (*self.group_fields, self.counted)
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulMacro:
+    """A stateful macro, its windows named by the fingerprint of all that decides about them."""
+
+    name: str
+    fingerprint: str
+    correlation: Correlation
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulRule:
+    """A rule that is finished at correlation."""
+
+    name: str
+    fingerprint: str
+    """Of its name and of how its repeats are told."""
+    priority: str
+    tags: tuple[str, ...]
+    source: str
+    output: str
+    terms: tuple[Term, ...]
+    macros: tuple[str, ...]
+    """Fingerprints of its stateful macros, in the order in which the condition names them."""
+    group_by: tuple[str, ...]
+    group_fields: tuple[tuple[str, ...], ...]
+    """The fields that have the group's values; several where legs name them differently."""
+    suppress: Suppress
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All rules with memory, and what they remember by."""
+
+    rules: tuple[StatefulRule, ...]
+    macros: tuple[StatefulMacro, ...]
+    """Those before that others ask."""
+    redact: Redact = unredacted
+    """Masks an alert; windows count what was there before."""
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Those of all macros."""
+        return tuple(leg for macro in self.macros for leg in macro.legs)
+
+
+def merged(plans: Iterable[Plan]) -> Plan:
+    """Put plans together, for events that other processors detected by another version; the last one counts most.
+
+    Terms and windows are named by what they mean, so the same ones fall together.
+    """
+    rules: dict[tuple[str, ...], StatefulRule] = {}
+    macros: dict[str, StatefulMacro] = {}
+    redact: Redact = unredacted
+    for plan in plans:
+        redact = plan.redact
+        rules.update({(each.fingerprint, *(term.id for term in each.terms)): each for each in plan.rules})
+        macros.update({each.fingerprint: each for each in plan.macros})
+    return Plan(tuple(rules.values()), tuple(macros.values()), redact)
+
+
+@dataclass(frozen=True, slots=True)
+class Split(Generic[AnyRule]):
+    """Rules by the stage that finishes them."""
+
+    stateless: tuple[AnyRule, ...]
+    plan: Plan
+
+
+def split_rules(
+    rules: Sequence[AnyRule], correlations: Mapping[str, Correlation], suppressed: Mapping[str, Suppress]
+) -> Split[AnyRule]:
+    """Part the rules that are finished at detection from those that need memory.
+
+    Args:
+        rules: in file order.
+        correlations: of each stateful macro by its name.
+        suppressed: by the name of the rule, how its repeats are told, where it says so.
+
+    Raises:
+        TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
+    """
+    with deep():
+        splitter = _Splitter(correlations)
+        stateless, stateful = [], []
+        for rule in rules:
+            used = splitter.used_in(rule.condition)
+            if used or rule.name in suppressed:
+                stateful.append(splitter.rule(rule, used, suppressed.get(rule.name)))
+            else:
+                stateless.append(rule)
+        return Split(tuple(stateless), Plan(tuple(stateful), tuple(splitter.macros.values())))
+
+
+def stateful_names(condition: Node, correlations: Mapping[str, Correlation]) -> tuple[str, ...]:
+    """Name the stateful macros that a condition uses, in its order, those that only their legs use left out."""
+    with deep():
+        return tuple(node.name for node in _Splitter(correlations).used_in(condition))
+
+
+def count_terms(condition: Node, correlations: Mapping[str, Correlation]) -> int:
+    """Count the terms of a condition.
+
+    Raises:
+        TooManyTerms: there are more than MAX_TERMS.
+    """
+    with deep():
+        return len(_Splitter(correlations).terms(condition, ""))
+
+
+_Draft = dict[tuple[frozenset[str], frozenset[str]], tuple[Node, ...]]
+"""By needed and forbidden macros, the stateless conditions of which one has to be true."""
+
+
+class _Splitter:
+    def __init__(self, correlations: Mapping[str, Correlation]) -> None:
+        self._correlations = correlations
+        self._known: dict[int, tuple[Node, bool]] = {}
+        self.macros: dict[str, StatefulMacro] = {}
+        """By fingerprint, those first that others ask."""
+        self._by_name: dict[str, StatefulMacro] = {}
+
+    def rule(self, rule: Rule, used: Sequence[Macro], suppress: Suppress | None) -> StatefulRule:
+        macros = [self._macro(node) for node in used]
+        if suppress is None:
+            longest = max(macro.correlation.timespan for macro in macros)
+            suppress = Suppress(macros[0].correlation.group_by, longest)
+        group_by = macros[0].correlation.group_by if macros else suppress.by
+        fields = {leg.group_fields: None for macro in macros for leg in macro.legs} or {suppress.by: None}
+        return StatefulRule(
+            name=rule.name,
+            fingerprint=_hash("rule", rule.name, *suppress.by, str(suppress.period)),
+            priority=str(rule.priority),
+            tags=tuple(sorted(rule.tags)),
+            source=rule.source,
+            output=rule.output,
+            terms=self.terms(rule.condition, _hash("rule", rule.name, rule.output, *group_by, "by", *suppress.by)),
+            macros=tuple(macro.fingerprint for macro in macros),
+            group_by=group_by,
+            group_fields=tuple(fields),
+            suppress=suppress,
+        )
+
+    def used_in(self, condition: Node) -> list[Macro]:
+        found: dict[str, Macro] = {}
+        todo = [condition]
+        while todo:
+            node = todo.pop()
+            if not self._remembers(node):
+                continue
+            if isinstance(node, Macro) and node.name in self._correlations:
+                found.setdefault(node.name, node)
+            elif isinstance(node, Macro):
+                todo.append(node.body)
+            elif isinstance(node, Not):
+                todo.append(node.child)
+            elif isinstance(node, And | Or):
+                todo.extend(reversed(node.children))
+        return list(found.values())
+
+    def _remembers(self, node: Node) -> bool:
+        known = self._known.get(id(node))
+        if known is None:
+            if isinstance(node, Macro):
+                answer = node.name in self._correlations or self._remembers(node.body)
+            elif isinstance(node, Not):
+                answer = self._remembers(node.child)
+            elif isinstance(node, And | Or):
+                answer = any(self._remembers(child) for child in node.children)
+            else:
+                answer = False
+            # The node is kept with it: else its id could come back as another's.
+            known = self._known[id(node)] = (node, answer)
+        return known[1]
+
+    def _macro(self, node: Macro) -> StatefulMacro:
+        known = self._by_name.get(node.name)
+        if known is not None:
+            return known
+        correlation = self._correlations[node.name]
+        if correlation.is_temporal:
+            bodies = {leg.name: leg for leg in _legs(node.body)}
+            conditions: list[tuple[str, Node]] = [(name, bodies[name]) for name in correlation.legs]
+        else:
+            conditions = [("", node.body)]
+        owner = _hash("macro", node.name, repr(correlation))
+        legs = tuple(
+            Leg(name, self.terms(condition, f"{owner}:{place}"), correlation.group_fields(name), correlation.field)
+            for place, (name, condition) in enumerate(conditions)
+        )
+        fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))
+        macro = StatefulMacro(node.name, fingerprint, correlation, legs)
+        self._by_name[node.name] = self.macros[fingerprint] = macro
+        return macro
+
+    def terms(self, condition: Node, owner: str) -> tuple[Term, ...]:
+        terms = []
+        for (needs, forbids), parts in self._draft(condition, positive=True).items():
+            text = [print_condition(part) for part in parts]
+            identity = _hash(owner, *text, "needs", *sorted(needs), "forbids", *sorted(forbids))
+            bounds = (self._upper_bound(fingerprint) for fingerprint in sorted(needs))
+            own = parts[0] if len(parts) == 1 else Or(parts)
+            terms.append(Term(identity, _conjunction((own, *bounds)), needs, forbids))
+        return tuple(terms)
+
+    def _upper_bound(self, fingerprint: str) -> Node:
+        """Give a stateless condition that is true of every event of which a stateful macro can be."""
+        macro = self.macros[fingerprint]
+        completing = macro.legs[-1:] if macro.correlation.type == "temporal_ordered" else macro.legs
+        ways = tuple(term.condition for leg in completing for term in leg.terms)
+        return ways[0] if len(ways) == 1 else Or(ways)
+
+    def _draft(self, node: Node, *, positive: bool) -> _Draft:
+        if not self._remembers(node):
+            return {(frozenset(), frozenset()): (node if positive else Not(node),)}
+        if isinstance(node, Macro):
+            if node.name in self._correlations:
+                which = frozenset({self._macro(node).fingerprint})
+                return {(which, frozenset()) if positive else (frozenset(), which): (And(()),)}
+            return self._draft(node.body, positive=positive)
+        if isinstance(node, Not):
+            return self._draft(node.child, positive=not positive)
+        if isinstance(node, Check | MacroRef):
+            raise TypeError(f"{node} is not resolved")
+        if isinstance(node, And) == positive:
+            return self._all(node.children, positive=positive)
+        return _merged([self._draft(child, positive=positive) for child in node.children])
+
+    def _all(self, children: Sequence[Node], *, positive: bool) -> _Draft:
+        result: _Draft = {(frozenset(), frozenset()): (And(()),)}
+        for child in children:
+            draft = self._draft(child, positive=positive)
+            products: list[_Draft] = []
+            for (needs, forbids), parts in result.items():
+                for (more_needs, more_forbids), more_parts in draft.items():
+                    key = (needs | more_needs, forbids | more_forbids)
+                    if not key[0] & key[1]:
+                        products.append({key: (_conjunction((_disjunction(parts), _disjunction(more_parts))),)})
+            result = _merged(products)
+        return result
+
+
+def _merged(drafts: Sequence[_Draft]) -> _Draft:
+    result: _Draft = {}
+    for draft in drafts:
+        for key, parts in draft.items():
+            result[key] = tuple(dict.fromkeys((*result.get(key, ()), *parts)))
+    if len(result) > MAX_TERMS:
+        raise TooManyTerms(f"the condition combines stateful macros in more than {MAX_TERMS} ways")
+    return result
+
+
+def _disjunction(parts: tuple[Node, ...]) -> Node:
+    return parts[0] if len(parts) == 1 else Or(parts)
+
+
+def _conjunction(parts: Sequence[Node]) -> Node:
+    flat: dict[Node, None] = {}
+    for part in parts:
+        flat.update(dict.fromkeys(part.children if isinstance(part, And) else (part,)))
+    kept = tuple(flat)
+    return kept[0] if len(kept) == 1 else And(kept)
+
+
+def _legs(body: Node) -> list[Macro]:
+    return [node for node in (body.children if isinstance(body, Or) else (body,)) if isinstance(node, Macro)]
+
+
+def _hash(*parts: str) -> str:
+    text = "\x1f".join(parts).encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=8).hexdigest()

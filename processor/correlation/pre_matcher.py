@@ -1,0 +1,335 @@
+"""The part of correlation that needs the batch: which events windows and rules with memory have to know of."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from processor.compiler.batch import ClassMatcher, Match, compile_rules
+from processor.compiler.values.transformers import as_text
+from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
+from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch, clipped
+from processor.correlation.window_fields import MISSING, BadToken, pieces, without_tokens
+from processor.detection.budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
+from processor.language.ast import Field, Node
+from processor.output.event_row import event_row
+from processor.output.formatter import OutputFormat, compile_output, values_factory, with_suggested
+from processor.output.tokens import OutputError
+from schemas.alert import Value
+from schemas.batch import EventBatch
+from schemas.catalogue.fields import resolve_field
+from schemas.text.limits import Texts, clipped_values
+
+GROUP_MISSING = "group_missing"
+"""Events that no window took since they lack a field of the group."""
+VALUE_MISSING = "value_missing"
+"""Events that no window took since they lack the field whose values are counted."""
+
+MAX_KEPT_BYTES = 4 << 10
+"""Of a value that a window keeps for its output: every record of its state holds it again."""
+OnFault = Callable[[BaseException], None]
+Read = Callable[[int, int], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Several fields, read at once."""
+
+    names: tuple[str, ...]
+    bind: Callable[[EventBatch], Read]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> "_Fields":
+        return cls(tuple(names), values_factory(_field(name) for name in names))
+
+
+def _field(text: str) -> Field:
+    found = resolve_field(text)
+    if found is None:
+        raise ValueError(f"unknown field '{text}'")
+    return Field(found[0].name, found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _LegUse:
+    term: Term
+    macro: StatefulMacro
+    fields: _Fields
+    """Of the group, then the one that is counted, then those that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _RuleUse:
+    term: Term
+    rule: StatefulRule
+    groups: tuple[_Fields, ...]
+    by: _Fields
+    """Those of suppress.by that the group doesn't give."""
+    formats: tuple[OutputFormat, ...]
+    extras: tuple[tuple[str, bool, OutputFormat], ...]
+    """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
+
+
+class PreMatcher:
+    """The stateless terms of a plan, compiled."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        append_container: bool = True,
+        extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
+    ) -> None:
+        """Compile all terms.
+
+        Args:
+            plan: which terms there are, and whose.
+            append_container: write container and pod at the end of each output that does not name them.
+            extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
+
+        Raises:
+            OutputError: a rule's output cannot be read.
+        """
+        kept = kept_fields(plan)
+        self._uses: list[_LegUse | _RuleUse] = []
+        for macro in plan.macros:
+            for leg in macro.legs:
+                self._uses += _leg_uses(macro, leg, kept.get((macro.fingerprint, leg.name), ()))
+        for rule in plan.rules:
+            extras = extra_fields.get(rule.name, {})
+            self._uses += _rule_uses(rule, extras, append_container=append_container)
+        self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
+        """What is judged, for those who derive from it which events can be left out."""
+        conditions = self.conditions
+        self._matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
+        self.event_types: frozenset[str] = frozenset(self._matchers)
+        """The event types that a term can hold for: what the collector has to turn on."""
+        self.counts: Counter[str] = Counter()
+        """Events that could not be counted, by reason."""
+        self.faults: Counter[str] = Counter()
+        """Faults by rule or macro: how often judging it or filling in its output raised."""
+        self.first_fault: dict[str, str] = {}
+        """The first fault of each that had one."""
+
+    def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> Iterator[PreMatch]:
+        """Find the events of a batch that correlation has to know of, in order.
+
+        Args:
+            batch: a validated batch.
+            budget: what it may cost, what was spent on it before included; None for no limits.
+
+        Raises:
+            OverBudget: it costs more; what was given before stands.
+        """
+        if not self._matchers:
+            return
+        budget = BatchBudget(BOUNDLESS) if budget is None else budget
+        strings = batch.strings
+        matches: list[Match | bool | None] = [None] * len(strings)
+        reading = _Reading(batch, budget)
+        types = batch.columns["type"]
+        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
+            budget.look(first)
+            for place, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
+                match = matches[type_index]
+                if match is None:
+                    match = matches[type_index] = self._bind(batch, strings[type_index])
+                if match is False:
+                    continue
+                hits = match(place)  # type: ignore[operator]
+                if hits:
+                    yield from self._pre_matches(reading, place, hits)
+        budget.look(batch.count)
+
+    def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
+        matcher = self._matchers.get(event_type or "")
+        return False if matcher is None else matcher.bind(batch, self._fault)
+
+    def _fault(self, place: int, problem: BaseException) -> None:
+        use = self._uses[place]
+        name = use.rule.name if isinstance(use, _RuleUse) else use.macro.name
+        self.faults[name] += 1
+        self.first_fault.setdefault(name, f"{type(problem).__name__}: {problem}")
+
+    def _pre_matches(self, reading: "_Reading", place: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
+        found = _Gathered()
+        for term_place, name in hits:
+            use = self._uses[term_place]
+            try:
+                if isinstance(use, _LegUse):
+                    _feed(use, reading, (place, name), found)
+                else:
+                    _candidate(use, reading, (place, name), found, partial(self._fault, term_place))
+            except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
+                self._fault(term_place, problem)
+        self.counts.update(reason for _, reason in found.missing)
+        pre_matches = found.pre_matches(reading.batch, place)
+        for _ in pre_matches:
+            reading.budget.count_result()
+        return pre_matches
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What one event gives, by group."""
+
+    feeds: dict[Group, list[Feed]] = field(default_factory=dict)
+    candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
+    missing: set[tuple[str, str]] = field(default_factory=set)
+    """Macros that could not count the event, and why: once each, however many terms hold."""
+
+    def pre_matches(self, batch: EventBatch, place: int) -> list[PreMatch]:
+        index = batch.first_index + place
+        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, index)
+        groups = dict.fromkeys((*self.feeds, *self.candidates))
+        return [
+            PreMatch(
+                origin,
+                batch.columns["time"][place],
+                batch.hostname,
+                group,
+                tuple(self.feeds.get(group, ())),
+                tuple(self.candidates.get(group, ())),
+                batch.appended,
+                batch.is_established,
+                1 + batch.columns["repeats"][place],
+            )
+            for group in groups
+        ]
+
+
+def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gathered) -> None:
+    values = reading.values(use.fields, at)
+    size = len(use.macro.correlation.group_by)
+    group = _group(values[:size])
+    if None in group:
+        found.missing.add((use.macro.fingerprint, GROUP_MISSING))
+        return
+    value = None
+    if use.macro.correlation.field is not None:
+        if values[size] is None:
+            found.missing.add((use.macro.fingerprint, VALUE_MISSING))
+            return
+        value = clipped(as_text(values[size]))
+        size += 1
+    kept = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_KEPT_BYTES)
+    found.feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
+
+
+def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _Gathered, on_fault: OnFault) -> None:
+    groups = dict.fromkeys(_group(reading.values(fields, at)) for fields in use.groups)
+    # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the same.
+    possible = [group for group in groups if None not in group or not use.term.needs]
+    if not possible:
+        return
+    own = dict(zip(use.by.names, _group(reading.values(use.by, at)), strict=True))
+    for group in possible:
+        of_group = dict(zip(use.rule.group_by, group, strict=True))
+        by = tuple(of_group[name] if name in of_group else own[name] for name in use.rule.suppress.by)
+        found.candidates.setdefault(group, []).append(
+            Candidate(use.term.id, by, lambda: _content(use, reading, at, on_fault))
+        )
+
+
+def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: OnFault) -> Content:
+    try:
+        rendered = [form(*at) for form in reading.forms(use)]
+        fields: dict[str, Value] = {}
+        for part in rendered:
+            fields.update(part.fields)
+        for key, is_field, form in use.extras:
+            extra = form.bind(reading.batch)(*at)
+            fields |= extra.fields if is_field else {key: extra.text}
+        texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), fields, reading.row(at)))
+        return Content(texts.texts, texts.fields, texts.event)
+    except Exception as problem:  # noqa: BLE001  an alert that says little is better than none
+        on_fault(problem)
+        return Content((MISSING,) * len(use.formats), {}, {})
+
+
+class _Reading:
+    """The readers of one batch, made when they are first asked."""
+
+    def __init__(self, batch: EventBatch, budget: BatchBudget) -> None:
+        self.batch = batch
+        self.budget = budget
+        self._reads: dict[int, Read] = {}
+        self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
+        self._row: Callable[[int, int], dict[str, Any]] | None = None
+
+    def values(self, fields: _Fields, at: tuple[int, int]) -> tuple[Any, ...]:
+        if not fields.names:
+            return ()
+        read = self._reads.get(id(fields))
+        if read is None:
+            read = self._reads[id(fields)] = fields.bind(self.batch)
+        return read(*at)
+
+    def forms(self, use: _RuleUse) -> list[Callable[[int, int], Any]]:
+        forms = self._forms.get(use.rule.name)
+        if forms is None:
+            forms = self._forms[use.rule.name] = [form.bind(self.batch) for form in use.formats]
+        return forms
+
+    def row(self, at: tuple[int, int]) -> dict[str, Any]:
+        if self._row is None:
+            self._row = event_row(self.batch)
+        return self._row(*at)
+
+
+def _group(values: Iterable[Any]) -> Group:
+    return tuple(None if value is None else clipped(as_text(value)) for value in values)
+
+
+def _leg_uses(macro: StatefulMacro, leg: Leg, kept: Sequence[str]) -> list[_LegUse | _RuleUse]:
+    fields = _Fields.of((*leg.fields, *kept))
+    return [_LegUse(term, macro, fields) for term in leg.terms]
+
+
+def _rule_uses(
+    rule: StatefulRule, extra_fields: Mapping[str, str | None], *, append_container: bool
+) -> list[_LegUse | _RuleUse]:
+    groups = tuple(_Fields.of(names) for names in rule.group_fields)
+    by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
+    try:
+        texts, _ = pieces(suggested_output(rule.output, append=append_container))
+    except BadToken as problem:
+        raise OutputError(problem.message, problem.span) from None
+    formats = tuple(compile_output(text) for text in texts)
+    extras = tuple(
+        (key, form is None, compile_output(f"%{key}" if form is None else form)) for key, form in extra_fields.items()
+    )
+    return [_RuleUse(term, rule, groups, by, formats, extras) for term in rule.terms]
+
+
+def suggested_output(output: str, *, append: bool) -> str:
+    """Give the output text that is really used: container and pod at the end, ``%correlation`` left in place.
+
+    Args:
+        output: the rule's.
+        append: add the suggested fields that the text does not name itself.
+    """
+    masked = without_tokens(output)
+    longer = with_suggested(masked, append=append)
+    return output + longer[len(masked) :] if longer.startswith(masked) else output
+
+
+def kept_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Tell which fields of each leg's events outputs name.
+
+    Args:
+        plan: rules and macros.
+
+    Returns:
+        By fingerprint of the macro and name of the leg.
+    """
+    macros = {macro.fingerprint: macro for macro in plan.macros}
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for rule in plan.rules:
+        for token in pieces(rule.output)[1]:
+            for fingerprint in rule.macros if token.what == "leg" else ():
+                if token.leg in macros[fingerprint].correlation.legs:
+                    found.setdefault((fingerprint, token.leg), {})[token.field] = None
+    return {key: tuple(fields) for key, fields in found.items()}

@@ -1,0 +1,188 @@
+"""What is remembered of one group, as plain values and as one blob."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+import fastavro
+from fastavro.schema import parse_schema
+
+from processor.correlation.notices import Tally
+from processor.correlation.pre_match import Group, Origin
+from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
+from processor.correlation.suppress import Throttle
+from processor.correlation.windows.counting import EventCount, ValueCount
+from processor.correlation.windows.outcome import Seen, Stamp
+from processor.correlation.windows.sequences import Ordered, Temporal
+from processor.correlation.wire import group_key
+
+State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle | Tally
+
+Sources: TypeAlias = tuple[tuple[int, int], ...]
+
+VERSION = 1
+"""Of the blob's layout; another one is not read."""
+_SCHEMA = parse_schema(json.loads(files("schemas").joinpath("correlation_state.avsc").read_text(encoding="utf-8")))
+
+
+class BadState(ValueError):
+    """Bytes that are no state, or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The state of one window, of one rule's repeats, or of one kind of notices, for one group."""
+
+    owner: str
+    """Fingerprint of the macro or rule, or the kind of notices."""
+    group: Group
+    host: str
+    """For whom the group counts: the id of the host that made it, or the newcomers."""
+    touched: int
+    """When it was last changed, by the clock of ticks, ns; of repeats that are still counted, when counting began."""
+    state: State
+
+    @property
+    def key(self) -> bytes:
+        """The entry's key in a table."""
+        return entry_key(self.owner, self.group)
+
+
+def entry_key(owner: str, group: Group) -> bytes:
+    """Give the key of an entry."""
+    return owner.encode() + b"/" + group_key(group)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Write an entry: the version, then Avro."""
+    state = entry.state
+    buffer = io.BytesIO()
+    buffer.write(bytes((VERSION,)))
+    datum = {
+        "owner": entry.owner,
+        "group": group_datum(entry.group),
+        "host": entry.host,
+        "touched": entry.touched,
+        "state": (f"lanner.{type(state).__name__}", _state_datum(state)),
+    }
+    fastavro.schemaless_writer(buffer, _SCHEMA, datum)
+    return buffer.getvalue()
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Read an entry.
+
+    Raises:
+        BadState: the bytes are none, or of another version.
+    """
+    if data[:1] != bytes((VERSION,)):
+        raise BadState(f"not a state of version {VERSION}")
+    try:
+        row: Any = fastavro.schemaless_reader(io.BytesIO(data[1:]), _SCHEMA, None, return_record_name=True)
+        kind, state = row["state"]
+        return Entry(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
+    except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
+        raise BadState(f"the bytes are no state: {problem or type(problem).__name__}") from None
+
+
+def _state_datum(state: State) -> dict[str, Any]:
+    if isinstance(state, EventCount):
+        return {"stamps": [_stamp(stamp) for stamp in state.stamps], "total": state.total, "first": state.first}
+    if isinstance(state, ValueCount):
+        return {"values": [{"stamp": _stamp(stamp), "value": to_bytes(value)} for stamp, value in state.values]}
+    if isinstance(state, Temporal):
+        return {"legs": [None if leg is None else _seen(leg) for leg in state.legs]}
+    if isinstance(state, Ordered):
+        return {
+            "newest": [None if stamp is None else _stamp(stamp) for stamp in state.newest],
+            "chains": [[_seen(seen) for seen in chain] for chain in state.chains],
+        }
+    if isinstance(state, Tally):
+        return {
+            "origin": asdict(state.origin),
+            "hostname": to_bytes(state.hostname),
+            "time": state.time,
+            "priority": state.priority,
+            "text": to_bytes(state.text),
+            "numbers": state.numbers,
+            "sources": _applied(state.sources),
+        }
+    return {
+        "first_id": state.first_id,
+        "first": state.first,
+        "period": state.period,
+        "count": state.count,
+        "last": state.last,
+        "alert": state.alert,
+        "sources": _applied(state.sources),
+    }
+
+
+def _applied(sources: Sources) -> list[dict[str, int]]:
+    return [{"source": source, "position": position} for source, position in sources]
+
+
+def _stamp(stamp: Stamp) -> dict[str, int]:
+    return dict(zip(("time", "position", "source"), stamp, strict=True))
+
+
+def _seen(seen: Seen) -> dict[str, Any]:
+    return {"stamp": _stamp(seen.stamp), "hostname": to_bytes(seen.hostname), "kept": values_datum(seen.kept)}
+
+
+def _read_stamp(row: dict[str, int]) -> Stamp:
+    return (row["time"], row["position"], row["source"])
+
+
+def _read_seen(row: dict[str, Any]) -> Seen:
+    return Seen(_read_stamp(row["stamp"]), to_text(row["hostname"]), values_of(row["kept"]))
+
+
+def _read_event_count(row: dict[str, Any]) -> EventCount:
+    return EventCount(tuple(_read_stamp(stamp) for stamp in row["stamps"]), row["total"], row["first"])
+
+
+def _read_value_count(row: dict[str, Any]) -> ValueCount:
+    return ValueCount(tuple((_read_stamp(item["stamp"]), to_text(item["value"])) for item in row["values"]))
+
+
+def _read_temporal(row: dict[str, Any]) -> Temporal:
+    return Temporal(tuple(None if leg is None else _read_seen(leg[1]) for leg in row["legs"]))
+
+
+def _read_ordered(row: dict[str, Any]) -> Ordered:
+    newest = tuple(None if stamp is None else _read_stamp(stamp[1]) for stamp in row["newest"])
+    return Ordered(newest, tuple(tuple(_read_seen(seen) for seen in chain) for chain in row["chains"]))
+
+
+def _read_throttle(row: dict[str, Any]) -> Throttle:
+    return Throttle(**row | {"sources": _read_applied(row["sources"])})
+
+
+def _read_tally(row: dict[str, Any]) -> Tally:
+    return Tally(
+        Origin(**row["origin"]),
+        to_text(row["hostname"]),
+        row["time"],
+        row["priority"],
+        to_text(row["text"]),
+        row["numbers"],
+        _read_applied(row["sources"]),
+    )
+
+
+def _read_applied(rows: list[dict[str, int]]) -> Sources:
+    return tuple((row["source"], row["position"]) for row in rows)
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], State]] = {
+    "lanner.EventCount": _read_event_count,
+    "lanner.ValueCount": _read_value_count,
+    "lanner.Temporal": _read_temporal,
+    "lanner.Ordered": _read_ordered,
+    "lanner.Throttle": _read_throttle,
+    "lanner.Tally": _read_tally,
+}

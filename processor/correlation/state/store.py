@@ -1,0 +1,139 @@
+"""The states of all groups in memory, bounded, with what is due when and what has changed.
+
+Where there is no more room, the account with the most groups gives up its oldest: neither a flood of group values nor
+one of made-up hosts erases what is known of others.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from processor.correlation.pre_match import Group
+from processor.correlation.state.accounts import Accounts
+from processor.correlation.state.entry import Entry
+
+Key = tuple[str, Group]
+"""Fingerprint of the macro or rule, and the group."""
+
+_MOST_NAMED = 1_000
+OTHERS = "*"
+"""Stands for the hosts beyond so many among those whose groups were evicted."""
+
+
+class Store:
+    """Entries by key."""
+
+    def __init__(self, maximum: int, deadline: Callable[[Entry], int]) -> None:
+        """Begin empty.
+
+        Args:
+            maximum: of entries.
+            deadline: when something has to be done about an entry, by the clock of ticks, ns; a change of the entry
+                may put it off.
+        """
+        self._maximum = maximum
+        self._deadline = deadline
+        self._entries: dict[Key, Entry] = {}
+        self._accounts: Accounts[Key] = Accounts()
+        self._due: list[tuple[int, int, Key]] = []
+        self._scheduled: dict[Key, int] = {}
+        self._pushed = 0
+        self._changed: dict[Key, int] = {}
+        self.cause = 0
+        """Noted beside each change: the message that is being applied, so that it can be named if the change fails."""
+        self.evicted: Counter[str] = Counter()
+        """Groups that had to go, by account."""
+        self._fresh: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, key: Key) -> Entry | None:
+        """Give an entry; None where there is none."""
+        return self._entries.get(key)
+
+    def put(self, entry: Entry) -> list[Entry]:
+        """Keep an entry in the place of the one before.
+
+        Returns:
+            Entries that had to go for it.
+        """
+        key = (entry.owner, entry.group)
+        before = self._entries.get(key)
+        if before is not None and before.host != entry.host:
+            self._accounts.leave(before.host, key)
+        self._entries[key] = entry
+        self._accounts.touch(entry.host, key)
+        self._changed[key] = self.cause
+        self._schedule(key, self._deadline(entry))
+        gone = []
+        while len(self._entries) > self._maximum:
+            gone.append(self._evict())
+        return gone
+
+    def remove(self, key: Key) -> None:
+        """Forget an entry."""
+        entry = self._entries.pop(key)
+        self._accounts.leave(entry.host, key)
+        self._scheduled.pop(key, None)
+        self._changed[key] = self.cause
+
+    def due(self, now: int) -> Iterator[Entry]:
+        """Give each entry whose deadline has come; it has to be changed or removed before the next is asked for.
+
+        Args:
+            now: by the clock of ticks, ns.
+        """
+        while self._due and self._due[0][0] <= now:
+            when, _, key = heapq.heappop(self._due)
+            if self._scheduled.get(key) != when:
+                continue
+            del self._scheduled[key]
+            entry = self._entries[key]
+            deadline = self._deadline(entry)
+            if deadline > now:
+                self._schedule(key, deadline)
+            else:
+                yield entry
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything has changed since the changes were taken."""
+        return bool(self._changed)
+
+    def take_changes(self) -> list[tuple[Key, Entry | None, int]]:
+        """Return what has changed since the last call: key, entry (None where it is gone), and the cause noted last."""
+        changes = [(key, self._entries.get(key), cause) for key, cause in self._changed.items()]
+        self._changed.clear()
+        return changes
+
+    def _schedule(self, key: Key, deadline: int) -> None:
+        known = self._scheduled.get(key)
+        if known is None or deadline < known:
+            self._scheduled[key] = deadline
+            self._pushed += 1
+            heapq.heappush(self._due, (deadline, self._pushed, key))
+
+    def note_evicted(self, host: str) -> None:
+        """Count a group that had to go. host: the account that it counted for."""
+        is_named = host in self.evicted or len(self.evicted) < _MOST_NAMED
+        name = host if is_named else OTHERS
+        self.evicted[name] += 1
+        self._fresh[name] += 1
+
+    def take_evicted(self) -> Counter[str]:
+        """Return the groups that had to go since the last call, by account."""
+        fresh = self._fresh
+        if fresh:
+            self._fresh = Counter()
+        return fresh
+
+    def _evict(self) -> Entry:
+        key = self._accounts.oldest_of_largest()
+        entry = self._entries[key]
+        self.remove(key)
+        self.note_evicted(entry.host)
+        return entry

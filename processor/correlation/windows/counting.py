@@ -1,0 +1,103 @@
+"""The windows that count: events, or distinct values.
+
+A window belongs to its group: it ends at the group's newest event and reaches back the timespan, both
+ends included. It keeps the newest N stamps, or the newest stamp of N values, and no more: whether N lie
+in the window is known from these alone.
+"""
+
+from bisect import bisect, insort
+from dataclasses import dataclass
+
+from processor.correlation.windows.outcome import LATENESS, Fired, Outcome, Stamp, is_late
+
+SHOWN_VALUES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EventCount:
+    """The newest stamps of a group, oldest first."""
+
+    stamps: tuple[Stamp, ...] = ()
+    total: int = 0
+    """Events in the window; from the threshold on, all events for as long as it stays met."""
+    first: int = 0
+    """Time of the first of them, ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueCount:
+    """The values seen last in a group, each with its newest stamp, oldest first."""
+
+    values: tuple[tuple[Stamp, str], ...] = ()
+
+
+def count_event(
+    state: EventCount, stamp: Stamp, *, timespan: int, threshold: int, lateness: int = LATENESS, weight: int = 1
+) -> tuple[EventCount, Fired | None, Outcome]:
+    """Count an event, or so many equal ones that came as one.
+
+    Args:
+        state: the group's window; an empty one for a new group.
+        stamp: the event's.
+        timespan: ns.
+        threshold: how many events are enough; as many stamps are kept.
+        lateness: ns.
+        weight: how many events it stands for.
+
+    Returns:
+        The new state; what the window tells where the event is in it and it is met; what became of the event.
+    """
+    stamps = state.stamps
+    if stamps and is_late(stamps[-1][0], stamp[0], timespan, lateness):
+        return state, None, Outcome.LATE
+    if stamp in stamps or (len(stamps) >= threshold and stamp < stamps[0]):
+        return state, None, Outcome.STALE
+    kept = list(stamps)
+    place = bisect(kept, stamp)
+    kept[place:place] = [stamp] * min(weight, threshold)
+    newest = kept[-1][0]
+    inside = [held[0] for held in kept if newest - held[0] <= timespan]
+    del kept[: max(0, len(kept) - threshold)]
+    if len(inside) < threshold:
+        return EventCount(tuple(kept), len(inside), inside[0]), None, Outcome.TAKEN
+    unmet = 0
+    if state.total >= threshold:
+        total, first = state.total + weight, min(state.first, stamp[0])
+    else:
+        total, first = len(inside) + max(0, weight - threshold), inside[0]
+        unmet = max(0, weight - (total - threshold + 1))
+    return EventCount(tuple(kept), total, first), Fired(total, first, newest, unmet=unmet), Outcome.TAKEN
+
+
+def count_value(
+    state: ValueCount, stamp: Stamp, value: str, *, timespan: int, threshold: int, lateness: int = LATENESS
+) -> tuple[ValueCount, Fired | None, Outcome]:
+    """Count an event's value if the window doesn't hold it yet.
+
+    Args:
+        state: the group's window; an empty one for a new group.
+        stamp: the event's.
+        value: what is counted.
+        timespan: ns.
+        threshold: how many distinct values are enough; as many are kept.
+        lateness: ns.
+
+    Returns:
+        As ``count_event``.
+    """
+    values = state.values
+    if values and is_late(values[-1][0][0], stamp[0], timespan, lateness):
+        return state, None, Outcome.LATE
+    before = next((held for held, name in values if name == value), None)
+    overtaken = len(values) >= threshold and stamp < values[0][0]
+    if (before is not None and stamp <= before) or (before is None and overtaken):
+        return state, None, Outcome.STALE
+    kept = [entry for entry in values if entry[1] != value]
+    insort(kept, (stamp, value))
+    del kept[: max(0, len(kept) - threshold)]
+    newest = kept[-1][0][0]
+    after = ValueCount(tuple(kept))
+    if newest - kept[0][0][0] > timespan or len(kept) < threshold:
+        return after, None, Outcome.TAKEN
+    shown = tuple(name for _, name in kept[-SHOWN_VALUES:])
+    return after, Fired(len(kept), kept[0][0][0], newest, values=shown), Outcome.TAKEN

@@ -1,0 +1,121 @@
+"""The windows that ask for several legs: in any order, or in the order in which they are named.
+
+Of each leg only the newest event is kept, or the chain that reaches it and began last: state does not
+grow with the number of events.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from processor.correlation.windows.outcome import LATENESS, Fired, Outcome, Seen, Stamp, is_late
+
+
+@dataclass(frozen=True, slots=True)
+class Temporal:
+    """Of each leg, in order of the legs, its newest event."""
+
+    legs: tuple[Seen | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Of each leg, the stamp of its newest event, and of the chains that reach it the one that began last."""
+
+    newest: tuple[Stamp | None, ...] = ()
+    chains: tuple[tuple[Seen, ...], ...] = ()
+    """Events of the first leg up to this one; empty where no chain reaches it."""
+
+
+def see_leg(
+    state: Temporal,
+    legs: Mapping[int, Seen],
+    *,
+    names: tuple[str, ...],
+    timespan: int,
+    lateness: int = LATENESS,
+) -> tuple[Temporal, Fired | None, Outcome]:
+    """Take an event of one or more legs; it completes the window where all legs lie within the timespan.
+
+    Args:
+        state: the group's window; an empty one for a new group.
+        legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
+        names: of all legs.
+        timespan: ns; it reaches back from the group's newest event.
+        lateness: ns.
+
+    Returns:
+        The new state; what the window tells where the event is in it and it is complete; what became of the event.
+    """
+    held: list[Seen | None] = list(state.legs or (None,) * len(names))
+    times = [leg.time for leg in held if leg is not None]
+    if times and is_late(max(times), _time(legs), timespan, lateness):
+        return state, None, Outcome.LATE
+    taken = {leg: seen for leg, seen in legs.items() if (before := held[leg]) is None or before.stamp < seen.stamp}
+    if not taken:
+        return state, None, Outcome.STALE
+    for leg, seen in taken.items():
+        held[leg] = seen
+    after = Temporal(tuple(held))
+    present = [leg for leg in held if leg is not None]
+    first, last = min(leg.time for leg in present), max(leg.time for leg in present)
+    if len(present) < len(names) or last - first > timespan:
+        return after, None, Outcome.TAKEN
+    return after, Fired(len(names), first, last, legs=tuple(zip(names, present, strict=True))), Outcome.TAKEN
+
+
+def extend_chain(
+    state: Ordered,
+    legs: Mapping[int, Seen],
+    *,
+    names: tuple[str, ...],
+    timespan: int,
+    lateness: int = LATENESS,
+) -> tuple[Ordered, Fired | None, Outcome]:
+    """Take an event of one or more legs; it extends the chain that reaches the leg before, the last leg completes it.
+
+    A chain is extended by an event that is not older than its end, within the timespan from its beginning.
+
+    Args:
+        state: the group's window; an empty one for a new group.
+        legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
+        names: of all legs, in order.
+        timespan: ns.
+        lateness: ns.
+
+    Returns:
+        As ``see_leg``.
+    """
+    newest: list[Stamp | None] = list(state.newest or (None,) * len(names))
+    chains = list(state.chains or ((),) * len(names))
+    times = [stamp[0] for stamp in newest if stamp is not None]
+    if times and is_late(max(times), _time(legs), timespan, lateness):
+        return state, None, Outcome.LATE
+    outcome, complete = Outcome.STALE, None
+    # From the last leg to the first: one event never is two steps of a chain.
+    for leg in sorted(legs, reverse=True):
+        before, seen = newest[leg], legs[leg]
+        if before is not None and seen.stamp <= before:
+            continue
+        newest[leg] = seen.stamp
+        outcome = Outcome.TAKEN
+        chain = (*chains[leg - 1], seen) if leg else (seen,)
+        if len(chain) <= leg or (leg and not _follows(chain, timespan)):
+            continue
+        if not chains[leg] or chains[leg][0].stamp < chain[0].stamp:
+            chains[leg] = chain
+        if leg == len(names) - 1:
+            complete = chain
+    after = Ordered(tuple(newest), tuple(chains))
+    if complete is None:
+        return after, None, outcome
+    told = Fired(len(names), complete[0].time, complete[-1].time, legs=tuple(zip(names, complete, strict=True)))
+    return after, told, outcome
+
+
+def _time(legs: Mapping[int, Seen]) -> int:
+    return next(iter(legs.values())).time
+
+
+def _follows(chain: tuple[Seen, ...], timespan: int) -> bool:
+    end, seen = chain[-2], chain[-1]
+    return end.time <= seen.time and end.stamp != seen.stamp and seen.time - chain[0].time <= timespan

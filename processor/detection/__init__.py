@@ -1,0 +1,1 @@
+"""Detection: one event in, one alert out."""

@@ -1,0 +1,234 @@
+"""Judges event batches by rules and makes alerts of what matches.
+
+Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule tests are shells round this.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from processor.compiler.batch import ClassMatcher, Match, compile_rules
+from processor.detection.budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
+from processor.detection.redaction import Redact, unredacted
+from processor.detection.repeats import BatchRepeats, RepeatedAlerts
+from processor.language.ast import Node
+from processor.loading.priority import Priority
+from processor.output.event_row import event_row
+from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
+from processor.rule import Rule
+from schemas.alert import Alert, Value, alert_id
+from schemas.batch import EventBatch
+
+RuleMatching = Literal["first", "all"]
+_ALL = RepeatedAlerts(None)
+"""Counts nothing: every alert is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionRule:
+    """A rule as plain values, for those who have no rule file."""
+
+    name: str
+    condition: Node
+    output: str
+    priority: Priority = Priority.NOTICE
+    tags: tuple[str, ...] = ()
+    source: str = "syscall"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleError:
+    """The first fault of a rule: it went on being judged, and the faults were counted."""
+
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    rule: str
+    priority: str
+    tags: tuple[str, ...]
+    source: str
+    format: OutputFormat
+    extras: tuple[tuple[str, bool, OutputFormat], ...]
+    """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
+
+    def fields(self, rendered: Rendered, batch: EventBatch, place: int, name: int) -> Mapping[str, Value]:
+        """Give the output's fields and the extra ones."""
+        if not self.extras:
+            return rendered.fields
+        fields = dict(rendered.fields)
+        for key, is_field, form in self.extras:
+            extra = form.bind(batch)(place, name)
+            fields |= extra.fields if is_field else {key: extra.text}
+        return fields
+
+
+class Detector:
+    """Compiled rules with their counters."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        minimum_priority: Priority = Priority.DEBUG,
+        rule_matching: RuleMatching = "first",
+        append_container: bool = True,
+        extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
+        redact: Redact = unredacted,
+    ) -> None:
+        """Compile the rules, in file order.
+
+        Args:
+            rules: enabled rules of the system call source; those below the floor and of other sources are left out.
+            minimum_priority: the floor; the gravest is the smallest.
+            rule_matching: ``first``: an event makes one alert, of the first rule in order; ``all``: one a rule.
+            extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
+            append_container: write container and pod at the end of each output that does not name them.
+            redact: masks an alert; rules judge what was there before.
+
+        Raises:
+            OutputError: a rule's output cannot be read.
+        """
+        kept = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
+        self._rules = [
+            _Prepared(
+                rule.name,
+                str(rule.priority),
+                tuple(sorted(rule.tags)),
+                rule.source,
+                compile_output(with_suggested(rule.output, append=append_container)),
+                tuple(
+                    (key, form is None, compile_output(f"%{key}" if form is None else form))
+                    for key, form in extra_fields.get(rule.name, {}).items()
+                ),
+            )
+            for rule in kept
+        ]
+        self._redact = redact
+        self._first_only = rule_matching == "first"
+        self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in kept]).matchers
+        self.event_types: frozenset[str] = frozenset(self._matchers)
+        """The event types that a rule can match: what the collector has to turn on."""
+        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in kept)
+        """What is judged, for those who derive from it which events can be left out."""
+        self.events = 0
+        """Events judged."""
+        self.alerts: Counter[str] = Counter()
+        """Alerts by rule."""
+        self.faults: Counter[str] = Counter()
+        """Faults by rule: how often judging it or filling in its output raised."""
+        self.rule_errors: dict[str, RuleError] = {}
+        """The first fault of each rule that had one."""
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """The rules in force, in order."""
+        return tuple(rule.rule for rule in self._rules)
+
+    @property
+    def priorities(self) -> tuple[tuple[str, str], ...]:
+        """Each rule in force with its priority, in order."""
+        return tuple((rule.rule, rule.priority) for rule in self._rules)
+
+    def process(
+        self, batch: EventBatch, budget: BatchBudget | None = None, repeats: BatchRepeats | None = None
+    ) -> list[Alert]:
+        """Evaluate all events of a batch, in order.
+
+        Args:
+            batch: a validated batch; its process rows and strings are trusted.
+            budget: what it may cost; its alerts are those found, also where it is exceeded. None for no limits.
+            repeats: counts alerts that repeat others; None to return all.
+
+        Raises:
+            OverBudget: it costs more; the events behind are not evaluated.
+        """
+        budget = BatchBudget(BOUNDLESS) if budget is None else budget
+        repeats = _ALL.of_batch(batch) if repeats is None else repeats
+        strings = batch.strings
+        matches: list[Match | bool | None] = [None] * len(strings)
+        self.events += batch.count
+        types = batch.columns["type"]
+        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
+            budget.look(first)
+            for place, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
+                match = matches[type_index]
+                if match is None:
+                    match = matches[type_index] = self._bind(batch, strings[type_index])
+                if match is False:
+                    continue
+                hits = match(place)  # type: ignore[operator]
+                if hits:
+                    self._alerts(batch, place, hits, budget, repeats)
+        budget.look(batch.count)
+        return budget.alerts
+
+    def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
+        matcher = self._matchers.get(event_type or "")
+        return False if matcher is None else matcher.bind(batch, self._fault)
+
+    def _fault(self, place: int, problem: BaseException) -> None:
+        rule = self._rules[place].rule
+        self.faults[rule] += 1
+        self.rule_errors.setdefault(rule, RuleError(rule, f"{type(problem).__name__}: {problem}"))
+
+    def _alerts(
+        self,
+        batch: EventBatch,
+        place: int,
+        hits: Sequence[tuple[int, int]],
+        budget: BatchBudget,
+        repeats: BatchRepeats,
+    ) -> None:
+        for rule_place, name in hits:
+            rule = self._rules[rule_place]
+            budget.count_result()
+            try:
+                alert = self._alert(rule, batch, (place, name), budget, repeats)
+            except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
+                self._fault(rule_place, problem)
+                continue
+            if alert is not None:
+                budget.alerts.append(alert)
+                self.alerts[rule.rule] += 1
+            if self._first_only:
+                break
+
+    def _alert(
+        self, rule: _Prepared, batch: EventBatch, hit: tuple[int, int], budget: BatchBudget, repeats: BatchRepeats
+    ) -> Alert | None:
+        place, name = hit
+        time = batch.columns["time"][place]
+        identity = alert_id(
+            time,
+            rule.rule,
+            batch.host_id,
+            batch.boot_id,
+            batch.collector_start,
+            batch.sequence,
+            batch.first_index + place,
+        )
+        rendered = rule.format.bind(batch)(place, name)
+        fields = rule.fields(rendered, batch, place, name)
+
+        def make() -> Alert:
+            alert = Alert(
+                id=identity,
+                time=time,
+                rule=rule.rule,
+                priority=rule.priority,
+                output=rendered.text,
+                output_fields=fields,
+                tags=rule.tags,
+                source=rule.source,
+                hostname=batch.hostname,
+                host_id=batch.host_id,
+                event=event_row(batch)(place, name),
+            )
+            return self._redact(budget.bounded(alert))
+
+        return repeats.take(place, rule.rule, (rendered.text, fields), (identity, make))

@@ -1,0 +1,237 @@
+"""Why a rule matched an event, or why it didn't: its condition as a tree, each node with what became of it.
+
+The verdicts of the checks come from the same generated code as matching does, so an explanation can't tell another
+story than the engine. Pure: an event is a place in a batch, or a mapping of fields.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any, Literal, Protocol
+
+from processor.compiler.batch import BatchAccess
+from processor.compiler.codegen import Access, Code, Constants, Emitter
+from processor.compiler.mapping import MappingAccess
+from processor.compiler.recursion import deep
+from processor.fields.extract import FUNCTIONS
+from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer
+from processor.language.printer import print_condition, print_operand
+from schemas.batch import EventBatch
+from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
+
+Kind = Literal["and", "or", "not", "macro", "check", "exception"]
+
+
+class Verdict(Enum):
+    """What became of a node. A missing value makes its check not true, so `not` of it is true."""
+
+    TRUE = "true"
+    FALSE = "false"
+    MISSING = "missing"
+    """Not true, because an event without a value can't satisfy it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A node of a condition for one event."""
+
+    kind: Kind
+    text: str
+    """A check as written; the name of a macro or exception; the word of the others."""
+    verdict: Verdict
+    values: tuple[tuple[str, Any], ...] = ()
+    """Of a check: the fields that it looked at and what they were; None where missing."""
+    children: tuple["Explained", ...] = ()
+
+    @property
+    def is_true(self) -> bool:
+        """Whether the engine takes the node as true."""
+        return self.verdict is Verdict.TRUE
+
+
+class ExplainedRule(Protocol):
+    """What an explanation needs of a rule."""
+
+    @property
+    def condition(self) -> Node:
+        """The condition, macros resolved and exceptions included."""
+
+    @property
+    def exceptions_in_force(self) -> tuple[str, ...]:
+        """The names of the exceptions that the condition ends with, in order."""
+
+
+class Judge(Protocol):
+    """Judges parts of a condition by one event."""
+
+    def check(self, node: Check) -> bool:
+        """Tell whether a check is true."""
+
+    def value(self, side: Left | FieldValue) -> Any:
+        """Give the value of a field or transformer."""
+
+
+class BatchJudge:
+    """Judges by an event of a batch."""
+
+    def __init__(self, batch: EventBatch, place: int, name: int | None = None) -> None:
+        """Take an event.
+
+        Args:
+            batch: a validated batch.
+            place: the event's place in it.
+            name: index of the file name under which it is judged; None for fd.name.
+        """
+        self._constants = Constants()
+        self._emitter = Emitter(BatchAccess(), self._constants)
+        self._given: dict[str, Any] = {
+            **FUNCTIONS,
+            **{f"c_{column}": batch.columns[column] for column in (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)},
+            "B": batch,
+            "S": batch.strings,
+            "P": batch.processes,
+            "C": batch.containers,
+            "i": place,
+            "n": batch.columns["fd_name"][place] if name is None else name,
+            "p": batch.columns["process"][place],
+            "q": batch.processes[batch.columns["process"][place]],
+        }
+
+    def check(self, node: Check) -> bool:
+        """Tell whether a check is true."""
+        return bool(self._run(self._emitter.check(node)))
+
+    def value(self, side: Left | FieldValue) -> Any:
+        """Give the value of a field or transformer."""
+        return self._run(self._emitter.side(side))
+
+    def _run(self, code: Code) -> Any:
+        return _evaluate(code, {**self._given, **self._constants.values})
+
+
+class MappingJudge:
+    """Judges by an event given as a mapping of fields; what isn't in it is missing."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self._constants = Constants()
+        access: Access = MappingAccess(self._constants)
+        self._emitter = Emitter(access, self._constants)
+        self._event = event
+
+    def check(self, node: Check) -> bool:
+        """Tell whether a check is true."""
+        return bool(self._run(self._emitter.check(node)))
+
+    def value(self, side: Left | FieldValue) -> Any:
+        """Give the value of a field or transformer."""
+        return self._run(self._emitter.side(side))
+
+    def _run(self, code: Code) -> Any:
+        return _evaluate(code, {**self._constants.values, "e": self._event})
+
+
+def _evaluate(code: Code, names: dict[str, Any]) -> Any:
+    return eval(code.text, names)  # noqa: S307  generated from a checked tree
+
+
+def explain(rule: ExplainedRule, judge: Judge) -> Explained:
+    """Explain a rule for one event.
+
+    Args:
+        rule: a loaded rule.
+        judge: of the event.
+    """
+    with deep():
+        condition, names = rule.condition, rule.exceptions_in_force
+        if names and isinstance(condition, And) and len(condition.children) > len(names):
+            own, excepted = condition.children[: -len(names)], condition.children[-len(names) :]
+            if len(own) == 1 and isinstance(own[0], And):
+                # The parentheses that were put round the rule's own condition say nothing.
+                own = own[0].children
+            parts = [_explained(child, judge) for child in own]
+            parts += [_exception(name, child, judge) for name, child in zip(names, excepted, strict=True)]
+            return Explained("and", "and", _all(parts), children=tuple(parts))
+        return _explained(condition, judge)
+
+
+def explain_batch(rule: ExplainedRule, batch: EventBatch, place: int) -> Explained:
+    """Explain a rule for an event of a batch: under the name by which it matches, where a file has two.
+
+    Args:
+        rule: a loaded rule.
+        batch: a validated batch.
+        place: the event's place in it.
+    """
+    lexical = explain(rule, BatchJudge(batch, place))
+    real = batch.columns["fd_realpath"][place]
+    if lexical.is_true or not real or real == batch.columns["fd_name"][place]:
+        return lexical
+    by_real = explain(rule, BatchJudge(batch, place, real))
+    return by_real if by_real.is_true else lexical
+
+
+def _exception(name: str, node: Node, judge: Judge) -> Explained:
+    inner = _explained(node.child if isinstance(node, Not) else node, judge)
+    return Explained("exception", name, _not(inner.verdict), children=(inner,))
+
+
+def _explained(node: Node, judge: Judge) -> Explained:
+    if isinstance(node, Check):
+        return _check(node, judge)
+    if isinstance(node, Macro):
+        body = _explained(node.body, judge)
+        return Explained("macro", node.name, body.verdict, children=(body,))
+    if isinstance(node, Not):
+        child = _explained(node.child, judge)
+        return Explained("not", "not", _not(child.verdict), children=(child,))
+    if isinstance(node, And | Or):
+        children = tuple(map(partial(_explained, judge=judge), node.children))
+        if isinstance(node, And):
+            return Explained("and", "and", _all(children), children=children)
+        return Explained("or", "or", _any(children), children=children)
+    raise TypeError(f"macro {node.name} is not resolved")
+
+
+def _not(verdict: Verdict) -> Verdict:
+    return Verdict.FALSE if verdict is Verdict.TRUE else Verdict.TRUE
+
+
+def _all(children: tuple[Explained, ...] | list[Explained]) -> Verdict:
+    found = {child.verdict for child in children}
+    return Verdict.FALSE if Verdict.FALSE in found else Verdict.MISSING if Verdict.MISSING in found else Verdict.TRUE
+
+
+def _any(children: tuple[Explained, ...]) -> Verdict:
+    found = {child.verdict for child in children}
+    return Verdict.TRUE if Verdict.TRUE in found else Verdict.MISSING if Verdict.MISSING in found else Verdict.FALSE
+
+
+def _check(node: Check, judge: Judge) -> Explained:
+    values = tuple((print_operand(field), judge.value(field)) for field in _fields(node))
+    if judge.check(node):
+        verdict = Verdict.TRUE
+    else:
+        is_missing = node.operator != "exists" and any(value is None or value == () for _, value in values)
+        verdict = Verdict.MISSING if is_missing else Verdict.FALSE
+    return Explained("check", print_condition(node), verdict, values)
+
+
+def _fields(node: Check) -> list[Left]:
+    """Give the fields that a check looks at, each once; a transformer's result comes before what it was made of."""
+    found: dict[str, Left] = {}
+    for side in (node.left, node.right):
+        for part in _parts(side):
+            found.setdefault(print_operand(part), part)
+    return list(found.values())
+
+
+def _parts(side: object) -> Iterator[Left]:
+    if isinstance(side, FieldValue):
+        yield side.field
+    elif isinstance(side, Field):
+        yield side
+    elif isinstance(side, Transformer):
+        yield side
+        for argument in side.arguments:
+            yield from _parts(argument)

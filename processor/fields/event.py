@@ -1,0 +1,311 @@
+"""Facts of an event that take more than one column: arguments, result, category, descriptor, addresses.
+
+Source of the meanings: libsinsp event.cpp, sinsp_filtercheck_event.cpp and sinsp_filtercheck_fd.cpp.
+"""
+
+import socket
+from errno import errorcode
+from functools import cache, lru_cache
+from typing import TypeVar
+
+from schemas.batch import EventBatch
+from schemas.catalogue.descriptor_types import TYPE_CHARACTERS
+from schemas.catalogue.fields import EventSpec, ParamSpec, event_spec
+from schemas.columns import EventBit
+from schemas.text.short_texts import remembered
+
+_NUMERIC_TYPES = frozenset(
+    (
+        *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "DOUBLE", "BOOL", "MODE"),
+        *("ERRNO", "FD", "FD32", "PID", "PID32", "UID", "GID", "PORT", "SYSCALLID", "SIGTYPE", "SIGSET"),
+        *("RELTIME", "ABSTIME", "DYN", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"),
+    )
+)
+_PLAIN_DECIMAL = frozenset({"FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"})
+_RAW_COLUMN = {
+    "oldpath": "path_source_raw",
+    "newpath": "path_target_raw",
+    "linkpath": "path_target_raw",
+}
+
+
+_CHARACTER_WITHOUT_FD = {
+    **dict.fromkeys(("open", "openat", "openat2", "creat"), "f"),
+    **dict.fromkeys(("socket", "accept", "accept4"), "4"),
+    **dict.fromkeys(("pipe", "pipe2"), "p"),
+    **dict.fromkeys(("eventfd", "eventfd2"), "e"),
+    **dict.fromkeys(("signalfd", "signalfd4"), "s"),
+    "timerfd_create": "t",
+    **dict.fromkeys(("inotify_init", "inotify_init1"), "i"),
+}
+
+_MEMORY_TYPES = frozenset({"mmap", "mmap2", "brk", "munmap"})
+_FILE_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
+_NET_OPENERS = frozenset({"socket", "accept", "accept4", "bind", "connect"})
+
+
+def _spec(event_type: str | None) -> EventSpec | None:
+    return None if event_type is None else event_spec(event_type)
+
+
+def argument_slot(batch: EventBatch, i: int, name: str) -> int:
+    """Find an event's argument by name; -1 where the event has none of that name.
+
+    Args:
+        batch: the batch.
+        i: the event's place in it.
+        name: the parameter's name, or its place as digits.
+    """
+    columns = batch.columns
+    start, end = columns["arg_start"][i], columns["arg_start"][i + 1]
+    if name.isdigit():
+        return start + int(name) if start + int(name) < end else -1
+    names = columns["arg_name"]
+    strings = batch.strings
+    for slot in range(start, end):
+        if strings[names[slot]] == name:
+            return slot
+    return -1
+
+
+def argument_text(batch: EventBatch, i: int, name: str) -> str | None:
+    """Give evt.arg.NAME: the value as text, decoded where it can be."""
+    slot = argument_slot(batch, i, name)
+    return None if slot < 0 else batch.strings[batch.columns["arg_value"][slot]]
+
+
+def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
+    """Give evt.rawarg.NAME: the number behind the text, or the text where there is no number."""
+    slot = argument_slot(batch, i, name)
+    if slot < 0:
+        return None
+    text = batch.strings[batch.columns["arg_value"][slot]]
+    if text is None:
+        return None
+    param = parameter(batch.strings[batch.columns["type"][i]], name)
+    if param is not None and param.type not in _NUMERIC_TYPES:
+        return text
+    return batch.columns["arg_raw"][slot]
+
+
+def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
+    """Give evt.rawarg.NAME as output shows it: a number that has no value is 0."""
+    value = raw_argument(batch, i, name)
+    if value is None and argument_slot(batch, i, name) >= 0:
+        param = parameter(batch.strings[batch.columns["type"][i]], name)
+        return 0 if param is not None and param.type in _NUMERIC_TYPES else None
+    return value
+
+
+@cache
+def parameter(event_type: str | None, name: str) -> ParamSpec | None:
+    """Give the event table's row for an argument."""
+    spec = _spec(event_type)
+    if spec is None:
+        return None
+    if name.isdigit():
+        return spec.params[int(name)] if int(name) < len(spec.params) else None
+    return next((param for param in spec.params if param.name == name), None)
+
+
+def arguments_text(batch: EventBatch, i: int) -> str:
+    """Give evt.args: ``fd=3(<f>/etc/passwd) name=/etc/passwd flags=1(O_RDONLY)``."""
+    columns, strings = batch.columns, batch.strings
+    event_type = strings[columns["type"][i]]
+    parts = []
+    for slot in range(columns["arg_start"][i], columns["arg_start"][i + 1]):
+        name = strings[columns["arg_name"][slot]] or ""
+        value = strings[columns["arg_value"][slot]]
+        param = parameter(event_type, name)
+        if value is None:
+            text = "<NA>"
+        elif param is not None and param.type in _NUMERIC_TYPES:
+            number = number_text(param, columns["arg_raw"][slot])
+            text = number if value in (number, "") else f"{number}({value})"
+        elif param is not None and param.type == "FSRELPATH":
+            raw = strings[columns[_RAW_COLUMN.get(name, "path_name_raw")][i]]
+            if raw is None:
+                raw = strings[columns["fd_name_raw"][i]]
+            text = value if raw is None or raw == value or not value.endswith(raw[-1:]) else f"{raw}({value})"
+        else:
+            text = value
+        parts.append(f"{name}={text}")
+    return " ".join(parts)
+
+
+def number_text(param: ParamSpec, number: int) -> str:
+    """Print an argument's number in its parameter's format.
+
+    Args:
+        param: the event table's row; flags print in decimal whatever it says, as in Falco.
+        number: Falco's number.
+    """
+    if param.type == "DYN" or param.type in _PLAIN_DECIMAL or param.format in ("DEC", "NA", "ID"):
+        return str(number)
+    if param.format == "OCT":
+        return f"0{number:o}" if number else "0"
+    return f"{number & 0xFFFFFFFFFFFFFFFF:X}"
+
+
+def result_text(result: int) -> str:
+    """Give evt.res: SUCCESS, or the error's name."""
+    if result >= 0:
+        return "SUCCESS"
+    return errorcode.get(-result, str(-result))
+
+
+@cache
+def system_call(event_type: str | None) -> str | None:
+    """Give syscall.type: the event's type where it is a system call."""
+    spec = _spec(event_type)
+    return event_type if spec is not None and spec.origin == "syscall" else None
+
+
+@cache
+def category(event_type: str | None) -> str | None:
+    """Give evt.category."""
+    spec = _spec(event_type)
+    return None if spec is None else spec.category
+
+
+@cache
+def is_io(event_type: str | None) -> bool:
+    """Tell whether an event reads or writes through a descriptor."""
+    spec = _spec(event_type)
+    return spec is not None and (spec.reads_from_fd or spec.writes_to_fd)
+
+
+@cache
+def is_read(event_type: str | None) -> bool:
+    """Tell whether an event reads from a descriptor."""
+    spec = _spec(event_type)
+    return spec is not None and spec.reads_from_fd
+
+
+@cache
+def is_write(event_type: str | None) -> bool:
+    """Tell whether an event writes to a descriptor."""
+    spec = _spec(event_type)
+    return spec is not None and spec.writes_to_fd
+
+
+@cache
+def is_wait(event_type: str | None) -> bool:
+    """Tell whether an event makes its thread wait."""
+    spec = _spec(event_type)
+    return spec is not None and spec.waits
+
+
+def io_direction(event_type: str | None) -> str | None:
+    """Give evt.io_dir."""
+    return "read" if is_read(event_type) else "write" if is_write(event_type) else None
+
+
+def is_syslog(event_type: str | None, name: str | None) -> bool:
+    """Tell whether an event writes to the system log's socket."""
+    return name is not None and "/dev/log" in name and is_write(event_type)
+
+
+def error_kind(event_type: str | None, fd_type: str | None) -> str:
+    """Say which of the evt.count.error.* fields counts a failed event."""
+    spec = _spec(event_type)
+    if event_type in _MEMORY_TYPES:
+        return "memory"
+    if spec is not None and (spec.creates_fd or spec.uses_fd):
+        if event_type in _FILE_OPENERS or fd_type in ("file", "directory"):
+            return "file"
+        if event_type in _NET_OPENERS or fd_type in ("ipv4", "ipv6", "unix"):
+            return "net"
+    return "other"
+
+
+def type_character(event_type: str | None, fd_type: str | None, fd_num: int | None) -> str | None:
+    """Give fd.typechar; an event without a known descriptor is judged by what it would have made."""
+    if fd_type is not None:
+        return TYPE_CHARACTERS.get(fd_type, "o")
+    found = _CHARACTER_WITHOUT_FD.get(event_type or "")
+    return found or ("o" if fd_num is not None else None)
+
+
+@remembered(8192)
+def directory_part(name: str) -> str:
+    """Give the directory of a file's name as fd.directory has it."""
+    place = name.rfind("/")
+    if place <= 0:
+        return "/"
+    return name[:place] if place < len(name) - 1 else name
+
+
+@remembered(8192)
+def file_part(name: str) -> str:
+    """Give the last part of a file's name as fd.filename has it."""
+    place = name.rfind("/")
+    if place < 0:
+        return "/"
+    return name[place + 1 :] if place < len(name) - 1 else name
+
+
+def directory(event_type: str | None, fd_type: str | None, name: str | None) -> str | None:
+    """Give fd.directory: of an open directory its own name, of other things than files nothing."""
+    if name is None:
+        return None
+    if fd_type == "file" or (fd_type is None and event_type in _FILE_OPENERS):
+        return directory_part(name)
+    return name if fd_type == "directory" else None
+
+
+def with_container(container_id: str | None, text: str | None) -> str | None:
+    """Give fd.containername and fd.containerdirectory."""
+    return None if text is None else f"{container_id or ''}:{text}"
+
+
+_HAS_ROLE = int(EventBit.HAS_ROLE)
+_IS_SERVER = int(EventBit.IS_SERVER)
+_Side = TypeVar("_Side", str, int)
+
+
+def client_side(bits: int, local: _Side | None, remote: _Side | None) -> _Side | None:
+    """Choose the client's address or port; None where the roles are not known."""
+    if not bits & _HAS_ROLE:
+        return None
+    return remote if bits & _IS_SERVER else local
+
+
+def server_side(bits: int, local: _Side | None, remote: _Side | None) -> _Side | None:
+    """Choose the server's address or port; None where the roles are not known."""
+    if not bits & _HAS_ROLE:
+        return None
+    return local if bits & _IS_SERVER else remote
+
+
+def present(*values: _Side | None) -> tuple[_Side, ...]:
+    """Leave out what is missing."""
+    return tuple(value for value in values if value is not None)
+
+
+def names_of(batch: EventBatch, address: str | None) -> tuple[str, ...]:
+    """Give the names by which loaded rules call an address; events' addresses are never asked about."""
+    return () if address is None else batch.names.get(address, ())
+
+
+def first_name(batch: EventBatch, address: str | None) -> str | None:
+    """Give fd.*.name as output shows it: the first of the names."""
+    return next(iter(names_of(batch, address)), None)
+
+
+@lru_cache(maxsize=4096)
+def service_name(port: int | None, protocol: str | None) -> str | None:
+    """Give a port's service name, or its number where it has none."""
+    if port is None:
+        return None
+    if protocol in ("tcp", "udp"):
+        try:
+            return socket.getservbyport(port, protocol)
+        except OSError:
+            return str(port)
+    return str(port)
+
+
+def descriptor_uid(thread: int, fd_num: int | None) -> str | None:
+    """Give fd.uid: thread and number, one after the other."""
+    return None if fd_num is None else f"{thread}{fd_num}"

@@ -1,0 +1,1 @@
+"""The processor of a fleet, on Faust: messages of the events topic in, alerts out."""

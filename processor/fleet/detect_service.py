@@ -1,0 +1,310 @@
+"""The processor of a fleet: a Faust app round the pure stages. It decides nothing but when a message is done with.
+
+A message of the events topic is acknowledged once all that it made (alerts, pre-matches, a dead letter) is safe with
+the broker, and in order. What a process did not acknowledge before it died, another does again, with the same ids.
+Whatever fails while a result is made or accepted costs its message alone, which becomes a dead letter: only trouble
+with the broker ends the process.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from bus.connection import Connection
+from bus.errors.refusals import Refused, is_broker_trouble
+from bus.errors.unavailable import fault_text
+from bus.messages.clock_offset import correction
+from bus.topics import EVENTS, PROCESSOR_GROUP
+from processor.detection.stage import Agree, DetectStage, anybody
+from processor.fleet.host_watch import HostWatch
+from processor.fleet.kafka import transport
+from processor.fleet.kafka.ack_order import InOrder
+from processor.fleet.kafka.append_times import AppendTimes
+from processor.fleet.kafka.credentials import credentials, servers
+from processor.fleet.producer import Sending, Shipping, answers_of, headers_of, why_not_fetched
+from processor.identity.gate import Accepted, EventsMessage, Gate, Rejected
+from processor.identity.service import HostKeysService
+
+_MAX_PENDING = 500
+"""Messages whose results are on their way to the broker; more would only hide that it is slow."""
+_FLUSH_SECONDS = 5.0
+
+
+def make_app(
+    connection: Connection, partitions: int, data_folder: Path, on_note: Callable[[str], None] = lambda _: None
+) -> faust.App:
+    """Make a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name.
+
+    Args:
+        connection: the broker.
+        partitions: of the topics that are read.
+        data_folder: Faust wants one.
+        on_note: receives, on another thread, what an operator should know of reading.
+    """
+    app = transport.App(
+        connection.topic(PROCESSOR_GROUP),
+        broker=[f"kafka://{server}" for server in servers(connection)],
+        broker_client_id="lanner-processor",
+        broker_credentials=credentials(connection),
+        # A dead worker's partitions are taken over in about twelve seconds instead of more than thirty.
+        broker_session_timeout=6,
+        broker_heartbeat_interval=2,
+        broker_rebalance_timeout=8,
+        broker_commit_interval=1.0,
+        broker_commit_every=1000,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1 << 20,
+        producer_compression_type=None if connection.compression == "none" else connection.compression,
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        store="memory://",
+        table_standby_replicas=0,
+        topic_partitions=partitions,
+        topic_replication_factor=1,
+        # Topics are made beforehand: one that Faust made would have the wrong settings or no partitions yet.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+        datadir=str(data_folder),
+    )
+    app.transport = transport.Transport(app, on_note)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A message as far as it is known before it is evaluated."""
+
+    appended: int = 0
+    """Broker's clock, ms."""
+    checked: Accepted | Rejected | None = None
+    """What its signature says; None where signatures don't matter."""
+    value: bytes = b""
+    """As this release would have written it."""
+    reason: str = ""
+    """Why it belongs with the dead letters; empty where it does not."""
+
+
+class DetectService:
+    """The detect stage on a Faust app."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        connection: Connection,
+        stage: DetectStage,
+        *,
+        host_keys: HostKeysService | None = None,
+        on_note: Callable[[str], None],
+        on_failure: Callable[[BaseException], None],
+        at: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Attach to an app that has not started.
+
+        Args:
+            app: as made by make_app.
+            connection: the same broker, for what is sent.
+            stage: judges.
+            host_keys: say whose batches are accepted; None for anybody's.
+            on_note: told of what an operator should know.
+            on_failure: told once that this process can't go on; nothing is acknowledged any more.
+            at: called with the name of each gap at which a process may die; tests die there.
+        """
+        self._app = app
+        self._connection = connection
+        self._stage = stage
+        self._host_keys = host_keys
+        self._on_note = on_note
+        self._on_failure = on_failure
+        self._at = at
+        self._append_times = AppendTimes(on_note)
+        self._shipping: Shipping | None = None
+        self._order: dict[TP, InOrder[Any]] = {}
+        self._pending: set[asyncio.Task[None]] = set()
+        self._recall_task: asyncio.Task[None] | None = None
+        self._owned: frozenset[int] = frozenset()
+        """Partitions that were recalled and kept since."""
+        self._recalled = asyncio.Event()
+        self._is_closing = False
+        self._events = connection.topic(EVENTS)
+        self._watch = HostWatch(app, connection, stage, gate=self._gate, on_note=on_note, on_failure=self._fail)
+        topic = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app.agent(topic, name="detect")(self._agent)
+        revoked: Any = app.on_partitions_revoked
+        revoked.connect(self._on_revoked)
+        assigned: Any = app.on_partitions_assigned
+        assigned.connect(self._on_assigned)
+
+    def start(self, shipping: Shipping) -> None:
+        """Take the sending side; before the app starts."""
+        self._shipping = shipping
+        self._watch.start(shipping)
+
+    @property
+    def _gate(self) -> Gate | None:
+        return None if self._host_keys is None else self._host_keys.gate
+
+    async def finish(self) -> None:
+        """Take nothing new, wait for what is on its way, tell what is left to tell."""
+        self._is_closing = True
+        self._watch.finish()
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=_FLUSH_SECONDS)
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in transport.unacknowledged(stream):
+            try:
+                await self._recalled.wait()
+                await self._take(event.message)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  what leaves an agent is lost
+                self._fail(error)
+            if self._is_closing:
+                await asyncio.Event().wait()
+
+    async def _take(self, message: Any) -> None:
+        # Between two assignments the generation is still the old one, but nothing of it may be begun any more.
+        if not self._is_current(message):
+            return
+        received = await self._received(message)
+        if not self._is_current(message):
+            return
+        order = self._order.setdefault(message.tp, InOrder())
+        order.begin(message)
+        sending: Sending = []
+        try:
+            reason = received.reason or await self._evaluate(message, received, sending)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+            reason = f"not judgeable: {fault_text(error)}"
+        self._watch.taken(message.partition, message.offset)
+        if reason:
+            sending.append(self._sender().bury(message, reason))
+        if not sending:
+            self._settle(order, message)
+            return
+        task = asyncio.create_task(self._wait(order, message, sending, is_buried=bool(reason)))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+        if len(self._pending) >= _MAX_PENDING:
+            await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
+
+    def _is_current(self, message: Any) -> bool:
+        is_ours = message.generation_id == self._app.consumer_generation_id
+        return is_ours and not self._is_closing and self._recalled.is_set()
+
+    async def _received(self, message: Any) -> _Received:
+        """Return what is known of a message before it is evaluated."""
+        if reason := why_not_fetched(message):
+            return _Received(reason=reason)
+        try:
+            appended = self._append_times.of(message)
+            # Before anything else looks at its bytes.
+            checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
+            value = b"" if isinstance(checked, Rejected) else await self._sender().read(message)
+        except Exception as error:
+            if is_broker_trouble(error):
+                raise
+            return _Received(reason=f"not readable: {fault_text(error)}")
+        return _Received(appended, checked, value)
+
+    async def _evaluate(self, message: Any, received: _Received, sending: Sending) -> str:
+        """Evaluate a message and hand over what it makes; what was handed over is added to sending.
+
+        Returns:
+            Why the message belongs with the dead letters; empty where it does not.
+        """
+        place = (message.topic, message.partition, message.offset)
+        appended, checked = received.appended, received.checked
+        if isinstance(checked, Rejected):
+            outcome = self._stage.reject(checked, place, appended)
+        else:
+            offset = correction(headers_of(message), appended * 1_000_000)
+            outcome = self._stage.take(
+                message.partition,
+                received.value,
+                appended,
+                offset,
+                self._agreement(checked),
+                is_verified=checked is not None and checked.is_verified,
+            )
+            if outcome.rejected is not None:
+                outcome = self._stage.reject(outcome.rejected, place, appended)
+            elif self._host_keys and checked and checked.pin and not outcome.refused:
+                sending.append(await self._host_keys.pin(checked.pin))
+        self._at("judged")
+        for alert in outcome.alerts:
+            sending.append(await self._sender().alert(alert))
+        for key, pre_match in outcome.pre_matches:
+            sending.append(await self._sender().pre_match(key, pre_match))
+        return outcome.refused
+
+    def _agreement(self, checked: Accepted | None) -> Agree:
+        gate = self._gate
+        return anybody if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
+
+    async def _wait(self, order: InOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
+        try:
+            refused = [answer for answer in await answers_of(sending) if isinstance(answer, Refused)]
+            if refused and not is_buried:
+                await self._sender().bury(message, f"{len(refused)} of its results were refused: {refused[0]}")
+            self._at("results sent")
+            self._settle(order, message)
+        except Exception as error:  # noqa: BLE001  a task's exception is nobody's, and the message would stay undone
+            self._fail(error)
+
+    def _settle(self, order: InOrder[Any], message: Any) -> None:
+        # What was begun before the last rebalance comes again, to whoever owns its partition now.
+        if self._order.get(message.tp) is not order:
+            return
+        consumer: Any = self._app.consumer
+        for done in order.finish(message):
+            consumer.settle(done)
+
+    def _sender(self) -> Shipping:
+        if self._shipping is None:
+            raise RuntimeError("not started")
+        return self._shipping
+
+    def _fail(self, error: BaseException) -> None:
+        self._is_closing = True
+        self._on_failure(error)
+
+    async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        self._recalled.clear()
+        if self._recall_task is not None:
+            # A recall that ended after this would let messages of the old assignment through.
+            self._recall_task.cancel()
+        self._order.clear()
+
+    async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        owned = frozenset(each.partition for each in assigned if each.topic == self._events)
+        fresh = owned - self._owned
+        self._owned &= owned
+        gone = frozenset(range(self._app.conf.topic_partitions)) - owned | fresh
+        self._watch.forget(gone)
+        self._recall_task = asyncio.create_task(self._recall(fresh))
+
+    async def _recall(self, partitions: frozenset[int]) -> None:
+        try:
+            if self._host_keys is not None:
+                await self._host_keys.ready()
+            if partitions:
+                await self._watch.recall(partitions)
+                self._owned |= partitions
+        except Exception as error:  # noqa: BLE001  nothing would be judged any more, and nobody told
+            self._fail(error)
+        self._recalled.set()
+
+
+def _events_message(message: Any, appended: int) -> EventsMessage:
+    value = message.value or b""
+    return EventsMessage(message.partition, message.key, headers_of(message), value, appended * 1_000_000)

@@ -1,0 +1,223 @@
+"""Who is silent, on a Faust app: looks back when partitions come, and asks every second while they are here."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from bus.clients.readers import committed
+from bus.clients.retry import Retry, persist_async
+from bus.connection import Connection
+from bus.errors.refusals import Refused
+from bus.errors.unavailable import BusUnavailable
+from bus.topics import EVENTS, PROCESSOR_GROUP
+from processor.detection.stage import DetectStage
+from processor.fleet.kafka.bounded_fetch import Unreadable
+from processor.fleet.kafka.last_of_each import LastOfEach
+from processor.fleet.kafka.past_events import PastEvents
+from processor.fleet.producer import Shipping, answers_of
+from processor.identity.gate import EventsMessage, Gate, Rejected
+
+_NEWEST = 300
+_LOOK_BACK_SECONDS = 12.0
+"""At all partitions together: meanwhile nothing new is evaluated."""
+_LEAST_SECONDS = 0.5
+"""At one partition, whatever the others took."""
+_MOST_HELD_BYTES = 8 << 20
+_TICK_SECONDS = 1.0
+_ASK_SECONDS = 5.0
+
+
+class HostWatch:
+    """What the detect stage knows of hosts, learned from the topic and told in time."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        connection: Connection,
+        stage: DetectStage,
+        *,
+        gate: Gate | None = None,
+        on_note: Callable[[str], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Begin; arguments as of the detect service; gate: checks what is looked back at."""
+        self._app = app
+        self._connection = connection
+        self._stage = stage
+        self._gate = gate
+        self._on_note = on_note
+        self._on_failure = on_failure
+        self._events = connection.topic(EVENTS)
+        self._positions: dict[int, int] = {}
+        self._ticking: asyncio.Task[None] | None = None
+        self._shipping: Shipping | None = None
+
+    def start(self, shipping: Shipping) -> None:
+        """Begin to ask; on the running loop."""
+        self._shipping = shipping
+        self._ticking = asyncio.create_task(self._guarded(shipping))
+
+    def finish(self) -> None:
+        """Ask no more."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+    def taken(self, partition: int, offset: int) -> None:
+        """Take note that a message has been judged."""
+        self._positions[partition] = offset + 1
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Forget what belongs to another process now."""
+        gone = frozenset(partitions)
+        for partition in gone:
+            self._positions.pop(partition, None)
+        self._stage.forget(gone)
+
+    async def recall(self, partitions: frozenset[int]) -> None:
+        """Look at what others judged, so that gaps and silences at the change of owners are found too."""
+        try:
+            unknown = await persist_async(
+                lambda: self._look_back(partitions), Retry("The look back at hosts", self._on_note)
+            )
+        except BusUnavailable as error:
+            self._on_note(f"gaps and silences right at this start can't be proved: {error}")
+            return
+        if unknown:
+            self._on_note(
+                f"{unknown} partitions hold too much to look back at: "
+                "silences that began before this start are not told."
+            )
+
+    async def _look_back(self, partitions: frozenset[int]) -> int:
+        """Learn from one message after the other where hosts were.
+
+        Returns:
+            In how many partitions there was too much to read.
+        """
+        group = self._connection.topic(PROCESSOR_GROUP)
+        positions = await asyncio.to_thread(committed, self._connection, group, self._events, partitions)
+        self._positions |= positions
+        if not positions:
+            return 0
+        unknown = 0
+        ends = time.monotonic() + _LOOK_BACK_SECONDS
+        async with PastEvents(self._connection, self._events) as past:
+            begins = await past.begins(positions)
+            for left, (number, end) in zip(range(len(positions), 0, -1), positions.items(), strict=True):
+                # What one partition leaves of its time is for the others.
+                share = max(_LEAST_SECONDS, (ends - time.monotonic()) / left)
+                since = await self._look_back_at(past, number, begins[number], end, share)
+                if since is None:
+                    unknown += 1
+                else:
+                    self._stage.silence.recalled(number, since)
+        return unknown
+
+    async def _look_back_at(self, past: PastEvents, number: int, begin: int, end: int, seconds: float) -> int | None:
+        """Learn from one partition.
+
+        Args:
+            past: the topic.
+            number: of the partition.
+            begin: the first offset that it holds.
+            end: where the group stands.
+            seconds: that it may take.
+
+        Returns:
+            Since when (ms) all its hosts are known; None if there was too much to read.
+        """
+        newest = max(begin, end - _NEWEST)
+        first = await past.first(number, newest, end)
+        if first is None:
+            # Of a partition where there is nothing any more, nothing is to be known.
+            return 0
+        since = int(first.timestamp) - self._stage.silence.look_back_ms
+        start = await past.since(number, since)
+        is_known = await self._learn_earlier(past, number, newest if start is None else start, newest, seconds / 2)
+        stop = _deadline(seconds / 2)
+        async for record in past.read(number, newest, end, stop):
+            await self._learn(record)
+        if past.reached[number] >= end:
+            return since if is_known else None
+        # What was learned so far would make a gap of what was not read.
+        self._stage.forget(frozenset((number,)))
+        return None
+
+    async def _learn_earlier(self, past: PastEvents, number: int, start: int, end: int, seconds: float) -> bool:
+        """Learn from the last message of each host before the newest messages; return whether all were read."""
+        last = LastOfEach[Any](_MOST_HELD_BYTES)
+        async for record in past.read(number, start, end, _deadline(seconds)):
+            # Of the many, only the last of each host has its signature checked: nobody else's may stand before it.
+            if self._gate is None or self._gate.may_be_genuine(_events_message(record)):
+                for each in last.put(record.key or b"", record, len(record.value or b"")):
+                    await self._learn(each)
+        if past.reached[number] >= end:
+            for each in last.take_all():
+                await self._learn(each)
+            return True
+        self._stage.forget(frozenset((number,)))
+        return False
+
+    async def _learn(self, record: Any) -> None:
+        """Have the stage learn from a message that was accepted before, if its batch is of the host that it says."""
+        is_of: Callable[[str], bool] = _anybody
+        gate = self._gate
+        if isinstance(record.value, Unreadable):
+            return
+        if gate is not None:
+            accepted = gate.examine(_events_message(record))
+            if isinstance(accepted, Rejected):
+                return
+            is_of = partial(gate.is_of, accepted)
+        value = record.value or b""
+        if self._shipping is not None:
+            value = await self._shipping.schemas.translated(value, self._on_note)
+        self._stage.recall(record.partition, value, record.timestamp, is_of)
+
+    async def _guarded(self, shipping: Shipping) -> None:
+        try:
+            await self._tick(shipping)
+        except Exception as error:  # noqa: BLE001  the process ends by it
+            self._on_failure(error)
+
+    async def _tick(self, shipping: Shipping) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = self._stage.broker_time()
+            if now is None or not (suspects := self._stage.silence.overdue(now) & self._positions.keys()):
+                continue
+            alerts = self._stage.silence.due(await self._read_to_end(suspects), now)
+            for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
+                if isinstance(answer, Refused):
+                    self._on_note(f"an alert about a silent host was refused: {answer}.")
+
+    async def _read_to_end(self, partitions: Iterable[int]) -> list[int]:
+        """Tell which partitions hold nothing unread: only the broker knows, and where it is away nobody is silent."""
+        consumer: Any = self._app.consumer
+        asked = [TP(self._events, number) for number in partitions]
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                ends = await consumer.highwaters(*asked)
+        except Exception:  # noqa: BLE001  away, or in the middle of a rebalance: it is asked again
+            return []
+        return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]
+
+
+def _anybody(host_id: str) -> bool:  # noqa: ARG001  nothing is checked
+    return True
+
+
+def _events_message(record: Any) -> EventsMessage:
+    return EventsMessage(
+        record.partition, record.key, record.headers, record.value or b"", record.timestamp * 1_000_000
+    )
+
+
+def _deadline(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end

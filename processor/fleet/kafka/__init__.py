@@ -1,0 +1,1 @@
+"""Faust's Kafka transport: bounded fetches in, messages acknowledged by hand out."""

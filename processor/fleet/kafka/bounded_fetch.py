@@ -1,0 +1,245 @@
+"""What the broker sends, decompressed within bounds: a message of a few bytes may stand for gigabytes.
+
+A broker measures messages compressed, and aiokafka decompresses whatever comes. Here a batch of records that is too
+large, or that can't be read, is replaced by one record that says so; whoever takes it makes a dead letter of it, and
+what lies behind it is read as ever. A fetch gives out no more than some megabytes; what is left is fetched again.
+"""
+
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cramjam
+from aiokafka.codec import snappy_decode
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.memory_records import MemoryRecords
+
+from bus.errors.unavailable import fault_text
+from bus.topics import MAX_MESSAGE_BYTES
+
+MAX_BATCH_BYTES = 2 * MAX_MESSAGE_BYTES
+"""Of a batch's records, decompressed. Our clients put no more than MAX_MESSAGE_BYTES into one."""
+MAX_FETCH_BYTES = 8 << 20
+"""Once a fetch of a partition has given so much, the rest of it is fetched again: what is fetched waits in memory."""
+
+# Base offset, length, leader epoch, magic, checksum, attributes, last offset delta, first and last time, producer's id,
+# epoch and sequence, number of records. Source: Kafka's documentation, "Record Batch".
+_HEAD = struct.Struct(">qiibIhiqqqhii")
+_OFFSET, _LENGTH = struct.Struct(">q"), struct.Struct(">i")
+_LENGTH_AT, _MAGIC_AT, _FORMER_ATTRIBUTES_AT = 8, 16, 17
+_LENGTH_OF_REST, _ATTRIBUTES = 1, 5
+"""Which of the head's numbers."""
+_BEFORE_REST = 12
+"""Bytes of the head that the length doesn't count."""
+_MAGIC = 2
+_CODEC_MASK = 0x07
+_XERIAL, _XERIAL_HEADER_BYTES = b"\x82SNAPPY\0", 16
+
+
+class Unreadable(bytes):
+    """The value of a record that stands for others, which can't be had."""
+
+    reason = ""
+    """For people."""
+
+
+class TooLarge(ValueError):
+    """Records that decompress to more than they may."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What stands for records that can't be had; has what aiokafka looks at."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    value: Unreadable
+    key: None = None
+    checksum: None = None
+    headers: tuple[()] = ()
+
+
+class BoundedRecords:
+    """The batches of one fetch; in the place of aiokafka's MemoryRecords, whose methods it has."""
+
+    def __init__(self, data: bytes) -> None:
+        """Begin. data: as fetched."""
+        self._data = memoryview(data)
+        self._batches = MemoryRecords(data)
+        self._at = 0
+        self._given = 0
+
+    def size_in_bytes(self) -> int:
+        """Return the size of the whole fetch."""
+        size: int = self._batches.size_in_bytes()
+        return size
+
+    def has_next(self) -> bool:
+        """Return whether there is a batch that is still to be given out."""
+        return self._given < MAX_FETCH_BYTES and bool(self._batches.has_next())
+
+    def next_batch(self) -> Any:
+        """Return the next batch, readable within bounds."""
+        batch = self._batches.next_batch()
+        start = self._at
+        (length,) = _LENGTH.unpack_from(self._data, start + _LENGTH_AT)
+        self._at = start + _BEFORE_REST + length
+        found = _Batch(batch, self._data[start : self._at])
+        self._given += found.size
+        return found
+
+
+class _Batch:
+    """One batch of records, as aiokafka sees it; its records are read once."""
+
+    def __init__(self, batch: Any, data: memoryview) -> None:
+        self._batch = self._readable = batch
+        self._data = data[: _OFFSET.size]
+        self._reason = ""
+        self.size = len(data)
+        """Bytes that it takes, decompressed."""
+        try:
+            if (plain := _decompressed(data)) is not None:
+                self._readable, self.size = DefaultRecordBatch(plain), len(plain)
+        except TooLarge as error:
+            self._reason = str(error)
+        except Exception as error:  # noqa: BLE001  whatever a host put there
+            self._reason = f"can't be decompressed: {fault_text(error)}"
+
+    def validate_crc(self) -> bool:
+        """Return whether it came as it was sent."""
+        is_valid: bool = self._batch.validate_crc()
+        return is_valid
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else aiokafka asks of a batch: its offsets, its producer, its kind."""
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give the records; those that can't be had are one that says so."""
+        reason, expected = self._reason, _OFFSET.unpack_from(self._data)[0]
+        if not reason:
+            try:
+                for record in self._readable:
+                    expected = record.offset + 1
+                    size = len(record.value or b"") + len(record.key or b"")
+                    yield (
+                        record
+                        if size <= MAX_MESSAGE_BYTES
+                        else self._instead(record.offset, record.offset, f"{size} bytes")
+                    )
+            except Exception as error:  # noqa: BLE001  such as a header whose name is no text
+                reason = f"can't be read: {fault_text(error)}"
+        if reason:
+            yield self._instead(expected, self._batch.next_offset - 1, reason)
+
+    def _instead(self, first: int, last: int, reason: str) -> _Record:
+        value = Unreadable()
+        value.reason = f"messages {first} to {last}: {reason}" if last > first else reason
+        return _Record(first, getattr(self._batch, "max_timestamp", 0), 1, value)
+
+
+def use_bounded_records() -> None:
+    """Have aiokafka's consumers read this way; it has no setting for it, and no other place to put it."""
+    fetcher.MemoryRecords = BoundedRecords
+
+
+def _decompressed(data: memoryview) -> bytes | None:
+    """Return a batch with its records decompressed; None where they are not compressed.
+
+    Raises:
+        TooLarge: they are more than they may.
+        Exception: whatever a decompressor makes of what is none of its own.
+    """
+    if data[_MAGIC_AT] < _MAGIC:
+        if data[_FORMER_ATTRIBUTES_AT] & _CODEC_MASK:
+            raise TooLarge("compressed in a format of messages from before Kafka 0.11")
+        return None
+    head = list(_HEAD.unpack_from(data))
+    codec = head[_ATTRIBUTES] & _CODEC_MASK
+    if not codec:
+        return None
+    records = _CODECS[codec](data[_HEAD.size :])
+    head[_ATTRIBUTES] &= ~_CODEC_MASK
+    head[_LENGTH_OF_REST] = _HEAD.size - _BEFORE_REST + len(records)
+    return b"".join((_HEAD.pack(*head), records))
+
+
+def _gunzip(data: memoryview) -> bytes:
+    found, left = bytearray(), bytes(data)
+    while left:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        found += member.decompress(left, MAX_BATCH_BYTES + 1 - len(found))
+        if len(found) > MAX_BATCH_BYTES:
+            raise _too_large()
+        if not member.eof:
+            raise EOFError("it ends too early")
+        left = member.unused_data
+    return bytes(found)
+
+
+def _unsnappy(data: memoryview) -> bytes:
+    # Each block says how long it is decompressed, and no decompressor gives more.
+    blocks = _xerial_blocks(data) if bytes(data[: len(_XERIAL)]) == _XERIAL else [data]
+    if sum(map(_varint, blocks)) > MAX_BATCH_BYTES:
+        raise _too_large()
+    return bytes(snappy_decode(bytes(data)))
+
+
+def _xerial_blocks(data: memoryview) -> Iterator[memoryview]:
+    at = _XERIAL_HEADER_BYTES
+    while at < len(data):
+        (size,) = _LENGTH.unpack_from(data, at)
+        if size <= 0:
+            # Whoever goes by it would go round for ever.
+            raise ValueError(f"a block of {size} bytes")
+        at += _LENGTH.size + size
+        yield data[at - size : at]
+
+
+def _varint(data: memoryview) -> int:
+    number = 0
+    for place, byte in enumerate(data[:5]):
+        number |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return number
+    raise ValueError("a length that does not end")
+
+
+def _into_buffer(decompress_into: Callable[[Any, Any], int]) -> Callable[[memoryview], bytes]:
+    def decompressed(data: memoryview) -> bytes:
+        buffer = getattr(_KEPT, "buffer", None)
+        if buffer is None:
+            # One byte more than there may be, since a full buffer is no error.
+            buffer = _KEPT.buffer = bytearray(MAX_BATCH_BYTES + 1)
+        try:
+            size = decompress_into(bytes(data), buffer)
+        except cramjam.DecompressionError as error:
+            if _IS_FULL in str(error):
+                raise _too_large() from None
+            raise
+        return bytes(memoryview(buffer)[:size])
+
+    return decompressed
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"its records have more than {MAX_BATCH_BYTES} bytes decompressed")
+
+
+_KEPT = threading.local()
+"""A buffer for each thread: to make one takes longer than to decompress a batch."""
+_IS_FULL = "write whole buffer"
+"""What cramjam says where the buffer is too small."""
+_CODECS: dict[int, Callable[[memoryview], bytes]] = {
+    1: _gunzip,
+    2: _unsnappy,
+    3: _into_buffer(cramjam.lz4.decompress_into),
+    4: _into_buffer(cramjam.zstd.decompress_into),
+}
+"""By their numbers in a batch's attributes."""

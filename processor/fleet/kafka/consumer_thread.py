@@ -1,0 +1,173 @@
+"""The thread that talks with the broker for Faust, made to outlive whatever a broker's restart does to its client.
+
+As they are, Faust ends the process for every error of its Kafka client that it does not expect, and the client
+(aiokafka) ends a background task of its own for those that it does not expect: then nothing is read any more, and
+nothing says so. Here an error is retried for as long as it lasts, unless it is in the list of those that are fatal, and
+a task that ended is begun again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka
+from faust.types.tuples import TP
+
+from bus.clients.retry import Retry, persist_async
+from bus.errors.fatal import patience_with
+from bus.errors.unavailable import BusUnavailable
+from processor.fleet.kafka.bounded_fetch import use_bounded_records
+
+_FETCH_WAIT_MS = 100
+"""How long the broker may keep a fetch for which it has nothing. Meanwhile nothing else is fetched from that broker, so
+that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
+_WATCH_SECONDS = 1.0
+
+
+class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
+    """One worker's consumer."""
+
+    def __init__(self, consumer: Any, *, on_note: Callable[[str], None], **options: Any) -> None:
+        """Begin; nothing is connected.
+
+        Args:
+            consumer: Faust's, whose thread this is.
+            on_note: receives, on this thread, what an operator should know.
+            options: Faust's own.
+        """
+        super().__init__(consumer, **options)
+        self._reading = Retry("Reading", on_note)
+        self._committing = Retry("Acknowledging", on_note)
+
+    def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
+        consumer = super()._create_worker_consumer(*args, **options)
+        # Faust has no setting for it, and aiokafka no name but this, read when the consumer starts.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001  see above
+        use_bounded_records()
+        return consumer
+
+    async def on_start(self) -> None:
+        """Connect, however long the broker is away."""
+        self.time_started = time.monotonic()
+        self._consumer = await persist_async(self._connected, self._reading)
+        self.add_future(self._watch())
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, as far as a broker is there to hear of it."""
+        with suppress(KafkaError, asyncio.CancelledError):
+            # The client lets its own cancellation out where a fetch waits for a broker that is away.
+            await super().on_thread_stop()
+
+    async def _connected(self) -> Any:
+        consumer: Any = self._create_consumer(loop=self.thread_loop)
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            raise unavailable(error) from None
+        return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets, as soon as the broker can take them; not those that are another's by then."""
+        consumer: Any = self._ensure_consumer()
+        while not (self.should_stop or self.app.should_stop):
+            assigned = self.assignment()
+            wanted = {
+                TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+                for tp, offset in offsets.items()
+                if tp in assigned
+            }
+            try:
+                await consumer.commit(wanted)
+            except (CommitFailedError, IllegalStateError):
+                # The group has shared out anew: what is not committed comes again to whoever owns it now.
+                return False
+            except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
+                try:
+                    pause = self._committing.failed(unavailable(error))
+                except BusUnavailable as fatal:
+                    await self.crash(fatal)
+                    return False
+            else:
+                self._committing.succeeded()
+                return True
+            await asyncio.sleep(pause)
+        return False
+
+    async def _fetch_records(self, consumer: Any, *args: Any, **options: Any) -> Any:
+        try:
+            records = await super()._fetch_records(consumer, *args, **options)
+        except KafkaError as error:
+            await asyncio.sleep(self._reading.failed(unavailable(error)))
+            return {}
+        if records:
+            self._reading.succeeded()
+        return records
+
+    async def _watch(self) -> None:
+        """See to it that the client's background tasks run; what made them fail is reported."""
+        while not self.should_stop:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                pause = self._revive()
+            except BusUnavailable as fatal:
+                await self.crash(fatal)
+                return
+            await asyncio.sleep(pause)
+
+    def _revive(self) -> float:
+        """Begin again what has ended in the client.
+
+        Returns:
+            Seconds to wait until the next look.
+
+        Raises:
+            BusUnavailable: it ended by something that no waiting mends.
+        """
+        consumer: Any = self._ensure_consumer()
+        client, fetcher, coordinator = consumer._client, consumer._fetcher, consumer._coordinator  # noqa: SLF001
+        if consumer._closed or self.app.should_stop:  # noqa: SLF001  aiokafka has no other name for it
+            return 0.0
+        failures: list[BaseException] = []
+        try:
+            # The coordinator stands still until somebody asks for its error.
+            coordinator.check_errors()
+        except Exception as error:  # noqa: BLE001  whatever ended its task
+            failures.append(error)
+        for owner, name, work in (
+            (coordinator, "_coordination_task", coordinator._coordination_routine),  # noqa: SLF001
+            (client, "_sync_task", client._md_synchronizer),  # noqa: SLF001
+            (fetcher, "_fetch_task", fetcher._fetch_requests_routine),  # noqa: SLF001
+        ):
+            if (ended := _end_of(getattr(owner, name))) is not None:
+                failures.append(ended)
+                setattr(owner, name, asyncio.ensure_future(work()))
+        # These two are begun again by joining the group.
+        ends = map(_end_of, (coordinator._heartbeat_task, coordinator._commit_refresh_task))  # noqa: SLF001
+        failures += [ended for ended in ends if ended is not None]
+        if not failures:
+            return 0.0
+        coordinator.request_rejoin()
+        return max(self._reading.failed(unavailable(each)) for each in failures)
+
+
+def _end_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
+    """Return what a task failed by; None where it did not."""
+    if task is None or not task.done() or task.cancelled():
+        return None
+    return task.exception()
+
+
+def unavailable(error: BaseException) -> BusUnavailable:
+    """Say in words for people what Faust's client failed by."""
+    name = type(error).__name__
+    text = str(error) if name in str(error) else f"{name}: {error}"
+    return BusUnavailable(
+        f"Faust's client of the broker failed ({text[:300]})",
+        "check the broker, and this user's rights: `lanner topics acls`",
+        patience=patience_with(error),
+    )

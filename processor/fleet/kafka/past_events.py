@@ -1,0 +1,111 @@
+"""The past of a topic that hosts write to, read a message at a time and decompressed within bounds.
+
+librdkafka, by which all else is read that lies in the past, decompresses whatever comes and fetches all partitions at
+once. Here one partition is fetched at a time, by the client whose fetches are bounded.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import Any, Self
+
+import aiokafka
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from bus.connection import Connection
+from bus.errors.unavailable import BusUnavailable
+from processor.fleet.kafka.bounded_fetch import use_bounded_records
+from processor.fleet.kafka.consumer_thread import unavailable
+from processor.fleet.kafka.credentials import client_options
+
+_FETCH_BYTES = 1 << 20
+_FETCH_WAIT_MS = 100
+_SILENCE_SECONDS = 30.0
+"""After so long without a word from a broker that owes messages, it is taken for gone."""
+
+
+class PastEvents:
+    """One topic, read by a client that belongs to no group. Every call raises BusUnavailable where a broker is away."""
+
+    def __init__(self, connection: Connection, topic: str) -> None:
+        """Begin; nothing is connected. topic: full name."""
+        use_bounded_records()
+        self._topic = topic
+        self._client = aiokafka.AIOKafkaConsumer(
+            client_id="lanner-look-back",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            **client_options(connection),
+        )
+        self.reached: dict[int, int] = {}
+        """By partition, the offset behind the last message that was given, or that was found not to be there."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._asked(self._client.start())
+        except BusUnavailable:
+            await self._client.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.stop()
+
+    async def begins(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the first offset that each partition holds."""
+        asked = [TopicPartition(self._topic, number) for number in partitions]
+        found = await self._asked(self._client.beginning_offsets(asked))
+        return {each.partition: offset for each, offset in found.items()}
+
+    async def since(self, partition: int, moment: int) -> int | None:
+        """Return the first offset that was appended at a moment (ms) or later; None where nothing was."""
+        place = TopicPartition(self._topic, partition)
+        found = (await self._asked(self._client.offsets_for_times({place: max(moment, 0)})))[place]
+        return None if found is None else int(found.offset)
+
+    async def read(self, partition: int, start: int, end: int, stop: Callable[[], bool]) -> AsyncGenerator[Any]:
+        """Give the messages from an offset up to another one, as aiokafka has them; `reached` says how far it came.
+
+        Args:
+            partition: its number.
+            start: the first offset.
+            end: the offset behind the last, which the partition must have reached.
+            stop: asked between two messages; ends it early.
+        """
+        self.reached[partition] = start
+        if start >= end:
+            return
+        place = TopicPartition(self._topic, partition)
+        self._client.assign([place])
+        self._client.seek(place, start)
+        heard = time.monotonic()
+        while self.reached[partition] < end and not stop():
+            found = await self._asked(self._client.getmany(place, timeout_ms=_FETCH_WAIT_MS, max_records=1))
+            for record in found.get(place, ()):
+                heard = time.monotonic()
+                if record.offset < end:
+                    self.reached[partition] = record.offset + 1
+                    yield record
+            # Also goes on where offsets hold no message.
+            self.reached[partition] = max(self.reached[partition], await self._asked(self._client.position(place)))
+            if time.monotonic() - heard > _SILENCE_SECONDS:
+                raise unavailable(TimeoutError(f"nothing of topic {self._topic} came"))
+
+    async def first(self, partition: int, start: int, end: int) -> Any:
+        """Return the first message from an offset on and before another one; None where there is none."""
+        async with aclosing(self.read(partition, start, end, lambda: False)) as records:
+            async for record in records:
+                return record
+        return None
+
+    @staticmethod
+    async def _asked(answer: Any) -> Any:
+        try:
+            async with asyncio.timeout(_SILENCE_SECONDS):
+                return await answer
+        except (KafkaError, TimeoutError) as error:
+            raise unavailable(error) from None

@@ -1,0 +1,127 @@
+"""Faust's Kafka transport with acknowledgements in our own hands.
+
+As it is, Faust acknowledges a message when its agent asks for the next, one whose agent raised, and one that it skips
+because of a rebalance: each is a loss without a word if the process then dies. Here nothing is acknowledged but by
+`settle`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar, cast
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.app.base import BootStrategy
+from faust.exceptions import ConsumerNotStarted
+from faust.transport.drivers import aiokafka
+from faust.types import ConsumerT
+from faust.types.tuples import TP, Message
+
+from processor.fleet.kafka.consumer_thread import ConsumerThread
+
+_SEEK_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+"""How long others are waited for while partitions are held back whose agent has enough to do; Faust waits 1 s, in which
+that agent runs out of work."""
+
+
+class Consumer(aiokafka.Consumer):
+    """The consumer of one worker."""
+
+    _is_between_assignments = False
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        on_note = cast(Transport, self.transport).on_note
+        return ConsumerThread(self, on_note=on_note, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Go to where the group stands, but not at any price.
+
+        The client begins a new assignment there by itself. Faust waits for this call, and never reads again where it
+        takes longer than a request may.
+        """
+        try:
+            async with asyncio.timeout(_SEEK_SECONDS):
+                await super().perform_seek()
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            # The assertion is the client's, for partitions that have just gone.
+            self.log.info("No seek to committed offsets: %r", error)
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109  Faust's call
+        if not self.flow_active or not self._buffered_partitions & self.assignment():
+            return await super()._wait_next_records(timeout)
+        if active := self._get_active_partitions():
+            return await super()._wait_next_records(_POLL_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
+        return {}, active
+
+    def ack(self, message: Message) -> bool:  # noqa: ARG002  Faust's call
+        """Do nothing: that Faust is through with a message doesn't mean that its alerts are safe."""
+        return False
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Take no acknowledgement any more: Faust has forgotten those before, and would take this one for the first."""
+        self._is_between_assignments = True
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Take acknowledgements again, those of this generation."""
+        self._is_between_assignments = False
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def assignment(self) -> set[TP]:
+        """Return the partitions that are this worker's; none before it is connected."""
+        try:
+            return super().assignment()
+        except ConsumerNotStarted:
+            return set()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
+
+    def lag(self) -> dict[TP, int]:
+        """Give, by partition, how many messages are not acknowledged yet, as far as is known; from any thread."""
+        found = {}
+        for partition in self.assignment():
+            # Before its first commit, where reading began.
+            begun = self._committed_offset.get(partition) or self._read_offset.get(partition)
+            if begun is not None:
+                found[partition] = max(0, (self.highwater(partition) or 0) - begun)
+        return found
+
+    def settle(self, message: Message) -> None:
+        """Acknowledge a message for good; one from before the last rebalance comes again and is left."""
+        if not self._is_between_assignments and message.generation_id == self.app.consumer_generation_id:
+            super().ack(message)
+
+
+def unacknowledged(stream: Any) -> AsyncIterator[Any]:
+    """Give the events of an agent's stream, none of them acknowledged.
+
+    Where Faust has its stream compiled (all wheels have), it acknowledges inline and never asks the consumer.
+    """
+    stream.enable_acks = False
+    events: AsyncIterator[Any] = stream.events()
+    return events
+
+
+class Transport(aiokafka.Transport):
+    """The transport that makes such consumers."""
+
+    Consumer: ClassVar[type[ConsumerT]] = Consumer
+
+    def __init__(self, app: faust.App, on_note: Callable[[str], None]) -> None:
+        """Take the brokers of an app's settings. on_note: receives what an operator should know."""
+        super().__init__(app.conf.broker_consumer, app)
+        self.on_note = on_note
+
+
+class _Boot(BootStrategy):
+    enable_kafka_producer = False
+    """What is sent goes another way; a second client would be one more that can fail."""
+
+
+class App(faust.App):
+    """A Faust app that talks with the broker by this transport."""
+
+    BootStrategy = _Boot

@@ -1,0 +1,181 @@
+"""Runs a Faust app in this process until a signal, and ends it in good order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from bus.connection import Connection
+from bus.errors.unavailable import BusUnavailable
+from processor.correlation.stage import CorrelateStage
+from processor.detection.stage import DetectStage
+from processor.fleet.correlate_service import CorrelateService
+from processor.fleet.detect_service import DetectService, make_app
+from processor.fleet.faust_log import FaustLog
+from processor.fleet.producer import Shipping
+from processor.fleet.rules.rollout import RulesService
+from processor.identity.service import HostKeysService
+
+STOP_SECONDS = 15.0
+OnStart = Callable[[faust.App, Shipping], None]
+
+
+class ProcessorFailed(Exception):
+    """This process can't go on; what it did not acknowledge is another's."""
+
+
+class _Worker(faust.Worker):
+    """Faust's worker without its own ideas of signals and logs."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals to us."""
+
+
+def run_processor(
+    connection: Connection,
+    stage: DetectStage,
+    correlation: CorrelateStage,
+    rules: RulesService,
+    *,
+    host_keys: HostKeysService | None,
+    partitions: int,
+    data_folder: Path,
+    on_note: Callable[[str], None],
+    on_ready: Callable[[], None] = lambda: None,
+    at: Callable[[str], None] = lambda _: None,
+    log_level: int = logging.ERROR,
+    on_start: OnStart = lambda _app, _shipping: None,
+) -> int:
+    """Work until SIGTERM or SIGINT.
+
+    Args:
+        connection: the broker; its topics have been checked.
+        stage: judges events.
+        correlation: judges what rules with memory have to see.
+        rules: changes what both judge by.
+        host_keys: say whose batches are accepted; None for anybody's.
+        partitions: of the events topic.
+        data_folder: Faust wants one; nothing of worth is kept there.
+        on_note: told of what an operator should know.
+        on_ready: called once partitions are assigned for the first time.
+        at: fault points, for tests.
+        log_level: from which level on Faust's own log is told.
+        on_start: given the app and what it sends by, on the running loop, before the app connects.
+
+    Returns:
+        The number of alerts sent.
+
+    Raises:
+        ProcessorFailed: it can't go on, with the reason.
+    """
+    handler = FaustLog(on_note, log_level)
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(log_level)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_exception_handler(lambda _, context: handler.emit(_record(context)))
+    return loop.run_until_complete(
+        _run(
+            loop,
+            connection,
+            (stage, correlation),
+            rules,
+            host_keys=host_keys,
+            partitions=partitions,
+            data_folder=data_folder,
+            notes=(on_note, on_ready),
+            at=at,
+            on_start=on_start,
+        )
+    )
+
+
+async def _run(
+    loop: asyncio.AbstractEventLoop,
+    connection: Connection,
+    stages: tuple[DetectStage, CorrelateStage],
+    rules: RulesService,
+    *,
+    host_keys: HostKeysService | None,
+    partitions: int,
+    data_folder: Path,
+    notes: tuple[Callable[[str], None], Callable[[], None]],
+    at: Callable[[str], None],
+    on_start: OnStart,
+) -> int:
+    on_note, on_ready = notes
+    stopping = asyncio.Event()
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    app = make_app(connection, partitions, data_folder, on_note)
+    detect = DetectService(app, connection, stages[0], host_keys=host_keys, on_note=on_note, on_failure=fail, at=at)
+    correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
+    is_ready = False
+
+    async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
+        nonlocal is_ready
+        if not is_ready:
+            is_ready = True
+            on_ready()
+
+    signalled: Any = app.on_partitions_assigned
+    signalled.connect(assigned)
+    worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
+    # It writes to the terminal even where it has nothing to show.
+    worker.spinner = None
+    shipping = Shipping(connection, on_note)
+    await shipping.announce()
+    detect.start(shipping)
+    correlate.start(shipping)
+    rules.start(shipping)
+    if host_keys is not None:
+        host_keys.start(shipping)
+    on_start(app, shipping)
+    running = asyncio.ensure_future(worker.start())
+    stop = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+    if running.done() and not stopping.is_set():
+        fail(running.exception() or worker.crash_reason or RuntimeError("Faust ended by itself"))
+    await rules.finish()
+    if host_keys is not None:
+        host_keys.finish()
+    if not failures:
+        await detect.finish()
+        await correlate.finish()
+        await _stop(worker, on_note)
+    await asyncio.to_thread(shipping.close)
+    if failures:
+        raise ProcessorFailed(_words(failures[0]))
+    return shipping.alerts
+
+
+async def _stop(worker: faust.Worker, on_note: Callable[[str], None]) -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await worker.stop()
+    except TimeoutError:
+        on_note("Faust did not end in time; what was not acknowledged is judged again.")
+    except Exception as error:  # noqa: BLE001  a broker that is away while this ends is no failure
+        on_note(f"Faust did not end in good order ({error}); what was not acknowledged is judged again.")
+
+
+def _words(error: BaseException) -> str:
+    """Say for people why this process can't go on."""
+    return str(error) if isinstance(error, BusUnavailable) else f"{type(error).__name__}: {error}"
+
+
+def _record(context: dict[str, Any]) -> logging.LogRecord:
+    error = context.get("exception")
+    text = str(context.get("message", ""))
+    told = f"{text}: {type(error).__name__}: {error}" if error is not None else text
+    return logging.LogRecord("asyncio", logging.ERROR, "", 0, told, None, None)

@@ -1,0 +1,1 @@
+"""Hosts of a fleet: batches in, gaps, silence and clock skew out."""

@@ -1,0 +1,144 @@
+"""Hosts that fall silent, and that come back: each host's collector sends something every 15 s.
+
+Pure. A silence is a gap between two batches in the broker's own time, so whoever judges it, and however often, finds
+the same one and gives it the same id; memory is only needed to see one while it lasts. How many hosts are remembered is
+for the caller to bound.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from processor.detection.internal_alerts import Cause, internal_alert
+from processor.hosts.sequence_gaps import Numbered
+from schemas.alert import Alert
+from schemas.text.times import date_and_time_seconds
+
+HOST_SILENT = "Lanner internal: host silent"
+HOST_STOPPED = "Lanner internal: host stopped"
+HOST_BACK = "Lanner internal: host back"
+DEFAULT_SECONDS = 120.0
+_MS = 1_000_000
+
+
+class Heard(Numbered, Protocol):
+    """What of a batch matters here."""
+
+    @property
+    def hostname(self) -> str:
+        """The host's name."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its collector ends in good order."""
+
+
+@dataclass(slots=True)
+class _Host:
+    partition: int
+    name: str
+    batch: tuple[str, int, int]
+    appended: int
+    """Broker's clock, ms."""
+    is_stopped: bool
+    is_told: bool = False
+
+
+class Silence:
+    """When each host of the partitions that this process owns was last heard of."""
+
+    def __init__(self, after_seconds: float = DEFAULT_SECONDS) -> None:
+        self._after = int(after_seconds * 1000)
+        self._hosts: dict[str, _Host] = {}
+        self._known_since: dict[int, int] = {}
+
+    @property
+    def look_back_ms(self) -> int:
+        """How far back a process that takes a partition over has to look."""
+        return 2 * self._after + 60_000
+
+    def recall(self, partition: int, batch: Heard, appended: int) -> None:
+        """Learn from a batch that another process judged."""
+        known = self._hosts.get(batch.host_id)
+        if known is None or known.partition != partition or known.appended <= appended:
+            self._take(partition, batch, appended)
+
+    def recalled(self, partition: int, since: int) -> None:
+        """Take note that every host of a partition that was heard of since a time (ms) has been recalled."""
+        self._known_since[partition] = since
+
+    def see(self, partition: int, batch: Heard, appended: int) -> list[Alert]:
+        """Take note of a batch in the order of its partition.
+
+        Args:
+            partition: of the events topic.
+            batch: the batch.
+            appended: broker's clock, ms.
+
+        Returns:
+            What the batch tells of a silence that it ends.
+        """
+        known = self._hosts.get(batch.host_id)
+        if known is not None and known.partition == partition and known.appended > appended:
+            return []
+        found = []
+        if known is None or known.partition != partition:
+            since = self._known_since.get(partition)
+            if since is not None and (batch.sequence > 1 or batch.previous_start):
+                found = [_back(batch, appended, appended - since, "more than ")]
+        elif appended - known.appended > self._after:
+            found = [] if known.is_told else [self._silent(batch.host_id, known)]
+            found.append(_back(batch, appended, appended - known.appended, ""))
+        self._take(partition, batch, appended)
+        return found
+
+    def overdue(self, now: int) -> frozenset[int]:
+        """Give the partitions in which a host looks silent. now: ms."""
+        return frozenset(host.partition for _, host in self._late(now))
+
+    def due(self, partitions: Iterable[int], now: int) -> list[Alert]:
+        """Tell of the hosts that are silent in partitions that have been read to their ends. now: ms."""
+        found = []
+        read = frozenset(partitions)
+        for host_id, host in self._late(now):
+            if host.partition in read:
+                host.is_told = True
+                found.append(self._silent(host_id, host))
+        return found
+
+    def drop(self, host_id: str) -> None:
+        """Forget a host."""
+        self._hosts.pop(host_id, None)
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that go to another process."""
+        for partition in partitions:
+            self._known_since.pop(partition, None)
+        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
+            del self._hosts[host_id]
+
+    def _take(self, partition: int, batch: Heard, appended: int) -> None:
+        which = (batch.boot_id, batch.collector_start, batch.sequence)
+        self._hosts[batch.host_id] = _Host(partition, batch.hostname, which, appended, batch.stopping)
+
+    def _late(self, now: int) -> list[tuple[str, _Host]]:
+        return [
+            (host_id, host)
+            for host_id, host in self._hosts.items()
+            if not host.is_told and now - host.appended > self._after
+        ]
+
+    def _silent(self, host_id: str, host: _Host) -> Alert:
+        cause = Cause(host_id, host.name, (host.appended + self._after) * _MS, host.batch)
+        last = date_and_time_seconds(host.appended * _MS, utc=True) + "Z"
+        if host.is_stopped:
+            text = f"the collector of host {host.name} was stopped in good order at {last} and has not come back"
+            return internal_alert(HOST_STOPPED, cause, text, {}, "Notice")
+        text = f"nothing has come from host {host.name} since {last}, although a quiet host says so every 15 s"
+        return internal_alert(HOST_SILENT, cause, text, {}, "Warning")
+
+
+def _back(batch: Heard, appended: int, silent_ms: int, about: str) -> Alert:
+    cause = Cause(batch.host_id, batch.hostname, appended * _MS, (batch.boot_id, batch.collector_start, batch.sequence))
+    text = f"host {batch.hostname} is back after {about}{silent_ms // 1000} s of silence"
+    return internal_alert(HOST_BACK, cause, text, {"silent_seconds": silent_ms // 1000}, "Notice")

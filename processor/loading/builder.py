@@ -1,0 +1,343 @@
+"""Makes rules of what the files add up to: lists into texts, texts into trees, macros into trees, then checks.
+
+Source: falco rule_loader_compiler.cpp.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import Enum
+
+from processor.language.ast import And, Check, Macro, Node, Not, Or, Span
+from processor.language.errors import ConditionError
+from processor.language.event_types import event_types, is_broad
+from processor.language.parser import RULE_DEPTH, parse
+from processor.loading.collection import SOURCE, Collection
+from processor.loading.definitions import MacroDefinition, RuleDefinition, Spot
+from processor.loading.items.exceptions import with_exceptions
+from processor.loading.items.lists import ConditionTooLong, ListTable, expand
+from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
+from processor.loading.problems.compiler_checks import Checker, Finding, output_findings
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Place, Problem, Rejected
+from processor.loading.rules import LoadedList, LoadedMacro, Rule
+from processor.loading.yaml.tracing import Piece, Traced
+from processor.loading.yaml.values import head_place, problem
+
+_CONTAINER_INFO = "%container.info"
+_CONTAINER_INFO_MESSAGE = (
+    "%container.info is deprecated and no more useful: it is taken out of the output, "
+    "and a rule that wants the container names its fields."
+)
+MAX_ERRORS = 100
+MAX_OUTPUT = 10_000
+_TOLD = 1_000_000
+"""Stands for more errors than are shown, once that is said."""
+_AROUND = 40
+_BROAD = "Rule matches too many evt.type values. This has a significant performance penalty."
+
+
+class _Verdict(Enum):
+    GOOD = 0
+    WRONG = 1
+    SKIPPED = 2
+    """It names what isn't known, and says that it may be left out for that."""
+
+
+class Parser:
+    """Parses condition texts, each text once however often files are built upon each other."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, Node | ConditionError] = {}
+
+    def parse(self, text: str) -> Node:
+        """Parse a condition.
+
+        Raises:
+            ConditionError: it is none.
+        """
+        known = self._known.get(text)
+        if known is None:
+            try:
+                known = parse(text, RULE_DEPTH)
+            except ConditionError as error:
+                known = error
+            self._known[text] = known
+        if isinstance(known, ConditionError):
+            raise known
+        return known
+
+
+class Builder:
+    """One pass over everything collected so far."""
+
+    def __init__(
+        self, collection: Collection, parser: Parser, checker: Checker, report: Callable[[Problem], None]
+    ) -> None:
+        self._collection = collection
+        self._parser = parser
+        self._checker = checker
+        self._tell = report
+        self._failed = False
+        self._errors = 0
+        self._lists = ListTable([])
+        self._macros = MacroTable(frozenset(collection.broken["macro"]))
+        self.lists: dict[str, LoadedList] = {}
+        self.macros: dict[str, LoadedMacro] = {}
+        self.rules: list[Rule] = []
+
+    def build(self, *, whole: bool) -> None:
+        """Build lists, macros and rules, and report what is wrong and what is unused.
+
+        Args:
+            whole: whether every item so far could be read; else nothing is called unused.
+        """
+        self._failed = not whole
+        self._build_lists()
+        self._build_macros()
+        for index, rule in enumerate(self._collection.rules.values()):
+            if not rule.unknown_source and not self._is_full(rule.spot):
+                self._build_rule(index, rule)
+        if not self._failed:
+            # What a broken rule uses would be called unused.
+            self._warn_of_unused()
+
+    def _is_full(self, spot: Spot) -> bool:
+        if self._errors < MAX_ERRORS:
+            return False
+        if self._errors != _TOLD:
+            message = f"{MAX_ERRORS} errors: from here on nothing is looked at"
+            self._report(problem(Code.LOAD_ERR_VALIDATE, message, spot, hint="correct these, then load again"))
+        self._errors = _TOLD
+        return True
+
+    def _report(self, told: Problem) -> None:
+        if told.code.is_error:
+            self._failed = True
+            self._errors += 1
+        self._tell(told)
+
+    def _build_lists(self) -> None:
+        lists = self._collection.lists
+        expanded = []
+        named = set()
+        for definition in lists.values():
+            items: list[str] = []
+            for item in definition.items:
+                inner = lists.get(item)
+                if inner is not None and inner.index < definition.visibility:
+                    named.add(item)
+                    items.extend(inner.items)
+                else:
+                    items.append(item)
+            expanded.append(expand(definition.name, items))
+            self.lists[definition.name] = LoadedList(definition.name, tuple(items), head_place(definition.spot))
+        self._lists = ListTable(expanded)
+        self._lists.used |= named
+
+    def _build_macros(self) -> None:
+        texts: dict[str, Traced] = {}
+        for definition in self._collection.macros.values():
+            traced = Traced.of(definition.condition)
+            tree = None if self._is_full(definition.spot) else self._parse(traced, definition.spot)
+            if tree is None:
+                self._macros.break_(definition.name)
+            else:
+                texts[definition.name] = traced
+                self._macros.add(MacroText(definition.name, tree, definition.index, definition.visibility))
+        for definition in self._collection.macros.values():
+            if definition.name in texts and not self._is_full(definition.spot):
+                self._resolve_macro(definition, texts[definition.name])
+
+    def _resolve_macro(self, definition: MacroDefinition, traced: Traced) -> None:
+        try:
+            tree = self._macros.resolve_macro(definition.name)
+        except BrokenMacro:
+            self._macros.break_(definition.name)
+            return
+        except MacroProblem as error:
+            self._macros.break_(definition.name)
+            self._macro_problem(error, traced, definition.spot)
+            return
+        self.macros[definition.name] = LoadedMacro(
+            definition.name,
+            _text(definition.condition),
+            tree,
+            traced.text,
+            definition.extensions,
+            head_place(definition.spot),
+        )
+
+    def _macro_problem(self, error: MacroProblem, traced: Traced, spot: Spot) -> None:
+        hint = ""
+        if error.name:
+            hint = did_you_mean(error.name, self._macros.names)
+            if error.name in self._collection.macros and spot.type == "macro":
+                hint = f"'{error.name}' is defined further down: a macro sees only those before it"
+            elif error.name in self._collection.lists:
+                hint = f"'{error.name}' is a list: write 'FIELD in ({error.name})'"
+        place = traced.place(error.span)
+        self._report(Problem(Code.LOAD_ERR_VALIDATE, error.message, spot.type, spot.name, place, hint))
+
+    def _parse(self, traced: Traced, spot: Spot) -> Node | None:
+        try:
+            self._lists.substitute(traced)
+            return self._parser.parse(traced.text)
+        except ConditionError as error:
+            place = traced.place(error.span)
+            message, hint = error.message, _read_as(traced, error.span, place)
+        except ConditionTooLong as error:
+            place, message, hint = head_place(spot), str(error), "are there lists that hold each other?"
+        self._report(Problem(Code.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
+        return None
+
+    def _build_rule(self, index: int, rule: RuleDefinition) -> None:
+        try:
+            pieces = with_exceptions(rule.condition, rule.exceptions)
+        except Rejected as rejected:
+            self._report(rejected.problem)
+            return
+        traced = Traced.of(pieces)
+        output, verdict = self._output(rule)
+        tree = None if verdict is _Verdict.SKIPPED else self._parse(traced, rule.spot)
+        if tree is None:
+            return
+        try:
+            tree = self._macros.resolve(tree)
+        except BrokenMacro:
+            return
+        except MacroProblem as error:
+            self._macro_problem(error, traced, rule.spot)
+            return
+        if self._check(tree, traced, rule) is not _Verdict.GOOD or verdict is not _Verdict.GOOD:
+            return
+        types = event_types(tree)
+        if rule.source == SOURCE and rule.warn_evttypes and is_broad(types):
+            hint = "ask for evt.type, or say 'warn_evttypes: false'"
+            place = traced.place((0, len(traced.text)))
+            self._report(Problem(Code.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, place, hint))
+        loaded = _rule(index, rule, tree, traced)
+        self.rules.append(replace(loaded, output=output, event_types=types))
+
+    def _output(self, rule: RuleDefinition) -> tuple[str, _Verdict]:
+        traced = Traced.of(rule.output)
+        if _CONTAINER_INFO in traced.text:
+            start = traced.text.index(_CONTAINER_INFO)
+            place = traced.place((start, start + len(_CONTAINER_INFO)))
+            code = Code.LOAD_DEPRECATED_ITEM
+            self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, place, "leave it out"))
+        output = traced.text.replace(_CONTAINER_INFO, "")
+        if len(output) > MAX_OUTPUT:
+            message = f"the output has {len(output):,} characters, more than the {MAX_OUTPUT:,} that are taken"
+            self._report(problem(Code.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="write less"))
+            return "", _Verdict.WRONG
+        findings = output_findings(output)
+        if output != traced.text:
+            # The places count in what is left: the whole output is shown.
+            traced = Traced((Piece(traced.text, rule.spot.file, rule.output[0].node),), traced.text)
+        return output, self._report_findings(findings, traced, rule)
+
+    def _check(self, tree: Node, traced: Traced, rule: RuleDefinition) -> _Verdict:
+        found: list[Finding] = []
+        seen: set[tuple[Code, str, Span]] = set()
+        for check, macro in checks_of(tree, None):
+            for finding in self._checker.findings(check):
+                span = macro.span if macro else finding.span
+                # A deprecated field in a macro that stands twice in a condition is told twice, at each place.
+                if (finding.code, finding.message, span) not in seen:
+                    seen.add((finding.code, finding.message, span))
+                    found.append(self._seen_from_rule(finding, macro))
+        return self._report_findings(found, traced, rule)
+
+    def _seen_from_rule(self, finding: Finding, macro: Macro | None) -> Finding:
+        if macro is None:
+            return finding
+        definition = self.macros.get(macro.name)
+        where = f"in macro '{macro.name}'"
+        if definition is not None:
+            where += f" ({definition.place.file}:{definition.place.line})"
+        hint = f"{where}: {finding.hint}" if finding.hint else where
+        return Finding(finding.code, finding.message, macro.span, hint, finding.is_unknown)
+
+    def _report_findings(self, findings: list[Finding], traced: Traced, rule: RuleDefinition) -> _Verdict:
+        errors = [finding for finding in findings if finding.code.is_error]
+        # Falco looks no further than the first error of a rule that it may leave out.
+        skipped = bool(errors) and rule.skip_if_unknown_filter and errors[0].is_unknown
+        for finding in findings:
+            code = finding.code
+            if code.is_error and skipped:
+                if not finding.is_unknown:
+                    continue
+                code = Code.LOAD_UNKNOWN_FILTER
+            place = traced.place(finding.span)
+            self._report(Problem(code, finding.message, "rule", rule.name, place, finding.hint))
+        return _Verdict.SKIPPED if skipped else _Verdict.WRONG if errors else _Verdict.GOOD
+
+    def _warn_of_unused(self) -> None:
+        for macro in self._collection.macros.values():
+            if macro.name not in self._macros.used:
+                message = "Macro not referred to by any other rule/macro"
+                self._report(problem(Code.LOAD_UNUSED_MACRO, message, macro.spot))
+        for item in self._collection.lists.values():
+            if item.name not in self._lists.used:
+                message = "List not referred to by any other rule/macro"
+                self._report(problem(Code.LOAD_UNUSED_LIST, message, item.spot))
+
+
+def checks_of(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro | None]]:
+    """Give each check with the outermost macro that it came by, bodies that stand twice under one macro once."""
+    todo: list[tuple[Node, Macro | None]] = [(node, outside)]
+    seen: set[tuple[int, int]] = set()
+    while todo:
+        current, macro = todo.pop()
+        if isinstance(current, Check):
+            yield current, macro
+        elif isinstance(current, And | Or):
+            todo.extend((child, macro) for child in reversed(current.children))
+        elif isinstance(current, Not):
+            todo.append((current.child, macro))
+        elif isinstance(current, Macro):
+            key = (id(current.body), id(macro))
+            if key not in seen:
+                if macro is not None:
+                    seen.add(key)
+                todo.append((current.body, macro or current))
+
+
+def _rule(index: int, rule: RuleDefinition, tree: Node, traced: Traced) -> Rule:
+    return Rule(
+        index=index,
+        name=rule.name,
+        description=rule.description,
+        condition=tree,
+        condition_text=_text(rule.condition),
+        parsed_text=traced.text,
+        output=_text(rule.output),
+        event_types=frozenset(),
+        priority=rule.priority,
+        source=rule.source,
+        tags=tuple(sorted(rule.tags)),
+        enabled=rule.enabled,
+        capture=rule.capture,
+        capture_duration=rule.capture_duration,
+        warn_evttypes=rule.warn_evttypes,
+        skip_if_unknown_filter=rule.skip_if_unknown_filter,
+        exception_names=tuple(exception.name for exception in rule.exceptions),
+        exceptions_in_force=tuple(exception.name for exception in rule.exceptions if exception.values),
+        extensions=rule.extensions,
+        place=head_place(rule.spot),
+        traced=traced,
+    )
+
+
+def _read_as(traced: Traced, span: Span, place: Place) -> str:
+    """Show what was parsed where it isn't what stands in the file: exceptions and lists write text of their own."""
+    around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
+    if " ".join(around.split()) in " ".join(place.text.split()):
+        return ""
+    return f"it was read as: ...{' '.join(around.split())}..."
+
+
+def _text(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)

@@ -1,0 +1,1 @@
+"""Items of rule files: YAML mappings in, lists, macros, rules and exceptions out."""

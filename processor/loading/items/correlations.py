@@ -1,0 +1,279 @@
+"""Reads what only Lanner's rules say: the ``correlation`` of a macro and the ``suppress`` of a rule.
+
+Terms are those of the Sigma correlation specification, version 2. All that is wrong with one is told at once.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from processor.correlation.plan.spec import KINDS, NANOSECONDS, Alias, Correlation, Kind, Suppress
+from processor.loading.definitions import Extension
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Problem
+from processor.loading.yaml.nodes import Mapping, Node, Scalar, is_null
+from processor.loading.yaml.nodes import Sequence as Items
+from processor.loading.yaml.tracing import node_place
+from processor.output.tokens import OutputError, parse_output
+from schemas.catalogue.fields import FIELDS, field_problem
+
+MAX_THRESHOLD = 10_000
+"""A window keeps as many events or values of each group."""
+MAX_LEGS = 20
+MAX_GROUP_FIELDS = 10
+MAX_TIMESPAN = 31 * 86_400
+
+_TIMESPAN = re.compile(r"([0-9]{1,9})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_KEYS = ("type", "group-by", "timespan", "condition", "macros", "aliases")
+_COUNTING_KEYS = ("type", "group-by", "timespan", "condition")
+_TEMPORAL_KEYS = ("type", "group-by", "timespan", "macros", "aliases")
+_SUPPRESS_KEYS = ("by", "for")
+_EXAMPLE = "30s, 1m, 5m, 2h, 1d"
+
+Report = Callable[[Problem], None]
+
+
+def read_correlation(name: str, extension: Extension, report: Report) -> Correlation | None:
+    """Read the correlation of a macro.
+
+    Args:
+        name: the macro's.
+        extension: its value and file.
+        report: takes what is wrong.
+
+    Returns:
+        None where anything is wrong.
+    """
+    reader = _Reader("macro", name, extension, report)
+    read = reader.correlation()
+    return None if reader.failed else read
+
+
+def read_suppress(name: str, extension: Extension, known: Sequence[str], report: Report) -> Suppress | None:
+    """Read the suppress of a rule.
+
+    Args:
+        name: the rule's.
+        extension: its value and file.
+        known: names that its stateful macros give to groups: they may stand in ``by`` as fields do.
+        report: takes what is wrong.
+
+    Returns:
+        None where anything is wrong.
+    """
+    reader = _Reader("rule", name, extension, report)
+    read = reader.suppress(known)
+    return None if reader.failed else read
+
+
+class _Reader:
+    def __init__(self, item_type: str, name: str, extension: Extension, report: Report) -> None:
+        self._type = item_type
+        self._name = name
+        self._root = extension.value
+        self._file = extension.file
+        self._report = report
+        self.failed = False
+
+    def correlation(self) -> Correlation | None:
+        root = self._mapping(self._root, "correlation", _KEYS)
+        if root is None:
+            return None
+        kind = self._kind(root)
+        timespan = self._timespan(root, "timespan")
+        if kind is None:
+            if root.get("aliases") is None:
+                self._fields(root, "group-by", ())
+            return None
+        is_temporal = kind in ("temporal", "temporal_ordered")
+        for key in root.names():
+            if key.value in _KEYS and key.value not in (_TEMPORAL_KEYS if is_temporal else _COUNTING_KEYS):
+                other = "temporal and temporal_ordered" if not is_temporal else "event_count and value_count"
+                self._fail(key, f"'{key.value}' says nothing of type {kind}", f"leave it out: it belongs to {other}")
+        legs = self._legs(root) if is_temporal else ()
+        aliases = self._aliases(root, legs) if is_temporal else ()
+        names = [alias.name for alias in aliases]
+        group_by = self._fields(root, "group-by", names)
+        for alias in aliases:
+            if alias.name not in group_by:
+                hint = f"add '{alias.name}' to group-by, or leave the alias out"
+                self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
+        field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind == "value_count")
+        return Correlation(kind, group_by, timespan, threshold, field or None, legs, aliases)
+
+    def suppress(self, known: Sequence[str]) -> Suppress | None:
+        root = self._mapping(self._root, "suppress", _SUPPRESS_KEYS)
+        if root is None:
+            return None
+        return Suppress(self._fields(root, "by", known), self._timespan(root, "for"))
+
+    def _fail(self, node: Node | None, message: str, hint: str) -> None:
+        self.failed = True
+        place = node_place(self._file, node if node is not None else self._root)
+        self._report(Problem(Code.LOAD_ERR_EXTENSION, message, self._type, self._name, place, hint))
+
+    def _mapping(self, node: Node | None, what: str, known: Sequence[str]) -> Mapping | None:
+        if not isinstance(node, Mapping):
+            self._fail(node, f"'{what}' is not a mapping", f"it takes the keys {', '.join(known)}")
+            return None
+        seen: set[str] = set()
+        for key, _ in node.pairs:
+            if not isinstance(key, Scalar) or key.value not in known:
+                name = key.value if isinstance(key, Scalar) else "..."
+                hint = did_you_mean(name, known) or f"'{what}' takes {', '.join(known)}"
+                self._fail(key, f"Unknown key '{name}' in '{what}'", hint)
+            elif key.value in seen:
+                self._fail(key, f"'{key.value}' stands twice in '{what}'", "leave one out")
+            else:
+                seen.add(key.value)
+        return node
+
+    def _text(self, mapping: Mapping, key: str, hint: str) -> Scalar | None:
+        node = mapping.get(key)
+        if node is None:
+            self._fail(mapping, f"'{key}' is missing", f"add '{key}: ...': {hint}")
+        elif not isinstance(node, Scalar) or node.is_null or not node.value:
+            self._fail(mapping.key(key) if is_null(node) else node, f"'{key}' is not one value", hint)
+        else:
+            return node
+        return None
+
+    def _kind(self, root: Mapping) -> Kind | None:
+        node = self._text(root, "type", f"one of {', '.join(KINDS)}")
+        if node is None:
+            return None
+        for kind in KINDS:
+            if kind == node.value:
+                return kind
+        self._fail(
+            node, f"Unknown type '{node.value}'", did_you_mean(node.value, KINDS) or f"one of {', '.join(KINDS)}"
+        )
+        return None
+
+    def _timespan(self, mapping: Mapping, key: str) -> int:
+        node = self._text(mapping, key, f"a time, as in {_EXAMPLE}")
+        if node is None:
+            return 0
+        match = _TIMESPAN.fullmatch(node.value)
+        seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+        if not 0 < seconds <= MAX_TIMESPAN:
+            why = "is no time" if match is None else "is not between 1s and 31d"
+            self._fail(node, f"'{key}: {node.value}' {why}", f"write a number and a unit, as in {_EXAMPLE}")
+            return 0
+        return seconds * NANOSECONDS
+
+    def _texts(self, mapping: Mapping, key: str, hint: str) -> list[Scalar]:
+        node = mapping.get(key)
+        if isinstance(node, Scalar) and not node.is_null:
+            return [node]
+        if not isinstance(node, Items):
+            self._fail(mapping.key(key), f"'{key}' is not a list", hint)
+            return []
+        found: list[Scalar] = []
+        for item in node.items:
+            if not isinstance(item, Scalar) or item.is_null or not item.value:
+                self._fail(item, f"an item of '{key}' is not one value", hint)
+            elif item.value in [other.value for other in found]:
+                self._fail(item, f"'{item.value}' stands twice in '{key}'", "leave one out")
+            else:
+                found.append(item)
+        return found
+
+    def _fields(self, mapping: Mapping, key: str, names: Sequence[str]) -> tuple[str, ...]:
+        if mapping.get(key) is None:
+            return ()
+        found = self._texts(mapping, key, f"'{key}' takes fields, as in '{key}: [container.id]'")
+        if len(found) > MAX_GROUP_FIELDS:
+            self._fail(mapping.key(key), f"'{key}' has more than {MAX_GROUP_FIELDS} fields", "leave some out")
+        for node in found:
+            if node.value not in names:
+                self._check_field(node, names)
+        return tuple(node.value for node in found)
+
+    def _check_field(self, node: Scalar, names: Sequence[str] = ()) -> None:
+        problem = field_problem(node.value)
+        if problem is not None:
+            nearest = did_you_mean(node.value.partition("[")[0], (*FIELDS, *names))
+            self._fail(node, problem, nearest or "'lanner fields' lists the fields")
+            return
+        try:
+            parse_output(f"%{node.value}")
+        except OutputError as error:
+            self._fail(node, error.message, "take a field that outputs can show")
+
+    def _legs(self, root: Mapping) -> tuple[str, ...]:
+        hint = "'macros' names at least two macros, as in 'macros: [first_step, second_step]'"
+        if root.get("macros") is None:
+            self._fail(None, "'macros' is missing", hint)
+            return ()
+        legs = tuple(node.value for node in self._texts(root, "macros", hint))
+        if not 2 <= len(legs) <= MAX_LEGS and not self.failed:
+            many = f"name at most {MAX_LEGS} macros" if len(legs) > MAX_LEGS else hint
+            self._fail(root.get("macros"), f"'macros' names {len(legs)}", many)
+        return legs
+
+    def _aliases(self, root: Mapping, legs: Sequence[str]) -> tuple[Alias, ...]:
+        node = root.get("aliases")
+        if node is None or is_null(node):
+            return ()
+        hint = "as in 'aliases: {source: {first_step: fd.cip, second_step: fd.sip}}'"
+        if not isinstance(node, Mapping):
+            self._fail(node, "'aliases' is not a mapping", hint)
+            return ()
+        found = []
+        for key, value in node.pairs:
+            if not isinstance(key, Scalar) or not isinstance(value, Mapping):
+                self._fail(key, "an alias gives each macro's field", hint)
+                continue
+            if key.value in FIELDS:
+                self._fail(key, f"alias '{key.value}' has the name of a field", "give it a name of its own")
+            found.append(Alias(key.value, self._alias_fields(key, value, legs)))
+        return tuple(found)
+
+    def _alias_fields(self, key: Scalar, node: Mapping, legs: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        fields = []
+        for leg, field in node.pairs:
+            if not isinstance(leg, Scalar) or leg.value not in legs:
+                name = leg.value if isinstance(leg, Scalar) else "..."
+                hint = did_you_mean(name, legs) or f"'macros' names {', '.join(legs)}"
+                self._fail(leg, f"alias '{key.value}' is for '{name}', which is not among 'macros'", hint)
+            elif not isinstance(field, Scalar) or field.is_null:
+                self._fail(field, f"alias '{key.value}' gives '{leg.value}' no field", "write one field")
+            else:
+                self._check_field(field)
+                fields.append((leg.value, field.value))
+        for leg_name in legs:
+            if leg_name not in dict(fields) and not self.failed:
+                self._fail(key, f"alias '{key.value}' gives '{leg_name}' no field", f"add '{leg_name}: FIELD'")
+        return tuple(fields)
+
+    def _condition(self, root: Mapping, *, counts_values: bool) -> tuple[str, int]:
+        known = ("field", "gt", "gte") if counts_values else ("gt", "gte")
+        example = "{field: evt.hostname, gte: 5}" if counts_values else "{gte: 20}"
+        hint = f"as in 'condition: {example}'"
+        node = root.get("condition")
+        if node is None:
+            self._fail(None, "'condition' of the correlation is missing", f"say how many are enough, {hint}")
+            return "", 1
+        mapping = self._mapping(node, "condition", known)
+        if mapping is None:
+            return "", 1
+        field = self._text(mapping, "field", f"whose values are counted, {hint}") if counts_values else None
+        if field is not None:
+            self._check_field(field)
+        bounds = [key for key in mapping.names() if key.value in ("gt", "gte")]
+        if len(bounds) != 1:
+            self._fail(mapping, "'condition' takes one of gt and gte", hint)
+            return "", 1
+        return "" if field is None else field.value, self._threshold(mapping, bounds[0])
+
+    def _threshold(self, mapping: Mapping, key: Scalar) -> int:
+        node = mapping.get(key.value)
+        text = node.value if isinstance(node, Scalar) else ""
+        number = int(text) + (key.value == "gt") if _NUMBER.fullmatch(text) else 0
+        if not 1 <= number <= MAX_THRESHOLD:
+            hint = f"'{key.value}' takes a whole number, up to {MAX_THRESHOLD:,}"
+            self._fail(node, f"'{key.value}: {text}' can't be met", hint)
+            return 1
+        return number

@@ -1,0 +1,206 @@
+"""Exceptions of rules: read from their items, validated, and written as a condition.
+
+`fields: proc.name, values: [a, b]` becomes `(proc.name in (a, b))`, and lists of fields become
+`((f = a and g = b) or (f = c and g = d))`; the rule's condition becomes `(condition) and not` each of them.
+
+Source: falco rule_loader_reader.cpp, rule_loader_collector.cpp, rule_loader_compiler.cpp.
+"""
+
+import re
+from collections.abc import Callable
+
+from processor.language.tokens import LIST_OPERATORS, MODIFIERS, OPERATORS, STRING_OPERATORS
+from processor.loading.definitions import Entry, ExceptionDefinition, Spot
+from processor.loading.items.lists import quote_item
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Problem
+from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
+from processor.loading.yaml.tracing import Piece
+from processor.loading.yaml.values import invalid, problem, reject, scalar
+
+_MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})")
+_SCALAR_COMPS = "When fields is a single value, comps must be one of (in, pmatch, intersects) or a modifier operator"
+
+FieldCheck = Callable[[str], str | None]
+"""Says what is wrong with a field or a transformer of one, as a rule writes it; None where nothing is."""
+
+
+def read_exceptions(
+    item: Mapping, rule: Spot, warn: Callable[[Problem], None], *, append: bool
+) -> list[ExceptionDefinition]:
+    """Read the exceptions of a rule item.
+
+    Args:
+        item: the rule's item.
+        rule: where the rule is.
+        warn: takes warnings.
+        append: whether they are added to those of a rule; then fields may be left out.
+
+    Raises:
+        Rejected: the shape is wrong.
+    """
+    node = item.get("exceptions")
+    if node is None or is_null(node):
+        return []
+    if not isinstance(node, Sequence):
+        raise invalid("Rule exceptions must be a sequence", rule, node, "write them as a list: '- name: ...'")
+    found: list[ExceptionDefinition] = []
+    names: set[str] = set()
+    for entry in node.items:
+        spot = Spot(rule.file, entry, "exception")
+        if not isinstance(entry, Mapping):
+            raise invalid("Rule exception must be a mapping", spot, entry, "each has name, fields, comps and values")
+        name = scalar(entry, "name", spot).value
+        spot = Spot(rule.file, entry, "exception", name)
+        if name in names:
+            message = f"Multiple definitions of exception '{name}' in the same rule"
+            warn(problem(Code.LOAD_EXCEPTION_NAME_NOT_UNIQUE, message, spot, entry.get("name")))
+        names.add(name)
+        found.append(_read_exception(entry, name, spot, warn, append=append))
+    return found
+
+
+def _read_exception(
+    entry: Mapping, name: str, spot: Spot, warn: Callable[[Problem], None], *, append: bool
+) -> ExceptionDefinition:
+    fields = entry.get("fields")
+    if fields is None and not append:
+        raise invalid("Item has no mapping for key 'fields'", spot, hint="add 'fields: [...]'")
+    comps = entry.get("comps")
+    result = ExceptionDefinition(
+        name,
+        spot,
+        _entry(fields, spot) if fields is not None else Entry(),
+        _entry(comps, spot) if comps is not None else Entry(),
+        [],
+    )
+    values = entry.get("values")
+    if values is None:
+        if append:
+            hint = did_you_mean("values", [key.value for key in entry.names()])
+            message = "Overriding/appending exception with no values"
+            warn(problem(Code.LOAD_APPEND_NO_VALUES, message, spot, entry.get("name"), hint))
+        return result
+    if not isinstance(values, Sequence):
+        raise invalid("Rule exception values must be a sequence", spot, values, "write them as a list of lists")
+    for value in values.items:
+        result.values.append((_entry(value, spot), Piece("", spot.file, value)))
+    return result
+
+
+def _entry(node: Node, spot: Spot) -> Entry:
+    if isinstance(node, Sequence):
+        return Entry(items=tuple(_entry(item, spot) for item in node.items))
+    if isinstance(node, Scalar) and not node.is_null:
+        if not node.value:
+            raise invalid("Value must be non-empty", spot, node, "an exception compares with some text")
+        return Entry(node.value)
+    return Entry()
+
+
+def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> None:
+    """Check that fields and comparisons fit, and fill in the comparisons that are left out.
+
+    Args:
+        exception: may be changed: its comps.
+        check_field: None where the rule's source is unknown, and its fields with it.
+
+    Raises:
+        Rejected: they don't fit.
+    """
+    spot = exception.spot
+    fields = exception.fields
+    if fields.items is not None:
+        if not exception.comps.says_something:
+            exception.comps = Entry(items=(Entry("="),) * len(fields.items))
+        comps = exception.comps.items or ()
+        if len(fields.items) != len(comps):
+            raise _misfit("Fields and comps lists must have equal length", spot, "comps", "give one comparison a field")
+        for comp in comps:
+            if comp.text not in OPERATORS and not _MODIFIED.fullmatch(comp.text):
+                message = f"'{comp.text}' is not a supported comparison operator"
+                raise _misfit(message, spot, "comps", did_you_mean(comp.text, OPERATORS))
+        _check_fields([entry.text for entry in fields.items], spot, check_field)
+        return
+    if not exception.comps.says_something:
+        exception.comps = Entry("in")
+    if exception.comps.is_list:
+        raise _misfit("Fields and comps must both be strings", spot, "comps", "write fields as a list too")
+    single = exception.comps.text
+    if single not in LIST_OPERATORS and not _MODIFIED.fullmatch(single):
+        raise _misfit(f"{_SCALAR_COMPS} (e.g. startswith oneof)", spot, "comps", "or write fields as a list: [field]")
+    _check_fields([fields.text], spot, check_field)
+
+
+def _check_fields(names: list[str], spot: Spot, check_field: FieldCheck | None) -> None:
+    if check_field is None:
+        return
+    for name in names:
+        hint = check_field(name)
+        if hint is not None:
+            raise _misfit(f"'{name}' is not a supported filter field", spot, "fields", hint)
+
+
+def _misfit(message: str, spot: Spot, key: str, hint: str) -> Exception:
+    node = spot.node.get(key) if isinstance(spot.node, Mapping) else None
+    return reject(message, spot, node, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+
+
+def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition]) -> list[Piece]:
+    """Write a rule's condition with its exceptions; every stretch knows the values that it was made from.
+
+    Raises:
+        Rejected: values that don't fit their fields.
+    """
+    if not exceptions:
+        return condition
+    first = condition[0]
+    pieces = [Piece("(", first.file, first.node), *condition, Piece(")", first.file, first.node)]
+    for exception in exceptions:
+        parts = _scalar_condition(exception) if exception.fields.items is None else _list_condition(exception)
+        if parts:
+            pieces.append(Piece(" and not ", parts[0].file, parts[0].node))
+            pieces.extend(parts)
+    return pieces
+
+
+def _scalar_condition(exception: ExceptionDefinition) -> list[Piece]:
+    pieces: list[Piece] = []
+    for value, made in exception.values:
+        if value.is_list:
+            message = "Expected values array to contain a list of strings"
+            hint = "with one field, values is a list of texts; with a list of fields, a list of lists"
+            raise reject(message, exception.spot, made.node, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+        before = ", " if pieces else f"({exception.fields.text} {exception.comps.text} ("
+        pieces.append(Piece(before + quote_item(value.text), made.file, made.node))
+    if pieces:
+        pieces.append(Piece("))", pieces[-1].file, pieces[-1].node))
+    return pieces
+
+
+def _list_condition(exception: ExceptionDefinition) -> list[Piece]:
+    fields = exception.fields.items or ()
+    comps = exception.comps.items or ()
+    pieces: list[Piece] = []
+    for value, made in exception.values:
+        values = value.items or ()
+        if len(fields) != len(values):
+            message = "Fields and values lists must have equal length"
+            hint = f"each of values is a list of {len(fields)}"
+            raise reject(message, exception.spot, made.node, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+        checks = [
+            f" {field.text} {comp.text} {_operand(part, comp.text)}"
+            for field, comp, part in zip(fields, comps, values, strict=False)
+        ]
+        pieces.append(Piece(("(" if not pieces else " or ") + "(" + " and ".join(checks) + ")", made.file, made.node))
+    if pieces:
+        pieces.append(Piece(")", pieces[-1].file, pieces[-1].node))
+    return pieces
+
+
+def _operand(value: Entry, comp: str) -> str:
+    if value.items is not None:
+        return f"({', '.join(quote_item(item.text) for item in value.items)})"
+    if comp in LIST_OPERATORS or _MODIFIED.fullmatch(comp):
+        return value.text if value.text.startswith("(") else f"({value.text})"
+    return quote_item(value.text)

@@ -1,0 +1,215 @@
+"""Reads a rule item: a definition, an update of an earlier rule, or only its being on or off.
+
+Source: falco rule_loader_reader.cpp.
+"""
+
+from collections.abc import Callable
+
+from processor.loading.collection import Collection
+from processor.loading.definitions import RuleDefinition, RuleUpdate, Spot, kept_extensions, scalar_piece
+from processor.loading.items.exceptions import read_exceptions
+from processor.loading.items.overrides import (
+    BOTH_WAYS,
+    ONLY_REPLACE,
+    Overrides,
+    read_overrides,
+    refuse_append,
+    warn_of_append,
+)
+from processor.loading.priority import Priority, parse_priority
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Problem
+from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile
+from processor.loading.yaml.tracing import Piece
+from processor.loading.yaml.values import invalid, number, optional_scalar, optional_truth, problem, scalar, tags, truth
+
+KEYS = (
+    "rule",
+    "condition",
+    "output",
+    "desc",
+    "priority",
+    "source",
+    "enabled",
+    "capture",
+    "capture_duration",
+    "warn_evttypes",
+    "skip-if-unknown-filter",
+    "tags",
+    "exceptions",
+    "override",
+    "append",
+)
+_OVERRIDABLE = {
+    "condition": BOTH_WAYS,
+    "output": BOTH_WAYS,
+    "desc": BOTH_WAYS,
+    "tags": BOTH_WAYS,
+    "exceptions": BOTH_WAYS,
+    "priority": ONLY_REPLACE,
+    "capture": ONLY_REPLACE,
+    "capture_duration": ONLY_REPLACE,
+    "enabled": ONLY_REPLACE,
+    "warn_evttypes": ONLY_REPLACE,
+    "skip-if-unknown-filter": ONLY_REPLACE,
+    "suppress": ONLY_REPLACE,
+}
+_NEEDED = ("condition", "output", "desc", "priority")
+_ENABLED_DEPRECATED = (
+    "The standalone 'enabled' key usage is deprecated. The correct approach requires also a 'replace' entry "
+    "under the 'override' key (i.e. 'enabled: replace')."
+)
+
+
+def read_rule(item: Mapping, file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> None:
+    """Read one rule item.
+
+    Args:
+        item: the item.
+        file: the file it is in.
+        collection: takes what it says.
+        report: takes warnings.
+
+    Raises:
+        Rejected: the item is wrong.
+        Skipped: it changes a rule whose error is told already.
+    """
+    name = scalar(item, "rule", Spot(file, item, "rule")).value
+    spot = Spot(file, item, "rule", name)
+    _RuleItem(item, spot, collection, report).read()
+
+
+class _RuleItem:
+    def __init__(self, item: Mapping, spot: Spot, collection: Collection, report: Callable[[Problem], None]) -> None:
+        self._item = item
+        self._spot = spot
+        self._collection = collection
+        self._report = report
+
+    def read(self) -> None:
+        item, spot = self._item, self._spot
+        append = optional_truth(item, "append", spot, default=False)
+        if append:
+            warn_of_append(item, spot, self._report)
+        overrides = read_overrides(item, spot, _OVERRIDABLE)
+        overrides.exclude_append(item, spot, append=append)
+        if overrides:
+            self._override(overrides)
+        elif append:
+            self._append()
+        elif all(item.get(key) is None for key in _NEEDED):
+            enabled = truth(item, "enabled", spot)
+            hint = "write 'override: {enabled: replace}' with it"
+            self._report(problem(Code.LOAD_DEPRECATED_ITEM, _ENABLED_DEPRECATED, spot, item.key("enabled"), hint))
+            self._collection.enable_rule(spot.name, spot, enabled=enabled)
+        else:
+            self._define()
+
+    def _define(self) -> None:
+        item, spot = self._item, self._spot
+        condition, output, description = (self._needed(key) for key in ("condition", "output", "desc"))
+        priority = self._priority()
+        source = optional_scalar(item, "source", spot)
+        self._collection.define_rule(
+            RuleDefinition(
+                name=spot.name,
+                spot=spot,
+                condition=[scalar_piece(spot.file, condition)],
+                output=[_trimmed(spot.file, output)],
+                description=description.value,
+                priority=priority,
+                source=source.value if source else "syscall",
+                enabled=optional_truth(item, "enabled", spot, default=True),
+                capture=optional_truth(item, "capture", spot, default=False),
+                capture_duration=self._optional_number("capture_duration"),
+                warn_evttypes=optional_truth(item, "warn_evttypes", spot, default=True),
+                skip_if_unknown_filter=optional_truth(item, "skip-if-unknown-filter", spot, default=False),
+                tags=tags(item, spot),
+                exceptions=read_exceptions(item, spot, self._report, append=False),
+                extensions=kept_extensions("rule", item, spot.file),
+            )
+        )
+
+    def _append(self) -> None:
+        refuse_append(self._item, self._spot, "suppress")
+        update = RuleUpdate(self._spot.name, self._spot, self._source())
+        if self._item.get("condition") is not None:
+            update.condition = self._piece("condition")
+        if self._item.get("exceptions") is not None:
+            update.exceptions = read_exceptions(self._item, self._spot, self._report, append=True)
+        self._collection.append_rule(update)
+
+    def _override(self, overrides: Overrides) -> None:
+        rest = {key for key in _OVERRIDABLE if self._item.get(key) is not None}
+        if overrides.append:
+            update = RuleUpdate(self._spot.name, self._spot, self._source())
+            self._fill(update, overrides.append, rest, "append")
+            self._collection.append_rule(update)
+        if overrides.replace:
+            update = RuleUpdate(self._spot.name, self._spot, self._source())
+            self._fill(update, overrides.replace, rest, "replace")
+            self._collection.replace_in_rule(update)
+        for key in sorted(rest):
+            message = f"Unexpected key '{key}': no corresponding entry under 'override' is defined."
+            hint = f"write '{key}: replace' under 'override', or leave '{key}' out"
+            raise invalid(message, self._spot, self._item.key(key), hint)
+
+    def _fill(self, update: RuleUpdate, keys: frozenset[str], rest: set[str], way: str) -> None:
+        item, spot = self._item, self._spot
+        for key in _OVERRIDABLE:
+            if key not in keys:
+                continue
+            if key not in rest:
+                message = f"An {way} override for '{key}' was specified but '{key}' is not defined"
+                raise invalid(message, spot, item.key("override"), f"add '{key}: ...', or leave it out of override")
+            rest.discard(key)
+            if key == "condition":
+                update.condition = self._piece(key)
+            elif key == "output":
+                update.output = self._piece(key)
+            elif key == "desc":
+                update.description = self._needed(key).value
+            elif key == "tags":
+                update.tags = tags(item, spot)
+            elif key == "exceptions":
+                update.exceptions = read_exceptions(item, spot, self._report, append=way == "append")
+            elif key == "priority":
+                update.priority = self._priority()
+            elif key == "suppress":
+                update.suppress = kept_extensions("rule", item, spot.file)[key]
+            elif key == "capture_duration":
+                update.capture_duration = number(item, key, spot)
+            else:
+                setattr(update, key.replace("-", "_"), truth(item, key, spot))
+
+    def _needed(self, key: str) -> Scalar:
+        unknown = [name.value for name in self._item.names() if name.value not in KEYS]
+        return scalar(self._item, key, self._spot, hint=_typing_mistake(key, unknown))
+
+    def _piece(self, key: str) -> Piece:
+        return scalar_piece(self._spot.file, self._needed(key))
+
+    def _source(self) -> str:
+        node = self._item.get("source")
+        return node.value if isinstance(node, Scalar) and not node.is_null else ""
+
+    def _optional_number(self, key: str) -> int:
+        return 0 if self._item.get(key) is None else number(self._item, key, self._spot)
+
+    def _priority(self) -> Priority:
+        node = self._needed("priority")
+        priority = parse_priority(node.value)
+        if priority is None:
+            names = [str(known) for known in Priority]
+            hint = did_you_mean(node.value.capitalize(), names) or f"one of {', '.join(names)}"
+            raise invalid("Invalid priority", self._spot, node, hint)
+        return priority
+
+
+def _typing_mistake(key: str, unknown: list[str]) -> str:
+    written = did_you_mean(key, unknown)
+    return written.replace("did you mean", "is it").replace("?", f", meant as '{key}'?") if written else ""
+
+
+def _trimmed(file: SourceFile, node: Scalar) -> Piece:
+    return Piece(node.value.strip(" \t\n\v\f\r"), file, node)

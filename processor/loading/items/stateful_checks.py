@@ -1,0 +1,162 @@
+"""Checks what rules with memory say of each other: legs, groups and repeats have to fit together."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from processor.correlation.plan.spec import Correlation, Suppress
+from processor.correlation.plan.split import TooManyTerms, count_terms, stateful_names
+from processor.correlation.window_fields import BadToken, tokens_of
+from processor.language.ast import Macro, Node, Or
+from processor.loading.definitions import Extension
+from processor.loading.items.correlations import read_correlation, read_suppress
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Place, Problem
+from processor.loading.rules import LoadedMacro, LoadResult, Rule
+from processor.loading.yaml.nodes import Mapping
+from processor.loading.yaml.nodes import Node as YamlNode
+from processor.loading.yaml.tracing import node_place
+
+_PLACEHOLDER = Correlation("event_count", (), 0)
+
+
+def with_memory(result: LoadResult) -> LoadResult:
+    """Read correlations and suppressions, and add what is wrong with them to the problems of their files.
+
+    Args:
+        result: what loading gave so far.
+    """
+    checker = _Checker(result)
+    checker.check()
+    result = result.with_errors(checker.problems)
+    return replace(result, correlations=checker.correlations, suppressed=checker.suppressed)
+
+
+class _Checker:
+    def __init__(self, result: LoadResult) -> None:
+        self._rules = result.rules
+        self._macros = result.macros
+        self.problems: list[Problem] = []
+        self.correlations: dict[str, Correlation] = {}
+        self._unread: dict[str, Correlation] = {}
+        """Stateful macros whose errors are told: what uses them is not judged by what is left."""
+        self.suppressed: dict[str, Suppress] = {}
+
+    def check(self) -> None:
+        for macro in self._macros.values():
+            extension = macro.extensions.get("correlation")
+            if extension is None:
+                continue
+            read = read_correlation(macro.name, extension, self.problems.append)
+            if read is None:
+                self._unread[macro.name] = _PLACEHOLDER
+            else:
+                self.correlations[macro.name] = read
+        for name in list(self.correlations):
+            self._check_macro(self._macros[name], self.correlations[name])
+        for rule in self._rules:
+            self._check_rule(rule)
+
+    def _check_macro(self, macro: LoadedMacro, correlation: Correlation) -> None:
+        extension = macro.extensions["correlation"]
+        if correlation.is_temporal:
+            # The text is made of the legs where the macro has no condition.
+            if macro.condition_text != " or ".join(correlation.legs):
+                message = f"a macro of type {correlation.type} is made of its legs and has no condition of its own"
+                hint = "leave 'condition' out, or put what it says into the legs"
+                self._fail(macro, _part(extension, "type"), message, hint)
+                return
+            for name in correlation.legs:
+                for inner, condition in self._inner(_leg(macro.condition, name)):
+                    if condition.group_by != correlation.group_fields(name):
+                        self._other_group(macro, inner, condition, correlation.group_fields(name))
+        else:
+            for inner, condition in self._inner(macro.condition):
+                if condition.group_by != correlation.group_by:
+                    self._other_group(macro, inner, condition, correlation.group_by)
+        try:
+            count_terms(macro.condition, self.correlations)
+        except TooManyTerms as error:
+            self._fail(macro, _part(extension, "type"), str(error), "make several macros of it")
+
+    def _inner(self, node: Node | None) -> Iterator[tuple[str, Correlation]]:
+        for name in () if node is None else stateful_names(node, self.correlations):
+            yield name, self.correlations[name]
+
+    def _other_group(self, macro: LoadedMacro, inner: str, its: Correlation, mine: tuple[str, ...]) -> None:
+        message = f"'{inner}' counts by {_names(its.group_by)} and '{macro.name}' by {_names(mine)}"
+        hint = "a macro and the stateful macros that it asks share one group-by, in the same order"
+        self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
+
+    def _fail(self, macro: LoadedMacro, place: Place, message: str, hint: str) -> None:
+        self.problems.append(Problem(Code.LOAD_ERR_EXTENSION, message, "macro", macro.name, place, hint))
+
+    def _check_rule(self, rule: Rule) -> None:
+        if stateful_names(rule.condition, self._unread):
+            return
+        used = stateful_names(rule.condition, self.correlations)
+        groups: dict[tuple[tuple[str, ...], object], str] = {}
+        for name in used:
+            correlation = self.correlations[name]
+            groups.setdefault((correlation.group_by, correlation.aliases if _is_aliased(correlation) else ()), name)
+        if len(groups) > 1:
+            told = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
+            hint = "all stateful macros of a rule share one group-by, in the same order, and its aliases"
+            self._wrong(rule, rule.place, f"its stateful macros count by different groups: {told}", hint)
+        try:
+            count_terms(rule.condition, self.correlations)
+        except TooManyTerms as error:
+            self._wrong(rule, rule.place, str(error), "make several rules of it")
+        self._check_suppress(rule, [self.correlations[name] for name in used])
+        self._check_output(rule, used)
+
+    def _check_suppress(self, rule: Rule, used: list[Correlation]) -> None:
+        extension = rule.extensions.get("suppress")
+        if extension is None:
+            return
+        known = list(dict.fromkeys(name for correlation in used for name in correlation.group_by))
+        suppress = read_suppress(rule.name, extension, known, self.problems.append)
+        if suppress is None:
+            return
+        self.suppressed[rule.name] = suppress
+        lacking = [name for name in known if name not in suppress.by]
+        if lacking:
+            message = f"suppress.by lacks {_names(tuple(lacking))}, by which the rule's stateful macros count"
+            hint = f"add {', '.join(lacking)} to suppress.by"
+            self._wrong(rule, _part(extension, "by"), message, hint)
+
+    def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
+        try:
+            tokens = list(tokens_of(rule.output))
+        except BadToken:
+            return
+        legs = [leg for name in used for leg in self.correlations[name].legs]
+        for token in tokens:
+            if not used:
+                hint = "use a macro that has a 'correlation', or leave it out of the output"
+                self._wrong(rule, rule.place, f"%{token.key} needs a stateful macro in the condition", hint)
+            elif token.what == "leg" and token.leg not in legs:
+                hint = did_you_mean(token.leg, legs) or (
+                    f"its legs are {', '.join(legs)}" if legs else "it has no legs"
+                )
+                self._wrong(rule, rule.place, f"%{token.key}: there is no leg '{token.leg}'", hint)
+
+    def _wrong(self, rule: Rule, place: Place, message: str, hint: str) -> None:
+        self.problems.append(Problem(Code.LOAD_ERR_EXTENSION, message, "rule", rule.name, place, hint))
+
+
+def _is_aliased(correlation: Correlation) -> bool:
+    return any(alias.name in correlation.group_by for alias in correlation.aliases)
+
+
+def _leg(condition: Node, name: str) -> Node | None:
+    parts = condition.children if isinstance(condition, Or) else (condition,)
+    return next((part for part in parts if isinstance(part, Macro) and part.name == name), None)
+
+
+def _names(fields: tuple[str, ...]) -> str:
+    return ", ".join(fields) or "nothing"
+
+
+def _part(extension: Extension, key: str) -> Place:
+    node: YamlNode | None = extension.value.get(key) if isinstance(extension.value, Mapping) else None
+    return node_place(extension.file, node if node is not None else extension.value)

@@ -1,0 +1,1 @@
+"""Problems of rule files: a fault and its location in, text, JSON or annotations out."""

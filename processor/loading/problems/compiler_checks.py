@@ -1,0 +1,116 @@
+"""Asks the compiler and the formatter whether they can take what a rule says."""
+
+from dataclasses import dataclass
+
+from processor.compiler import checks
+from processor.correlation.window_fields import FORMS, BadToken, tokens_of, without_tokens
+from processor.language.ast import Check, Field, Span
+from processor.language.errors import ConditionError
+from processor.language.parser import parse
+from processor.loading.problems.condition_warnings import DEPRECATED_FIELDS, fields_of, warnings_of
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code
+from processor.output.tokens import OutputError, parse_output
+from schemas.catalogue.fields import EVENTS, FIELDS
+
+_OWN_WARNINGS = (Code.LOAD_DEPRECATED_ITEM, Code.LOAD_UNSAFE_NA_CHECK)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem of a check or an output, with its place in the text."""
+
+    code: Code
+    message: str
+    span: Span
+    hint: str = ""
+    is_unknown: bool = False
+    """It names a field or event type that isn't known: skip-if-unknown-filter makes a warning of it."""
+
+
+class Checker:
+    """Remembers what it said of a check: macros are used by many rules, and files are judged one by one."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Check, tuple[Finding, ...]]] = {}
+
+    def findings(self, check: Check) -> tuple[Finding, ...]:
+        """Give all problems of one check."""
+        known = self._known.get(id(check))
+        if known is None:
+            # The check is kept with what is known of it: else its id could come back as another's.
+            known = self._known[id(check)] = (check, tuple(_findings(check)))
+        return known[1]
+
+
+def _findings(check: Check) -> list[Finding]:
+    found = [Finding(code, message, span, hint) for code, message, span, hint in warnings_of(check)]
+    for field in fields_of(check):
+        # By its name an argument is asked for with a dot; brackets hold its number.
+        if field.name == "evt.arg" and field.argument is not None and not field.argument.isdecimal():
+            message = f"{field.argument} is not a valid number"
+            hint = f"write 'evt.arg.{field.argument}'"
+            found.append(Finding(Code.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint))
+            return found
+    for problem in checks.check(check):
+        code = Code[problem.code]
+        if code not in _OWN_WARNINGS:
+            hint = _hint(problem.message, check) if problem.is_unknown else ""
+            found.append(Finding(code, problem.message, problem.span, hint, problem.is_unknown))
+    return found
+
+
+def _hint(message: str, check: Check) -> str:
+    word = message.rsplit(" ", 1)[-1].partition("[")[0].strip("'")
+    if "event type" in message:
+        return did_you_mean(word, EVENTS) or "'lanner fields' lists the event types"
+    left = check.left.name if isinstance(check.left, Field) else word
+    return did_you_mean(word, FIELDS) or did_you_mean(left, FIELDS) or "'lanner fields' lists the fields"
+
+
+def field_problem(text: str) -> str | None:
+    """Say why a text is no left side of a check; None where it is one.
+
+    Args:
+        text: a field or a transformer of one.
+    """
+    try:
+        check = parse(f"{text} exists")
+    except ConditionError:
+        return "write a field or a transformer of one"
+    if not isinstance(check, Check):
+        return "write a field or a transformer of one"
+    for problem in checks.check(check):
+        if problem.is_error:
+            return _hint(problem.message, check)
+    return None
+
+
+def output_findings(output: str) -> list[Finding]:
+    """Give all problems of an output."""
+    found = []
+    try:
+        list(tokens_of(output))
+        output = without_tokens(output)
+    except BadToken as error:
+        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, FORMS))
+        output = output[: error.span[0]]
+    try:
+        parse_output(output)
+    except OutputError as error:
+        hint = did_you_mean(_token(output, error.span), FIELDS) or "'lanner fields' lists the fields"
+        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, hint, error.unknown))
+    for field in DEPRECATED_FIELDS:
+        start = output.find(field)
+        if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):
+            message = f"usage of deprecated field '{field}' has been detected in the rule output"
+            hint = f"leave %{field} out"
+            found.append(Finding(Code.LOAD_DEPRECATED_ITEM, message, (start, start + len(field)), hint))
+    return found
+
+
+def _token(output: str, span: Span) -> str:
+    word = output[span[0] : span[1]].lstrip("%0123456789")
+    return word.split("[", 1)[0].split(" ", 1)[0]

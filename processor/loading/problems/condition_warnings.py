@@ -1,0 +1,76 @@
+"""Finds what a condition says that it can hardly mean: comparisons with <NA>, fields of former times.
+
+Source: falco filter_warning_resolver.cpp, falco_load_result.cpp.
+"""
+
+from collections.abc import Iterator
+
+from processor.language.ast import (
+    ArgumentList,
+    Check,
+    Field,
+    FieldValue,
+    Literal,
+    Right,
+    Span,
+    Transformer,
+    ValueList,
+)
+from processor.loading.problems.model import Code
+
+DEPRECATED_FIELDS = (
+    "evt.dir",
+    "evt.latency",
+    "evt.latency.s",
+    "evt.latency.ns",
+    "evt.latency.human",
+    "evt.wait_latency",
+)
+_NA = "<NA>"
+_UNSAFE_FAMILIES = ("ka.", "jevt.")
+_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects", "pmatch"})
+_DIRECTION = (
+    "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to "
+    "false. The rule expression can be simplified by removing the condition on 'evt.dir'"
+)
+_LATENCY = "field is not available due to the drop of enter events."
+_UNSAFE = "comparing a field value with <NA> is unsafe: a missing value equals nothing"
+
+
+def warnings_of(check: Check) -> Iterator[tuple[Code, str, Span, str]]:
+    """Give the warnings of one check: code, message, span and what to do.
+
+    Args:
+        check: its fields need not exist.
+    """
+    if isinstance(check.left, Field) and check.left.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
+        for value in _values(check.right):
+            if value.text == _NA:
+                yield Code.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"ask with '{check.left.name} exists'"
+    for field in fields_of(check):
+        if field.name in DEPRECATED_FIELDS:
+            message = _DIRECTION if field.name == "evt.dir" else _LATENCY
+            yield Code.LOAD_DEPRECATED_ITEM, message, field.span, f"leave the check of '{field.name}' out"
+
+
+def fields_of(check: Check) -> Iterator[Field]:
+    """Give the fields of both sides, but for those in a transformer's list of arguments."""
+    for side in (check.left, check.right):
+        yield from _fields(side)
+
+
+def _values(right: Right | None) -> tuple[Literal, ...]:
+    if isinstance(right, ValueList):
+        return right.items
+    return (right,) if isinstance(right, Literal) else ()
+
+
+def _fields(side: Field | Right | ArgumentList | None) -> Iterator[Field]:
+    if isinstance(side, Field):
+        yield side
+    elif isinstance(side, FieldValue):
+        yield side.field
+    elif isinstance(side, Transformer):
+        # Falco doesn't look into lists of arguments.
+        for argument in side.arguments:
+            yield from _fields(argument)

@@ -1,0 +1,79 @@
+"""Finds what only Lanner understands, for rule files that Falco is to take too.
+
+Falco ignores keys that it doesn't know, so it would run a stateful macro as a plain one, without an error.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from processor.loading import RuleFile
+from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
+from processor.loading.problems.model import Code, Problem
+from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
+from processor.loading.yaml.nodes import Sequence as Items
+from processor.loading.yaml.tracing import Traced, node_place
+
+OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
+"""Fields that Falco doesn't have, its container plugin's counted as Falco's."""
+
+_EFFECTS = {
+    "correlation": "to Falco this macro is a plain one, true for every single event",
+    "suppress": "Falco gives an alert for each repeat",
+}
+_FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|%correlation\b)(?![\w])")
+_TEXTS = ("condition", "output", "exceptions")
+
+
+def falco_problems(files: Sequence[RuleFile]) -> tuple[Problem, ...]:
+    """Tell each use of what is ours, as an error with its place.
+
+    Args:
+        files: rule files that load here; what can't be read is left out.
+    """
+    return tuple(problem for file in files for problem in _of_file(_source(file)))
+
+
+def _source(file: RuleFile) -> SourceFile:
+    text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
+    return SourceFile(file.name, text.removeprefix("\ufeff"))
+
+
+def _of_file(file: SourceFile) -> Iterator[Problem]:
+    try:
+        documents = read_documents(file.text)
+    except YamlError:
+        return
+    for document in documents:
+        for item in document.items if isinstance(document, Items) else ():
+            if isinstance(item, Mapping):
+                for kind in EXTENSION_KEYS:
+                    if isinstance(name := item.get(kind), Scalar):
+                        yield from _of_item(file, item, kind, name.value)
+                        break
+
+
+def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[Problem]:
+    for key in EXTENSION_KEYS[kind]:
+        if item.get(key) is not None:
+            message = f"Falco does not know '{key}' and ignores it"
+            yield Problem(
+                Code.LOAD_ERR_EXTENSION, message, kind, name, node_place(file, item.key(key) or item), _EFFECTS[key]
+            )
+    for key in _TEXTS:
+        for text in _scalars(item.get(key)):
+            traced = Traced.of([scalar_piece(file, text)])
+            for found in _FIELD.finditer(text.value):
+                message = f"Falco has no field '{found[1].lstrip('%')}'"
+                hint = "Falco does not load a rule that names it"
+                yield Problem(Code.LOAD_ERR_EXTENSION, message, kind, name, traced.place(found.span()), hint)
+
+
+def _scalars(node: Node | None) -> Iterator[Scalar]:
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, Items):
+        for each in node.items:
+            yield from _scalars(each)
+    elif isinstance(node, Mapping):
+        for _, value in node.pairs:
+            yield from _scalars(value)

@@ -1,0 +1,135 @@
+"""Shows problems: as text for people, as JSON for programs, as annotations for GitHub.
+
+Rule files may be anyone's: whatever stands in them, what is shown is printable.
+"""
+
+import json
+from collections.abc import Iterable
+from unicodedata import east_asian_width
+
+from processor.loading.problems.model import Problem
+from processor.loading.rules import LoadResult
+
+_RED, _YELLOW, _CYAN, _BOLD, _END = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
+_TAB = "    "
+
+
+def printable(text: str) -> str:
+    """Write a text so that no character of it can act on a terminal or a log."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if char == "\t":
+        return _TAB
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def as_text(problems: Iterable[Problem], *, colour: bool = False) -> str:
+    """Show problems with their lines, the place underlined, and what to do.
+
+    Args:
+        problems: in the order in which they are to stand.
+        colour: write terminal colours.
+    """
+    return "\n".join(_block(problem, colour=colour) for problem in problems)
+
+
+def _block(problem: Problem, *, colour: bool) -> str:
+    red, yellow, cyan, bold, end = (_RED, _YELLOW, _CYAN, _BOLD, _END) if colour else ("",) * 5
+    tone = red if problem.code.is_error else yellow
+    word = "error" if problem.code.is_error else "warning"
+    head = f"{bold}{_location(problem)}{end}: {tone}{word} {problem.code.name}{end}: {printable(problem.message)}"
+    lines = [head]
+    if problem.item_name:
+        lines[0] += f" ({printable(problem.item_type)} '{printable(problem.item_name)}')"
+    place = problem.place
+    if place.line and place.text:
+        start = max(place.column - 1 - place.text_start, 0)
+        number = str(place.line)
+        margin = " " * len(number)
+        before = printable(place.text[:start])
+        marked = printable(place.text[start : start + place.width])
+        after = printable(place.text[start + place.width :])
+        under = " " * _columns(before) + "^" * max(1, _columns(marked))
+        lines += [f"  {number} | {before}{marked}{after}", f"  {margin} | {tone}{under}{end}"]
+    if problem.hint:
+        lines.append(f"  {cyan}= {printable(problem.hint)}{end}")
+    return "\n".join(lines) + "\n"
+
+
+def _location(problem: Problem) -> str:
+    file = printable(problem.file)
+    return f"{file}:{problem.line}:{problem.column}" if problem.line else file
+
+
+def _columns(text: str) -> int:
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def summary(result: LoadResult) -> str:
+    """Say in one line how loading went."""
+    files = _count(len(result.files), "file")
+    if not result.ok or result.warnings:
+        return f"{_count(len(result.errors), 'error')}, {_count(len(result.warnings), 'warning')} in {files}"
+    return f"{_count(len(result.rules), 'rule')} in {files}: all fine"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def as_json(result: LoadResult) -> str:
+    """Write the result for programs, in ASCII."""
+    return json.dumps(
+        {
+            "ok": result.ok,
+            "errors": [_fields(problem) for problem in result.errors],
+            "warnings": [_fields(problem) for problem in result.warnings],
+        },
+        indent=2,
+    )
+
+
+def _fields(problem: Problem) -> dict[str, str | int]:
+    return {
+        "code": problem.code.name,
+        "message": problem.message,
+        "item_type": problem.item_type,
+        "item_name": problem.item_name,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+    }
+
+
+def as_github(problems: Iterable[Problem]) -> str:
+    """Write problems as workflow commands, which GitHub shows beside the lines of a change."""
+    return "".join(f"{_annotation(problem)}\n" for problem in problems)
+
+
+def _annotation(problem: Problem) -> str:
+    kind = "error" if problem.code.is_error else "warning"
+    parts = [f"file={_property(problem.file)}"]
+    if problem.line:
+        end = problem.column + max(problem.place.width, 1)
+        parts.append(f"line={problem.line},col={problem.column},endColumn={end}")
+    parts.append(f"title={_property(problem.code.name)}")
+    message = f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+    return f"::{kind} {','.join(parts)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    # Escapes only what the command's own syntax needs, after control characters are out of the way.
+    return printable(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

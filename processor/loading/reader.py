@@ -1,0 +1,307 @@
+"""Reads the items of one file into the collection.
+
+An item that is wrong is left out with its error, and the next one is read: all errors come at once.
+
+Source: falco rule_loader_reader.cpp.
+"""
+
+import re
+from collections.abc import Callable
+
+from processor.language.tokens import BARE_STRING, IDENTIFIER
+from processor.loading.collection import Collection, Skipped
+from processor.loading.definitions import (
+    EXTENSION_KEYS,
+    ListDefinition,
+    MacroDefinition,
+    PluginRequirement,
+    Spot,
+    any_leg,
+    kept_extensions,
+    scalar_piece,
+)
+from processor.loading.items import rules
+from processor.loading.items.overrides import (
+    BOTH_WAYS,
+    ONLY_REPLACE,
+    Overrides,
+    read_overrides,
+    refuse_append,
+    warn_of_append,
+)
+from processor.loading.problems.hints import did_you_mean
+from processor.loading.problems.model import Code, Place, Problem, Rejected
+from processor.loading.yaml.nodes import Mapping, Node, Sequence, SourceFile, YamlError, is_null, read_documents
+from processor.loading.yaml.values import invalid, optional_truth, problem, reject, scalar, texts, whole_number
+
+MAX_ERRORS = 100
+MAX_PROBLEMS = 1000
+"""Of one file, warnings counted: after so many it isn't read on."""
+
+_VERSION = re.compile(r"\s*\+?([0-9]{1,9})\.\+?([0-9]{1,9})\.\+?([0-9]{1,9})")
+_LIST_NAME = "([^()\"'[:space:]=,]+)"
+_MACRO_NAME = "([a-zA-Z]+[a-zA-Z0-9_]*)"
+_CONTENT = "rules content"
+_KEYS = {
+    "list": ("list", "items", "append", "override"),
+    "macro": ("macro", "condition", "append", "override"),
+    "rule": rules.KEYS,
+}
+_ITEMS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
+
+
+def read_file(file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> bool:
+    """Read one file's items.
+
+    Args:
+        file: its name and text.
+        collection: takes what the items say.
+        report: takes errors and warnings.
+
+    Returns:
+        Whether there was no error.
+    """
+    try:
+        documents = read_documents(file.text)
+    except YamlError as error:
+        place = Place(file.name) if error.offset is None else file.place(error.offset, error.offset + 1)
+        report(Problem(Code.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", place, "none of this file is loaded"))
+        return False
+    return _Reader(file, collection, report).read(documents)
+
+
+class _Reader:
+    def __init__(self, file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> None:
+        self._file = file
+        self._collection = collection
+        self._tell = report
+        self._errors = 0
+        self._problems = 0
+
+    def read(self, documents: list[Node]) -> bool:
+        for document in documents:
+            if is_null(document):
+                continue
+            if not isinstance(document, Sequence):
+                self._wrong_document(document)
+                continue
+            for item in document.items:
+                if is_null(item):
+                    continue
+                self._read_whole(item)
+                if self._is_full():
+                    self._stop(item)
+                    return False
+        return not self._errors
+
+    def _report(self, told: Problem) -> None:
+        self._problems += 1
+        self._tell(told)
+        if self._problems >= MAX_PROBLEMS:
+            raise Skipped
+
+    def _is_full(self) -> bool:
+        return self._errors >= MAX_ERRORS or self._problems >= MAX_PROBLEMS
+
+    def _stop(self, item: Node) -> None:
+        place = self._file.place(item.start, item.start + 1)
+        message = f"{self._problems:,} problems: the file is not read on"
+        hint = "correct these, then load it again"
+        self._tell(Problem(Code.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
+
+    def _wrong_document(self, document: Node) -> None:
+        is_mapping = isinstance(document, Mapping)
+        message = "Rules content is not yaml array of objects" if is_mapping else "Rules content is not yaml"
+        spot = Spot(self._file, document, _CONTENT)
+        self._fail(invalid(message, spot, hint="a rule file is a list: each item begins with '- rule:' or the like"))
+
+    def _fail(self, rejected: Rejected) -> None:
+        self._errors += 1
+        self._problems += 1
+        self._tell(rejected.problem)
+
+    def _read_whole(self, item: Node) -> None:
+        kind = _kind(item)
+        try:
+            self._read_item(item)
+            self._warn_of_unknown_keys(kind, item)
+        except Rejected as rejected:
+            self._fail(rejected)
+        except Skipped:
+            return
+        else:
+            return
+        name = item.get(kind) if isinstance(item, Mapping) and kind else None
+        if kind in self._collection.broken and name is not None:
+            value = str(getattr(name, "value", ""))
+            if not self._is_defined(kind, value):
+                self._collection.broken[kind].add(value)
+
+    def _is_defined(self, kind: str, name: str) -> bool:
+        collection = self._collection
+        if kind == "list":
+            return name in collection.lists
+        return name in (collection.macros if kind == "macro" else collection.rules)
+
+    def _read_item(self, item: Node) -> None:
+        if not isinstance(item, Mapping):
+            spot = Spot(self._file, item, "rules content item")
+            message = "Unexpected element type. Each element should be a yaml associative array."
+            raise invalid(message, spot, item, "begin the item with '- rule:', '- macro:' or '- list:'")
+        kind = _kind(item)
+        if kind == "required_engine_version":
+            self._engine_version(item)
+        elif kind == "required_plugin_versions":
+            self._plugin_versions(item)
+        elif kind == "list":
+            self._list(item)
+        elif kind == "macro":
+            self._macro(item)
+        elif kind == "rule":
+            rules.read_rule(item, self._file, self._collection, self._report)
+        else:
+            spot = Spot(self._file, item, "rules content item")
+            first = next((key.value for key in item.names()), "")
+            hint = did_you_mean(first, _ITEMS) or f"an item has one of {', '.join(_ITEMS)}"
+            self._report(problem(Code.LOAD_UNKNOWN_ITEM, "Unknown top level item", spot, hint=hint))
+
+    def _engine_version(self, item: Mapping) -> None:
+        spot = Spot(self._file, item, "required_engine_version")
+        node = scalar(item, "required_engine_version", spot)
+        number = whole_number(node.value)
+        if number is not None:
+            version = (0, number, 0)
+        else:
+            match = _VERSION.match(node.value)
+            if match is None:
+                message = (
+                    f"Unable to parse engine version '{node.value}' as a semver string. "
+                    'Expected "x.y.z" semver format.'
+                )
+                raise invalid(message, spot, node, "write it as 0.26.0")
+            version = (int(match[1]), int(match[2]), int(match[3]))
+        self._collection.require_engine(version, spot)
+
+    def _plugin_versions(self, item: Mapping) -> None:
+        kind = "required plugin versions"
+        node = item.get("required_plugin_versions")
+        spot = Spot(self._file, item, kind)
+        if not isinstance(node, Sequence):
+            raise invalid("Value of required_plugin_versions must be a sequence", spot, node)
+        for plugin in node.items:
+            entry = Spot(self._file, plugin, f"{kind} entry")
+            if not isinstance(plugin, Mapping):
+                raise invalid("Plugin version must be a mapping", entry, plugin, "each has name and version")
+            entry = Spot(self._file, plugin, f"{kind} entry", scalar(plugin, "name", entry).value)
+            wanted = [PluginRequirement(entry.name, scalar(plugin, "version", entry).value)]
+            alternatives = plugin.get("alternatives")
+            if alternatives is not None:
+                if not isinstance(alternatives, Sequence):
+                    raise invalid("Value of plugin version alternatives must be a sequence", entry, alternatives)
+                for other in alternatives.items:
+                    one = Spot(self._file, other, f"{kind} alternative")
+                    if not isinstance(other, Mapping):
+                        raise invalid("Plugin version alternative must be a mapping", one, other)
+                    name = scalar(other, "name", one).value
+                    wanted.append(PluginRequirement(name, scalar(other, "version", one).value))
+            self._require_plugins(wanted, entry)
+
+    def _require_plugins(self, wanted: list[PluginRequirement], spot: Spot) -> None:
+        names: set[str] = set()
+        for plugin in wanted:
+            if not _VERSION.match(plugin.version):
+                message = f"Invalid required version '{plugin.version}' for plugin '{plugin.name}'"
+                raise reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint="write it as 0.1.0")
+            if plugin.name in names:
+                message = f"Defined multiple alternative version requirements for plugin '{plugin.name}'"
+                raise reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint="leave all but one out")
+            names.add(plugin.name)
+        self._collection.plugins.append(tuple(wanted))
+
+    def _list(self, item: Mapping) -> None:
+        name_node = scalar(item, "list", Spot(self._file, item, "list"))
+        name = name_node.value
+        spot = Spot(self._file, item, "list", name)
+        if not BARE_STRING.fullmatch(name):
+            message = "List has an invalid name. List names should match a regular expression: " + _LIST_NAME
+            self._report(problem(Code.LOAD_INVALID_LIST_NAME, message, spot, name_node))
+        new = ListDefinition(name, spot, [node.value for node in texts(item, "items", spot)])
+        if self._appends(item, spot, "items"):
+            self._collection.append_list(new)
+        else:
+            self._collection.define_list(new)
+
+    def _macro(self, item: Mapping) -> None:
+        name_node = scalar(item, "macro", Spot(self._file, item, "macro"))
+        name = name_node.value
+        spot = Spot(self._file, item, "macro", name)
+        if not IDENTIFIER.fullmatch(name):
+            message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
+            self._report(problem(Code.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
+        append = self._says_append(item, spot)
+        overrides = read_overrides(item, spot, {"condition": BOTH_WAYS, "correlation": ONLY_REPLACE})
+        overrides.exclude_append(item, spot, append=append)
+        if append:
+            refuse_append(item, spot, "correlation")
+        if overrides:
+            _check_correlation(item, spot, overrides)
+        hint = did_you_mean("condition", [key.value for key in item.names()])
+        condition = any_leg(self._file, item)
+        is_about_correlation = overrides.replace == {"correlation"} and not overrides.append
+        if not condition and not (is_about_correlation and item.get("condition") is None):
+            condition = [scalar_piece(self._file, scalar(item, "condition", spot, hint=hint))]
+        if is_about_correlation and item.get("condition") is not None:
+            message = "Unexpected key 'condition': no corresponding entry under 'override' is defined."
+            raise invalid(message, spot, item.key("condition"), "write 'condition: replace' under 'override' too")
+        new = MacroDefinition(name, spot, condition, kept_extensions("macro", item, self._file))
+        if overrides.append and overrides.replace:
+            self._collection.append_macro(new)
+            self._collection.replace_in_macro(MacroDefinition(name, spot, [], new.extensions))
+        elif append or overrides.append:
+            self._collection.append_macro(new)
+        elif overrides.replace:
+            self._collection.replace_in_macro(new)
+        else:
+            self._collection.define_macro(new)
+
+    def _says_append(self, item: Mapping, spot: Spot) -> bool:
+        append = optional_truth(item, "append", spot, default=False)
+        if append:
+            warn_of_append(item, spot, self._report)
+        return append
+
+    def _appends(self, item: Mapping, spot: Spot, key: str) -> bool:
+        append = self._says_append(item, spot)
+        overrides = read_overrides(item, spot, {key: BOTH_WAYS})
+        overrides.exclude_append(item, spot, append=append)
+        return append or key in overrides.append
+
+    def _warn_of_unknown_keys(self, kind: str, item: Node) -> None:
+        if kind not in _KEYS or not isinstance(item, Mapping):
+            return
+        known = (*_KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
+        name = getattr(item.get(kind), "value", "")
+        for key in item.names():
+            if key.value not in known:
+                message = f"Unknown key '{key.value}'. The key will be ignored."
+                hint = did_you_mean(key.value, known)
+                self._report(problem(Code.LOAD_UNKNOWN_KEY, message, Spot(self._file, item, kind, name), key, hint))
+
+
+def _check_correlation(item: Mapping, spot: Spot, overrides: Overrides) -> None:
+    """Refuse a correlation that override doesn't name, and one that it names and that isn't there."""
+    is_there, is_named = item.get("correlation") is not None, "correlation" in overrides.replace
+    if is_there and not is_named:
+        message = "Unexpected key 'correlation': no corresponding entry under 'override' is defined."
+        raise invalid(
+            message, spot, item.key("correlation"), "write 'correlation: replace' under 'override', or leave it out"
+        )
+    if is_named and not is_there:
+        message = "An replace override for 'correlation' was specified but 'correlation' is not defined"
+        raise invalid(message, spot, item.key("override"), "add 'correlation: ...', or leave it out of override")
+
+
+def _kind(item: Node) -> str:
+    if not isinstance(item, Mapping):
+        return ""
+    return next((kind for kind in _ITEMS if item.get(kind) is not None), "")

@@ -1,0 +1,1 @@
+"""Pushdown: conditions of rules in, a filter that the kernel can evaluate out."""

@@ -1,0 +1,271 @@
+"""What one check says of an event in words that the kernel can judge: when it may be true, and when its negation may.
+
+Most checks say nothing there: (Way(event),), whatever else holds. A negation is bounded only where the kernel's answer
+is the very value that the record will carry, for every event that has the field.
+"""
+
+import errno
+from collections.abc import Callable
+from ipaddress import IPv4Network
+
+from processor.compiler.checks import literals
+from processor.compiler.values.operators import predicate
+from processor.fields.event import parameter
+from processor.language.ast import Check, Field, Literal, ValueList
+from processor.pushdown.paths import places_of
+from schemas.catalogue.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Place, Question, Way
+
+OPENS = frozenset({"open", "openat", "openat2", "creat"})
+_DESCRIPTOR_IS_RESULT = OPENS | {"open_by_handle_at", "socket", "accept", "accept4", "dup", "dup2", "dup3"}
+_FIRST_PATH = {
+    **dict.fromkeys(("link", "linkat", "rename", "renameat", "renameat2"), ("oldpath", "fs.path.source")),
+    **dict.fromkeys(("unlink", "rmdir", "mkdir", "mkdirat"), ("path", "fs.path.name")),
+    **dict.fromkeys(("symlink", "symlinkat"), ("target", "fs.path.source")),
+    **dict.fromkeys(("chmod", "fchmodat"), ("filename", "fs.path.name")),
+    "unlinkat": ("name", "fs.path.name"),
+}
+"""Of calls that open nothing, what rules call the path that the kernel judges."""
+
+_LINK_TEXTS = frozenset({"symlink", "symlinkat"})
+"""Theirs is a text that the event carries as it was given, however many slashes it has."""
+
+_U32 = 0xFFFFFFFF
+_FAILED = Question("failed", 1, (1,))
+_OTHER_NUMBER = 0x7FFF_FFF1
+"""Stands for every number that a table doesn't name."""
+
+Answers = tuple[tuple[Question, bool], ...]
+"""Any of them may make a check true; of none, nothing does."""
+
+
+def upper(node: Check, event: str) -> tuple[Way, ...]:
+    """Give the ways in which a check may be true."""
+    field = node.left
+    if not isinstance(field, Field):
+        return (Way(event),)
+    if event in _FIRST_PATH and (name := _argument(field)) is not None and parameter(event, name) is None:
+        # The event has no such argument, and what is missing makes a check false.
+        return ()
+    answers = _answers(node, field, event)
+    if answers is not None:
+        return tuple(Way(event, frozenset({answer})) for answer in answers)
+    return (Way(event, places=_places(node, field, event)),)
+
+
+def _places(node: Check, field: Field, event: str) -> frozenset[Place] | None:
+    """Give the places of the path that the kernel judges for an event type."""
+    if event in OPENS:
+        return places_of(node, field.name)
+    if (_argument(field) or field.name) not in _FIRST_PATH.get(event, ()):
+        return None
+    is_text = event in _LINK_TEXTS
+    return None if is_text and node.operator == "pmatch" else places_of(node, "fd.name")
+
+
+def negated(node: Check, event: str) -> tuple[Way, ...]:
+    """Give the ways in which a check may not be true."""
+    field = node.left
+    if not isinstance(field, Field) or not _is_exact(field.name, event):
+        return (Way(event),)
+    answers = _answers(node, field, event)
+    if answers is None:
+        return (Way(event),)
+    return (Way(event, frozenset((test, not expected) for test, expected in answers)),)
+
+
+def _is_exact(field: str, event: str) -> bool:
+    return field in ("evt.is_open_read", "evt.is_open_write", "evt.failed", "user.uid") or (
+        field in _SOCKET_ENDS and event in ("accept", "accept4")
+    )
+
+
+def _answers(node: Check, field: Field, event: str) -> Answers | None:
+    """Give the tests, any of which may make a check true; None where the kernel can't tell."""
+    if node.modifier is not None or not isinstance(node.right, Literal | ValueList):
+        return None
+    if (name := _argument(field)) is not None:
+        return _of_argument(node, name, event)
+    maker = _ANSWERS.get(field.name)
+    return None if maker is None or field.argument is not None else maker(node, event)
+
+
+def _argument(field: Field) -> str | None:
+    """Give the name, or number, of the event's argument that a field asks for; None where it asks for none."""
+    if field.name == "evt.arg":
+        return field.argument
+    return field.name.removeprefix("evt.arg.") if field.name.startswith("evt.arg.") and field.argument is None else None
+
+
+def _values(node: Check) -> list[str]:
+    return [item.text for item in literals(node)]
+
+
+def _flag(test: Question, *, is_exact: bool = True) -> Callable[[Check, str], Answers | None]:
+    def answers(node: Check, _: str) -> Answers | None:
+        if node.operator not in ("=", "==", "!=") or _values(node) not in (["true"], ["false"]):
+            return None
+        holds = (_values(node) == ["true"]) == (node.operator != "!=")
+        return ((test, holds),) if holds or is_exact else None
+
+    return answers
+
+
+def _of_descriptor(_: Check, event: str) -> Answers | None:
+    """Only a call that succeeded has the descriptor that it gives; the number of a failed one is negative."""
+    return ((_FAILED, False),) if event in _DESCRIPTOR_IS_RESULT else None
+
+
+def _of_raw_result(node: Check, _: str) -> Answers | None:
+    values = _values(node)
+    if not all(value.isdigit() for value in values):
+        return None
+    if node.operator in (">", ">="):
+        return ((_FAILED, False),)
+    numbers = tuple(sorted({int(value) for value in values}))
+    if node.operator in ("=", "==", "in") and numbers and numbers[-1] < _OTHER_NUMBER:
+        return ((Question("result", _U32, numbers), True),)
+    return None
+
+
+def _of_result(node: Check, _: str) -> Answers | None:
+    if node.operator not in ("=", "==", "in", "startswith", "contains", "endswith"):
+        return None
+    judge = predicate(node.operator, "CHARBUF", _values(node))
+    if judge("SUCCESS"):
+        return None if any(judge(name) for name in errno.errorcode.values()) else ((_FAILED, False),)
+    return ((_FAILED, True),) if all(value.isalpha() for value in _values(node)) else None
+
+
+def _of_user(node: Check, _: str) -> Answers | None:
+    values = _values(node)
+    if node.operator not in ("=", "==", "!=", "in") or not all(value.isdigit() for value in values):
+        return None
+    numbers = tuple(sorted({int(value) for value in values}))
+    if not numbers or numbers[-1] > _U32:
+        return None
+    return ((Question("uid", _U32, numbers), node.operator != "!="),)
+
+
+_FAMILIES = {
+    "fd.type": {"ipv4": (2, 10), "ipv6": (10,), "unix": (1,), "netlink": (16,)},
+    "fd.typechar": {"4": (2, 10), "6": (10,), "u": (1,), "n": (16,)},
+    "fd.sockfamily": {"ip": (2, 10), "unix": (1,)},
+}
+
+
+def _of_family(field: str) -> Callable[[Check, str], Answers | None]:
+    """Of sockets only: an IPv4 address may stand in IPv6 dress."""
+
+    def answers(node: Check, _: str) -> Answers | None:
+        known = [_FAMILIES[field].get(value) for value in _values(node)]
+        families = tuple(sorted({family for found in known if found for family in found}))
+        if node.operator not in ("=", "==", "in") or not families or not all(known):
+            return None
+        return ((Question("family", _U32, families), True),)
+
+    return answers
+
+
+def _of_protocol(node: Check, _: str) -> Answers | None:
+    known = {"tcp": (6,), "udp": (17,), "icmp": (1, 58)}
+    found = [known.get(value) for value in _values(node)]
+    numbers = tuple(sorted({number for numbers in found if numbers for number in numbers}))
+    if node.operator not in ("=", "==", "in") or not numbers or not all(found):
+        return None
+    return ((Question("protocol", _U32, numbers), True),)
+
+
+_SOCKET_ENDS = {
+    **dict.fromkeys(("fd.sport", "fd.lport"), "local_port"),
+    **dict.fromkeys(("fd.cport", "fd.rport"), "remote_port"),
+    **dict.fromkeys(("fd.sip", "fd.lip", "fd.snet", "fd.lnet"), "local_ip"),
+    **dict.fromkeys(("fd.cip", "fd.rip", "fd.cnet", "fd.rnet"), "remote_ip"),
+}
+"""The ends of an accepted connection; of other calls the address stands in memory that may change."""
+
+
+def _of_end(subject: str) -> Callable[[Check, str], Answers | None]:
+    def answers(node: Check, event: str) -> Answers | None:
+        if event not in ("accept", "accept4") or node.operator not in ("=", "==", "in"):
+            return None
+        by_mask: dict[int, set[int]] = {}
+        for value in _values(node):
+            if subject.endswith("port"):
+                if not value.isdigit():
+                    return None
+                by_mask.setdefault(_U32, set()).add(int(value))
+                continue
+            try:
+                net = IPv4Network(value, strict=False)
+            except ValueError:
+                return None
+            by_mask.setdefault(int(net.netmask), set()).add(int(net.network_address))
+        return tuple((Question(subject, mask, tuple(sorted(numbers))), True) for mask, numbers in by_mask.items())
+
+    return answers
+
+
+def _of_argument(node: Check, name: str, event: str) -> Answers | None:
+    """Read names of numbers and of flags by the table that the record's text will come from."""
+    found = parameter(event, name)
+    if found is None:
+        return None
+    table = FLAG_TABLES.get(found.info)
+    if table is None or node.operator not in ("=", "==", "in", "contains", "startswith", "endswith"):
+        return None
+    values = _values(node)
+    if any(not any(character.isalpha() for character in value) or "|" in value for value in values):
+        return None
+    judge = predicate(node.operator, "CHARBUF", values)
+    if table.kind != "flags":
+        return _of_number(table.name, found.name, judge)
+    if node.operator != "contains":
+        return None
+    chosen = [entry for entry in table.entries if judge(entry.name)]
+    if table.name == "file_flags":
+        is_truncation = event in OPENS and [entry.name for entry in chosen] == ["O_TRUNC"]
+        return ((Question("open", TRUNCATE, (TRUNCATE,)), True),) if is_truncation else None
+    return _of_flags(table, found.name, chosen)
+
+
+def _of_flags(table: FlagTable, name: str, chosen: list[FlagEntry]) -> Answers | None:
+    numbers = 0
+    for entry in chosen:
+        numbers |= entry.number
+    bits = 0
+    for entry in table.entries:
+        if entry.number & numbers:
+            if entry.kernel is None:
+                continue
+            # Only of flags whose bits all have to be set, or any, is "one of these bits" a bound.
+            if not entry.mask or (entry.kernel == 0 and not entry.any_bit):
+                return None
+            bits |= entry.mask & (_U32 if entry.any_bit else entry.kernel)
+    is_bound = bits and all(entry.number for entry in chosen)
+    return ((Question(f"arg.{name}", bits, (0,)), False),) if is_bound else None
+
+
+def _of_number(table: str, name: str, judge: Callable[[str], bool]) -> Answers | None:
+    entries = FLAG_TABLES[table].entries
+    numbers = {number for entry in entries for number in (entry.kernel, entry.number) if number is not None}
+    if judge(flags_text(table, _OTHER_NUMBER) or str(_OTHER_NUMBER)):
+        return None
+    chosen = sorted({number & _U32 for number in numbers if judge(flags_text(table, number) or str(number))})
+    return ((Question(f"arg.{name}", _U32, tuple(chosen)), True),) if chosen else ()
+
+
+_ANSWERS: dict[str, Callable[[Check, str], Answers | None]] = {
+    "evt.is_open_read": _flag(Question("open", READ, (READ,))),
+    "evt.is_open_write": _flag(Question("open", WRITE, (WRITE,))),
+    "evt.is_open_exec": _flag(Question("open", CREATE, (CREATE,)), is_exact=False),
+    "evt.is_open_create": _flag(Question("open", CREATE, (CREATE,)), is_exact=False),
+    "evt.failed": _flag(_FAILED),
+    "fd.num": _of_descriptor,
+    "evt.rawres": _of_raw_result,
+    "evt.res": _of_result,
+    "user.uid": _of_user,
+    **{field: _of_family(field) for field in _FAMILIES},
+    "fd.l4proto": _of_protocol,
+    **{field: _of_end(subject) for field, subject in _SOCKET_ENDS.items()},
+}

@@ -1,0 +1,98 @@
+"""What rules cost: which event types they turn on, what of each is sent, and which part of which rule makes it so."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from processor.compiler.recursion import deep
+from processor.compiler.simplify import Folded, simplify
+from processor.language.ast import And, Macro, Node, Not, Or
+from processor.language.printer import print_condition
+from processor.pushdown.derive import bound, ways_of
+from processor.pushdown.recorded import RecordedEvents
+from schemas.batch import EventBatch
+from schemas.filter import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one rule asks of one event type."""
+
+    rule: str
+    ways: tuple[Way, ...]
+    """Empty: none of these events could match it."""
+    widest: str
+    """The part of its condition of which the kernel can judge nothing; empty where it can leave some events out."""
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every event of the type has to be sent for this rule."""
+        return any(not way.tests and way.places is None for way in self.ways)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Of one event type, over what was recorded."""
+
+    seen: int = 0
+    sent: int = 0
+    by_rule: Counter[str] = field(default_factory=Counter)
+
+
+def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str, list[Share]]:
+    """Give, by event type, what each rule asks; rules that none of its events could match are left out.
+
+    Args:
+        rules: names and conditions, macros resolved.
+        events: the event types that any of them is judged for.
+    """
+    with deep():
+        found = {event: [_share(name, condition, event) for name, condition in rules] for event in events}
+    return {event: kept for event, each in found.items() if (kept := [share for share in each if share.ways])}
+
+
+def _share(name: str, condition: Node, event: str) -> Share:
+    folded = simplify(condition, event)
+    share = Share(name, ways_of(condition, event), "")
+    return Share(name, share.ways, _widest(folded, event)) if share.takes_all else share
+
+
+def _widest(folded: Folded, event: str) -> str:
+    """Follow the parts that the kernel can say nothing of down to the smallest."""
+    if isinstance(folded, bool):
+        return f"evt.type = {event}"
+    node: Node = folded
+    is_upper = True
+    while True:
+        inner: Sequence[Node] = ()
+        if isinstance(node, Macro):
+            inner = (node.body,)
+        elif isinstance(node, Not):
+            inner, is_upper = (node.child,), not is_upper
+        elif isinstance(node, And | Or) and isinstance(node, Or) == is_upper:
+            inner = [child for child in node.children if Way(event) in bound(child, event, is_upper=is_upper)]
+        if not inner:
+            return print_condition(node if is_upper else Not(node))
+        node = inner[0]
+
+
+def count(batches: Iterable[EventBatch], asked: Mapping[str, Sequence[Share]], counts: dict[str, Counts]) -> None:
+    """Judge recorded events and add to what was counted.
+
+    Args:
+        batches: recorded without interest pushdown.
+        asked: as shares gives it.
+        counts: by event type; added to.
+    """
+    ways = {event: {share.rule: share.ways for share in each} for event, each in asked.items()}
+    for batch in batches:
+        events = RecordedEvents(batch)
+        for index in range(batch.count):
+            event = events.event(index)
+            if event not in ways:
+                continue
+            of_event = counts.setdefault(event, Counts())
+            of_event.seen += 1
+            takers = [rule for rule, each in ways[event].items() if events.passes(index, each)]
+            of_event.sent += bool(takers)
+            of_event.by_rule.update(takers)

@@ -1,0 +1,112 @@
+"""Derives from rules which events could matter: a sound over-approximation that the kernel can judge.
+
+Two bounds stand for each check, *may be true* and *must be true*, and negation swaps them; the upper bound is then
+written as a list of ways to matter, each with the tests that it asks and the places that it allows.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from processor.compiler.recursion import deep
+from processor.compiler.simplify import Folded, simplify
+from processor.language.ast import And, Check, Macro, Node, Not, Or
+from processor.pushdown.checks import negated, upper
+from schemas.filter import Interest, Place, Question, Way, without_narrower
+
+Bound = tuple[Way, ...]
+"""Ways of one event type: any of them may make it true."""
+
+_MAX_WAYS = 64
+"""Ways that one rule is written in; a condition that needs more is taken as always possible."""
+
+
+def derive(conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset()) -> Interest:
+    """Derive the interest of rules.
+
+    Args:
+        conditions: of rules, macros resolved.
+        events: the event types that any of the rules is judged for.
+        variables: names of the environment variables that rules ask for.
+    """
+    ways = frozenset(way for event in events for condition in conditions for way in ways_of(condition, event))
+    return Interest(without_narrower(ways), variables)
+
+
+def ways_of(condition: Node, event: str) -> Bound:
+    """Give the ways in which an event of one type may make a condition true."""
+    with deep():
+        return bound(simplify(condition, event), event)
+
+
+def bound(folded: Folded, event: str, *, is_upper: bool = True) -> Bound:
+    """Bound a condition: from above the ways in which it may be true, from below those in which its negation may.
+
+    The lower bound is written as the upper bound of the negation: not (A and B) <= not A or not B.
+
+    Args:
+        folded: as simplify leaves it.
+        event: the event type that it was simplified for.
+        is_upper: False for the lower bound.
+    """
+    if isinstance(folded, bool):
+        return (Way(event),) if folded == is_upper else ()
+    if isinstance(folded, Macro):
+        return bound(folded.body, event, is_upper=is_upper)
+    if isinstance(folded, Not):
+        return bound(folded.child, event, is_upper=not is_upper)
+    if isinstance(folded, Check):
+        return upper(folded, event) if is_upper else negated(folded, event)
+    if isinstance(folded, And | Or):
+        parts = [bound(child, event, is_upper=is_upper) for child in folded.children]
+        return _all(parts, event) if isinstance(folded, And) == is_upper else _any(parts, event)
+    return (Way(event),)
+
+
+def _any(parts: list[Bound], event: str) -> Bound:
+    ways = tuple(dict.fromkeys(way for part in parts for way in part))
+    return ways if len(ways) <= _MAX_WAYS and Way(event) not in ways else (Way(event),)
+
+
+def _all(parts: list[Bound], event: str) -> Bound:
+    result: Bound = (Way(event),)
+    for part in sorted(parts, key=len):
+        joined = dict.fromkeys(both for one in result for other in part if (both := _both(one, other)) is not None)
+        # Leaving a part out only widens what is let through.
+        if len(joined) <= _MAX_WAYS:
+            result = tuple(joined)
+    return result
+
+
+def _both(one: Way, other: Way) -> Way | None:
+    tests = _joined([*one.tests, *other.tests])
+    if tests is None:
+        return None
+    return Way(one.event, tests, _narrower(one.places, other.places))
+
+
+def _narrower(one: frozenset[Place] | None, other: frozenset[Place] | None) -> frozenset[Place] | None:
+    """Give the smaller of two sets of places: either holds every path that is in both."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other, key=lambda places: (len(places), sorted(places)))
+
+
+def _joined(tests: list[tuple[Question, bool]]) -> frozenset[tuple[Question, bool]] | None:
+    """Join tests of the same bits into one; None where no event can answer all as they ask."""
+    allowed: dict[tuple[str, int], frozenset[int]] = {}
+    refused: dict[tuple[str, int], frozenset[int]] = {}
+    for test, expected in tests:
+        key, values = (test.subject, test.mask), frozenset(test.values)
+        if expected:
+            allowed[key] = allowed.get(key, values) & values
+        else:
+            refused[key] = refused.get(key, frozenset()) | values
+    for key, values in allowed.items():
+        left = values - refused.pop(key, frozenset())
+        if not left:
+            return None
+        allowed[key] = left
+    return frozenset(
+        (Question(*key, tuple(sorted(values))), expected)
+        for expected, found in ((True, allowed), (False, refused))
+        for key, values in found.items()
+    )

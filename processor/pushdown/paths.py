@@ -1,0 +1,89 @@
+"""Checks of a file's name as sets of paths: those that hold every path for which the check may be true."""
+
+from collections.abc import Callable
+
+from processor.compiler.checks import literals
+from processor.language.ast import Check, Literal, ValueList
+from schemas.filter import MAX_PREFIX, MAX_SUFFIX, Place
+
+_UNCLEAN = ("//", "/.", "..")
+"""A path as given that holds one of these is always sent where its class can matter, so it needs no place."""
+
+
+def places_of(node: Check, field: str) -> frozenset[Place] | None:
+    """Give places that hold every path for which a check may be true; None where there is no telling.
+
+    Args:
+        node: the check.
+        field: at its left.
+    """
+    if node.modifier is not None or not isinstance(node.right, Literal | ValueList):
+        return None
+    if field == "fd.nameraw":
+        return frozenset() if _needs_unclean(node) else None
+    values = [item.text.encode("utf-8", "surrogateescape") for item in literals(node)]
+    maker = _PLACES.get((field, node.operator))
+    if maker is None:
+        return None
+    places = [maker(value) for value in values]
+    return None if any(place is None for place in places) else frozenset(place for place in places if place)
+
+
+def _needs_unclean(node: Check) -> bool:
+    """Tell whether only a path that isn't clean can make a check of the path as given true."""
+    values = [item.text for item in literals(node)]
+    if node.operator == "glob":
+        return not any("[" in value or "\\" in value for value in values) and _all_unclean(values)
+    return node.operator in ("=", "==", "in", "contains", "startswith", "endswith") and _all_unclean(values)
+
+
+def _all_unclean(values: list[str]) -> bool:
+    return all(any(part in value for part in _UNCLEAN) for value in values)
+
+
+def _exactly(path: bytes) -> Place | None:
+    return _beginning(path + b"\0") if path else None
+
+
+def _beginning(text: bytes) -> Place | None:
+    return Place(is_prefix=True, text=text[:MAX_PREFIX]) if text.strip(b"/") else None
+
+
+def _ending(text: bytes) -> Place | None:
+    return Place(is_prefix=False, text=text[-MAX_SUFFIX:]) if text else None
+
+
+def _below(folder: bytes) -> Place | None:
+    """Hold the paths in a folder, and the folder itself, which is its own directory when it is opened."""
+    return _beginning(folder)
+
+
+def _named(name: bytes) -> Place | None:
+    return _ending(b"/" + name) if name and b"/" not in name else None
+
+
+def _like(pattern: bytes) -> Place | None:
+    """Take what stands before the first wildcard."""
+    for place, character in enumerate(pattern):
+        if character in b"*?[\\":
+            return _beginning(pattern[:place])
+    return _exactly(pattern)
+
+
+def _component(pattern: bytes) -> Place | None:
+    """Hold the paths at or below a pattern: as far as it has no wildcard."""
+    place = _like(pattern)
+    return None if place is None else _beginning(place.text.removesuffix(b"\0"))
+
+
+_PLACES: dict[tuple[str, str], Callable[[bytes], Place | None]] = {
+    **{("fd.name", operator): _exactly for operator in ("=", "==", "in")},
+    ("fd.name", "startswith"): _beginning,
+    ("fd.name", "endswith"): _ending,
+    ("fd.name", "glob"): _like,
+    ("fd.name", "pmatch"): _component,
+    **{("fd.directory", operator): _below for operator in ("=", "==", "in")},
+    ("fd.directory", "startswith"): _beginning,
+    **{("fd.filename", operator): _named for operator in ("=", "==", "in")},
+    ("fd.filename", "endswith"): _ending,
+}

@@ -1,0 +1,103 @@
+"""Judges recorded events by an interest, as the kernel would have: what a rule costs, told from a recording.
+
+It is for people, not for proofs: where a recording doesn't hold what the kernel judges by, the event counts as sent.
+"""
+
+from collections.abc import Iterable
+
+from processor.fields.event import parameter, raw_argument
+from schemas.batch import EventBatch
+from schemas.catalogue.flags import FLAG_TABLES
+from schemas.columns import EventBit
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Question, Way
+
+_OPENS = frozenset({"open", "openat", "creat"})
+_FAMILIES = {"unix": 1, "ipv4": 2, "ipv6": 10, "netlink": 16}
+_UNCLEAN = ("//", "/.", "..")
+_FALCO_TRUNCATE = 256
+_U32 = 0xFFFFFFFF
+
+
+class RecordedEvents:
+    """The events of one batch, asked as the kernel side asks."""
+
+    def __init__(self, batch: EventBatch) -> None:
+        """Take a validated batch."""
+        self._batch = batch
+        self._strings = batch.strings
+        self._columns = batch.columns
+
+    def event(self, index: int) -> str:
+        """Give an event's type."""
+        return self._strings[self._columns["type"][index]] or ""
+
+    def passes(self, index: int, ways: Iterable[Way]) -> bool:
+        """Tell whether an event could matter in any of these ways, all of its own type."""
+        return any(
+            all(self._answer(index, question) in (None, expected) for question, expected in way.tests)
+            and (way.places is None or self._is_at(index, way))
+            for way in ways
+        )
+
+    def _answer(self, index: int, question: Question) -> bool | None:
+        value = self._subject(index, question.subject)
+        return None if value is None else (value & question.mask) in question.values
+
+    def _subject(self, index: int, subject: str) -> int | None:
+        columns = self._columns
+        if subject == "failed":
+            return int(bool(columns["bits"][index] & EventBit.FAILED))
+        if subject == "open":
+            return self._opened_for(index)
+        if subject == "result":
+            return int(columns["res"][index]) if columns["bits"][index] & EventBit.HAS_RES else None
+        if subject == "uid":
+            return self._batch.processes[columns["process"][index]].uid
+        if subject == "family":
+            kind = self._strings[columns["fd_type"][index]]
+            return None if kind is None else _FAMILIES.get(kind, 0)
+        if subject.startswith("arg."):
+            return self._argument(index, subject.removeprefix("arg."))
+        return None
+
+    def _opened_for(self, index: int) -> int | None:
+        event, bits = self.event(index), self._columns["bits"][index]
+        if event not in _OPENS:
+            return None
+        found = READ * bool(bits & EventBit.OPEN_READ) | WRITE * bool(bits & EventBit.OPEN_WRITE)
+        flags = raw_argument(self._batch, index, "flags")
+        if event == "creat" or not isinstance(flags, int):
+            return found | CREATE
+        return found | CREATE * bool(flags & (4 | 8192)) | TRUNCATE * bool(flags & _FALCO_TRUNCATE)
+
+    def _argument(self, index: int, name: str) -> int | None:
+        """Turn Falco's number back into the kernel's, as far as its table tells."""
+        number = raw_argument(self._batch, index, name)
+        spec = parameter(self.event(index), name)
+        if not isinstance(number, int) or spec is None or spec.info not in FLAG_TABLES:
+            return None
+        table = FLAG_TABLES[spec.info]
+        if table.kind == "flags":
+            kernel = 0
+            for entry in table.entries:
+                if entry.number and entry.kernel and number & entry.number == entry.number:
+                    kernel |= entry.kernel
+            return kernel
+        return next((entry.kernel for entry in table.entries if entry.number == number), number & _U32)
+
+    def _is_at(self, index: int, way: Way) -> bool:
+        columns, strings = self._columns, self._strings
+        raw = strings[columns["fd_name_raw"][index]]
+        name, real = strings[columns["fd_name"][index]], strings[columns["fd_realpath"][index]]
+        for role in ("name", "source"):
+            if columns[f"path_{role}"][index]:
+                raw, name = (strings[columns[f"path_{role}{form}"][index]] for form in ("_raw", ""))
+                real = None
+        if raw is None or name is None or raw.endswith("/") or any(part in raw for part in _UNCLEAN):
+            return True
+        for path in {name, real} - {None}:
+            data = (path or "").encode("utf-8", "surrogateescape")
+            for place in way.places or ():
+                if (data + b"\0").startswith(place.text) if place.is_prefix else data.endswith(place.text):
+                    return True
+        return False

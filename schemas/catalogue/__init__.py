@@ -1,0 +1,1 @@
+"""The catalogue: names of fields, event types and flags in, what each means out."""

@@ -1,0 +1,267 @@
+"""The field catalogue and the event table: what a rule may name, and what each name means.
+
+Loader, compiler, formatter, collector and documentation all ask here, so that a name is known
+everywhere or nowhere. The facts follow Falco's libsinsp filter checks and driver event table.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Literal
+
+from schemas.catalogue.flags import FLAG_TABLES, encode_flags, enum_text, flags_text, number_text
+
+__all__ = [
+    "ARGUMENT_TYPES",
+    "EVENTS",
+    "FIELDS",
+    "FLAG_TABLES",
+    "SYSCALLS",
+    "EventSpec",
+    "FieldSpec",
+    "ParamSpec",
+    "category_of",
+    "encode_flags",
+    "enum_text",
+    "event_spec",
+    "field_problem",
+    "flags_text",
+    "is_event_type",
+    "number_text",
+    "resolve_field",
+]
+
+ArgumentRule = Literal["none", "optional", "required"]
+ArgumentKind = Literal["", "index", "key", "index or key"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field that conditions and outputs may name; one row serves checks, code and documentation."""
+
+    name: str
+    type: str
+    """Falco's value type: CHARBUF, INT64, BOOL, IPADDR, IPNET, PORT, RELTIME ..."""
+    family: str
+    """The field class it is listed under: evt, fd, process, container ..."""
+    argument: ArgumentRule
+    argument_kind: ArgumentKind
+    format: str
+    """How a number prints: DEC, HEX, ID, 10_PADDED_DEC; NA for text."""
+    is_list: bool
+    filter_only: bool
+    print_only: bool
+    deprecated: bool
+    no_rhs: bool
+    no_transformer: bool
+    table_only: bool
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParamSpec:
+    """One parameter of an event, as ``evt.arg`` and ``evt.rawarg`` see it."""
+
+    name: str
+    type: str
+    format: str
+    info: str
+    """Name of the flag table, or DIRFD_PARAM(n) for a path relative to parameter n."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """One event type: its category and parameters decide what rules on it can ask."""
+
+    name: str
+    category: str
+    """evt.category: file, net, ipc, process, user, memory, io-read ..."""
+    origin: str
+    """syscall, tracepoint or metaevent."""
+    params: tuple[ParamSpec, ...]
+    uses_fd: bool
+    creates_fd: bool
+    reads_from_fd: bool
+    writes_to_fd: bool
+    waits: bool
+    modifies_state: bool
+
+
+_FLAG_NAMES = (
+    "is_list",
+    "filter_only",
+    "print_only",
+    "deprecated",
+    "no_rhs",
+    "no_transformer",
+    "table_only",
+)
+
+
+def _data(name: str) -> Any:
+    return json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8"))
+
+
+def _fields() -> Mapping[str, FieldSpec]:
+    specs = {}
+    for name, kind, family, argument, argument_kind, form, flags, text in _data("catalogue_fields.json"):
+        marks = {flag: flag in flags for flag in _FLAG_NAMES}
+        specs[name] = FieldSpec(name, kind, family, argument, argument_kind, form, description=text, **marks)
+    return MappingProxyType(specs)
+
+
+_EVENT_DATA = _data("catalogue_events.json")
+
+
+def _events() -> Mapping[str, EventSpec]:
+    return MappingProxyType(
+        {
+            name: EventSpec(
+                name=name,
+                category=row["c"].replace("_", "-"),
+                origin=row["k"],
+                params=tuple(ParamSpec(*param) for param in row["p"]),
+                uses_fd="uses_fd" in row["f"],
+                creates_fd="creates_fd" in row["f"],
+                reads_from_fd="reads_from_fd" in row["f"],
+                writes_to_fd="writes_to_fd" in row["f"],
+                waits="waits" in row["f"],
+                modifies_state="modifies_state" in row["f"],
+            )
+            for name, row in _EVENT_DATA["events"].items()
+        }
+    )
+
+
+FIELDS: Mapping[str, FieldSpec] = _fields()
+"""Every known field by name."""
+
+EVENTS: Mapping[str, EventSpec] = _events()
+"""Every event type with parameters of its own, by name; other system calls come as generic events."""
+
+SYSCALLS: frozenset[str] = frozenset(_EVENT_DATA["syscalls"])
+"""Names of all system calls that Falco knows; those without an entry in EVENTS are generic events."""
+
+ARGUMENT_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: tuple(types) for name, types in _EVENT_DATA["arguments"].items()}
+)
+"""For each argument name of any event, the types that it has, in the order of the event table."""
+
+GENERIC_PARAMS: tuple[ParamSpec, ...] = EVENTS["syscall"].params
+
+_FIELD_TEXT = re.compile(r"([a-zA-Z][a-zA-Z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)*)(.*)", re.DOTALL)
+_DOTTED = ("evt.arg", "evt.rawarg", "evt.abspath", "evt.type.is", "thread.cgroup")
+_INDEX = re.compile(r"[0-9]+")
+_ABSPATHS = frozenset({"src", "dst"})
+
+
+def is_event_type(name: str) -> bool:
+    """Tell whether evt.type can have this value; a rule that asks for another is a mistake.
+
+    Args:
+        name: what the rule compares evt.type with.
+    """
+    return name in EVENTS or name in SYSCALLS
+
+
+def event_spec(name: str) -> EventSpec | None:
+    """Give the event type's row, made up for the system calls that only come as generic events."""
+    spec = EVENTS.get(name)
+    if spec is not None:
+        return spec
+    if name in SYSCALLS:
+        return _generic(name)
+    return None
+
+
+@cache
+def _generic(name: str) -> EventSpec:
+    return EventSpec(name, "other", "syscall", GENERIC_PARAMS, False, False, False, False, False, False)
+
+
+def category_of(event_type: str) -> str | None:
+    """Give evt.category of an event type; generic system calls are ``other``."""
+    spec = event_spec(event_type)
+    return None if spec is None else spec.category
+
+
+@lru_cache(maxsize=4096)
+def resolve_field(text: str) -> tuple[FieldSpec, str | None] | None:
+    """Split a field as a rule writes it into its row and its argument; None where there is no such field.
+
+    Both forms of an argument are taken where Falco takes them: ``proc.aname[2]``, ``evt.arg.name``,
+    ``evt.arg[0]``. A prefix never matches: the whole text has to be a field.
+
+    Args:
+        text: for example ``proc.env[HOME]``; an argument may stand in quotes.
+
+    Returns:
+        The row and the argument without brackets and quotes, or None.
+    """
+    match = _FIELD_TEXT.fullmatch(text)
+    if match is None:
+        return None
+    name, rest = match.groups()
+    argument = _bracketed(rest) if rest else None
+    if rest and argument is None:
+        return None
+    spec = FIELDS.get(name)
+    if spec is None:
+        if rest:
+            return None
+        for base in _DOTTED:
+            if name.startswith(base + ".") and _argument_fits(FIELDS[base], tail := name[len(base) + 1 :]):
+                return FIELDS[base], tail
+        return None
+    if argument is None:
+        if name == "evt.abspath":
+            return spec, None
+        return None if spec.argument == "required" else (spec, None)
+    if spec.argument == "none" or not _argument_fits(spec, argument):
+        return None
+    return spec, argument
+
+
+def field_problem(text: str) -> str | None:
+    """Say why ``text`` is no field, in words for the rule's author; None where it is one."""
+    if resolve_field(text) is not None:
+        return None
+    match = _FIELD_TEXT.fullmatch(text)
+    name = match.group(1) if match else text
+    spec = FIELDS.get(name)
+    if spec is None:
+        return f"unknown field '{text}'"
+    if match is not None and not match.group(2):
+        return f"field '{name}' needs an argument, for example {name}[...]"
+    if spec.argument == "none":
+        return f"field '{name}' takes no argument"
+    return f"field '{name}' does not take this argument: '{text[len(name) :]}'"
+
+
+def _bracketed(rest: str) -> str | None:
+    if len(rest) < 3 or rest[0] != "[" or rest[-1] != "]":
+        return None
+    inner = rest[1:-1].strip()
+    if len(inner) >= 2 and inner[0] in "\"'" and inner[-1] == inner[0]:
+        inner = inner[1:-1]
+    return inner or None
+
+
+def _argument_fits(spec: FieldSpec, argument: str) -> bool:
+    if spec.name in ("evt.arg", "evt.rawarg"):
+        if _INDEX.fullmatch(argument):
+            return spec.name == "evt.arg"
+        return argument in ARGUMENT_TYPES
+    if spec.name == "evt.abspath":
+        return argument in _ABSPATHS
+    if spec.name == "evt.type.is":
+        return is_event_type(argument)
+    if spec.argument_kind == "index":
+        return _INDEX.fullmatch(argument) is not None and int(argument) < 2**31
+    if spec.name == "evt.around":
+        return _INDEX.fullmatch(argument) is not None
+    return True

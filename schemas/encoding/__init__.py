@@ -1,0 +1,1 @@
+"""The wire format: values in, Avro bytes out, and back."""

@@ -1,0 +1,1 @@
+"""Columns of a batch on the wire: values in, bounds-checked columns out, and back."""

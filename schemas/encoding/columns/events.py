@@ -1,0 +1,61 @@
+"""The columns of a batch on the wire: their lengths and what they point to."""
+
+from collections.abc import Mapping
+
+from schemas.batch import Column
+from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
+from schemas.encoding.columns.indices import check_below, check_steps
+
+MAX_EVENTS = 100_000
+MAX_ARGUMENTS = 64
+"""An event has fewer; Falco's table knows none of more than 32."""
+
+COLUMNS = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}
+"""All of them, by their struct format character (little-endian)."""
+INDEX_COLUMNS = (*STRING_COLUMNS, "arg_name", "arg_value")
+"""Those that point into the batch's texts."""
+_SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "h": 2}
+
+
+def pack_column(column: Column) -> bytes:
+    """Give a column's bytes; none where it is all 0."""
+    raw = memoryview(column).tobytes()  # type: ignore[arg-type]
+    return b"" if raw == bytes(len(raw)) else raw
+
+
+def unpack_columns(raw: Mapping[str, bytes], count: int, texts: int, processes: int) -> dict[str, Column]:
+    """Give the columns of a batch, over the bytes as they came: rules read little of most.
+
+    Args:
+        raw: by name; an empty one is all 0.
+        count: of events.
+        texts: length of the table that indices of texts point into.
+        processes: length of the table of processes.
+
+    Raises:
+        ValueError: a column has another length or points outside its table, or arg_start goes backwards.
+    """
+    if not 0 <= count <= MAX_EVENTS:
+        raise ValueError(f"{count} events in one batch")
+    columns = {name: _column(raw, name, count) for name in EVENT_COLUMNS}
+    starts = columns["arg_start"] = _column(raw, "arg_start", count + 1)
+    if raw["arg_start"]:
+        try:
+            check_steps(raw["arg_start"], MAX_ARGUMENTS)
+        except ValueError as error:
+            raise ValueError(f"arg_start {error}") from None
+    for name in ("arg_name", "arg_value", "arg_raw"):
+        columns[name] = _column(raw, name, starts[count])
+    check_below(texts, raw, INDEX_COLUMNS)
+    # Read as unsigned, a negative index is a huge one: one look finds both.
+    if count and max(memoryview(raw["process"]).cast("I"), default=0) >= processes:
+        raise ValueError("column process points outside its table")
+    return columns
+
+
+def _column(raw: Mapping[str, bytes], name: str, count: int) -> Column:
+    size = _SIZES[COLUMNS[name]] * count
+    data = raw[name] or bytes(size)
+    if len(data) != size:
+        raise ValueError(f"column {name} has {len(data)} bytes, not {size}")
+    return memoryview(data).cast(COLUMNS[name])  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,1 @@
+"""Text that others chose: hostile text in, bounded and printable text out."""

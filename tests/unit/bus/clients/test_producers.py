@@ -1,0 +1,56 @@
+"""What the client refuses at once; no broker is needed for that."""
+
+import asyncio
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from bus.clients.producers import AsyncProducer
+from bus.connection import Connection
+from bus.errors.refusals import Refused, is_broker_trouble, meaning
+from bus.errors.unavailable import BusUnavailable
+from bus.messages.headers import Headers
+from bus.topics import MAX_MESSAGE_BYTES
+
+NOWHERE = Connection(bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        (b"A" * (MAX_MESSAGE_BYTES + 1), []),
+        (b"", [("ce_source", b"A" * (MAX_MESSAGE_BYTES + 1))]),
+        (b"", [("ce_source", "a half of a pair \ud800")]),
+    ],
+    ids=["value", "headers", "text of a header"],
+)
+def test_what_the_client_refuses_comes_through_the_future(value: bytes, headers: Headers) -> None:
+    """Nothing is raised at once: whoever sends treats it as a refusal by the broker."""
+
+    async def send() -> "asyncio.Future[int]":
+        producer = AsyncProducer(NOWHERE, "test")
+        try:
+            sent = await producer.send("topic", b"key", value, headers)
+            await asyncio.wait([sent], timeout=5)
+            assert isinstance(sent.exception(), Refused)
+            return sent
+        finally:
+            producer.close(0)
+
+    assert asyncio.run(send()).done()
+
+
+def test_which_failures_are_the_brokers_and_which_a_messages() -> None:
+    """Only those of the broker may end or pause a process."""
+    for error in (
+        KafkaException(KafkaError(KafkaError._TRANSPORT)),
+        KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)),
+        BusUnavailable("it is away", "wait"),
+        asyncio.CancelledError(),
+    ):
+        assert is_broker_trouble(error)
+    for problem in (Refused("too large"), OverflowError("int too big"), KeyError("x"), MemoryError()):
+        assert not is_broker_trouble(problem)
+    assert isinstance(meaning(KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))), Refused)
+    assert isinstance(meaning(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x" * 100_000)), Refused)
+    assert len(str(meaning(ValueError("x" * 100_000)))) < 1000

@@ -1,0 +1,185 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from bus.clients.resending import Outgoing, ResendingProducer, deliver
+from bus.clients.retry import Retry
+from bus.connection import Connection
+from bus.errors.client_errors import Trouble
+from bus.errors.refusals import Refused
+from bus.errors.unavailable import BusUnavailable
+
+Answers = dict[str, KafkaError | BaseException | None]
+
+
+class Message:
+    """What a delivery report is given."""
+
+    def offset(self) -> int:
+        """Return where it lies."""
+        return 7
+
+
+class Client:
+    """A stand-in for librdkafka's producer, since no broker gives chosen errors on demand; answers by the key."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.taken: list[str] = []
+        self._answers = answers
+        self._waiting: list[tuple[str, Callable[[KafkaError | None, Any], None]]] = []
+
+    def produce(self, topic: str, value: bytes, key: bytes, **options: Any) -> None:
+        """Accept a message."""
+        assert (topic, value) == ("t", b"value")
+        name = key.decode()
+        if isinstance(answer := self._answers.get(name), BaseException):
+            raise answer
+        self._waiting.append((name, options["on_delivery"]))
+
+    def poll(self, _: float) -> None:
+        """Report what became of everything that has an answer; a message without one stays on its way."""
+        waiting, self._waiting = self._waiting, []
+        for name, report in waiting:
+            if name not in self._answers:
+                self._waiting.append((name, report))
+                continue
+            answer = self._answers[name]
+            assert not isinstance(answer, BaseException)
+            if answer is None:
+                self.taken.append(name)
+            report(answer, Message())
+
+    def purge(self) -> None:
+        """Fail all that is on its way."""
+        waiting, self._waiting = self._waiting, []
+        for _, report in waiting:
+            report(KafkaError(KafkaError._PURGE_INFLIGHT), Message())
+
+
+class Case:
+    """A producer whose clients answer as given, one after the other."""
+
+    def __init__(self, *answers: Answers) -> None:
+        self.clients = [Client(each) for each in answers]
+        self.now = 0.0
+        self.notes: list[str] = []
+        self.reports: dict[str, list[tuple[Exception | None, int]]] = {}
+        made = iter(self.clients)
+        retry = Retry("What is to be sent", self.notes.append, clock=lambda: self.now, draw=lambda: 0.0)
+        self.producer = ResendingProducer(lambda: next(made), Trouble(Connection()), retry)  # type: ignore[arg-type, return-value]
+
+    def send(self, *names: str) -> list[bool]:
+        """Send messages."""
+
+        def report_of(name: str) -> Callable[[Exception | None, int], None]:
+            return lambda error, offset: self.reports.setdefault(name, []).append((error, offset))
+
+        return [self.producer.send(Outgoing("t", name.encode(), b"value", []), report_of(name)) for name in names]
+
+    def run(self, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Poll so many times, a second apart."""
+        for _ in range(turns):
+            self.now += 1
+            monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: self.now)
+            self.producer.poll(0)
+
+
+def test_what_the_client_gave_up_is_sent_again_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a new client, with all that was on its way behind it; what had arrived is not sent again."""
+    lost = KafkaError(KafkaError._FATAL)
+    case = Case({"a": None, "b": lost}, {"b": None, "c": None, "d": None})
+    assert case.send("a", "b", "c") == [True, True, True]
+    case.run(1, monkeypatch)
+    assert case.send("d") == [False]
+    case.run(2, monkeypatch)
+    assert case.send("d") == [True]
+    case.run(1, monkeypatch)
+    assert [client.taken for client in case.clients] == [["a"], ["b", "c", "d"]]
+    assert case.reports == {name: [(None, 7)] for name in "abcd"}
+    assert case.producer.pending == 0
+    assert "What is to be sent waits" in case.notes[0]
+    assert "goes on after" in case.notes[-1]
+
+
+def test_a_client_that_takes_nothing_any_more_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that failed for good raises when it is given a message: that message goes with the next client."""
+    over = KafkaException(KafkaError(KafkaError._FATAL))
+    case = Case({"a": over}, {"a": None})
+    assert case.send("a") == [True]
+    case.run(3, monkeypatch)
+    assert case.clients[1].taken == ["a"]
+    assert case.reports == {"a": [(None, 7)]}
+
+
+def test_a_message_that_is_refused_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once by the client, or later by the broker: only its own report says so, and the others go on."""
+    size = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    case = Case({"a": KafkaException(size), "b": size, "c": None})
+    assert case.send("a", "b", "c") == [True, True, True]
+    case.run(1, monkeypatch)
+    for name in "ab":
+        ((error, _),) = case.reports[name]
+        assert isinstance(error, Refused)
+    assert case.reports["c"] == [(None, 7)]
+    assert not case.notes
+
+
+def test_what_no_waiting_mends_is_reported_of_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The right to write is gone: each message that is not safe ends with it, and later ones are tried."""
+    denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    case = Case({"a": denied}, {"c": None})
+    case.send("a", "b")
+    case.run(1, monkeypatch)
+    for name in "ab":
+        ((error, _),) = case.reports[name]
+        assert isinstance(error, BusUnavailable)
+        assert "forbids" in error.reason
+    case.send("c")
+    case.run(1, monkeypatch)
+    assert case.reports["c"] == [(None, 7)]
+
+
+def test_a_topic_that_is_unknown_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For half a minute, as by a broker that has just come back; then it counts as missing."""
+    unknown = KafkaError(KafkaError._UNKNOWN_TOPIC)
+    case = Case(*[{"a": unknown}] * 3, {"a": None})
+    case.send("a")
+    case.run(12, monkeypatch)
+    assert case.reports == {"a": [(None, 7)]}
+    case = Case(*[{"a": unknown}] * 40, {})
+    case.send("a")
+    case.run(60, monkeypatch)
+    ((error, _),) = case.reports["a"]
+    assert isinstance(error, BusUnavailable)
+    assert error.patience < math.inf
+
+
+def test_a_broker_that_says_nothing_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message on its way for more than three seconds is worth a line, and another when it arrived."""
+    case = Case({})
+    monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: 0.0)
+    case.send("a")
+    case.run(20, monkeypatch)
+    assert len(case.notes) == 1
+    case.send("b")
+    case.clients[0]._answers["a"] = None
+    case.run(3, monkeypatch)
+    assert len(case.notes) == 2, "what waited as long arrives behind it"
+    assert case.reports == {"a": [(None, 7)]}
+
+
+def test_whoever_waits_hears_of_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not safe in time says so, and is not sent later."""
+    case = Case({"a": None, "b": KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)})
+    times = iter(range(1000))
+    monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: next(times) / 10)
+    first, second, third = deliver(case.producer, [Outgoing("t", key, b"value", []) for key in (b"a", b"b", b"c")], 5)
+    assert first is None
+    assert isinstance(second, Refused)
+    assert isinstance(third, BusUnavailable)
+    case.clients[0]._answers["c"] = None
+    case.producer.poll(0)
+    assert case.clients[0].taken == ["a"]

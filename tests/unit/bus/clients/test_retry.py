@@ -1,0 +1,153 @@
+import asyncio
+import math
+import threading
+
+import pytest
+
+from bus.clients.retry import Outage, Retry, Stopped, persist, persist_async
+from bus.errors.unavailable import BusUnavailable
+
+AWAY = BusUnavailable("no answer from a broker at kafka-1", "check that it runs")
+SHUT_OUT = BusUnavailable("the broker refused the credentials", "check the password", patience=10)
+FORBIDDEN = BusUnavailable("the broker forbids that", "give this user its rights", patience=0)
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def test_an_outage_is_reported_when_it_begins_once_a_minute_and_when_it_is_over() -> None:
+    """Ten failures a second for three minutes make four lines, and its end one more."""
+    clock, notes = Clock(), list[str]()
+    outage = Outage("Reading", notes.append, clock)
+    for _ in range(1800):
+        outage.goes_on("no answer")
+        clock.now += 0.1
+    assert outage.is_on
+    outage.is_over()
+    outage.is_over()
+    assert not outage.is_on
+    assert notes == [
+        "warning: no answer. Reading waits.",
+        "warning: no answer. Reading waits (for 60 s now).",
+        "warning: no answer. Reading waits (for 120 s now).",
+        "the broker answers again: Reading goes on after 180.0 s.",
+    ]
+
+
+def test_waits_grow_up_to_five_seconds_and_differ() -> None:
+    """Half of each wait is drawn, so that a fleet does not come back all at once; success begins anew."""
+    for draw, expected in ((0.0, (0.05, 0.1, 0.2, 2.5)), (1.0, (0.1, 0.2, 0.4, 5.0))):
+        retry = Retry("", clock=Clock(), draw=lambda draw=draw: draw)  # type: ignore[misc]
+        waits = [retry.failed(AWAY) for _ in range(40)]
+        assert [*waits[:3], waits[-1]] == pytest.approx(expected)
+        retry.succeeded()
+        assert retry.failed(AWAY) == pytest.approx(expected[0])
+
+
+def test_a_broker_that_is_away_is_waited_for_without_end() -> None:
+    """A day of failures raises nothing."""
+    clock = Clock()
+    retry = Retry("", clock=clock)
+    for _ in range(24 * 60):
+        retry.failed(AWAY)
+        clock.now += 60
+
+
+def test_what_is_forbidden_is_not_waited_for() -> None:
+    """The first such answer is raised, also in the middle of an outage."""
+    retry = Retry("", clock=Clock())
+    retry.failed(AWAY)
+    with pytest.raises(BusUnavailable, match="forbids"):
+        retry.failed(FORBIDDEN)
+
+
+def test_an_answer_that_may_pass_is_raised_when_it_lasts() -> None:
+    """For ten seconds without any other answer; a broker that is away in between begins the time anew."""
+    clock = Clock()
+    retry = Retry("", clock=clock)
+    retry.failed(SHUT_OUT)
+    clock.now += 9.9
+    retry.failed(SHUT_OUT)
+    retry.failed(AWAY)
+    clock.now += 5
+    retry.failed(SHUT_OUT)
+    clock.now += 9.9
+    retry.failed(SHUT_OUT)
+    clock.now += 0.1
+    with pytest.raises(BusUnavailable, match="credentials"):
+        retry.failed(SHUT_OUT)
+
+
+def test_a_command_waits_for_a_bounded_time() -> None:
+    """Then it ends with the newest reason."""
+    clock = Clock()
+    retry = Retry("", most_seconds=15, clock=clock)
+    retry.failed(AWAY)
+    clock.now += 14.9
+    retry.failed(AWAY)
+    clock.now += 0.1
+    with pytest.raises(BusUnavailable, match="no answer"):
+        retry.failed(AWAY)
+
+
+class Comes:
+    """Works at the third attempt."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    def __call__(self) -> int:
+        """Attempt it."""
+        self.attempts += 1
+        if self.attempts < 3:
+            raise AWAY
+        return self.attempts
+
+    async def later(self) -> int:
+        """Attempt it on a loop."""
+        return self()
+
+
+def test_what_works_at_last_gives_its_result() -> None:
+    """With threads and without."""
+    notes: list[str] = []
+    assert persist(Comes(), Retry("Work", notes.append)) == 3
+    assert asyncio.run(persist_async(Comes().later, Retry("Work", notes.append))) == 3
+    assert [note.partition(":")[0] for note in notes] == ["warning", "the broker answers again"] * 2
+
+
+def test_waiting_ends_with_the_process() -> None:
+    """Whoever waits on a thread is stopped by an event, whoever waits on a loop by being cancelled."""
+
+    def away() -> int:
+        raise AWAY
+
+    async def away_later() -> int:
+        raise AWAY
+
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Stopped):
+        persist(away, Retry(""), stop)
+
+    async def cancelled() -> bool:
+        task = asyncio.create_task(persist_async(away_later, Retry("")))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return task.cancelled()
+
+    assert asyncio.run(cancelled())
+
+
+def test_an_error_that_says_nothing_of_patience_is_waited_out() -> None:
+    """What is fatal is a list; everything else is retried."""
+    assert BusUnavailable("x", "y").patience == math.inf

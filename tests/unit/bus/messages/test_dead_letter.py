@@ -1,0 +1,37 @@
+from bus.messages.dead_letter import MAX_REASON, dead_letter
+
+
+def test_a_letter_holds_the_message_and_says_where_it_stood() -> None:
+    """With the headers that it had under names of their own."""
+    letter = dead_letter("too odd", ("t.events", 3, 17), b"host", b"value", [("reason", b"mine"), ("x", None)])
+    assert (letter.key, letter.value) == (b"host", b"value")
+    assert letter.headers == [
+        ("reason", b"too odd"),
+        ("topic", b"t.events"),
+        ("partition", b"3"),
+        ("offset", b"17"),
+        ("original_reason", b"mine"),
+        ("original_x", b""),
+    ]
+
+
+def test_a_letter_without_its_message_holds_nothing_that_a_host_chose() -> None:
+    """Key, value and headers are left out, and it says how much that was."""
+    huge = b"A" * 5_000_000
+    whole = dead_letter("r" * 10_000, ("t.events", 3, 17), huge, huge, [("x", huge)], facts=[("sink", b"slack")])
+    letter = whole.without_message()
+    assert (letter.key, letter.value) == (None, b"")
+    assert dict(letter.headers) == {
+        "reason": b"r" * MAX_REASON,
+        "topic": b"t.events",
+        "partition": b"3",
+        "offset": b"17",
+        "sink": b"slack",
+        "omitted_bytes": b"5000000",
+    }
+
+
+def test_the_names_of_the_headers_that_it_had_are_made_encodable() -> None:
+    """The client crashes by a half of a surrogate pair."""
+    letter = dead_letter("odd", ("t.events", 3, 17), None, None, [("x\ud800", b"1")])
+    assert letter.original == [("original_x?", b"1")]

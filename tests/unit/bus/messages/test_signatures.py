@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from bus.messages.signatures import (
+    RULES_DOMAIN,
+    BadKey,
+    bare_public_key,
+    key_id,
+    read_private_key,
+    read_public_key,
+    sign,
+    signer,
+)
+
+KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+
+
+def test_only_the_key_that_signed_a_message_is_found() -> None:
+    """Not for another message, not by another key, not with a signature of another length."""
+    both = (OTHER.public_key(), KEY.public_key())
+    signature = sign(KEY, RULES_DOMAIN, b"message")
+    assert signer(both, signature, RULES_DOMAIN, b"message") == key_id(KEY.public_key())
+    assert signer(both, signature, RULES_DOMAIN, b"messagf") == ""
+    assert signer(both[:1], signature, RULES_DOMAIN, b"message") == ""
+    assert signer(both, signature[:-1], RULES_DOMAIN, b"message") == ""
+    assert signer(both, b"", RULES_DOMAIN, b"message") == ""
+    assert signer((), signature, RULES_DOMAIN, b"message") == ""
+
+
+def test_a_signature_of_the_bare_message_does_not_count() -> None:
+    """A key that signs other things too must not be led to sign rules."""
+    assert signer((KEY.public_key(),), KEY.sign(b"message"), RULES_DOMAIN, b"message") == ""
+
+
+def test_a_signature_of_one_domain_does_not_count_in_another() -> None:
+    """What a host signs can't be passed off as rules."""
+    signature = sign(KEY, b"lanner batch\0", b"message")
+    assert signer((KEY.public_key(),), signature, b"lanner batch\0", b"message")
+    assert signer((KEY.public_key(),), signature, RULES_DOMAIN, b"message") == ""
+
+
+def test_a_bare_key_is_read() -> None:
+    """It is the same key, and bytes of another length are none."""
+    assert key_id(bare_public_key(KEY.public_key().public_bytes_raw())) == key_id(KEY.public_key())
+    with pytest.raises(BadKey):
+        bare_public_key(b"short")
+
+
+def test_keys_are_read_from_files(tmp_path: Path) -> None:
+    """As OpenSSL writes them, with a password or without."""
+    private, public, locked = tmp_path / "key", tmp_path / "pub", tmp_path / "locked"
+    pem, form = Encoding.PEM, PrivateFormat.PKCS8
+    private.write_bytes(KEY.private_bytes(pem, form, NoEncryption()))
+    locked.write_bytes(KEY.private_bytes(pem, form, BestAvailableEncryption(b"pass")))
+    public.write_bytes(KEY.public_key().public_bytes(pem, PublicFormat.SubjectPublicKeyInfo))
+    for key in (read_private_key(private), read_private_key(locked, "pass")):
+        assert signer([read_public_key(public)], sign(key, RULES_DOMAIN, b"x"), RULES_DOMAIN, b"x") == key_id(
+            KEY.public_key()
+        )
+
+
+def test_what_is_no_key_says_so(tmp_path: Path) -> None:
+    """With what to do, and never with the content of the file."""
+    path = tmp_path / "key"
+    pem, form = Encoding.PEM, PrivateFormat.PKCS8
+    locked = KEY.private_bytes(pem, form, BestAvailableEncryption(b"pass"))
+    curve = ec.generate_private_key(ec.SECP256R1())
+    for data, password, reason in (
+        (b"secret", "", "no private key"),
+        (locked, "", "encrypted"),
+        (locked, "wrong", "wrong password"),
+        (KEY.private_bytes(pem, form, NoEncryption()), "pass", "not encrypted"),
+        (curve.private_bytes(pem, form, NoEncryption()), "", "no Ed25519 key"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(BadKey, match=reason):
+            read_private_key(path, password)
+    path.write_bytes(curve.public_key().public_bytes(pem, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(BadKey, match="no Ed25519 key"):
+        read_public_key(path)
+    path.write_bytes(b"secret")
+    with pytest.raises(BadKey, match="no public key"):
+        read_public_key(path)

@@ -1,0 +1,49 @@
+import pytest
+
+from bus.acls import PARTS, Grant, commands
+from bus.topics import ALL_TOPICS
+
+
+@pytest.mark.parametrize(
+    ("topic", "writers"),
+    [
+        ("events", {"collector", "dead-letters"}),
+        ("correlate", {"processor", "dead-letters"}),
+        ("processor-correlation-changelog", {"processor"}),
+        ("alerts", {"processor", "intake", "dead-letters"}),
+        ("interest", {"processor"}),
+        ("schemas", {"processor", "intake"}),
+        ("processors", {"processor"}),
+        ("rules", {"publisher"}),
+        ("hosts", {"collector"}),
+        ("host-pins", {"processor", "enroller"}),
+        ("host-keys", {"enroller"}),
+        ("siem.ecs", {"notifier"}),
+        ("dlq.processor", {"processor", "dead-letters"}),
+        ("dlq.notifier", {"notifier", "dead-letters"}),
+    ],
+)
+def test_each_topic_has_its_writers(topic: str, writers: set[str]) -> None:
+    """One part, and where alerts come in or dead letters go back, that part besides; nobody else."""
+    grant = Grant("TOPIC", topic, "WRITE")
+    assert {part for part, grants in PARTS.items() if grant in grants} == writers
+
+
+def test_rights_name_topics_that_exist() -> None:
+    """A right for a topic of another name would be a part that doesn't work."""
+    for part, grants in PARTS.items():
+        for grant in grants:
+            if grant.resource == "TOPIC" and not grant.is_prefix:
+                assert grant.name in ALL_TOPICS, f"{part}: {grant.name}"
+            assert not (grant.is_prefix and grant.operation == "WRITE"), part
+
+
+def test_commands_for_kafkas_own_tool_are_quoted() -> None:
+    """One call a resource, safe to run by a shell whatever the prefix is."""
+    grants = (Grant("TOPIC", "events", "WRITE"), Grant("GROUP", "notifier.", "READ", is_prefix=True))
+    first, second = commands(grants, "$(x).", "User:a b", "kafka-1:9093")
+    assert first == (
+        "kafka-acls.sh --bootstrap-server kafka-1:9093 --command-config admin.properties --add "
+        "--allow-principal 'User:a b' --operation Write --topic '$(x).events'"
+    )
+    assert second.endswith("--operation Read --group '$(x).notifier.' --resource-pattern-type prefixed")

@@ -1,0 +1,29 @@
+import pytest
+
+from bus.local import InProcessBus, Topic
+from tests.unit.alerts import alert
+
+
+def test_every_subscriber_gets_every_value_in_order() -> None:
+    """At once, on the same thread, first come first served."""
+    seen: list[tuple[str, int]] = []
+    topic: Topic[int] = Topic("numbers")
+    topic.subscribe(lambda value: seen.append(("first", value)))
+    topic.subscribe(lambda value: seen.append(("second", value)))
+
+    topic.publish(1)
+    topic.publish(2)
+
+    assert seen == [("first", 1), ("second", 1), ("first", 2), ("second", 2)]
+
+
+def test_what_a_subscriber_raises_reaches_the_publisher() -> None:
+    """A closed pipe at the far end has to stop the pipeline."""
+    bus = InProcessBus()
+
+    def closed(_alert: object) -> None:
+        raise BrokenPipeError
+
+    bus.alerts.subscribe(closed)
+    with pytest.raises(BrokenPipeError):
+        bus.alerts.publish(alert())

@@ -1,0 +1,121 @@
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from collector.bpf.program_cache import DoesNotFit, MadeFor, find, read, write
+
+HERE = MadeFor("6.1.0-25-amd64 #1 SMP", "program", "offsets", "0.26.0")
+RESULT = {"bcc": "0.26.0", "maps": {"events": {}}, "programs": {"on_exit": {"code": "lQAAAAAAAAA=", "maps": []}}}
+NOBODY = 65534
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Give a compilation as the collector keeps it."""
+    path = tmp_path / "cache" / HERE.file_name
+    write(path, RESULT, HERE)
+    return path
+
+
+def test_a_kept_compilation_is_read_again(kept: Path) -> None:
+    """Nobody else may read or write it, nor put another one in its place."""
+    assert read(kept, HERE)["programs"] == RESULT["programs"]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
+    """Whole or not at all, also where BCC got newer."""
+    newer = replace(HERE, bcc="0.27.0")
+    write(kept.with_name(newer.file_name), {**RESULT, "bcc": "0.27.0"}, newer)
+
+    assert read(kept, newer)["bcc"] == "0.27.0"
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (
+            replace(HERE, kernel="6.1.0-26-amd64 #1 SMP"),
+            "6.1.0-25-amd64 #1 SMP; this is 6.1.0-26-amd64",
+        ),
+        (replace(HERE, program="other"), "another version of Lanner"),
+        (replace(HERE, offsets="other"), "lays out its structures otherwise"),
+        (replace(HERE, bcc="0.27.0"), "made by BCC 0.26.0; here is 0.27.0"),
+    ],
+)
+def test_what_was_compiled_for_another_host_does_not_fit(kept: Path, wanted: MadeFor, told: str) -> None:
+    """And the reason says which of its needs is not met."""
+    with pytest.raises(DoesNotFit, match=told):
+        read(kept, wanted)
+
+
+def test_a_host_without_bcc_takes_what_any_version_compiled(kept: Path) -> None:
+    """It has nothing to compare with."""
+    assert read(kept, replace(HERE, bcc=None))["bcc"] == "0.26.0"
+
+
+def test_the_first_place_with_one_that_fits_is_taken(kept: Path, tmp_path: Path) -> None:
+    """Files and folders, missing ones too; a file may have any name."""
+    given = kept.rename(tmp_path / "given.json")
+    other = tmp_path / "others" / "x.json"
+    write(other, RESULT, replace(HERE, kernel="5.10"))
+
+    found, unfit = find([tmp_path / "none", tmp_path / "none.json", other.parent, given], HERE)
+
+    assert found is not None
+    assert found[0] == given
+    assert unfit == [f"{other}: made for kernel 5.10; this is {HERE.kernel}"]
+    assert find([other.parent], HERE)[0] is None
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o777])
+def test_what_others_can_write_is_not_trusted(kept: Path, mode: int) -> None:
+    """What stands in it goes into the kernel as root."""
+    kept.chmod(mode)
+
+    with pytest.raises(DoesNotFit, match="others"):
+        read(kept, HERE)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o444])
+def test_what_others_can_only_read_is_trusted(kept: Path, mode: int) -> None:
+    """It holds no secret."""
+    kept.chmod(mode)
+
+    assert read(kept, HERE)
+
+
+@pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="only root can give a file away")
+def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
+    """An owner can change the mode at any time, and behind a link the file counts, not the name."""
+    os.chown(kept, NOBODY, 0)
+    link = kept.with_name("link.json")
+    link.symlink_to(kept)
+
+    for path in (kept, link):
+        with pytest.raises(DoesNotFit, match="others"):
+            read(path, HERE)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", json.dumps(RESULT).encode(), json.dumps(RESULT).encode()[:-1]]
+)
+def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: bytes) -> None:
+    """A full disk leaves such files; the caller then compiles anew."""
+    kept.write_bytes(content)
+
+    with pytest.raises(DoesNotFit, match="no compiled program"):
+        read(kept, HERE)
+
+
+def test_what_is_not_there_is_told_apart(tmp_path: Path) -> None:
+    """The first start."""
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none.json", HERE)

@@ -1,0 +1,482 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.events.arguments import joined
+from collector.events.batch_builder import BatchBuilder
+from collector.events.build import Origin, add_exec, add_syscall
+from collector.events.system_calls import CALLS, Call
+from collector.records.types import Exec, Syscall
+from schemas.batch import EventBatch, Process
+from schemas.catalogue.fields import EVENTS
+from schemas.codec import decode_batch, encode_batch
+from schemas.columns import MISSING_INT, STRING_COLUMNS, EventBit
+from tests.unit.collector.calls import call, file, sock
+from tests.unit.collector.processes.synthetic import execution, identity
+
+PROCESS = Process(pid=10, ppid=1, name="bash", exe="bash", args=(), uid=0, gid=0)
+TIME = 1_700_000_000_000_000_000
+ORIGIN = Origin(
+    process=PROCESS,
+    row=0,
+    is_stale=False,
+    user_name={0: "root", 1000: "ann"}.get,
+    group_name={0: "root"}.get,
+)
+OPEN_BITS = EventBit.OPEN_READ | EventBit.OPEN_WRITE | EventBit.OPEN_EXEC | EventBit.OPEN_CREATE
+
+
+def batch_of(*made: Syscall | Exec, origin: Origin = ORIGIN) -> EventBatch:
+    """Put events into a batch and send that once through its codec."""
+    builder = BatchBuilder()
+    for each in made:
+        if isinstance(each, Syscall):
+            add_syscall(builder, each, origin, TIME)
+        else:
+            add_exec(builder, each, origin, TIME)
+    return decode_batch(
+        encode_batch(
+            EventBatch(
+                host_id="",
+                hostname="",
+                boot_id="",
+                collector_start=0,
+                sequence=1,
+                created=0,
+                collector_version="",
+                kernel="",
+                first_number=1,
+                count=builder.count,
+                strings=builder.strings,
+                processes=[PROCESS],
+                containers=[],
+                columns=builder.columns(),
+            )
+        )
+    )
+
+
+def row(made: Syscall | Exec, origin: Origin = ORIGIN) -> dict[str, Any]:
+    """Give the columns of one event: texts as texts, and the bits as flags."""
+    batch = batch_of(made, origin=origin)
+    found: dict[str, Any] = {}
+    for name, column in batch.columns.items():
+        if not name.startswith("arg_"):
+            found[name] = batch.strings[column[0]] if name in STRING_COLUMNS else column[0]
+    found["bits"] = EventBit(found["bits"])
+    return found
+
+
+def arguments(made: Syscall | Exec, origin: Origin = ORIGIN) -> dict[str, tuple[str | None, int]]:
+    """Give the arguments of one event in their order."""
+    batch = batch_of(made, origin=origin)
+    columns = batch.columns
+    names = [batch.strings[index] for index in columns["arg_name"]]
+    texts = [batch.strings[index] for index in columns["arg_value"]]
+    return dict(zip(map(str, names), zip(texts, columns["arg_raw"], strict=True), strict=True))
+
+
+class TestEveryEvent:
+    def test_an_event_tells_who_when_and_where(self) -> None:
+        """A call without descriptor and paths leaves the rest empty."""
+        made = call("kill", [1, 9], result=-3, cpu=7, vtid=2)
+
+        assert row(made) == {
+            **dict.fromkeys(STRING_COLUMNS),
+            "type": "kill",
+            "time": TIME,
+            "process": 0,
+            "thread": 11,
+            "vthread": 2,
+            "cpu": 7,
+            "res": -3,
+            "bits": EventBit.HAS_RES | EventBit.FAILED,
+            "fd_num": MISSING_INT,
+            "fd_dev": 0,
+            "fd_ino": 0,
+            "local_port": -1,
+            "remote_port": -1,
+            "repeats": 0,
+        }
+
+    @pytest.mark.parametrize(
+        ("result", "is_failed"),
+        [(0, False), (7, False), (-1, True), (-4095, True), (-4096, False), (-(2**47), False)],
+    )
+    def test_only_an_errno_is_a_failure(self, result: int, is_failed: bool) -> None:
+        """An address may look negative."""
+        assert bool(row(call("mmap", result=result))["bits"] & EventBit.FAILED) is is_failed
+
+    @pytest.mark.parametrize("event", ["getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"])
+    def test_an_event_without_a_result_has_none(self, event: str) -> None:
+        """Falco gives these no res: evt.res is missing."""
+        found = row(call(event, result=1000))
+
+        assert (found["res"], found["bits"] & EventBit.HAS_RES) == (0, 0)
+
+    def test_the_32_bit_gate_and_a_stale_process_show(self) -> None:
+        """Both can be asked for."""
+        found = row(call("kill", is_compat=True), replace(ORIGIN, is_stale=True))
+
+        assert found["bits"] == EventBit.HAS_RES | EventBit.COMPAT_32 | EventBit.PROCESS_STALE
+
+
+class TestOpens:
+    @pytest.mark.parametrize(
+        ("made", "expected"),
+        [
+            (call("openat", [0, 0, 0], result=3), EventBit.OPEN_READ),
+            (call("openat", [0, 0, 1], result=3), EventBit.OPEN_WRITE),
+            (call("openat", [0, 0, 2], result=3), EventBit.OPEN_READ | EventBit.OPEN_WRITE),
+            # with O_CREAT the mode counts, for reading and writing or none
+            (call("openat", [0, 0, 0o101, 0o755], result=3), EventBit.OPEN_WRITE | EventBit.OPEN_EXEC),
+            (call("openat", [0, 0, 0o101, 0o644], result=3), EventBit.OPEN_WRITE),
+            (call("openat", [0, 0, 1, 0o755], result=3), EventBit.OPEN_WRITE),
+            # created only where the kernel says so
+            (
+                call("openat", [0, 0, 0o101, 0o644], result=3, fd=3, file=file(is_created=True)),
+                EventBit.OPEN_WRITE | EventBit.OPEN_CREATE,
+            ),
+            (call("openat", [0, 0, 0o101, 0o644], result=3, fd=3, file=file()), EventBit.OPEN_WRITE),
+            (call("open", [0, 2], result=3), EventBit.OPEN_READ | EventBit.OPEN_WRITE),
+            (
+                call("openat2", result=3, blob1=(2).to_bytes(8, "little") + bytes(16)),
+                EventBit.OPEN_READ | EventBit.OPEN_WRITE,
+            ),
+            (call("openat2", result=3), EventBit(0)),
+            (call("open_by_handle_at", [0, 0, 2], result=3), EventBit.OPEN_READ | EventBit.OPEN_WRITE),
+            # creat is open(O_CREAT | O_WRONLY | O_TRUNC)
+            (call("creat", [0, 0o644], result=3), EventBit.OPEN_WRITE | EventBit.OPEN_CREATE),
+            (call("creat", [0, 0o755], result=3), EventBit.OPEN_WRITE | EventBit.OPEN_CREATE | EventBit.OPEN_EXEC),
+            # flags of what is no open don't count
+            (call("memfd_create", [0, 3], result=3), EventBit(0)),
+            # a failed open was still for something
+            (call("openat", [0, 0, 2], result=-13), EventBit.OPEN_READ | EventBit.OPEN_WRITE),
+        ],
+    )
+    def test_an_open_tells_what_it_was_for(self, made: Syscall, expected: EventBit) -> None:
+        """evt.is_open_read and its like."""
+        assert row(made)["bits"] & OPEN_BITS == expected
+
+    @pytest.mark.parametrize(
+        ("facts", "name"),
+        [
+            ({"path1": "/etc/shadow"}, "/etc/shadow"),
+            ({"path1": "../etc/shadow", "directory1": "/root"}, "/etc/shadow"),
+            ({"path1": "shadow", "directory1": "/etc"}, "/etc/shadow"),
+            ({"path1": "/tmp//link"}, "/tmp/link"),
+            ({"path1": "shadow"}, "/real/file"),  # the directory isn't known
+            ({}, "/real/file"),  # the path could not be read
+        ],
+    )
+    def test_a_file_is_called_by_the_name_that_was_asked_for(self, facts: dict[str, Any], name: str) -> None:
+        """The kernel's name stays beside it, so that a symlink hides neither."""
+        found = row(call("openat", result=3, fd=3, file=file("/real/file"), **facts))
+
+        assert (found["fd_name"], found["fd_realpath"]) == (name, "/real/file")
+        assert (found["fd_name_raw"], found["fd_type"], found["fd_num"]) == (facts.get("path1"), "file", 3)
+        assert (found["fd_dev"], found["fd_ino"]) == (0x801, 1234)
+
+    def test_a_failed_open_has_a_name_but_no_descriptor(self) -> None:
+        """Rules on attempts need the name."""
+        found = row(call("openat", result=-2, path1="shadow", directory1="/etc"))
+
+        assert (found["fd_name"], found["fd_name_raw"], found["fd_realpath"]) == ("/etc/shadow", "shadow", None)
+        assert (found["fd_num"], found["fd_type"]) == (MISSING_INT, None)
+
+    def test_an_opened_memfd_keeps_its_own_name(self) -> None:
+        """Asked for as /proc/self/fd/3, it is no such file."""
+        made = call("openat", result=4, fd=4, file=file("memfd:payload", is_pseudo=True), path1="/proc/self/fd/3")
+        found = row(made)
+
+        assert (found["fd_type"], found["fd_name"], found["fd_realpath"]) == ("memfd", "payload", None)
+        assert found["fd_name_raw"] == "/proc/self/fd/3"
+
+    @pytest.mark.parametrize(
+        ("facts", "bit"),
+        [
+            ({"is_upper_layer": True}, EventBit.UPPER_LAYER),
+            ({"is_lower_layer": True}, EventBit.LOWER_LAYER),
+            ({}, EventBit(0)),
+        ],
+    )
+    def test_the_layer_of_a_container_s_file_shows(self, facts: dict[str, Any], bit: EventBit) -> None:
+        """Drift detection rests on it."""
+        found = row(call("read", [3], fd=3, file=file(**facts)))
+
+        assert found["bits"] & (EventBit.UPPER_LAYER | EventBit.LOWER_LAYER) == bit
+
+    def test_an_open_has_no_fs_path(self) -> None:
+        """fs.path.* are for calls that change names."""
+        found = row(call("openat", result=3, fd=3, file=file(), path1="/x"))
+
+        assert [found[name] for name in STRING_COLUMNS if name.startswith("path_")] == [None] * 6
+
+
+class TestTypesOfWhatIsOpened:
+    @pytest.mark.parametrize(
+        "made",
+        [
+            call("openat", [0, 0, 0o20200002], path1="/tmp", result=3, fd=3, file=file("/tmp/#7 (deleted)")),
+            call("open", [0, 0o20200001], path1="/tmp", result=3, fd=3, file=file("/tmp/#7 (deleted)")),
+            call(
+                "openat2", blob1=(0o20200002).to_bytes(24, "little"), path1="/tmp", result=3, fd=3, file=file("/tmp/#7")
+            ),
+        ],
+        ids=["openat", "open", "openat2"],
+    )
+    def test_a_temporary_file_without_a_name_is_its_directory(self, made: Syscall) -> None:
+        """As Falco has it: no rule on files that are written below a directory means it."""
+        found = row(made)
+
+        assert (found["fd_type"], found["fd_name"]) == ("directory", "/tmp")
+
+    @pytest.mark.parametrize("is_pseudo", [True, False], ids=["pipe", "named pipe"])
+    def test_a_pipe_that_is_opened_by_its_path_is_a_file(self, is_pseudo: bool) -> None:
+        """As Falco has it, which knows no more of it than the path."""
+        opened = file("pipe:[9]" if is_pseudo else "/dev/stdout", mode=0o010600, is_pseudo=is_pseudo)
+        found = row(call("openat", [0, 0, 1], path1="/dev/stdout", result=3, fd=3, file=opened))
+
+        assert (found["fd_type"], found["fd_name"]) == ("file", "/dev/stdout")
+
+    def test_a_pipe_that_is_written_is_a_pipe(self) -> None:
+        """Its descriptor says so."""
+        opened = file("pipe:[9]", mode=0o010600, is_pseudo=True)
+
+        assert row(call("write", [3], fd=3, file=opened))["fd_type"] == "pipe"
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        ("event", "paths"),
+        [
+            ("unlink", {"path_name": "/srv/a"}),
+            ("mkdirat", {"path_name": "/srv/a"}),
+            ("chmod", {"path_name": "/srv/a"}),
+            ("rename", {"path_source": "/srv/a", "path_target": "/srv/b"}),
+            ("renameat2", {"path_source": "/srv/a", "path_target": "/srv/b"}),
+            ("linkat", {"path_source": "/srv/a", "path_target": "/srv/b"}),
+            ("mount", {"path_target": "/srv/a", "path_source": "b"}),
+            # a symlink's text is no file name
+            ("symlink", {"path_source": None, "path_target": "/srv/b"}),
+            ("symlinkat", {"path_source": None, "path_target": "/srv/b"}),
+        ],
+    )
+    def test_each_path_has_its_role(self, event: str, paths: dict[str, str | None]) -> None:
+        """fs.path.name, .source and .target, lexical and as given."""
+        made = call(event, path1="a", directory1="/srv", path2="b", directory2="/srv")
+        found = row(made)
+
+        given_paths = {name: found[name] for name in paths if paths[name] is not None}
+        assert given_paths == {name: path for name, path in paths.items() if path is not None}
+        raw = {found[f"{name}_raw"] for name in paths}
+        assert raw == ({"a"} if len(paths) == 1 else {"a", "b"})
+
+    def test_an_argument_that_is_a_path_is_absolute(self) -> None:
+        """As libsinsp resolves it."""
+        made = call("rename", path1="a", directory1="/srv", path2="b", directory2="/tmp")
+
+        assert arguments(made) == {"res": ("0", 0), "oldpath": ("/srv/a", 0), "newpath": ("/tmp/b", 0)}
+
+    def test_what_could_not_be_read_is_missing(self) -> None:
+        """A bad pointer makes no path."""
+        found = row(call("unlink", result=-14))
+
+        assert (found["path_name"], found["path_name_raw"]) == (None, None)
+
+
+class TestSockets:
+    def test_both_ends_and_roles_become_columns(self) -> None:
+        """fd.cip and fd.sip are worked out from these."""
+        known = sock(local_ip="10.0.0.1", local_port=22, remote_ip="10.0.0.2", remote_port=50000, state=1)
+        found = row(call("accept4", [3], result=5, fd=5, socket=known))
+
+        assert (found["fd_num"], found["fd_type"], found["fd_name"]) == (5, "ipv4", "10.0.0.2:50000->10.0.0.1:22")
+        assert (found["local_ip"], found["local_port"]) == ("10.0.0.1", 22)
+        assert (found["remote_ip"], found["remote_port"]) == ("10.0.0.2", 50000)
+        assert (found["l4proto"], found["sock_family"]) == ("tcp", "ip")
+        assert found["bits"] == EventBit.HAS_RES | EventBit.HAS_ROLE | EventBit.IS_SERVER | EventBit.CONNECTED
+
+    def test_what_is_written_is_the_buffer(self) -> None:
+        """evt.buffer is text, whatever its bytes are."""
+        assert row(call("write", [1], fd=1, blob1=b"GET /\xff"))["buffer"] == "GET /\udcff"
+        assert row(call("write", [1], fd=1))["buffer"] is None
+
+    def test_memory_that_is_no_data_is_no_buffer(self) -> None:
+        """The header of capset is nothing that was written."""
+        assert row(call("capset", blob1=bytes(24)))["buffer"] is None
+
+
+class TestExecs:
+    def test_an_exec_names_its_file(self) -> None:
+        """As given and completed by the working directory after the exec."""
+        done = replace(execution(identity(10), "id", cwd="/usr/bin", vpid=3), filename="./id", cpu=2)
+        found = row(done)
+
+        assert (found["type"], found["path_name"], found["path_name_raw"]) == ("execve", "/usr/bin/id", "./id")
+        assert (found["bits"], found["res"], found["cpu"], found["vthread"]) == (EventBit.HAS_RES, 0, 2, 3)
+        assert found["fd_num"] == MISSING_INT
+
+    @pytest.mark.parametrize("event", ["execve", "execveat"])
+    def test_its_arguments_are_falco_s(self, event: str) -> None:
+        """The same as those of a failed one, which a system call tells."""
+        done = replace(execution(identity(10), "id"), event_type=event)
+        names = [param.name for param in EVENTS[event].params]
+
+        assert list(arguments(done)) == list(arguments(call(event, result=-2))) == names
+
+    def test_each_argument_is_in_falco_s_form(self) -> None:
+        """Lists have a dot for each NUL, capabilities are hexadecimal."""
+        who = identity(10, uid=1000)
+        done = replace(
+            execution(who, "id", "-u", "", cap_effective=0x1FF, tty=34816, loginuid=1000, gid=0, cwd="/root"),
+            env=("A=1", "B=2"),
+            is_upper_layer=True,
+            is_lower_layer=False,
+        )
+        found = arguments(done, replace(ORIGIN, process=replace(PROCESS, is_exe_writable=True)))
+
+        assert found["res"] == ("0", 0)
+        assert (found["exe"], found["args"], found["env"]) == (("id", 0), ("-u..", 0), ("A=1.B=2.", 0))
+        assert (found["tid"], found["pid"], found["ptid"], found["pgid"]) == (
+            ("10", 10),
+            ("10", 10),
+            ("1", 1),
+            ("10", 10),
+        )
+        assert (found["cwd"], found["comm"], found["tty"]) == (("/root", 0), ("id", 0), ("34816", 34816))
+        assert (found["uid"], found["gid"], found["loginuid"]) == (("ann", 1000), ("root", 0), ("ann", 1000))
+        assert found["flags"] == ("EXE_WRITABLE|EXE_UPPER_LAYER", 3)
+        assert (found["cap_effective"], found["cap_permitted"]) == (("1FF", 511), ("0", 0))
+        assert (found["exe_ino"], found["exe_ino_ctime"], found["exe_ino_mtime"]) == (
+            ("1000", 1000),
+            ("5", 5),
+            ("6", 6),
+        )
+        assert (found["trusted_exepath"], found["filename"]) == (("/bin/id", 0), ("/bin/id", 0))
+
+    def test_what_has_no_value_is_missing(self) -> None:
+        """Nobody logged in, no environment asked for, and counters that we don't keep."""
+        found = arguments(execution(identity(10), "id"))
+
+        assert found["loginuid"] == ("<NONE>", -1)
+        assert (found["env"], found["vm_size"], found["fdlimit"]) == ((None, 0), (None, 0), (None, 0))
+
+    def test_a_program_without_any_argument_has_an_empty_name(self) -> None:
+        """An exec with an empty argv: the trick of CVE-2021-4034."""
+        found = arguments(replace(execution(identity(10), "id"), args=()))
+
+        assert (found["exe"], found["args"]) == (("", 0), ("", 0))
+
+    def test_a_program_from_memory_says_so(self) -> None:
+        """The memfd's own name, as Falco shows it."""
+        done = replace(execution(identity(10), "id"), exepath="memfd:payload", is_from_memfd=True, is_lower_layer=False)
+        found = arguments(done)
+
+        assert (found["flags"], found["trusted_exepath"]) == (("EXE_FROM_MEMFD", 4), ("payload", 0))
+
+    def test_a_user_without_a_name_is_not_available(self) -> None:
+        """A number that stands in no passwd file."""
+        assert arguments(execution(identity(10, uid=4711), "id"))["uid"] == ("<NA>", 4711)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"), [(None, None), ((), ""), (("a",), "a."), (("a", "", "b"), "a..b."), (("a.b",), "a.b.")]
+)
+def test_a_list_of_strings_is_written_with_dots(parts: tuple[str, ...] | None, expected: str | None) -> None:
+    """Each NUL becomes one."""
+    assert joined(parts) == expected
+
+
+REGISTER = st.one_of(
+    st.integers(0, 300), st.integers(0, 2**64 - 1), st.sampled_from([2**31, 2**32 - 1, 2**63, 2**64 - 1])
+)
+TEXT = st.none() | st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
+FILES = st.builds(
+    file,
+    path=TEXT,
+    mode=st.integers(0, 65535),
+    dev=st.integers(0, 2**32 - 1),
+    ino=st.integers(0, 2**64 - 1),
+    magic=st.integers(0, 2**32 - 1),
+    is_pseudo=st.booleans(),
+    is_created=st.booleans(),
+    is_upper_layer=st.booleans(),
+    is_lower_layer=st.booleans(),
+)
+SOCKETS = st.builds(
+    sock,
+    family=st.sampled_from([1, 2, 10, 16, 17, 65535]),
+    type=st.integers(0, 65535),
+    protocol=st.integers(0, 65535),
+    state=st.integers(0, 255),
+    local_port=st.integers(0, 65535),
+    remote_port=st.integers(0, 65535),
+)
+HOSTILE = st.builds(
+    call,
+    event=st.sampled_from([each.event for each in CALLS]),
+    arguments=st.lists(REGISTER, min_size=6, max_size=6),
+    result=st.integers(-(2**63), 2**63 - 1) | st.integers(-600, 600),
+    is_compat=st.booleans(),
+    fd=st.none() | st.integers(-(2**31), 2**31 - 1),
+    file=st.none() | FILES,
+    socket=st.none() | SOCKETS,
+    path1=TEXT,
+    path2=TEXT,
+    directory1=TEXT,
+    directory2=TEXT,
+    blob1=st.binary(max_size=255) | st.just(b"\xff" * 120),
+    blob2=st.binary(max_size=255),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(HOSTILE)
+def test_any_call_makes_an_event(made: Syscall) -> None:
+    """No program may end the collector by what it passes to a call, and each number fits its column."""
+    spec = CALLS[made.event]
+    batch = batch_of(made)
+
+    assert batch.strings[batch.columns["type"][0]] == spec.event
+    names = [batch.strings[index] for index in batch.columns["arg_name"]]
+    assert names == [argument.name for argument in spec.arguments]
+
+
+@pytest.mark.parametrize("each", CALLS, ids=lambda each: each.event)
+def test_a_call_of_ones_makes_an_event(each: Any) -> None:
+    """Every bit of every register and every byte of memory set."""
+    ones = {"path1": "\udcff", "path2": "\udcff", "directory1": "/", "directory2": "/"}
+    made = call(
+        each.event, [2**64 - 1] * 6, blob1=b"\xff" * 255, blob2=b"\xff" * 255, file=file(ino=2**64 - 1), fd=3, **ones
+    )
+
+    assert batch_of(made).count == 1
+
+
+@given(
+    st.sampled_from(CALLS),
+    st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6),
+    st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6),
+    st.sampled_from([-13, 0, 3]),
+)
+def test_registers_that_a_call_does_not_name_say_nothing(
+    spec: Call, registers: list[int], others: list[int], result: int
+) -> None:
+    """The kernel side counts calls as equal whatever stands in them."""
+    mixed = [
+        mine if at in spec.registers else other for at, (mine, other) in enumerate(zip(registers, others, strict=True))
+    ]
+    facts: dict[str, Any] = {
+        "result": result,
+        "path1": "/a",
+        "path2": "/b",
+        "blob1": bytes(24),
+        "blob2": b"\2\0" + bytes(14),
+    }
+
+    assert row(call(spec.event, registers, **facts)) == row(call(spec.event, mixed, **facts))
+    assert arguments(call(spec.event, registers, **facts)) == arguments(call(spec.event, mixed, **facts))

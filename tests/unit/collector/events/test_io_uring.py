@@ -1,0 +1,140 @@
+"""Requests and their results become calls."""
+
+import stat
+from dataclasses import replace
+
+from collector.events.io_uring import MAX_OPEN, OPERATIONS, Requests, uring_descriptors
+from collector.events.system_calls import BY_EVENT
+from collector.records.types import File, Identity, Request, Syscall
+
+OPENED = File(
+    stat.S_IFREG, 1, 2, 3, "/etc/shadow", is_pseudo=False, is_created=False, is_upper_layer=False, is_lower_layer=False
+)
+
+
+def call(event: str, *, time: int = 5, result: int = 0, file: File | None = None) -> Syscall:
+    """Make what a record holds of a call."""
+    return Syscall(
+        who=Identity(time, 10, 10, 1, 1, 1000, 7),
+        event=BY_EVENT[event].number,
+        cpu=0,
+        vtid=10,
+        is_compat=False,
+        result=result,
+        arguments=(0, 0, 0, 0, 0, 0),
+        fd=None,
+        file=file,
+        socket=None,
+        path1="/etc/shadow",
+        path2=None,
+        directory1=None,
+        directory2=None,
+        blob1=b"",
+        blob2=b"",
+    )
+
+
+def asked(event: str = "openat", *, address: int = 1, user_data: int = 0, untold: bool = False) -> Request:
+    """Make the record of a request."""
+    return Request(call(event), address, 100, user_data, is_done=False, is_untold=untold, is_multishot=False)
+
+
+def done(result: int, *, address: int = 1, user_data: int = 0, file: File | None = None) -> Request:
+    """Make the record of a result."""
+    of = replace(call("open", time=9, result=result, file=file), who=Identity(9, 2, 2, 0, 0, 0, 0), path1=None)
+    return Request(of, address, 100, user_data, is_done=True, is_untold=False, is_multishot=False)
+
+
+def test_a_result_completes_what_was_asked() -> None:
+    """Who and what are the request's, time and outcome the result's."""
+    requests = Requests()
+
+    assert requests.take(asked()) is None
+    made = requests.take(done(4, file=OPENED))
+
+    assert made is not None
+    assert made.is_io_uring
+    assert (made.event, made.who.pid, made.who.uid, made.who.time) == (BY_EVENT["openat"].number, 10, 1000, 9)
+    assert (made.result, made.fd, made.file, made.path1) == (4, 4, OPENED, "/etc/shadow")
+    assert requests.take(done(4)) is None
+
+
+def test_a_failed_open_has_no_descriptor() -> None:
+    """As where the call itself fails."""
+    requests = Requests()
+    requests.take(asked())
+
+    made = requests.take(done(-2))
+
+    assert made is not None
+    assert (made.result, made.fd, made.file) == (-2, None, None)
+
+
+def test_what_is_told_only_on_failure_counts_as_done() -> None:
+    """Nothing else would ever come of it."""
+    made = Requests().take(asked(untold=True))
+
+    assert made is not None
+    assert (made.result, made.fd, made.path1) == (0, 0, "/etc/shadow")
+    assert made.file is not None
+    assert stat.S_ISREG(made.file.mode)
+
+
+def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> None:
+    """So the kernel tells results that found their queue full."""
+    requests = Requests()
+    requests.take(asked(address=1, user_data=7))
+    requests.take(asked(address=2, user_data=8))
+
+    made = requests.take(done(3, address=0, user_data=8, file=OPENED))
+
+    assert made is not None
+    assert made.result == 3
+    assert requests.take(done(3, address=0, user_data=8)) is None
+    assert requests.take(done(3, address=0, user_data=9)) is None
+
+
+def test_another_request_s_failure_does_not_hide_a_success() -> None:
+    """A program may give two requests one name, one of them not watched."""
+    requests = Requests()
+    requests.take(asked(user_data=7))
+
+    first = requests.take(done(-22, address=0, user_data=7))
+    second = requests.take(done(4, address=0, user_data=7, file=OPENED))
+
+    assert [made.result for made in (first, second) if made] == [-22, 4]
+
+
+def test_one_request_accepts_many_connections() -> None:
+    """Its end is no connection."""
+    requests = Requests()
+    requests.take(replace(asked("accept", user_data=7), is_multishot=True))
+
+    results = [
+        requests.take(done(5, address=0, user_data=7)),
+        requests.take(done(6, address=0, user_data=7)),
+        requests.take(done(-125, user_data=7)),
+        requests.take(done(8, address=0, user_data=7)),
+    ]
+
+    assert [made.result if made else None for made in results] == [5, 6, None, None]
+
+
+def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
+    """A place in memory that is used again is no loss: the kernel lost no word of it, we did, and counted that."""
+    requests = Requests()
+    for address in range(MAX_OPEN + 3):
+        requests.take(asked(address=address + 1, user_data=address % 5))
+    requests.take(asked(address=MAX_OPEN))
+
+    assert requests.lost == 3
+    assert requests.take(done(4, address=1)) is None
+    assert requests.take(done(4, address=MAX_OPEN)) is not None
+
+
+def test_the_kernel_side_is_told_of_every_operation() -> None:
+    """Off is told too, so that a change of rules takes back what it gave."""
+    table = uring_descriptors(["openat", "accept4"])
+
+    assert len(table) == 2 * len(OPERATIONS)
+    assert {number for number, packed in table.items() if any(packed)} == {18, 18 + 64, 13 + 64}

@@ -1,0 +1,192 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.events.batch_builder import BatchBuilder
+from collector.events.build import Origin, add_syscall
+from collector.events.repeat_cache import Repeated
+from collector.events.system_calls import BY_EVENT
+from collector.processes.parts import Credentials
+from collector.processes.process import Entry
+from collector.records.decode import decode
+from collector.records.types import Syscall
+from schemas.batch import Process
+from schemas.columns import STRING_COLUMNS
+from tests.unit.collector import packed
+
+ORIGIN = Origin(Process(pid=10), 0, False, {0: "root"}.get, {0: "root"}.get)
+AT_FDCWD = (1 << 32) - 100
+OPENED: dict[str, Any] = {
+    "event": BY_EVENT["openat"].number,
+    "arguments": (AT_FDCWD, 0x7FFF0000, 0, 0, 0, 0),
+    "result": 3,
+    "fd": 3,
+    "mode": 0o100644,
+    "ino": 77,
+    "dev": 0x00800001,
+    "kernel_path": b"/srv/a\0",
+    "path1": b"/srv/a\0",
+}
+
+
+class _World:
+    """What must not have changed for an event to be like another."""
+
+    def __init__(self) -> None:
+        self.changes = self.version = 0
+        self.entry = Entry(10, 222, 222, Credentials(1000))
+
+
+class _Batch:
+    """A batch to which records are added as the collector does."""
+
+    def __init__(self, world: _World) -> None:
+        self.world = world
+        self.builder = BatchBuilder()
+        self.repeated = Repeated(world, world)
+
+    def take(self, record: bytes) -> bool:
+        """Add a record; tell whether it was like another."""
+        if self.repeated.add(self.builder, record, 0):
+            return True
+        call = decode(record)
+        assert isinstance(call, Syscall)
+        event = add_syscall(self.builder, call, ORIGIN, call.who.time)
+        self.repeated.remember(self.builder, record, call, event, self.world.entry)
+        return False
+
+
+def told(builder: BatchBuilder) -> list[Any]:
+    """Give each event with texts for their indices."""
+    columns, strings = builder.columns(), builder.strings
+    found: list[Any] = []
+    for place in range(builder.count):
+        row = {
+            name: strings[column[place]] if name in STRING_COLUMNS else column[place]
+            for name, column in columns.items()
+            if not name.startswith("arg_")
+        }
+        own = slice(*columns["arg_start"][place : place + 2])
+        names, texts = ([strings[at] for at in columns[name][own]] for name in ("arg_name", "arg_value"))
+        found.append((row, list(zip(names, texts, columns["arg_raw"][own], strict=True))))
+    return found
+
+
+@pytest.fixture
+def batch() -> _Batch:
+    """Give an empty batch."""
+    return _Batch(_World())
+
+
+def opened(**facts: Any) -> bytes:
+    """Pack an open of a regular file by its absolute name."""
+    return packed.syscall(**{**OPENED, **facts})
+
+
+def test_an_open_of_another_file_is_like_the_first(batch: _Batch) -> None:
+    """Its names and inode are its own."""
+    batch.take(opened())
+    taken = batch.take(opened(arguments=(AT_FDCWD, 5, 0, 0, 0, 0), ino=2**64 - 1, kernel_path=b"/b\0", path1=b"/l\0"))
+    first, second = told(batch.builder)
+
+    assert taken
+    own = ("fd_ino", "fd_name", "fd_name_raw", "fd_realpath")
+    assert [second[0][name] for name in own] == [2**64 - 1, "/l", "/l", "/b"]
+    assert {**second[0], **{name: first[0][name] for name in own}} == first[0]
+    assert second[1][0] == ("fd", "<f>/b", 3)
+    assert second[1][-1] == ("ino", str(2**64 - 1), -1)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"result": 4, "fd": 4},
+        {"arguments": (AT_FDCWD, 0x7FFF0000, 1, 0, 0, 0)},
+        {"flags": packed.CREATED},
+        {"mode": 0o100600},
+        {"dev": 1},
+        {"kernel_path": b""},
+        {"path1": b""},
+        {"path1": b"relative\0"},
+    ],
+)
+def test_an_open_that_differs_in_more_is_not(batch: _Batch, facts: dict[str, Any]) -> None:
+    """Nor is one without a name."""
+    batch.take(opened())
+
+    assert not batch.take(opened(**facts))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"arguments": (3, 0, 0, 0, 0, 0)},
+        {"flags": packed.PSEUDO},
+        {"mode": 0o40755},
+        {"result": -2, "fd": -1},
+        {"magic": 0x50494446},
+        {"blob1": b"x"},
+        {"event": BY_EVENT["unlinkat"].number},
+    ],
+)
+def test_nothing_is_like_what_is_told_in_another_way(batch: _Batch, facts: dict[str, Any]) -> None:
+    """A directory that is the new descriptor, what is no regular file, and calls that open nothing."""
+    batch.take(opened(**facts))
+
+    assert not batch.take(opened(**facts, ino=78, path1=b"/srv/b\0"))
+
+
+@pytest.mark.parametrize("changed", ["changes", "version", "entry"])
+def test_what_is_known_of_the_process_must_be_the_same(batch: _Batch, changed: str) -> None:
+    """An event must not tell of what its process was before; the next is like that which told of it anew."""
+    batch.take(opened())
+    if changed == "entry":
+        batch.world.entry.version += 1
+    else:
+        setattr(batch.world, changed, 1)
+
+    assert not batch.take(opened(ino=78))
+    assert batch.take(opened(ino=79))
+
+
+def test_another_batch_knows_nothing_of_the_last(batch: _Batch) -> None:
+    """Its texts have other indices."""
+    batch.take(opened())
+    batch.repeated.clear()
+
+    assert not batch.take(opened())
+
+
+RECORDS = st.builds(
+    packed.syscall,
+    event=st.sampled_from([BY_EVENT[name].number for name in ("openat", "openat", "openat", "open", "unlinkat")]),
+    arguments=st.tuples(
+        st.sampled_from([AT_FDCWD, 3, 4]), st.integers(0, 3), st.sampled_from([0, 0o101]), *[st.just(0o644)] * 3
+    ),
+    result=st.sampled_from([3, 3, 3, -2]),
+    fd=st.sampled_from([3, 3, 3, -1]),
+    flags=st.sampled_from([0, 0, 0, packed.CREATED, packed.PSEUDO, packed.COMPAT, packed.OVERLAY]),
+    mode=st.sampled_from([0o100644, 0o100644, 0o40755, 0]),
+    ino=st.sampled_from([1, 2, 2**64 - 1]),
+    magic=st.sampled_from([0, 0, 0x50494446]),
+    kernel_path=st.sampled_from([b"/a\0", b"/b/\xff\0", b"memfd:x\0", b"", b"\0"]),
+    path1=st.sampled_from([b"/a\0", b"../b\0", b"c\0", b"", b"\0", b"/d\0e"]),
+    directory1=st.sampled_from([b"", b"/srv\0", b"/home/x\0"]),
+    path2=st.sampled_from([b"", b"", b"", b"/p\0"]),
+    blob1=st.sampled_from([b"", b"", b"", b"x"]),
+)
+
+
+@given(st.lists(RECORDS, max_size=30))
+@settings(max_examples=200)
+def test_events_are_told_as_if_none_were_like_another(records: list[bytes]) -> None:
+    """That it is quicker is all there is to see."""
+    batch, each = _Batch(_World()), _Batch(_World())
+    for record in records:
+        batch.take(record)
+        each.take(record)
+        each.repeated.clear()
+
+    assert told(batch.builder) == told(each.builder)

@@ -1,0 +1,227 @@
+import json
+import os
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from collector.arch import x86_64
+from collector.events.system_calls import BY_EVENT, CALLS, CWD, NONE, DescriptorFlag, descriptors, watched_numbers
+from schemas.catalogue.fields import EVENTS
+from schemas.catalogue.flags import FLAG_TABLES
+from tests.conformance.cases import shared_dir
+from tests.live.needs import lacking
+
+HEADERS = Path("/usr/include/x86_64-linux-gnu/asm")
+FIELDS_USED = shared_dir() / "conformance" / "fields_used.json"
+FIELDS = (
+    *("event", "flags", "fd", "path1", "path2", "dir1", "dir2"),
+    *("blob1", "blob1_length", "blob2", "blob2_length", "blob1_size", "blob2_size", "filter"),
+    "registers",
+)
+STATE_CHANGING = frozenset(
+    {
+        *("chdir", "fchdir", "chroot", "prctl", "setns", "unshare", "setsid", "setpgid", "capset"),
+        *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid"),
+    }
+)
+
+# Kernel names whose event type is called otherwise, by Falco's event table.
+RENAMED = {
+    "pread64": "pread",
+    "pwrite64": "pwrite",
+    "prlimit64": "prlimit",
+    "_llseek": "llseek",
+    "fstatat64": "newfstatat",
+    "sendfile64": "sendfile",
+    "fcntl64": "fcntl",
+    "recvmmsg_time64": "recvmmsg",
+    "ugetrlimit": "getrlimit",
+}
+
+
+def event_of(kernel_name: str) -> str:
+    """Give the event type of a call by its name in the kernel's tables."""
+    name = RENAMED.get(kernel_name, kernel_name)
+    return name.removesuffix("32") if name.endswith("32") and name[:-2] in BY_EVENT else name
+
+
+def unpacked(packed: bytes) -> dict[str, int]:
+    """Read struct descriptor of lanner.bpf.c."""
+    return dict(zip(FIELDS, struct.unpack("<HH13Bx", packed), strict=True))
+
+
+@pytest.mark.parametrize("event", BY_EVENT)
+def test_arguments_are_falco_s_in_falco_s_order(event: str) -> None:
+    """evt.arg.NAME and evt.arg[N] must find what rules mean."""
+    assert [argument.name for argument in BY_EVENT[event].arguments] == [param.name for param in EVENTS[event].params]
+
+
+def test_an_event_type_stands_once() -> None:
+    """Two rows of one name would hide each other."""
+    assert len(BY_EVENT) == len(CALLS)
+    assert [call.number for call in CALLS] == list(range(len(CALLS)))
+
+
+def test_every_flag_table_exists() -> None:
+    """A misspelt one would end the collector at its first event."""
+    named = {argument.table for call in CALLS for argument in call.arguments if argument.table}
+
+    assert named <= FLAG_TABLES.keys()
+
+
+def test_arguments_are_of_falco_s_form() -> None:
+    """Text is compared by rules: what Falco writes as hexadecimal or by names must be so here."""
+    hexadecimal = frozenset({"hex", "x", "hexres", "dev", "cap", "zero", "none"})
+    octal = frozenset({"octal", "openmode", "how_mode", "none"})
+    wrong = []
+    for call in CALLS:
+        for argument, param in zip(call.arguments, EVENTS[call.event].params, strict=True):
+            place = f"{call.event}.{argument.name}"
+            if param.type.startswith(("INT", "UINT")) and param.format == "HEX" and argument.kind not in hexadecimal:
+                wrong.append(f"{place} is hexadecimal")
+            if param.type.startswith(("INT", "UINT")) and param.format == "OCT" and argument.kind not in octal:
+                wrong.append(f"{place} is octal")
+            if argument.table and argument.table != param.info:
+                wrong.append(f"{place} has the table {param.info}")
+    assert not wrong
+
+
+@pytest.mark.skipif("CI" not in os.environ and not FIELDS_USED.exists(), reason="the shared folder isn't there")
+def test_every_event_type_that_upstream_s_rules_ask_for_can_be_watched() -> None:
+    """No rule may wait for what never comes."""
+    used = {event for event, _ in json.loads(FIELDS_USED.read_text())["evt_types"]}
+
+    assert used <= BY_EVENT.keys()
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("header", "table"),
+        [("unistd_64.h", x86_64.NATIVE), ("unistd_32.h", x86_64.COMPAT)],
+        ids=["64-bit", "32-bit"],
+    )
+    def test_numbers_are_the_kernel_s(self, header: str, table: dict[int, str]) -> None:
+        """Each number's event type is that of the call which the header gives it."""
+        path = HEADERS / header
+        if not path.exists():
+            lacking(f"{path} isn't there")
+        found = re.findall(r"#define __NR_(\w+) (\d+)", path.read_text())
+        names = {int(number): event_of(name) for name, number in found}
+
+        assert {number: names.get(number) for number in table} == table
+        missed = {number: name for number, name in names.items() if name in BY_EVENT and number not in table}
+        assert not missed
+
+    def test_socketcalls_are_the_kernel_s(self) -> None:
+        """The multiplexer's numbers, from net.h."""
+        path = Path("/usr/include/linux/net.h")
+        if not path.exists():
+            lacking(f"{path} isn't there")
+        found = re.findall(r"#define SYS_(\w+)\s+(\d+)", path.read_text())
+
+        assert {int(number): name.lower() for name, number in found} == x86_64.SOCKETCALLS
+
+    def test_every_call_has_a_number(self) -> None:
+        """A row without one would never be seen."""
+        reached = {*x86_64.NATIVE.values(), *x86_64.COMPAT.values(), *x86_64.SOCKETCALLS.values()}
+
+        assert reached == BY_EVENT.keys()
+
+
+class TestDescriptors:
+    def test_an_open_reads_its_path_and_result(self) -> None:
+        """openat(dirfd, path, flags, mode) gives a descriptor."""
+        by_number, by_socketcall = descriptors(["openat"])
+        found = unpacked(by_number[257])
+
+        assert found["event"] == BY_EVENT["openat"].number
+        assert found["flags"] == DescriptorFlag.EMIT | DescriptorFlag.FD_IS_RESULT
+        assert (found["fd"], found["path1"], found["dir1"], found["path2"], found["dir2"]) == (NONE, 1, 0, NONE, NONE)
+        assert (found["blob1"], found["blob1_size"], found["blob2"], found["blob2_size"]) == (NONE, 0, NONE, 0)
+        assert unpacked(by_number[512 + 295]) == found
+        assert not by_socketcall
+
+    def test_a_call_of_two_paths_reads_both(self) -> None:
+        """renameat2(olddir, old, newdir, new, flags)."""
+        found = unpacked(descriptors(["renameat2"])[0][316])
+
+        assert (found["path1"], found["dir1"], found["path2"], found["dir2"]) == (1, 0, 3, 2)
+
+    def test_a_path_of_no_directory_starts_from_the_working_directory(self) -> None:
+        """rename(old, new); a link's target is no file name."""
+        renamed = unpacked(descriptors(["rename"])[0][82])
+        linked = unpacked(descriptors(["symlinkat"])[0][266])
+
+        assert (renamed["path1"], renamed["dir1"], renamed["path2"], renamed["dir2"]) == (0, CWD, 1, CWD)
+        assert (linked["path1"], linked["dir1"], linked["path2"], linked["dir2"]) == (0, NONE, 2, 1)
+
+    def test_an_address_is_the_second_piece_of_memory(self) -> None:
+        """connect(fd, address, length)."""
+        found = unpacked(descriptors(["connect"])[0][42])
+
+        assert (found["fd"], found["blob1"], found["blob1_size"]) == (0, NONE, 0)
+        assert (found["blob2"], found["blob2_size"], found["blob2_length"]) == (1, 128, 2)
+
+    def test_data_is_as_long_as_the_call_says(self) -> None:
+        """What was read is as long as the result, what is written as the argument."""
+        read, write = (unpacked(descriptors([event])[0][number]) for event, number in (("read", 0), ("write", 1)))
+
+        assert (read["blob1"], read["blob1_size"], read["blob1_length"]) == (1, 80, NONE)
+        assert read["flags"] & DescriptorFlag.BLOB1_RESULT
+        assert (write["blob1"], write["blob1_size"], write["blob1_length"]) == (1, 80, 2)
+        assert not write["flags"] & DescriptorFlag.BLOB1_RESULT
+
+    def test_an_exec_is_only_told_where_it_fails(self) -> None:
+        """Another probe tells of the others."""
+        assert unpacked(descriptors(["execve"])[0][59])["flags"] & DescriptorFlag.FAILED_ONLY
+
+    def test_a_socket_call_comes_by_three_ways(self) -> None:
+        """64-bit, 32-bit, and the older 32-bit multiplexer."""
+        by_number, by_socketcall = descriptors(["connect"])
+
+        assert unpacked(by_number[42]) == unpacked(by_number[512 + 362]) == unpacked(by_socketcall[3])
+        assert unpacked(by_number[512 + x86_64.SOCKETCALL])["flags"] == DescriptorFlag.SOCKETCALL
+        assert by_socketcall.keys() == {3}
+
+    def test_what_nobody_asks_for_is_not_watched(self) -> None:
+        """Each watched call costs every program."""
+        by_number, by_socketcall = descriptors([])
+
+        assert {x86_64.NATIVE[number] for number in by_number if number < 512} == STATE_CHANGING
+        assert {x86_64.COMPAT[number - 512] for number in by_number if number >= 512} == STATE_CHANGING
+        assert not by_socketcall
+
+    def test_a_number_is_watched_that_either_entry_gives_a_call(self) -> None:
+        """5 is open by the 32-bit entry and fstat by the other; 257 is openat."""
+        assert {5, 2, 257, 295} <= watched_numbers(descriptors(["open", "openat"])[0]).keys()
+        assert max(watched_numbers(descriptors(BY_EVENT)[0])) < 512
+
+    def test_what_changes_a_process_is_always_on(self) -> None:
+        """The table of processes must stay true; unasked for, such a call makes no event."""
+        quiet, asked = descriptors([])[0], descriptors(STATE_CHANGING)[0]
+
+        assert quiet.keys() == asked.keys()
+        for number, packed in quiet.items():
+            flags, asked_flags = unpacked(packed)["flags"], unpacked(asked[number])["flags"]
+            assert flags & DescriptorFlag.STATE
+            assert not flags & DescriptorFlag.EMIT
+            assert asked_flags == flags | DescriptorFlag.EMIT
+
+    def test_what_is_no_system_call_is_left_alone(self) -> None:
+        """Rules may name event types that no call gives."""
+        assert descriptors(["container", "nothing"]) == descriptors([])
+
+    def test_every_piece_of_memory_fits_a_byte(self) -> None:
+        """The kernel side masks sizes by 255."""
+        assert all(size <= 255 for call in CALLS for _, size, _ in call.blobs)
+
+    def test_flags_are_the_program_s(self) -> None:
+        """Names and values stand in two languages."""
+        source = Path(x86_64.__file__).parents[1].joinpath("bpf", "lanner.bpf.c").read_text()
+        found = {name: int(value) for name, value in re.findall(r"\bD_(\w+) = (\d+)", source)}
+
+        assert {name: found.get(name) for name in DescriptorFlag.__members__} == {
+            name: int(flag) for name, flag in DescriptorFlag.__members__.items()
+        }

@@ -1,0 +1,84 @@
+import platform
+import re
+from pathlib import Path
+
+import pytest
+
+from collector.host import facts
+from collector.host.facts import this_host
+from schemas.codec import decode_batch, encode_batch
+from tests.unit.processor.batches import batch_of
+
+MACHINE_ID = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the place of a machine id of the test's own."""
+    path = tmp_path / "machine-id"
+    monkeypatch.setattr(facts, "_MACHINE_ID", path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"LANNER_HOSTNAME": "ours", "FALCO_HOSTNAME": "theirs"}, "ours"),
+        ({"FALCO_HOSTNAME": "theirs"}, "theirs"),
+        ({"LANNER_HOSTNAME": "", "FALCO_HOSTNAME": "theirs"}, "theirs"),
+    ],
+)
+def test_the_environment_names_the_host(environment: dict[str, str], name: str) -> None:
+    """Our variable goes before Falco's; an empty one is none."""
+    assert this_host(environment=environment).name == name
+
+
+def test_a_host_that_nobody_named_has_a_name_of_its_own() -> None:
+    """That of process 1's UTS namespace, which outside a container is everybody's."""
+    found = this_host(environment={})
+
+    assert found.name
+    assert found.kernel == platform.release()
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", found.boot_id)
+
+
+def test_the_machine_s_id_is_the_host_s(machine_id: Path) -> None:
+    """It outlives boots and changes of name."""
+    machine_id.write_text(f"{MACHINE_ID}\n")
+
+    assert this_host(environment={}).id == MACHINE_ID
+
+
+def test_a_setting_goes_before_the_machine_s_id(machine_id: Path) -> None:
+    """Cloned machines share one."""
+    machine_id.write_text(f"{MACHINE_ID}\n")
+
+    assert this_host("chosen", {}).id == "chosen"
+
+
+@pytest.mark.parametrize("content", [b"", b"uninitialized\n", b"\xff\xfe", b"0123\n"])
+def test_a_machine_without_an_id_gets_one_of_its_name(machine_id: Path, content: bytes) -> None:
+    """An image before its first boot has none: two such hosts must not be one."""
+    machine_id.write_bytes(content)
+
+    first = this_host(environment={"LANNER_HOSTNAME": "a"}).id
+    again = this_host(environment={"LANNER_HOSTNAME": "a"}).id
+    other = this_host(environment={"LANNER_HOSTNAME": "b"}).id
+
+    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert first == again != other
+
+
+def test_a_machine_without_the_file_gets_an_id_of_its_name(machine_id: Path) -> None:
+    """Small images have no such file."""
+    assert not machine_id.exists()
+    assert re.fullmatch("[0-9a-f]{32}", this_host(environment={"LANNER_HOSTNAME": "a"}).id)
+
+
+def test_names_that_no_batch_may_hold_are_shortened_and_stay_different() -> None:
+    """Else each batch of such a host would be refused."""
+    first, second = (this_host("i" * 300 + end, {"LANNER_HOSTNAME": "ö" * 300 + end}) for end in "ab")
+    assert max(len(text.encode()) for facts in (first, second) for text in (facts.id, facts.name)) == 256
+    assert first.id != second.id
+    assert first.name != second.name
+    assert decode_batch(encode_batch(batch_of(host_id=first.id, hostname=second.name))).host_id == first.id

@@ -1,0 +1,192 @@
+from collections import deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.publishing.send_window import FITS_ANYWHERE, Outgoing, Window
+from collector.publishing.spool import Segment
+from schemas.batch import EventBatch
+from schemas.codec import decode_batch, encode_batch
+from tests.unit.processor.batches import batch_of
+
+
+def batch(sequence: int, *sizes: int) -> EventBatch:
+    """Give a batch whose events have texts of these sizes, each another one."""
+    events = (
+        {"type": "openat", "fd_name": f"{sequence}/{place}/".ljust(size, "x")} for place, size in enumerate(sizes)
+    )
+    return replace(batch_of(*events, sequence=sequence), lost={"events_ring_full": sequence})
+
+
+@dataclass
+class Broker:
+    """Takes what is no larger than a limit; what is on its way together may travel, and be refused, together."""
+
+    limit: int
+    together: int = 1
+    """Messages of one request."""
+    taken: list[EventBatch] = field(default_factory=list)
+    refusals: int = 0
+    on_their_way: deque[Outgoing] = field(default_factory=deque)
+
+    def answer(self, window: Window) -> int:
+        """Answer one request; give how many events of it are lost for good."""
+        request = [self.on_their_way.popleft()]
+        size = len(request[0].encoded)
+        while self.on_their_way and len(request) < self.together:
+            size += len(self.on_their_way[0].encoded)
+            if size > FITS_ANYWHERE:
+                break
+            request.append(self.on_their_way.popleft())
+        is_taken = sum(len(each.encoded) for each in request) <= self.limit
+        self.refusals += not is_taken
+        lost = 0
+        for each in request:
+            if is_taken:
+                window.delivered(each)
+                self.taken.append(decode_batch(each.encoded))
+            elif window.refused(each):
+                lost += decode_batch(each.encoded).total
+        return lost
+
+
+def send_all(window: Window, broker: Broker) -> int:
+    """Send until nothing is left; give how many events are lost."""
+    lost = 0
+    for _ in range(10_000):
+        while (one := window.turn()) is not None:
+            window.sent(one)
+            broker.on_their_way.append(one)
+        if not broker.on_their_way:
+            break
+        lost += broker.answer(window)
+    list(window.let_go())
+    assert len(window) == 0
+    assert window.bytes == 0
+    return lost
+
+
+def test_what_is_too_large_goes_in_halves_and_only_one_event_is_lost() -> None:
+    """Before what was made after it, and as one batch to whoever looks for gaps."""
+    window, broker = Window(), Broker(100_000)
+    sizes = [20_000, 20_000, 110_000, *[20_000] * 9]
+    for sequence, each in enumerate(([10], sizes, [10], [10])):
+        window.add(encode_batch(batch(sequence, *each)), None, 0.0)
+
+    assert send_all(window, broker) == 1
+
+    order = [(part.sequence, part.first_index) for part in broker.taken]
+    assert order == sorted(order)
+    assert [part.sequence for part in broker.taken if part.lost] == [0, 1, 2, 3]
+    places = [part.first_index + place for part in broker.taken if part.sequence == 1 for place in range(part.count)]
+    assert places == [place for place in range(12) if place != 2]
+
+
+def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:
+    """So a refusal is known to be about it, and nothing overtakes it; those of known sizes go together."""
+    window = Window()
+    for sequence, size in enumerate((10, 200_000, 10, 150_000)):
+        window.add(encode_batch(batch(sequence, size)), None, 0.0)
+    first = window.turn()
+    assert first is not None
+    window.sent(first)
+    assert window.turn() is None
+    window.delivered(first)
+    large = window.turn()
+    assert large is not None
+    window.sent(large)
+    assert window.turn() is None
+    window.delivered(large)
+    for _ in range(2):
+        one = window.turn()
+        assert one is not None
+        window.sent(one)
+
+
+def test_what_is_known_to_be_too_large_is_divided_before_it_goes() -> None:
+    """The way to the broker is not used for what it will refuse."""
+    window, broker = Window(), Broker(100_000)
+    window.add(encode_batch(batch(1, 60_000, 60_000)), None, 0.0)
+    assert send_all(window, broker) == 0
+    assert broker.refusals == 1
+    window.add(encode_batch(batch(2, 70_000, 70_000)), None, 0.0)
+    assert send_all(window, broker) == 0
+    assert broker.refusals == 1
+
+
+def test_small_batches_that_are_refused_together_go_one_by_one() -> None:
+    """Each fits, and none is divided or lost."""
+    window, broker = Window(), Broker(30_000, together=4)
+    for sequence in range(8):
+        window.add(encode_batch(batch(sequence, 7_000, 7_000)), None, 0.0)
+    assert send_all(window, broker) == 0
+    assert sorted(part.sequence for part in broker.taken) == list(range(8))
+    assert {part.count for part in broker.taken} == {2}
+
+
+def test_parts_stand_for_their_batch_on_disk() -> None:
+    """The file goes when all of them have arrived, and not before."""
+    segment = Segment(Path("unused"), is_read=True, waiting=1)
+    window, broker = Window(), Broker(100_000)
+    window.add(encode_batch(batch(1, 60_000, 60_000)), segment, 0.0)
+    first = window.turn()
+    assert first is not None
+    window.sent(first)
+    assert window.refused(first) is False
+    # What else the batch tells is a part of its own only where a single event is divided.
+    assert segment.waiting == len(window) == 2
+    assert all(each.segment is segment for each in window)
+    assert send_all(window, broker) == 0
+
+
+def test_after_a_failure_all_goes_again_in_order() -> None:
+    """Parts as parts, and a batch that had to go alone no longer keeps the others."""
+    window, broker = Window(), Broker(100_000)
+    for sequence in range(3):
+        window.add(encode_batch(batch(sequence, 60_000, 60_000)), None, 0.0)
+    one = window.turn()
+    assert one is not None
+    window.sent(one)
+    assert window.refused(one) is False
+    one = window.turn()
+    assert one is not None
+    window.sent(one)
+    window.again(5.0)
+    assert {each.at for each in window} == {5.0}
+    assert send_all(window, broker) == 0
+    order = [(part.sequence, part.first_index) for part in broker.taken]
+    assert order == sorted(order)
+
+
+def test_what_the_client_refuses_is_divided_at_once() -> None:
+    """It looks at each batch by itself, whatever else is on its way."""
+    window = Window()
+    for sequence in range(2):
+        window.add(encode_batch(batch(sequence, 10, 10)), None, 0.0)
+    for _ in range(2):
+        one = window.turn()
+        assert one is not None
+        window.sent(one)
+    second = list(window)[1]
+    assert window.refused(second, by_client=True) is False
+    assert len(window) == 3
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3_000), min_size=1, max_size=6), min_size=1, max_size=8),
+    st.integers(1_500, 12_000),
+    st.integers(1, 4),
+)
+def test_every_event_arrives_or_is_lost_for_its_own_size(sizes: list[list[int]], limit: int, together: int) -> None:
+    """Whatever is refused together, and however small the limit is."""
+    window, broker = Window(), Broker(limit, together)
+    for sequence, each in enumerate(sizes):
+        window.add(encode_batch(batch(sequence, *each)), None, 0.0)
+    lost = send_all(window, broker)
+    arrived = sum(part.count for part in broker.taken)
+    assert arrived + lost == sum(map(len, sizes))
+    alone = [encode_batch(replace(batch(99, size), lost={})) for each in sizes for size in each]
+    # A few bytes more or less: names and places are shorter here.
+    assert sum(len(each) > limit + 64 for each in alone) <= lost <= sum(len(each) > limit - 64 for each in alone)

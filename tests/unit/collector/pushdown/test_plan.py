@@ -1,0 +1,62 @@
+import pytest
+
+from collector.pushdown.plan import MAX_VERSIONS, Wanted, common, wanted
+from schemas.encoding.filter_json import encode_interest
+from schemas.filter import Interest, Place, Way
+
+OWN = Interest(frozenset({Way("bind")}))
+ONE = Interest(frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/etc/\0")}))}))
+TWO = Interest(
+    frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/srv/\0")}))}),
+    variables=frozenset({"HOME"}),
+)
+EVERYTHING = Wanted(None, frozenset({"*"}))
+
+
+def version(number: int) -> bytes:
+    """Name a version."""
+    return f"20261124-190000-{number:08x}".encode()
+
+
+def test_rule_files_decide_where_nothing_is_published() -> None:
+    """What is always sent is sent then too."""
+    found = wanted({}, OWN, ["connect"])
+    assert found.versions == frozenset()
+    assert found.interest is not None
+    assert found.interest.events == {"bind", "connect"}
+
+
+def test_live_versions_are_joined() -> None:
+    """Each may still be judged by somebody; rule files do not count any more."""
+    found = wanted({version(1): encode_interest(ONE), version(2): encode_interest(TWO)}, OWN, ["execve"])
+    assert found.interest == Interest(ONE.ways | TWO.ways | {Way("execve")}, variables=frozenset({"HOME"}))
+    assert found.versions == {version(1).decode(), version(2).decode()}
+
+
+def test_what_is_always_sent_is_sent_whole() -> None:
+    """However little of it the rules ask for."""
+    found = wanted({version(1): encode_interest(ONE)}, OWN, ["openat"])
+    assert found.interest == Interest(frozenset({Way("openat")}))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {version(1): encode_interest(ONE), version(2): b"nonsense"},
+        {version(1): b""},
+        {version(1): b'{"environment": [], "events": {}}'},
+        {b"no version": encode_interest(ONE)},
+        {version(number): encode_interest(ONE) for number in range(MAX_VERSIONS + 1)},
+    ],
+)
+def test_what_cannot_be_understood_means_everything(entries: dict[bytes, bytes]) -> None:
+    """An event that is of interest must not be left out because a reader is older, or a writer hostile."""
+    assert wanted(entries, OWN, []) == EVERYTHING
+
+
+def test_a_batch_tells_only_what_holds_of_all_that_is_in_it() -> None:
+    """At a switch its events went by either."""
+    a, b, everything = frozenset({"a"}), frozenset({"a", "b"}), frozenset({"*"})
+    assert common(a, b) == common(b, a) == a
+    assert common(everything, b) == common(b, everything) == b
+    assert common(a, frozenset()) == frozenset()

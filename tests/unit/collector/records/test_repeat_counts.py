@@ -1,0 +1,61 @@
+"""How much of what the kernel side counts is new: each repeat is reported once, whichever way it comes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.records.repeat_counts import RepeatCounts
+from collector.records.types import Repeats
+
+
+def counted(count: int, *, generation: int = 2, slot: int = 0, is_final: bool = False) -> Repeats:
+    """Return what a slot has counted."""
+    return Repeats(slot, generation, count, last=0, record=b"", is_final=is_final)
+
+
+def test_a_count_that_grows_is_reported_by_what_it_has_grown() -> None:
+    """It is read each second, and once more when its slot changes hands."""
+    counts = RepeatCounts()
+
+    assert counts.fresh(counted(10)) == 10
+    assert counts.fresh(counted(10)) == 0
+    assert counts.fresh(counted(13)) == 3
+    assert counts.fresh(counted(20, is_final=True)) == 7
+
+
+def test_a_count_read_before_its_slot_changed_hands_adds_nothing_after_that() -> None:
+    """What the kernel side sent last says all of it."""
+    counts = RepeatCounts()
+
+    assert counts.fresh(counted(20, is_final=True)) == 20
+    assert counts.fresh(counted(13)) == 0
+
+
+def test_the_next_content_of_a_slot_counts_anew() -> None:
+    """Generations go round."""
+    counts = RepeatCounts()
+    newest = (1 << 32) - 2
+
+    assert counts.fresh(counted(5, generation=newest, is_final=True)) == 5
+    assert counts.fresh(counted(4, generation=0)) == 4
+    assert counts.fresh(counted(4, generation=newest)) == 0
+    assert counts.fresh(counted(4, slot=1, generation=newest)) == 4
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), max_size=30))
+def test_all_that_was_counted_is_reported_once(steps: list[tuple[int, bool, bool]]) -> None:
+    """A slot counts, is read, or changes hands; what was read waits for a step."""
+    counts = RepeatCounts()
+    made = reported = generation = count = 0
+    waiting: list[Repeats] = []
+    for more, is_read, changes_hands in steps:
+        made, count = made + more, count + more
+        late, waiting = waiting, []
+        if is_read:
+            waiting.append(counted(count, generation=generation))
+        if changes_hands:
+            reported += counts.fresh(counted(count, generation=generation, is_final=True))
+            generation, count = generation + 2, 0
+        reported += sum(map(counts.fresh, late))
+    reported += sum(map(counts.fresh, [*waiting, counted(count, generation=generation)]))
+
+    assert reported == made

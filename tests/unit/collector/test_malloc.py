@@ -1,0 +1,30 @@
+import subprocess
+import sys
+
+import pytest
+
+ACT = """
+import ctypes, sys
+if sys.argv[1] == "small":
+    from collector.malloc import keep_memory_small
+    keep_memory_small()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.free(libc.malloc(4 << 20))
+pieces = []
+for _ in range(64):
+    pieces.append(libc.malloc(1 << 20))
+    ctypes.memset(pieces[-1], 1, 1 << 20)
+    libc.malloc(4096)
+for piece in pieces:
+    libc.free(piece)
+print(int(open("/proc/self/statm").read().split()[1]) * 4 // 1024)
+"""
+
+
+@pytest.mark.parametrize(("way", "is_given_back"), [("small", True), ("as ever", False)])
+def test_large_pieces_are_given_back_though_small_ones_lie_between(way: str, *, is_given_back: bool) -> None:
+    """The 64 MiB of a flood would otherwise stay this process's for good."""
+    done = subprocess.run([sys.executable, "-c", ACT, way], capture_output=True, text=True, check=True, timeout=30)
+
+    assert (int(done.stdout) < 60) is is_given_back

@@ -1,0 +1,21 @@
+from lanner.cli.options.alerts import AlertFilter
+from tests.unit.alerts import alert
+
+
+def test_all_that_is_given_must_hold() -> None:
+    """Priority is a floor, names are patterns, tags must all be there."""
+    given = alert(rule="Read sensitive file", priority="Warning", hostname="web-3", host_id="id-3", tags=("a", "b"))
+    for wanted in (
+        AlertFilter(),
+        AlertFilter(priority="warning", rule="Read*", host="web-*", tags=("a",)),
+        AlertFilter(host="id-3", tags=("a", "b")),
+        AlertFilter(priority="info"),
+    ):
+        assert wanted.takes(given)
+    for wanted in (
+        AlertFilter(priority="error"),
+        AlertFilter(rule="read*"),
+        AlertFilter(host="db-*"),
+        AlertFilter(tags=("a", "c")),
+    ):
+        assert not wanted.takes(given)

@@ -1,0 +1,94 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import json, logging, sys
+from lanner.cli.logging_setup import log_through_structlog
+from lanner.settings import Settings
+from lanner.cli.terminal.output import error_line, note
+log_through_structlog(Settings(log_format=sys.argv[1], log_level=sys.argv[2]), "processor")
+note("plain")
+note("warning: told to beware")
+error_line("it is wrong\\x1b[2J \\u202e\\udcff" + "x" * 9999)
+logging.getLogger("urllib3").error("https://hooks.example/SECRET")
+logging.getLogger("librdkafka").info("client talk")
+"""
+
+
+def logged(form: str, level: str = "info") -> str:
+    """Give what a service so set writes to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, form, level], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not done.stdout
+    return done.stderr
+
+
+def test_json_is_an_object_a_line() -> None:
+    """With time, level, stage and text; a level that the text names is the entry's."""
+    entries = [json.loads(line) for line in logged("json").splitlines()]
+    assert [(entry["level"], entry["event"][:14]) for entry in entries] == [
+        ("info", "plain"),
+        ("warning", "told to beware"),
+        ("error", "it is wrong\\x1"),
+    ]
+    assert {entry["stage"] for entry in entries} == {"processor"}
+    assert all(entry["timestamp"].endswith("Z") for entry in entries)
+    assert len(entries[2]["event"]) == 4000
+
+
+def test_hostile_text_is_harmless_on_a_terminal() -> None:
+    """Control characters and marks of direction are shown, not sent."""
+    text = logged("console")
+    assert "plain" in text
+    assert "it is wrong\\x1b[2J \\u202e\\xff" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("level", "expected"), [("error", 1), ("warning", 2), ("info", 3), ("debug", 4)])
+def test_the_level_is_kept(level: str, expected: int) -> None:
+    """The broker's client speaks at debug only; libraries that may log secrets never do."""
+    text = logged("json", level)
+    assert len(text.splitlines()) == expected
+    assert "SECRET" not in text
+    assert ("client talk" in text) == (level == "debug")
+
+
+FORGING = """
+import sys
+from lanner.settings import Settings
+from lanner.cli.terminal.output import error_line, note
+if sys.argv[1] != "plain":
+    from lanner.cli.logging_setup import log_through_structlog
+    log_through_structlog(Settings(log_format=sys.argv[1], log_level="info"), "processor")
+for say in (note, error_line):
+    say("waits for host web\\n2026-11-25T10:00:00Z [error] rules refused\\r\\n<3>error: forged\\x1b[2J.")
+"""
+
+
+@pytest.mark.parametrize("form", ["plain", "console", "json"])
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_line_break_in_a_hosts_name_makes_no_entry_of_its_own(form: str, journal: bool, tmp_path: Path) -> None:
+    """Each line behind the first is indented, in the journal as well, and nothing moves a cursor."""
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file:
+        status = os.fstat(file.fileno())
+        variables = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"} if journal else {}
+        command = [sys.executable, "-c", FORGING, form]
+        subprocess.run(command, stderr=file, check=True, timeout=60, env=os.environ | variables)
+    text = errors.read_text()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    lines = text.splitlines()
+    if form == "json":
+        assert [json.loads(line)["level"] for line in lines] == ["info", "error"]
+        return
+    assert len(lines) == 6
+    for line in (*lines[1:3], *lines[4:]):
+        assert re.match(r"(<\d>)?    ", line), text

@@ -1,0 +1,66 @@
+import zlib
+from collections import Counter
+from typing import Any
+
+from lanner.recorder.backtest import Backtest, not_collected
+from lanner.recorder.coverage import HostCoverage
+from schemas.encoding.filter_json import encode_interest
+from schemas.filter import Interest, Place, Way
+from tests.unit.alerts import TIME, alert
+
+
+def interest_in(*events: str) -> Interest:
+    """Give the interest in all events of some types."""
+    return Interest(frozenset(Way(event) for event in events))
+
+
+def within(*prefixes: bytes) -> Way:
+    """Give a way to matter for opens below some folders."""
+    return Way("openat", places=frozenset(Place(is_prefix=True, text=prefix) for prefix in prefixes))
+
+
+def test_alerts_are_counted_by_rule_and_host() -> None:
+    """The rule that found most first; an alert that comes twice counts once."""
+    backtest = Backtest()
+    for number, (rule, host) in enumerate([("A", "x"), ("B", "x"), ("B", "y"), ("B", "y")]):
+        assert backtest.count(alert(id=str(number), rule=rule, hostname=host, time=TIME + number))
+    assert not backtest.count(alert(id="3", rule="B", hostname="y"))
+    assert [(row.rule, row.host, row.count) for row in backtest.rows()] == [("B", "y", 2), ("B", "x", 1), ("A", "x", 1)]
+    assert (backtest.rows()[0].first, backtest.rows()[0].last) == (TIME + 2, TIME + 3)
+    assert backtest.alerts == 4
+
+
+def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
+    """Hosts of which the same is to be said are said together; what the rules don't look for doesn't matter."""
+    facts: dict[str, Any] = {
+        "watched": {"execve"},
+        "narrowed": {"openat", "rename"},
+        "partly": {"bind"},
+        "interests": {b""},
+    }
+    hosts = {name: HostCoverage(name, 0, 0, **facts, is_told=True) for name in ("a", "b")}
+    hosts["c"] = HostCoverage("c", 0, 0, lost=Counter(events_ring_full=1200), missing=2)
+    narrowed = "collected only where a rule of that time could match, which is less than these rules look for"
+    asked = frozenset({"execve", "openat", "ptrace", "bind"})
+    assert not_collected(asked, interest_in(*asked), hosts) == [
+        "not collected, for no rule of that time asked: ptrace (a, b)",
+        "collected for a part of the time only, as rules changed: bind (a, b)",
+        f"{narrowed}: openat (a, b)",
+        "which events were collected is not known (c)",
+        "lost: 1,200 events (c)",
+        "never came: 2 batches (c)",
+    ]
+    assert not_collected(frozenset({"execve"}), interest_in("execve"), {"a": hosts["a"]}) == []
+
+
+def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
+    """By every version that was in force meanwhile."""
+
+    def told(*places: bytes) -> bytes:
+        return zlib.compress(encode_interest(Interest(frozenset({within(*places)}))))
+
+    wide, narrow = told(b"/etc/", b"/root/"), told(b"/root/")
+    for interests, is_told in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
+        host = HostCoverage("a", 0, 0, narrowed={"openat"}, interests=set(interests), is_told=True)
+        draft = Interest(frozenset({within(b"/etc/shadow")}))
+        assert bool(not_collected(frozenset({"openat"}), draft, {"a": host})) is is_told

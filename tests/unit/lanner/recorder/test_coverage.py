@@ -1,0 +1,69 @@
+from lanner.recorder.batches import Kept
+from lanner.recorder.coverage import Coverage, HostCoverage, sentences
+from tests.unit.processor.batches import TIME, batch_of
+
+SECOND = 1_000_000_000
+NOON = TIME // 1_000_000
+
+
+def batch(sequence: int, **facts: object) -> Kept:
+    """Give a batch of one host."""
+    made = batch_of({"type": "openat"}, sequence=sequence)
+    for name, value in facts.items():
+        setattr(made, name, value)
+    return Kept(made, NOON + sequence * 1000)
+
+
+def told(*batches: Kept) -> HostCoverage:
+    """Give what is known of the host after some batches."""
+    coverage = Coverage()
+    for each in batches:
+        coverage.see(each)
+    (host,) = coverage.hosts.values()
+    return host
+
+
+def test_what_is_watched_is_told() -> None:
+    """Whole, in part, and that there is nothing else."""
+    first, second, *rest = sentences(told(batch(7, watched=["execve"], narrowed=["openat"])))
+    assert first == "Collected whole: execve. Of any other event type nothing was collected."
+    assert second == "Collected only where a rule of that time could match: openat."
+    assert rest == []
+
+
+def test_that_nobody_said_what_is_watched_is_told() -> None:
+    """Not knowing is not the same as everything."""
+    assert sentences(told(batch(7))) == ["Which events were collected is not known: no batch of this time says so."]
+
+
+def test_a_change_of_what_is_watched_is_told() -> None:
+    """What was watched at some time only, and what was whole at some time only."""
+    host = told(batch(7, watched=["execve", "bind"]), batch(8, watched=["execve"], narrowed=["openat"]))
+    assert (host.watched, host.narrowed, host.partly) == ({"execve"}, set(), {"bind", "openat"})
+    assert host.gone(frozenset({"execve", "openat", "ptrace"})) == {"ptrace"}
+    narrower = told(batch(7, watched=["openat"]), batch(8, narrowed=["openat"]), batch(9, watched=["openat"]))
+    assert (narrower.watched, narrower.narrowed) == (set(), {"openat"})
+
+
+def test_losses_and_gaps_are_told() -> None:
+    """By reason and by number."""
+    host = told(batch(7, lost={"events_ring_full": 3}), batch(11, lost={"spool_full": 4}))
+    text = " ".join(sentences(host))
+    assert "7 events were lost (events_ring_full: 3, spool_full: 4)." in text
+    assert "3 batches never came (numbers 8 to 10)." in text
+
+
+def test_beginnings_and_ends_of_collectors_are_told() -> None:
+    """Nothing was seen between them."""
+    text = " ".join(sentences(told(batch(7), batch(8, stopping=True))))
+    assert "was stopped in good order" in text
+    text = " ".join(sentences(told(batch(8, stopping=True), batch(1, collector_start=TIME, boot_id="boot-2"))))
+    assert "A collector began at" in text
+    assert "stopped" not in text
+
+
+def test_a_corrected_clock_is_told() -> None:
+    """The times are not those that the host itself knows."""
+    kept = batch(7)
+    text = " ".join(sentences(told(Kept(kept.batch, kept.appended, -3600 * SECOND))))
+    assert "The host's clock was 3600 s ahead of the broker's: times are corrected by that." in text

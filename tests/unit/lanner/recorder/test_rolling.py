@@ -1,0 +1,94 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lanner.errors import BadInput
+from lanner.recorder.batches import from_files
+from lanner.recorder.rolling import RollingRecording, size_mib
+from schemas.batch import EventBatch
+from tests.unit.processor.batches import batch_of
+
+LIMIT = 1 << 20
+
+
+def batch(sequence: int) -> EventBatch:
+    """Give a batch that does not compress."""
+    return batch_of({"type": "openat", "fd_name": os.urandom(20_000).hex()}, sequence=sequence)
+
+
+def sequences(folder: Path) -> list[int]:
+    """Give the numbers of the batches that are kept."""
+    return [kept.batch.sequence for kept in from_files((folder,))]
+
+
+def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
+    """Within the bound, in order, without a hole; nobody but the owner can read them."""
+    folder = tmp_path / "kept"
+    keeping = RollingRecording(folder, LIMIT, on_trouble=print)
+    for number in range(1, 101):
+        keeping.keep(batch(number))
+        assert sum(path.stat().st_size for path in folder.glob("*.avro")) <= LIMIT
+    keeping.close()
+    kept = sequences(folder)
+    assert kept == list(range(kept[0], 101))
+    assert len(kept) > 30
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
+    """Also behind a file that was cut off when its writer was killed, and within a smaller bound."""
+    keeping = RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    for number in range(1, 11):
+        keeping.keep(batch(number))
+    keeping.close()
+    newest = max(tmp_path.glob("*.avro"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    before = sequences(tmp_path)
+    again = RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    again.keep(batch(11))
+    again.close()
+    assert sequences(tmp_path) == [*before, 11]
+    smaller = RollingRecording(tmp_path, LIMIT // 4, on_trouble=print)
+    smaller.close()
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.avro")) <= LIMIT // 4
+
+
+def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
+    """The second is told, and the first goes on."""
+    first = RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    with pytest.raises(BadInput, match="another process keeps its events there"):
+        RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    first.close()
+    RollingRecording(tmp_path, LIMIT, on_trouble=print).close()
+
+
+def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
+    """What is not kept is counted; detection goes on."""
+    folder = tmp_path / "kept"
+    told: list[str] = []
+    keeping = RollingRecording(folder, LIMIT, on_trouble=told.append)
+    (folder / "000000000001.avro").mkdir()
+    (folder / "000000000002.avro").mkdir()
+    for number in (1, 2, 3):
+        keeping.keep(batch(number))
+    keeping.close()
+    assert keeping.missed == 2
+    assert told == [f"{folder}: Is a directory: events are not kept until there is room."]
+
+
+def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:
+    """Which names the setting."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"keep\.folder"):
+        RollingRecording(tmp_path / "file", LIMIT, on_trouble=print)
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    """In whole MiB, at least one."""
+    assert [size_mib(text) for text in ("256MB", "1GiB", "256mib", "1KB")] == [244, 1024, 256, 1]
+    for text in ("256", "MB", "-1MB", "1.5GB", "1TB", "", "0MB"):
+        with pytest.raises(BadInput, match="256MB"):
+            size_mib(text)

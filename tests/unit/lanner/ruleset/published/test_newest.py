@@ -1,0 +1,53 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanner.ruleset.published.newest import NewestRules, OlderRules
+from processor.fleet.rules.version import RulesInUse
+from schemas.published_rules import PublishedRules
+
+
+def rules(published: int) -> RulesInUse:
+    """Make a version whose rules don't matter."""
+    nothing: Any = None
+    made = PublishedRules(files=()).named(published)
+    return RulesInUse(nothing, nothing, nothing, close=lambda: None, published=made)
+
+
+def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
+    """The same and newer ones are accepted; the file is its owner's alone."""
+    file = tmp_path / "state" / "newest.json"
+    notes: list[str] = []
+    for kept in (NewestRules(file, notes.append), NewestRules(file, notes.append)):
+        kept.accepted(rules(2_000_000_000))
+        with pytest.raises(OlderRules, match="older than"):
+            kept.accepted(rules(1_000_000_000))
+    assert file.stat().st_mode & 0o777 == 0o600
+    NewestRules(file, notes.append).accepted(rules(3_000_000_000))
+    with pytest.raises(OlderRules):
+        NewestRules(file, notes.append).accepted(rules(2_000_000_000))
+    assert not notes
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"published": "soon"}', '{"published": 1}', "[" * 5000])
+def test_a_file_that_can_not_be_read_is_reported_once(tmp_path: Path, content: str) -> None:
+    """What comes next is kept in its place."""
+    file = tmp_path / "newest.json"
+    file.write_text(content)
+    notes: list[str] = []
+    NewestRules(file, notes.append).accepted(rules(2_000_000_000))
+    assert len(notes) == 1
+    with pytest.raises(OlderRules):
+        NewestRules(file, notes.append).accepted(rules(1_000_000_000))
+
+
+def test_a_place_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
+    """The version is used all the same, and refuses older ones as long as the process lives."""
+    (tmp_path / "file").write_text("")
+    notes: list[str] = []
+    kept = NewestRules(tmp_path / "file" / "newest.json", notes.append)
+    kept.accepted(rules(2_000_000_000))
+    assert "published_rules.state_dir" in notes[0]
+    with pytest.raises(OlderRules):
+        kept.accepted(rules(1_000_000_000))

@@ -1,0 +1,95 @@
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from lanner.ruleset.host_names import HostNames, system_resolver
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait a little for something that happens on another thread."""
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_names_are_known_once_they_are_answered() -> None:
+    """A name that isn't there has no addresses, and the others don't wait for it for ever."""
+    answers = {"a.example": ["203.0.113.9"], "b.example": ["203.0.113.9", "2001:db8::9"], "gone.example": []}
+
+    names = HostNames(answers, resolve=answers.__getitem__)
+
+    assert names.wait(5)
+    assert names.table == {"203.0.113.9": ("a.example", "b.example"), "2001:db8::9": ("b.example",)}
+    names.stop()
+
+
+def test_a_name_is_asked_for_again_and_its_old_address_forgotten() -> None:
+    """Hosts move."""
+    current = ["203.0.113.1"]
+    names = HostNames(["a.example"], resolve=lambda _name: list(current), refresh_seconds=0.01)
+    assert until(lambda: "203.0.113.1" in names.table)
+
+    current[0] = "203.0.113.2"
+
+    assert until(lambda: names.table == {"203.0.113.2": ("a.example",)})
+    names.stop()
+
+
+def test_what_was_known_stays_where_nobody_answers() -> None:
+    """A name server that is down must not open what a rule keeps an eye on."""
+    asked: Counter[str] = Counter()
+
+    def resolve(name: str) -> list[str]:
+        asked[name] += 1
+        if asked[name] > 1:
+            raise OSError("no answer")
+        return ["203.0.113.1"]
+
+    names = HostNames(["a.example"], resolve=resolve, refresh_seconds=0.01)
+
+    assert until(lambda: asked["a.example"] > 3)
+    assert names.table == {"203.0.113.1": ("a.example",)}
+    names.stop()
+
+
+def test_a_slow_name_server_is_not_asked_faster_than_it_answers() -> None:
+    """And nobody who judges events waits for it."""
+    gate = threading.Event()
+    asked: Counter[str] = Counter()
+
+    def resolve(name: str) -> list[str]:
+        asked[name] += 1
+        gate.wait(5)
+        return []
+
+    names = HostNames(["a.example", "b.example"], resolve=resolve, refresh_seconds=0.01)
+    time.sleep(0.1)
+
+    assert names.table == {}
+    assert asked.total() == 2
+    gate.set()
+    names.stop()
+
+
+def test_a_name_with_many_addresses_is_cut() -> None:
+    """Whoever answers decides how many there are; we decide how many we keep."""
+    names = HostNames(["a.example"], resolve=lambda _name: (f"10.0.{n >> 8}.{n & 255}" for n in range(60_000)))
+    assert names.wait(5)
+    assert len(names.table) == 64
+    names.stop()
+
+
+def test_without_names_nothing_is_started() -> None:
+    """Most rule sets name no host."""
+    before = threading.active_count()
+    names = HostNames([])
+    assert names.wait(0)
+    assert threading.active_count() == before
+    names.stop()
+
+
+def test_the_system_resolver_knows_this_host() -> None:
+    """By the hosts file, so that no name server is needed."""
+    assert {"127.0.0.1", "::1"} & set(system_resolver("localhost"))

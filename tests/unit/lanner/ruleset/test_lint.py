@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from lanner.ruleset.lint import never_sent
+from processor.loading import Problem, RuleFile, load_rules, read_rule_files
+from tests.unit.lanner.program import lanner
+
+SHIPPED = Path(__file__).parents[4] / "rules"
+RULE = """
+- rule: X
+  desc: d
+  condition: {condition}
+  output: "%proc.nthreads"
+  priority: NOTICE
+"""
+MACRO = "- macro: many_threads\n  condition: (proc.nthreads > 9)\n"
+
+
+def warnings_of(condition: str) -> list[Problem]:
+    """Give what is told of a rule, beside what Falco tells."""
+    result = load_rules([RuleFile("r.yaml", MACRO + RULE.format(condition=condition))])
+    assert result.ok, result.errors
+    return list(never_sent(result.rules, result.macros))
+
+
+@pytest.mark.parametrize(
+    ("condition", "messages", "hints"),
+    [
+        ("evt.type = futex", ["no collector sends futex: the rule never matches"], ["leave the rule out"]),
+        (
+            "evt.type in (openat, futex) and fd.name = /x",
+            ["no collector sends futex: the rule is judged for the others only"],
+            ["leave them out"],
+        ),
+        (
+            "evt.type = openat and proc.nthreads > 3",
+            ["'proc.nthreads' never has a value: it is a measure of load, which would have to be read at each event"],
+            ["leave the check of 'proc.nthreads' out"],
+        ),
+        (
+            "evt.type = openat and many_threads",
+            ["'proc.nthreads' never has a value: it is a measure of load, which would have to be read at each event"],
+            ["in macro 'many_threads' (r.yaml:1): leave the check of 'proc.nthreads' out"],
+        ),
+        ("evt.type != futex and proc.name = x", [], []),
+        ("evt.type in (openat, execve) and proc.env[X] exists", [], []),
+    ],
+)
+def test_what_no_collector_sends_is_told(condition: str, messages: list[str], hints: list[str]) -> None:
+    """With the place in the rule; what an output names may be missing."""
+    found = warnings_of(condition)
+    assert [problem.message for problem in found] == messages
+    assert [problem.hint for problem in found] == hints
+    assert all(problem.code.name == "LOAD_COMPILE_CONDITION" and problem.line == 6 for problem in found)
+
+
+def test_the_rules_that_ship_ask_for_nothing_that_is_not_sent() -> None:
+    """They are on everywhere."""
+    result = load_rules(read_rule_files([SHIPPED]))
+    assert list(never_sent(result.rules, result.macros)) == []
+
+
+def test_validate_tells_it_and_strict_fails_by_it(tmp_path: Path) -> None:
+    """As other warnings; a rule that is off is not told of."""
+    file = tmp_path / "r.yaml"
+    file.write_text(RULE.format(condition="evt.type = futex"))
+    done = lanner("rules", "validate", file)
+    assert done.returncode == 0
+    assert "r.yaml:4:14: warning LOAD_COMPILE_CONDITION: no collector sends futex" in done.stdout
+    assert "1 warning" in done.stdout
+    assert lanner("rules", "validate", "--strict", file).returncode == 1
+    file.write_text(RULE.format(condition="evt.type = futex") + "  enabled: false\n")
+    assert lanner("rules", "validate", "--strict", file).returncode == 0

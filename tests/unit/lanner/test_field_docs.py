@@ -1,0 +1,31 @@
+import json
+from pathlib import Path
+
+from lanner.field_docs import field_page
+from schemas.catalogue.fields import FIELDS
+from tests.unit.lanner.program import lanner
+
+PAGE = Path(__file__).parents[3] / "docs" / "fields.md"
+
+
+def test_the_page_in_docs_is_current() -> None:
+    """`make docs` writes it anew."""
+    assert PAGE.read_text() == field_page()
+
+
+def test_the_page_has_each_field_once() -> None:
+    """With type, whether it is filled, and what it says."""
+    rows = [line for line in field_page().splitlines() if line.startswith("| `")]
+
+    assert len(rows) == len(FIELDS)
+    assert "| `fd.name` | charbuf | yes |" in field_page()
+    assert "| `proc.vmsize` | uint64 | no |" in field_page()
+
+
+def test_programs_get_the_same_facts() -> None:
+    """With the reason why a field has no value."""
+    told = {row["name"]: row for row in json.loads(lanner("fields", "--format", "json").stdout)}
+
+    assert told.keys() == FIELDS.keys()
+    assert (told["fd.name"]["filled"], told["fd.types"]["filled"]) == ("live", "none")
+    assert told["fd.types"]["remark"].startswith("no table of all descriptors")

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from lanner.errors import BadInput
+from lanner.ruleset.compile import load_detection
+from lanner.settings import Settings
+from lanner.wiring.pushdown.local_filter import own_interest
+
+RULE = "- rule: A\n  desc: d\n  condition: evt.type = openat and fd.name = /a\n  output: o\n  priority: INFO\n"
+
+
+def _settings(tmp_path: Path, rules: str) -> Settings:
+    path = tmp_path / "rules.yaml"
+    path.write_text(rules, encoding="utf-8")
+    return Settings(rules_files=(str(path),))
+
+
+def test_it_is_what_the_rules_ask_for(tmp_path: Path) -> None:
+    """The other process changes nothing about it."""
+    settings = _settings(tmp_path, RULE)
+
+    assert own_interest(settings, warnings=False) == load_detection(settings, warnings=False).interest
+
+
+def test_what_is_wrong_with_the_rules_is_told_as_ever(tmp_path: Path) -> None:
+    """With file and line."""
+    settings = _settings(tmp_path, RULE.replace("fd.name", "fd.nam"))
+
+    with pytest.raises(BadInput, match=r"rules\.yaml") as found:
+        own_interest(settings, warnings=False)
+    with pytest.raises(BadInput) as expected:
+        load_detection(settings, warnings=False)
+    assert found.value.messages == expected.value.messages

@@ -1,0 +1,51 @@
+from typing import Any
+
+import pytest
+
+from lanner.errors import BadInput
+from lanner.settings import Settings, load_settings
+from lanner.wiring.routes.templates import compile_template, compile_templates, or_own_text
+from notifier.delivery.stats import SinkTally
+from tests.unit.alerts import alert
+
+
+def settings(template: str) -> Settings:
+    """Give settings with one route."""
+    return load_settings(None, {}, [f"routes=[{{sink: slack, template: {template!r}}}]"])
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("%fd.name by %proc.aname[2], pod %k8s.pod.name", "/etc/shadow by sshd, pod <NA>"),
+        ("on %evt.hostname (%evt.source)", "on web-3 (syscall)"),
+        ("%evt.time.iso8601", "2026-11-24T14:31:30.479846943+0000"),
+        ("%toupper(proc.name) %len(fd.name) [%10proc.name]", "CAT 11 [cat       ]"),
+        ("%proc.name, %ka.user.name and %ka.target.name.", "cat, admin and <NA>."),
+        ("plain", "plain"),
+        ("", ""),
+    ],
+)
+def test_a_template_is_an_output_format_of_falcos(template: str, text: str) -> None:
+    """With widths and transformers; a field of a plugin that Lanner doesn't know is shown by its name."""
+    fields: dict[str, Any] = {"fd.name": "/etc/shadow", "proc.name": None, "ka.user.name": "admin"}
+    made = alert(output_fields=fields, event={"proc.aname[2]": "sshd", "proc.name": "cat", "fd.name": "other"})
+    assert compile_template(template)(made) == text
+
+
+def test_what_is_wrong_with_a_template_is_said_at_the_start() -> None:
+    """By the setting's name, with the nearest field."""
+    for template, said in (
+        ("by %proc.nmae", r"^routes\[0\].template: invalid formatting token proc.nmae. Did you mean proc.name\?$"),
+        ("100%", r"^routes\[0\].template: .* cannot end with a %"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            compile_templates(settings(template))
+
+
+def test_a_template_that_fails_costs_no_alert() -> None:
+    """The rule's own text stands; that is counted, and told once."""
+    tally, told = SinkTally(), list[str]()
+    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", tally, told.append)
+    assert [fill(alert()) for _ in range(2)] == [alert().output] * 2
+    assert (tally.condition_faults, len(told)) == (2, 1)

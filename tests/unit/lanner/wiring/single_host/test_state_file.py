@@ -1,0 +1,219 @@
+"""What one process remembers over a restart, and what replay tells of it."""
+
+from pathlib import Path
+
+import pytest
+
+from lanner.ruleset.compile import load_detection
+from lanner.settings import Settings
+from lanner.wiring.single_host.state_file import Memory
+from lanner.wiring.single_host.wall_clock import WallClock
+from processor.correlation.correlator import Correlator
+from schemas.codec import encode_batch
+from schemas.encoding.recording import RecordingWriter
+from tests.unit.lanner.program import lanner
+from tests.unit.processor.correlation.rules import SECOND, SSH, START, Host, judges_of, rule
+
+
+class Clock:
+    """The clock of a machine: time passes, and whoever may can set it."""
+
+    def __init__(self, now: float = 0) -> None:
+        """Start so many seconds after the start of tests' events."""
+        self.passed = round(now * SECOND)
+        self.set_by = 0
+
+    def wall(self) -> WallClock:
+        """Return what a process that starts now reads."""
+        return WallClock(lambda: START + self.passed + self.set_by, lambda: self.passed)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        self.passed += round(seconds * SECOND)
+
+
+MANY = [SSH, rule("many_ssh_connections", "%correlation.count from %correlation.group")]
+
+
+def test_windows_outlive_a_restart(tmp_path: Path) -> None:
+    """Two connections before it and one after it are three; the file is its owner's alone."""
+    host, path, notes = Host(), tmp_path / "state" / "memory", list[str]()
+    first = Memory(judges_of(*MANY), path, note=notes.append, clock=Clock(1).wall())
+    first.process(host.accept(0))
+    first.process(host.accept(1))
+    first.save()
+
+    second = Memory(judges_of(*MANY), path, note=notes.append, clock=Clock(2).wall())
+
+    assert [alert.output for alert in second.process(host.accept(2))] == ["3 from 10.0.0.1"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert notes == []
+
+
+def test_the_file_is_written_every_five_seconds(tmp_path: Path) -> None:
+    """A kill costs what came since."""
+    host, path = Host(), tmp_path / "memory"
+    memory = Memory(judges_of(*MANY), path, note=lambda _: None, clock=Clock(1).wall())
+    memory.process(host.accept(0))
+    memory.tick(100.0)
+    written = path.read_bytes()
+
+    memory.process(host.accept(1))
+    memory.tick(104.9)
+    assert path.read_bytes() == written
+    memory.tick(105.0)
+    assert path.read_bytes() != written
+
+
+YEARS = 30 * 365 * 86_400
+"""In seconds."""
+
+
+class Machine:
+    """A machine that runs Lanner: its clock stamps its events, and can be set; its runs share one file."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.clock = clock
+        self.path = path
+        self.notes: list[str] = []
+        self.host = Host()
+        self.begin()
+
+    def begin(self) -> None:
+        """Start Lanner, again."""
+        self.memory = Memory(judges_of(*MANY), self.path, note=self.notes.append, clock=self.clock.wall())
+
+    def connect(self) -> list[str]:
+        """Let someone connect, and return what is said of it."""
+        seconds = (self.clock.passed + self.clock.set_by) / SECOND
+        return [alert.output for alert in self.memory.process(self.host.accept(seconds))]
+
+    def wait(self, seconds: int) -> list[str]:
+        """Let time pass, with a tick each second as usual, and return what is said meanwhile."""
+        found = []
+        for _ in range(seconds):
+            self.clock.pass_by(1)
+            found += [alert.output for alert in self.memory.tick(self.clock.passed / SECOND)]
+        return found
+
+
+@pytest.mark.parametrize("step", [YEARS, -YEARS, 3600, -3600])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_is_set_silences_nothing(tmp_path: Path, step: int, restarts: bool) -> None:
+    """Set while Lanner runs, windows and repeats move along with it; set between two runs, they end no later."""
+    machine = Machine(tmp_path / "memory", Clock())
+    said = [machine.connect() for _ in range(4)]
+    assert said == [[], [], ["3 from 10.0.0.1"], []]
+    machine.wait(5)
+
+    machine.clock.set_by += step * SECOND
+    if restarts:
+        machine.memory.save()
+        machine.begin()
+    else:
+        assert machine.connect() == []
+
+    summary = f"REPEATED {1 if restarts else 2} more time{'' if restarts else 's'} in 1m: 3 from 10.0.0.1"
+    assert machine.wait(75) == [summary]
+    assert [machine.connect() for _ in range(3)] == [[], [], ["3 from 10.0.0.1"]]
+    assert machine.memory.correlator.counts.total() == 0
+    assert bool(machine.notes) is not restarts
+
+
+def test_a_clock_that_jumps_at_every_start_silences_nothing(tmp_path: Path) -> None:
+    """Its battery is flat: each start is in 1996 until NTP sets the clock."""
+    machine = Machine(tmp_path / "memory", Clock())
+    alerts = 0
+    for _ in range(5):
+        machine.clock.set_by = -YEARS * SECOND
+        machine.begin()
+        alerts += sum(len(machine.connect()) for _ in range(3))
+        machine.clock.set_by = 0
+        said = [machine.connect(), *([each] for each in machine.wait(90))]
+        assert sum("REPEATED" in str(each) for each in said) == 1
+        machine.memory.save()
+
+    assert alerts == 5
+
+
+def test_a_file_of_a_clock_that_was_ahead_ends_in_time(tmp_path: Path) -> None:
+    """A release before this one kept the greatest time that it ever saw."""
+    path, clock = tmp_path / "memory", Clock()
+    correlator = Correlator(judges_of(*MANY).plan)
+    for number in range(4):
+        correlator.process(judges_of(*MANY).pre_matcher.process(Host(f"web-{number}").accept(number)), START)
+    correlator.shift(YEARS * SECOND)
+    path.write_bytes(correlator.snapshot())
+
+    machine = Machine(path, clock)
+
+    assert machine.wait(75) == ["REPEATED 1 more time in 1m: 3 from 10.0.0.1"]
+    assert [machine.connect() for _ in range(3)][-1] == ["3 from 10.0.0.1"]
+
+
+def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
+    """Detection goes on without what it held."""
+    path, notes = tmp_path / "memory", list[str]()
+    path.write_bytes(b"rubbish")
+
+    memory = Memory(judges_of(*MANY), path, note=notes.append)
+    memory.save()
+
+    assert [note.removeprefix(str(path)) for note in notes] == [
+        ": too short for a memory of rules; rules with memory begin anew."
+    ]
+    assert Memory(judges_of(*MANY), path, note=notes.append).take_evicted() == 0
+    assert len(notes) == 1
+
+
+def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    """Each five seconds would be too often."""
+    (tmp_path / "file").touch()
+    notes = list[str]()
+    memory = Memory(judges_of(*MANY), tmp_path / "file" / "memory", note=notes.append)
+
+    memory.save()
+    memory.save()
+
+    assert len([note for note in notes if "can't be written" in note]) == 1
+
+
+def test_rules_without_memory_leave_no_file(tmp_path: Path) -> None:
+    """There is nothing to keep."""
+    memory = Memory(judges_of(rule("evt.type = connect")), tmp_path / "memory", note=lambda _: None)
+
+    memory.save()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replay_gives_the_alerts_and_the_open_summaries(tmp_path: Path) -> None:
+    """A recording's events are the clock, and its end ends all periods."""
+    host, rules, recording = Host(), tmp_path / "rules.yaml", tmp_path / "events.avro"
+    rules.write_text("".join(MANY), encoding="utf-8")
+    writer = RecordingWriter(recording)
+    for second in range(5):
+        writer.write(encode_batch(host.accept(second)))
+    writer.close()
+
+    ran = lanner("replay", recording, "--rules", rules, "-q")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    told = [line.split(" Notice ", 1)[1] for line in ran.stdout.splitlines()]
+    assert [line.split(" container_id", 1)[0] for line in told] == [
+        "3 from 10.0.0.1",
+        "REPEATED 2 more times in 1m: 3 from 10.0.0.1",
+    ]
+
+
+def test_a_variable_that_a_group_names_leaves_the_host(tmp_path: Path) -> None:
+    """No condition or output names it, and still it is needed; no other does."""
+    rules = tmp_path / "rules.yaml"
+    text = SSH.replace("group-by: [fd.cip]", "group-by: ['proc.env[SSH_CLIENT]']")
+    rules.write_text(text + rule("many_ssh_connections"), encoding="utf-8")
+    settings = Settings(rules_files=(str(rules),))
+
+    assert load_detection(settings).variables == {"SSH_CLIENT"}
+    assert load_detection(settings).interest.variables == {"SSH_CLIENT"}
+    rules.write_text(SSH + rule("many_ssh_connections"), encoding="utf-8")
+    assert not load_detection(settings).variables

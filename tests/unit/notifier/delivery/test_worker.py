@@ -1,0 +1,213 @@
+import multiprocessing
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bus.clients.backoff import Backoff
+from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Refused
+from notifier.delivery.retry import Courier
+from notifier.delivery.stats import SinkTally
+from notifier.delivery.worker import Worker
+from notifier.queue.outbox import Outbox
+from schemas.alert import Alert
+from tests.unit.notifier.lines import Clock, Scripted, numbered, worker
+
+
+def put(made: Worker, count: int) -> list[str]:
+    """Put alerts into a worker's line and give their ids."""
+    assert isinstance(made.line, Outbox)
+    alerts = numbered(count)
+    for each in alerts:
+        made.line.put(each)
+    return [each.id for each in alerts]
+
+
+def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_path: Path) -> None:
+    """The outage is told once, its end once, and nothing is given up."""
+    clock, told = Clock(), list[str]()
+    far = Scripted()
+    made = worker(tmp_path / "far.db", far, clock, told=told)
+    ids = put(made, 20)
+    began = clock.now
+    while clock.now < began + 1800:
+        far.answers = [Later("connection refused")]
+        made.turn()
+    far.answers = []
+    while made.line.backlog():
+        made.turn()
+    assert far.took == ids
+    assert isinstance(made.line, Outbox)
+    assert made.line.dead_letters() == []
+    assert told == [
+        "far: connection refused; alerts wait and are sent when it works again.",
+        "far: takes alerts again.",
+    ]
+    assert made.tally.sent == 20
+    assert made.tally.retried > 20
+
+
+def test_only_the_alert_that_is_refused_becomes_a_dead_letter(tmp_path: Path) -> None:
+    """Those before and after it are delivered."""
+    far = Scripted(Accepted(1), Refused("invalid_blocks"))
+    made = worker(tmp_path / "far.db", far, Clock())
+    ids = put(made, 3)
+    for _ in range(3):
+        made.turn()
+    assert far.took == [ids[0], ids[2]]
+    assert isinstance(made.line, Outbox)
+    assert [each.alert_id for each in made.line.dead_letters()] == [ids[1]]
+    assert (made.tally.sent, made.tally.dead_lettered) == (2, 1)
+
+
+def test_a_receiver_may_take_several_at_once(tmp_path: Path) -> None:
+    """A digest stands for as many as it says."""
+    far = Scripted(Accepted(5), most=8)
+    made = worker(tmp_path / "far.db", far, Clock())
+    put(made, 6)
+    made.turn()
+    assert (far.offered, made.tally.sent, made.line.backlog()) == ([6], 5, 1)
+
+
+def test_alerts_that_a_route_no_longer_sends_here_are_let_go(tmp_path: Path) -> None:
+    """Routes may change while alerts wait."""
+
+    def even(alert: Alert) -> Parcel | None:
+        return Parcel(alert) if alert.id[-1] in "02468" else None
+
+    far = Scripted(Accepted(2), most=4)
+    made = worker(tmp_path / "far.db", far, Clock(), even)
+    ids = put(made, 4)
+    made.turn()
+    assert (far.took, made.line.backlog()) == ([ids[0], ids[2]], 0)
+
+
+class _Stumbles(Scripted):
+    """Raises where one alert is among those that are offered."""
+
+    def __init__(self, over: str, most: int) -> None:
+        super().__init__(most=most)
+        self.over = over
+
+    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+        if self.over in [parcel.alert.id for parcel in parcels]:
+            raise ZeroDivisionError
+        return super().offer(parcels)
+
+
+def test_an_alert_that_sets_off_a_fault_of_ours_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """It is tried some times, then it becomes a dead letter, alone."""
+    clock, far = Clock(), _Stumbles("id-0001", 3)
+    made = worker(tmp_path / "far.db", far, clock)
+    ids = put(made, 4)
+    while made.line.backlog():
+        made.turn()
+    assert far.took == [ids[0], ids[2], ids[3]]
+    assert isinstance(made.line, Outbox)
+    ((letter,)) = made.line.dead_letters()
+    assert letter.alert_id == ids[1]
+    assert "bug in Lanner: ZeroDivisionError" in letter.reason
+
+
+def test_an_alert_that_no_route_can_take_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """A fault in a route's condition costs the one alert that sets it off."""
+
+    def stumbles(alert: Alert) -> Parcel | None:
+        return Parcel(alert) if alert.id != "id-0000" else Parcel(alert, **{"no such": "field"})  # type: ignore[arg-type]
+
+    far = Scripted()
+    made = worker(tmp_path / "far.db", far, Clock(), stumbles)
+    ids = put(made, 2)
+    made.turn()
+    made.turn()
+    assert far.took == [ids[1]]
+    assert isinstance(made.line, Outbox)
+    assert [each.alert_id for each in made.line.dead_letters()] == [ids[0]]
+
+
+class _Witness:
+    """Writes what it took into a file, as a far end would keep it."""
+
+    most = 1
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def offer(self, parcels: list[Parcel]) -> Outcome:
+        os.write(self._file, parcels[0].alert.id.encode() + b"\n")
+        return Accepted(1)
+
+    def tend(self) -> None:
+        return
+
+    def reopen(self) -> None:
+        return
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class _DiesInTheGap(Outbox):
+    """Ends the process between the far end's acceptance and the record of it."""
+
+    def done(self, queued: object) -> None:  # noqa: ARG002
+        os._exit(9)
+
+
+def _deliver(folder: Path, kind: type[Outbox]) -> None:
+    box = kind(folder / "far.db", most=10_000)
+    for each in numbered(500):
+        box.put(each)
+    made = Worker(
+        "far",
+        box,
+        _Witness(folder / "taken"),  # type: ignore[arg-type]
+        Courier(Backoff(), random.random),
+        Parcel,
+        tally=SinkTally(),
+        on_trouble=lambda _: None,
+    )
+    while box.backlog():
+        made.turn()
+
+
+def _taken(folder: Path) -> list[str]:
+    path = folder / "taken"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_a_death_between_acceptance_and_record_delivers_that_one_twice(tmp_path: Path) -> None:
+    """That gap can't be closed; it is one alert wide."""
+    context = multiprocessing.get_context("fork")
+    dying = context.Process(target=_deliver, args=(tmp_path, _DiesInTheGap))
+    dying.start()
+    dying.join(30)
+    assert dying.exitcode == 9
+    assert _taken(tmp_path) == ["id-0000"]
+    _deliver(tmp_path, Outbox)
+    taken = _taken(tmp_path)
+    assert taken[:2] == ["id-0000", "id-0000"]
+    assert taken[1:] == [each.id for each in numbered(500)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_at_random_points_lose_nothing_and_double_one_a_kill_at_most(tmp_path: Path, seed: int) -> None:
+    """Killed under load, then again: every alert is there, in order of first delivery."""
+    draw = random.Random(seed)
+    context = multiprocessing.get_context("fork")
+    kills = 0
+    for _ in range(4):
+        process = context.Process(target=_deliver, args=(tmp_path, Outbox))
+        process.start()
+        process.join(draw.uniform(0.02, 0.12))
+        if process.is_alive():
+            process.kill()
+            kills += 1
+        process.join()
+    _deliver(tmp_path, Outbox)
+    taken = _taken(tmp_path)
+    wanted = [each.id for each in numbered(500)]
+    assert list(dict.fromkeys(taken)) == wanted
+    assert len(taken) - len(wanted) <= kills

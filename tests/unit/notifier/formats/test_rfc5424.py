@@ -1,0 +1,51 @@
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.formats.rfc5424 import SyslogStyle, escape_parameter, message, octet_counted
+from tests.unit.alerts import alert
+
+HEAD = re.compile(
+    r'<(\d+)>1 (\S+) (\S+) lanner - alert (\[lanner@32473(?: [!-~]+?="(?:[^"\\\]]|\\.)*")*\]) ', re.DOTALL
+)
+
+
+def test_a_message_begins_as_the_rfc_says() -> None:
+    """Facility local0, severity by name, six digits of a second, structured data, a byte order mark before text."""
+    made = message(alert(event={"proc.name": "cat"}), SyslogStyle()).decode()
+    assert made.startswith("<132>1 2026-11-24T14:31:30.479846Z web-3 lanner - alert [lanner@32473 id=")
+    assert 'process="cat"' in made
+    assert "] \ufeff" in made
+
+
+def test_octets_are_counted_not_letters() -> None:
+    """The receiver cuts by bytes."""
+    assert octet_counted("ä".encode()) == b"2 \xc3\xa4"
+
+
+def test_json_that_is_too_long_loses_its_fields_and_stays_json() -> None:
+    """Half an object could be read by nobody."""
+    made = message(alert(output_fields={"a": "x" * 9000}), SyslogStyle(body="json")).decode()
+    body = json.loads(made[made.index("] {") + 2 :])
+    assert "output_fields" not in body
+    assert body["rule"] == "A rule"
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40), st.integers(1, 3000))
+def test_hostile_text_stays_in_its_place(host: str, rule: str, name: str, times: int) -> None:
+    """Header and structured data can be read back, and the whole is within its bound."""
+    made = message(alert(hostname=host, rule=rule, output=name * times, event={"proc.name": name}), SyslogStyle())
+    text = made.decode()
+    found = HEAD.match(text)
+    assert found
+    assert len(made) <= 8192
+    assert "\n" not in text
+    assert found.group(3).isascii()
+
+
+@given(st.text(max_size=100))
+def test_a_parameter_ends_where_it_should(text: str) -> None:
+    """Each of its three special letters stands behind a backslash."""
+    assert re.fullmatch(r'(?:[^"\\\]]|\\["\\\]])*', escape_parameter(text))

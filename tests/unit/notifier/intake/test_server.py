@@ -1,0 +1,224 @@
+import base64
+import gzip
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from notifier.delivery.outcome import Parcel
+from notifier.intake.server import Bus, Intake, Limits
+from notifier.intake.to_outboxes import into_outboxes
+from notifier.queue.outbox import Outbox
+from processor.detection.redaction import Redaction
+from schemas.alert import Alert
+from tests.live.notifier.certificates import make_certificates
+from tests.unit.alerts import alert
+from tests.unit.notifier.formats.test_falco_json import falco
+
+Make = Callable[..., Intake]
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    """Give a sink's outbox."""
+    return Outbox(tmp_path / "slack.outbox.db", most=100)
+
+
+@pytest.fixture
+def bus(outbox: Outbox) -> Bus:
+    """Give a bus of one outbox that takes everything."""
+    return partial(into_outboxes, [(outbox, Parcel)])
+
+
+@pytest.fixture
+def intake(bus: Bus) -> Iterator[Make]:
+    """Start intakes, and stop them."""
+    started: list[Intake] = []
+
+    def make(bus: Bus = bus, **options: object) -> Intake:
+        given = {"note": lambda _: None, "redact": Redaction().alert} | options
+        made = Intake(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
+        made.start("127.0.0.1", 0)
+        started.append(made)
+        return made
+
+    yield make
+    for each in started:
+        each.stop(5)
+
+
+def ask(
+    intake: Intake, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Make one request."""
+    client = http.client.HTTPConnection("127.0.0.1", intake.port, timeout=10)
+    client.request(method, path, body, headers or {})
+    answer = client.getresponse()
+    text = answer.read().decode()
+    client.close()
+    return answer.status, text
+
+
+def test_it_answers_as_falcosidekick_does(intake: Make, outbox: Outbox) -> None:
+    """`/`, `/test`, `/ping`, `/healthz`; after 200 the alert is on disk."""
+    made = intake()
+    assert ask(made, "GET", "/ping") == (200, "pong\n")
+    assert ask(made, "GET", "/healthz") == (200, '{"status": "ok"}')
+    assert ask(made, "POST", "/", falco()) == (200, "")
+    assert ask(made, "POST", "/test") == (200, "")
+    assert [each.alert.rule for each in outbox.waiting(9, 0)] == ["Terminal shell", "A rule"]
+    assert ask(made, "GET", "/")[0] == 405
+    assert ask(made, "POST", "/debug/vars")[0] == 404
+
+
+def test_what_comes_twice_waits_once(intake: Make, outbox: Outbox) -> None:
+    """Falco posts again after a time-out, and the id is the same."""
+    made = intake()
+    assert [ask(made, "POST", "/", falco())[0] for _ in range(2)] == [200, 200]
+    assert outbox.backlog() == 1
+
+
+def test_secrets_in_what_falco_sends_are_masked_before_they_are_kept(intake: Make, outbox: Outbox) -> None:
+    """By the patterns of the setting; what comes twice is still known as the same."""
+    made = intake()
+    fields = {"proc.cmdline": "mysql --password hunter2", "fd.name": "https://ann:hunter2@db/", "proc.pid": 7}
+    body = falco(output="ran mysql --password hunter2", output_fields=fields)
+    assert [ask(made, "POST", "/", body)[0] for _ in range(2)] == [200, 200]
+    (kept,) = (each.alert for each in outbox.waiting(9, 0))
+    assert kept.output == "ran mysql --password [redacted]"
+    assert kept.output_fields["proc.cmdline"] == "mysql --password [redacted]"
+    assert kept.output_fields["fd.name"] == "https://ann:[redacted]@db/"
+    assert "hunter2" not in repr(kept)
+
+
+def test_an_alert_that_no_sink_wants_is_taken_all_the_same(intake: Make, outbox: Outbox) -> None:
+    """Routes are ours: the sender did its part."""
+    made = intake(partial(into_outboxes, [(outbox, lambda _: None)]))
+    assert ask(made, "POST", "/", falco())[0] == 200
+    assert outbox.backlog() == 0
+
+
+def test_bad_bodies_are_told_what_is_wrong_and_counted(intake: Make, outbox: Outbox) -> None:
+    """Also one that only grows large when it is unpacked."""
+    made = intake(limits=Limits(body_bytes=10_000))
+    assert ask(made, "POST", "/", b"{") == (
+        400,
+        "no JSON: Expecting property name enclosed in double quotes at line 1, column 2\n",
+    )
+    assert ask(made, "POST", "/", b"x" * 10_001) == (413, "an alert has at most 10000 bytes\n")
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert ask(made, "POST", "/", bomb, {"Content-Encoding": "gzip"})[0] in (400, 413)
+    assert ask(made, "POST", "/", gzip.compress(falco()), {"Content-Encoding": "gzip"})[0] == 200
+    assert made.tally.refused >= 2
+    assert made.tally.taken == outbox.backlog() == 1
+
+
+def test_a_token_is_asked_for(intake: Make, outbox: Outbox) -> None:
+    """As a bearer's, or as the password of Falco's URL; looking whether it lives needs none."""
+    made = intake(token="made up")
+    basic = base64.b64encode(b"falco:made up").decode()
+    answers = [
+        ask(made, "POST", "/", falco(rule=str(number)), {} if shown is None else {"Authorization": shown})[0]
+        for number, shown in enumerate(
+            [None, "Bearer made", "Basic !", "made up", "Bearer made up", f"Basic {basic}", "Bearer mäde up"]
+        )
+    ]
+    assert answers == [401, 401, 401, 401, 200, 200, 401]
+    assert ask(made, "POST", "/test")[0] == 401
+    assert ask(made, "GET", "/ping")[0] == 200
+    assert outbox.backlog() == 2
+
+
+def test_where_the_bus_does_not_take_it_the_answer_is_503_and_it_is_told_once(intake: Make) -> None:
+    """So is the moment when it works again."""
+    faults: list[Exception | None] = [OSError("no room"), OSError("no room"), None]
+    said: list[str] = []
+
+    @asynccontextmanager
+    async def broken() -> object:  # type: ignore[misc]
+        async def take(_: Alert) -> None:
+            if (fault := faults.pop(0)) is not None:
+                raise fault
+
+        yield take
+
+    made = intake(broken, note=said.append)
+    assert [ask(made, "POST", "/", falco())[0] for _ in range(3)] == [503, 503, 200]
+    assert said == ["intake: alerts can't be taken: no room.", "intake: alerts are taken again."]
+    assert (made.tally.failed, made.tally.taken) == (2, 1)
+
+
+def test_who_never_ends_a_request_is_dropped(intake: Make) -> None:
+    """A header at a time, a body byte by byte; the server is there for others meanwhile, and afterwards."""
+    made = intake(limits=Limits(request_seconds=0.4))
+    heads = (b"POST / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+    slow = [socket.create_connection(("127.0.0.1", made.port), timeout=10) for _ in heads]
+    for each, head in zip(slow, heads, strict=True):
+        each.sendall(head)
+    assert ask(made, "GET", "/ping")[0] == 200
+    until = time.monotonic() + 10
+    for each in slow:
+        ended = False
+        while not ended and time.monotonic() < until:
+            try:
+                each.sendall(b"X")
+                each.settimeout(0.1)
+                ended = each.recv(1000) == b"" or ended
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+        assert ended
+        each.close()
+    assert ask(made, "POST", "/", falco())[0] == 200
+
+
+def test_connections_beyond_the_limit_are_dropped(intake: Make) -> None:
+    """Those that are there go on."""
+    made = intake(limits=Limits(connections=2))
+    held = [http.client.HTTPConnection("127.0.0.1", made.port, timeout=10) for _ in range(2)]
+    for each in held:
+        each.request("GET", "/ping")
+        assert each.getresponse().read() == b"pong\n"
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(made, "GET", "/ping")
+    held[0].request("POST", "/", falco())
+    assert held[0].getresponse().status == 200
+    for each in held:
+        each.close()
+
+
+def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
+    """Without a certificate that the authority signed, nobody comes in; Falco's `mtls` sends one."""
+    files = make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.server, files.server_key)
+    context.load_verify_locations(files.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    made = intake(context=context)
+    theirs = ssl.create_default_context(cafile=str(files.authority))
+    for is_known in (False, True):
+        if is_known:
+            theirs.load_cert_chain(files.client, files.client_key)
+        https = http.client.HTTPSConnection("localhost", made.port, context=theirs, timeout=10)
+        try:
+            https.request("POST", "/", falco())
+            assert https.getresponse().status == 200
+            assert is_known
+        except OSError:
+            assert not is_known
+        https.close()
+
+
+def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
+    """Told to whoever starts it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        made = Intake(bus, alert, redact=Redaction().alert, note=lambda _: None)
+        with pytest.raises(OSError, match="in use"):
+            made.start("127.0.0.1", other.getsockname()[1])

@@ -1,0 +1,89 @@
+import pytest
+
+from processor.compiler.batch import compile_rules
+from processor.compiler.host_names import names_asked, names_by_address
+from processor.detection.explain import BatchJudge
+from processor.fields.extract import extract
+from processor.language.ast import Check, Field, Node
+from processor.language.parser import parse
+from schemas.batch import EventBatch, Process
+from schemas.columns import EventBit
+from tests.unit.processor.batches import batch_of
+
+NAMES = {"203.0.113.9": ("a.example", "b.example"), "2001:db8::9": ("a.example",)}
+SERVER_IS_REMOTE = int(EventBit.HAS_RES | EventBit.HAS_ROLE)
+
+
+def connection(remote: str | None, **more: object) -> EventBatch:
+    """Make a batch with one connection of ours to an address."""
+    event = {"type": "connect", "fd_num": 3, "fd_type": "ipv4", "remote_ip": remote, "remote_port": 443}
+    event |= {"local_ip": "10.0.0.2", "local_port": 40000, "bits": SERVER_IS_REMOTE, **more}
+    batch = batch_of(event, processes=[Process(pid=1, name="x")])
+    batch.names = NAMES
+    return batch
+
+
+def matches(condition: str, batch: EventBatch) -> bool:
+    """Judge the batch's event as a rule would."""
+
+    def fail(_place: int, problem: BaseException) -> None:
+        raise AssertionError(problem)
+
+    matcher = compile_rules([parse(condition)]).matchers.get("connect")
+    return matcher is not None and bool(matcher.bind(batch, fail)(0))
+
+
+@pytest.mark.parametrize(
+    ("condition", "remote", "expected"),
+    [
+        ("fd.sip.name = a.example", "203.0.113.9", True),
+        ("fd.sip.name = b.example", "203.0.113.9", True),
+        ("fd.sip.name = b.example", "2001:db8::9", False),
+        ("fd.sip.name in (x.example, b.example)", "203.0.113.9", True),
+        ("fd.rip.name in (x.example, b.example)", "203.0.113.9", True),
+        ("fd.cip.name = a.example", "203.0.113.9", False),
+        ("fd.sip.name != b.example", "203.0.113.9", False),
+        ("fd.sip.name != c.example", "203.0.113.9", True),
+        ("fd.sip.name != c.example", "198.51.100.1", True),
+        ("fd.sip.name != c.example", None, False),
+        ("not fd.sip.name in (c.example)", "198.51.100.1", True),
+        ("fd.sip.name exists", "203.0.113.9", True),
+        ("fd.sip.name exists", "198.51.100.1", False),
+        ("fd.sip.name endswith .example", "203.0.113.9", True),
+    ],
+)
+def test_a_name_in_a_rule_means_its_addresses(condition: str, remote: str | None, expected: bool) -> None:
+    """Any of an address's names is enough; `!=` asks that none is, and that there is an address."""
+    assert matches(condition, connection(remote)) is expected
+
+
+def test_output_shows_the_first_name() -> None:
+    """In the order in which rules name them; nothing where no rule names the address."""
+    assert extract(connection("203.0.113.9"), 0, "fd.sip.name") == "a.example"
+    assert extract(connection("198.51.100.1"), 0, "fd.sip.name") is None
+    assert extract(connection("203.0.113.9"), 0, "fd.lip.name") is None
+
+
+def test_an_explanation_shows_all_names() -> None:
+    """They are what the check looked at."""
+    judge = BatchJudge(connection("203.0.113.9"), 0)
+    assert judge.value(Field("fd.sip.name")) == ("a.example", "b.example")
+    assert judge.check(Check(Field("fd.sip.name"), "exists"))
+
+
+def test_only_names_in_rules_are_asked_about() -> None:
+    """Each once; what can't be a name or is compared otherwise isn't asked about."""
+    text = (
+        "evt.type = connect and (fd.sip.name = a.example or fd.rip.name in (b.example, a.example) "
+        'or fd.cip.name = "not a name" or fd.lip.name = 10.0.0.1 or fd.sip.name endswith .org or fd.name = c.example)'
+    )
+    condition: Node = parse(text)
+
+    assert names_asked([condition]) == ("a.example", "b.example")
+
+
+def test_answers_are_turned_round() -> None:
+    """Addresses in one spelling; what is no address is left out."""
+    answers = {"a": ["2001:DB8::0009", "nonsense"], "b": ["203.0.113.9", "2001:db8::9"]}
+
+    assert names_by_address(answers) == {"2001:db8::9": ("a", "b"), "203.0.113.9": ("b",)}

@@ -1,0 +1,132 @@
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given, settings
+
+from processor.compiler.batch import compile_rules
+from processor.compiler.mapping import compile_mapping
+from processor.detection.explain import Explained, MappingJudge, Verdict, explain, explain_batch
+from processor.language.ast import Node
+from schemas.batch import EventBatch
+from tests.unit.processor.compiler.test_against_interpreter import batches, condition
+from tests.unit.processor.loading.files import load
+
+RULE = """
+- macro: reads
+  condition: evt.type = openat and evt.is_open_read = true
+- list: secrets
+  items: [/etc/shadow, /etc/gshadow]
+- rule: R
+  desc: d
+  condition: reads and fd.name in (secrets)
+  output: o
+  priority: NOTICE
+  exceptions:
+    - name: empty
+      fields: proc.name
+    - name: known
+      fields: [proc.name, proc.pname]
+      values:
+        - [sshd, systemd]
+"""
+
+
+def tree_of(event: dict[str, Any], text: str = RULE) -> Explained:
+    """Explain the one rule of a text."""
+    [rule] = load(text).rules
+    return explain(rule, MappingJudge(event))
+
+
+def labels(tree: Explained) -> list[tuple[str, str, str]]:
+    """Give the top of a tree: kind, text and verdict of each child."""
+    return [(child.kind, child.text, child.verdict.value) for child in tree.children]
+
+
+READ = {"evt.type": "openat", "evt.is_open_read": True, "fd.name": "/etc/shadow", "proc.name": "cat"}
+
+
+def test_a_match_has_every_part_true_and_macros_and_exceptions_by_name() -> None:
+    """An exception without values is no part of the condition."""
+    tree = tree_of(READ)
+
+    assert tree.verdict is Verdict.TRUE
+    assert labels(tree) == [
+        ("macro", "reads", "true"),
+        ("check", "fd.name in (/etc/shadow, /etc/gshadow)", "true"),
+        ("exception", "known", "true"),
+    ]
+
+
+def test_a_check_tells_the_value_that_made_it_so() -> None:
+    """That is what people ask for first."""
+    tree = tree_of(READ | {"fd.name": "/etc/passwd"})
+
+    assert tree.verdict is Verdict.FALSE
+    assert tree.children[1].values == (("fd.name", "/etc/passwd"),)
+
+
+def test_a_missing_value_is_told_apart_from_a_wrong_one() -> None:
+    """Nothing but the missing value keeps the rule from matching."""
+    tree = tree_of({key: value for key, value in READ.items() if key != "fd.name"})
+
+    assert tree.verdict is Verdict.MISSING
+    assert tree.children[1].verdict is Verdict.MISSING
+
+
+def test_an_exception_that_holds_is_what_kept_the_rule_quiet() -> None:
+    """It is named, and its own condition stands below it."""
+    tree = tree_of(READ | {"proc.name": "sshd", "proc.pname": "systemd"})
+
+    exception = tree.children[2]
+    assert (tree.verdict, exception.text, exception.verdict) == (Verdict.FALSE, "known", Verdict.FALSE)
+    assert exception.children[0].verdict is Verdict.TRUE
+
+
+def test_not_of_a_missing_value_is_true() -> None:
+    """As the engine takes it, which surprises people."""
+    text = RULE.replace("reads and", "not proc.pname = bash and reads and")
+
+    assert tree_of(READ, text).children[0].verdict is Verdict.TRUE
+
+
+def test_exists_of_a_missing_value_is_false() -> None:
+    """There is nothing that the event could have said instead."""
+    text = RULE.replace("reads and", "proc.pname exists and reads and")
+
+    assert tree_of(READ, text).children[0].verdict is Verdict.FALSE
+
+
+def test_a_transformer_shows_its_result_and_what_it_was_made_of() -> None:
+    """Both sides of a comparison of fields too."""
+    text = RULE.replace("reads and", "toupper(proc.name) = val(proc.pname) and reads and")
+    event = READ | {"proc.pname": "CAT"}
+
+    values = tree_of(event, text).children[0].values
+
+    assert values == (("toupper(proc.name)", "CAT"), ("proc.name", "cat"), ("proc.pname", "CAT"))
+
+
+def _raise(_place: int, problem: BaseException) -> None:
+    raise AssertionError(problem)
+
+
+@settings(max_examples=150, deadline=None)
+@given(condition, batches())
+def test_an_explanation_of_a_batch_says_what_the_engine_says(node: Node, batch: EventBatch) -> None:
+    """Under the lexical name or the kernel's, whichever matches."""
+    rule = SimpleNamespace(condition=node, exceptions_in_force=())
+    matchers = compile_rules([node]).matchers
+
+    for place in range(batch.count):
+        matcher = matchers.get(batch.strings[batch.columns["type"][place]] or "")
+        hit = matcher is not None and bool(matcher.bind(batch, _raise)(place))
+        assert explain_batch(rule, batch, place).is_true is hit
+
+
+@settings(max_examples=150, deadline=None)
+@given(condition)
+def test_an_explanation_of_a_mapping_says_what_the_engine_says(node: Node) -> None:
+    """Here with few values, so that many are missing."""
+    rule = SimpleNamespace(condition=node, exceptions_in_force=())
+
+    assert explain(rule, MappingJudge(READ)).is_true is compile_mapping(node)(READ)

@@ -1,0 +1,208 @@
+"""Alerts that repeat others: the first are sent, the others are counted and summed, and none hides another."""
+
+import dataclasses
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.correlation.correlator import Correlator
+from processor.correlation.wire import decode_pre_match, encode_pre_match
+from processor.detection.detector import Detector
+from processor.detection.repeats import RepeatedAlerts, RepeatLimits
+from processor.evaluator import OneProcess
+from processor.loading import RuleFile, load_rules
+from schemas.alert import Alert
+from schemas.batch import EventBatch, Process
+from tests.unit.processor.batches import INIT, TIME, batch_of
+from tests.unit.processor.correlation.rules import judges_of, rule
+
+SECOND = 1_000_000_000
+PERIOD = 60 * SECOND
+READS = rule("evt.type = openat and fd.name startswith /secret", "%proc.name %fd.name", name="Reads")
+LIMITS = RepeatLimits(identical_of_process=3, identical=6, of_process=5)
+EVERYTHING_AT_ONCE = 10**9
+
+
+def batch(*opens: tuple[int, str], sequence: int = 1, at: float = 0, repeats: int = 0, **head: Any) -> EventBatch:
+    """Make a batch in which processes, by pid, open files; all of them are named cat."""
+    pids = sorted({pid for pid, _ in opens})
+    rows = [INIT, *(Process(pid=pid, ppid=1, name="cat", parent=0, start_time=pid) for pid in pids)]
+    time = TIME + round(at * SECOND)
+    made = batch_of(
+        *(
+            {
+                "type": "openat",
+                "time": time + place,
+                "process": 1 + pids.index(pid),
+                "fd_name": name,
+                "repeats": repeats,
+            }
+            for place, (pid, name) in enumerate(opens)
+        ),
+        processes=rows,
+        sequence=sequence,
+        **head,
+    )
+    return dataclasses.replace(made, created=time, appended=time + SECOND)
+
+
+class Judge:
+    """Both stages, as `lanner run` has them."""
+
+    def __init__(self, limits: RepeatLimits | None = LIMITS) -> None:
+        """Begin with the rule on secret files."""
+        self.repeats = RepeatedAlerts(limits)
+        self._both = OneProcess(judges_of(READS), self.repeats)
+
+    def take(self, made: EventBatch) -> list[Alert]:
+        """Evaluate a batch at the time when it came."""
+        return self._both.process(made, made.appended)
+
+    def tick(self, seconds: float) -> list[Alert]:
+        """Let time pass."""
+        return self._both.correlator.tick(TIME + round(seconds * SECOND))
+
+    def finish(self) -> list[Alert]:
+        """End all periods."""
+        return self._both.correlator.finish()
+
+
+def test_identical_alerts_beyond_the_first_few_become_one_summary() -> None:
+    """Three are sent at once; when the period is over, one alert says how many more there were."""
+    judge = Judge()
+    sent = judge.take(batch(*[(7, "/secret")] * 50))
+    assert [alert.output for alert in sent] == ["cat /secret"] * 3
+
+    (summary,) = judge.tick(70)
+
+    assert summary.repeats is not None
+    assert (summary.repeats.count, summary.repeats.first_id) == (47, sent[0].id)
+    assert (summary.repeats.first, summary.repeats.last) == (TIME, TIME + 49)
+    assert summary.output == "REPEATED 47 more times in 1m: cat /secret"
+    assert summary.rule == "Reads"
+    assert judge.repeats.counted == {"Reads": 47}
+
+
+def test_a_process_that_repeats_itself_hides_no_other() -> None:
+    """Another process' same alert and the flooder's own other alerts are sent."""
+    judge = Judge()
+    judge.take(batch(*[(7, "/secret")] * 50))
+    assert len(judge.take(batch((8, "/secret"), sequence=2))) == 1
+    assert len(judge.take(batch((7, "/secret/2"), sequence=3))) == 1
+
+
+def test_many_processes_that_say_the_same_are_counted_together() -> None:
+    """A process for each read is no way round the limit."""
+    judge = Judge()
+    sent = judge.take(batch(*((pid, "/secret") for pid in range(10, 60))))
+    (summary,) = judge.tick(70)
+    assert len(sent) == 6
+    assert summary.repeats is not None
+    assert summary.repeats.count == 44
+
+
+def test_a_process_that_says_much_is_counted_by_itself() -> None:
+    """Beyond five different alerts of one process there is one summary for it."""
+    judge = Judge()
+    sent = judge.take(batch(*((7, f"/secret/{number}") for number in range(50)), (8, "/secret/x")))
+    (summary,) = judge.tick(70)
+    assert [alert.output for alert in sent] == [f"cat /secret/{number}" for number in (*range(5), "x")]
+    assert summary.repeats is not None
+    assert summary.repeats.count == 45
+
+
+def test_a_new_period_begins_with_alerts_again() -> None:
+    """Who goes on is told of again, and the former period has its own summary."""
+    judge = Judge()
+    judge.take(batch(*[(7, "/secret")] * 10))
+    later = judge.take(batch(*[(7, "/secret")] * 10, sequence=2, at=66))
+    assert [alert.repeats and alert.repeats.count for alert in later] == [None, None, None, 7]
+    assert [alert.repeats and alert.repeats.count for alert in judge.finish()] == [7]
+
+
+def test_equal_events_that_came_as_one_count_as_many() -> None:
+    """What the kernel folded is in the sum."""
+    judge = Judge()
+    judge.take(batch(*[(7, "/secret")] * 4, repeats=9))
+    (summary,) = judge.tick(70)
+    assert summary.repeats is not None
+    assert summary.repeats.count == 10
+
+
+def test_a_batch_that_is_delivered_twice_is_counted_once() -> None:
+    """The second time nothing is added."""
+    detector, repeats = Detector(rules()), RepeatedAlerts(LIMITS)
+    correlator = Correlator(judges_of(READS).plan)
+    made = batch(*[(7, "/secret")] * 10)
+    of_batch = repeats.of_batch(made)
+    detector.process(made, repeats=of_batch)
+    (pre_match,) = of_batch.pre_matches()
+    assert decode_pre_match(encode_pre_match(pre_match)) == pre_match
+    for _ in range(2):
+        correlator.process([pre_match], made.appended)
+    assert [alert.repeats and alert.repeats.count for alert in correlator.finish()] == [7]
+    assert correlator.counts["duplicate"] == 1
+
+
+def test_late_counts_of_a_period_make_a_summary_of_another_id() -> None:
+    """Whoever drops alerts by id must not drop them."""
+    judge = Judge()
+    judge.take(batch(*[(7, "/secret")] * 10))
+    (first,) = judge.tick(67)
+    made = dataclasses.replace(batch(*[(7, "/secret")] * 10, sequence=2, at=1), appended=TIME + 50 * SECOND)
+    judge._both.process(made, TIME + 70 * SECOND)
+    (second,) = judge.finish()
+    assert first.repeats is not None
+    assert second.repeats is not None
+    assert first.repeats.first_id == second.repeats.first_id
+    assert first.id != second.id
+
+
+def test_without_limits_everything_is_sent() -> None:
+    """The setting turns it off."""
+    assert len(Judge(None).take(batch(*[(7, "/secret")] * 50))) == 50
+
+
+def test_what_is_stored_is_bounded() -> None:
+    """However many different alerts come, the oldest counts make room."""
+    repeats = RepeatedAlerts(LIMITS, max_windows=30)
+    detector = Detector(rules())
+    for sequence in range(20):
+        made = batch(*((pid, f"/secret/{sequence}/{pid}") for pid in range(10, 20)), sequence=sequence)
+        assert len(detector.process(made, repeats=repeats.of_batch(made))) == 10
+    assert len(repeats) == 30
+
+
+def test_a_clock_that_is_set_back_hides_nothing() -> None:
+    """A period that would end in the future is over at once."""
+    judge = Judge()
+    judge.take(batch(*[(7, "/secret")] * 10, at=EVERYTHING_AT_ONCE))
+    assert [alert.output for alert in judge.take(batch((7, "/secret"), sequence=2))] == ["cat /secret"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abcdef"), st.floats(0, 200)), max_size=60))
+def test_the_first_of_a_kind_is_always_sent_and_nothing_is_lost(acts: list[tuple[int, str, float]]) -> None:
+    """Whatever is repeated in whatever order: what is sent and what is counted come to what was done."""
+    judge = Judge(RepeatLimits(identical_of_process=1, identical=4, of_process=60))
+    found: list[Alert] = []
+    seen: set[tuple[int, str]] = set()
+    sent_of: dict[str, int] = {}
+    for sequence, (pid, letter, at) in enumerate(sorted(acts, key=lambda act: act[2])):
+        alerts = judge.take(batch((pid, f"/secret/{letter}"), sequence=sequence, at=at))
+        whole = [alert for alert in alerts if alert.repeats is None]
+        if (pid, letter) not in seen and sent_of.get(letter, 0) < 4:
+            assert len(whole) == 1
+        seen.add((pid, letter))
+        sent_of[letter] = sent_of.get(letter, 0) + len(whole)
+        found += alerts
+    found += judge.finish()
+    counts = [1 if alert.repeats is None else alert.repeats.count for alert in found]
+    assert sum(counts) == len(acts)
+    assert len({alert.id for alert in found}) == len(found)
+
+
+def rules() -> list[Any]:
+    """Return the rule on secret files as the detector takes it."""
+    return list(load_rules([RuleFile("rules", READS)]).rules)

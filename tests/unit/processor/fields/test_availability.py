@@ -1,0 +1,40 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from processor.fields.availability import CAVEATS, WHY_NOT, source_of
+from schemas.catalogue.fields import FIELDS, resolve_field
+
+SHARED = Path(os.environ.get("LANNER_SHARED_DIR", Path(__file__).parents[5] / "shared"))
+USED = SHARED / "conformance" / "fields_used.json"
+
+
+def test_each_field_has_a_value_or_a_reason_why_not() -> None:
+    """And never both."""
+    assert {name for name, spec in FIELDS.items() if source_of(spec) == "none"} == set(WHY_NOT)
+
+
+def test_remarks_are_about_fields_that_there_are() -> None:
+    """A misspelt one would say nothing."""
+    assert CAVEATS.keys() <= FIELDS.keys()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_field_is_described(name: str) -> None:
+    """In one line that a table can hold."""
+    text = FIELDS[name].description
+
+    assert text
+    assert "\n" not in text
+    assert not text.endswith(".")
+
+
+@pytest.mark.skipif(not USED.exists() and "CI" not in os.environ, reason="the folder of shared facts is not there")
+def test_every_field_that_upstream_rules_use_is_filled_live() -> None:
+    """Rules that people know must not be quiet for want of a value."""
+    used = [row["name"] for row in json.loads(USED.read_text())["fields"]]
+    found = {name: resolve_field(name) or resolve_field(f"{name}[1]") for name in used}
+
+    assert [name for name, field in found.items() if field is None or source_of(field[0]) != "live"] == []

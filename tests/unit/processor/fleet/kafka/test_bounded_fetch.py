@@ -1,0 +1,176 @@
+"""What a fetch gives, with aiokafka's own records and codecs."""
+
+import gzip
+import struct
+from typing import Any
+
+import aiokafka
+import cramjam
+import pytest
+from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.fleet.kafka.bounded_fetch import (
+    MAX_BATCH_BYTES,
+    MAX_FETCH_BYTES,
+    BoundedRecords,
+    Unreadable,
+    use_bounded_records,
+)
+
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+HEAD = struct.Struct(">qiibIhiqqqhii")
+
+
+def batch(*values: bytes, codec: int = 0, offset: int = 0, headers: Any = ()) -> bytes:
+    """Encode a batch of records as a producer does, at an offset as a broker does."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=codec,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1 << 30,
+    )
+    for place, value in enumerate(values):
+        assert builder.append(place, timestamp=1000, key=b"host", value=value, headers=list(headers))
+    return struct.pack(">q", offset) + bytes(builder.build())[8:]
+
+
+def with_records(data: bytes, records: bytes, codec: int) -> bytes:
+    """Put other records into a batch, as they would be compressed, and count the checksum anew."""
+    head = list(HEAD.unpack_from(data))
+    head[1], head[5] = HEAD.size - 12 + len(records), codec
+    made = HEAD.pack(*head) + records
+    return made[:17] + struct.pack(">I", calc_crc32c(made[21:])) + made[21:]
+
+
+def partition_records(data: bytes, position: int = 0) -> Any:
+    """Give what aiokafka makes of a fetch from a position."""
+    asked = (("t.events", 0), BoundedRecords(data), [], position, None, None, True, fetcher.READ_UNCOMMITTED)
+    return fetcher.PartitionRecords(aiokafka.TopicPartition(*asked[0]), *asked[1:])
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_what_is_within_bounds_is_read_as_it_was_sent(codec: int) -> None:
+    """By every codec, several batches in one fetch, beginning in the middle of one."""
+    data = batch(b"a" * 1000, b"b", codec=codec, offset=5, headers=[("lanner_sent", b"1")]) + batch(b"c", offset=7)
+    records = partition_records(data, 6)
+    assert [(record.offset, record.key, record.value) for record in records] == [(6, b"host", b"b"), (7, b"host", b"c")]
+    assert next(record.headers for record in partition_records(data, 5)) == (("lanner_sent", b"1"),)
+    assert records.next_fetch_offset == 8
+
+
+@given(st.lists(st.lists(st.binary(max_size=50), min_size=1, max_size=4), max_size=4), st.sampled_from([0, 1, 2, 3, 4]))
+def test_a_fetch_gives_what_aiokafka_alone_would(batches: list[list[bytes]], codec: int) -> None:
+    """Offsets, keys, values and times."""
+    data, offset = b"", 0
+    for values in batches:
+        data += batch(*values, codec=codec, offset=offset)
+        offset += len(values)
+    plain, found = MemoryRecords(data), []
+    while plain.has_next():
+        found += [(record.offset, record.value, record.timestamp) for record in plain.next_batch()]
+    assert [(record.offset, record.value, record.timestamp) for record in partition_records(data)] == found
+
+
+def bomb(codec: str, size: int = 64 << 20) -> bytes:
+    """Compress zeros."""
+    encode = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_encode, "zstd": zstd_encode}[codec]
+    return bytes(encode(bytes(size)))
+
+
+BOMBS = {
+    **{codec: (CODECS[codec], bomb(codec)) for codec in ("gzip", "snappy", "lz4", "zstd")},
+    "raw snappy": (2, bytes(cramjam.snappy.compress_raw(bytes(64 << 20)))),
+    "members of gzip": (1, gzip.compress(bytes(1 << 20)) * 20),
+    "frames of lz4": (3, bytes(cramjam.lz4.compress(bytes(1 << 20))) * 20),
+    "frames of zstd": (4, bytes(cramjam.zstd.compress(bytes(1 << 20))) * 20),
+}
+
+
+@pytest.mark.parametrize(("codec", "records"), BOMBS.values(), ids=BOMBS)
+def test_a_batch_that_decompresses_to_too_much_is_one_record_that_says_so(codec: int, records: bytes) -> None:
+    """What follows it is read; the position goes on behind all of its messages."""
+    data = with_records(batch(b"", b"", b"", offset=40), records, codec) + batch(b"next", offset=43)
+    found = partition_records(data, 40)
+    instead, following = found
+    assert isinstance(instead.value, Unreadable)
+    assert instead.value.reason == f"messages 40 to 42: its records have more than {MAX_BATCH_BYTES} bytes decompressed"
+    assert (instead.offset, instead.key, instead.headers) == (40, None, ())
+    assert (following.offset, following.value) == (43, b"next")
+    assert found.next_fetch_offset == 44
+
+
+NONSENSE = {
+    "gzip that ends too early": (1, gzip.compress(bytes(100))[:-9]),
+    "no gzip": (1, b"none"),
+    "no snappy": (2, b"\xff" * 40),
+    "snappy whose blocks go backwards": (2, b"\x82SNAPPY\0\0\0\0\1\0\0\0\1" + struct.pack(">i", -4) + b"x" * 8),
+    "no lz4": (3, b"none"),
+    "no zstd": (4, b"none"),
+    "a codec that is none": (7, b"none"),
+    "records that are none": (0, b"\x02" * 30),
+}
+
+
+@pytest.mark.parametrize(("codec", "records"), NONSENSE.values(), ids=NONSENSE)
+def test_records_that_cannot_be_read_are_passed_over(codec: int, records: bytes) -> None:
+    """Nothing is raised, nothing goes round for ever, and what follows is read."""
+    data = with_records(batch(b"", offset=40), records, codec) + batch(b"next", offset=41)
+    instead, following = partition_records(data, 40)
+    assert isinstance(instead.value, Unreadable)
+    assert instead.value.reason
+    assert following.value == b"next"
+
+
+@pytest.mark.parametrize("codec", [0, 4])
+def test_a_header_whose_name_is_no_text_costs_the_rest_of_its_batch(codec: int) -> None:
+    """Aiokafka raises over it; the messages before it are read, those behind come from the same sender."""
+    plain = batch(b"one", b"two", b"three", offset=40, headers=[("name", b"")])[HEAD.size :]
+    at = plain.rindex(b"name", 0, plain.rindex(b"name"))
+    records = plain[:at] + b"\xff\xfe\xfd\xfc" + plain[at + 4 :]
+    data = with_records(batch(b"", b"", b"", offset=40), records if codec == 0 else zstd_encode(records), codec)
+    first, instead = partition_records(data, 40)
+    assert first.value == b"one"
+    assert instead.offset == 41
+    assert instead.value.reason.startswith("messages 41 to 42: can't be read: UnicodeDecodeError")
+
+
+def test_a_message_larger_than_any_client_sends_is_replaced() -> None:
+    """It may be within what a batch may hold."""
+    large, small = partition_records(batch(bytes(5 << 20), b"next", codec=4))
+    assert large.value.reason == f"{(5 << 20) + 4} bytes"
+    assert small.value == b"next"
+
+
+def test_a_compressed_message_of_a_former_format_is_not_looked_into() -> None:
+    """Its size can't be known before; no client of ours writes it, and brokers since 4.0 neither."""
+    builder = LegacyRecordBatchBuilder(magic=1, compression_type=1, batch_size=1 << 20)
+    builder.append(0, timestamp=1, key=b"k", value=bytes(1000))
+    (instead,) = partition_records(bytes(builder.build()))
+    assert "before Kafka 0.11" in instead.value.reason
+
+
+def test_a_fetch_gives_out_no_more_than_some_megabytes() -> None:
+    """The position stands behind what was given: the rest is fetched again."""
+    data = b"".join(batch(bytes(3 << 20), codec=4, offset=number) for number in range(20))
+    assert len(data) < 20_000
+    records = partition_records(data)
+    given = sum(len(record.value) for record in records)
+    assert MAX_FETCH_BYTES <= given < MAX_FETCH_BYTES + MAX_BATCH_BYTES
+    assert records.next_fetch_offset == given // (3 << 20)
+
+
+def test_aiokafka_reads_by_it_and_looks_for_it_where_it_is_put() -> None:
+    """Its consumer makes the records of a fetch by this name, and asks no more of a batch than we have."""
+    use_bounded_records()
+    assert fetcher.MemoryRecords is BoundedRecords
+    assert "MemoryRecords" in fetcher.Fetcher._proc_fetch_request.__code__.co_names

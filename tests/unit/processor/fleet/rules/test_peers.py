@@ -1,0 +1,46 @@
+import pytest
+
+from processor.fleet.rules.peers import LIVE_MS, STALE_MS, TOLD, Peers, Report, all_judge_by, not_ready, read_report
+
+ONE = Report("one", "v1", ("v1", "v2"), since=5, rules=3, waiting="v2", lagging=("web",), hosts={"v1": 2})
+TWO = Report("two", "v1", ("v1",), refused="v2: why")
+
+
+def test_a_report_comes_back_as_it_was() -> None:
+    """As JSON, for people to read as well."""
+    assert read_report(ONE.encoded()) == ONE
+    assert read_report(TWO.encoded()) == TWO
+
+
+@pytest.mark.parametrize("value", [b"", b"null", b"[]", b"{}", b'{"worker": "x"}', b"\xff", b"[" * 10_000])
+def test_what_is_no_report_is_none(value: bytes) -> None:
+    """Nothing in the topic can stop a processor."""
+    assert read_report(value) is None
+
+
+def test_who_died_is_not_waited_for_and_forgotten_later() -> None:
+    """A clean end deletes the report itself."""
+    peers = Peers()
+    for report in (ONE, TWO):
+        peers.take(report.worker.encode(), report.encoded(), 0)
+    assert [report.worker for report in peers.live(LIVE_MS - 1)] == ["one", "two"]
+    assert peers.live(LIVE_MS) == []
+    assert peers.stale(STALE_MS) == [b"one", b"two"]
+    peers.take(b"one", None, 1)
+    assert [report.worker for report in peers.live(1)] == ["two"]
+
+
+def test_a_version_is_waited_for_until_all_understand_it() -> None:
+    """What a processor detects by it must not reach one that does not know it."""
+    assert not_ready("v2", [ONE, TWO]) == ["two"]
+    assert not_ready("v1", [ONE, TWO]) == []
+    assert all_judge_by("v1", [ONE, TWO])
+    assert not all_judge_by("v2", [ONE, TWO])
+
+
+def test_what_was_told_is_remembered() -> None:
+    """By all processors, over restarts."""
+    peers = Peers()
+    peers.take(TOLD, b"20261124-190000-00000000", 0)
+    assert peers.told == "20261124-190000-00000000"
+    assert peers.live(0) == []

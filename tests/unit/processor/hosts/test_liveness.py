@@ -1,0 +1,119 @@
+from dataclasses import dataclass
+
+from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED, Silence
+from schemas.alert import Alert
+
+NOON = 1_795_530_690_000
+MINUTE = 60_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    sequence: int = 7
+    host_id: str = "id-1"
+    hostname: str = "web-3"
+    boot_id: str = "boot"
+    collector_start: int = 100
+    previous_start: int = 0
+    previous_sequence: int = -1
+    stopping: bool = False
+
+
+def rules(alerts: list[Alert]) -> list[str]:
+    """Give what alerts are about."""
+    return [alert.rule for alert in alerts]
+
+
+def test_a_host_that_stops_sending_is_told_once() -> None:
+    """After two minutes by the broker's clock, and not again."""
+    silence = Silence()
+    assert silence.see(0, Batch(), NOON) == []
+    assert silence.overdue(NOON + 2 * MINUTE) == frozenset()
+    assert silence.overdue(NOON + 2 * MINUTE + 1) == {0}
+    (told,) = silence.due([0], NOON + 2 * MINUTE + 1)
+    assert (told.rule, told.hostname, told.priority) == (HOST_SILENT, "web-3", "Warning")
+    assert told.time == (NOON + 2 * MINUTE) * 1_000_000
+    assert silence.due([0], NOON + 10 * MINUTE) == []
+
+
+def test_a_host_that_sends_again_is_back() -> None:
+    """With how long it was silent."""
+    silence = Silence()
+    silence.see(0, Batch(), NOON)
+    silence.due([0], NOON + 3 * MINUTE)
+    (back,) = silence.see(0, Batch(8), NOON + 5 * MINUTE)
+    assert (back.rule, back.output_fields["silent_seconds"]) == (HOST_BACK, 300)
+    assert silence.see(0, Batch(9), NOON + 5 * MINUTE + 5) == []
+
+
+def test_a_partition_that_is_not_read_to_its_end_says_nothing_of_silence() -> None:
+    """The host's newest batches may be what is unread."""
+    silence = Silence()
+    silence.see(0, Batch(), NOON)
+    silence.see(1, Batch(host_id="id-2"), NOON)
+    assert rules(silence.due([1], NOON + 3 * MINUTE)) == [HOST_SILENT]
+    assert silence.overdue(NOON + 3 * MINUTE) == {0}
+
+
+def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
+    """All processors were down meanwhile: the log shows it, with the id that it would have had."""
+    awake, late = Silence(), Silence()
+    awake.see(0, Batch(), NOON)
+    (at_once,) = awake.due([0], NOON + 3 * MINUTE)
+    late.see(0, Batch(), NOON)
+    silent, back = late.see(0, Batch(8), NOON + 9 * MINUTE)
+    assert silent.id == at_once.id
+    assert back.rule == HOST_BACK
+
+
+def test_who_takes_over_tells_the_same_silence() -> None:
+    """It looks back at what was judged before; an alert told twice has one id."""
+    before, after = Silence(), Silence()
+    for silence in (before, after):
+        silence.recall(3, Batch(6), NOON - 1000)
+        silence.recall(3, Batch(7), NOON)
+        silence.recalled(3, NOON - 10 * MINUTE)
+    (first,) = before.due([3], NOON + 3 * MINUTE)
+    (again,) = after.due([3], NOON + 4 * MINUTE)
+    assert first.id == again.id
+    ends = [silence.see(3, Batch(8), NOON + 5 * MINUTE) for silence in (before, after)]
+    assert [rules(end) for end in ends] == [[HOST_BACK]] * 2
+    assert ends[0][0].id == ends[1][0].id
+
+
+def test_a_host_that_was_silent_since_before_the_look_back_is_back_too() -> None:
+    """It has been here before: it doesn't count from 1, or names the start before."""
+    silence = Silence()
+    silence.recalled(3, NOON - 10 * MINUTE)
+    assert rules(silence.see(3, Batch(400), NOON)) == [HOST_BACK]
+    assert rules(silence.see(3, Batch(1, host_id="id-2", previous_start=50), NOON)) == [HOST_BACK]
+    assert silence.see(3, Batch(1, host_id="new"), NOON) == []
+    assert silence.see(4, Batch(400, host_id="nothing-known"), NOON) == []
+
+
+def test_a_clean_stop_is_told_as_such() -> None:
+    """After the same time, so that a restart makes no noise."""
+    silence = Silence()
+    silence.see(0, Batch(stopping=True), NOON)
+    assert silence.see(0, Batch(1, collector_start=200, previous_start=100), NOON + 5000) == []
+    silence.see(0, Batch(2, collector_start=200, stopping=True), NOON + 6000)
+    (told,) = silence.due([0], NOON + 3 * MINUTE)
+    assert (told.rule, told.priority) == (HOST_STOPPED, "Notice")
+
+
+def test_what_is_read_again_says_nothing() -> None:
+    """After a takeover the newest batches come twice."""
+    silence = Silence()
+    silence.see(0, Batch(7), NOON)
+    silence.see(0, Batch(8), NOON + 3000)
+    assert silence.see(0, Batch(7), NOON) == []
+    assert silence.due([0], NOON + 2 * MINUTE + 1000) == []
+
+
+def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
+    """Its new owner tells of them."""
+    silence = Silence()
+    silence.see(0, Batch(), NOON)
+    silence.see(1, Batch(host_id="id-2"), NOON)
+    silence.forget(frozenset({0}))
+    assert [alert.host_id for alert in silence.due([0, 1], NOON + 3 * MINUTE)] == ["id-2"]

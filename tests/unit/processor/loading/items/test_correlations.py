@@ -1,0 +1,329 @@
+"""What is told of correlations and suppressions that are wrong, and where."""
+
+import pytest
+
+from processor.correlation.plan.spec import Alias, Correlation, Suppress
+from processor.loading import Code, LoadResult, RuleFile, load_rules
+
+SECOND = 1_000_000_000
+BASE = """- macro: a
+  condition: evt.type=open
+- macro: b
+  condition: evt.type=connect
+- macro: c
+  condition: evt.type=connect
+  correlation: {type: event_count, group-by: [fd.sip], timespan: 1m, condition: {gte: 3}}
+- macro: m
+"""
+COUNTS = (
+    "  condition: evt.type=open\n  correlation: {type: event_count, group-by: [proc.name], timespan: 30s, condition: "
+)
+RULE = "\n- rule: R\n  desc: d\n  condition: %s\n  output: %s\n  priority: NOTICE\n"
+
+
+def load(text: str) -> LoadResult:
+    """Load a text behind some macros."""
+    return load_rules([RuleFile("rules.yaml", BASE + text)])
+
+
+def correlation(**parts: str) -> str:
+    """Write the correlation of macro m with some parts exchanged; an empty one is left out."""
+    known = {"type": "event_count", "group-by": "[proc.name]", "timespan": "30s", "condition": "{gte: 3}"} | {
+        name.replace("_", "-"): value for name, value in parts.items()
+    }
+    has_condition = "" if known["type"].startswith("temporal") else "  condition: evt.type=open\n"
+    return f"{has_condition}  correlation:\n" + "".join(
+        f"    {key}: {value}\n" for key, value in known.items() if value
+    )
+
+
+TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint", "marked"),
+    [
+        (correlation(timspan="1m"), "Unknown key 'timspan' in 'correlation'", "did you mean 'timespan'?", "timspan"),
+        (correlation(type="event_cuont"), "Unknown type 'event_cuont'", "did you mean 'event_count'?", "event_cuont"),
+        (correlation(type=""), "'type' is missing", "add 'type: ...': one of event_count", ""),
+        (correlation(timespan="90"), "'timespan: 90' is no time", "as in 30s, 1m, 5m, 2h, 1d", "90"),
+        (correlation(timespan="0s"), "'timespan: 0s' is not between 1s and 31d", "write a number and a unit", "0s"),
+        (correlation(timespan="99d"), "'timespan: 99d' is not between 1s and 31d", "write a number and a unit", "99d"),
+        (correlation(timespan="[1m]"), "'timespan' is not one value", "a time, as in", "[1m]"),
+        (correlation(group_by="[proc.nmae]"), "unknown field 'proc.nmae'", "did you mean 'proc.name'?", "proc.nmae"),
+        (correlation(group_by="[evt.rawarg]"), "field 'evt.rawarg' needs an argument", "", "evt.rawarg"),
+        (correlation(group_by="['proc.name[3]']"), "field 'proc.name' takes no argument", "", "'proc.name[3]'"),
+        (correlation(group_by="[fd.ip]"), "field 'fd.ip' can only be used in conditions", "outputs can show", "fd.ip"),
+        (correlation(group_by="{a: b}"), "'group-by' is not a list", "takes fields", "group-by"),
+        (correlation(group_by="[a, a]"), "'a' stands twice in 'group-by'", "leave one out", "a"),
+        (correlation(condition="{}"), "'condition' takes one of gt and gte", "{gte: 20}", "{}"),
+        (correlation(condition="{gt: 1, gte: 2}"), "'condition' takes one of gt and gte", "{gte: 20}", ""),
+        (correlation(condition="{gte: 0}"), "'gte: 0' can't be met", "a whole number", "0"),
+        (correlation(condition="{gte: many}"), "'gte: many' can't be met", "a whole number", "many"),
+        (correlation(condition="{gt: 10000}"), "'gt: 10000' can't be met", "up to 10,000", "10000"),
+        (correlation(condition="{lt: 3}"), "Unknown key 'lt' in 'condition'", "'condition' takes gt, gte", "lt"),
+        (correlation(condition=""), "'condition' of the correlation is missing", "say how many are enough", ""),
+        (correlation(condition="{field: fd.name, gte: 3}"), "Unknown key 'field' in 'condition'", "", "field"),
+        (correlation(type="value_count"), "'field' is missing", "whose values are counted", "{gte: 3}"),
+        (correlation(type="value_count", condition="{field: fd.nam, gte: 3}"), "unknown field 'fd.nam'", "fd.name", ""),
+        (correlation(macros="[a, b]"), "'macros' says nothing of type event_count", "temporal", "macros"),
+        (correlation(**TEMPORAL, aliases="{x: {a: fd.cip, b: fd.sip}}"), "alias 'x' is not in group-by", "", "aliases"),
+        (correlation(**TEMPORAL | {"macros": "[a]"}), "'macros' names 1", "at least two macros", "[a]"),
+        (correlation(**TEMPORAL | {"macros": "[a, b, zz]"}), "Undefined macro 'zz' used in filter.", "", "zz"),
+        (correlation(**TEMPORAL | {"condition": "{gte: 3}"}), "'condition' says nothing of type temporal", "", ""),
+        (
+            correlation(**TEMPORAL, group_by="[x]", aliases="{x: {a: fd.cip}}"),
+            "alias 'x' gives 'b' no field",
+            "add 'b: FIELD'",
+            "x",
+        ),
+        (
+            correlation(**TEMPORAL, group_by="[x]", aliases="{x: {a: fd.cip, d: fd.sip}}"),
+            "alias 'x' is for 'd', which is not among 'macros'",
+            "'macros' names a, b",
+            "d",
+        ),
+        (
+            correlation(**TEMPORAL, group_by="[fd.cip]", aliases="{fd.cip: {a: fd.cip, b: fd.sip}}"),
+            "alias 'fd.cip' has the name of a field",
+            "a name of its own",
+            "fd.cip",
+        ),
+        (
+            "  condition: evt.type=open\n  correlation: {type: temporal, macros: [a, b], timespan: 1m}\n",
+            "a macro of type temporal is made of its legs and has no condition of its own",
+            "leave 'condition' out",
+            "temporal",
+        ),
+        (
+            correlation(**TEMPORAL | {"macros": "[a, c]"}),
+            "'c' counts by fd.sip and 'm' by proc.name",
+            "share one group-by",
+            "[proc.name]",
+        ),
+        (
+            COUNTS.replace("evt.type=open", "c and a") + "{gte: 3}}",
+            "'c' counts by fd.sip and 'm' by proc.name",
+            "share one group-by",
+            "[proc.name]",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m and c", "x"),
+            "its stateful macros count by different groups: 'm' by proc.name and 'c' by fd.sip",
+            "share one group-by",
+            "rule: R",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "x") + "  suppress: {by: [fd.name], for: 1m}",
+            "suppress.by lacks proc.name, by which the rule's stateful macros count",
+            "add proc.name to suppress.by",
+            "[fd.name]",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "x") + "  suppress: {by: [proc.name], 'for': 1}",
+            "'for: 1' is no time",
+            "as in 30s",
+            "1",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "x") + "  suppress: 1m",
+            "'suppress' is not a mapping",
+            "it takes the keys by, for",
+            "1m",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("a", "x %correlation.count"),
+            "%correlation.count needs a stateful macro in the condition",
+            "use a macro that has a 'correlation'",
+            "rule: R",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "x %correlation.leg[a].fd.name"),
+            "%correlation.leg[a].fd.name: there is no leg 'a'",
+            "it has no legs",
+            "rule: R",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "x %correlation.cuont y"),
+            "invalid formatting token correlation.cuont",
+            "%correlation is followed by .count",
+            "%correlation.cuont",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(text: str, message: str, hint: str, marked: str) -> None:
+    """The message says what is wrong, the hint what to do, and the place is that of the words that are meant."""
+    found = [problem for problem in load(text).errors if message in problem.message]
+
+    assert found, [problem.message for problem in load(text).errors]
+    place = found[0].place
+    assert hint in found[0].hint
+    assert (place.file, found[0].code.is_error) == ("rules.yaml", True)
+    assert place.text[place.column - 1 : place.column - 1 + place.width].startswith(marked)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """One run is enough to find every mistake."""
+    errors = load(correlation(type="event_cuont", timespan="x", group_by="[fd.nmae]", tymespan="1m")).errors
+
+    assert {problem.code for problem in errors} == {Code.LOAD_ERR_EXTENSION}
+    assert len(errors) == 4
+
+
+def test_a_correlation_is_read_into_plain_values() -> None:
+    """More than three is at least four, and times are nanoseconds."""
+    result = load(correlation(type="value_count", condition="{field: evt.hostname, gt: 3}", timespan="2h"))
+
+    assert result.correlations["m"] == Correlation(
+        "value_count", ("proc.name",), 7200 * SECOND, threshold=4, field="evt.hostname"
+    )
+
+
+def test_a_macro_of_legs_needs_no_condition() -> None:
+    """To Falco's engine it would be one that is true for any of its legs."""
+    result = load(correlation(**TEMPORAL, group_by="[x, user.name]", aliases="{x: {a: fd.cip, b: fd.sip}}"))
+
+    assert result.errors == ()
+    assert result.macros["m"].condition_text == "a or b"
+    read = result.correlations["m"]
+    assert (read.legs, read.aliases) == (("a", "b"), (Alias("x", (("a", "fd.cip"), ("b", "fd.sip"))),))
+    assert read.group_fields("b") == ("fd.sip", "user.name")
+
+
+def test_repeats_may_be_told_by_the_name_of_a_group() -> None:
+    """An alias stands in suppress.by as a field does."""
+    text = correlation(**TEMPORAL, group_by="[x]", aliases="{x: {a: fd.cip, b: fd.sip}}")
+    result = load(text + RULE % ("m", "x") + "  suppress: {by: [x, proc.name], for: 5m}\n")
+
+    assert result.errors == ()
+    assert result.suppressed["R"] == Suppress(("x", "proc.name"), 300 * SECOND)
+
+
+def test_a_macro_with_an_error_makes_no_second_one_of_a_rule() -> None:
+    """The rule's output is right once the macro is."""
+    result = load(correlation(timespan="x") + RULE % ("m", "x %correlation.count"))
+
+    assert [problem.item_name for problem in result.errors] == ["m"]
+
+
+def test_a_condition_may_not_combine_windows_without_end() -> None:
+    """Each way to be true costs something at each event."""
+    counts = "{type: event_count, group-by: [fd.sip], timespan: 1m, condition: {gte: 3}}"
+    macros = [f"- macro: w{number}\n  condition: evt.type=connect\n  correlation: {counts}\n" for number in range(16)]
+    pairs = " and ".join(f"(w{number} or w{number + 1})" for number in range(0, 16, 2))
+    result = load(COUNTS + "{gte: 3}}\n" + "".join(macros) + RULE % (pairs, "x"))
+
+    assert [problem.message for problem in result.errors] == [
+        "the condition combines stateful macros in more than 64 ways"
+    ]
+
+
+COUNTED = "correlation: {type: event_count, group-by: [proc.name], timespan: 30s, condition: {gte: %s}}\n"
+STATEFUL = (
+    "  condition: evt.type=open\n  " + COUNTED % 3 + RULE % ("m", "o") + "  suppress: {by: [proc.name], for: 1m}\n"
+)
+
+
+def changed(text: str) -> LoadResult:
+    """Load a stateful macro and a rule, and a second file that changes them."""
+    return load_rules([RuleFile("rules.yaml", BASE + STATEFUL), RuleFile("own.yaml", text)])
+
+
+def test_a_later_file_replaces_what_is_remembered() -> None:
+    """The rest of macro and rule stays; a mistake in it is told in the later file."""
+    loaded = changed(
+        "- macro: m\n  " + COUNTED % 9 + "  override: {correlation: replace}\n"
+        "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  override: {suppress: replace}\n"
+    )
+    assert loaded.ok
+    assert loaded.correlations["m"].threshold == 9
+    assert loaded.macros["m"].condition_text == "evt.type=open"
+    assert loaded.suppressed["R"] == Suppress(("proc.name",), 120 * SECOND)
+
+    wrong = changed("- rule: R\n  suppress: {by: [proc.name], for: soon}\n  override: {suppress: replace}\n")
+    ((place, column),) = [(each.file, each.column) for each in wrong.errors]
+    assert (place, column) == ("own.yaml", 36)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- macro: m\n  condition: and fd.num > 3\n  override: {condition: append}\n",
+        "- macro: m\n  condition: evt.type=connect\n  override: {condition: replace}\n",
+        "- macro: m\n  condition: and fd.num > 3\n  append: true\n",
+    ],
+)
+def test_a_macro_whose_condition_is_changed_stays_stateful(text: str) -> None:
+    """It would become a plain one in silence otherwise."""
+    loaded = changed(text)
+    assert loaded.ok
+    assert loaded.correlations["m"].threshold == 3
+    assert loaded.macros["m"].condition_text != "evt.type=open"
+
+
+def test_condition_and_correlation_change_together() -> None:
+    """One is appended to, the other replaced."""
+    loaded = changed(
+        "- macro: m\n  condition: and fd.num > 3\n  "
+        + COUNTED % 9
+        + "  override: {condition: append, correlation: replace}\n"
+    )
+    assert loaded.ok
+    assert loaded.correlations["m"].threshold == 9
+    assert loaded.macros["m"].condition_text == "evt.type=open and fd.num > 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        (
+            "- macro: m\n  condition: and fd.num > 3\n  " + COUNTED % 9 + "  override: {condition: append}\n",
+            "Unexpected key 'correlation': no corresponding entry under 'override' is defined.",
+            3,
+        ),
+        (
+            "- macro: m\n  condition: evt.type=x\n  " + COUNTED % 9 + "  override: {correlation: replace}\n",
+            "Unexpected key 'condition': no corresponding entry under 'override' is defined.",
+            2,
+        ),
+        (
+            "- macro: m\n  override: {correlation: replace}\n",
+            "An replace override for 'correlation' was specified but 'correlation' is not defined",
+            2,
+        ),
+        (
+            "- macro: m\n  " + COUNTED % 9 + "  override: {correlation: append}\n",
+            "Key 'correlation' cannot be appended to, use 'replace' instead",
+            3,
+        ),
+        (
+            "- macro: m\n  condition: and fd.num > 3\n  " + COUNTED % 9 + "  append: true\n",
+            "Key 'correlation' cannot be appended to, use 'replace' instead",
+            3,
+        ),
+        (
+            "- macro: nobody\n  " + COUNTED % 9 + "  override: {correlation: replace}\n",
+            "Macro uses 'override.correlation: replace' but no macro by that name already exists",
+            1,
+        ),
+        (
+            "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  override: {suppress: append}\n",
+            "Key 'suppress' cannot be appended to, use 'replace' instead",
+            3,
+        ),
+        (
+            "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  priority: ERROR\n  override: {priority: replace}\n",
+            "Unexpected key 'suppress': no corresponding entry under 'override' is defined.",
+            2,
+        ),
+        (
+            "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  condition: and fd.num > 3\n  append: true\n",
+            "Key 'suppress' cannot be appended to, use 'replace' instead",
+            2,
+        ),
+    ],
+)
+def test_a_change_that_would_be_ignored_is_an_error(text: str, message: str, line: int) -> None:
+    """With its place in the later file."""
+    loaded = changed(text)
+    assert [(each.file, each.line) for each in loaded.errors if each.message == message] == [("own.yaml", line)]

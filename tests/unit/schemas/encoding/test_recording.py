@@ -1,0 +1,235 @@
+import copy
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.batch import EventBatch
+from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, encode_batch
+from schemas.encoding.recording import RecordingWriter, read_recording
+from tests.golden.batches import batch_0_1
+from tests.unit.schemas.batches import same
+
+BATCHES = [replace(batch_0_1(), sequence=sequence) for sequence in range(3)]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Give a recording of three batches."""
+    path = tmp_path / "events.avro"
+    write(path, BATCHES)
+    return path
+
+
+def write(path: Path, batches: list[EventBatch]) -> None:
+    """Record batches."""
+    writer = RecordingWriter(path)
+    for batch in batches:
+        writer.write(encode_batch(batch))
+    writer.close()
+
+
+def test_a_recording_gives_back_its_batches_in_order(recording: Path) -> None:
+    """Each as it was."""
+    found = list(read_recording(recording))
+
+    assert len(found) == len(BATCHES)
+    assert all(map(same, found, BATCHES))
+
+
+def test_an_empty_recording_has_no_batches(tmp_path: Path) -> None:
+    """Nothing came before it was stopped."""
+    write(tmp_path / "events.avro", [])
+
+    assert list(read_recording(tmp_path / "events.avro")) == []
+
+
+def test_a_batch_can_be_read_while_the_recording_goes_on(tmp_path: Path) -> None:
+    """Each is written out at once: a power cut costs the last one at most."""
+    writer = RecordingWriter(tmp_path / "events.avro")
+    writer.write(encode_batch(BATCHES[0]))
+
+    assert [batch.sequence for batch in read_recording(tmp_path / "events.avro")] == [0]
+    writer.close()
+
+
+def test_any_avro_tool_opens_a_recording(recording: Path) -> None:
+    """It is an ordinary object container file."""
+    with recording.open("rb") as file:
+        reader = fastavro.reader(file)
+        rows: list[Any] = list(reader)
+
+    assert reader.codec == "deflate"
+    assert [row["sequence"] for row in rows] == [0, 1, 2]
+    assert rows[0]["texts"].startswith(b"openat")
+
+
+def test_a_recording_is_its_owner_s_alone(tmp_path: Path) -> None:
+    """Events are private, also where an older file of the name was open to all."""
+    old = tmp_path / "old.avro"
+    old.write_text("something")
+    old.chmod(0o644)
+    umask = os.umask(0)
+    try:
+        write(tmp_path / "new.avro", [])
+        write(old, [])
+    finally:
+        os.umask(umask)
+
+    assert stat.S_IMODE((tmp_path / "new.avro").stat().st_mode) == 0o600
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+def test_a_recording_replaces_what_was_there(recording: Path) -> None:
+    """All of it."""
+    write(recording, BATCHES[:1])
+
+    assert [batch.sequence for batch in read_recording(recording)] == [0]
+
+
+def test_a_recording_does_not_follow_a_link(tmp_path: Path) -> None:
+    """Root records in a folder that others can write to."""
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (tmp_path / "events.avro").symlink_to(target)
+
+    with pytest.raises(OSError, match="symbolic links"):
+        RecordingWriter(tmp_path / "events.avro")
+    assert target.read_text() == "precious"
+
+
+def test_a_device_keeps_its_mode() -> None:
+    """Recording to /dev/null measures the collector alone."""
+    before = Path("/dev/null").stat().st_mode
+    write(Path("/dev/null"), BATCHES)
+
+    assert Path("/dev/null").stat().st_mode == before
+
+
+def test_a_recording_that_is_cut_off_gives_what_came_before(recording: Path, tmp_path: Path) -> None:
+    """Wherever it was cut; between two batches nobody can tell that more was meant to come."""
+    whole = recording.read_bytes()
+    ends = []
+    for count in range(len(BATCHES) + 1):
+        write(tmp_path / "part", BATCHES[:count])
+        ends.append((tmp_path / "part").stat().st_size)
+    cut = tmp_path / "cut.avro"
+    assert ends[-1] == len(whole)
+    # The last batch counts: all that could be told apart at its beginning and end, and a sample in between.
+    for length in (
+        *range(ends[-2], ends[-2] + 30),
+        *range(ends[-2] + 30, ends[-1] - 30, 41),
+        *range(ends[-1] - 30, ends[-1] + 1),
+    ):
+        cut.write_bytes(whole[:length])
+        found, error = read_until_error(cut)
+        assert [batch.sequence for batch in found] == list(range(sum(length >= end for end in ends[1:])))
+        assert (error is None) == (length in ends), length
+
+
+def test_a_recording_whose_beginning_is_cut_off_is_none(tmp_path: Path) -> None:
+    """Without its schema nothing can be read."""
+    write(tmp_path / "empty", [])
+    head = (tmp_path / "empty").read_bytes()
+    cut = tmp_path / "cut.avro"
+    for length in (*range(0, len(head) - 20, 211), *range(len(head) - 20, len(head))):
+        cut.write_bytes(head[:length])
+        found, error = read_until_error(cut)
+        assert not found
+        assert error is not None
+        assert str(cut) in str(error)
+
+
+@pytest.mark.parametrize("content", [b"", b"not Avro\n", b"Obj\1", b"\0" * 5000, HEADER + bytes(100)])
+def test_what_is_no_avro_file_is_told(tmp_path: Path, content: bytes) -> None:
+    """By its path."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+
+    with pytest.raises(BadBatch, match=str(path)):
+        list(read_recording(path))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "long",
+        {"type": "record", "name": "Other", "fields": [{"name": "a", "type": "long"}]},
+        {"type": "record", "name": "EventBatch", "fields": [{"name": "a", "type": "long"}]},
+    ],
+)
+def test_an_avro_file_of_something_else_is_told(tmp_path: Path, schema: Any) -> None:
+    """Its name alone decides, namespace included."""
+    path = tmp_path / "other.avro"
+    with path.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(schema), [])
+
+    with pytest.raises(BadBatch, match="an Avro file, but not of event batches"):
+        list(read_recording(path))
+
+
+def test_a_recording_of_another_release_is_read_by_its_own_schema(tmp_path: Path) -> None:
+    """What that release did not know yet has its default, what it knew beyond ours is passed over."""
+    older = copy.deepcopy(EVENT_BATCH_SCHEMA)
+    older["fields"] = [each for each in older["fields"] if each["name"] not in ("interest_version", "c_buffer")]
+    older["fields"].insert(2, {"name": "mood", "type": "string", "default": "good"})
+    path = tmp_path / "older.avro"
+    with path.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(older), rows_of(tmp_path), codec="deflate", sync_interval=1)
+
+    found = list(read_recording(path))
+
+    assert [batch.sequence for batch in found] == [0, 1, 2]
+    assert (found[0].interest_version, found[0].hostname) == ("", "web-1")
+    assert list(found[0].columns["buffer"]) == [0, 0, 0]
+    assert found[0].processes == BATCHES[0].processes
+
+
+def test_a_block_of_two_batches_is_refused(tmp_path: Path) -> None:
+    """Another tool may have put them together: half of them must not vanish in silence."""
+    path = tmp_path / "together.avro"
+    with path.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(EVENT_BATCH_SCHEMA), rows_of(tmp_path), sync_interval=1 << 20)
+
+    with pytest.raises(BadBatch, match="bytes after its end"):
+        list(read_recording(path))
+
+
+def rows_of(tmp_path: Path) -> list[Any]:
+    """Give the batches as any Avro tool sees them."""
+    write(tmp_path / "rows", BATCHES)
+    with (tmp_path / "rows").open("rb") as file:
+        return list(fastavro.reader(file))
+
+
+def read_until_error(path: Path) -> tuple[list[EventBatch], BadBatch | None]:
+    """Read what there is, and the error at its end if there is one."""
+    found = []
+    try:
+        for batch in read_recording(path):
+            found.append(batch)  # noqa: PERF402 (what came before an error counts)
+    except BadBatch as error:
+        return found, error
+    return found, None
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_a_recording_with_bytes_changed_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Nothing else than BadBatch ever comes out."""
+    path = tmp_path_factory.mktemp("recording") / "events.avro"
+    write(path, BATCHES[:1])
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+
+    read_until_error(path)

@@ -1,0 +1,24 @@
+import tracemalloc
+
+from processor.compiler.values.literals import address_number, canonical_address
+from processor.fields.event import directory_part, file_part
+
+
+def test_long_texts_of_hosts_are_not_remembered() -> None:
+    """Names and addresses of a megabyte each, all different: nothing of them is left."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(100):
+            text = f"/{number}/" + "x" * 1_000_000
+            for remember in (directory_part, file_part, address_number, canonical_address):
+                remember(text)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2_500_000
+
+
+def test_short_ones_are() -> None:
+    """The same name again gives the same text, not one that is made anew."""
+    assert file_part("/bin/some-program") is file_part("/bin/some-" + "program")
