@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from processor.detection.stage import DetectStage
-from processor.evaluator import compile_judges
+from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from schemas.codec import EVENT_BATCH_FORMAT, decode_batch, encode_batch
 from schemas.encoding.columns.events import COLUMNS, unpack_columns
@@ -40,7 +40,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
     tables = [(_with_prefix(datum, "p_", PROCESS_COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     columns = [(_with_prefix(datum, "c_", COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     loaded = load_rules(read_rule_files(rules))
-    judges = compile_judges([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    judges = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
     stage = DetectStage(judges.detector, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     now = batches[0].created // 1_000_000

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.administration import create_missing
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import DAY_MS, EVENTS, plan
 from schemas.codec import decode_batch
@@ -84,7 +84,7 @@ def _work(folder: Path) -> None:
 
 def _sent(broker: Broker, connection: Connection) -> Sent:
     stored = sum(path.stat().st_size for path in broker.folder.glob(f"data/{connection.topic(EVENTS)}-*/*.log"))
-    reader = Reader(connection, connection.topic(EVENTS), whole=True)
+    reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
     events = batches = encoded = 0
     while not reader.has_read_all:
         message = reader.poll(1)

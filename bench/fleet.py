@@ -26,12 +26,12 @@ from confluent_kafka.admin import AdminClient
 
 from bench.running import Running
 from bus.administration import create_missing
-from bus.clients.readers import Reader, committed
+from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
 from processor.correlation.wire import message_of
 from processor.detection.stage import DetectStage
-from processor.evaluator import compile_judges
+from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
 from schemas.codec import encode_batch
@@ -123,7 +123,9 @@ def speed(recording: str, *sets: str) -> None:
     for each in sets:
         files = each.split("+")
         loaded = load_rules(read_rule_files(files))
-        judges = compile_judges([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+        judges = compile_ruleset(
+            [rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed
+        )
         detect = DetectStage(
             judges.detector,
             clock=time.monotonic,
@@ -201,7 +203,7 @@ def latency() -> None:
                 stage(connection, folder, "collector", str(folder / "rules.yaml")),
             ):
                 time.sleep(3)
-                reader = Reader(connection, connection.topic(ALERTS))
+                reader = TopicReader(connection, connection.topic(ALERTS))
                 command = [sys.executable, "-I", "-c", _ACTS, str(rate), str(SECONDS), name]
                 actor = subprocess.Popen(command)
                 delays: dict[str, list[float]] = {}
@@ -233,7 +235,7 @@ def takeover() -> None:
             stage(connection, Path(name), "processor", rules),
         ):
             time.sleep(5)
-            generator, reader = Generator(connection), Reader(connection, connection.topic(ALERTS))
+            generator, reader = Generator(connection), TopicReader(connection, connection.topic(ALERTS))
             longest, begun = 0.0, time.monotonic()
             while time.monotonic() < begun + 35:
                 generator.act(1)

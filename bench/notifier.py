@@ -22,9 +22,9 @@ from bus.topics import DAY_MS, plan
 from lanner.settings import load_settings
 from lanner.settings.named import SIEM
 from lanner.wiring.sinks.registry import receiver_of
-from notifier.delivery.outcome import Outcome, Parcel, Receiver
-from notifier.delivery.retry import Courier
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import RemoteSink, RoutedAlert, SendOutcome
+from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
@@ -75,7 +75,7 @@ def main() -> None:
         print(f"| {name} | {statistics.median(rates[name]):,.0f} | {p50 * 1000:.1f} ms | {p99 * 1000:.1f} ms |")
 
 
-def _rate(path: Path, receiver: Receiver) -> float:
+def _rate(path: Path, receiver: RemoteSink) -> float:
     """Deliver waiting alerts for a while; return the rate."""
     box = Outbox(path, most=1_000_000)
     for number in range(4000):
@@ -89,7 +89,7 @@ def _rate(path: Path, receiver: Receiver) -> float:
     return worker.tally.sent / taken
 
 
-def _waits(path: Path, receiver: Receiver) -> list[float]:
+def _waits(path: Path, receiver: RemoteSink) -> list[float]:
     """Return the seconds from fetching an alert to its acceptance, for alerts that arrive one at a time."""
     box = Outbox(path, most=1_000_000)
     accepted: list[float] = []
@@ -110,12 +110,12 @@ def _waits(path: Path, receiver: Receiver) -> list[float]:
 class _Watched:
     """Records when a receiver accepted."""
 
-    def __init__(self, receiver: Receiver, accepted: list[float]) -> None:
+    def __init__(self, receiver: RemoteSink, accepted: list[float]) -> None:
         self.most = receiver.most
         self._receiver = receiver
         self._accepted = accepted
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         outcome = self._receiver.offer(parcels)
         self._accepted.append(time.perf_counter())
         return outcome
@@ -130,14 +130,14 @@ class _Watched:
         """Leave it open, because it is used again."""
 
 
-def _worker(box: Outbox, receiver: Receiver) -> Worker:
+def _worker(box: Outbox, receiver: RemoteSink) -> Worker:
     return Worker(
         "bench",
         box,
         receiver,
-        Courier(Backoff(), lambda: 0.5),
-        Parcel,
-        tally=SinkTally(),
+        RetryPolicy(Backoff(), lambda: 0.5),
+        RoutedAlert,
+        tally=SinkStats(),
         on_trouble=lambda text: print(f"trouble: {text}"),
     )
 

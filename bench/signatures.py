@@ -22,10 +22,10 @@ from bus.messages.headers import SENT, Headers
 from bus.messages.partitions import partition_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from collector.host.ed25519 import SigningKey
-from collector.host.identity import Identity
+from collector.host.identity import HostIdentity
 from processor.detection.stage import DetectStage
-from processor.evaluator import compile_judges
-from processor.identity.gate import Accepted, EventsMessage, Gate
+from processor.evaluator import compile_ruleset
+from processor.identity.gate import EventsMessage, IdentityGate, VerifiedMessage
 from processor.identity.known_hosts import KnownHosts
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
@@ -120,23 +120,23 @@ def _batches(recording: str) -> list[EventBatch]:
     return [batch for batch in read_recording(Path(recording)) if batch.count == 500][:BATCHES]
 
 
-def _identity(host_id: str, number: int = 1) -> Identity:
-    return Identity(host_id, host_id, "0.1.0", SigningKey(bytes([number]) * 32))
+def _identity(host_id: str, number: int = 1) -> HostIdentity:
+    return HostIdentity(host_id, host_id, "0.1.0", SigningKey(bytes([number]) * 32))
 
 
-def _message(who: Identity, value: bytes) -> EventsMessage:
+def _message(who: HostIdentity, value: bytes) -> EventsMessage:
     key, told = who.host_id.encode(), {SENT: b"7"}
     headers = [*told.items(), *who.signature(_TOPIC, key, told, value)]
     return EventsMessage(partition_of(key, PARTITIONS), key, headers, value, _APPENDED * 1_000_000)
 
 
-def _gate() -> Gate:
-    return Gate("trust_on_first_use", _TOPIC, PARTITIONS, KnownHosts(), clock=time.monotonic)
+def _gate() -> IdentityGate:
+    return IdentityGate("trust_on_first_use", _TOPIC, PARTITIONS, KnownHosts(), clock=time.monotonic)
 
 
-def _accept(gate: Gate, message: EventsMessage) -> Accepted:
+def _accept(gate: IdentityGate, message: EventsMessage) -> VerifiedMessage:
     accepted = gate.check(message)
-    assert isinstance(accepted, Accepted), accepted
+    assert isinstance(accepted, VerifiedMessage), accepted
     if accepted.pin is not None:
         gate.known.claim(accepted.pin)
     return accepted
@@ -144,7 +144,7 @@ def _accept(gate: Gate, message: EventsMessage) -> Accepted:
 
 def _stage(rules: Sequence[str]) -> DetectStage:
     loaded = load_rules(read_rule_files(rules))
-    judges = compile_judges([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    judges = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
     return DetectStage(judges.detector, clock=time.monotonic)
 
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from bus.acls import Grant
 from bus.connection import Connection, client_config
-from bus.errors.client_errors import TIMEOUT_SECONDS, Trouble, ask, is_forbidden, unavailable, unusable
+from bus.errors.client_errors import TIMEOUT_SECONDS, ClientErrors, ask, is_forbidden, unavailable, unusable
 from bus.errors.unavailable import BusUnavailable
 from bus.topics import TopicPlan, TopicState
 
@@ -29,7 +29,7 @@ class Administration:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._trouble = Trouble(connection)
+        self._trouble = ClientErrors(connection)
         config: dict[str, Any] = {
             "socket.timeout.ms": int(TIMEOUT_SECONDS * 1000),
             "error_cb": self._trouble.on_error,

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from confluent_kafka import Message
 
 from bus.clients.producers import resending_producer
-from bus.clients.readers import Reader, Silence, newest_before
+from bus.clients.readers import SilenceTimeout, TopicReader, newest_before
 from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection
-from bus.errors.refusals import Refused
+from bus.errors.refusals import MessageRefused
 from bus.messages.dead_letter import NOT_FETCHED, OMITTED, ORIGINAL
 from bus.messages.headers import Headers
 
@@ -156,13 +156,13 @@ class DeadLetterTopic:
         producer = resending_producer(self._connection, "lanner-dlq", queue_bytes=64 << 20)
         failures = [each for each in deliver(producer, messages, _FLUSH_SECONDS) if each is not None]
         # What is refused is refused however often it is tried: that is the answer.
-        for failure in sorted(failures, key=lambda each: not isinstance(each, Refused))[:1]:
+        for failure in sorted(failures, key=lambda each: not isinstance(each, MessageRefused))[:1]:
             raise failure
 
     def _all(self) -> Iterator[Message]:
         """Give every message that there is at this moment."""
-        reader = Reader(self._connection, self.name, whole=True)
-        silence = Silence(self._connection)
+        reader = TopicReader(self._connection, self.name, whole=True)
+        silence = SilenceTimeout(self._connection)
         try:
             while not reader.has_read_all:
                 message = reader.poll(_POLL_SECONDS)

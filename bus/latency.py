@@ -8,7 +8,7 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 6
 
 
 @dataclass(slots=True)
-class Durations:
+class Histogram:
     """Counts by bound, and the sum."""
 
     seconds: float = 0.0

@@ -29,7 +29,7 @@ class Topic(Generic[Value]):
             take(value)
 
 
-class InProcessBus:
+class LocalBus:
     """The two topics that pass between the stages of one host."""
 
     def __init__(self) -> None:

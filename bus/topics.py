@@ -142,7 +142,7 @@ class TopicState:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TopicProblem:
     """Something about a topic that is not as it has to be, or not as it should be."""
 
     topic: str
@@ -150,7 +150,7 @@ class Finding:
     fatal: bool
 
 
-def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = ALL_TOPICS) -> list[Finding]:
+def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = ALL_TOPICS) -> list[TopicProblem]:
     """Compare what the broker has with the table; `events` says how many partitions there have to be.
 
     Args:
@@ -159,7 +159,7 @@ def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] =
         wanted: the topics that matter here, without prefix.
     """
     events = states.get(f"{prefix}{EVENTS}")
-    found: list[Finding] = []
+    found: list[TopicProblem] = []
     single: list[str] = []
     names = frozenset(wanted)
     for kind in TOPICS:
@@ -168,7 +168,7 @@ def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] =
         name = f"{prefix}{kind.name}"
         state = states.get(name)
         if state is None:
-            found.append(Finding(name, f"topic {name} does not exist", fatal=True))
+            found.append(TopicProblem(name, f"topic {name} does not exist", fatal=True))
         else:
             found.extend(_faults(kind, state, events))
             if state.replication == 1:
@@ -176,24 +176,26 @@ def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] =
     if single:
         others = f" and {len(single) - 1} others have" if len(single) > 1 else " has"
         text = f"topic {single[0]}{others} one copy: a broker that is lost takes it along"
-        found.append(Finding(single[0], text, fatal=False))
+        found.append(TopicProblem(single[0], text, fatal=False))
     return found
 
 
-def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> Iterable[Finding]:
+def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> Iterable[TopicProblem]:
     name = state.name
     if not kind.scales and state.partitions != 1:
-        yield Finding(name, f"topic {name} has {state.partitions} partitions and must have 1", fatal=True)
+        yield TopicProblem(name, f"topic {name} has {state.partitions} partitions and must have 1", fatal=True)
     if kind.co_partitioned and events is not None and state.partitions != events.partitions:
-        yield Finding(
+        yield TopicProblem(
             name,
             f"topic {name} has {state.partitions} partitions and must have {events.partitions}, as {events.name} has",
             fatal=True,
         )
     if state.cleanup is not None and state.cleanup != kind.cleanup:
-        yield Finding(name, f"topic {name} has cleanup.policy={state.cleanup} and must have {kind.cleanup}", fatal=True)
+        yield TopicProblem(
+            name, f"topic {name} has cleanup.policy={state.cleanup} and must have {kind.cleanup}", fatal=True
+        )
     if kind.append_time and state.timestamps not in (None, APPEND_TIME):
-        yield Finding(
+        yield TopicProblem(
             name,
             f"topic {name} has message.timestamp.type={state.timestamps} and must have {APPEND_TIME}, or any host could"
             f" set the time by which windows and repeats end (kafka-configs.sh --alter --topic {name} --add-config"
@@ -202,7 +204,7 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
         )
     if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
         kept = state.retention_ms // 60_000
-        yield Finding(
+        yield TopicProblem(
             name, f"topic {name} keeps messages for {kept} min: what waits longer for a processor is lost", fatal=False
         )
 

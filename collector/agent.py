@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from collector.bounded import Bounded
+from collector.bounded import BoundedMap
 from collector.bpf.program import RingSizes
 from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
 from collector.containers.naming import Naming
-from collector.containers.pending_events import Waiting
+from collector.containers.pending_events import PendingEvents
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import PROCEXIT, Origin, add_exec, add_exit, add_syscall
-from collector.events.io_uring import Requests
-from collector.events.repeat_cache import Repeated
-from collector.host.facts import Host, join_host_cgroup_namespace, this_host
+from collector.events.build import PROCEXIT, EventSource, add_exec, add_exit, add_syscall
+from collector.events.io_uring import PendingRequests
+from collector.events.repeat_cache import RepeatCache
+from collector.host.facts import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import SENT_WHOLE, KernelFeed
 from collector.processes.lookups.client import LookUps
-from collector.processes.process import Entry
+from collector.processes.process import TrackedProcess
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.sweep import Sweep
@@ -31,10 +31,10 @@ from collector.pushdown.environment import named
 from collector.pushdown.plan import common
 from collector.records.decode import as_of, decode, identity_of
 from collector.records.repeat_counts import RepeatCounts
-from collector.records.types import Exec, Exit, Repeats, Request, Syscall
+from collector.records.types import Exec, Exit, RepeatCount, Request, Syscall
 from schemas.batch import EventBatch, Process
-from schemas.encoding.filter_json import encode_interest
-from schemas.filter import Interest
+from schemas.encoding.filter_json import encode_filter
+from schemas.filter import PushdownFilter
 
 CACHE = Path("/var/cache/lanner")
 """Where a collector keeps the program that it compiled."""
@@ -91,7 +91,7 @@ class Collector:
         event_types: Iterable[str],
         *,
         on_batch: Callable[[EventBatch], None],
-        interest: Interest | None = None,
+        interest: PushdownFilter | None = None,
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
@@ -106,7 +106,7 @@ class Collector:
         """
         self.settings = settings or CollectorSettings()
         self.event_types = frozenset(event_types)
-        self.host: Host = this_host(self.settings.host_id)
+        self.host: HostFacts = this_host(self.settings.host_id)
         self.events = 0
         self.versions: frozenset[str] = frozenset()
         """Of the published rules whose interest is in force; each batch tells those that held of all that is in it."""
@@ -114,7 +114,7 @@ class Collector:
         self._on_batch = on_batch
         self._further_losses = further_losses
         self._containers = KnownContainers([Docker(self.settings.docker_socket)])
-        self._waiting: Waiting[tuple[Syscall | Exec | Exit, Entry]] = Waiting()
+        self._waiting: PendingEvents[tuple[Syscall | Exec | Exit, TrackedProcess]] = PendingEvents()
         self._feed: KernelFeed | None = None
         self._look_ups = LookUps(on_start=self._ignore, on_end=self._heed)
         self._users = UserFiles(look=self._look_ups.accounts)
@@ -124,18 +124,18 @@ class Collector:
         self._sweep = Sweep(self._table, self._reader)
         self._rows = ProcessRows(self._table, self._users, self._containers)
         self._builder = BatchBuilder()
-        self._repeated = Repeated(self._table, self._containers)
-        self._origins: dict[int, Origin] = {}
+        self._repeated = RepeatCache(self._table, self._containers)
+        self._origins: dict[int, EventSource] = {}
         """Of this batch's events, by the row of their process."""
         self._started = time.time_ns()
         self._sequence = 0
         self._number = 1
         self._undecodable = 0
-        self._requests = Requests()
-        self._repeating: Bounded[bytes, Entry] = Bounded(_MAX_REPEATING)
+        self._requests = PendingRequests()
+        self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(_MAX_REPEATING)
         """By what its records share, the process as it was when a call was last sent whole that it repeats."""
         self._repeat_counts = RepeatCounts()
-        self._repeats: list[Repeats] = []
+        self._repeats: list[RepeatCount] = []
         """Counted by the kernel side; what was sent before is still to be read."""
         self._counted_at = 0
         """When these counts were read, boot-clock nanoseconds."""
@@ -215,7 +215,11 @@ class Collector:
         self._last_flush = time.monotonic()
 
     def watch(
-        self, event_types: Iterable[str], interest: Interest | None = None, *, variables: frozenset[str] | None = None
+        self,
+        event_types: Iterable[str],
+        interest: PushdownFilter | None = None,
+        *,
+        variables: frozenset[str] | None = None,
     ) -> None:
         """Switch to other event types and another interest while running.
 
@@ -237,7 +241,7 @@ class Collector:
     def change_interest(
         self,
         event_types: Iterable[str],
-        interest: Interest | None,
+        interest: PushdownFilter | None,
         versions: frozenset[str],
         *,
         variables: frozenset[str] | None = None,
@@ -341,7 +345,7 @@ class Collector:
                 if record.is_last_whole:
                     self._repeating.put(identity_of(raw), self._table.frozen(entry))
                 self._admit(record, entry, raw)
-            elif isinstance(record, Repeats):
+            elif isinstance(record, RepeatCount):
                 self._add_repeats(record)
             elif isinstance(record, Request):
                 call = self._requests.take(record)
@@ -373,7 +377,7 @@ class Collector:
             self._repeats = self._feed.repeats()
             self._counted_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-    def _add_repeats(self, repeats: Repeats) -> None:
+    def _add_repeats(self, repeats: RepeatCount) -> None:
         fresh = self._repeat_counts.fresh(repeats)
         if not fresh:
             return
@@ -392,7 +396,7 @@ class Collector:
         if record.event_type in self.event_types:
             self._admit(record, entry)
 
-    def _admit(self, record: Syscall | Exec | Exit, entry: Entry, raw: bytes = b"") -> None:
+    def _admit(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
         """Add an event, unless its container's facts are still to come: then it waits, and the host's don't."""
         name = entry.container
         if name is None:
@@ -414,13 +418,13 @@ class Collector:
         for held in self._waiting.expired(now):
             self._add(*held)
 
-    def _add(self, record: Syscall | Exec | Exit, entry: Entry, raw: bytes = b"") -> None:
+    def _add(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
         """Add an event; raw, where it is given, is the record that others may repeat."""
         row = self._rows.row(entry)
         origin = self._origins.get(row)
         if origin is None:
             process = self._rows.processes[row]
-            origin = self._origins[row] = Origin(process, row, entry.is_stale, *self._names(entry, process))
+            origin = self._origins[row] = EventSource(process, row, entry.is_stale, *self._names(entry, process))
         who = record.state.who if isinstance(record, Exec) else record.who
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
@@ -440,7 +444,9 @@ class Collector:
         if self._builder.count >= self.settings.flush_events or size >= self.settings.flush_bytes:
             self._flush()
 
-    def _names(self, entry: Entry, process: Process) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:
+    def _names(
+        self, entry: TrackedProcess, process: Process
+    ) -> tuple[Callable[[int], str | None], Callable[[int], str | None]]:
         container = entry.container
         pids = () if container is None else (entry.pid,)
 
@@ -504,7 +510,7 @@ class Collector:
             return sorted(self.event_types), [], b""
         whole = {way.event for way in self._interest.ways if not way.tests and way.places is None}
         narrowed = self.event_types & self._interest.events - whole
-        return sorted(self.event_types - narrowed), sorted(narrowed), zlib.compress(encode_interest(self._interest))
+        return sorted(self.event_types - narrowed), sorted(narrowed), zlib.compress(encode_filter(self._interest))
 
     def _follow_clock(self) -> int:
         """Follow the wall clock where it was set, but not its slewing, which would reorder events.

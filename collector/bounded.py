@@ -7,7 +7,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Bounded(Generic[K, V]):
+class BoundedMap(Generic[K, V]):
     """Holds at most so many entries, the ones put last."""
 
     def __init__(self, limit: int) -> None:

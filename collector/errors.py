@@ -1,7 +1,7 @@
 """Why a collector can't start here, said so that a person can act on it."""
 
 
-class EnvironmentLacks(Exception):
+class EnvironmentUnsupported(Exception):
     """This host, user or container lacks something that collecting needs."""
 
     def __init__(self, reason: str, remedy: str) -> None:
@@ -11,5 +11,5 @@ class EnvironmentLacks(Exception):
         self.remedy = remedy
 
 
-class TooBusy(EnvironmentLacks):
+class TooBusy(EnvironmentUnsupported):
     """Nothing is missing, but so much happens on this host that it could not be told: a later start may do."""

@@ -11,17 +11,17 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from collector.bpf.program import Program, RingSizes, compiled, load
+from collector.bpf.program import LoadedProgram, RingSizes, compiled, load
 from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
-from collector.pushdown.maps import InterestMaps
+from collector.pushdown.maps import FilterMaps
 from collector.records.decode import decode
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
 from collector.records.ring import Ring, RingUses
-from collector.records.types import Record, Repeats
+from collector.records.types import Record, RepeatCount
 from collector.self_test import run_self_test
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _NOTHING = bytes(18)
@@ -43,7 +43,7 @@ _by_time = itemgetter(0)
 class KernelFeed:
     """One attached program; records come in the order of their times."""
 
-    def __init__(self, program: Program, sizes: RingSizes, *, exact_paths: bool = True) -> None:
+    def __init__(self, program: LoadedProgram, sizes: RingSizes, *, exact_paths: bool = True) -> None:
         """Take a loaded program, which is this object's to close."""
         self._program = program
         self._exact_paths = exact_paths
@@ -59,7 +59,7 @@ class KernelFeed:
         """All records of before were handed out; boot-clock nanoseconds."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
         self._repeats = RepeatSlots(program.maps["repeats"], REPEAT_SLOTS * self._cpus, self._repeated_record)
-        self._interest = InterestMaps(program.maps)
+        self._interest = FilterMaps(program.maps)
         self._wake = select.poll()
         for name in ("events", "lifecycle"):
             self._wake.register(program.maps[name], select.POLLIN)
@@ -72,7 +72,7 @@ class KernelFeed:
         sizes: RingSizes,
         *,
         given: Sequence[Path] = (),
-        interest: Interest | None = None,
+        interest: PushdownFilter | None = None,
         environment: bool = False,
         sent_whole: int = SENT_WHOLE,
         exact_paths: bool = True,
@@ -113,7 +113,7 @@ class KernelFeed:
                 os.close(descriptor)
         return feed
 
-    def watch(self, event_types: Iterable[str], interest: Interest | None = None) -> None:
+    def watch(self, event_types: Iterable[str], interest: PushdownFilter | None = None) -> None:
         """Switch to these event types and this interest; a call that stays on is never off in between.
 
         Args:
@@ -200,7 +200,7 @@ class KernelFeed:
         finally:
             self._set(_SETTING_ASLEEP, 0)
 
-    def repeats(self) -> list[Repeats]:
+    def repeats(self) -> list[RepeatCount]:
         """Return what was counted instead of sent, as far as it has changed since the last call.
 
         What was sent before comes by `read`, and belongs before this.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from collector.errors import EnvironmentLacks, TooBusy
+from collector.errors import EnvironmentUnsupported, TooBusy
 from collector.records.types import Exec, Record
 
 _PROGRAM = "/bin/true"
@@ -57,7 +57,7 @@ def run_self_test(
                 "of them is lost",
                 "start again later, or raise collector.lifecycle_ring_mib; `ps` shows who starts them",
             )
-    raise EnvironmentLacks(
+    raise EnvironmentUnsupported(
         "the self-test failed: the kernel side did not tell of a program that was started",
         "report this kernel's version; `lanner doctor` shows what else may be wrong",
     )
@@ -110,7 +110,7 @@ def _compare(record: Exec, program: str) -> None:
 
 
 def _refuse(name: str, told: object, true: object) -> NoReturn:
-    raise EnvironmentLacks(
+    raise EnvironmentUnsupported(
         f"the self-test failed: the kernel side read {name} as {told!r}, and it is {true!r}",
         "report this kernel's version; Lanner won't run on a kernel that it reads wrongly",
     )

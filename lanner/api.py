@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from processor.compiler.mapping import compile_mapping
-from processor.detection.explain import Explained, MappingJudge, explain
+from processor.detection.explain import Explained, MappingEvaluator, explain
 from processor.loading import Priority, Problem, Rule, RuleFile, read_rule_files
 from processor.loading import load_rules as load_files
 from processor.loading.selection import Switch, apply_switches
@@ -119,7 +119,7 @@ class Rules:
         found = next((each for each in self.rules if each.name == rule), None)
         if found is None:
             raise KeyError(rule)
-        return explain(found, MappingJudge(event))
+        return explain(found, MappingEvaluator(event))
 
     def _for_type(self, event_type: str) -> list[_Compiled]:
         if event_type not in self._compiled:

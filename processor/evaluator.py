@@ -14,13 +14,13 @@ from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import RepeatedAlerts
 from processor.language.ast import Node
 from processor.loading.priority import Priority
-from processor.rule import Rule
+from processor.rule import RuleProtocol
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class CompiledRuleset:
     """What finds alerts in events, and what goes on to correlation."""
 
     detector: Detector
@@ -55,8 +55,8 @@ class Judges:
         return self.detector.faults + self.pre_matcher.faults
 
 
-def compile_judges(
-    rules: Sequence[Rule],
+def compile_ruleset(
+    rules: Sequence[RuleProtocol],
     correlations: Mapping[str, Correlation],
     suppressed: Mapping[str, Suppress],
     *,
@@ -65,7 +65,7 @@ def compile_judges(
     append_container: bool = True,
     extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
     redact: Redact = unredacted,
-) -> Judges:
+) -> CompiledRuleset:
     """Compile rules for both stages.
 
     Args:
@@ -91,13 +91,13 @@ def compile_judges(
         redact=redact,
     )
     pre_matcher = PreMatcher(split.plan, append_container=append_container, extra_fields=extra_fields)
-    return Judges(detector, pre_matcher, replace(split.plan, redact=redact))
+    return CompiledRuleset(detector, pre_matcher, replace(split.plan, redact=redact))
 
 
-class OneProcess:
+class Evaluator:
     """Both stages, one behind the other: for one host, for replay and for rule tests."""
 
-    def __init__(self, judges: Judges, repeats: RepeatedAlerts | None = None) -> None:
+    def __init__(self, judges: CompiledRuleset, repeats: RepeatedAlerts | None = None) -> None:
         """Begin without memory.
 
         Args:
@@ -110,7 +110,7 @@ class OneProcess:
         self.correlator = Correlator(judges.plan)
 
     @property
-    def judges(self) -> Judges:
+    def judges(self) -> CompiledRuleset:
         """The rules in force."""
         return self._judges
 
@@ -141,7 +141,7 @@ class OneProcess:
             found += self.correlator.tick(self._newest)
         return found
 
-    def change_rules(self, judges: Judges) -> None:
+    def change_rules(self, judges: CompiledRuleset) -> None:
         """Go on with other rules; unchanged stateful macros keep their windows."""
         self._judges = judges
         self.correlator.change_rules(judges.plan)

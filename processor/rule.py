@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from processor.loading.priority import Priority
 
 
-class Rule(Protocol):
+class RuleProtocol(Protocol):
     """What detection and correlation need of a rule; the loader's rules have more."""
 
     @property

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
-from schemas.encoding.wire import MessageFormat, Unreadable
+from schemas.encoding.wire import MessageFormat, UnreadableMessage
 from schemas.text.limits import MAX_TEXT_BYTES, Texts, Value
 
 __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
@@ -162,7 +162,7 @@ def decode_alert(data: bytes) -> Alert:
     """
     try:
         row: Any = ALERT_FORMAT.decode(data)
-    except Unreadable as problem:
+    except UnreadableMessage as problem:
         raise BadAlert(f"the bytes are no alert: {problem}") from None
     row["tags"] = tuple(row["tags"])
     for name in ("output_fields", "event"):

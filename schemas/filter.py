@@ -28,7 +28,7 @@ MAX_SUFFIX = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Question:
+class Predicate:
     """A question about an event that has three answers: yes, no, and "can't tell", which counts as either.
 
     The subjects: ``failed`` (0 or 1), ``open`` (the bits above), ``result`` (clipped to 32 bits), ``uid``, ``family``
@@ -45,7 +45,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class PathPattern:
     """A set of paths: those that begin or end with a text."""
 
     is_prefix: bool
@@ -53,23 +53,23 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Clause:
     """One way to matter: an event of this type for which each test answers as said, with a path at one of the places.
 
     The path is any that the file has: as given where that is absolute, and the kernel's own.
     """
 
     event: str
-    tests: frozenset[tuple[Question, bool]] = frozenset()
-    places: frozenset[Place] | None = None
+    tests: frozenset[tuple[Predicate, bool]] = frozenset()
+    places: frozenset[PathPattern] | None = None
     """None: anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
+class PushdownFilter:
     """One version of it."""
 
-    ways: frozenset[Way]
+    ways: frozenset[Clause]
     variables: frozenset[str] = frozenset()
     """Names of the environment variables that are asked for, at exec; EVERY_VARIABLE among them for all."""
 
@@ -79,7 +79,7 @@ class Interest:
         return frozenset(way.event for way in self.ways)
 
 
-def union(*interests: Interest | None) -> Interest | None:
+def union(*interests: PushdownFilter | None) -> PushdownFilter | None:
     """Give what could matter to any of several versions; None is everything, and so is the union of nothing.
 
     Args:
@@ -90,20 +90,20 @@ def union(*interests: Interest | None) -> Interest | None:
         return None
     ways = frozenset(way for interest in known for way in interest.ways)
     variables = frozenset(name for interest in known for name in interest.variables)
-    return Interest(without_narrower(ways), variables)
+    return PushdownFilter(without_narrower(ways), variables)
 
 
-def always(interest: Interest, events: Iterable[str]) -> Interest:
+def always(interest: PushdownFilter, events: Iterable[str]) -> PushdownFilter:
     """Add event types of which everything is sent, whatever the rules ask.
 
     Args:
         interest: of the rules.
         events: event types, of which each event is kept for context and for later questions.
     """
-    return replace(interest, ways=without_narrower(interest.ways | {Way(event) for event in events}))
+    return replace(interest, ways=without_narrower(interest.ways | {Clause(event) for event in events}))
 
 
-def without_narrower(ways: frozenset[Way]) -> frozenset[Way]:
+def without_narrower(ways: frozenset[Clause]) -> frozenset[Clause]:
     """Leave out the ways of event types that matter whatever holds of them."""
     whole = {way.event for way in ways if not way.tests and way.places is None}
-    return frozenset(way for way in ways if way.event not in whole or way == Way(way.event))
+    return frozenset(way for way in ways if way.event not in whole or way == Clause(way.event))

@@ -8,13 +8,13 @@ from bus.clients.producers import resending_producer
 from bus.clients.readers import make_consumer
 from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection
-from bus.errors.client_errors import TIMEOUT_SECONDS, Trouble, is_forbidden
-from bus.errors.refusals import Refused
+from bus.errors.client_errors import TIMEOUT_SECONDS, ClientErrors, is_forbidden
+from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.headers import Headers
 
 
-class Follower:
+class CompactedTopicReader:
     """Reads several topics from their beginning on, and knows when it has read what there was."""
 
     def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ class Follower:
         """
         self._connection = connection
         self._unread = {connection.topic(name) for name in topics}
-        self._connecting = Trouble(connection)
+        self._connecting = ClientErrors(connection)
         self._consumer = make_consumer(connection, "lanner-follower", self._connecting)
         self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
         self.trouble = ""
@@ -111,7 +111,7 @@ def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple
     Raises:
         BusUnavailable: no broker, or reading is forbidden.
     """
-    follower = Follower(connection, topics)
+    follower = CompactedTopicReader(connection, topics)
     try:
         waited = 0.0
         while not follower.has_read_all:
@@ -127,7 +127,7 @@ def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple
         follower.close()
 
 
-class Writer:
+class CompactedTopicWriter:
     """Writes a few messages, each safe with the broker before the next; for commands."""
 
     def __init__(self, connection: Connection) -> None:
@@ -149,7 +149,7 @@ class Writer:
         """
         name = self._connection.topic(topic)
         (failure,) = deliver(self._producer, [Outgoing(name, key, value, headers)], TIMEOUT_SECONDS)
-        if isinstance(failure, Refused):
+        if isinstance(failure, MessageRefused):
             raise BusUnavailable(f"topic {name} does not take it ({failure})", "make it smaller", patience=0)
         if failure is not None:
             raise failure

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from bus.clients.readers import Silence, make_consumer, offsets_at, partitions_of, watermarks
+from bus.clients.readers import SilenceTimeout, make_consumer, offsets_at, partitions_of, watermarks
 from bus.connection import Connection
-from bus.errors.client_errors import Trouble, unavailable
+from bus.errors.client_errors import ClientErrors, unavailable
 from bus.errors.fatal import patience_with
 
 _POLL_SECONDS = 0.2
@@ -20,15 +20,15 @@ Bounds = dict[int, tuple[int, int]]
 """By partition, the first offset and the one behind the last."""
 
 
-class Past:
+class TopicHistory:
     """One topic as it is now; what comes later is not read."""
 
     def __init__(self, connection: Connection, topic: str) -> None:
         """Look at the topic. topic: full name. Raises BusUnavailable: no broker, or no such topic."""
         self._connection = connection
         self._topic = topic
-        self._trouble = Trouble(connection)
-        self._silence = Silence(connection)
+        self._trouble = ClientErrors(connection)
+        self._silence = SilenceTimeout(connection)
         self._consumer: Consumer = make_consumer(connection, "lanner-past", self._trouble)
         try:
             numbers = partitions_of(self._consumer, self._trouble, topic)

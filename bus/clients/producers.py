@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 from bus.clients.resending import Outgoing, Report, ResendingProducer
 from bus.clients.retry import Retry
 from bus.connection import Connection, client_config
-from bus.errors.client_errors import Trouble, unusable
+from bus.errors.client_errors import ClientErrors, unusable
 from bus.errors.unavailable import fault_text
 from bus.messages.headers import Headers
 from bus.topics import MAX_MESSAGE_BYTES
@@ -67,7 +67,7 @@ def resending_producer(
         queue_bytes: how much may wait for a slow broker.
         on_note: receives what an operator should know: that messages have to wait, and go on.
     """
-    trouble = Trouble(connection)
+    trouble = ClientErrors(connection)
     config = producer_config(connection, client_id, queue_bytes=queue_bytes) | {"error_cb": trouble.on_error}
     return ResendingProducer(lambda: make_producer(config), trouble, Retry("What is to be sent", on_note))
 

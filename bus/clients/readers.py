@@ -7,7 +7,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bus.connection import Connection, client_config
-from bus.errors.client_errors import Trouble, ask, unavailable, unusable
+from bus.errors.client_errors import ClientErrors, ask, unavailable, unusable
 from bus.errors.fatal import UNKNOWN_TOPIC_SECONDS, patience_with
 from bus.errors.unavailable import BusUnavailable
 
@@ -18,7 +18,7 @@ _SILENCE_SECONDS = 30.0
 
 
 def make_consumer(
-    connection: Connection, client_id: str, trouble: Trouble | None = None, *, group: str = ""
+    connection: Connection, client_id: str, trouble: ClientErrors | None = None, *, group: str = ""
 ) -> Consumer:
     """Make a consumer that joins no group and commits nothing; raises BusUnavailable where settings are unusable.
 
@@ -36,7 +36,7 @@ def make_consumer(
         "fetch.wait.max.ms": 100,
         "queued.max.messages.kbytes": 16 * 1024,
         "enable.partition.eof": True,
-        "error_cb": (trouble or Trouble(connection)).on_error,
+        "error_cb": (trouble or ClientErrors(connection)).on_error,
     }
     try:
         return Consumer(config)
@@ -44,7 +44,7 @@ def make_consumer(
         raise unusable(error.args[0]) from None
 
 
-class Reader:
+class TopicReader:
     """Reads one topic, all partitions at once, and can tell when everything that there was has been read."""
 
     def __init__(self, connection: Connection, topic: str, *, since_ms: int | None = None, whole: bool = False) -> None:
@@ -60,7 +60,7 @@ class Reader:
             BusUnavailable: no broker, or no such topic.
         """
         self._connection = connection
-        trouble = Trouble(connection)
+        trouble = ClientErrors(connection)
         self._consumer = make_consumer(connection, "lanner-reader", trouble)
         try:
             partitions = partitions_of(self._consumer, trouble, topic)
@@ -106,7 +106,7 @@ class Reader:
         self._consumer.close()
 
 
-def partitions_of(consumer: Consumer, trouble: Trouble, topic: str) -> list[int]:
+def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list[int]:
     """Give the numbers of a topic's partitions, topic by its full name; raises BusUnavailable where there is none."""
 
     def look(seconds: float) -> Any:
@@ -123,7 +123,7 @@ def partitions_of(consumer: Consumer, trouble: Trouble, topic: str) -> list[int]
     return sorted(found.partitions)
 
 
-def offsets_at(consumer: Consumer, trouble: Trouble, topic: str, times: Mapping[int, int]) -> list[TopicPartition]:
+def offsets_at(consumer: Consumer, trouble: ClientErrors, topic: str, times: Mapping[int, int]) -> list[TopicPartition]:
     """Return, for each partition, the first offset that was appended at a time or later; negative where none was.
 
     Args:
@@ -139,7 +139,7 @@ def offsets_at(consumer: Consumer, trouble: Trouble, topic: str, times: Mapping[
     return ask(consumer, trouble, lambda seconds: _whole(consumer.offsets_for_times(asked, timeout=seconds)))
 
 
-def watermarks(consumer: Consumer, trouble: Trouble, topic: str, partition: int) -> tuple[int, int]:
+def watermarks(consumer: Consumer, trouble: ClientErrors, topic: str, partition: int) -> tuple[int, int]:
     """Return the first offset that a partition holds and the one behind its last.
 
     Args:
@@ -166,7 +166,7 @@ def _whole(answer: Sequence[TopicPartition]) -> list[TopicPartition]:
     return list(answer)
 
 
-class Silence:
+class SilenceTimeout:
     """Notices that a broker stopped answering while messages are still owed."""
 
     def __init__(self, connection: Connection) -> None:
@@ -201,7 +201,7 @@ def newest_before(
     Raises:
         BusUnavailable: no broker, or reading is forbidden.
     """
-    trouble = Trouble(connection)
+    trouble = ClientErrors(connection)
     consumer = make_consumer(connection, "lanner-look-back", trouble)
     try:
         open_ends = {}
@@ -212,7 +212,7 @@ def newest_before(
                 open_ends[partition] = end
                 starts.append(TopicPartition(topic, partition, max(low, end - count)))
         consumer.assign(starts)
-        silence = Silence(connection)
+        silence = SilenceTimeout(connection)
         while open_ends and not stop():
             message = consumer.poll(1.0)
             if message is None:
@@ -246,7 +246,7 @@ def committed(connection: Connection, group: str, topic: str, partitions: Iterab
     Raises:
         BusUnavailable: no broker, or the group is not this client's to see.
     """
-    trouble = Trouble(connection)
+    trouble = ClientErrors(connection)
     consumer = make_consumer(connection, "lanner-positions", trouble, group=group)
     asked = [TopicPartition(topic, partition) for partition in partitions]
     try:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from bus.clients.retry import Retry
-from bus.errors.client_errors import Trouble
-from bus.errors.refusals import Refused, meaning
+from bus.errors.client_errors import ClientErrors
+from bus.errors.refusals import MessageRefused, meaning
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.headers import Headers
 
@@ -49,7 +49,7 @@ class _Pending:
 class ResendingProducer:
     """One thread sends, one polls; reports come on either of them."""
 
-    def __init__(self, make: Callable[[], Producer], trouble: Trouble, retry: Retry) -> None:
+    def __init__(self, make: Callable[[], Producer], trouble: ClientErrors, retry: Retry) -> None:
         """Begin.
 
         Args:
@@ -109,7 +109,7 @@ class ResendingProducer:
                 return False
             except Exception as error:  # noqa: BLE001  a header or key that the client can't take, as well as a size
                 why = meaning(error)
-                if not isinstance(why, Refused):
+                if not isinstance(why, MessageRefused):
                     self._failure = error.args[0]
                     return True
                 del self._window[self._number]
@@ -164,7 +164,7 @@ class ResendingProducer:
             if error is not None and generation != self._generation:
                 # It was purged, and goes with the new client.
                 return
-            if error is not None and not isinstance(why, Refused):
+            if error is not None and not isinstance(why, MessageRefused):
                 self._failure = self._failure or error
                 return
             pending = self._window.pop(number, None)

@@ -99,7 +99,7 @@ def _is_refused_certificate(error: KafkaError) -> bool:
     return error.code() == KafkaError._TRANSPORT and "tls alert" in error.str()  # noqa: SLF001
 
 
-class Trouble:
+class ClientErrors:
     """What one client said of its connections: the call that failed often knows only that it timed out."""
 
     def __init__(self, connection: Connection) -> None:
@@ -134,7 +134,7 @@ class Client(Protocol):
         """Call back."""
 
 
-def ask(client: Client, trouble: Trouble, question: Callable[[float], Answer]) -> Answer:
+def ask(client: Client, trouble: ClientErrors, question: Callable[[float], Answer]) -> Answer:
     """Ask a broker until it answers, for a bounded time; one that comes back gives other answers for a while.
 
     Args:

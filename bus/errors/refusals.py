@@ -23,7 +23,7 @@ _OF_THE_MESSAGE = frozenset(
 _OF_ITS_SIZE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
-class Refused(Exception):
+class MessageRefused(Exception):
     """The broker or the client does not accept a message, however often it is sent."""
 
 
@@ -44,10 +44,10 @@ def meaning(error: BaseException) -> Exception:
         error: raised by the client's produce, or made of what it reported on delivery.
     """
     if isinstance(error, KafkaException):
-        return Refused(error.args[0].str()) if is_refusal(error.args[0]) else error
-    return Refused(fault_text(error))
+        return MessageRefused(error.args[0].str()) if is_refusal(error.args[0]) else error
+    return MessageRefused(fault_text(error))
 
 
-def is_broker_trouble(error: BaseException) -> bool:
+def is_broker_error(error: BaseException) -> bool:
     """Return whether a failure says something about the broker, or about this process, and nothing about a message."""
     return isinstance(error, (KafkaException, BusUnavailable)) or not isinstance(error, Exception)

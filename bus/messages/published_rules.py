@@ -20,7 +20,7 @@ SIGNATURE = "signature"
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class VerifiedRules:
     """A version that may be used."""
 
     rules: PublishedRules
@@ -38,7 +38,7 @@ def rules_message(rules: PublishedRules, key: Ed25519PrivateKey | None) -> tuple
     return value, headers
 
 
-def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> Accepted:
+def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> VerifiedRules:
     """Decode a version and check that one of the keys signed it; without keys, no signature is asked for.
 
     Raises:
@@ -56,7 +56,7 @@ def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> Accepted:
         if not signed_by:
             raise BadRules("none of this processor's keys signed it")
     try:
-        return Accepted(decode_rules(value), signed_by)
+        return VerifiedRules(decode_rules(value), signed_by)
     except BadRules as error:
         raise BadRules(f"{_named(message)}{error}") from None
 

@@ -20,7 +20,7 @@ from schemas import host_keys
 RULES_DOMAIN = b"lanner rules\0"
 
 
-class BadKey(ValueError):
+class BadSigningKey(ValueError):
     """A file that holds no key of the wanted kind."""
 
 
@@ -31,13 +31,13 @@ def read_private_key(path: Path, password: str = "") -> Ed25519PrivateKey:
         key = load_pem_private_key(data, password.encode() or None)
     except TypeError:
         what = "it is encrypted and no password was given" if not password else "it is not encrypted"
-        raise BadKey(what) from None
+        raise BadSigningKey(what) from None
     except ValueError:
-        raise BadKey("no private key in PEM, or the wrong password") from None
+        raise BadSigningKey("no private key in PEM, or the wrong password") from None
     except Exception as error:  # noqa: BLE001  an algorithm that OpenSSL does not have
-        raise BadKey(f"no usable key: {type(error).__name__}") from None
+        raise BadSigningKey(f"no usable key: {type(error).__name__}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise BadKey("no Ed25519 key; make one by: openssl genpkey -algorithm ed25519 -out FILE")
+        raise BadSigningKey("no Ed25519 key; make one by: openssl genpkey -algorithm ed25519 -out FILE")
     return key
 
 
@@ -47,9 +47,11 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(data)
     except Exception:  # noqa: BLE001  whatever OpenSSL says of it
-        raise BadKey("no public key in PEM; take it of the private one by: openssl pkey -in KEY -pubout") from None
+        raise BadSigningKey(
+            "no public key in PEM; take it of the private one by: openssl pkey -in KEY -pubout"
+        ) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise BadKey("no Ed25519 key")
+        raise BadSigningKey("no Ed25519 key")
     return key
 
 
@@ -58,7 +60,7 @@ def bare_public_key(data: bytes) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(data)
     except ValueError:
-        raise BadKey("no Ed25519 key") from None
+        raise BadSigningKey("no Ed25519 key") from None
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from bus.clients.compacted import Follower
+from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.errors.client_errors import TIMEOUT_SECONDS
 from bus.errors.unavailable import BusUnavailable
@@ -18,7 +18,7 @@ from schemas.encoding.wire import (
     REGISTRY_MARKER,
     BadSchema,
     MessageFormat,
-    Unreadable,
+    UnreadableMessage,
     WriterSchema,
     checked_schema,
     header_of,
@@ -80,7 +80,7 @@ class WriterSchemas:
             return data
         try:
             return kind.translated(data[len(header) :], writer)
-        except Unreadable as error:
+        except UnreadableMessage as error:
             # Whoever decodes it finds that it can't be, and asks for the reason.
             self._blame(header, str(error))
             return data
@@ -151,7 +151,7 @@ class WriterSchemas:
                 self._blame(header, f"its schema is refused: {error}")
 
     def _read_topic(self, header: bytes) -> None:
-        follower = Follower(self._connection, [SCHEMAS])
+        follower = CompactedTopicReader(self._connection, [SCHEMAS])
         begun = time.monotonic()
         try:
             while header not in self._schemas:

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from bus.clients.readers import make_consumer, newest_before, watermarks
 from bus.connection import Connection
-from bus.errors.client_errors import Trouble
+from bus.errors.client_errors import ClientErrors
 from bus.messages.headers import Headers
 
 APPLIED = "lanner_applied"
@@ -23,7 +23,7 @@ _BEFORE_ALL = -1
 
 
 @dataclass(slots=True)
-class Table:
+class ChangelogTable:
     """One partition."""
 
     values: dict[bytes, bytes] = field(default_factory=dict)
@@ -61,7 +61,7 @@ def applied_header(applied: int) -> Headers:
 
 def read_tables(
     connection: Connection, topic: str, partitions: Iterable[int], stop: Callable[[], bool]
-) -> dict[int, Table]:
+) -> dict[int, ChangelogTable]:
     """Read partitions of a table from end to end.
 
     Args:
@@ -73,9 +73,9 @@ def read_tables(
     Raises:
         BusUnavailable: no broker, or reading is forbidden.
     """
-    trouble = Trouble(connection)
+    trouble = ClientErrors(connection)
     consumer = make_consumer(connection, "lanner-table", trouble)
-    found = {partition: Table() for partition in partitions}
+    found = {partition: ChangelogTable() for partition in partitions}
     try:
         ends = {}
         for partition, table in found.items():

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collector.bpf.program_cache import MadeFor, find, write
-from collector.errors import EnvironmentLacks
+from collector.bpf.program_cache import BuildTarget, find, write
+from collector.errors import EnvironmentUnsupported
 from collector.kernel import bpf_syscall, btf, io_uring_offsets, offsets
 from collector.kernel.io_uring_offsets import TRACEPOINTS
 from collector.kernel.offsets import SYS_EXIT, definitions, fingerprint
@@ -62,7 +62,7 @@ class RingSizes:
     lifecycle: int = 4 << 20
 
 
-class Program:
+class LoadedProgram:
     """The loaded program: maps by name, attached until closed."""
 
     def __init__(self, maps: dict[str, int], probes: list[int]) -> None:
@@ -122,9 +122,9 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
         return found[1]
     try:
         result = _compile(definitions())
-    except EnvironmentLacks as error:
+    except EnvironmentUnsupported as error:
         lacking = f"{error.reason}; nor was one compiled elsewhere found: {'; '.join(unfit) or 'none is there'}"
-        raise EnvironmentLacks(lacking, error.remedy) from error
+        raise EnvironmentUnsupported(lacking, error.remedy) from error
     with contextlib.suppress(OSError):
         write(cache / wanted.file_name, result, wanted)
     return result
@@ -179,8 +179,8 @@ def _size_flags() -> list[str]:
     ]
 
 
-def _made_for() -> MadeFor:
-    return MadeFor(
+def _made_for() -> BuildTarget:
+    return BuildTarget(
         kernel=f"{platform.release()} {platform.version()}",
         program=_digest([_source(), *(path.read_text() for path in _MADE_BY), *_size_flags()]),
         offsets=fingerprint(),
@@ -205,7 +205,7 @@ def _bcc_version() -> str | None:
     return None
 
 
-def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[Program, dict[str, int]]:
+def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, dict[str, int]]:
     """Create the maps and load the probes, not attached yet; raises EnvironmentLacks where the kernel refuses."""
     slots = REPEAT_SLOTS * bpf_syscall.possible_cpus()
     entries = {"events": sizes.events, "lifecycle": sizes.lifecycle, "repeats": slots, "repeated_records": slots}
@@ -230,8 +230,8 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[Program, dict[s
     except OSError as error:
         for descriptor in (*maps.values(), *loaded.values()):
             os.close(descriptor)
-        raise EnvironmentLacks(*_refusal(error)) from error
-    return Program(maps, []), loaded
+        raise EnvironmentUnsupported(*_refusal(error)) from error
+    return LoadedProgram(maps, []), loaded
 
 
 def _check_rights() -> None:
@@ -239,7 +239,7 @@ def _check_rights() -> None:
     try:
         os.close(bpf_syscall.create_map("rights", kind=_ARRAY, key_size=4, value_size=4, entries=1, flags=0))
     except OSError as error:
-        raise EnvironmentLacks(*_refusal(error)) from error
+        raise EnvironmentUnsupported(*_refusal(error)) from error
 
 
 def _refusal(error: OSError) -> tuple[str, str]:
@@ -262,9 +262,9 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise EnvironmentLacks(f"the BPF program could not be compiled: {error}", _REMEDY) from error
+            raise EnvironmentUnsupported(f"the BPF program could not be compiled: {error}", _REMEDY) from error
         if done.returncode != 0:
             message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise EnvironmentLacks(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
+            raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
         result: dict[str, Any] = json.loads(output.read_text())
         return {**result, "sys_exit": layout[SYS_EXIT]}

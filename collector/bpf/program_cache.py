@@ -17,12 +17,12 @@ _TOLD = 3
 """How many files that don't fit are named in an error."""
 
 
-class DoesNotFit(Exception):
+class ProgramMismatch(Exception):
     """A kept program is not for this host, or not to be trusted; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class MadeFor:
+class BuildTarget:
     """What a compiled program depends on; it serves where all of this is the same."""
 
     kernel: str
@@ -44,7 +44,7 @@ def _plain(text: str) -> Iterator[str]:
     return (char if char.isalnum() or char in "._+" else "-" for char in text)
 
 
-def find(places: Sequence[Path], wanted: MadeFor) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
+def find(places: Sequence[Path], wanted: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
     """Look for a program that was compiled for this.
 
     Args:
@@ -67,42 +67,42 @@ def find(places: Sequence[Path], wanted: MadeFor) -> tuple[tuple[Path, dict[str,
                 return (path, read(path, wanted)), unfit
             except FileNotFoundError:
                 continue
-            except DoesNotFit as reason:
+            except ProgramMismatch as reason:
                 unfit.append(f"{path}: {reason}")
     return None, unfit[:_TOLD]
 
 
-def read(path: Path, wanted: MadeFor) -> dict[str, Any]:
+def read(path: Path, wanted: BuildTarget) -> dict[str, Any]:
     """Read one, if it is for this and only root or ourselves could have written it. Raises DoesNotFit, OSError."""
     try:
         with path.open(encoding="ascii") as file:
             # Asked of the open file: behind a name there may be another one a moment later.
             facts = os.fstat(file.fileno())
             if facts.st_uid not in {0, os.geteuid()} or facts.st_mode & 0o022:
-                raise DoesNotFit("others than root can write it: chown root, chmod go-w")
+                raise ProgramMismatch("others than root can write it: chown root, chmod go-w")
             found: dict[str, Any] = json.load(file)
-        made_for = MadeFor(**found["made_for"])
+        made_for = BuildTarget(**found["made_for"])
         programs = bool(found["maps"]) and bool(found["programs"])
     except (ValueError, KeyError, TypeError):
-        raise DoesNotFit("it is no compiled program, or cut off") from None
+        raise ProgramMismatch("it is no compiled program, or cut off") from None
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DoesNotFit(f"can't be read: {error.strerror}") from None
+        raise ProgramMismatch(f"can't be read: {error.strerror}") from None
     if not programs:
-        raise DoesNotFit("it is empty")
+        raise ProgramMismatch("it is empty")
     if made_for.kernel != wanted.kernel:
-        raise DoesNotFit(f"made for kernel {made_for.kernel}; this is {wanted.kernel}")
+        raise ProgramMismatch(f"made for kernel {made_for.kernel}; this is {wanted.kernel}")
     if made_for.program != wanted.program:
-        raise DoesNotFit("made by another version of Lanner")
+        raise ProgramMismatch("made by another version of Lanner")
     if made_for.offsets != wanted.offsets:
-        raise DoesNotFit("made for a kernel that lays out its structures otherwise")
+        raise ProgramMismatch("made for a kernel that lays out its structures otherwise")
     if wanted.bcc not in {None, made_for.bcc}:
-        raise DoesNotFit(f"made by BCC {made_for.bcc}; here is {wanted.bcc}")
+        raise ProgramMismatch(f"made by BCC {made_for.bcc}; here is {wanted.bcc}")
     return found
 
 
-def write(path: Path, compilation: dict[str, Any], made_for: MadeFor) -> None:
+def write(path: Path, compilation: dict[str, Any], made_for: BuildTarget) -> None:
     """Keep one, whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.containers.inspected import container_from, image_of, init_pid, shares_network_with
-from collector.containers.lookup import NotFound, Unavailable
+from collector.containers.lookup import ContainerNotFound, RuntimeUnavailable
 from collector.containers.naming import ContainerName
 from collector.processes.procfs.parse import parse_cgroup
 from schemas.batch import Container
@@ -58,7 +58,7 @@ class Docker:
         """
         inspected = self._get(f"/containers/{name.full_id}/json")
         if inspected.get("Id") != name.full_id or not self._confirms(name, init_pid(inspected)):
-            raise NotFound(f"{name.full_id} is not in {name.cgroup}")
+            raise ContainerNotFound(f"{name.full_id} is not in {name.cgroup}")
         image_id, shared = image_of(inspected), shares_network_with(inspected)
         image = None if image_id is None else self._get_if_known(f"/images/{image_id}/json")
         sandbox = None if shared is None else self._get_if_known(f"/containers/{shared}/json")
@@ -84,7 +84,7 @@ class Docker:
     def _get_if_known(self, path: str) -> dict[str, Any] | None:
         try:
             return self._get(path)
-        except NotFound:
+        except ContainerNotFound:
             return None
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -94,19 +94,19 @@ class Docker:
             answer = connection.getresponse()
             body = answer.read(MAX_ANSWER + 1)
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"{self._path}: {error}") from error
+            raise RuntimeUnavailable(f"{self._path}: {error}") from error
         finally:
             connection.close()
         if answer.status == http.HTTPStatus.NOT_FOUND:
-            raise NotFound(path)
+            raise ContainerNotFound(path)
         if answer.status != http.HTTPStatus.OK or len(body) > MAX_ANSWER:
-            raise Unavailable(f"{self._path}: status {answer.status}, {len(body)} bytes for {path}")
+            raise RuntimeUnavailable(f"{self._path}: status {answer.status}, {len(body)} bytes for {path}")
         try:
             value = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Unavailable(f"{self._path}: no JSON for {path}") from error
+            raise RuntimeUnavailable(f"{self._path}: no JSON for {path}") from error
         if not isinstance(value, dict):
-            raise Unavailable(f"{self._path}: not an object for {path}")
+            raise RuntimeUnavailable(f"{self._path}: not an object for {path}")
         return value
 
 

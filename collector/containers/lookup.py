@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from queue import PriorityQueue, SimpleQueue
 from typing import Protocol
 
-from collector.bounded import Bounded
+from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName
 from schemas.batch import Container
 
@@ -31,15 +31,15 @@ FAILURE_DELAY = 30_000_000_000
 """Nanoseconds until a container is asked for again after its runtime didn't answer."""
 
 
-class NotFound(Exception):
+class ContainerNotFound(Exception):
     """The runtime doesn't know the container, or knows it in another cgroup."""
 
 
-class Unavailable(Exception):
+class RuntimeUnavailable(Exception):
     """The runtime couldn't be asked, or gave no sensible answer."""
 
 
-class Lookup(Protocol):
+class ContainerRuntime(Protocol):
     """A container runtime that can be asked; the seam for more of them."""
 
     def answers(self, name: ContainerName) -> bool:
@@ -80,7 +80,7 @@ class KnownContainers:
         workers: threads that ask.
     """
 
-    def __init__(self, lookups: Sequence[Lookup], workers: int = WORKERS) -> None:
+    def __init__(self, lookups: Sequence[ContainerRuntime], workers: int = WORKERS) -> None:
         self.version = 0
         """Goes up when more is known of any container."""
         self.unanswered = 0
@@ -90,8 +90,8 @@ class KnownContainers:
         self.not_found = 0
         """Containers that no runtime knew."""
         self._lookups = tuple(lookups)
-        self._known: Bounded[str, _Known] = Bounded(MAX_KNOWN)
-        self._uncertain: Bounded[str, _Known] = Bounded(MAX_UNCERTAIN)
+        self._known: BoundedMap[str, _Known] = BoundedMap(MAX_KNOWN)
+        self._uncertain: BoundedMap[str, _Known] = BoundedMap(MAX_UNCERTAIN)
         self._later: dict[ContainerName, int] = {}
         self._asked = {True: 0, False: 0}
         """Questions on their way, by whether the names are certain."""
@@ -224,7 +224,7 @@ class KnownContainers:
                 if not lookup.answers(name):
                     continue
                 return _Answer(name, replace(lookup.inspect(name), id=name.id), None)
-            except NotFound:
+            except ContainerNotFound:
                 continue
             except Exception as error:  # noqa: BLE001 - a fault in one runtime's module must not end the thread for all
                 failure = f"{type(error).__name__}: {error}"

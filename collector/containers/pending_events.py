@@ -6,7 +6,7 @@ Pure: time comes as an argument, and what is held may be anything.
 from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
-from collector.bounded import Bounded
+from collector.bounded import BoundedMap
 
 MAX_AGE = 1_000_000_000
 """Nanoseconds that the first event of a container waits at most."""
@@ -17,7 +17,7 @@ MAX_EVENTS = 10_000
 T = TypeVar("T")
 
 
-class Waiting(Generic[T]):
+class PendingEvents(Generic[T]):
     """Events by container, each container's in the order in which they came.
 
     Args:
@@ -33,7 +33,7 @@ class Waiting(Generic[T]):
         self._max_age = max_age
         self._max_events = max_events
         self._held: OrderedDict[str, tuple[int, deque[T]]] = OrderedDict()
-        self._given_up: Bounded[str, bool] = Bounded(4096)
+        self._given_up: BoundedMap[str, bool] = BoundedMap(4096)
         self._count = 0
 
     def __len__(self) -> int:

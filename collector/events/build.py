@@ -53,7 +53,7 @@ _SIGNALS = frozenset(Signals)
 
 
 @dataclass(slots=True)
-class Origin:
+class EventSource:
     """Who made an event: the same for all events of a process while nothing changes about it."""
 
     process: Process
@@ -66,7 +66,7 @@ class Origin:
     group_name: NameOf
 
 
-def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin, time: int) -> Event:
+def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time: int) -> Event:
     """Append a system call to the batch under construction.
 
     Args:
@@ -117,7 +117,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: Origin, time: int)
     return builder.add(time, row, argument_names(call.event), arguments)
 
 
-def add_exec(builder: BatchBuilder, done: Exec, origin: Origin, time: int) -> None:
+def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) -> None:
     """Append a successful exec to the batch under construction; arguments as add_syscall's."""
     intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
@@ -132,7 +132,7 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: Origin, time: int) -> No
         builder.add(time, row, _EXEC_NAMES, arguments)
 
 
-def add_exit(builder: BatchBuilder, done: Exit, origin: Origin, time: int) -> None:
+def add_exit(builder: BatchBuilder, done: Exit, origin: EventSource, time: int) -> None:
     """Append the end of a process to the batch under construction; arguments as add_syscall's."""
     status = done.status
     killed_by = status & 0x7F
@@ -242,7 +242,7 @@ def _open_bits(spec: Call, arguments: list[Value]) -> int:
     return bits
 
 
-def _exec_arguments(done: Exec, origin: Origin) -> list[Value]:
+def _exec_arguments(done: Exec, origin: EventSource) -> list[Value]:
     state, user_name, group_name = done.state, origin.user_name, origin.group_name
     flags = (
         1 * bool(origin.process.is_exe_writable)

@@ -52,7 +52,7 @@ def uring_descriptors(events: Iterable[str]) -> dict[int, bytes]:
     }
 
 
-class Requests:
+class PendingRequests:
     """The requests that are not done yet."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from collector.events.batch_builder import BatchBuilder, Event
 from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT
-from collector.processes.process import Entry
+from collector.processes.process import TrackedProcess
 from collector.records.decode import text
 from collector.records.types import Syscall
 from schemas.columns import EVENT_COLUMNS
@@ -32,7 +32,7 @@ _LABEL_ARGUMENT, _NAME_ARGUMENT, _INODE_ARGUMENT = map(_KINDS.index, ("rfd", "pa
 _REGULAR = "file"
 _U32, _INT64_MAX = 0xFFFFFFFF, (1 << 63) - 1
 
-_Known = tuple[Event, Entry, int]
+_Known = tuple[Event, TrackedProcess, int]
 """An event, and the process as of which version it tells of it."""
 
 
@@ -48,7 +48,7 @@ class _Versioned(Protocol):
     version: int
 
 
-class Repeated:
+class RepeatCache:
     """The events of the batch under construction that others may be like, by their records."""
 
     def __init__(self, table: _Changing, containers: _Versioned) -> None:
@@ -93,7 +93,9 @@ class Repeated:
         self._same[record[_TIME.size :]] = (added, entry, version)
         return True
 
-    def remember(self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: Entry) -> None:
+    def remember(
+        self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: TrackedProcess
+    ) -> None:
         """Remember an event just added, that others may be like it.
 
         Args:

@@ -11,7 +11,7 @@ import importlib
 from functools import cache
 from typing import Any
 
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 
 SEED_BYTES = 32
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
@@ -72,8 +72,8 @@ def _openssl() -> Any:
     return library
 
 
-def _lacking(reason: str) -> EnvironmentLacks:
-    return EnvironmentLacks(
+def _lacking(reason: str) -> EnvironmentUnsupported:
+    return EnvironmentUnsupported(
         f"this Python's OpenSSL can't sign events ({reason})",
         "run Debian's Python, or set collector.identity: off here and on all processors",
     )

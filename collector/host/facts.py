@@ -21,7 +21,7 @@ _CLONE_NEWCGROUP = 0x02000000
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostFacts:
     """What names a host in every batch; no text is longer than a batch may hold."""
 
     id: str
@@ -30,7 +30,7 @@ class Host:
     kernel: str
 
 
-def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) -> Host:
+def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) -> HostFacts:
     """Read the host's identity.
 
     Args:
@@ -40,7 +40,7 @@ def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) ->
     name = environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
     names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
     # A batch with a longer one is refused, and with it all that the host saw.
-    return Host(*map(clipped_name, names))
+    return HostFacts(*map(clipped_name, names))
 
 
 def join_host_cgroup_namespace() -> None:

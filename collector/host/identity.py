@@ -34,7 +34,7 @@ class BadKeyFile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class HostIdentity:
     """This host as the fleet knows it."""
 
     host_id: str

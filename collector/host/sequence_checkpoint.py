@@ -11,7 +11,7 @@ _INTERVAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class Checkpoint:
     """The newest batch of an earlier start that is known."""
 
     start: int
@@ -19,18 +19,18 @@ class Last:
     sequence: int
 
 
-class Continuity:
+class SequenceCheckpoint:
     """A small file beside the spool; a write a second at most, so a killed collector may have sent a little more."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written_at = float("-inf")
 
-    def read(self) -> Last | None:
+    def read(self) -> Checkpoint | None:
         """Give what the collector before this one noted; None where there is nothing that makes sense."""
         try:
             noted = json.loads(self._path.read_bytes())
-            return Last(int(noted["start"]), int(noted["sequence"]))
+            return Checkpoint(int(noted["start"]), int(noted["sequence"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -6,7 +6,7 @@ Alternatives stand behind a bar, newest kernel first; what a kernel may lack alt
 import hashlib
 from pathlib import Path
 
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.io_uring_offsets import uring_layout
 
@@ -134,7 +134,7 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
     try:
         btf = Btf(btf_path.read_bytes())
     except (OSError, ValueError) as error:
-        raise EnvironmentLacks(*_no_types(btf_path, error)) from error
+        raise EnvironmentUnsupported(*_no_types(btf_path, error)) from error
     found = {f"O_{name}": _first(btf, paths) for name, paths in _MEMBERS.items()}
     for name, path in _OPTIONAL.items():
         try:
@@ -146,7 +146,7 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
     try:
         found[SYS_EXIT] = btf.typedef("btf_trace_sys_exit")
     except KeyError:
-        raise EnvironmentLacks(
+        raise EnvironmentUnsupported(
             "this kernel has no tracepoint sys_exit", "use a kernel with CONFIG_HAVE_SYSCALL_TRACEPOINTS, from 5.15 on"
         ) from None
     if _pids_on_v1(cgroups):
@@ -164,7 +164,7 @@ def fingerprint(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> st
             while piece := file.read(_PIECE):
                 digest.update(piece)
     except OSError as error:
-        raise EnvironmentLacks(*_no_types(btf_path, error)) from error
+        raise EnvironmentUnsupported(*_no_types(btf_path, error)) from error
     return digest.hexdigest()
 
 
@@ -181,7 +181,7 @@ def _first(btf: Btf, paths: str) -> int:
             return btf.offset(path)
         except KeyError:
             continue
-    raise EnvironmentLacks(
+    raise EnvironmentUnsupported(
         f"this kernel has no {paths.replace('|', ' or ')}, which the collector reads",
         "use a kernel from 5.15 on, or report this kernel's version",
     )

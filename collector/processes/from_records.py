@@ -1,12 +1,12 @@
 """What records of the kernel side say, as the parts that the table keeps."""
 
-from collector.processes.parts import Credentials, Place, Program
+from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.records.types import Exec, State
 
 
-def program_of(record: Exec) -> Program:
+def program_of(record: Exec) -> ExecutedProgram:
     """Give what an exec record says about the program."""
-    return Program(
+    return ExecutedProgram(
         name=record.state.comm,
         exe=record.args[0] if record.args else None,
         exepath=record.exepath or None,
@@ -31,9 +31,9 @@ def credentials_of(state: State) -> Credentials:
     return Credentials(state.who.uid, state.gid, state.cap_effective, state.cap_permitted, state.cap_inheritable)
 
 
-def place_of(state: State) -> Place:
+def place_of(state: State) -> ProcessContext:
     """Give where the process stands."""
-    return Place(
+    return ProcessContext(
         ppid=state.ppid,
         vpid=state.vpid,
         pgid=state.pgid,

@@ -6,7 +6,7 @@ parent that it came from, so that a web server that starts a daemon stays visibl
 
 from collections.abc import Callable, Iterator, Mapping
 
-from collector.processes.process import Entry
+from collector.processes.process import TrackedProcess
 
 MAX_EXITED = 64
 """Ended ancestors kept of one process; a chain that forks and exits for ever must not grow for ever."""
@@ -18,7 +18,7 @@ MAX_WALK = 1024
 """Ancestors looked at of one process, so that a chain of forks costs no more than linear time."""
 
 
-def ancestors(entry: Entry) -> Iterator[Entry]:
+def ancestors(entry: TrackedProcess) -> Iterator[TrackedProcess]:
     """Give parent, grandparent and so on, at most MAX_WALK of them."""
     above = entry.parent
     for _ in range(MAX_WALK):
@@ -28,7 +28,7 @@ def ancestors(entry: Entry) -> Iterator[Entry]:
         above = above.parent
 
 
-def is_adoption(entry: Entry, new_parent: Entry) -> bool:
+def is_adoption(entry: TrackedProcess, new_parent: TrackedProcess) -> bool:
     """Tell whether a parent that the kernel names anew is only an init that takes in orphans.
 
     A subreaper is not: a container runtime's shim adopts what its short-lived helper started, and it is the shim
@@ -39,7 +39,7 @@ def is_adoption(entry: Entry, new_parent: Entry) -> bool:
     return new_parent.pid == 1 or new_parent.place.vpid == 1
 
 
-def behind_helper(parent: Entry) -> Entry:
+def behind_helper(parent: TrackedProcess) -> TrackedProcess:
     """Give a container process's parent for good: the shim, where the kernel still names the shim's helper.
 
     The helper (runc) ends once the process runs, and the shim adopts it. Whether that is before or after the
@@ -51,10 +51,10 @@ def behind_helper(parent: Entry) -> Entry:
     return above if (above.program.name or "").startswith(_SHIMS) else parent
 
 
-def trim(entry: Entry) -> Entry | None:
+def trim(entry: TrackedProcess) -> TrackedProcess | None:
     """Cut ended ancestors beyond MAX_EXITED out of a chain; give the entry whose parent changed, if any."""
     ended = 0
-    last_kept: Entry | None = None
+    last_kept: TrackedProcess | None = None
     for ancestor in ancestors(entry):
         if ancestor.exited_at is not None:
             ended += 1
@@ -70,8 +70,11 @@ def trim(entry: Entry) -> Entry | None:
 
 
 def find_leader(
-    entry: Entry, number: int | None, number_of: Callable[[Entry], int | None], living: Mapping[int, Entry]
-) -> Entry | None:
+    entry: TrackedProcess,
+    number: int | None,
+    number_of: Callable[[TrackedProcess], int | None],
+    living: Mapping[int, TrackedProcess],
+) -> TrackedProcess | None:
     """Give the leader of a session or process group; None where the number isn't known.
 
     Where the leader is gone (its pid may be another's by now), it is the eldest of the ancestors in the same group.
@@ -99,9 +102,9 @@ def find_leader(
     return eldest
 
 
-def freeze(entry: Entry) -> Entry:
+def freeze(entry: TrackedProcess) -> TrackedProcess:
     """Copy an entry and its ancestors; copies are shared until something changes."""
-    above: Entry | None = None
+    above: TrackedProcess | None = None
     copy = entry
     for each in reversed([entry, *ancestors(entry)]):
         if each.frozen is None or each.frozen[0] != each.version or each.frozen[1].parent is not above:

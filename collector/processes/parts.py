@@ -12,7 +12,7 @@ _OTHERS_MAY_WRITE = 0o002
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ExecutedProgram:
     """What runs in a process since its last exec; None means not known."""
 
     name: str | None = None
@@ -48,7 +48,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessContext:
     """Where a process stands: session, terminal, namespaces, directory, cgroup."""
 
     ppid: int | None = None
@@ -74,15 +74,15 @@ class ProcessFacts:
     pid: int
     start_ticks: int
     """Start on the boot clock in 10 ms ticks: all that /proc tells of it."""
-    program: Program
+    program: ExecutedProgram
     credentials: Credentials
-    place: Place
+    place: ProcessContext
 
 
-UNKNOWN_PROGRAM = Program()
+UNKNOWN_PROGRAM = ExecutedProgram()
 
 
-def is_exe_writable(program: Program, credentials: Credentials) -> bool | None:
+def is_exe_writable(program: ExecutedProgram, credentials: Credentials) -> bool | None:
     """Tell whether a process may write the file it runs, or None where a fact is missing.
 
     An owner counts as able to write, whatever the mode says, for chmod is one call away. Supplementary groups,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from collector.containers.naming import ContainerName
-from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, Place, Program
+from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, ExecutedProgram, ProcessContext
 
 TICK = 10_000_000
 """Nanoseconds of a clock tick, in which /proc gives start times."""
@@ -16,7 +16,7 @@ MAX_IDENTITIES = 8
 """User ids that the threads of one process are remembered under."""
 
 
-class Entry:
+class TrackedProcess:
     """What is known of one process now; version counts its changes, so that rows can tell whether they still hold.
 
     A plain mutable class, because one is touched at each event: compared by identity, used as a key.
@@ -54,12 +54,12 @@ class Entry:
         start_epoch: int,
         credentials: Credentials,
         *,
-        program: Program = UNKNOWN_PROGRAM,
-        place: Place | None = None,
+        program: ExecutedProgram = UNKNOWN_PROGRAM,
+        place: ProcessContext | None = None,
         exec_generation: int | None = None,
         cgroup_id: int | None = None,
         container: ContainerName | None = None,
-        parent: "Entry | None" = None,
+        parent: "TrackedProcess | None" = None,
         start_is_exact: bool = True,
         is_stale: bool = False,
     ) -> None:
@@ -74,7 +74,7 @@ class Entry:
         self.credentials = credentials
         self.comm = program.name
         """The name that children inherit: unlike the program's it follows prctl."""
-        self.place = Place() if place is None else place
+        self.place = ProcessContext() if place is None else place
         self.container = container
         self.parent = parent
         self.is_stale = is_stale
@@ -86,11 +86,11 @@ class Entry:
         """Boot-clock time of the end; None while it lives."""
         self.version = 0
         self.other_users: Mapping[int, Credentials] = _NONE
-        self.views: dict[int, Entry] = {}
-        self.frozen: tuple[int, Entry] | None = None
-        self.session_leader: Entry | None = None
+        self.views: dict[int, TrackedProcess] = {}
+        self.frozen: tuple[int, TrackedProcess] | None = None
+        self.session_leader: TrackedProcess | None = None
         """Set in frozen entries only: in a living one it is looked up."""
-        self.group_leader: Entry | None = None
+        self.group_leader: TrackedProcess | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.pid}, {self.start_time}, {self.program.name!r})"
@@ -101,9 +101,9 @@ class Entry:
             return self.start_time == start_time
         return self.start_time // TICK == start_time // TICK
 
-    def copy(self, *, credentials: Credentials | None = None) -> "Entry":
+    def copy(self, *, credentials: Credentials | None = None) -> "TrackedProcess":
         """Give a detached entry with the same facts, which later changes leave as it is."""
-        twin = Entry(
+        twin = TrackedProcess(
             self.pid,
             self.start_time,
             self.start_epoch,
@@ -124,7 +124,7 @@ class Entry:
         twin.group_leader = self.group_leader
         return twin
 
-    def seen_as(self, uid: int) -> "Entry | None":
+    def seen_as(self, uid: int) -> "TrackedProcess | None":
         """Give this process as its threads under another user id show it, if that is known.
 
         File servers change the user of single threads all the time; a look at /proc each time would be slow.
@@ -153,7 +153,7 @@ class Entry:
         if self.views:
             self.views = {}
 
-    def child(self, pid: int, start_time: int, start_epoch: int, exec_generation: int, vpid: int) -> "Entry":
+    def child(self, pid: int, start_time: int, start_epoch: int, exec_generation: int, vpid: int) -> "TrackedProcess":
         """Give a process just forked from this one: all its facts but these are the parent's.
 
         Its name is what the parent is called now. So it is in Falco, whose rules know the helpers of a container
@@ -161,7 +161,7 @@ class Entry:
         """
         place = self.place
         is_namespace_init = vpid == 1 and pid != 1
-        return Entry(
+        return TrackedProcess(
             pid,
             start_time,
             start_epoch,

@@ -5,7 +5,7 @@ Ancestors need no place here: a living descendant's entry holds them.
 
 from collections import OrderedDict
 
-from collector.processes.process import Entry
+from collector.processes.process import TrackedProcess
 
 GRACE = 10_000_000_000
 """Nanoseconds of record time; many times what a record spends in a ring."""
@@ -13,18 +13,18 @@ GRACE = 10_000_000_000
 MAX_ENTRIES = 8192
 
 
-class Exited:
+class RecentlyExited:
     """The last processes to end, by pid and start time, bounded by count and by record time."""
 
     def __init__(self, grace: int = GRACE, limit: int = MAX_ENTRIES) -> None:
         self._grace = grace
         self._limit = limit
-        self._entries: OrderedDict[tuple[int, int], Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, int], TrackedProcess] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: Entry, time: int) -> None:
+    def add(self, entry: TrackedProcess, time: int) -> None:
         """Keep an entry that ended at a time (boot clock, ns) and let go of what is too old."""
         entry.exited_at = time
         self._entries[entry.pid, entry.start_time] = entry
@@ -34,6 +34,6 @@ class Exited:
                 return
             self._entries.popitem(last=False)
 
-    def find(self, pid: int, start_time: int) -> Entry | None:
+    def find(self, pid: int, start_time: int) -> TrackedProcess | None:
         """Look up by the exact start time; an entry whose exact time was never told can't be found again."""
         return self._entries.get((pid, start_time))

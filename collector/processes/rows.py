@@ -11,7 +11,7 @@ from typing import Protocol
 from collector.containers.naming import ContainerName
 from collector.processes.lineage import ancestors
 from collector.processes.parts import is_exe_writable
-from collector.processes.process import Entry
+from collector.processes.process import TrackedProcess
 from collector.processes.users.passwd import Names
 from schemas.batch import Container, Process
 from schemas.encoding.columns.texts import encode_text
@@ -44,13 +44,13 @@ class Leaders(Protocol):
 
     changes: int
 
-    def session_leader(self, entry: Entry) -> Entry | None:
+    def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Give the leader of a process's session."""
 
-    def group_leader(self, entry: Entry) -> Entry | None:
+    def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Give the leader of a process's group."""
 
-    def first_in_container(self, entry: Entry) -> Entry | None:
+    def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Give the living first process of its container, where it is known."""
 
 
@@ -105,7 +105,7 @@ class ProcessRows:
         self._table = table
         self._names = names
         self._facts = containers
-        self._rows: dict[Entry, _Written] = {}
+        self._rows: dict[TrackedProcess, _Written] = {}
         self._container_rows: dict[str, tuple[Container, int]] = {}
 
     def take(self) -> tuple[list[Process], list[Container]]:
@@ -119,13 +119,13 @@ class ProcessRows:
         self.size = 0
         return taken
 
-    def prepare(self, entry: Entry) -> None:
+    def prepare(self, entry: TrackedProcess) -> None:
         """Read now what may be gone when the row of an event that has to wait is written: the container's users."""
         if entry.container is not None and entry.exited_at is None:
             uid = entry.credentials.uid
             self._names.names(uid, None, None, entry.container, self._insiders(entry))
 
-    def row(self, entry: Entry) -> int:
+    def row(self, entry: TrackedProcess) -> int:
         """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
         stamp = self._table.changes + self._facts.version
         written = self._current(entry, stamp)
@@ -135,12 +135,12 @@ class ProcessRows:
         self._leader_bytes = MAX_LEADER_BYTES
         return self._write(entry, stamp, set(), 0)
 
-    def _current(self, entry: Entry, stamp: int) -> _Written | None:
+    def _current(self, entry: TrackedProcess, stamp: int) -> _Written | None:
         written = self._rows.get(entry)
         is_current = written is not None and written.stamp == stamp and written.key[0] == entry.version
         return written if is_current else None
 
-    def _write(self, entry: Entry, stamp: int, open_entries: set[Entry], depth: int) -> int:
+    def _write(self, entry: TrackedProcess, stamp: int, open_entries: set[TrackedProcess], depth: int) -> int:
         chain = [entry]
         above = None
         for ancestor in ancestors(entry):
@@ -162,7 +162,7 @@ class ProcessRows:
             open_entries.discard(chain[place])
         return -1 if above is None else above.row
 
-    def _whole(self, line: list[Entry], depth: int) -> int:
+    def _whole(self, line: list[TrackedProcess], depth: int) -> int:
         """Return how many of a line, the nearest first, keep their texts whole."""
         if not depth and len(line) <= _LEAST_NEAR:
             return len(line)
@@ -197,10 +197,10 @@ class ProcessRows:
 
     def _write_one(
         self,
-        entry: Entry,
+        entry: TrackedProcess,
         above: _Written | None,
         stamp: int,
-        open_entries: set[Entry],
+        open_entries: set[TrackedProcess],
         depth: int,
         *,
         is_whole: bool,
@@ -221,7 +221,14 @@ class ProcessRows:
         written.is_complete = not is_clipped and (above is None or above.is_complete)
         return written
 
-    def _leader_row(self, entry: Entry, leader: Entry | None, stamp: int, open_entries: set[Entry], depth: int) -> int:
+    def _leader_row(
+        self,
+        entry: TrackedProcess,
+        leader: TrackedProcess | None,
+        stamp: int,
+        open_entries: set[TrackedProcess],
+        depth: int,
+    ) -> int:
         if leader is None:
             return -1
         if leader is entry:
@@ -258,7 +265,7 @@ class ProcessRows:
             self.size += 5 * _INDEX_BYTES
             self._add_texts({mount.source, mount.dest, mount.mode, mount.propagation})
 
-    def _process(self, entry: Entry, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
+    def _process(self, entry: TrackedProcess, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
         program, credentials, place = entry.program, entry.credentials, entry.place
         _, parent, session, group, container, _ = key
         names = self._names.names(
@@ -315,7 +322,7 @@ class ProcessRows:
             group_leader=row if group == _ITSELF else group,
         )
 
-    def _insiders(self, entry: Entry) -> tuple[int, ...]:
+    def _insiders(self, entry: TrackedProcess) -> tuple[int, ...]:
         """Give pids through which the container's files can be reached, its first process first, then its oldest.
 
         Those are the least likely to have changed their root to a folder with files of their own making.
@@ -334,7 +341,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(encode_text(text))
 
 
-def _text_bytes(entry: Entry) -> int:
+def _text_bytes(entry: TrackedProcess) -> int:
     """Return how long the texts are that a process chose for itself."""
     program, place = entry.program, entry.place
     single = (program.exe, program.exepath, place.cwd, place.cgroup)

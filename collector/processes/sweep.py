@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from collector.processes.parts import ProcessFacts
-from collector.processes.process import TICK, Entry
+from collector.processes.process import TICK, TrackedProcess
 
 READS = 8
 """Processes that are read anew in one step; each takes some 0.1 ms."""
@@ -34,16 +34,16 @@ class Files(Protocol):
 class Table(Protocol):
     """What a sweep needs of the process table."""
 
-    def living(self, pid: int) -> Entry | None:
+    def living(self, pid: int) -> TrackedProcess | None:
         """Give the process that has this pid now."""
 
-    def all_living(self) -> list[Entry]:
+    def all_living(self) -> list[TrackedProcess]:
         """Give the processes that have not ended, as far as is known."""
 
-    def end(self, entry: Entry, time: int) -> None:
+    def end(self, entry: TrackedProcess, time: int) -> None:
         """Take note that a process has ended."""
 
-    def renew(self, entry: Entry, facts: ProcessFacts, exec_generation: int | None = None) -> None:
+    def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
         """Take facts read from /proc for those of a process."""
 
     def seed(self, processes: Iterable[ProcessFacts]) -> None:
@@ -54,7 +54,7 @@ class Table(Protocol):
 class _Doubt:
     """What /proc said at a time that the table did not."""
 
-    entry: Entry
+    entry: TrackedProcess
     version: int
     facts: ProcessFacts | None
     """None: there is no such process."""
@@ -74,10 +74,10 @@ class Sweep:
         self._files = files
         self._lost = 0
         self._swept_lost = 0
-        self._left: deque[Entry] = deque()
+        self._left: deque[TrackedProcess] = deque()
         self._names: set[int] = set()
         self._named_at = 0
-        self._to_read: deque[Entry] = deque()
+        self._to_read: deque[TrackedProcess] = deque()
         self._doubts: deque[_Doubt] = deque()
         self._next_step = 0.0
         self._next_sweep = 0.0
@@ -117,7 +117,7 @@ class Sweep:
         for _ in range(0 if self._left else min(READS, len(self._to_read))):
             self._look(self._to_read.popleft(), clock)
 
-    def _look(self, entry: Entry, clock: int) -> None:
+    def _look(self, entry: TrackedProcess, clock: int) -> None:
         if not self._is_there(entry):
             return
         version = entry.version
@@ -143,11 +143,11 @@ class Sweep:
             self._table.renew(entry, facts)
         self.renewed += 1
 
-    def _is_there(self, entry: Entry) -> bool:
+    def _is_there(self, entry: TrackedProcess) -> bool:
         return self._table.living(entry.pid) is entry
 
 
-def _is_as(entry: Entry, facts: ProcessFacts) -> bool:
+def _is_as(entry: TrackedProcess, facts: ProcessFacts) -> bool:
     """Return whether a process is what the table holds, as far as it matters and /proc tells."""
     if facts.start_ticks != entry.start_time // TICK:
         return False
@@ -157,7 +157,7 @@ def _is_as(entry: Entry, facts: ProcessFacts) -> bool:
     return told == held and _is_same_program(entry, facts)
 
 
-def _is_same_program(entry: Entry, facts: ProcessFacts) -> bool:
+def _is_same_program(entry: TrackedProcess, facts: ProcessFacts) -> bool:
     found, held = facts.program, entry.program
     # A name is changed without an exec; of a program that can't be read nothing is known.
     return found.exe_ino is None or found.args is None or (found.exe_ino, found.args) == (held.exe_ino, held.args)

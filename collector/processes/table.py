@@ -7,15 +7,15 @@ record was lost and /proc is asked; where /proc can't tell either, the facts are
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from collector.bounded import Bounded
+from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName, container_of
 from collector.processes.from_records import credentials_of, place_of, program_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze, is_adoption, trim
 from collector.processes.parts import Credentials, ProcessFacts
-from collector.processes.process import TICK, Entry
-from collector.processes.procfs.protocol import Reader
-from collector.processes.recently_exited import GRACE, MAX_ENTRIES, Exited
-from collector.records.types import Exec, Exit, Fork, Identity, Lifecycle, State
+from collector.processes.process import TICK, TrackedProcess
+from collector.processes.procfs.protocol import ProcfsReader
+from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
+from collector.records.types import Exec, Exit, Fork, Lifecycle, ProcessIdentity, State
 
 
 class ProcessTable:
@@ -31,7 +31,7 @@ class ProcessTable:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: ProcfsReader,
         boot_to_epoch: int,
         *,
         grace: int = GRACE,
@@ -50,12 +50,12 @@ class ProcessTable:
         """Times that /proc had to be asked."""
         self._reader = reader
         self._container_of = container_of
-        self._living: dict[int, Entry] = {}
-        self._exited = Exited(grace, exited_limit)
-        self._unknown: Bounded[tuple[int, int, int, int], Entry] = Bounded(1024)
-        self._cgroups: Bounded[int, str] = Bounded(4096)
-        self._namespace_inits: Bounded[int, int] = Bounded(4096)
-        self._first_processes: Bounded[int, Entry] = Bounded(4096)
+        self._living: dict[int, TrackedProcess] = {}
+        self._exited = RecentlyExited(grace, exited_limit)
+        self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
+        self._cgroups: BoundedMap[int, str] = BoundedMap(4096)
+        self._namespace_inits: BoundedMap[int, int] = BoundedMap(4096)
+        self._first_processes: BoundedMap[int, TrackedProcess] = BoundedMap(4096)
         """By their pid namespace."""
 
     def __len__(self) -> int:
@@ -75,20 +75,20 @@ class ProcessTable:
         for entry in new:
             self._settle(entry)
 
-    def living(self, pid: int) -> Entry | None:
+    def living(self, pid: int) -> TrackedProcess | None:
         """Give the process that has this pid now."""
         return self._living.get(pid)
 
-    def all_living(self) -> list[Entry]:
+    def all_living(self) -> list[TrackedProcess]:
         """Give the processes that have not ended, as far as records told."""
         return list(self._living.values())
 
-    def end(self, entry: Entry, time: int) -> None:
+    def end(self, entry: TrackedProcess, time: int) -> None:
         """Take note that a process has ended, as /proc shows. time: boot clock, ns."""
         if self._living.get(entry.pid) is entry:
             self._retire(entry.pid, time)
 
-    def renew(self, entry: Entry, facts: ProcessFacts, exec_generation: int | None = None) -> None:
+    def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
         """Take facts read from /proc for those of a process.
 
         Args:
@@ -107,7 +107,7 @@ class ProcessTable:
         self._settle(entry)
         self._changed(entry)
 
-    def resolve(self, who: Identity) -> Entry:
+    def resolve(self, who: ProcessIdentity) -> TrackedProcess:
         """Give the process that made a record, exactly as its identity says; is_stale where that isn't known.
 
         A stale entry holds what the record itself proves (pid, user, start, container by its cgroup) and no more.
@@ -138,29 +138,29 @@ class ProcessTable:
             case Exit():
                 self._exit(record)
 
-    def ending(self, done: Exit) -> Entry:
+    def ending(self, done: Exit) -> TrackedProcess:
         """Give the process that ends, as it is known: /proc has nothing to add at its end."""
         entry = self._living.get(done.who.pid)
         return entry if entry is not None and entry.started_at(done.who.start_time) else self.resolve(done.who)
 
-    def session_leader(self, entry: Entry) -> Entry | None:
+    def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Give the leader of a process's session, or its eldest known member; None where the session isn't known."""
         if entry.session_leader is not None:
             return entry.session_leader
         return find_leader(entry, entry.place.sid, lambda other: other.place.sid, self._living)
 
-    def group_leader(self, entry: Entry) -> Entry | None:
+    def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Give the leader of a process's group, or its eldest known member; None where the group isn't known."""
         if entry.group_leader is not None:
             return entry.group_leader
         return find_leader(entry, entry.place.pgid, lambda other: other.place.pgid, self._living)
 
-    def first_in_container(self, entry: Entry) -> Entry | None:
+    def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of the pid namespace, if it is in the same container."""
         first = self._first_processes.get(entry.place.pid_namespace or 0)
         return first if first is not None and first.exited_at is None and first.container == entry.container else None
 
-    def frozen(self, entry: Entry) -> Entry:
+    def frozen(self, entry: TrackedProcess) -> TrackedProcess:
         """Give a copy of an entry and its ancestors as they are now, for an event that has to wait.
 
         Copies are shared as long as nothing changed, so that a thousand waiting events of a process hold one.
@@ -243,7 +243,7 @@ class ProcessTable:
 
     # What a record and the table disagree about
 
-    def _reconcile(self, who: Identity) -> Entry:
+    def _reconcile(self, who: ProcessIdentity) -> TrackedProcess:
         entry = self._same_process(who)
         if entry is None:
             entry = self._read_new(who)
@@ -259,14 +259,14 @@ class ProcessTable:
             return self._as_user(entry, who)
         return entry
 
-    def _same_process(self, who: Identity) -> Entry | None:
+    def _same_process(self, who: ProcessIdentity) -> TrackedProcess | None:
         entry = self._living.get(who.pid)
         if entry is not None and entry.started_at(who.start_time):
             self._adopt_start(entry, who.start_time)
             return entry
         return self._exited.find(who.pid, who.start_time)
 
-    def _adopt_start(self, entry: Entry, start_time: int) -> None:
+    def _adopt_start(self, entry: TrackedProcess, start_time: int) -> None:
         if not entry.start_is_exact:
             entry.start_time = start_time
             entry.start_is_exact = True
@@ -275,7 +275,7 @@ class ProcessTable:
             entry.start_epoch = start_time + self.boot_to_epoch
             self._changed(entry)
 
-    def _read_new(self, who: Identity) -> Entry:
+    def _read_new(self, who: ProcessIdentity) -> TrackedProcess:
         newer = self._living.get(who.pid)
         if newer is not None and newer.start_time > who.start_time:
             return self._stale(who, None)
@@ -289,7 +289,7 @@ class ProcessTable:
         self._settle(entry)
         return entry
 
-    def _reread(self, entry: Entry, who: Identity) -> Entry:
+    def _reread(self, entry: TrackedProcess, who: ProcessIdentity) -> TrackedProcess:
         # An older program can't be read any more: /proc shows the newest.
         is_older = entry.exec_generation is not None and who.exec_generation < entry.exec_generation
         facts = None if is_older or entry.exited_at is not None else self._read(who)
@@ -298,14 +298,14 @@ class ProcessTable:
         self.renew(entry, facts, who.exec_generation)
         return entry
 
-    def _read(self, who: Identity) -> ProcessFacts | None:
+    def _read(self, who: ProcessIdentity) -> ProcessFacts | None:
         if (who.pid, who.start_time, who.exec_generation, who.uid) in self._unknown:
             return None
         self.rereads += 1
         facts = self._reader.read(who.pid)
         return facts if facts is not None and facts.start_ticks == who.start_time // TICK else None
 
-    def _as_user(self, entry: Entry, who: Identity) -> Entry:
+    def _as_user(self, entry: TrackedProcess, who: ProcessIdentity) -> TrackedProcess:
         view = entry.seen_as(who.uid)
         if view is not None:
             return view
@@ -324,7 +324,7 @@ class ProcessTable:
         entry.remember_as(credentials)
         return entry.seen_as(who.uid) or entry
 
-    def _move(self, entry: Entry, who: Identity) -> None:
+    def _move(self, entry: TrackedProcess, who: ProcessIdentity) -> None:
         path = self._cgroups.get(who.cgroup_id)
         if path is None and entry.exited_at is None and entry.cgroup_id is not None:
             path = self._reader.read_cgroup(who.pid)
@@ -334,7 +334,7 @@ class ProcessTable:
             entry.container = self._container_of(path) or entry.container
             self._changed(entry)
 
-    def _stale(self, who: Identity, same: Entry | None) -> Entry:
+    def _stale(self, who: ProcessIdentity, same: TrackedProcess | None) -> TrackedProcess:
         key = (who.pid, who.start_time, who.exec_generation, who.uid)
         entry = self._unknown.get(key)
         if entry is None:
@@ -352,8 +352,8 @@ class ProcessTable:
 
     # Keeping the table
 
-    def _new_entry(self, who: Identity) -> Entry:
-        return Entry(
+    def _new_entry(self, who: ProcessIdentity) -> TrackedProcess:
+        return TrackedProcess(
             who.pid,
             who.start_time,
             who.start_time + self.boot_to_epoch,
@@ -362,9 +362,9 @@ class ProcessTable:
             cgroup_id=who.cgroup_id,
         )
 
-    def _from_facts(self, facts: ProcessFacts) -> Entry:
+    def _from_facts(self, facts: ProcessFacts) -> TrackedProcess:
         start = facts.start_ticks * TICK
-        entry = Entry(
+        entry = TrackedProcess(
             facts.pid,
             start,
             start + self.boot_to_epoch,
@@ -377,7 +377,7 @@ class ProcessTable:
         self._living[entry.pid] = entry
         return entry
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: TrackedProcess) -> None:
         """Give a process read from /proc its parent, its container and its namespace's start."""
         place = entry.place
         if place.ppid:
@@ -394,7 +394,7 @@ class ProcessTable:
             if start is not None:
                 entry.place = replace(place, pid_namespace_init_start=start)
 
-    def _take_place(self, entry: Entry, state: State) -> None:
+    def _take_place(self, entry: TrackedProcess, state: State) -> None:
         self._cgroups.put(state.who.cgroup_id, state.cgroup)
         self._namespace_inits.put(state.pid_namespace, state.pid_namespace_init_start)
         if state.vpid == 1:
@@ -411,7 +411,7 @@ class ProcessTable:
         if entry.container is None and entry.parent is not None:
             entry.container = entry.parent.container
 
-    def _set_parent(self, entry: Entry, ppid: int, *, may_read: bool) -> None:
+    def _set_parent(self, entry: TrackedProcess, ppid: int, *, may_read: bool) -> None:
         if entry.parent is not None and entry.parent.pid == ppid:
             return
         parent = self._living.get(ppid)
@@ -428,7 +428,7 @@ class ProcessTable:
             entry.parent = parent
             parent.is_pointed_at = True
 
-    def _put(self, entry: Entry, time: int) -> None:
+    def _put(self, entry: TrackedProcess, time: int) -> None:
         self._retire(entry.pid, time)
         self._living[entry.pid] = entry
 
@@ -437,6 +437,6 @@ class ProcessTable:
         if entry is not None:
             self._exited.add(entry, time)
 
-    def _changed(self, entry: Entry) -> None:
+    def _changed(self, entry: TrackedProcess) -> None:
         entry.changed()
         self.changes += entry.is_pointed_at

@@ -9,14 +9,14 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 
 from bus.clients.producers import make_producer, producer_config
 from bus.connection import Connection
-from bus.errors.client_errors import Trouble, is_forbidden
+from bus.errors.client_errors import ClientErrors, is_forbidden
 from bus.errors.refusals import is_refusal, is_too_large
 from bus.messages.clock_offset import HostClock
 from bus.messages.headers import AVRO, CLOCK, SENT, Headers
 from bus.schema_registry.client import Registration, Registry
 from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, HOSTS, SCHEMAS
-from collector.host.identity import Identity
+from collector.host.identity import HostIdentity
 from collector.publishing.send_window import FITS_ANYWHERE, Outgoing, Window
 from collector.publishing.spool import Spool, events_of
 from schemas.batch import EventBatch
@@ -41,7 +41,7 @@ class Publisher:
         host_id: str,
         spool: Spool,
         *,
-        identity: Identity | None = None,
+        identity: HostIdentity | None = None,
         on_note: Callable[[str], None] = lambda _: None,
         window_bytes: int = _WINDOW_BYTES,
         patience_seconds: float = _PATIENCE_SECONDS,
@@ -71,7 +71,7 @@ class Publisher:
         self._clock = HostClock()
         self._generation = 0
         self._failure: KafkaError | None = None
-        self._trouble = Trouble(connection)
+        self._trouble = ClientErrors(connection)
         self._is_away = False
         self._to_announce: set[str] = set()
         """Topics that have not taken yet what a collector says of itself before its first batch."""

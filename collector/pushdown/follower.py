@@ -9,22 +9,22 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bus.clients.compacted import Follower
+from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.topics import INTEREST
-from collector.pushdown.plan import Wanted, wanted
-from schemas.filter import Interest
+from collector.pushdown.plan import CollectionPlan, wanted
+from schemas.filter import PushdownFilter
 
 _MAX_KEPT = 64 << 20
 
 
-class FollowedInterest:
+class FilterFollower:
     """Follows the topic; poll often."""
 
     def __init__(
         self,
         connection: Connection,
-        own: Interest,
+        own: PushdownFilter,
         always_sent: Iterable[str],
         *,
         kept: Path,
@@ -46,14 +46,14 @@ class FollowedInterest:
         self._always = tuple(always_sent)
         self._kept = kept
         self._on_note = on_note
-        self._follower = Follower(connection, [INTEREST])
+        self._follower = CompactedTopicReader(connection, [INTEREST])
         self._read: dict[bytes, bytes] = {}
         self._entries = _read_kept(kept)
         self._trouble = ""
         self.wanted = wanted(self._entries, own, self._always)
         """What is to be sent now."""
 
-    def poll(self) -> Wanted | None:
+    def poll(self) -> CollectionPlan | None:
         """Take in what the broker has; give what is to be sent where that has changed."""
         while (taken := self._follower.poll(0)) is not None:
             key, value = taken[1].key() or b"", taken[1].value()

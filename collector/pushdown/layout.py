@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from collector.events.system_calls import BY_EVENT, FILTERS
-from schemas.filter import CLASSES, FAILED, MAX_VALUES, Interest, Place, Question, Way
+from schemas.filter import CLASSES, FAILED, MAX_VALUES, Clause, PathPattern, Predicate, PushdownFilter
 
 MASK_BITS = 512
 """Bits of a mask: one a way in which an event could matter; beyond that, ways share bits."""
@@ -37,7 +37,7 @@ _REGISTER_KINDS = frozenset({"enum", "flags", "i", "n", "pid", "x", "mountflags"
 _FLAGS_UNKNOWN = frozenset({"openat2", "open_by_handle_at"})
 """Their flags lie in memory that another thread may change, or aren't looked at: only failure tells classes apart."""
 
-_Condition = tuple[frozenset[tuple[Question, bool]], frozenset[Place] | None]
+_Condition = tuple[frozenset[tuple[Predicate, bool]], frozenset[PathPattern] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class KernelTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EventTypeRow:
     """One event type."""
 
     verdicts: tuple[int, ...]
@@ -65,10 +65,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FilterLayout:
     """One version. A mask is an int whose bit n is the n-th way to matter."""
 
-    rows: Mapping[str, Row]
+    rows: Mapping[str, EventTypeRow]
     anywhere: int
     """Ways that don't depend on the path."""
     prefixes: Mapping[bytes, int]
@@ -76,14 +76,14 @@ class Layout:
     suffixes: Mapping[bytes, int]
 
 
-def lay_out(interest: Interest) -> Layout:
+def lay_out(interest: PushdownFilter) -> FilterLayout:
     """Give bits to ways, and put them where the kernel side looks."""
-    by_event: dict[str, list[Way]] = {}
+    by_event: dict[str, list[Clause]] = {}
     for way in sorted(interest.ways, key=_order):
         by_event.setdefault(way.event, []).append(way)
     numbers: dict[_Condition, int] = {}
     anywhere = 0
-    places: dict[Place, int] = {}
+    places: dict[PathPattern, int] = {}
     rows = {}
     for event, ways in by_event.items():
         if event not in BY_EVENT:
@@ -102,7 +102,7 @@ def lay_out(interest: Interest) -> Layout:
             for place in condition[1] or ():
                 places[place] = places.get(place, 0) | bit
         rows[event] = _row(event, bits, kept)
-    return Layout(
+    return FilterLayout(
         rows=rows,
         anywhere=anywhere,
         prefixes=_accumulated({place.text: mask for place, mask in places.items() if place.is_prefix}, _beginnings),
@@ -110,7 +110,7 @@ def lay_out(interest: Interest) -> Layout:
     )
 
 
-def _order(way: Way) -> tuple[str, list[tuple[Question, bool]], list[Place]]:
+def _order(way: Clause) -> tuple[str, list[tuple[Predicate, bool]], list[PathPattern]]:
     return way.event, sorted(way.tests), sorted(way.places or ())
 
 
@@ -134,13 +134,13 @@ def _join(masks: Iterable[int]) -> int:
     return joined
 
 
-def _kept_tests(event: str, ways: list[Way]) -> dict[Question, tuple[int, int]]:
+def _kept_tests(event: str, ways: list[Clause]) -> dict[Predicate, tuple[int, int]]:
     """Choose the tests to judge beside the class: by subject and register, those that most ways ask."""
-    asked: dict[Question, int] = {}
+    asked: dict[Predicate, int] = {}
     for way in ways:
         for test, _ in way.tests:
             asked[test] = asked.get(test, 0) + 1
-    found: dict[Question, tuple[int, int]] = {}
+    found: dict[Predicate, tuple[int, int]] = {}
     for test in sorted(asked, key=lambda each: (-asked[each], each)):
         where = _subject(event, test.subject)
         if where is not None and 0 < len(test.values) <= MAX_VALUES and len(found) < MAX_TESTS:
@@ -159,7 +159,9 @@ def _subject(event: str, subject: str) -> tuple[int, int] | None:
     return None
 
 
-def _row(event: str, bits: list[tuple[int, Way, _Condition]], kept: dict[Question, tuple[int, int]]) -> Row:
+def _row(
+    event: str, bits: list[tuple[int, Clause, _Condition]], kept: dict[Predicate, tuple[int, int]]
+) -> EventTypeRow:
     classes = [0] * CLASSES
     passing = [False] * CLASSES
     for bit, way, (asked, places) in bits:
@@ -182,10 +184,10 @@ def _row(event: str, bits: list[tuple[int, Way, _Condition]], kept: dict[Questio
         for test, where in kept.items()
     )
     verdicts = tuple(PASS if passes else JUDGE if mask else DROP for mask, passes in zip(classes, passing, strict=True))
-    return Row(verdicts, tuple(classes), tests, any(places is not None for _, _, (_, places) in bits))
+    return EventTypeRow(verdicts, tuple(classes), tests, any(places is not None for _, _, (_, places) in bits))
 
 
-def _allows(way: Way, number: int) -> bool:
+def _allows(way: Clause, number: int) -> bool:
     """Tell whether the tests on what makes a class allow a class."""
     known = {"failed": number // FAILED, "open": number % FAILED}
     return all(

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from collector.events.system_calls import BY_EVENT
 from collector.kernel import bpf_syscall
-from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, Layout, Row, lay_out
-from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, Interest
+from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, EventTypeRow, FilterLayout, lay_out
+from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, PushdownFilter
 
 MAX_TEXTS = 4096
 """Prefixes, or suffixes, of one version: half of what a map holds, for two versions are in it."""
@@ -19,10 +19,10 @@ _SETTING_INTEREST = 1
 _MASK_BYTES = MASK_BITS // 8
 _ROW = struct.Struct(f"<{CLASSES}B4B")
 _TEST = struct.Struct(f"<2B2xI{MAX_VALUES}I")
-_PASSING = Row((PASS,) * CLASSES, (0,) * CLASSES, (), has_places=False)
+_PASSING = EventTypeRow((PASS,) * CLASSES, (0,) * CLASSES, (), has_places=False)
 
 
-class InterestMaps:
+class FilterMaps:
     """The kernel side's view of what matters."""
 
     def __init__(self, maps: Mapping[str, int]) -> None:
@@ -31,7 +31,7 @@ class InterestMaps:
         self._generation = 0
         self._keys: dict[int, list[tuple[str, bytes]]] = {0: [], 1: []}
 
-    def put(self, interest: Interest | None) -> None:
+    def put(self, interest: PushdownFilter | None) -> None:
         """Switch to an interest; None, or one too large for the maps, means that everything is sent.
 
         No event is lost meanwhile: the version in force stays whole until the number changes.
@@ -57,7 +57,7 @@ class InterestMaps:
         bpf_syscall.update(self._maps["settings"], _U32.pack(_SETTING_INTEREST), _U64.pack(version))
 
 
-def entries(layout: Layout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
+def entries(layout: FilterLayout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
     """Give every entry of an interest: the map's name, key and value as lanner.bpf.c lays them out."""
     place = 0
     for event, call in BY_EVENT.items():
@@ -75,7 +75,7 @@ def entries(layout: Layout, generation: int) -> Iterator[tuple[str, bytes, bytes
         yield "suffix_masks", _key(text[::-1], MAX_SUFFIX, generation), _mask(mask)
 
 
-def _masks(row: Row, place: int) -> Iterator[tuple[str, bytes, bytes]]:
+def _masks(row: EventTypeRow, place: int) -> Iterator[tuple[str, bytes, bytes]]:
     for number, mask in enumerate(row.classes):
         yield "class_masks", _U32.pack(place * CLASSES + number), _mask(mask)
     for number, test in enumerate(row.tests):
@@ -83,7 +83,7 @@ def _masks(row: Row, place: int) -> Iterator[tuple[str, bytes, bytes]]:
         yield "test_masks", _U32.pack((place * MAX_TESTS + number) * 2 + 1), _mask(test.if_yes)
 
 
-def _packed(row: Row, place: int) -> bytes:
+def _packed(row: EventTypeRow, place: int) -> bytes:
     tests = b"".join(
         _TEST.pack(
             *(test.subject, test.register, test.mask),

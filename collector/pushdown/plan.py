@@ -6,8 +6,8 @@ Pure. What can't be understood means that everything is sent.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from schemas.encoding.filter_json import BadInterest, decode_interest
-from schemas.filter import Interest, always, union
+from schemas.encoding.filter_json import BadFilter, decode_filter
+from schemas.filter import PushdownFilter, always, union
 from schemas.published_rules import is_version
 
 EVERYTHING = "*"
@@ -17,16 +17,16 @@ MAX_VERSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CollectionPlan:
     """What is to be sent."""
 
-    interest: Interest | None
+    interest: PushdownFilter | None
     """None for everything."""
     versions: frozenset[str] = frozenset()
     """Of the rules that asked for it; none where rule files did."""
 
 
-def wanted(entries: Mapping[bytes, bytes], own: Interest, always_sent: Iterable[str]) -> Wanted:
+def wanted(entries: Mapping[bytes, bytes], own: PushdownFilter, always_sent: Iterable[str]) -> CollectionPlan:
     """Say what is to be sent.
 
     Args:
@@ -35,16 +35,16 @@ def wanted(entries: Mapping[bytes, bytes], own: Interest, always_sent: Iterable[
         always_sent: event types that are sent whatever is asked.
     """
     if not entries:
-        return Wanted(always(own, always_sent))
+        return CollectionPlan(always(own, always_sent))
     if len(entries) > MAX_VERSIONS or not all(is_version(key.decode("latin-1")) for key in entries):
-        return Wanted(None, frozenset({EVERYTHING}))
+        return CollectionPlan(None, frozenset({EVERYTHING}))
     try:
-        joined = union(*(decode_interest(value) for value in entries.values()))
-    except BadInterest:
+        joined = union(*(decode_filter(value) for value in entries.values()))
+    except BadFilter:
         joined = None
     if joined is None:
-        return Wanted(None, frozenset({EVERYTHING}))
-    return Wanted(always(joined, always_sent), frozenset(key.decode() for key in entries))
+        return CollectionPlan(None, frozenset({EVERYTHING}))
+    return CollectionPlan(always(joined, always_sent), frozenset(key.decode() for key in entries))
 
 
 def common(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:

@@ -5,7 +5,19 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from collector.records.types import Exec, Exit, File, Fork, Identity, Record, Repeats, Request, Socket, State, Syscall
+from collector.records.types import (
+    Exec,
+    Exit,
+    File,
+    Fork,
+    ProcessIdentity,
+    Record,
+    RepeatCount,
+    Request,
+    Socket,
+    State,
+    Syscall,
+)
 
 _HEAD = struct.Struct("<QQQIIIIHHI")
 _SYSCALL = struct.Struct("<q6QQIIiHHII8H")
@@ -36,7 +48,7 @@ def decode(record: bytes) -> Record:
         decoder = _DECODERS.get(kind)
         if decoder is None:
             raise ValueError(f"unknown kind of record: {kind}")
-        return decoder(record, Identity(time, tgid, tid, start_time, exec_id, uid, cgroup_id), flags, cpu)
+        return decoder(record, ProcessIdentity(time, tgid, tid, start_time, exec_id, uid, cgroup_id), flags, cpu)
     except struct.error as error:
         raise ValueError(f"a record that is cut off: {error}") from error
 
@@ -46,7 +58,7 @@ def text(data: bytes) -> str:
     return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
-def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
+def _syscall(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Syscall:
     result, a0, a1, a2, a3, a4, a5, ino, dev, magic, fd, mode, event, vtid, _, *lengths = _SYSCALL.unpack_from(
         record, _HEAD.size
     )
@@ -98,7 +110,7 @@ def _syscall(record: bytes, who: Identity, flags: int, cpu: int) -> Syscall:
     )
 
 
-def _request(record: bytes, who: Identity, flags: int, cpu: int) -> Request:
+def _request(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Request:
     address, ring, user_data, marks = _REQUEST.unpack_from(record, _SYSCALL_DATA)
     call = record[:_SYSCALL_DATA] + record[_SYSCALL_DATA + _REQUEST.size :]
     return Request(
@@ -151,7 +163,7 @@ def unix_text(name: bytes) -> str:
     return text(name)
 
 
-def _state(who: Identity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup: str) -> State:
+def _state(who: ProcessIdentity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup: str) -> State:
     ppid, vpid, pgid, vpgid, sid, tty, loginuid, gid, pid_ns, mount_ns, effective, permitted, inheritable, init = facts
     return State(
         who=who,
@@ -175,7 +187,7 @@ def _state(who: Identity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup:
     )
 
 
-def _process(record: bytes, who: Identity, flags: int, cpu: int) -> Exec | State:
+def _process(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Exec | State:
     facts = _PROCESS.unpack_from(record, _HEAD.size)
     exe_ino, ctime_s, mtime_s, ctime_ns, mtime_ns, exe_dev, exe_uid, exe_gid, number, exe_mode, *lengths = facts[15:]
     pieces = []
@@ -220,18 +232,18 @@ def _strings(data: bytes) -> tuple[str, ...]:
     return tuple(part.decode("utf-8", "surrogateescape") for part in data.removesuffix(b"\0").split(b"\0"))
 
 
-def _fork(record: bytes, who: Identity, _flags: int, _cpu: int) -> Fork:
+def _fork(record: bytes, who: ProcessIdentity, _flags: int, _cpu: int) -> Fork:
     start_time, pid, vpid, exec_id, real_parent = _FORK.unpack_from(record, _HEAD.size)
     return Fork(who, pid, start_time, vpid, exec_id, real_parent)
 
 
-def _exit(record: bytes, who: Identity, _flags: int, cpu: int) -> Exit:
+def _exit(record: bytes, who: ProcessIdentity, _flags: int, cpu: int) -> Exit:
     return Exit(who, _EXIT.unpack_from(record, _HEAD.size)[0], cpu)
 
 
-def _repeats(record: bytes, _who: Identity, _flags: int, _cpu: int) -> Repeats:
+def _repeats(record: bytes, _who: ProcessIdentity, _flags: int, _cpu: int) -> RepeatCount:
     count, last, slot, generation = _REPEATS.unpack_from(record, _HEAD.size)
-    return Repeats(slot, generation, count, last, record[_HEAD.size + _REPEATS.size :], is_final=True)
+    return RepeatCount(slot, generation, count, last, record[_HEAD.size + _REPEATS.size :], is_final=True)
 
 
 def as_of(time: int, record: bytes) -> bytes:
@@ -246,7 +258,7 @@ def identity_of(record: bytes) -> bytes:
 
 
 _KIND_STATE, _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 4, 6, 7, 8
-_DECODERS: Mapping[int, Callable[[bytes, Identity, int, int], Record]] = {
+_DECODERS: Mapping[int, Callable[[bytes, ProcessIdentity, int, int], Record]] = {
     1: _syscall,
     2: _fork,
     3: _process,

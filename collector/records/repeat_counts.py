@@ -9,7 +9,7 @@ import mmap
 import struct
 from collections.abc import Callable, Iterator
 
-from collector.records.types import Repeats
+from collector.records.types import RepeatCount
 
 REPEAT_SLOTS = 256
 """Of one CPU: so many different records can be counted at a time. A power of two."""
@@ -41,7 +41,7 @@ class RepeatSlots:
         self._read_record = read_record
         self._counts: list[int] = self._words[::_WORDS].tolist()
 
-    def changed(self) -> Iterator[Repeats]:
+    def changed(self) -> Iterator[RepeatCount]:
         """Yield what was counted in each slot whose count has changed since the last call."""
         counts: list[int] = self._words[::_WORDS].tolist()
         if counts == self._counts:
@@ -58,7 +58,7 @@ class RepeatSlots:
         self._words.release()
         self._map.close()
 
-    def _read(self, slot: int) -> Repeats | None:
+    def _read(self, slot: int) -> RepeatCount | None:
         """Return what a slot holds; None while it changes hands: the kernel side then sends what it had counted."""
         at = slot * _HEADER.size
         count, last, _, _, generation, size, _, _ = _HEADER.unpack_from(self._map, at)
@@ -66,7 +66,7 @@ class RepeatSlots:
         still = int.from_bytes(self._map[at + _GENERATION_AT : at + _SIZE_AT], "little")
         if generation & 1 or still != generation:
             return None
-        return Repeats(slot, generation, count, last, record, is_final=False)
+        return RepeatCount(slot, generation, count, last, record, is_final=False)
 
 
 class RepeatCounts:
@@ -77,7 +77,7 @@ class RepeatCounts:
         self._ended: dict[int, int] = {}
         """By slot, the newest generation of which the last was reported."""
 
-    def fresh(self, repeats: Repeats) -> int:
+    def fresh(self, repeats: RepeatCount) -> int:
         """Return how many of the repeats were not taken before, and take them."""
         slot, generation = repeats.slot, repeats.generation
         before = self._taken.pop((slot, generation), 0)

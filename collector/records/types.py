@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Identity:
+class ProcessIdentity:
     """Who made a record; (pid, start_time) names a process for ever, exec_generation its program."""
 
     time: int
@@ -29,7 +29,7 @@ class Identity:
 class Fork:
     """A process (not a thread) came to be; all but these facts is its parent's."""
 
-    who: Identity
+    who: ProcessIdentity
     """The parent."""
     pid: int
     start_time: int
@@ -43,7 +43,7 @@ class Fork:
 class State:
     """Everything about a process that a system call may change, read from the kernel after the change."""
 
-    who: Identity
+    who: ProcessIdentity
     ppid: int
     vpid: int
     pgid: int
@@ -104,7 +104,7 @@ class Exec:
 class Exit:
     """The last thread of a process is gone."""
 
-    who: Identity
+    who: ProcessIdentity
     status: int
     """As wait(2) gives it."""
     cpu: int = 0
@@ -154,7 +154,7 @@ class Socket:
 class Syscall:
     """One return from a system call."""
 
-    who: Identity
+    who: ProcessIdentity
     event: int
     """Position in syscalls.CALLS."""
     cpu: int
@@ -201,7 +201,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeats:
+class RepeatCount:
     """How often a system call came again without being sent, because its process repeats it too fast."""
 
     slot: int
@@ -217,4 +217,4 @@ class Repeats:
     """The slot has gone to another record: it will not count more of these."""
 
 
-Record = Lifecycle | Syscall | Request | Repeats
+Record = Lifecycle | Syscall | Request | RepeatCount

@@ -6,7 +6,7 @@ import sys
 import click
 
 from bus.errors.unavailable import BusUnavailable
-from collector.errors import EnvironmentLacks, TooBusy
+from collector.errors import EnvironmentUnsupported, TooBusy
 from lanner.cli.app import lanner_command
 from lanner.cli.terminal.output import error_line
 from lanner.errors import BAD_INPUT, ENVIRONMENT_LACKS, TOO_BUSY, BadInput
@@ -39,7 +39,7 @@ def run_command_line() -> int:
     except TooBusy as error:
         error_line(f"{error.reason}: {error.remedy}.")
         return TOO_BUSY
-    except (EnvironmentLacks, BusUnavailable) as error:
+    except (EnvironmentUnsupported, BusUnavailable) as error:
         error_line(f"{error.reason}: {error.remedy}.")
         error_line("`lanner doctor` shows what this host has and lacks.")
         return ENVIRONMENT_LACKS

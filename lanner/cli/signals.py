@@ -4,7 +4,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Self
 
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -32,7 +32,7 @@ class Signals:
         """
         for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
-        return self.stop and isinstance(error, EnvironmentLacks)
+        return self.stop and isinstance(error, EnvironmentUnsupported)
 
     def take_reload(self) -> bool:
         """Tell whether SIGHUP came since the last call."""

@@ -10,10 +10,10 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import coloured, paint
 from lanner.cli.terminal.tables import print_table
-from lanner.demo import ACTS, Act
-from lanner.demo.runner import AlertBoard, Demonstration, Outcome
+from lanner.demo import ACTS, DemoAction
+from lanner.demo.runner import AlertBoard, Demonstration, DemoResult
 from lanner.errors import BAD_INPUT, BadInput
-from lanner.ruleset.compile import Detection, load_detection
+from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
 from lanner.wiring.single_host.pipeline import Pipeline, Source
@@ -41,14 +41,14 @@ def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
     return BAD_INPUT if len(outcomes) < len(acts) or any(outcome.is_missing for outcome in outcomes) else 0
 
 
-def _chosen(only: tuple[str, ...]) -> list[Act]:
+def _chosen(only: tuple[str, ...]) -> list[DemoAction]:
     known = {act.rule for act in ACTS}
     if unknown := [name for name in only if name not in known]:
         raise BadInput(f"--only {unknown[0]!r}: there is no act for such a rule; `lanner demo --list` names them.")
     return [act for act in ACTS if not only or act.rule in only]
 
 
-def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
+def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
     from lanner.wiring.collector import make_collector
 
     # Every rule that ships is shown, those included that are off, and whatever other rule sees the same act.
@@ -65,7 +65,7 @@ def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
     show = (lambda _outcome: None) if options.format == "json" else (lambda outcome: click.echo(_row(outcome, width)))
     demonstration = Demonstration(acts, board, show)
 
-    def collector(detection: Detection, take: Callable[[EventBatch], None]) -> Source:
+    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
         return make_collector(
             settings,
             detection.event_types,
@@ -87,7 +87,7 @@ def _demonstrate(options: Options, acts: list[Act]) -> list[Outcome]:
     return demonstration.outcomes
 
 
-def _row(outcome: Outcome, width: int) -> str:
+def _row(outcome: DemoResult, width: int) -> str:
     if outcome.skipped:
         seen = f"skipped: {outcome.skipped}"
     elif outcome.seen is None:

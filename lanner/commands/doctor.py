@@ -46,5 +46,5 @@ def _given(options: Options) -> tuple[Path, ...]:
         return (INSTALLED_PROGRAMS,)
 
 
-def _told(finding: doctor.Finding) -> str:
+def _told(finding: doctor.DoctorCheck) -> str:
     return f"{finding.found}. {finding.remedy}" if finding.remedy else finding.found

@@ -22,10 +22,10 @@ from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.notifier import Deliveries
 from lanner.wiring.sinks.registry import receiver_of
 from lanner.wiring.sinks.test_alert import from_json, marked
-from notifier.delivery.outcome import Accepted, Hold, Parcel, Refused
+from notifier.delivery.outcome import Delivered, RateLimited, RoutedAlert, Undeliverable
 
 if TYPE_CHECKING:
-    from lanner.wiring.intake import Listening
+    from lanner.wiring.intake import RunningIntake
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 1.0
@@ -138,17 +138,19 @@ def _deliver(
             note(line)
 
 
-def _listening(settings: Settings, listen: str, deliveries: Deliveries, connection: Connection | None) -> "Listening":
+def _listening(
+    settings: Settings, listen: str, deliveries: Deliveries, connection: Connection | None
+) -> "RunningIntake":
     need("notifier", "aiohttp")
-    from lanner.wiring.intake import Listening
+    from lanner.wiring.intake import RunningIntake
     from notifier.intake.to_outboxes import into_outboxes
 
     if connection is None:
         lines = [(each.outbox, each.worker.wants) for each in deliveries.all if each.outbox is not None]
-        return Listening(settings, listen, functools.partial(into_outboxes, lines), note)
+        return RunningIntake(settings, listen, functools.partial(into_outboxes, lines), note)
     from notifier.intake.to_topic import into_topic
 
-    return Listening(settings, listen, functools.partial(into_topic, connection, note), note)
+    return RunningIntake(settings, listen, functools.partial(into_topic, connection, note), note)
 
 
 def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Settings:
@@ -179,15 +181,15 @@ def _try(settings: Settings, name: str) -> None:
         connection = connection_of(settings)
     receiver = receiver_of(settings, name, connection=connection)
     try:
-        outcome = receiver.offer([Parcel(marked())])
+        outcome = receiver.offer([RoutedAlert(marked())])
     finally:
         receiver.close()
     match outcome:
-        case Accepted():
+        case Delivered():
             note(f"{name}: the test alert was accepted.")
-        case Refused(reason):
+        case Undeliverable(reason):
             raise BadInput(f"{name}: refuses the test alert: {reason}.")
-        case Hold():
+        case RateLimited():
             raise BadInput(f"{name}: its limit is reached; try again in a moment.")
         case _:
             raise BadInput(f"{name}: {outcome.reason}.")

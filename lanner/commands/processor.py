@@ -32,9 +32,9 @@ def command(options: Options) -> None:
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
     from processor.detection.stage import DetectStage
-    from processor.fleet.rules.rollout import RulesService
+    from processor.fleet.rules.rollout import RulesRollout
     from processor.fleet.worker import ProcessorFailed, run_processor
-    from processor.hosts.liveness import Silence
+    from processor.hosts.liveness import HostLiveness
 
     settings = options.settings()
     log_through_structlog(settings, "processor")
@@ -60,12 +60,12 @@ def command(options: Options) -> None:
         pre_match=in_use.pre_match,
         faults=in_use.judges.faults,
         decode=in_use.decode,
-        silence=Silence(settings.hosts.silent_seconds),
+        silence=HostLiveness(settings.hosts.silent_seconds),
         repeats=repeated_alerts(settings),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
     correlation = CorrelateStage(in_use.judges.plan)
-    rules = RulesService(
+    rules = RulesRollout(
         connection,
         in_use,
         (stage, correlation),

@@ -9,7 +9,7 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.recorder.rolling import size_mib
-from lanner.ruleset.compile import Detection, load_detection
+from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings, find_file
 from lanner.wiring.kafka import need
 from lanner.wiring.single_host.pipeline import Pipeline, Source
@@ -31,7 +31,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     """
     from lanner.wiring.collector import make_collector
 
-    def load() -> tuple[Settings, Detection]:
+    def load() -> tuple[Settings, CompiledDetection]:
         settings = options.settings()
         if no_pushdown:
             settings = replace(settings, collector=replace(settings.collector, pushdown=False))
@@ -41,7 +41,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
     settings, detection = load()
 
-    def collector(detection: Detection, take: Callable[[EventBatch], None]) -> Source:
+    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
         return make_collector(
             settings,
             detection.event_types,

@@ -17,7 +17,7 @@ _SHOWN_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class StoredDeadLetter:
     """One dead letter."""
 
     id: str
@@ -38,22 +38,22 @@ class Letter:
     """What its place needs to settle it."""
 
 
-class Place(Protocol):
+class DeadLetterStore(Protocol):
     """Where dead letters lie."""
 
     name: str
 
-    def letters(self) -> Iterator[Letter]:
+    def letters(self) -> Iterator[StoredDeadLetter]:
         """Give those that are not settled, oldest first."""
 
-    def replay(self, letters: Sequence[Letter]) -> None:
+    def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
         """Put letters back to where they failed. Raises BadInput and BusUnavailable."""
 
-    def drop(self, letters: Sequence[Letter], note: str) -> None:
+    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:
         """Settle letters without sending them anywhere. Raises BadInput and BusUnavailable."""
 
 
-class OutboxPlace:
+class OutboxDeadLetters:
     """The refused alerts of one sink of `lanner run`."""
 
     def __init__(self, path: Path) -> None:
@@ -64,26 +64,26 @@ class OutboxPlace:
         except OutboxUnusable as error:
             raise BadInput(f"notifier.state_dir: {error}.") from None
 
-    def letters(self) -> Iterator[Letter]:
+    def letters(self) -> Iterator[StoredDeadLetter]:
         """Give all, oldest first."""
         for each in self._outbox.dead_letters():
             yield self._letter(each)
 
-    def replay(self, letters: Sequence[Letter]) -> None:
+    def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
         """Put letters behind what waits; the process that delivers takes them within a second."""
         for each in letters:
             self._outbox.replay(each.number)
 
-    def drop(self, letters: Sequence[Letter], note: str) -> None:  # noqa: ARG002  an outbox keeps no record of it
+    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:  # noqa: ARG002  an outbox keeps no record of it
         """Delete letters."""
         for each in letters:
             self._outbox.drop(each.number)
 
-    def _letter(self, each: DeadLetter) -> Letter:
+    def _letter(self, each: DeadLetter) -> StoredDeadLetter:
         alert = alert_in(each.data)
         rule = "" if alert is None else alert.rule
         told = {"alert": each.alert_id, "host": "" if alert is None else alert.hostname}
-        return Letter(
+        return StoredDeadLetter(
             f"{self.name}:{each.number}",
             each.at,
             self.name,
@@ -96,9 +96,9 @@ class OutboxPlace:
         )
 
 
-def outboxes(folder: Path) -> list[OutboxPlace]:
+def outboxes(folder: Path) -> list[OutboxDeadLetters]:
     """Open the outboxes in a folder. Raises BadInput."""
-    return [OutboxPlace(path) for path in sorted(folder.glob(f"*{OUTBOX_ENDING}"))]
+    return [OutboxDeadLetters(path) for path in sorted(folder.glob(f"*{OUTBOX_ENDING}"))]
 
 
 def content(data: bytes) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from bus.connection import Connection
 from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination, MessageGone
-from bus.errors.refusals import Refused
+from bus.errors.refusals import MessageRefused
 from bus.messages.dead_letter import OMITTED
 from bus.messages.headers import Headers
 from bus.schema_registry.writer_schemas import WriterSchemas
 from bus.topics import ALERTS, CORRELATE, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
-from lanner.dead_letters.store import Letter, alert_in
+from lanner.dead_letters.store import StoredDeadLetter, alert_in
 from lanner.errors import BadInput
 from notifier.queue.kafka import ONLY_FOR
 from schemas.alert import ALERT_FORMAT
@@ -17,7 +17,7 @@ from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.text.printable import printable
 
 
-class TopicPlace:
+class TopicDeadLetters:
     """A stage's topic of dead letters."""
 
     def __init__(self, connection: Connection, stage: str) -> None:
@@ -29,14 +29,14 @@ class TopicPlace:
             connection, NOTIFIER_DEAD_LETTERS if stage == "notifier" else PROCESSOR_DEAD_LETTERS
         )
 
-    def letters(self) -> Iterator[Letter]:
+    def letters(self) -> Iterator[StoredDeadLetter]:
         """Give those that are not settled, oldest first."""
         for message in self._topic.open_letters():
             origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
             data = self._schemas.translate(message.value)
             alert = alert_in(data)
             without = {"message": _left_out(message)} if message.is_without_message else {}
-            yield Letter(
+            yield StoredDeadLetter(
                 f"{self.name}:{message.offset}",
                 message.at,
                 message.text("sink") or self.name,
@@ -49,21 +49,21 @@ class TopicPlace:
                 message,
             )
 
-    def replay(self, letters: Sequence[Letter]) -> None:
+    def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
         """Put letters back: an alert for the sink alone that refused it, a batch into its own partition."""
         try:
             self._topic.put_back([self._outgoing(each) for each in letters])
-        except Refused as error:
+        except MessageRefused as error:
             raise BadInput(f"{letters[0].id}: the broker won't take it back: {error}.") from None
 
-    def drop(self, letters: Sequence[Letter], note: str) -> None:
+    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:
         """Settle letters; the note stays on record with them."""
         try:
             self._topic.settle([each.origin for each in letters], "dropped", note)
-        except Refused as error:
+        except MessageRefused as error:
             raise BadInput(f"{letters[0].id}: the broker won't take the mark: {error}.") from None
 
-    def _outgoing(self, letter: Letter) -> tuple[DeadMessage, Destination]:
+    def _outgoing(self, letter: StoredDeadLetter) -> tuple[DeadMessage, Destination]:
         message: DeadMessage = letter.origin
         topic = message.text("topic")
         is_alert = self.name == "notifier"

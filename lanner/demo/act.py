@@ -20,12 +20,12 @@ LONGEST = 30.0
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-class ActSkipped(Exception):
+class DemoSkipped(Exception):
     """This machine can't do the act; the text says why in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
-class ActContext:
+class DemoContext:
     """What an act may use."""
 
     directory: Path
@@ -55,11 +55,11 @@ class ActContext:
                 extra_groups=None if user is None else (),
             )
         except FileNotFoundError:
-            raise ActSkipped(f"{command[0]} is not installed") from None
+            raise DemoSkipped(f"{command[0]} is not installed") from None
         except PermissionError:
-            raise ActSkipped(f"{command[0]} may not be run here") from None
+            raise DemoSkipped(f"{command[0]} may not be run here") from None
         except subprocess.TimeoutExpired:
-            raise ActSkipped(f"{command[0]} did not end within {LONGEST:.0f} s") from None
+            raise DemoSkipped(f"{command[0]} did not end within {LONGEST:.0f} s") from None
         return done.returncode
 
     def python(self, program: str, *arguments: str) -> int:
@@ -69,14 +69,14 @@ class ActContext:
     def in_container(self, *command: str, tty: bool = False) -> None:
         """Run a program in a container that is made for it. Raises ActSkipped where there is no Docker."""
         if self.docker is None:
-            raise ActSkipped("no Docker here")
+            raise DemoSkipped("no Docker here")
         problem = self.docker.run(*command, tty=tty)
         if problem:
-            raise ActSkipped(problem)
+            raise DemoSkipped(problem)
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class DemoAction:
     """One harmless act and the alert that it should give."""
 
     rule: str
@@ -86,5 +86,5 @@ class Act:
     """What is done, in words."""
     touches: str
     """What it changes on this machine and how that is undone."""
-    run: Callable[[ActContext], None]
+    run: Callable[[DemoContext], None]
     needs: frozenset[Need] = frozenset({"root"})

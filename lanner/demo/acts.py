@@ -1,7 +1,7 @@
 """The acts, in the order of the rules that ship."""
 
-from lanner.demo.act import Act
+from lanner.demo.act import DemoAction
 from lanner.demo.container_acts import CONTAINER_ACTS
 from lanner.demo.host_acts import HOST_ACTS
 
-ACTS: tuple[Act, ...] = (*HOST_ACTS, *CONTAINER_ACTS)
+ACTS: tuple[DemoAction, ...] = (*HOST_ACTS, *CONTAINER_ACTS)

@@ -1,33 +1,33 @@
 """Acts inside containers, each in one of its own that is removed at once."""
 
-from lanner.demo.act import Act, ActContext
+from lanner.demo.act import DemoAction, DemoContext
 
 _IN_CONTAINER = "A container of a small image made of this machine's programs; both are removed."
 _IO_URING_SETUP = 425  # the same number on all architectures
 
 
-def open_terminal_shell(context: ActContext) -> None:
+def open_terminal_shell(context: DemoContext) -> None:
     """Run a shell with a terminal as a container's first process."""
     context.in_container("sh", "-c", "true", tty=True)
 
 
-def run_package_manager(context: ActContext) -> None:
+def run_package_manager(context: DemoContext) -> None:
     """Run a program by the name of a package manager."""
     context.in_container("apt-get", "update")
 
 
-def set_up_io_uring(context: ActContext) -> None:
+def set_up_io_uring(context: DemoContext) -> None:
     """Make an io_uring by a bare system call."""
     context.in_container("perl", "-e", f'my $parameters = "\\0" x 120; syscall({_IO_URING_SETUP}, 1, $parameters)')
 
 
-def run_dropped_program(context: ActContext) -> None:
+def run_dropped_program(context: DemoContext) -> None:
     """Copy a program inside the container and run the copy."""
     context.in_container("sh", "-c", "cp /bin/true /tmp/dropped && /tmp/dropped")
 
 
-CONTAINER_ACTS: tuple[Act, ...] = (
-    Act(
+CONTAINER_ACTS: tuple[DemoAction, ...] = (
+    DemoAction(
         rule="Terminal shell in container",
         priority="Notice",
         does="Starts a container whose first process is a shell with a terminal.",
@@ -35,7 +35,7 @@ CONTAINER_ACTS: tuple[Act, ...] = (
         needs=frozenset({"root", "docker"}),
         run=open_terminal_shell,
     ),
-    Act(
+    DemoAction(
         rule="Launch Package Management Process in Container",
         priority="Error",
         does="Runs in a container a program called apt-get that does nothing.",
@@ -43,7 +43,7 @@ CONTAINER_ACTS: tuple[Act, ...] = (
         needs=frozenset({"root", "docker"}),
         run=run_package_manager,
     ),
-    Act(
+    DemoAction(
         rule="Set up io_uring in container",
         priority="Notice",
         does="Makes an io_uring with one entry in a container and uses it for nothing.",
@@ -51,7 +51,7 @@ CONTAINER_ACTS: tuple[Act, ...] = (
         needs=frozenset({"root", "docker"}),
         run=set_up_io_uring,
     ),
-    Act(
+    DemoAction(
         rule="Run program that is not of the image",
         priority="Critical",
         does="Copies true inside a container and runs the copy.",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanner.demo.act import Act, ActContext, ActSkipped
+from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 from lanner.demo.docker import DemoDocker
-from notifier.local.sink import Tally
+from notifier.local.sink import LocalStats
 from schemas.alert import Alert
 
 PATIENCE = 4.0
@@ -17,7 +17,7 @@ PATIENCE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DemoResult:
     """What became of one act."""
 
     rule: str
@@ -40,7 +40,7 @@ class AlertBoard:
 
     def __init__(self) -> None:
         self.name = "demo"
-        self.tally = Tally()
+        self.tally = LocalStats()
         self._changed = threading.Condition()
         self._seen: list[tuple[Alert, float]] = []
 
@@ -74,8 +74,8 @@ class AlertBoard:
 class Demonstration:
     """The acts on a thread of their own, beside the pipeline."""
 
-    def __init__(self, acts: Sequence[Act], board: AlertBoard, on_outcome: Callable[[Outcome], None]) -> None:
-        self.outcomes: list[Outcome] = []
+    def __init__(self, acts: Sequence[DemoAction], board: AlertBoard, on_outcome: Callable[[DemoResult], None]) -> None:
+        self.outcomes: list[DemoResult] = []
         self._acts = acts
         self._board = board
         self._on_outcome = on_outcome
@@ -104,27 +104,27 @@ class Demonstration:
         with docker:
             self._tell(self._each(docker))
 
-    def _tell(self, outcomes: Iterator[Outcome]) -> None:
+    def _tell(self, outcomes: Iterator[DemoResult]) -> None:
         for outcome in outcomes:
             self.outcomes.append(outcome)
             self._on_outcome(outcome)
 
-    def _each(self, docker: DemoDocker | None) -> Iterator[Outcome]:
+    def _each(self, docker: DemoDocker | None) -> Iterator[DemoResult]:
         for act in self._acts:
             if self._given_up.is_set():
                 return
             yield self._one(act, docker)
 
-    def _one(self, act: Act, docker: DemoDocker | None) -> Outcome:
+    def _one(self, act: DemoAction, docker: DemoDocker | None) -> DemoResult:
         since = time.time_ns()
         # Events are stamped by another clock than this one; the two differ by microseconds.
         since -= 50_000_000
         try:
             with tempfile.TemporaryDirectory(prefix="lanner-demo-") as directory:
-                act.run(ActContext(Path(directory), docker))
-        except ActSkipped as why:
-            return Outcome(act.rule, act.priority, skipped=str(why))
+                act.run(DemoContext(Path(directory), docker))
+        except DemoSkipped as why:
+            return DemoResult(act.rule, act.priority, skipped=str(why))
         except OSError as error:
-            return Outcome(act.rule, act.priority, skipped=f"could not be done: {error.strerror}")
+            return DemoResult(act.rule, act.priority, skipped=f"could not be done: {error.strerror}")
         found = self._board.wait_for(act.rule, since, PATIENCE, given_up=self._given_up)
-        return Outcome(act.rule, act.priority, *(found or (None, None)))
+        return DemoResult(act.rule, act.priority, *(found or (None, None)))

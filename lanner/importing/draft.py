@@ -8,19 +8,19 @@ from typing import Any
 import yaml
 
 from lanner.settings.build import build_settings
-from lanner.settings.tree import Items, Keys, Place, Text, Tree, parse_yaml
+from lanner.settings.tree import Items, Keys, SettingLocation, Text, Tree, parse_yaml
 
 SECRETS = "/etc/lanner"
 """Where the files of secrets are supposed to be."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ImportedSetting:
     """One setting of the other tool that says something."""
 
     name: str
     """Dotted, in lower case."""
-    place: Place
+    place: SettingLocation
     value: Tree
 
     @property
@@ -29,17 +29,17 @@ class Found:
         return (self.value.text or "") if isinstance(self.value, Text) else ""
 
 
-def found_in(tree: Tree) -> Iterator[Found]:
+def found_in(tree: Tree) -> Iterator[ImportedSetting]:
     """Give every setting that is not empty; a mapping is gone into, a list is one setting."""
     yield from _found(tree, "", None)
 
 
-def _found(tree: Tree, name: str, place: Place | None) -> Iterator[Found]:
+def _found(tree: Tree, name: str, place: SettingLocation | None) -> Iterator[ImportedSetting]:
     if isinstance(tree, Keys):
         for key, (where, below) in tree.entries.items():
             yield from _found(below, f"{name}.{key.lower()}".lstrip("."), where)
     elif isinstance(tree, Items) or tree.text:
-        yield Found(name, place or tree.place, tree)
+        yield ImportedSetting(name, place or tree.place, tree)
 
 
 @dataclass(slots=True)
@@ -66,11 +66,11 @@ class Draft:
         if sink not in self.sinks:
             self.sinks.append(sink)
 
-    def note(self, found: Found, text: str) -> None:
+    def note(self, found: ImportedSetting, text: str) -> None:
         """Say what became of a setting that can't be carried as it is; never its value, which may be a secret."""
         self.notes.append(f"{found.place}: {found.name}: {text}")
 
-    def secret(self, found: Found, name: str, file: str) -> None:
+    def secret(self, found: ImportedSetting, name: str, file: str) -> None:
         """Name a file in the place of a secret."""
         path = f"{SECRETS}/{file}"
         self.put(name, path)

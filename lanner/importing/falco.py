@@ -5,7 +5,7 @@ Source: falco.yaml as it ships.
 
 from typing import Any
 
-from lanner.importing.draft import Draft, Found, found_in
+from lanner.importing.draft import Draft, ImportedSetting, found_in
 from lanner.settings.tree import Items, Keys, Text, Tree
 
 SAME = (
@@ -56,7 +56,7 @@ def import_falco(tree: Tree) -> Draft:
     return draft
 
 
-def _http(draft: Draft, each: Found, texts: dict[str, str]) -> None:
+def _http(draft: Draft, each: ImportedSetting, texts: dict[str, str]) -> None:
     if texts.get("http_output.enabled") != "true":
         return
     key = each.name.partition(".")[2]

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from lanner.importing.draft import Draft, Found, found_in
-from lanner.settings.tree import Items, Keys, Place, Text, Tree
+from lanner.importing.draft import Draft, ImportedSetting, found_in
+from lanner.settings.tree import Items, Keys, SettingLocation, Text, Tree
 
 SWITCHES = {
     "slack": "webhookurl",
@@ -72,7 +72,7 @@ def is_falcosidekick(tree: Tree) -> bool:
 
 def from_variables(text: str, source: str) -> Tree | None:
     """Read falcosidekick's other form, a file of environment variables; None if it is none."""
-    entries: dict[str, tuple[Place, Tree]] = {}
+    entries: dict[str, tuple[SettingLocation, Tree]] = {}
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines or any(_VARIABLE.match(line) is None for line in lines):
         return None
@@ -80,7 +80,7 @@ def from_variables(text: str, source: str) -> Tree | None:
         if (found := _VARIABLE.match(line)) is None:
             continue
         section, _, key = found[1].lower().partition("_")
-        place, value = Place(source, number, 1), found[2].strip().strip("\"'")
+        place, value = SettingLocation(source, number, 1), found[2].strip().strip("\"'")
         leaf: Tree = Text(place, value)
         if key == "customheaders":
             pairs = (pair.partition(":") for pair in value.split(",") if ":" in pair)
@@ -91,7 +91,7 @@ def from_variables(text: str, source: str) -> Tree | None:
         before = entries.get(section, (place, Keys(place, {})))[1]
         own = dict(before.entries) if isinstance(before, Keys) else {}
         entries[section] = (place, Keys(place, {**own, key: (place, leaf)}))
-    return Keys(Place(source), entries)
+    return Keys(SettingLocation(source), entries)
 
 
 def import_falcosidekick(tree: Tree) -> Draft:
@@ -108,7 +108,7 @@ def import_falcosidekick(tree: Tree) -> Draft:
 
 
 class _Import:
-    def __init__(self, found: Sequence[Found]) -> None:
+    def __init__(self, found: Sequence[ImportedSetting]) -> None:
         self._found = found
         self._by_name = {each.name: each for each in found}
         self._draft = Draft()
@@ -120,7 +120,7 @@ class _Import:
         """Least priority of a sink that has no setting for it: it becomes a route."""
 
     def run(self) -> Draft:
-        handlers: Mapping[str, Callable[[Found, str], bool]] = {
+        handlers: Mapping[str, Callable[[ImportedSetting, str], bool]] = {
             "slack": self._slack,
             "webhook": self._hook,
             "alertmanager": self._alertmanager,
@@ -153,12 +153,12 @@ class _Import:
         self._routes()
         return self._draft
 
-    def _is_on(self, each: Found) -> bool:
+    def _is_on(self, each: ImportedSetting) -> bool:
         """Tell whether the output that a setting belongs to is in use."""
         section = each.name.rpartition(".")[0]
         return any(f"{section}.{name}" in self._by_name for name in _SWITCH_NAMES)
 
-    def _general(self, each: Found) -> None:
+    def _general(self, each: ImportedSetting) -> None:
         if each.name == "listenaddress":
             return
         if each.name == "listenport" or (each.name == "tlsserver.deploy" and "listenport" not in self._by_name):
@@ -175,7 +175,7 @@ class _Import:
         elif section not in ("tlsserver", "listenport", "mutualtlsfilespath"):
             self._draft.note(each, "there is nothing like it here.")
 
-    def _slack(self, each: Found, key: str) -> bool:
+    def _slack(self, each: ImportedSetting, key: str) -> bool:
         if key == "webhookurl":
             self._draft.turn_on("slack")
             self._draft.secret(each, "slack_output.webhook_url_file", "slack-webhook-url")
@@ -189,7 +189,7 @@ class _Import:
             return self._priority(each, key, "slack_output")
         return True
 
-    def _hook(self, each: Found, key: str) -> bool:
+    def _hook(self, each: ImportedSetting, key: str) -> bool:
         place = self._http_sink("webhook", "falco")
         if key == "address":
             parts = urlsplit(each.text)
@@ -200,7 +200,7 @@ class _Import:
             return True
         return self._http(each, key, place, "webhook")
 
-    def _alertmanager(self, each: Found, key: str) -> bool:
+    def _alertmanager(self, each: ImportedSetting, key: str) -> bool:
         place = self._http_sink("alertmanager", "alertmanager")
         if key == "hostport":
             hosts = each.value.items if isinstance(each.value, Items) else (each.value,)
@@ -218,7 +218,7 @@ class _Import:
             return True
         return self._http(each, key, place, "alertmanager")
 
-    def _splunk(self, each: Found, key: str) -> bool:
+    def _splunk(self, each: ImportedSetting, key: str) -> bool:
         place = self._http_sink("splunk", "splunk_hec")
         if key == "host":
             self._draft.put(f"{place}.url", each.text)
@@ -228,7 +228,7 @@ class _Import:
             return True
         return self._http(each, key, place, "splunk")
 
-    def _syslog(self, each: Found, key: str) -> bool:
+    def _syslog(self, each: ImportedSetting, key: str) -> bool:
         if key == "host":
             self._draft.turn_on("syslog")
             self._draft.put("syslog_output.host", each.text)
@@ -243,7 +243,7 @@ class _Import:
             return key in ("protocol", "format")
         return True
 
-    def _kafka(self, each: Found, key: str) -> bool:
+    def _kafka(self, each: ImportedSetting, key: str) -> bool:
         if key == "hostport":
             servers = [text.strip() for text in each.text.split(",")]
             self._draft.put("kafka.bootstrap_servers", ",".join(s if ":" in s else f"{s}:9092" for s in servers))
@@ -274,7 +274,7 @@ class _Import:
             return False
         return True
 
-    def _apprise(self, each: Found, section: str, key: str) -> None:
+    def _apprise(self, each: ImportedSetting, section: str, key: str) -> None:
         if key not in _SWITCH_NAMES or section in self._apprised:
             if self._is_on(each):
                 self._draft.note(each, "belongs into the service's line in /etc/lanner/apprise-urls.")
@@ -284,7 +284,7 @@ class _Import:
         self._draft.put("apprise_output.urls_file", "/etc/lanner/apprise-urls")
         self._draft.note(each, f"a line in /etc/lanner/apprise-urls does it: {APPRISE[section]} (apprise_output).")
 
-    def _http(self, each: Found, key: str, place: str, section: str) -> bool:
+    def _http(self, each: ImportedSetting, key: str, place: str, section: str) -> bool:
         """Carry what all outputs by HTTP have, to the settings at place; section names files of secrets."""
         if key.startswith("customheaders."):
             name = key.removeprefix("customheaders.")
@@ -315,7 +315,7 @@ class _Import:
             return True
         return self._priority(each, key, place)
 
-    def _priority(self, each: Found, key: str, place: str) -> bool:
+    def _priority(self, each: ImportedSetting, key: str, place: str) -> bool:
         if key != "minimumpriority":
             return False
         if _GRADE.fullmatch(each.text.lower()):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bus.latency import BOUNDS, Durations
+from bus.latency import BOUNDS, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -69,6 +69,6 @@ Readings = Mapping[str, Mapping[tuple[str, ...], Value]]
 """By metric: values of labels, in the order of the catalogue, to the value."""
 
 
-def sizes(durations: Durations) -> Sizes:
+def sizes(durations: Histogram) -> Sizes:
     """Give a histogram of durations."""
     return Sizes(BOUNDS, tuple(durations.counts), durations.seconds)

@@ -17,7 +17,7 @@ from typing import Literal
 
 from collector.agent import CACHE
 from collector.bpf.program import SYSTEM_PYTHON, find_compiled
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.io_uring_offsets import uring_layout
 
@@ -25,7 +25,7 @@ State = Literal["ok", "missing", "note"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorCheck:
     """One line of the doctor's table."""
 
     subject: str
@@ -35,7 +35,7 @@ class Finding:
     remedy: str = ""
 
 
-def findings(given: Sequence[Path] = ()) -> Iterator[Finding]:
+def findings(given: Sequence[Path] = ()) -> Iterator[DoctorCheck]:
     """Examine this host.
 
     given: where compiled eBPF programs may lie that a like host made: files, or folders of them.
@@ -57,28 +57,28 @@ def _run(*command: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-def system() -> Finding:
+def system() -> DoctorCheck:
     """Tell which system this is: the eBPF programs know the registers of x86-64 Linux."""
     found = f"{platform.system()} {platform.machine()}"
     if found == "Linux x86_64":
-        return Finding("system", "ok", found)
-    return Finding("system", "missing", found, "Live detection needs Linux on x86-64; replay works here.")
+        return DoctorCheck("system", "ok", found)
+    return DoctorCheck("system", "missing", found, "Live detection needs Linux on x86-64; replay works here.")
 
 
-def kernel() -> Finding:
+def kernel() -> DoctorCheck:
     """Tell the kernel's version: bpf_task_pt_regs, which finds the arguments, came with 5.15, ring buffers with 5.8."""
     release = platform.release()
     match = re.match(r"(\d+)\.(\d+)", release)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     if version >= (5, 15):
-        return Finding("kernel", "ok", release)
-    return Finding("kernel", "missing", release, "The eBPF programs need Linux 5.15 or newer: upgrade the kernel.")
+        return DoctorCheck("kernel", "ok", release)
+    return DoctorCheck("kernel", "missing", release, "The eBPF programs need Linux 5.15 or newer: upgrade the kernel.")
 
 
-def rights() -> Finding:
+def rights() -> DoctorCheck:
     """Tell whether this process may load eBPF programs."""
     if os.geteuid() != 0:
-        return Finding("rights", "missing", f"user id {os.geteuid()}", "Run it as root: sudo lanner run.")
+        return DoctorCheck("rights", "missing", f"user id {os.geteuid()}", "Run it as root: sudo lanner run.")
     effective = _capabilities()
     lacking = [name for name, bit in NEEDED_CAPABILITIES if not effective >> bit & 1]
     # CAP_BPF and CAP_PERFMON together do what CAP_SYS_ADMIN did before them.
@@ -86,8 +86,8 @@ def rights() -> Finding:
         lacking.remove("CAP_SYS_ADMIN")
     if lacking:
         remedy = f"In a container, add {' and '.join(name.removeprefix('CAP_') for name in lacking)}."
-        return Finding("rights", "missing", f"root without {', '.join(lacking)}", remedy)
-    return Finding("rights", "ok", "root")
+        return DoctorCheck("rights", "missing", f"root without {', '.join(lacking)}", remedy)
+    return DoctorCheck("rights", "ok", "root")
 
 
 NEEDED_CAPABILITIES = (("CAP_SYS_ADMIN", 21), ("CAP_SYS_PTRACE", 19))
@@ -100,133 +100,135 @@ def _capabilities() -> int:
     return 0
 
 
-def pid_namespace() -> Finding:
+def pid_namespace() -> DoctorCheck:
     """Tell whether this process sees the host's processes: in a container without the host's, pids mean others."""
     try:
         inode = Path("/proc/self/ns/pid").stat().st_ino
     except OSError as error:
-        return Finding("pid namespace", "note", str(error.strerror), "Mount /proc.")
+        return DoctorCheck("pid namespace", "note", str(error.strerror), "Mount /proc.")
     # The first pid namespace has a fixed number. Source: include/linux/proc_ns.h, PROC_PID_INIT_INO.
     if inode == 0xEFFFFFFC:
-        return Finding("pid namespace", "ok", "the host's")
-    return Finding("pid namespace", "missing", "a container's", "Run the container with --pid host.")
+        return DoctorCheck("pid namespace", "ok", "the host's")
+    return DoctorCheck("pid namespace", "missing", "a container's", "Run the container with --pid host.")
 
 
-def btf() -> Finding:
+def btf() -> DoctorCheck:
     """Tell whether the kernel says how its structures are laid out."""
     path = Path("/sys/kernel/btf/vmlinux")
     if path.exists():
-        return Finding("BTF", "ok", f"{path}, {path.stat().st_size / 1e6:.1f} MB")
+        return DoctorCheck("BTF", "ok", f"{path}, {path.stat().st_size / 1e6:.1f} MB")
     remedy = "Use a kernel built with CONFIG_DEBUG_INFO_BTF, as Debian's is."
-    return Finding("BTF", "missing", f"no {path}", remedy)
+    return DoctorCheck("BTF", "missing", f"no {path}", remedy)
 
 
-def io_uring() -> Finding:
+def io_uring() -> DoctorCheck:
     """Tell whether what io_uring does without system calls is seen: its insides differ between kernels."""
     try:
         switch = Path("/proc/sys/kernel/io_uring_disabled").read_text(encoding="ascii").strip()
     except OSError:
         switch = ""
     if switch == "2":
-        return Finding("io_uring", "ok", "switched off")
+        return DoctorCheck("io_uring", "ok", "switched off")
     try:
         lacking = uring_layout(Btf(VMLINUX.read_bytes())).lacking
     except (OSError, ValueError) as error:
         lacking = f"the kernel's types can't be read: {error}"
     if not lacking:
-        return Finding("io_uring", "ok", "its acts are seen")
+        return DoctorCheck("io_uring", "ok", "its acts are seen")
     remedy = "Acts through io_uring go unseen: switch it off (sysctl kernel.io_uring_disabled=2) or use a newer kernel."
-    return Finding("io_uring", "note", lacking, remedy)
+    return DoctorCheck("io_uring", "note", lacking, remedy)
 
 
-def bpf_switched_on() -> Finding:
+def bpf_switched_on() -> DoctorCheck:
     """Tell whether kernel lockdown stands in the way of reading kernel memory."""
     try:
         text = Path("/sys/kernel/security/lockdown").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return Finding("lockdown", "ok", "none")
+        return DoctorCheck("lockdown", "ok", "none")
     match = re.search(r"\[(\w+)\]", text)
     mode = match[1] if match else "none"
     if mode == "confidentiality":
-        return Finding("lockdown", "missing", mode, "eBPF can't read kernel memory: boot with lockdown=none.")
-    return Finding("lockdown", "ok", mode)
+        return DoctorCheck("lockdown", "missing", mode, "eBPF can't read kernel memory: boot with lockdown=none.")
+    return DoctorCheck("lockdown", "ok", mode)
 
 
-def tracefs() -> Finding:
+def tracefs() -> DoctorCheck:
     """Tell whether tracefs is mounted: BCC looks tracepoints up there."""
     for place in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
         if os.access(f"{place}/events", os.F_OK):
-            return Finding("tracefs", "ok", place)
-    return Finding("tracefs", "note", "not mounted, or not readable", "mount -t tracefs tracefs /sys/kernel/tracing")
+            return DoctorCheck("tracefs", "ok", place)
+    return DoctorCheck(
+        "tracefs", "note", "not mounted, or not readable", "mount -t tracefs tracefs /sys/kernel/tracing"
+    )
 
 
-def bcc() -> Finding:
+def bcc() -> DoctorCheck:
     """Tell whether Debian's BCC can be imported by Debian's Python, which compiles in a process of its own."""
     code = "import bcc; print(getattr(bcc, '__version__', '?'), bcc.__file__); assert hasattr(bcc, 'BPF')"
     status, text = _run(SYSTEM_PYTHON, "-I", "-c", code)
     if status == 0:
-        return Finding("BCC", "ok", text.splitlines()[-1])
+        return DoctorCheck("BCC", "ok", text.splitlines()[-1])
     last = text.splitlines()[-1] if text else "can't be imported"
     remedy = (
         "apt-get install python3-bpfcc (PyPI's bcc is another project), or give this host a program that a like one "
         "compiled: lanner collector build-cache."
     )
-    return Finding("BCC", "missing", last[:120], remedy)
+    return DoctorCheck("BCC", "missing", last[:120], remedy)
 
 
-def compiled_program(given: Sequence[Path]) -> Finding:
+def compiled_program(given: Sequence[Path]) -> DoctorCheck:
     """Tell whether a compiled program is here that fits this kernel: then neither BCC nor headers are needed."""
     subject = "compiled program"
     try:
         found, unfit = find_compiled(CACHE, given)
-    except EnvironmentLacks as error:
-        return Finding(subject, "note", error.reason, error.remedy)
+    except EnvironmentUnsupported as error:
+        return DoctorCheck(subject, "note", error.reason, error.remedy)
     if found is not None:
-        return Finding(subject, "ok", str(found))
+        return DoctorCheck(subject, "ok", str(found))
     if unfit:
-        return Finding(subject, "note", "; ".join(unfit), "lanner collector build-cache makes one, on a like host.")
-    return Finding(subject, "note", "none yet", "The first start compiles it, where BCC and kernel headers are.")
+        return DoctorCheck(subject, "note", "; ".join(unfit), "lanner collector build-cache makes one, on a like host.")
+    return DoctorCheck(subject, "note", "none yet", "The first start compiles it, where BCC and kernel headers are.")
 
 
-def headers() -> Finding:
+def headers() -> DoctorCheck:
     """Tell whether BCC finds kernel headers; for a layout of its own it only needs a few of them."""
     build = Path(f"/lib/modules/{platform.release()}/build")
     if build.exists():
-        return Finding("kernel headers", "ok", f"{build} -> {build.resolve()}")
+        return DoctorCheck("kernel headers", "ok", f"{build} -> {build.resolve()}")
     remedy = "make setup, or: apt-get install linux-headers-amd64, and link its trees as build and source there."
-    return Finding("kernel headers", "missing", f"no {build}", remedy)
+    return DoctorCheck("kernel headers", "missing", f"no {build}", remedy)
 
 
-def ring_buffer() -> Finding:
+def ring_buffer() -> DoctorCheck:
     """Tell how much memory may be locked: kernels before 5.11 charge BPF maps against it."""
     import resource  # noqa: PLC0415  # is not there on other systems, where doctor must still speak
 
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY:
-        return Finding("locked memory", "ok", "unlimited")
+        return DoctorCheck("locked memory", "ok", "unlimited")
     new_accounting = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2]) >= (5, 11)
     state: State = "ok" if new_accounting or os.geteuid() == 0 else "note"
-    return Finding("locked memory", state, f"{soft // 1024} KiB", "" if state == "ok" else "ulimit -l unlimited")
+    return DoctorCheck("locked memory", state, f"{soft // 1024} KiB", "" if state == "ok" else "ulimit -l unlimited")
 
 
-def python() -> Finding:
+def python() -> DoctorCheck:
     """Tell which Python runs this."""
     version = platform.python_version()
     if (3, 11) <= sys.version_info < (3, 14):
-        return Finding("Python", "ok", f"{version}, {sys.executable}")
-    return Finding("Python", "missing", version, "Use Python 3.11 to 3.13.")
+        return DoctorCheck("Python", "ok", f"{version}, {sys.executable}")
+    return DoctorCheck("Python", "missing", version, "Use Python 3.11 to 3.13.")
 
 
-def cache() -> Finding:
+def cache() -> DoctorCheck:
     """Tell whether compiled eBPF programs can be kept: without, each start compiles for a second."""
     folder = CACHE
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if os.access(nearest, os.W_OK):
-        return Finding("cache", "ok", str(folder))
-    return Finding("cache", "note", f"{folder} can't be written", "Each start compiles anew, which takes a second.")
+        return DoctorCheck("cache", "ok", str(folder))
+    return DoctorCheck("cache", "note", f"{folder} can't be written", "Each start compiles anew, which takes a second.")
 
 
-def docker() -> Finding:
+def docker() -> DoctorCheck:
     """Tell whether container names and images can be asked for."""
     path = "/var/run/docker.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -235,28 +237,28 @@ def docker() -> Finding:
             probe.connect(path)
         except OSError as error:
             remedy = "Containers are told apart by id, but without name and image until dockerd runs."
-            return Finding("Docker", "note", f"{path}: {error.strerror or 'does not answer'}", remedy)
-    return Finding("Docker", "ok", path)
+            return DoctorCheck("Docker", "note", f"{path}: {error.strerror or 'does not answer'}", remedy)
+    return DoctorCheck("Docker", "ok", path)
 
 
-def cgroups() -> Finding:
+def cgroups() -> DoctorCheck:
     """Tell which cgroup layout names the containers."""
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        return Finding("cgroups", "ok", "version 2")
+        return DoctorCheck("cgroups", "ok", "version 2")
     if Path("/sys/fs/cgroup/pids").exists():
-        return Finding("cgroups", "ok", "version 1")
-    return Finding("cgroups", "note", "not mounted at /sys/fs/cgroup", "Containers that run already go unseen.")
+        return DoctorCheck("cgroups", "ok", "version 1")
+    return DoctorCheck("cgroups", "note", "not mounted at /sys/fs/cgroup", "Containers that run already go unseen.")
 
 
-def tools() -> Finding:
+def tools() -> DoctorCheck:
     """Tell whether a compiler for 32-bit acts and the like is there; only the tests want them."""
     lacking = [name for name in ("bpftool", "dockerd", "debootstrap", "gcc") if shutil.which(name) is None]
     if lacking:
-        return Finding("test tools", "note", f"without {', '.join(lacking)}", "make test installs them.")
-    return Finding("test tools", "ok", "all there")
+        return DoctorCheck("test tools", "note", f"without {', '.join(lacking)}", "make test installs them.")
+    return DoctorCheck("test tools", "ok", "all there")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (
+CHECKS: tuple[Callable[[], DoctorCheck], ...] = (
     system,
     kernel,
     rights,

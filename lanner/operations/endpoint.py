@@ -10,7 +10,7 @@ import lanner
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.operations.catalogue import Readings
-from lanner.operations.health import Check, Health, report
+from lanner.operations.health import Health, HealthCheck, report
 from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
 from lanner.wiring.kafka import need
@@ -92,7 +92,7 @@ class Beat:
         self.at = self._clock()
 
 
-def _answer(checks: Sequence[Check]) -> Answer:
+def _answer(checks: Sequence[HealthCheck]) -> Answer:
     is_good, text = report(checks)
     return (HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE), TEXT, text.encode()
 

@@ -11,7 +11,7 @@ from functools import cache
 from lanner.recorder.coverage import HostCoverage
 from lanner.recorder.filter_coverage import covers, read_interest
 from schemas.alert import Alert
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 
 _MAX_ROWS = 100_000
 _REMEMBERED_IDS = 100_000
@@ -19,7 +19,7 @@ _NAMED_HOSTS = 5
 
 
 @dataclass(slots=True)
-class Row:
+class BacktestRow:
     """The alerts of one rule on one host."""
 
     rule: str
@@ -38,7 +38,7 @@ class Backtest:
         self.alerts = 0
         self.uncounted = 0
         """Alerts beyond the rows that are kept."""
-        self._rows: dict[tuple[str, str], Row] = {}
+        self._rows: dict[tuple[str, str], BacktestRow] = {}
         self._seen: dict[str, None] = {}
 
     def count(self, alert: Alert) -> bool:
@@ -55,12 +55,12 @@ class Backtest:
             row.count += 1
             row.first, row.last = min(row.first, alert.time), max(row.last, alert.time)
         elif len(self._rows) < _MAX_ROWS:
-            self._rows[key] = Row(alert.rule, alert.hostname, alert.priority, 1, alert.time, alert.time)
+            self._rows[key] = BacktestRow(alert.rule, alert.hostname, alert.priority, 1, alert.time, alert.time)
         else:
             self.uncounted += 1
         return True
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[BacktestRow]:
         """Give the rows: the rule that found most first, and its hosts likewise."""
         totals = Counter[str]()
         for row in self._rows.values():
@@ -68,7 +68,9 @@ class Backtest:
         return sorted(self._rows.values(), key=lambda row: (-totals[row.rule], row.rule, -row.count, row.host))
 
 
-def not_collected(event_types: frozenset[str], interest: Interest, hosts: Mapping[str, HostCoverage]) -> list[str]:
+def not_collected(
+    event_types: frozenset[str], interest: PushdownFilter, hosts: Mapping[str, HostCoverage]
+) -> list[str]:
     """Say which events that rules look at were not collected, and on which hosts.
 
     Args:

@@ -15,7 +15,7 @@ from schemas.encoding.recording import read_recording
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredBatch:
     """One batch."""
 
     batch: EventBatch
@@ -26,12 +26,12 @@ class Kept:
     """What was added to its times, ns."""
 
 
-def from_message(message: Any, value: bytes) -> Kept:
+def from_message(message: Any, value: bytes) -> StoredBatch:
     """Read a message of the events topic as a processor reads it. value: as this release writes it. Raises BadBatch."""
     appended = message.timestamp()[1]
     offset = correction(message.headers() or (), appended * 1_000_000)
     batch, _ = dated(decode_batch(value), append_time(appended), offset)
-    return Kept(batch, appended, offset)
+    return StoredBatch(batch, appended, offset)
 
 
 def recordings(paths: tuple[Path, ...]) -> list[Path]:
@@ -48,7 +48,7 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
-def from_files(paths: tuple[Path, ...]) -> Iterator[Kept]:
+def from_files(paths: tuple[Path, ...]) -> Iterator[StoredBatch]:
     """Give the batches of recordings, and of folders of them, in order.
 
     The last batch of a file in a folder may be cut off: it is still being written, or its writer was killed.
@@ -60,7 +60,7 @@ def from_files(paths: tuple[Path, ...]) -> Iterator[Kept]:
     for path in recordings(paths):
         try:
             for batch in read_recording(path):
-                yield Kept(batch, batch.created // 1_000_000)
+                yield StoredBatch(batch, batch.created // 1_000_000)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise

@@ -6,8 +6,8 @@ Pure: batches in, sentences out.
 from collections import Counter
 from dataclasses import dataclass, field
 
-from lanner.recorder.batches import Kept
-from processor.hosts.sequence_gaps import Gap, Sequences
+from lanner.recorder.batches import StoredBatch
+from processor.hosts.sequence_gaps import Gap, HostSequences
 from schemas.batch import EventBatch
 from schemas.text.times import date_and_time_seconds
 
@@ -54,19 +54,19 @@ class HostCoverage:
         return event_types - self.watched - self.narrowed - self.partly if self.is_told else frozenset()
 
 
-class Coverage:
+class RecordingCoverage:
     """Takes note of batches, host by host."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, HostCoverage] = {}
-        self._sequences = Sequences()
+        self._sequences = HostSequences()
         self._starts: dict[str, tuple[str, int]] = {}
 
     def lost(self) -> Counter[str]:
         """Give all losses that were told, by reason."""
         return sum((host.lost for host in self.hosts.values()), Counter())
 
-    def see(self, kept: Kept) -> None:
+    def see(self, kept: StoredBatch) -> None:
         """Take note of a batch, in the order of its host."""
         batch = kept.batch
         host = self.hosts.get(batch.host_id)

@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from lanner.recorder.batches import Kept
+from lanner.recorder.batches import StoredBatch
 from lanner.recorder.timeline import IsTrigger
 from schemas.alert import Alert
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EventQuery:
     """What is looked for."""
 
     id: str
@@ -27,10 +27,10 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class QueryResult:
     """The batches to look at, and what is known of the alert."""
 
-    batches: Generator[Kept]
+    batches: Generator[StoredBatch]
     alert: Alert | None
     is_trigger: IsTrigger
     remarks: list[str]

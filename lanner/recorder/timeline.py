@@ -19,7 +19,7 @@ _MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TimelineRange:
     """The time that is looked at, ns since the epoch."""
 
     start: int
@@ -28,7 +28,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TimelineEntry:
     """One event's text."""
 
     text: str
@@ -38,7 +38,7 @@ class Line:
 class Timeline:
     """Takes the batches of one host in order, and keeps what lies nearest to the alert."""
 
-    def __init__(self, window: Window, is_trigger: IsTrigger, write: Write, limit: int) -> None:
+    def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write, limit: int) -> None:
         """Begin.
 
         Args:
@@ -51,8 +51,8 @@ class Timeline:
         self._is_trigger = is_trigger
         self._write = write
         self._limit = limit
-        self._before: deque[Line] = deque(maxlen=limit)
-        self._after: list[Line] = []
+        self._before: deque[TimelineEntry] = deque(maxlen=limit)
+        self._after: list[TimelineEntry] = []
         self.is_found = False
         """Whether the event of the alert was among them."""
         self.is_past = False
@@ -78,7 +78,7 @@ class Timeline:
             if self._window.start <= time <= self._window.end:
                 self._put(batch, place, time, text)
 
-    def lines(self) -> tuple[list[Line], list[Line]]:
+    def lines(self) -> tuple[list[TimelineEntry], list[TimelineEntry]]:
         """Give what came before the alert, with the event that made it as the last; and what came after."""
         return list(self._before), list(self._after)
 
@@ -87,9 +87,9 @@ class Timeline:
         self.is_found = self.is_found or is_trigger
         if is_trigger or (time <= self._window.alert and not self.is_found):
             self.too_early += len(self._before) == self._limit
-            self._before.append(Line(text(place), is_trigger))
+            self._before.append(TimelineEntry(text(place), is_trigger))
         elif len(self._after) < self._limit:
-            self._after.append(Line(text(place), is_trigger=False))
+            self._after.append(TimelineEntry(text(place), is_trigger=False))
         else:
             self.too_late += 1
 

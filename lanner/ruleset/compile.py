@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.errors import BadInput
-from lanner.ruleset.load import RulesInForce, load_or_fail, priority_floor
+from lanner.ruleset.load import ActiveRules, load_or_fail, priority_floor
 from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
 from processor.compiler.host_names import names_asked
@@ -14,26 +14,26 @@ from processor.compiler.recursion import deep
 from processor.detection.detector import Detector
 from processor.detection.redaction import Redaction
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits
-from processor.evaluator import Judges, compile_judges
+from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.language.printer import print_condition
 from processor.output.tokens import OutputError
 from processor.pushdown.derive import derive
 from processor.pushdown.environment import variables_in
 from schemas.alert import Alert, Value, alert_id
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 
 
 @dataclass(frozen=True, slots=True)
-class Detection:
+class CompiledDetection:
     """What judges events and where its rules came from."""
 
-    judges: Judges
+    judges: CompiledRuleset
     origin: str
     notices: tuple[str, ...]
     watched: tuple[Path, ...]
     variables: frozenset[str]
     """Names of the environment variables that rules name: no others leave the collector."""
-    in_force: RulesInForce
+    in_force: ActiveRules
     """The rules as they were loaded."""
 
     @property
@@ -52,7 +52,7 @@ class Detection:
         return names_asked(self.judges.conditions)
 
     @property
-    def interest(self) -> Interest:
+    def interest(self) -> PushdownFilter:
         """Which events could matter to a rule."""
         return derive(self.judges.conditions, self.event_types, variables=self.variables)
 
@@ -62,18 +62,18 @@ class Detection:
         return len(self.judges.rule_names)
 
 
-def load_detection(settings: Settings, *, warnings: bool = True) -> Detection:
+def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
     """Read, select and compile the rules. Raises BadInput with all that is wrong."""
     return detection_of(settings, find_rules(settings), warnings=warnings)
 
 
-def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> Detection:
+def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> CompiledDetection:
     """Select and compile rules that have been read. Raises BadInput with all that is wrong."""
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
     floor = priority_floor(settings)
     try:
-        judges = compile_judges(
+        judges = compile_ruleset(
             rules,
             loaded.correlations,
             loaded.suppressed,
@@ -90,7 +90,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [name for leg in judges.plan.legs for name in leg.fields]
     texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    return Detection(judges, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
+    return CompiledDetection(judges, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:

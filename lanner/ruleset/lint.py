@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collector.events.system_calls import EVERYTHING
 from processor.fields.availability import remark_on, source_of
 from processor.language.event_types import is_broad
-from processor.loading import Code, LoadedMacro, Problem, Rule
+from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
 from processor.loading.builder import checks_of
 from processor.loading.problems.condition_warnings import fields_of
 from schemas.catalogue.fields import resolve_field
@@ -34,7 +34,7 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
     else:
         message, hint = f"no collector sends {which}: the rule is judged for the others only", "leave them out"
     place = rule.traced.place((0, len(rule.traced.text)))
-    yield Problem(Code.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
+    yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
 
 
 def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
@@ -48,7 +48,7 @@ def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
             if macro is not None:
                 hint = f"in macro '{macro.name}'{_where(macros.get(macro.name))}: {hint}"
             place = rule.traced.place(field.span if macro is None else macro.span)
-            yield Problem(Code.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
+            yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
 
 
 def _where(macro: LoadedMacro | None) -> str:

@@ -17,7 +17,7 @@ from processor.loading.selection import Switch, apply_switches, unmatched
 
 
 @dataclass(frozen=True, slots=True)
-class RulesInForce:
+class ActiveRules:
     """All rules, turned on and off as the settings say, and what there is to say about them."""
 
     rules: tuple[Rule, ...]
@@ -33,7 +33,7 @@ class RulesInForce:
     lists: Mapping[str, LoadedList] = field(default_factory=dict)
 
 
-def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> RulesInForce:
+def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> ActiveRules:
     """Load, and turn rules on and off as the settings say.
 
     warnings: whether the loader's warnings are among the notices. Raises BadInput with everything that is wrong.
@@ -57,7 +57,7 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
     if warnings and result.warnings:
         notices.append(report.as_text(result.warnings).rstrip("\n"))
     extra_fields = {rule.name: fields for rule in rules if (fields := _extra_fields(rule, settings))}
-    return RulesInForce(
+    return ActiveRules(
         tuple(_with_appended(rule, settings) for rule in rules),
         tuple(notices),
         extra_fields,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from processor.loading import Place, RuleFile, read_rule_files
+from processor.loading import RuleFile, SourceLocation, read_rule_files
 from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile, YamlError, read_documents
 from processor.loading.yaml.nodes import Sequence as Items
 
@@ -65,7 +65,7 @@ def _short(place: Path) -> str:
 
 def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
     """Tell of each rule, macro or list that a later file defines anew: meant or not, it changes what the first said."""
-    first: dict[tuple[str, str], Place] = {}
+    first: dict[tuple[str, str], SourceLocation] = {}
     for file in files:
         for kind, name, place in _definitions(file):
             before = first.setdefault((kind, name), place)
@@ -76,7 +76,7 @@ def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
                 )
 
 
-def _definitions(file: RuleFile) -> Iterator[tuple[str, str, Place]]:
+def _definitions(file: RuleFile) -> Iterator[tuple[str, str, SourceLocation]]:
     text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
     source = SourceFile(file.name, text.removeprefix("\ufeff"))
     try:

@@ -14,7 +14,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class TestedRules:
     """A test file and its rules, read and free of errors."""
 
     suite: Suite
@@ -22,16 +22,16 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TestFiles:
     """All that was found at the paths given."""
 
-    tested: tuple[Tested, ...]
+    tested: tuple[TestedRules, ...]
     untested: tuple[tuple[str, tuple[Rule, ...]], ...]
     """Rule files that have no test file, with their rules."""
     problems: tuple[Problem, ...]
 
 
-def find_tests(paths: Sequence[str], rules: Sequence[str]) -> Found:
+def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
     """Find and read test files.
 
     Args:
@@ -42,7 +42,7 @@ def find_tests(paths: Sequence[str], rules: Sequence[str]) -> Found:
         BadInput: a path isn't there.
     """
     problems: list[Problem] = []
-    tested: list[Tested] = []
+    tested: list[TestedRules] = []
     untested: list[tuple[str, tuple[Rule, ...]]] = []
     loaded: dict[tuple[str, ...], LoadResult] = {}
 
@@ -62,8 +62,8 @@ def find_tests(paths: Sequence[str], rules: Sequence[str]) -> Found:
         result = load(tuple(rules) or suite.rules)
         if result.ok:
             problems.extend(unknown_names(suite, result.rules))
-        tested.append(Tested(suite, RuleSet(result.rules, result.correlations, result.suppressed)))
-    return Found(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
+        tested.append(TestedRules(suite, RuleSet(result.rules, result.correlations, result.suppressed)))
+    return TestFiles(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
 
 
 def _files(paths: Sequence[str]) -> Iterable[str]:

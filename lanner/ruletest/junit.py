@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from lanner.ruletest.running import Outcome
+from lanner.ruletest.running import CaseResult
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_xml(suites: Iterable[tuple[str, Sequence[Outcome]]]) -> str:
+def junit_xml(suites: Iterable[tuple[str, Sequence[CaseResult]]]) -> str:
     """Give the document.
 
     Args:
@@ -29,7 +29,7 @@ def junit_xml(suites: Iterable[tuple[str, Sequence[Outcome]]]) -> str:
     return "\n".join([*lines, "</testsuites>", ""])
 
 
-def _case(file: str, outcome: Outcome) -> list[str]:
+def _case(file: str, outcome: CaseResult) -> list[str]:
     line = outcome.case.place.line
     head = (
         f"    <testcase classname={_quoted(file)} name={_quoted(outcome.case.name)} file={_quoted(file)}"

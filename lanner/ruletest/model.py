@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collector.records.types import File, Socket
-from processor.loading import Place
+from processor.loading import SourceLocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class CallSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class EventSpec:
+class StatedEvent:
     """One thing that happened."""
 
     at: int
@@ -105,7 +105,7 @@ class Expected:
     fields: Mapping[str, str]
     repeats: int | None
     """Of the summary of a suppressed rule's repeats: how many it sums up."""
-    place: Place = field(compare=False)
+    place: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Case:
     """Events, and the alerts that they must make: these and no others."""
 
     name: str
-    events: tuple[EventSpec, ...]
+    events: tuple[StatedEvent, ...]
     recording: str | None
     """Its path, where the events come from a recording."""
     expected: tuple[Expected, ...]
@@ -121,7 +121,7 @@ class Case:
     """The rules that it is a test of, where that isn't said by what is expected."""
     names: Mapping[str, tuple[str, ...]] = field(compare=False)
     """Addresses by the host names that rules ask about: a test asks no name server."""
-    place: Place = field(compare=False)
+    place: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

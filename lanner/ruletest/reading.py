@@ -5,9 +5,9 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from lanner.ruletest.events.events import read_event
-from lanner.ruletest.model import Case, EventSpec, Expected, Suite
-from lanner.ruletest.table import Table, Wrong, text_of, texts_of
-from processor.loading import Code, Place, Problem, parse_priority
+from lanner.ruletest.model import Case, Expected, StatedEvent, Suite
+from lanner.ruletest.table import MappingReader, TestFileError, text_of, texts_of
+from processor.loading import Problem, ProblemCode, SourceLocation, parse_priority
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
 from processor.loading.yaml.nodes import Sequence as Items
@@ -48,7 +48,7 @@ def read_suite(name: str, text: str) -> tuple[Suite, tuple[Problem, ...]]:
     return _Reader(SourceFile(name, text.removeprefix("\ufeff"))).suite()
 
 
-def read_events(name: str, text: str) -> tuple[tuple[EventSpec, ...], tuple[Problem, ...]]:
+def read_events(name: str, text: str) -> tuple[tuple[StatedEvent, ...], tuple[Problem, ...]]:
     """Read events alone, one or a list of them, as a case gives them."""
     reader = _Reader(SourceFile(name, text.removeprefix("\ufeff")))
     documents = reader.documents()
@@ -75,7 +75,7 @@ class _Reader:
         except YamlError as error:
             offset = error.offset or 0
             place = self._file.place(offset, offset + 1)
-            self.problems.append(Problem(Code.LOAD_ERR_YAML_PARSE, error.message, "test file", "", place))
+            self.problems.append(Problem(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, "test file", "", place))
             return []
 
     def suite(self) -> tuple[Suite, tuple[Problem, ...]]:
@@ -89,7 +89,7 @@ class _Reader:
                 nodes += document.items
                 continue
             try:
-                table = Table(document, "a test file")
+                table = MappingReader(document, "a test file")
                 if (node := table.get("rules")) is not None:
                     folder = PurePosixPath(name).parent
                     rules = tuple(str(folder / each) for each in texts_of(node, "rules"))
@@ -99,25 +99,25 @@ class _Reader:
                 nodes += _items(cases)
                 for wrong in table.unknown():
                     self._tell(wrong, "test file", "")
-            except Wrong as wrong:
+            except TestFileError as wrong:
                 self._tell(wrong, "test file", "")
         cases_read = [case for node in nodes if (case := self._case(node)) is not None]
         return Suite(name, rules, matching, tuple(cases_read)), tuple(self.problems)
 
-    def _matching(self, table: Table) -> str | None:
+    def _matching(self, table: MappingReader) -> str | None:
         node = table.get("rule_matching")
         if node is None:
             return None
         text = text_of(node, "rule_matching")
         if text not in ("first", "all"):
-            raise Wrong("'rule_matching' takes first or all", node)
+            raise TestFileError("'rule_matching' takes first or all", node)
         return text
 
     def _case(self, node: Node) -> Case | None:
         before = len(self.problems)
         name = ""
         try:
-            table = Table(node, "a case")
+            table = MappingReader(node, "a case")
             name_node = table.need("name", lacks="a case has a name", add="add 'name: what happens'")
             name = text_of(name_node, "name")
             given, recording = table.get("given"), table.text("recording")
@@ -127,7 +127,7 @@ class _Reader:
             names = self._names(table)
             for wrong in table.unknown():
                 self._tell(wrong, "case", name)
-        except Wrong as wrong:
+        except TestFileError as wrong:
             self._tell(wrong, "case", name)
             return None
         if len(self.problems) > before:
@@ -137,23 +137,27 @@ class _Reader:
         place = self._file.place(name_node.start, name_node.end)
         return Case(name, tuple(events), recording, tuple(expected), about, names, place)
 
-    def _names(self, table: Table) -> dict[str, tuple[str, ...]]:
+    def _names(self, table: MappingReader) -> dict[str, tuple[str, ...]]:
         node = table.get("names")
         if node is None:
             return {}
-        return {name: texts_of(value, name) for name, value in Table(node, "names").pairs().items()}
+        return {name: texts_of(value, name) for name, value in MappingReader(node, "names").pairs().items()}
 
-    def _events(self, table: Table, given: Node | None, recording: str | None, name: str) -> Iterable[EventSpec]:
+    def _events(
+        self, table: MappingReader, given: Node | None, recording: str | None, name: str
+    ) -> Iterable[StatedEvent]:
         if (given is None) == (recording is None):
-            raise Wrong("a case has events", table.node, "add 'given:' and a list of events, or 'recording: FILE'")
+            raise TestFileError(
+                "a case has events", table.node, "add 'given:' and a list of events, or 'recording: FILE'"
+            )
         if given is None:
             return ()
         items = _items(given)
         if len(items) > _MAX_EVENTS:
-            raise Wrong(f"more than {_MAX_EVENTS} events", given, "take a recording")
+            raise TestFileError(f"more than {_MAX_EVENTS} events", given, "take a recording")
         return self.each(items, read_event, "event", name)
 
-    def _expected(self, table: Table, name: str) -> Iterable[Expected]:
+    def _expected(self, table: MappingReader, name: str) -> Iterable[Expected]:
         add = "add 'expect: none', or 'expect:' and a list of rules"
         node = table.need("expect", lacks="a case says what to expect", add=add)
         if isinstance(node, Scalar) and node.value == "none":
@@ -164,7 +168,7 @@ class _Reader:
         place = self._file.place(node.start, node.end)
         if isinstance(node, Scalar):
             return Expected(text_of(node, "expect"), None, {}, None, place)
-        table = Table(node, "an expected alert")
+        table = MappingReader(node, "an expected alert")
         rule = table.need("rule", lacks="an expected alert names its rule", add="add 'rule: NAME'")
         priority = self._priority(table)
         fields_node = table.get("output_fields")
@@ -174,14 +178,14 @@ class _Reader:
             raise wrong[0]
         return Expected(text_of(rule, "rule"), priority, fields, repeats, self._file.place(rule.start, rule.end))
 
-    def _priority(self, table: Table) -> str | None:
+    def _priority(self, table: MappingReader) -> str | None:
         node = table.get("priority")
         if node is None:
             return None
         text = text_of(node, "priority")
         priority = parse_priority(text)
         if priority is None:
-            raise Wrong(f"there is no priority '{text}'", node, did_you_mean(text.lower(), _PRIORITIES))
+            raise TestFileError(f"there is no priority '{text}'", node, did_you_mean(text.lower(), _PRIORITIES))
         return str(priority)
 
     def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:
@@ -190,22 +194,22 @@ class _Reader:
         for node in nodes:
             try:
                 found.append(read(node))
-            except Wrong as wrong:
+            except TestFileError as wrong:
                 self._tell(wrong, kind, name)
         return found
 
-    def _tell(self, wrong: Wrong, kind: str, name: str) -> None:
+    def _tell(self, wrong: TestFileError, kind: str, name: str) -> None:
         node = wrong.node
         if isinstance(node, Mapping) and node.pairs:
             node = node.pairs[0][0]
-        place: Place = self._file.place(node.start, node.end)
-        self.problems.append(Problem(Code.LOAD_ERR_VALIDATE, wrong.message, kind, name, place, wrong.hint))
+        place: SourceLocation = self._file.place(node.start, node.end)
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_VALIDATE, wrong.message, kind, name, place, wrong.hint))
 
 
 def _fields(node: Node) -> dict[str, str]:
     found = {}
-    for key, value in Table(node, "output_fields").pairs().items():
+    for key, value in MappingReader(node, "output_fields").pairs().items():
         if not isinstance(value, Scalar):
-            raise Wrong(f"'{key}' takes one text, or null where the value is missing", value)
+            raise TestFileError(f"'{key}' takes one text, or null where the value is missing", value)
         found[key] = "<NA>" if value.is_null else value.value
     return found

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lanner.ruletest.running import Coverage, Outcome
+from lanner.ruletest.running import CaseResult, RuleCoverage
 from schemas.text.printable import printable
 
 _RED, _GREEN, _YELLOW, _END = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 _WIDTH = 80
-Suites = Sequence[tuple[str, Sequence[Outcome]]]
+Suites = Sequence[tuple[str, Sequence[CaseResult]]]
 
 
-def progress(file: str, outcomes: Sequence[Outcome], *, verbose: bool, colour: bool) -> str:
+def progress(file: str, outcomes: Sequence[CaseResult], *, verbose: bool, colour: bool) -> str:
     """Show how the cases of a file went: signs, or a line a case."""
     if verbose:
         return "".join(
@@ -40,7 +40,7 @@ def failures(suites: Suites, *, colour: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def gaps(coverage: Coverage, *, colour: bool) -> str:
+def gaps(coverage: RuleCoverage, *, colour: bool) -> str:
     """Show which rules lack cases; nothing where all have them."""
     told = (
         ("rules without a test", coverage.untested),
@@ -66,7 +66,7 @@ def counts(suites: Suites, *, colour: bool) -> str:
     return _painted(text, _RED if failed else _GREEN, colour=colour) + "\n"
 
 
-def as_rows(suites: Suites, coverage: Coverage) -> dict[str, Any]:
+def as_rows(suites: Suites, coverage: RuleCoverage) -> dict[str, Any]:
     """Give everything as plain values."""
     return {
         "ok": all(outcome.passed for _, outcomes in suites for outcome in outcomes),
@@ -77,7 +77,7 @@ def as_rows(suites: Suites, coverage: Coverage) -> dict[str, Any]:
     }
 
 
-def _row(file: str, outcome: Outcome) -> dict[str, Any]:
+def _row(file: str, outcome: CaseResult) -> dict[str, Any]:
     return {
         "file": file,
         "line": outcome.case.place.line,
@@ -92,11 +92,11 @@ def _told(message: str, trees: Iterable[str]) -> dict[str, Any]:
     return {"message": message, "explanations": list(trees)}
 
 
-def _word(outcome: Outcome, *, colour: bool) -> str:
+def _word(outcome: CaseResult, *, colour: bool) -> str:
     return _painted("PASSED" if outcome.passed else "FAILED", _tone(outcome), colour=colour)
 
 
-def _tone(outcome: Outcome) -> str:
+def _tone(outcome: CaseResult) -> str:
     return _GREEN if outcome.passed else _RED
 
 

@@ -11,8 +11,8 @@ from processor.compiler.host_names import names_by_address
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.detector import RuleMatching
 from processor.detection.explain import explain_batch
-from processor.evaluator import OneProcess, compile_judges
-from processor.loading import Code, Place, Problem, Rule
+from processor.evaluator import Evaluator, compile_ruleset
+from processor.loading import Problem, ProblemCode, Rule, SourceLocation
 from processor.loading.problems.hints import did_you_mean
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -40,13 +40,13 @@ class Failure:
     """One difference between what was expected and what came."""
 
     message: str
-    place: Place
+    place: SourceLocation
     trees: tuple[str, ...] = ()
     """Why, as explanations."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseResult:
     """How a case went."""
 
     case: Case
@@ -60,7 +60,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class RuleCoverage:
     """Which rules of the tested files have cases."""
 
     untested: tuple[str, ...]
@@ -77,7 +77,9 @@ def unknown_names(suite: Suite, rules: Iterable[Rule]) -> list[Problem]:
     named = [(each.rule, each.place, case.name) for case in suite.cases for each in case.expected]
     named += [(name, case.place, case.name) for case in suite.cases for name in case.about]
     return [
-        Problem(Code.LOAD_ERR_VALIDATE, f"there is no rule '{name}'", "case", case, place, did_you_mean(name, known))
+        Problem(
+            ProblemCode.LOAD_ERR_VALIDATE, f"there is no rule '{name}'", "case", case, place, did_you_mean(name, known)
+        )
         for name, place, case in named
         if name not in known
     ]
@@ -107,12 +109,12 @@ class Runner:
         if suite.matching is not None:
             self._matching = "all" if suite.matching == "all" else "first"
         self._recordings = recordings
-        self._judges = compile_judges(judged, rules.correlations, rules.suppressed, rule_matching=self._matching)
+        self._judges = compile_ruleset(judged, rules.correlations, rules.suppressed, rule_matching=self._matching)
 
-    def run(self, case: Case) -> Outcome:
+    def run(self, case: Case) -> CaseResult:
         """Run one case. Raises OSError or BadBatch where its recording can't be read."""
         began = time.perf_counter()
-        judge = OneProcess(self._judges)
+        judge = Evaluator(self._judges)
         batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
         for batch in batches:
             batch.names = names_by_address(case.names)
@@ -120,7 +122,7 @@ class Runner:
         # What was told of repeats at the end belongs to the case, however long it lasted.
         alerts += [(alert, batches[-1]) for alert in judge.correlator.finish() if batches]
         failures = tuple(self._compare(case, alerts, batches))
-        return Outcome(case, failures, time.perf_counter() - began)
+        return CaseResult(case, failures, time.perf_counter() - began)
 
     def _compare(
         self, case: Case, alerts: list[tuple[Alert, EventBatch]], batches: list[EventBatch]
@@ -186,7 +188,7 @@ def _differences(expected: Expected, alert: Alert) -> list[str]:
     return found
 
 
-def coverage(suites: Iterable[Suite], rules: Mapping[str, Sequence[Rule]]) -> Coverage:
+def coverage(suites: Iterable[Suite], rules: Mapping[str, Sequence[Rule]]) -> RuleCoverage:
     """Tell which rules lack cases.
 
     Args:
@@ -201,7 +203,7 @@ def coverage(suites: Iterable[Suite], rules: Mapping[str, Sequence[Rule]]) -> Co
             seen |= expected
             quiet |= set(case.about) - expected
     names = list(dict.fromkeys(rule.name for each in rules.values() for rule in each))
-    return Coverage(
+    return RuleCoverage(
         tuple(name for name in names if name not in seen | quiet),
         tuple(name for name in names if name in seen - quiet),
         tuple(name for name in names if name in quiet - seen),

@@ -26,7 +26,7 @@ MAX_DURATION = 366 * 86400 * 10**9
 """Nanoseconds; times of events have to fit 64 bits."""
 
 
-class Wrong(Exception):
+class TestFileError(Exception):
     """Something in a test file is wrong; the others of its items are still read."""
 
     def __init__(self, message: str, node: Node, hint: str = "") -> None:
@@ -39,7 +39,7 @@ class Wrong(Exception):
 def text_of(node: Node, key: str) -> str:
     """Give a scalar's text. Raises Wrong."""
     if not isinstance(node, Scalar) or node.is_null:
-        raise Wrong(f"'{key}' takes one text", node)
+        raise TestFileError(f"'{key}' takes one text", node)
     return node.value
 
 
@@ -47,10 +47,10 @@ def number_of(node: Node, key: str) -> int:
     """Give a whole number, decimal or 0x. Raises Wrong."""
     text = text_of(node, key)
     if not _NUMBER.fullmatch(text) or len(text) > 25:
-        raise Wrong(f"'{key}' takes a whole number, not '{text}'", node)
+        raise TestFileError(f"'{key}' takes a whole number, not '{text}'", node)
     number = int(text, 16) if "x" in text.lower() else int(text)
     if number not in _INT64:
-        raise Wrong(f"'{key}' takes a number of 64 bits", node)
+        raise TestFileError(f"'{key}' takes a number of 64 bits", node)
     return number
 
 
@@ -59,10 +59,10 @@ def duration_of(node: Node, key: str) -> int:
     text = text_of(node, key).strip()
     parts = list(_DURATION.finditer(text))
     if not parts or _DURATION.sub("", text).strip():
-        raise Wrong(f"'{key}' takes a duration such as 150ms, 2s or 1m30s, not '{text}'", node)
+        raise TestFileError(f"'{key}' takes a duration such as 150ms, 2s or 1m30s, not '{text}'", node)
     whole = sum(round(float(part[1]) * _UNITS[part[2]]) for part in parts)
     if whole > MAX_DURATION:
-        raise Wrong(f"'{key}' is longer than a year", node)
+        raise TestFileError(f"'{key}' is longer than a year", node)
     return whole
 
 
@@ -73,7 +73,7 @@ def texts_of(node: Node, key: str) -> tuple[str, ...]:
     return (text_of(node, key),)
 
 
-class Table:
+class MappingReader:
     """A mapping with its merge keys (`<<`) applied; it remembers which keys were asked for."""
 
     def __init__(self, node: Node, what: str) -> None:
@@ -87,7 +87,7 @@ class Table:
             Wrong: it is no mapping, or a key stands twice.
         """
         if not isinstance(node, Mapping):
-            raise Wrong(f"{what} is a mapping, as in '{{name: value}}'", node)
+            raise TestFileError(f"{what} is a mapping, as in '{{name: value}}'", node)
         self.node = node
         self.what = what
         self._pairs = _merged(node, 0)
@@ -118,7 +118,7 @@ class Table:
         """
         node = self.get(*keys)
         if node is None:
-            raise Wrong(lacks, self.node, add)
+            raise TestFileError(lacks, self.node, add)
         return node
 
     def is_null(self, key: str) -> bool:
@@ -143,7 +143,7 @@ class Table:
             return None
         number = number_of(node, key)
         if not 0 <= number <= most:
-            raise Wrong(f"'{key}' takes a number from 0 to {most}", node)
+            raise TestFileError(f"'{key}' takes a number from 0 to {most}", node)
         return number
 
     def duration(self, key: str, default: int) -> int:
@@ -158,7 +158,7 @@ class Table:
             return default
         value = _TRUTHS.get(text_of(node, key).lower())
         if value is None:
-            raise Wrong(f"'{key}' takes true or false", node)
+            raise TestFileError(f"'{key}' takes true or false", node)
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class Table:
         self._asked.update(self._pairs)
         return {key: value for key, (_, value) in self._pairs.items()}
 
-    def unknown(self, also: Iterable[str] = ()) -> list[Wrong]:
+    def unknown(self, also: Iterable[str] = ()) -> list[TestFileError]:
         """List the keys that nobody asked for, each with the nearest that means something.
 
         Args:
@@ -179,7 +179,7 @@ class Table:
         """
         known = self._asked | set(also)
         return [
-            Wrong(f"{self.what} has no key '{key}'", name, did_you_mean(key, sorted(known)) or _listing(known))
+            TestFileError(f"{self.what} has no key '{key}'", name, did_you_mean(key, sorted(known)) or _listing(known))
             for key, (name, _) in self._pairs.items()
             if key not in known
         ]
@@ -194,16 +194,16 @@ def _merged(node: Mapping, depth: int) -> dict[str, tuple[Node, Node]]:
     merged: dict[str, tuple[Node, Node]] = {}
     for name, value in node.pairs:
         if not isinstance(name, Scalar):
-            raise Wrong("a key is one text", name)
+            raise TestFileError("a key is one text", name)
         if name.value == "<<" and not name.style:
             sources = value.items if isinstance(value, Sequence) else (value,)
             for source in sources:
                 if not isinstance(source, Mapping) or depth > 20:
-                    raise Wrong("'<<' takes a mapping that was named by an anchor, as in '<<: *base'", value)
+                    raise TestFileError("'<<' takes a mapping that was named by an anchor, as in '<<: *base'", value)
                 for key, pair in _merged(source, depth + 1).items():
                     merged.setdefault(key, pair)
         elif name.value in own:
-            raise Wrong(f"the key '{name.value}' stands twice", name)
+            raise TestFileError(f"the key '{name.value}' stands twice", name)
         else:
             own[name.value] = (name, value)
     return {**merged, **own}

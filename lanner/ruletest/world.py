@@ -8,15 +8,15 @@ from collector.containers.inspected import container_from
 from collector.containers.naming import ContainerName, container_of
 from collector.events.arguments import signed32
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import Origin, add_exec, add_syscall
+from collector.events.build import EventSource, add_exec, add_syscall
 from collector.events.system_calls import CALLS
-from collector.processes.parts import Credentials, Place, ProcessFacts, Program
-from collector.processes.process import TICK, Entry
+from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
+from collector.processes.process import TICK, TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.processes.users.passwd import Accounts, Names, User
-from collector.records.types import Exec, Identity, State, Syscall
-from lanner.ruletest.model import ContainerSpec, EventSpec, ProcessSpec
+from collector.processes.users.passwd import Names, User, UserAccounts
+from collector.records.types import Exec, ProcessIdentity, State, Syscall
+from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedEvent
 from schemas.batch import Container, EventBatch
 
 START = 1_704_067_200_000_000_000
@@ -80,7 +80,7 @@ class _Users:
         self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
         del container, pids
-        return Accounts(self.users, self.groups).names(uid, gid, loginuid)
+        return UserAccounts(self.users, self.groups).names(uid, gid, loginuid)
 
 
 def cgroup_of(spec: ContainerSpec) -> str:
@@ -130,7 +130,7 @@ class World:
         self._next_pid = _FIRST_PID
         self._generations: dict[int, int] = {}
 
-    def add(self, event: EventSpec, number: int) -> None:
+    def add(self, event: StatedEvent, number: int) -> None:
         """Let one thing happen.
 
         Args:
@@ -141,7 +141,7 @@ class World:
         entry = self._entry(event, moment)
         row = self._rows.row(entry)
         process = self._rows.processes[row]
-        origin = Origin(process, row, False, self._user_name, self._group_name)
+        origin = EventSource(process, row, False, self._user_name, self._group_name)
         if event.call is None:
             add_exec(self._builder, self._exec_record(event, entry, moment), origin, moment + _BOOT)
         else:
@@ -174,7 +174,7 @@ class World:
     def _group_name(self, gid: int) -> str | None:
         return self._users.groups.get(gid)
 
-    def _entry(self, event: EventSpec, moment: int) -> Entry:
+    def _entry(self, event: StatedEvent, moment: int) -> TrackedProcess:
         spec = event.process
         for each in _line(spec):
             self._users.add(each)
@@ -192,7 +192,7 @@ class World:
                 self._table.apply(state)
         return self._living(pid)
 
-    def _living(self, pid: int) -> Entry:
+    def _living(self, pid: int) -> TrackedProcess:
         entry = self._table.living(pid)
         assert entry is not None  # noqa: S101  it was seeded
         return entry
@@ -221,7 +221,7 @@ class World:
             start_ticks=start // TICK,
             program=_program(spec),
             credentials=Credentials(spec.uid, spec.gid, spec.capabilities, spec.capabilities, 0),
-            place=Place(
+            place=ProcessContext(
                 ppid=1 if spec.parent is None else self._pids[spec.parent],
                 vpid=spec.vpid or pid,
                 pgid=pid,
@@ -234,7 +234,7 @@ class World:
             ),
         )
 
-    def _exec_record(self, event: EventSpec, entry: Entry, moment: int) -> Exec:
+    def _exec_record(self, event: StatedEvent, entry: TrackedProcess, moment: int) -> Exec:
         spec = event.process
         return Exec(
             state=_state(entry, moment, self._generations.get(entry.pid, 1), spec),
@@ -257,7 +257,7 @@ class World:
         )
 
 
-def make_batch(events: Sequence[EventSpec]) -> EventBatch:
+def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
     """Make the batch that a collector would have sent.
 
     Args:
@@ -276,8 +276,8 @@ def _line(spec: ProcessSpec) -> list[ProcessSpec]:
     return line
 
 
-def _program(spec: ProcessSpec) -> Program:
-    return Program(
+def _program(spec: ProcessSpec) -> ExecutedProgram:
+    return ExecutedProgram(
         name=spec.name,
         exe=spec.exe,
         exepath=spec.exepath,
@@ -295,12 +295,12 @@ def _program(spec: ProcessSpec) -> Program:
     )
 
 
-def _identity(entry: Entry, moment: int, generation: int) -> Identity:
+def _identity(entry: TrackedProcess, moment: int, generation: int) -> ProcessIdentity:
     uid = entry.credentials.uid
-    return Identity(moment, entry.pid, entry.pid, entry.start_time, generation, uid, entry.cgroup_id or 0)
+    return ProcessIdentity(moment, entry.pid, entry.pid, entry.start_time, generation, uid, entry.cgroup_id or 0)
 
 
-def _state(entry: Entry, moment: int, generation: int, spec: ProcessSpec) -> State:
+def _state(entry: TrackedProcess, moment: int, generation: int, spec: ProcessSpec) -> State:
     place, credentials = entry.place, entry.credentials
     return State(
         who=_identity(entry, moment, generation),
@@ -324,7 +324,7 @@ def _state(entry: Entry, moment: int, generation: int, spec: ProcessSpec) -> Sta
     )
 
 
-def _state_after(event: EventSpec, entry: Entry, moment: int) -> State | None:
+def _state_after(event: StatedEvent, entry: TrackedProcess, moment: int) -> State | None:
     """Give what the kernel side tells of a process after a call that changed it; None where nothing changed."""
     call = event.call
     assert call is not None  # noqa: S101  an exec has a record of its own
@@ -340,7 +340,7 @@ def _state_after(event: EventSpec, entry: Entry, moment: int) -> State | None:
     return None
 
 
-def _syscall_record(event: EventSpec, entry: Entry, moment: int) -> Syscall:
+def _syscall_record(event: StatedEvent, entry: TrackedProcess, moment: int) -> Syscall:
     call = event.call
     assert call is not None  # noqa: S101  an exec has a record of its own
     return Syscall(

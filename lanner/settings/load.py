@@ -8,7 +8,7 @@ from pathlib import Path
 from lanner.errors import BadInput
 from lanner.settings.build import build_settings
 from lanner.settings.sections.model import Settings
-from lanner.settings.tree import Keys, Place, Tree, at_path, overlay, parse_yaml
+from lanner.settings.tree import Keys, SettingLocation, Tree, at_path, overlay, parse_yaml
 
 ENVIRONMENT_PREFIX = "LANNER__"
 SYSTEM_FILE = Path("/etc/lanner/lanner.yaml")
@@ -79,14 +79,14 @@ def load_settings(
 
     flags are `key=value` as given to -o. Raises BadInput with all that is wrong.
     """
-    tree: Tree = read_file(path) if path else Keys(Place("settings"), {})
+    tree: Tree = read_file(path) if path else Keys(SettingLocation("settings"), {})
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX):
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            tree = overlay(tree, at_path(key, environment[name], Place(f"environment variable {name}")))
+            tree = overlay(tree, at_path(key, environment[name], SettingLocation(f"environment variable {name}")))
     for flag in flags:
         key, equals, value = flag.partition("=")
-        place = Place(f"-o {flag}")
+        place = SettingLocation(f"-o {flag}")
         if not equals:
             raise BadInput(f"{place}: must be key=value.")
         tree = overlay(tree, at_path(key.strip(), value, place))

@@ -18,7 +18,7 @@ MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SettingLocation:
     """Where something was written: a file's line and column (from 1), or a variable or flag as a whole."""
 
     source: str
@@ -33,7 +33,7 @@ class Place:
 class Text:
     """A scalar as it was written; None where YAML says null."""
 
-    place: Place
+    place: SettingLocation
     text: str | None
 
 
@@ -41,7 +41,7 @@ class Text:
 class Items:
     """A list."""
 
-    place: Place
+    place: SettingLocation
     items: tuple["Tree", ...]
     extends: bool = False
     """Whether the items come behind those that were there, as `-o key[]=value` asks, or replace them."""
@@ -51,14 +51,14 @@ class Items:
 class Keys:
     """A mapping; the place of each key is kept, since unknown keys are what people get wrong."""
 
-    place: Place
-    entries: Mapping[str, tuple[Place, "Tree"]]
+    place: SettingLocation
+    entries: Mapping[str, tuple[SettingLocation, "Tree"]]
 
 
 Tree = Text | Items | Keys
 
 
-def parse_yaml(text: str, source: str, *, whole: Place | None = None) -> Tree:
+def parse_yaml(text: str, source: str, *, whole: SettingLocation | None = None) -> Tree:
     """Read YAML into a tree.
 
     source names it in messages; whole is the place to use throughout where lines mean nothing (a flag's value).
@@ -70,19 +70,19 @@ def parse_yaml(text: str, source: str, *, whole: Place | None = None) -> Tree:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = whole or Place(source, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+        place = whole or SettingLocation(source, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
         raise BadInput(f"{place}: not YAML: {error.problem or error.context}.") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"{whole or source}: not YAML: {str(error).splitlines()[0]}.") from None
     if node is None:
-        return Keys(whole or Place(source), {})
+        return Keys(whole or SettingLocation(source), {})
     return _Converter(source, whole).tree(node, 0)
 
 
 class _Converter:
     """Turns YAML nodes into a tree, within bounds: an alias can make a small file a big tree."""
 
-    def __init__(self, source: str, whole: Place | None) -> None:
+    def __init__(self, source: str, whole: SettingLocation | None) -> None:
         self.source = source
         self.whole = whole
         self.nodes = 0
@@ -100,7 +100,7 @@ class _Converter:
         return Text(place, None if is_null else str(node.value))
 
     def keys(self, node: yaml.MappingNode, depth: int) -> Keys:
-        entries: dict[str, tuple[Place, Tree]] = {}
+        entries: dict[str, tuple[SettingLocation, Tree]] = {}
         for key_node, value in node.value:
             place = self.place(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
@@ -111,11 +111,11 @@ class _Converter:
             entries[key] = (place, self.tree(value, depth + 1))
         return Keys(self.place(node), entries)
 
-    def place(self, node: yaml.Node) -> Place:
-        return self.whole or Place(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+    def place(self, node: yaml.Node) -> SettingLocation:
+        return self.whole or SettingLocation(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def at_path(path: str, value: str, place: Place) -> Tree:
+def at_path(path: str, value: str, place: SettingLocation) -> Tree:
     """Make the tree that sets one value: `a.b=x` a mapping in a mapping, `a[].b=x` one item more of a list.
 
     path is dotted, the value YAML. Raises BadInput.
@@ -131,7 +131,7 @@ def at_path(path: str, value: str, place: Place) -> Tree:
     return tree
 
 
-def _parse_or_text(value: str, place: Place) -> Tree:
+def _parse_or_text(value: str, place: SettingLocation) -> Tree:
     """Read a value as YAML if it is a list or mapping, else take it as it is: `%` and `@` may not start YAML."""
     if value[:1] in "[{":
         return parse_yaml(value, place.source, whole=place)

@@ -10,7 +10,7 @@ from collector.bpf.program import RingSizes
 from collector.kernel_feed import SENT_WHOLE
 from lanner.settings import Settings
 from schemas.batch import EventBatch
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 
 INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
 """Where compiled programs lie on a host that is given them with Lanner itself."""
@@ -27,7 +27,7 @@ def make_collector(
     event_types: Iterable[str],
     on_batch: Callable[[EventBatch], None],
     *,
-    interest: Interest | None = None,
+    interest: PushdownFilter | None = None,
     variables: frozenset[str] = frozenset(),
     flush_ms: int | None = None,
     previous: tuple[int, int] = (0, -1),

@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lanner
-from collector.host.facts import Host
+from collector.host.facts import HostFacts
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from schemas.host_keys import BadHostKey, check_host_id
 
 if TYPE_CHECKING:
-    from collector.host.identity import Identity
+    from collector.host.identity import HostIdentity
 
 
-def identity_of(settings: Settings, host: Host) -> "Identity | None":
+def identity_of(settings: Settings, host: HostFacts) -> "HostIdentity | None":
     """Return what signs this host's batches, its key made now if there is none; None if nothing is to be signed.
 
     Raises:
@@ -23,9 +23,9 @@ def identity_of(settings: Settings, host: Host) -> "Identity | None":
     return None if settings.collector.identity == "off" else signing_identity(settings, host)
 
 
-def signing_identity(settings: Settings, host: Host) -> "Identity":
+def signing_identity(settings: Settings, host: HostFacts) -> "HostIdentity":
     """Return this host's identity, its key made now if there is none. Raises as identity_of."""
-    from collector.host.identity import FILE_NAME, BadKeyFile, Identity, host_key  # noqa: PLC0415  `lanner run` signs nothing
+    from collector.host.identity import FILE_NAME, BadKeyFile, HostIdentity, host_key  # noqa: PLC0415  `lanner run` signs nothing
 
     path = Path(settings.collector.key_file or Path(settings.kafka.spool_dir, FILE_NAME))
     try:
@@ -37,4 +37,4 @@ def signing_identity(settings: Settings, host: Host) -> "Identity":
         raise BadInput(f"the key of this host: {error}") from None
     except OSError as error:
         raise BadInput(f"the key of this host: {path}: {error.strerror}.") from None
-    return Identity(host.id, host.name, lanner.__version__, key)
+    return HostIdentity(host.id, host.name, lanner.__version__, key)

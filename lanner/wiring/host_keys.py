@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message
 
-from bus.clients.compacted import Writer, messages_of
+from bus.clients.compacted import CompactedTopicWriter, messages_of
 from bus.connection import Connection
 from bus.messages.batch_signature import HOST_DOMAIN, SIGNATURE
 from bus.messages.headers import Headers
-from bus.messages.signatures import BadKey, bare_public_key, is_signed_by
+from bus.messages.signatures import BadSigningKey, bare_public_key, is_signed_by
 from bus.topics import HOST_KEYS, HOST_PINS, HOSTS
 from lanner.ruleset.published.version import current_user
 from lanner.settings import Settings
@@ -62,7 +62,7 @@ def _announcement(message: Message) -> Announcement | None:
         is_genuine = isinstance(signature, bytes) and is_signed_by(
             bare_public_key(said.public_key), signature, HOST_DOMAIN, value
         )
-    except (BadHostKey, BadKey):
+    except (BadHostKey, BadSigningKey):
         return None
     return said if is_genuine else None
 
@@ -72,7 +72,7 @@ class HostKeyDecisions:
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         """Begin. Raises BusUnavailable where the broker's settings can't be used."""
-        self._writer = Writer(connection)
+        self._writer = CompactedTopicWriter(connection)
         host = settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
         self._by = f"{current_user()}@{host}"[:200]
 

@@ -9,11 +9,11 @@ from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.test_alert import marked
-from notifier.intake.server import Bus, Intake, IntakeTally
+from notifier.intake.server import Bus, IntakeServer, IntakeStats
 from processor.detection.redaction import Redaction
 
 
-class Listening:
+class RunningIntake:
     """An intake that listens until it is stopped."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Listening:
         if problems:
             raise BadInput(*problems)
         redact = Redaction(settings.redact).alert
-        self._intake = Intake(bus, marked, redact=redact, token=token, context=context, note=note)
+        self._intake = IntakeServer(bus, marked, redact=redact, token=token, context=context, note=note)
         try:
             self._intake.start(host, port)
         except OSError as error:
@@ -67,7 +67,7 @@ class Listening:
         self._intake.stop(seconds)
 
     @property
-    def tally(self) -> IntakeTally:
+    def tally(self) -> IntakeStats:
         """What became of what came."""
         return self._intake.tally
 

@@ -11,7 +11,7 @@ from bus.connection import Connection, RegistryAddress
 from bus.errors.unavailable import BusUnavailable
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from lanner.settings.sections.model import Kafka
+from lanner.settings.sections.model import KafkaSettings
 
 
 def connection_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
@@ -52,7 +52,7 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
     )
 
 
-def _registry_of(kafka: Kafka, environment: Mapping[str, str], problems: list[str]) -> RegistryAddress | None:
+def _registry_of(kafka: KafkaSettings, environment: Mapping[str, str], problems: list[str]) -> RegistryAddress | None:
     url = kafka.schema_registry_url
     if not url:
         return None

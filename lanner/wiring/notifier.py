@@ -7,12 +7,12 @@ from pathlib import Path
 from bus.connection import Connection
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.operations.readings.notifier import Line, SinkView
+from lanner.operations.readings.notifier import QueueReadings, SinkView
 from lanner.settings import Settings
 from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
 from lanner.wiring.sinks.registry import addresses_of, receiver_of, worker_of
-from notifier.delivery.outcome import Receiver
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import RemoteSink
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox, OutboxUnusable
 
@@ -27,7 +27,7 @@ class Delivery:
     close: Callable[[], None]
     outbox: Outbox | None = None
     """Its line, where that is on disk."""
-    line: Line | None = None
+    line: QueueReadings | None = None
     """Its line, where that is in Kafka."""
 
 
@@ -53,7 +53,7 @@ class Deliveries:
         addresses = addresses_of(settings, note)
         receivers = self._receivers(settings)
         for name, receiver in zip(names, receivers, strict=True):
-            tally = SinkTally()
+            tally = SinkStats()
             address = addresses(name, tally)
             try:
                 if connection is None:
@@ -61,9 +61,9 @@ class Deliveries:
                     worker = worker_of(name, outbox, receiver, address, tally=tally, note=note)
                     self.all.append(Delivery(worker, outbox.close, outbox))
                 else:
-                    from notifier.queue.kafka import KafkaLine  # noqa: PLC0415  needs the broker's client
+                    from notifier.queue.kafka import KafkaQueue  # noqa: PLC0415  needs the broker's client
 
-                    line = KafkaLine(connection, name, folder, tally, note)
+                    line = KafkaQueue(connection, name, folder, tally, note)
                     worker = worker_of(name, line, receiver, address, tally=tally, note=note)
                     self.all.append(Delivery(worker, line.close, line=line))
             except OutboxUnusable as error:
@@ -103,8 +103,8 @@ class Deliveries:
         """Say of each sink what it did."""
         return [_account(each.worker.name, each.worker.tally) for each in self.all]
 
-    def _receivers(self, settings: Settings) -> list[Receiver]:
-        made: list[Receiver] = []
+    def _receivers(self, settings: Settings) -> list[RemoteSink]:
+        made: list[RemoteSink] = []
         try:
             for name in self._names:
                 made.append(receiver_of(settings, name, connection=self._connection))  # noqa: PERF401  closed below
@@ -115,7 +115,7 @@ class Deliveries:
         return made
 
 
-def _account(name: str, tally: SinkTally) -> str:
+def _account(name: str, tally: SinkStats) -> str:
     return (
         f"{name}: {tally.sent:,} delivered, {tally.retried:,} attempts failed, {tally.dead_lettered:,} refused, "
         f"{tally.duplicates:,} duplicates, {tally.suppressed:,} not for it, {tally.muted:,} muted"

@@ -18,7 +18,7 @@ from bus.messages.published_rules import CURRENT, accept
 from bus.topics import EVENTS, INTEREST, RULES
 from lanner.cli.terminal.output import error_line, note
 from lanner.errors import BadInput
-from lanner.ruleset.compile import Detection, load_detection
+from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.published.newest import NewestRules, OlderRules
 from lanner.ruleset.published.version import detection_of_published, public_keys
@@ -26,11 +26,11 @@ from lanner.settings import Settings
 from processor.correlation.plan.split import Plan
 from processor.fleet.rules.rollout import Prepare
 from processor.fleet.rules.version import FILES, RulesInUse, RulesRefused
-from processor.identity.gate import Gate
+from processor.identity.gate import IdentityGate
 from processor.identity.known_hosts import KnownHosts
 from processor.identity.service import HostKeysService
 from schemas.codec import decode_batch
-from schemas.encoding.filter_json import encode_interest
+from schemas.encoding.filter_json import encode_filter
 from schemas.published_rules import BadRules
 
 _NAME_SECONDS = 5
@@ -68,7 +68,7 @@ def preparation(settings: Settings) -> Preparation:
             raise RulesRefused(told) from None
         return _in_use(
             detection,
-            interest=encode_interest(detection.interest),
+            interest=encode_filter(detection.interest),
             published=accepted.rules,
             signed_by=accepted.signed_by,
             offset=message.offset() or 0,
@@ -145,7 +145,7 @@ def host_keys_service(
     mode = settings.collector.identity
     if mode == "off":
         return None
-    gate = Gate(mode, connection.topic(EVENTS), partitions, KnownHosts(), clock=time.monotonic, worker=worker)
+    gate = IdentityGate(mode, connection.topic(EVENTS), partitions, KnownHosts(), clock=time.monotonic, worker=worker)
     return HostKeysService(connection, gate, on_note=note)
 
 
@@ -180,7 +180,7 @@ def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
     return _in_use(detection)
 
 
-def _in_use(detection: Detection, **published: Any) -> RulesInUse:
+def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
     return RulesInUse(

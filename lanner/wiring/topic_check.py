@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from bus.topics import Finding, TopicState, judge
+from bus.topics import TopicProblem, TopicState, judge
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 
@@ -13,7 +13,7 @@ class _Missing(BusUnavailable):
     """Topics are not there, or not yet known to a broker that has just come back."""
 
 
-def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[str, TopicState], list[Finding]]:
+def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[str, TopicState], list[TopicProblem]]:
     """Look at the topics of a stage before it starts.
 
     Args:
@@ -31,9 +31,9 @@ def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[
     from bus.clients.retry import Retry, persist  # noqa: PLC0415
     from bus.errors.fatal import UNKNOWN_TOPIC_SECONDS  # noqa: PLC0415
 
-    fatal: list[Finding] = []
+    fatal: list[TopicProblem] = []
 
-    def look() -> tuple[dict[str, TopicState], list[Finding]]:
+    def look() -> tuple[dict[str, TopicState], list[TopicProblem]]:
         states = Administration(connection).states([connection.topic(name) for name in names])
         findings = judge(connection.prefix, states, names)
         fatal[:] = [each for each in findings if each.fatal]

@@ -10,7 +10,7 @@ import ssl
 from email.utils import parsedate_to_datetime
 from urllib.error import URLError
 
-from notifier.delivery.outcome import Later, Outcome, Refused
+from notifier.delivery.outcome import RetryLater, SendOutcome, Undeliverable
 
 _REFUSALS = frozenset({400, 406, 411, 413, 414, 415, 422, 431})
 """Answers that are about the message itself; all others are about us, the address, or the far end's state."""
@@ -35,7 +35,7 @@ def in_words(error: BaseException) -> str:
     return "no connection"
 
 
-def judged(status: int, retry_after: str | None, now: float, what: str = "") -> Outcome | None:
+def judged(status: int, retry_after: str | None, now: float, what: str = "") -> SendOutcome | None:
     """Give what an HTTP answer means for an alert; None if it was taken.
 
     Args:
@@ -48,8 +48,8 @@ def judged(status: int, retry_after: str | None, now: float, what: str = "") -> 
         return None
     reason = f"HTTP {status} {http.client.responses.get(status, '')}".strip() + (f", {what}" if what else "")
     if status in _REFUSALS:
-        return Refused(reason)
-    return Later(reason, retry_seconds(retry_after, now))
+        return Undeliverable(reason)
+    return RetryLater(reason, retry_seconds(retry_after, now))
 
 
 def retry_seconds(retry_after: str | None, now: float) -> float | None:

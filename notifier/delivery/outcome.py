@@ -12,7 +12,7 @@ from schemas.alert import Alert
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class RoutedAlert:
     """An alert on its way to one sink, with what the route that chose it asked for."""
 
     alert: Alert
@@ -20,7 +20,7 @@ class Parcel:
     """Where within the sink, such as a Slack channel; None for the sink's own."""
     text: str | None = None
     """Text of the route's template, to use instead of the rule's."""
-    more: tuple["Parcel", ...] = ()
+    more: tuple["RoutedAlert", ...] = ()
     """The same alert for other channels of the sink, where several routes say so."""
 
     @property
@@ -30,14 +30,14 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Delivered:
     """The far end has the first alerts of those that were offered."""
 
     count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """The far end is down, busy, or won't let us in: the same alerts are offered again."""
 
     reason: str
@@ -46,14 +46,14 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class RateLimited:
     """Nothing was tried: a limit of the far end's is not to be exceeded."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Undeliverable:
     """The far end will never take the first alert as it is, or a message that held several."""
 
     reason: str
@@ -61,16 +61,16 @@ class Refused:
     """How many alerts the refused message held: which of them is at fault is found one by one."""
 
 
-Outcome = Accepted | Later | Hold | Refused
+SendOutcome = Delivered | RetryLater | RateLimited | Undeliverable
 
 
-class Receiver(Protocol):
+class RemoteSink(Protocol):
     """A sink's far end. Blocks for a bounded time; never raises for what the outside world does."""
 
     most: int
     """How many alerts it looks at together; 1 for what takes one at a time."""
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Deliver the first parcel, or the first few at once."""
 
     def tend(self) -> None:

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Accepted, Hold, Later, Outcome, Refused
+from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, SendOutcome, Undeliverable
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class QueueDelivered:
     """The first so many alerts are delivered."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Buried:
+class QueueDeadLettered:
     """The first alert is for the dead letters."""
 
     reason: str
@@ -26,17 +26,17 @@ class Buried:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueueWaiting:
     """Nothing left the line."""
 
     reason: str | None
     """Why, if something went wrong; None where a limit is kept."""
 
 
-Step = Delivered | Buried | Waiting
+Step = QueueDelivered | QueueDeadLettered | QueueWaiting
 
 
-class Courier:
+class RetryPolicy:
     """One sink's line, as far as time and failures go."""
 
     def __init__(self, backoff: Backoff, draw: Callable[[], float]) -> None:
@@ -57,7 +57,7 @@ class Courier:
         """Give how many alerts to offer: one at a time after a refusal, to find the one that is at fault."""
         return 1 if self._one_by_one else most
 
-    def judge(self, outcome: Outcome, now: float) -> Step:
+    def judge(self, outcome: SendOutcome, now: float) -> Step:
         """Take an attempt's outcome and say what became of the line.
 
         Args:
@@ -65,26 +65,26 @@ class Courier:
             now: in seconds, of any clock that doesn't jump.
         """
         match outcome:
-            case Accepted(count):
+            case Delivered(count):
                 self._one_by_one = max(0, self._one_by_one - count)
                 self._recovered()
-                return Delivered(count)
-            case Hold(seconds):
+                return QueueDelivered(count)
+            case RateLimited(seconds):
                 self._not_before = now + seconds
-                return Waiting(None)
-            case Later(reason, after):
+                return QueueWaiting(None)
+            case RetryLater(reason, after):
                 self.failures += 1
                 self.failing_since = now if self.failing_since is None else self.failing_since
                 self._not_before = now + self._backoff.seconds(self.failures, after, self._draw())
-                return Waiting(reason)
-            case Refused(reason, together):
+                return QueueWaiting(reason)
+            case Undeliverable(reason, together):
                 if together > 1:
                     self._one_by_one = together
-                    return Waiting(reason)
+                    return QueueWaiting(reason)
                 attempts = self.failures + 1
                 self._one_by_one = max(0, self._one_by_one - 1)
                 self._recovered()
-                return Buried(reason, attempts)
+                return QueueDeadLettered(reason, attempts)
 
     def begin_anew(self) -> None:
         """Forget what failed: the far end is another one now."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from notifier.delivery.outcome import Parcel
+from notifier.delivery.outcome import RoutedAlert
 from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
 
@@ -13,7 +13,7 @@ RouteMatching = Literal["first", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class AlertMatcher:
     """Which alerts are meant; all that is given must hold, and `*` stands for any text."""
 
     priority: str = "Debug"
@@ -41,7 +41,7 @@ class Match:
 class Route:
     """Where alerts of a kind go."""
 
-    match: Match
+    match: AlertMatcher
     sink: str
     channel: str | None = None
     template: Callable[[Alert], str] | None = None
@@ -52,18 +52,18 @@ class Route:
 class Mute:
     """Alerts that nobody is told of for a while."""
 
-    match: Match
+    match: AlertMatcher
     until: float | None
     """Wall clock, seconds; None for good."""
 
 
-Verdict = Parcel | Literal["muted", "elsewhere"]
+Verdict = RoutedAlert | Literal["muted", "elsewhere"]
 
 
 def route(
     alert: Alert,
     sink: str,
-    minimum: Match,
+    minimum: AlertMatcher,
     routes: Sequence[Route],
     mutes: Sequence[Mute],
     *,
@@ -86,13 +86,15 @@ def route(
     if not minimum.holds(alert):
         return "elsewhere"
     if not routes:
-        return Parcel(alert)
-    found: dict[str | None, Parcel] = {}
+        return RoutedAlert(alert)
+    found: dict[str | None, RoutedAlert] = {}
     for each in routes:
         if not each.match.holds(alert):
             continue
         if each.sink == sink and each.channel not in found:
-            found[each.channel] = Parcel(alert, each.channel, None if each.template is None else each.template(alert))
+            found[each.channel] = RoutedAlert(
+                alert, each.channel, None if each.template is None else each.template(alert)
+            )
         if matching == "first":
             break
     if not found:

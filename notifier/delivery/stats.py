@@ -10,7 +10,7 @@ BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
 
 
 @dataclass(slots=True)
-class SinkTally:
+class SinkStats:
     """Counts of one sink, written by its own thread and read by whoever reports them."""
 
     sent: int = 0

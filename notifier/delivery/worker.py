@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from notifier.delivery.outcome import Later, Outcome, Parcel, Receiver, Refused
-from notifier.delivery.retry import Buried, Courier, Delivered, Waiting
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import RemoteSink, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.delivery.retry import QueueDeadLettered, QueueDelivered, QueueWaiting, RetryPolicy
+from notifier.delivery.stats import SinkStats
 from notifier.queue.outbox import Queued
 from schemas.alert import Alert
 
@@ -20,11 +20,11 @@ IDLE_SECONDS = 0.5
 MOST_FAULTS = 10
 """So many faults in a row, with growing waits between, are no passing matter: the alert is at fault."""
 
-Address = Callable[[Alert], Parcel | None]
+Address = Callable[[Alert], RoutedAlert | None]
 """Where an alert goes within a sink; None if it isn't for it."""
 
 
-class Line(Protocol):
+class AlertQueue(Protocol):
     """What waits for one sink, on disk or in Kafka."""
 
     def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
@@ -52,12 +52,12 @@ class Worker:
     def __init__(
         self,
         name: str,
-        line: Line,
-        receiver: Receiver,
-        courier: Courier,
+        line: AlertQueue,
+        receiver: RemoteSink,
+        courier: RetryPolicy,
         address: Address,
         *,
-        tally: SinkTally,
+        tally: SinkStats,
         on_trouble: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +88,7 @@ class Worker:
         self._stop = threading.Event()
         self._reopen = threading.Event()
         self._changing = threading.Lock()
-        self._next: tuple[Receiver, Address] | None = None
+        self._next: tuple[RemoteSink, Address] | None = None
         self.trouble = ""
         """Why delivery fails; empty while it works."""
         self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
@@ -101,13 +101,13 @@ class Worker:
         """Have the receiver open anew what log rotation may have moved away."""
         self._reopen.set()
 
-    def wants(self, alert: Alert) -> Parcel | None:
+    def wants(self, alert: Alert) -> RoutedAlert | None:
         """Give where an alert goes within the sink as things are now; None if it isn't for it."""
         with self._changing:
             address = self._address if self._next is None else self._next[1]
         return address(alert)
 
-    def change(self, receiver: Receiver, address: Address) -> None:
+    def change(self, receiver: RemoteSink, address: Address) -> None:
         """Go on with another far end and other routes, after what is under way; nothing leaves the line for it."""
         with self._changing:
             superseded, self._next = self._next, (receiver, address)
@@ -147,20 +147,20 @@ class Worker:
             return
         outcome = self._offered([parcel for _, parcel in queued])
         match step := self._courier.judge(outcome, self._clock()):
-            case Delivered(count):
+            case QueueDelivered(count):
                 # The receiver has them: record, then let go. A crash in between delivers them once more.
                 self.line.done([each for each, _ in queued[:count]])
                 for each, _ in queued[:count]:
                     self.tally.delivered(each.alert.time)
                 self._tell_recovery()
-            case Buried(reason, attempts):
+            case QueueDeadLettered(reason, attempts):
                 self._bury(queued[0][0], reason, attempts)
-            case Waiting():
+            case QueueWaiting():
                 if step.reason is not None:
                     self.tally.retried += 1
                     self._tell(step.reason)
 
-    def _offered(self, parcels: Sequence[Parcel]) -> Outcome:
+    def _offered(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Offer alerts; one that sets off a fault of ours again and again is taken for refused in the end."""
         try:
             outcome = self._receiver.offer(parcels)
@@ -169,7 +169,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001  a fault of ours that one alert sets off must not hold up the others
             self._faults += 1
             reason = f"internal error, this is a bug in Lanner: {type(error).__name__}"
-            return Later(reason) if self._faults < MOST_FAULTS else Refused(reason, len(parcels))
+            return RetryLater(reason) if self._faults < MOST_FAULTS else Undeliverable(reason, len(parcels))
         self._faults = 0
         return outcome
 
@@ -184,9 +184,9 @@ class Worker:
         self._on_trouble(f"{self.name}: refuses alert {queued.alert.id} ({reason}): `lanner dlq list`.")
         return True
 
-    def _sorted_out(self, queued: Sequence[Queued]) -> list[tuple[Queued, Parcel]]:
+    def _sorted_out(self, queued: Sequence[Queued]) -> list[tuple[Queued, RoutedAlert]]:
         """Give what is for this sink, after letting go of what isn't any more, by routes that changed meanwhile."""
-        kept: list[tuple[Queued, Parcel]] = []
+        kept: list[tuple[Queued, RoutedAlert]] = []
         others: list[Queued] = []
         for each in queued:
             try:

@@ -26,7 +26,7 @@ _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class AttackName:
     """A tactic or technique."""
 
     id: str
@@ -35,12 +35,12 @@ class Named:
     link: str
 
 
-def tactics(tags: Iterable[str]) -> list[Named]:
+def tactics(tags: Iterable[str]) -> list[AttackName]:
     """Give the tactics among tags."""
     return [tactic for tag in tags if (tactic := _tactic(tag))]
 
 
-def techniques(tags: Iterable[str]) -> list[Named]:
+def techniques(tags: Iterable[str]) -> list[AttackName]:
     """Give the techniques and subtechniques among tags."""
     return [technique for tag in tags if (technique := _technique(tag))]
 
@@ -51,12 +51,12 @@ def link(tag: str) -> str | None:
     return named.link if named else None
 
 
-def _tactic(tag: str) -> Named | None:
+def _tactic(tag: str) -> AttackName | None:
     found = TACTICS.get(tag.lower())
-    return Named(*found, f"https://attack.mitre.org/tactics/{found[0]}/") if found else None
+    return AttackName(*found, f"https://attack.mitre.org/tactics/{found[0]}/") if found else None
 
 
-def _technique(tag: str) -> Named | None:
+def _technique(tag: str) -> AttackName | None:
     if not _TECHNIQUE.fullmatch(tag):
         return None
-    return Named(tag, "", f"https://attack.mitre.org/techniques/{tag.replace('.', '/')}/")
+    return AttackName(tag, "", f"https://attack.mitre.org/techniques/{tag.replace('.', '/')}/")

@@ -32,7 +32,7 @@ class IntakeRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class IntakeLimits:
     """What strangers can make this process hold at most; together about 130 MB."""
 
     body_bytes: int = 512 << 10
@@ -46,7 +46,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class IntakeTally:
+class IntakeStats:
     """What became of requests with an alert."""
 
     taken: int = 0
@@ -56,7 +56,7 @@ class IntakeTally:
     """The bus did not take it in time; whether the sender tries again is the sender's affair."""
 
 
-class Intake:
+class IntakeServer:
     """An HTTP server on a thread of its own."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Intake:
         redact: Callable[[Alert], Alert],
         token: str = "",
         context: ssl.SSLContext | None = None,
-        limits: Limits | None = None,
+        limits: IntakeLimits | None = None,
         note: Callable[[str], None],
     ) -> None:
         """Put it together.
@@ -81,14 +81,14 @@ class Intake:
             limits: on what is held.
             note: told once when the bus begins to fail, and once when it works again.
         """
-        self.tally = IntakeTally()
+        self.tally = IntakeStats()
         self.port = 0
         self._bus = bus
         self._test_alert = test_alert
         self._redact = redact
         self._token = token.encode()
         self._context = context
-        self._limits = limits or Limits()
+        self._limits = limits or IntakeLimits()
         self._note = note
         self._failing = False
         self._active: set[object] = set()

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bus.clients.producers import AsyncProducer
 from bus.connection import Connection
-from bus.errors.refusals import Refused
+from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.alert import alert_message
 from bus.schema_registry.client import Registration, Registry
@@ -42,7 +42,7 @@ async def into_topic(connection: Connection, on_note: Callable[[str], None]) -> 
             data = reframed(data, registration.header, ALERT_FORMAT.header)
         try:
             await (await producer.send(topic, made.key, data, made.headers))
-        except Refused as error:
+        except MessageRefused as error:
             raise IntakeRefused(f"the broker refuses it: {error}") from None
         except BusUnavailable as error:
             raise OSError(str(error)) from None

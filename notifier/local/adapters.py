@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Address
 from notifier.local.sink import Sink
 from schemas.alert import Alert
@@ -12,7 +12,7 @@ from schemas.alert import Alert
 class RoutedSink:
     """Takes what routes and mutes leave for a sink, with the text that its route asks for."""
 
-    def __init__(self, name: str, sink: Sink, address: Address, delivery: SinkTally) -> None:
+    def __init__(self, name: str, sink: Sink, address: Address, delivery: SinkStats) -> None:
         """Wrap a sink under a name; address counts in delivery what isn't for it."""
         self.name = name
         self.tally = sink.tally
@@ -42,7 +42,7 @@ class RoutedSink:
         self._sink.close()
 
 
-class LocalReceiver:
+class LocalSinkAdapter:
     """Wraps a sink that counts its failures, and puts the alert off where it counted one."""
 
     most = 1
@@ -52,14 +52,14 @@ class LocalReceiver:
         self._sink = sink
         self._why = why
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Write one line."""
         failed = self._sink.tally.failed
         try:
             self._sink.send(parcels[0].told)
         except BrokenPipeError:
-            return Later("nobody reads standard output any more")
-        return Accepted() if self._sink.tally.failed == failed else Later(self._why())
+            return RetryLater("nobody reads standard output any more")
+        return Delivered() if self._sink.tally.failed == failed else RetryLater(self._why())
 
     def tend(self) -> None:
         """Nothing to look after."""

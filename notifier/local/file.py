@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from notifier.local.sink import Tally
+from notifier.local.sink import LocalStats
 from schemas.alert import Alert
 
 MODE = 0o600
@@ -36,7 +36,7 @@ class FileSink:
             OSError: it can't be opened. A wrong path must show at the start.
         """
         self.name = "file"
-        self.tally = Tally()
+        self.tally = LocalStats()
         self._path = path
         self._line_of = line_of
         self._on_trouble = on_trouble

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from notifier.delivery.worker import Address, Worker
-from notifier.local.sink import Tally
+from notifier.local.sink import LocalStats
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
 
@@ -19,7 +19,7 @@ class OutboxSink:
     ) -> None:
         """Start delivering what waits from before."""
         self.name = name
-        self.tally = Tally()
+        self.tally = LocalStats()
         self.delivery = worker.tally
         """What became of all alerts; tally says which were taken."""
         self.outbox = outbox

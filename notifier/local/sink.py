@@ -7,7 +7,7 @@ from schemas.alert import Alert
 
 
 @dataclass(slots=True)
-class Tally:
+class LocalStats:
     """What became of the alerts that a sink was given: nothing is dropped without being counted."""
 
     sent: int = 0
@@ -21,7 +21,7 @@ class Sink(Protocol):
     """
 
     name: str
-    tally: Tally
+    tally: LocalStats
 
     def send(self, alert: Alert) -> None:
         """Deliver one alert."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from notifier.formats.severity import SEVERITY
-from notifier.local.sink import Tally
+from notifier.local.sink import LocalStats
 from schemas.alert import Alert
 
 
@@ -25,7 +25,7 @@ class StdoutSink:
         line_of renders an alert; levels puts `<4>` and the like in front; before is called ahead of each line.
         """
         self.name = "stdout"
-        self.tally = Tally()
+        self.tally = LocalStats()
         self._stream = stream
         self._line_of = line_of
         self._levels = levels

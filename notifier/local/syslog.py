@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from notifier.formats.severity import SEVERITY
-from notifier.local.sink import Tally
+from notifier.local.sink import LocalStats
 from schemas.alert import Alert
 
 LOCAL0 = 16
@@ -35,7 +35,7 @@ class SyslogSink:
         on_trouble is told once when delivery begins to fail, and once when it works again.
         """
         self.name = "syslog"
-        self.tally = Tally()
+        self.tally = LocalStats()
         self._path = path
         self._line_of = line_of
         self._on_trouble = on_trouble

@@ -12,7 +12,7 @@ REMEMBERED = 500_000
 _PRUNE_EVERY = 5000
 
 
-class SeenIds:
+class DeliveredIds:
     """A window over the newest ids; a record outlives a kill -9 of the process."""
 
     def __init__(self, path: Path, *, remembered: int = REMEMBERED) -> None:

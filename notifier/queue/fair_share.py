@@ -6,7 +6,7 @@ OTHERS = ""
 """The share of all other rules together."""
 
 
-class Shares:
+class FairShares:
     """Counts what waits."""
 
     def __init__(self) -> None:

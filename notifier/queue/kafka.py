@@ -18,14 +18,14 @@ from bus.clients.producers import resending_producer
 from bus.clients.resending import Outgoing, ResendingProducer, deliver
 from bus.clients.retry import Outage
 from bus.connection import Connection, client_config
-from bus.errors.client_errors import Trouble, unavailable
-from bus.errors.refusals import Refused
+from bus.errors.client_errors import ClientErrors, unavailable
+from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.dead_letter import DeadLetterMessage, dead_letter
 from bus.schema_registry.writer_schemas import WriterSchemas
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
-from notifier.delivery.stats import SinkTally
-from notifier.queue.delivered_ids import SeenIds
+from notifier.delivery.stats import SinkStats
+from notifier.queue.delivered_ids import DeliveredIds
 from notifier.queue.outbox import Queued
 from schemas.alert import ALERT_FORMAT, BadAlert, decode_alert
 
@@ -35,11 +35,11 @@ DEAD_LETTER_SECONDS = 30.0
 STATISTICS_MS = 5000
 
 
-class KafkaLine:
+class KafkaQueue:
     """What waits for one sink in `alerts`; used by the sink's own thread only."""
 
     def __init__(
-        self, connection: Connection, sink: str, folder: Path, tally: SinkTally, on_note: Callable[[str], None]
+        self, connection: Connection, sink: str, folder: Path, tally: SinkStats, on_note: Callable[[str], None]
     ) -> None:
         """Join the group.
 
@@ -62,7 +62,7 @@ class KafkaLine:
         self._connection = connection
         self._sink = sink
         self._tally = tally
-        self._seen = SeenIds(folder / f"{sink}.seen.db")
+        self._seen = DeliveredIds(folder / f"{sink}.seen.db")
         self._pending: deque[tuple[Queued, Message]] = deque()
         self._ids: set[str] = set()
         """Of what is pending: one that comes again before it was delivered is a duplicate too."""
@@ -71,7 +71,7 @@ class KafkaLine:
         self._again: dict[tuple[str, int], int] = {}
         """By topic and partition, from where what was not taken has to come again."""
         self._dead: ResendingProducer | None = None
-        self._trouble = Trouble(connection)
+        self._trouble = ClientErrors(connection)
         self._outage = Outage(f"{sink}: what has not been read", on_note)
         self._schemas = WriterSchemas(connection, (ALERT_FORMAT,))
         config: dict[str, Any] = client_config(connection, f"lanner-notifier-{sink}") | {
@@ -257,10 +257,10 @@ class KafkaLine:
         )
         try:
             self._put(letter)
-        except Refused:
+        except MessageRefused:
             try:
                 self._put(letter.without_message())
-            except Refused as error:
+            except MessageRefused as error:
                 raise OSError(f"the broker does not accept dead letters: {error}") from None
 
     def _put(self, letter: DeadLetterMessage) -> None:
@@ -270,7 +270,7 @@ class KafkaLine:
         topic = self._connection.topic(NOTIFIER_DEAD_LETTERS)
         message = Outgoing(topic, letter.key, letter.value, letter.headers)
         (failure,) = deliver(self._dead, [message], DEAD_LETTER_SECONDS)
-        if isinstance(failure, Refused):
+        if isinstance(failure, MessageRefused):
             raise failure
         if failure is not None:
             raise OSError(str(failure))

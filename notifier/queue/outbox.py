@@ -20,7 +20,7 @@ from typing import Literal
 
 from bus.disk_sync import DiskSync
 from notifier.formats.severity import SEVERITY
-from notifier.queue.fair_share import Shares
+from notifier.queue.fair_share import FairShares
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 
 MODE = 0o600
@@ -90,7 +90,7 @@ class Outbox:
         self.overflowed = 0
         """Alerts that had to go, or were not kept, because the outbox was full."""
         self._most = most
-        self._shares = Shares()
+        self._shares = FairShares()
         self._count = 0
         self._clock = clock
         self._lock = threading.Condition()
@@ -283,7 +283,7 @@ class Outbox:
 
     def _recount(self) -> None:
         rows = self._base.execute("SELECT share, count(*), max(severity) FROM waiting GROUP BY share").fetchall()
-        self._shares = Shares()
+        self._shares = FairShares()
         for share, count, severity in rows:
             self._shares.add(share, severity, count)
         self._count = sum(int(count) for _, count, _ in rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import apprise
 
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
 from schemas.text.printable import printable
@@ -24,7 +24,7 @@ class BadService(Exception):
     """An address that Apprise can't use; the message quotes nothing of it."""
 
 
-class AppriseReceiver:
+class AppriseSink:
     """Asks one service after the other; one that took an alert isn't asked again while another fails."""
 
     most = 1
@@ -52,7 +52,7 @@ class AppriseReceiver:
         self._took: set[int] = set()
         self._taken_of = ""
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Tell the first alert to every service that hasn't got it yet."""
         alert = parcels[0].told
         if self._taken_of != alert.id:
@@ -67,7 +67,7 @@ class AppriseReceiver:
                 self._took.add(place)
             else:
                 failed.append(f"{service.service_name} (address {place + 1}{self._status.seen})")
-        return Later(f"not taken by {', '.join(failed)}") if failed else Accepted()
+        return RetryLater(f"not taken by {', '.join(failed)}") if failed else Delivered()
 
     def tend(self) -> None:
         """Nothing to look after."""

@@ -9,7 +9,7 @@ from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection
 from bus.errors import refusals
 from bus.messages.headers import Headers, cloud_event
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Refused
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from schemas.alert import Alert
 from schemas.text.times import iso8601_zulu
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10.0
 Document = Callable[[Alert], dict[str, Any]]
 
 
-class SiemReceiver:
+class SiemSink:
     """One topic of documents; the key is the alert's id."""
 
     most = 500
@@ -38,7 +38,7 @@ class SiemReceiver:
         self._document = document
         self._producer = resending_producer(connection, f"lanner-{topic}", queue_bytes=32 << 20)
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Produce the documents and wait for all acknowledgements."""
         messages = []
         for parcel in parcels:
@@ -49,9 +49,13 @@ class SiemReceiver:
         for place, failure in enumerate(deliver(self._producer, messages, TIMEOUT_SECONDS)):
             if failure is not None:
                 if place:
-                    return Accepted(place)
-                return Refused(str(failure)) if isinstance(failure, refusals.Refused) else Later(str(failure))
-        return Accepted(len(parcels))
+                    return Delivered(place)
+                return (
+                    Undeliverable(str(failure))
+                    if isinstance(failure, refusals.MessageRefused)
+                    else RetryLater(str(failure))
+                )
+        return Delivered(len(parcels))
 
     def tend(self) -> None:
         """Let the client look after its connections."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from notifier.delivery.http_errors import in_words
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.formats.rfc5424 import octet_counted
 from schemas.alert import Alert
 
@@ -43,7 +43,7 @@ class SyslogTarget:
     """Of a unix socket."""
 
 
-class SyslogReceiver:
+class RemoteSyslogSink:
     """Keeps one connection, and makes it anew when it breaks."""
 
     def __init__(
@@ -65,7 +65,7 @@ class SyslogReceiver:
         self._kept: deque[tuple[float, bytes]] = deque(maxlen=KEPT_MESSAGES)
         self._again: list[bytes] = []
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Send the alerts, and wait until the far kernel has them."""
         messages = [self._message_of(parcel.told) for parcel in parcels]
         try:
@@ -76,12 +76,12 @@ class SyslogReceiver:
             if not self._streams:
                 for each in messages:
                     self._socket.send(each)
-                return Accepted(len(messages))
+                return Delivered(len(messages))
             self._stream([octet_counted(each) for each in messages])
         except (OSError, ValueError) as error:
             self._lose()
-            return Later(in_words(error))
-        return Accepted(len(messages))
+            return RetryLater(in_words(error))
+        return Delivered(len(messages))
 
     def tend(self) -> None:
         """See whether the daemon closed the connection, and send again what a reset took along."""

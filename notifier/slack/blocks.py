@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from notifier.delivery.outcome import Parcel
+from notifier.delivery.outcome import RoutedAlert
 from notifier.formats.mitre import link
 from notifier.formats.severity import SEVERITY
 from notifier.slack.text import in_code, in_prose
@@ -41,7 +41,7 @@ PLACES = ("container.id", "container.name", "k8s.pod.name", "k8s.ns.name")
 _SHOWN_ELSEWHERE = frozenset({*PLACES, "evt.hostname", "evt.time"})
 
 
-def message(parcel: Parcel, repeats: Repeats | None = None) -> Message:
+def message(parcel: RoutedAlert, repeats: Repeats | None = None) -> Message:
     """Give the message of one alert.
 
     Args:
@@ -100,7 +100,7 @@ def _message(text: str, priority: str, blocks: list[dict[str, Any]]) -> Message:
     }
 
 
-def _blocks(parcel: Parcel, repeats: Repeats | None) -> Iterator[dict[str, Any]]:
+def _blocks(parcel: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, Any]]:
     alert = parcel.alert
     yield _section(f"*{in_prose(alert.rule, 200)}*")
     yield _section(f"```{in_code(parcel.text or alert.output, OUTPUT_LENGTH) or ' '}```")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from notifier.delivery.outcome import Parcel
+from notifier.delivery.outcome import RoutedAlert
 from notifier.queue.outbox import MODE
 from notifier.slack.blocks import PLACES
 from notifier.slack.client import Posted
@@ -38,7 +38,7 @@ class Standing:
 
     number: int
     posted: Posted
-    parcel: Parcel
+    parcel: RoutedAlert
     """What it told, as far as its blocks need it."""
     count: int
     """How often the same came again."""
@@ -67,7 +67,7 @@ class PostedMessages:
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.executescript(_TABLE)
 
-    def add(self, parcel: Parcel, posted: Posted, now: float) -> None:
+    def add(self, parcel: RoutedAlert, posted: Posted, now: float) -> None:
         """Remember a message; now is the wall clock, seconds."""
         alert = parcel.alert
         slim = replace(alert, event={name: alert.event[name] for name in PLACES if name in alert.event}, window=None)
@@ -86,7 +86,7 @@ class PostedMessages:
         """Give the message of an alert; channel is the one that a route named."""
         return self._one("id = ? AND place = ?", alert_id, channel or "")
 
-    def like(self, parcel: Parcel, since: float) -> Standing | None:
+    def like(self, parcel: RoutedAlert, since: float) -> Standing | None:
         """Give the newest message that told the same and was posted since then."""
         return self._one("kind = ? AND at >= ? ORDER BY number DESC LIMIT 1", kind(parcel), since)
 
@@ -121,14 +121,14 @@ class PostedMessages:
             return None
         number, channel, time, data, text, count, last = row
         try:
-            return Standing(number, Posted(channel, time), Parcel(decode_alert(data), None, text), count, last)
+            return Standing(number, Posted(channel, time), RoutedAlert(decode_alert(data), None, text), count, last)
         except BadAlert:
             # Of a release whose alerts can't be read any more.
             self._do("DELETE FROM posted WHERE number = ?", number)
             return None
 
 
-def kind(parcel: Parcel) -> bytes:
+def kind(parcel: RoutedAlert) -> bytes:
     """Say what makes two alerts the same to a reader: rule, place, and a text that differs in numbers at most.
 
     Whoever attacks can make texts differ, and so many messages; nobody can hide another file or command in a thread.

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from notifier.delivery.outcome import Outcome, Parcel
+from notifier.delivery.outcome import RoutedAlert, SendOutcome
 from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, by_status, fitted
 from schemas.alert import Alert, Value
@@ -45,7 +45,7 @@ _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Alertmanager:
+class AlertmanagerFormat:
     """Up to a hundred alerts a request."""
 
     resolve_after_minutes: int = 60
@@ -54,13 +54,13 @@ class Alertmanager:
     content_type: str = JSON
     scheme: str = "Bearer"
 
-    def body(self, parcels: Sequence[Parcel], now: int) -> Body:
+    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:
         """Make a list of alerts."""
         pieces = [json.dumps(self._alert(parcel.told, now), separators=(",", ":")).encode() for parcel in parcels]
         count = fitted(pieces)
         return Body(b"[" + b",".join(pieces[:count]) + b"]", count)
 
-    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
         """Go by the status alone: of a list with a wrong alert it takes the others, and answers 400."""
         return by_status(answer, count, said)
 

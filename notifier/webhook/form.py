@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from notifier.delivery.http_errors import judged
-from notifier.delivery.outcome import Accepted, Outcome, Parcel, Refused
+from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome, Undeliverable
 from notifier.formats.text import LineStyle, json_line
 from notifier.webhook.answer import Answer
 
@@ -15,7 +15,7 @@ MOST_BYTES = 512 * 1024
 JSON = "application/json"
 
 
-class Unfit(Exception):
+class BodyError(Exception):
     """No body can be made of an alert; the message says why."""
 
 
@@ -27,7 +27,7 @@ class Body:
     count: int = 1
 
 
-class Form(Protocol):
+class WebhookFormat(Protocol):
     """One format."""
 
     @property
@@ -42,38 +42,38 @@ class Form(Protocol):
     def scheme(self) -> str:
         """Of the Authorization header."""
 
-    def body(self, parcels: Sequence[Parcel], now: int) -> Body:
+    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:
         """Make a body of the first parcels; now is the wall clock, ns. Raises Unfit."""
 
-    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
         """Say what an answer means for so many alerts; said is what of it may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Falco:
+class FalcoFormat:
     """Falco's JSON with `id`, one alert a request, as Falco's own http_output posts it."""
 
     most: int = 1
     content_type: str = JSON
     scheme: str = "Bearer"
 
-    def body(self, parcels: Sequence[Parcel], now: int) -> Body:  # noqa: ARG002
+    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
         """Make the body."""
         return Body(json_line(parcels[0].told, LineStyle()).encode())
 
-    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
         """Go by the status alone."""
         return by_status(answer, count, said)
 
 
-def by_status(answer: Answer, count: int, said: str) -> Outcome:
+def by_status(answer: Answer, count: int, said: str) -> SendOutcome:
     """Say what an answer's status means."""
     if 300 <= answer.status < 400:
         said = "a redirect, which is not followed: set the address that it leads to"
     outcome = judged(answer.status, answer.headers.get("retry-after"), time.time(), said)
     if outcome is None:
-        return Accepted(count)
-    return replace(outcome, together=count) if isinstance(outcome, Refused) else outcome
+        return Delivered(count)
+    return replace(outcome, together=count) if isinstance(outcome, Undeliverable) else outcome
 
 
 def fitted(pieces: Sequence[bytes]) -> int:

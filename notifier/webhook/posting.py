@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 
 from notifier.delivery.http_errors import in_words
-from notifier.delivery.outcome import Later
+from notifier.delivery.outcome import RetryLater
 from notifier.webhook.answer import Answer
 from notifier.webhook.timed import POOLS
 
@@ -44,7 +44,7 @@ class Poster:
         self._pool = _pool(url, context)
         self._pool.pool_classes_by_scheme = POOLS
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | Later:
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | RetryLater:
         """Post once, or say why there is no answer."""
         try:
             response = self._pool.request(
@@ -60,7 +60,7 @@ class Poster:
             )
             return _read(response)
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
-            return Later(_in_words(error))
+            return RetryLater(_in_words(error))
 
     def reopen(self) -> None:
         """Connect anew with the next request."""

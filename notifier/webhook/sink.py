@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from notifier.delivery.outcome import Later, Outcome, Parcel, Refused
-from notifier.webhook.form import Form, Unfit
+from notifier.delivery.outcome import RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.webhook.form import BodyError, WebhookFormat
 from notifier.webhook.posting import Poster
 from notifier.webhook.signature import message_id, signature
 from schemas.text.printable import printable
@@ -13,13 +13,13 @@ SAID_LENGTH = 200
 SECRET_LENGTH = 6
 
 
-class WebhookReceiver:
+class WebhookSink:
     """Posts to one address in one format."""
 
     def __init__(
         self,
         poster: Poster,
-        form: Form,
+        form: WebhookFormat,
         *,
         headers: Mapping[str, str],
         key: bytes | None = None,
@@ -45,19 +45,19 @@ class WebhookReceiver:
         self._hidden = [each for each in hidden if len(each) >= SECRET_LENGTH]
         self._clock = clock
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Post the first alerts."""
         now = self._clock()
         try:
             body = self._form.body(parcels, now)
-        except Unfit as unfit:
-            return Refused(str(unfit))
+        except BodyError as unfit:
+            return Undeliverable(str(unfit))
         name = message_id([parcel.alert.id for parcel in parcels[: body.count]])
         headers = {**self._headers, "webhook-id": name, "webhook-timestamp": str(now // 10**9)}
         if self._key is not None:
             headers["webhook-signature"] = signature(self._key, name, now // 10**9, body.data)
         answer = self._poster.post(body.data, headers)
-        if isinstance(answer, Later):
+        if isinstance(answer, RetryLater):
             return answer
         return self._form.meaning(answer, body.count, self._shown(answer.body))
 

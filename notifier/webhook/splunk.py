@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from notifier.delivery.http_errors import retry_seconds
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Refused
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.siem import falco
 from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, by_status, fitted
@@ -23,7 +23,7 @@ All other codes are about the token, the index or the collector's state, and so 
 
 
 @dataclass(frozen=True, slots=True)
-class Splunk:
+class SplunkFormat:
     """Events of up to a hundred alerts a request."""
 
     index: str | None = None
@@ -31,27 +31,27 @@ class Splunk:
     sourcetype: str = "_json"
     most: int = 100
     content_type: str = JSON
-    scheme: str = "Splunk"
+    scheme: str = "SplunkFormat"
 
-    def body(self, parcels: Sequence[Parcel], now: int) -> Body:  # noqa: ARG002
+    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
         """Make events, one behind the other."""
         pieces = [json.dumps(self._event(parcel.told), separators=(",", ":")).encode() for parcel in parcels]
         count = fitted(pieces)
         return Body(b"\n".join(pieces[:count]), count)
 
-    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
         """Go by the code in the answer: a collector says 200 of itself, and a proxy says it of anything."""
         code = _code(answer.body)
         if code is None and answer.status == 200:
-            return Later("it answered, but not as Splunk's collector does")
+            return RetryLater("it answered, but not as Splunk's collector does")
         if code is None:
             return by_status(answer, count, said)
         if code == 0 and answer.status == 200:
-            return Accepted(count)
+            return Delivered(count)
         reason = f"HTTP {answer.status}, HEC code {code}" + (f", {said}" if said else "")
         if code in _ABOUT_THE_EVENT:
-            return Refused(reason, count)
-        return Later(reason, retry_seconds(answer.headers.get("retry-after"), 0.0))
+            return Undeliverable(reason, count)
+        return RetryLater(reason, retry_seconds(answer.headers.get("retry-after"), 0.0))
 
     def _event(self, alert: Alert) -> dict[str, Any]:
         envelope: dict[str, Any] = {

@@ -10,10 +10,10 @@ from jinja2 import FunctionLoader, StrictUndefined, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
-from notifier.delivery.outcome import Outcome, Parcel
+from notifier.delivery.outcome import RoutedAlert, SendOutcome
 from notifier.siem import falco
 from notifier.webhook.answer import Answer
-from notifier.webhook.form import JSON, Body, Unfit, by_status
+from notifier.webhook.form import JSON, Body, BodyError, by_status
 from schemas.alert import Alert, Value
 from schemas.text.times import iso8601_zulu
 
@@ -25,7 +25,7 @@ class BadTemplate(Exception):
     """The template can't be read; the message names file and line."""
 
 
-class Template:
+class TemplateFormat:
     """One alert a request.
 
     In JSON a text is escaped so that it stays within the quotes that the template puts round it: a file name that was
@@ -58,7 +58,7 @@ class Template:
         except TemplateSyntaxError as error:
             raise BadTemplate(f"{path}:{error.lineno}: {error.message}.") from None
 
-    def body(self, parcels: Sequence[Parcel], now: int) -> Body:  # noqa: ARG002
+    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
         """Fill in the template. Raises Unfit."""
         pieces: list[bytes] = []
         size = 0
@@ -69,18 +69,18 @@ class Template:
                 if size > MOST_BYTES:
                     break
         except Exception as error:  # noqa: BLE001  a template is a program: it may raise anything
-            raise Unfit(f"{self._path}:{self._line(error)}: {error}") from None
+            raise BodyError(f"{self._path}:{self._line(error)}: {error}") from None
         if size > MOST_BYTES:
-            raise Unfit(f"{self._path}: makes more than {MOST_BYTES} bytes")
+            raise BodyError(f"{self._path}: makes more than {MOST_BYTES} bytes")
         made = b"".join(pieces)
         if self._json:
             try:
                 json.loads(made)
             except ValueError as error:
-                raise Unfit(f"{self._path}: what it makes is no JSON: {error}") from None
+                raise BodyError(f"{self._path}: what it makes is no JSON: {error}") from None
         return Body(made)
 
-    def meaning(self, answer: Answer, count: int, said: str) -> Outcome:
+    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
         """Go by the status alone."""
         return by_status(answer, count, said)
 

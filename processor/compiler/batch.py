@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from processor.compiler import bounds
-from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import Folded, simplify
 from processor.compiler.values.types import Shape
@@ -39,15 +39,15 @@ _OTHER = "\0"
 class BatchAccess:
     """Fields as expressions over the columns of a batch."""
 
-    def field(self, shape: Shape) -> Code:
+    def field(self, shape: Shape) -> Expression:
         """Give the expression of a field; what batches never hold is None."""
         spec = shape.spec
         if spec is None:
             raise TypeError("a side without a field has no access")
         found = filter_recipe(spec.name, shape.argument)
         if found is None:
-            return Code("()" if shape.is_list else "None", frozenset())
-        return Code(found.expression, found.sources, several=found.several, subject=found.subject, bit=found.bit)
+            return Expression("()" if shape.is_list else "None", frozenset())
+        return Expression(found.expression, found.sources, several=found.several, subject=found.subject, bit=found.bit)
 
 
 def bit_of(shape: Shape) -> int:

@@ -8,7 +8,7 @@ bound of a distinct value is found once and kept, so that most events are ruled 
 from collections.abc import Callable
 from dataclasses import replace
 
-from processor.compiler.codegen import Code, Emitter
+from processor.compiler.codegen import Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH
 from processor.compiler.values.types import Shape, side_shape
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
@@ -57,9 +57,9 @@ class _Given:
         self.text = text
         self.bit_of = bit_of
 
-    def field(self, shape: Shape) -> Code:
+    def field(self, shape: Shape) -> Expression:
         bit = self.bit_of(shape) if self.bit_of is not None else 0
-        return Code(self.text, frozenset(), bit=bit)
+        return Expression(self.text, frozenset(), bit=bit)
 
 
 def _is_plain(node: Check) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from processor.compiler.recursion import deep
 from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
 from processor.compiler.values.operators import LIST_OPERATORS, ORDER_OPERATORS, predicate
-from processor.compiler.values.types import TEXT, BadSide, Shape, side_shape
+from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape
 from processor.language.ast import (
     And,
     Check,
@@ -42,7 +42,7 @@ DIRECTION_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConditionProblem:
     """One thing that is wrong or doubtful in a condition; equal where code, message and place are."""
 
     code: str
@@ -54,7 +54,7 @@ class Problem:
     """A field or event type that does not exist: skip-if-unknown-filter makes it a warning."""
 
 
-def check(condition: Node) -> list[Problem]:
+def check(condition: Node) -> list[ConditionProblem]:
     """List all errors and warnings of a condition whose macros are resolved.
 
     Args:
@@ -64,7 +64,7 @@ def check(condition: Node) -> list[Problem]:
         return [problem for node in _checks(condition) for problem in _of_check(node)]
 
 
-def errors(condition: Node) -> list[Problem]:
+def errors(condition: Node) -> list[ConditionProblem]:
     """List only what keeps a condition from being compiled."""
     return [problem for problem in check(condition) if problem.is_error]
 
@@ -81,18 +81,18 @@ def _checks(node: Node) -> Iterator[Check]:
         yield from _checks(node.body)
 
 
-def _error(message: str, span: Span, *, unknown: bool = False) -> Problem:
-    return Problem("LOAD_ERR_COMPILE_CONDITION", message, span, is_unknown=unknown)
+def _error(message: str, span: Span, *, unknown: bool = False) -> ConditionProblem:
+    return ConditionProblem("LOAD_ERR_COMPILE_CONDITION", message, span, is_unknown=unknown)
 
 
-def _warning(message: str, span: Span, code: str = "LOAD_COMPILE_CONDITION") -> Problem:
-    return Problem(code, message, span, is_error=False)
+def _warning(message: str, span: Span, code: str = "LOAD_COMPILE_CONDITION") -> ConditionProblem:
+    return ConditionProblem(code, message, span, is_error=False)
 
 
-def _of_check(node: Check) -> Iterator[Problem]:
+def _of_check(node: Check) -> Iterator[ConditionProblem]:
     try:
         left = side_shape(node.left)
-    except BadSide as bad:
+    except BadOperand as bad:
         yield _error(bad.message, bad.span, unknown=bad.unknown)
         return
     yield from _of_left(node, left)
@@ -107,7 +107,7 @@ def _of_check(node: Check) -> Iterator[Problem]:
         yield from _of_values(node, left)
 
 
-def _of_left(node: Check, left: Shape) -> Iterator[Problem]:
+def _of_left(node: Check, left: Shape) -> Iterator[ConditionProblem]:
     spec = left.spec
     if spec is None:
         return
@@ -145,13 +145,13 @@ def _refusal(operator: str, family: str) -> str:
     return f"filter error: '{operator}' operator not supported for {family} filters"
 
 
-def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -> Iterator[Problem]:
+def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -> Iterator[ConditionProblem]:
     if node.operator in _NO_FIELD_AT_RIGHT:
         yield _error(f"operator '{node.operator.upper()}' doesn't support right-hand side fields", right.span)
         return
     try:
         shape = side_shape(right)
-    except BadSide as bad:
+    except BadOperand as bad:
         yield _error(bad.message, bad.span, unknown=bad.unknown)
         return
     inner = _fields_within(right)
@@ -191,7 +191,7 @@ def literals(node: Check) -> tuple[Literal, ...]:
     return (node.right,) if isinstance(node.right, Literal) else ()
 
 
-def _of_values(node: Check, left: Shape) -> Iterator[Problem]:
+def _of_values(node: Check, left: Shape) -> Iterator[ConditionProblem]:
     broken = False
     for value in literals(node):
         single = "in" if node.operator in ("in", "intersects") else node.operator
@@ -206,7 +206,7 @@ def _of_values(node: Check, left: Shape) -> Iterator[Problem]:
         yield from _of_event_types(node)
 
 
-def _of_event_types(node: Check) -> Iterator[Problem]:
+def _of_event_types(node: Check) -> Iterator[ConditionProblem]:
     if node.operator not in _EQUALITY:
         return
     for value in literals(node):
@@ -214,7 +214,7 @@ def _of_event_types(node: Check) -> Iterator[Problem]:
             yield _error(f"unknown event type {value.text}", value.span, unknown=True)
 
 
-def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[Problem]:
+def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionProblem]:
     text = value.text
     if text.strip() == "<NA>" and node.operator in ("=", "==", "!=", "in", "intersects"):
         yield _warning(

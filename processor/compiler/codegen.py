@@ -21,7 +21,7 @@ _SETS = ("in", "intersects")
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class Expression:
     """A Python expression and what its value depends on."""
 
     text: str
@@ -37,7 +37,7 @@ class Code:
 class Access(Protocol):
     """How a field's value is had."""
 
-    def field(self, shape: Shape) -> Code:
+    def field(self, shape: Shape) -> Expression:
         """Give the expression of a field as a condition looks at it."""
 
 
@@ -66,7 +66,7 @@ class Emitter:
     access: Access
     constants: Constants
 
-    def check(self, node: Check) -> Code:
+    def check(self, node: Check) -> Expression:
         """Give the expression that is truthy exactly where a check is true.
 
         Args:
@@ -76,9 +76,9 @@ class Emitter:
         left = self.side(node.left)
         if node.operator == "exists":
             if left.bit:
-                return Code("True", frozenset())
+                return Expression("True", frozenset())
             many = shape.is_list or left.several
-            return Code(f"bool({left.text})" if many else f"({left.text} is not None)", left.sources)
+            return Expression(f"bool({left.text})" if many else f"({left.text} is not None)", left.sources)
         if isinstance(node.left, Field) and node.left.name == "evt.around":
             return self._around(node)
         if isinstance(node.right, FieldValue | Transformer):
@@ -87,9 +87,9 @@ class Emitter:
             return self._list(node, left, shape)
         if left.several:
             return self._several(node, left, shape)
-        return Code(self._scalar(node, left, shape), left.sources)
+        return Expression(self._scalar(node, left, shape), left.sources)
 
-    def _scalar(self, node: Check, left: Code, shape: Shape) -> str:
+    def _scalar(self, node: Check, left: Expression, shape: Shape) -> str:
         operator, kind = node.operator, shape.kind
         texts = [item.text for item in literals(node)]
         if node.modifier is None:
@@ -110,7 +110,7 @@ class Emitter:
         judge = operators.predicate(node.operator, kind, texts, node.modifier)
         return self.constants.add(judge, key)
 
-    def _bool(self, operator: str, left: Code, texts: list[str]) -> str:
+    def _bool(self, operator: str, left: Expression, texts: list[str]) -> str:
         wanted = {text == "true" for text in texts}
         if operator == "!=":
             wanted = {value is False for value in wanted}
@@ -121,7 +121,7 @@ class Emitter:
             return f"({left.text} is not None)"
         return f"({left.text} is {next(iter(wanted))})"
 
-    def _membership(self, left: Code, kind: str, texts: list[str]) -> str:
+    def _membership(self, left: Expression, kind: str, texts: list[str]) -> str:
         values = frozenset(parse_literal(text, kind) for text in texts)
         if not values:
             return "False"
@@ -129,28 +129,28 @@ class Emitter:
             return f"({left.text} == {next(iter(values))!r})"
         return f"({left.text} in {self.constants.add(values, ('set', values))})"
 
-    def _several(self, node: Check, left: Code, shape: Shape) -> Code:
+    def _several(self, node: Check, left: Expression, shape: Shape) -> Expression:
         texts = [item.text for item in literals(node)]
         both_ends = shape.kind in ADDRESS_TYPES or shape.kind in NET_TYPES or shape.kind == "PORT"
         if node.modifier is not None:
             judges = [operators.predicate(node.operator, shape.kind, [text]) for text in texts]
             combined = _over_values(judges, node.modifier, everyone=both_ends and node.operator == "!=")
-            return Code(f"{self.constants.add(combined)}({left.text})", left.sources)
+            return Expression(f"{self.constants.add(combined)}({left.text})", left.sources)
         judge = self._judge(node, shape.kind, texts)
         if left.subject and node.operator == "!=":
-            return Code(f"(({left.subject}) is not None and all(map({judge}, {left.text})))", left.sources)
+            return Expression(f"(({left.subject}) is not None and all(map({judge}, {left.text})))", left.sources)
         if both_ends and node.operator == "!=":
-            return Code(f"(bool(t := {left.text}) and all(map({judge}, t)))", left.sources)
-        return Code(f"any(map({judge}, {left.text}))", left.sources)
+            return Expression(f"(bool(t := {left.text}) and all(map({judge}, t)))", left.sources)
+        return Expression(f"any(map({judge}, {left.text}))", left.sources)
 
-    def _list(self, node: Check, left: Code, shape: Shape) -> Code:
+    def _list(self, node: Check, left: Expression, shape: Shape) -> Expression:
         values = frozenset(parse_literal(item.text, shape.kind) for item in literals(node))
         name = self.constants.add(values, ("set", values))
         if node.operator == "in":
-            return Code(f"(bool(t := {left.text}) and {name}.issuperset(t))", left.sources)
-        return Code(f"(bool(t := {left.text}) and not {name}.isdisjoint(t))", left.sources)
+            return Expression(f"(bool(t := {left.text}) and {name}.issuperset(t))", left.sources)
+        return Expression(f"(bool(t := {left.text}) and not {name}.isdisjoint(t))", left.sources)
 
-    def _fields(self, node: Check, left: Code, shape: Shape, right: FieldValue | Transformer) -> Code:
+    def _fields(self, node: Check, left: Expression, shape: Shape, right: FieldValue | Transformer) -> Expression:
         other = self.side(right)
         right_shape = side_shape(right)
         sources = left.sources | other.sources
@@ -160,35 +160,35 @@ class Emitter:
             if shape.is_list or left.several:
                 how = "issuperset" if node.operator == "in" and shape.is_list else "isdisjoint"
                 test = f"frozenset({pool}).issuperset(t)" if how == "issuperset" else f"not set(t).isdisjoint({pool})"
-                return Code(f"{guard}bool(t) and {test})", sources)
-            return Code(f"{guard}t in {pool})", sources)
+                return Expression(f"{guard}bool(t) and {test})", sources)
+            return Expression(f"{guard}t in {pool})", sources)
         compare = self.constants.add(operators.compare(node.operator), ("compare", node.operator))
         if left.several:
-            return Code(f"{guard}any({compare}(v, u) for v in t))", sources)
-        return Code(f"{guard}{compare}(t, u))", sources)
+            return Expression(f"{guard}any({compare}(v, u) for v in t))", sources)
+        return Expression(f"{guard}{compare}(t, u))", sources)
 
-    def _around(self, node: Check) -> Code:
+    def _around(self, node: Check) -> Expression:
         shape = field_shape(node.left) if isinstance(node.left, Field) else Shape("UINT64")
         centre, delta = int(shape.argument or 0), parse_literal(literals(node)[0].text, "UINT64")
         time = self.access.field(Shape("ABSTIME", spec=field_shape(Field("evt.rawtime")).spec))
         test = f"abs(t - {centre}) <= {delta!r} * 1000000"
-        return Code(f"((t := {time.text}) is not None and {test})", time.sources)
+        return Expression(f"((t := {time.text}) is not None and {test})", time.sources)
 
-    def side(self, side: Side | FieldValue) -> Code:
+    def side(self, side: Side | FieldValue) -> Expression:
         """Give the expression of a field's, literal's or transformer's value."""
         if isinstance(side, FieldValue):
             return self.side(side.field)
         if isinstance(side, Field):
             return self.access.field(field_shape(side))
         if isinstance(side, Literal):
-            return Code(repr(side.text), frozenset())
+            return Expression(repr(side.text), frozenset())
         if isinstance(side, ArgumentList):
             parts = [self.side(item) for item in side.items]
             inner = "".join(f"{part.text}, " for part in parts)
-            return Code(f"({inner})", frozenset().union(*(part.sources for part in parts)))
+            return Expression(f"({inner})", frozenset().union(*(part.sources for part in parts)))
         return self._transformer(side)
 
-    def _transformer(self, side: Transformer) -> Code:
+    def _transformer(self, side: Transformer) -> Expression:
         parts = [self.side(argument) for argument in side.arguments]
         sources: frozenset[str] = frozenset().union(*(part.sources for part in parts))
         texts = [part.text for part in parts]
@@ -202,7 +202,7 @@ class Emitter:
         if name == "join" and not isinstance(side.arguments[1], ArgumentList):
             texts[1] = f"({texts[1]},)"
         function = self.constants.add(transformers.FUNCTIONS[name], ("transformer", name))
-        return Code(f"{function}({', '.join(texts)})", sources)
+        return Expression(f"{function}({', '.join(texts)})", sources)
 
 
 def _over_values(judges: list[operators.Predicate], modifier: str, *, everyone: bool) -> Callable[[Any], bool]:

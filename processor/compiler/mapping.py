@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import simplify
 from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
@@ -41,7 +41,7 @@ class MappingAccess:
 
     constants: Constants
 
-    def field(self, shape: Shape) -> Code:
+    def field(self, shape: Shape) -> Expression:
         """Give the expression of a field."""
         spec = shape.spec
         if spec is None:
@@ -50,7 +50,7 @@ class MappingAccess:
         several = found is not None and found.several
         reader = _reader(spec.name, shape.argument, shape.kind, several=several, is_list=shape.is_list)
         name = self.constants.add(reader, ("read", spec.name, shape.argument, several))
-        return Code(f"{name}(e)", frozenset({"event"}), several=several)
+        return Expression(f"{name}(e)", frozenset({"event"}), several=several)
 
 
 def field_keys(name: str, argument: str | None) -> tuple[str, ...]:

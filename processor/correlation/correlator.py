@@ -16,21 +16,21 @@ from processor.correlation.notices import QUIET, Tally, take_notice, tell
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
 from processor.correlation.state.accounts import NEWCOMERS
-from processor.correlation.state.entry import Entry, State, decode_entry, encode_entry, entry_key
+from processor.correlation.state.entry import GroupState, State, decode_entry, encode_entry, entry_key
 from processor.correlation.state.snapshot import read_snapshot, write_snapshot
 from processor.correlation.state.store import Key, Store
-from processor.correlation.suppress import Throttle, Told, add_repeats, close, take_match
-from processor.correlation.window_fields import Token, filled, leg_values, pieces
+from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, take_match
+from processor.correlation.window_fields import WindowToken, filled, leg_values, pieces
 from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
-from processor.correlation.windows.outcome import LATENESS, Fired, Outcome, Seen
+from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, LegEvent, UpdateOutcome
 from processor.correlation.windows.retime import latest_time, retimed
 from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
 from processor.detection.redaction import Redact
 from schemas.alert import Alert, Window, alert_id, bounded
 
-SETTLE = 5_000_000_000
+GRACE_PERIOD = 5_000_000_000
 """How long after the end of a period its last events may still arrive before a tick ends it, ns."""
-KEEP_TOLD = 600_000_000_000
+REPORTED_RETENTION = 600_000_000_000
 """How long it is known which repeats are told already, so that one delivered again makes no alert, ns."""
 MAX_GROUPS = 100_000
 CLOCK_SLACK = 60_000_000_000
@@ -39,13 +39,13 @@ REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
 _LONGEST_FAULT = 300
 
-_Truths = dict[str, Fired | Outcome | None]
+_Truths = dict[str, Fired | UpdateOutcome | None]
 """By fingerprint, of the stateful macros that the event reached: what their windows tell where they are true, None
 where they are not, and why where they did not take the event: then neither the macro nor its negation is true."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """One record that a table has to learn."""
 
     key: Key
@@ -68,7 +68,7 @@ class _Rules:
     terms: Mapping[str, tuple[StatefulRule, Term]]
     macros: tuple[StatefulMacro, ...]
     timespans: Mapping[str, int]
-    tokens: Mapping[str, tuple[Token, ...]]
+    tokens: Mapping[str, tuple[WindowToken, ...]]
     """By output, those in it: two versions of a rule may be in force for a while."""
     redact: Redact
 
@@ -99,8 +99,8 @@ class Correlator:
         self,
         plan: Plan,
         *,
-        lateness: int = LATENESS,
-        settle: int = SETTLE,
+        lateness: int = ALLOWED_LATENESS,
+        settle: int = GRACE_PERIOD,
         max_groups: int = MAX_GROUPS,
     ) -> None:
         """Begin without memory.
@@ -117,7 +117,7 @@ class Correlator:
         self._now = 0
         """The clock: the append time of what was applied last, or in replay the newest event time, ns."""
         self._store = Store(max_groups, self._deadline)
-        self._encoded: dict[int, tuple[Entry, bytes]] = {}
+        self._encoded: dict[int, tuple[GroupState, bytes]] = {}
         """By identity; the entry is kept with its bytes, else its id could come back as another's."""
         self.counts: Counter[str] = Counter()
         """Events that a window did not take, by reason (late, stale), duplicate matches, terms of unknown rules."""
@@ -273,7 +273,7 @@ class Correlator:
         found = {entry.key: _encoded(entry)[0] for entry in self._store}
         return {key: blob for key, blob in found.items() if blob is not None}
 
-    def take_changes(self) -> list[Change]:
+    def take_changes(self) -> list[StateChange]:
         """Return what a table has to learn since the last call.
 
         An entry that can't be encoded is forgotten, here and in the table; the others don't suffer for it.
@@ -283,7 +283,7 @@ class Correlator:
             blob, fault = (None, "") if entry is None else _encoded(entry)
             if fault:
                 self.forget(key)
-            changes.append(Change(key, entry_key(*key), blob, cause, fault))
+            changes.append(StateChange(key, entry_key(*key), blob, cause, fault))
         self._store.take_changes()
         return changes
 
@@ -316,12 +316,12 @@ class Correlator:
             if not isinstance(entry.state, (Throttle, Tally)) and entry.owner not in self._rules.timespans:
                 self._store.remove((entry.owner, entry.group))
 
-    def _deadline(self, entry: Entry) -> int:
+    def _deadline(self, entry: GroupState) -> int:
         state = entry.state
         if isinstance(state, Throttle):
             if state.is_open:
                 return entry.touched + state.period + self._settle
-            return entry.touched + KEEP_TOLD
+            return entry.touched + REPORTED_RETENTION
         if isinstance(state, Tally):
             return entry.touched + QUIET
         timespan = self._rules.timespans.get(entry.owner)
@@ -373,19 +373,19 @@ class Correlator:
 
     def _update(
         self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], found: list[Alert]
-    ) -> Fired | Outcome | None:
+    ) -> Fired | UpdateOutcome | None:
         entry = self._store.get((macro.fingerprint, pre_match.group))
         state, fired, outcome = self._step(macro, None if entry is None else entry.state, pre_match, holding)
-        if outcome is Outcome.TAKEN:
+        if outcome is UpdateOutcome.TAKEN:
             host = _account(pre_match, entry)
-            self._keep(Entry(macro.fingerprint, pre_match.group, host, self._now, state), found)
+            self._keep(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return fired
         self.counts[outcome.value] += 1
         return outcome
 
     def _step(
         self, macro: StatefulMacro, state: State | None, pre_match: PreMatch, holding: Mapping[int, Feed]
-    ) -> tuple[State, Fired | None, Outcome]:
+    ) -> tuple[State, Fired | None, UpdateOutcome]:
         asked = macro.correlation
         stamp = pre_match.origin.stamp(pre_match.time)
         timespan, threshold, lateness = asked.timespan, asked.threshold, self._lateness
@@ -398,7 +398,7 @@ class Correlator:
             values = state if isinstance(state, ValueCount) else ValueCount()
             value = holding[0].value or ""
             return count_value(values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness)
-        kept = {leg: Seen(stamp, pre_match.hostname, feed.kept) for leg, feed in holding.items()}
+        kept = {leg: LegEvent(stamp, pre_match.hostname, feed.kept) for leg, feed in holding.items()}
         if asked.type == "temporal":
             legs = state if isinstance(state, Temporal) else Temporal()
             return see_leg(legs, kept, names=asked.legs, timespan=timespan, lateness=lateness)
@@ -438,7 +438,9 @@ class Correlator:
         entry = self._store.get(key)
         return entry.state if entry is not None and isinstance(entry.state, Throttle) else None
 
-    def _keep_throttle(self, pre_match: PreMatch, key: Key, told: Told, found: list[Alert], *, is_new: bool) -> None:
+    def _keep_throttle(
+        self, pre_match: PreMatch, key: Key, told: SuppressResult, found: list[Alert], *, is_new: bool
+    ) -> None:
         if told.is_duplicate:
             self.counts["duplicate"] += 1
             return
@@ -446,7 +448,7 @@ class Correlator:
         entry = self._store.get(key)
         # Repeats that go on end a period after the first, however long they go on.
         begun = self._now if entry is None or is_new else entry.touched
-        self._keep(Entry(*key, _account(pre_match, entry), begun, told.state), found)
+        self._keep(GroupState(*key, _account(pre_match, entry), begun, told.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
         entry = self._store.get((notice.kind, pre_match.group))
@@ -455,38 +457,38 @@ class Correlator:
         if tally is None:
             self.counts["duplicate"] += 1
             return
-        fresh = Entry(notice.kind, pre_match.group, _account(pre_match, entry), self._now, tally)
+        fresh = GroupState(notice.kind, pre_match.group, _account(pre_match, entry), self._now, tally)
         if entry is None:
             self._tell(fresh, tally, found)
         else:
             self._keep(replace(fresh, touched=entry.touched), found)
 
-    def _tell(self, entry: Entry, tally: Tally, found: list[Alert]) -> None:
+    def _tell(self, entry: GroupState, tally: Tally, found: list[Alert]) -> None:
         told, alerts = tell(entry.owner, tally)
         found += alerts
         self._keep(replace(entry, state=told, touched=self._now), found)
 
-    def _keep(self, entry: Entry, found: list[Alert]) -> None:
+    def _keep(self, entry: GroupState, found: list[Alert]) -> None:
         for gone in self._store.put(entry):
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]
             elif isinstance(gone.state, Tally):
                 found += tell(gone.owner, gone.state)[1]
 
-    def _close(self, entry: Entry, state: Throttle, found: list[Alert]) -> None:
+    def _close(self, entry: GroupState, state: Throttle, found: list[Alert]) -> None:
         closed, summary = close(state)
         found += summary
         self._store.put(replace(entry, state=closed, touched=self._now))
 
 
-def _account(pre_match: PreMatch, entry: Entry | None) -> str:
+def _account(pre_match: PreMatch, entry: GroupState | None) -> str:
     """Return for whom a group counts: the known host that was the first to touch it."""
     if entry is not None and entry.host != NEWCOMERS:
         return entry.host
     return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
 
 
-def _encoded(entry: Entry) -> tuple[bytes | None, str]:
+def _encoded(entry: GroupState) -> tuple[bytes | None, str]:
     """Return an entry's blob, or None and why there is none."""
     try:
         return encode_entry(entry), ""
@@ -501,7 +503,7 @@ def _holds(term: Term, truths: _Truths) -> bool:
 
 
 def _alert(
-    pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[Token, ...]
+    pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[WindowToken, ...]
 ) -> Alert:
     content = candidate.content()
     text, of_window = filled(content.texts, tokens, fired, pre_match.group)

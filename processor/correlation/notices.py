@@ -7,7 +7,7 @@ topic before the batch that caused it is acknowledged, so no crash loses it and 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from processor.correlation.pre_match import Notice, Origin, PreMatch
+from processor.correlation.pre_match import EventOrigin, Notice, PreMatch
 from processor.detection.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
 
@@ -24,7 +24,7 @@ _MOST = 2**62
 class Tally:
     """What was noticed of one kind about one host since it was told last."""
 
-    origin: Origin
+    origin: EventOrigin
     """Of the newest notice."""
     hostname: str
     time: int
@@ -50,7 +50,7 @@ def notice_of(
         is_established: whether the host counts as a known one.
     """
     return PreMatch(
-        Origin(cause.host_id, *cause.batch, index),
+        EventOrigin(cause.host_id, *cause.batch, index),
         cause.time,
         cause.hostname,
         (cause.host_id,),

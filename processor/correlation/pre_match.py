@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
-from processor.correlation.windows.outcome import Stamp
+from processor.correlation.windows.outcome import EventKey
 from schemas.alert import Value
 
 Group = tuple[str | None, ...]
@@ -21,7 +21,7 @@ INDEX_BITS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class EventOrigin:
     """Which event of which batch: the same for ever, however often the event is delivered."""
 
     host_id: str
@@ -40,7 +40,7 @@ class Origin:
         """The event's place among its source's: it grows with time."""
         return self.sequence << INDEX_BITS | self.index
 
-    def stamp(self, time: int) -> Stamp:
+    def stamp(self, time: int) -> EventKey:
         """Give the event's stamp. time: the event's, ns."""
         return (time, self.position, self.source)
 
@@ -120,7 +120,7 @@ class RepeatedAlert:
 class PreMatch:
     """One event for one group, a notice about its host, or a count of repeated alerts."""
 
-    origin: Origin
+    origin: EventOrigin
     time: int
     """Event time, ns."""
     hostname: str

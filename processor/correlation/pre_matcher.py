@@ -10,8 +10,8 @@ from typing import Any
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.compiler.values.transformers import as_text
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Candidate, Content, Feed, Group, Origin, PreMatch, clipped
-from processor.correlation.window_fields import MISSING, BadToken, pieces, without_tokens
+from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped
+from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
 from processor.detection.budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
 from processor.language.ast import Field, Node
 from processor.output.event_row import event_row
@@ -182,7 +182,7 @@ class _Gathered:
 
     def pre_matches(self, batch: EventBatch, place: int) -> list[PreMatch]:
         index = batch.first_index + place
-        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, index)
+        origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, index)
         groups = dict.fromkeys((*self.feeds, *self.candidates))
         return [
             PreMatch(
@@ -295,7 +295,7 @@ def _rule_uses(
     by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
     try:
         texts, _ = pieces(suggested_output(rule.output, append=append_container))
-    except BadToken as problem:
+    except BadWindowToken as problem:
         raise OutputError(problem.message, problem.span) from None
     formats = tuple(compile_output(text) for text in texts)
     extras = tuple(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bus.errors.unavailable import fault_text
-from processor.correlation.correlator import Change, Correlator
+from processor.correlation.correlator import Correlator, StateChange
 from processor.correlation.notices import notice_of
 from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
@@ -23,7 +23,7 @@ EVICTED = "evicted"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StageResult:
     """What one message came to."""
 
     alerts: tuple[Alert, ...] = ()
@@ -106,7 +106,7 @@ class CorrelateStage:
         correlator = self._correlators.get(partition)
         return correlator is not None and (correlator.groups > 0 or correlator.has_changes)
 
-    def take(self, partition: int, key: bytes | None, value: bytes | None, appended: int, offset: int) -> Step:
+    def take(self, partition: int, key: bytes | None, value: bytes | None, appended: int, offset: int) -> StageResult:
         """Apply one message of the correlate topic, in the order of its partition.
 
         Args:
@@ -130,11 +130,11 @@ class CorrelateStage:
             for notice in _evictions(correlator.take_evicted(), partition, offset, appended):
                 correlator.apply(notice, found)
         except BadPreMatch as error:
-            return Step(tuple(found), f"not decodable: {error}")
+            return StageResult(tuple(found), f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  one message must not stop the others
             # What was found before the fault is counted as sent already.
-            return Step(tuple(found), f"not judgeable: {fault_text(error)}")
-        return Step(tuple(found))
+            return StageResult(tuple(found), f"not judgeable: {fault_text(error)}")
+        return StageResult(tuple(found))
 
     def take_repaired(self) -> int:
         """Return how many windows and counts of repeats were repaired since the last call."""
@@ -145,7 +145,7 @@ class CorrelateStage:
         """Give all that a partition's table has to hold."""
         return self._correlators[partition].everything()
 
-    def take_changes(self, partition: int) -> list[Change]:
+    def take_changes(self, partition: int) -> list[StateChange]:
         """Return what a partition's table has to learn since the last call."""
         return self._correlators[partition].take_changes()
 

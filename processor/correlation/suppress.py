@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from processor.correlation.plan.spec import timespan_text
 from processor.correlation.pre_match import RepeatedAlert
-from processor.correlation.windows.outcome import Stamp
+from processor.correlation.windows.outcome import EventKey
 from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encode_alert
 from schemas.text.limits import Texts
 
@@ -52,7 +52,7 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SuppressResult:
     """What a match leads to."""
 
     state: Throttle
@@ -62,8 +62,8 @@ class Told:
 
 
 def take_match(
-    state: Throttle | None, stamp: Stamp, make_alert: Callable[[], Alert], period: int, weight: int = 1
-) -> Told:
+    state: Throttle | None, stamp: EventKey, make_alert: Callable[[], Alert], period: int, weight: int = 1
+) -> SuppressResult:
     """Send an alert or count it.
 
     Args:
@@ -75,18 +75,18 @@ def take_match(
     """
     time = stamp[0]
     if state is not None and _is_applied(state, stamp):
-        return Told(state, is_duplicate=True)
+        return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
     if state is not None and state.is_open and time <= state.end:
         counted = replace(state, count=state.count + weight, last=max(state.last, time), sources=sources)
-        return Told(counted)
+        return SuppressResult(counted)
     summary = () if state is None else close(state)[1]
     alert = make_alert()
     throttle = Throttle(alert.id, time, period, retained(alert), sources, weight - 1, time)
-    return Told(throttle, (*summary, alert))
+    return SuppressResult(throttle, (*summary, alert))
 
 
-def add_repeats(state: Throttle | None, stamp: Stamp, repeated: RepeatedAlert) -> Told:
+def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert) -> SuppressResult:
     """Add alerts that were counted before they got here; there is a summary where a period ended by them.
 
     Args:
@@ -95,16 +95,16 @@ def add_repeats(state: Throttle | None, stamp: Stamp, repeated: RepeatedAlert) -
         repeated: how many there are.
     """
     if state is not None and _is_applied(state, stamp):
-        return Told(state, is_duplicate=True)
+        return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
     if state is not None and state.is_open and stamp[0] <= state.end:
         count, last = state.count + repeated.count, max(state.last, repeated.last)
-        return Told(replace(state, count=count, last=last, sources=sources))
+        return SuppressResult(replace(state, count=count, last=last, sources=sources))
     summary = () if state is None else close(state)[1]
     # The id of a summary is made of this time: one period that is summed up twice must not give two of one id.
     first = repeated.first if state is None or state.first_id != repeated.first_id else stamp[0]
     fresh = Throttle(repeated.first_id, first, repeated.period, repeated.alert, sources, repeated.count, repeated.last)
-    return Told(fresh, summary)
+    return SuppressResult(fresh, summary)
 
 
 def retained(alert: Alert) -> bytes:
@@ -137,12 +137,12 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     return closed, (summary,)
 
 
-def _is_applied(state: Throttle, stamp: Stamp) -> bool:
+def _is_applied(state: Throttle, stamp: EventKey) -> bool:
     _, position, source = stamp
     return any(known == source and position <= place for known, place in state.sources)
 
 
-def _applied(state: Throttle | None, stamp: Stamp) -> tuple[tuple[int, int], ...]:
+def _applied(state: Throttle | None, stamp: EventKey) -> tuple[tuple[int, int], ...]:
     """Return the sources of a state with this event as the newest of its source."""
     _, position, source = stamp
     others = () if state is None else tuple(entry for entry in state.sources if entry[0] != source)

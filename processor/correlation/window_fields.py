@@ -28,7 +28,7 @@ FORMS = f"%correlation is followed by {', '.join('.' + name for name in NAMES[:-
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class WindowToken:
     """One value of a window to fill in."""
 
     what: What
@@ -42,7 +42,7 @@ class Token:
         return f"correlation.leg[{self.leg}].{self.field}" if self.what == "leg" else f"correlation.{self.what}"
 
 
-class BadToken(ValueError):
+class BadWindowToken(ValueError):
     """A ``%correlation`` that is none."""
 
     def __init__(self, message: str, span: Span) -> None:
@@ -51,7 +51,7 @@ class BadToken(ValueError):
         self.span = span
 
 
-def tokens_of(output: str) -> Iterator[Token]:
+def tokens_of(output: str) -> Iterator[WindowToken]:
     """Find all tokens of an output.
 
     Raises:
@@ -61,12 +61,12 @@ def tokens_of(output: str) -> Iterator[Token]:
         match = _TOKEN.match(output, start.start())
         if match is None:
             end = start.end() + len(re.match(r"[^\s,)%]*", output[start.end() :]).group())  # type: ignore[union-attr]
-            raise BadToken(f"invalid formatting token {output[start.start() + 1 : end]}", (start.start(), end))
+            raise BadWindowToken(f"invalid formatting token {output[start.start() + 1 : end]}", (start.start(), end))
         simple, leg, field = match.groups()
         if simple is None and (wrong := field_problem(field)) is not None:
-            raise BadToken(wrong, match.span(3))
+            raise BadWindowToken(wrong, match.span(3))
         what = next(name for name in NAMES if name == (simple or "leg"))
-        yield Token(what, match.span(), leg or "", field or "")
+        yield WindowToken(what, match.span(), leg or "", field or "")
 
 
 def without_tokens(output: str) -> str:
@@ -74,7 +74,7 @@ def without_tokens(output: str) -> str:
     return _TOKEN.sub(lambda match: "-" * len(match.group()), output)
 
 
-def pieces(output: str) -> tuple[tuple[str, ...], tuple[Token, ...]]:
+def pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
     """Cut an output at its tokens: there is one piece more than tokens.
 
     Raises:
@@ -87,7 +87,7 @@ def pieces(output: str) -> tuple[tuple[str, ...], tuple[Token, ...]]:
 
 
 def filled(
-    texts: Sequence[str], tokens: Sequence[Token], fired: Fired | None, group: Sequence[str | None]
+    texts: Sequence[str], tokens: Sequence[WindowToken], fired: Fired | None, group: Sequence[str | None]
 ) -> tuple[str, dict[str, Value]]:
     """Put the tokens' values between the pieces, and give them by their keys.
 
@@ -116,7 +116,7 @@ def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
     return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.kept} for name, seen in fired.legs}
 
 
-def _value(token: Token, fired: Fired | None, group: Sequence[str | None]) -> Value:
+def _value(token: WindowToken, fired: Fired | None, group: Sequence[str | None]) -> Value:
     if token.what == "group":
         return group_text(group)
     if fired is None:
@@ -129,7 +129,7 @@ def _value(token: Token, fired: Fired | None, group: Sequence[str | None]) -> Va
     return value
 
 
-def _shown(token: Token, value: Value) -> str:
+def _shown(token: WindowToken, value: Value) -> str:
     if value is None:
         return MISSING
     if isinstance(value, int) and (token.what in ("first", "last") or token.field in ("evt.time", "evt.rawtime")):

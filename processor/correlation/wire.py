@@ -9,16 +9,16 @@ from processor.correlation.pre_match import (
     INDEX_BITS,
     Candidate,
     Content,
+    EventOrigin,
     Feed,
     Group,
     Notice,
-    Origin,
     PreMatch,
     RepeatedAlert,
 )
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from schemas.encoding.batch_limits import MAX_SEQUENCE, is_clock
-from schemas.encoding.wire import MessageFormat, Unreadable
+from schemas.encoding.wire import MessageFormat, UnreadableMessage
 
 
 def _schema(name: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
     """
     try:
         row: Any = PRE_MATCH_FORMAT.decode(data)
-        origin = Origin(**row["origin"])
+        origin = EventOrigin(**row["origin"])
         _check(origin, row["time"])
         return PreMatch(
             origin=origin,
@@ -103,11 +103,11 @@ def decode_pre_match(data: bytes) -> PreMatch:
             notice=None if row["notice"] is None else _notice(row["notice"]),
             repeated=None if row["repeated"] is None else RepeatedAlert(**row["repeated"]),
         )
-    except (Unreadable, TypeError, ValueError, AttributeError) as problem:
+    except (UnreadableMessage, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None
 
 
-def _check(origin: Origin, time: int) -> None:
+def _check(origin: EventOrigin, time: int) -> None:
     """Check that an origin and a time can be kept in a window's state. Raises ValueError.
 
     Detection sends no others, but may have done so before it bounded what it decodes.

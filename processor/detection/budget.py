@@ -17,7 +17,7 @@ EVENTS_BETWEEN_LOOKS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """What one batch may cost."""
 
     seconds: float = 5.0
@@ -28,8 +28,8 @@ class Limits:
     """Of the alerts that go out whole; those after them go out in short."""
 
 
-LIMITS = Limits()
-BOUNDLESS = Limits(float("inf"), 1 << 62, 1 << 62)
+LIMITS = BatchLimits()
+BOUNDLESS = BatchLimits(float("inf"), 1 << 62, 1 << 62)
 """For replay, rule tests and measurements: whoever waits for those can stop them."""
 
 
@@ -42,7 +42,7 @@ class BatchBudget:
 
     def __init__(
         self,
-        limits: Limits = LIMITS,
+        limits: BatchLimits = LIMITS,
         *,
         clock: Callable[[], float] = time.perf_counter,
         spent: Callable[[], float] = time.thread_time,

@@ -17,7 +17,7 @@ from processor.language.ast import Node
 from processor.loading.priority import Priority
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
-from processor.rule import Rule
+from processor.rule import RuleProtocol
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 
@@ -72,7 +72,7 @@ class Detector:
 
     def __init__(
         self,
-        rules: Sequence[Rule],
+        rules: Sequence[RuleProtocol],
         *,
         minimum_priority: Priority = Priority.DEBUG,
         rule_matching: RuleMatching = "first",

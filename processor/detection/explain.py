@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from processor.compiler.batch import BatchAccess
-from processor.compiler.codegen import Access, Code, Constants, Emitter
+from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.mapping import MappingAccess
 from processor.compiler.recursion import deep
 from processor.fields.extract import FUNCTIONS
@@ -62,7 +62,7 @@ class ExplainedRule(Protocol):
         """The names of the exceptions that the condition ends with, in order."""
 
 
-class Judge(Protocol):
+class ConditionEvaluator(Protocol):
     """Judges parts of a condition by one event."""
 
     def check(self, node: Check) -> bool:
@@ -72,7 +72,7 @@ class Judge(Protocol):
         """Give the value of a field or transformer."""
 
 
-class BatchJudge:
+class BatchEvaluator:
     """Judges by an event of a batch."""
 
     def __init__(self, batch: EventBatch, place: int, name: int | None = None) -> None:
@@ -106,11 +106,11 @@ class BatchJudge:
         """Give the value of a field or transformer."""
         return self._run(self._emitter.side(side))
 
-    def _run(self, code: Code) -> Any:
+    def _run(self, code: Expression) -> Any:
         return _evaluate(code, {**self._given, **self._constants.values})
 
 
-class MappingJudge:
+class MappingEvaluator:
     """Judges by an event given as a mapping of fields; what isn't in it is missing."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
@@ -127,15 +127,15 @@ class MappingJudge:
         """Give the value of a field or transformer."""
         return self._run(self._emitter.side(side))
 
-    def _run(self, code: Code) -> Any:
+    def _run(self, code: Expression) -> Any:
         return _evaluate(code, {**self._constants.values, "e": self._event})
 
 
-def _evaluate(code: Code, names: dict[str, Any]) -> Any:
+def _evaluate(code: Expression, names: dict[str, Any]) -> Any:
     return eval(code.text, names)  # noqa: S307  generated from a checked tree
 
 
-def explain(rule: ExplainedRule, judge: Judge) -> Explained:
+def explain(rule: ExplainedRule, judge: ConditionEvaluator) -> Explained:
     """Explain a rule for one event.
 
     Args:
@@ -163,20 +163,20 @@ def explain_batch(rule: ExplainedRule, batch: EventBatch, place: int) -> Explain
         batch: a validated batch.
         place: the event's place in it.
     """
-    lexical = explain(rule, BatchJudge(batch, place))
+    lexical = explain(rule, BatchEvaluator(batch, place))
     real = batch.columns["fd_realpath"][place]
     if lexical.is_true or not real or real == batch.columns["fd_name"][place]:
         return lexical
-    by_real = explain(rule, BatchJudge(batch, place, real))
+    by_real = explain(rule, BatchEvaluator(batch, place, real))
     return by_real if by_real.is_true else lexical
 
 
-def _exception(name: str, node: Node, judge: Judge) -> Explained:
+def _exception(name: str, node: Node, judge: ConditionEvaluator) -> Explained:
     inner = _explained(node.child if isinstance(node, Not) else node, judge)
     return Explained("exception", name, _not(inner.verdict), children=(inner,))
 
 
-def _explained(node: Node, judge: Judge) -> Explained:
+def _explained(node: Node, judge: ConditionEvaluator) -> Explained:
     if isinstance(node, Check):
         return _check(node, judge)
     if isinstance(node, Macro):
@@ -207,7 +207,7 @@ def _any(children: tuple[Explained, ...]) -> Verdict:
     return Verdict.TRUE if Verdict.TRUE in found else Verdict.MISSING if Verdict.MISSING in found else Verdict.FALSE
 
 
-def _check(node: Check, judge: Judge) -> Explained:
+def _check(node: Check, judge: ConditionEvaluator) -> Explained:
     values = tuple((print_operand(field), judge.value(field)) for field in _fields(node))
     if judge.check(node):
         verdict = Verdict.TRUE

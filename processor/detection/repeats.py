@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from processor.correlation.pre_match import Origin, PreMatch, RepeatedAlert
+from processor.correlation.pre_match import EventOrigin, PreMatch, RepeatedAlert
 from processor.correlation.suppress import retained
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
@@ -162,7 +162,7 @@ class BatchRepeats:
         batch = self._batch
         # One for each summary and batch: the batch's number tells whether it was applied before, however often the
         # batch is delivered.
-        origin = Origin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index)
+        origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index)
         return [
             PreMatch(
                 origin,

@@ -13,7 +13,7 @@ from bus.messages.clock_offset import BrokerClock, append_time
 from processor.correlation.notices import notice_of
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
-from processor.detection.budget import LIMITS, BatchBudget, Limits, OverBudget
+from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
 from processor.detection.internal_alerts import (
     DUPLICATE_HOST_ID,
     EVENTS_LOST,
@@ -23,13 +23,13 @@ from processor.detection.internal_alerts import (
     Cause,
 )
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
-from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, WrongClocks, dated
-from processor.hosts.liveness import Silence
+from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
+from processor.hosts.liveness import HostLiveness
 from processor.hosts.reports import HostReports
-from processor.hosts.sequence_gaps import Gap, Sequences, Twins
+from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
 from processor.hosts.tracked import TrackedHosts
 from processor.identity.alerts import RejectedBatches
-from processor.identity.gate import Rejected
+from processor.identity.gate import RejectedMessage
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
@@ -54,7 +54,7 @@ PreMatches = Iterable[tuple[bytes, bytes]]
 """Key and value of what goes to the correlate topic."""
 
 
-class Judge(Protocol):
+class AlertFinder(Protocol):
     """What finds alerts: the detector, as far as this stage needs it."""
 
     def process(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> object:
@@ -62,7 +62,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DetectResult:
     """What one message came to."""
 
     alerts: tuple[Alert, ...] = ()
@@ -70,15 +70,15 @@ class Outcome:
     refused: str = ""
     """Why the message belongs with the dead letters; empty where it does not."""
     events: int = 0
-    rejected: Rejected | None = None
+    rejected: RejectedMessage | None = None
     """Why the batch is not of the host that it says; None where nothing speaks against it."""
 
 
-Agree = Callable[[str], Rejected | None]
+Agree = Callable[[str], RejectedMessage | None]
 """Says why a decoded batch is not of the host whose id it holds."""
 
 
-def anybody(host_id: str) -> Rejected | None:  # noqa: ARG001  nothing is checked
+def anybody(host_id: str) -> RejectedMessage | None:  # noqa: ARG001  nothing is checked
     """Agree to whatever a batch says."""
     return None
 
@@ -108,14 +108,14 @@ class DetectStage:
 
     def __init__(
         self,
-        judge: Judge,
+        judge: AlertFinder,
         *,
         clock: Callable[[], float],
         pre_match: FindPreMatches = _none,
         faults: Callable[[], Mapping[str, int]] = dict,
         decode: Callable[[bytes], EventBatch] = decode_batch,
-        silence: Silence | None = None,
-        limits: Limits = LIMITS,
+        silence: HostLiveness | None = None,
+        limits: BatchLimits = LIMITS,
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
     ) -> None:
@@ -136,9 +136,9 @@ class DetectStage:
         self.pre_match = pre_match
         self._count_faults = faults
         self.hosts = TrackedHosts() if hosts is None else hosts
-        self.sequences = Sequences()
-        self.silence = silence or Silence()
-        self._wrong_clocks = WrongClocks()
+        self.sequences = HostSequences()
+        self.silence = silence or HostLiveness()
+        self._wrong_clocks = ClockSkews()
         self._rejected_batches = RejectedBatches()
         self.reports = HostReports()
         self.events = 0
@@ -161,7 +161,7 @@ class DetectStage:
 
     def change_rules(
         self,
-        judge: Judge,
+        judge: AlertFinder,
         *,
         pre_match: FindPreMatches,
         faults: Callable[[], Mapping[str, int]],
@@ -180,7 +180,7 @@ class DetectStage:
         agree: Agree = anybody,
         *,
         is_verified: bool = False,
-    ) -> Outcome:
+    ) -> DetectResult:
         """Judge one message of the events topic.
 
         Args:
@@ -195,11 +195,11 @@ class DetectStage:
             batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
             self._broker.seen(appended, self._clock())
         except BadBatch as error:
-            return Outcome(refused=f"not decodable: {error}")
+            return DetectResult(refused=f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  a fault of ours that one message sets off must not stop the others
-            return Outcome(refused=f"not decodable: {fault_text(error)}")
+            return DetectResult(refused=f"not decodable: {fault_text(error)}")
         if (rejected := agree(batch.host_id)) is not None:
-            return Outcome(rejected=rejected)
+            return DetectResult(rejected=rejected)
         batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
         arrival = _Arrival(partition, appended, offset, redated)
         budget = BatchBudget(self._limits)
@@ -218,9 +218,9 @@ class DetectStage:
             pre_matches += self._account(batch, arrival, budget)
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"not judgeable: {fault_text(error)}"
-        return Outcome(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
+        return DetectResult(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
 
-    def reject(self, rejected: Rejected, place: tuple[str, int, int], appended: int) -> Outcome:
+    def reject(self, rejected: RejectedMessage, place: tuple[str, int, int], appended: int) -> DetectResult:
         """Have a message that is not of the host under whose id it came become a dead letter, and tell of it.
 
         Args:
@@ -232,7 +232,7 @@ class DetectStage:
         hostname = self.reports.name(rejected.host_id)
         cause, notice = self._rejected_batches.notice(rejected, place, hostname, broker_time)
         told = message_of(notice_of(cause, notice, appended=broker_time))
-        return Outcome(pre_matches=(told,), refused=f"not verified: {rejected.reason}")
+        return DetectResult(pre_matches=(told,), refused=f"not verified: {rejected.reason}")
 
     def recall(
         self, partition: int, value: bytes | None, appended: int, is_of: Callable[[str], bool] = lambda _: True
@@ -326,7 +326,7 @@ class DetectStage:
         if lost:
             self._count_lost(lost)
             notices.append(Notice(EVENTS_LOST, "Warning", lost, text))
-        if isinstance(found, Twins):
+        if isinstance(found, DuplicateHosts):
             text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
             if found.boots[0] == found.boots[1]:
                 text = f"two collectors run on one host and send under id {batch.host_id}"

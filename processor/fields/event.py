@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from schemas.batch import EventBatch
 from schemas.catalogue.descriptor_types import TYPE_CHARACTERS
-from schemas.catalogue.fields import EventSpec, ParamSpec, event_spec
+from schemas.catalogue.fields import EventType, ParamSpec, event_spec
 from schemas.columns import EventBit
 from schemas.text.short_texts import remembered
 
@@ -44,7 +44,7 @@ _FILE_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle
 _NET_OPENERS = frozenset({"socket", "accept", "accept4", "bind", "connect"})
 
 
-def _spec(event_type: str | None) -> EventSpec | None:
+def _spec(event_type: str | None) -> EventType | None:
     return None if event_type is None else event_spec(event_type)
 
 

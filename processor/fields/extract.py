@@ -36,7 +36,7 @@ FUNCTIONS: Mapping[str, Any] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class FieldExpression:
     """How a field is had: its expression and what the value depends on."""
 
     expression: str
@@ -66,7 +66,7 @@ def _sources(expression: str) -> frozenset[str]:
 
 
 @cache
-def recipe(field: str, argument: str | None = None) -> Recipe | None:
+def recipe(field: str, argument: str | None = None) -> FieldExpression | None:
     """Give how a field is had for one value; None where batches never hold it.
 
     Args:
@@ -81,40 +81,40 @@ def recipe(field: str, argument: str | None = None) -> Recipe | None:
         expression = with_argument(field, argument)
     if expression is None:
         return None
-    return Recipe(expression, _sources(expression), bit=int(BITS.get(field, 0)))
+    return FieldExpression(expression, _sources(expression), bit=int(BITS.get(field, 0)))
 
 
 @cache
-def filter_recipe(field: str, argument: str | None = None) -> Recipe | None:
+def filter_recipe(field: str, argument: str | None = None) -> FieldExpression | None:
     """Give how a condition looks at a field: as ``recipe``, but some have several values at a time.
 
     A condition on an ancestor's field without a level looks at all ancestors, one on fd.ip, fd.net,
     fd.port or fd.proto at both ends of the connection.
     """
     if argument is None and field in BOTH_ENDS:
-        return Recipe(BOTH_ENDS[field], _sources(BOTH_ENDS[field]), several=True)
+        return FieldExpression(BOTH_ENDS[field], _sources(BOTH_ENDS[field]), several=True)
     if argument is None and field in NAMES:
         expression, subject = NAMES[field]
-        return Recipe(expression, _sources(expression), several=True, subject=subject)
+        return FieldExpression(expression, _sources(expression), several=True, subject=subject)
     if argument is None and field in ANCESTRY:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"present(*[{what} for a in ancestors(P, q)])"
-        return Recipe(expression, frozenset({"process"}), several=True)
+        return FieldExpression(expression, frozenset({"process"}), several=True)
     return recipe(field, argument)
 
 
 @cache
-def output_recipe(field: str, argument: str | None = None) -> Recipe | None:
+def output_recipe(field: str, argument: str | None = None) -> FieldExpression | None:
     """Give how output shows a field: an ancestor's field without a level joins all ancestors with blanks.
 
     A raw argument that has no value shows as 0 where it is a number, though it does not exist to a condition.
     """
     if field == "evt.rawarg" and argument is not None:
-        return Recipe(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
+        return FieldExpression(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
     if argument is None and field in ANCESTRY and field != "proc.apid":
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"(' '.join(present(*[{what} for a in ancestors(P, q)])) or None)"
-        return Recipe(expression, frozenset({"process"}))
+        return FieldExpression(expression, frozenset({"process"}))
     return recipe(field, argument)
 
 

@@ -19,18 +19,18 @@ from faust.types import TP
 from bus.clients.readers import committed
 from bus.clients.retry import Retry, persist_async
 from bus.connection import Connection
-from bus.errors.refusals import Refused, is_broker_trouble
+from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import BusUnavailable, fault_text
 from bus.messages.clock_offset import append_time
-from bus.state.changelog import BEGUN, Table, applied_header, read_tables
+from bus.state.changelog import BEGUN, ChangelogTable, applied_header, read_tables
 from bus.state.changelog_reset import TableEnds
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
-from processor.correlation.correlator import Change
-from processor.correlation.stage import CorrelateStage, Step
+from processor.correlation.correlator import StateChange
+from processor.correlation.stage import CorrelateStage, StageResult
 from processor.detection.internal_alerts import memory_lost
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.append_times import AppendTimes
-from processor.fleet.producer import Shipping, answers_of, why_not_fetched
+from processor.fleet.producer import ResultProducer, answers_of, why_not_fetched
 
 _BATCH = 500
 _QUEUE = 2000
@@ -71,7 +71,7 @@ class CorrelateService:
         self._on_failure = on_failure
         self._at = at
         self._append_times = AppendTimes(on_note)
-        self._shipping: Shipping | None = None
+        self._shipping: ResultProducer | None = None
         self._queues: dict[int, asyncio.Queue[Any]] = {}
         self._applied: dict[int, int] = {}
         """By partition, what records that were written say at most: it never goes back."""
@@ -86,7 +86,7 @@ class CorrelateService:
         assigned: Any = app.on_partitions_assigned
         assigned.connect(self._on_assigned)
 
-    def start(self, shipping: Shipping) -> None:
+    def start(self, shipping: ResultProducer) -> None:
         """Take the sending side; before the app starts."""
         self._shipping = shipping
 
@@ -167,11 +167,13 @@ class CorrelateService:
         """Mark a partition of the table as used, and give the mark's offset."""
         try:
             return await (await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=partition))
-        except Refused as error:
+        except MessageRefused as error:
             name = self._connection.topic(_CHANGELOG)
             raise BusUnavailable(f"topic {name} does not accept a record ({error})", "check its settings") from None
 
-    def _read(self, partitions: Sequence[int], stop: Callable[[], bool]) -> tuple[dict[int, Table], dict[int, int]]:
+    def _read(
+        self, partitions: Sequence[int], stop: Callable[[], bool]
+    ) -> tuple[dict[int, ChangelogTable], dict[int, int]]:
         """Give the tables, and where the group stands in those partitions in which it has been."""
         tables = read_tables(self._connection, self._connection.topic(_CHANGELOG), partitions, stop)
         unused = [partition for partition, table in tables.items() if table.is_unused]
@@ -179,7 +181,7 @@ class CorrelateService:
         positions = committed(self._connection, group, self._name, unused) if unused else {}
         return tables, {partition: offset for partition, offset in positions.items() if offset > 0}
 
-    async def _repair(self, tables: Mapping[int, Table]) -> None:
+    async def _repair(self, tables: Mapping[int, ChangelogTable]) -> None:
         await answers_of(
             [
                 await self._sender().send(_CHANGELOG, key, value, applied_header(table.applied), partition=partition)
@@ -211,7 +213,7 @@ class CorrelateService:
         try:
             await self._apply(partition, messages, reasons)
         except Exception as error:
-            if is_broker_trouble(error):
+            if is_broker_error(error):
                 raise
             # Nothing says which message it was.
             reasons = {each.offset: f"not judgeable: {fault_text(error)}" for each in messages} | reasons
@@ -246,30 +248,30 @@ class CorrelateService:
         self._at("computed")
         answers = await answers_of([sent for _, sent in alerts])
         for (offset, _), answer in zip(alerts, answers, strict=True):
-            if isinstance(answer, Refused):
+            if isinstance(answer, MessageRefused):
                 reasons.setdefault(offset, f"an alert that it made was refused: {answer}")
         self._at("alerts sent")
         self._applied[partition] = max(self._applied[partition], messages[-1].offset)
         await self._mend(partition, await self._write(partition, changes, reasons))
 
-    async def _step(self, partition: int, message: Any) -> Step:
+    async def _step(self, partition: int, message: Any) -> StageResult:
         if reason := why_not_fetched(message):
-            return Step(refused=reason)
+            return StageResult(refused=reason)
         try:
             value = await self._sender().read(message)
         except Exception as error:
-            if is_broker_trouble(error):
+            if is_broker_error(error):
                 raise
-            return Step(refused=f"not readable: {fault_text(error)}")
+            return StageResult(refused=f"not readable: {fault_text(error)}")
         appended = append_time(self._append_times.of(message))
         return self._stage.take(partition, message.key, value, appended, message.offset)
 
-    async def _write(self, partition: int, changes: Sequence[Change], reasons: dict[int, str]) -> list[int]:
+    async def _write(self, partition: int, changes: Sequence[StateChange], reasons: dict[int, str]) -> list[int]:
         """Write state, and give the offsets of its records. What is refused is forgotten here and in the table."""
         answers = await self._records(partition, [(each.record, each.blob) for each in changes])
         refused = []
         for change, answer in zip(changes, answers, strict=True):
-            if isinstance(answer, Refused):
+            if isinstance(answer, MessageRefused):
                 reasons.setdefault(change.cause, f"the state that it made was refused: {answer}")
                 self._stage.forget(partition, change.key)
                 refused.append((change.record, None))
@@ -278,7 +280,9 @@ class CorrelateService:
         answers += await self._records(partition, refused)
         return _offsets(answers)
 
-    async def _records(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> list[int | Refused]:
+    async def _records(
+        self, partition: int, records: Iterable[tuple[bytes, bytes | None]]
+    ) -> list[int | MessageRefused]:
         header = applied_header(self._applied[partition])
         sending = [
             await self._sender().send(_CHANGELOG, key, value, header, partition=partition) for key, value in records
@@ -305,11 +309,11 @@ class CorrelateService:
                 if self._stage.remembers(partition) and self._queues[partition].empty():
                     await self._sender().tick(partition, time.time_ns())
 
-    def _sender(self) -> Shipping:
+    def _sender(self) -> ResultProducer:
         if self._shipping is None:
             raise RuntimeError("not started")
         return self._shipping
 
 
-def _offsets(answers: Iterable[int | Refused]) -> list[int]:
+def _offsets(answers: Iterable[int | MessageRefused]) -> list[int]:
     return [answer for answer in answers if isinstance(answer, int)]

@@ -16,18 +16,18 @@ import faust
 from faust.types import TP
 
 from bus.connection import Connection
-from bus.errors.refusals import Refused, is_broker_trouble
+from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.detection.stage import Agree, DetectStage, anybody
 from processor.fleet.host_watch import HostWatch
 from processor.fleet.kafka import transport
-from processor.fleet.kafka.ack_order import InOrder
+from processor.fleet.kafka.ack_order import AckOrder
 from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
-from processor.fleet.producer import Sending, Shipping, answers_of, headers_of, why_not_fetched
-from processor.identity.gate import Accepted, EventsMessage, Gate, Rejected
+from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched
+from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 from processor.identity.service import HostKeysService
 
 _MAX_PENDING = 500
@@ -46,7 +46,7 @@ def make_app(
         data_folder: Faust wants one.
         on_note: receives, on another thread, what an operator should know of reading.
     """
-    app = transport.App(
+    app = transport.FaustApp(
         connection.topic(PROCESSOR_GROUP),
         broker=[f"kafka://{server}" for server in servers(connection)],
         broker_client_id="lanner-processor",
@@ -83,7 +83,7 @@ class _Received:
 
     appended: int = 0
     """Broker's clock, ms."""
-    checked: Accepted | Rejected | None = None
+    checked: VerifiedMessage | RejectedMessage | None = None
     """What its signature says; None where signatures don't matter."""
     value: bytes = b""
     """As this release would have written it."""
@@ -124,8 +124,8 @@ class DetectService:
         self._on_failure = on_failure
         self._at = at
         self._append_times = AppendTimes(on_note)
-        self._shipping: Shipping | None = None
-        self._order: dict[TP, InOrder[Any]] = {}
+        self._shipping: ResultProducer | None = None
+        self._order: dict[TP, AckOrder[Any]] = {}
         self._pending: set[asyncio.Task[None]] = set()
         self._recall_task: asyncio.Task[None] | None = None
         self._owned: frozenset[int] = frozenset()
@@ -141,13 +141,13 @@ class DetectService:
         assigned: Any = app.on_partitions_assigned
         assigned.connect(self._on_assigned)
 
-    def start(self, shipping: Shipping) -> None:
+    def start(self, shipping: ResultProducer) -> None:
         """Take the sending side; before the app starts."""
         self._shipping = shipping
         self._watch.start(shipping)
 
     @property
-    def _gate(self) -> Gate | None:
+    def _gate(self) -> IdentityGate | None:
         return None if self._host_keys is None else self._host_keys.gate
 
     async def finish(self) -> None:
@@ -176,13 +176,13 @@ class DetectService:
         received = await self._received(message)
         if not self._is_current(message):
             return
-        order = self._order.setdefault(message.tp, InOrder())
+        order = self._order.setdefault(message.tp, AckOrder())
         order.begin(message)
         sending: Sending = []
         try:
             reason = received.reason or await self._evaluate(message, received, sending)
         except Exception as error:
-            if is_broker_trouble(error):
+            if is_broker_error(error):
                 raise
             reason = f"not judgeable: {fault_text(error)}"
         self._watch.taken(message.partition, message.offset)
@@ -209,9 +209,9 @@ class DetectService:
             appended = self._append_times.of(message)
             # Before anything else looks at its bytes.
             checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
-            value = b"" if isinstance(checked, Rejected) else await self._sender().read(message)
+            value = b"" if isinstance(checked, RejectedMessage) else await self._sender().read(message)
         except Exception as error:
-            if is_broker_trouble(error):
+            if is_broker_error(error):
                 raise
             return _Received(reason=f"not readable: {fault_text(error)}")
         return _Received(appended, checked, value)
@@ -224,7 +224,7 @@ class DetectService:
         """
         place = (message.topic, message.partition, message.offset)
         appended, checked = received.appended, received.checked
-        if isinstance(checked, Rejected):
+        if isinstance(checked, RejectedMessage):
             outcome = self._stage.reject(checked, place, appended)
         else:
             offset = correction(headers_of(message), appended * 1_000_000)
@@ -247,13 +247,13 @@ class DetectService:
             sending.append(await self._sender().pre_match(key, pre_match))
         return outcome.refused
 
-    def _agreement(self, checked: Accepted | None) -> Agree:
+    def _agreement(self, checked: VerifiedMessage | None) -> Agree:
         gate = self._gate
         return anybody if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
 
-    async def _wait(self, order: InOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
+    async def _wait(self, order: AckOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
         try:
-            refused = [answer for answer in await answers_of(sending) if isinstance(answer, Refused)]
+            refused = [answer for answer in await answers_of(sending) if isinstance(answer, MessageRefused)]
             if refused and not is_buried:
                 await self._sender().bury(message, f"{len(refused)} of its results were refused: {refused[0]}")
             self._at("results sent")
@@ -261,7 +261,7 @@ class DetectService:
         except Exception as error:  # noqa: BLE001  a task's exception is nobody's, and the message would stay undone
             self._fail(error)
 
-    def _settle(self, order: InOrder[Any], message: Any) -> None:
+    def _settle(self, order: AckOrder[Any], message: Any) -> None:
         # What was begun before the last rebalance comes again, to whoever owns its partition now.
         if self._order.get(message.tp) is not order:
             return
@@ -269,7 +269,7 @@ class DetectService:
         for done in order.finish(message):
             consumer.settle(done)
 
-    def _sender(self) -> Shipping:
+    def _sender(self) -> ResultProducer:
         if self._shipping is None:
             raise RuntimeError("not started")
         return self._shipping

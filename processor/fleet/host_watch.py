@@ -12,15 +12,15 @@ from faust.types import TP
 from bus.clients.readers import committed
 from bus.clients.retry import Retry, persist_async
 from bus.connection import Connection
-from bus.errors.refusals import Refused
+from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.detection.stage import DetectStage
-from processor.fleet.kafka.bounded_fetch import Unreadable
+from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from processor.fleet.kafka.last_of_each import LastOfEach
 from processor.fleet.kafka.past_events import PastEvents
-from processor.fleet.producer import Shipping, answers_of
-from processor.identity.gate import EventsMessage, Gate, Rejected
+from processor.fleet.producer import ResultProducer, answers_of
+from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
 
 _NEWEST = 300
 _LOOK_BACK_SECONDS = 12.0
@@ -41,7 +41,7 @@ class HostWatch:
         connection: Connection,
         stage: DetectStage,
         *,
-        gate: Gate | None = None,
+        gate: IdentityGate | None = None,
         on_note: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -55,9 +55,9 @@ class HostWatch:
         self._events = connection.topic(EVENTS)
         self._positions: dict[int, int] = {}
         self._ticking: asyncio.Task[None] | None = None
-        self._shipping: Shipping | None = None
+        self._shipping: ResultProducer | None = None
 
-    def start(self, shipping: Shipping) -> None:
+    def start(self, shipping: ResultProducer) -> None:
         """Begin to ask; on the running loop."""
         self._shipping = shipping
         self._ticking = asyncio.create_task(self._guarded(shipping))
@@ -167,11 +167,11 @@ class HostWatch:
         """Have the stage learn from a message that was accepted before, if its batch is of the host that it says."""
         is_of: Callable[[str], bool] = _anybody
         gate = self._gate
-        if isinstance(record.value, Unreadable):
+        if isinstance(record.value, UnreadableRecord):
             return
         if gate is not None:
             accepted = gate.examine(_events_message(record))
-            if isinstance(accepted, Rejected):
+            if isinstance(accepted, RejectedMessage):
                 return
             is_of = partial(gate.is_of, accepted)
         value = record.value or b""
@@ -179,13 +179,13 @@ class HostWatch:
             value = await self._shipping.schemas.translated(value, self._on_note)
         self._stage.recall(record.partition, value, record.timestamp, is_of)
 
-    async def _guarded(self, shipping: Shipping) -> None:
+    async def _guarded(self, shipping: ResultProducer) -> None:
         try:
             await self._tick(shipping)
         except Exception as error:  # noqa: BLE001  the process ends by it
             self._on_failure(error)
 
-    async def _tick(self, shipping: Shipping) -> None:
+    async def _tick(self, shipping: ResultProducer) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = self._stage.broker_time()
@@ -193,7 +193,7 @@ class HostWatch:
                 continue
             alerts = self._stage.silence.due(await self._read_to_end(suspects), now)
             for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
-                if isinstance(answer, Refused):
+                if isinstance(answer, MessageRefused):
                     self._on_note(f"an alert about a silent host was refused: {answer}.")
 
     async def _read_to_end(self, partitions: Iterable[int]) -> list[int]:

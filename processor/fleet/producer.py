@@ -8,9 +8,9 @@ from typing import Any
 
 from bus.clients.producers import AsyncProducer
 from bus.connection import Connection
-from bus.errors.refusals import Refused, is_broker_trouble
+from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import fault_text
-from bus.latency import Durations
+from bus.latency import Histogram
 from bus.messages.alert import alert_message
 from bus.messages.dead_letter import NOT_FETCHED, DeadLetterMessage, dead_letter
 from bus.messages.headers import AVRO, Headers
@@ -18,7 +18,7 @@ from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
 from bus.schema_registry.writer_schemas import WriterSchemas
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from processor.correlation.wire import PRE_MATCH_FORMAT
-from processor.fleet.kafka.bounded_fetch import Unreadable
+from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
@@ -33,7 +33,7 @@ MOST_HOSTS = 1000
 OTHER_HOSTS = "other hosts"
 
 
-class Shipping:
+class ResultProducer:
     """The sending side of one processor; each call gives a future that ends when the broker has the message."""
 
     def __init__(self, connection: Connection, on_note: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ class Shipping:
         """Alerts sent, by rule and priority."""
         self.by_host: Counter[str] = Counter()
         """Alerts sent, by the host's name; of so many hosts, the rest under OTHER_HOSTS."""
-        self.latency = Durations()
+        self.latency = Histogram()
         """From an alert's event until it was handed to the client."""
         self.dead_letters = 0
         self.answered_at = time.monotonic()
@@ -118,15 +118,15 @@ class Shipping:
     async def _bury(self, message: Any, reason: str) -> int:
         place = (message.topic, message.partition, message.offset)
         try:
-            if isinstance(message.value, Unreadable):
+            if isinstance(message.value, UnreadableRecord):
                 return await self._sent(dead_letter(reason, place, None, None, facts=[(NOT_FETCHED, b"yes")]))
             return await self._sent(dead_letter(reason, place, message.key, message.value, headers_of(message)))
         except Exception as error:
-            if is_broker_trouble(error):
+            if is_broker_error(error):
                 raise
         try:
             return await self._sent(dead_letter(reason, place, None, message.value).without_message())
-        except Refused as error:
+        except MessageRefused as error:
             # Nothing that a host chose is in it: the topic is not as it has to be, and no message can mend that.
             self._on_note(f"{place[0]}[{place[1]}] at {place[2]}: not even its dead letter is accepted: {error}.")
             return -1
@@ -149,10 +149,10 @@ class Shipping:
 
 def why_not_fetched(message: Any) -> str:
     """Say why a message could not be read from its topic; empty where it could."""
-    return f"not readable: {message.value.reason}" if isinstance(message.value, Unreadable) else ""
+    return f"not readable: {message.value.reason}" if isinstance(message.value, UnreadableRecord) else ""
 
 
-async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | Refused]:
+async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | MessageRefused]:
     """Wait until the broker has what was sent, and give its offsets, or Refused where it does not accept a message.
 
     Raises:
@@ -160,14 +160,14 @@ async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | Ref
     """
     answers = await asyncio.gather(*sending, return_exceptions=True)
     for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, Refused):
+        if isinstance(answer, BaseException) and not isinstance(answer, MessageRefused):
             raise answer
-    return [answer for answer in answers if isinstance(answer, (int, Refused))]
+    return [answer for answer in answers if isinstance(answer, (int, MessageRefused))]
 
 
 def _refused(reason: str) -> "asyncio.Future[int]":
     done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    done.set_exception(Refused(reason))
+    done.set_exception(MessageRefused(reason))
     return done
 
 

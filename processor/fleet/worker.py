@@ -16,12 +16,12 @@ from processor.detection.stage import DetectStage
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
-from processor.fleet.producer import Shipping
-from processor.fleet.rules.rollout import RulesService
+from processor.fleet.producer import ResultProducer
+from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.service import HostKeysService
 
 STOP_SECONDS = 15.0
-OnStart = Callable[[faust.App, Shipping], None]
+OnStart = Callable[[faust.App, ResultProducer], None]
 
 
 class ProcessorFailed(Exception):
@@ -39,7 +39,7 @@ def run_processor(
     connection: Connection,
     stage: DetectStage,
     correlation: CorrelateStage,
-    rules: RulesService,
+    rules: RulesRollout,
     *,
     host_keys: HostKeysService | None,
     partitions: int,
@@ -98,7 +98,7 @@ async def _run(
     loop: asyncio.AbstractEventLoop,
     connection: Connection,
     stages: tuple[DetectStage, CorrelateStage],
-    rules: RulesService,
+    rules: RulesRollout,
     *,
     host_keys: HostKeysService | None,
     partitions: int,
@@ -133,7 +133,7 @@ async def _run(
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     # It writes to the terminal even where it has nothing to show.
     worker.spinner = None
-    shipping = Shipping(connection, on_note)
+    shipping = ResultProducer(connection, on_note)
     await shipping.announce()
     detect.start(shipping)
     correlate.start(shipping)

@@ -19,7 +19,7 @@ BEHIND = 90 * 86_400 * 1_000_000_000
 months to fill a spool of the default size, and dead letters that are sent again are kept for one."""
 
 
-class WrongClocks:
+class ClockSkews:
     """By how much each host's clock was last told to be wrong."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from processor.detection.internal_alerts import Cause, internal_alert
-from processor.hosts.sequence_gaps import Numbered
+from processor.hosts.sequence_gaps import NumberedBatch
 from schemas.alert import Alert
 from schemas.text.times import date_and_time_seconds
 
@@ -21,7 +21,7 @@ DEFAULT_SECONDS = 120.0
 _MS = 1_000_000
 
 
-class Heard(Numbered, Protocol):
+class HeartbeatBatch(NumberedBatch, Protocol):
     """What of a batch matters here."""
 
     @property
@@ -44,7 +44,7 @@ class _Host:
     is_told: bool = False
 
 
-class Silence:
+class HostLiveness:
     """When each host of the partitions that this process owns was last heard of."""
 
     def __init__(self, after_seconds: float = DEFAULT_SECONDS) -> None:
@@ -57,7 +57,7 @@ class Silence:
         """How far back a process that takes a partition over has to look."""
         return 2 * self._after + 60_000
 
-    def recall(self, partition: int, batch: Heard, appended: int) -> None:
+    def recall(self, partition: int, batch: HeartbeatBatch, appended: int) -> None:
         """Learn from a batch that another process judged."""
         known = self._hosts.get(batch.host_id)
         if known is None or known.partition != partition or known.appended <= appended:
@@ -67,7 +67,7 @@ class Silence:
         """Take note that every host of a partition that was heard of since a time (ms) has been recalled."""
         self._known_since[partition] = since
 
-    def see(self, partition: int, batch: Heard, appended: int) -> list[Alert]:
+    def see(self, partition: int, batch: HeartbeatBatch, appended: int) -> list[Alert]:
         """Take note of a batch in the order of its partition.
 
         Args:
@@ -117,7 +117,7 @@ class Silence:
         for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
             del self._hosts[host_id]
 
-    def _take(self, partition: int, batch: Heard, appended: int) -> None:
+    def _take(self, partition: int, batch: HeartbeatBatch, appended: int) -> None:
         which = (batch.boot_id, batch.collector_start, batch.sequence)
         self._hosts[batch.host_id] = _Host(partition, batch.hostname, which, appended, batch.stopping)
 
@@ -138,7 +138,7 @@ class Silence:
         return internal_alert(HOST_SILENT, cause, text, {}, "Warning")
 
 
-def _back(batch: Heard, appended: int, silent_ms: int, about: str) -> Alert:
+def _back(batch: HeartbeatBatch, appended: int, silent_ms: int, about: str) -> Alert:
     cause = Cause(batch.host_id, batch.hostname, appended * _MS, (batch.boot_id, batch.collector_start, batch.sequence))
     text = f"host {batch.hostname} is back after {about}{silent_ms // 1000} s of silence"
     return internal_alert(HOST_BACK, cause, text, {"silent_seconds": silent_ms // 1000}, "Notice")

@@ -12,7 +12,7 @@ LIVE_SECONDS = 45.0
 """Three heartbeats: whoever was silent for longer is not waited for."""
 
 
-class Reporting(Protocol):
+class ReportingBatch(Protocol):
     """What of a batch is looked at."""
 
     @property
@@ -34,7 +34,7 @@ class HostReports:
     def __init__(self) -> None:
         self._hosts: dict[str, tuple[int, str, str, float]] = {}
 
-    def see(self, partition: int, batch: Reporting, now: float) -> None:
+    def see(self, partition: int, batch: ReportingBatch, now: float) -> None:
         """Take note of a batch. now: a clock that only grows, seconds."""
         self._hosts[batch.host_id] = (partition, batch.hostname, batch.interest_version, now)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 _REMEMBERED_STARTS = 4
 
 
-class Numbered(Protocol):
+class NumberedBatch(Protocol):
     """What of a batch names it for ever."""
 
     @property
@@ -62,19 +62,19 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class DuplicateHosts:
     """Two collectors that are alive under one host id."""
 
     boots: tuple[str, str]
 
 
-class Sequences:
+class HostSequences:
     """The newest number of each host in the partitions that this process owns."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Host] = {}
 
-    def see(self, partition: int, batch: Numbered) -> Gap | Twins | None:
+    def see(self, partition: int, batch: NumberedBatch) -> Gap | DuplicateHosts | None:
         """Take note of a batch, in the order of its partition."""
         start = _Start(batch.boot_id, batch.collector_start)
         host = self._hosts.get(batch.host_id)
@@ -88,13 +88,13 @@ class Sequences:
             return None
         host.last[start] = batch.sequence
         if start != host.current:
-            twins = Twins((host.current.boot_id, start.boot_id))
+            twins = DuplicateHosts((host.current.boot_id, start.boot_id))
             host.current = start
             return twins
         missing = batch.sequence - last - 1
         return Gap(missing, last, batch.sequence) if missing else None
 
-    def is_repeat(self, partition: int, batch: Numbered) -> bool:
+    def is_repeat(self, partition: int, batch: NumberedBatch) -> bool:
         """Return whether a batch, or a later one of the same start, was seen before: it is no sign of life."""
         host = self._hosts.get(batch.host_id)
         if host is None or host.partition != partition:
@@ -111,7 +111,7 @@ class Sequences:
             del self._hosts[host_id]
 
     @staticmethod
-    def _begin(host: _Host, start: _Start, batch: Numbered) -> Gap | None:
+    def _begin(host: _Host, start: _Start, batch: NumberedBatch) -> Gap | None:
         before = next((each for each in host.last if each.started == batch.previous_start), None)
         ended = host.last.get(before, 0) if before is not None else 0
         host.current = start

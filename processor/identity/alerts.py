@@ -7,7 +7,7 @@ are told of together.
 from processor.correlation.notices import QUIET
 from processor.correlation.pre_match import Notice
 from processor.detection.internal_alerts import Cause
-from processor.identity.gate import Rejected
+from processor.identity.gate import RejectedMessage
 
 NOT_VERIFIED = "Lanner internal: batch not verified"
 MOST_HOSTS = 50
@@ -23,7 +23,7 @@ class RejectedBatches:
         """When a batch was last rejected under each of these ids, by the broker's clock, ns."""
 
     def notice(
-        self, rejected: Rejected, place: tuple[str, int, int], hostname: str, appended: int
+        self, rejected: RejectedMessage, place: tuple[str, int, int], hostname: str, appended: int
     ) -> tuple[Cause, Notice]:
         """Return what is to be told of a rejected batch, and about whom.
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from bus.messages.batch_signature import BATCH_DOMAIN, KEY, SIGNATURE, SIGNATURE_BYTES, SIGNED_HEADERS, signed_content
 from bus.messages.partitions import partition_of
-from bus.messages.signatures import BadKey, bare_public_key, is_signed_by
+from bus.messages.signatures import BadSigningKey, bare_public_key, is_signed_by
 from processor.identity.known_hosts import KnownHosts
 from processor.identity.new_hosts import NewHosts
 from schemas.host_keys import MAX_HOST_ID_BYTES, PUBLIC_KEY_BYTES, BadHostKey, HostKey, check_host_id, key_id
@@ -52,7 +52,7 @@ class EventsMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class VerifiedMessage:
     """A message that may be decoded."""
 
     host_id: str
@@ -63,7 +63,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedMessage:
     """A message that counts for nothing."""
 
     host_id: str
@@ -76,7 +76,7 @@ class Rejected:
     """Whether the host that it names has a key, so that somebody else may have spoken for it."""
 
 
-class Gate:
+class IdentityGate:
     """Checks messages against the keys of the hosts that are known."""
 
     def __init__(
@@ -109,20 +109,20 @@ class Gate:
         self._clock = clock
         self._worker = worker
 
-    def check(self, message: EventsMessage) -> Accepted | Rejected:
+    def check(self, message: EventsMessage) -> VerifiedMessage | RejectedMessage:
         """Check a message that is to be evaluated; what is rejected is counted."""
         checked = self.examine(message)
-        if isinstance(checked, Accepted) and checked.pin is not None:
+        if isinstance(checked, VerifiedMessage) and checked.pin is not None:
             is_full = self.known.is_full
             if is_full or not self._new.admit(self._clock()):
                 what = "as many hosts are pinned as can be" if is_full else "too many new hosts come at once"
                 reason = f"{what}: `lanner hosts list` shows them, `lanner hosts forget` makes room"
-                checked = Rejected(checked.host_id, reason, "too_many", is_known=False)
-        if isinstance(checked, Rejected):
+                checked = RejectedMessage(checked.host_id, reason, "too_many", is_known=False)
+        if isinstance(checked, RejectedMessage):
             self.outcomes[checked.outcome] += 1
         return checked
 
-    def agree(self, accepted: Accepted, host_id: str) -> Rejected | None:
+    def agree(self, accepted: VerifiedMessage, host_id: str) -> RejectedMessage | None:
         """Check that a decoded batch is of the host that signed it; what it comes to is counted.
 
         Args:
@@ -149,27 +149,27 @@ class Gate:
         named = next((value for name, value in message.headers if name == KEY), None)
         return self._pins if known is None else known.state != "revoked" and known.public_key == named
 
-    def is_of(self, accepted: Accepted, host_id: str) -> bool:
+    def is_of(self, accepted: VerifiedMessage, host_id: str) -> bool:
         """Return whether a decoded batch is of the host that signed it; nothing is counted."""
         return self._disagreement(accepted, host_id) is None
 
-    def examine(self, message: EventsMessage) -> Accepted | Rejected:
+    def examine(self, message: EventsMessage) -> VerifiedMessage | RejectedMessage:
         """Check a message that was evaluated before: nothing is counted, and no new host is taken in."""
         try:
             key, host_id = _host_id(message.key)
         except BadHostKey as error:
-            return Rejected("", f"its key is not a host's id: {error}", "bad_id", is_known=False)
+            return RejectedMessage("", f"its key is not a host's id: {error}", "bad_id", is_known=False)
         known = self.known.find(host_id, pins=self._pins)
 
-        def rejected(reason: str, outcome: str) -> Rejected:
-            return Rejected(host_id, reason, outcome, is_known=known is not None)
+        def rejected(reason: str, outcome: str) -> RejectedMessage:
+            return RejectedMessage(host_id, reason, outcome, is_known=known is not None)
 
         if known is not None and known.state == "revoked":
             return rejected(f"host {host_id} was revoked", "revoked")
         given = {name: value for name, value in message.headers if name in _NAMES}
         if KEY not in given and SIGNATURE not in given:
             if known is None and self._pins:
-                return Accepted("", is_verified=False)
+                return VerifiedMessage("", is_verified=False)
             return rejected(_unsigned(known), "not_signed")
         proof = _proof(given)
         if proof is None:
@@ -187,18 +187,18 @@ class Gate:
         pin = None
         if known is None:
             pin = HostKey(host_id, "pinned", proof.public_key, message.appended, self._worker)
-        return Accepted(host_id, is_verified=True, pin=pin)
+        return VerifiedMessage(host_id, is_verified=True, pin=pin)
 
-    def _disagreement(self, accepted: Accepted, host_id: str) -> Rejected | None:
+    def _disagreement(self, accepted: VerifiedMessage, host_id: str) -> RejectedMessage | None:
         known = self.known.find(host_id, pins=self._pins)
         if accepted.is_verified:
             if host_id == accepted.host_id:
                 return None
             reason = f"it was signed by host {accepted.host_id}, and says that it is of host {host_id}"
-            return Rejected(host_id, reason, "other_id", is_known=known is not None)
+            return RejectedMessage(host_id, reason, "other_id", is_known=known is not None)
         if known is None:
             return None
-        return Rejected(host_id, _unsigned(known), "not_signed", is_known=True)
+        return RejectedMessage(host_id, _unsigned(known), "not_signed", is_known=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def _proof(given: Mapping[str, object]) -> _Proof | None:
 def _is_genuine(proof: _Proof, content: bytes) -> bool:
     try:
         return is_signed_by(bare_public_key(proof.public_key), proof.signature, BATCH_DOMAIN, content)
-    except BadKey:
+    except BadSigningKey:
         return False
 
 

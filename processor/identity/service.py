@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from bus.clients.compacted import Follower
+from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.messages.headers import Headers
 from bus.topics import HOST_KEYS, HOST_PINS
-from processor.fleet.producer import Shipping
-from processor.identity.gate import Gate
+from processor.fleet.producer import ResultProducer
+from processor.identity.gate import IdentityGate
 from schemas.host_keys import HostKey, encode_host_key, key_id
 from schemas.text.printable import printable
 
@@ -26,7 +26,7 @@ _HEADERS: Headers = [("content-type", b"application/json")]
 class HostKeysService:
     """The keys of hosts, of one processor."""
 
-    def __init__(self, connection: Connection, gate: Gate, *, on_note: Callable[[str], None]) -> None:
+    def __init__(self, connection: Connection, gate: IdentityGate, *, on_note: Callable[[str], None]) -> None:
         """Begin; nothing is connected.
 
         Args:
@@ -37,16 +37,16 @@ class HostKeysService:
         self.gate = gate
         self._connection = connection
         self._on_note = on_note
-        self._shipping: Shipping | None = None
+        self._shipping: ResultProducer | None = None
         self._is_read = asyncio.Event()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._writing: set[asyncio.Task[None]] = set()
 
-    def start(self, shipping: Shipping) -> None:
+    def start(self, shipping: ResultProducer) -> None:
         """Begin to follow; on the running loop. Raises BusUnavailable where the broker's settings can't be used."""
         self._shipping = shipping
-        follower = Follower(self._connection, [HOST_PINS, HOST_KEYS])
+        follower = CompactedTopicReader(self._connection, [HOST_PINS, HOST_KEYS])
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._follow, args=(follower, loop), name="host-keys", daemon=True)
         self._thread.start()
@@ -70,7 +70,7 @@ class HostKeysService:
             raise RuntimeError("not started")
         return await self._shipping.send(HOST_PINS, record.host_id.encode(), encode_host_key(record), list(_HEADERS))
 
-    def _follow(self, follower: Follower, loop: asyncio.AbstractEventLoop) -> None:
+    def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
         is_complete, reported = False, ""
         try:
             while not self._stopped.is_set():

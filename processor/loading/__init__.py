@@ -15,25 +15,25 @@ from processor.loading.definitions import Extension
 from processor.loading.items.stateful_checks import with_memory
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems.compiler_checks import Checker, field_problem
-from processor.loading.problems.model import Code, Place, Problem
+from processor.loading.problems.model import Problem, ProblemCode, SourceLocation
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
 from processor.loading.yaml.nodes import SourceFile
 from processor.loading.yaml.values import head_place
 
 __all__ = [
-    "Code",
     "Extension",
     "FileResult",
     "LoadResult",
     "LoadedList",
     "LoadedMacro",
-    "Place",
     "Priority",
     "Problem",
+    "ProblemCode",
     "Redefinition",
     "Rule",
     "RuleFile",
+    "SourceLocation",
     "load_rules",
     "parse_priority",
     "read_rule_files",
@@ -128,7 +128,12 @@ class _Loading:
         name = file.name
         if file.unreadable:
             hint = "check that it is there and that you may read it"
-            self._fail(Code.LOAD_ERR_FILE_READ, f"Could not read the file: {file.unreadable}", Place(name), hint)
+            self._fail(
+                ProblemCode.LOAD_ERR_FILE_READ,
+                f"Could not read the file: {file.unreadable}",
+                SourceLocation(name),
+                hint,
+            )
             return
         text = file.text
         if isinstance(text, bytes):
@@ -139,11 +144,11 @@ class _Loading:
                 before = SourceFile(name, data[: error.start].decode())
                 place = before.place(len(before.text), len(before.text) + 1)
                 message = f"the file is not UTF-8: byte 0x{data[error.start]:02x}"
-                self._fail(Code.LOAD_ERR_YAML_PARSE, message, place, "save it as UTF-8")
+                self._fail(ProblemCode.LOAD_ERR_YAML_PARSE, message, place, "save it as UTF-8")
                 return
         read_file(SourceFile(name, text.removeprefix("\ufeff")), self._collection, self._problems.append)
 
-    def _fail(self, code: Code, message: str, place: Place, hint: str) -> None:
+    def _fail(self, code: ProblemCode, message: str, place: SourceLocation, hint: str) -> None:
         self._problems.append(Problem(code, message, "rules content", "", place, hint))
 
     def _finish(self, name: str) -> None:

@@ -12,15 +12,15 @@ from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
 from processor.loading.collection import SOURCE, Collection
-from processor.loading.definitions import MacroDefinition, RuleDefinition, Spot
+from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
 from processor.loading.items.exceptions import with_exceptions
 from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
-from processor.loading.problems.compiler_checks import Checker, Finding, output_findings
+from processor.loading.problems.compiler_checks import Checker, CompilerProblem, output_findings
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Place, Problem, Rejected
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
-from processor.loading.yaml.tracing import Piece, Traced
+from processor.loading.yaml.tracing import Piece, TracedText
 from processor.loading.yaml.values import head_place, problem
 
 _CONTAINER_INFO = "%container.info"
@@ -103,12 +103,12 @@ class Builder:
             # What a broken rule uses would be called unused.
             self._warn_of_unused()
 
-    def _is_full(self, spot: Spot) -> bool:
+    def _is_full(self, spot: ItemLocation) -> bool:
         if self._errors < MAX_ERRORS:
             return False
         if self._errors != _TOLD:
             message = f"{MAX_ERRORS} errors: from here on nothing is looked at"
-            self._report(problem(Code.LOAD_ERR_VALIDATE, message, spot, hint="correct these, then load again"))
+            self._report(problem(ProblemCode.LOAD_ERR_VALIDATE, message, spot, hint="correct these, then load again"))
         self._errors = _TOLD
         return True
 
@@ -137,9 +137,9 @@ class Builder:
         self._lists.used |= named
 
     def _build_macros(self) -> None:
-        texts: dict[str, Traced] = {}
+        texts: dict[str, TracedText] = {}
         for definition in self._collection.macros.values():
-            traced = Traced.of(definition.condition)
+            traced = TracedText.of(definition.condition)
             tree = None if self._is_full(definition.spot) else self._parse(traced, definition.spot)
             if tree is None:
                 self._macros.break_(definition.name)
@@ -150,7 +150,7 @@ class Builder:
             if definition.name in texts and not self._is_full(definition.spot):
                 self._resolve_macro(definition, texts[definition.name])
 
-    def _resolve_macro(self, definition: MacroDefinition, traced: Traced) -> None:
+    def _resolve_macro(self, definition: MacroDefinition, traced: TracedText) -> None:
         try:
             tree = self._macros.resolve_macro(definition.name)
         except BrokenMacro:
@@ -169,7 +169,7 @@ class Builder:
             head_place(definition.spot),
         )
 
-    def _macro_problem(self, error: MacroProblem, traced: Traced, spot: Spot) -> None:
+    def _macro_problem(self, error: MacroProblem, traced: TracedText, spot: ItemLocation) -> None:
         hint = ""
         if error.name:
             hint = did_you_mean(error.name, self._macros.names)
@@ -178,9 +178,9 @@ class Builder:
             elif error.name in self._collection.lists:
                 hint = f"'{error.name}' is a list: write 'FIELD in ({error.name})'"
         place = traced.place(error.span)
-        self._report(Problem(Code.LOAD_ERR_VALIDATE, error.message, spot.type, spot.name, place, hint))
+        self._report(Problem(ProblemCode.LOAD_ERR_VALIDATE, error.message, spot.type, spot.name, place, hint))
 
-    def _parse(self, traced: Traced, spot: Spot) -> Node | None:
+    def _parse(self, traced: TracedText, spot: ItemLocation) -> Node | None:
         try:
             self._lists.substitute(traced)
             return self._parser.parse(traced.text)
@@ -189,16 +189,16 @@ class Builder:
             message, hint = error.message, _read_as(traced, error.span, place)
         except ConditionTooLong as error:
             place, message, hint = head_place(spot), str(error), "are there lists that hold each other?"
-        self._report(Problem(Code.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
+        self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
         return None
 
     def _build_rule(self, index: int, rule: RuleDefinition) -> None:
         try:
             pieces = with_exceptions(rule.condition, rule.exceptions)
-        except Rejected as rejected:
+        except ItemRejected as rejected:
             self._report(rejected.problem)
             return
-        traced = Traced.of(pieces)
+        traced = TracedText.of(pieces)
         output, verdict = self._output(rule)
         tree = None if verdict is _Verdict.SKIPPED else self._parse(traced, rule.spot)
         if tree is None:
@@ -216,31 +216,31 @@ class Builder:
         if rule.source == SOURCE and rule.warn_evttypes and is_broad(types):
             hint = "ask for evt.type, or say 'warn_evttypes: false'"
             place = traced.place((0, len(traced.text)))
-            self._report(Problem(Code.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, place, hint))
+            self._report(Problem(ProblemCode.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, place, hint))
         loaded = _rule(index, rule, tree, traced)
         self.rules.append(replace(loaded, output=output, event_types=types))
 
     def _output(self, rule: RuleDefinition) -> tuple[str, _Verdict]:
-        traced = Traced.of(rule.output)
+        traced = TracedText.of(rule.output)
         if _CONTAINER_INFO in traced.text:
             start = traced.text.index(_CONTAINER_INFO)
             place = traced.place((start, start + len(_CONTAINER_INFO)))
-            code = Code.LOAD_DEPRECATED_ITEM
+            code = ProblemCode.LOAD_DEPRECATED_ITEM
             self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, place, "leave it out"))
         output = traced.text.replace(_CONTAINER_INFO, "")
         if len(output) > MAX_OUTPUT:
             message = f"the output has {len(output):,} characters, more than the {MAX_OUTPUT:,} that are taken"
-            self._report(problem(Code.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="write less"))
+            self._report(problem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="write less"))
             return "", _Verdict.WRONG
         findings = output_findings(output)
         if output != traced.text:
             # The places count in what is left: the whole output is shown.
-            traced = Traced((Piece(traced.text, rule.spot.file, rule.output[0].node),), traced.text)
+            traced = TracedText((Piece(traced.text, rule.spot.file, rule.output[0].node),), traced.text)
         return output, self._report_findings(findings, traced, rule)
 
-    def _check(self, tree: Node, traced: Traced, rule: RuleDefinition) -> _Verdict:
-        found: list[Finding] = []
-        seen: set[tuple[Code, str, Span]] = set()
+    def _check(self, tree: Node, traced: TracedText, rule: RuleDefinition) -> _Verdict:
+        found: list[CompilerProblem] = []
+        seen: set[tuple[ProblemCode, str, Span]] = set()
         for check, macro in checks_of(tree, None):
             for finding in self._checker.findings(check):
                 span = macro.span if macro else finding.span
@@ -250,7 +250,7 @@ class Builder:
                     found.append(self._seen_from_rule(finding, macro))
         return self._report_findings(found, traced, rule)
 
-    def _seen_from_rule(self, finding: Finding, macro: Macro | None) -> Finding:
+    def _seen_from_rule(self, finding: CompilerProblem, macro: Macro | None) -> CompilerProblem:
         if macro is None:
             return finding
         definition = self.macros.get(macro.name)
@@ -258,9 +258,9 @@ class Builder:
         if definition is not None:
             where += f" ({definition.place.file}:{definition.place.line})"
         hint = f"{where}: {finding.hint}" if finding.hint else where
-        return Finding(finding.code, finding.message, macro.span, hint, finding.is_unknown)
+        return CompilerProblem(finding.code, finding.message, macro.span, hint, finding.is_unknown)
 
-    def _report_findings(self, findings: list[Finding], traced: Traced, rule: RuleDefinition) -> _Verdict:
+    def _report_findings(self, findings: list[CompilerProblem], traced: TracedText, rule: RuleDefinition) -> _Verdict:
         errors = [finding for finding in findings if finding.code.is_error]
         # Falco looks no further than the first error of a rule that it may leave out.
         skipped = bool(errors) and rule.skip_if_unknown_filter and errors[0].is_unknown
@@ -269,7 +269,7 @@ class Builder:
             if code.is_error and skipped:
                 if not finding.is_unknown:
                     continue
-                code = Code.LOAD_UNKNOWN_FILTER
+                code = ProblemCode.LOAD_UNKNOWN_FILTER
             place = traced.place(finding.span)
             self._report(Problem(code, finding.message, "rule", rule.name, place, finding.hint))
         return _Verdict.SKIPPED if skipped else _Verdict.WRONG if errors else _Verdict.GOOD
@@ -278,11 +278,11 @@ class Builder:
         for macro in self._collection.macros.values():
             if macro.name not in self._macros.used:
                 message = "Macro not referred to by any other rule/macro"
-                self._report(problem(Code.LOAD_UNUSED_MACRO, message, macro.spot))
+                self._report(problem(ProblemCode.LOAD_UNUSED_MACRO, message, macro.spot))
         for item in self._collection.lists.values():
             if item.name not in self._lists.used:
                 message = "List not referred to by any other rule/macro"
-                self._report(problem(Code.LOAD_UNUSED_LIST, message, item.spot))
+                self._report(problem(ProblemCode.LOAD_UNUSED_LIST, message, item.spot))
 
 
 def checks_of(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro | None]]:
@@ -305,7 +305,7 @@ def checks_of(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro 
                 todo.append((current.body, macro or current))
 
 
-def _rule(index: int, rule: RuleDefinition, tree: Node, traced: Traced) -> Rule:
+def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> Rule:
     return Rule(
         index=index,
         name=rule.name,
@@ -331,7 +331,7 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: Traced) -> Rule:
     )
 
 
-def _read_as(traced: Traced, span: Span, place: Place) -> str:
+def _read_as(traced: TracedText, span: Span, place: SourceLocation) -> str:
     """Show what was parsed where it isn't what stands in the file: exceptions and lists write text of their own."""
     around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
     if " ".join(around.split()) in " ".join(place.text.split()):

@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from processor.loading.definitions import (
     ExceptionDefinition,
+    ItemLocation,
     ListDefinition,
     MacroDefinition,
     PluginRequirement,
     RuleDefinition,
     RuleUpdate,
-    Spot,
 )
 from processor.loading.items import exceptions
 from processor.loading.items.exceptions import FieldCheck
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Problem, Rejected
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import problem, reject
@@ -44,7 +44,7 @@ class Collection:
         self.macros: dict[str, MacroDefinition] = {}
         self.rules: dict[str, RuleDefinition] = {}
         self.plugins: list[tuple[PluginRequirement, ...]] = []
-        self.redefined: list[tuple[Spot, Spot]] = []
+        self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
         """Items that define again what an earlier file defined: the new one and the old one."""
         self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
         """Names of items with an error, by type: what refers to them is left out without another error."""
@@ -56,17 +56,19 @@ class Collection:
         self._next += 1
         return self._next - 1
 
-    def _note_redefinition(self, new: Spot, old: ListDefinition | MacroDefinition | RuleDefinition | None) -> None:
+    def _note_redefinition(
+        self, new: ItemLocation, old: ListDefinition | MacroDefinition | RuleDefinition | None
+    ) -> None:
         if old is not None and old.spot.file is not new.file:
             self.redefined.append((new, old.spot))
 
-    def require_engine(self, version: tuple[int, int, int], spot: Spot) -> None:
+    def require_engine(self, version: tuple[int, int, int], spot: ItemLocation) -> None:
         """Check that a file asks for no newer engine than this one equals."""
         if version[0] == ENGINE_VERSION[0] and version <= ENGINE_VERSION:
             return
         wanted, have = (".".join(map(str, numbers)) for numbers in (version, ENGINE_VERSION))
         message = f"Rules require engine version {wanted}, but engine version is {have}"
-        raise reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint="take rules made for an older engine")
+        raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="take rules made for an older engine")
 
     def define_list(self, new: ListDefinition) -> None:
         """Take a list, or a new definition of one: it changes conditions read before, and keeps its place."""
@@ -121,11 +123,13 @@ class Collection:
             new.unknown_source = True
             message = f"Unknown source {new.source}, skipping"
             hint = did_you_mean(new.source, [SOURCE]) or f"the only source is {SOURCE}: plugins are not supported"
-            self._warn(problem(Code.LOAD_UNKNOWN_SOURCE, message, new.spot, _value_node(new.spot, "source"), hint))
+            self._warn(
+                problem(ProblemCode.LOAD_UNKNOWN_SOURCE, message, new.spot, _value_node(new.spot, "source"), hint)
+            )
         for exception in new.exceptions:
             if not exception.fields.says_something:
                 message = "Rule exception item must have fields property with a list of fields"
-                raise reject(message, exception.spot, code=Code.LOAD_ERR_VALIDATE, hint="add 'fields: [...]'")
+                raise reject(message, exception.spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="add 'fields: [...]'")
             exceptions.validate(exception, None if new.unknown_source else self._check_field)
         self._take_index()
         self._note_redefinition(new.spot, old)
@@ -137,7 +141,9 @@ class Collection:
         rule = self._updated(update, _NO_RULE_APPEND)
         if not update.says_something:
             message = "Appended rule must have exceptions or condition property"
-            raise reject(message, update.spot, code=Code.LOAD_ERR_VALIDATE, hint="add one, or leave the item out")
+            raise reject(
+                message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="add one, or leave the item out"
+            )
         if update.condition is not None:
             rule.condition = _joined(rule.condition, update.condition)
         if update.output is not None:
@@ -179,7 +185,7 @@ class Collection:
         rule = self._updated(update, _NO_RULE_REPLACE)
         if not update.says_something:
             message = "The rule must have at least one field that can be replaced"
-            raise reject(message, update.spot, code=Code.LOAD_ERR_VALIDATE)
+            raise reject(message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE)
         if update.condition is not None:
             rule.condition = [update.condition]
         if update.output is not None:
@@ -206,7 +212,7 @@ class Collection:
             rule.extensions = {**rule.extensions, "suppress": update.suppress}
         self._take_index()
 
-    def enable_rule(self, name: str, spot: Spot, *, enabled: bool) -> None:
+    def enable_rule(self, name: str, spot: ItemLocation, *, enabled: bool) -> None:
         """Turn a rule on or off that was read before."""
         rule = self.rules.get(name)
         if rule is None:
@@ -220,14 +226,14 @@ class Collection:
         _same_source(rule, update.source, update.spot)
         return rule
 
-    def _missing(self, kind: str, spot: Spot, message: str, names: list[str]) -> Exception:
+    def _missing(self, kind: str, spot: ItemLocation, message: str, names: list[str]) -> Exception:
         if spot.name in self.broken[kind]:
-            return Skipped()
+            return ItemSkipped()
         hint = did_you_mean(spot.name, names) or f"define the {kind} before it is changed"
-        return reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+        return reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
 
 
-class Skipped(Exception):
+class ItemSkipped(Exception):
     """Ends the reading of an item that changes one whose error is told already."""
 
 
@@ -235,16 +241,16 @@ def _joined(pieces: list[Piece], new: Piece) -> list[Piece]:
     return [*pieces, Piece(" ", new.file, new.node), new]
 
 
-def _same_source(rule: RuleDefinition, source: str, spot: Spot) -> None:
+def _same_source(rule: RuleDefinition, source: str, spot: ItemLocation) -> None:
     if source and rule.source != source:
         message = "Rule has been re-defined with a different source"
         hint = f"its source is {rule.source}"
-        raise reject(message, spot, _value_node(spot, "source"), code=Code.LOAD_ERR_VALIDATE, hint=hint)
+        raise reject(message, spot, _value_node(spot, "source"), code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
 
 
-def _value_node(spot: Spot, key: str) -> Node | None:
+def _value_node(spot: ItemLocation, key: str) -> Node | None:
     return spot.node.get(key) if isinstance(spot.node, Mapping) else None
 
 
-def _exception_error(message: str, new: ExceptionDefinition, key: str, hint: str) -> Rejected:
-    return reject(message, new.spot, _value_node(new.spot, key), code=Code.LOAD_ERR_VALIDATE, hint=hint)
+def _exception_error(message: str, new: ExceptionDefinition, key: str, hint: str) -> ItemRejected:
+    return reject(message, new.spot, _value_node(new.spot, key), code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)

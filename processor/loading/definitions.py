@@ -13,7 +13,7 @@ EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ItemLocation:
     """An item in a file: what a problem without a better place is about."""
 
     file: SourceFile
@@ -31,11 +31,11 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ExceptionValue:
     """A part of an exception: a text, or a list of entries."""
 
     text: str = ""
-    items: tuple["Entry", ...] | None = None
+    items: tuple["ExceptionValue", ...] | None = None
 
     @property
     def is_list(self) -> bool:
@@ -53,10 +53,10 @@ class ExceptionDefinition:
     """What a rule is not to fire for."""
 
     name: str
-    spot: Spot
-    fields: Entry
-    comps: Entry
-    values: list[tuple[Entry, Piece]]
+    spot: ItemLocation
+    fields: ExceptionValue
+    comps: ExceptionValue
+    values: list[tuple[ExceptionValue, Piece]]
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class ListDefinition:
     """A list; its index is that of the first definition, its visibility that of the last."""
 
     name: str
-    spot: Spot
+    spot: ItemLocation
     items: list[str]
     index: int = 0
     visibility: int = 0
@@ -75,7 +75,7 @@ class MacroDefinition:
     """A macro; index and visibility as a list's."""
 
     name: str
-    spot: Spot
+    spot: ItemLocation
     condition: list[Piece]
     extensions: MappingType[str, Extension] = field(default_factory=dict)
     index: int = 0
@@ -87,7 +87,7 @@ class RuleDefinition:
     """A rule."""
 
     name: str
-    spot: Spot
+    spot: ItemLocation
     condition: list[Piece]
     output: list[Piece]
     description: str
@@ -109,7 +109,7 @@ class RuleUpdate:
     """What an item appends to a rule, or replaces of it; None is left as it is."""
 
     name: str
-    spot: Spot
+    spot: ItemLocation
     source: str = ""
     condition: Piece | None = None
     output: Piece | None = None

@@ -13,7 +13,7 @@ from processor.loading.rules import LoadedList, LoadedMacro, Rule
 _MAX_NAME = 120
 
 
-class Rules(Protocol):
+class RuleSnapshot(Protocol):
     """What is compared: rules, turned on and off as they will be, and what they use."""
 
     @property
@@ -38,7 +38,7 @@ class Rules(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RuleChange:
     """One rule, macro or list that is not as it was."""
 
     sign: Literal["-", "+", "~"]
@@ -56,7 +56,7 @@ class Change:
         return f"{subject} {'removed' if self.sign == '-' else 'added'}"
 
 
-def difference(old: Rules, new: Rules) -> tuple[Change, ...]:
+def difference(old: RuleSnapshot, new: RuleSnapshot) -> tuple[RuleChange, ...]:
     """Compare two versions: rules first, in their order; then macros, then lists.
 
     Args:
@@ -70,7 +70,7 @@ def difference(old: Rules, new: Rules) -> tuple[Change, ...]:
     return (*rules, *macros, *lists)
 
 
-def lines(changes: Sequence[Change], most: int) -> tuple[str, ...]:
+def lines(changes: Sequence[RuleChange], most: int) -> tuple[str, ...]:
     """Give the changes as lines, and what does not fit as a number."""
     told = tuple(change.text for change in changes[:most])
     return told if len(changes) <= most else (*told, f"… and {len(changes) - most} more changes")
@@ -85,11 +85,11 @@ _Facts = Mapping[str, object]
 """What an item says, each under the words that tell of its change."""
 
 
-def _rules(version: Rules) -> dict[str, _Facts]:
+def _rules(version: RuleSnapshot) -> dict[str, _Facts]:
     return {rule.name: _rule(rule, version) for rule in version.rules}
 
 
-def _rule(rule: Rule, version: Rules) -> _Facts:
+def _rule(rule: Rule, version: RuleSnapshot) -> _Facts:
     return {
         "condition changed": " ".join(rule.condition_text.split()),
         "exceptions changed": _exceptions(rule),
@@ -111,7 +111,7 @@ def _exceptions(rule: Rule) -> tuple[str, ...]:
     return tuple(print_condition(each, expand_macros=False) for each in condition.children[-count:])
 
 
-def _macros(version: Rules) -> dict[str, _Facts]:
+def _macros(version: RuleSnapshot) -> dict[str, _Facts]:
     return {
         name: {
             "condition changed": " ".join(macro.condition_text.split()),
@@ -121,23 +121,23 @@ def _macros(version: Rules) -> dict[str, _Facts]:
     }
 
 
-def _lists(version: Rules) -> dict[str, _Facts]:
+def _lists(version: RuleSnapshot) -> dict[str, _Facts]:
     return {name: {"items changed": each.items} for name, each in version.lists.items()}
 
 
 def _compared(
     kind: Literal["rule", "macro", "list"], old: Mapping[str, _Facts], new: Mapping[str, _Facts]
-) -> Iterator[Change]:
+) -> Iterator[RuleChange]:
     for name, facts in old.items():
         if name not in new:
-            yield Change("-", kind, name)
+            yield RuleChange("-", kind, name)
         elif how := tuple(
             _told(aspect, was, new[name][aspect]) for aspect, was in facts.items() if was != new[name][aspect]
         ):
-            yield Change("~", kind, name, how)
+            yield RuleChange("~", kind, name, how)
     for name in new:
         if name not in old:
-            yield Change("+", kind, name)
+            yield RuleChange("+", kind, name)
 
 
 def _told(aspect: str, was: object, becomes: object) -> str:

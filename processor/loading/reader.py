@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 
 from processor.language.tokens import BARE_STRING, IDENTIFIER
-from processor.loading.collection import Collection, Skipped
+from processor.loading.collection import Collection, ItemSkipped
 from processor.loading.definitions import (
     EXTENSION_KEYS,
+    ItemLocation,
     ListDefinition,
     MacroDefinition,
     PluginRequirement,
-    Spot,
     any_leg,
     kept_extensions,
     scalar_piece,
@@ -30,7 +30,7 @@ from processor.loading.items.overrides import (
     warn_of_append,
 )
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Place, Problem, Rejected
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
 from processor.loading.yaml.nodes import Mapping, Node, Sequence, SourceFile, YamlError, is_null, read_documents
 from processor.loading.yaml.values import invalid, optional_truth, problem, reject, scalar, texts, whole_number
 
@@ -64,8 +64,10 @@ def read_file(file: SourceFile, collection: Collection, report: Callable[[Proble
     try:
         documents = read_documents(file.text)
     except YamlError as error:
-        place = Place(file.name) if error.offset is None else file.place(error.offset, error.offset + 1)
-        report(Problem(Code.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", place, "none of this file is loaded"))
+        place = SourceLocation(file.name) if error.offset is None else file.place(error.offset, error.offset + 1)
+        report(
+            Problem(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", place, "none of this file is loaded")
+        )
         return False
     return _Reader(file, collection, report).read(documents)
 
@@ -98,7 +100,7 @@ class _Reader:
         self._problems += 1
         self._tell(told)
         if self._problems >= MAX_PROBLEMS:
-            raise Skipped
+            raise ItemSkipped
 
     def _is_full(self) -> bool:
         return self._errors >= MAX_ERRORS or self._problems >= MAX_PROBLEMS
@@ -107,15 +109,15 @@ class _Reader:
         place = self._file.place(item.start, item.start + 1)
         message = f"{self._problems:,} problems: the file is not read on"
         hint = "correct these, then load it again"
-        self._tell(Problem(Code.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
+        self._tell(Problem(ProblemCode.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
 
     def _wrong_document(self, document: Node) -> None:
         is_mapping = isinstance(document, Mapping)
         message = "Rules content is not yaml array of objects" if is_mapping else "Rules content is not yaml"
-        spot = Spot(self._file, document, _CONTENT)
+        spot = ItemLocation(self._file, document, _CONTENT)
         self._fail(invalid(message, spot, hint="a rule file is a list: each item begins with '- rule:' or the like"))
 
-    def _fail(self, rejected: Rejected) -> None:
+    def _fail(self, rejected: ItemRejected) -> None:
         self._errors += 1
         self._problems += 1
         self._tell(rejected.problem)
@@ -125,9 +127,9 @@ class _Reader:
         try:
             self._read_item(item)
             self._warn_of_unknown_keys(kind, item)
-        except Rejected as rejected:
+        except ItemRejected as rejected:
             self._fail(rejected)
-        except Skipped:
+        except ItemSkipped:
             return
         else:
             return
@@ -145,7 +147,7 @@ class _Reader:
 
     def _read_item(self, item: Node) -> None:
         if not isinstance(item, Mapping):
-            spot = Spot(self._file, item, "rules content item")
+            spot = ItemLocation(self._file, item, "rules content item")
             message = "Unexpected element type. Each element should be a yaml associative array."
             raise invalid(message, spot, item, "begin the item with '- rule:', '- macro:' or '- list:'")
         kind = _kind(item)
@@ -160,13 +162,13 @@ class _Reader:
         elif kind == "rule":
             rules.read_rule(item, self._file, self._collection, self._report)
         else:
-            spot = Spot(self._file, item, "rules content item")
+            spot = ItemLocation(self._file, item, "rules content item")
             first = next((key.value for key in item.names()), "")
             hint = did_you_mean(first, _ITEMS) or f"an item has one of {', '.join(_ITEMS)}"
-            self._report(problem(Code.LOAD_UNKNOWN_ITEM, "Unknown top level item", spot, hint=hint))
+            self._report(problem(ProblemCode.LOAD_UNKNOWN_ITEM, "Unknown top level item", spot, hint=hint))
 
     def _engine_version(self, item: Mapping) -> None:
-        spot = Spot(self._file, item, "required_engine_version")
+        spot = ItemLocation(self._file, item, "required_engine_version")
         node = scalar(item, "required_engine_version", spot)
         number = whole_number(node.value)
         if number is not None:
@@ -185,46 +187,46 @@ class _Reader:
     def _plugin_versions(self, item: Mapping) -> None:
         kind = "required plugin versions"
         node = item.get("required_plugin_versions")
-        spot = Spot(self._file, item, kind)
+        spot = ItemLocation(self._file, item, kind)
         if not isinstance(node, Sequence):
             raise invalid("Value of required_plugin_versions must be a sequence", spot, node)
         for plugin in node.items:
-            entry = Spot(self._file, plugin, f"{kind} entry")
+            entry = ItemLocation(self._file, plugin, f"{kind} entry")
             if not isinstance(plugin, Mapping):
                 raise invalid("Plugin version must be a mapping", entry, plugin, "each has name and version")
-            entry = Spot(self._file, plugin, f"{kind} entry", scalar(plugin, "name", entry).value)
+            entry = ItemLocation(self._file, plugin, f"{kind} entry", scalar(plugin, "name", entry).value)
             wanted = [PluginRequirement(entry.name, scalar(plugin, "version", entry).value)]
             alternatives = plugin.get("alternatives")
             if alternatives is not None:
                 if not isinstance(alternatives, Sequence):
                     raise invalid("Value of plugin version alternatives must be a sequence", entry, alternatives)
                 for other in alternatives.items:
-                    one = Spot(self._file, other, f"{kind} alternative")
+                    one = ItemLocation(self._file, other, f"{kind} alternative")
                     if not isinstance(other, Mapping):
                         raise invalid("Plugin version alternative must be a mapping", one, other)
                     name = scalar(other, "name", one).value
                     wanted.append(PluginRequirement(name, scalar(other, "version", one).value))
             self._require_plugins(wanted, entry)
 
-    def _require_plugins(self, wanted: list[PluginRequirement], spot: Spot) -> None:
+    def _require_plugins(self, wanted: list[PluginRequirement], spot: ItemLocation) -> None:
         names: set[str] = set()
         for plugin in wanted:
             if not _VERSION.match(plugin.version):
                 message = f"Invalid required version '{plugin.version}' for plugin '{plugin.name}'"
-                raise reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint="write it as 0.1.0")
+                raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="write it as 0.1.0")
             if plugin.name in names:
                 message = f"Defined multiple alternative version requirements for plugin '{plugin.name}'"
-                raise reject(message, spot, code=Code.LOAD_ERR_VALIDATE, hint="leave all but one out")
+                raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="leave all but one out")
             names.add(plugin.name)
         self._collection.plugins.append(tuple(wanted))
 
     def _list(self, item: Mapping) -> None:
-        name_node = scalar(item, "list", Spot(self._file, item, "list"))
+        name_node = scalar(item, "list", ItemLocation(self._file, item, "list"))
         name = name_node.value
-        spot = Spot(self._file, item, "list", name)
+        spot = ItemLocation(self._file, item, "list", name)
         if not BARE_STRING.fullmatch(name):
             message = "List has an invalid name. List names should match a regular expression: " + _LIST_NAME
-            self._report(problem(Code.LOAD_INVALID_LIST_NAME, message, spot, name_node))
+            self._report(problem(ProblemCode.LOAD_INVALID_LIST_NAME, message, spot, name_node))
         new = ListDefinition(name, spot, [node.value for node in texts(item, "items", spot)])
         if self._appends(item, spot, "items"):
             self._collection.append_list(new)
@@ -232,12 +234,12 @@ class _Reader:
             self._collection.define_list(new)
 
     def _macro(self, item: Mapping) -> None:
-        name_node = scalar(item, "macro", Spot(self._file, item, "macro"))
+        name_node = scalar(item, "macro", ItemLocation(self._file, item, "macro"))
         name = name_node.value
-        spot = Spot(self._file, item, "macro", name)
+        spot = ItemLocation(self._file, item, "macro", name)
         if not IDENTIFIER.fullmatch(name):
             message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
-            self._report(problem(Code.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
+            self._report(problem(ProblemCode.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
         append = self._says_append(item, spot)
         overrides = read_overrides(item, spot, {"condition": BOTH_WAYS, "correlation": ONLY_REPLACE})
         overrides.exclude_append(item, spot, append=append)
@@ -264,13 +266,13 @@ class _Reader:
         else:
             self._collection.define_macro(new)
 
-    def _says_append(self, item: Mapping, spot: Spot) -> bool:
+    def _says_append(self, item: Mapping, spot: ItemLocation) -> bool:
         append = optional_truth(item, "append", spot, default=False)
         if append:
             warn_of_append(item, spot, self._report)
         return append
 
-    def _appends(self, item: Mapping, spot: Spot, key: str) -> bool:
+    def _appends(self, item: Mapping, spot: ItemLocation, key: str) -> bool:
         append = self._says_append(item, spot)
         overrides = read_overrides(item, spot, {key: BOTH_WAYS})
         overrides.exclude_append(item, spot, append=append)
@@ -285,10 +287,14 @@ class _Reader:
             if key.value not in known:
                 message = f"Unknown key '{key.value}'. The key will be ignored."
                 hint = did_you_mean(key.value, known)
-                self._report(problem(Code.LOAD_UNKNOWN_KEY, message, Spot(self._file, item, kind, name), key, hint))
+                self._report(
+                    problem(
+                        ProblemCode.LOAD_UNKNOWN_KEY, message, ItemLocation(self._file, item, kind, name), key, hint
+                    )
+                )
 
 
-def _check_correlation(item: Mapping, spot: Spot, overrides: Overrides) -> None:
+def _check_correlation(item: Mapping, spot: ItemLocation, overrides: Overrides) -> None:
     """Refuse a correlation that override doesn't name, and one that it names and that isn't there."""
     is_there, is_named = item.get("correlation") is not None, "correlation" in overrides.replace
     if is_there and not is_named:

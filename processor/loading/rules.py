@@ -7,8 +7,8 @@ from processor.correlation.plan.spec import Correlation, Suppress
 from processor.language.ast import Node, Span
 from processor.loading.definitions import Extension, PluginRequirement
 from processor.loading.priority import Priority
-from processor.loading.problems.model import Place, Problem
-from processor.loading.yaml.tracing import Traced
+from processor.loading.problems.model import Problem, SourceLocation
+from processor.loading.yaml.tracing import TracedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class LoadedList:
 
     name: str
     items: tuple[str, ...]
-    place: Place = field(compare=False)
+    place: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LoadedMacro:
     parsed_text: str
     """The condition with the items of lists in place."""
     extensions: Mapping[str, Extension] = field(compare=False)
-    place: Place = field(compare=False)
+    place: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Rule:
     exceptions_in_force: tuple[str, ...]
     """Those of them that have values: the condition ends with one `not` for each, in this order."""
     extensions: Mapping[str, Extension] = field(compare=False)
-    place: Place = field(compare=False)
-    traced: Traced = field(compare=False, repr=False)
+    place: SourceLocation = field(compare=False)
+    traced: TracedText = field(compare=False, repr=False)
 
     @property
     def file(self) -> str:
@@ -83,7 +83,7 @@ class Rule:
         """The column of its definition, from 1."""
         return self.place.column
 
-    def locate(self, span: Span) -> Place:
+    def locate(self, span: Span) -> SourceLocation:
         """Find in the files what stands at a span of parsed_text."""
         return self.traced.place(span)
 
@@ -108,8 +108,8 @@ class Redefinition:
 
     type: str
     name: str
-    place: Place
-    earlier: Place
+    place: SourceLocation
+    earlier: SourceLocation
 
 
 @dataclass(frozen=True, slots=True)

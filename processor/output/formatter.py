@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from processor.compiler.codegen import Code, Constants, Emitter
+from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.mapping import converted, field_keys
 from processor.compiler.values.transformers import as_text
 from processor.compiler.values.types import Shape, side_shape
@@ -125,11 +125,11 @@ def _cut(text: str, width: int) -> str:
 
 
 class _OutputAccess:
-    def field(self, shape: Shape) -> Code:
+    def field(self, shape: Shape) -> Expression:
         if shape.spec is None:
             raise TypeError("a side without a field has no access")
         found = output_recipe(shape.spec.name, shape.argument)
-        return Code("None", frozenset()) if found is None else Code(found.expression, found.sources)
+        return Expression("None", frozenset()) if found is None else Expression(found.expression, found.sources)
 
 
 def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[int, int], Values]]:
@@ -149,10 +149,10 @@ def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[in
 
 
 class _MappingAccess:
-    def field(self, shape: Shape) -> Code:
+    def field(self, shape: Shape) -> Expression:
         if shape.spec is None:
             raise TypeError("a side without a field has no access")
-        return Code(f"get({shape.spec.name!r}, {shape.argument!r}, {shape.kind!r})", frozenset())
+        return Expression(f"get({shape.spec.name!r}, {shape.argument!r}, {shape.kind!r})", frozenset())
 
 
 def _values_of(sides: Iterable[Left], event: Mapping[str, Any]) -> Values:

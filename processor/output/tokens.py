@@ -7,7 +7,7 @@ and the name. The longest prefix that is a field wins. Source: libsinsp eventfor
 import re
 from dataclasses import dataclass
 
-from processor.compiler.values.types import BadSide, side_shape
+from processor.compiler.values.types import BadOperand, side_shape
 from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Span, Transformer
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
@@ -139,7 +139,7 @@ def _parsed(text: str) -> Left | None:
         if isinstance(tree, Check):
             side_shape(tree.left)
             return tree.left
-    except (ConditionError, BadSide):
+    except (ConditionError, BadOperand):
         pass
     return None
 

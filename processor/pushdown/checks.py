@@ -14,7 +14,7 @@ from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList
 from processor.pushdown.paths import places_of
 from schemas.catalogue.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
-from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Place, Question, Way
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
 
 OPENS = frozenset({"open", "openat", "openat2", "creat"})
 _DESCRIPTOR_IS_RESULT = OPENS | {"open_by_handle_at", "socket", "accept", "accept4", "dup", "dup2", "dup3"}
@@ -31,29 +31,29 @@ _LINK_TEXTS = frozenset({"symlink", "symlinkat"})
 """Theirs is a text that the event carries as it was given, however many slashes it has."""
 
 _U32 = 0xFFFFFFFF
-_FAILED = Question("failed", 1, (1,))
+_FAILED = Predicate("failed", 1, (1,))
 _OTHER_NUMBER = 0x7FFF_FFF1
 """Stands for every number that a table doesn't name."""
 
-Answers = tuple[tuple[Question, bool], ...]
+Answers = tuple[tuple[Predicate, bool], ...]
 """Any of them may make a check true; of none, nothing does."""
 
 
-def upper(node: Check, event: str) -> tuple[Way, ...]:
+def upper(node: Check, event: str) -> tuple[Clause, ...]:
     """Give the ways in which a check may be true."""
     field = node.left
     if not isinstance(field, Field):
-        return (Way(event),)
+        return (Clause(event),)
     if event in _FIRST_PATH and (name := _argument(field)) is not None and parameter(event, name) is None:
         # The event has no such argument, and what is missing makes a check false.
         return ()
     answers = _answers(node, field, event)
     if answers is not None:
-        return tuple(Way(event, frozenset({answer})) for answer in answers)
-    return (Way(event, places=_places(node, field, event)),)
+        return tuple(Clause(event, frozenset({answer})) for answer in answers)
+    return (Clause(event, places=_places(node, field, event)),)
 
 
-def _places(node: Check, field: Field, event: str) -> frozenset[Place] | None:
+def _places(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:
     """Give the places of the path that the kernel judges for an event type."""
     if event in OPENS:
         return places_of(node, field.name)
@@ -63,15 +63,15 @@ def _places(node: Check, field: Field, event: str) -> frozenset[Place] | None:
     return None if is_text and node.operator == "pmatch" else places_of(node, "fd.name")
 
 
-def negated(node: Check, event: str) -> tuple[Way, ...]:
+def negated(node: Check, event: str) -> tuple[Clause, ...]:
     """Give the ways in which a check may not be true."""
     field = node.left
     if not isinstance(field, Field) or not _is_exact(field.name, event):
-        return (Way(event),)
+        return (Clause(event),)
     answers = _answers(node, field, event)
     if answers is None:
-        return (Way(event),)
-    return (Way(event, frozenset((test, not expected) for test, expected in answers)),)
+        return (Clause(event),)
+    return (Clause(event, frozenset((test, not expected) for test, expected in answers)),)
 
 
 def _is_exact(field: str, event: str) -> bool:
@@ -101,7 +101,7 @@ def _values(node: Check) -> list[str]:
     return [item.text for item in literals(node)]
 
 
-def _flag(test: Question, *, is_exact: bool = True) -> Callable[[Check, str], Answers | None]:
+def _flag(test: Predicate, *, is_exact: bool = True) -> Callable[[Check, str], Answers | None]:
     def answers(node: Check, _: str) -> Answers | None:
         if node.operator not in ("=", "==", "!=") or _values(node) not in (["true"], ["false"]):
             return None
@@ -124,7 +124,7 @@ def _of_raw_result(node: Check, _: str) -> Answers | None:
         return ((_FAILED, False),)
     numbers = tuple(sorted({int(value) for value in values}))
     if node.operator in ("=", "==", "in") and numbers and numbers[-1] < _OTHER_NUMBER:
-        return ((Question("result", _U32, numbers), True),)
+        return ((Predicate("result", _U32, numbers), True),)
     return None
 
 
@@ -144,7 +144,7 @@ def _of_user(node: Check, _: str) -> Answers | None:
     numbers = tuple(sorted({int(value) for value in values}))
     if not numbers or numbers[-1] > _U32:
         return None
-    return ((Question("uid", _U32, numbers), node.operator != "!="),)
+    return ((Predicate("uid", _U32, numbers), node.operator != "!="),)
 
 
 _FAMILIES = {
@@ -162,7 +162,7 @@ def _of_family(field: str) -> Callable[[Check, str], Answers | None]:
         families = tuple(sorted({family for found in known if found for family in found}))
         if node.operator not in ("=", "==", "in") or not families or not all(known):
             return None
-        return ((Question("family", _U32, families), True),)
+        return ((Predicate("family", _U32, families), True),)
 
     return answers
 
@@ -173,7 +173,7 @@ def _of_protocol(node: Check, _: str) -> Answers | None:
     numbers = tuple(sorted({number for numbers in found if numbers for number in numbers}))
     if node.operator not in ("=", "==", "in") or not numbers or not all(found):
         return None
-    return ((Question("protocol", _U32, numbers), True),)
+    return ((Predicate("protocol", _U32, numbers), True),)
 
 
 _SOCKET_ENDS = {
@@ -201,7 +201,7 @@ def _of_end(subject: str) -> Callable[[Check, str], Answers | None]:
             except ValueError:
                 return None
             by_mask.setdefault(int(net.netmask), set()).add(int(net.network_address))
-        return tuple((Question(subject, mask, tuple(sorted(numbers))), True) for mask, numbers in by_mask.items())
+        return tuple((Predicate(subject, mask, tuple(sorted(numbers))), True) for mask, numbers in by_mask.items())
 
     return answers
 
@@ -225,7 +225,7 @@ def _of_argument(node: Check, name: str, event: str) -> Answers | None:
     chosen = [entry for entry in table.entries if judge(entry.name)]
     if table.name == "file_flags":
         is_truncation = event in OPENS and [entry.name for entry in chosen] == ["O_TRUNC"]
-        return ((Question("open", TRUNCATE, (TRUNCATE,)), True),) if is_truncation else None
+        return ((Predicate("open", TRUNCATE, (TRUNCATE,)), True),) if is_truncation else None
     return _of_flags(table, found.name, chosen)
 
 
@@ -243,7 +243,7 @@ def _of_flags(table: FlagTable, name: str, chosen: list[FlagEntry]) -> Answers |
                 return None
             bits |= entry.mask & (_U32 if entry.any_bit else entry.kernel)
     is_bound = bits and all(entry.number for entry in chosen)
-    return ((Question(f"arg.{name}", bits, (0,)), False),) if is_bound else None
+    return ((Predicate(f"arg.{name}", bits, (0,)), False),) if is_bound else None
 
 
 def _of_number(table: str, name: str, judge: Callable[[str], bool]) -> Answers | None:
@@ -252,14 +252,14 @@ def _of_number(table: str, name: str, judge: Callable[[str], bool]) -> Answers |
     if judge(flags_text(table, _OTHER_NUMBER) or str(_OTHER_NUMBER)):
         return None
     chosen = sorted({number & _U32 for number in numbers if judge(flags_text(table, number) or str(number))})
-    return ((Question(f"arg.{name}", _U32, tuple(chosen)), True),) if chosen else ()
+    return ((Predicate(f"arg.{name}", _U32, tuple(chosen)), True),) if chosen else ()
 
 
 _ANSWERS: dict[str, Callable[[Check, str], Answers | None]] = {
-    "evt.is_open_read": _flag(Question("open", READ, (READ,))),
-    "evt.is_open_write": _flag(Question("open", WRITE, (WRITE,))),
-    "evt.is_open_exec": _flag(Question("open", CREATE, (CREATE,)), is_exact=False),
-    "evt.is_open_create": _flag(Question("open", CREATE, (CREATE,)), is_exact=False),
+    "evt.is_open_read": _flag(Predicate("open", READ, (READ,))),
+    "evt.is_open_write": _flag(Predicate("open", WRITE, (WRITE,))),
+    "evt.is_open_exec": _flag(Predicate("open", CREATE, (CREATE,)), is_exact=False),
+    "evt.is_open_create": _flag(Predicate("open", CREATE, (CREATE,)), is_exact=False),
     "evt.failed": _flag(_FAILED),
     "fd.num": _of_descriptor,
     "evt.rawres": _of_raw_result,

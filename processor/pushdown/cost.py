@@ -11,15 +11,15 @@ from processor.language.printer import print_condition
 from processor.pushdown.derive import bound, ways_of
 from processor.pushdown.recorded import RecordedEvents
 from schemas.batch import EventBatch
-from schemas.filter import Way
+from schemas.filter import Clause
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class EventTypeCost:
     """What one rule asks of one event type."""
 
     rule: str
-    ways: tuple[Way, ...]
+    ways: tuple[Clause, ...]
     """Empty: none of these events could match it."""
     widest: str
     """The part of its condition of which the kernel can judge nothing; empty where it can leave some events out."""
@@ -31,7 +31,7 @@ class Share:
 
 
 @dataclass(slots=True)
-class Counts:
+class EventTypeCounts:
     """Of one event type, over what was recorded."""
 
     seen: int = 0
@@ -39,7 +39,7 @@ class Counts:
     by_rule: Counter[str] = field(default_factory=Counter)
 
 
-def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str, list[Share]]:
+def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str, list[EventTypeCost]]:
     """Give, by event type, what each rule asks; rules that none of its events could match are left out.
 
     Args:
@@ -51,10 +51,10 @@ def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str
     return {event: kept for event, each in found.items() if (kept := [share for share in each if share.ways])}
 
 
-def _share(name: str, condition: Node, event: str) -> Share:
+def _share(name: str, condition: Node, event: str) -> EventTypeCost:
     folded = simplify(condition, event)
-    share = Share(name, ways_of(condition, event), "")
-    return Share(name, share.ways, _widest(folded, event)) if share.takes_all else share
+    share = EventTypeCost(name, ways_of(condition, event), "")
+    return EventTypeCost(name, share.ways, _widest(folded, event)) if share.takes_all else share
 
 
 def _widest(folded: Folded, event: str) -> str:
@@ -70,13 +70,15 @@ def _widest(folded: Folded, event: str) -> str:
         elif isinstance(node, Not):
             inner, is_upper = (node.child,), not is_upper
         elif isinstance(node, And | Or) and isinstance(node, Or) == is_upper:
-            inner = [child for child in node.children if Way(event) in bound(child, event, is_upper=is_upper)]
+            inner = [child for child in node.children if Clause(event) in bound(child, event, is_upper=is_upper)]
         if not inner:
             return print_condition(node if is_upper else Not(node))
         node = inner[0]
 
 
-def count(batches: Iterable[EventBatch], asked: Mapping[str, Sequence[Share]], counts: dict[str, Counts]) -> None:
+def count(
+    batches: Iterable[EventBatch], asked: Mapping[str, Sequence[EventTypeCost]], counts: dict[str, EventTypeCounts]
+) -> None:
     """Judge recorded events and add to what was counted.
 
     Args:
@@ -91,7 +93,7 @@ def count(batches: Iterable[EventBatch], asked: Mapping[str, Sequence[Share]], c
             event = events.event(index)
             if event not in ways:
                 continue
-            of_event = counts.setdefault(event, Counts())
+            of_event = counts.setdefault(event, EventTypeCounts())
             of_event.seen += 1
             takers = [rule for rule, each in ways[event].items() if events.passes(index, each)]
             of_event.sent += bool(takers)

@@ -10,16 +10,18 @@ from processor.compiler.recursion import deep
 from processor.compiler.simplify import Folded, simplify
 from processor.language.ast import And, Check, Macro, Node, Not, Or
 from processor.pushdown.checks import negated, upper
-from schemas.filter import Interest, Place, Question, Way, without_narrower
+from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, without_narrower
 
-Bound = tuple[Way, ...]
+Bound = tuple[Clause, ...]
 """Ways of one event type: any of them may make it true."""
 
 _MAX_WAYS = 64
 """Ways that one rule is written in; a condition that needs more is taken as always possible."""
 
 
-def derive(conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset()) -> Interest:
+def derive(
+    conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset()
+) -> PushdownFilter:
     """Derive the interest of rules.
 
     Args:
@@ -28,7 +30,7 @@ def derive(conditions: Sequence[Node], events: Iterable[str], *, variables: froz
         variables: names of the environment variables that rules ask for.
     """
     ways = frozenset(way for event in events for condition in conditions for way in ways_of(condition, event))
-    return Interest(without_narrower(ways), variables)
+    return PushdownFilter(without_narrower(ways), variables)
 
 
 def ways_of(condition: Node, event: str) -> Bound:
@@ -48,7 +50,7 @@ def bound(folded: Folded, event: str, *, is_upper: bool = True) -> Bound:
         is_upper: False for the lower bound.
     """
     if isinstance(folded, bool):
-        return (Way(event),) if folded == is_upper else ()
+        return (Clause(event),) if folded == is_upper else ()
     if isinstance(folded, Macro):
         return bound(folded.body, event, is_upper=is_upper)
     if isinstance(folded, Not):
@@ -58,16 +60,16 @@ def bound(folded: Folded, event: str, *, is_upper: bool = True) -> Bound:
     if isinstance(folded, And | Or):
         parts = [bound(child, event, is_upper=is_upper) for child in folded.children]
         return _all(parts, event) if isinstance(folded, And) == is_upper else _any(parts, event)
-    return (Way(event),)
+    return (Clause(event),)
 
 
 def _any(parts: list[Bound], event: str) -> Bound:
     ways = tuple(dict.fromkeys(way for part in parts for way in part))
-    return ways if len(ways) <= _MAX_WAYS and Way(event) not in ways else (Way(event),)
+    return ways if len(ways) <= _MAX_WAYS and Clause(event) not in ways else (Clause(event),)
 
 
 def _all(parts: list[Bound], event: str) -> Bound:
-    result: Bound = (Way(event),)
+    result: Bound = (Clause(event),)
     for part in sorted(parts, key=len):
         joined = dict.fromkeys(both for one in result for other in part if (both := _both(one, other)) is not None)
         # Leaving a part out only widens what is let through.
@@ -76,21 +78,23 @@ def _all(parts: list[Bound], event: str) -> Bound:
     return result
 
 
-def _both(one: Way, other: Way) -> Way | None:
+def _both(one: Clause, other: Clause) -> Clause | None:
     tests = _joined([*one.tests, *other.tests])
     if tests is None:
         return None
-    return Way(one.event, tests, _narrower(one.places, other.places))
+    return Clause(one.event, tests, _narrower(one.places, other.places))
 
 
-def _narrower(one: frozenset[Place] | None, other: frozenset[Place] | None) -> frozenset[Place] | None:
+def _narrower(
+    one: frozenset[PathPattern] | None, other: frozenset[PathPattern] | None
+) -> frozenset[PathPattern] | None:
     """Give the smaller of two sets of places: either holds every path that is in both."""
     if one is None or other is None:
         return one if other is None else other
     return min(one, other, key=lambda places: (len(places), sorted(places)))
 
 
-def _joined(tests: list[tuple[Question, bool]]) -> frozenset[tuple[Question, bool]] | None:
+def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, bool]] | None:
     """Join tests of the same bits into one; None where no event can answer all as they ask."""
     allowed: dict[tuple[str, int], frozenset[int]] = {}
     refused: dict[tuple[str, int], frozenset[int]] = {}
@@ -106,7 +110,7 @@ def _joined(tests: list[tuple[Question, bool]]) -> frozenset[tuple[Question, boo
             return None
         allowed[key] = left
     return frozenset(
-        (Question(*key, tuple(sorted(values))), expected)
+        (Predicate(*key, tuple(sorted(values))), expected)
         for expected, found in ((True, allowed), (False, refused))
         for key, values in found.items()
     )

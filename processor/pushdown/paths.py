@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from processor.compiler.checks import literals
 from processor.language.ast import Check, Literal, ValueList
-from schemas.filter import MAX_PREFIX, MAX_SUFFIX, Place
+from schemas.filter import MAX_PREFIX, MAX_SUFFIX, PathPattern
 
 _UNCLEAN = ("//", "/.", "..")
 """A path as given that holds one of these is always sent where its class can matter, so it needs no place."""
 
 
-def places_of(node: Check, field: str) -> frozenset[Place] | None:
+def places_of(node: Check, field: str) -> frozenset[PathPattern] | None:
     """Give places that hold every path for which a check may be true; None where there is no telling.
 
     Args:
@@ -41,28 +41,28 @@ def _all_unclean(values: list[str]) -> bool:
     return all(any(part in value for part in _UNCLEAN) for value in values)
 
 
-def _exactly(path: bytes) -> Place | None:
+def _exactly(path: bytes) -> PathPattern | None:
     return _beginning(path + b"\0") if path else None
 
 
-def _beginning(text: bytes) -> Place | None:
-    return Place(is_prefix=True, text=text[:MAX_PREFIX]) if text.strip(b"/") else None
+def _beginning(text: bytes) -> PathPattern | None:
+    return PathPattern(is_prefix=True, text=text[:MAX_PREFIX]) if text.strip(b"/") else None
 
 
-def _ending(text: bytes) -> Place | None:
-    return Place(is_prefix=False, text=text[-MAX_SUFFIX:]) if text else None
+def _ending(text: bytes) -> PathPattern | None:
+    return PathPattern(is_prefix=False, text=text[-MAX_SUFFIX:]) if text else None
 
 
-def _below(folder: bytes) -> Place | None:
+def _below(folder: bytes) -> PathPattern | None:
     """Hold the paths in a folder, and the folder itself, which is its own directory when it is opened."""
     return _beginning(folder)
 
 
-def _named(name: bytes) -> Place | None:
+def _named(name: bytes) -> PathPattern | None:
     return _ending(b"/" + name) if name and b"/" not in name else None
 
 
-def _like(pattern: bytes) -> Place | None:
+def _like(pattern: bytes) -> PathPattern | None:
     """Take what stands before the first wildcard."""
     for place, character in enumerate(pattern):
         if character in b"*?[\\":
@@ -70,13 +70,13 @@ def _like(pattern: bytes) -> Place | None:
     return _exactly(pattern)
 
 
-def _component(pattern: bytes) -> Place | None:
+def _component(pattern: bytes) -> PathPattern | None:
     """Hold the paths at or below a pattern: as far as it has no wildcard."""
     place = _like(pattern)
     return None if place is None else _beginning(place.text.removesuffix(b"\0"))
 
 
-_PLACES: dict[tuple[str, str], Callable[[bytes], Place | None]] = {
+_PLACES: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
     **{("fd.name", operator): _exactly for operator in ("=", "==", "in")},
     ("fd.name", "startswith"): _beginning,
     ("fd.name", "endswith"): _ending,

@@ -9,7 +9,7 @@ from processor.fields.event import parameter, raw_argument
 from schemas.batch import EventBatch
 from schemas.catalogue.flags import FLAG_TABLES
 from schemas.columns import EventBit
-from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Question, Way
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate
 
 _OPENS = frozenset({"open", "openat", "creat"})
 _FAMILIES = {"unix": 1, "ipv4": 2, "ipv6": 10, "netlink": 16}
@@ -31,7 +31,7 @@ class RecordedEvents:
         """Give an event's type."""
         return self._strings[self._columns["type"][index]] or ""
 
-    def passes(self, index: int, ways: Iterable[Way]) -> bool:
+    def passes(self, index: int, ways: Iterable[Clause]) -> bool:
         """Tell whether an event could matter in any of these ways, all of its own type."""
         return any(
             all(self._answer(index, question) in (None, expected) for question, expected in way.tests)
@@ -39,7 +39,7 @@ class RecordedEvents:
             for way in ways
         )
 
-    def _answer(self, index: int, question: Question) -> bool | None:
+    def _answer(self, index: int, question: Predicate) -> bool | None:
         value = self._subject(index, question.subject)
         return None if value is None else (value & question.mask) in question.values
 
@@ -85,7 +85,7 @@ class RecordedEvents:
             return kernel
         return next((entry.kernel for entry in table.entries if entry.number == number), number & _U32)
 
-    def _is_at(self, index: int, way: Way) -> bool:
+    def _is_at(self, index: int, way: Clause) -> bool:
         columns, strings = self._columns, self._strings
         raw = strings[columns["fd_name_raw"][index]]
         name, real = strings[columns["fd_name"][index]], strings[columns["fd_realpath"][index]]

@@ -21,7 +21,7 @@ __all__ = [
     "FIELDS",
     "FLAG_TABLES",
     "SYSCALLS",
-    "EventSpec",
+    "EventType",
     "FieldSpec",
     "ParamSpec",
     "category_of",
@@ -74,7 +74,7 @@ class ParamSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class EventSpec:
+class EventType:
     """One event type: its category and parameters decide what rules on it can ask."""
 
     name: str
@@ -117,10 +117,10 @@ def _fields() -> Mapping[str, FieldSpec]:
 _EVENT_DATA = _data("catalogue_events.json")
 
 
-def _events() -> Mapping[str, EventSpec]:
+def _events() -> Mapping[str, EventType]:
     return MappingProxyType(
         {
-            name: EventSpec(
+            name: EventType(
                 name=name,
                 category=row["c"].replace("_", "-"),
                 origin=row["k"],
@@ -140,7 +140,7 @@ def _events() -> Mapping[str, EventSpec]:
 FIELDS: Mapping[str, FieldSpec] = _fields()
 """Every known field by name."""
 
-EVENTS: Mapping[str, EventSpec] = _events()
+EVENTS: Mapping[str, EventType] = _events()
 """Every event type with parameters of its own, by name; other system calls come as generic events."""
 
 SYSCALLS: frozenset[str] = frozenset(_EVENT_DATA["syscalls"])
@@ -168,7 +168,7 @@ def is_event_type(name: str) -> bool:
     return name in EVENTS or name in SYSCALLS
 
 
-def event_spec(name: str) -> EventSpec | None:
+def event_spec(name: str) -> EventType | None:
     """Give the event type's row, made up for the system calls that only come as generic events."""
     spec = EVENTS.get(name)
     if spec is not None:
@@ -179,8 +179,8 @@ def event_spec(name: str) -> EventSpec | None:
 
 
 @cache
-def _generic(name: str) -> EventSpec:
-    return EventSpec(name, "other", "syscall", GENERIC_PARAMS, False, False, False, False, False, False)
+def _generic(name: str) -> EventType:
+    return EventType(name, "other", "syscall", GENERIC_PARAMS, False, False, False, False, False, False)
 
 
 def category_of(event_type: str) -> str | None:

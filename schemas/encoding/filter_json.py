@@ -9,18 +9,18 @@ whoever gets such has to take everything as of interest.
 import json
 from typing import Any
 
-from schemas.filter import Interest, Place, Question, Way
+from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter
 
 MAX_BYTES = 8 << 20
 _U32 = 0xFFFFFFFF
 _LONGEST_NAME = 1000
 
 
-class BadInterest(ValueError):
+class BadFilter(ValueError):
     """Bytes that are no interest, or none that lets anything through: everything has to be sent."""
 
 
-def encode_interest(interest: Interest) -> bytes:
+def encode_filter(interest: PushdownFilter) -> bytes:
     """Write an interest; equal ones give equal bytes."""
     events: dict[str, list[dict[str, Any]]] = {}
     for way in interest.ways:
@@ -31,27 +31,27 @@ def encode_interest(interest: Interest) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def decode_interest(data: bytes) -> Interest:
+def decode_filter(data: bytes) -> PushdownFilter:
     """Read what any release wrote.
 
     Raises:
         BadInterest: it is none, it is empty, or it is too long; the caller sends everything then.
     """
     if len(data) > MAX_BYTES:
-        raise BadInterest(f"an interest of {len(data)} bytes: at most {MAX_BYTES} are taken")
+        raise BadFilter(f"an interest of {len(data)} bytes: at most {MAX_BYTES} are taken")
     try:
         body = json.loads(data)
         ways = frozenset(_read(event, way) for event, found in body["events"].items() for way in found)
         # Not the other way round here: what is not asked for in so many words may be a secret.
         variables = frozenset(_variable(name) for name in body.get("environment", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInterest(f"not an interest: {error or type(error).__name__}") from error
+        raise BadFilter(f"not an interest: {error or type(error).__name__}") from error
     if not ways:
-        raise BadInterest("an empty interest")
-    return Interest(ways, variables)
+        raise BadFilter("an empty interest")
+    return PushdownFilter(ways, variables)
 
 
-def _written(way: Way) -> dict[str, Any]:
+def _written(way: Clause) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if way.tests:
         body["tests"] = [
@@ -68,15 +68,15 @@ def _written(way: Way) -> dict[str, Any]:
 
 def _variable(name: Any) -> str:
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-        raise BadInterest("a name of a variable that is none")
+        raise BadFilter("a name of a variable that is none")
     return name
 
 
-def _text(place: Place) -> str:
+def _text(place: PathPattern) -> str:
     return place.text.decode("utf-8", "surrogateescape")
 
 
-def _read(event: str, body: dict[str, Any]) -> Way:
+def _read(event: str, body: dict[str, Any]) -> Clause:
     tests = frozenset(
         (_test(found), found["is"] is not False) for found in body.get("tests", ()) if isinstance(found["is"], bool)
     )
@@ -84,19 +84,19 @@ def _read(event: str, body: dict[str, Any]) -> Way:
     places = None
     if paths is not None:
         places = frozenset(
-            Place(is_prefix, text.encode("utf-8", "surrogateescape"))
+            PathPattern(is_prefix, text.encode("utf-8", "surrogateescape"))
             for is_prefix, kind in ((True, "begin"), (False, "end"))
             for text in paths[kind]
         )
         if any(not place.text for place in places):
-            raise BadInterest("a path of no characters")
-    return Way(event, tests, places)
+            raise BadFilter("a path of no characters")
+    return Clause(event, tests, places)
 
 
-def _test(found: dict[str, Any]) -> Question:
+def _test(found: dict[str, Any]) -> Predicate:
     subject, mask, values = found["of"], found["mask"], tuple(sorted(found["in"]))
     if not isinstance(subject, str) or not all(
         type(number) is int and 0 <= number <= _U32 for number in (mask, *values)
     ):
-        raise BadInterest(f"a test that is none: {found}")
-    return Question(subject, mask, values)
+        raise BadFilter(f"a test that is none: {found}")
+    return Predicate(subject, mask, values)

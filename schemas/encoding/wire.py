@@ -28,7 +28,7 @@ _MAX_TYPES = 5_000
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 
-class Unreadable(ValueError):
+class UnreadableMessage(ValueError):
     """Bytes that are no message of this kind, or one of a schema that nobody knows."""
 
 
@@ -114,9 +114,9 @@ class MessageFormat:
         if header == self.header:
             return self.decode_datum(data[HEADER_SIZE:])
         if not header:
-            raise Unreadable("neither Avro single-object encoding nor Confluent's wire format")
+            raise UnreadableMessage("neither Avro single-object encoding nor Confluent's wire format")
         if header not in self.known:
-            raise Unreadable(f"{UNKNOWN_SCHEMA}: {told(header)}")
+            raise UnreadableMessage(f"{UNKNOWN_SCHEMA}: {told(header)}")
         return self.decode_datum(data[HEADER_SIZE:], self.known[header])
 
     def decode_datum(self, data: bytes, writer: Any = None) -> Any:
@@ -126,14 +126,14 @@ class MessageFormat:
             Unreadable: and why.
         """
         if writer is not None and writer.get("name") != self.name:
-            raise Unreadable(f"it is a {writer.get('name')}, not a {self.name}")
+            raise UnreadableMessage(f"it is a {writer.get('name')}, not a {self.name}")
         stream = io.BytesIO(data)
         try:
             datum = fastavro.schemaless_reader(stream, writer or self._parsed, self._parsed if writer else None)
         except Exception as error:  # fastavro lets whatever went wrong come out: EOFError, IndexError, struct.error ...
-            raise Unreadable(f"not decodable: {error or type(error).__name__}") from error
+            raise UnreadableMessage(f"not decodable: {error or type(error).__name__}") from error
         if stream.tell() != len(data):
-            raise Unreadable(f"{len(data) - stream.tell()} bytes after its end")
+            raise UnreadableMessage(f"{len(data) - stream.tell()} bytes after its end")
         return datum
 
     def translated(self, datum: bytes, writer: WriterSchema) -> bytes:
@@ -152,7 +152,9 @@ class MessageFormat:
         try:
             return self.encode(read)
         except Exception as error:  # what another schema lets stand for ours need not be of our types
-            raise Unreadable(f"its schema gives values of other types: {error or type(error).__name__}") from error
+            raise UnreadableMessage(
+                f"its schema gives values of other types: {error or type(error).__name__}"
+            ) from error
 
 
 def told(header: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from bus.clients.producers import make_producer, producer_config
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages.headers import Headers
 from bus.topics import ALERTS, EVENTS
@@ -99,7 +99,7 @@ class Alerts:
     """All that is on the alerts topic, from its beginning on."""
 
     def __init__(self, connection: Connection) -> None:
-        self._reader = Reader(connection, connection.topic(ALERTS), whole=True)
+        self._reader = TopicReader(connection, connection.topic(ALERTS), whole=True)
         self.raw: list[Alert] = []
 
     def marks(self) -> dict[str, Counter[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import fastavro
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import CORRELATE
 from tests.cluster.acts import RULES, Alerts
@@ -50,7 +50,7 @@ class Everything:
     """All acts in the order of their topic, each once, by group."""
 
     def __init__(self, connection: Connection) -> None:
-        reader = Reader(connection, connection.topic(CORRELATE), whole=True)
+        reader = TopicReader(connection, connection.topic(CORRELATE), whole=True)
         seen = set()
         self.groups: dict[bytes, list[dict[str, Any]]] = {}
         while not reader.has_read_all:

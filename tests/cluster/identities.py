@@ -4,11 +4,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages.headers import SENT, Headers
 from bus.topics import HOSTS, PROCESSOR_DEAD_LETTERS
-from collector.host.identity import Identity, host_key
+from collector.host.identity import HostIdentity, host_key
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from processor.identity.alerts import NOT_VERIFIED
@@ -30,9 +30,9 @@ class SigningHost(Host):
         self.identity = self.read_identity()
         self._publisher: Publisher | None = None
 
-    def read_identity(self) -> Identity:
+    def read_identity(self) -> HostIdentity:
         """Return its identity as its folder holds it."""
-        return Identity(self.name, self.name, "0.1.0", host_key(self.folder / "host.key"))
+        return HostIdentity(self.name, self.name, "0.1.0", host_key(self.folder / "host.key"))
 
     @property
     def key(self) -> str:
@@ -86,7 +86,7 @@ class HostileHost:
 
     def __init__(self, connection: Connection, folder: Path) -> None:
         self.name = "evil-1"
-        self.identity = Identity(self.name, self.name, "0.1.0", host_key(folder / "evil.key"))
+        self.identity = HostIdentity(self.name, self.name, "0.1.0", host_key(folder / "evil.key"))
         self._generator = Generator(connection, hosts=0)
         self._topic = connection.topic("events")
 
@@ -112,10 +112,10 @@ class HostileHost:
 
     def announce(self, host_id: str) -> None:
         """Announce its own key under another's id."""
-        key, value, headers = Identity(host_id, host_id, "0.1.0", self.identity.key).announcement()
+        key, value, headers = HostIdentity(host_id, host_id, "0.1.0", self.identity.key).announcement()
         self._generator.send(value, key.decode(), headers, topic=HOSTS)
 
-    def delete_announcement(self, identity: Identity) -> None:
+    def delete_announcement(self, identity: HostIdentity) -> None:
         """Delete what a host announced."""
         key, _, _ = identity.announcement()
         self._generator.send(None, key.decode(), topic=HOSTS)
@@ -142,7 +142,7 @@ def decide(connection: Connection, processes: Processes, *arguments: str) -> Run
 
 def dead_letters(connection: Connection) -> Counter[str]:
     """Return the reasons of all that lie there, the keys that they name left out."""
-    reader = Reader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
+    reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
     found: Counter[str] = Counter()
     until = time.monotonic() + 20
     while not reader.has_read_all and time.monotonic() < until:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bus.clients.producers import make_producer, producer_config
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages.dead_letter import NOT_FETCHED, dead_letter
 from bus.messages.headers import Headers
@@ -43,7 +43,7 @@ def dlq(connection: Connection, *arguments: str) -> subprocess.CompletedProcess[
 
 def everything(connection: Connection, topic: str) -> list[tuple[int, bytes | None, bytes | None, dict[str, bytes]]]:
     """Read a topic whole."""
-    reader = Reader(connection, connection.topic(topic), whole=True)
+    reader = TopicReader(connection, connection.topic(topic), whole=True)
     found = []
     until = time.monotonic() + 20
     while not reader.has_read_all and time.monotonic() < until:

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS
 from processor.detection.internal_alerts import EVENTS_LOST, RULE_FAILED
@@ -34,7 +34,7 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters(
     processor.wait_for("judging by")
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.acts), 30)
-    reader = Reader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
+    reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
     letters = []
     deadline = time.monotonic() + 20
     while len(letters) < len(poison) and time.monotonic() < deadline:

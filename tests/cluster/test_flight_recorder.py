@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bus.clients.history import Past, stamp_of
+from bus.clients.history import TopicHistory, stamp_of
 from bus.connection import Connection
 from bus.messages.partitions import partition_of
 from bus.topics import ALERTS, EVENTS
@@ -73,7 +73,7 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     assert "5 events were lost (events_ring_full: 5)." in told
     assert "2 batches never came (numbers 5 to 6)." in told
 
-    ends = Past(connection, connection.topic(ALERTS)).kept
+    ends = TopicHistory(connection, connection.topic(ALERTS)).kept
     draft = tmp_path / "draft.yaml"
     draft.write_text(DRAFT)
     asked = ("--since", "1h", "--format", "json", "--host", "host-[12]")
@@ -86,7 +86,7 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     assert "lost: 5 events (host-1)" in found["not_seen"]
     table = lines(processes.start(connection, "replay", "--topic", rules=rules_file(tmp_path, RULES)))
     assert sum(int(line.split()[4]) for line in table if line.startswith("Marked act")) == len(generator.acts)
-    assert Past(connection, connection.topic(ALERTS)).kept == ends
+    assert TopicHistory(connection, connection.topic(ALERTS)).kept == ends
     alerts.close()
 
 
@@ -124,7 +124,7 @@ def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:
     generator = Generator(connection, hosts=16)
     generator.act(20)
     generator.flush()
-    past = Past(connection, connection.topic(EVENTS))
+    past = TopicHistory(connection, connection.topic(EVENTS))
     generator.act(5)
     generator.flush()
     read = list(past.read_in_order(past.between(0, None), lambda: False))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages.headers import Headers
 from bus.topics import EVENTS, HOST_PINS
@@ -34,7 +34,7 @@ from tests.unit.lanner.program import lanner
 
 def messages_of(connection: Connection, topic: str) -> list[tuple[bytes, bytes, Headers]]:
     """Return key, value and headers of all that is in a topic."""
-    reader = Reader(connection, connection.topic(topic), whole=True)
+    reader = TopicReader(connection, connection.topic(topic), whole=True)
     found = []
     until = time.monotonic() + 20
     while not reader.has_read_all and time.monotonic() < until:

@@ -10,7 +10,7 @@ from confluent_kafka import ConsumerGroupState  # type: ignore[attr-defined]
 from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 
 from bus.administration import create_missing
-from bus.clients.readers import Reader, committed
+from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection, client_config
 from bus.state.changelog import applied_of, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, DAY_MS, PROCESSOR_GROUP, changelog, plan
@@ -35,7 +35,7 @@ def until(question: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 def versions_of(connection: Connection) -> dict[bytes, list[int]]:
     """Give, by key, how far each record of the table had been applied, in the order in which they were written."""
-    reader = Reader(connection, connection.topic(CHANGELOG), whole=True)
+    reader = TopicReader(connection, connection.topic(CHANGELOG), whole=True)
     found: dict[bytes, list[int]] = {}
     while not reader.has_read_all:
         message = reader.poll(0.2)
@@ -52,7 +52,7 @@ def places_of(connection: Connection) -> dict[int, int]:
 
 def are_applied(connection: Connection, acts: int) -> bool:
     """Tell whether the group is through with so many acts; ticks lie between them."""
-    reader = Reader(connection, connection.topic(CORRELATE), whole=True)
+    reader = TopicReader(connection, connection.topic(CORRELATE), whole=True)
     count, last = 0, dict.fromkeys(range(PARTITIONS), -1)
     while not reader.has_read_all:
         message = reader.poll(0.2)

@@ -8,10 +8,10 @@ from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # r
 
 from bus.administration import create_missing
 from bus.clients.producers import make_producer, producer_config
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, DAY_MS, NOTIFIER_DEAD_LETTERS, SIEM_ECS, plan
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from notifier.queue import kafka
 from schemas.alert import encode_alert
 from tests.cluster.processes import Processes
@@ -41,7 +41,7 @@ def publish(connection: Connection, ids: list[str]) -> None:
 
 def messages(connection: Connection, topic: str, count: int, seconds: float = 30) -> list[dict[str, object]]:
     """Read a topic until so many messages came."""
-    reader = Reader(connection, connection.topic(topic), whole=True)
+    reader = TopicReader(connection, connection.topic(topic), whole=True)
     found: list[dict[str, object]] = []
     until = time.monotonic() + seconds
     while len(found) < count and time.monotonic() < until:
@@ -199,7 +199,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
         data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
         producer.produce(connection.topic(ALERTS), data, b"one", partition=0)
     assert producer.flush(20) == 0
-    line = kafka.KafkaLine(connection, "file", tmp_path, SinkTally(), lambda _: None)
+    line = kafka.KafkaQueue(connection, "file", tmp_path, SinkStats(), lambda _: None)
     taken: list[str] = []
     failures: list[str] = []
     until = time.monotonic() + 60

@@ -28,7 +28,7 @@ from bus.topics import (
     PROCESSOR_DEAD_LETTERS,
     changelog,
 )
-from processor.correlation.pre_match import Feed, Origin, PreMatch
+from processor.correlation.pre_match import EventOrigin, Feed, PreMatch
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import encode_alert
 from schemas.batch import Process
@@ -125,7 +125,7 @@ def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, proces
     generator.act(2)
     act = {"type": "mkdir", "process": 0}
     evil = batch_of(act, host_id="evil", hostname="evil", sequence=1)
-    origin = Origin("evil", "boot", 1, 1, 0)
+    origin = EventOrigin("evil", "boot", 1, 1, 0)
     feeding = PreMatch(origin, time.time_ns(), "evil", ("/group/x",), (Feed("no such term"),))
     long = [Process(pid=1, name="x", exe="x", args=("A" * 1_500_000,))]
     with hostile(connection) as send:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS, SCHEMAS
 from collector.publishing.publisher import Publisher
@@ -21,7 +21,7 @@ from tests.cluster.conftest import with_topics
 
 def events_of(connection: Connection, count: int, timeout: float = 30) -> list[bytes]:
     """Read so many batches from the beginning of the events topic, and what comes in a moment after."""
-    reader = Reader(connection, connection.topic(EVENTS), whole=True)
+    reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
     found: list[bytes] = []
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -57,7 +57,7 @@ def test_batches_arrive_as_encoded_and_the_schema_with_them(connection: Connecti
     assert list((tmp_path / "spool").iterdir()) == []
     assert publisher.close(5) == 0
     assert events_of(connection, len(sent)) == sent
-    reader = Reader(connection, connection.topic(SCHEMAS), whole=True)
+    reader = TopicReader(connection, connection.topic(SCHEMAS), whole=True)
     message = None
     deadline = time.monotonic() + 10
     while message is None and time.monotonic() < deadline:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bus.clients.compacted import Writer, read_topics
-from bus.clients.readers import Reader
+from bus.clients.compacted import CompactedTopicWriter, read_topics
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages import signatures
 from bus.messages.published_rules import CURRENT, SIGNATURE, current, rules_message
@@ -23,7 +23,7 @@ from processor.detection.budget import BOUNDLESS, BatchBudget
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
-from schemas.encoding.filter_json import BadInterest, decode_interest
+from schemas.encoding.filter_json import BadFilter, decode_filter
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import free_ports
@@ -213,8 +213,8 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     other.write_text(MARKED + OTHER)
     publish(processes, connection, other)
     worker.wait_for("it is not signed")
-    Writer(connection).put(RULES, CURRENT, b"\xc3\x01nonsense", [])
-    Writer(connection).put(INTEREST, before.encode(), b"{}", [])
+    CompactedTopicWriter(connection).put(RULES, CURRENT, b"\xc3\x01nonsense", [])
+    CompactedTopicWriter(connection).put(INTEREST, before.encode(), b"{}", [])
     worker.wait_for("rules refused: it is not signed", 20)
     put_broken(connection, key)
     worker.wait_for("Undefined macro")
@@ -258,7 +258,7 @@ def test_an_old_version_that_is_put_back_is_refused_after_a_restart_too(
     first.wait_for(f"of version {new}")
     assert first.stop() == 0
     headers: Any = before.headers()
-    Writer(connection).put(RULES, CURRENT, before.value(), headers)
+    CompactedTopicWriter(connection).put(RULES, CURRENT, before.value(), headers)
     second = processes.start(connection, "processor", environment=setting)
     second.wait_for(f"of version {new}")
     assert f"rules refused: version {old} is older than {new}, which this processor has had" in second.errors
@@ -296,8 +296,8 @@ def interest_of(connection: Connection, version: str) -> int:
     """Count the event types that a version asks for; none where it can't be read."""
     message = read_topics(connection, [INTEREST])[INTEREST].get(version.encode())
     try:
-        return 0 if message is None else len(decode_interest(message.value() or b"").events)
-    except BadInterest:
+        return 0 if message is None else len(decode_filter(message.value() or b"").events)
+    except BadFilter:
         return 0
 
 
@@ -313,13 +313,13 @@ def put_broken(connection: Connection, key: Path) -> None:
     text = b"- rule: X\n  desc: x\n  condition: nosuchmacro\n  output: x\n  priority: NOTICE\n"
     rules = PublishedRules(files=(PublishedFile("x.yaml", text),)).named(time.time_ns())
     value, headers = rules_message(rules, read_private_key(key))
-    Writer(connection).put(RULES, CURRENT, value, headers)
+    CompactedTopicWriter(connection).put(RULES, CURRENT, value, headers)
 
 
 def put_signed(connection: Connection, key: Path, value: bytes, version: str) -> None:
     """Put any bytes into the topic, rightly signed, as a version of that name."""
     signature = signatures.sign(read_private_key(key), value)
-    Writer(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
+    CompactedTopicWriter(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
 
 
 @pytest.mark.live
@@ -364,7 +364,7 @@ def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
     version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", asked))
     collector = processes.start(connection, "collector")
     collector.wait_for(f"interest to {version}")
-    Writer(connection).put(INTEREST, version.encode(), b"\xff", [])
+    CompactedTopicWriter(connection).put(INTEREST, version.encode(), b"\xff", [])
     collector.wait_for("interest to anybody")
     other.read_text()
     assert collector.stop() == 0, collector.errors
@@ -389,7 +389,7 @@ def read_of(alerts: Alerts, path: Path) -> dict[str, Alert]:
 
 def batches_of(connection: Connection) -> list[EventBatch]:
     """Read all batches of the one host."""
-    reader = Reader(connection, connection.topic(EVENTS), whole=True)
+    reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
     found = []
     while not reader.has_read_all or len(found) == 0:
         message = reader.poll(0.2)

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from bus.administration import Administration
-from bus.clients.compacted import Follower
+from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection, client_config
 from bus.errors.unavailable import BusUnavailable
 from bus.topics import INTEREST, SIEM_ECS
@@ -60,7 +60,7 @@ def test_each_stage_works_with_its_own_rights_alone(
     create = ("topics", "create", "--partitions", "2", "--replication-factor", "1", "--dry-run")
     admin = processes.start(connect(secured, way, "admin", prefix), *create)
     collector = connect(secured, way, "collector", prefix)
-    interest = Follower(collector, [INTEREST])
+    interest = CompactedTopicReader(collector, [INTEREST])
     notes: list[str] = []
     publisher = Publisher(collector, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=notes.append)
     publisher.publish(Host("host-1").batch("secured"))

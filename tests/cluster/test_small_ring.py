@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS
 from processor.detection.internal_alerts import EVENTS_LOST
@@ -76,7 +76,7 @@ class Batches:
     """What the collector has sent so far."""
 
     def __init__(self, connection: Connection, watched: str) -> None:
-        self._reader = Reader(connection, connection.topic(EVENTS), whole=True)
+        self._reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
         self._watched = watched
         self.found: list[EventBatch] = []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import HOST_PINS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
 from tests.cluster.acts import RULES, Generator, rules_file
@@ -57,7 +57,7 @@ def test_every_topic_stands_on_the_page_and_all_but_the_state_have_an_example() 
 
 def wait_for_messages(connection: Connection, topic: str, count: int) -> None:
     """Wait until a topic holds so many."""
-    reader = Reader(connection, connection.topic(topic), whole=True)
+    reader = TopicReader(connection, connection.topic(topic), whole=True)
     deadline = time.monotonic() + 40
     while count and time.monotonic() < deadline:
         count -= reader.poll(0.2) is not None

@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection, RegistryAddress
 from bus.schema_registry.client import Registry, RegistryUnavailable
 from bus.schema_registry.topic import schema_message
@@ -47,7 +47,7 @@ def messages(
     connection: Connection, topic: str, count: int, seconds: float = 30
 ) -> list[tuple[bytes, dict[str, bytes]]]:
     """Give values and headers of a topic from its beginning on, so many at least."""
-    reader = Reader(connection, connection.topic(topic), whole=True)
+    reader = TopicReader(connection, connection.topic(topic), whole=True)
     found: list[tuple[bytes, dict[str, bytes]]] = []
     deadline = time.monotonic() + seconds
     while len(found) < count and time.monotonic() < deadline:

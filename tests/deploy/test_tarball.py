@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS
 from tests.deploy.bare_root import BareRoot
@@ -103,7 +103,7 @@ def test_what_happens_on_a_host_without_python_arrives(
         assert collector.poll() is None, said.read_text()
         marker = uuid.uuid4().hex
         subprocess.run(["/bin/true", marker], check=True)
-        reader = Reader(connection, connection.topic(EVENTS), whole=True)
+        reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
         wait(lambda: (got := reader.poll(0.2)) is not None and marker.encode() in (got.value() or b""), 20)
         reader.close()
         collector.terminate()

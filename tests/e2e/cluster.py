@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from tests.cluster.broker import free_ports
 from tests.live.debian_image import cache_directory
@@ -160,7 +160,7 @@ class Cluster:
 
     def topic(self, name: str) -> list[dict[str, Any]]:
         """Give all that stands in a topic of JSON, each message with its key as `_key`."""
-        reader = Reader(self.connection, self.connection.topic(name), whole=True)
+        reader = TopicReader(self.connection, self.connection.topic(name), whole=True)
         found, end = [], time.monotonic() + 30
         try:
             while not reader.has_read_all and time.monotonic() < end:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
 from tests.e2e.cluster import Cluster, wait
@@ -24,7 +24,7 @@ def test_nobody_is_let_in_without_a_password(cluster: Cluster) -> None:
     )
     for stranger in strangers:
         with pytest.raises(BusUnavailable):
-            Reader(stranger, stranger.topic("alerts"), whole=True)
+            TopicReader(stranger, stranger.topic("alerts"), whole=True)
 
 
 def test_rules_count_if_publish_signed_them(cluster: Cluster) -> None:

@@ -5,8 +5,8 @@ from lanner.ruletest.world import make_batch
 from processor.compiler.checks import errors
 from processor.compiler.host_names import names_asked
 from processor.compiler.mapping import compile_mapping
-from processor.detection.explain import MappingJudge, explain
-from processor.evaluator import OneProcess, compile_judges
+from processor.detection.explain import MappingEvaluator, explain
+from processor.evaluator import Evaluator, compile_ruleset
 from processor.language.ast import Macro, MacroRef, Node, Not
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
@@ -52,7 +52,7 @@ def conditions(data: bytes) -> None:
         return
     names_asked([tree])
     verdict = compile_mapping(tree)(EVENT)
-    assert explain(_Rule(tree), MappingJudge(EVENT)).is_true is verdict
+    assert explain(_Rule(tree), MappingEvaluator(EVENT)).is_true is verdict
 
 
 def _has_macros(tree: Node) -> bool:
@@ -76,7 +76,7 @@ def rules(data: bytes) -> None:
     report.as_json(result)
     if not result.ok:
         return
-    judge = OneProcess(compile_judges(result.rules[:_MANY], result.correlations, result.suppressed))
+    judge = Evaluator(compile_ruleset(result.rules[:_MANY], result.correlations, result.suppressed))
     suite, _ = read_suite("t_test.yaml", "[{name: a, given: {evt.type: openat, name: /a, proc: x}, expect: none}]")
     judge.replay(make_batch(suite.cases[0].events))
     assert not judge.judges.faults()

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch, RepeatedAlert
-from processor.correlation.state.entry import Entry, encode_entry
+from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Notice, PreMatch, RepeatedAlert
+from processor.correlation.state.entry import GroupState, encode_entry
 from processor.correlation.state.snapshot import write_snapshot
 from processor.correlation.suppress import Throttle
 from processor.correlation.windows.counting import EventCount, ValueCount
-from processor.correlation.windows.outcome import Seen
+from processor.correlation.windows.outcome import LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
@@ -54,7 +54,7 @@ def pre_match_0_1() -> PreMatch:
     """Give a pre-matched event in which everything has a value."""
     values = {"null": None, "yes": True, "long": -3, "double": 0.5, "text": "\udcff", "list": ("a", "ß")}
     return PreMatch(
-        origin=Origin("host", "boot", NOON - 1, 4, 5),
+        origin=EventOrigin("host", "boot", NOON - 1, 4, 5),
         time=NOON,
         hostname="web-1",
         group=("192.0.2.7", None),
@@ -72,15 +72,15 @@ def pre_match_0_2() -> PreMatch:
     )
 
 
-def tally_0_2() -> Entry:
+def tally_0_2() -> GroupState:
     """Give what is remembered of notices, which the release before did not keep."""
-    tally = Tally(Origin("host", "boot", NOON - 1, 4, 0), "web-1", NOON, "Warning", "why", {"lost": 3}, ((-6, 5),))
-    return Entry("Lanner internal: x", ("host",), "host", NOON + 1, tally)
+    tally = Tally(EventOrigin("host", "boot", NOON - 1, 4, 0), "web-1", NOON, "Warning", "why", {"lost": 3}, ((-6, 5),))
+    return GroupState("Lanner internal: x", ("host",), "host", NOON + 1, tally)
 
 
-def entries_0_1() -> list[Entry]:
+def entries_0_1() -> list[GroupState]:
     """Give what is remembered of a group, each kind once, with every value that it can have."""
-    seen = Seen((NOON, 5, -6), "web-1", {"fd.name": "/a", "evt.rawres": -2})
+    seen = LegEvent((NOON, 5, -6), "web-1", {"fd.name": "/a", "evt.rawres": -2})
     throttle = Throttle("first", NOON - 9, 60, encode_alert(alert_0_1()), ((-6, 5), (7, 8)), 4, NOON)
     states = (
         EventCount(((NOON - 9, 4, -6), seen.stamp), 3, NOON - 9),
@@ -91,7 +91,8 @@ def entries_0_1() -> list[Entry]:
         replace(throttle, alert=b""),
     )
     return [
-        Entry(f"owner-{number}", ("192.0.2.7", None), "host", NOON + 1, state) for number, state in enumerate(states)
+        GroupState(f"owner-{number}", ("192.0.2.7", None), "host", NOON + 1, state)
+        for number, state in enumerate(states)
     ]
 
 

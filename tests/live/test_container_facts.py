@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector.containers.docker import Docker as Runtime
-from collector.containers.lookup import KnownContainers, NotFound
+from collector.containers.lookup import ContainerNotFound, KnownContainers
 from collector.containers.naming import ContainerName, container_of
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.rows import ProcessRows
@@ -65,7 +65,7 @@ def test_a_privileged_container_is_told_before_it_starts(docker: Docker) -> None
 
 def test_an_unknown_container_is_not_found(docker: Docker) -> None:
     """The daemon answers, but not for that one."""
-    with pytest.raises(NotFound):
+    with pytest.raises(ContainerNotFound):
         Runtime(docker.socket).inspect(ContainerName("docker", "0" * 64))
 
 

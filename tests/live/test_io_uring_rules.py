@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from schemas.alert import Alert
 from tests.live.compiled import Programs
 from tests.live.containers import Docker
@@ -25,7 +25,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Watch this machine by the shipped rules, the kernel's filter included."""
     try:
         watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
-    except EnvironmentLacks as missing:
+    except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:
         yield watching

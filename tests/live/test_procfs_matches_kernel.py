@@ -20,7 +20,7 @@ from collector.processes.process import TICK
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.table import ProcessTable
 from collector.processes.users.lookup import UserFiles
-from collector.records.types import Identity
+from collector.records.types import ProcessIdentity
 
 pytestmark = pytest.mark.live
 
@@ -226,7 +226,7 @@ def test_a_process_that_is_gone_is_stale() -> None:
     process.wait()
     table = ProcessTable(FILES, 0)
 
-    entry = table.resolve(Identity(start, process.pid, process.pid, start, 1, 0, 1))
+    entry = table.resolve(ProcessIdentity(start, process.pid, process.pid, start, 1, 0, 1))
 
     assert entry.is_stale
     assert (entry.program.name, table.stale) == (None, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from tests.live import ordinary_work as work
 from tests.live.containers import Docker
 from tests.live.debian_image import NoDebian
@@ -33,7 +33,7 @@ def watch(docker: Docker, tmp_path: Path) -> Iterator[Watch]:
     docker.busybox()
     try:
         watching = Watch(docker.socket, tmp_path).__enter__()
-    except EnvironmentLacks as missing:
+    except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:
         yield watching

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentLacks
-from lanner.demo import ACTS, Act, ActContext, ActSkipped
+from collector.errors import EnvironmentUnsupported
+from lanner.demo import ACTS, DemoAction, DemoContext, DemoSkipped
 from lanner.demo.docker import DemoDocker
 from notifier.siem import ecs
 from tests.live.containers import Docker
@@ -23,7 +23,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Watch this machine by all rules, those that are off included."""
     try:
         watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True).__enter__()
-    except EnvironmentLacks as missing:
+    except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:
         yield watching
@@ -39,13 +39,15 @@ def demo_docker(docker: Docker) -> Iterator[DemoDocker]:
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
-def test_act_gives_the_alert_it_promises(act: Act, watch: Watch, demo_docker: DemoDocker, tmp_path: Path) -> None:
+def test_act_gives_the_alert_it_promises(
+    act: DemoAction, watch: Watch, demo_docker: DemoDocker, tmp_path: Path
+) -> None:
     """The alert comes with the promised priority and says who did it, to SIEMs too."""
     before = len(watch.alerts)
 
     try:
-        act.run(ActContext(tmp_path, demo_docker))
-    except ActSkipped as reason:
+        act.run(DemoContext(tmp_path, demo_docker))
+    except DemoSkipped as reason:
         lacking(str(reason))
 
     alert = watch.find(lambda each: each.rule == act.rule and each in watch.alerts[before:])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from collector.processes.lookups.server import read_memory
-from collector.processes.parts import Credentials, Place, ProcessFacts, Program
+from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.procfs.cached_stat import Attributes, cached_stat
 from collector.processes.procfs.parse import (
     MAX_ARGUMENT_BYTES,
@@ -108,9 +108,9 @@ class ProcessFiles:
         text = _read(f"{folder}/status")
         return None if text is None else parse_status(text)
 
-    def _program(self, pid: int, found: Stat) -> Program:
+    def _program(self, pid: int, found: Stat) -> ExecutedProgram:
         if found.is_kernel_thread:
-            return Program(name=found.comm, args=())
+            return ExecutedProgram(name=found.comm, args=())
         folder = f"{self._proc}/{pid}"
         text, variables = self._memory(pid, environment=bool(self.variables))
         # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
@@ -120,7 +120,7 @@ class ProcessFiles:
         is_env_truncated = variables is not None and len(variables) > MAX_ARGUMENT_BYTES
         exepath = _link(f"{folder}/exe")
         file = _stat_of(f"{folder}/exe")
-        return Program(
+        return ExecutedProgram(
             name=found.comm,
             exe=arguments[0] if arguments else None,
             exepath=None if exepath is None else exepath.removesuffix(_DELETED),
@@ -137,9 +137,9 @@ class ProcessFiles:
             is_env_truncated=is_env_truncated,
         )
 
-    def _place(self, folder: str, found: Stat, status: Status) -> Place:
+    def _place(self, folder: str, found: Stat, status: Status) -> ProcessContext:
         cwd = _link(f"{folder}/cwd")
-        return Place(
+        return ProcessContext(
             ppid=found.ppid,
             vpid=status.vpid,
             pgid=status.pgid,

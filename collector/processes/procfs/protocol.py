@@ -5,7 +5,7 @@ from typing import Protocol
 from collector.processes.parts import Credentials, ProcessFacts
 
 
-class Reader(Protocol):
+class ProcfsReader(Protocol):
     """What the table asks /proc for; each answer is None where the process is gone."""
 
     def read(self, pid: int) -> ProcessFacts | None:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.bounded import Bounded
+from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName
 from collector.processes.users.account_files import AccountFiles, Answer, Insider, Question, Signatures
 from collector.processes.users.container_root import read_below, signature_below
-from collector.processes.users.passwd import Accounts, Names, inside_id, parse_group, parse_id_map, parse_passwd
+from collector.processes.users.passwd import Names, UserAccounts, inside_id, parse_group, parse_id_map, parse_passwd
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at whether a file changed."""
@@ -31,7 +31,7 @@ _GROUPS = "etc/group"
 
 @dataclass(slots=True)
 class _Known:
-    accounts: Accounts
+    accounts: UserAccounts
     signatures: Signatures
     check_at: float
     insider: Insider | None = None
@@ -64,8 +64,8 @@ class UserFiles:
         self._now = now
         self._look = look or AccountFiles(proc, self._host_root, now).look
         self._host: _Known | None = None
-        self._containers: Bounded[str, _Known] = Bounded(MAX_CONTAINERS)
-        self._uncertain: Bounded[str, _Known] = Bounded(MAX_CONTAINERS)
+        self._containers: BoundedMap[str, _Known] = BoundedMap(MAX_CONTAINERS)
+        self._uncertain: BoundedMap[str, _Known] = BoundedMap(MAX_CONTAINERS)
 
     def names(
         self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
@@ -81,7 +81,7 @@ class UserFiles:
         """
         known = self._of_host() if container is None else self._of_container(container, pids)
         if known is None:
-            return Accounts().names(uid, gid, loginuid)
+            return UserAccounts().names(uid, gid, loginuid)
         if known.uid_map:
             mapped = inside_id(uid, known.uid_map)
             uid = -1 if mapped is None else mapped
@@ -112,14 +112,14 @@ class UserFiles:
         before = (None, (None, None)) if known is None else (known.insider, known.signatures)
         answer = self._look(Question(pids, container.cgroup, *before))
         if answer is None or answer.state == "remote":
-            known = known or _Known(Accounts(), (None, None), now)
+            known = known or _Known(UserAccounts(), (None, None), now)
             self.remote += answer is not None and not known.is_remote
             known.is_remote = answer is not None
             known.check_at = now + GIVEN_UP_INTERVAL
             remembered.put(container.key, known)
         elif answer.state == "new":
             known = _Known(
-                Accounts(parse_passwd(_bytes(answer.passwd)), parse_group(_bytes(answer.group))),
+                UserAccounts(parse_passwd(_bytes(answer.passwd)), parse_group(_bytes(answer.group))),
                 answer.signatures,
                 now + CHECK_INTERVAL,
                 answer.insider,
@@ -144,7 +144,7 @@ def _refresh(known: _Known | None, root: int, now: float) -> _Known:
         known.check_at = now + CHECK_INTERVAL
         return known
     passwd, group = read_below(root, _USERS), read_below(root, _GROUPS)
-    accounts = Accounts(
+    accounts = UserAccounts(
         parse_passwd(passwd[0]) if passwd is not None else {},
         parse_group(group[0]) if group is not None else {},
     )

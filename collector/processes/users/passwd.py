@@ -34,7 +34,7 @@ ROOT = User("root", "/root", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class UserAccounts:
     """The users and groups that one root directory's files name."""
 
     users: Mapping[int, User] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lanner.dead_letters.store import Letter, Place, outboxes
+from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter, outboxes
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
@@ -23,14 +23,14 @@ _ID = re.compile(r"([\w.-]+):(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class DeadLetterFilter:
     """What letters must be like; `*` stands for any text."""
 
     sink: str = "*"
     rule: str = "*"
     reason: str = "*"
 
-    def holds(self, letter: Letter) -> bool:
+    def holds(self, letter: StoredDeadLetter) -> bool:
         """Tell whether a letter is meant."""
         return (
             fnmatch.fnmatchcase(letter.sink, self.sink)
@@ -44,7 +44,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, sink: str, rule: str, reason: str, **kwargs: Any) -> Any:
-        return function(*args, wanted=Filter(sink, rule, reason), **kwargs)
+        return function(*args, wanted=DeadLetterFilter(sink, rule, reason), **kwargs)
 
     for option in (
         click.option("--reason", default="*", metavar="PATTERN", help="Only those given up for such a reason."),
@@ -58,7 +58,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def places(settings: Settings, *, local: bool) -> Sequence[Place]:
+def places(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
     """Give where dead letters lie. Raises BadInput and BusUnavailable."""
     if local:
         folder = Path(settings.notifier.state_dir)
@@ -67,13 +67,15 @@ def places(settings: Settings, *, local: bool) -> Sequence[Place]:
             raise BadInput(f"notifier.state_dir: {folder}: there is no outbox; without --local the broker is asked.")
         return found
     need("notifier", "confluent_kafka")
-    from lanner.dead_letters.topics import TopicPlace  # noqa: PLC0415  needs the broker's client
+    from lanner.dead_letters.topics import TopicDeadLetters  # noqa: PLC0415  needs the broker's client
 
     connection = connection_of(settings)
-    return [TopicPlace(connection, "notifier"), TopicPlace(connection, "processor")]
+    return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor")]
 
 
-def chosen(where: Sequence[Place], ids: Sequence[str], wanted: Filter) -> Iterator[tuple[Place, list[Letter]]]:
+def chosen(
+    where: Sequence[DeadLetterStore], ids: Sequence[str], wanted: DeadLetterFilter
+) -> Iterator[tuple[DeadLetterStore, list[StoredDeadLetter]]]:
     """Give the letters that are meant, some at a time.
 
     Args:
@@ -104,9 +106,9 @@ def chosen(where: Sequence[Place], ids: Sequence[str], wanted: Filter) -> Iterat
         raise BadInput(f"{', '.join(missing)}: no such letter, or it is settled already.")
 
 
-def _some(letters: Iterator[Letter]) -> list[Letter]:
+def _some(letters: Iterator[StoredDeadLetter]) -> list[StoredDeadLetter]:
     """Take letters that are settled at once: as many as fit."""
-    some: list[Letter] = []
+    some: list[StoredDeadLetter] = []
     size = 0
     for each in islice(letters, TOGETHER):
         some.append(each)

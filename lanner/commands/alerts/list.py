@@ -32,7 +32,7 @@ def command(options: Options, wanted: AlertFilter, since: str, until: str | None
     that came twice is printed once.
     """
     need("processor", "confluent_kafka")
-    from bus.clients.history import Past
+    from bus.clients.history import TopicHistory
 
     now = time.time_ns() // 1_000_000
     first, last = moment_ms(since, "--since", now) or 0, moment_ms(until, "--until", now) or now
@@ -43,7 +43,7 @@ def command(options: Options, wanted: AlertFilter, since: str, until: str | None
     printed = PrintedAlerts(settings, connection, sys.stdout)
     status = StatusLine(sys.stderr, wanted=not options.quiet)
     with Signals() as signals:
-        past = Past(connection, connection.topic(ALERTS))
+        past = TopicHistory(connection, connection.topic(ALERTS))
         try:
             bounds = past.between(first - MARGIN_MS, None)
             for number, message in enumerate(past.read_in_order(bounds, lambda: signals.stop)):

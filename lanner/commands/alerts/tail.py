@@ -23,14 +23,14 @@ POLL_SECONDS = 0.2
 def command(options: Options, wanted: AlertFilter, since: str | None) -> None:
     """Print alerts as they come from the processors, until Ctrl-C; one that comes twice is printed once."""
     need("processor", "confluent_kafka")
-    from bus.clients.readers import Reader
+    from bus.clients.readers import TopicReader
 
     settings = options.settings()
     connection = connection_of(settings)
     since_ms = moment_ms(since, "--since", time.time_ns() // 1_000_000)
     printed = PrintedAlerts(settings, connection, sys.stdout)
     with Signals() as signals:
-        reader = Reader(connection, connection.topic(ALERTS), since_ms=since_ms)
+        reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms)
         if not options.quiet:
             note(f"alerts from {connection.bootstrap_servers}. Stop: Ctrl-C")
         try:

@@ -17,7 +17,7 @@ from schemas.batch import EventBatch
 if TYPE_CHECKING:
     from collector.publishing.spool import Spool
     from lanner.operations.readings.collector import CollectorView
-    from lanner.wiring.pushdown.fleet_filter import FleetInterest
+    from lanner.wiring.pushdown.fleet_filter import FleetFilter
 
 POLL_SECONDS = 0.1
 FLUSH_SECONDS = 5.0
@@ -26,14 +26,14 @@ FLUSH_SECONDS = 5.0
 def _collect(options: Options) -> None:
     """Collect until a signal."""
     need("collector", "confluent_kafka", "structlog")
-    from collector.host.sequence_checkpoint import Continuity
+    from collector.host.sequence_checkpoint import SequenceCheckpoint
     from collector.publishing.publisher import Publisher
     from lanner.cli.logging_setup import log_through_structlog
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.collector import CollectorView
     from lanner.wiring.collector import make_collector
     from lanner.wiring.host_identity import identity_of
-    from lanner.wiring.pushdown.fleet_filter import FleetInterest
+    from lanner.wiring.pushdown.fleet_filter import FleetFilter
     from lanner.wiring.pushdown.local_filter import own_interest
 
     settings = options.settings()
@@ -42,8 +42,8 @@ def _collect(options: Options) -> None:
     own = own_interest(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)
     spool = _spool(settings, folder)
-    wanted = FleetInterest(settings, connection, own, folder)
-    continuity = Continuity(folder / "last.json")
+    wanted = FleetFilter(settings, connection, own, folder)
+    continuity = SequenceCheckpoint(folder / "last.json")
     last = continuity.read()
     newest = 0
 
@@ -105,7 +105,7 @@ def _spool(settings: Settings, folder: Path) -> "Spool":
         raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
 
 
-def _work(signals: Signals, view: "CollectorView", wanted: "FleetInterest") -> None:
+def _work(signals: Signals, view: "CollectorView", wanted: "FleetFilter") -> None:
     watchdog = systemd.Watchdog()
     while not signals.stop:
         view.collector.poll(POLL_SECONDS)

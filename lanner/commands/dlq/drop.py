@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import Filter, chosen, filter_options, must_choose, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, places
 from lanner.cli.terminal.output import note
 
 
@@ -16,7 +16,14 @@ from lanner.cli.terminal.output import note
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 @filter_options
 def command(
-    options: Options, ids: tuple[str, ...], wanted: Filter, *, every: bool, why: str, dry_run: bool, local: bool
+    options: Options,
+    ids: tuple[str, ...],
+    wanted: DeadLetterFilter,
+    *,
+    every: bool,
+    why: str,
+    dry_run: bool,
+    local: bool,
 ) -> None:
     """Settle dead letters without sending them anywhere; from an outbox they are deleted."""
     must_choose(ids, every=every)

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import Filter, chosen, filter_options, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, places
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from schemas.text.times import iso8601_zulu
@@ -15,7 +15,7 @@ _RULE, _REASON = 60, 80
 
 @front_command("list", example="lanner dlq list --sink slack --reason 'invalid*'\nlanner dlq list --format json")
 @filter_options
-def command(options: Options, wanted: Filter, *, local: bool) -> None:
+def command(options: Options, wanted: DeadLetterFilter, *, local: bool) -> None:
     """List dead letters, oldest first; what was replayed or dropped is not among them."""
     settings = options.settings()
     rows: list[tuple[str, ...]] = []

@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import Filter, chosen, filter_options, must_choose, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, places
 from lanner.cli.terminal.output import note
 
 
@@ -18,7 +18,9 @@ from lanner.cli.terminal.output import note
 @click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason let through.")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 @filter_options
-def command(options: Options, ids: tuple[str, ...], wanted: Filter, *, every: bool, dry_run: bool, local: bool) -> None:
+def command(
+    options: Options, ids: tuple[str, ...], wanted: DeadLetterFilter, *, every: bool, dry_run: bool, local: bool
+) -> None:
     """Put dead letters back: an alert for the one sink that refused it, a message of events into its partition.
 
     Each is listed no more once all replicas have it. One that fails again becomes a new letter.

@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import Filter, chosen, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, places
 from lanner.dead_letters.store import content
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
@@ -16,7 +16,7 @@ from schemas.text.times import iso8601_zulu
 @click.option("--local", is_flag=True, help="Those in this host's outboxes, instead of the broker's.")
 def command(options: Options, ids: tuple[str, ...], *, local: bool) -> None:
     """Show dead letters with all that is known of them; hostile text is escaped."""
-    for _, letters in chosen(places(options.settings(), local=local), ids, Filter()):
+    for _, letters in chosen(places(options.settings(), local=local), ids, DeadLetterFilter()):
         for each in letters:
             facts = {
                 "time": iso8601_zulu(int(each.at * 1e9)),

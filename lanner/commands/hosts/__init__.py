@@ -18,7 +18,7 @@ from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
 if TYPE_CHECKING:
-    from lanner.recorder.topic.hosts import SeenHost
+    from lanner.recorder.topic.hosts import FleetHost
 
 _SLOW_MS = 5000
 
@@ -50,7 +50,7 @@ def _show(options: Options, *, check: bool) -> None:
         status.clear()
         was_stopped = signals.stop
 
-    def is_silent(host: "SeenHost") -> bool:
+    def is_silent(host: "FleetHost") -> bool:
         return now - host.seen > settings.hosts.silent_seconds * 1000 and not host.is_stopped
 
     hosts.sort(key=lambda host: (not is_silent(host), not host.is_stopped, host.name))
@@ -74,7 +74,7 @@ def _show(options: Options, *, check: bool) -> None:
         raise click.exceptions.Exit(BAD_INPUT)
 
 
-def _row(host: "SeenHost", now: int, *, silent: bool) -> list[str | Text]:
+def _row(host: "FleetHost", now: int, *, silent: bool) -> list[str | Text]:
     state = f"{_ago(now - host.seen)} ago"
     if silent:
         state += ", silent"
@@ -91,7 +91,7 @@ def _row(host: "SeenHost", now: int, *, silent: bool) -> list[str | Text]:
     ]
 
 
-def _record(host: "SeenHost", *, silent: bool) -> dict[str, object]:
+def _record(host: "FleetHost", *, silent: bool) -> dict[str, object]:
     return {
         "host": host.name,
         "host_id": host.id,

@@ -15,11 +15,11 @@ from lanner.cli.options.times import span_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, coloured
 from lanner.errors import BadInput
-from lanner.recorder.batches import Kept, from_files
-from lanner.recorder.coverage import Coverage, sentences
+from lanner.recorder.batches import StoredBatch, from_files
+from lanner.recorder.coverage import RecordingCoverage, sentences
 from lanner.recorder.event_rows import line_maker, row_maker
-from lanner.recorder.query import Asked, Found
-from lanner.recorder.timeline import Timeline, Window, by_id
+from lanner.recorder.query import EventQuery, QueryResult
+from lanner.recorder.timeline import Timeline, TimelineRange, by_id
 from lanner.settings import Settings
 from processor.detection.redaction import Redaction
 from schemas.batch import EventBatch
@@ -62,7 +62,7 @@ def command(
     The event that made the alert is marked by >. What was not collected then is said below, so that what is not shown
     is not taken for what did not happen.
     """
-    asked = Asked(_checked(alert_id), host, span_ms(before, "--before"), span_ms(after, "--after"), limit)
+    asked = EventQuery(_checked(alert_id), host, span_ms(before, "--before"), span_ms(after, "--after"), limit)
     settings = options.settings()
     status = StatusLine(sys.stderr, wanted=not options.quiet)
     with Signals() as signals:
@@ -85,17 +85,17 @@ def _checked(text: str) -> str:
     return str(found)
 
 
-def _from_files(asked: Asked, file: Path, settings: Settings) -> Found:
+def _from_files(asked: EventQuery, file: Path, settings: Settings) -> QueryResult:
     from lanner.ruleset.load import load_or_fail
     from lanner.ruleset.sources import find_rules
 
     rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
     remarks: list[str] = []
     trigger = by_id(asked.id, frozenset(rule.name for rule in rules))
-    return Found(_recorded(asked, file, remarks), None, trigger, remarks)
+    return QueryResult(_recorded(asked, file, remarks), None, trigger, remarks)
 
 
-def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Generator[Kept]:
+def _recorded(asked: EventQuery, file: Path, remarks: list[str]) -> Generator[StoredBatch]:
     first = last = 0
     try:
         for kept in from_files((file,)):
@@ -110,13 +110,15 @@ def _recorded(asked: Asked, file: Path, remarks: list[str]) -> Generator[Kept]:
             remarks.append(f"The recording is from {' to '.join(times)}, before the alert.")
 
 
-def _show(asked: Asked, found: Found, settings: Settings, status: StatusLine, stop: Callable[[], bool]) -> None:
+def _show(
+    asked: EventQuery, found: QueryResult, settings: Settings, status: StatusLine, stop: Callable[[], bool]
+) -> None:
     moment = found.alert.time if found.alert is not None else asked.time * 1_000_000 + 999_999
-    window = Window(moment - asked.before * 1_000_000, moment, moment + asked.after * 1_000_000)
+    window = TimelineRange(moment - asked.before * 1_000_000, moment, moment + asked.after * 1_000_000)
     redaction = Redaction(settings.redact)
     write = partial(_json if settings.json_output else line_maker, redaction=redaction)
     timeline = Timeline(window, found.is_trigger, write, asked.limit)
-    coverage = Coverage()
+    coverage = RecordingCoverage()
     with closing(found.batches) as batches:
         for kept in batches:
             status.show(f"looking: {date_and_time_seconds(kept.appended * 1_000_000)}")
@@ -138,7 +140,7 @@ def _json(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
     return lambda place: json.dumps(row(place), default=list)
 
 
-def _remarks(found: Found, timeline: Timeline, asked: Asked) -> list[str]:
+def _remarks(found: QueryResult, timeline: Timeline, asked: EventQuery) -> list[str]:
     told = []
     if timeline.too_early or timeline.too_late:
         told.append(
@@ -148,7 +150,9 @@ def _remarks(found: Found, timeline: Timeline, asked: Asked) -> list[str]:
     return [*found.remarks, *told]
 
 
-def _print_text(asked: Asked, found: Found, timeline: Timeline, coverage: Coverage, window: Window) -> None:
+def _print_text(
+    asked: EventQuery, found: QueryResult, timeline: Timeline, coverage: RecordingCoverage, window: TimelineRange
+) -> None:
     out = sys.stdout
     colour = coloured(out)
     before, after = timeline.lines()
@@ -173,7 +177,9 @@ def _print_text(asked: Asked, found: Found, timeline: Timeline, coverage: Covera
     out.flush()
 
 
-def _print_json(asked: Asked, found: Found, timeline: Timeline, coverage: Coverage, window: Window) -> None:
+def _print_json(
+    asked: EventQuery, found: QueryResult, timeline: Timeline, coverage: RecordingCoverage, window: TimelineRange
+) -> None:
     before, after = timeline.lines()
     for line in (*before, *after):
         sys.stdout.write((line.text[:-1] + ', "alert": true}' if line.is_trigger else line.text) + "\n")

@@ -18,9 +18,9 @@ from lanner.cli.terminal.run_summary import Summary
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.recorder.backtest import Backtest, not_collected
-from lanner.recorder.batches import Kept, from_files
-from lanner.recorder.coverage import Coverage
-from lanner.ruleset.compile import Detection, load_detection
+from lanner.recorder.batches import StoredBatch, from_files
+from lanner.recorder.coverage import RecordingCoverage
+from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.settings.sections.delivery import SlackOutput
@@ -28,7 +28,7 @@ from lanner.settings.sections.model import FileOutput, StdoutOutput, SyslogOutpu
 from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
 from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.single_host.sinks import open_sinks
-from processor.evaluator import OneProcess
+from processor.evaluator import Evaluator
 from schemas.alert import Alert
 from schemas.text.printable import printable
 from schemas.text.times import date_and_time_seconds, iso8601_zulu
@@ -65,7 +65,7 @@ def command(
             note(line)
     judging = _Judging(detection)
 
-    def wanted(kept: Kept) -> bool:
+    def wanted(kept: StoredBatch) -> bool:
         return fnmatch.fnmatchcase(kept.batch.hostname, host) or kept.batch.host_id == host
 
     if topic:
@@ -85,18 +85,18 @@ def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | Non
 class _Judging:
     """The rules, and what is to be said at the end."""
 
-    detection: Detection
+    detection: CompiledDetection
     summary: Summary = field(default_factory=Summary)
-    coverage: Coverage = field(default_factory=Coverage)
-    _judge: OneProcess = field(init=False)
+    coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
+    _judge: Evaluator = field(init=False)
     _names: HostNames = field(init=False)
 
     def __post_init__(self) -> None:
-        self._judge = OneProcess(self.detection.judges)
+        self._judge = Evaluator(self.detection.judges)
         self._names = HostNames(self.detection.host_names)
         self._names.wait(_NAME_SECONDS)
 
-    def take(self, kept: Kept) -> list[Alert]:
+    def take(self, kept: StoredBatch) -> list[Alert]:
         """Judge a batch."""
         self.summary.events += kept.batch.total
         self.coverage.see(kept)
@@ -116,7 +116,7 @@ def _replay(
     settings: Settings,
     judging: _Judging,
     files: tuple[Path, ...],
-    wanted: Callable[[Kept], bool],
+    wanted: Callable[[StoredBatch], bool],
 ) -> None:
     summary = judging.summary
     sinks = open_sinks(_only_printed(settings), note=note, before_line=lambda: None)
@@ -148,10 +148,10 @@ def _backtest(
     settings: Settings,
     judging: _Judging,
     times: tuple[str, str | None],
-    wanted: Callable[[Kept], bool],
+    wanted: Callable[[StoredBatch], bool],
 ) -> None:
     need("processor", "confluent_kafka")
-    from lanner.recorder.topic.range import Stretch
+    from lanner.recorder.topic.range import TopicRange
 
     now = time.time_ns() // 1_000_000
     since, until = moment_ms(times[0], "--since", now) or 0, moment_ms(times[1], "--until", now)
@@ -160,7 +160,7 @@ def _backtest(
     backtest = Backtest()
     status = StatusLine(sys.stderr, wanted=not options.quiet)
     with Signals() as signals:
-        stretch = Stretch(connection_of(settings), since, until)
+        stretch = TopicRange(connection_of(settings), since, until)
         for kept in stretch.batches(wanted, lambda: signals.stop):
             for alert in judging.take(kept):
                 backtest.count(alert)

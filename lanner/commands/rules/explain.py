@@ -22,7 +22,7 @@ from lanner.ruletest.events.input import (
     stated_event,
 )
 from processor.correlation.plan.split import stateful_names
-from processor.detection.explain import Explained, MappingJudge, explain, explain_batch
+from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
 from processor.loading import Rule
 from schemas.text.printable import printable
 
@@ -79,7 +79,7 @@ def _explanation(rule: Rule, event: str, number: int | None) -> tuple[Explained,
         return _of_batch(rule, stated)
     fields = given_fields(value)
     event_type = fields.get("evt.type")
-    return explain(rule, MappingJudge(fields)), _type_note(rule, event_type)
+    return explain(rule, MappingEvaluator(fields)), _type_note(rule, event_type)
 
 
 def _of_batch(rule: Rule, event: BatchEvent) -> tuple[Explained, str]:

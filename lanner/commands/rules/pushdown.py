@@ -12,9 +12,9 @@ from lanner.cli.options.times import span_ms
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
-from lanner.ruleset.compile import Detection, load_detection
+from lanner.ruleset.compile import CompiledDetection, load_detection
 from processor.language.ast import Node
-from processor.pushdown.cost import Counts, Share, count, shares
+from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count, shares
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
 from schemas.encoding.recording import read_recording
@@ -50,7 +50,7 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
     settings = options.settings()
     detection = load_detection(settings, warnings=False)
     asked = shares(_named(detection), sorted(detection.event_types & EVERYTHING))
-    counts: dict[str, Counts] = {}
+    counts: dict[str, EventTypeCounts] = {}
     lost = 0
     if recording is not None:
         count(_batches(recording), asked, counts)
@@ -80,7 +80,7 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
     click.echo(f"{seen:,} events of these types, {sent:,} sent{share}{f', {lost:,} lost' if lost else ''}")
 
 
-def _named(detection: Detection) -> list[tuple[str, Node]]:
+def _named(detection: CompiledDetection) -> list[tuple[str, Node]]:
     judges = detection.judges
     rules = list(zip(judges.detector.rule_names, judges.detector.conditions, strict=True))
     rules += [(rule.name, term.condition) for rule in judges.plan.rules for term in rule.terms]
@@ -101,15 +101,17 @@ def _batches(recording: Path) -> Iterator[EventBatch]:
         raise BadInput(f"{error}.") from None
 
 
-def _by_cost(asked: dict[str, list[Share]], counts: dict[str, Counts]) -> list[tuple[str, list[Share]]]:
-    return sorted(asked.items(), key=lambda item: -counts.get(item[0], Counts()).sent)
+def _by_cost(
+    asked: dict[str, list[EventTypeCost]], counts: dict[str, EventTypeCounts]
+) -> list[tuple[str, list[EventTypeCost]]]:
+    return sorted(asked.items(), key=lambda item: -counts.get(item[0], EventTypeCounts()).sent)
 
 
-def _is_seen(event: str, counts: dict[str, Counts]) -> bool:
+def _is_seen(event: str, counts: dict[str, EventTypeCounts]) -> bool:
     return event in counts and counts[event].seen > 0
 
 
-def _tell_broad(asked: dict[str, list[Share]]) -> None:
+def _tell_broad(asked: dict[str, list[EventTypeCost]]) -> None:
     """Name the rules that turn on everything there is."""
     if asked.keys() != EVERYTHING:
         return
@@ -117,11 +119,11 @@ def _tell_broad(asked: dict[str, list[Share]]) -> None:
         note(f"warning: rule {rule!r} turns on all {len(asked)} event types: give it an evt.type.")
 
 
-def _sent(each: list[Share]) -> str:
+def _sent(each: list[EventTypeCost]) -> str:
     return "all" if any(share.takes_all for share in each) else "some"
 
 
-def _dearest(event: str, each: list[Share], of_event: Counts | None = None) -> tuple[str, str]:
+def _dearest(event: str, each: list[EventTypeCost], of_event: EventTypeCounts | None = None) -> tuple[str, str]:
     """Name the rule that most events are sent for, and why."""
     if event in _ALWAYS_COME:
         return "", _ALWAYS
@@ -135,13 +137,13 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _WIDEST_LENGTH else f"{text[:_WIDEST_LENGTH]}…"
 
 
-def _counted(event: str, each: list[Share], of_event: Counts) -> tuple[str, ...]:
+def _counted(event: str, each: list[EventTypeCost], of_event: EventTypeCounts) -> tuple[str, ...]:
     left_out = of_event.seen - of_event.sent
     share = f"{100 * left_out / of_event.seen:.1f} %" if of_event.seen else ""
     return (event, f"{of_event.seen:,}", f"{of_event.sent:,}", share, *_dearest(event, each, of_event))
 
 
-def _row(event: str, each: list[Share], of_event: Counts | None) -> dict[str, object]:
+def _row(event: str, each: list[EventTypeCost], of_event: EventTypeCounts | None) -> dict[str, object]:
     row: dict[str, object] = {
         "event": event,
         "sent": _sent(each),

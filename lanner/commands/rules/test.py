@@ -11,12 +11,12 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import coloured
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.ruleset.sources import find_rules
-from lanner.ruletest.files import Found, find_tests
+from lanner.ruletest.files import TestFiles, find_tests
 from lanner.ruletest.generate.generate import cases_from
 from lanner.ruletest.junit import junit_xml
 from lanner.ruletest.model import Case
 from lanner.ruletest.report import as_rows, counts, failures, gaps, progress
-from lanner.ruletest.running import Coverage, Outcome, Runner, coverage
+from lanner.ruletest.running import CaseResult, RuleCoverage, Runner, coverage
 from processor.loading.problems import report
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
@@ -52,7 +52,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     if found.problems:
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in found.problems))
     matching = settings.rule_matching
-    suites: list[tuple[str, list[Outcome]]] = []
+    suites: list[tuple[str, list[CaseResult]]] = []
     for tested in found.tested:
         runner = Runner(tested.suite, tested.rules, matching, _read)
         outcomes = [_run(runner, case) for case in tested.suite.cases]
@@ -72,7 +72,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     return BAD_INPUT if failed or (strict and lacking.untested) else 0
 
 
-def _run(runner: Runner, case: Case) -> Outcome:
+def _run(runner: Runner, case: Case) -> CaseResult:
     try:
         return runner.run(case)
     except OSError as error:
@@ -85,7 +85,7 @@ def _read(path: str) -> Iterable[EventBatch]:
     return read_recording(Path(path))
 
 
-def _coverage(found: Found) -> Coverage:
+def _coverage(found: TestFiles) -> RuleCoverage:
     rules = {file: list(rules) for file, rules in found.untested}
     for tested in found.tested:
         own = set(tested.suite.rules)

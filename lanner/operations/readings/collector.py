@@ -8,7 +8,7 @@ from collector.publishing.publisher import REFUSED, Publisher
 from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
 from lanner.operations.catalogue import Readings
 from lanner.operations.endpoint import Beat
-from lanner.operations.health import Check, Health, turning
+from lanner.operations.health import Health, HealthCheck, turning
 
 STAGE = "collector"
 REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
@@ -51,12 +51,12 @@ class CollectorView:
         """Give the checks."""
         return Health(alive=self._alive, well=tuple, ready=self._ready)
 
-    def _alive(self) -> list[Check]:
+    def _alive(self) -> list[HealthCheck]:
         return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
 
-    def _ready(self) -> list[Check]:
+    def _ready(self) -> list[HealthCheck]:
         attached, away = self.is_attached, self.publisher.is_away
         return [
-            Check("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
-            Check("broker", not away, "takes no events: they wait on disk" if away else "takes events"),
+            HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
+            HealthCheck("broker", not away, "takes no events: they wait on disk" if away else "takes events"),
         ]

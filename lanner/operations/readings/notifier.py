@@ -7,14 +7,14 @@ from typing import Protocol
 
 from lanner.operations.catalogue import Readings, Sizes, Value
 from lanner.operations.endpoint import Beat
-from lanner.operations.health import Check, Health, turning
-from notifier.delivery.stats import BUCKETS, SinkTally
+from lanner.operations.health import Health, HealthCheck, turning
+from notifier.delivery.stats import BUCKETS, SinkStats
 from notifier.delivery.worker import Worker
-from notifier.intake.server import IntakeTally
+from notifier.intake.server import IntakeStats
 from notifier.queue.outbox import Outbox
 
 
-class Line(Protocol):
+class QueueReadings(Protocol):
     """A sink's line in Kafka, as far as it is looked at here."""
 
     assigned: bool
@@ -28,7 +28,7 @@ class SinkView:
 
     worker: Worker
     outbox: Outbox | None = None
-    line: Line | None = None
+    line: QueueReadings | None = None
 
 
 def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
@@ -54,7 +54,7 @@ def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
     }
 
 
-def outcomes(name: str, tally: SinkTally, overflowed: int = 0) -> dict[tuple[str, ...], Value]:
+def outcomes(name: str, tally: SinkStats, overflowed: int = 0) -> dict[tuple[str, ...], Value]:
     """Give what became of a sink's alerts. overflowed: that its full outbox had to drop."""
     return {
         (name, "delivered"): tally.sent,
@@ -67,7 +67,7 @@ def outcomes(name: str, tally: SinkTally, overflowed: int = 0) -> dict[tuple[str
     }
 
 
-def latency(tally: SinkTally) -> Sizes:
+def latency(tally: SinkStats) -> Sizes:
     """Give how long deliveries took."""
     return Sizes(BUCKETS, tuple(tally.buckets), tally.seconds)
 
@@ -78,15 +78,15 @@ def age(worker: Worker, now: float) -> float:
     return 0.0 if oldest is None else max(0.0, now - oldest)
 
 
-def fresh(worker: Worker, limit: float) -> Check:
+def fresh(worker: Worker, limit: float) -> HealthCheck:
     """Judge how long a sink's oldest alert has waited. limit: seconds."""
     waited = age(worker, time.time())
     name = f"undelivered alerts of {worker.name}"
     told = f"the oldest has waited {waited:.0f} s"
     if waited <= limit:
-        return Check(name, is_good=True, told=told)
+        return HealthCheck(name, is_good=True, told=told)
     why = worker.trouble or "the sink is too slow"
-    return Check(name, is_good=False, told=f"{told}, more than http.oldest_undelivered_seconds: {why}")
+    return HealthCheck(name, is_good=False, told=f"{told}, more than http.oldest_undelivered_seconds: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class NotifierView:
     sinks: tuple[SinkView, ...]
     stuck_seconds: float
     oldest_seconds: float
-    intake: Callable[[], IntakeTally | None] = lambda: None
+    intake: Callable[[], IntakeStats | None] = lambda: None
     turned: Beat = field(default_factory=Beat)
 
     def readings(self) -> Readings:
@@ -122,7 +122,7 @@ class NotifierView:
         """Give the checks."""
         return Health(alive=self._alive, well=self._well, ready=self._ready)
 
-    def _alive(self) -> list[Check]:
+    def _alive(self) -> list[HealthCheck]:
         now = time.monotonic()
         loops = [
             ("loop", self.turned.at),
@@ -130,14 +130,14 @@ class NotifierView:
         ]
         return [turning(name, at, now, self.stuck_seconds) for name, at in loops]
 
-    def _well(self) -> list[Check]:
+    def _well(self) -> list[HealthCheck]:
         return [fresh(each.worker, self.oldest_seconds) for each in self.sinks]
 
-    def _ready(self) -> list[Check]:
+    def _ready(self) -> list[HealthCheck]:
         found = []
         for each in self.sinks:
             if each.line is None:
-                found.append(Check(f"outbox of {each.worker.name}", is_good=True, told="on this host's disk"))
+                found.append(HealthCheck(f"outbox of {each.worker.name}", is_good=True, told="on this host's disk"))
                 continue
             is_good = each.line.assigned and each.line.is_connected
             told = "reached, partitions assigned"
@@ -145,5 +145,5 @@ class NotifierView:
                 told = "not reached, or not yet: check kafka.bootstrap_servers"
             elif not each.line.assigned:
                 told = "no partitions assigned yet"
-            found.append(Check(f"broker, for {each.worker.name}", is_good, told))
+            found.append(HealthCheck(f"broker, for {each.worker.name}", is_good, told))
         return found

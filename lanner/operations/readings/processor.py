@@ -8,27 +8,27 @@ from typing import Any
 
 from lanner.operations.catalogue import Readings, Value, sizes
 from lanner.operations.endpoint import Beat
-from lanner.operations.health import Check, Health, turning
+from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
 from processor.correlation.stage import EVICTED, CorrelateStage
-from processor.correlation.windows.outcome import Outcome
+from processor.correlation.windows.outcome import UpdateOutcome
 from processor.detection.internal_alerts import MEMORY_LOST
 from processor.detection.rule_timing import RuleTiming
 from processor.detection.stage import BATCHES_MISSING, DetectStage
-from processor.evaluator import Judges
-from processor.fleet.producer import Shipping
-from processor.fleet.rules.rollout import RulesService
+from processor.evaluator import CompiledRuleset
+from processor.fleet.producer import ResultProducer
+from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.gate import OUTCOMES
 from processor.identity.service import HostKeysService
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
 """A processor reports its rules every five seconds: a broker that confirmed nothing for longer isn't there."""
-PASSED_OVER = (Outcome.LATE.value, Outcome.STALE.value, "duplicate", "unknown_term")
+PASSED_OVER = (UpdateOutcome.LATE.value, UpdateOutcome.STALE.value, "duplicate", "unknown_term")
 TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
-def rule_readings(judges: Judges, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
+def rule_readings(judges: CompiledRuleset, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
     """Give the metrics of rules in force, all rules there with 0."""
     errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in judges.rule_names}
     errors |= {(name,): number for name, number in judges.faults().items()}
@@ -42,7 +42,7 @@ def rule_readings(judges: Judges, timing: RuleTiming) -> dict[str, dict[tuple[st
     }
 
 
-def repeated(judges: Judges, counted: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
+def repeated(judges: CompiledRuleset, counted: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
     """Return the repeated alerts of rules that one event decides, all of them there with 0."""
     numbers = dict.fromkeys(judges.detector.rule_names, 0) | dict(counted)
     return {(name,): number for name, number in numbers.items()}
@@ -54,12 +54,12 @@ class ProcessorView:
 
     stage: DetectStage
     correlation: CorrelateStage
-    rules: RulesService
+    rules: RulesRollout
     stuck_seconds: float
     host_keys: HostKeysService | None = None
     turned: Beat = field(default_factory=Beat)
     is_assigned: bool = False
-    shipping: Shipping | None = None
+    shipping: ResultProducer | None = None
     app: Any = None
     timing: RuleTiming = field(init=False)
     _turning: "asyncio.Task[None] | None" = None
@@ -68,7 +68,7 @@ class ProcessorView:
         self.timing = RuleTiming(lambda: self.rules.in_use.judges.detector)
         self.stage.observe = self.timing.see
 
-    def start(self, app: Any, shipping: Shipping, beat: Callable[[], None] = lambda: None) -> None:
+    def start(self, app: Any, shipping: ResultProducer, beat: Callable[[], None] = lambda: None) -> None:
         """Take what is only there once the loop runs; beat is called each time that it comes round."""
         self.app, self.shipping = app, shipping
         self._turning = asyncio.create_task(self._turn(beat))
@@ -118,12 +118,12 @@ class ProcessorView:
         found: dict[Any, int] = self.app.consumer.lag()
         return found
 
-    def _alive(self) -> list[Check]:
+    def _alive(self) -> list[HealthCheck]:
         return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
 
-    def _ready(self) -> list[Check]:
+    def _ready(self) -> list[HealthCheck]:
         silent = ANSWER_SECONDS + 1 if self.shipping is None else time.monotonic() - self.shipping.answered_at
         answers = silent <= ANSWER_SECONDS
         told = "confirms what is sent" if answers else "has confirmed nothing for a while: is it there?"
         assigned = "assigned" if self.is_assigned else "not assigned yet"
-        return [Check("broker", answers, told), Check("partitions", self.is_assigned, assigned)]
+        return [HealthCheck("broker", answers, told), HealthCheck("partitions", self.is_assigned, assigned)]

@@ -3,7 +3,7 @@
 import time
 
 from lanner.operations.catalogue import Readings, Value, sizes
-from lanner.operations.health import Check, Health, turning
+from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS
 from lanner.operations.readings.notifier import SinkView, fresh, latency, outcomes, sink_readings
 from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings
@@ -58,16 +58,18 @@ class RunView:
         sinks = self._pipeline.sinks
         return [SinkView(each.worker, each.outbox) for each in sinks if isinstance(each, OutboxSink)]
 
-    def _alive(self) -> list[Check]:
+    def _alive(self) -> list[HealthCheck]:
         http, now = self._pipeline.settings.http, time.monotonic()
         loops = [("loop", self._pipeline.turned_at)]
         loops += [(f"sink {each.worker.name}", each.worker.turned_at) for each in self._outboxes()]
         return [turning(name, at, now, http.stuck_seconds) for name, at in loops]
 
-    def _well(self) -> list[Check]:
+    def _well(self) -> list[HealthCheck]:
         limit = self._pipeline.settings.http.oldest_undelivered_seconds
         return [fresh(each.worker, limit) for each in self._outboxes()]
 
-    def _ready(self) -> list[Check]:
+    def _ready(self) -> list[HealthCheck]:
         attached = self._pipeline.is_started
-        return [Check("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet")]
+        return [
+            HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet")
+        ]

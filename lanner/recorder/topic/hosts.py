@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bus.clients.history import Past
+from bus.clients.history import TopicHistory
 from bus.connection import Connection
 from bus.messages.partitions import partition_of
 from bus.topics import EVENTS
-from lanner.recorder.batches import Kept, from_message
+from lanner.recorder.batches import StoredBatch, from_message
 from lanner.recorder.topic.messages import reader_of_values
 from schemas.codec import BadBatch
 
@@ -26,7 +26,7 @@ _MINUTES = (2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240)
 
 
 @dataclass(frozen=True, slots=True)
-class SeenHost:
+class FleetHost:
     """What a host's newest batch says."""
 
     id: str
@@ -46,7 +46,7 @@ class SeenHost:
 
 def find_hosts(
     connection: Connection, now: int, stop: Callable[[], bool], show: Callable[[str], None]
-) -> list[SeenHost]:
+) -> list[FleetHost]:
     """Find the hosts of a fleet.
 
     Args:
@@ -58,9 +58,9 @@ def find_hosts(
     Raises:
         BusUnavailable: no broker, or no such topic.
     """
-    past = Past(connection, connection.topic(EVENTS))
+    past = TopicHistory(connection, connection.topic(EVENTS))
     look = _Looks(past, reader_of_values(connection), stop)
-    found: dict[bytes, SeenHost] = {}
+    found: dict[bytes, FleetHost] = {}
     try:
         nearer = now - _NEWEST_MS
         found |= look.between(nearer, None, counts_losses=True)
@@ -84,7 +84,7 @@ def find_hosts(
 class _Looks:
     """Looks at short times of one topic."""
 
-    def __init__(self, past: Past, value: Callable[[Any], bytes], stop: Callable[[], bool]) -> None:
+    def __init__(self, past: TopicHistory, value: Callable[[Any], bytes], stop: Callable[[], bool]) -> None:
         self._past = past
         self._value = value
         self._stop = stop
@@ -99,7 +99,7 @@ class _Looks:
 
     def between(
         self, since: int, until: int | None, partitions: list[int] | None = None, *, counts_losses: bool = False
-    ) -> dict[bytes, SeenHost]:
+    ) -> dict[bytes, FleetHost]:
         """Give the hosts that were heard of in a time, by key; losses of the whole time take more work."""
         newest: dict[bytes, Any] = {}
         lost: dict[bytes, int] = {}
@@ -114,7 +114,7 @@ class _Looks:
                 found[key] = _host(kept, lost.get(key, _lost(kept)))
         return found
 
-    def last(self, key: bytes, host: SeenHost, silent_at: int) -> SeenHost:
+    def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
         """Find a host's newest batch, given one and a time at which it was silent."""
         partitions = [partition_of(key, len(self._past.kept))]
         while silent_at - host.seen > _LOOK_MS and not self._stop():
@@ -126,7 +126,7 @@ class _Looks:
                 host = found
         return self.between(host.seen, silent_at + _LOOK_MS, partitions).get(key, host)
 
-    def _read(self, message: Any) -> Kept | None:
+    def _read(self, message: Any) -> StoredBatch | None:
         try:
             return from_message(message, self._value(message))
         except BadBatch:
@@ -134,13 +134,13 @@ class _Looks:
             return None
 
 
-def _lost(kept: Kept) -> int:
+def _lost(kept: StoredBatch) -> int:
     return sum(number for number in kept.batch.lost.values() if number > 0)
 
 
-def _host(kept: Kept, lost: int) -> SeenHost:
+def _host(kept: StoredBatch, lost: int) -> FleetHost:
     batch = kept.batch
-    return SeenHost(
+    return FleetHost(
         id=batch.host_id,
         name=batch.hostname,
         seen=kept.appended,

@@ -3,23 +3,23 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bus.clients.history import Past, stamp_of
+from bus.clients.history import TopicHistory, stamp_of
 from bus.connection import Connection
 from bus.topics import EVENTS
 from lanner.cli.terminal.output import note
-from lanner.recorder.batches import Kept, from_message
+from lanner.recorder.batches import StoredBatch, from_message
 from lanner.recorder.topic.messages import reader_of_values
 from schemas.codec import BadBatch
 from schemas.text.times import date_and_time_seconds
 
 
-class Stretch:
+class TopicRange:
     """The batches that were appended between two times."""
 
     def __init__(self, connection: Connection, since: int, until: int | None) -> None:
         """Look where they are; raises BusUnavailable. since, until: ms since the epoch."""
         self._value = reader_of_values(connection)
-        self._past = Past(connection, connection.topic(EVENTS))
+        self._past = TopicHistory(connection, connection.topic(EVENTS))
         self._bounds = self._past.between(since, until)
         self._since = since
         self.total = sum(end - start for start, end in self._bounds.values())
@@ -29,7 +29,7 @@ class Stretch:
         """Messages that are no batch: they are among the dead letters as well."""
         self.remarks: list[str] = []
 
-    def batches(self, wanted: Callable[[Kept], bool], stop: Callable[[], bool]) -> Iterator[Kept]:
+    def batches(self, wanted: Callable[[StoredBatch], bool], stop: Callable[[], bool]) -> Iterator[StoredBatch]:
         """Give them in the order in which the broker took them; stop is asked between them and ends it early."""
         kept_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.kept.items()}
         oldest: int | None = None
@@ -49,7 +49,7 @@ class Stretch:
         if self.unreadable:
             self.remarks.append(f"{self.unreadable:,} messages were no event batches")
 
-    def _read(self, message: Any) -> Kept | None:
+    def _read(self, message: Any) -> StoredBatch | None:
         try:
             return from_message(message, self._value(message))
         except BadBatch as error:

@@ -8,8 +8,8 @@ from bus.messages.partitions import partition_of
 from bus.topics import ALERTS, EVENTS
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
-from lanner.recorder.batches import Kept, from_message
-from lanner.recorder.query import Asked, Found
+from lanner.recorder.batches import StoredBatch, from_message
+from lanner.recorder.query import EventQuery, QueryResult
 from lanner.recorder.timeline import by_id, by_number
 from lanner.recorder.topic.messages import reader_of_values
 from lanner.settings import Settings
@@ -22,7 +22,7 @@ _EARLIER_MS = 30_000
 """A batch says every 15 s what is collected, and clocks may differ by 5 s."""
 
 
-def from_topic(asked: Asked, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> Found:
+def from_topic(asked: EventQuery, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> QueryResult:
     """Find an alert, and the batches of its host from a while before it on.
 
     Args:
@@ -51,13 +51,13 @@ def from_topic(asked: Asked, settings: Settings, stop: Callable[[], bool], statu
     if alert is not None:
         trigger = by_number(alert.time, alert.event.get("evt.num"))
         search.remark_on(alert)
-    return Found(search.batches(host, is_id=asked.host is None), alert, trigger, search.remarks)
+    return QueryResult(search.batches(host, is_id=asked.host is None), alert, trigger, search.remarks)
 
 
 class _Search:
     """One search in the topics of a broker."""
 
-    def __init__(self, asked: Asked, connection: Connection, stop: Callable[[], bool]) -> None:
+    def __init__(self, asked: EventQuery, connection: Connection, stop: Callable[[], bool]) -> None:
         self.connection = connection
         self.remarks: list[str] = []
         self._asked = asked
@@ -66,10 +66,10 @@ class _Search:
 
     def alert(self, status: StatusLine) -> Alert | None:
         """Look for the alert from its time on: processors may have been late."""
-        from bus.clients.history import Past  # noqa: PLC0415  needs the broker's client
+        from bus.clients.history import TopicHistory  # noqa: PLC0415  needs the broker's client
 
         wanted = self._asked.id.encode()
-        past = Past(self.connection, self.connection.topic(ALERTS))
+        past = TopicHistory(self.connection, self.connection.topic(ALERTS))
         try:
             for message in past.read(past.between(self._asked.time - _EARLIER_MS, None), self._stop):
                 status.show(f"looking for the alert: {_time(message)}")
@@ -93,11 +93,11 @@ class _Search:
             text = f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows those."
             self.remarks.append(text)
 
-    def batches(self, host: str, *, is_id: bool) -> Generator[Kept]:
+    def batches(self, host: str, *, is_id: bool) -> Generator[StoredBatch]:
         """Give the batches of a host, by its id or its name, from a while before the window on."""
-        from bus.clients.history import Past  # noqa: PLC0415
+        from bus.clients.history import TopicHistory  # noqa: PLC0415
 
-        past = Past(self.connection, self.connection.topic(EVENTS))
+        past = TopicHistory(self.connection, self.connection.topic(EVENTS))
         start = self._asked.time - self._asked.before - _EARLIER_MS
         key = host.encode("utf-8", "surrogateescape") if is_id else None
         own = [] if key is None else [partition_of(key, len(past.kept))]
@@ -118,7 +118,7 @@ class _Search:
         finally:
             past.close()
 
-    def _read(self, message: Any) -> Kept | None:
+    def _read(self, message: Any) -> StoredBatch | None:
         try:
             return from_message(message, self._value(message))
         except BadBatch as error:

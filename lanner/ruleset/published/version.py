@@ -10,9 +10,9 @@ from typing import get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from bus.messages.signatures import BadKey, read_private_key, read_public_key
+from bus.messages.signatures import BadSigningKey, read_private_key, read_public_key
 from lanner.errors import BadInput
-from lanner.ruleset.compile import Detection, detection_of
+from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.ruleset.load import switches_of
 from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings
@@ -36,7 +36,7 @@ def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) ->
     )
 
 
-def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> Detection:
+def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> CompiledDetection:
     """Compile a version: its own switches and its priority count, not those of the settings.
 
     Raises:
@@ -61,7 +61,7 @@ def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
     for name in settings.published_rules.public_key_files:
         try:
             keys.append(read_public_key(Path(name)))
-        except (OSError, BadKey) as error:
+        except (OSError, BadSigningKey) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
             problems.append(f"published_rules.public_key_files: {name}: {what}.")
     if problems:
@@ -79,7 +79,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
         if path.stat().st_mode & 0o077:
             raise BadInput(f"--sign-key: {path}: others may read it; chmod 600 {path}.")
         return read_private_key(path, password)
-    except (OSError, BadKey) as error:
+    except (OSError, BadSigningKey) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise BadInput(f"--sign-key: {path}: {what}.") from None
 

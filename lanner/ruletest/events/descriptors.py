@@ -7,7 +7,7 @@ import stat
 import struct
 
 from collector.records.types import File, Socket
-from lanner.ruletest.table import Table, Wrong, text_of
+from lanner.ruletest.table import MappingReader, TestFileError, text_of
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node
 
@@ -40,13 +40,15 @@ _END_KEYS = ("to", "from", "local", "remote")
 _EINPROGRESS = -115
 
 
-def descriptor_type(table: Table) -> str | None:
+def descriptor_type(table: MappingReader) -> str | None:
     """Give fd.type as the test says it, or as its other keys imply. Raises Wrong."""
     node = table.get("fd.type")
     if node is not None:
         text = text_of(node, "fd.type")
         if text not in _TYPES:
-            raise Wrong(f"there is no descriptor of type '{text}'", node, did_you_mean(text, _TYPES) or _known())
+            raise TestFileError(
+                f"there is no descriptor of type '{text}'", node, did_you_mean(text, _TYPES) or _known()
+            )
         return text
     for key in _END_KEYS:
         if key in table:
@@ -64,7 +66,7 @@ def _family(address: Address | None) -> str:
     return "unix"
 
 
-def read_address(table: Table, *keys: str) -> Address | None:
+def read_address(table: MappingReader, *keys: str) -> Address | None:
     """Read the end of a socket: ip:port, [ip]:port, /path or @name; None where it isn't said. Raises Wrong."""
     node = table.get(*keys)
     if node is None:
@@ -72,7 +74,7 @@ def read_address(table: Table, *keys: str) -> Address | None:
     text = text_of(node, keys[0])
     if text[:1] in "/@":
         if len(text.encode("utf-8", "surrogateescape")) > 107:
-            raise Wrong("the path of a unix socket has at most 107 bytes", node)
+            raise TestFileError("the path of a unix socket has at most 107 bytes", node)
         return text, -1
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -83,7 +85,7 @@ def read_address(table: Table, *keys: str) -> Address | None:
         address = ""
     if not is_port or not address:
         hint = "names aren't asked for: write the address"
-        raise Wrong(f"'{text}' is no address: write ip:port, [ip6]:port, /path or @name", node, hint)
+        raise TestFileError(f"'{text}' is no address: write ip:port, [ip6]:port, /path or @name", node, hint)
     return address, int(port)
 
 
@@ -101,7 +103,7 @@ def sockaddr(address: Address | None) -> bytes:
     return struct.pack("<H", socket.AF_INET6) + struct.pack(">HI", port, 0) + packed + bytes(4)
 
 
-def read_file(table: Table, kind: str, path: str | None, *, layer: bool) -> File:
+def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool) -> File:
     """Make the open file behind a descriptor.
 
     Args:
@@ -134,7 +136,7 @@ def read_file(table: Table, kind: str, path: str | None, *, layer: bool) -> File
     )
 
 
-def read_socket(table: Table, event: str, kind: str, result: int) -> tuple[Socket, bytes]:
+def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tuple[Socket, bytes]:
     """Make the socket behind a descriptor, and the address that the call itself passes.
 
     Args:
@@ -159,7 +161,7 @@ def read_socket(table: Table, event: str, kind: str, result: int) -> tuple[Socke
 
 
 def _ip_socket(
-    table: Table, event: str, kind: str, result: int, ends: tuple[Address | None, Address | None]
+    table: MappingReader, event: str, kind: str, result: int, ends: tuple[Address | None, Address | None]
 ) -> tuple[Socket, bytes]:
     local, remote = ends
     is_v6 = kind == "ipv6"
@@ -192,9 +194,9 @@ def _near(remote: Address, *, accepts: bool) -> Address:
     return own, 8080 if accepts else _EPHEMERAL
 
 
-def _protocol(table: Table, default: str) -> tuple[int, int]:
+def _protocol(table: MappingReader, default: str) -> tuple[int, int]:
     node: Node | None = table.get("fd.l4proto")
     text = default if node is None else text_of(node, "fd.l4proto")
     if node is not None and text not in _PROTOCOLS:
-        raise Wrong(f"there is no protocol '{text}' here", node, f"known are {', '.join(_PROTOCOLS)}")
+        raise TestFileError(f"there is no protocol '{text}' here", node, f"known are {', '.join(_PROTOCOLS)}")
     return _PROTOCOLS[text]

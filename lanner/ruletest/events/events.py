@@ -8,8 +8,8 @@ from collector.records.types import File, Socket
 from lanner.ruletest.events.descriptors import SOCKET_TYPES, descriptor_type, read_file, read_socket
 from lanner.ruletest.events.processes import read_container, read_process
 from lanner.ruletest.events.registers import directory_of, read_registers
-from lanner.ruletest.model import CallSpec, EventSpec, ProcessSpec
-from lanner.ruletest.table import Table, Wrong, number_of, text_of
+from lanner.ruletest.model import CallSpec, ProcessSpec, StatedEvent
+from lanner.ruletest.table import MappingReader, TestFileError, number_of, text_of
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node
 
@@ -43,9 +43,9 @@ _FIRST_FREE = 3
 _LARGEST_ERROR = 4095
 
 
-def read_event(node: Node) -> EventSpec:
+def read_event(node: Node) -> StatedEvent:
     """Read an event. Raises Wrong, for the first thing that is."""
-    table = Table(node, "an event")
+    table = MappingReader(node, "an event")
     at = table.duration("at", 0)
     event = _event_type(table)
     container = read_container(table.get("container"))
@@ -55,15 +55,15 @@ def read_event(node: Node) -> EventSpec:
         filename = table.text("filename") or ("/proc/self/fd/3" if process.memfd else process.exepath) or process.name
         table.get("res", "evt.res", "evt.rawres")
         _refuse_unknown(table, BY_EVENT[event])
-        return EventSpec(at, event, process, 0, None, filename)
+        return StatedEvent(at, event, process, 0, None, filename)
     spec = BY_EVENT[event]
     result = _result(table, spec)
     call = _read_call(spec, table, process, result)
     _refuse_unknown(table, spec)
-    return EventSpec(at, event, process, result, call)
+    return StatedEvent(at, event, process, result, call)
 
 
-def _refuse_unknown(table: Table, spec: Call) -> None:
+def _refuse_unknown(table: MappingReader, spec: Call) -> None:
     also = {argument.name for argument in spec.arguments if argument.kind != "none"}
     if wrong := table.unknown():
         first = wrong[0]
@@ -71,18 +71,18 @@ def _refuse_unknown(table: Table, spec: Call) -> None:
         if str(first.message).endswith(tuple(f"'{name}'" for name in also)):
             hint = "it follows from the rest of the event"
         message = f"an event of type {spec.event} has no key" + first.message.partition("has no key")[2]
-        raise Wrong(message, first.node, hint)
+        raise TestFileError(message, first.node, hint)
 
 
-def _event_type(table: Table) -> str:
+def _event_type(table: MappingReader) -> str:
     node = table.need("evt.type", "type", lacks="an event has a type", add="add 'evt.type: ...'")
     text = text_of(node, "evt.type")
     if text not in BY_EVENT:
-        raise Wrong(f"'{text}' is no event type that is watched", node, did_you_mean(text, list(BY_EVENT)))
+        raise TestFileError(f"'{text}' is no event type that is watched", node, did_you_mean(text, list(BY_EVENT)))
     return text
 
 
-def _fails(table: Table) -> bool:
+def _fails(table: MappingReader) -> bool:
     node = table.get("res", "evt.res", "evt.rawres")
     return node is not None and _error_number(node) < 0
 
@@ -97,13 +97,13 @@ def _error_number(node: Node) -> int:
     if text[:1].isdigit() or text[:1] == "-":
         value = number_of(node, "res")
         if value < -_LARGEST_ERROR:
-            raise Wrong(f"there is no error {value}", node)
+            raise TestFileError(f"there is no error {value}", node)
         return value
     hint = did_you_mean(text, list(errno.errorcode.values()))
-    raise Wrong(f"'res' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
+    raise TestFileError(f"'res' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
 
 
-def _result(table: Table, spec: Call) -> int:
+def _result(table: MappingReader, spec: Call) -> int:
     node = table.get("res", "evt.res", "evt.rawres")
     if node is not None and (number := _error_number(node)) != 0:
         return number
@@ -117,7 +117,7 @@ def _result(table: Table, spec: Call) -> int:
     return _FIRST_FREE if descriptor is None else descriptor
 
 
-def _read_call(spec: Call, table: Table, process: ProcessSpec, result: int) -> CallSpec:
+def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: int) -> CallSpec:
     registers, blob = read_registers(spec, table)
     path1, path2 = _paths(spec, table)
     directory1 = directory_of(spec, 0, table, process.cwd, path1)
@@ -160,14 +160,14 @@ def _read_call(spec: Call, table: Table, process: ProcessSpec, result: int) -> C
     )
 
 
-def _descriptor_number(spec: Call, table: Table, result: int) -> int | None:
+def _descriptor_number(spec: Call, table: MappingReader, result: int) -> int | None:
     stated = table.small("fd.num")
     if spec.flags & DescriptorFlag.FD_IS_RESULT:
         return result if result >= 0 else None
     return _FIRST_FREE if stated is None else stated
 
 
-def _implied_type(spec: Call, table: Table) -> str | None:
+def _implied_type(spec: Call, table: MappingReader) -> str | None:
     if spec.event == "socket" and (domain := table.text("domain")) is not None:
         return _FAMILIES.get(domain)
     if spec.event in _OPENERS or "fd.name" in table or "fd.realpath" in table:
@@ -175,7 +175,7 @@ def _implied_type(spec: Call, table: Table) -> str | None:
     return _MAKES.get(spec.event)
 
 
-def _paths(spec: Call, table: Table) -> tuple[str | None, str | None]:
+def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
     found: list[str | None] = [None, None]
     for place in range(len(spec.paths)):
         names = [argument.name for argument in spec.arguments if argument.kind == f"path{place + 1}"]
@@ -188,5 +188,5 @@ def _paths(spec: Call, table: Table) -> tuple[str | None, str | None]:
         if node is not None:
             found[place] = text_of(node, keys[0])
         elif spec.event in _OPENERS or (spec.path_roles and spec.event not in _EXECS):
-            raise Wrong(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
+            raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]

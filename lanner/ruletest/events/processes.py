@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 from lanner.ruletest.model import ContainerSpec, ProcessSpec
-from lanner.ruletest.table import Table, Wrong, text_of, texts_of
+from lanner.ruletest.table import MappingReader, TestFileError, text_of, texts_of
 from processor.fields.process import CAPABILITIES
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -33,7 +33,7 @@ def read_container(node: Node | None) -> ContainerSpec | None:
     if isinstance(node, Scalar):
         text = text_of(node, "container")
         return None if text in ("none", "host") else ContainerSpec(_digits(text), image=text)
-    table = Table(node, "a container")
+    table = MappingReader(node, "a container")
     name, image = table.text("name"), table.text("image")
     labels = _labels(table.get("labels"))
     pod_node = table.get("pod")
@@ -64,35 +64,37 @@ def _digits(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _id(table: Table, otherwise: str) -> str:
+def _id(table: MappingReader, otherwise: str) -> str:
     node = table.get("id")
     if node is None:
         return _digits(otherwise)
     text = text_of(node, "id")
     if not _ID.fullmatch(text):
-        raise Wrong("a container's id has 12 or 64 hexadecimal digits", node, "leave it out where it doesn't matter")
+        raise TestFileError(
+            "a container's id has 12 or 64 hexadecimal digits", node, "leave it out where it doesn't matter"
+        )
     return text if len(text) == 64 else (text + _digits(text))[:64]
 
 
-def _type(table: Table) -> str:
+def _type(table: MappingReader) -> str:
     node = table.get("type")
     text = "docker" if node is None else text_of(node, "type")
     if node is not None and text not in _TYPES:
-        raise Wrong(f"there is no container runtime '{text}' here", node, f"known are {', '.join(_TYPES)}")
+        raise TestFileError(f"there is no container runtime '{text}' here", node, f"known are {', '.join(_TYPES)}")
     return text
 
 
 def _labels(node: Node | None) -> tuple[tuple[str, str], ...]:
     if node is None:
         return ()
-    return tuple((key, text_of(value, key)) for key, value in Table(node, "labels").pairs().items())
+    return tuple((key, text_of(value, key)) for key, value in MappingReader(node, "labels").pairs().items())
 
 
 def _pod(node: Node) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    table = Table(node, "a pod")
+    table = MappingReader(node, "a pod")
     name = table.get("name")
     if name is None:
-        raise Wrong("a pod has a name", node, "add 'name: ...'")
+        raise TestFileError("a pod has a name", node, "add 'name: ...'")
     pod = (
         ("name", text_of(name, "name")),
         ("namespace", table.text("namespace") or "default"),
@@ -108,13 +110,13 @@ def _mounts(node: Node | None) -> tuple[tuple[str, str, bool], ...]:
     if node is None:
         return ()
     if not isinstance(node, Sequence):
-        raise Wrong("'mounts' takes a list of source:destination or source:destination:ro", node)
+        raise TestFileError("'mounts' takes a list of source:destination or source:destination:ro", node)
     found = []
     for item in node.items:
         source, _, rest = text_of(item, "mounts").partition(":")
         destination, _, mode = rest.partition(":")
         if not destination or mode not in ("", "ro", "rw"):
-            raise Wrong("a mount is written source:destination or source:destination:ro", item)
+            raise TestFileError("a mount is written source:destination or source:destination:ro", item)
         found.append((source, destination, mode != "ro"))
     return tuple(found)
 
@@ -137,7 +139,7 @@ def _process(node: Node, container: ContainerSpec | None, what: str) -> ProcessS
         # A name alone stands for the mapping that says nothing else.
         named = Scalar("name", "", node.start, node.end)
         node = Mapping(((named, node),), node.start, node.end)
-    table = Table(node, what)
+    table = MappingReader(node, what)
     own = table.get("container")
     if own is not None:
         container = read_container(own)
@@ -177,16 +179,16 @@ def _process(node: Node, container: ContainerSpec | None, what: str) -> ProcessS
     return spec
 
 
-def _names(table: Table) -> tuple[str, str | None]:
+def _names(table: MappingReader) -> tuple[str, str | None]:
     node = table.get("name")
     exepath = table.text("exepath")
     if node is None:
         if exepath is None:
-            raise Wrong(f"{table.what} has a name", table.node, "add 'name: ...'")
+            raise TestFileError(f"{table.what} has a name", table.node, "add 'name: ...'")
         return exepath.rpartition("/")[2].encode()[:NAME_BYTES].decode(errors="ignore"), exepath
     name = text_of(node, "name")
     if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
-        raise Wrong(
+        raise TestFileError(
             f"a process's name has at most {NAME_BYTES} bytes",
             node,
             f"the kernel calls it '{name.encode()[:NAME_BYTES].decode(errors='ignore')}'",
@@ -196,7 +198,7 @@ def _names(table: Table) -> tuple[str, str | None]:
     return name, exepath
 
 
-def _identity(table: Table, number: str, name: str) -> tuple[int, str | None]:
+def _identity(table: MappingReader, number: str, name: str) -> tuple[int, str | None]:
     given, text = table.small(number, 2**32 - 2), table.text(name)
     if given is None and text is None:
         return 0, "root"
@@ -218,11 +220,11 @@ def _environment(node: Node | None) -> tuple[str, ...]:
     if node is None:
         return ()
     if isinstance(node, Mapping):
-        return tuple(f"{key}={text_of(value, key)}" for key, value in Table(node, "env").pairs().items())
+        return tuple(f"{key}={text_of(value, key)}" for key, value in MappingReader(node, "env").pairs().items())
     return texts_of(node, "env")
 
 
-def _terminal(table: Table) -> int:
+def _terminal(table: MappingReader) -> int:
     node = table.get("tty")
     if node is None:
         return 0
@@ -232,17 +234,17 @@ def _terminal(table: Table) -> int:
     return 0 if text in ("no", "none", "false") else table.small("tty") or 0
 
 
-def _mode(table: Table) -> int:
+def _mode(table: MappingReader) -> int:
     node = table.get("exe_mode")
     if node is None:
         return 0o100000 | _EXECUTABLE
     try:
         return 0o100000 | int(text_of(node, "exe_mode"), 8)
     except ValueError:
-        raise Wrong("'exe_mode' takes octal digits, as in 0755", node) from None
+        raise TestFileError("'exe_mode' takes octal digits, as in 0755", node) from None
 
 
-def _capabilities(table: Table, uid: int, container: ContainerSpec | None) -> int:
+def _capabilities(table: MappingReader, uid: int, container: ContainerSpec | None) -> int:
     node = table.get("caps")
     if node is None:
         if uid:
@@ -253,7 +255,7 @@ def _capabilities(table: Table, uid: int, container: ContainerSpec | None) -> in
         if name == "all":
             return _ALL
         if name not in CAPABILITIES:
-            raise Wrong(f"there is no capability '{name}'", node, did_you_mean(name, CAPABILITIES))
+            raise TestFileError(f"there is no capability '{name}'", node, did_you_mean(name, CAPABILITIES))
         mask |= 1 << CAPABILITIES.index(name)
     return mask
 
@@ -263,7 +265,7 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
         return None
     items = node.items if isinstance(node, Sequence) else (node,)
     if len(items) > _MAX_ANCESTORS:
-        raise Wrong(f"more than {_MAX_ANCESTORS} ancestors", node)
+        raise TestFileError(f"more than {_MAX_ANCESTORS} ancestors", node)
     above: ProcessSpec | None = None
     outside = [_is_outside(item) for item in items]
     for place in reversed(range(len(items))):
@@ -272,7 +274,7 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
         where = None if any(outside[: place + 1]) else container
         spec = _process(item, where, "an ancestor")
         if spec.parent is not None:
-            raise Wrong("an ancestor's own ancestors are those that follow it in the list", item)
+            raise TestFileError("an ancestor's own ancestors are those that follow it in the list", item)
         above = replace(spec, parent=above)
     return above
 

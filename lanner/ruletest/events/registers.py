@@ -9,7 +9,7 @@ from collections.abc import Callable
 from signal import Signals
 
 from collector.events.system_calls import NONE, Argument, Call
-from lanner.ruletest.table import Table, Wrong, number_of, text_of
+from lanner.ruletest.table import MappingReader, TestFileError, number_of, text_of
 from processor.fields.process import CAPABILITIES
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node, Scalar
@@ -51,9 +51,11 @@ def flags_of(node: Node, key: str, table_name: str) -> int:
         entry = entries.get(name) or entries.get(name.removeprefix("MS_"))
         if entry is None:
             known = [each.name for each in entries.values() if each.kernel is not None]
-            raise Wrong(f"'{key}' has no flag '{name}'", node, did_you_mean(name, known) or _some(known))
+            raise TestFileError(f"'{key}' has no flag '{name}'", node, did_you_mean(name, known) or _some(known))
         if entry.kernel is None:
-            raise Wrong(f"'{name}' is no flag that a caller can pass", node, "the kernel side tells it of the file")
+            raise TestFileError(
+                f"'{name}' is no flag that a caller can pass", node, "the kernel side tells it of the file"
+            )
         value |= entry.kernel
     return value
 
@@ -68,9 +70,9 @@ def _octal(node: Node, key: str) -> int:
     try:
         value = int(text, 8)
     except ValueError:
-        raise Wrong(f"'{key}' takes octal digits, as in 0755", node) from None
+        raise TestFileError(f"'{key}' takes octal digits, as in 0755", node) from None
     if not 0 <= value <= 0o177777:
-        raise Wrong(f"'{key}' has too many digits for a mode", node)
+        raise TestFileError(f"'{key}' has too many digits for a mode", node)
     return value
 
 
@@ -83,7 +85,7 @@ def _signal(node: Node, key: str) -> int:
     if text in Signals.__members__:
         return Signals[text].value
     if text[:3] == "SIG":
-        raise Wrong(f"there is no signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
+        raise TestFileError(f"there is no signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
     return number_of(node, key)
 
 
@@ -97,7 +99,7 @@ def _value(argument: Argument, node: Node, key: str) -> int:
     return _signal(node, key) if argument.kind == "signal" else number_of(node, key)
 
 
-def argument_node(table: Table, argument: Argument) -> Node | None:
+def argument_node(table: MappingReader, argument: Argument) -> Node | None:
     """Give what a test says of an argument, under its own name or as evt.arg."""
     if argument.name == "type" and argument.kind != "string":
         # `type` alone may also be the event's.
@@ -108,7 +110,7 @@ def argument_node(table: Table, argument: Argument) -> Node | None:
 Registers = tuple[int, int, int, int, int, int]
 
 
-def read_registers(spec: Call, table: Table) -> tuple[Registers, bytes]:
+def read_registers(spec: Call, table: MappingReader) -> tuple[Registers, bytes]:
     """Read the arguments that are numbers, flags or memory: registers, and the call's first piece of memory.
 
     Raises:
@@ -142,7 +144,7 @@ def _levels(spec: Call, registers: list[int]) -> None:
         registers[1] = 1
 
 
-def _descriptor_argument(argument: Argument, table: Table, registers: list[int]) -> None:
+def _descriptor_argument(argument: Argument, table: MappingReader, registers: list[int]) -> None:
     node = argument_node(table, argument)
     is_directory = argument.name.endswith(("dirfd", "olddir", "newdir"))
     value = _AT_FDCWD if is_directory else 0
@@ -155,7 +157,7 @@ def _descriptor_argument(argument: Argument, table: Table, registers: list[int])
     registers[argument.index] = value & _U64
 
 
-def directory_of(spec: Call, which: int, table: Table, cwd: str, path: str | None) -> str | None:
+def directory_of(spec: Call, which: int, table: MappingReader, cwd: str, path: str | None) -> str | None:
     """Give the directory that a relative path starts from, as the kernel side tells it."""
     if path is None or path.startswith("/") or which >= len(spec.paths):
         return None
@@ -213,6 +215,6 @@ def _capability_set(node: Node, key: str) -> int:
     mask = 0
     for name in text.replace("|", " ").split():
         if name not in CAPABILITIES:
-            raise Wrong(f"there is no capability '{name}'", node, did_you_mean(name, CAPABILITIES))
+            raise TestFileError(f"there is no capability '{name}'", node, did_you_mean(name, CAPABILITIES))
         mask |= 1 << CAPABILITIES.index(name)
     return mask

@@ -6,7 +6,7 @@ from lanner.settings.about import about
 
 
 @dataclass(frozen=True, slots=True)
-class Hosts:
+class HostsSettings:
     """When a host of a fleet counts as silent; the same for all processors."""
 
     silent_seconds: int = about(
@@ -15,7 +15,7 @@ class Hosts:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RollingRecordingSettings:
     """A rolling recording of what `run` sees, for `context` and `replay`."""
 
     size_mib: int | None = about("How much may lie there, MiB; nothing is kept, if not set. `run --keep 256MB`.", None)

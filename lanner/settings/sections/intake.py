@@ -6,7 +6,7 @@ from lanner.settings.about import about
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class IntakeSettings:
     """Takes alerts from Falco by HTTP, as falcosidekick does."""
 
     listen: str | None = about("Address and port, such as 0.0.0.0:2801; nothing listens, if not set.", None)

@@ -10,10 +10,10 @@ from typing import Literal
 
 from lanner.settings.about import about
 from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
-from lanner.settings.sections.hosts import Hosts, Keep
-from lanner.settings.sections.intake import Intake
+from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
+from lanner.settings.sections.intake import IntakeSettings
 from lanner.settings.sections.operations import Http
-from lanner.settings.sections.published import Published
+from lanner.settings.sections.published import PublishedRulesSettings
 from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
@@ -111,7 +111,7 @@ NamedSection = FileOutput | SlackOutput | WebhookOutput | AppriseOutput | Syslog
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostSettings:
     """Under which names this host's events go."""
 
     id: str | None = about("Identity of the host; the machine id, if not set.", None)
@@ -119,7 +119,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Collector:
+class CollectorSection:
     """How much the collector holds in memory, how soon it lets go, and how it is known to the fleet."""
 
     ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16)
@@ -182,7 +182,7 @@ class AlertRepeats:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class StateFileSettings:
     """What rules with memory keep when `run` ends: windows, and counts of repeats."""
 
     enabled: bool = about("Keep it over a restart.", default=True)
@@ -193,7 +193,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Kafka:
+class KafkaSettings:
     """The broker that the stages of a fleet meet at; `run` needs none."""
 
     bootstrap_servers: str = about("Addresses of brokers, host:port, separated by commas.", "127.0.0.1:9092")
@@ -287,16 +287,23 @@ class Settings:
         "Alerts that nobody is told of: [{match: {rule: X}, until: 2027-01-31T00:00:00Z, reason: why}].", ()
     )
     notifier: Notifier = about("How alerts wait for a sink that is down.", Notifier)
-    intake: Intake = about("Alerts that `notifier` takes from Falco by HTTP.", Intake)
-    host: Host = about("Under which names this host's events go.", Host)
-    collector: Collector = about(
-        "How much the collector holds in memory, how soon it lets go, and how it is known to the fleet.", Collector
+    intake: IntakeSettings = about("Alerts that `notifier` takes from Falco by HTTP.", IntakeSettings)
+    host: HostSettings = about("Under which names this host's events go.", HostSettings)
+    collector: CollectorSection = about(
+        "How much the collector holds in memory, how soon it lets go, and how it is known to the fleet.",
+        CollectorSection,
     )
     repeated_alerts: AlertRepeats = about(
         "When alerts of one rule and host are counted instead of sent, because they repeat others.", AlertRepeats
     )
-    memory: Memory = about("What rules with memory keep when `run` ends: windows, and counts of repeats.", Memory)
-    hosts: Hosts = about("When a host of a fleet counts as silent; the same for all processors.", Hosts)
-    keep: Keep = about("A rolling recording of what `run` sees, for `context` and `replay`.", Keep)
-    published_rules: Published = about("Rules that `lanner rules publish` wrote for a whole fleet.", Published)
-    kafka: Kafka = about("The broker that the stages of a fleet meet at; `run` needs none.", Kafka)
+    memory: StateFileSettings = about(
+        "What rules with memory keep when `run` ends: windows, and counts of repeats.", StateFileSettings
+    )
+    hosts: HostsSettings = about("When a host of a fleet counts as silent; the same for all processors.", HostsSettings)
+    keep: RollingRecordingSettings = about(
+        "A rolling recording of what `run` sees, for `context` and `replay`.", RollingRecordingSettings
+    )
+    published_rules: PublishedRulesSettings = about(
+        "Rules that `lanner rules publish` wrote for a whole fleet.", PublishedRulesSettings
+    )
+    kafka: KafkaSettings = about("The broker that the stages of a fleet meet at; `run` needs none.", KafkaSettings)

@@ -6,7 +6,7 @@ from lanner.settings.about import about
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedRulesSettings:
     """Rules from the topic: who takes them, and whose signature counts."""
 
     enabled: bool = about(

@@ -28,7 +28,7 @@ class SplunkHec:
 
 
 @dataclass(frozen=True, slots=True)
-class Alertmanager:
+class AlertmanagerSettings:
     """How an event becomes an alert of Alertmanager's, which lasts."""
 
     resolve_after_minutes: int = about("An alert ends so long after it was sent, unless it comes again.", 60)
@@ -70,7 +70,7 @@ class WebhookOutput:
     )
     key_file: str | None = about("PEM file of its key.", None)
     splunk: SplunkHec = about("For format: splunk_hec.", SplunkHec)
-    alertmanager: Alertmanager = about("For format: alertmanager.", Alertmanager)
+    alertmanager: AlertmanagerSettings = about("For format: alertmanager.", AlertmanagerSettings)
 
 
 @dataclass(frozen=True, slots=True)

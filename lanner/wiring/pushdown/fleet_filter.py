@@ -5,18 +5,18 @@ from pathlib import Path
 from bus.connection import Connection
 from collector.agent import Collector
 from collector.events.system_calls import EVERYTHING
-from collector.pushdown.follower import FollowedInterest
-from collector.pushdown.plan import Wanted
+from collector.pushdown.follower import FilterFollower
+from collector.pushdown.plan import CollectionPlan
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from schemas.filter import Interest, always
+from schemas.filter import PushdownFilter, always
 
 
-class FleetInterest:
+class FleetFilter:
     """Follows the topic of interest, where the settings say so."""
 
-    def __init__(self, settings: Settings, connection: Connection, own: Interest, folder: Path) -> None:
+    def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter, folder: Path) -> None:
         """Begin with what was read last; the broker need not be there.
 
         own: of this host's rule files; folder: keeps what is read. Raises BadInput, and BusUnavailable where the
@@ -28,12 +28,12 @@ class FleetInterest:
                 *(f"collector.always_sent: {name!r} is no event type that is collected." for name in unknown)
             )
         self._settings = settings
-        self._followed: FollowedInterest | None = None
-        self.wanted = Wanted(always(own, always_sent))
+        self._followed: FilterFollower | None = None
+        self.wanted = CollectionPlan(always(own, always_sent))
         """What is sent now."""
         if settings.published_rules.enabled:
             kept = folder / "interest.json"
-            self._followed = FollowedInterest(connection, own, always_sent, kept=kept, on_note=note)
+            self._followed = FilterFollower(connection, own, always_sent, kept=kept, on_note=note)
             self.wanted = self._followed.wanted
 
     @property

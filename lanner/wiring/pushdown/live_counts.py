@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, note
-from lanner.ruleset.compile import Detection
+from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.wiring.collector import make_collector
-from processor.pushdown.cost import Counts, Share, count
+from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count
 from schemas.batch import EventBatch
 
 _POLL_SECONDS = 0.2
@@ -17,12 +17,12 @@ _POLL_SECONDS = 0.2
 
 def count_live(
     settings: Settings,
-    detection: Detection,
-    asked: Mapping[str, Sequence[Share]],
+    detection: CompiledDetection,
+    asked: Mapping[str, Sequence[EventTypeCost]],
     seconds: float,
     *,
     quiet: bool = False,
-) -> tuple[dict[str, Counts], int]:
+) -> tuple[dict[str, EventTypeCounts], int]:
     """Watch this host as `lanner run` would, for some time or until Ctrl-C.
 
     Args:
@@ -38,7 +38,7 @@ def count_live(
     Raises:
         EnvironmentLacks: this host can't do it.
     """
-    counts: dict[str, Counts] = {}
+    counts: dict[str, EventTypeCounts] = {}
 
     def take(batch: EventBatch) -> None:
         count([batch], asked, counts)
@@ -62,7 +62,7 @@ def count_live(
             collector.stop()
             status.clear()
     for event in asked:
-        of_event = counts.setdefault(event, Counts())
+        of_event = counts.setdefault(event, EventTypeCounts())
         # What came was sent, whatever a judge that sees less of it than the kernel thinks.
         of_event.sent = of_event.seen
         of_event.seen += filtered.get(event, 0)

@@ -10,10 +10,10 @@ import sys
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 
 
-def own_interest(settings: Settings, *, warnings: bool) -> Interest:
+def own_interest(settings: Settings, *, warnings: bool) -> PushdownFilter:
     """Give the interest of the rule files that the settings name; call it before there are threads.
 
     Args:
@@ -39,7 +39,7 @@ def own_interest(settings: Settings, *, warnings: bool) -> Interest:
         what = f"was ended by signal {signal.Signals(-end).name}" if end < 0 else f"ended with exit code {end}"
         raise BadInput(f"the rules could not be read: the process that reads them {what}.")
     answer = pickle.loads(data)  # noqa: S301  our own child wrote it
-    if isinstance(answer, Interest):
+    if isinstance(answer, PushdownFilter):
         return answer
     raise BadInput(*answer)
 
@@ -50,7 +50,7 @@ def _answer(writing: int, settings: Settings, *, warnings: bool) -> None:
     try:
         from lanner.ruleset.compile import load_detection  # noqa: PLC0415  this process alone is to hold it
 
-        answer: Interest | tuple[str, ...]
+        answer: PushdownFilter | tuple[str, ...]
         try:
             answer = load_detection(settings, warnings=warnings).interest
         except BadInput as error:

@@ -11,7 +11,7 @@ from lanner.errors import BadInput
 from lanner.ruleset.sources import find_rules
 from lanner.settings import Settings
 from lanner.settings.sections.delivery import Condition
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from processor.compiler.mapping import compile_mapping
 from processor.correlation.plan.split import stateful_names
 from processor.loading import Problem, Rule, RuleFile, load_rules
@@ -107,7 +107,7 @@ def _predicate(rule: Rule) -> Predicate:
 
 
 def guarded(
-    condition: Predicate, name: str, tally: SinkTally, note: Callable[[str], None], *, on_fault: bool
+    condition: Predicate, name: str, tally: SinkStats, note: Callable[[str], None], *, on_fault: bool
 ) -> Predicate:
     """Give a condition that never raises: a fault is counted, told once, and answered by on_fault."""
 

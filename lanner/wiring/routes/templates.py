@@ -8,7 +8,7 @@ from typing import Any
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from processor.output.formatter import MISSING, compile_output
 from processor.output.tokens import OutputError
 from schemas.alert import Alert
@@ -48,7 +48,7 @@ def compile_template(template: str) -> Fill:
     return lambda alert: "".join(piece(values) for values in [_values(alert)] for piece in pieces)
 
 
-def or_own_text(fill: Fill, name: str, tally: SinkTally, note: Callable[[str], None]) -> Fill:
+def or_own_text(fill: Fill, name: str, tally: SinkStats, note: Callable[[str], None]) -> Fill:
     """Give a template that never raises: a fault is counted, told once, and the rule's own text used."""
 
     def filled(alert: Alert) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 QUIET_SECONDS = 300.0
 
 
-class LossTeller:
+class LossReporter:
     """Turns growing counts of losses into few reports in which nothing is missing."""
 
     def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:

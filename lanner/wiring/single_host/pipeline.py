@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bus.latency import Durations
-from bus.local import InProcessBus
+from bus.latency import Histogram
+from bus.local import LocalBus
 from lanner.cli import systemd
 from lanner.cli.file_watch import FileWatch
 from lanner.cli.signals import Signals
@@ -17,22 +17,22 @@ from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.run_summary import Summary
 from lanner.errors import BadInput
 from lanner.recorder.rolling import RollingRecording
-from lanner.ruleset.compile import Detection, internal_alert, repeated_alerts
+from lanner.ruleset.compile import CompiledDetection, internal_alert, repeated_alerts
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
-from lanner.wiring.single_host.loss_reports import LossTeller
+from lanner.wiring.single_host.loss_reports import LossReporter
 from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
 from lanner.wiring.single_host.sinks import open_sinks
-from lanner.wiring.single_host.state_file import Memory
+from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.local.sink import Sink
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import GROUPS_EVICTED, RULES_CHANGED
-from processor.evaluator import Judges
+from processor.evaluator import CompiledRuleset
 from processor.loading.difference import difference, lines
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 
 POLL_SECONDS = 0.1
 CHORES_SECONDS = 1.0
@@ -59,7 +59,11 @@ class Source(Protocol):
         """Deliver what has happened, on this thread, for about timeout seconds."""
 
     def watch(
-        self, event_types: frozenset[str], interest: Interest | None = None, *, variables: frozenset[str] | None = None
+        self,
+        event_types: frozenset[str],
+        interest: PushdownFilter | None = None,
+        *,
+        variables: frozenset[str] | None = None,
     ) -> None:
         """Watch other event types, leave out others, and collect environment variables of some names, from now on."""
 
@@ -73,10 +77,10 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        detection: Detection,
-        make_source: Callable[[Detection, Callable[[EventBatch], None]], Source],
+        detection: CompiledDetection,
+        make_source: Callable[[CompiledDetection, Callable[[EventBatch], None]], Source],
         *,
-        reload: Callable[[], tuple[Settings, Detection]],
+        reload: Callable[[], tuple[Settings, CompiledDetection]],
         settings_file: Path | None = None,
         sinks: Callable[[Settings], list[Sink]] | None = None,
         quiet: bool = False,
@@ -89,7 +93,7 @@ class Pipeline:
         """
         self.summary = Summary()
         self.settings = settings
-        self.latency = Durations()
+        self.latency = Histogram()
         """From an event to its alert."""
         self.turned_at = time.monotonic()
         self.is_started = False
@@ -100,9 +104,9 @@ class Pipeline:
         self._settings_file = settings_file
         self._quiet = quiet
         self._status = StatusLine(sys.stderr, wanted=not quiet)
-        self._teller = LossTeller()
+        self._teller = LossReporter()
         self._lost: Counter[str] = Counter()
-        self._bus = InProcessBus()
+        self._bus = LocalBus()
         self._bus.events.subscribe(self._detect)
         self._bus.alerts.subscribe(self._deliver)
         self._open_sinks = sinks or self._own_sinks
@@ -115,7 +119,7 @@ class Pipeline:
             self._kept = RollingRecording(folder, limit, on_trouble=self._note)
             self._bus.events.subscribe(self._kept.keep)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
-        self._memory = Memory(detection.judges, path, note=self._note, repeats=repeated_alerts(settings))
+        self._memory = StatefulEvaluator(detection.judges, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
@@ -137,7 +141,7 @@ class Pipeline:
                 self._end()
 
     @property
-    def judges(self) -> Judges:
+    def judges(self) -> CompiledRuleset:
         """The rules in force, compiled."""
         return self._detection.judges
 
@@ -258,7 +262,7 @@ class Pipeline:
             self._note(f"rules changed: {detection.count} in force.")
         systemd.notify("READY=1")
 
-    def _tell_change(self, detection: Detection, cause: str) -> None:
+    def _tell_change(self, detection: CompiledDetection, cause: str) -> None:
         changes = lines(difference(self._detection.in_force, detection.in_force), _MAX_CHANGES)
         if changes:
             origin = detection.origin

@@ -11,7 +11,7 @@ from lanner.settings import Settings
 from lanner.settings.named import KINDS, in_its_words, section_of, seen_by
 from lanner.settings.sections.model import FileOutput, SyslogOutput
 from lanner.wiring.sinks.registry import addresses_of, file_of, line_style, receiver_of, worker_of
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Address
 from notifier.formats.text import Line, line_of
 from notifier.local.adapters import RoutedSink
@@ -34,7 +34,7 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
     addresses = addresses_of(settings, note)
 
     def routed(name: str, sink: Sink) -> Sink:
-        tally = SinkTally()
+        tally = SinkStats()
         return RoutedSink(name, sink, addresses(name, tally), tally)
 
     in_journal = is_journal(1, os.environ)
@@ -58,11 +58,11 @@ def open_sinks(settings: Settings, *, note: Callable[[str], None], before_line: 
 
 
 def _with_outbox(
-    settings: Settings, name: str, addresses: Callable[[str, SinkTally], Address], note: Callable[[str], None]
+    settings: Settings, name: str, addresses: Callable[[str, SinkStats], Address], note: Callable[[str], None]
 ) -> Sink:
     """Give a network sink: what it can't deliver yet waits on disk. Raises BadInput."""
     path = Path(settings.notifier.state_dir) / f"{name}.outbox.db"
-    tally = SinkTally()
+    tally = SinkStats()
     address = addresses(name, tally)
     receiver = receiver_of(settings, name)
     try:

@@ -8,7 +8,7 @@ from lanner.wiring.single_host.wall_clock import WallClock
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState
 from processor.detection.repeats import RepeatedAlerts
-from processor.evaluator import Judges, OneProcess
+from processor.evaluator import CompiledRuleset, Evaluator
 from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -16,12 +16,12 @@ from schemas.batch import EventBatch
 SAVE_SECONDS = 5.0
 
 
-class Memory:
+class StatefulEvaluator:
     """Judges events one after the other, and remembers."""
 
     def __init__(
         self,
-        judges: Judges,
+        judges: CompiledRuleset,
         path: Path | None,
         *,
         note: Callable[[str], None],
@@ -39,7 +39,7 @@ class Memory:
         """
         self.redated = 0
         """Events whose times were so far from the clock that they were set to the nearest that can be."""
-        self._judge = OneProcess(judges, repeats)
+        self._judge = Evaluator(judges, repeats)
         self._path = path
         self._note = note
         self._clock = clock or WallClock()
@@ -81,7 +81,7 @@ class Memory:
         """What windows decide."""
         return self._judge.correlator
 
-    def change_rules(self, judges: Judges) -> None:
+    def change_rules(self, judges: CompiledRuleset) -> None:
         """Go on with other rules; unchanged stateful macros keep their windows."""
         self._judge.change_rules(judges)
 

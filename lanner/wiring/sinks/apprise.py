@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.wiring.kafka import secret
-from notifier.delivery.outcome import Receiver
+from notifier.delivery.outcome import RemoteSink
 
 
-def apprise_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Receiver:
+def apprise_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> RemoteSink:
     """Give Apprise with its services. Raises BadInput."""
     problems: list[str] = []
     text = secret(
@@ -28,10 +28,10 @@ def apprise_of(settings: Settings, environment: Mapping[str, str] = os.environ) 
     if problems:
         raise BadInput(*problems)
     try:
-        from notifier.remote.apprise import AppriseReceiver, BadService  # noqa: PLC0415  needs an extra of its own
+        from notifier.remote.apprise import AppriseSink, BadService  # noqa: PLC0415  needs an extra of its own
     except ModuleNotFoundError:
         raise BadInput("apprise_output needs apprise: pip install 'lanner[apprise]'.") from None
     try:
-        return AppriseReceiver(urls)
+        return AppriseSink(urls)
     except BadService as error:
         raise BadInput(f"apprise_output: {error}") from None

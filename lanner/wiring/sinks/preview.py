@@ -9,8 +9,8 @@ from lanner.settings import Settings
 from lanner.settings.named import SIEM, in_its_words, kind_of, seen_by
 from lanner.wiring.sinks.registry import addresses_of, document_of, line_style, syslog_style
 from lanner.wiring.sinks.webhook import form_of
-from notifier.delivery.outcome import Parcel
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import RoutedAlert
+from notifier.delivery.stats import SinkStats
 from notifier.formats.rfc5424 import formatter
 from notifier.formats.text import line_of
 from schemas.alert import Alert
@@ -21,10 +21,10 @@ def preview(settings: Settings, sink: str, alert: Alert, note: Callable[[str], N
 
     note is told where routes, mutes or a minimum priority keep the alert from the sink. Raises BadInput.
     """
-    parcel = addresses_of(settings, note)(sink, SinkTally())(alert)
+    parcel = addresses_of(settings, note)(sink, SinkStats())(alert)
     if parcel is None:
         note(f"{sink}: a route, a mute or its minimum priority keeps this alert from it; this is what it would say.")
-        parcel = Parcel(alert)
+        parcel = RoutedAlert(alert)
     if sink in SIEM:
         return json.dumps(document_of(sink)(alert), indent=2, default=str)
     try:
@@ -33,7 +33,7 @@ def preview(settings: Settings, sink: str, alert: Alert, note: Callable[[str], N
         raise BadInput(*(in_its_words(settings, sink, each) for each in error.messages)) from None
 
 
-def _told(settings: Settings, kind: str, parcel: Parcel) -> str:
+def _told(settings: Settings, kind: str, parcel: RoutedAlert) -> str:
     if kind == "webhook":
         return _body(settings, parcel)
     if kind == "slack":
@@ -52,10 +52,10 @@ def _told(settings: Settings, kind: str, parcel: Parcel) -> str:
     return line_of(line_style(settings, form))(parcel.told)
 
 
-def _body(settings: Settings, parcel: Parcel) -> str:
-    from notifier.webhook.form import Unfit  # noqa: PLC0415  needs the notifier's extra
+def _body(settings: Settings, parcel: RoutedAlert) -> str:
+    from notifier.webhook.form import BodyError  # noqa: PLC0415  needs the notifier's extra
 
     try:
         return form_of(settings).body([parcel], time.time_ns()).data.decode("utf-8", "replace")
-    except Unfit as unfit:
+    except BodyError as unfit:
         raise BadInput(f"{unfit}.") from None

@@ -22,18 +22,18 @@ from lanner.wiring.routes.conditions import Predicate, compile_conditions, condi
 from lanner.wiring.routes.templates import Fill, compile_templates, or_own_text
 from lanner.wiring.sinks.apprise import apprise_of
 from lanner.wiring.sinks.webhook import webhook_of
-from notifier.delivery.outcome import Parcel, Receiver
-from notifier.delivery.retry import Courier
-from notifier.delivery.routing import Match, Mute, Route, route
-from notifier.delivery.stats import SinkTally
-from notifier.delivery.worker import Address, Line, Worker
+from notifier.delivery.outcome import RemoteSink, RoutedAlert
+from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.routing import AlertMatcher, Mute, Route, route
+from notifier.delivery.stats import SinkStats
+from notifier.delivery.worker import Address, AlertQueue, Worker
 from notifier.formats.rfc5424 import SyslogStyle, formatter
 from notifier.formats.severity import SEVERITY
 from notifier.formats.text import LineStyle, line_of
-from notifier.local.adapters import LocalReceiver
+from notifier.local.adapters import LocalSinkAdapter
 from notifier.local.file import FileSink
 from notifier.local.stdout import StdoutSink
-from notifier.remote.syslog import SyslogReceiver, SyslogTarget, Transport
+from notifier.remote.syslog import RemoteSyslogSink, SyslogTarget, Transport
 from notifier.remote.tls import BadCertificate, TlsFiles, client_context
 from schemas.alert import Alert
 
@@ -41,7 +41,7 @@ MOST_UDP_BYTES = 2048
 """What every receiver must take. Source: RFC 5426, section 3.2."""
 
 
-def addresses_of(settings: Settings, note: Callable[[str], None]) -> Callable[[str, SinkTally], Address]:
+def addresses_of(settings: Settings, note: Callable[[str], None]) -> Callable[[str, SinkStats], Address]:
     """Give the function that makes each sink's address of routes and mutes, their conditions compiled once.
 
     note is told once of a condition that fails. Raises BadInput.
@@ -64,15 +64,15 @@ def _address(
     templates: Mapping[int, Fill],
     *,
     sink: str,
-    tally: SinkTally,
+    tally: SinkStats,
     note: Callable[[str], None],
 ) -> Address:
     """Give the function that says whether an alert is for a sink; it counts those that are not."""
 
-    def match(wanted: AlertMatch, name: str, *, on_fault: bool) -> Match:
+    def match(wanted: AlertMatch, name: str, *, on_fault: bool) -> AlertMatcher:
         found = predicates.get(f"{name}.match")
         condition = None if found is None else guarded(found, name, tally, note, on_fault=on_fault)
-        return Match(
+        return AlertMatcher(
             _priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
         )
 
@@ -90,11 +90,11 @@ def _address(
         for place, each in enumerate(settings.mute)
     ]
     least = getattr(section_of(settings, sink), "minimum_priority", "debug")
-    minimum = Match(priority=_priority(least))
+    minimum = AlertMatcher(priority=_priority(least))
 
-    def address(alert: Alert) -> Parcel | None:
+    def address(alert: Alert) -> RoutedAlert | None:
         verdict = route(alert, sink, minimum, routes, mutes, matching=settings.route_matching, now=time.time())
-        if isinstance(verdict, Parcel):
+        if isinstance(verdict, RoutedAlert):
             return verdict
         if verdict == "muted":
             tally.muted += 1
@@ -106,10 +106,16 @@ def _address(
 
 
 def worker_of(
-    sink: str, line: Line, receiver: Receiver, address: Address, *, tally: SinkTally, note: Callable[[str], None]
+    sink: str,
+    line: AlertQueue,
+    receiver: RemoteSink,
+    address: Address,
+    *,
+    tally: SinkStats,
+    note: Callable[[str], None],
 ) -> Worker:
     """Put one sink's worker together."""
-    return Worker(sink, line, receiver, Courier(Backoff(), random.random), address, tally=tally, on_trouble=note)
+    return Worker(sink, line, receiver, RetryPolicy(Backoff(), random.random), address, tally=tally, on_trouble=note)
 
 
 def receiver_of(
@@ -118,7 +124,7 @@ def receiver_of(
     *,
     connection: Connection | None = None,
     environment: Mapping[str, str] = os.environ,
-) -> Receiver:
+) -> RemoteSink:
     """Give a sink's far end. Raises BadInput, and BusUnavailable for SIEM topics."""
     if sink not in sinks_of(settings):
         raise BadInput(f"sinks.{sink} is not there any more; start anew without it.")
@@ -133,7 +139,7 @@ def receiver_of(
         raise BadInput(*(in_its_words(settings, sink, each) for each in error.messages)) from None
 
 
-def _receiver(settings: Settings, sink: str, kind: str, environment: Mapping[str, str]) -> Receiver:
+def _receiver(settings: Settings, sink: str, kind: str, environment: Mapping[str, str]) -> RemoteSink:
     if kind == "slack":
         return slack_of(settings, environment, sink)
     if kind == "webhook":
@@ -143,10 +149,10 @@ def _receiver(settings: Settings, sink: str, kind: str, environment: Mapping[str
     if kind == "apprise":
         return apprise_of(settings, environment)
     if kind == "stdout":
-        return LocalReceiver(StdoutSink(sys.stdout, line_of(line_style(settings))))
+        return LocalSinkAdapter(StdoutSink(sys.stdout, line_of(line_style(settings))))
     # Here alerts wait for the file, and the worker says so.
     file = file_of(settings, note=lambda _: None)
-    return LocalReceiver(file, lambda: f"{settings.file_output.filename}: {file.trouble}")
+    return LocalSinkAdapter(file, lambda: f"{settings.file_output.filename}: {file.trouble}")
 
 
 def line_style(settings: Settings, form: Literal["text", "json"] | None = None) -> LineStyle:
@@ -172,12 +178,12 @@ def file_of(settings: Settings, *, note: Callable[[str], None]) -> FileSink:
         raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
 
 
-def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ, sink: str = "slack") -> Receiver:
+def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ, sink: str = "slack") -> RemoteSink:
     """Give Slack, by a token if there is one, else by a webhook; sink is its name. Raises BadInput."""
     try:
         from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
         from notifier.slack.posted import PostedMessages  # noqa: PLC0415
-        from notifier.slack.sink import SlackReceiver  # noqa: PLC0415
+        from notifier.slack.sink import SlackSink  # noqa: PLC0415
     except ModuleNotFoundError:
         raise BadInput("slack_output needs slack-sdk: pip install 'lanner[notifier]'.") from None
     wanted, problems = settings.slack_output, list[str]()
@@ -199,16 +205,16 @@ def slack_of(settings: Settings, environment: Mapping[str, str] = os.environ, si
     if problems:
         raise BadInput(*problems)
     if not token:
-        return SlackReceiver(Webhook(url))
+        return SlackSink(Webhook(url))
     try:
         posted = PostedMessages(Path(settings.notifier.state_dir) / f"{sink}.posted.db")
     except OSError:
         # A test alert may be sent by whoever can't write there; delivery itself says so of its line in that folder.
         posted = PostedMessages(None)
-    return SlackReceiver(WebApi(token, wanted.channel or "", base_url=wanted.api_url), posted)
+    return SlackSink(WebApi(token, wanted.channel or "", base_url=wanted.api_url), posted)
 
 
-def syslog_of(settings: Settings) -> Receiver:
+def syslog_of(settings: Settings) -> RemoteSink:
     """Give a syslog daemon that is spoken to by RFC 5424. Raises BadInput."""
     wanted = settings.syslog_output
     transport: Transport = "unix" if wanted.transport == "local" else wanted.transport
@@ -221,7 +227,7 @@ def syslog_of(settings: Settings) -> Receiver:
             context = client_context(files)
         except BadCertificate as error:
             raise BadInput(f"syslog_output: {error}.") from None
-    return SyslogReceiver(target, formatter(syslog_style(settings)), context=context)
+    return RemoteSyslogSink(target, formatter(syslog_style(settings)), context=context)
 
 
 def syslog_style(settings: Settings) -> SyslogStyle:
@@ -243,10 +249,10 @@ def document_of(sink: str) -> Callable[[Alert], dict[str, Any]]:
     return documents[sink]
 
 
-def _siem(sink: str, connection: Connection) -> Receiver:
-    from notifier.remote.siem import SiemReceiver  # noqa: PLC0415  a broker's client is needed for these alone
+def _siem(sink: str, connection: Connection) -> RemoteSink:
+    from notifier.remote.siem import SiemSink  # noqa: PLC0415  a broker's client is needed for these alone
 
-    return SiemReceiver(connection, sink, document_of(sink))
+    return SiemSink(connection, sink, document_of(sink))
 
 
 def _priority(name: str) -> str:

@@ -11,12 +11,12 @@ from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.sections.webhook import WebhookHeader, WebhookOutput
 from lanner.wiring.kafka import secret
-from notifier.delivery.outcome import Receiver
+from notifier.delivery.outcome import RemoteSink
 from notifier.remote.tls import BadCertificate, TlsFiles, client_context
-from notifier.webhook.alertmanager import Alertmanager
-from notifier.webhook.form import Falco, Form
+from notifier.webhook.alertmanager import AlertmanagerFormat
+from notifier.webhook.form import FalcoFormat, WebhookFormat
 from notifier.webhook.signature import key_of
-from notifier.webhook.splunk import Splunk
+from notifier.webhook.splunk import SplunkFormat
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
@@ -29,32 +29,32 @@ _OURS = frozenset(
 """Headers that follow from other settings, or from the body."""
 
 
-def form_of(settings: Settings) -> Form:
+def form_of(settings: Settings) -> WebhookFormat:
     """Give the format of bodies. Raises BadInput."""
     wanted = settings.webhook_output
     if wanted.format == "splunk_hec":
-        return Splunk(wanted.splunk.index, wanted.splunk.source, wanted.splunk.sourcetype)
+        return SplunkFormat(wanted.splunk.index, wanted.splunk.source, wanted.splunk.sourcetype)
     if wanted.format == "alertmanager":
-        return Alertmanager(wanted.alertmanager.resolve_after_minutes, wanted.alertmanager.generator_url)
+        return AlertmanagerFormat(wanted.alertmanager.resolve_after_minutes, wanted.alertmanager.generator_url)
     if wanted.format == "falco":
-        return Falco()
+        return FalcoFormat()
     if not wanted.template_file:
         raise BadInput("webhook_output.template_file must be set where webhook_output.format is template.")
     try:
-        from notifier.webhook.template import BadTemplate, Template  # noqa: PLC0415  needs the notifier's extra
+        from notifier.webhook.template import BadTemplate, TemplateFormat  # noqa: PLC0415  needs the notifier's extra
     except ModuleNotFoundError:
         raise BadInput("webhook_output.format: template needs jinja2: pip install 'lanner[notifier]'.") from None
     try:
-        return Template(Path(wanted.template_file), wanted.content_type)
+        return TemplateFormat(Path(wanted.template_file), wanted.content_type)
     except BadTemplate as error:
         raise BadInput(f"webhook_output.template_file: {error}") from None
 
 
-def webhook_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Receiver:
+def webhook_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> RemoteSink:
     """Give the webhook. Raises BadInput with all that is wrong."""
     try:
         from notifier.webhook.posting import BadProxy, Poster  # noqa: PLC0415  needs the notifier's extra
-        from notifier.webhook.sink import WebhookReceiver  # noqa: PLC0415
+        from notifier.webhook.sink import WebhookSink  # noqa: PLC0415
     except ModuleNotFoundError:
         raise BadInput("webhook_output needs urllib3: pip install 'lanner[notifier]'.") from None
     wanted, problems = settings.webhook_output, list[str]()
@@ -86,7 +86,7 @@ def webhook_of(settings: Settings, environment: Mapping[str, str] = os.environ) 
         if not problems and form is not None:
             poster = Poster(url, context=context, seconds=wanted.timeout_seconds)
             hidden = [url, token, signing_secret, *headers.values()]
-            return WebhookReceiver(poster, form, headers=headers, key=key, hidden=hidden)
+            return WebhookSink(poster, form, headers=headers, key=key, hidden=hidden)
     except BadCertificate as error:
         problems.append(f"webhook_output: {error}.")
     except BadProxy as error:
@@ -94,7 +94,7 @@ def webhook_of(settings: Settings, environment: Mapping[str, str] = os.environ) 
     raise BadInput(*problems)
 
 
-def _collected(make: Callable[[], Form], problems: list[str]) -> Form | None:
+def _collected(make: Callable[[], WebhookFormat], problems: list[str]) -> WebhookFormat | None:
     try:
         return make()
     except BadInput as error:

@@ -21,7 +21,7 @@ _TAKES = {
 _TAKES_LISTS = frozenset({"tolower", "toupper", "len"})
 
 
-class BadSide(ValueError):
+class BadOperand(ValueError):
     """A field or transformer that cannot stand where it does."""
 
     def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
@@ -57,7 +57,7 @@ def field_shape(field: Field) -> Shape:
         text = field_text(field)
         unknown = resolve_field(field.name) is None and field_problem(field.name) == f"unknown field '{field.name}'"
         message = f"filter_check called with nonexistent field {text}" if unknown else field_problem(text) or text
-        raise BadSide(message, field.span, unknown=unknown)
+        raise BadOperand(message, field.span, unknown=unknown)
     spec, argument = found
     kind = spec.type
     if spec.name == "evt.rawarg" and argument is not None:
@@ -73,7 +73,7 @@ def side_shape(side: Side | FieldValue) -> Shape:
     """
     if isinstance(side, FieldValue):
         if side.argument is not None:
-            raise BadSide("transformer 'val' does not support field arguments", side.span)
+            raise BadOperand("transformer 'val' does not support field arguments", side.span)
         return field_shape(side.field)
     if isinstance(side, Field):
         return field_shape(side)
@@ -88,7 +88,7 @@ def side_shape(side: Side | FieldValue) -> Shape:
 
 def _transformer_shape(side: Transformer) -> Shape:
     if side.argument is not None and side.name != "getopt":
-        raise BadSide(f"transformer '{side.name}' does not support field arguments", side.span)
+        raise BadOperand(f"transformer '{side.name}' does not support field arguments", side.span)
     if side.name in _TAKES:
         return _simple_shape(side)
     if side.name == "join":
@@ -97,21 +97,21 @@ def _transformer_shape(side: Transformer) -> Shape:
         return _concat_shape(side)
     if side.name == "getopt":
         return _getopt_shape(side)
-    raise BadSide(f"unknown transformer '{side.name}'", side.span)
+    raise BadOperand(f"unknown transformer '{side.name}'", side.span)
 
 
 def _simple_shape(side: Transformer) -> Shape:
     if len(side.arguments) != 1:
-        raise BadSide(f"transformer '{side.name}' takes one argument", side.span)
+        raise BadOperand(f"transformer '{side.name}' takes one argument", side.span)
     inner = side.arguments[0]
     shape = side_shape(inner)
     _transformable(shape, side)
     lists = side.name in _TAKES_LISTS
     if shape.is_list and not lists:
-        raise BadSide(f"transformer '{side.name}' does not take a list", side.span)
+        raise BadOperand(f"transformer '{side.name}' does not take a list", side.span)
     if shape.kind not in _TAKES[side.name] and not (side.name == "len" and shape.is_list):
         of = f" applied on field '{field_text(inner)}'" if isinstance(inner, Field) else ""
-        raise BadSide(
+        raise BadOperand(
             f"can't add field transformer: type '{shape.kind}' is not supported by '{side.name}' transformer{of}",
             side.span,
         )
@@ -120,42 +120,42 @@ def _simple_shape(side: Transformer) -> Shape:
 
 def _transformable(shape: Shape, side: Transformer) -> None:
     if shape.spec is not None and shape.spec.no_transformer:
-        raise BadSide(f"field '{shape.spec.name}' does not support transformers", side.span)
+        raise BadOperand(f"field '{shape.spec.name}' does not support transformers", side.span)
 
 
 def _join_shape(side: Transformer) -> Shape:
     if len(side.arguments) != 2:
-        raise BadSide("join() requires exactly 2 arguments: a separator and a list", side.span)
+        raise BadOperand("join() requires exactly 2 arguments: a separator and a list", side.span)
     separator, items = side.arguments
     if side_shape(separator).is_list or side_shape(separator).kind not in TEXT:
-        raise BadSide("join() first argument (separator) must be a string", side.span)
+        raise BadOperand("join() first argument (separator) must be a string", side.span)
     if not side_shape(items).is_list:
-        raise BadSide("join() second argument must be a list", side.span)
+        raise BadOperand("join() second argument must be a list", side.span)
     return Shape("CHARBUF")
 
 
 def _concat_shape(side: Transformer) -> Shape:
     if len(side.arguments) < 2:
-        raise BadSide("concat() requires at least 2 arguments", side.span)
+        raise BadOperand("concat() requires at least 2 arguments", side.span)
     for argument in side.arguments:
         shape = side_shape(argument)
         _transformable(shape, side)
         if shape.is_list or shape.kind not in TEXT:
-            raise BadSide("concat() arguments must be strings", side.span)
+            raise BadOperand("concat() arguments must be strings", side.span)
     return Shape("CHARBUF")
 
 
 def _getopt_shape(side: Transformer) -> Shape:
     if len(side.arguments) != 2:
-        raise BadSide("getopt() requires exactly 2 arguments: args list and optstring", side.span)
+        raise BadOperand("getopt() requires exactly 2 arguments: args list and optstring", side.span)
     words, known = side.arguments
     if not isinstance(known, Literal):
-        raise BadSide("getopt() second argument (optstring) must be a single value", side.span)
+        raise BadOperand("getopt() second argument (optstring) must be a single value", side.span)
     shape = side_shape(words)
     if not shape.is_list or shape.kind not in TEXT:
-        raise BadSide("getopt() first argument must be a list of strings", side.span)
+        raise BadOperand("getopt() first argument must be a list of strings", side.span)
     if side.argument is None:
         return Shape("CHARBUF", is_list=True)
     if len(side.argument) != 1:
-        raise BadSide("getopt() field argument must be a single option character", side.span)
+        raise BadOperand("getopt() field argument must be a single option character", side.span)
     return Shape("CHARBUF")

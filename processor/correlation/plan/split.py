@@ -14,7 +14,7 @@ from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.redaction import Redact, unredacted
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
 from processor.language.printer import print_condition
-from processor.rule import Rule
+from processor.rule import RuleProtocol
 
 MAX_TERMS = 64
 """Of one condition: what no author writes by hand."""
@@ -24,7 +24,7 @@ class TooManyTerms(ValueError):
     """A condition combines stateful macros in too many ways."""
 
 
-AnyRule = TypeVar("AnyRule", bound=Rule)
+AnyRule = TypeVar("AnyRule", bound=RuleProtocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class _Splitter:
         """By fingerprint, those first that others ask."""
         self._by_name: dict[str, StatefulMacro] = {}
 
-    def rule(self, rule: Rule, used: Sequence[Macro], suppress: Suppress | None) -> StatefulRule:
+    def rule(self, rule: RuleProtocol, used: Sequence[Macro], suppress: Suppress | None) -> StatefulRule:
         macros = [self._macro(node) for node in used]
         if suppress is None:
             longest = max(macro.correlation.timespan for macro in macros)

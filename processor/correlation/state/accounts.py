@@ -14,7 +14,7 @@ NEWCOMERS = ""
 """The account of all hosts that are new."""
 
 
-class Accounts(Generic[Key]):
+class GroupAccounts(Generic[Key]):
     """Keys by account, each account's in the order in which they were touched last."""
 
     def __init__(self) -> None:

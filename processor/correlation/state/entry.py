@@ -11,11 +11,11 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import Group, Origin
+from processor.correlation.pre_match import EventOrigin, Group
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from processor.correlation.suppress import Throttle
 from processor.correlation.windows.counting import EventCount, ValueCount
-from processor.correlation.windows.outcome import Seen, Stamp
+from processor.correlation.windows.outcome import EventKey, LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 from processor.correlation.wire import group_key
 
@@ -33,7 +33,7 @@ class BadState(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GroupState:
     """The state of one window, of one rule's repeats, or of one kind of notices, for one group."""
 
     owner: str
@@ -56,7 +56,7 @@ def entry_key(owner: str, group: Group) -> bytes:
     return owner.encode() + b"/" + group_key(group)
 
 
-def encode_entry(entry: Entry) -> bytes:
+def encode_entry(entry: GroupState) -> bytes:
     """Write an entry: the version, then Avro."""
     state = entry.state
     buffer = io.BytesIO()
@@ -72,7 +72,7 @@ def encode_entry(entry: Entry) -> bytes:
     return buffer.getvalue()
 
 
-def decode_entry(data: bytes) -> Entry:
+def decode_entry(data: bytes) -> GroupState:
     """Read an entry.
 
     Raises:
@@ -83,7 +83,7 @@ def decode_entry(data: bytes) -> Entry:
     try:
         row: Any = fastavro.schemaless_reader(io.BytesIO(data[1:]), _SCHEMA, None, return_record_name=True)
         kind, state = row["state"]
-        return Entry(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
+        return GroupState(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
     except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
         raise BadState(f"the bytes are no state: {problem or type(problem).__name__}") from None
 
@@ -125,20 +125,20 @@ def _applied(sources: Sources) -> list[dict[str, int]]:
     return [{"source": source, "position": position} for source, position in sources]
 
 
-def _stamp(stamp: Stamp) -> dict[str, int]:
+def _stamp(stamp: EventKey) -> dict[str, int]:
     return dict(zip(("time", "position", "source"), stamp, strict=True))
 
 
-def _seen(seen: Seen) -> dict[str, Any]:
+def _seen(seen: LegEvent) -> dict[str, Any]:
     return {"stamp": _stamp(seen.stamp), "hostname": to_bytes(seen.hostname), "kept": values_datum(seen.kept)}
 
 
-def _read_stamp(row: dict[str, int]) -> Stamp:
+def _read_stamp(row: dict[str, int]) -> EventKey:
     return (row["time"], row["position"], row["source"])
 
 
-def _read_seen(row: dict[str, Any]) -> Seen:
-    return Seen(_read_stamp(row["stamp"]), to_text(row["hostname"]), values_of(row["kept"]))
+def _read_seen(row: dict[str, Any]) -> LegEvent:
+    return LegEvent(_read_stamp(row["stamp"]), to_text(row["hostname"]), values_of(row["kept"]))
 
 
 def _read_event_count(row: dict[str, Any]) -> EventCount:
@@ -164,7 +164,7 @@ def _read_throttle(row: dict[str, Any]) -> Throttle:
 
 def _read_tally(row: dict[str, Any]) -> Tally:
     return Tally(
-        Origin(**row["origin"]),
+        EventOrigin(**row["origin"]),
         to_text(row["hostname"]),
         row["time"],
         row["priority"],

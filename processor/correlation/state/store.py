@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from processor.correlation.pre_match import Group
-from processor.correlation.state.accounts import Accounts
-from processor.correlation.state.entry import Entry
+from processor.correlation.state.accounts import GroupAccounts
+from processor.correlation.state.entry import GroupState
 
 Key = tuple[str, Group]
 """Fingerprint of the macro or rule, and the group."""
@@ -23,7 +23,7 @@ OTHERS = "*"
 class Store:
     """Entries by key."""
 
-    def __init__(self, maximum: int, deadline: Callable[[Entry], int]) -> None:
+    def __init__(self, maximum: int, deadline: Callable[[GroupState], int]) -> None:
         """Begin empty.
 
         Args:
@@ -33,8 +33,8 @@ class Store:
         """
         self._maximum = maximum
         self._deadline = deadline
-        self._entries: dict[Key, Entry] = {}
-        self._accounts: Accounts[Key] = Accounts()
+        self._entries: dict[Key, GroupState] = {}
+        self._accounts: GroupAccounts[Key] = GroupAccounts()
         self._due: list[tuple[int, int, Key]] = []
         self._scheduled: dict[Key, int] = {}
         self._pushed = 0
@@ -48,14 +48,14 @@ class Store:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[GroupState]:
         return iter(self._entries.values())
 
-    def get(self, key: Key) -> Entry | None:
+    def get(self, key: Key) -> GroupState | None:
         """Give an entry; None where there is none."""
         return self._entries.get(key)
 
-    def put(self, entry: Entry) -> list[Entry]:
+    def put(self, entry: GroupState) -> list[GroupState]:
         """Keep an entry in the place of the one before.
 
         Returns:
@@ -81,7 +81,7 @@ class Store:
         self._scheduled.pop(key, None)
         self._changed[key] = self.cause
 
-    def due(self, now: int) -> Iterator[Entry]:
+    def due(self, now: int) -> Iterator[GroupState]:
         """Give each entry whose deadline has come; it has to be changed or removed before the next is asked for.
 
         Args:
@@ -104,7 +104,7 @@ class Store:
         """Whether anything has changed since the changes were taken."""
         return bool(self._changed)
 
-    def take_changes(self) -> list[tuple[Key, Entry | None, int]]:
+    def take_changes(self) -> list[tuple[Key, GroupState | None, int]]:
         """Return what has changed since the last call: key, entry (None where it is gone), and the cause noted last."""
         changes = [(key, self._entries.get(key), cause) for key, cause in self._changed.items()]
         self._changed.clear()
@@ -131,7 +131,7 @@ class Store:
             self._fresh = Counter()
         return fresh
 
-    def _evict(self) -> Entry:
+    def _evict(self) -> GroupState:
         key = self._accounts.oldest_of_largest()
         entry = self._entries[key]
         self.remove(key)

@@ -8,7 +8,7 @@ in the window is known from these alone.
 from bisect import bisect, insort
 from dataclasses import dataclass
 
-from processor.correlation.windows.outcome import LATENESS, Fired, Outcome, Stamp, is_late
+from processor.correlation.windows.outcome import ALLOWED_LATENESS, EventKey, Fired, UpdateOutcome, is_late
 
 SHOWN_VALUES = 20
 
@@ -17,7 +17,7 @@ SHOWN_VALUES = 20
 class EventCount:
     """The newest stamps of a group, oldest first."""
 
-    stamps: tuple[Stamp, ...] = ()
+    stamps: tuple[EventKey, ...] = ()
     total: int = 0
     """Events in the window; from the threshold on, all events for as long as it stays met."""
     first: int = 0
@@ -28,12 +28,18 @@ class EventCount:
 class ValueCount:
     """The values seen last in a group, each with its newest stamp, oldest first."""
 
-    values: tuple[tuple[Stamp, str], ...] = ()
+    values: tuple[tuple[EventKey, str], ...] = ()
 
 
 def count_event(
-    state: EventCount, stamp: Stamp, *, timespan: int, threshold: int, lateness: int = LATENESS, weight: int = 1
-) -> tuple[EventCount, Fired | None, Outcome]:
+    state: EventCount,
+    stamp: EventKey,
+    *,
+    timespan: int,
+    threshold: int,
+    lateness: int = ALLOWED_LATENESS,
+    weight: int = 1,
+) -> tuple[EventCount, Fired | None, UpdateOutcome]:
     """Count an event, or so many equal ones that came as one.
 
     Args:
@@ -49,9 +55,9 @@ def count_event(
     """
     stamps = state.stamps
     if stamps and is_late(stamps[-1][0], stamp[0], timespan, lateness):
-        return state, None, Outcome.LATE
+        return state, None, UpdateOutcome.LATE
     if stamp in stamps or (len(stamps) >= threshold and stamp < stamps[0]):
-        return state, None, Outcome.STALE
+        return state, None, UpdateOutcome.STALE
     kept = list(stamps)
     place = bisect(kept, stamp)
     kept[place:place] = [stamp] * min(weight, threshold)
@@ -59,19 +65,19 @@ def count_event(
     inside = [held[0] for held in kept if newest - held[0] <= timespan]
     del kept[: max(0, len(kept) - threshold)]
     if len(inside) < threshold:
-        return EventCount(tuple(kept), len(inside), inside[0]), None, Outcome.TAKEN
+        return EventCount(tuple(kept), len(inside), inside[0]), None, UpdateOutcome.TAKEN
     unmet = 0
     if state.total >= threshold:
         total, first = state.total + weight, min(state.first, stamp[0])
     else:
         total, first = len(inside) + max(0, weight - threshold), inside[0]
         unmet = max(0, weight - (total - threshold + 1))
-    return EventCount(tuple(kept), total, first), Fired(total, first, newest, unmet=unmet), Outcome.TAKEN
+    return EventCount(tuple(kept), total, first), Fired(total, first, newest, unmet=unmet), UpdateOutcome.TAKEN
 
 
 def count_value(
-    state: ValueCount, stamp: Stamp, value: str, *, timespan: int, threshold: int, lateness: int = LATENESS
-) -> tuple[ValueCount, Fired | None, Outcome]:
+    state: ValueCount, stamp: EventKey, value: str, *, timespan: int, threshold: int, lateness: int = ALLOWED_LATENESS
+) -> tuple[ValueCount, Fired | None, UpdateOutcome]:
     """Count an event's value if the window doesn't hold it yet.
 
     Args:
@@ -87,17 +93,17 @@ def count_value(
     """
     values = state.values
     if values and is_late(values[-1][0][0], stamp[0], timespan, lateness):
-        return state, None, Outcome.LATE
+        return state, None, UpdateOutcome.LATE
     before = next((held for held, name in values if name == value), None)
     overtaken = len(values) >= threshold and stamp < values[0][0]
     if (before is not None and stamp <= before) or (before is None and overtaken):
-        return state, None, Outcome.STALE
+        return state, None, UpdateOutcome.STALE
     kept = [entry for entry in values if entry[1] != value]
     insort(kept, (stamp, value))
     del kept[: max(0, len(kept) - threshold)]
     newest = kept[-1][0][0]
     after = ValueCount(tuple(kept))
     if newest - kept[0][0][0] > timespan or len(kept) < threshold:
-        return after, None, Outcome.TAKEN
+        return after, None, UpdateOutcome.TAKEN
     shown = tuple(name for _, name in kept[-SHOWN_VALUES:])
-    return after, Fired(len(kept), kept[0][0][0], newest, values=shown), Outcome.TAKEN
+    return after, Fired(len(kept), kept[0][0][0], newest, values=shown), UpdateOutcome.TAKEN

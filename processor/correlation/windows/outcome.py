@@ -6,14 +6,14 @@ from enum import Enum
 
 from schemas.alert import Value
 
-Stamp = tuple[int, int, int]
+EventKey = tuple[int, int, int]
 """Event time in ns, then the origin: its place among its source's events, and the source. No two events share one."""
 
-LATENESS = 60_000_000_000
+ALLOWED_LATENESS = 60_000_000_000
 """How much older than its window an event may be before it counts as late, ns."""
 
 
-class Outcome(Enum):
+class UpdateOutcome(Enum):
     """Whether an event was taken."""
 
     TAKEN = "taken"
@@ -24,10 +24,10 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LegEvent:
     """What a window keeps of an event of a leg."""
 
-    stamp: Stamp
+    stamp: EventKey
     hostname: str = ""
     kept: Mapping[str, Value] = field(default_factory=dict)
     """The fields that outputs name."""
@@ -47,12 +47,12 @@ class Fired:
     """Event time of the oldest event that counts, ns."""
     last: int
     values: tuple[str, ...] = ()
-    legs: tuple[tuple[str, Seen], ...] = ()
+    legs: tuple[tuple[str, LegEvent], ...] = ()
     unmet: int = 0
     """Of equal events that came as one, those that came before the window was met."""
 
 
-def is_late(newest: int, time: int, timespan: int, lateness: int = LATENESS) -> bool:
+def is_late(newest: int, time: int, timespan: int, lateness: int = ALLOWED_LATENESS) -> bool:
     """Tell whether an event comes too late to be applied.
 
     Args:

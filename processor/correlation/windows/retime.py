@@ -10,7 +10,7 @@ from dataclasses import replace
 from processor.correlation.notices import Tally
 from processor.correlation.state.entry import State
 from processor.correlation.windows.counting import EventCount, ValueCount
-from processor.correlation.windows.outcome import Seen, Stamp
+from processor.correlation.windows.outcome import EventKey, LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 
 Retime = Callable[[int], int]
@@ -20,10 +20,10 @@ Retime = Callable[[int], int]
 def retimed(state: State, retime: Retime) -> State:
     """Return a state with other times; what they belong to stays."""
 
-    def stamped(stamp: Stamp) -> Stamp:
+    def stamped(stamp: EventKey) -> EventKey:
         return (retime(stamp[0]), *stamp[1:])
 
-    def seen(event: Seen) -> Seen:
+    def seen(event: LegEvent) -> LegEvent:
         return replace(event, stamp=stamped(event.stamp))
 
     # Times that were different may be equal now, which orders their stamps anew.

@@ -7,33 +7,33 @@ grow with the number of events.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from processor.correlation.windows.outcome import LATENESS, Fired, Outcome, Seen, Stamp, is_late
+from processor.correlation.windows.outcome import ALLOWED_LATENESS, EventKey, Fired, LegEvent, UpdateOutcome, is_late
 
 
 @dataclass(frozen=True, slots=True)
 class Temporal:
     """Of each leg, in order of the legs, its newest event."""
 
-    legs: tuple[Seen | None, ...] = ()
+    legs: tuple[LegEvent | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
     """Of each leg, the stamp of its newest event, and of the chains that reach it the one that began last."""
 
-    newest: tuple[Stamp | None, ...] = ()
-    chains: tuple[tuple[Seen, ...], ...] = ()
+    newest: tuple[EventKey | None, ...] = ()
+    chains: tuple[tuple[LegEvent, ...], ...] = ()
     """Events of the first leg up to this one; empty where no chain reaches it."""
 
 
 def see_leg(
     state: Temporal,
-    legs: Mapping[int, Seen],
+    legs: Mapping[int, LegEvent],
     *,
     names: tuple[str, ...],
     timespan: int,
-    lateness: int = LATENESS,
-) -> tuple[Temporal, Fired | None, Outcome]:
+    lateness: int = ALLOWED_LATENESS,
+) -> tuple[Temporal, Fired | None, UpdateOutcome]:
     """Take an event of one or more legs; it completes the window where all legs lie within the timespan.
 
     Args:
@@ -46,31 +46,31 @@ def see_leg(
     Returns:
         The new state; what the window tells where the event is in it and it is complete; what became of the event.
     """
-    held: list[Seen | None] = list(state.legs or (None,) * len(names))
+    held: list[LegEvent | None] = list(state.legs or (None,) * len(names))
     times = [leg.time for leg in held if leg is not None]
     if times and is_late(max(times), _time(legs), timespan, lateness):
-        return state, None, Outcome.LATE
+        return state, None, UpdateOutcome.LATE
     taken = {leg: seen for leg, seen in legs.items() if (before := held[leg]) is None or before.stamp < seen.stamp}
     if not taken:
-        return state, None, Outcome.STALE
+        return state, None, UpdateOutcome.STALE
     for leg, seen in taken.items():
         held[leg] = seen
     after = Temporal(tuple(held))
     present = [leg for leg in held if leg is not None]
     first, last = min(leg.time for leg in present), max(leg.time for leg in present)
     if len(present) < len(names) or last - first > timespan:
-        return after, None, Outcome.TAKEN
-    return after, Fired(len(names), first, last, legs=tuple(zip(names, present, strict=True))), Outcome.TAKEN
+        return after, None, UpdateOutcome.TAKEN
+    return after, Fired(len(names), first, last, legs=tuple(zip(names, present, strict=True))), UpdateOutcome.TAKEN
 
 
 def extend_chain(
     state: Ordered,
-    legs: Mapping[int, Seen],
+    legs: Mapping[int, LegEvent],
     *,
     names: tuple[str, ...],
     timespan: int,
-    lateness: int = LATENESS,
-) -> tuple[Ordered, Fired | None, Outcome]:
+    lateness: int = ALLOWED_LATENESS,
+) -> tuple[Ordered, Fired | None, UpdateOutcome]:
     """Take an event of one or more legs; it extends the chain that reaches the leg before, the last leg completes it.
 
     A chain is extended by an event that is not older than its end, within the timespan from its beginning.
@@ -85,19 +85,19 @@ def extend_chain(
     Returns:
         As ``see_leg``.
     """
-    newest: list[Stamp | None] = list(state.newest or (None,) * len(names))
+    newest: list[EventKey | None] = list(state.newest or (None,) * len(names))
     chains = list(state.chains or ((),) * len(names))
     times = [stamp[0] for stamp in newest if stamp is not None]
     if times and is_late(max(times), _time(legs), timespan, lateness):
-        return state, None, Outcome.LATE
-    outcome, complete = Outcome.STALE, None
+        return state, None, UpdateOutcome.LATE
+    outcome, complete = UpdateOutcome.STALE, None
     # From the last leg to the first: one event never is two steps of a chain.
     for leg in sorted(legs, reverse=True):
         before, seen = newest[leg], legs[leg]
         if before is not None and seen.stamp <= before:
             continue
         newest[leg] = seen.stamp
-        outcome = Outcome.TAKEN
+        outcome = UpdateOutcome.TAKEN
         chain = (*chains[leg - 1], seen) if leg else (seen,)
         if len(chain) <= leg or (leg and not _follows(chain, timespan)):
             continue
@@ -112,10 +112,10 @@ def extend_chain(
     return after, told, outcome
 
 
-def _time(legs: Mapping[int, Seen]) -> int:
+def _time(legs: Mapping[int, LegEvent]) -> int:
     return next(iter(legs.values())).time
 
 
-def _follows(chain: tuple[Seen, ...], timespan: int) -> bool:
+def _follows(chain: tuple[LegEvent, ...], timespan: int) -> bool:
     end, seen = chain[-2], chain[-1]
     return end.time <= seen.time and end.stamp != seen.stamp and seen.time - chain[0].time <= timespan

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 
-class InOrder(Generic[Item]):
+class AckOrder(Generic[Item]):
     """One partition's messages that were begun, oldest first."""
 
     def __init__(self) -> None:

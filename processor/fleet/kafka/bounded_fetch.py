@@ -40,7 +40,7 @@ _CODEC_MASK = 0x07
 _XERIAL, _XERIAL_HEADER_BYTES = b"\x82SNAPPY\0", 16
 
 
-class Unreadable(bytes):
+class UnreadableRecord(bytes):
     """The value of a record that stands for others, which can't be had."""
 
     reason = ""
@@ -58,7 +58,7 @@ class _Record:
     offset: int
     timestamp: int
     timestamp_type: int
-    value: Unreadable
+    value: UnreadableRecord
     key: None = None
     checksum: None = None
     headers: tuple[()] = ()
@@ -139,7 +139,7 @@ class _Batch:
             yield self._instead(expected, self._batch.next_offset - 1, reason)
 
     def _instead(self, first: int, last: int, reason: str) -> _Record:
-        value = Unreadable()
+        value = UnreadableRecord()
         value.reason = f"messages {first} to {last}: {reason}" if last > first else reason
         return _Record(first, getattr(self._batch, "max_timestamp", 0), 1, value)
 

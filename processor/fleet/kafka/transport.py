@@ -121,7 +121,7 @@ class _Boot(BootStrategy):
     """What is sent goes another way; a second client would be one more that can fail."""
 
 
-class App(faust.App):
+class FaustApp(faust.App):
     """A Faust app that talks with the broker by this transport."""
 
     BootStrategy = _Boot

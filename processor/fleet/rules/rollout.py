@@ -14,21 +14,21 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from bus.clients.compacted import Follower
+from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
-from bus.errors.refusals import Refused
+from bus.errors.refusals import MessageRefused
 from bus.messages.headers import Headers
 from bus.messages.published_rules import CURRENT
 from bus.topics import INTEREST, PROCESSORS, RULES
 from processor.correlation.plan.split import Plan, merged
 from processor.correlation.stage import CorrelateStage
 from processor.detection.stage import DetectStage
-from processor.fleet.producer import Shipping
+from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.alerts import interest_unusable, rules_changed, rules_refused
 from processor.fleet.rules.peers import TOLD, Peers, Report, all_judge_by, not_ready
 from processor.fleet.rules.version import RulesInUse, RulesRefused
 from schemas.alert import Alert
-from schemas.encoding.filter_json import BadInterest, decode_interest
+from schemas.encoding.filter_json import BadFilter, decode_filter
 from schemas.published_rules import is_version
 
 _STEP_SECONDS = 0.2
@@ -45,7 +45,7 @@ Prepare = Callable[[Message], RulesInUse]
 """Compiles a version; called on a thread of its own; raises RulesRefused."""
 
 
-class RulesService:
+class RulesRollout:
     """The rules of one processor."""
 
     def __init__(
@@ -101,15 +101,15 @@ class RulesService:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
-        self._shipping: Shipping | None = None
+        self._shipping: ResultProducer | None = None
         self._trouble = ""
         self._remember_all()
 
-    def start(self, shipping: Shipping) -> None:
+    def start(self, shipping: ResultProducer) -> None:
         """Begin; on the running loop."""
         self._shipping = shipping
         loop = asyncio.get_running_loop()
-        follower = Follower(self._connection, [RULES, INTEREST, PROCESSORS])
+        follower = CompactedTopicReader(self._connection, [RULES, INTEREST, PROCESSORS])
         self._thread = threading.Thread(target=self._follow, args=(follower, loop), name="rules", daemon=True)
         self._thread.start()
         self._task = asyncio.create_task(self._run())
@@ -125,7 +125,7 @@ class RulesService:
         if self._pending is not None:
             self._pending.close()
 
-    def _follow(self, follower: Follower, loop: asyncio.AbstractEventLoop) -> None:
+    def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
         is_complete = False
         try:
             while not self._stopped.is_set():
@@ -333,7 +333,7 @@ class RulesService:
             return
         try:
             await (await self._shipping.alert(alert))
-        except Refused as error:
+        except MessageRefused as error:
             # Sent again it would be refused again; what is done after it counts.
             self._on_note(f"alert {alert.rule!r} was refused: {error}. It says: {alert.output[:_MAX_TOLD]}")
 
@@ -367,7 +367,7 @@ def _is_past(key: bytes, version: str) -> bool:
 
 def _why_unusable(interest: bytes) -> str:
     try:
-        decode_interest(interest)
-    except BadInterest as error:
+        decode_filter(interest)
+    except BadFilter as error:
         return str(error)
     return ""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from processor.correlation.wire import message_of
 from processor.detection.budget import BatchBudget
 from processor.detection.stage import PreMatches
-from processor.evaluator import Judges
-from processor.loading.difference import Rules
+from processor.evaluator import CompiledRuleset
+from processor.loading.difference import RuleSnapshot
 from schemas.batch import EventBatch
 from schemas.published_rules import PublishedRules
 
@@ -23,8 +23,8 @@ class RulesRefused(Exception):
 class RulesInUse:
     """One version, compiled."""
 
-    judges: Judges
-    rules: Rules
+    judges: CompiledRuleset
+    rules: RuleSnapshot
     """As they were loaded, for the difference to the next version."""
     decode: Callable[[bytes], EventBatch]
     """Bytes to a checked batch, with the host names that these rules ask about; raises BadBatch."""

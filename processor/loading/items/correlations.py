@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from processor.correlation.plan.spec import KINDS, NANOSECONDS, Alias, Correlation, Kind, Suppress
 from processor.loading.definitions import Extension
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Problem
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, is_null
 from processor.loading.yaml.nodes import Sequence as Items
 from processor.loading.yaml.tracing import node_place
@@ -111,7 +111,7 @@ class _Reader:
     def _fail(self, node: Node | None, message: str, hint: str) -> None:
         self.failed = True
         place = node_place(self._file, node if node is not None else self._root)
-        self._report(Problem(Code.LOAD_ERR_EXTENSION, message, self._type, self._name, place, hint))
+        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, self._type, self._name, place, hint))
 
     def _mapping(self, node: Node | None, what: str, known: Sequence[str]) -> Mapping | None:
         if not isinstance(node, Mapping):

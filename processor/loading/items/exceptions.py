@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 
 from processor.language.tokens import LIST_OPERATORS, MODIFIERS, OPERATORS, STRING_OPERATORS
-from processor.loading.definitions import Entry, ExceptionDefinition, Spot
+from processor.loading.definitions import ExceptionDefinition, ExceptionValue, ItemLocation
 from processor.loading.items.lists import quote_item
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Problem
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import invalid, problem, reject, scalar
@@ -26,7 +26,7 @@ FieldCheck = Callable[[str], str | None]
 
 
 def read_exceptions(
-    item: Mapping, rule: Spot, warn: Callable[[Problem], None], *, append: bool
+    item: Mapping, rule: ItemLocation, warn: Callable[[Problem], None], *, append: bool
 ) -> list[ExceptionDefinition]:
     """Read the exceptions of a rule item.
 
@@ -47,21 +47,21 @@ def read_exceptions(
     found: list[ExceptionDefinition] = []
     names: set[str] = set()
     for entry in node.items:
-        spot = Spot(rule.file, entry, "exception")
+        spot = ItemLocation(rule.file, entry, "exception")
         if not isinstance(entry, Mapping):
             raise invalid("Rule exception must be a mapping", spot, entry, "each has name, fields, comps and values")
         name = scalar(entry, "name", spot).value
-        spot = Spot(rule.file, entry, "exception", name)
+        spot = ItemLocation(rule.file, entry, "exception", name)
         if name in names:
             message = f"Multiple definitions of exception '{name}' in the same rule"
-            warn(problem(Code.LOAD_EXCEPTION_NAME_NOT_UNIQUE, message, spot, entry.get("name")))
+            warn(problem(ProblemCode.LOAD_EXCEPTION_NAME_NOT_UNIQUE, message, spot, entry.get("name")))
         names.add(name)
         found.append(_read_exception(entry, name, spot, warn, append=append))
     return found
 
 
 def _read_exception(
-    entry: Mapping, name: str, spot: Spot, warn: Callable[[Problem], None], *, append: bool
+    entry: Mapping, name: str, spot: ItemLocation, warn: Callable[[Problem], None], *, append: bool
 ) -> ExceptionDefinition:
     fields = entry.get("fields")
     if fields is None and not append:
@@ -70,8 +70,8 @@ def _read_exception(
     result = ExceptionDefinition(
         name,
         spot,
-        _entry(fields, spot) if fields is not None else Entry(),
-        _entry(comps, spot) if comps is not None else Entry(),
+        _entry(fields, spot) if fields is not None else ExceptionValue(),
+        _entry(comps, spot) if comps is not None else ExceptionValue(),
         [],
     )
     values = entry.get("values")
@@ -79,7 +79,7 @@ def _read_exception(
         if append:
             hint = did_you_mean("values", [key.value for key in entry.names()])
             message = "Overriding/appending exception with no values"
-            warn(problem(Code.LOAD_APPEND_NO_VALUES, message, spot, entry.get("name"), hint))
+            warn(problem(ProblemCode.LOAD_APPEND_NO_VALUES, message, spot, entry.get("name"), hint))
         return result
     if not isinstance(values, Sequence):
         raise invalid("Rule exception values must be a sequence", spot, values, "write them as a list of lists")
@@ -88,14 +88,14 @@ def _read_exception(
     return result
 
 
-def _entry(node: Node, spot: Spot) -> Entry:
+def _entry(node: Node, spot: ItemLocation) -> ExceptionValue:
     if isinstance(node, Sequence):
-        return Entry(items=tuple(_entry(item, spot) for item in node.items))
+        return ExceptionValue(items=tuple(_entry(item, spot) for item in node.items))
     if isinstance(node, Scalar) and not node.is_null:
         if not node.value:
             raise invalid("Value must be non-empty", spot, node, "an exception compares with some text")
-        return Entry(node.value)
-    return Entry()
+        return ExceptionValue(node.value)
+    return ExceptionValue()
 
 
 def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> None:
@@ -112,7 +112,7 @@ def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> 
     fields = exception.fields
     if fields.items is not None:
         if not exception.comps.says_something:
-            exception.comps = Entry(items=(Entry("="),) * len(fields.items))
+            exception.comps = ExceptionValue(items=(ExceptionValue("="),) * len(fields.items))
         comps = exception.comps.items or ()
         if len(fields.items) != len(comps):
             raise _misfit("Fields and comps lists must have equal length", spot, "comps", "give one comparison a field")
@@ -123,7 +123,7 @@ def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> 
         _check_fields([entry.text for entry in fields.items], spot, check_field)
         return
     if not exception.comps.says_something:
-        exception.comps = Entry("in")
+        exception.comps = ExceptionValue("in")
     if exception.comps.is_list:
         raise _misfit("Fields and comps must both be strings", spot, "comps", "write fields as a list too")
     single = exception.comps.text
@@ -132,7 +132,7 @@ def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> 
     _check_fields([fields.text], spot, check_field)
 
 
-def _check_fields(names: list[str], spot: Spot, check_field: FieldCheck | None) -> None:
+def _check_fields(names: list[str], spot: ItemLocation, check_field: FieldCheck | None) -> None:
     if check_field is None:
         return
     for name in names:
@@ -141,9 +141,9 @@ def _check_fields(names: list[str], spot: Spot, check_field: FieldCheck | None) 
             raise _misfit(f"'{name}' is not a supported filter field", spot, "fields", hint)
 
 
-def _misfit(message: str, spot: Spot, key: str, hint: str) -> Exception:
+def _misfit(message: str, spot: ItemLocation, key: str, hint: str) -> Exception:
     node = spot.node.get(key) if isinstance(spot.node, Mapping) else None
-    return reject(message, spot, node, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+    return reject(message, spot, node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
 
 
 def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition]) -> list[Piece]:
@@ -170,7 +170,7 @@ def _scalar_condition(exception: ExceptionDefinition) -> list[Piece]:
         if value.is_list:
             message = "Expected values array to contain a list of strings"
             hint = "with one field, values is a list of texts; with a list of fields, a list of lists"
-            raise reject(message, exception.spot, made.node, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+            raise reject(message, exception.spot, made.node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
         before = ", " if pieces else f"({exception.fields.text} {exception.comps.text} ("
         pieces.append(Piece(before + quote_item(value.text), made.file, made.node))
     if pieces:
@@ -187,7 +187,7 @@ def _list_condition(exception: ExceptionDefinition) -> list[Piece]:
         if len(fields) != len(values):
             message = "Fields and values lists must have equal length"
             hint = f"each of values is a list of {len(fields)}"
-            raise reject(message, exception.spot, made.node, code=Code.LOAD_ERR_VALIDATE, hint=hint)
+            raise reject(message, exception.spot, made.node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
         checks = [
             f" {field.text} {comp.text} {_operand(part, comp.text)}"
             for field, comp, part in zip(fields, comps, values, strict=False)
@@ -198,7 +198,7 @@ def _list_condition(exception: ExceptionDefinition) -> list[Piece]:
     return pieces
 
 
-def _operand(value: Entry, comp: str) -> str:
+def _operand(value: ExceptionValue, comp: str) -> str:
     if value.items is not None:
         return f"({', '.join(quote_item(item.text) for item in value.items)})"
     if comp in LIST_OPERATORS or _MODIFIED.fullmatch(comp):

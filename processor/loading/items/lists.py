@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from processor.loading.yaml.tracing import Edit, Traced
+from processor.loading.yaml.tracing import Edit, TracedText
 
 MAX_CONDITION = 1_000_000
 """Characters; lists that hold each other could multiply without end."""
@@ -60,7 +60,7 @@ class ListTable:
         self._odd = [index for index, item in enumerate(lists) if not _WORDS.fullmatch(item.name)]
         self.used: set[str] = set()
 
-    def substitute(self, condition: Traced) -> None:
+    def substitute(self, condition: TracedText) -> None:
         """Put the items of every list in the place of its name, list by list in the order of definition.
 
         Raises:
@@ -87,7 +87,7 @@ class ListTable:
                     heappush(todo, position)
 
 
-def _replace(condition: Traced, item: ExpandedList) -> bool:
+def _replace(condition: TracedText, item: ExpandedList) -> bool:
     text, name = condition.text, item.name
     parts: list[str] = []
     length = 0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 
-from processor.loading.definitions import Spot
+from processor.loading.definitions import ItemLocation
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Problem
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Scalar, is_null
 from processor.loading.yaml.values import invalid, problem
 
@@ -35,7 +35,7 @@ class Overrides:
     def __bool__(self) -> bool:
         return bool(self.append or self.replace)
 
-    def exclude_append(self, item: Mapping, spot: Spot, *, append: bool) -> None:
+    def exclude_append(self, item: Mapping, spot: ItemLocation, *, append: bool) -> None:
         """Refuse an item that says both override and append.
 
         Raises:
@@ -45,13 +45,13 @@ class Overrides:
             raise invalid(_BOTH, spot, item.key("append"), "leave 'append: true' out")
 
 
-def warn_of_append(item: Mapping, spot: Spot, warn: Callable[[Problem], None]) -> None:
+def warn_of_append(item: Mapping, spot: ItemLocation, warn: Callable[[Problem], None]) -> None:
     """Tell that `append` is Falco's old way."""
     hint = "write 'override: {KEY: append}' with each key that is appended"
-    warn(problem(Code.LOAD_DEPRECATED_ITEM, _APPEND_DEPRECATED, spot, item.key("append"), hint))
+    warn(problem(ProblemCode.LOAD_DEPRECATED_ITEM, _APPEND_DEPRECATED, spot, item.key("append"), hint))
 
 
-def refuse_append(item: Mapping, spot: Spot, key: str) -> None:
+def refuse_append(item: Mapping, spot: ItemLocation, key: str) -> None:
     """Refuse a key that only Lanner knows where an item says `append: true`, which has no meaning for it.
 
     Raises:
@@ -62,7 +62,7 @@ def refuse_append(item: Mapping, spot: Spot, key: str) -> None:
         raise invalid(message, spot, item.key(key), f"write 'override: {{{key}: replace}}' in place of 'append: true'")
 
 
-def read_overrides(item: Mapping, spot: Spot, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
+def read_overrides(item: Mapping, spot: ItemLocation, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
     """Read an item's `override`; without one nothing is overridden.
 
     Args:

@@ -6,7 +6,7 @@ Source: falco rule_loader_reader.cpp.
 from collections.abc import Callable
 
 from processor.loading.collection import Collection
-from processor.loading.definitions import RuleDefinition, RuleUpdate, Spot, kept_extensions, scalar_piece
+from processor.loading.definitions import ItemLocation, RuleDefinition, RuleUpdate, kept_extensions, scalar_piece
 from processor.loading.items.exceptions import read_exceptions
 from processor.loading.items.overrides import (
     BOTH_WAYS,
@@ -18,7 +18,7 @@ from processor.loading.items.overrides import (
 )
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Problem
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import invalid, number, optional_scalar, optional_truth, problem, scalar, tags, truth
@@ -74,13 +74,15 @@ def read_rule(item: Mapping, file: SourceFile, collection: Collection, report: C
         Rejected: the item is wrong.
         Skipped: it changes a rule whose error is told already.
     """
-    name = scalar(item, "rule", Spot(file, item, "rule")).value
-    spot = Spot(file, item, "rule", name)
+    name = scalar(item, "rule", ItemLocation(file, item, "rule")).value
+    spot = ItemLocation(file, item, "rule", name)
     _RuleItem(item, spot, collection, report).read()
 
 
 class _RuleItem:
-    def __init__(self, item: Mapping, spot: Spot, collection: Collection, report: Callable[[Problem], None]) -> None:
+    def __init__(
+        self, item: Mapping, spot: ItemLocation, collection: Collection, report: Callable[[Problem], None]
+    ) -> None:
         self._item = item
         self._spot = spot
         self._collection = collection
@@ -100,7 +102,9 @@ class _RuleItem:
         elif all(item.get(key) is None for key in _NEEDED):
             enabled = truth(item, "enabled", spot)
             hint = "write 'override: {enabled: replace}' with it"
-            self._report(problem(Code.LOAD_DEPRECATED_ITEM, _ENABLED_DEPRECATED, spot, item.key("enabled"), hint))
+            self._report(
+                problem(ProblemCode.LOAD_DEPRECATED_ITEM, _ENABLED_DEPRECATED, spot, item.key("enabled"), hint)
+            )
             self._collection.enable_rule(spot.name, spot, enabled=enabled)
         else:
             self._define()

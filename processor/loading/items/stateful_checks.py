@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.correlation.plan.split import TooManyTerms, count_terms, stateful_names
-from processor.correlation.window_fields import BadToken, tokens_of
+from processor.correlation.window_fields import BadWindowToken, tokens_of
 from processor.language.ast import Macro, Node, Or
 from processor.loading.definitions import Extension
 from processor.loading.items.correlations import read_correlation, read_suppress
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code, Place, Problem
+from processor.loading.problems.model import Problem, ProblemCode, SourceLocation
 from processor.loading.rules import LoadedMacro, LoadResult, Rule
 from processor.loading.yaml.nodes import Mapping
 from processor.loading.yaml.nodes import Node as YamlNode
@@ -87,8 +87,8 @@ class _Checker:
         hint = "a macro and the stateful macros that it asks share one group-by, in the same order"
         self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
 
-    def _fail(self, macro: LoadedMacro, place: Place, message: str, hint: str) -> None:
-        self.problems.append(Problem(Code.LOAD_ERR_EXTENSION, message, "macro", macro.name, place, hint))
+    def _fail(self, macro: LoadedMacro, place: SourceLocation, message: str, hint: str) -> None:
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, place, hint))
 
     def _check_rule(self, rule: Rule) -> None:
         if stateful_names(rule.condition, self._unread):
@@ -127,7 +127,7 @@ class _Checker:
     def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
         try:
             tokens = list(tokens_of(rule.output))
-        except BadToken:
+        except BadWindowToken:
             return
         legs = [leg for name in used for leg in self.correlations[name].legs]
         for token in tokens:
@@ -140,8 +140,8 @@ class _Checker:
                 )
                 self._wrong(rule, rule.place, f"%{token.key}: there is no leg '{token.leg}'", hint)
 
-    def _wrong(self, rule: Rule, place: Place, message: str, hint: str) -> None:
-        self.problems.append(Problem(Code.LOAD_ERR_EXTENSION, message, "rule", rule.name, place, hint))
+    def _wrong(self, rule: Rule, place: SourceLocation, message: str, hint: str) -> None:
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, place, hint))
 
 
 def _is_aliased(correlation: Correlation) -> bool:
@@ -157,6 +157,6 @@ def _names(fields: tuple[str, ...]) -> str:
     return ", ".join(fields) or "nothing"
 
 
-def _part(extension: Extension, key: str) -> Place:
+def _part(extension: Extension, key: str) -> SourceLocation:
     node: YamlNode | None = extension.value.get(key) if isinstance(extension.value, Mapping) else None
     return node_place(extension.file, node if node is not None else extension.value)

@@ -3,24 +3,24 @@
 from dataclasses import dataclass
 
 from processor.compiler import checks
-from processor.correlation.window_fields import FORMS, BadToken, tokens_of, without_tokens
+from processor.correlation.window_fields import FORMS, BadWindowToken, tokens_of, without_tokens
 from processor.language.ast import Check, Field, Span
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.loading.problems.condition_warnings import DEPRECATED_FIELDS, fields_of, warnings_of
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Code
+from processor.loading.problems.model import ProblemCode
 from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue.fields import EVENTS, FIELDS
 
-_OWN_WARNINGS = (Code.LOAD_DEPRECATED_ITEM, Code.LOAD_UNSAFE_NA_CHECK)
+_OWN_WARNINGS = (ProblemCode.LOAD_DEPRECATED_ITEM, ProblemCode.LOAD_UNSAFE_NA_CHECK)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CompilerProblem:
     """A problem of a check or an output, with its place in the text."""
 
-    code: Code
+    code: ProblemCode
     message: str
     span: Span
     hint: str = ""
@@ -34,9 +34,9 @@ class Checker:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Check, tuple[Finding, ...]]] = {}
+        self._known: dict[int, tuple[Check, tuple[CompilerProblem, ...]]] = {}
 
-    def findings(self, check: Check) -> tuple[Finding, ...]:
+    def findings(self, check: Check) -> tuple[CompilerProblem, ...]:
         """Give all problems of one check."""
         known = self._known.get(id(check))
         if known is None:
@@ -45,20 +45,20 @@ class Checker:
         return known[1]
 
 
-def _findings(check: Check) -> list[Finding]:
-    found = [Finding(code, message, span, hint) for code, message, span, hint in warnings_of(check)]
+def _findings(check: Check) -> list[CompilerProblem]:
+    found = [CompilerProblem(code, message, span, hint) for code, message, span, hint in warnings_of(check)]
     for field in fields_of(check):
         # By its name an argument is asked for with a dot; brackets hold its number.
         if field.name == "evt.arg" and field.argument is not None and not field.argument.isdecimal():
             message = f"{field.argument} is not a valid number"
             hint = f"write 'evt.arg.{field.argument}'"
-            found.append(Finding(Code.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint))
+            found.append(CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint))
             return found
     for problem in checks.check(check):
-        code = Code[problem.code]
+        code = ProblemCode[problem.code]
         if code not in _OWN_WARNINGS:
             hint = _hint(problem.message, check) if problem.is_unknown else ""
-            found.append(Finding(code, problem.message, problem.span, hint, problem.is_unknown))
+            found.append(CompilerProblem(code, problem.message, problem.span, hint, problem.is_unknown))
     return found
 
 
@@ -88,26 +88,28 @@ def field_problem(text: str) -> str | None:
     return None
 
 
-def output_findings(output: str) -> list[Finding]:
+def output_findings(output: str) -> list[CompilerProblem]:
     """Give all problems of an output."""
     found = []
     try:
         list(tokens_of(output))
         output = without_tokens(output)
-    except BadToken as error:
-        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, FORMS))
+    except BadWindowToken as error:
+        found.append(CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, FORMS))
         output = output[: error.span[0]]
     try:
         parse_output(output)
     except OutputError as error:
         hint = did_you_mean(_token(output, error.span), FIELDS) or "'lanner fields' lists the fields"
-        found.append(Finding(Code.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, hint, error.unknown))
+        found.append(
+            CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, hint, error.unknown)
+        )
     for field in DEPRECATED_FIELDS:
         start = output.find(field)
         if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):
             message = f"usage of deprecated field '{field}' has been detected in the rule output"
             hint = f"leave %{field} out"
-            found.append(Finding(Code.LOAD_DEPRECATED_ITEM, message, (start, start + len(field)), hint))
+            found.append(CompilerProblem(ProblemCode.LOAD_DEPRECATED_ITEM, message, (start, start + len(field)), hint))
     return found
 
 

@@ -16,7 +16,7 @@ from processor.language.ast import (
     Transformer,
     ValueList,
 )
-from processor.loading.problems.model import Code
+from processor.loading.problems.model import ProblemCode
 
 DEPRECATED_FIELDS = (
     "evt.dir",
@@ -37,7 +37,7 @@ _LATENCY = "field is not available due to the drop of enter events."
 _UNSAFE = "comparing a field value with <NA> is unsafe: a missing value equals nothing"
 
 
-def warnings_of(check: Check) -> Iterator[tuple[Code, str, Span, str]]:
+def warnings_of(check: Check) -> Iterator[tuple[ProblemCode, str, Span, str]]:
     """Give the warnings of one check: code, message, span and what to do.
 
     Args:
@@ -46,11 +46,11 @@ def warnings_of(check: Check) -> Iterator[tuple[Code, str, Span, str]]:
     if isinstance(check.left, Field) and check.left.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
         for value in _values(check.right):
             if value.text == _NA:
-                yield Code.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"ask with '{check.left.name} exists'"
+                yield ProblemCode.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"ask with '{check.left.name} exists'"
     for field in fields_of(check):
         if field.name in DEPRECATED_FIELDS:
             message = _DIRECTION if field.name == "evt.dir" else _LATENCY
-            yield Code.LOAD_DEPRECATED_ITEM, message, field.span, f"leave the check of '{field.name}' out"
+            yield ProblemCode.LOAD_DEPRECATED_ITEM, message, field.span, f"leave the check of '{field.name}' out"
 
 
 def fields_of(check: Check) -> Iterator[Field]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from processor.loading import RuleFile
 from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
-from processor.loading.problems.model import Code, Problem
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
 from processor.loading.yaml.nodes import Sequence as Items
-from processor.loading.yaml.tracing import Traced, node_place
+from processor.loading.yaml.tracing import TracedText, node_place
 
 OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
 """Fields that Falco doesn't have, its container plugin's counted as Falco's."""
@@ -57,15 +57,20 @@ def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[
         if item.get(key) is not None:
             message = f"Falco does not know '{key}' and ignores it"
             yield Problem(
-                Code.LOAD_ERR_EXTENSION, message, kind, name, node_place(file, item.key(key) or item), _EFFECTS[key]
+                ProblemCode.LOAD_ERR_EXTENSION,
+                message,
+                kind,
+                name,
+                node_place(file, item.key(key) or item),
+                _EFFECTS[key],
             )
     for key in _TEXTS:
         for text in _scalars(item.get(key)):
-            traced = Traced.of([scalar_piece(file, text)])
+            traced = TracedText.of([scalar_piece(file, text)])
             for found in _FIELD.finditer(text.value):
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
                 hint = "Falco does not load a rule that names it"
-                yield Problem(Code.LOAD_ERR_EXTENSION, message, kind, name, traced.place(found.span()), hint)
+                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.place(found.span()), hint)
 
 
 def _scalars(node: Node | None) -> Iterator[Scalar]:

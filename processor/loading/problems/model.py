@@ -6,7 +6,7 @@ from enum import Enum
 _LONGEST_TEXT = 1000
 
 
-class Code(Enum):
+class ProblemCode(Enum):
     """A kind of problem; the names are Falco's, so that people and tools find what they know.
 
     The value is a short text and what the problem leads to.
@@ -73,7 +73,7 @@ class Code(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """Where in a file a problem is; lines and columns count from 1, in characters."""
 
     file: str
@@ -92,13 +92,13 @@ class Place:
 class Problem:
     """One error or warning."""
 
-    code: Code
+    code: ProblemCode
     message: str
     """Falco's words where Falco has the same problem."""
     item_type: str
     """rule, macro, list, exception, rules content ..."""
     item_name: str
-    place: Place
+    place: SourceLocation
     hint: str = ""
     """What to do, or the nearest name that is known."""
 
@@ -130,7 +130,7 @@ class Problem:
         return self.place.text
 
 
-class Rejected(Exception):
+class ItemRejected(Exception):
     """Ends the reading of one item; the others are read on, so that all problems come to light at once."""
 
     def __init__(self, problem: Problem) -> None:

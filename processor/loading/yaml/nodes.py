@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from processor.loading.problems.model import Place
+from processor.loading.problems.model import SourceLocation
 
 MAX_BYTES = 8_000_000
 MAX_NODES = 500_000
@@ -35,7 +35,7 @@ class SourceFile:
         self.last_offsets: tuple[Scalar, list[int]] | None = None
         """Where the characters of the scalar that was asked for last stand."""
 
-    def place(self, start: int, end: int) -> Place:
+    def place(self, start: int, end: int) -> SourceLocation:
         """Give the place of a span; of a span over several lines, the part on the first.
 
         Args:
@@ -54,7 +54,7 @@ class SourceFile:
         # A line of megabytes would bury the message.
         cut = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
         text = text[cut : cut + _LONGEST_LINE]
-        return Place(self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
+        return SourceLocation(self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

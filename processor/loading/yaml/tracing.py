@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from processor.language.ast import Span
-from processor.loading.problems.model import Place
+from processor.loading.problems.model import SourceLocation
 from processor.loading.yaml.nodes import Node, Scalar, SourceFile
 
 Edit = tuple[int, int, int, int]
@@ -29,7 +29,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Traced:
+class TracedText:
     """A text in pieces, and the edits made to it since."""
 
     pieces: tuple[Piece, ...]
@@ -38,7 +38,7 @@ class Traced:
     """One list a pass over the text, each in order."""
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece]) -> "Traced":
+    def of(cls, pieces: Sequence[Piece]) -> "TracedText":
         """Join the pieces."""
         return cls(tuple(pieces), "".join(piece.text for piece in pieces))
 
@@ -52,7 +52,7 @@ class Traced:
         self.text = text
         self.edits.append(edits)
 
-    def place(self, span: Span) -> Place:
+    def place(self, span: Span) -> SourceLocation:
         """Find the place in a file of a span of the present text."""
         start, end = span
         start, end = self._original(start), max(self._original(max(start, end - 1)) + 1, self._original(start) + 1)
@@ -78,7 +78,7 @@ class Traced:
         return offset
 
 
-def _place(piece: Piece, start: int, end: int) -> Place:
+def _place(piece: Piece, start: int, end: int) -> SourceLocation:
     node = piece.node
     if not isinstance(node, Scalar) or not node.value.startswith(piece.text):
         return node_place(piece.file, node)
@@ -90,7 +90,7 @@ def _place(piece: Piece, start: int, end: int) -> Place:
     return piece.file.place(first, max(last, first) + 1)
 
 
-def node_place(file: SourceFile, node: Node) -> Place:
+def node_place(file: SourceFile, node: Node) -> SourceLocation:
     """Give the place of a whole node; of a block scalar, that of its text."""
     if isinstance(node, Scalar) and node.style in ("|", ">"):
         offsets = _offsets(file, node)

@@ -5,8 +5,8 @@ Source: falco rule_loader_reader.cpp and yaml-cpp's conversions.
 
 import re
 
-from processor.loading.definitions import Spot
-from processor.loading.problems.model import Code, Place, Problem, Rejected
+from processor.loading.definitions import ItemLocation
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from processor.loading.yaml.tracing import node_place
 
@@ -15,7 +15,9 @@ _WHOLE = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]{1,20})|(?P<dec>[0-9]{1,20})
 _UINT32 = 2**32
 
 
-def reject(message: str, spot: Spot, node: Node | None = None, *, code: Code, hint: str = "") -> Rejected:
+def reject(
+    message: str, spot: ItemLocation, node: Node | None = None, *, code: ProblemCode, hint: str = ""
+) -> ItemRejected:
     """Make the error that ends the reading of an item.
 
     Args:
@@ -25,16 +27,16 @@ def reject(message: str, spot: Spot, node: Node | None = None, *, code: Code, hi
         code: the kind of error.
         hint: what to do.
     """
-    return Rejected(problem(code, message, spot, node, hint))
+    return ItemRejected(problem(code, message, spot, node, hint))
 
 
-def problem(code: Code, message: str, spot: Spot, node: Node | None = None, hint: str = "") -> Problem:
+def problem(code: ProblemCode, message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> Problem:
     """Make a problem of an item, or of a part of it."""
     place = node_place(spot.file, node) if node is not None else head_place(spot)
     return Problem(code, message, spot.type, spot.name, place, hint)
 
 
-def head_place(spot: Spot) -> Place:
+def head_place(spot: ItemLocation) -> SourceLocation:
     """Give the first line of an item: `rule: name` says more than the whole of it."""
     node = spot.node
     if isinstance(node, Mapping) and node.pairs:
@@ -44,12 +46,12 @@ def head_place(spot: Spot) -> Place:
     return spot.file.place(node.start, node.end)
 
 
-def invalid(message: str, spot: Spot, node: Node | None = None, hint: str = "") -> Rejected:
+def invalid(message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> ItemRejected:
     """Make the error for a wrong shape."""
-    return reject(message, spot, node, code=Code.LOAD_ERR_YAML_VALIDATE, hint=hint)
+    return reject(message, spot, node, code=ProblemCode.LOAD_ERR_YAML_VALIDATE, hint=hint)
 
 
-def scalar(item: Mapping, key: str, spot: Spot, *, hint: str = "") -> Scalar:
+def scalar(item: Mapping, key: str, spot: ItemLocation, *, hint: str = "") -> Scalar:
     """Take a text that has to be there.
 
     Raises:
@@ -67,12 +69,12 @@ def scalar(item: Mapping, key: str, spot: Spot, *, hint: str = "") -> Scalar:
     return node
 
 
-def optional_scalar(item: Mapping, key: str, spot: Spot) -> Scalar | None:
+def optional_scalar(item: Mapping, key: str, spot: ItemLocation) -> Scalar | None:
     """Take a text that may be absent; None where it is."""
     return None if item.get(key) is None else scalar(item, key, spot)
 
 
-def truth(item: Mapping, key: str, spot: Spot) -> bool:
+def truth(item: Mapping, key: str, spot: ItemLocation) -> bool:
     """Take a truth value, written in one of YAML's ways."""
     node = scalar(item, key, spot)
     text = node.value
@@ -82,12 +84,12 @@ def truth(item: Mapping, key: str, spot: Spot) -> bool:
     return value
 
 
-def optional_truth(item: Mapping, key: str, spot: Spot, *, default: bool) -> bool:
+def optional_truth(item: Mapping, key: str, spot: ItemLocation, *, default: bool) -> bool:
     """Take a truth value that may be absent."""
     return default if item.get(key) is None else truth(item, key, spot)
 
 
-def number(item: Mapping, key: str, spot: Spot) -> int:
+def number(item: Mapping, key: str, spot: ItemLocation) -> int:
     """Take a whole number from 0 to 2^32 - 1."""
     node = scalar(item, key, spot)
     value = whole_number(node.value)
@@ -109,7 +111,7 @@ def whole_number(text: str) -> int | None:
     return value if value < _UINT32 else None
 
 
-def texts(item: Mapping, key: str, spot: Spot) -> list[Scalar]:
+def texts(item: Mapping, key: str, spot: ItemLocation) -> list[Scalar]:
     """Take a list of texts that has to be there."""
     node = item.get(key)
     if node is None:
@@ -124,6 +126,6 @@ def texts(item: Mapping, key: str, spot: Spot) -> list[Scalar]:
     return found
 
 
-def tags(item: Mapping, spot: Spot) -> set[str]:
+def tags(item: Mapping, spot: ItemLocation) -> set[str]:
     """Take the tags, none where the key is absent."""
     return set() if item.get("tags") is None else {node.value for node in texts(item, "tags", spot)}

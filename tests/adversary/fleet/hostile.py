@@ -9,12 +9,12 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from bus.clients.readers import Reader
+from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
 from bus.messages.batch_signature import KEY, SIGNATURE
 from bus.messages.headers import CLOCK, Headers
 from bus.topics import EVENTS, PROCESSOR_DEAD_LETTERS
-from collector.host.identity import Identity, host_key
+from collector.host.identity import HostIdentity, host_key
 from tests.adversary.fleet.attacks import OWN, Attack, decoded
 from tests.adversary.fleet.honest import NAMES
 
@@ -82,7 +82,7 @@ class Hostile:
         """Messages that the broker did not take."""
         self._connection = connection
         self._forges = forges
-        self._identity = Identity(OWN[0], OWN[0], "0.1.0", host_key(folder / f"{connection.prefix}evil.key"))
+        self._identity = HostIdentity(OWN[0], OWN[0], "0.1.0", host_key(folder / f"{connection.prefix}evil.key"))
         self._producers: dict[str, Producer] = {}
         self._honest = _HonestMessages(connection) if forges else None
         key, value, headers = self._identity.announcement()
@@ -155,7 +155,7 @@ class _HonestMessages:
     """What lies in the topic of events under the ids of honest hosts."""
 
     def __init__(self, connection: Connection) -> None:
-        self._reader = Reader(connection, connection.topic(EVENTS), whole=True)
+        self._reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
         self._found: list[tuple[bytes, bytes, Headers]] = []
         self._picked: Counter[int] = Counter()
         self._names = {name.encode() for name in NAMES}
@@ -183,7 +183,7 @@ class DeadLetters:
     """Which messages are dead letters, and why."""
 
     def __init__(self, connection: Connection) -> None:
-        self._reader = Reader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
+        self._reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
         self.reasons: dict[Place, str] = {}
 
     def read(self, timeout: float) -> None:

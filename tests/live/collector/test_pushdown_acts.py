@@ -13,7 +13,7 @@ from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.filter import Interest, always
+from schemas.filter import PushdownFilter, always
 from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, paths_of, random_script
 from tests.live.collector.watching import Watching, watching
 from tests.live.compiled import Programs
@@ -88,7 +88,7 @@ def of_path(chance: Random, field: str, names: list[str]) -> str:
     return chance.choice(checks)
 
 
-def told_of(watch: Watching, interest: Interest | None, program: str, plan: Path, top: Path) -> list[EventBatch]:
+def told_of(watch: Watching, interest: PushdownFilter | None, program: str, plan: Path, top: Path) -> list[EventBatch]:
     """Make the acts on files that are made anew, and give the batches that tell of them."""
     make_folder(top)
     watch.batches.clear()

@@ -2,10 +2,12 @@
 
 from collector.agent import CollectorSettings
 from lanner.recorder.filter_coverage import read_interest
-from schemas.filter import Interest, Place, Way
+from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching
 
-NARROW = Interest(frozenset({Way("execve"), Way("openat", places=frozenset({Place(True, b"/etc/")}))}))
+NARROW = PushdownFilter(
+    frozenset({Clause("execve"), Clause("openat", places=frozenset({PathPattern(True, b"/etc/")}))})
+)
 SOON = CollectorSettings(heartbeat_seconds=0.2)
 
 

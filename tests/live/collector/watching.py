@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from collector.agent import Collector, CollectorSettings
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from processor.fields.extract import extract
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import resolve_field
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 from tests.live.needs import lacking
 
 SETTLE_LOOKS = 6
@@ -104,7 +104,7 @@ class Watching:
 
 @contextmanager
 def watching(
-    *event_types: str, interest: Interest | None = None, settings: CollectorSettings | None = None
+    *event_types: str, interest: PushdownFilter | None = None, settings: CollectorSettings | None = None
 ) -> Iterator[Watching]:
     """Run a collector for these event types; skipped where the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
@@ -113,7 +113,7 @@ def watching(
     collector = Collector(event_types, on_batch=batches.append, interest=interest, settings=chosen)
     try:
         collector.start()
-    except EnvironmentLacks as missing:
+    except EnvironmentUnsupported as missing:
         lacking(f"{missing.reason}: {missing.remedy}")
     running = Watching(collector, batches)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from schemas.alert import Alert
 from tests.conformance.cases import Case
 from tests.live.compiled import Programs
@@ -53,7 +53,7 @@ def performance(
     watch = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True, rules=rules_files())
     try:
         watch.__enter__()
-    except EnvironmentLacks as missing:
+    except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:
         played = _play(plans, actor, docker)

@@ -7,7 +7,7 @@ import pytest
 from lanner.errors import BadInput
 from lanner.settings import load_settings
 from lanner.wiring.sinks.apprise import apprise_of
-from notifier.delivery.outcome import Accepted, Later, Parcel, Receiver
+from notifier.delivery.outcome import Delivered, RemoteSink, RetryLater, RoutedAlert
 from notifier.remote.apprise import harmless
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert
@@ -24,7 +24,7 @@ def servers() -> Iterator[tuple[HttpServer, HttpServer]]:
             each.close()
 
 
-def services(*servers: HttpServer) -> Receiver:
+def services(*servers: HttpServer) -> RemoteSink:
     """Give the sink as a user sets it up: one address a line, comments between."""
     lines = [f"json://made-up-user:made-up-password@127.0.0.1:{each.port}/in" for each in servers]
     return apprise_of(load_settings(None, {}), {"LANNER_APPRISE_URLS": "# ours\n\n" + "\n".join(lines)})
@@ -32,7 +32,7 @@ def services(*servers: HttpServer) -> Receiver:
 
 def test_an_alert_is_told_to_every_service(servers: tuple[HttpServer, HttpServer]) -> None:
     """With a title for phones, the route's text, and how grave it is."""
-    assert services(*servers).offer([Parcel(alert(), text="in other words")]) == Accepted()
+    assert services(*servers).offer([RoutedAlert(alert(), text="in other words")]) == Delivered()
     for server in servers:
         (request,) = server.taken
         made = json.loads(request.body)
@@ -48,9 +48,9 @@ def test_a_service_that_has_it_is_not_told_again_while_another_fails(
     receiver = services(*servers)
     servers[1].faults = ["500", "close"]
     for said in ("address 2, HTTP 500", "address 2"):
-        assert receiver.offer([Parcel(alert())]) == Later(f"not taken by JSON ({said})")
-    assert receiver.offer([Parcel(alert())]) == Accepted()
-    assert receiver.offer([Parcel(alert(id="another"))]) == Accepted()
+        assert receiver.offer([RoutedAlert(alert())]) == RetryLater(f"not taken by JSON ({said})")
+    assert receiver.offer([RoutedAlert(alert())]) == Delivered()
+    assert receiver.offer([RoutedAlert(alert(id="another"))]) == Delivered()
     assert [len(each.taken) for each in servers] == [2, 2]
     assert "made-up" not in "".join(capfd.readouterr())
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from notifier.delivery.outcome import Accepted, Hold, Later, Outcome, Parcel, Refused
+from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.queue.outbox import Outbox
 from notifier.slack import client as client_module
 from notifier.slack.client import SlackClient, WebApi, Webhook
 from notifier.slack.posted import PostedMessages
-from notifier.slack.sink import SlackReceiver
+from notifier.slack.sink import SlackSink
 from schemas.alert import Repeats
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import TIME, alert
@@ -40,14 +40,14 @@ def web(slack: SlackServer, token: str = "made-up-token") -> WebApi:  # noqa: S1
     return WebApi(token, "#alerts", base_url=slack.api)
 
 
-def offer(client: SlackClient, **facts: Any) -> Outcome:
+def offer(client: SlackClient, **facts: Any) -> SendOutcome:
     """Offer one alert to a fresh receiver."""
-    return SlackReceiver(client).offer([Parcel(alert(**facts))])
+    return SlackSink(client).offer([RoutedAlert(alert(**facts))])
 
 
 def test_an_alert_is_posted(slack: SlackServer, client: SlackClient) -> None:
     """With a text for phones, and blocks."""
-    assert offer(client) == Accepted()
+    assert offer(client) == Delivered()
     (posted,) = slack.posted
     assert posted["text"] == ":warning: Warning | A rule | web-3"
     assert posted["attachments"][0]["blocks"]
@@ -57,25 +57,25 @@ def test_an_alert_is_posted(slack: SlackServer, client: SlackClient) -> None:
 @pytest.mark.parametrize(
     ("fault", "meaning"),
     [
-        ("429", Later("HTTP 429 Too Many Requests", 7.0)),
-        ("500", Later("HTTP 500 Internal Server Error")),
-        ("close", Later("it closed the connection, or speaks no HTTP")),
-        ("not_ok", Later("fatal_error")),
-        ("revoked", Later("token_revoked")),
-        ("invalid_blocks", Refused("invalid_blocks")),
+        ("429", RetryLater("HTTP 429 Too Many Requests", 7.0)),
+        ("500", RetryLater("HTTP 500 Internal Server Error")),
+        ("close", RetryLater("it closed the connection, or speaks no HTTP")),
+        ("not_ok", RetryLater("fatal_error")),
+        ("revoked", RetryLater("token_revoked")),
+        ("invalid_blocks", Undeliverable("invalid_blocks")),
     ],
 )
 def test_only_what_is_wrong_with_a_message_is_a_refusal(
-    slack: SlackServer, client: SlackClient, fault: Any, meaning: Outcome
+    slack: SlackServer, client: SlackClient, fault: Any, meaning: SendOutcome
 ) -> None:
     """All else is waited out; Retry-After is kept."""
     slack.faults = [fault]
     outcome = offer(client)
     assert type(outcome) is type(meaning)
-    if isinstance(outcome, Later) and isinstance(meaning, Later):
+    if isinstance(outcome, RetryLater) and isinstance(meaning, RetryLater):
         assert outcome.after == meaning.after
         assert meaning.reason in outcome.reason
-    elif isinstance(outcome, Refused):
+    elif isinstance(outcome, Undeliverable):
         assert "invalid_blocks" in outcome.reason
     assert slack.posted == []
 
@@ -83,7 +83,7 @@ def test_only_what_is_wrong_with_a_message_is_a_refusal(
 def test_an_answer_that_is_none_of_slacks_is_waited_out(slack: SlackServer, client: SlackClient) -> None:
     """A proxy's page must not pass for an acceptance."""
     slack.faults = ["garbage"]
-    assert isinstance(offer(client), Later)
+    assert isinstance(offer(client), RetryLater)
 
 
 def test_a_server_that_hangs_is_left_after_a_while(
@@ -94,7 +94,7 @@ def test_a_server_that_hangs_is_left_after_a_while(
     slack.faults = ["hang"]
     patient = Webhook(slack.webhook) if isinstance(client, Webhook) else web(slack)
     began = time.monotonic()
-    assert offer(patient) == Later("no answer in time")
+    assert offer(patient) == RetryLater("no answer in time")
     assert time.monotonic() - began < 3
 
 
@@ -105,41 +105,41 @@ def test_troubles_name_no_secret() -> None:
         WebApi("made-up-token", "#a", base_url="https://no-such-host.invalid/api/"),
     ):
         outcome = offer(client)
-        assert isinstance(outcome, Later)
+        assert isinstance(outcome, RetryLater)
         assert "resolved" in outcome.reason
         assert "made-up" not in outcome.reason + repr(client)
 
 
 def test_a_wrong_token_is_waited_out(slack: SlackServer) -> None:
     """It is the sink's fault and no alert's."""
-    assert offer(web(slack, "another")) == Later("invalid_auth")
+    assert offer(web(slack, "another")) == RetryLater("invalid_auth")
 
 
 def test_a_channel_that_only_a_route_names_may_be_wrong_without_stopping_the_sink(slack: SlackServer) -> None:
     """That alert is refused; the sink's own channel being wrong is waited out."""
     slack.faults = ["no_channel", "no_channel"]
-    receiver = SlackReceiver(web(slack))
-    assert receiver.offer([Parcel(alert(), channel="#gone")]) == Refused("channel_not_found: #gone")
-    assert receiver.offer([Parcel(alert())]) == Later("channel_not_found")
+    receiver = SlackSink(web(slack))
+    assert receiver.offer([RoutedAlert(alert(), channel="#gone")]) == Undeliverable("channel_not_found: #gone")
+    assert receiver.offer([RoutedAlert(alert())]) == RetryLater("channel_not_found")
 
 
 def test_a_channel_gets_one_message_a_second(slack: SlackServer) -> None:
     """Another channel needs not wait for it."""
     now = [100.0]
-    receiver = SlackReceiver(web(slack), clock=lambda: now[0])
-    assert receiver.offer([Parcel(alert(id="1"))]) == Accepted()
+    receiver = SlackSink(web(slack), clock=lambda: now[0])
+    assert receiver.offer([RoutedAlert(alert(id="1"))]) == Delivered()
     now[0] += 0.25
-    second = Parcel(alert(id="2", output="another"))
-    assert receiver.offer([second]) == Hold(0.75)
-    assert receiver.offer([Parcel(alert(id="3"), channel="#other")]) == Accepted()
+    second = RoutedAlert(alert(id="2", output="another"))
+    assert receiver.offer([second]) == RateLimited(0.75)
+    assert receiver.offer([RoutedAlert(alert(id="3"), channel="#other")]) == Delivered()
     now[0] += 0.75
-    assert receiver.offer([second]) == Accepted()
+    assert receiver.offer([second]) == Delivered()
     assert [each["channel"] for each in slack.posted] == ["#alerts", "#other", "#alerts"]
 
 
-def receiver_over(slack: SlackServer, now: list[float], path: Path | None = None) -> SlackReceiver:
+def receiver_over(slack: SlackServer, now: list[float], path: Path | None = None) -> SlackSink:
     """Give a receiver by the Web API whose clocks are moved by hand."""
-    return SlackReceiver(web(slack), PostedMessages(path), clock=lambda: now[0], wall=lambda: 1e9 + now[0])
+    return SlackSink(web(slack), PostedMessages(path), clock=lambda: now[0], wall=lambda: 1e9 + now[0])
 
 
 def test_a_summary_is_threaded_and_counted_in_the_first_message_also_after_a_restart(
@@ -149,12 +149,12 @@ def test_a_summary_is_threaded_and_counted_in_the_first_message_also_after_a_res
     now = [100.0]
     first = alert(id="first")
     before = receiver_over(slack, now, tmp_path / "slack.db")
-    before.offer([Parcel(first, text="in other words")])
+    before.offer([RoutedAlert(first, text="in other words")])
     before.close()
     now[0] += 600
     receiver = receiver_over(slack, now, tmp_path / "slack.db")
     summary = replace(first, id="second", repeats=Repeats("first", 412, TIME, TIME + 10**10, 6 * 10**11))
-    assert receiver.offer([Parcel(summary)]) == Accepted()
+    assert receiver.offer([RoutedAlert(summary)]) == Delivered()
     assert slack.posted[1]["thread_ts"] == "1700000000.000001"
     slack.faults = ["500"]
     receiver.tend()
@@ -176,12 +176,13 @@ def test_what_comes_again_threads_under_the_first_for_an_hour(slack: SlackServer
     receiver = receiver_over(slack, now)
     for number in range(4):
         assert (
-            receiver.offer([Parcel(alert(id=f"id-{number}", output=f"A file was read | pid={number}"))]) == Accepted()
+            receiver.offer([RoutedAlert(alert(id=f"id-{number}", output=f"A file was read | pid={number}"))])
+            == Delivered()
         )
         now[0] += 1
-    assert receiver.offer([Parcel(alert(id="other", output="Another was read | pid=1"))]) == Accepted()
+    assert receiver.offer([RoutedAlert(alert(id="other", output="Another was read | pid=1"))]) == Delivered()
     now[0] += 3600
-    assert receiver.offer([Parcel(alert(id="late", output="A file was read | pid=9"))]) == Accepted()
+    assert receiver.offer([RoutedAlert(alert(id="late", output="A file was read | pid=9"))]) == Delivered()
     assert [each.get("thread_ts") for each in slack.posted] == [None, *["1700000000.000001"] * 3, None, None]
     for _ in range(3):
         now[0] += 2
@@ -193,13 +194,13 @@ def test_a_first_message_that_was_deleted_is_told_anew(slack: SlackServer) -> No
     """And an alert that was posted by a process that died then is not posted twice."""
     now = [100.0]
     receiver = receiver_over(slack, now)
-    receiver.offer([Parcel(alert(id="1"))])
+    receiver.offer([RoutedAlert(alert(id="1"))])
     now[0] += 5
-    assert receiver.offer([Parcel(alert(id="1"))]) == Accepted()
+    assert receiver.offer([RoutedAlert(alert(id="1"))]) == Delivered()
     slack.faults = ["gone"]
-    assert receiver.offer([Parcel(alert(id="2"))]) == Hold(1.0)
+    assert receiver.offer([RoutedAlert(alert(id="2"))]) == RateLimited(1.0)
     now[0] += 1
-    assert receiver.offer([Parcel(alert(id="2"))]) == Accepted()
+    assert receiver.offer([RoutedAlert(alert(id="2"))]) == Delivered()
     assert [each.get("thread_ts") for each in slack.posted] == [None, None]
 
 
@@ -208,27 +209,27 @@ def test_an_alert_of_two_channels_is_posted_to_each_once(slack: SlackServer, tmp
     now = [100.0]
     receiver = receiver_over(slack, now, tmp_path / "slack.db")
 
-    def both(number: int) -> Parcel:
+    def both(number: int) -> RoutedAlert:
         made = alert(id=f"id-{number}", rule=f"Rule {number}")
-        return Parcel(made, "#a", more=(Parcel(made, "#b", "in other words"),))
+        return RoutedAlert(made, "#a", more=(RoutedAlert(made, "#b", "in other words"),))
 
     slack.fail_channel = "#b"
-    assert isinstance(receiver.offer([both(1)]), Later)
+    assert isinstance(receiver.offer([both(1)]), RetryLater)
     receiver.close()
     now[0] += 1
     receiver = receiver_over(slack, now, tmp_path / "slack.db")
-    assert isinstance(receiver.offer([both(1)]), Later)
+    assert isinstance(receiver.offer([both(1)]), RetryLater)
     slack.fail_channel = None
     now[0] += 1
-    assert receiver.offer([both(1)]) == Accepted()
+    assert receiver.offer([both(1)]) == Delivered()
     assert [each["channel"] for each in slack.posted] == ["#a", "#b"]
     now[0] += 1
     slack.fail_channel = "#b"
     flood = [both(number) for number in range(2, 32)]
-    assert isinstance(receiver.offer(flood), Later)
+    assert isinstance(receiver.offer(flood), RetryLater)
     slack.fail_channel = None
     now[0] += 1
-    assert receiver.offer(flood) == Accepted(30)
+    assert receiver.offer(flood) == Delivered(30)
     assert [each["channel"] for each in slack.posted] == ["#a", "#b", "#a", "#b"]
 
 
@@ -241,9 +242,9 @@ def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
     two = isinstance(client, WebApi)
     made = worker(
         tmp_path / "slack.db",
-        SlackReceiver(client, clock=clock),
+        SlackSink(client, clock=clock),
         clock,
-        lambda each: Parcel(each, "#b" if two and each.id[-1] in "147" else None),
+        lambda each: RoutedAlert(each, "#b" if two and each.id[-1] in "147" else None),
     )
     box = made.line
     assert isinstance(box, Outbox)
@@ -270,13 +271,13 @@ def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
 
 def test_a_flood_becomes_one_digest_a_channel(slack: SlackServer) -> None:
     """A channel that fails in the middle is the only one that is tried again."""
-    parcels = [Parcel(alert(id=f"id-{number}"), channel="#a" if number % 3 else "#b") for number in range(30)]
+    parcels = [RoutedAlert(alert(id=f"id-{number}"), channel="#a" if number % 3 else "#b") for number in range(30)]
     slack.faults = []
-    receiver = SlackReceiver(web(slack), clock=lambda: 100.0)
+    receiver = SlackSink(web(slack), clock=lambda: 100.0)
     slack.faults = ["not_ok"]
-    assert isinstance(receiver.offer(parcels), Later)
-    receiver = SlackReceiver(web(slack), clock=iter(range(100, 10_000, 5)).__next__)
-    assert receiver.offer(parcels) == Accepted(30)
+    assert isinstance(receiver.offer(parcels), RetryLater)
+    receiver = SlackSink(web(slack), clock=iter(range(100, 10_000, 5)).__next__)
+    assert receiver.offer(parcels) == Delivered(30)
     assert [(each["channel"], each["text"].split(" alerts")[0]) for each in slack.posted] == [
         ("#b", ":warning: 10"),
         ("#a", ":warning: 20"),
@@ -287,7 +288,7 @@ def test_through_all_faults_every_alert_arrives_once(slack: SlackServer, client:
     """From the outbox on disk, through a real client, in order."""
     slack.faults = ["429", "500", "close", "garbage", "revoked", "not_ok"]
     clock = Clock()
-    made = worker(tmp_path / "slack.db", SlackReceiver(client, clock=clock), clock)
+    made = worker(tmp_path / "slack.db", SlackSink(client, clock=clock), clock)
     box = made.line
     assert isinstance(box, Outbox)
     for number in range(6):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Accepted, Later, Parcel
-from notifier.delivery.retry import Courier
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert
+from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.formats.rfc5424 import Body, SyslogStyle, formatter
 from notifier.queue.outbox import Outbox
-from notifier.remote.syslog import SyslogReceiver, SyslogTarget, Transport
+from notifier.remote.syslog import RemoteSyslogSink, SyslogTarget, Transport
 from notifier.remote.tls import TlsFiles, client_context
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
@@ -51,14 +51,14 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path, certificates: Certifi
 
 def receiver(
     daemon: Daemon, transport: Transport, certificates: Certificates, body: Body = "text", *, most_bytes: int = 8192
-) -> SyslogReceiver:
+) -> RemoteSyslogSink:
     """Give a sink for one transport, with a client's certificate over TLS."""
     files = TlsFiles(str(certificates.authority), str(certificates.client), str(certificates.client_key))
     target = SyslogTarget(
         transport, "127.0.0.1", getattr(daemon, transport, 0) if transport != "unix" else 0, str(daemon.unix)
     )
     style = formatter(SyslogStyle(body=body, most_bytes=most_bytes, version="1.0"))
-    return SyslogReceiver(target, style, context=client_context(files) if transport == "tls" else None)
+    return RemoteSyslogSink(target, style, context=client_context(files) if transport == "tls" else None)
 
 
 def hostile(number: int) -> Alert:
@@ -79,7 +79,7 @@ def test_a_real_daemon_understands_every_part(
     """Header, structured data and body, of hostile alerts too."""
     sink = receiver(daemon, transport, certificates, body)
     for number in range(3):
-        assert sink.offer([Parcel(hostile(number))]) == Accepted()
+        assert sink.offer([RoutedAlert(hostile(number))]) == Delivered()
     seen = daemon.seen(3)
     assert len(seen) == 3
     for number, each in enumerate(seen):
@@ -102,7 +102,7 @@ def test_a_long_alert_goes_whole_over_a_stream(
 ) -> None:
     """Octet counting needs no line ends."""
     sink = receiver(daemon, transport, certificates, most_bytes=60_000)
-    assert sink.offer([Parcel(alert(output="x" * 30_000))]) == Accepted()
+    assert sink.offer([RoutedAlert(alert(output="x" * 30_000))]) == Delivered()
     assert "x" * 30_000 in daemon.seen(1)[0]["text"]
 
 
@@ -117,9 +117,9 @@ def test_a_restart_in_the_middle_loses_nothing(
         "syslog",
         box,
         receiver(daemon, transport, certificates),
-        Courier(Backoff(first=0.1, most=0.5), lambda: 0.5),
-        Parcel,
-        tally=SinkTally(),
+        RetryPolicy(Backoff(first=0.1, most=0.5), lambda: 0.5),
+        RoutedAlert,
+        tally=SinkStats(),
         on_trouble=lambda _: None,
     )
     worker.start()
@@ -150,19 +150,21 @@ def test_a_restart_in_the_middle_loses_nothing(
 def test_a_certificate_of_a_stranger_is_not_trusted(daemon: Daemon, certificates: Certificates) -> None:
     """The alert waits, and the reason is told."""
     target = SyslogTarget("tls", "127.0.0.1", daemon.tls)
-    sink = SyslogReceiver(
+    sink = RemoteSyslogSink(
         target, formatter(SyslogStyle()), context=client_context(TlsFiles(str(certificates.stranger)))
     )
-    outcome = sink.offer([Parcel(alert())])
-    assert isinstance(outcome, Later)
+    outcome = sink.offer([RoutedAlert(alert())])
+    assert isinstance(outcome, RetryLater)
     assert "its certificate is not trusted" in outcome.reason
 
 
 def test_without_a_daemon_alerts_wait() -> None:
     """Connection refused is an outage, and so is a name that nobody knows."""
     target = SyslogTarget("tcp", "127.0.0.1", free_port())
-    assert SyslogReceiver(target, formatter(SyslogStyle())).offer([Parcel(alert())]) == Later("Connection refused")
+    assert RemoteSyslogSink(target, formatter(SyslogStyle())).offer([RoutedAlert(alert())]) == RetryLater(
+        "Connection refused"
+    )
     target = SyslogTarget("tcp", "no-such-host.invalid", 514)
-    outcome = SyslogReceiver(target, formatter(SyslogStyle())).offer([Parcel(alert())])
-    assert isinstance(outcome, Later)
+    outcome = RemoteSyslogSink(target, formatter(SyslogStyle())).offer([RoutedAlert(alert())])
+    assert isinstance(outcome, RetryLater)
     assert "resolved" in outcome.reason

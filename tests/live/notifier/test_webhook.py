@@ -14,7 +14,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.wiring.single_host.sinks import open_sinks
 from lanner.wiring.sinks.webhook import webhook_of
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Receiver, Refused
+from notifier.delivery.outcome import Delivered, RemoteSink, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
@@ -51,15 +51,15 @@ def settings(url: str, *flags: str, form: str = "falco") -> Settings:
     return load_settings(None, {}, wanted)
 
 
-def webhook(url: str, *flags: str, form: str = "falco") -> Receiver:
+def webhook(url: str, *flags: str, form: str = "falco") -> RemoteSink:
     """Give a webhook as a user sets it up."""
     return webhook_of(settings(url, *flags, form=form), SECRETS)
 
 
-def offer(receiver: Receiver, *alerts: Alert) -> Outcome:
+def offer(receiver: RemoteSink, *alerts: Alert) -> SendOutcome:
     """Offer alerts once, and let the connection go."""
     try:
-        return receiver.offer([Parcel(each) for each in alerts or [alert()]])
+        return receiver.offer([RoutedAlert(each) for each in alerts or [alert()]])
     finally:
         receiver.close()
 
@@ -67,7 +67,7 @@ def offer(receiver: Receiver, *alerts: Alert) -> Outcome:
 def test_falcos_json_is_posted_as_falco_posts_it(server: HttpServer) -> None:
     """With the id besides, the token, headers of the user's own, and the text of the route's template."""
     flags = "webhook_output.headers=[{name: X-Team, value: security}]"
-    assert webhook(server.url + "/in", flags).offer([Parcel(alert(), text="in other words")]) == Accepted()
+    assert webhook(server.url + "/in", flags).offer([RoutedAlert(alert(), text="in other words")]) == Delivered()
     (request,) = server.taken
     assert (request.path, request.headers["X-Team"]) == ("/in", "security")
     assert (request.headers["Authorization"], request.headers["Content-Type"]) == (
@@ -96,7 +96,7 @@ def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpSer
     server.speaks = "splunk"
     alerts = [alert(id=f"id-{number}") for number in range(5)]
     index = "webhook_output.splunk.index=security"
-    assert offer(webhook(server.url, index, form="splunk_hec"), *alerts) == Accepted(5)
+    assert offer(webhook(server.url, index, form="splunk_hec"), *alerts) == Delivered(5)
     (request,) = server.taken
     events = [json.loads(line) for line in request.body.splitlines()]
     assert [event["event"]["id"] for event in events] == [each.id for each in alerts]
@@ -107,15 +107,15 @@ def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpSer
         "sourcetype": "_json",
     }
     wrong = offer(webhook(server.url, "webhook_output.splunk.index=none", form="splunk_hec"), *alerts)
-    assert isinstance(wrong, Later)
+    assert isinstance(wrong, RetryLater)
     assert "HEC code 7" in wrong.reason
     poisoned = offer(webhook(server.url, form="splunk_hec"), alert(), alert(rule="poison"))
-    assert isinstance(poisoned, Refused)
+    assert isinstance(poisoned, Undeliverable)
     assert poisoned.together == 2
     server.faults = ['200 {"text": "Server is busy", "code": 9}', "200 <html>a proxy speaks</html>"]
     for reason in ("HEC code 9", "not as Splunk's collector does"):
         outcome = offer(webhook(server.url, form="splunk_hec"))
-        assert isinstance(outcome, Later)
+        assert isinstance(outcome, RetryLater)
         assert reason in outcome.reason
 
 
@@ -130,7 +130,7 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
         time=alert().time - 3600 * 10**9,
     )
     flags = "webhook_output.alertmanager.generator_url=https://wiki/{id}"
-    assert offer(webhook(server.url + "/api/v2/alerts", flags, form="alertmanager"), alert(), hostile) == Accepted(2)
+    assert offer(webhook(server.url + "/api/v2/alerts", flags, form="alertmanager"), alert(), hostile) == Delivered(2)
     first, second = json.loads(server.taken[0].body)
     assert first["labels"] == {
         "alertname": "A rule",
@@ -151,26 +151,26 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
 @pytest.mark.parametrize(
     ("fault", "meaning"),
     [
-        ("429 slow down", Later("HTTP 429 Too Many Requests, slow down", 7.0)),
-        ("500 made-up-token failed", Later("HTTP 500 Internal Server Error, *** failed", 7.0)),
-        ("503", Later("HTTP 503 Service Unavailable", 7.0)),
-        ("401", Later("HTTP 401 Unauthorized", 7.0)),
-        ("404 <html>", Later("HTTP 404 Not Found", 7.0)),
-        ("400 no field x\n", Refused("HTTP 400 Bad Request, no field x")),
-        ("422", Refused("HTTP 422 Unprocessable Entity")),
-        ("close", Later("it closed the connection, or speaks no HTTP")),
-        ("hang", Later("no answer in time")),
-        ("drip", Later("no answer in time")),
-        ("drip_head", Later("no answer in time")),
-        ("endless", Accepted()),
+        ("429 slow down", RetryLater("HTTP 429 Too Many Requests, slow down", 7.0)),
+        ("500 made-up-token failed", RetryLater("HTTP 500 Internal Server Error, *** failed", 7.0)),
+        ("503", RetryLater("HTTP 503 Service Unavailable", 7.0)),
+        ("401", RetryLater("HTTP 401 Unauthorized", 7.0)),
+        ("404 <html>", RetryLater("HTTP 404 Not Found", 7.0)),
+        ("400 no field x\n", Undeliverable("HTTP 400 Bad Request, no field x")),
+        ("422", Undeliverable("HTTP 422 Unprocessable Entity")),
+        ("close", RetryLater("it closed the connection, or speaks no HTTP")),
+        ("hang", RetryLater("no answer in time")),
+        ("drip", RetryLater("no answer in time")),
+        ("drip_head", RetryLater("no answer in time")),
+        ("endless", Delivered()),
         (
             "redirect",
-            Later("HTTP 302 Found, a redirect, which is not followed: set the address that it leads to"),
+            RetryLater("HTTP 302 Found, a redirect, which is not followed: set the address that it leads to"),
         ),
     ],
 )
 def test_only_an_answer_about_the_alert_is_a_refusal(
-    server: HttpServer, fault: str, meaning: Outcome, capfd: pytest.CaptureFixture[str]
+    server: HttpServer, fault: str, meaning: SendOutcome, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """All else is waited out as long as asked; what an answer says is told without our secrets."""
     server.faults, server.retry_after = [fault], "7"
@@ -194,13 +194,13 @@ def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Cert
     ]
     trusting = f"webhook_output.ca_file={certificates.authority}"
     try:
-        assert offer(webhook(server.url, trusting, *client)) == Accepted()
+        assert offer(webhook(server.url, trusting, *client)) == Delivered()
         stranger = offer(webhook(server.url, f"webhook_output.ca_file={certificates.stranger}", *client))
-        assert isinstance(stranger, Later)
+        assert isinstance(stranger, RetryLater)
         assert "certificate is not trusted" in stranger.reason
         elsewhere = offer(webhook(server.url.replace("127.0.0.1", "127.0.0.2"), trusting, *client))
-        assert isinstance(elsewhere, Later)
-        assert isinstance(offer(webhook(server.url, trusting)), Later)
+        assert isinstance(elsewhere, RetryLater)
+        assert isinstance(offer(webhook(server.url, trusting)), RetryLater)
     finally:
         server.close()
     assert len(server.taken) == 1
@@ -209,10 +209,10 @@ def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Cert
 def test_a_name_that_does_not_resolve_and_a_port_that_is_closed_are_told_apart(server: HttpServer) -> None:
     """So that who reads it knows where to look."""
     unknown = offer(webhook("https://no-such-host.invalid/made-up-path"))
-    assert isinstance(unknown, Later)
+    assert isinstance(unknown, RetryLater)
     assert "name can't be resolved" in unknown.reason
     server.close()
-    assert offer(webhook(server.url)) == Later("Connection refused")
+    assert offer(webhook(server.url)) == RetryLater("Connection refused")
 
 
 def test_the_environments_proxy_is_used_except_where_it_says_not_to(
@@ -224,9 +224,9 @@ def test_the_environments_proxy_is_used_except_where_it_says_not_to(
     proxy = server.url.replace("http://", "http://made-up-user:made-up-password@")
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("https_proxy", proxy)
-    assert offer(webhook("http://siem.invalid/in")) == Accepted()
+    assert offer(webhook("http://siem.invalid/in")) == Delivered()
     refused = offer(webhook("https://siem.invalid/in"))
-    assert isinstance(refused, Later)
+    assert isinstance(refused, RetryLater)
     assert "its proxy" in refused.reason
     assert "made-up" not in refused.reason
     plain, tunnel = server.taken
@@ -235,12 +235,12 @@ def test_the_environments_proxy_is_used_except_where_it_says_not_to(
     assert plain.headers["proxy-authorization"] == tunnel.headers["proxy-authorization"] == wanted
     monkeypatch.setenv("no_proxy", "siem.invalid")
     direct = offer(webhook("http://siem.invalid/in"))
-    assert isinstance(direct, Later)
+    assert isinstance(direct, RetryLater)
     assert "resolved" in direct.reason
 
 
 def through(
-    server: HttpServer, receiver: Receiver, folder: Path, alerts: Sequence[Alert], told: list[str]
+    server: HttpServer, receiver: RemoteSink, folder: Path, alerts: Sequence[Alert], told: list[str]
 ) -> tuple[Outbox, Worker]:
     """Deliver from an outbox whose idling moves the clock; the server is down for the first half hour."""
     clock = Clock()
@@ -306,7 +306,7 @@ def test_a_template_makes_the_body_and_no_file_name_can_add_to_it(server: HttpSe
     path.write_text(TEMPLATE)
     hostile = '/tmp/x", "text": "all is well\n\\'
     receiver = webhook(server.url, f"webhook_output.template_file={path}", form="template")
-    assert offer(receiver, alert(output_fields={"fd.name": hostile})) == Accepted()
+    assert offer(receiver, alert(output_fields={"fd.name": hostile})) == Delivered()
     assert json.loads(server.taken[0].body) == {
         "text": "Warning: A file was read | file=/etc/shadow",
         "file": hostile,
@@ -336,7 +336,7 @@ def test_an_alert_that_no_body_can_be_made_of_is_refused_with_the_templates_line
     path = tmp_path / "body.j2"
     path.write_text(text)
     outcome = offer(webhook(server.url, f"webhook_output.template_file={path}", form="template"))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Undeliverable)
     assert reason in outcome.reason
 
 
@@ -375,7 +375,7 @@ def test_a_template_with_a_mistake_is_told_by_its_line(tmp_path: Path) -> None:
 def test_an_id_that_came_from_outside_becomes_no_header(server: HttpServer) -> None:
     """Nor does it keep the alert from being delivered."""
     evil: Any = alert(id="x\r\nX-Evil: yes")
-    assert offer(webhook(server.url), evil) == Accepted()
+    assert offer(webhook(server.url), evil) == Delivered()
     assert "X-Evil" not in server.taken[0].headers
 
 

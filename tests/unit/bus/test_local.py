@@ -1,6 +1,6 @@
 import pytest
 
-from bus.local import InProcessBus, Topic
+from bus.local import LocalBus, Topic
 from tests.unit.alerts import alert
 
 
@@ -19,7 +19,7 @@ def test_every_subscriber_gets_every_value_in_order() -> None:
 
 def test_what_a_subscriber_raises_reaches_the_publisher() -> None:
     """A closed pipe at the far end has to stop the pipeline."""
-    bus = InProcessBus()
+    bus = LocalBus()
 
     def closed(_alert: object) -> None:
         raise BrokenPipeError

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from collector.events.system_calls import BY_EVENT
-from collector.records.types import File, Identity, Socket, Syscall
+from collector.records.types import File, ProcessIdentity, Socket, Syscall
 
-WHO = Identity(time=1000, pid=10, tid=11, start_time=5, exec_generation=1, uid=0, cgroup_id=1)
+WHO = ProcessIdentity(time=1000, pid=10, tid=11, start_time=5, exec_generation=1, uid=0, cgroup_id=1)
 
 
 def file(path: str | None = "/etc/passwd", mode: int = 0o100644, **facts: object) -> File:

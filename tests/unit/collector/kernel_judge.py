@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from collector.events.system_calls import CALLS
-from collector.pushdown.layout import DROP, JUDGE, KernelTest, Layout
+from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
@@ -14,7 +14,7 @@ TEXTS = ("symlink", "symlinkat")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 
-def passes(layout: Layout, call: Syscall) -> bool:
+def passes(layout: FilterLayout, call: Syscall) -> bool:
     """Tell whether the kernel side would send a call."""
     event = CALLS[call.event].event
     row = layout.rows.get(event)
@@ -91,7 +91,7 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
     return int(address) or None if address.version == 4 else None
 
 
-def ways_of(layout: Layout, path: bytes) -> int:
+def ways_of(layout: FilterLayout, path: bytes) -> int:
     """Give the ways of the longest prefix and the longest suffix in the tables."""
     ended = (path + b"\0")[:MAX_PREFIX]
     prefix = max((text for text in layout.prefixes if ended.startswith(text)), key=len, default=None)

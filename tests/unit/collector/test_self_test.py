@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector import self_test
-from collector.errors import EnvironmentLacks, TooBusy
+from collector.errors import EnvironmentUnsupported, TooBusy
 from collector.records.types import Exec, Record
 from collector.self_test import run_self_test
 from tests.unit.collector.processes.synthetic import execution, identity
@@ -97,7 +97,7 @@ def test_a_silent_kernel_side_is_refused(program: str, monkeypatch: pytest.Monke
     """Nothing was lost, and nothing was told."""
     monkeypatch.setattr(self_test, "_WAIT_SECONDS", 0.3)
     kernel = Kernel(losses=0, is_silent=True)
-    with pytest.raises(EnvironmentLacks, match="did not tell") as found:
+    with pytest.raises(EnvironmentUnsupported, match="did not tell") as found:
         run_self_test(kernel.read, kernel.lost, program=program)
     assert not isinstance(found.value, TooBusy)
     assert len(kernel.told) == 1

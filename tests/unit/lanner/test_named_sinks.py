@@ -10,7 +10,7 @@ from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
 from lanner.wiring.single_host.sinks import open_sinks
 from lanner.wiring.sinks.preview import preview
 from lanner.wiring.sinks.registry import addresses_of, receiver_of
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from tests.unit.alerts import alert
 
 TWO = """\
@@ -38,9 +38,9 @@ def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Pat
     addresses = addresses_of(wanted, pytest.fail)
     grave = alert(rule="Read x", priority="Error")
 
-    assert addresses("pagerduty", SinkTally())(grave) is not None
-    assert addresses("pagerduty", SinkTally())(alert(rule="Read x", priority="Warning")) is None
-    assert addresses("webhook", SinkTally())(grave) is None
+    assert addresses("pagerduty", SinkStats())(grave) is not None
+    assert addresses("pagerduty", SinkStats())(alert(rule="Read x", priority="Warning")) is None
+    assert addresses("webhook", SinkStats())(grave) is None
     assert "page " in json.loads(preview(wanted, "pagerduty", grave, pytest.fail))[0]["annotations"]["summary"]
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Accepted, Outcome, Parcel, Receiver
-from notifier.delivery.retry import Courier
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import Delivered, RemoteSink, RoutedAlert, SendOutcome
+from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
@@ -16,17 +16,17 @@ from tests.unit.alerts import alert
 class Scripted:
     """Gives the answers of a script, then accepts whatever comes, one at a time."""
 
-    def __init__(self, *answers: Outcome, most: int = 1) -> None:
+    def __init__(self, *answers: SendOutcome, most: int = 1) -> None:
         self.most = most
         self.answers = list(answers)
         self.took: list[str] = []
         self.offered: list[int] = []
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         """Answer."""
         self.offered.append(len(parcels))
-        outcome = self.answers.pop(0) if self.answers else Accepted(1)
-        if isinstance(outcome, Accepted):
+        outcome = self.answers.pop(0) if self.answers else Delivered(1)
+        if isinstance(outcome, Delivered):
             self.took += [parcel.alert.id for parcel in parcels[: outcome.count]]
         return outcome
 
@@ -58,9 +58,9 @@ def numbered(count: int) -> list[Alert]:
 
 def worker(
     path: Path,
-    receiver: Receiver,
+    receiver: RemoteSink,
     clock: Clock,
-    address: Callable[[Alert], Parcel | None] = Parcel,
+    address: Callable[[Alert], RoutedAlert | None] = RoutedAlert,
     *,
     name: str = "far",
     told: list[str] | None = None,
@@ -76,9 +76,9 @@ def worker(
         name,
         outbox,
         receiver,
-        Courier(Backoff(), lambda: 0.5),
+        RetryPolicy(Backoff(), lambda: 0.5),
         address,
-        tally=SinkTally(),
+        tally=SinkStats(),
         on_trouble=[].append if told is None else told.append,
         clock=clock,
     )

@@ -3,13 +3,13 @@
 import pytest
 
 from collector.events.batch_builder import BatchBuilder, Event
-from collector.events.build import Origin, add_syscall
+from collector.events.build import EventSource, add_syscall
 from collector.pushdown.layout import lay_out
 from collector.records.types import Syscall
 from lanner.ruletest import world
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import Runner, rules_to_judge
-from processor.evaluator import compile_judges
+from processor.evaluator import compile_ruleset
 from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.rules.shipped import RULES
@@ -21,7 +21,7 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     """What a rule is for gets through, and much of what leaves the rules quiet does not."""
     [tested] = find_tests([str(RULES)], ()).tested
     rules = tested.rules
-    judges = compile_judges(
+    judges = compile_ruleset(
         rules_to_judge(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
     )
     interest = derive(judges.conditions, judges.event_types)
@@ -29,7 +29,7 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     kernel.put(lay_out(interest), interest.events)
     sent: list[bool] = []
 
-    def add_if_sent(builder: BatchBuilder, made: Syscall, origin: Origin, time: int) -> Event | None:
+    def add_if_sent(builder: BatchBuilder, made: Syscall, origin: EventSource, time: int) -> Event | None:
         # What io_uring does comes by another way, which leaves out nothing of these types.
         sent.append(made.is_io_uring or kernel.call(made) is not None)
         return add_syscall(builder, made, origin, time) if sent[-1] else None

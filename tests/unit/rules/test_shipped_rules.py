@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lanner.ruletest.files import find_tests
-from lanner.ruletest.running import Coverage, Runner, coverage
+from lanner.ruletest.running import RuleCoverage, Runner, coverage
 from tests.unit.rules.shipped import RULES, items, rules
 
 CARRIED = (
@@ -38,7 +38,7 @@ def test_every_rule_has_a_case_that_it_matches_and_one_that_leaves_it_quiet() ->
     """A rule that no event matches would be quiet for ever without anybody noticing."""
     [tested] = find_tests([str(RULES)], ()).tested
 
-    assert coverage([tested.suite], {tested.suite.file: tested.rules.rules}) == Coverage((), (), ())
+    assert coverage([tested.suite], {tested.suite.file: tested.rules.rules}) == RuleCoverage((), (), ())
 
 
 @pytest.mark.parametrize(("name", "priority"), INTRODUCED.items())

@@ -6,59 +6,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.encoding.filter_json import BadInterest, decode_interest, encode_interest
-from schemas.filter import Interest, Place, Question, Way, always, union
+from schemas.encoding.filter_json import BadFilter, decode_filter, encode_filter
+from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, always, union
 
 numbers = st.integers(0, 0xFFFFFFFF)
 tests = st.builds(
-    Question,
+    Predicate,
     st.sampled_from(["open", "failed", "uid", "arg.request"]),
     numbers,
     st.frozensets(numbers, max_size=4).map(lambda found: tuple(sorted(found))),
 )
-places = st.builds(Place, st.booleans(), st.binary(min_size=1, max_size=20))
+places = st.builds(PathPattern, st.booleans(), st.binary(min_size=1, max_size=20))
 ways = st.builds(
-    Way,
+    Clause,
     st.sampled_from(["open", "connect"]),
     st.frozensets(st.tuples(tests, st.booleans()), max_size=3),
     st.one_of(st.none(), st.frozensets(places, max_size=3)),
 )
 interests = st.builds(
-    Interest, st.frozensets(ways, min_size=1, max_size=5), st.frozensets(st.text(max_size=3), max_size=3)
+    PushdownFilter, st.frozensets(ways, min_size=1, max_size=5), st.frozensets(st.text(max_size=3), max_size=3)
 )
-SHADOW = Way("openat", places=frozenset({Place(is_prefix=True, text=b"/etc/shadow\0")}))
+SHADOW = Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/etc/shadow\0")}))
 
 
 @given(interests)
-def test_an_interest_survives_its_bytes(interest: Interest) -> None:
+def test_an_interest_survives_its_bytes(interest: PushdownFilter) -> None:
     """Whatever bytes its paths are of."""
-    assert decode_interest(encode_interest(interest)) == interest
+    assert decode_filter(encode_filter(interest)) == interest
 
 
 @given(interests, interests)
-def test_a_union_holds_all_of_both(one: Interest, other: Interest) -> None:
+def test_a_union_holds_all_of_both(one: PushdownFilter, other: PushdownFilter) -> None:
     """Each way is in it, or one that asks nothing of its event type."""
     joined = union(one, other)
 
     assert joined is not None
-    assert all(way in joined.ways or Way(way.event) in joined.ways for way in one.ways | other.ways)
+    assert all(way in joined.ways or Clause(way.event) in joined.ways for way in one.ways | other.ways)
     assert joined.variables == one.variables | other.variables
     assert joined == union(other, one, one)
 
 
 def test_a_union_with_everything_is_everything() -> None:
     """A version that can't be read wants all; so does no version at all."""
-    assert union(Interest(frozenset({SHADOW})), None) is None
+    assert union(PushdownFilter(frozenset({SHADOW})), None) is None
     assert union() is None
 
 
 def test_what_is_always_sent_takes_the_place_of_what_the_rules_ask() -> None:
     """Of that event type; the others stay."""
     interest = always(
-        Interest(frozenset({SHADOW, Way("connect", frozenset({(Question("uid", 1, (0,)), True)}))})), ["connect"]
+        PushdownFilter(frozenset({SHADOW, Clause("connect", frozenset({(Predicate("uid", 1, (0,)), True)}))})),
+        ["connect"],
     )
 
-    assert interest.ways == {SHADOW, Way("connect")}
+    assert interest.ways == {SHADOW, Clause("connect")}
     assert interest.events == {"openat", "connect"}
 
 
@@ -80,14 +81,14 @@ def test_what_is_always_sent_takes_the_place_of_what_the_rules_ask() -> None:
 )
 def test_bytes_that_are_no_interest_are_refused(data: bytes) -> None:
     """Who gets them has to send everything."""
-    with pytest.raises(BadInterest):
-        decode_interest(data)
+    with pytest.raises(BadFilter):
+        decode_filter(data)
 
 
 def test_a_condition_of_a_later_release_is_left_out() -> None:
     """Which only lets more through."""
-    body = json.loads(encode_interest(Interest(frozenset({SHADOW}))))
+    body = json.loads(encode_filter(PushdownFilter(frozenset({SHADOW}))))
     body["events"]["openat"][0]["weather"] = {"is": "bad"}
     body["moon"] = "full"
 
-    assert decode_interest(json.dumps(body).encode()).ways == {SHADOW}
+    assert decode_filter(json.dumps(body).encode()).ways == {SHADOW}

@@ -11,7 +11,7 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.ruleset.compile import Detection, detection_of
+from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
 from schemas.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
@@ -79,7 +79,7 @@ def command(
         click.echo(f"published version {named.version}")
 
 
-def _running(settings: Settings) -> tuple[PublishedRules | None, Detection | None]:
+def _running(settings: Settings) -> tuple[PublishedRules | None, CompiledDetection | None]:
     """Give the version that is published, and its rules where they can still be read."""
     from bus.messages.published_rules import current
     from lanner.ruleset.published.version import detection_of_published

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from bus.clients.producers import AsyncProducer
 from bus.connection import Connection
-from bus.errors.refusals import Refused, is_broker_trouble, meaning
+from bus.errors.refusals import MessageRefused, is_broker_error, meaning
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.headers import Headers
 from bus.topics import MAX_MESSAGE_BYTES
@@ -32,7 +32,7 @@ def test_what_the_client_refuses_comes_through_the_future(value: bytes, headers:
         try:
             sent = await producer.send("topic", b"key", value, headers)
             await asyncio.wait([sent], timeout=5)
-            assert isinstance(sent.exception(), Refused)
+            assert isinstance(sent.exception(), MessageRefused)
             return sent
         finally:
             producer.close(0)
@@ -48,9 +48,9 @@ def test_which_failures_are_the_brokers_and_which_a_messages() -> None:
         BusUnavailable("it is away", "wait"),
         asyncio.CancelledError(),
     ):
-        assert is_broker_trouble(error)
-    for problem in (Refused("too large"), OverflowError("int too big"), KeyError("x"), MemoryError()):
-        assert not is_broker_trouble(problem)
-    assert isinstance(meaning(KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))), Refused)
-    assert isinstance(meaning(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x" * 100_000)), Refused)
+        assert is_broker_error(error)
+    for problem in (MessageRefused("too large"), OverflowError("int too big"), KeyError("x"), MemoryError()):
+        assert not is_broker_error(problem)
+    assert isinstance(meaning(KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))), MessageRefused)
+    assert isinstance(meaning(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x" * 100_000)), MessageRefused)
     assert len(str(meaning(ValueError("x" * 100_000)))) < 1000

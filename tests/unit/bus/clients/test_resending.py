@@ -8,8 +8,8 @@ from confluent_kafka import KafkaError, KafkaException
 from bus.clients.resending import Outgoing, ResendingProducer, deliver
 from bus.clients.retry import Retry
 from bus.connection import Connection
-from bus.errors.client_errors import Trouble
-from bus.errors.refusals import Refused
+from bus.errors.client_errors import ClientErrors
+from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 
 Answers = dict[str, KafkaError | BaseException | None]
@@ -69,7 +69,7 @@ class Case:
         self.reports: dict[str, list[tuple[Exception | None, int]]] = {}
         made = iter(self.clients)
         retry = Retry("What is to be sent", self.notes.append, clock=lambda: self.now, draw=lambda: 0.0)
-        self.producer = ResendingProducer(lambda: next(made), Trouble(Connection()), retry)  # type: ignore[arg-type, return-value]
+        self.producer = ResendingProducer(lambda: next(made), ClientErrors(Connection()), retry)  # type: ignore[arg-type, return-value]
 
     def send(self, *names: str) -> list[bool]:
         """Send messages."""
@@ -122,7 +122,7 @@ def test_a_message_that_is_refused_is_not_sent_again(monkeypatch: pytest.MonkeyP
     case.run(1, monkeypatch)
     for name in "ab":
         ((error, _),) = case.reports[name]
-        assert isinstance(error, Refused)
+        assert isinstance(error, MessageRefused)
     assert case.reports["c"] == [(None, 7)]
     assert not case.notes
 
@@ -178,7 +178,7 @@ def test_whoever_waits_hears_of_each_message(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: next(times) / 10)
     first, second, third = deliver(case.producer, [Outgoing("t", key, b"value", []) for key in (b"a", b"b", b"c")], 5)
     assert first is None
-    assert isinstance(second, Refused)
+    assert isinstance(second, MessageRefused)
     assert isinstance(third, BusUnavailable)
     case.clients[0]._answers["c"] = None
     case.producer.poll(0)

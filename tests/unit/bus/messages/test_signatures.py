@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bus.messages.signatures import (
     RULES_DOMAIN,
-    BadKey,
+    BadSigningKey,
     bare_public_key,
     key_id,
     read_private_key,
@@ -52,7 +52,7 @@ def test_a_signature_of_one_domain_does_not_count_in_another() -> None:
 def test_a_bare_key_is_read() -> None:
     """It is the same key, and bytes of another length are none."""
     assert key_id(bare_public_key(KEY.public_key().public_bytes_raw())) == key_id(KEY.public_key())
-    with pytest.raises(BadKey):
+    with pytest.raises(BadSigningKey):
         bare_public_key(b"short")
 
 
@@ -83,11 +83,11 @@ def test_what_is_no_key_says_so(tmp_path: Path) -> None:
         (curve.private_bytes(pem, form, NoEncryption()), "", "no Ed25519 key"),
     ):
         path.write_bytes(data)
-        with pytest.raises(BadKey, match=reason):
+        with pytest.raises(BadSigningKey, match=reason):
             read_private_key(path, password)
     path.write_bytes(curve.public_key().public_bytes(pem, PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(BadKey, match="no Ed25519 key"):
+    with pytest.raises(BadSigningKey, match="no Ed25519 key"):
         read_public_key(path)
     path.write_bytes(b"secret")
-    with pytest.raises(BadKey, match="no public key"):
+    with pytest.raises(BadSigningKey, match="no public key"):
         read_public_key(path)

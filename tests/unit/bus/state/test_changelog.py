@@ -1,9 +1,9 @@
-from bus.state.changelog import BEGUN, Table
+from bus.state.changelog import BEGUN, ChangelogTable
 
 
 def test_what_had_got_farthest_counts_not_what_came_last() -> None:
     """A late record of a process that hung is passed over, and the newer one is to be written again."""
-    table = Table()
+    table = ChangelogTable()
     for value, applied in ((b"one", 10), (b"two", 20), (b"late", 15)):
         table.take(b"k", value, applied)
     assert table.values == {b"k": b"two"}
@@ -13,7 +13,7 @@ def test_what_had_got_farthest_counts_not_what_came_last() -> None:
 
 def test_a_deletion_is_not_undone_by_what_is_older() -> None:
     """It is written again as a deletion."""
-    table = Table()
+    table = ChangelogTable()
     table.take(b"k", b"one", 10)
     table.take(b"k", None, 20)
     table.take(b"k", b"late", 10)
@@ -23,7 +23,7 @@ def test_a_deletion_is_not_undone_by_what_is_older() -> None:
 
 def test_once_written_again_it_is_whole() -> None:
     """The last of equals counts, and nothing is left to repair."""
-    table = Table()
+    table = ChangelogTable()
     for value, applied in ((b"two", 20), (b"late", 15), (b"two", 20)):
         table.take(b"k", value, applied)
     assert table.values == {b"k": b"two"}
@@ -32,7 +32,7 @@ def test_once_written_again_it_is_whole() -> None:
 
 def test_records_without_a_place_give_way_to_those_that_have_one() -> None:
     """A former release wrote none: among themselves the last one counts."""
-    table = Table()
+    table = ChangelogTable()
     for value, applied in ((b"a", -1), (b"b", -1), (b"c", 0), (b"d", -1)):
         table.take(b"k", value, applied)
     assert table.values == {b"k": b"c"}
@@ -40,7 +40,7 @@ def test_records_without_a_place_give_way_to_those_that_have_one() -> None:
 
 def test_the_mark_of_use_is_no_value() -> None:
     """It only says that the partition is not new."""
-    table = Table()
+    table = ChangelogTable()
     table.take(BEGUN, None, -1)
     assert table.values == {}
     assert table.applied == -1

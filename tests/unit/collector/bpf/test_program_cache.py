@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.bpf.program_cache import DoesNotFit, MadeFor, find, read, write
+from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read, write
 
-HERE = MadeFor("6.1.0-25-amd64 #1 SMP", "program", "offsets", "0.26.0")
+HERE = BuildTarget("6.1.0-25-amd64 #1 SMP", "program", "offsets", "0.26.0")
 RESULT = {"bcc": "0.26.0", "maps": {"events": {}}, "programs": {"on_exit": {"code": "lQAAAAAAAAA=", "maps": []}}}
 NOBODY = 65534
 
@@ -50,9 +50,9 @@ def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
         (replace(HERE, bcc="0.27.0"), "made by BCC 0.26.0; here is 0.27.0"),
     ],
 )
-def test_what_was_compiled_for_another_host_does_not_fit(kept: Path, wanted: MadeFor, told: str) -> None:
+def test_what_was_compiled_for_another_host_does_not_fit(kept: Path, wanted: BuildTarget, told: str) -> None:
     """And the reason says which of its needs is not met."""
-    with pytest.raises(DoesNotFit, match=told):
+    with pytest.raises(ProgramMismatch, match=told):
         read(kept, wanted)
 
 
@@ -80,7 +80,7 @@ def test_what_others_can_write_is_not_trusted(kept: Path, mode: int) -> None:
     """What stands in it goes into the kernel as root."""
     kept.chmod(mode)
 
-    with pytest.raises(DoesNotFit, match="others"):
+    with pytest.raises(ProgramMismatch, match="others"):
         read(kept, HERE)
 
 
@@ -100,7 +100,7 @@ def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
     link.symlink_to(kept)
 
     for path in (kept, link):
-        with pytest.raises(DoesNotFit, match="others"):
+        with pytest.raises(ProgramMismatch, match="others"):
             read(path, HERE)
 
 
@@ -111,7 +111,7 @@ def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: b
     """A full disk leaves such files; the caller then compiles anew."""
     kept.write_bytes(content)
 
-    with pytest.raises(DoesNotFit, match="no compiled program"):
+    with pytest.raises(ProgramMismatch, match="no compiled program"):
         read(kept, HERE)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collector.records.decode import decode, identity_of
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatCounts
-from collector.records.types import Repeats, Syscall
+from collector.records.types import RepeatCount, Syscall
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file
 from tests.unit.collector.random_calls import EVENTS, random_call
@@ -62,7 +62,7 @@ class Watch:
         found = []
         for raw in self.kernel.take():
             record = decode(raw)
-            if isinstance(record, Repeats):
+            if isinstance(record, RepeatCount):
                 self._count(record)
             else:
                 found.append(raw)
@@ -82,9 +82,9 @@ class Watch:
             count, last, _, _, generation, size = decode_header(headers[HEADER * slot :][:HEADER])
             if count:
                 record = records[REPEAT_BYTES * slot :][:size]
-                self._count(Repeats(slot, generation, count, last, record, is_final=False))
+                self._count(RepeatCount(slot, generation, count, last, record, is_final=False))
 
-    def _count(self, repeats: Repeats) -> None:
+    def _count(self, repeats: RepeatCount) -> None:
         self.counted[identity_of(repeats.record)] += self.counts.fresh(repeats)
 
     def totals(self) -> Counter[bytes]:

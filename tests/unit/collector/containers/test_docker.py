@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from collector.containers.docker import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
-from collector.containers.lookup import NotFound, Unavailable
+from collector.containers.lookup import ContainerNotFound, RuntimeUnavailable
 from collector.containers.naming import ContainerName
 from tests.unit.collector.containers.answers import DIGEST, ID, IMAGE, SANDBOX, image, inspected
 from tests.unit.collector.containers.daemon import docker_daemon, silent_socket
@@ -35,7 +35,7 @@ def test_the_sandbox_is_asked_for_what_the_pod_shares(tmp_path: Path) -> None:
 
 def test_an_unknown_container_is_not_found(tmp_path: Path) -> None:
     """It may be one that is only just being made."""
-    with docker_daemon(tmp_path / "s") as daemon, pytest.raises(NotFound):
+    with docker_daemon(tmp_path / "s") as daemon, pytest.raises(ContainerNotFound):
         Docker(daemon.path).inspect(NAME)
 
 
@@ -45,7 +45,7 @@ def test_an_answer_without_sense_is_none(tmp_path: Path, answer: bytes | None) -
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: answer}
 
-        with pytest.raises(Unavailable):
+        with pytest.raises(RuntimeUnavailable):
             Docker(daemon.path).inspect(NAME)
 
 
@@ -55,7 +55,7 @@ def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
         daemon.is_hanging = True
         begin = time.monotonic()
         for path in (daemon.path, tmp_path / "t"):
-            with pytest.raises(Unavailable, match="timed out"):
+            with pytest.raises(RuntimeUnavailable, match="timed out"):
                 Docker(path, timeout=0.1).inspect(NAME)
 
         assert time.monotonic() - begin < 10
@@ -63,7 +63,7 @@ def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
 
 def test_no_daemon_is_said_with_its_path(tmp_path: Path) -> None:
     """So that the reader knows which socket was meant."""
-    with pytest.raises(Unavailable, match="nowhere"):
+    with pytest.raises(RuntimeUnavailable, match="nowhere"):
         Docker(tmp_path / "nowhere").inspect(NAME)
 
 
@@ -131,7 +131,7 @@ def test_facts_are_believed_of_the_cgroup_in_which_docker_runs_the_container(
         name = ContainerName("docker", ID, None, cgroup, is_certain)
         try:
             found = docker.inspect(name).name
-        except NotFound:
+        except ContainerNotFound:
             found = None
 
     assert (found == "web") is expected
@@ -142,5 +142,5 @@ def test_a_container_whose_name_is_an_id_is_not_the_one_of_that_id(tmp_path: Pat
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: inspected(Id=SANDBOX)}
 
-        with pytest.raises(NotFound):
+        with pytest.raises(ContainerNotFound):
             Docker(daemon.path).inspect(NAME)

@@ -1,14 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.containers.pending_events import Waiting
+from collector.containers.pending_events import PendingEvents
 
 SECOND = 1_000_000_000
 
 
 def test_events_wait_and_go_on_in_order_when_the_facts_are_there() -> None:
     """Each container's among themselves."""
-    waiting: Waiting[int] = Waiting()
+    waiting: PendingEvents[int] = PendingEvents()
     for number, container in enumerate("abab"):
         assert waiting.should_hold(container, is_pending=True)
         assert waiting.hold(container, number, number) == []
@@ -21,12 +21,12 @@ def test_events_wait_and_go_on_in_order_when_the_facts_are_there() -> None:
 
 def test_a_container_whose_facts_are_known_does_not_wait() -> None:
     """Nor does the host, which nobody asks about."""
-    assert not Waiting[int]().should_hold("a", is_pending=False)
+    assert not PendingEvents[int]().should_hold("a", is_pending=False)
 
 
 def test_an_event_waits_behind_earlier_ones() -> None:
     """The facts came, but the earlier events haven't gone on yet."""
-    waiting: Waiting[int] = Waiting()
+    waiting: PendingEvents[int] = PendingEvents()
     waiting.hold("a", 1, 0)
 
     assert waiting.should_hold("a", is_pending=False)
@@ -34,7 +34,7 @@ def test_an_event_waits_behind_earlier_ones() -> None:
 
 def test_after_a_second_events_go_on_with_what_is_known() -> None:
     """The container's later events don't wait a second each."""
-    waiting: Waiting[int] = Waiting()
+    waiting: PendingEvents[int] = PendingEvents()
     waiting.hold("a", 1, 0)
     waiting.hold("b", 2, SECOND // 2)
     waiting.hold("a", 3, SECOND - 1)
@@ -48,7 +48,7 @@ def test_after_a_second_events_go_on_with_what_is_known() -> None:
 
 def test_too_many_events_push_on_the_container_that_has_waited_longest() -> None:
     """So that one container can't use up the memory, nor the others' patience."""
-    waiting: Waiting[int] = Waiting(max_events=3)
+    waiting: PendingEvents[int] = PendingEvents(max_events=3)
     waiting.hold("a", 1, 0)
     for number in (2, 3):
         waiting.hold("b", number, 0)
@@ -61,7 +61,7 @@ def test_too_many_events_push_on_the_container_that_has_waited_longest() -> None
 
 def test_the_end_lets_everything_go_on() -> None:
     """Nothing that was seen is lost."""
-    waiting: Waiting[int] = Waiting()
+    waiting: PendingEvents[int] = PendingEvents()
     waiting.hold("a", 1, 0)
     waiting.hold("b", 2, 0)
 
@@ -79,7 +79,7 @@ STEP = st.one_of(
 @given(st.lists(STEP, max_size=60))
 def test_each_event_goes_on_once_and_in_its_container_s_order(steps: list[tuple[str, str | int]]) -> None:
     """Whatever happens in whatever order, and the limits hold at each step."""
-    waiting: Waiting[tuple[str, int]] = Waiting(max_age=30, max_events=5)
+    waiting: PendingEvents[tuple[str, int]] = PendingEvents(max_age=30, max_events=5)
     out: list[tuple[str, int]] = []
     now = made = 0
     known: set[str] = set()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from collector.events.arguments import joined
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import Origin, add_exec, add_syscall
+from collector.events.build import EventSource, add_exec, add_syscall
 from collector.events.system_calls import CALLS, Call
 from collector.records.types import Exec, Syscall
 from schemas.batch import EventBatch, Process
@@ -19,7 +19,7 @@ from tests.unit.collector.processes.synthetic import execution, identity
 
 PROCESS = Process(pid=10, ppid=1, name="bash", exe="bash", args=(), uid=0, gid=0)
 TIME = 1_700_000_000_000_000_000
-ORIGIN = Origin(
+ORIGIN = EventSource(
     process=PROCESS,
     row=0,
     is_stale=False,
@@ -29,7 +29,7 @@ ORIGIN = Origin(
 OPEN_BITS = EventBit.OPEN_READ | EventBit.OPEN_WRITE | EventBit.OPEN_EXEC | EventBit.OPEN_CREATE
 
 
-def batch_of(*made: Syscall | Exec, origin: Origin = ORIGIN) -> EventBatch:
+def batch_of(*made: Syscall | Exec, origin: EventSource = ORIGIN) -> EventBatch:
     """Put events into a batch and send that once through its codec."""
     builder = BatchBuilder()
     for each in made:
@@ -59,7 +59,7 @@ def batch_of(*made: Syscall | Exec, origin: Origin = ORIGIN) -> EventBatch:
     )
 
 
-def row(made: Syscall | Exec, origin: Origin = ORIGIN) -> dict[str, Any]:
+def row(made: Syscall | Exec, origin: EventSource = ORIGIN) -> dict[str, Any]:
     """Give the columns of one event: texts as texts, and the bits as flags."""
     batch = batch_of(made, origin=origin)
     found: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def row(made: Syscall | Exec, origin: Origin = ORIGIN) -> dict[str, Any]:
     return found
 
 
-def arguments(made: Syscall | Exec, origin: Origin = ORIGIN) -> dict[str, tuple[str | None, int]]:
+def arguments(made: Syscall | Exec, origin: EventSource = ORIGIN) -> dict[str, tuple[str | None, int]]:
     """Give the arguments of one event in their order."""
     batch = batch_of(made, origin=origin)
     columns = batch.columns

@@ -3,9 +3,9 @@
 import stat
 from dataclasses import replace
 
-from collector.events.io_uring import MAX_OPEN, OPERATIONS, Requests, uring_descriptors
+from collector.events.io_uring import MAX_OPEN, OPERATIONS, PendingRequests, uring_descriptors
 from collector.events.system_calls import BY_EVENT
-from collector.records.types import File, Identity, Request, Syscall
+from collector.records.types import File, ProcessIdentity, Request, Syscall
 
 OPENED = File(
     stat.S_IFREG, 1, 2, 3, "/etc/shadow", is_pseudo=False, is_created=False, is_upper_layer=False, is_lower_layer=False
@@ -15,7 +15,7 @@ OPENED = File(
 def call(event: str, *, time: int = 5, result: int = 0, file: File | None = None) -> Syscall:
     """Make what a record holds of a call."""
     return Syscall(
-        who=Identity(time, 10, 10, 1, 1, 1000, 7),
+        who=ProcessIdentity(time, 10, 10, 1, 1, 1000, 7),
         event=BY_EVENT[event].number,
         cpu=0,
         vtid=10,
@@ -41,13 +41,13 @@ def asked(event: str = "openat", *, address: int = 1, user_data: int = 0, untold
 
 def done(result: int, *, address: int = 1, user_data: int = 0, file: File | None = None) -> Request:
     """Make the record of a result."""
-    of = replace(call("open", time=9, result=result, file=file), who=Identity(9, 2, 2, 0, 0, 0, 0), path1=None)
+    of = replace(call("open", time=9, result=result, file=file), who=ProcessIdentity(9, 2, 2, 0, 0, 0, 0), path1=None)
     return Request(of, address, 100, user_data, is_done=True, is_untold=False, is_multishot=False)
 
 
 def test_a_result_completes_what_was_asked() -> None:
     """Who and what are the request's, time and outcome the result's."""
-    requests = Requests()
+    requests = PendingRequests()
 
     assert requests.take(asked()) is None
     made = requests.take(done(4, file=OPENED))
@@ -61,7 +61,7 @@ def test_a_result_completes_what_was_asked() -> None:
 
 def test_a_failed_open_has_no_descriptor() -> None:
     """As where the call itself fails."""
-    requests = Requests()
+    requests = PendingRequests()
     requests.take(asked())
 
     made = requests.take(done(-2))
@@ -72,7 +72,7 @@ def test_a_failed_open_has_no_descriptor() -> None:
 
 def test_what_is_told_only_on_failure_counts_as_done() -> None:
     """Nothing else would ever come of it."""
-    made = Requests().take(asked(untold=True))
+    made = PendingRequests().take(asked(untold=True))
 
     assert made is not None
     assert (made.result, made.fd, made.path1) == (0, 0, "/etc/shadow")
@@ -82,7 +82,7 @@ def test_what_is_told_only_on_failure_counts_as_done() -> None:
 
 def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> None:
     """So the kernel tells results that found their queue full."""
-    requests = Requests()
+    requests = PendingRequests()
     requests.take(asked(address=1, user_data=7))
     requests.take(asked(address=2, user_data=8))
 
@@ -96,7 +96,7 @@ def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> Non
 
 def test_another_request_s_failure_does_not_hide_a_success() -> None:
     """A program may give two requests one name, one of them not watched."""
-    requests = Requests()
+    requests = PendingRequests()
     requests.take(asked(user_data=7))
 
     first = requests.take(done(-22, address=0, user_data=7))
@@ -107,7 +107,7 @@ def test_another_request_s_failure_does_not_hide_a_success() -> None:
 
 def test_one_request_accepts_many_connections() -> None:
     """Its end is no connection."""
-    requests = Requests()
+    requests = PendingRequests()
     requests.take(replace(asked("accept", user_data=7), is_multishot=True))
 
     results = [
@@ -122,7 +122,7 @@ def test_one_request_accepts_many_connections() -> None:
 
 def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
     """A place in memory that is used again is no loss: the kernel lost no word of it, we did, and counted that."""
-    requests = Requests()
+    requests = PendingRequests()
     for address in range(MAX_OPEN + 3):
         requests.take(asked(address=address + 1, user_data=address % 5))
     requests.take(asked(address=MAX_OPEN))

@@ -5,18 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import Origin, add_syscall
-from collector.events.repeat_cache import Repeated
+from collector.events.build import EventSource, add_syscall
+from collector.events.repeat_cache import RepeatCache
 from collector.events.system_calls import BY_EVENT
 from collector.processes.parts import Credentials
-from collector.processes.process import Entry
+from collector.processes.process import TrackedProcess
 from collector.records.decode import decode
 from collector.records.types import Syscall
 from schemas.batch import Process
 from schemas.columns import STRING_COLUMNS
 from tests.unit.collector import packed
 
-ORIGIN = Origin(Process(pid=10), 0, False, {0: "root"}.get, {0: "root"}.get)
+ORIGIN = EventSource(Process(pid=10), 0, False, {0: "root"}.get, {0: "root"}.get)
 AT_FDCWD = (1 << 32) - 100
 OPENED: dict[str, Any] = {
     "event": BY_EVENT["openat"].number,
@@ -36,7 +36,7 @@ class _World:
 
     def __init__(self) -> None:
         self.changes = self.version = 0
-        self.entry = Entry(10, 222, 222, Credentials(1000))
+        self.entry = TrackedProcess(10, 222, 222, Credentials(1000))
 
 
 class _Batch:
@@ -45,7 +45,7 @@ class _Batch:
     def __init__(self, world: _World) -> None:
         self.world = world
         self.builder = BatchBuilder()
-        self.repeated = Repeated(world, world)
+        self.repeated = RepeatCache(world, world)
 
     def take(self, record: bytes) -> bool:
         """Add a record; tell whether it was like another."""

@@ -9,7 +9,7 @@ from bus.messages import signatures
 from bus.messages.batch_signature import BATCH_DOMAIN, HOST_DOMAIN, KEY, SIGNATURE, signed_content
 from bus.messages.headers import CLOCK, SENT
 from collector.host.ed25519 import SigningKey
-from collector.host.identity import BadKeyFile, Identity, host_key
+from collector.host.identity import BadKeyFile, HostIdentity, host_key
 from schemas.host_keys import decode_announcement, key_id
 
 
@@ -70,9 +70,9 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
         host_key(tmp_path / "pipe")
 
 
-def identity() -> Identity:
+def identity() -> HostIdentity:
     """Return a made-up host's."""
-    return Identity("host-1", "web-1", "0.1.0", SigningKey(bytes(range(32))))
+    return HostIdentity("host-1", "web-1", "0.1.0", SigningKey(bytes(range(32))))
 
 
 def test_a_signature_covers_all_that_a_reader_believes() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from collector.bpf.program import SOURCE
-from collector.errors import EnvironmentLacks
+from collector.errors import EnvironmentUnsupported
 from collector.kernel import offsets
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.offsets import definitions, fingerprint
@@ -80,7 +80,7 @@ def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
     path = tmp_path / "btf"
     path.write_bytes(kernel({}, leave_out=("kernfs_node.__parent",)))
 
-    with pytest.raises(EnvironmentLacks, match=r"no kernfs_node\.__parent or kernfs_node\.parent"):
+    with pytest.raises(EnvironmentUnsupported, match=r"no kernfs_node\.__parent or kernfs_node\.parent"):
         definitions(path, v1)
 
 
@@ -89,7 +89,7 @@ def test_a_kernel_without_the_tracepoint_is_told(tmp_path: Path, v1: Path) -> No
     path = tmp_path / "btf"
     path.write_bytes(kernel({}, tracepoint="btf_trace_sys_enter"))
 
-    with pytest.raises(EnvironmentLacks, match="no tracepoint sys_exit"):
+    with pytest.raises(EnvironmentUnsupported, match="no tracepoint sys_exit"):
         definitions(path, v1)
 
 
@@ -100,7 +100,7 @@ def test_a_kernel_without_type_information_is_told(tmp_path: Path, v1: Path, con
     if content is not None:
         path.write_bytes(content)
 
-    with pytest.raises(EnvironmentLacks, match=str(path)) as caught:
+    with pytest.raises(EnvironmentUnsupported, match=str(path)) as caught:
         definitions(path, v1)
     assert "CONFIG_DEBUG_INFO_BTF" in caught.value.remedy
 
@@ -114,7 +114,7 @@ def test_a_kernel_is_known_again_by_all_that_definitions_go_by(tmp_path: Path, v
 
     assert fingerprint(one, v1) == fingerprint(one, v1)
     assert len({fingerprint(one, v1), fingerprint(other, v1), fingerprint(one, v2)}) == 3
-    with pytest.raises(EnvironmentLacks, match="no type information"):
+    with pytest.raises(EnvironmentUnsupported, match="no type information"):
         fingerprint(tmp_path / "none", v1)
 
 

@@ -1,8 +1,8 @@
 """Records made up in a test: only what the test is about has to be said."""
 
-from collector.processes.parts import Credentials, Place, ProcessFacts, Program
+from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.table import ProcessTable
-from collector.records.types import Exec, Exit, Fork, Identity, State
+from collector.records.types import Exec, Exit, Fork, ProcessIdentity, State
 
 ROOT_CGROUP = 1
 CONTAINER_CGROUP = 77
@@ -21,13 +21,13 @@ def identity(
     generation: int = 1,
     uid: int = 0,
     cgroup: int = ROOT_CGROUP,
-) -> Identity:
+) -> ProcessIdentity:
     """Name who makes a record; a process starts at 1000 * pid unless said otherwise."""
     start = start or pid * 1000
-    return Identity(time or start, pid, pid if tid is None else tid, start, generation, uid, cgroup)
+    return ProcessIdentity(time or start, pid, pid if tid is None else tid, start, generation, uid, cgroup)
 
 
-def state(who: Identity, **facts: object) -> State:
+def state(who: ProcessIdentity, **facts: object) -> State:
     """Give a state record of an ordinary process."""
     values: dict[str, object] = {
         "ppid": 1,
@@ -51,7 +51,7 @@ def state(who: Identity, **facts: object) -> State:
     return State(who=who, **{**values, **facts})  # type: ignore[arg-type]
 
 
-def execution(who: Identity, name: str, *arguments: str, **facts: object) -> Exec:
+def execution(who: ProcessIdentity, name: str, *arguments: str, **facts: object) -> Exec:
     """Give an exec record of /bin/NAME; further facts are of its state."""
     return Exec(
         state=state(who, comm=name, **facts),
@@ -75,7 +75,7 @@ def execution(who: Identity, name: str, *arguments: str, **facts: object) -> Exe
 
 
 def fork(
-    parent: Identity, pid: int, start: int = 0, *, vpid: int | None = None, real_parent: int | None = None
+    parent: ProcessIdentity, pid: int, start: int = 0, *, vpid: int | None = None, real_parent: int | None = None
 ) -> Fork:
     """Give a fork record; the child's generation is the parent's."""
     return Fork(
@@ -88,7 +88,7 @@ def fork(
     )
 
 
-def exit_of(who: Identity) -> Exit:
+def exit_of(who: ProcessIdentity) -> Exit:
     """Give the record of a process's end."""
     return Exit(who, 0)
 
@@ -99,9 +99,9 @@ def facts(pid: int, name: str, start_ticks: int = 0, *, ppid: int = 1, uid: int 
     return ProcessFacts(
         pid=pid,
         start_ticks=start_ticks,
-        program=Program(name=name, exe=name, exepath=f"/bin/{name}", args=()),
+        program=ExecutedProgram(name=name, exe=name, exepath=f"/bin/{name}", args=()),
         credentials=Credentials(uid, uid, 0, 0, 0),
-        place=Place(**{**where, **place}),  # type: ignore[arg-type]
+        place=ProcessContext(**{**where, **place}),  # type: ignore[arg-type]
     )
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from collector.processes.parts import Credentials, Program, is_exe_writable
+from collector.processes.parts import Credentials, ExecutedProgram, is_exe_writable
 
 OWN = Credentials(1000, 1000, 0)
 
@@ -25,6 +25,6 @@ def test_who_may_write_an_executable(
     mode: int | None, owner: int, group: int, credentials: Credentials, *, expected: bool | None
 ) -> None:
     """By owner, group, others and capabilities; unknown where it depends on what is missing."""
-    program = Program(exe_mode=mode, exe_uid=owner, exe_gid=group)
+    program = ExecutedProgram(exe_mode=mode, exe_uid=owner, exe_gid=group)
 
     assert is_exe_writable(program, credentials) is expected

@@ -1,16 +1,16 @@
 import pytest
 
-from collector.pushdown.plan import MAX_VERSIONS, Wanted, common, wanted
-from schemas.encoding.filter_json import encode_interest
-from schemas.filter import Interest, Place, Way
+from collector.pushdown.plan import MAX_VERSIONS, CollectionPlan, common, wanted
+from schemas.encoding.filter_json import encode_filter
+from schemas.filter import Clause, PathPattern, PushdownFilter
 
-OWN = Interest(frozenset({Way("bind")}))
-ONE = Interest(frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/etc/\0")}))}))
-TWO = Interest(
-    frozenset({Way("openat", places=frozenset({Place(is_prefix=True, text=b"/srv/\0")}))}),
+OWN = PushdownFilter(frozenset({Clause("bind")}))
+ONE = PushdownFilter(frozenset({Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/etc/\0")}))}))
+TWO = PushdownFilter(
+    frozenset({Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/srv/\0")}))}),
     variables=frozenset({"HOME"}),
 )
-EVERYTHING = Wanted(None, frozenset({"*"}))
+EVERYTHING = CollectionPlan(None, frozenset({"*"}))
 
 
 def version(number: int) -> bytes:
@@ -28,25 +28,25 @@ def test_rule_files_decide_where_nothing_is_published() -> None:
 
 def test_live_versions_are_joined() -> None:
     """Each may still be judged by somebody; rule files do not count any more."""
-    found = wanted({version(1): encode_interest(ONE), version(2): encode_interest(TWO)}, OWN, ["execve"])
-    assert found.interest == Interest(ONE.ways | TWO.ways | {Way("execve")}, variables=frozenset({"HOME"}))
+    found = wanted({version(1): encode_filter(ONE), version(2): encode_filter(TWO)}, OWN, ["execve"])
+    assert found.interest == PushdownFilter(ONE.ways | TWO.ways | {Clause("execve")}, variables=frozenset({"HOME"}))
     assert found.versions == {version(1).decode(), version(2).decode()}
 
 
 def test_what_is_always_sent_is_sent_whole() -> None:
     """However little of it the rules ask for."""
-    found = wanted({version(1): encode_interest(ONE)}, OWN, ["openat"])
-    assert found.interest == Interest(frozenset({Way("openat")}))
+    found = wanted({version(1): encode_filter(ONE)}, OWN, ["openat"])
+    assert found.interest == PushdownFilter(frozenset({Clause("openat")}))
 
 
 @pytest.mark.parametrize(
     "entries",
     [
-        {version(1): encode_interest(ONE), version(2): b"nonsense"},
+        {version(1): encode_filter(ONE), version(2): b"nonsense"},
         {version(1): b""},
         {version(1): b'{"environment": [], "events": {}}'},
-        {b"no version": encode_interest(ONE)},
-        {version(number): encode_interest(ONE) for number in range(MAX_VERSIONS + 1)},
+        {b"no version": encode_filter(ONE)},
+        {version(number): encode_filter(ONE) for number in range(MAX_VERSIONS + 1)},
     ],
 )
 def test_what_cannot_be_understood_means_everything(entries: dict[bytes, bytes]) -> None:

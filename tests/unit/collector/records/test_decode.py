@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.records.decode import decode, ip_text, unix_text
-from collector.records.types import Exec, Exit, File, Fork, Identity, Request, Socket, State, Syscall
+from collector.records.types import Exec, Exit, File, Fork, ProcessIdentity, Request, Socket, State, Syscall
 from tests.unit.collector import packed
 
-WHO = Identity(time=111, pid=10, tid=11, start_time=222, exec_generation=4, uid=1000, cgroup_id=333)
+WHO = ProcessIdentity(time=111, pid=10, tid=11, start_time=222, exec_generation=4, uid=1000, cgroup_id=333)
 
 
 def syscall(record: bytes) -> Syscall:

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.records.repeat_counts import RepeatCounts
-from collector.records.types import Repeats
+from collector.records.types import RepeatCount
 
 
-def counted(count: int, *, generation: int = 2, slot: int = 0, is_final: bool = False) -> Repeats:
+def counted(count: int, *, generation: int = 2, slot: int = 0, is_final: bool = False) -> RepeatCount:
     """Return what a slot has counted."""
-    return Repeats(slot, generation, count, last=0, record=b"", is_final=is_final)
+    return RepeatCount(slot, generation, count, last=0, record=b"", is_final=is_final)
 
 
 def test_a_count_that_grows_is_reported_by_what_it_has_grown() -> None:
@@ -46,7 +46,7 @@ def test_all_that_was_counted_is_reported_once(steps: list[tuple[int, bool, bool
     """A slot counts, is read, or changes hands; what was read waits for a step."""
     counts = RepeatCounts()
     made = reported = generation = count = 0
-    waiting: list[Repeats] = []
+    waiting: list[RepeatCount] = []
     for more, is_read, changes_hands in steps:
         made, count = made + more, count + more
         late, waiting = waiting, []

@@ -2,15 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentLacks, TooBusy
+from collector.errors import EnvironmentUnsupported, TooBusy
 from lanner.cli import main
 
 UNITS = Path(__file__).parents[4] / "deploy" / "systemd"
 
 
-@pytest.mark.parametrize(("error", "code"), [(EnvironmentLacks("no BTF", "upgrade"), 3), (TooBusy("storm", "wait"), 4)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(EnvironmentUnsupported("no BTF", "upgrade"), 3), (TooBusy("storm", "wait"), 4)]
+)
 def test_systemd_starts_again_what_was_only_too_busy(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: EnvironmentLacks, code: int
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: EnvironmentUnsupported, code: int
 ) -> None:
     """A user who starts programs without end must not keep a collector from ever coming back."""
 

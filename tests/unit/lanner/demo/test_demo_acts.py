@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lanner.demo import ACTS, Act
+from lanner.demo import ACTS, DemoAction
 
 RULES = Path(__file__).parents[4] / "rules"
 
@@ -22,19 +22,19 @@ def test_each_shipped_rule_has_one_act() -> None:
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
-def test_act_expects_the_priority_of_its_rule(act: Act) -> None:
+def test_act_expects_the_priority_of_its_rule(act: DemoAction) -> None:
     """A changed priority changes the act's expectation too."""
     assert act.priority == shipped_priorities()[act.rule]
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
-def test_act_says_what_it_does_and_touches(act: Act) -> None:
+def test_act_says_what_it_does_and_touches(act: DemoAction) -> None:
     """Both are whole sentences, because they are all that a user sees before agreeing."""
     assert act.does.endswith(".")
     assert act.touches.endswith(".")
 
 
 @pytest.mark.parametrize("act", [act for act in ACTS if "container" in act.does], ids=lambda act: act.rule)
-def test_act_in_a_container_says_that_it_needs_docker(act: Act) -> None:
+def test_act_in_a_container_says_that_it_needs_docker(act: DemoAction) -> None:
     """Where there is no Docker it is skipped, not failed."""
     assert "docker" in act.needs

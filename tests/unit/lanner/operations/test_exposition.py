@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.latency import Durations
+from bus.latency import Histogram
 from lanner.operations.catalogue import METRICS, sizes
 from lanner.operations.exposition import Exposition
 from tests.promtool import promtool
@@ -19,7 +19,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_every_metric_passes_prometheus_own_lint(judge: str) -> None:
     """Names, units, help, kinds."""
-    durations = Durations()
+    durations = Histogram()
     durations.add(0.02)
     readings = {
         name: {tuple("x" for _ in metric.labels): sizes(durations) if metric.kind == "histogram" else 1.0}
@@ -42,7 +42,7 @@ def test_hostile_labels_break_no_line() -> None:
 
 def test_a_histogram_adds_up() -> None:
     """Buckets hold all below their bound; the last one is the count."""
-    durations = Durations()
+    durations = Histogram()
     for seconds in (0.001, 0.02, 9999):
         durations.add(seconds)
     text = Exposition(lambda: {"lanner_alert_latency_seconds": {(): sizes(durations)}}).text().decode()

@@ -4,19 +4,19 @@ from typing import Any
 
 from lanner.recorder.backtest import Backtest, not_collected
 from lanner.recorder.coverage import HostCoverage
-from schemas.encoding.filter_json import encode_interest
-from schemas.filter import Interest, Place, Way
+from schemas.encoding.filter_json import encode_filter
+from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.unit.alerts import TIME, alert
 
 
-def interest_in(*events: str) -> Interest:
+def interest_in(*events: str) -> PushdownFilter:
     """Give the interest in all events of some types."""
-    return Interest(frozenset(Way(event) for event in events))
+    return PushdownFilter(frozenset(Clause(event) for event in events))
 
 
-def within(*prefixes: bytes) -> Way:
+def within(*prefixes: bytes) -> Clause:
     """Give a way to matter for opens below some folders."""
-    return Way("openat", places=frozenset(Place(is_prefix=True, text=prefix) for prefix in prefixes))
+    return Clause("openat", places=frozenset(PathPattern(is_prefix=True, text=prefix) for prefix in prefixes))
 
 
 def test_alerts_are_counted_by_rule_and_host() -> None:
@@ -57,10 +57,10 @@ def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
     """By every version that was in force meanwhile."""
 
     def told(*places: bytes) -> bytes:
-        return zlib.compress(encode_interest(Interest(frozenset({within(*places)}))))
+        return zlib.compress(encode_filter(PushdownFilter(frozenset({within(*places)}))))
 
     wide, narrow = told(b"/etc/", b"/root/"), told(b"/root/")
     for interests, is_told in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
         host = HostCoverage("a", 0, 0, narrowed={"openat"}, interests=set(interests), is_told=True)
-        draft = Interest(frozenset({within(b"/etc/shadow")}))
+        draft = PushdownFilter(frozenset({within(b"/etc/shadow")}))
         assert bool(not_collected(frozenset({"openat"}), draft, {"a": host})) is is_told

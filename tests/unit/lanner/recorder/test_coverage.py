@@ -1,22 +1,22 @@
-from lanner.recorder.batches import Kept
-from lanner.recorder.coverage import Coverage, HostCoverage, sentences
+from lanner.recorder.batches import StoredBatch
+from lanner.recorder.coverage import HostCoverage, RecordingCoverage, sentences
 from tests.unit.processor.batches import TIME, batch_of
 
 SECOND = 1_000_000_000
 NOON = TIME // 1_000_000
 
 
-def batch(sequence: int, **facts: object) -> Kept:
+def batch(sequence: int, **facts: object) -> StoredBatch:
     """Give a batch of one host."""
     made = batch_of({"type": "openat"}, sequence=sequence)
     for name, value in facts.items():
         setattr(made, name, value)
-    return Kept(made, NOON + sequence * 1000)
+    return StoredBatch(made, NOON + sequence * 1000)
 
 
-def told(*batches: Kept) -> HostCoverage:
+def told(*batches: StoredBatch) -> HostCoverage:
     """Give what is known of the host after some batches."""
-    coverage = Coverage()
+    coverage = RecordingCoverage()
     for each in batches:
         coverage.see(each)
     (host,) = coverage.hosts.values()
@@ -65,5 +65,5 @@ def test_beginnings_and_ends_of_collectors_are_told() -> None:
 def test_a_corrected_clock_is_told() -> None:
     """The times are not those that the host itself knows."""
     kept = batch(7)
-    text = " ".join(sentences(told(Kept(kept.batch, kept.appended, -3600 * SECOND))))
+    text = " ".join(sentences(told(StoredBatch(kept.batch, kept.appended, -3600 * SECOND))))
     assert "The host's clock was 3600 s ahead of the broker's: times are corrected by that." in text

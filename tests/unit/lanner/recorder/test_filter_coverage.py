@@ -1,23 +1,23 @@
 import zlib
 
 from lanner.recorder.filter_coverage import covers, read_interest
-from schemas.encoding.filter_json import encode_interest
-from schemas.filter import Interest, Place, Question, Way
+from schemas.encoding.filter_json import encode_filter
+from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter
 
-ROOT = (Question("uid", 0xFFFFFFFF, (0,)), True)
-FAILED = (Question("failed", 1, (1,)), True)
-ETC, SHADOW = Place(is_prefix=True, text=b"/etc/"), Place(is_prefix=True, text=b"/etc/shadow\0")
-KEY = Place(is_prefix=False, text=b".key")
+ROOT = (Predicate("uid", 0xFFFFFFFF, (0,)), True)
+FAILED = (Predicate("failed", 1, (1,)), True)
+ETC, SHADOW = PathPattern(is_prefix=True, text=b"/etc/"), PathPattern(is_prefix=True, text=b"/etc/shadow\0")
+KEY = PathPattern(is_prefix=False, text=b".key")
 
 
-def way(*tests: tuple[Question, bool], places: tuple[Place, ...] | None = None) -> Way:
+def way(*tests: tuple[Predicate, bool], places: tuple[PathPattern, ...] | None = None) -> Clause:
     """Give a way to matter for openat."""
-    return Way("openat", frozenset(tests), None if places is None else frozenset(places))
+    return Clause("openat", frozenset(tests), None if places is None else frozenset(places))
 
 
-def is_covered(now: Way, *then: Way) -> bool:
+def is_covered(now: Clause, *then: Clause) -> bool:
     """Tell whether one way now lies within several then."""
-    return covers(Interest(frozenset(then)), Interest(frozenset({now})), "openat")
+    return covers(PushdownFilter(frozenset(then)), PushdownFilter(frozenset({now})), "openat")
 
 
 def test_a_way_with_more_conditions_lies_within_one_with_fewer() -> None:
@@ -31,21 +31,21 @@ def test_a_way_with_more_conditions_lies_within_one_with_fewer() -> None:
 def test_a_path_lies_within_its_folder() -> None:
     """Beginnings with beginnings and endings with endings; all of them have to."""
     assert is_covered(way(places=(SHADOW,)), way(places=(ETC, KEY)))
-    assert is_covered(way(places=(Place(is_prefix=False, text=b"/x.key"),)), way(places=(KEY,)))
+    assert is_covered(way(places=(PathPattern(is_prefix=False, text=b"/x.key"),)), way(places=(KEY,)))
     assert not is_covered(way(places=(ETC,)), way(places=(SHADOW,)))
     assert not is_covered(way(places=(SHADOW, KEY)), way(places=(ETC,)))
 
 
 def test_other_event_types_do_not_matter() -> None:
     """What rules don't look for of a type can't be missing."""
-    now = Interest(frozenset({Way("execve")}))
-    assert covers(Interest(frozenset({way(ROOT)})), now, "openat")
-    assert not covers(Interest(frozenset({way(ROOT)})), now, "execve")
+    now = PushdownFilter(frozenset({Clause("execve")}))
+    assert covers(PushdownFilter(frozenset({way(ROOT)})), now, "openat")
+    assert not covers(PushdownFilter(frozenset({way(ROOT)})), now, "execve")
 
 
 def test_what_a_batch_tells_is_read_or_is_nothing() -> None:
     """It comes from a host that may be taken over."""
-    interest = Interest(frozenset({way(ROOT, places=(ETC,))}))
-    assert read_interest(zlib.compress(encode_interest(interest))) == interest
+    interest = PushdownFilter(frozenset({way(ROOT, places=(ETC,))}))
+    assert read_interest(zlib.compress(encode_filter(interest))) == interest
     for told in (b"", b"x", zlib.compress(b"{}"), zlib.compress(b" " * (64 << 20))):
         assert read_interest(told) is None

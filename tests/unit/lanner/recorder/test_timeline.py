@@ -1,12 +1,12 @@
 from collections.abc import Callable
 
-from lanner.recorder.timeline import Timeline, Window, by_id, by_number
+from lanner.recorder.timeline import Timeline, TimelineRange, by_id, by_number
 from schemas.alert import alert_id
 from schemas.batch import EventBatch
 from tests.unit.processor.batches import TIME, batch_of
 
 SECOND = 1_000_000_000
-WINDOW = Window(TIME - 10 * SECOND, TIME, TIME + 5 * SECOND)
+WINDOW = TimelineRange(TIME - 10 * SECOND, TIME, TIME + 5 * SECOND)
 
 
 def events(*seconds: float, first: int = 1, sequence: int = 7) -> EventBatch:

@@ -8,7 +8,7 @@ from lanner.ruletest.files import find_tests
 from lanner.ruletest.junit import junit_xml
 from lanner.ruletest.reading import read_events, read_suite
 from lanner.ruletest.report import counts, failures, gaps, progress
-from lanner.ruletest.running import Coverage, Outcome, RuleSet, Runner, coverage, unknown_names
+from lanner.ruletest.running import CaseResult, RuleCoverage, RuleSet, Runner, coverage, unknown_names
 from lanner.ruletest.world import make_batch
 from processor.detection.detector import RuleMatching
 from processor.loading import RuleFile, load_rules
@@ -53,7 +53,7 @@ def rule_set(text: str = RULES) -> RuleSet:
     return RuleSet(result.rules, result.correlations, result.suppressed)
 
 
-def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "first") -> Outcome:
+def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "first") -> CaseResult:
     """Run one case."""
     suite, problems = read_suite("a_test.yaml", f"- name: a case\n  given: [{given}]\n  expect: {expect}\n{more}")
     assert problems == ()
@@ -61,7 +61,7 @@ def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "f
     return Runner(suite, rule_set(), matching, lambda path: read_recording(Path(path))).run(case)
 
 
-def told(found: Outcome) -> list[str]:
+def told(found: CaseResult) -> list[str]:
     """Give what differed."""
     return [failure.message for failure in found.failures]
 
@@ -192,7 +192,7 @@ def test_rules_without_a_test_are_told() -> None:
 
     lacking = coverage([suite], {"rules.yaml": rule_set().rules})
 
-    assert lacking == Coverage(("Opens anything", "Loops"), ("Reads shadow",), ("Off",))
+    assert lacking == RuleCoverage(("Opens anything", "Loops"), ("Reads shadow",), ("Off",))
     assert gaps(lacking, colour=False).startswith("rules without a test (2):\n  Opens anything\n  Loops\n")
 
 

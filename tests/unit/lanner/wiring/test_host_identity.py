@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.host.facts import Host
+from collector.host.facts import HostFacts
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.wiring.host_identity import identity_of
 
-HOST = Host("web-1", "web.example", "boot-1", "6.1")
+HOST = HostFacts("web-1", "web.example", "boot-1", "6.1")
 
 
 def settings(folder: Path, *flags: str) -> Settings:

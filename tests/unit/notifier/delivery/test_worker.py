@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Accepted, Later, Outcome, Parcel, Refused
-from notifier.delivery.retry import Courier
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
@@ -33,7 +33,7 @@ def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_p
     ids = put(made, 20)
     began = clock.now
     while clock.now < began + 1800:
-        far.answers = [Later("connection refused")]
+        far.answers = [RetryLater("connection refused")]
         made.turn()
     far.answers = []
     while made.line.backlog():
@@ -51,7 +51,7 @@ def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_p
 
 def test_only_the_alert_that_is_refused_becomes_a_dead_letter(tmp_path: Path) -> None:
     """Those before and after it are delivered."""
-    far = Scripted(Accepted(1), Refused("invalid_blocks"))
+    far = Scripted(Delivered(1), Undeliverable("invalid_blocks"))
     made = worker(tmp_path / "far.db", far, Clock())
     ids = put(made, 3)
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_only_the_alert_that_is_refused_becomes_a_dead_letter(tmp_path: Path) ->
 
 def test_a_receiver_may_take_several_at_once(tmp_path: Path) -> None:
     """A digest stands for as many as it says."""
-    far = Scripted(Accepted(5), most=8)
+    far = Scripted(Delivered(5), most=8)
     made = worker(tmp_path / "far.db", far, Clock())
     put(made, 6)
     made.turn()
@@ -74,10 +74,10 @@ def test_a_receiver_may_take_several_at_once(tmp_path: Path) -> None:
 def test_alerts_that_a_route_no_longer_sends_here_are_let_go(tmp_path: Path) -> None:
     """Routes may change while alerts wait."""
 
-    def even(alert: Alert) -> Parcel | None:
-        return Parcel(alert) if alert.id[-1] in "02468" else None
+    def even(alert: Alert) -> RoutedAlert | None:
+        return RoutedAlert(alert) if alert.id[-1] in "02468" else None
 
-    far = Scripted(Accepted(2), most=4)
+    far = Scripted(Delivered(2), most=4)
     made = worker(tmp_path / "far.db", far, Clock(), even)
     ids = put(made, 4)
     made.turn()
@@ -91,7 +91,7 @@ class _Stumbles(Scripted):
         super().__init__(most=most)
         self.over = over
 
-    def offer(self, parcels: Sequence[Parcel]) -> Outcome:
+    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
         if self.over in [parcel.alert.id for parcel in parcels]:
             raise ZeroDivisionError
         return super().offer(parcels)
@@ -114,8 +114,8 @@ def test_an_alert_that_sets_off_a_fault_of_ours_does_not_hold_up_the_others(tmp_
 def test_an_alert_that_no_route_can_take_does_not_hold_up_the_others(tmp_path: Path) -> None:
     """A fault in a route's condition costs the one alert that sets it off."""
 
-    def stumbles(alert: Alert) -> Parcel | None:
-        return Parcel(alert) if alert.id != "id-0000" else Parcel(alert, **{"no such": "field"})  # type: ignore[arg-type]
+    def stumbles(alert: Alert) -> RoutedAlert | None:
+        return RoutedAlert(alert) if alert.id != "id-0000" else RoutedAlert(alert, **{"no such": "field"})  # type: ignore[arg-type]
 
     far = Scripted()
     made = worker(tmp_path / "far.db", far, Clock(), stumbles)
@@ -135,9 +135,9 @@ class _Witness:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def offer(self, parcels: list[Parcel]) -> Outcome:
+    def offer(self, parcels: list[RoutedAlert]) -> SendOutcome:
         os.write(self._file, parcels[0].alert.id.encode() + b"\n")
-        return Accepted(1)
+        return Delivered(1)
 
     def tend(self) -> None:
         return
@@ -164,9 +164,9 @@ def _deliver(folder: Path, kind: type[Outbox]) -> None:
         "far",
         box,
         _Witness(folder / "taken"),  # type: ignore[arg-type]
-        Courier(Backoff(), random.random),
-        Parcel,
-        tally=SinkTally(),
+        RetryPolicy(Backoff(), random.random),
+        RoutedAlert,
+        tally=SinkStats(),
         on_trouble=lambda _: None,
     )
     while box.backlog():

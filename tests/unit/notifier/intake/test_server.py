@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from notifier.delivery.outcome import Parcel
-from notifier.intake.server import Bus, Intake, Limits
+from notifier.delivery.outcome import RoutedAlert
+from notifier.intake.server import Bus, IntakeLimits, IntakeServer
 from notifier.intake.to_outboxes import into_outboxes
 from notifier.queue.outbox import Outbox
 from processor.detection.redaction import Redaction
@@ -21,7 +21,7 @@ from tests.live.notifier.certificates import make_certificates
 from tests.unit.alerts import alert
 from tests.unit.notifier.formats.test_falco_json import falco
 
-Make = Callable[..., Intake]
+Make = Callable[..., IntakeServer]
 
 
 @pytest.fixture
@@ -33,17 +33,17 @@ def outbox(tmp_path: Path) -> Outbox:
 @pytest.fixture
 def bus(outbox: Outbox) -> Bus:
     """Give a bus of one outbox that takes everything."""
-    return partial(into_outboxes, [(outbox, Parcel)])
+    return partial(into_outboxes, [(outbox, RoutedAlert)])
 
 
 @pytest.fixture
 def intake(bus: Bus) -> Iterator[Make]:
     """Start intakes, and stop them."""
-    started: list[Intake] = []
+    started: list[IntakeServer] = []
 
-    def make(bus: Bus = bus, **options: object) -> Intake:
+    def make(bus: Bus = bus, **options: object) -> IntakeServer:
         given = {"note": lambda _: None, "redact": Redaction().alert} | options
-        made = Intake(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
+        made = IntakeServer(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
         made.start("127.0.0.1", 0)
         started.append(made)
         return made
@@ -54,7 +54,7 @@ def intake(bus: Bus) -> Iterator[Make]:
 
 
 def ask(
-    intake: Intake, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    intake: IntakeServer, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[int, str]:
     """Make one request."""
     client = http.client.HTTPConnection("127.0.0.1", intake.port, timeout=10)
@@ -106,7 +106,7 @@ def test_an_alert_that_no_sink_wants_is_taken_all_the_same(intake: Make, outbox:
 
 def test_bad_bodies_are_told_what_is_wrong_and_counted(intake: Make, outbox: Outbox) -> None:
     """Also one that only grows large when it is unpacked."""
-    made = intake(limits=Limits(body_bytes=10_000))
+    made = intake(limits=IntakeLimits(body_bytes=10_000))
     assert ask(made, "POST", "/", b"{") == (
         400,
         "no JSON: Expecting property name enclosed in double quotes at line 1, column 2\n",
@@ -156,7 +156,7 @@ def test_where_the_bus_does_not_take_it_the_answer_is_503_and_it_is_told_once(in
 
 def test_who_never_ends_a_request_is_dropped(intake: Make) -> None:
     """A header at a time, a body byte by byte; the server is there for others meanwhile, and afterwards."""
-    made = intake(limits=Limits(request_seconds=0.4))
+    made = intake(limits=IntakeLimits(request_seconds=0.4))
     heads = (b"POST / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
     slow = [socket.create_connection(("127.0.0.1", made.port), timeout=10) for _ in heads]
     for each, head in zip(slow, heads, strict=True):
@@ -181,7 +181,7 @@ def test_who_never_ends_a_request_is_dropped(intake: Make) -> None:
 
 def test_connections_beyond_the_limit_are_dropped(intake: Make) -> None:
     """Those that are there go on."""
-    made = intake(limits=Limits(connections=2))
+    made = intake(limits=IntakeLimits(connections=2))
     held = [http.client.HTTPConnection("127.0.0.1", made.port, timeout=10) for _ in range(2)]
     for each in held:
         each.request("GET", "/ping")
@@ -219,6 +219,6 @@ def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
 def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
     """Told to whoever starts it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        made = Intake(bus, alert, redact=Redaction().alert, note=lambda _: None)
+        made = IntakeServer(bus, alert, redact=Redaction().alert, note=lambda _: None)
         with pytest.raises(OSError, match="in use"):
             made.start("127.0.0.1", other.getsockname()[1])

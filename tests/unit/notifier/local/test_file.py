@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from notifier.delivery.outcome import Accepted, Later, Parcel
-from notifier.local.adapters import LocalReceiver
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert
+from notifier.local.adapters import LocalSinkAdapter
 from notifier.local.file import FileSink
 from schemas.alert import Alert
 from tests.unit.alerts import alert
@@ -107,15 +107,15 @@ def test_a_disk_that_was_full_is_written_whole_lines_again(tmp_path: Path) -> No
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     sink = FileSink(path, output_of, on_trouble=lambda _: None)
-    receiver = LocalReceiver(sink, lambda: sink.trouble)
+    receiver = LocalSinkAdapter(sink, lambda: sink.trouble)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
-        assert receiver.offer([Parcel(alert(output="one"))]) == Accepted()
-        parcel = Parcel(alert(), text="a text of more than twenty bytes")
-        assert receiver.offer([parcel]) == Later("the disk is full")
-        assert receiver.offer([parcel]) == Later("File too large")
+        assert receiver.offer([RoutedAlert(alert(output="one"))]) == Delivered()
+        parcel = RoutedAlert(alert(), text="a text of more than twenty bytes")
+        assert receiver.offer([parcel]) == RetryLater("the disk is full")
+        assert receiver.offer([parcel]) == RetryLater("File too large")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert receiver.offer([parcel]) == Accepted()
+    assert receiver.offer([parcel]) == Delivered()
     assert path.read_text().splitlines() == ["one", "a text of more t", "a text of more than twenty bytes"]

@@ -3,9 +3,9 @@ import time
 from pathlib import Path
 
 from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Later, Parcel
-from notifier.delivery.retry import Courier
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import RetryLater, RoutedAlert
+from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.local.outbox_sink import OutboxSink
 from notifier.queue.outbox import Outbox
@@ -16,12 +16,12 @@ from tests.unit.notifier.lines import Scripted, numbered
 def sink(path: Path, far: Scripted, told: list[str], *, only: str = "") -> OutboxSink:
     """Make a sink over an outbox, its thread running."""
 
-    def address(alert: Alert) -> Parcel | None:
-        return Parcel(alert) if not only or alert.id == only else None
+    def address(alert: Alert) -> RoutedAlert | None:
+        return RoutedAlert(alert) if not only or alert.id == only else None
 
     box = Outbox(path, most=1000)
-    courier = Courier(Backoff(), lambda: 0.5)
-    made = Worker("far", box, far, courier, address, tally=SinkTally(), on_trouble=told.append)
+    courier = RetryPolicy(Backoff(), lambda: 0.5)
+    made = Worker("far", box, far, courier, address, tally=SinkStats(), on_trouble=told.append)
     return OutboxSink("far", box, made, address, told.append)
 
 
@@ -38,7 +38,7 @@ def test_what_is_put_is_delivered_by_a_thread_before_the_end(tmp_path: Path) -> 
 def test_what_a_dead_far_end_did_not_take_goes_out_at_the_next_start(tmp_path: Path) -> None:
     """The end is not held up, and says how many wait."""
     told: list[str] = []
-    down = Scripted(*[Later("connection refused")] * 100)
+    down = Scripted(*[RetryLater("connection refused")] * 100)
     made = sink(tmp_path / "far.db", down, told)
     for each in numbered(3):
         made.send(each)
@@ -64,7 +64,7 @@ def test_an_alert_for_another_sink_is_not_even_put(tmp_path: Path) -> None:
 
 def test_a_second_sink_over_one_outbox_waits_for_the_end_of_the_first(tmp_path: Path) -> None:
     """As at a reload, where the new sinks open before the old ones close: nothing is delivered by both."""
-    old, new = Scripted(*[Later("connection refused")] * 100), Scripted()
+    old, new = Scripted(*[RetryLater("connection refused")] * 100), Scripted()
     first = sink(tmp_path / "far.db", old, [])
     first.send(numbered(1)[0])
     time.sleep(0.1)

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.delivery.outcome import Parcel
+from notifier.delivery.outcome import RoutedAlert
 from notifier.slack.blocks import digest, headline, message
 from notifier.slack.text import in_code, in_prose, length
 from schemas.alert import Alert, Repeats
@@ -63,7 +63,7 @@ def test_a_phone_shows_priority_rule_host_and_pod() -> None:
 def test_fields_are_the_rules_own_then_where_it_happened() -> None:
     """Eight at most; the places are never crowded out."""
     own = {f"proc.aname[{level}]": f"value {level}" for level in range(12)}
-    made = message(Parcel(shop(output_fields={**own, "container.name": "shop", "fd.name": None})))
+    made = message(RoutedAlert(shop(output_fields={**own, "container.name": "shop", "fd.name": None})))
     (fields,) = [block["fields"] for block in made["attachments"][0]["blocks"] if "fields" in block]
     names = [field["text"].split("*")[1] for field in fields]
     assert names == [*(f"proc.\u2060aname[{level}]" for level in range(5)), "host", "container", "pod"]
@@ -72,14 +72,14 @@ def test_fields_are_the_rules_own_then_where_it_happened() -> None:
 
 def test_tags_of_attack_lead_to_its_pages() -> None:
     """Others stay text."""
-    made = json.dumps(message(Parcel(alert(tags=("T1003.008", "mitre_credential_access", "host")))))
+    made = json.dumps(message(RoutedAlert(alert(tags=("T1003.008", "mitre_credential_access", "host")))))
     assert "<https://attack.mitre.org/techniques/T1003/008/|T1003.008>" in made
     assert "<https://attack.mitre.org/tactics/TA0006/|mitre_credential_access>" in made
 
 
 def test_every_message_says_how_to_see_what_happened_around_it() -> None:
     """And that links are not to be unfolded."""
-    made = message(Parcel(alert()))
+    made = message(RoutedAlert(alert()))
     assert f"`lanner context {alert().id}`" in texts(made)[-1]
     assert (made["unfurl_links"], made["unfurl_media"]) == (False, False)
 
@@ -94,7 +94,7 @@ def test_hostile_text_pages_nobody_and_links_nowhere() -> None:
         tags=(HOSTILE,),
         event={"container.id": "0123456789ab", "container.name": HOSTILE},
     )
-    for made in (message(Parcel(everywhere)), digest([everywhere] * 30)):
+    for made in (message(RoutedAlert(everywhere)), digest([everywhere] * 30)):
         for text in texts(made):
             assert "<" not in text
             assert "\x1b" not in text
@@ -111,7 +111,7 @@ def test_hostile_text_pages_nobody_and_links_nowhere() -> None:
 def test_a_summary_says_how_many_it_stands_for() -> None:
     """In the message and on the phone."""
     repeats = Repeats("first", 412, alert().time, alert().time + 60_000_000_000, 600_000_000_000)
-    made = message(Parcel(alert(repeats=repeats)))
+    made = message(RoutedAlert(alert(repeats=repeats)))
     assert made["text"].endswith("| 412 more")
     assert any("*412* more from" in text for text in texts(made))
 
@@ -147,7 +147,7 @@ _TEXT = st.text(max_size=20) | st.builds(
 )
 def test_no_alert_exceeds_a_limit(made: Alert) -> None:
     """However long, whatever its letters."""
-    check_limits(message(Parcel(made)))
+    check_limits(message(RoutedAlert(made)))
     check_limits(digest([made] * 12))
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.delivery.outcome import Parcel
+from notifier.delivery.outcome import RoutedAlert
 from notifier.slack.client import Posted
 from notifier.slack.posted import PostedMessages, kind
 from tests.unit.alerts import TIME, alert
@@ -12,7 +12,7 @@ def test_only_the_newest_are_remembered(tmp_path: Path) -> None:
     """The file is bounded, and read again by the next process."""
     kept = PostedMessages(tmp_path / "posted.db", remembered=3)
     for number in range(5):
-        kept.add(Parcel(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
+        kept.add(RoutedAlert(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
     kept.close()
     again = PostedMessages(tmp_path / "posted.db", remembered=3)
     assert [again.of(f"id-{number}", None) is not None for number in range(5)] == [False, False, True, True, True]
@@ -22,7 +22,7 @@ def test_counts_wait_to_be_shown_the_oldest_first() -> None:
     """What was counted while an edit was under way is shown by the next."""
     kept = PostedMessages(None)
     for number in range(2):
-        kept.add(Parcel(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
+        kept.add(RoutedAlert(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
     first, second = kept.of("id-0", None), kept.of("id-1", None)
     assert first is not None
     assert second is not None
@@ -44,16 +44,16 @@ def test_counts_wait_to_be_shown_the_oldest_first() -> None:
 def test_only_numbers_may_differ_between_what_counts_as_the_same() -> None:
     """Nobody hides another file, host, container or channel in a thread."""
     made = alert(output="cat (4711) read /etc/shadow")
-    assert kind(Parcel(made)) == kind(Parcel(alert(id="2", output="cat (12) read /etc/shadow")))
+    assert kind(RoutedAlert(made)) == kind(RoutedAlert(alert(id="2", output="cat (12) read /etc/shadow")))
     others = [
-        Parcel(alert(output="cat (12) read /etc/sudoers")),
-        Parcel(alert(output=made.output, hostname="web-4")),
-        Parcel(alert(output=made.output, priority="Error")),
-        Parcel(alert(output=made.output, event={"container.id": "0123456789ab"})),
-        Parcel(made, channel="#other"),
-        Parcel(made, text="in other words"),
+        RoutedAlert(alert(output="cat (12) read /etc/sudoers")),
+        RoutedAlert(alert(output=made.output, hostname="web-4")),
+        RoutedAlert(alert(output=made.output, priority="Error")),
+        RoutedAlert(alert(output=made.output, event={"container.id": "0123456789ab"})),
+        RoutedAlert(made, channel="#other"),
+        RoutedAlert(made, text="in other words"),
     ]
-    assert len({kind(each) for each in [Parcel(made), *others]}) == 7
+    assert len({kind(each) for each in [RoutedAlert(made), *others]}) == 7
 
 
 def test_a_folder_that_can_not_be_is_said(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 import pytest
 
-from processor.compiler.checks import Problem, check
+from processor.compiler.checks import ConditionProblem, check
 from processor.language.parser import parse
 
 
-def problems(text: str) -> list[Problem]:
+def problems(text: str) -> list[ConditionProblem]:
     """Check a condition's text."""
     return check(parse(text))
 

@@ -2,7 +2,7 @@ import pytest
 
 from processor.compiler.batch import compile_rules
 from processor.compiler.host_names import names_asked, names_by_address
-from processor.detection.explain import BatchJudge
+from processor.detection.explain import BatchEvaluator
 from processor.fields.extract import extract
 from processor.language.ast import Check, Field, Node
 from processor.language.parser import parse
@@ -66,7 +66,7 @@ def test_output_shows_the_first_name() -> None:
 
 def test_an_explanation_shows_all_names() -> None:
     """They are what the check looked at."""
-    judge = BatchJudge(connection("203.0.113.9"), 0)
+    judge = BatchEvaluator(connection("203.0.113.9"), 0)
     assert judge.value(Field("fd.sip.name")) == ("a.example", "b.example")
     assert judge.check(Check(Field("fd.sip.name"), "exists"))
 

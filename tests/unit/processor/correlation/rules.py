@@ -4,7 +4,7 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.pre_match import PreMatch
-from processor.evaluator import Judges, OneProcess, compile_judges
+from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.batch import Container, EventBatch, Process
 from schemas.columns import EventBit
@@ -64,16 +64,16 @@ def rule(condition: str, output: str = "found", *more: str, name: str = "Found")
     return "\n".join([*lines, *(f"  {line}" for line in more)]) + "\n"
 
 
-def judges_of(*texts: str) -> Judges:
+def judges_of(*texts: str) -> CompiledRuleset:
     """Load and compile rules that have to be right."""
     result = load_rules([RuleFile("rules.yaml", "".join(texts))])
     assert [problem.message for problem in result.errors] == []
-    return compile_judges(result.rules, result.correlations, result.suppressed, append_container=False)
+    return compile_ruleset(result.rules, result.correlations, result.suppressed, append_container=False)
 
 
-def judge_of(*texts: str) -> OneProcess:
+def judge_of(*texts: str) -> Evaluator:
     """Give both stages for rules that have to be right."""
-    return OneProcess(judges_of(*texts))
+    return Evaluator(judges_of(*texts))
 
 
 class Host:
@@ -130,12 +130,12 @@ class Host:
         return self.event(seconds, type="execve", process="evil")
 
 
-def pre_matches(judges: Judges, *batches: EventBatch) -> list[PreMatch]:
+def pre_matches(judges: CompiledRuleset, *batches: EventBatch) -> list[PreMatch]:
     """Give what crosses to correlation."""
     return [found for batch in batches for found in judges.pre_matcher.process(batch)]
 
 
-def restarted(correlator: Correlator, judges: Judges) -> Correlator:
+def restarted(correlator: Correlator, judges: CompiledRuleset) -> Correlator:
     """Give a correlator of another process that took up the memory of this one."""
     new = Correlator(judges.plan)
     new.restore(correlator.snapshot())

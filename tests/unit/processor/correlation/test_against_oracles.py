@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.correlation.state.entry import Entry, State, decode_entry, encode_entry
+from processor.correlation.state.entry import GroupState, State, decode_entry, encode_entry
 from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
-from processor.correlation.windows.outcome import Outcome, Seen
+from processor.correlation.windows.outcome import LegEvent, UpdateOutcome
 from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
 from tests.unit.processor.correlation import oracles
 
@@ -46,12 +46,12 @@ def either(what: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 def kept(state: State) -> State:
     """Give the state as it is after a restart."""
-    return decode_entry(encode_entry(Entry("owner", ("group",), "host", 0, state))).state
+    return decode_entry(encode_entry(GroupState("owner", ("group",), "host", 0, state))).state
 
 
-def said(fired: Any, outcome: Outcome) -> Any:
+def said(fired: Any, outcome: UpdateOutcome) -> Any:
     """Give an answer as the oracles write it."""
-    return fired if outcome is Outcome.TAKEN else outcome.value
+    return fired if outcome is UpdateOutcome.TAKEN else outcome.value
 
 
 legs = st.sets(st.integers(0, 2), min_size=1)
@@ -95,7 +95,7 @@ def test_temporal_equals_looking_through_everything(given_events: list[Any], res
     """The newest event of each leg is enough."""
     state, answers = Temporal(), []
     for stamp, satisfied in given_events:
-        seen = Seen(stamp)
+        seen = LegEvent(stamp)
         state, fired, outcome = see_leg(
             state, dict.fromkeys(satisfied, seen), names=LEGS, timespan=TIMESPAN, lateness=LATENESS
         )
@@ -111,7 +111,7 @@ def test_temporal_ordered_equals_keeping_all_chains(given_events: list[Any], res
     """Of all chains that reach a leg, the one that began last is enough."""
     state, answers = Ordered(), []
     for stamp, satisfied in given_events:
-        seen = Seen(stamp)
+        seen = LegEvent(stamp)
         state, fired, outcome = extend_chain(
             state, dict.fromkeys(satisfied, seen), names=LEGS, timespan=TIMESPAN, lateness=LATENESS
         )

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from bus.messages.clock_offset import append_time
-from processor.correlation.correlator import CLOCK_SLACK, SETTLE, Correlator
+from processor.correlation.correlator import CLOCK_SLACK, GRACE_PERIOD, Correlator
 from processor.correlation.stage import CorrelateStage
-from processor.correlation.state.entry import Entry, decode_entry, encode_entry
+from processor.correlation.state.entry import GroupState, decode_entry, encode_entry
 from processor.correlation.wire import message_of
-from processor.evaluator import Judges
+from processor.evaluator import CompiledRuleset
 from processor.fleet.producer import TICK_KEY
 from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
@@ -34,7 +34,7 @@ STATEFUL = judges_of(
 class Fleet:
     """One partition of the correlate topic: what hosts send is appended at the broker's time."""
 
-    def __init__(self, judges: Judges) -> None:
+    def __init__(self, judges: CompiledRuleset) -> None:
         self.judges = judges
         self.stage = CorrelateStage(judges.plan)
         self.stage.begin(0, [])
@@ -142,7 +142,7 @@ def test_ticks_are_not_needed_while_messages_come() -> None:
 
 
 @pytest.mark.parametrize("judges", [STATEFUL, THROTTLED], ids=["windows", "repeats"])
-def test_state_of_the_future_is_repaired_at_the_next_take_over(judges: Judges) -> None:
+def test_state_of_the_future_is_repaired_at_the_next_take_over(judges: CompiledRuleset) -> None:
     """A release before this one let hosts and processors stamp what it remembered."""
     fleet, host = Fleet(judges), Host()
     for number in range(2):
@@ -166,7 +166,7 @@ def test_state_of_the_future_is_repaired_at_the_next_take_over(judges: Judges) -
     assert heir.stage.groups == 0
 
 
-def _of_the_future(entry: Entry) -> Entry:
+def _of_the_future(entry: GroupState) -> GroupState:
     """Return what a former release would have remembered of a host whose clock is years ahead."""
     shifted = Correlator(STATEFUL.plan)
     shifted.load(encode_entry(entry))
@@ -237,4 +237,4 @@ def test_repeats_end_by_the_clock_even_if_nothing_comes() -> None:
     fleet.send(replace(host.accept(1)), at=1)
 
     assert fleet.tick(600) == []
-    assert len(fleet.tick(601 + SETTLE / SECOND)) == 1
+    assert len(fleet.tick(601 + GRACE_PERIOD / SECOND)) == 1

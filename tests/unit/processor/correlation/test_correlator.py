@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.plan.split import merged
-from processor.correlation.pre_match import Candidate, Content, Feed, Notice, Origin, PreMatch
+from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Notice, PreMatch
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state.accounts import NEWCOMERS
-from processor.correlation.state.entry import BadState, Entry, decode_entry
+from processor.correlation.state.entry import BadState, GroupState, decode_entry
 from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
@@ -380,7 +380,7 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
 @given(
     st.builds(
         PreMatch,
-        st.builds(Origin, _names, _names, _clocks, st.integers(0, 2**40 - 1), st.integers(0, 10**5)),
+        st.builds(EventOrigin, _names, _names, _clocks, st.integers(0, 2**40 - 1), st.integers(0, 10**5)),
         _clocks,
         _texts,
         _groups,
@@ -412,7 +412,7 @@ def test_the_pre_matched_events_of_former_releases_are_read_for_ever(name: str, 
 
 
 @pytest.mark.parametrize(("name", "entries"), [("memory-0.1", entries_0_1()), ("memory-0.2", [tally_0_2()])])
-def test_what_former_releases_remembered_is_read_for_ever(name: str, entries: list[Entry]) -> None:
+def test_what_former_releases_remembered_is_read_for_ever(name: str, entries: list[GroupState]) -> None:
     """A table or a file that an upgrade finds."""
     now, blobs = read_snapshot(golden_message(name))
 
@@ -423,7 +423,7 @@ def test_what_former_releases_remembered_is_read_for_ever(name: str, entries: li
 @given(st.binary(max_size=50))
 def test_bytes_that_are_no_pre_matched_event_are_refused(data: bytes) -> None:
     """With or without the right beginning."""
-    whole = encode_pre_match(PreMatch(Origin("h", "b", 1, 2, 3), 4, "web", ("g",)))
+    whole = encode_pre_match(PreMatch(EventOrigin("h", "b", 1, 2, 3), 4, "web", ("g",)))
     for wrong in (data, whole[:10] + data, whole[: len(whole) // 2]):
         try:
             decode_pre_match(wrong)

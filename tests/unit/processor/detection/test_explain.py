@@ -5,7 +5,7 @@ from hypothesis import given, settings
 
 from processor.compiler.batch import compile_rules
 from processor.compiler.mapping import compile_mapping
-from processor.detection.explain import Explained, MappingJudge, Verdict, explain, explain_batch
+from processor.detection.explain import Explained, MappingEvaluator, Verdict, explain, explain_batch
 from processor.language.ast import Node
 from schemas.batch import EventBatch
 from tests.unit.processor.compiler.test_against_interpreter import batches, condition
@@ -34,7 +34,7 @@ RULE = """
 def tree_of(event: dict[str, Any], text: str = RULE) -> Explained:
     """Explain the one rule of a text."""
     [rule] = load(text).rules
-    return explain(rule, MappingJudge(event))
+    return explain(rule, MappingEvaluator(event))
 
 
 def labels(tree: Explained) -> list[tuple[str, str, str]]:
@@ -129,4 +129,4 @@ def test_an_explanation_of_a_mapping_says_what_the_engine_says(node: Node) -> No
     """Here with few values, so that many are missing."""
     rule = SimpleNamespace(condition=node, exceptions_in_force=())
 
-    assert explain(rule, MappingJudge(READ)).is_true is compile_mapping(node)(READ)
+    assert explain(rule, MappingEvaluator(READ)).is_true is compile_mapping(node)(READ)

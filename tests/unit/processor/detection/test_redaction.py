@@ -4,7 +4,7 @@ import pytest
 
 from processor.detection.detector import Detector
 from processor.detection.redaction import BadPattern, Redact, Redaction, unredacted
-from processor.evaluator import Judges, OneProcess, compile_judges
+from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.batch import EventBatch, Process
@@ -40,11 +40,11 @@ RULES = """
 """
 
 
-def judges(redact: Redact = unredacted) -> Judges:
+def judges(redact: Redact = unredacted) -> CompiledRuleset:
     """Load the rules."""
     result = load_rules([RuleFile("rules.yaml", RULES)])
     assert [problem.message for problem in result.errors] == []
-    return compile_judges(result.rules, result.correlations, result.suppressed, redact=redact)
+    return compile_ruleset(result.rules, result.correlations, result.suppressed, redact=redact)
 
 
 def batch(number: int, event_type: str = "execve") -> EventBatch:
@@ -60,7 +60,7 @@ def batch(number: int, event_type: str = "execve") -> EventBatch:
 
 def alerts(redact: Redact) -> list[Alert]:
     """Judge three runs of the client and a read of a file, up to the end of the repeats."""
-    judge = OneProcess(judges(redact))
+    judge = Evaluator(judges(redact))
     batches = [*map(batch, (1, 2, 3)), batch(4, "openat")]
     return [alert for each in batches for alert in judge.process(each)] + judge.correlator.finish()
 

@@ -10,7 +10,7 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.wire import decode_pre_match, encode_pre_match
 from processor.detection.detector import Detector
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits
-from processor.evaluator import OneProcess
+from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
@@ -53,7 +53,7 @@ class Judge:
     def __init__(self, limits: RepeatLimits | None = LIMITS) -> None:
         """Begin with the rule on secret files."""
         self.repeats = RepeatedAlerts(limits)
-        self._both = OneProcess(judges_of(READS), self.repeats)
+        self._both = Evaluator(judges_of(READS), self.repeats)
 
     def take(self, made: EventBatch) -> list[Alert]:
         """Evaluate a batch at the time when it came."""

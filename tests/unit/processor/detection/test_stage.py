@@ -5,16 +5,16 @@ from typing import Any
 from processor.correlation.correlator import Correlator
 from processor.correlation.plan.split import Plan
 from processor.correlation.wire import decode_pre_match
-from processor.detection.budget import BatchBudget, Limits
+from processor.detection.budget import BatchBudget, BatchLimits
 from processor.detection.detector import DetectionRule, Detector
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.detection.repeats import BatchRepeats
-from processor.detection.stage import DetectStage, Outcome
+from processor.detection.stage import DetectResult, DetectStage
 from processor.hosts.clock_skew import AHEAD, CLOCK_SKEW
 from processor.hosts.liveness import HOST_SILENT
 from processor.hosts.tracked import TrackedHosts
 from processor.identity.alerts import NOT_VERIFIED
-from processor.identity.gate import Rejected
+from processor.identity.gate import RejectedMessage
 from processor.language.parser import parse
 from schemas.alert import Alert, encode_alert
 from schemas.batch import EventBatch, Process
@@ -33,7 +33,7 @@ def stage_of(*rules: DetectionRule) -> DetectStage:
     return DetectStage(detector, clock=lambda: 0.0, faults=lambda: detector.faults)
 
 
-def noticed(*outcomes: Outcome) -> list[Alert]:
+def noticed(*outcomes: DetectResult) -> list[Alert]:
     """Give what the correlate stage tells of a batch's notices, each as if it were the first."""
     found: list[Alert] = []
     for outcome in outcomes:
@@ -132,13 +132,13 @@ def _many(count: int, fd_name: str = "/etc/shadow", **head: Any) -> bytes:
     return encode_batch(dataclasses.replace(batch, count=count, columns=columns))
 
 
-def _limited(limits: Limits, *rules: DetectionRule) -> DetectStage:
+def _limited(limits: BatchLimits, *rules: DetectionRule) -> DetectStage:
     return DetectStage(Detector(rules or (SHADOW,), append_container=False), clock=lambda: 0.0, limits=limits)
 
 
 def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
     """What it made before stands, the message becomes a dead letter, and the next one is evaluated as ever."""
-    stage = _limited(Limits(results=100))
+    stage = _limited(BatchLimits(results=100))
     outcome = stage.take(0, _many(1000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
     (told,) = noticed(outcome)
@@ -152,7 +152,7 @@ def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
 
 def test_a_batch_that_takes_too_long_is_cut_off_and_told() -> None:
     """By processor time, which a process that hung does not spend."""
-    stage = _limited(Limits(seconds=0.0))
+    stage = _limited(BatchLimits(seconds=0.0))
     outcome = stage.take(0, _many(1000), NOW)
     assert outcome.refused.startswith("over budget: evaluating it took more than 0 s; ")
     assert [alert.rule for alert in noticed(outcome)] == [OVER_BUDGET]
@@ -161,7 +161,7 @@ def test_a_batch_that_takes_too_long_is_cut_off_and_told() -> None:
 def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
     """So none is missing, whoever fills the batch; that it happens is told."""
     rule = dataclasses.replace(SHADOW, condition=parse("evt.type = openat"))
-    outcome = _limited(Limits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
+    outcome = _limited(BatchLimits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
     (told,) = noticed(outcome)
     whole = [alert for alert in alerts if "fd.name" in alert.event]
@@ -255,7 +255,7 @@ def test_what_a_host_once_sent_is_no_sign_of_life() -> None:
 def test_a_batch_that_is_not_of_its_host_makes_nothing() -> None:
     """No alert, no count, no trace of a host: only the reason, which becomes a notice and a dead letter."""
     stage = stage_of()
-    why = Rejected("web-1", "signed by another", "other_id", is_known=True)
+    why = RejectedMessage("web-1", "signed by another", "other_id", is_known=True)
     outcome = stage.take(0, encode_batch(batch_of(READ)), NOW, agree=lambda _: why)
     assert (outcome.rejected, outcome.alerts, outcome.pre_matches) == (why, (), ())
     assert (stage.events, len(stage.hosts), stage.silence.due([0], NOW + 10 * MINUTE)) == (0, 0, [])

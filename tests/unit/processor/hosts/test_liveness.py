@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED, Silence
+from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED, HostLiveness
 from schemas.alert import Alert
 
 NOON = 1_795_530_690_000
@@ -26,7 +26,7 @@ def rules(alerts: list[Alert]) -> list[str]:
 
 def test_a_host_that_stops_sending_is_told_once() -> None:
     """After two minutes by the broker's clock, and not again."""
-    silence = Silence()
+    silence = HostLiveness()
     assert silence.see(0, Batch(), NOON) == []
     assert silence.overdue(NOON + 2 * MINUTE) == frozenset()
     assert silence.overdue(NOON + 2 * MINUTE + 1) == {0}
@@ -38,7 +38,7 @@ def test_a_host_that_stops_sending_is_told_once() -> None:
 
 def test_a_host_that_sends_again_is_back() -> None:
     """With how long it was silent."""
-    silence = Silence()
+    silence = HostLiveness()
     silence.see(0, Batch(), NOON)
     silence.due([0], NOON + 3 * MINUTE)
     (back,) = silence.see(0, Batch(8), NOON + 5 * MINUTE)
@@ -48,7 +48,7 @@ def test_a_host_that_sends_again_is_back() -> None:
 
 def test_a_partition_that_is_not_read_to_its_end_says_nothing_of_silence() -> None:
     """The host's newest batches may be what is unread."""
-    silence = Silence()
+    silence = HostLiveness()
     silence.see(0, Batch(), NOON)
     silence.see(1, Batch(host_id="id-2"), NOON)
     assert rules(silence.due([1], NOON + 3 * MINUTE)) == [HOST_SILENT]
@@ -57,7 +57,7 @@ def test_a_partition_that_is_not_read_to_its_end_says_nothing_of_silence() -> No
 
 def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
     """All processors were down meanwhile: the log shows it, with the id that it would have had."""
-    awake, late = Silence(), Silence()
+    awake, late = HostLiveness(), HostLiveness()
     awake.see(0, Batch(), NOON)
     (at_once,) = awake.due([0], NOON + 3 * MINUTE)
     late.see(0, Batch(), NOON)
@@ -68,7 +68,7 @@ def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
 
 def test_who_takes_over_tells_the_same_silence() -> None:
     """It looks back at what was judged before; an alert told twice has one id."""
-    before, after = Silence(), Silence()
+    before, after = HostLiveness(), HostLiveness()
     for silence in (before, after):
         silence.recall(3, Batch(6), NOON - 1000)
         silence.recall(3, Batch(7), NOON)
@@ -83,7 +83,7 @@ def test_who_takes_over_tells_the_same_silence() -> None:
 
 def test_a_host_that_was_silent_since_before_the_look_back_is_back_too() -> None:
     """It has been here before: it doesn't count from 1, or names the start before."""
-    silence = Silence()
+    silence = HostLiveness()
     silence.recalled(3, NOON - 10 * MINUTE)
     assert rules(silence.see(3, Batch(400), NOON)) == [HOST_BACK]
     assert rules(silence.see(3, Batch(1, host_id="id-2", previous_start=50), NOON)) == [HOST_BACK]
@@ -93,7 +93,7 @@ def test_a_host_that_was_silent_since_before_the_look_back_is_back_too() -> None
 
 def test_a_clean_stop_is_told_as_such() -> None:
     """After the same time, so that a restart makes no noise."""
-    silence = Silence()
+    silence = HostLiveness()
     silence.see(0, Batch(stopping=True), NOON)
     assert silence.see(0, Batch(1, collector_start=200, previous_start=100), NOON + 5000) == []
     silence.see(0, Batch(2, collector_start=200, stopping=True), NOON + 6000)
@@ -103,7 +103,7 @@ def test_a_clean_stop_is_told_as_such() -> None:
 
 def test_what_is_read_again_says_nothing() -> None:
     """After a takeover the newest batches come twice."""
-    silence = Silence()
+    silence = HostLiveness()
     silence.see(0, Batch(7), NOON)
     silence.see(0, Batch(8), NOON + 3000)
     assert silence.see(0, Batch(7), NOON) == []
@@ -112,7 +112,7 @@ def test_what_is_read_again_says_nothing() -> None:
 
 def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
     """Its new owner tells of them."""
-    silence = Silence()
+    silence = HostLiveness()
     silence.see(0, Batch(), NOON)
     silence.see(1, Batch(host_id="id-2"), NOON)
     silence.forget(frozenset({0}))

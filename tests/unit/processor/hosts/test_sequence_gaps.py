@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from processor.hosts.sequence_gaps import Gap, Sequences, Twins
+from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,13 @@ class Numbers:
 
 def test_numbers_in_a_row_say_nothing() -> None:
     """Neither the first that is ever seen, wherever it stands, nor what follows it."""
-    seen = Sequences()
+    seen = HostSequences()
     assert [seen.see(0, Numbers(number)) for number in (7, 8, 9)] == [None] * 3
 
 
 def test_a_number_that_is_missing_is_a_gap() -> None:
     """It is told how many are missing and between which."""
-    seen = Sequences()
+    seen = HostSequences()
     seen.see(0, Numbers(7))
     assert seen.see(0, Numbers(11)) == Gap(missing=3, after=7, before=11)
     assert seen.see(0, Numbers(12)) is None
@@ -29,7 +29,7 @@ def test_a_number_that_is_missing_is_a_gap() -> None:
 
 def test_a_batch_that_comes_again_says_nothing() -> None:
     """After a takeover the newest batches are read twice."""
-    seen = Sequences()
+    seen = HostSequences()
     for number in (7, 8, 9):
         seen.see(0, Numbers(number))
     assert [seen.see(0, Numbers(number)) for number in (7, 8, 9, 10)] == [None] * 4
@@ -37,7 +37,7 @@ def test_a_batch_that_comes_again_says_nothing() -> None:
 
 def test_what_came_before_is_known_as_a_repeat() -> None:
     """In the partition in which it came, and of a start that is remembered; what is new is none."""
-    seen = Sequences()
+    seen = HostSequences()
     assert not seen.is_repeat(0, Numbers(7))
     for number in (7, 8):
         seen.see(0, Numbers(number))
@@ -50,7 +50,7 @@ def test_what_came_before_is_known_as_a_repeat() -> None:
 
 def test_a_new_start_that_names_the_last_of_the_one_before_proves_its_end() -> None:
     """What the old start sent and nobody got is missing."""
-    seen = Sequences()
+    seen = HostSequences()
     seen.see(0, Numbers(7))
     assert seen.see(0, Numbers(1, collector_start=200, previous_start=100, previous_sequence=7)) is None
     seen.see(0, Numbers(2, collector_start=200))
@@ -60,22 +60,22 @@ def test_a_new_start_that_names_the_last_of_the_one_before_proves_its_end() -> N
 
 def test_a_new_start_whose_beginning_is_missing_is_a_gap() -> None:
     """A collector counts from 1."""
-    seen = Sequences()
+    seen = HostSequences()
     seen.see(0, Numbers(7))
     assert seen.see(0, Numbers(3, collector_start=200)) == Gap(missing=2, after=0, before=3)
 
 
 def test_two_that_live_under_one_id_are_told() -> None:
     """An old start that goes on after a new one has begun is another host."""
-    seen = Sequences()
+    seen = HostSequences()
     seen.see(0, Numbers(7))
     seen.see(0, Numbers(1, boot_id="other", collector_start=200))
-    assert seen.see(0, Numbers(8)) == Twins(("other", "boot"))
+    assert seen.see(0, Numbers(8)) == DuplicateHosts(("other", "boot"))
 
 
 def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
     """Another process saw what came meanwhile: here it would look like a gap."""
-    seen = Sequences()
+    seen = HostSequences()
     seen.see(0, Numbers(7, host_id="a"))
     seen.see(1, Numbers(7, host_id="b"))
     seen.forget(frozenset({0}))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from bus.messages.headers import SENT
 from bus.messages.partitions import partition_of
 from collector.host.ed25519 import SigningKey
-from collector.host.identity import Identity
+from collector.host.identity import HostIdentity
 from processor.identity.gate import EventsMessage
 from schemas.host_keys import HostKey, State
 
@@ -19,11 +19,11 @@ class SigningHost:
 
     host_id: str
     number: int = 1
-    identity: Identity = field(init=False)
+    identity: HostIdentity = field(init=False)
 
     def __post_init__(self) -> None:
         key = SigningKey(bytes([self.number]) * 32)
-        object.__setattr__(self, "identity", Identity(self.host_id, self.host_id, "0.1.0", key))
+        object.__setattr__(self, "identity", HostIdentity(self.host_id, self.host_id, "0.1.0", key))
 
     @property
     def public_key(self) -> bytes:

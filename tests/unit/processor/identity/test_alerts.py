@@ -1,13 +1,13 @@
 from processor.correlation.notices import QUIET
 from processor.identity.alerts import MOST_HOSTS, NOT_VERIFIED, RejectedBatches
-from processor.identity.gate import Rejected
+from processor.identity.gate import RejectedMessage
 
 PLACE = ("t.events", 3, 17)
 
 
-def rejected(host: str = "web-1", outcome: str = "bad_signature", *, known: bool = True) -> Rejected:
+def rejected(host: str = "web-1", outcome: str = "bad_signature", *, known: bool = True) -> RejectedMessage:
     """Return why a batch was rejected."""
-    return Rejected(host, "its signature by key 00ff is wrong", outcome, is_known=known)
+    return RejectedMessage(host, "its signature by key 00ff is wrong", outcome, is_known=known)
 
 
 def test_a_batch_under_a_known_hosts_id_is_told_of_that_host() -> None:

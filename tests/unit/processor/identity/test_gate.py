@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bus.messages.batch_signature import KEY, SIGNATURE
 from bus.messages.headers import CLOCK, SENT
-from processor.identity.gate import Accepted, EventsMessage, Gate, Mode, Rejected
+from processor.identity.gate import EventsMessage, IdentityGate, Mode, RejectedMessage, VerifiedMessage
 from processor.identity.known_hosts import KnownHosts
 from schemas.host_keys import HostKey, encode_host_key, key_id
 from tests.unit.processor.identity.signing_hosts import APPENDED, PARTITIONS, TOPIC, SigningHost
@@ -17,14 +17,14 @@ FORGED = SigningHost("web-1", 2)
 """The hostile host, under the id of another."""
 
 
-def gate_of(mode: Mode, *decided: HostKey, pinned: tuple[HostKey, ...] = (), limit: int = 100) -> Gate:
+def gate_of(mode: Mode, *decided: HostKey, pinned: tuple[HostKey, ...] = (), limit: int = 100) -> IdentityGate:
     """Return a gate that knows some hosts; its clock stands still."""
     known = KnownHosts(limit)
     for record in decided:
         assert known.take_decision(record.host_id.encode(), encode_host_key(record)) == ""
     for record in pinned:
         assert known.take_pin(record.host_id.encode(), encode_host_key(record)) is None
-    return Gate(mode, TOPIC, PARTITIONS, known, clock=lambda: 0.0, worker="p-1")
+    return IdentityGate(mode, TOPIC, PARTITIONS, known, clock=lambda: 0.0, worker="p-1")
 
 
 def header(message: EventsMessage, name: str, value: Any) -> EventsMessage:
@@ -33,10 +33,10 @@ def header(message: EventsMessage, name: str, value: Any) -> EventsMessage:
     return replace(message, headers=kept if value is None else [*kept, (name, value)])
 
 
-def outcome(gate: Gate, message: EventsMessage, host_id: str) -> str:
+def outcome(gate: IdentityGate, message: EventsMessage, host_id: str) -> str:
     """Return what became of a message whose batch says that it is of a host."""
     checked = gate.check(message)
-    if isinstance(checked, Rejected):
+    if isinstance(checked, RejectedMessage):
         return checked.outcome
     disagreement = gate.agree(checked, host_id)
     if disagreement is not None:
@@ -49,7 +49,7 @@ def outcome(gate: Gate, message: EventsMessage, host_id: str) -> str:
 def test_a_host_is_believed_by_its_enrolled_key() -> None:
     """And nothing is to be pinned."""
     gate = gate_of("enrolled", WEB.record())
-    assert gate.check(WEB.message()) == Accepted("web-1", is_verified=True)
+    assert gate.check(WEB.message()) == VerifiedMessage("web-1", is_verified=True)
     assert outcome(gate, WEB.message(), "web-1") == "verified"
 
 
@@ -57,12 +57,12 @@ def test_the_first_key_of_a_host_is_pinned_and_no_other_counts_afterwards() -> N
     """The pin says who, when and by whom; a forger who comes later is told by both keys."""
     gate = gate_of("trust_on_first_use")
     checked = gate.check(WEB.message())
-    assert checked == Accepted(
+    assert checked == VerifiedMessage(
         "web-1", is_verified=True, pin=HostKey("web-1", "pinned", WEB.public_key, APPENDED, "p-1")
     )
     assert outcome(gate, WEB.message(), "web-1") == "verified"
     rejected = gate.check(FORGED.message())
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, RejectedMessage)
     assert rejected.reason == (
         f"it is signed by key {EVIL.public_key.hex()}, and host web-1 has the key {key_id(WEB.public_key)}"
     )
@@ -112,7 +112,7 @@ def test_in_an_enrolled_fleet_nobody_counts_who_was_not_enrolled() -> None:
     """Signed or not, pinned or not; the key is told whole, so that it can be enrolled."""
     gate = gate_of("enrolled", pinned=(WEB.record("pinned"),))
     rejected = gate.check(WEB.message())
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, RejectedMessage)
     assert rejected.outcome == "not_enrolled"
     assert WEB.public_key.hex() in rejected.reason
     assert not rejected.is_known
@@ -157,8 +157,8 @@ def test_known_hosts_are_heard_where_there_is_no_room_for_new_ones() -> None:
 def test_a_batch_that_was_evaluated_before_takes_nobody_in() -> None:
     """Looking back counts nothing."""
     gate = gate_of("trust_on_first_use")
-    assert isinstance(gate.examine(WEB.message()), Accepted)
-    assert isinstance(gate.examine(replace(WEB.message(), value=b"x")), Rejected)
+    assert isinstance(gate.examine(WEB.message()), VerifiedMessage)
+    assert isinstance(gate.examine(replace(WEB.message(), value=b"x")), RejectedMessage)
     assert gate.outcomes == {}
 
 
@@ -184,5 +184,5 @@ def test_no_message_makes_it_raise_or_passes_for_a_known_host(
     """Whatever a hostile host puts together; what an honest one sent is the one exception."""
     gate = gate_of("trust_on_first_use", WEB.record())
     checked = gate.check(EventsMessage(partition, key, headers, value, APPENDED))
-    if isinstance(checked, Accepted) and checked.host_id == "web-1":
+    if isinstance(checked, VerifiedMessage) and checked.host_id == "web-1":
         assert (key, value, dict(headers)[SENT]) == (b"web-1", b"batch", b"7")

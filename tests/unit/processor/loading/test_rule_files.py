@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from processor.language.ast import And, Macro
 from processor.language.printer import print_condition
-from processor.loading import Code, Priority, RuleFile, load_rules, read_rule_files
+from processor.loading import Priority, ProblemCode, RuleFile, load_rules, read_rule_files
 from tests.conformance.cases import is_required, shared_dir
 from tests.unit.processor.loading.files import FileCase, each_file_case, load, rule, shown
 
@@ -116,7 +116,7 @@ def test_files_are_read_in_order_and_tests_are_left_out(tmp_path: Path) -> None:
     result = load_rules(files)
 
     assert [Path(file.name).name for file in files] == ["a.yml", "b.yaml", "none.yaml"]
-    assert [problem.code for problem in result.errors] == [Code.LOAD_ERR_FILE_READ]
+    assert [problem.code for problem in result.errors] == [ProblemCode.LOAD_ERR_FILE_READ]
     assert [(place.type, Path(place.earlier.file).name) for place in result.redefinitions] == [("list", "a.yml")]
 
 

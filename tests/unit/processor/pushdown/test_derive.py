@@ -17,7 +17,7 @@ from collector.records.types import File, Syscall
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from schemas.filter import Interest
+from schemas.filter import PushdownFilter
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
 from tests.unit.collector.kernel_judge import passes as kernel_passes
@@ -28,12 +28,12 @@ EVENTS = (
 )
 
 
-def interest_of(*rules: str, events: Sequence[str] = EVENTS) -> Interest:
+def interest_of(*rules: str, events: Sequence[str] = EVENTS) -> PushdownFilter:
     """Derive the interest of rules that are conditions only."""
     return derive([parse(rule) for rule in rules], events)
 
 
-def passes(interest: Interest, made: Syscall) -> bool:
+def passes(interest: PushdownFilter, made: Syscall) -> bool:
     """Judge as the kernel does."""
     return kernel_passes(lay_out(interest), made)
 

@@ -12,7 +12,7 @@ from schemas.encoding.wire import (
     HEADER_SIZE,
     BadSchema,
     MessageFormat,
-    Unreadable,
+    UnreadableMessage,
     checked_schema,
     header_of,
     registry_header,
@@ -39,7 +39,7 @@ def test_a_message_of_another_release_becomes_one_of_ours(schema: dict[str, Any]
     datum = EVENT_BATCH_FORMAT.decode(encode_batch(batch_0_1()))
     message = other.encode({**datum, "colour": "red"})
 
-    with pytest.raises(Unreadable, match=f"its schema is not known: fingerprint {other.header[2:].hex()}"):
+    with pytest.raises(UnreadableMessage, match=f"its schema is not known: fingerprint {other.header[2:].hex()}"):
         EVENT_BATCH_FORMAT.decode(message)
     ours = EVENT_BATCH_FORMAT.translated(message[HEADER_SIZE:], checked_schema(json.dumps(schema)))
     assert ours == encode_batch(batch_0_1())
@@ -87,7 +87,7 @@ def test_an_alert_of_a_release_to_come_is_read() -> None:
 
 def test_a_message_of_another_kind_is_named() -> None:
     """An alert on the topic of events is told as one."""
-    with pytest.raises(Unreadable, match=r"it is a lanner\.Alert, not a lanner\.EventBatch"):
+    with pytest.raises(UnreadableMessage, match=r"it is a lanner\.Alert, not a lanner\.EventBatch"):
         EVENT_BATCH_FORMAT.translated(b"", checked_schema(json.dumps(ALERT_FORMAT.schema)))
 
 
@@ -177,5 +177,5 @@ def test_no_schema_of_a_writer_makes_reading_raise_anything_else(
     with contextlib.suppress(BadSchema):
         writer = checked_schema(json.dumps({**EVENT_BATCH_SCHEMA, "fields": fields}))
         for data in (datum, datum[:kept]):
-            with contextlib.suppress(Unreadable):
+            with contextlib.suppress(UnreadableMessage):
                 assert header_of(EVENT_BATCH_FORMAT.translated(data, writer)) in EVENT_BATCH_FORMAT.known

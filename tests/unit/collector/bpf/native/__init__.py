@@ -12,7 +12,7 @@ from pathlib import Path
 from collector.arch import x86_64
 from collector.bpf.program import SOURCE
 from collector.events.system_calls import CALLS, CWD, descriptors, watched_numbers
-from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, Layout
+from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout
 from collector.pushdown.maps import entries
 from collector.records.decode import decode
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
@@ -180,7 +180,7 @@ class NativeKernel:
         ctypes.memmove(at, (mount + self._at["MOUNT_MNT"]).to_bytes(8, "little"), 8)
         ctypes.memmove(at + 8, entry.to_bytes(8, "little"), 8)
 
-    def put(self, layout: Layout | None, events: Iterable[str], generation: int = 0) -> None:
+    def put(self, layout: FilterLayout | None, events: Iterable[str], generation: int = 0) -> None:
         """Watch these event types by an interest, which goes into the tables beside the one of the other generation.
 
         Args:

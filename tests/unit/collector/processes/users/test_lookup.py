@@ -10,7 +10,7 @@ from collector.processes.users import container_root
 from collector.processes.users.account_files import Question
 from collector.processes.users.container_root import open_below, read_below
 from collector.processes.users.lookup import UserFiles
-from collector.processes.users.passwd import MAX_ENTRIES, Accounts, Names, parse_group, parse_passwd
+from collector.processes.users.passwd import MAX_ENTRIES, Names, UserAccounts, parse_group, parse_passwd
 
 MOUNTS = b"21 1 0:20 / / rw - overlay overlay rw\n"
 HOST_MOUNTS = (
@@ -120,8 +120,8 @@ class TestParsing:
 
     def test_root_needs_no_file(self) -> None:
         """An image made from scratch has none, and its uid 0 is root all the same."""
-        assert Accounts().names(0, 0, -1) == Names("root", "root", None, "/root", None)
-        assert Accounts().names(5, 5, 5) == Names()
+        assert UserAccounts().names(0, 0, -1) == Names("root", "root", None, "/root", None)
+        assert UserAccounts().names(5, 5, 5) == Names()
 
 
 class TestHost:

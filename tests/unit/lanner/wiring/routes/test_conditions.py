@@ -7,7 +7,7 @@ from lanner.settings import Settings
 from lanner.settings.build import build_settings
 from lanner.settings.tree import parse_yaml
 from lanner.wiring.sinks.registry import addresses_of
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 
@@ -21,10 +21,10 @@ def settings_of(text: str) -> Settings:
     return settings
 
 
-def slack_takes(text: str, made: Alert, said: list[str] | None = None, tally: SinkTally | None = None) -> bool:
+def slack_takes(text: str, made: Alert, said: list[str] | None = None, tally: SinkStats | None = None) -> bool:
     """Tell whether Slack gets an alert by these settings."""
     notes: list[str] = [] if said is None else said
-    address = addresses_of(settings_of(text), notes.append)("slack", tally or SinkTally())
+    address = addresses_of(settings_of(text), notes.append)("slack", tally or SinkStats())
     return address(made) is not None
 
 
@@ -66,7 +66,7 @@ def test_all_other_parts_of_a_match_must_hold_too() -> None:
 
 def test_a_mute_takes_a_condition() -> None:
     """And is counted."""
-    tally = SinkTally()
+    tally = SinkStats()
     assert not slack_takes("mute: [{match: proc.name = bash, reason: x}]", alert(event=IN_PROD), tally=tally)
     assert tally.muted == 1
 
@@ -101,7 +101,7 @@ def test_every_fault_of_a_condition_is_told_with_its_place(tmp_path: Path) -> No
 def test_a_condition_that_fails_tells_people_rather_than_not(setting: str, taken: bool) -> None:
     """A number that no integer holds: the route takes the alert, the mute doesn't; counted, and told once."""
     said: list[str] = []
-    tally = SinkTally()
+    tally = SinkStats()
     broken = alert(event={"proc.pid": float("inf")})
     for _ in range(2):
         address = addresses_of(settings_of(setting % "proc.pid > 1"), said.append)("slack", tally)

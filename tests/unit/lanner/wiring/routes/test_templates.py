@@ -5,7 +5,7 @@ import pytest
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.wiring.routes.templates import compile_template, compile_templates, or_own_text
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.stats import SinkStats
 from tests.unit.alerts import alert
 
 
@@ -45,7 +45,7 @@ def test_what_is_wrong_with_a_template_is_said_at_the_start() -> None:
 
 def test_a_template_that_fails_costs_no_alert() -> None:
     """The rule's own text stands; that is counted, and told once."""
-    tally, told = SinkTally(), list[str]()
+    tally, told = SinkStats(), list[str]()
     fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", tally, told.append)
     assert [fill(alert()) for _ in range(2)] == [alert().output] * 2
     assert (tally.condition_faults, len(told)) == (2, 1)

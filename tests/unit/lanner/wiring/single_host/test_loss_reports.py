@@ -1,19 +1,19 @@
-from lanner.wiring.single_host.loss_reports import LossTeller
+from lanner.wiring.single_host.loss_reports import LossReporter
 
 
 def test_the_first_loss_is_told_at_once() -> None:
     """Nobody waits five minutes to learn that events are lost."""
-    assert LossTeller().due({"ring full": 3}, now=0) == {"ring full": 3}
+    assert LossReporter().due({"ring full": 3}, now=0) == {"ring full": 3}
 
 
 def test_no_loss_is_not_told() -> None:
     """Silence is the good news."""
-    assert LossTeller().due({"ring full": 0}, now=0) == {}
+    assert LossReporter().due({"ring full": 0}, now=0) == {}
 
 
 def test_later_losses_wait_and_come_as_a_sum() -> None:
     """Within five minutes nothing is said; then all that came since."""
-    teller = LossTeller(300)
+    teller = LossReporter(300)
     teller.due({"ring full": 3}, now=0)
 
     assert teller.due({"ring full": 5}, now=299) == {}
@@ -22,7 +22,7 @@ def test_later_losses_wait_and_come_as_a_sum() -> None:
 
 def test_what_is_left_is_told_at_the_end() -> None:
     """The sum of all reports is the sum of all losses."""
-    teller = LossTeller(300)
+    teller = LossReporter(300)
     teller.due({"ring full": 3}, now=0)
 
     assert teller.due({"ring full": 4}, now=1, final=True) == {"ring full": 1}

@@ -6,7 +6,7 @@ import pytest
 
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
-from lanner.wiring.single_host.state_file import Memory
+from lanner.wiring.single_host.state_file import StatefulEvaluator
 from lanner.wiring.single_host.wall_clock import WallClock
 from processor.correlation.correlator import Correlator
 from schemas.codec import encode_batch
@@ -38,12 +38,12 @@ MANY = [SSH, rule("many_ssh_connections", "%correlation.count from %correlation.
 def test_windows_outlive_a_restart(tmp_path: Path) -> None:
     """Two connections before it and one after it are three; the file is its owner's alone."""
     host, path, notes = Host(), tmp_path / "state" / "memory", list[str]()
-    first = Memory(judges_of(*MANY), path, note=notes.append, clock=Clock(1).wall())
+    first = StatefulEvaluator(judges_of(*MANY), path, note=notes.append, clock=Clock(1).wall())
     first.process(host.accept(0))
     first.process(host.accept(1))
     first.save()
 
-    second = Memory(judges_of(*MANY), path, note=notes.append, clock=Clock(2).wall())
+    second = StatefulEvaluator(judges_of(*MANY), path, note=notes.append, clock=Clock(2).wall())
 
     assert [alert.output for alert in second.process(host.accept(2))] == ["3 from 10.0.0.1"]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -53,7 +53,7 @@ def test_windows_outlive_a_restart(tmp_path: Path) -> None:
 def test_the_file_is_written_every_five_seconds(tmp_path: Path) -> None:
     """A kill costs what came since."""
     host, path = Host(), tmp_path / "memory"
-    memory = Memory(judges_of(*MANY), path, note=lambda _: None, clock=Clock(1).wall())
+    memory = StatefulEvaluator(judges_of(*MANY), path, note=lambda _: None, clock=Clock(1).wall())
     memory.process(host.accept(0))
     memory.tick(100.0)
     written = path.read_bytes()
@@ -81,7 +81,7 @@ class Machine:
 
     def begin(self) -> None:
         """Start Lanner, again."""
-        self.memory = Memory(judges_of(*MANY), self.path, note=self.notes.append, clock=self.clock.wall())
+        self.memory = StatefulEvaluator(judges_of(*MANY), self.path, note=self.notes.append, clock=self.clock.wall())
 
     def connect(self) -> list[str]:
         """Let someone connect, and return what is said of it."""
@@ -156,13 +156,13 @@ def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
     path, notes = tmp_path / "memory", list[str]()
     path.write_bytes(b"rubbish")
 
-    memory = Memory(judges_of(*MANY), path, note=notes.append)
+    memory = StatefulEvaluator(judges_of(*MANY), path, note=notes.append)
     memory.save()
 
     assert [note.removeprefix(str(path)) for note in notes] == [
         ": too short for a memory of rules; rules with memory begin anew."
     ]
-    assert Memory(judges_of(*MANY), path, note=notes.append).take_evicted() == 0
+    assert StatefulEvaluator(judges_of(*MANY), path, note=notes.append).take_evicted() == 0
     assert len(notes) == 1
 
 
@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     """Each five seconds would be too often."""
     (tmp_path / "file").touch()
     notes = list[str]()
-    memory = Memory(judges_of(*MANY), tmp_path / "file" / "memory", note=notes.append)
+    memory = StatefulEvaluator(judges_of(*MANY), tmp_path / "file" / "memory", note=notes.append)
 
     memory.save()
     memory.save()
@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
 
 def test_rules_without_memory_leave_no_file(tmp_path: Path) -> None:
     """There is nothing to keep."""
-    memory = Memory(judges_of(rule("evt.type = connect")), tmp_path / "memory", note=lambda _: None)
+    memory = StatefulEvaluator(judges_of(rule("evt.type = connect")), tmp_path / "memory", note=lambda _: None)
 
     memory.save()
 

@@ -11,8 +11,8 @@ from lanner.settings.named import BUILT_IN
 from lanner.wiring.single_host.sinks import open_sinks
 from lanner.wiring.sinks.preview import preview
 from lanner.wiring.sinks.registry import addresses_of
-from notifier.delivery.outcome import Parcel
-from notifier.delivery.stats import SinkTally
+from notifier.delivery.outcome import RoutedAlert
+from notifier.delivery.stats import SinkStats
 from notifier.local.adapters import RoutedSink
 from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
@@ -57,9 +57,9 @@ def test_each_sink_of_its_own_minimum_priority(tmp_path: Path) -> None:
     """A debug alert is nothing for people, and all for a SIEM."""
     addresses = addresses_of(settings(tmp_path, ""), pytest.fail)
     made = alert(priority="Debug")
-    wanted = {sink: addresses(sink, SinkTally())(made) for sink in BUILT_IN}
+    wanted = {sink: addresses(sink, SinkStats())(made) for sink in BUILT_IN}
     assert {sink for sink, parcel in wanted.items() if parcel is None} == {"slack", "apprise"}
-    assert wanted["webhook"] == Parcel(made)
+    assert wanted["webhook"] == RoutedAlert(made)
 
 
 def test_routes_and_mutes_hold_for_files_of_one_process_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,14 +3,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.correlation.state.accounts import Accounts
+from processor.correlation.state.accounts import GroupAccounts
 
 _acts = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), max_size=80)
 
 
 def test_the_account_with_the_most_gives_up_its_oldest() -> None:
     """What was touched again is not the oldest any more."""
-    accounts: Accounts[int] = Accounts()
+    accounts: GroupAccounts[int] = GroupAccounts()
     for key in (1, 2, 3, 1):
         accounts.touch("loud", key)
     accounts.touch("quiet", 9)
@@ -22,7 +22,7 @@ def test_the_account_with_the_most_gives_up_its_oldest() -> None:
 
 def test_of_equal_accounts_the_one_that_grew_last_gives_up_its_oldest() -> None:
     """Whoever was there before is not pushed out."""
-    accounts: Accounts[int] = Accounts()
+    accounts: GroupAccounts[int] = GroupAccounts()
     accounts.touch("before", 1)
     accounts.touch("now", 2)
 
@@ -32,7 +32,7 @@ def test_of_equal_accounts_the_one_that_grew_last_gives_up_its_oldest() -> None:
 @given(_acts, st.data())
 def test_it_finds_what_a_look_at_all_accounts_finds(acts: list[tuple[str, int]], data: st.DataObject) -> None:
     """Whatever was touched and left in between."""
-    accounts: Accounts[tuple[str, int]] = Accounts()
+    accounts: GroupAccounts[tuple[str, int]] = GroupAccounts()
     held: list[tuple[str, int]] = []
     for act in acts:
         if act in held:

@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.fleet.kafka.ack_order import InOrder
+from processor.fleet.kafka.ack_order import AckOrder
 
 
 @given(st.permutations(range(12)))
 def test_only_a_whole_beginning_leaves(order: list[int]) -> None:
     """However late each ends, they leave in the order in which they began, and none before all that are older."""
-    begun: InOrder[int] = InOrder()
+    begun: AckOrder[int] = AckOrder()
     for item in range(12):
         begun.begin(item)
     left: list[int] = []

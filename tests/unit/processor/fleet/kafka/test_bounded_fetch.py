@@ -20,7 +20,7 @@ from processor.fleet.kafka.bounded_fetch import (
     MAX_BATCH_BYTES,
     MAX_FETCH_BYTES,
     BoundedRecords,
-    Unreadable,
+    UnreadableRecord,
     use_bounded_records,
 )
 
@@ -102,7 +102,7 @@ def test_a_batch_that_decompresses_to_too_much_is_one_record_that_says_so(codec:
     data = with_records(batch(b"", b"", b"", offset=40), records, codec) + batch(b"next", offset=43)
     found = partition_records(data, 40)
     instead, following = found
-    assert isinstance(instead.value, Unreadable)
+    assert isinstance(instead.value, UnreadableRecord)
     assert instead.value.reason == f"messages 40 to 42: its records have more than {MAX_BATCH_BYTES} bytes decompressed"
     assert (instead.offset, instead.key, instead.headers) == (40, None, ())
     assert (following.offset, following.value) == (43, b"next")
@@ -126,7 +126,7 @@ def test_records_that_cannot_be_read_are_passed_over(codec: int, records: bytes)
     """Nothing is raised, nothing goes round for ever, and what follows is read."""
     data = with_records(batch(b"", offset=40), records, codec) + batch(b"next", offset=41)
     instead, following = partition_records(data, 40)
-    assert isinstance(instead.value, Unreadable)
+    assert isinstance(instead.value, UnreadableRecord)
     assert instead.value.reason
     assert following.value == b"next"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from processor.correlation.plan.spec import Alias, Correlation, Suppress
-from processor.loading import Code, LoadResult, RuleFile, load_rules
+from processor.loading import LoadResult, ProblemCode, RuleFile, load_rules
 
 SECOND = 1_000_000_000
 BASE = """- macro: a
@@ -166,7 +166,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     """One run is enough to find every mistake."""
     errors = load(correlation(type="event_cuont", timespan="x", group_by="[fd.nmae]", tymespan="1m")).errors
 
-    assert {problem.code for problem in errors} == {Code.LOAD_ERR_EXTENSION}
+    assert {problem.code for problem in errors} == {ProblemCode.LOAD_ERR_EXTENSION}
     assert len(errors) == 4
 
 

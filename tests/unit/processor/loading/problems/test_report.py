@@ -3,12 +3,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.loading import Code, Place, Problem
+from processor.loading import Problem, ProblemCode, SourceLocation
 from processor.loading.problems import report
 from tests.unit.processor.loading.files import load, rule
 
 _PROBLEM = Problem(
-    Code.LOAD_ERR_COMPILE_CONDITION, "no such field", "rule", "r", Place("a.yaml", 3, 5, 4, "    fd.x = 1"), "try fd.y"
+    ProblemCode.LOAD_ERR_COMPILE_CONDITION,
+    "no such field",
+    "rule",
+    "r",
+    SourceLocation("a.yaml", 3, 5, 4, "    fd.x = 1"),
+    "try fd.y",
 )
 
 
@@ -34,8 +39,8 @@ def test_colour_changes_nothing_else() -> None:
 
 def test_the_underline_stands_below_what_it_means() -> None:
     """Tabs, wide and hidden characters before the place move the underline with them."""
-    place = Place("a", 1, 5, 2, "\t\x1b世 ab")
-    text = report.as_text([Problem(Code.LOAD_UNKNOWN_KEY, "m", "", "", place)])
+    place = SourceLocation("a", 1, 5, 2, "\t\x1b世 ab")
+    text = report.as_text([Problem(ProblemCode.LOAD_UNKNOWN_KEY, "m", "", "", place)])
 
     assert text.splitlines()[1:] == ["  1 |     \\x1b世 ab", "    |            ^^"]
 
@@ -62,7 +67,7 @@ def test_json_has_the_keys_that_programs_read() -> None:
 
 def test_github_annotations_escape_their_own_syntax() -> None:
     """Colons and commas in properties, percent signs and line ends anywhere."""
-    problem = Problem(Code.LOAD_UNKNOWN_KEY, "50%\n::error::x", "", "", Place("a,b:c", 2, 3, 4, "text"))
+    problem = Problem(ProblemCode.LOAD_UNKNOWN_KEY, "50%\n::error::x", "", "", SourceLocation("a,b:c", 2, 3, 4, "text"))
 
     assert report.as_github([problem]) == (
         "::warning file=a%2Cb%3Ac,line=2,col=3,endColumn=7,title=LOAD_UNKNOWN_KEY::50%25\\x0a::error::x\n"
@@ -82,7 +87,7 @@ def test_hints_name_what_was_probably_meant() -> None:
 @given(st.text())
 def test_no_text_acts_on_a_terminal(text: str) -> None:
     """Whatever a file holds, what is shown is printable."""
-    problem = Problem(Code.LOAD_UNKNOWN_KEY, text, text, text, Place(text, 1, 1, 3, text), text)
+    problem = Problem(ProblemCode.LOAD_UNKNOWN_KEY, text, text, text, SourceLocation(text, 1, 1, 3, text), text)
     shown = report.as_text([problem]) + report.as_github([problem])
 
     assert all(line.isprintable() for line in shown.split("\n"))
