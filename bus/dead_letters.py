@@ -18,6 +18,7 @@ from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.messages.dead_letter import NOT_FETCHED, OMITTED, ORIGINAL
 from bus.messages.headers import Headers
+from schemas.errors import LannerError
 
 SETTLES, HOW, NOTE = "settles", "how", "note"
 How = Literal["replayed", "dropped"]
@@ -56,7 +57,7 @@ class DeadMessage:
         return OMITTED in self.headers or NOT_FETCHED in self.headers
 
 
-class MessageGone(Exception):
+class MessageGone(LannerError):
     """The message that a letter is about can't be had."""
 
 

@@ -1,7 +1,9 @@
 """Why a collector can't start here, said so that a person can act on it."""
 
+from schemas.errors import LannerError
 
-class EnvironmentUnsupported(Exception):
+
+class EnvironmentUnsupported(LannerError):
     """This host, user or container lacks something that collecting needs."""
 
     def __init__(self, reason: str, remedy: str) -> None:

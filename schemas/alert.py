@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from schemas.encoding.wire import MessageFormat, UnreadableMessage
+from schemas.errors import LannerError
 from schemas.text.limits import MAX_TEXT_BYTES, Texts, Value
 
 __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
@@ -81,7 +82,7 @@ class Alert:
     """Of a summary: what it sums up."""
 
 
-class BadAlert(ValueError):
+class BadAlert(LannerError, ValueError):
     """Bytes that are no alert."""
 
 

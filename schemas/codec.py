@@ -24,6 +24,7 @@ from schemas.encoding.columns.former import former_processes, former_strings, te
 from schemas.encoding.columns.processes import PROCESS_COLUMNS, pack_processes, unpack_processes
 from schemas.encoding.columns.texts import TextTable, encode_text, longest_of, pack_texts, unpack_texts
 from schemas.encoding.wire import MessageFormat
+from schemas.errors import LannerError
 
 _RELEASES = ("0.1", "0.2", "0.3")
 """Former releases whose schema was another."""
@@ -52,7 +53,7 @@ _HEAD = (
 )
 
 
-class BadBatch(ValueError):
+class BadBatch(LannerError, ValueError):
     """Bytes that are no event batch, or one whose parts contradict each other."""
 
 

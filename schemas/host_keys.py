@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal, get_args
 
+from schemas.errors import LannerError
+
 PUBLIC_KEY_BYTES = 32
 """Of Ed25519. Source: RFC 8032, section 5.1.5."""
 MAX_HOST_ID_BYTES = 256
@@ -19,7 +21,7 @@ _LATEST = 4_102_444_800_000_000_000
 State = Literal["pinned", "enrolled", "revoked"]
 
 
-class BadHostKey(ValueError):
+class BadHostKey(LannerError, ValueError):
     """Bytes that are no record of a host's key, or one that no honest writer makes."""
 
 

@@ -22,6 +22,8 @@ from typing import Any, Literal
 import fastavro
 from fastavro.schema import parse_schema
 
+from schemas.errors import LannerError
+
 PUBLISHED_RULES_SCHEMA = json.loads(files("schemas").joinpath("published_rules.avsc").read_text(encoding="utf-8"))
 _PARSED = parse_schema(PUBLISHED_RULES_SCHEMA)
 _FIELDS = [(each["name"], parse_schema(each["type"]), each) for each in PUBLISHED_RULES_SCHEMA["fields"]]
@@ -40,7 +42,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
 _VERSION = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
-class BadRules(ValueError):
+class BadRules(LannerError, ValueError):
     """Bytes that are no version of rules, or one that no honest publisher makes."""
 
 

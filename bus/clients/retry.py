@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from bus.clients.backoff import Backoff
 from bus.errors.unavailable import BusUnavailable
+from schemas.errors import LannerError
 
 REMIND_SECONDS = 60.0
 _BACKOFF = Backoff(first=0.1, most=5.0)
 Found = TypeVar("Found")
 
 
-class Stopped(Exception):
+class Stopped(LannerError):
     """The process ends before the broker was back."""
 
 

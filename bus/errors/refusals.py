@@ -7,6 +7,7 @@ hand, or is a fault of ours that only this message meets: the message becomes a 
 from confluent_kafka import KafkaError, KafkaException
 
 from bus.errors.unavailable import BusUnavailable, fault_text
+from schemas.errors import LannerError
 
 _OF_THE_MESSAGE = frozenset(
     {
@@ -23,7 +24,7 @@ _OF_THE_MESSAGE = frozenset(
 _OF_ITS_SIZE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
-class MessageRefused(Exception):
+class MessageRefused(LannerError):
     """The broker or the client does not accept a message, however often it is sent."""
 
 

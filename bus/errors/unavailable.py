@@ -2,6 +2,8 @@
 
 import math
 
+from schemas.errors import LannerError
+
 _LONGEST_FAULT = 300
 
 
@@ -10,7 +12,7 @@ def fault_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:_LONGEST_FAULT]
 
 
-class BusUnavailable(Exception):
+class BusUnavailable(LannerError):
     """The broker can't be used as things are."""
 
     def __init__(self, reason: str, remedy: str, *, patience: float = math.inf) -> None:

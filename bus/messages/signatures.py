@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from schemas import host_keys
+from schemas.errors import LannerError
 
 RULES_DOMAIN = b"lanner rules\0"
 
 
-class BadSigningKey(ValueError):
+class BadSigningKey(LannerError, ValueError):
     """A file that holds no key of the wanted kind."""
 
 

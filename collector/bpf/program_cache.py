@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import LannerError
+
 _TOLD = 3
 """How many files that don't fit are named in an error."""
 
 
-class ProgramMismatch(Exception):
+class ProgramMismatch(LannerError):
     """A kept program is not for this host, or not to be trusted; the text says why."""
 
 

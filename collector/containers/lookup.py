@@ -14,6 +14,7 @@ from typing import Protocol
 from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName
 from schemas.batch import Container
+from schemas.errors import LannerError
 
 WORKERS = 2
 MAX_KNOWN = 4096
@@ -31,11 +32,11 @@ FAILURE_DELAY = 30_000_000_000
 """Nanoseconds until a container is asked for again after its runtime didn't answer."""
 
 
-class ContainerNotFound(Exception):
+class ContainerNotFound(LannerError):
     """The runtime doesn't know the container, or knows it in another cgroup."""
 
 
-class RuntimeUnavailable(Exception):
+class RuntimeUnavailable(LannerError):
     """The runtime couldn't be asked, or gave no sensible answer."""
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from bus.messages.batch_signature import BATCH_DOMAIN, HOST_DOMAIN, KEY, SIGNATURE, signed_content
 from bus.messages.headers import Headers
 from collector.host.ed25519 import SEED_BYTES, SigningKey
+from schemas.errors import LannerError
 from schemas.host_keys import Announcement, encode_announcement, key_id
 
 FILE_NAME = "host.key"
@@ -29,7 +30,7 @@ _HEAD = bytes.fromhex("302e020100300506032b657004220420")
 """What stands before the 32 bytes of the key: a PrivateKeyInfo with the algorithm Ed25519."""
 
 
-class BadKeyFile(Exception):
+class BadKeyFile(LannerError):
     """The file does not hold a key that may be used; the message says why and what to do."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lanner.demo.docker import DemoDocker
+from schemas.errors import LannerError
 
 Need = Literal["root", "docker"]
 
@@ -20,7 +21,7 @@ LONGEST = 30.0
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-class DemoSkipped(Exception):
+class DemoSkipped(LannerError):
     """This machine can't do the act; the text says why in a few words."""
 
 

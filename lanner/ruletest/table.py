@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
+from schemas.errors import LannerError
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
@@ -26,7 +27,7 @@ MAX_DURATION = 366 * 86400 * 10**9
 """Nanoseconds; times of events have to fit 64 bits."""
 
 
-class TestFileError(Exception):
+class TestFileError(LannerError):
     """Something in a test file is wrong; the others of its items are still read."""
 
     def __init__(self, message: str, node: Node, hint: str = "") -> None:

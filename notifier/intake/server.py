@@ -19,6 +19,7 @@ from aiohttp import web
 
 from notifier.formats.falco_json import parse_falco
 from schemas.alert import Alert
+from schemas.errors import LannerError
 
 Take = Callable[[Alert], Awaitable[None]]
 """Ends when the bus has the alert. Raises IntakeRefused where it never will, OSError where it can't now."""
@@ -27,7 +28,7 @@ Bus = Callable[[], AbstractAsyncContextManager[Take]]
 """Opens the bus on the loop that will use it."""
 
 
-class IntakeRefused(Exception):
+class IntakeRefused(LannerError):
     """The bus will never take this alert."""
 
 

@@ -22,6 +22,7 @@ from bus.disk_sync import DiskSync
 from notifier.formats.severity import SEVERITY
 from notifier.queue.fair_share import FairShares
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
+from schemas.errors import LannerError
 
 MODE = 0o600
 """Alerts quote command lines, and command lines hold secrets."""
@@ -44,7 +45,7 @@ Put = Literal["kept", "repeat", "full"]
 """What became of an alert: it waits; it waits here already or was delivered not long ago; there is no room for it."""
 
 
-class OutboxUnusable(Exception):
+class OutboxUnusable(LannerError):
     """The outbox can't be opened, or is no outbox."""
 
 

@@ -9,6 +9,7 @@ import apprise
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.errors import LannerError
 from schemas.text.printable import printable
 
 BODY_LENGTH = 1500
@@ -20,7 +21,7 @@ _ACTIVE = re.compile(r"(?<=[@<#`*_~])|(?<=\])(?=\()|(?<=:)(?=/)|(?<=[\w])\.(?=[a
 """Behind what a service reads as a mention, a tag or formatting; inside what it makes a link of."""
 
 
-class BadService(Exception):
+class BadService(LannerError):
     """An address that Apprise can't use; the message quotes nothing of it."""
 
 

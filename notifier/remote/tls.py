@@ -3,8 +3,10 @@
 import ssl
 from dataclasses import dataclass
 
+from schemas.errors import LannerError
 
-class BadCertificate(Exception):
+
+class BadCertificate(LannerError):
     """A file of certificates or keys can't be used; the message names it."""
 
 

@@ -9,13 +9,14 @@ from notifier.delivery.http_errors import judged
 from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome, Undeliverable
 from notifier.formats.text import LineStyle, json_line
 from notifier.webhook.answer import Answer
+from schemas.errors import LannerError
 
 MOST_BYTES = 512 * 1024
 """Of a request that holds several alerts; one alone may be longer."""
 JSON = "application/json"
 
 
-class BodyError(Exception):
+class BodyError(LannerError):
     """No body can be made of an alert; the message says why."""
 
 

@@ -15,13 +15,14 @@ from notifier.delivery.http_errors import in_words
 from notifier.delivery.outcome import RetryLater
 from notifier.webhook.answer import Answer
 from notifier.webhook.timed import POOLS
+from schemas.errors import LannerError
 
 MOST_ANSWER_BYTES = 64 * 1024
 """More of an answer is not read, and its connection is given up."""
 _CHUNK = 8192
 
 
-class BadProxy(Exception):
+class BadProxy(LannerError):
     """The environment names a proxy that can't be used; the message doesn't quote it, since it may hold a password."""
 
 

@@ -15,13 +15,14 @@ from notifier.siem import falco
 from notifier.webhook.answer import Answer
 from notifier.webhook.form import JSON, Body, BodyError, by_status
 from schemas.alert import Alert, Value
+from schemas.errors import LannerError
 from schemas.text.times import iso8601_zulu
 
 MOST_BYTES = 1 << 20
 """Of a body; a template that makes more has a loop that doesn't end."""
 
 
-class BadTemplate(Exception):
+class BadTemplate(LannerError):
     """The template can't be read; the message names file and line."""
 
 

@@ -13,6 +13,7 @@ from processor.correlation.windows.outcome import Fired
 from processor.language.ast import Span
 from schemas.alert import Value
 from schemas.catalogue.fields import field_problem
+from schemas.errors import LannerError
 from schemas.text.times import iso8601_zulu
 
 What = Literal["count", "group", "first", "last", "values", "leg"]
@@ -42,7 +43,7 @@ class WindowToken:
         return f"correlation.leg[{self.leg}].{self.field}" if self.what == "leg" else f"correlation.{self.what}"
 
 
-class BadWindowToken(ValueError):
+class BadWindowToken(LannerError, ValueError):
     """A ``%correlation`` that is none."""
 
     def __init__(self, message: str, span: Span) -> None:

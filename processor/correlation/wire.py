@@ -19,6 +19,7 @@ from processor.correlation.pre_match import (
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from schemas.encoding.batch_limits import MAX_SEQUENCE, is_clock
 from schemas.encoding.wire import MessageFormat, UnreadableMessage
+from schemas.errors import LannerError
 
 
 def _schema(name: str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
 PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.1.avsc")])
 
 
-class BadPreMatch(ValueError):
+class BadPreMatch(LannerError, ValueError):
     """Bytes that are no pre-matched event."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.alert import Alert, bounded
+from schemas.errors import LannerError
 from schemas.text.limits import MAX_TEXT_BYTES, Texts
 
 EVENTS_BETWEEN_LOOKS = 64
@@ -33,7 +34,7 @@ BOUNDLESS = BatchLimits(float("inf"), 1 << 62, 1 << 62)
 """For replay, rule tests and measurements: whoever waits for those can stop them."""
 
 
-class OverBudget(Exception):
+class OverBudget(LannerError):
     """A batch costs more than one may; the message says what of it, for people."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import re2
 
 from schemas.alert import Alert, Value, Window
+from schemas.errors import LannerError
 
 MASK = "[redacted]"
 DEFAULT = "default"
@@ -35,7 +36,7 @@ _REMEMBERED = 4096
 Redact = Callable[[Alert], Alert]
 
 
-class BadPattern(ValueError):
+class BadPattern(LannerError, ValueError):
     """A pattern that can't be used; the message says why, for people."""
 
 

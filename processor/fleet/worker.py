@@ -19,12 +19,13 @@ from processor.fleet.faust_log import FaustLog
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.service import HostKeysService
+from schemas.errors import LannerError
 
 STOP_SECONDS = 15.0
 OnStart = Callable[[faust.App, ResultProducer], None]
 
 
-class ProcessorFailed(Exception):
+class ProcessorFailed(LannerError):
     """This process can't go on; what it did not acknowledge is another's."""
 
 

@@ -1,9 +1,10 @@
 """What is raised where a condition can't be read."""
 
 from processor.language.ast import Span
+from schemas.errors import LannerError
 
 
-class ConditionError(ValueError):
+class ConditionError(LannerError, ValueError):
     """A text that is no condition; it carries what is wrong and where, so that a caller can show the place.
 
     Two errors are equal where message and place are, so tests and collections can compare them.

@@ -21,6 +21,7 @@ from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import problem, reject
+from schemas.errors import LannerError
 
 SOURCE = "syscall"
 ENGINE_VERSION = (0, 63, 0)
@@ -233,7 +234,7 @@ class Collection:
         return reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
 
 
-class ItemSkipped(Exception):
+class ItemSkipped(LannerError):
     """Ends the reading of an item that changes one whose error is told already."""
 
 

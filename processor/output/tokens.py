@@ -12,6 +12,7 @@ from processor.language.ast import Argument, ArgumentList, Check, Field, Left, L
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from schemas.catalogue.fields import resolve_field
+from schemas.errors import LannerError
 
 _WIDTH = re.compile(r"[0-9]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
@@ -19,7 +20,7 @@ _LONGEST_NAME = 200
 _FUNCTION = re.compile(r"(?:tolower|toupper|b64|basename|len|join|concat|getopt)\(")
 
 
-class OutputError(ValueError):
+class OutputError(LannerError, ValueError):
     """An output text that cannot be read; ``span`` tells the place in it."""
 
     def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:

@@ -9,6 +9,7 @@ whoever gets such has to take everything as of interest.
 import json
 from typing import Any
 
+from schemas.errors import LannerError
 from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter
 
 MAX_BYTES = 8 << 20
@@ -16,7 +17,7 @@ _U32 = 0xFFFFFFFF
 _LONGEST_NAME = 1000
 
 
-class BadFilter(ValueError):
+class BadFilter(LannerError, ValueError):
     """Bytes that are no interest, or none that lets anything through: everything has to be sent."""
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import fastavro
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
+from schemas.errors import LannerError
+
 MARKER = b"\xc3\x01"
 HEADER_SIZE = 10
 """Marker and fingerprint."""
@@ -28,11 +30,11 @@ _MAX_TYPES = 5_000
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 
-class UnreadableMessage(ValueError):
+class UnreadableMessage(LannerError, ValueError):
     """Bytes that are no message of this kind, or one of a schema that nobody knows."""
 
 
-class BadSchema(ValueError):
+class BadSchema(LannerError, ValueError):
     """A schema that can't be a writer's, or by which reading would take more than its messages' length."""
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 from dataclasses import dataclass
 
+from schemas.errors import LannerError
 from schemas.text.short_texts import remembered
 
 STRING_TYPES = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
@@ -30,7 +31,7 @@ _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 Literal = str | int | bool | bytes
 
 
-class BadLiteral(ValueError):
+class BadLiteral(LannerError, ValueError):
     """A literal that its field's type cannot have; the message is for the rule's author."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Field, FieldValue, Literal, Span, Transformer
 from schemas.catalogue.fields import ARGUMENT_TYPES, FieldSpec, field_problem, resolve_field
+from schemas.errors import LannerError
 
 TEXT = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
 _TEXT_OR_BYTES = TEXT | {"BYTEBUF"}
@@ -21,7 +22,7 @@ _TAKES = {
 _TAKES_LISTS = frozenset({"tolower", "toupper", "len"})
 
 
-class BadOperand(ValueError):
+class BadOperand(LannerError, ValueError):
     """A field or transformer that cannot stand where it does."""
 
     def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:

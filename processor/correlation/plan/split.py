@@ -15,12 +15,13 @@ from processor.detection.redaction import Redact, unredacted
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
 from processor.language.printer import print_condition
 from processor.rule import RuleProtocol
+from schemas.errors import LannerError
 
 MAX_TERMS = 64
 """Of one condition: what no author writes by hand."""
 
 
-class TooManyTerms(ValueError):
+class TooManyTerms(LannerError, ValueError):
     """A condition combines stateful macros in too many ways."""
 
 

@@ -18,6 +18,7 @@ from processor.correlation.windows.counting import EventCount, ValueCount
 from processor.correlation.windows.outcome import EventKey, LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 from processor.correlation.wire import group_key
+from schemas.errors import LannerError
 
 State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle | Tally
 
@@ -28,7 +29,7 @@ VERSION = 1
 _SCHEMA = parse_schema(json.loads(files("schemas").joinpath("correlation_state.avsc").read_text(encoding="utf-8")))
 
 
-class BadState(ValueError):
+class BadState(LannerError, ValueError):
     """Bytes that are no state, or of another version."""
 
 

@@ -20,6 +20,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from bus.errors.unavailable import fault_text
 from bus.topics import MAX_MESSAGE_BYTES
+from schemas.errors import LannerError
 
 MAX_BATCH_BYTES = 2 * MAX_MESSAGE_BYTES
 """Of a batch's records, decompressed. Our clients put no more than MAX_MESSAGE_BYTES into one."""
@@ -47,7 +48,7 @@ class UnreadableRecord(bytes):
     """For people."""
 
 
-class TooLarge(ValueError):
+class TooLarge(LannerError, ValueError):
     """Records that decompress to more than they may."""
 
 

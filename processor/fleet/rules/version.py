@@ -9,13 +9,14 @@ from processor.detection.stage import PreMatches
 from processor.evaluator import CompiledRuleset
 from processor.loading.difference import RuleSnapshot
 from schemas.batch import EventBatch
+from schemas.errors import LannerError
 from schemas.published_rules import PublishedRules
 
 FILES = "files"
 """As a version: the rules come from this processor's own files."""
 
 
-class RulesRefused(Exception):
+class RulesRefused(LannerError):
     """A published version can't be used; the message says why, for people."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from processor.loading.yaml.tracing import Edit, TracedText
+from schemas.errors import LannerError
 
 MAX_CONDITION = 1_000_000
 """Characters; lists that hold each other could multiply without end."""
@@ -21,7 +22,7 @@ _DELIMITERS = frozenset(_BLANKS + "(),=")
 _WORDS = re.compile(r"[^ \t\n\r(),=]+")
 
 
-class ConditionTooLong(ValueError):
+class ConditionTooLong(LannerError, ValueError):
     """Lists made a condition longer than anyone writes."""
 
 

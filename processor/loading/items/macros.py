@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, Span
+from schemas.errors import LannerError
 
 MAX_DEPTH = 250
 """Of a tree with its macros in place."""
@@ -27,7 +28,7 @@ class MacroText:
     visibility: int
 
 
-class MacroProblem(ValueError):
+class MacroProblem(LannerError, ValueError):
     """A macro that can't take its place."""
 
     def __init__(self, message: str, span: Span, name: str = "") -> None:
@@ -38,7 +39,7 @@ class MacroProblem(ValueError):
         """The macro that isn't there."""
 
 
-class BrokenMacro(Exception):
+class BrokenMacro(LannerError):
     """A macro whose own definition has an error that is told already."""
 
 

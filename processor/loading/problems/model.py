@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from schemas.errors import LannerError
+
 _LONGEST_TEXT = 1000
 
 
@@ -130,7 +132,7 @@ class Problem:
         return self.place.text
 
 
-class ItemRejected(Exception):
+class ItemRejected(LannerError):
     """Ends the reading of one item; the others are read on, so that all problems come to light at once."""
 
     def __init__(self, problem: Problem) -> None:

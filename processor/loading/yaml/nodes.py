@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from processor.loading.problems.model import SourceLocation
+from schemas.errors import LannerError
 
 MAX_BYTES = 8_000_000
 MAX_NODES = 500_000
@@ -114,7 +115,7 @@ def is_null(node: Node | None) -> bool:
     return isinstance(node, Scalar) and node.is_null
 
 
-class YamlError(ValueError):
+class YamlError(LannerError, ValueError):
     """A text that can't be taken as YAML, and where."""
 
     def __init__(self, message: str, offset: int | None = None) -> None:
