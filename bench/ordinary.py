@@ -42,7 +42,7 @@ def main() -> None:
             recorder.wait()
         print(errors.read_text().splitlines()[-1])
         subprocess.run(
-            [sys.executable, "-m", "lanner", *options, "rules", "interest", "--recording", recording], check=True
+            [sys.executable, "-m", "lanner", *options, "rules", "pushdown", "--recording", recording], check=True
         )
 
 
