@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from collector.bounded import BoundedMap
 from collector.bpf.program import RingSizes
 from collector.containers.docker import DEFAULT_SOCKET, Docker
 from collector.containers.lookup import KnownContainers
@@ -33,6 +32,7 @@ from collector.records.decode import as_of, decode, identity_of
 from collector.records.repeat_counts import RepeatCounts
 from collector.records.types import Exec, Exit, RepeatCount, Request, Syscall
 from schemas.batch import EventBatch, Process
+from schemas.caching.bounded import BoundedMap
 from schemas.encoding.filter_json import encode_filter
 from schemas.filter import PushdownFilter
 

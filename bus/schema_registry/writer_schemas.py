@@ -13,6 +13,7 @@ from bus.errors.unavailable import BusUnavailable
 from bus.schema_registry.client import Registry
 from bus.schema_registry.topic import schema_of_message
 from bus.topics import SCHEMAS
+from schemas.caching.bounded import BoundedMap
 from schemas.encoding.wire import (
     MARKER,
     REGISTRY_MARKER,
@@ -56,7 +57,7 @@ class WriterSchemas:
         self._formats = {each.name: each for each in formats}
         self._ours = {header for each in self._formats.values() for header in each.known}
         self._schemas: dict[bytes, WriterSchema] = {}
-        self._refused: dict[bytes, float] = {}
+        self._refused: BoundedMap[bytes, float] = BoundedMap(_MAX_SCHEMAS)
         self._reasons: dict[bytes, str] = {}
         """Why the newest message with such a beginning could not be read by its schema, or its schema was refused."""
         self._looks = float(_LOOKS)
@@ -116,7 +117,7 @@ class WriterSchemas:
         with self._lock:
             if header in self._schemas:
                 return self._schemas[header]
-            if self._refused.get(header, 0.0) > time.monotonic() or not self._may_look():
+            if (self._refused.get(header) or 0.0) > time.monotonic() or not self._may_look():
                 return None
             if header.startswith(REGISTRY_MARKER):
                 self._ask_registry(header)
@@ -126,9 +127,7 @@ class WriterSchemas:
             if found is not None:
                 self._looks = min(self._looks + 1, _LOOKS)
                 return found
-            self._refused[header] = time.monotonic() + _REFUSED_SECONDS
-            while len(self._refused) > _MAX_SCHEMAS:
-                del self._refused[next(iter(self._refused))]
+            self._refused.put(header, time.monotonic() + _REFUSED_SECONDS)
             return None
 
     def _may_look(self) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from queue import PriorityQueue, SimpleQueue
 from typing import Protocol
 
-from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName
 from schemas.batch import Container
+from schemas.caching.bounded import BoundedMap
 from schemas.errors import LannerError
 
 WORKERS = 2

@@ -6,7 +6,7 @@ Pure: time comes as an argument, and what is held may be anything.
 from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
-from collector.bounded import BoundedMap
+from schemas.caching.bounded import BoundedMap
 
 MAX_AGE = 1_000_000_000
 """Nanoseconds that the first event of a container waits at most."""

@@ -7,7 +7,6 @@ record was lost and /proc is asked; where /proc can't tell either, the facts are
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName, container_of
 from collector.processes.from_records import credentials_of, place_of, program_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze, is_adoption, trim
@@ -16,6 +15,7 @@ from collector.processes.process import TICK, TrackedProcess
 from collector.processes.procfs.protocol import ProcfsReader
 from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
 from collector.records.types import Exec, Exit, Fork, Lifecycle, ProcessIdentity, State
+from schemas.caching.bounded import BoundedMap
 
 
 class ProcessTable:

@@ -11,6 +11,7 @@ from functools import cache
 from lanner.recorder.coverage import HostCoverage
 from lanner.recorder.filter_coverage import covers, read_interest
 from schemas.alert import Alert
+from schemas.caching.bounded import BoundedSet
 from schemas.filter import PushdownFilter
 
 _MAX_ROWS = 100_000
@@ -39,15 +40,12 @@ class Backtest:
         self.uncounted = 0
         """Alerts beyond the rows that are kept."""
         self._rows: dict[tuple[str, str], BacktestRow] = {}
-        self._seen: dict[str, None] = {}
+        self._counted: BoundedSet[str] = BoundedSet(_REMEMBERED_IDS)
 
     def count(self, alert: Alert) -> bool:
         """Count an alert; tell whether it is a new one."""
-        if alert.id in self._seen:
+        if not self._counted.add(alert.id):
             return False
-        self._seen[alert.id] = None
-        if len(self._seen) > _REMEMBERED_IDS:
-            del self._seen[next(iter(self._seen))]
         self.alerts += 1
         key = (alert.rule, alert.hostname)
         row = self._rows.get(key)

@@ -16,6 +16,7 @@ from processor.correlation.pre_match import EventOrigin, PreMatch, RepeatedAlert
 from processor.correlation.suppress import retained
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
+from schemas.caching.bounded import BoundedMap
 
 MAX_WINDOWS = 60_000
 """Counts that are stored, about 250 bytes each; the oldest makes room. What is repeated then is sent whole again."""
@@ -58,8 +59,7 @@ class RepeatedAlerts:
             max_windows: how many counts are stored.
         """
         self._limits = limits
-        self._max_windows = max_windows
-        self._windows: dict[bytes, _Window] = {}
+        self._windows: BoundedMap[bytes, _Window] = BoundedMap(max_windows)
         self.counted: Counter[str] = Counter()
         """Alerts by rule that were counted instead of sent."""
 
@@ -80,14 +80,9 @@ class RepeatedAlerts:
             opening: id and event time of the alert that opens a new one.
         """
         window = self._windows.get(key)
-        if window is not None:
-            if 0 <= now - window.opened < period:
-                return window
-            # Put at the end again: the order is that of opening.
-            del self._windows[key]
-        elif len(self._windows) >= self._max_windows:
-            del self._windows[next(iter(self._windows))]
-        window = self._windows[key] = _Window(now, *opening)
+        if window is None or not 0 <= now - window.opened < period:
+            window = _Window(now, *opening)
+            self._windows.put(key, window)
         return window
 
 

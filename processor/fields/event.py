@@ -9,10 +9,10 @@ from functools import cache, lru_cache
 from typing import TypeVar
 
 from schemas.batch import EventBatch
+from schemas.caching.short_texts import cache_short_texts
 from schemas.catalogue.descriptor_types import TYPE_CHARACTERS
 from schemas.catalogue.fields import EventType, ParamSpec, event_spec
 from schemas.columns import EventBit
-from schemas.text.short_texts import remembered
 
 _NUMERIC_TYPES = frozenset(
     (
@@ -227,7 +227,7 @@ def type_character(event_type: str | None, fd_type: str | None, fd_num: int | No
     return found or ("o" if fd_num is not None else None)
 
 
-@remembered(8192)
+@cache_short_texts(8192)
 def directory_part(name: str) -> str:
     """Give the directory of a file's name as fd.directory has it."""
     place = name.rfind("/")
@@ -236,7 +236,7 @@ def directory_part(name: str) -> str:
     return name[:place] if place < len(name) - 1 else name
 
 
-@remembered(8192)
+@cache_short_texts(8192)
 def file_part(name: str) -> str:
     """Give the last part of a file's name as fd.filename has it."""
     place = name.rfind("/")

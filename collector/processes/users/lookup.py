@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.bounded import BoundedMap
 from collector.containers.naming import ContainerName
 from collector.processes.users.account_files import AccountFiles, Answer, Insider, Question, Signatures
 from collector.processes.users.container_root import read_below, signature_below
 from collector.processes.users.passwd import Names, UserAccounts, inside_id, parse_group, parse_id_map, parse_passwd
+from schemas.caching.bounded import BoundedMap
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at whether a file changed."""

@@ -9,6 +9,7 @@ from lanner.settings import Settings
 from lanner.wiring.sinks.registry import line_style
 from notifier.formats.text import line_of
 from schemas.alert import Alert, BadAlert, decode_alert
+from schemas.caching.bounded import BoundedSet
 
 _REMEMBERED_IDS = 100_000
 
@@ -24,7 +25,7 @@ class PrintedAlerts:
         self._value = reader_of_values(connection)
         self._stream = stream
         self._colour = coloured(stream) and not settings.json_output
-        self._seen: dict[str, None] = {}
+        self._printed: BoundedSet[str] = BoundedSet(_REMEMBERED_IDS)
 
     def decoded(self, message: Any) -> Alert | None:
         """Decode a message; None, and a word on standard error, where it is no alert."""
@@ -36,11 +37,8 @@ class PrintedAlerts:
 
     def show(self, alert: Alert) -> None:
         """Print an alert."""
-        if alert.id in self._seen:
+        if not self._printed.add(alert.id):
             return
-        self._seen[alert.id] = None
-        if len(self._seen) > _REMEMBERED_IDS:
-            del self._seen[next(iter(self._seen))]
         self.count += 1
         text = self._line(alert)
         self._stream.write((paint(text, alert.priority) if self._colour else text) + "\n")

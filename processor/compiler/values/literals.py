@@ -8,8 +8,8 @@ import re
 import socket
 from dataclasses import dataclass
 
+from schemas.caching.short_texts import cache_short_texts
 from schemas.errors import LannerError
-from schemas.text.short_texts import remembered
 
 STRING_TYPES = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
 NUMBER_TYPES = frozenset(
@@ -49,7 +49,7 @@ class Net:
         return number is not None and number[0] == self.bits and number[1] & self.mask == self.network
 
 
-@remembered(65536)
+@cache_short_texts(65536)
 def address_number(text: str) -> tuple[int, int] | None:
     """Give an address as (bits of its family, number); None where the text is no address."""
     family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
@@ -60,7 +60,7 @@ def address_number(text: str) -> tuple[int, int] | None:
     return len(packed) * 8, int.from_bytes(packed, "big")
 
 
-@remembered(65536)
+@cache_short_texts(65536)
 def canonical_address(text: str) -> str | None:
     """Give an address as the kernel's own printing has it; None where the text is no address."""
     family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6

@@ -4,8 +4,8 @@ from processor.compiler.values.literals import address_number, canonical_address
 from processor.fields.event import directory_part, file_part
 
 
-def test_long_texts_of_hosts_are_not_remembered() -> None:
-    """Names and addresses of a megabyte each, all different: nothing of them is left."""
+def test_long_texts_are_not_cached() -> None:
+    """Results for names and addresses of a megabyte each are not retained."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -19,6 +19,6 @@ def test_long_texts_of_hosts_are_not_remembered() -> None:
     assert after - before < 2_500_000
 
 
-def test_short_ones_are() -> None:
-    """The same name again gives the same text, not one that is made anew."""
+def test_short_texts_are_cached() -> None:
+    """The same name returns the same object, not a new one."""
     assert file_part("/bin/some-program") is file_part("/bin/some-" + "program")
