@@ -12,7 +12,7 @@ OTHERS = 100
 
 def test_what_the_kernel_leaves_out_is_counted_until_ctrl_c(rules: Path, tmp_path: Path) -> None:
     """Opens that the rule isn't about are seen and not sent; the one that it is about is sent for it."""
-    with Watching("-r", rules, "rules", "interest", "--live", "60s", "--format", "json") as counting:
+    with Watching("-r", rules, "rules", "pushdown", "--live", "60s", "--format", "json") as counting:
         touch_mark(tmp_path).read_bytes()
         for _ in range(OTHERS):
             Path("/etc/hostname").read_bytes()
@@ -25,7 +25,7 @@ def test_what_the_kernel_leaves_out_is_counted_until_ctrl_c(rules: Path, tmp_pat
 
 def test_two_things_to_count_on_are_a_usage_error(rules: Path) -> None:
     """A recording, or this host."""
-    with Watching(*("-r", rules, "rules", "interest", "--live", "1s", "--recording", rules), started="") as counting:
+    with Watching(*("-r", rules, "rules", "pushdown", "--live", "1s", "--recording", rules), started="") as counting:
         assert counting.wait() == 2
 
     assert "give one" in counting.err.text
