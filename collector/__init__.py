@@ -1,1 +1,1 @@
-"""Watches one host: eBPF in, EventBatch out."""
+"""Watches one host: eBPF records in, EventBatch out."""

@@ -1,4 +1,4 @@
-"""Watches this host: kernel records in, event batches out. The thin shell round the pure parts of this package."""
+"""The collector of one host: kernel records in, event batches out. A thin shell around this package's pure parts."""
 
 import os
 import resource
@@ -37,7 +37,7 @@ from schemas.encoding.filter_json import encode_filter
 from schemas.filter import PushdownFilter
 
 CACHE = Path("/var/cache/lanner")
-"""Where a collector keeps the program that it compiled."""
+"""Where a collector caches its compiled program."""
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
@@ -50,7 +50,7 @@ _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
-    """How a collector works; the defaults suit a host of any size."""
+    """Settings of a collector; the defaults suit a host of any size."""
 
     host_id: str = ""
     """Empty for the machine's own id."""
@@ -58,33 +58,33 @@ class CollectorSettings:
     rings: RingSizes = field(default_factory=RingSizes)
     flush_events: int = 500
     flush_bytes: int = 512 * 1024
-    """Of events, processes and containers together, about; what a single event adds comes on top, and is bounded."""
+    """Approximate size of events, processes and containers together; one event may exceed it by a bounded amount."""
     flush_seconds: float = 0.1
     heartbeat_seconds: float = 15.0
-    """A batch goes out that often even where nothing happened: silence must not look like quiet."""
+    """A batch is sent at least this often, even without events, so that a quiet host differs from a dead one."""
     variables: frozenset[str] = frozenset()
-    """Names of the environment variables that are collected at exec."""
+    """Names of the environment variables to collect at exec."""
     cache: Path = CACHE
     given_programs: tuple[Path, ...] = ()
-    """Compiled programs that a like host made: files, or folders of them."""
+    """Programs compiled on a host of the same kind: files, or folders of them."""
     docker_socket: Path = DEFAULT_SOCKET
     container_parents: tuple[str, ...] = ()
-    """Further cgroups below which runtimes make those of containers; `*` stands for any part of one name."""
+    """Further cgroups below which runtimes create those of containers; `*` matches any part of one name."""
     sent_whole: int = SENT_WHOLE
-    """Equal calls of a process that are sent in a second, on each CPU; more are sent as one, with their number. 0: all
-    are sent."""
+    """Equal calls of one process that are sent whole per second and CPU; further ones are counted and sent as one. 0:
+    all are sent."""
     exact_paths: bool = True
-    """Take the paths of calls such as unlink and rename from the kernel's copies, which nobody can change."""
+    """Take the paths of calls such as unlink and rename from the kernel's own copies, which user space can't modify."""
     repeats_seconds: float = 1.0
-    """How soon that number is sent."""
+    """How often that count is sent."""
     previous_start: int = 0
-    """Start of the collector before this one, ns; 0 where it isn't known."""
+    """Start of the previous collector, ns; 0 if unknown."""
     previous_sequence: int = -1
-    """The last batch that it sent, as far as is known."""
+    """The last batch that it sent, as far as known."""
 
 
 class Collector:
-    """One host's collector; start, poll until done, stop. Everything happens on the caller's thread."""
+    """One host's collector: start, poll until done, stop. Everything runs on the caller's thread."""
 
     def __init__(
         self,
@@ -95,21 +95,21 @@ class Collector:
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """Take what to watch and whom to give batches to.
+        """Set up a collector; start() attaches it.
 
         Args:
-            event_types: as the rules ask; lifecycle always comes, as the process table needs it.
-            on_batch: called on the polling thread with each full batch.
-            interest: which events could matter; None for all of them.
+            event_types: event types that rules need; lifecycle records always come, for the process table.
+            on_batch: called on the polling thread with each finished batch.
+            interest: pushdown filter; None sends every event.
             settings: how to work.
-            further_losses: what was lost behind this, by reason; it only grows, and the batches tell it.
+            further_losses: returns losses behind the collector by reason, as growing totals; batches report them.
         """
         self.settings = settings or CollectorSettings()
         self.event_types = frozenset(event_types)
         self.host: HostFacts = this_host(self.settings.host_id)
         self.events = 0
         self.versions: frozenset[str] = frozenset()
-        """Of the published rules whose interest is in force; each batch tells those that held of all that is in it."""
+        """Versions of the published rules whose filter is active; a batch lists those active for all its events."""
         self._interest = interest
         self._on_batch = on_batch
         self._further_losses = further_losses
@@ -126,17 +126,17 @@ class Collector:
         self._builder = BatchBuilder()
         self._repeated = RepeatCache(self._table, self._containers)
         self._origins: dict[int, EventSource] = {}
-        """Of this batch's events, by the row of their process."""
+        """Sources of this batch's events, by the row of their process."""
         self._started = time.time_ns()
         self._sequence = 0
         self._number = 1
         self._undecodable = 0
         self._requests = PendingRequests()
         self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(_MAX_REPEATING)
-        """By what its records share, the process as it was when a call was last sent whole that it repeats."""
+        """By the bytes that equal records share, the process at the last call that was sent whole."""
         self._repeat_counts = RepeatCounts()
         self._repeats: list[RepeatCount] = []
-        """Counted by the kernel side; what was sent before is still to be read."""
+        """Counts from the kernel side that must wait until earlier records have been read."""
         self._counted_at = 0
         """When these counts were read, boot-clock nanoseconds."""
         self._told_version = 0
@@ -159,7 +159,7 @@ class Collector:
 
     @property
     def started(self) -> int:
-        """Wall clock of its making, ns: with the sequence it names a batch."""
+        """Wall clock of the collector's start, ns; with the sequence it identifies a batch."""
         return self._started
 
     @property
@@ -178,19 +178,19 @@ class Collector:
 
     @property
     def has_more(self) -> bool:
-        """Whether what had already happened when it was last looked at is still to be read."""
+        """Whether the last read left records that had already been sent."""
         return self._feed is not None and self._feed.has_more
 
     def counters(self) -> Mapping[str, int]:
-        """Give what the kernel side counted: made = sent + lost, once everything is read."""
+        """Return the kernel side's counters: made = sent + lost, once everything is read."""
         return self._last_counters if self._feed is None else self._feed.counters()
 
     def filtered(self) -> Mapping[str, int]:
-        """Give, by event type, how many events the kernel has left out since the start; nothing once it is stopped."""
+        """Return how many events the pushdown filter has dropped by event type; empty once stopped."""
         return {} if self._feed is None else self._feed.filtered()
 
     def start(self) -> None:
-        """Attach to the kernel and take in the processes that are there; raises EnvironmentLacks."""
+        """Attach to the kernel and read the existing processes; raises EnvironmentUnsupported."""
         join_host_cgroup_namespace()
         # Started first, so that its start is no event of this host.
         self._look_ups.start()
@@ -210,7 +210,7 @@ class Collector:
             raise
         if self._look_ups.pid is not None:
             self._ignore(self._look_ups.pid)
-        # Attached first: what is forked while /proc is read comes as a record.
+        # Attached first, so that a fork during the read of /proc comes as a record.
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()
 
@@ -221,12 +221,12 @@ class Collector:
         *,
         variables: frozenset[str] | None = None,
     ) -> None:
-        """Switch to other event types and another interest while running.
+        """Switch to other event types and another pushdown filter while running.
 
         Args:
-            event_types: what to watch.
-            interest: which events could matter; None for all of them.
-            variables: names of the environment variables to collect at exec from now on; None: as before.
+            event_types: event types to watch.
+            interest: pushdown filter; None sends every event.
+            variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         if variables is not None:
             self._reader.variables = variables
@@ -246,18 +246,18 @@ class Collector:
         *,
         variables: frozenset[str] | None = None,
     ) -> None:
-        """Switch to what published rules ask for, and stamp the batches with it.
+        """Switch to what published rules require, and stamp the batches with their versions.
 
         Args:
-            event_types: what to watch.
-            interest: which events could matter; None for all of them.
-            versions: of the rules that ask for it.
-            variables: names of the environment variables to collect at exec from now on; None: as before.
+            event_types: event types to watch.
+            interest: pushdown filter; None sends every event.
+            versions: versions of the rules that require it.
+            variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         self._flush()
         self.watch(event_types, interest, variables=variables)
         if self._feed is not None:
-            # What happened before the switch went by the old interest, and what came right after it by the new one.
+            # Events before the switch passed the old filter, those right after it the new one.
             self.versions = common(self.versions, versions)
             self._take(self._feed.read())
             if self._builder.count:
@@ -267,7 +267,7 @@ class Collector:
         self._flush()
 
     def poll(self, timeout: float) -> None:
-        """Work for about so many seconds, giving out batches as they fill or come due."""
+        """Run for about this many seconds, emitting batches as they fill up or come due."""
         deadline = time.monotonic() + timeout
         while True:
             self._take(self._feed.read() if self._feed is not None else [])
@@ -287,7 +287,7 @@ class Collector:
                 self._rest(min(rest, self.settings.flush_seconds - waited) if self._builder.count else rest)
 
     def _compare(self, now: float) -> None:
-        """Compare the table with /proc, a little, where records of processes were lost."""
+        """Compare the table with /proc, a little at a time, if process records were lost."""
         if self._feed is None:
             return
         if now >= self._count_losses_at:
@@ -297,14 +297,14 @@ class Collector:
         self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
     def _rest(self, seconds: float) -> None:
-        """Sleep until the next look: a fixed time while much happens, else until something does."""
+        """Sleep until the next read: a fixed time while the host is busy, else until a record arrives."""
         if self._feed is None or self._interval < _IDLE_POLL or self._waiting:
             time.sleep(max(0.0, min(self._interval, seconds)))
         else:
             self._feed.wait(max(0.0, seconds))
 
     def stop(self) -> None:
-        """Detach, give out what is left, and give everything back to the kernel."""
+        """Detach, emit what is left, and release all kernel resources."""
         if self._feed is None:
             return
         for records in self._feed.drain():
@@ -329,7 +329,7 @@ class Collector:
             self._feed.heed(pid)
 
     def _take(self, records: list[bytes]) -> None:
-        # The longer nothing has happened, the longer until the next look.
+        # The longer nothing has happened, the longer until the next read.
         self._interval = _BUSY_POLL if records else min(self._interval * 1.5, _IDLE_POLL)
         for raw in records:
             if self._repeated.add(self._builder, raw, self._table.boot_to_epoch):
@@ -352,7 +352,7 @@ class Collector:
                 if call is not None:
                     self._admit(call, self._table.resolve(call.who))
             elif isinstance(record, Exit) and PROCEXIT in self.event_types:
-                # Looked up first: it is about a process that is known no longer afterwards.
+                # Looked up first, because afterwards the process is no longer known.
                 self._admit(record, self._table.ending(record))
                 self._table.apply(record)
             else:
@@ -363,7 +363,7 @@ class Collector:
                     self._started_program(record)
 
     def _take_repeats(self) -> None:
-        """Add what was counted instead of sent, once all that had been sent before was taken."""
+        """Add counted repeats, once all records sent before have been read."""
         if self._feed is None or self._feed.read_until < self._counted_at:
             return
         for repeats in self._repeats:
@@ -390,14 +390,14 @@ class Collector:
     def _started_program(self, record: Exec) -> None:
         entry = self._table.resolve(record.state.who)
         if entry.container is not None:
-            # By the time of its first event that matters, the container may be gone, and its files with it.
+            # By the time of its first relevant event, the container may be gone, and its files with it.
             self._rows.prepare(entry)
             self._containers.is_pending(entry.container, time.monotonic_ns())
         if record.event_type in self.event_types:
             self._admit(record, entry)
 
     def _admit(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
-        """Add an event, unless its container's facts are still to come: then it waits, and the host's don't."""
+        """Add an event, unless its container's facts are still outstanding: then it alone waits."""
         name = entry.container
         if name is None:
             self._add(record, entry, raw)
@@ -419,7 +419,7 @@ class Collector:
             self._add(*held)
 
     def _add(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
-        """Add an event; raw, where it is given, is the record that others may repeat."""
+        """Add an event; raw, if given, is its record, which later events may repeat."""
         row = self._rows.row(entry)
         origin = self._origins.get(row)
         if origin is None:
@@ -501,7 +501,7 @@ class Collector:
         self._on_batch(batch)
 
     def _take_watched(self) -> tuple[list[str], list[str], bytes]:
-        """Give what is watched whole, what in part, and in which part, where it is time to tell it."""
+        """Return what is watched in full, what in part, and the filter for that part, if due for reporting."""
         now = time.monotonic()
         if now < self._tell_watched_at:
             return [], [], b""
@@ -513,10 +513,10 @@ class Collector:
         return sorted(self.event_types - narrowed), sorted(narrowed), zlib.compress(encode_filter(self._interest))
 
     def _follow_clock(self) -> int:
-        """Follow the wall clock where it was set, but not its slewing, which would reorder events.
+        """Follow the wall clock if it was set, but not its slewing, which would reorder events.
 
         Returns:
-            How far it was set since the last call, ns; mostly 0.
+            How far it was set since the last call, ns; usually 0.
         """
         step = _boot_to_epoch() - self._table.boot_to_epoch
         if abs(step) <= _CLOCK_SLACK:

@@ -1,4 +1,4 @@
-"""Why a collector can't start here, said so that a person can act on it."""
+"""Reasons why a collector can't start, each with a remedy."""
 
 from schemas.errors import LannerError
 
@@ -7,11 +7,11 @@ class EnvironmentUnsupported(LannerError):
     """This host, user or container lacks something that collecting needs."""
 
     def __init__(self, reason: str, remedy: str) -> None:
-        """Take a sentence on what is missing and one on what to do about it."""
+        """Take one sentence on what is missing and one on how to fix it."""
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
 
 
 class TooBusy(EnvironmentUnsupported):
-    """Nothing is missing, but so much happens on this host that it could not be told: a later start may do."""
+    """Nothing is missing, but the host is too busy for the self-test; a later start may succeed."""

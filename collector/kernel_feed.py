@@ -1,4 +1,4 @@
-"""The live kernel as a stream of records: loads the program, reads both rings, merges them by time, counts losses."""
+"""The live kernel as a stream of records: loads the program, merges both rings by time and counts losses."""
 
 import contextlib
 import os
@@ -32,31 +32,31 @@ _COUNTERS = (
 _SETTING_ENVIRONMENT, _SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 0, 2, 3, 4
 _SOON_SECONDS = 0.002
 SENT_WHOLE = 10
-"""Equal calls of a process that are sent in a second, on each CPU."""
+"""Equal calls of one process that are sent whole per second and CPU."""
 _AHEAD = 1000
-"""Records of one ring that may wait for the other before it is read again."""
+"""Records of one ring that may queue up for the other before the ring is no longer read."""
 _PEEKED = 10_000
-"""Records that are kept while the self-test runs."""
+"""Records that are retained while the self-test runs."""
 _by_time = itemgetter(0)
 
 
 class KernelFeed:
-    """One attached program; records come in the order of their times."""
+    """One attached program. Records come out in the order of their times."""
 
     def __init__(self, program: LoadedProgram, sizes: RingSizes, *, exact_paths: bool = True) -> None:
-        """Take a loaded program, which is this object's to close."""
+        """Take ownership of a loaded program; close() closes it."""
         self._program = program
         self._exact_paths = exact_paths
         self._is_attached = self._has_paths = False
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
-        """What was read of each ring and not handed out yet, by time."""
+        """Records read from each ring but not returned yet, by time."""
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._facts_version = 0
         self.read_until = 0
-        """All records of before were handed out; boot-clock nanoseconds."""
+        """All records before this boot-clock time, in nanoseconds, have been returned."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
         self._repeats = RepeatSlots(program.maps["repeats"], REPEAT_SLOTS * self._cpus, self._repeated_record)
         self._interest = FilterMaps(program.maps)
@@ -77,22 +77,22 @@ class KernelFeed:
         sent_whole: int = SENT_WHOLE,
         exact_paths: bool = True,
     ) -> "KernelFeed":
-        """Load, attach and test.
+        """Load, attach and test the program.
 
         Args:
-            event_types: what to send; lifecycle and state changes always come.
+            event_types: event types to send; lifecycle records and state changes are always sent.
             cache: folder for the compiled program.
-            sizes: of the rings.
-            given: compiled programs that a like host made: files, or folders of them.
-            interest: which events could matter; None for all.
-            environment: send environment variables at exec.
-            sent_whole: how many equal calls of a process are sent in a second, on each CPU; further ones are counted.
-                0: all are sent.
-            exact_paths: take the paths of calls that leave no open file from the kernel's copies, which nobody can
-                change.
+            sizes: sizes of the rings.
+            given: programs compiled on a host of the same kind: files, or folders of them.
+            interest: pushdown filter; None sends every event.
+            environment: whether to send environment variables at exec.
+            sent_whole: how many equal calls of one process are sent per second and CPU; further calls are counted. 0
+                sends all of them.
+            exact_paths: take the paths of calls that leave no open file from the kernel's own copies, which user space
+                can't change.
 
         Raises:
-            EnvironmentLacks: this host, user or kernel can't do it; the message says why.
+            EnvironmentUnsupported: this host, user or kernel can't run the program; the message gives the reason.
         """
         program, loaded = load(compiled(cache, given), sizes)
         feed = cls(program, sizes, exact_paths=exact_paths)
@@ -114,11 +114,13 @@ class KernelFeed:
         return feed
 
     def watch(self, event_types: Iterable[str], interest: PushdownFilter | None = None) -> None:
-        """Switch to these event types and this interest; a call that stays on is never off in between.
+        """Switch to other event types and another pushdown filter.
+
+        System calls in both sets stay enabled throughout.
 
         Args:
-            event_types: what to send.
-            interest: which events could matter; None for all.
+            event_types: event types to send.
+            interest: pushdown filter; None sends every event.
         """
         self._interest.put(interest)
         by_number, by_socketcall = descriptors(event_types)
@@ -136,12 +138,12 @@ class KernelFeed:
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
 
     def ignore(self, pid: int) -> None:
-        """Leave out what a process of our own does, as what we do ourselves; it has to be heeded when it ends."""
+        """Drop the events of one of our own processes, as for this process; call heed() when it ends."""
         bpf_syscall.update(self._program.maps["ignored"], _U32.pack(pid), b"\1")
 
     def heed(self, pid: int) -> None:
-        """Leave out no longer what the process with this pid does."""
-        with contextlib.suppress(OSError):  # it wasn't left out
+        """Stop dropping the events of the process with this pid."""
+        with contextlib.suppress(OSError):  # the pid was not ignored
             bpf_syscall.delete(self._program.maps["ignored"], _U32.pack(pid))
 
     def _copy_paths(self) -> None:
@@ -149,15 +151,15 @@ class KernelFeed:
             self._program.copy_paths(wanted=self._exact_paths and self._has_paths)
 
     def send_environment(self, *, wanted: bool) -> None:
-        """Send environment variables at exec from now on, or no longer."""
+        """Switch environment variables at exec on or off."""
         self._set(_SETTING_ENVIRONMENT, int(wanted))
 
     def read(self) -> list[bytes]:
-        """Take what has happened until now, in order.
+        """Return the records up to now, in order.
 
-        A lifecycle record is never handed out before an event that came earlier: what came after the start of this
-        look, or after what is read of a ring that holds more, waits for the next. A ring of which much waits already
-        is not read: else a flood in one would have us take all that the other holds.
+        A lifecycle record is never returned before an earlier event. Records from after the start of this call, or
+        after the last one read from a ring that holds more, wait for the next call. A ring with many records queued is
+        not read, so that a flood in one ring doesn't pull the whole other ring into memory.
         """
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for number, (ring, queue) in enumerate(self._queues):
@@ -179,12 +181,12 @@ class KernelFeed:
         return [record for _, record in ready]
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until something is sent, or until the time is over.
+        """Sleep until a record is sent or the time is over.
 
-        Being woken costs the program that sends: this is for a host on which little happens.
+        The wake-up is paid by the traced program, so use this only while the host is quiet.
 
         Args:
-            seconds: to sleep at most.
+            seconds: maximum time to sleep.
 
         Returns:
             Whether there is something to read.
@@ -194,21 +196,21 @@ class KernelFeed:
             return True
         self._set(_SETTING_ASLEEP, 1)
         try:
-            # What was sent before the kernel side knew of it wakes nobody.
+            # Records sent before the kernel side read the setting wake nobody.
             is_empty = self._events.is_empty and self._lifecycle.is_empty
             return not is_empty or bool(self._wake.poll(seconds * 1000))
         finally:
             self._set(_SETTING_ASLEEP, 0)
 
     def repeats(self) -> list[RepeatCount]:
-        """Return what was counted instead of sent, as far as it has changed since the last call.
+        """Return the repeat counts that have changed since the last call.
 
-        What was sent before comes by `read`, and belongs before this.
+        Records sent before are returned by `read`, and must be processed first.
         """
         return list(self._repeats.changed())
 
     def change_facts(self) -> None:
-        """Take note that facts have changed that events tell of: what processes repeat is sent whole again."""
+        """Announce that facts shown in events have changed: repeated calls are sent whole again."""
         self._facts_version += 1
         self._set(_SETTING_FACTS_VERSION, self._facts_version)
 
@@ -217,11 +219,11 @@ class KernelFeed:
 
     @property
     def has_more(self) -> bool:
-        """Whether the last read left what had already happened."""
+        """Whether the last read left records that had already been sent."""
         return self._events.has_more or self._lifecycle.has_more
 
     def drain(self) -> Iterator[list[bytes]]:
-        """Stop the probes and take all that is left."""
+        """Detach the probes and yield all remaining records."""
         self._program.detach()
         yield self.read()
         while self.has_more:
@@ -231,11 +233,11 @@ class KernelFeed:
             queue.clear()
 
     def counters(self) -> Mapping[str, int]:
-        """Give what the kernel side counted: records made, what of these found its ring full, and what was left out."""
+        """Return the kernel side's counters: records made, records lost per ring, and events filtered."""
         return {name: self._sum("counters", number) for number, name in enumerate(_COUNTERS)}
 
     def filtered(self) -> Mapping[str, int]:
-        """Give, by event type, how many events were left out because they could matter to no rule."""
+        """Return how many events the pushdown filter has dropped, by event type."""
         return {call.event: self._sum("filtered", call.number) for call in CALLS}
 
     def _set(self, setting: int, value: int) -> None:
@@ -246,7 +248,7 @@ class KernelFeed:
         return sum(struct.unpack(f"<{self._cpus}Q", values))
 
     def close(self) -> None:
-        """Give everything back to the kernel."""
+        """Release all kernel resources."""
         self._repeats.close()
         self._uses.close()
         self._events.close()
@@ -258,7 +260,7 @@ class KernelFeed:
         records = ring.read()
         self._uses.read(1, ring.position)
         queue += [(_U64.unpack_from(record)[0], record) for record in records]
-        # Whoever reads on takes the processes from /proc first: what happened long before that is in it.
+        # The next step reads all processes from /proc, which includes what happened long before.
         del queue[:-_PEEKED]
         return [decode(record) for record in records]
 

@@ -1,4 +1,4 @@
-"""Keeps this process's memory near what it uses."""
+"""Limits this process's RSS through malloc options."""
 
 import ctypes
 
@@ -7,11 +7,11 @@ _LARGE = 128 << 10
 
 
 def keep_memory_small() -> None:
-    """Have the C library give back what is freed, and keep one heap for all threads; call it before there are any.
+    """Make the C library return freed memory and use one heap for all threads; call before starting threads.
 
-    glibc gives each thread a heap of its own, and after the first large piece keeps larger ones in the heap, where what
-    lies behind them holds them: after a flood a third of a collector's own memory was nothing. Names and defaults:
-    mallopt(3). Other C libraries do without.
+    glibc gives each thread its own heap, and after the first large allocation places larger ones in the heap, where
+    later blocks pin them: after a flood a third of a collector's memory was free but resident. Names and defaults:
+    mallopt(3). Other C libraries don't need it.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

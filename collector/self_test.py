@@ -1,8 +1,8 @@
-"""Finds out, before the first event counts, whether the kernel side reads this kernel right.
+"""Checks at start-up that the kernel side reads this kernel correctly.
 
-Wrong struct offsets give plausible numbers, not errors: so a child is run whose facts are known, and what the kernel
-side told of it is compared. On a mismatch we refuse to run, for every alert would be a lie. What of it is lost because
-others start so many programs is no mismatch: then it is done again.
+Wrong struct offsets yield plausible values, not errors. So a child with known facts is run and compared with its
+records. On a mismatch the collector refuses to run, because every alert would be wrong. Records lost because other
+programs start at a high rate are not a mismatch; the test is then repeated.
 """
 
 import os
@@ -20,7 +20,7 @@ _ARGUMENT = "lanner-self-test"
 _WAIT_SECONDS = 5.0
 _BUSY_WAIT_SECONDS = 0.5
 _BUSY_SECONDS = 45.0
-"""Half of what systemd waits for a start."""
+"""Half of systemd's start time-out."""
 
 
 def run_self_test(
@@ -30,17 +30,17 @@ def run_self_test(
     program: str = _PROGRAM,
     busy_seconds: float = _BUSY_SECONDS,
 ) -> None:
-    """Run a child and compare; once more where records were lost meanwhile.
+    """Run a child and compare its record; repeat while records were lost.
 
     Args:
-        read: gives the lifecycle records that have come since it was last called.
-        lost: gives how many lifecycle records have been lost.
-        program: to run.
-        busy_seconds: after which it is given up while records are being lost.
+        read: returns the lifecycle records since the last call.
+        lost: returns how many lifecycle records have been lost.
+        program: program to run.
+        busy_seconds: time-out while records are being lost.
 
     Raises:
-        EnvironmentLacks: the kernel side is wrong about the child, or silent.
-        TooBusy: more happens than can be read.
+        EnvironmentUnsupported: the kernel side reports the child wrongly or not at all.
+        TooBusy: records come faster than they can be read.
     """
     deadline = time.monotonic() + busy_seconds
     while True:
@@ -53,27 +53,27 @@ def run_self_test(
             break
         if time.monotonic() >= deadline:
             raise TooBusy(
-                "the self-test could not be done: so many programs are started here that what the kernel side tells "
-                "of them is lost",
-                "start again later, or raise collector.lifecycle_ring_mib; `ps` shows who starts them",
+                "the self-test could not be completed: programs start so fast on this host that the kernel "
+                "side loses their records",
+                "try again later, or raise collector.lifecycle_ring_mib; find the cause with `ps`",
             )
     raise EnvironmentUnsupported(
-        "the self-test failed: the kernel side did not tell of a program that was started",
-        "report this kernel's version; `lanner doctor` shows what else may be wrong",
+        "the self-test failed: the kernel side did not report a program that was started",
+        "report this kernel's version; run `lanner doctor` to find other problems",
     )
 
 
 def _told(read: Callable[[], list[Record]], lost: Callable[[], int], program: str, before: int) -> Exec | None:
-    """Run a child; give what is told of it, None where nothing is."""
+    """Run a child and return its exec record; None if there is none."""
     try:
         child = subprocess.Popen([program, _ARGUMENT], stdin=subprocess.DEVNULL)
     except BlockingIOError:
-        # A fork bomb leaves no process for us. Whether that is the reason, the losses tell.
+        # A fork bomb leaves no process for us. The loss counters show whether that is the reason.
         time.sleep(_BUSY_WAIT_SECONDS)
         return None
     started = time.monotonic()
     found = None
-    # Read while it runs as well: a ring may fill faster than a child ends.
+    # Read while the child runs as well: a ring may fill up before the child ends.
     while found is None or child.poll() is None:
         for record in read():
             if isinstance(record, Exec) and record.state.who.pid == child.pid:
@@ -111,8 +111,8 @@ def _compare(record: Exec, program: str) -> None:
 
 def _refuse(name: str, told: object, true: object) -> NoReturn:
     raise EnvironmentUnsupported(
-        f"the self-test failed: the kernel side read {name} as {told!r}, and it is {true!r}",
-        "report this kernel's version; Lanner won't run on a kernel that it reads wrongly",
+        f"the self-test failed: the kernel side read {name} as {told!r}, but it is {true!r}",
+        "report this kernel's version; Lanner refuses to run on a kernel that it reads wrongly",
     )
 
 

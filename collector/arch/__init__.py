@@ -1,1 +1,1 @@
-"""What depends on the processor architecture."""
+"""Processor architectures: system call numbers in, event types out."""

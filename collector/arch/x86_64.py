@@ -1,4 +1,4 @@
-"""What depends on x86-64: system call numbers of both entries, by the event type that they give.
+"""System call numbers of x86-64, for both entries, with their event types.
 
 Source: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl.
 """
@@ -324,10 +324,10 @@ COMPAT = {
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
 
 POINTED = frozenset({90})
-"""Calls of the 32-bit entry whose only argument is a pointer to the real ones: the first mmap."""
+"""Calls of the 32-bit entry whose only argument points to the real ones: the original mmap."""
 
 SOCKETCALL = 102
-"""The 32-bit entry's number behind which the older socket calls stand."""
+"""The 32-bit entry's number that multiplexes the older socket calls."""
 
 SOCKETCALLS = {
     1: "socket",
@@ -351,4 +351,4 @@ SOCKETCALLS = {
     19: "recvmmsg",
     20: "sendmmsg",
 }
-"""Its first argument, from include/uapi/linux/net.h."""
+"""By socketcall's first argument, from include/uapi/linux/net.h."""

@@ -1,1 +1,1 @@
-"""The program that runs in the kernel: its source, its compilation and its loading."""
+"""The kernel program: C source in, loaded maps and attached probes out."""

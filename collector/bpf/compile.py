@@ -1,7 +1,7 @@
 """Compiles the BPF program with BCC and writes bytecode and map layouts to a file.
 
-It runs as a child process under the system's Python, where Debian installs BCC: so the collector itself never holds
-LLVM (170 MiB), needs no BCC in its own environment, and can keep the result. Uses nothing but BCC and the standard
+It runs as a child process under the system's Python, where Debian installs BCC: so the collector itself never loads
+LLVM (170 MiB), needs no BCC in its own environment, and can cache the result. Uses nothing but BCC and the standard
 library. Usage: python3 -I compile.py SOURCE OUTPUT FUNCTION... -- CFLAG...
 """
 
@@ -18,7 +18,7 @@ _MAP_FD = 1
 
 
 def _maps(bpf: object, lib: ctypes.CDLL) -> dict[int, tuple[str, dict[str, int]]]:
-    """Give name and layout of each map by its descriptor; /proc tells the truth where BCC's own view is zero."""
+    """Return name and layout of each map by its descriptor; /proc has the size where BCC's own view is zero."""
     lib.bpf_table_name.restype = ctypes.c_char_p
     lib.bpf_table_name.argtypes = [ctypes.c_void_p, ctypes.c_ulonglong]
     lib.bpf_num_tables.argtypes = [ctypes.c_void_p]
@@ -34,7 +34,7 @@ def _maps(bpf: object, lib: ctypes.CDLL) -> dict[int, tuple[str, dict[str, int]]
 
 
 def _references(code: bytes, maps: dict[int, tuple[str, dict[str, int]]]) -> list[tuple[int, str]]:
-    """Find the instructions that name a map by descriptor, so that a loader can put its own there."""
+    """Find the instructions that refer to a map by descriptor, so that a loader can insert its own."""
     found = []
     at = 0
     while at < len(code):
@@ -47,7 +47,7 @@ def _references(code: bytes, maps: dict[int, tuple[str, dict[str, int]]]) -> lis
 
 
 def main(arguments: list[str]) -> None:
-    """Compile; whatever goes wrong ends in a message on stderr and exit code 1."""
+    """Compile; any failure ends in a message on stderr and exit code 1."""
     split = arguments.index("--")
     source, output, *functions = arguments[:split]
     try:
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
         programs[function] = {"code": b64encode(code).decode(), "maps": _references(code, maps)}
     result = {"bcc": __version__, "maps": dict(maps.values()), "programs": programs}
     Path(output).write_text(json.dumps(result))
-    # BCC's clean-up takes a second and nothing of it is needed.
+    # BCC's clean-up takes a second and isn't needed.
     os._exit(0)
 
 

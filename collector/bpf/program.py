@@ -1,6 +1,6 @@
-"""Compiles, keeps and loads the BPF program; what comes out is a set of maps and attached probes.
+"""Compiles, caches and loads the BPF program; the result is a set of maps and attached probes.
 
-The bytecode is kept in a cache by everything that it depends on, so that a second start takes milliseconds.
+The cache key covers everything that the bytecode depends on, and a start from the cache takes milliseconds.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
 _MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets, io_uring_offsets)))
-"""What turns source and kernel into a program."""
+"""The Python modules that affect how source and kernel become a program."""
 _PROBES = {
     "on_exec": "sched_process_exec",
     "on_fork": "sched_process_fork",
@@ -40,7 +40,7 @@ _PROBES = {
 _ENTRY = "on_sys_exit"
 _FREED, _FREED_TRACEPOINT = "on_freed", "kmem_cache_free"
 _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
-"""What the entry goes on to, by enum step."""
+"""Programs that the entry point tail-calls, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's BCC belongs to Debian's Python."""
 _COMPILE_SECONDS = 120
@@ -66,13 +66,13 @@ class LoadedProgram:
     """The loaded program: maps by name, attached until closed."""
 
     def __init__(self, maps: dict[str, int], probes: list[int]) -> None:
-        """Take descriptors that are this object's to close."""
+        """Take ownership of descriptors."""
         self.maps = maps
         self._probes = probes
         self._freed = self._freed_probe = -1
 
     def attach(self, loaded: dict[str, int]) -> None:
-        """Attach every probe; lifecycle first, so that no event comes from a process that could not be known."""
+        """Attach every probe, lifecycle first, so that no event comes from an unknown process."""
         for number, name in enumerate(_STEPS):
             bpf_syscall.update(self.maps["steps"], struct.pack("<I", number), struct.pack("<I", loaded[name]))
         self._freed = os.dup(loaded[_FREED])
@@ -84,7 +84,7 @@ class LoadedProgram:
                 self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
 
     def copy_paths(self, *, wanted: bool) -> None:
-        """Take the kernel's copies of paths from now on, or no longer: each thing that the kernel frees pays for it."""
+        """Switch the probe for the kernel's copies of paths on or off: it costs time on every free in the kernel."""
         if wanted and self._freed_probe < 0 <= self._freed:
             self._freed_probe = bpf_syscall.attach_raw_tracepoint(self._freed, _FREED_TRACEPOINT)
         elif not wanted and self._freed_probe >= 0:
@@ -92,13 +92,13 @@ class LoadedProgram:
             self._freed_probe = -1
 
     def detach(self) -> None:
-        """Stop the probes; what is in the rings stays readable."""
+        """Detach the probes; records in the rings stay readable."""
         self.copy_paths(wanted=False)
         while self._probes:
             os.close(self._probes.pop())
 
     def close(self) -> None:
-        """Give everything back to the kernel."""
+        """Release all kernel resources."""
         self.detach()
         for descriptor in (*self.maps.values(), *([self._freed] if self._freed >= 0 else [])):
             os.close(descriptor)
@@ -106,14 +106,14 @@ class LoadedProgram:
 
 
 def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
-    """Give bytecode and map layouts: kept ones where they are for this host, else compiled here and kept.
+    """Return bytecode and map layouts: from the cache if they fit this host, else compile and cache them.
 
     Args:
-        cache: folder in which what is compiled here is kept.
-        given: files, or folders of them, that a like host made.
+        cache: folder for programs compiled here.
+        given: files, or folders of them, compiled on a host of the same kind.
 
     Raises:
-        EnvironmentLacks: there are none for this host, and it can't compile.
+        EnvironmentUnsupported: none fits this host, and it can't compile.
     """
     _check_rights()
     wanted = _made_for()
@@ -123,7 +123,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
     try:
         result = _compile(definitions())
     except EnvironmentUnsupported as error:
-        lacking = f"{error.reason}; nor was one compiled elsewhere found: {'; '.join(unfit) or 'none is there'}"
+        lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
         raise EnvironmentUnsupported(lacking, error.remedy) from error
     with contextlib.suppress(OSError):
         write(cache / wanted.file_name, result, wanted)
@@ -131,23 +131,23 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
 
 
 def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
-    """Give the kept program that a start would take, and why others don't fit; raises EnvironmentLacks."""
+    """Return the cached program that a start would use, and why others don't fit; raises EnvironmentUnsupported."""
     wanted = _made_for()
     found, unfit = find([cache / wanted.file_name, *given], wanted)
     return None if found is None else found[0], unfit
 
 
 def build_cache(target: Path) -> tuple[Path, str]:
-    """Compile for hosts like this one, have this kernel check the result, and write it.
+    """Compile for hosts like this one, verify the result on this kernel, and write it.
 
     Args:
-        target: a file, or a folder, which must be there.
+        target: a file, or an existing folder.
 
     Returns:
         The file, and the kernel that it is for.
 
     Raises:
-        EnvironmentLacks: this host can't compile or load it.
+        EnvironmentUnsupported: this host can't compile or load it.
         OSError: it can't be written.
     """
     _check_rights()
@@ -163,7 +163,7 @@ def build_cache(target: Path) -> tuple[Path, str]:
 
 
 def _size_flags() -> list[str]:
-    # The rings get their sizes when they are made: one compilation serves all settings.
+    # The rings get their sizes at load time: one compilation serves all settings.
     return [
         f"-DEVENT_PAGES={RingSizes().events // _PAGE}",
         f"-DLIFECYCLE_PAGES={RingSizes().lifecycle // _PAGE}",
@@ -189,7 +189,7 @@ def _made_for() -> BuildTarget:
 
 
 def _source() -> str:
-    # One text: BCC makes programs only of functions in its main file.
+    # One text: BCC only makes programs of functions in its main file.
     return SOURCE.read_text() + _URING_SOURCE.read_text()
 
 
@@ -198,7 +198,7 @@ def _digest(parts: list[str]) -> str:
 
 
 def _bcc_version() -> str | None:
-    """Read the version from BCC's file: to ask BCC itself takes longer than a whole start."""
+    """Read the version from BCC's file, because importing BCC takes longer than a whole start."""
     with contextlib.suppress(OSError):
         if found := re.search(r"__version__ = '([^']+)'", _BCC_VERSION.read_text()):
             return found[1]
@@ -206,7 +206,7 @@ def _bcc_version() -> str | None:
 
 
 def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, dict[str, int]]:
-    """Create the maps and load the probes, not attached yet; raises EnvironmentLacks where the kernel refuses."""
+    """Create the maps and load the probes, not attached yet; raises EnvironmentUnsupported if the kernel refuses."""
     slots = REPEAT_SLOTS * bpf_syscall.possible_cpus()
     entries = {"events": sizes.events, "lifecycle": sizes.lifecycle, "repeats": slots, "repeated_records": slots}
     maps: dict[str, int] = {}
@@ -235,7 +235,7 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
 
 
 def _check_rights() -> None:
-    """Find out before a compilation whether the kernel takes anything from us at all."""
+    """Check before a compilation whether this user may load BPF programs at all."""
     try:
         os.close(bpf_syscall.create_map("rights", kind=_ARRAY, key_size=4, value_size=4, entries=1, flags=0))
     except OSError as error:
@@ -248,7 +248,7 @@ def _refusal(error: OSError) -> tuple[str, str]:
             "the kernel does not let this user load BPF programs",
             "run as root, or give the container CAP_SYS_ADMIN; then `lanner doctor`",
         )
-    reason = f"the kernel does not take the BPF program: {error.strerror}"
+    reason = f"the kernel refuses the BPF program: {error.strerror}"
     return reason, "see `lanner doctor`; report this kernel's version and the message"
 
 

@@ -1,7 +1,8 @@
-"""Compiled programs that are kept on disk, by what they were compiled for.
+"""Compiled programs cached on disk, by what they were compiled for.
 
-A start with one takes milliseconds, and a host without compiler and headers can be given one that a like host made.
-What stands in such a file goes into the kernel as root, so that only files count that nobody else could have written.
+A start from the cache takes milliseconds, and a host without compiler and headers can use a program compiled on a host
+of the same kind. The content is loaded into the kernel as root, so only files count that nobody else could have
+written.
 """
 
 import json
@@ -16,29 +17,29 @@ from typing import Any
 from schemas.errors import LannerError
 
 _TOLD = 3
-"""How many files that don't fit are named in an error."""
+"""Maximum number of files that don't fit named in an error."""
 
 
 class ProgramMismatch(LannerError):
-    """A kept program is not for this host, or not to be trusted; the text says why."""
+    """A cached program is not for this host, or not trustworthy; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildTarget:
-    """What a compiled program depends on; it serves where all of this is the same."""
+    """What a compiled program depends on; it fits if all of this is equal."""
 
     kernel: str
     """Release and build."""
     program: str
     """Digest of source, compiler and sizes."""
     offsets: str
-    """Digest of what the kernel says of its types, by which the structures' members are found."""
+    """Digest of the kernel's type information, which determines the offsets of struct members."""
     bcc: str | None
-    """BCC's version; None on a host that has none, and so takes what any version compiled."""
+    """BCC's version; None on a host without BCC, which accepts any version."""
 
     @property
     def file_name(self) -> str:
-        """Under which name it is kept; BCC's version is no part, so that a newer one takes the old one's place."""
+        """Name of its file. Without BCC's version, so that a newer one replaces the old one."""
         return f"bpf-{self.program[:12]}-{self.offsets[:8]}-{''.join(_plain(self.kernel))[:80]}.json"
 
 
@@ -47,14 +48,14 @@ def _plain(text: str) -> Iterator[str]:
 
 
 def find(places: Sequence[Path], wanted: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
-    """Look for a program that was compiled for this.
+    """Find a program that was compiled for a target.
 
     Args:
-        places: files, or folders of them; the first that fits is taken.
-        wanted: what it has to be made for.
+        places: files, or folders of them; the first that fits is used.
+        wanted: the required target.
 
     Returns:
-        File and compilation, if there is one, and of those that don't fit the first few with the reason.
+        File and compilation, if there is one, and the first few that don't fit with the reasons.
     """
     unfit: list[str] = []
     for place in places:
@@ -75,37 +76,37 @@ def find(places: Sequence[Path], wanted: BuildTarget) -> tuple[tuple[Path, dict[
 
 
 def read(path: Path, wanted: BuildTarget) -> dict[str, Any]:
-    """Read one, if it is for this and only root or ourselves could have written it. Raises DoesNotFit, OSError."""
+    """Read a program if it fits and only root or this user could have written it. Raises ProgramMismatch, OSError."""
     try:
         with path.open(encoding="ascii") as file:
-            # Asked of the open file: behind a name there may be another one a moment later.
+            # Checked on the open file: its name may refer to another one a moment later.
             facts = os.fstat(file.fileno())
             if facts.st_uid not in {0, os.geteuid()} or facts.st_mode & 0o022:
-                raise ProgramMismatch("others than root can write it: chown root, chmod go-w")
+                raise ProgramMismatch("users other than root can write it: chown root, chmod go-w")
             found: dict[str, Any] = json.load(file)
         made_for = BuildTarget(**found["made_for"])
         programs = bool(found["maps"]) and bool(found["programs"])
     except (ValueError, KeyError, TypeError):
-        raise ProgramMismatch("it is no compiled program, or cut off") from None
+        raise ProgramMismatch("not a compiled program, or truncated") from None
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ProgramMismatch(f"can't be read: {error.strerror}") from None
     if not programs:
-        raise ProgramMismatch("it is empty")
+        raise ProgramMismatch("empty file")
     if made_for.kernel != wanted.kernel:
-        raise ProgramMismatch(f"made for kernel {made_for.kernel}; this is {wanted.kernel}")
+        raise ProgramMismatch(f"compiled for kernel {made_for.kernel}; this one is {wanted.kernel}")
     if made_for.program != wanted.program:
-        raise ProgramMismatch("made by another version of Lanner")
+        raise ProgramMismatch("compiled by another version of Lanner")
     if made_for.offsets != wanted.offsets:
-        raise ProgramMismatch("made for a kernel that lays out its structures otherwise")
+        raise ProgramMismatch("compiled for a kernel with other struct layouts")
     if wanted.bcc not in {None, made_for.bcc}:
-        raise ProgramMismatch(f"made by BCC {made_for.bcc}; here is {wanted.bcc}")
+        raise ProgramMismatch(f"compiled by BCC {made_for.bcc}; this host has {wanted.bcc}")
     return found
 
 
 def write(path: Path, compilation: dict[str, Any], made_for: BuildTarget) -> None:
-    """Keep one, whole or not at all. Raises OSError."""
+    """Store a program atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent)
     try:

@@ -1,1 +1,1 @@
-"""Which container a process belongs to, and what its runtime says about it."""
+"""Containers: a cgroup path in, the container's id and its runtime's facts out."""

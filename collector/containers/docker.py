@@ -1,6 +1,6 @@
-"""Asks Docker about a container, by the Engine API over its unix socket.
+"""Inspects containers through Docker's Engine API on its unix socket.
 
-What is asked of Docker is read-only, and every wait has an end: a daemon that hangs costs a worker its time-out.
+All requests are read-only and time out: a hanging daemon costs a worker one time-out.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from schemas.batch import Container
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 TIMEOUT = 2.0
-"""Seconds for each read. Docker answers an inspect of a starting container only once it has started."""
+"""Seconds per read. Docker answers an inspect of a starting container only once it has started."""
 
 MAX_ANSWER = 4 << 20
 
@@ -32,10 +32,10 @@ def socket_path(setting: str | None, environment: Mapping[str, str]) -> Path:
 
 
 class Docker:
-    """One Docker daemon, asked anew for each container.
+    """One Docker daemon. Each inspect opens a new connection.
 
     Args:
-        path: its socket.
+        path: the daemon's socket.
         timeout: seconds that one read may take.
         proc: where procfs is mounted.
     """
@@ -46,15 +46,15 @@ class Docker:
         self._proc = proc
 
     def answers(self, name: ContainerName) -> bool:
-        """Tell whether a container may be Docker's; the kubelet's plain cgroups don't say whose they are."""
+        """Return whether a container may be Docker's; the kubelet's plain cgroups don't name their runtime."""
         return name.type == "docker" or (name.type == "containerd" and name.pod_uid is not None)
 
     def inspect(self, name: ContainerName) -> Container:
-        """Ask for a container's facts.
+        """Inspect a container.
 
         Raises:
-            NotFound: Docker doesn't know it, or not yet, or as one whose first process is in another cgroup.
-            Unavailable: Docker can't be reached, doesn't answer in time or not sensibly.
+            ContainerNotFound: Docker doesn't know it, doesn't know it yet, or runs its first process in another cgroup.
+            RuntimeUnavailable: Docker can't be reached, times out or gives an invalid response.
         """
         inspected = self._get(f"/containers/{name.full_id}/json")
         if inspected.get("Id") != name.full_id or not self._confirms(name, init_pid(inspected)):
@@ -65,9 +65,10 @@ class Docker:
         return container_from(name, inspected, image, sandbox)
 
     def _confirms(self, name: ContainerName, pid: int | None) -> bool:
-        """Tell whether a cgroup is that of the container whose first process is given.
+        """Return whether a cgroup belongs to the container with this first process.
 
-        Where it has none any more, or Docker counts its pids otherwise, the place of the cgroup has to do.
+        If the container has no process left, or Docker runs in another pid namespace, compare the cgroup's location
+        instead.
         """
         path = None if pid is None or not name.cgroup else self._cgroup(pid)
         if path is None:
@@ -100,13 +101,13 @@ class Docker:
         if answer.status == http.HTTPStatus.NOT_FOUND:
             raise ContainerNotFound(path)
         if answer.status != http.HTTPStatus.OK or len(body) > MAX_ANSWER:
-            raise RuntimeUnavailable(f"{self._path}: status {answer.status}, {len(body)} bytes for {path}")
+            raise RuntimeUnavailable(f"{self._path}: HTTP status {answer.status}, {len(body)} bytes for {path}")
         try:
             value = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise RuntimeUnavailable(f"{self._path}: no JSON for {path}") from error
+            raise RuntimeUnavailable(f"{self._path}: invalid JSON for {path}") from error
         if not isinstance(value, dict):
-            raise RuntimeUnavailable(f"{self._path}: not an object for {path}")
+            raise RuntimeUnavailable(f"{self._path}: not a JSON object for {path}")
         return value
 
 

@@ -1,6 +1,6 @@
-"""What Docker's inspect answers mean, as pure functions over their JSON.
+"""Parses Docker's inspect responses: pure functions over their JSON.
 
-Labels and names are chosen by whoever built the image: everything is checked for its type and bounded.
+Whoever built the image chooses labels and names, so every value is type-checked and bounded.
 """
 
 import re
@@ -31,7 +31,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """The parts of an image's reference, such as registry:5000/team/web:1.2@sha256:..."""
+    """The parts of an image reference such as registry:5000/team/web:1.2@sha256:..."""
 
     repository: str
     tag: str | None
@@ -39,7 +39,7 @@ class ImageName:
 
 
 def split_image(reference: str) -> ImageName:
-    """Split an image's reference; without tag and digest the tag is latest, as docker run takes it.
+    """Split an image reference; without tag and digest the tag is latest, as for docker run.
 
     Source: the reference grammar of github.com/distribution/reference.
     """
@@ -54,13 +54,13 @@ def split_image(reference: str) -> ImageName:
 def container_from(
     name: ContainerName, inspected: Json, image: Json | None = None, sandbox: Json | None = None
 ) -> Container:
-    """Give a container's facts.
+    """Build a container's facts.
 
     Args:
-        name: what its cgroup says.
-        inspected: the answer to GET /containers/ID/json.
-        image: the answer to GET /images/ID/json, for the digest and for containers started by an image's id.
-        sandbox: the answer for the container whose network it shares, for the address and the pod's labels.
+        name: what its cgroup path reveals.
+        inspected: response to GET /containers/ID/json.
+        image: response to GET /images/ID/json, for the digest and for containers started by image id.
+        sandbox: response for the container whose network it shares, for the address and the pod's labels.
 
     Source: the Docker Engine API's ContainerInspect and ImageInspect; label names as the kubelet sets them.
     """
@@ -101,7 +101,7 @@ def container_from(
 
 
 def shares_network_with(inspected: Json) -> str | None:
-    """Give the id of the container that another's network or pod is taken from; None where it has its own."""
+    """Return the id of the container whose network or pod this one shares; None if it has its own."""
     mode = _text(_object(inspected, "HostConfig"), "NetworkMode") or ""
     labels = _labels(_object(inspected, "Config"))
     other = mode.removeprefix("container:") if mode.startswith("container:") else labels.get(_SANDBOX_ID, "")
@@ -109,19 +109,19 @@ def shares_network_with(inspected: Json) -> str | None:
 
 
 def image_of(inspected: Json) -> str | None:
-    """Give the image's id, to ask for its digest."""
+    """Return the image's id, for looking up its digest."""
     image = _text(inspected, "Image") or ""
     return image if re.fullmatch("sha256:[0-9a-f]{64}", image) else None
 
 
 def init_pid(inspected: Json) -> int | None:
-    """Return the pid of its first process, as Docker counts; None where it isn't running."""
+    """Return the first process's pid as Docker numbers it; None if the container isn't running."""
     pid = _object(inspected, "State").get("Pid")
     return pid if type(pid) is int and pid > 0 else None
 
 
 def started_at(inspected: Json) -> int | None:
-    """Give the start in epoch nanoseconds; None before the container runs."""
+    """Return the start time in epoch nanoseconds; None before the container runs."""
     match = _TIME.match(_text(_object(inspected, "State"), "StartedAt") or "")
     if match is None:
         return None
@@ -140,7 +140,7 @@ def _image_parts(reference: str, image_id: str, image: Json | None) -> ImageName
     bare = reference.removeprefix("sha256:")
     if bare and not (image_id.startswith(bare) and len(bare) >= 12):
         return split_image(reference)
-    # Started by the image's id: its first name is what people know it by.
+    # Started by image id: the first name is the one that people use.
     names = [] if image is None else _texts(image, "RepoTags") or _texts(image, "RepoDigests")
     return split_image(names[0]) if names else ImageName("", None, None)
 
@@ -182,7 +182,7 @@ def _mounts(inspected: Json) -> tuple[Mount, ...]:
 
 
 def _labels(config: Json) -> dict[str, str]:
-    """Give the labels, those that the kubelet sets first, as far as there is room."""
+    """Return the labels within the size limit, those set by the kubelet first."""
     labels = _object(config, "Labels")
     fitting = [
         (key, value)

@@ -1,7 +1,7 @@
-"""Finds out about containers without ever making the caller wait.
+"""Looks up containers without blocking the caller.
 
-Runtimes are asked on threads of their own; answers are taken in when the caller asks for them, so that everything
-but the questions themselves runs on one thread. What is known of a container outlives it: late events need it.
+Runtimes are queried on worker threads. Responses are taken in when the caller polls, so everything but the queries runs
+on one thread. Facts outlive their container, because late events need them.
 """
 
 import itertools
@@ -19,39 +19,39 @@ from schemas.errors import LannerError
 WORKERS = 2
 MAX_KNOWN = 4096
 MAX_UNCERTAIN = 1024
-"""Of containers whose ids may be made up: they have room of their own, so that they push out none that is known."""
+"""Containers whose ids may be forged. They have a cache of their own, so that they evict no confirmed ones."""
 MAX_ASKED = 1024
-"""Questions on their way; a runtime that hangs must not be asked for ever more."""
+"""Queries in flight; limits the backlog of a hanging runtime."""
 MAX_UNCERTAIN_ASKED = 32
-"""Of these, such about ids that may be made up; they are asked last."""
+"""Queries in flight about ids that may be forged; they are sent last."""
 
 RETRY_DELAY = 250_000_000
-"""Nanoseconds until a container that wasn't known yet, or didn't run yet, is asked for once more."""
+"""Nanoseconds until a container that was unknown or not running yet is queried again."""
 
 FAILURE_DELAY = 30_000_000_000
-"""Nanoseconds until a container is asked for again after its runtime didn't answer."""
+"""Nanoseconds until a container is queried again after its runtime failed to respond."""
 
 
 class ContainerNotFound(LannerError):
-    """The runtime doesn't know the container, or knows it in another cgroup."""
+    """The runtime doesn't know the container, or has it in another cgroup."""
 
 
 class RuntimeUnavailable(LannerError):
-    """The runtime couldn't be asked, or gave no sensible answer."""
+    """The runtime couldn't be queried, or gave an invalid response."""
 
 
 class ContainerRuntime(Protocol):
-    """A container runtime that can be asked; the seam for more of them."""
+    """A container runtime that can be queried; implement it to support another one."""
 
     def answers(self, name: ContainerName) -> bool:
-        """Tell whether this runtime may have the container."""
+        """Return whether this runtime may have the container."""
 
     def inspect(self, name: ContainerName) -> Container:
-        """Ask for its facts, in bounded time, on any thread.
+        """Inspect a container within bounded time, on any thread.
 
         Raises:
-            NotFound: it doesn't know the container.
-            Unavailable: it couldn't be asked.
+            ContainerNotFound: the runtime doesn't know the container.
+            RuntimeUnavailable: the runtime couldn't be queried.
         """
 
 
@@ -70,32 +70,32 @@ class _Answer:
     name: ContainerName
     facts: Container | None
     failure: str | None
-    """Why the runtime couldn't be asked; None where it answered, if only that it doesn't know the container."""
+    """Why the runtime couldn't be queried; None if it responded, even that it doesn't know the container."""
 
 
 class KnownContainers:
-    """What is known of each container by now.
+    """The facts of each container, as far as known.
 
     Args:
-        lookups: the runtimes, the one to ask first first.
-        workers: threads that ask.
+        lookups: the runtimes, in the order in which they are queried.
+        workers: number of worker threads.
     """
 
     def __init__(self, lookups: Sequence[ContainerRuntime], workers: int = WORKERS) -> None:
         self.version = 0
-        """Goes up when more is known of any container."""
+        """Increases whenever more becomes known of any container."""
         self.unanswered = 0
-        """Containers whose runtime couldn't be asked."""
+        """Queries that no runtime answered."""
         self.last_failure: str | None = None
-        """Why a runtime couldn't be asked the last time, for a log."""
+        """The latest reason why a runtime couldn't be queried."""
         self.not_found = 0
-        """Containers that no runtime knew."""
+        """Queries about containers that no runtime knew."""
         self._lookups = tuple(lookups)
         self._known: BoundedMap[str, _Known] = BoundedMap(MAX_KNOWN)
         self._uncertain: BoundedMap[str, _Known] = BoundedMap(MAX_UNCERTAIN)
         self._later: dict[ContainerName, int] = {}
         self._asked = {True: 0, False: 0}
-        """Questions on their way, by whether the names are certain."""
+        """Queries in flight, by whether the ids are certain."""
         self._order = itertools.count()
         self._questions: PriorityQueue[tuple[int, int, ContainerName | None]] = PriorityQueue()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
@@ -107,14 +107,14 @@ class KnownContainers:
             worker.start()
 
     def close(self) -> None:
-        """Let the threads end when they have finished what they are at; nobody waits for them."""
+        """Let the worker threads end after their current query, without waiting for them."""
         for _ in self._workers:
             self._questions.put((-1, next(self._order), None))
 
     def is_pending(self, name: ContainerName, now: int) -> bool:
-        """Tell whether a first answer is still to come; a container seen for the first time is asked for.
+        """Return whether the first response is still outstanding; start a query for a new container.
 
-        Nothing waits for one whose id may be made up.
+        Nothing waits for a container whose id may be forged.
 
         Args:
             name: the container.
@@ -129,12 +129,12 @@ class KnownContainers:
         return known.is_pending
 
     def facts(self, name: ContainerName) -> Container:
-        """Give what is known of a container: at least its id, and the runtime's type as its cgroup says."""
+        """Return what is known of a container: at least its id, and the runtime type from its cgroup."""
         known = self._find(name)
         return (self._first_seen(name) if known is None else known).facts
 
     def tick(self, now: int) -> list[str]:
-        """Take in answers and ask what is due again.
+        """Take in responses and repeat the queries that are due.
 
         Args:
             now: monotonic nanoseconds.
@@ -193,7 +193,7 @@ class KnownContainers:
             if answer.facts != known.facts:
                 known.facts = answer.facts
                 self.version += 1
-            # Confirmed by its runtime: no longer one of those that may be made up.
+            # Confirmed by its runtime, so the id is no longer in doubt.
             self._known.put(known.name.key, known)
             known.is_pending = False
             if answer.facts.start_ts is None and known.retries == 0:
@@ -227,6 +227,6 @@ class KnownContainers:
                 return _Answer(name, replace(lookup.inspect(name), id=name.id), None)
             except ContainerNotFound:
                 continue
-            except Exception as error:  # noqa: BLE001 - a fault in one runtime's module must not end the thread for all
+            except Exception as error:  # noqa: BLE001 - a bug in one runtime's module must not end the thread for all
                 failure = f"{type(error).__name__}: {error}"
         return _Answer(name, None, failure)

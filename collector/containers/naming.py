@@ -1,8 +1,8 @@
 """Container ids as runtimes write them into cgroup paths.
 
-Only a known runtime's naming makes a container, and only where that runtime makes its cgroups: other software names its
-cgroups by digits too, and a plain user may make cgroups of any name below those that systemd hands over to him. A host
-process taken for a container's would be judged by the wrong rules.
+A container counts only if it has a known runtime's naming in a place where that runtime creates its cgroups. Other
+software uses digits in cgroup names too, and an unprivileged user may create cgroups of any name below those that
+systemd delegates. A host process mistaken for a container's would be evaluated by the wrong rules.
 """
 
 import re
@@ -12,12 +12,12 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 MAX_DEPTH = 16
-"""As far as the kernel side walks up: a path of so many names may have lost its beginning."""
+"""Path components that the kernel side walks up; a path with this many may be cut off at its beginning."""
 
 _ID = "[0-9a-f]{64}"
 _SCOPED = re.compile(rf"(?P<prefix>docker|cri-containerd|crio|libpod)-(?:payload-)?(?P<id>{_ID})(?:\.scope)?\Z")
 _BARE = re.compile(rf"{_ID}\Z")
-# containerd writes slice:prefix:id for a pod where it was told of systemd names but uses plain cgroups.
+# containerd writes slice:prefix:id for a pod if it got systemd names but uses plain cgroups.
 _COLON = re.compile(rf"[^:]+\.slice:(?P<prefix>docker|cri-containerd|crio|libpod):(?P<id>{_ID})\Z")
 _POD = re.compile(
     r"(?:[a-z-]*kubepods[a-z-]*-)?pod(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?\Z"
@@ -27,7 +27,7 @@ _TYPES = {"docker": "docker", "cri-containerd": "containerd", "crio": "cri-o", "
 _FOLDERS = {"docker": "docker", "libpod_parent": "podman", "machine.slice": "podman"}
 
 _USERS = "user.slice"
-"""Below it systemd hands cgroups over to whoever is logged in."""
+"""systemd delegates the cgroups below this one to logged-in users."""
 _RUNTIMES = frozenset(
     f"{name}.service"
     for name in (
@@ -35,13 +35,13 @@ _RUNTIMES = frozenset(
         *("snap.docker.dockerd", "snap.microk8s.daemon-containerd"),
     )
 )
-"""Services in whose own cgroup a runtime may make those of containers."""
+"""Services in whose own cgroup a runtime may create those of containers."""
 _QUALITIES = frozenset({"burstable", "besteffort"})
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerName:
-    """What a cgroup's path alone tells about a container."""
+    """What a cgroup's path alone reveals about a container."""
 
     type: str
     """docker, containerd, cri-o or podman, as Falco's container.type."""
@@ -49,40 +49,40 @@ class ContainerName:
     """64 hexadecimal digits."""
     pod_uid: str | None = None
     cgroup: str = ""
-    """The path of the container's own cgroup: two that claim the same id in different places are two."""
+    """The path of the container's own cgroup. Two cgroups that claim the same id are two containers."""
     is_certain: bool = True
-    """Whether only root of the host can have made this cgroup. Where a container's root or a plain user can, its id
-    may be made up, and the runtime has to confirm it."""
+    """Whether only root of the host can have created this cgroup. Where root of a container or an unprivileged user can
+    create it, the id may be forged and the runtime has to confirm it."""
 
     @property
     def id(self) -> str:
-        """The first 12 digits, which is what people and rules use."""
+        """The first 12 digits, as people and rules use them."""
         return self.full_id[:12]
 
     @property
     def key(self) -> str:
-        """What tells it from all other containers, and from those that only claim its id."""
+        """Unique key, which differs from that of a container that only claims the same id."""
         return self.cgroup or self.full_id
 
 
 class Naming:
-    """Where runtimes make their cgroups on this host.
+    """The cgroups in which runtimes create those of containers on this host.
 
     Args:
-        parents: paths of further cgroups below which they do, such as that of a user who runs rootless Podman; `*`
-            stands for any part of one name.
+        parents: paths of further such cgroups, for example that of a user who runs rootless Podman; `*` matches any
+            part of one name.
     """
 
     def __init__(self, parents: Iterable[str] = ()) -> None:
         self._parents = tuple(tuple(_split(parent)) for parent in parents)
-        # Memberships are asked for at each exec, and a host has few cgroups: answers are remembered.
+        # Looked up at each exec, and a host has few cgroups, so results are cached.
         self.container_of = lru_cache(maxsize=4096)(self._container_of)
 
     def _container_of(self, path: str) -> ContainerName | None:
-        """Tell which container a cgroup belongs to, the innermost one where containers are nested.
+        """Return the container that a cgroup belongs to, the innermost one if containers are nested.
 
         Args:
-            path: the cgroup's path from its root, as /proc/PID/cgroup and the kernel side give it.
+            path: the cgroup's path from its root, as in /proc/PID/cgroup and in kernel records.
 
         Source: the naming in runc's, containerd's, CRI-O's, podman's and the kubelet's cgroup managers.
         """
@@ -99,7 +99,7 @@ class Naming:
         return found
 
     def _outermost(self, parts: list[str], begin: int) -> int | None:
-        """Return where the next container is named: the first on the host, or the next below the one around it."""
+        """Return the index of the next container's name: the first on the host, or the next one inside a container."""
         if begin:
             inside = begin + (parts[begin : begin + 1] == ["container"])  # where Podman and CRI-O put the processes
             return _first(parts, inside)
@@ -112,7 +112,7 @@ class Naming:
 
 
 container_of = Naming().container_of
-"""As Naming's, where no further parents are configured."""
+"""Naming without further parents."""
 
 
 def _split(path: str) -> list[str]:
@@ -124,7 +124,7 @@ def _is_below(parts: list[str], parent: tuple[str, ...]) -> bool:
 
 
 def _first(parts: list[str], root: int, *, is_parent: bool = False) -> int | None:
-    """Return where below a root a container is named and a runtime makes them; None where there is none."""
+    """Return the index below a root at which a runtime names a container; None if there is none."""
     for at in range(root, len(parts)):
         above = parts[root:at]
         if (is_parent and not above and _BARE.match(parts[at])) or _is_made_by_a_runtime(above, parts[at]):
@@ -133,10 +133,10 @@ def _first(parts: list[str], root: int, *, is_parent: bool = False) -> int | Non
 
 
 def _is_made_by_a_runtime(above: list[str], name: str) -> bool:
-    """Tell whether a runtime gives a container such a name below such cgroups.
+    """Return whether a runtime creates a container of this name below these cgroups.
 
-    Slices count whatever they are called, for systemd makes them for root alone and hands none over: a service or scope
-    it may, and then whoever runs there makes what he likes below.
+    Slices count whatever their names are: systemd creates them for root only and never delegates them. It may delegate
+    a service or a scope, whose owner then creates any cgroup below it.
     """
     if above[:1] == ["kubelet"]:
         above = above[1:]
@@ -150,7 +150,7 @@ def _is_made_by_a_runtime(above: list[str], name: str) -> bool:
 
 
 def _is_pod(above: list[str]) -> bool:
-    """Tell whether these are the kubelet's cgroups of a pod, as it names them without systemd."""
+    """Return whether these are the kubelet's cgroups of a pod, named without systemd."""
     qualities = above[1:-1]
     return (
         len(above) >= 2
@@ -167,7 +167,7 @@ def _kind(parts: list[str], at: int) -> tuple[str, str]:
     if scoped:
         return _TYPES[scoped["prefix"]], scoped["id"]
     folder = parts[at - 1] if at else ""
-    # The kubelet's plain layout is the same for each runtime; containerd is by far the commonest today.
+    # The kubelet's plain layout is the same for each runtime; containerd is by far the most common one.
     return _FOLDERS.get(folder, "containerd" if _POD.match(folder) else "docker"), name
 
 

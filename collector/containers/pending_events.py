@@ -1,6 +1,6 @@
-"""Holds back the events of a container until more is known of it, and nobody else's.
+"""Holds back the events of a container until its facts arrive, without delaying other events.
 
-Pure: time comes as an argument, and what is held may be anything.
+Pure: time is an argument, and events may be of any type.
 """
 
 from collections import OrderedDict, deque
@@ -9,27 +9,27 @@ from typing import Generic, TypeVar
 from schemas.caching.bounded import BoundedMap
 
 MAX_AGE = 1_000_000_000
-"""Nanoseconds that the first event of a container waits at most."""
+"""Maximum nanoseconds that the first event of a container waits."""
 
 MAX_EVENTS = 10_000
-"""Events of all containers together."""
+"""Maximum events of all containers together."""
 
 T = TypeVar("T")
 
 
 class PendingEvents(Generic[T]):
-    """Events by container, each container's in the order in which they came.
+    """Waiting events by container, each container's in arrival order.
 
     Args:
-        max_age: nanoseconds that events wait at most.
-        max_events: events that wait at most, of all containers together.
+        max_age: maximum nanoseconds that an event waits.
+        max_events: maximum events that wait, of all containers together.
     """
 
     def __init__(self, max_age: int = MAX_AGE, max_events: int = MAX_EVENTS) -> None:
         self.gave_up_by_time = 0
-        """Events that went on without the facts because they had waited long enough."""
+        """Events released without facts because they had waited too long."""
         self.gave_up_by_count = 0
-        """Events that went on without the facts because too many waited."""
+        """Events released without facts because too many were waiting."""
         self._max_age = max_age
         self._max_events = max_events
         self._held: OrderedDict[str, tuple[int, deque[T]]] = OrderedDict()
@@ -40,20 +40,20 @@ class PendingEvents(Generic[T]):
         return self._count
 
     def should_hold(self, container: str, *, is_pending: bool) -> bool:
-        """Tell whether a container's next event has to wait: for facts, or behind its earlier events."""
+        """Return whether a container's next event has to wait: for facts, or behind its earlier events."""
         return container in self._held or (is_pending and container not in self._given_up)
 
     def hold(self, container: str, event: T, now: int) -> list[T]:
         """Hold an event.
 
         Args:
-            container: its key.
-            event: what waits.
+            container: the container's key.
+            event: the event.
             now: monotonic nanoseconds.
 
         Returns:
-            Events that must go on in its stead because too many wait, in order: those of the container that has
-            waited longest.
+            Events to release instead because too many are waiting, in order: those of the container that has waited
+                longest.
         """
         if container not in self._held:
             self._held[container] = (now, deque())
@@ -68,15 +68,15 @@ class PendingEvents(Generic[T]):
         return released
 
     def known(self, container: str) -> list[T]:
-        """Let a container's events go on, for its facts are there.
+        """Release a container's events, because its facts have arrived.
 
         Returns:
-            Them, in order.
+            The events, in order.
         """
         return self._release(container)
 
     def expired(self, now: int) -> list[T]:
-        """Let those go on that have waited long enough; later events of their containers no longer wait.
+        """Release events that have waited too long; later events of their containers no longer wait.
 
         Args:
             now: monotonic nanoseconds.
@@ -95,7 +95,7 @@ class PendingEvents(Generic[T]):
         return released
 
     def drain(self) -> list[T]:
-        """Let everything go on, at the end."""
+        """Release all events, at shutdown."""
         released: list[T] = []
         for container in list(self._held):
             released.extend(self._release(container))

@@ -1,1 +1,1 @@
-"""From kernel records to rows: a decoded record in, one event of a batch out."""
+"""Events: a decoded kernel record in, one event of a batch out."""

@@ -1,6 +1,6 @@
 """The arguments of a system call as rules see them: text for evt.arg, Falco's number for evt.rawarg.
 
-Each kind of argument is one small function of the call; which ones an event type needs is settled once, at import.
+Each kind of argument is a small function of the call; the functions of an event type are chosen once, at import.
 """
 
 import struct
@@ -21,12 +21,12 @@ from schemas.catalogue.flags import number_text as flag_names
 
 @dataclass(slots=True)
 class Context:
-    """What is known beside the call itself when its arguments are written."""
+    """Facts besides the call itself that arguments need."""
 
     process: Process
     descriptor: Descriptor | None
     path1: str | None
-    """Absolute, where the argument is a file's name."""
+    """Absolute if the argument is a file's name."""
     path2: str | None
     user_name: Callable[[int], str | None]
     group_name: Callable[[int], str | None]
@@ -48,19 +48,19 @@ _BPF_RETURNING_FD = frozenset({0, 5, 6, 7, 12, 13, 14, 17, 18, 19, 28, 30, 32, 3
 
 
 def signed32(value: int) -> int:
-    """Read a register's lower half as a C int."""
+    """Interpret a register's lower half as a C int."""
     value &= _U32
     return value - (1 << 32) if value & 0x80000000 else value
 
 
 def signed64(value: int) -> int:
-    """Read a register as a C long."""
+    """Interpret a register as a C long."""
     value &= _U64
     return value - (1 << 64) if value & (1 << 63) else value
 
 
 def argument_writers(call: Call) -> tuple[Writer, ...]:
-    """Give the writer of each argument of a call, in Falco's order."""
+    """Return the writer of each argument of a call, in Falco's order."""
     return tuple(_writer(argument) for argument in call.arguments)
 
 
@@ -117,7 +117,7 @@ def _unsigned(index: int) -> Writer:
 
 
 def _unsigned_int(index: int) -> Writer:
-    """Write what the kernel takes as an int: of the upper half, where a caller may put anything, it sees nothing."""
+    """Write what the kernel reads as an int. It ignores the upper half, where a caller may put anything."""
     return lambda call, _: _number(call.arguments[index] & _U32)
 
 
@@ -158,7 +158,7 @@ def _open_flags_value(call: Syscall, flags: int) -> Value:
     file = call.file
     if file is None:
         return _file_flags(flags & _U32, 0)
-    # Most files are neither new nor of an overlay.
+    # Most files are neither new nor on an overlay.
     marks = 0
     if file.is_upper_layer or file.is_lower_layer or file.is_created:
         marks = 32768 * file.is_upper_layer | 65536 * file.is_lower_layer | 16384 * file.is_created
@@ -172,7 +172,7 @@ def _file_flags(flags: int, marks: int) -> Value:
 
 
 def _open_mode(index: int) -> Writer:
-    """Write a mode, which counts only where the call may create; the flags stand in the argument before it."""
+    """Write a mode, which counts only if the call may create; the preceding argument holds the flags."""
 
     def write(call: Syscall, _: Context) -> Value:
         flags = call.arguments[index - 1]
@@ -238,7 +238,7 @@ def _mount_flags(index: int) -> Writer:
 
 
 def _socket_option(index: int) -> Writer:
-    """Names of options belong to their level; Falco knows those of SOL_SOCKET."""
+    """Write a socket option. Its name depends on the level; Falco knows those of SOL_SOCKET."""
 
     def write(call: Syscall, _: Context) -> Value:
         value = signed32(call.arguments[index])
@@ -248,7 +248,7 @@ def _socket_option(index: int) -> Writer:
 
 
 def _capability(position: int) -> Writer:
-    """Version 3 of the call passes two halves of each set: effective, permitted, inheritable."""
+    """Write a capability set; version 3 passes two halves of each: effective, permitted, inheritable."""
 
     def write(call: Syscall, _: Context) -> Value:
         if len(call.blob1) < 24:
@@ -350,7 +350,7 @@ def _prctl_number(call: Syscall, _: Context) -> Value:
 
 
 def joined(parts: tuple[str, ...] | None) -> str | None:
-    """Write a list of C strings as Falco does, each NUL a dot."""
+    """Write a list of C strings as Falco does, with a dot for each NUL."""
     return None if parts is None else "".join(f"{part}." for part in parts)
 
 
@@ -431,10 +431,10 @@ _ALL_NAMES = tuple(tuple(argument.name for argument in call.arguments) for call 
 
 
 def writers_of(number: int) -> tuple[Writer, ...]:
-    """Give the argument writers of a call by its position in CALLS."""
+    """Return the argument writers of a call by its index in CALLS."""
     return _ALL_WRITERS[number]
 
 
 def argument_names(number: int) -> tuple[str, ...]:
-    """Give the names of a call's arguments by its position in CALLS."""
+    """Return the names of a call's arguments by its index in CALLS."""
     return _ALL_NAMES[number]

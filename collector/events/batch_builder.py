@@ -1,4 +1,4 @@
-"""A batch under construction: rows that become columns at the end, and each text kept once."""
+"""A batch under construction: rows that become columns at the end, with each text stored once."""
 
 from array import array
 from collections.abc import Callable, Sequence
@@ -11,18 +11,18 @@ from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 from schemas.encoding.columns.texts import encode_text
 
 Row = tuple[int, ...]
-"""A value for each of EVENT_COLUMNS but the first, time, in its order."""
+"""A value for each of EVENT_COLUMNS but the first (time), in order."""
 Event = int
-"""The place of an event among those of its batch that differ in more than their time."""
+"""Index of an event among the distinct events of its batch, which differ in more than their time."""
 
 _EVENT_BYTES, _ARGUMENT_BYTES = 120, 16
-"""What one takes in a batch besides its texts, about."""
+"""Approximate sizes in a batch, without texts."""
 _CODES = tuple(EVENT_COLUMNS.items())[1:]
 _ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[1:]
 
 
 class _Indices(dict[str | None, int]):
-    """Indices by text, 0 for None; a text that isn't there yet gets the next one."""
+    """Indices by text, 0 for None; a new text gets the next index."""
 
     __slots__ = ("size",)
 
@@ -37,7 +37,7 @@ class _Indices(dict[str | None, int]):
 
 
 class BatchBuilder:
-    """Collects the events of one batch; its maker looks at count and size to tell when it is full."""
+    """Collects the events of one batch; the caller checks count and size to decide when it is full."""
 
     __slots__ = (
         "_events",
@@ -56,38 +56,38 @@ class BatchBuilder:
         """Begin an empty batch."""
         self._indices = _Indices()
         self.intern: Callable[[str | None], int] = self._indices.__getitem__
-        """Give a text's index; 0 for None."""
+        """Return a text's index; 0 for None."""
         self._times: list[int] = []
         self._events: list[Event] = []
         self._rows: list[Row] = []
         self._starts = [0]
-        """Of the arguments of each event that differs, and the end of the last."""
+        """Start of each distinct event's arguments, and the end of the last."""
         self._names: array[int] = array("i")
-        # Lists, for an array takes three times as long to grow by a few.
+        # Lists: an array takes three times as long to grow by a few.
         self._texts: list[int] = []
         self._numbers: list[int] = []
         self._name_rows: dict[tuple[str, ...], array[int]] = {}
 
     @property
     def count(self) -> int:
-        """Events so far."""
+        """Number of events."""
         return len(self._times)
 
     @property
     def strings(self) -> list[str | None]:
-        """The texts so far by index; None first, which stands for what is missing."""
+        """The texts by index; the first is None, for missing ones."""
         return list(self._indices)
 
     @property
     def size(self) -> int:
-        """Bytes of all that is added, about."""
+        """Approximate bytes of everything added."""
         return self._indices.size + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
 
     def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Sequence[tuple[str | None, int]]) -> Event:
-        """Append one event: its time, its row, and text and number of each of its arguments, named by names.
+        """Append one event: its time, its row, and the text and number of each argument, in the order of names.
 
         Returns:
-            What `again` takes.
+            The index that `again` takes.
         """
         indices = self._name_rows.get(names)
         if indices is None:
@@ -100,16 +100,16 @@ class BatchBuilder:
         return self._added(time, row)
 
     def row(self, event: Event) -> Row:
-        """Give the row of an event of this batch."""
+        """Return the row of an event of this batch."""
         return self._rows[event]
 
     def arguments(self, event: Event) -> tuple[list[int], list[int]]:
-        """Give copies of the texts, by index, and the numbers of the arguments of an event of this batch."""
+        """Return copies of an event's arguments: text indices and numbers."""
         own = slice(self._starts[event], self._starts[event + 1])
         return self._texts[own], self._numbers[own]
 
     def add_like(self, time: int, event: Event, row: Row, texts: list[int], numbers: list[int]) -> Event:
-        """Append an event whose arguments are named as those of another: their texts, by index, and numbers."""
+        """Append an event with the argument names of another one, given text indices and numbers."""
         self._names.extend(self._names[self._starts[event] : self._starts[event + 1]])
         self._texts.extend(texts)
         self._numbers.extend(numbers)
@@ -124,25 +124,25 @@ class BatchBuilder:
         return event
 
     def again(self, time: int, event: Event) -> None:
-        """Append an event of this batch once more, as of another time."""
+        """Append an event of this batch once more, with another time."""
         self._times.append(time)
         self._events.append(event)
 
     def shift(self, step: int) -> None:
-        """Move the times of all events so far: the clock that they were stamped by was set. step: ns."""
+        """Shift the times of all events, because the wall clock was set. step: ns."""
         self._times = [time + step for time in self._times]
 
     def columns(self) -> dict[str, Column]:
         """Turn the rows into columns."""
         rows, count = self._rows, len(self._events)
-        # Where events came again, all is done once for each that differs, and spread over the others.
+        # With repeated events, each distinct event is processed once and then expanded.
         spread: Callable[[Sequence[Any]], Sequence[Any]] | None = None
         if len(rows) < count:
             spread = itemgetter(*self._events)
         columns = zip(*rows, strict=True) if rows else ((),) * len(_CODES)
         made: dict[str, Column] = {"time": array("q", self._times)}
         for (name, code), column in zip(_CODES, columns, strict=True):
-            # Most columns hold one value throughout, and to find that out costs less than to write it each time.
+            # Most columns hold one value throughout, and checking for that costs less than writing it each time.
             if column and column.count(column[0]) == len(column):
                 made[name] = array(code, column[:1]) * count
             else:

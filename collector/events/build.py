@@ -1,4 +1,4 @@
-"""From a system call or an exec to an event of a batch: the words that rules ask for."""
+"""Builds an event of a batch, in terms of rule fields, from a system call, an exec or an exit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Numbers = tuple[int, int, int, int, int]
 Texts = tuple[Text, Text, Text, Text, Text, Text, Text, Text]
 PathTexts = tuple[int, int, int, int, int, int]
 
-# Combining members of a flag class costs more than all the rest of an event.
+# Combining members of a flag class costs more than the rest of an event.
 _BIT = {bit.name: int(bit) for bit in EventBit}
 _OPEN_READ, _OPEN_WRITE = _BIT["OPEN_READ"], _BIT["OPEN_WRITE"]
 _OPEN_EXEC, _OPEN_CREATE = _BIT["OPEN_EXEC"], _BIT["OPEN_CREATE"]
@@ -48,21 +48,21 @@ _EXEC_NAMES = (
 )
 _MISSING: Value = (None, 0)
 PROCEXIT = "procexit"
-"""The end of a process, of its last thread; no system call, since that is what it does not return from."""
+"""The end of a process's last thread. Not named after a system call, because exit never returns."""
 _SIGNALS = frozenset(Signals)
 
 
 @dataclass(slots=True)
 class EventSource:
-    """Who made an event: the same for all events of a process while nothing changes about it."""
+    """The process behind an event, shared by all its events until something about it changes."""
 
     process: Process
     row: int
-    """Of the process in the batch."""
+    """Index of the process's row in the batch."""
     is_stale: bool
-    """What is known of the process is less than it should be."""
+    """Some facts about the process are missing."""
     user_name: NameOf
-    """A user's name by number, in the event's container."""
+    """Returns a user's name by uid, in the event's container."""
     group_name: NameOf
 
 
@@ -71,9 +71,9 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
 
     Args:
         builder: the batch.
-        call: what was done.
-        origin: by whom.
-        time: when, epoch nanoseconds.
+        call: the system call.
+        origin: the process that made it.
+        time: epoch nanoseconds.
     """
     spec = CALLS[call.event]
     event = spec.event
@@ -118,7 +118,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
 
 
 def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) -> None:
-    """Append a successful exec to the batch under construction; arguments as add_syscall's."""
+    """Append a successful exec to the batch under construction; arguments as for add_syscall."""
     intern = builder.intern
     path = absolute(done.state.cwd, done.filename)
     bits = _HAS_RES | (_STALE if origin.is_stale else 0)
@@ -133,7 +133,7 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) 
 
 
 def add_exit(builder: BatchBuilder, done: Exit, origin: EventSource, time: int) -> None:
-    """Append the end of a process to the batch under construction; arguments as add_syscall's."""
+    """Append the end of a process to the batch under construction; arguments as for add_syscall."""
     status = done.status
     killed_by = status & 0x7F
     bits = _STALE if origin.is_stale else 0
@@ -171,8 +171,8 @@ def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], in
 def _opened_type(spec: Call, call: Syscall, kind: str | None) -> str | None:
     """Return the type of what an open opens, as Falco has it (libsinsp parsers.cpp, parse_open_openat_creat_exit).
 
-    There only the flags tell a directory from a file: by its path, even a named pipe is a file; and the path that
-    O_TMPFILE is given with is that of the directory.
+    Falco distinguishes a directory from a file by the flags only: by its path, even a named pipe is a file, and the
+    path passed with O_TMPFILE is that of the directory.
     """
     if kind == "pipe":
         return "file"
@@ -184,9 +184,9 @@ def _opened_type(spec: Call, call: Syscall, kind: str | None) -> str | None:
 
 
 def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbers, Texts]:
-    """Call a freshly opened file by the name that was asked for; the kernel's name stays beside it."""
+    """Name a freshly opened file by the requested path; the kernel's path stays beside it."""
     if descriptor is None:
-        # A failed open has no descriptor, but the name that was asked for still is its file.
+        # A failed open has no descriptor, but the requested name still is its file.
         return _NO_DESCRIPTOR, (None, path, raw, None, None, None, None, None)
     has_path = path is not None and descriptor.type in _NAMED_BY_PATH
     return _descriptor_columns(descriptor, path if has_path else descriptor.name, raw)
@@ -225,7 +225,7 @@ def _descriptor_bits(descriptor: Descriptor) -> int:
 
 
 def _open_bits(spec: Call, arguments: list[Value]) -> int:
-    """Tell what an open was for, from Falco's flags (sinsp_filtercheck_event.cpp, TYPE_ISOPEN_READ and others)."""
+    """Return what an open was for, from Falco's flags (sinsp_filtercheck_event.cpp, TYPE_ISOPEN_READ and others)."""
     mode = arguments[spec.mode_at][1] if spec.mode_at >= 0 else 0
     if spec.flags_at < 0:
         return _OPEN_WRITE | _OPEN_CREATE | (_OPEN_EXEC if mode & _EXECUTABLE else 0)

@@ -1,6 +1,6 @@
-"""What a descriptor is and is called: type, name and the two ends of a socket, as rules ask for them.
+"""Types and names of descriptors, and the two ends of a socket, as rule fields show them.
 
-Names of types are Falco's (libsinsp fdinfo.cpp). We keep no table of descriptors: the kernel tells of each when asked.
+Type names are Falco's (libsinsp fdinfo.cpp). No table of descriptors is kept: each record describes its own.
 """
 
 import stat
@@ -30,13 +30,13 @@ _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 255: "raw"}
 _SOCK_DGRAM, _SOCK_RAW = 2, 3
 _PER_MESSAGE = frozenset({_SOCK_DGRAM, _SOCK_RAW})
-"""Types of socket that send each message where it says, even where they are connected."""
+"""Socket types that may address each message separately, even when connected."""
 _ESTABLISHED, _LISTEN = 1, 10
 
 
 @dataclass(slots=True)
 class Descriptor:
-    """A descriptor in the words of rules; None is what it doesn't have."""
+    """A descriptor in terms of rule fields; None for what it lacks."""
 
     number: int
     type: str | None = None
@@ -56,14 +56,14 @@ class Descriptor:
 
     @property
     def label(self) -> str:
-        """Write it as the arguments do: ``<f>/etc/passwd``."""
+        """Format it as in arguments: ``<f>/etc/passwd``."""
         if self.type is None:
             return ""
         return f"<{TYPE_CHARACTERS.get(self.type, 'o')}>{self.name or ''}"
 
 
 def describe_file(number: int, file: File) -> Descriptor:
-    """Describe what is no socket."""
+    """Describe a descriptor that is not a socket."""
     kind = _file_type(file)
     name = file.path
     if kind == "memfd" and name is not None:
@@ -81,7 +81,7 @@ def describe_file(number: int, file: File) -> Descriptor:
 
 
 def device_number(kernel_number: int) -> int:
-    """Turn the kernel's own device number into user space's (include/linux/kdev_t.h, new_encode_dev)."""
+    """Convert the kernel's own device number into user space's (include/linux/kdev_t.h, new_encode_dev)."""
     major, minor = kernel_number >> 20, kernel_number & 0xFFFFF
     return (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
 
@@ -101,7 +101,7 @@ def _file_type(file: File) -> str:
 
 
 def socket_address(data: bytes) -> tuple[str, int] | None:
-    """Read address and port from a struct sockaddr; the port is -1 for a unix socket, None for other families."""
+    """Parse address and port from a struct sockaddr; the port is -1 for a unix socket. None for other families."""
     if len(data) < 2:
         return None
     family = int.from_bytes(data[:2], "little")
@@ -120,8 +120,8 @@ def describe_socket(number: int, sock: Socket, event: str, address: tuple[str, i
     Args:
         number: the descriptor.
         sock: the kernel's view of it, after the call.
-        event: the event type; accept and connect tell which side is the server.
-        address: that the call itself named, where it did.
+        event: the event type; accept and connect reveal which side is the server.
+        address: the address passed to the call, if any.
     """
     if sock.family == _AF_UNIX:
         name = sock.unix_path or (address[0] if address else "")
@@ -177,7 +177,7 @@ def _protocol(sock: Socket) -> str | None:
 
 
 def _ip_role(event: str, state: int, local_port: int, remote_port: int) -> bool:
-    """Tell whether the local side is the server; where the call doesn't say, the lower port is, as Falco guesses."""
+    """Return whether the local side is the server; by default the side with the lower port, as Falco guesses."""
     if event == "connect":
         return False
     if event.startswith("accept") or event in ("listen", "bind") or state == _LISTEN or not remote_port:
@@ -186,7 +186,7 @@ def _ip_role(event: str, state: int, local_port: int, remote_port: int) -> bool:
 
 
 def describe(call_event: str, syscall: Syscall) -> Descriptor | None:
-    """Describe the descriptor that an event is about; None where it has none."""
+    """Describe the descriptor of an event; None if it has none."""
     if syscall.fd is None:
         return None
     if syscall.socket is not None:

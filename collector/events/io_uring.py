@@ -1,7 +1,7 @@
-"""io_uring's requests as the system calls that they stand for.
+"""Converts io_uring requests into the equivalent system calls.
 
-A request is told when it is accepted and again when it is done, which may be hours later or, for one that accepts
-connections, many times. Pure: records in, calls out.
+A request is reported on submission and on completion, which may be hours later or, for one that accepts connections,
+many times. Pure: records in, calls out.
 """
 
 import stat
@@ -29,11 +29,11 @@ OPERATIONS: Mapping[int, tuple[str, str]] = {
     56: ("bind", "bind"),
     57: ("listen", "listen"),
 }
-"""By operation (include/uapi/linux/io_uring.h), the call that it does the work of, and the one where it uses what only
-that has: an address, flags."""
+"""By operation (include/uapi/linux/io_uring.h), the equivalent call, and the one used if the operation needs an address
+or flags that only that call has."""
 
 MAX_OPEN = 16384
-"""Requests that are not done yet; of more, the oldest are lost, and counted."""
+"""Pending requests; beyond that, the oldest are lost and counted."""
 
 _LIMIT = 64
 _NOTHING = bytes(16)
@@ -43,7 +43,7 @@ _WITHOUT_NAME = File(
 
 
 def uring_descriptors(events: Iterable[str]) -> dict[int, bytes]:
-    """Give the kernel side's table by operation: what to tell, and nothing for the rest."""
+    """Return the kernel side's table by operation: what to report, and nothing for the rest."""
     wanted = frozenset(events)
     return {
         operation + _LIMIT * place: packed_descriptor(name, wanted) or _NOTHING
@@ -53,21 +53,21 @@ def uring_descriptors(events: Iterable[str]) -> dict[int, bytes]:
 
 
 class PendingRequests:
-    """The requests that are not done yet."""
+    """The requests that have not completed yet."""
 
     def __init__(self) -> None:
         self.lost = 0
-        """Requests whose result can't be told any more, for there were too many at a time."""
+        """Requests dropped because too many were pending; their results can't be reported."""
         self._open: dict[int, Request] = {}
         self._by_name: dict[tuple[int, int], dict[int, Request]] = {}
         self._told: set[int] = set()
 
     def take(self, record: Request) -> Syscall | None:
-        """Take a record; give the call where it makes one whole."""
+        """Process a record; return the call if the record completes one."""
         return self._finish(record) if record.is_done else self._begin(record)
 
     def _begin(self, request: Request) -> Syscall | None:
-        # Its place in memory is used again: the one before it is done, and no word came of it.
+        # The kernel reuses the address, so the earlier request is done; its completion was not reported.
         self._forget(request.address)
         if request.is_untold:
             return _taken_for_done(request.call)
@@ -89,7 +89,7 @@ class PendingRequests:
         if not named:
             return None
         request = next(iter(named.values()))
-        # Another request may have that name, even one that isn't watched: its failure must not hide this one's success.
+        # Another request may have that id, even an unwatched one: its failure must not hide this one's success.
         if request.is_multishot or done.call.result < 0:
             self._told.add(request.address)
         else:
@@ -127,7 +127,7 @@ def _joined(request: Request, done: Syscall) -> Syscall:
 
 
 def _taken_for_done(call: Syscall) -> Syscall:
-    """Take for a success what the kernel tells of only where it fails: to be told of too much is the safer error."""
+    """Assume success for a request that is reported only on failure: reporting too much is the safer error."""
     spec = CALLS[call.event]
     if spec.event.startswith("openat"):
         return replace(call, fd=0, file=_WITHOUT_NAME, is_io_uring=True)

@@ -1,6 +1,6 @@
-"""Lexical file names: what a program asked for, joined with where it stood, without asking the file system.
+"""Lexical file names: the requested path joined with its directory, without querying the file system.
 
-That is Falco's fd.name. The kernel's own path of an opened file is kept beside it: a symlink hides only one of them.
+This is Falco's fd.name. The kernel's own path of an opened file is stored beside it: a symlink hides only one of them.
 """
 
 from functools import lru_cache
@@ -10,8 +10,8 @@ def absolute(directory: str | None, path: str | None) -> str | None:
     """Join and clean a path: no ``//``, ``.`` or ``..`` (libsinsp utils.cpp, concatenate_paths).
 
     Args:
-        directory: where a relative path starts; None where that isn't known, which makes a relative path unknown too.
-        path: as given; None where it could not be read.
+        directory: where a relative path starts; None if unknown, which makes a relative path unknown too.
+        path: as passed to the call; None if it could not be read.
     """
     if path is None:
         return None
@@ -24,7 +24,7 @@ def absolute(directory: str | None, path: str | None) -> str | None:
     return _cleaned(path)
 
 
-# Few: each may be two texts of 4 KiB, which whoever names files chooses.
+# Few: each may hold two texts of 4 KiB, which whoever names files controls.
 @lru_cache(maxsize=1024)
 def _cleaned(path: str) -> str:
     parts: list[str] = []

@@ -1,7 +1,7 @@
-"""Events that are like others of their batch: what they share is made once.
+"""Reuses the work done for an earlier event of the batch with an equal or similar record.
 
-A flood is the same over and over, and a search opens thousands of files in the same way. Either costs a part of what it
-would to decode and describe each by itself.
+A flood repeats the same record, and a search opens thousands of files in the same way. Either costs a fraction of
+decoding and describing each event separately.
 """
 
 import stat
@@ -17,7 +17,7 @@ from collector.records.types import Syscall
 from schemas.columns import EVENT_COLUMNS
 
 _TIME = struct.Struct("<Q")
-"""What every record begins with."""
+"""Every record begins with its time."""
 _OPEN = BY_EVENT["openat"]
 _EVENT_AT = slice(126, 128)
 _EVENT = struct.pack("<H", _OPEN.number)
@@ -33,32 +33,32 @@ _REGULAR = "file"
 _U32, _INT64_MAX = 0xFFFFFFFF, (1 << 63) - 1
 
 _Known = tuple[Event, TrackedProcess, int]
-"""An event, and the process as of which version it tells of it."""
+"""An event, its process, and the process's version at that event."""
 
 
 class _Changing(Protocol):
-    """The process table, as far as it matters here."""
+    """The part of the process table used here."""
 
     changes: int
 
 
 class _Versioned(Protocol):
-    """What is known of containers, as far as it matters here."""
+    """The part of the container look-up used here."""
 
     version: int
 
 
 class RepeatCache:
-    """The events of the batch under construction that others may be like, by their records."""
+    """The events of the batch under construction that may be reused, by their records."""
 
     def __init__(self, table: _Changing, containers: _Versioned) -> None:
         self._table = table
         self._containers = containers
         self._stamp = -1
         self._same: dict[bytes, _Known] = {}
-        """By all of their records but the time."""
+        """By all bytes of their records but the time."""
         self._alike: dict[bytes, _Known] = {}
-        """Opens, by all but what tells of the file."""
+        """Opens, by all bytes but those about the file."""
 
     def clear(self) -> None:
         """Begin the next batch."""
@@ -66,12 +66,12 @@ class RepeatCache:
         self._alike = {}
 
     def add(self, builder: BatchBuilder, record: bytes, boot_to_epoch: int) -> bool:
-        """Add an event that is like one of the batch; False where there is none, or it can't be told so.
+        """Add an event by reusing an earlier one; return False if none can be reused.
 
         Args:
             builder: the batch.
-            record: as the kernel sent it.
-            boot_to_epoch: what to add to its time, nanoseconds.
+            record: as sent by the kernel side.
+            boot_to_epoch: offset to add to its time, nanoseconds.
         """
         known = self._same.get(record[_TIME.size :])
         is_same = known is not None
@@ -80,7 +80,7 @@ class RepeatCache:
         if known is None:
             return False
         event, entry, version = known
-        # What must hold for the process's row to hold, too: see ProcessRows.
+        # The conditions under which the process's row stays valid too: see ProcessRows.
         if entry.version != version or self._table.changes + self._containers.version != self._stamp:
             return False
         time = _TIME.unpack_from(record)[0] + boot_to_epoch
@@ -96,13 +96,13 @@ class RepeatCache:
     def remember(
         self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: TrackedProcess
     ) -> None:
-        """Remember an event just added, that others may be like it.
+        """Remember an event just added, for reuse.
 
         Args:
             builder: the batch.
-            record: as the kernel sent it.
-            call: the same, decoded.
-            event: its place in the batch.
+            record: as sent by the kernel side.
+            call: the same record, decoded.
+            event: its index in the batch.
             entry: its process.
         """
         stamp = self._table.changes + self._containers.version
@@ -111,24 +111,24 @@ class RepeatCache:
             self.clear()
         known = (event, entry, entry.version)
         self._same[record[_TIME.size :]] = known
-        # A regular file may still be another kind of descriptor: by its file system.
+        # A regular file may still be another kind of descriptor, depending on its file system.
         if call.event == _OPEN.number and _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
             self._alike[_but_file(record)] = known
 
 
 def _but_file(record: bytes) -> bytes:
-    """Give all of an openat's record but time, the path's address, inode and the lengths and text of its paths."""
+    """Return an openat's record without time, path address, inode, and lengths and text of its paths."""
     return record[8:64] + record[72:104] + record[112:136] + record[140:142] + record[144:_PIECES_AT]
 
 
 def _opens_a_file(call: Syscall) -> bool:
-    """Tell whether all that depends on the file is what _add_alike writes."""
+    """Return whether _add_alike writes everything that depends on the file."""
     return (
         call.file is not None
         and stat.S_ISREG(call.file.mode)
         and not call.file.is_pseudo
         and call.result >= 0
-        # Where the directory's number is the new one's, the file is named there as well.
+        # If the directory's number equals the new descriptor, the file is named there as well.
         and call.arguments[0] & _U32 != call.fd
         and call.path2 is None
         and call.directory2 is None
@@ -138,7 +138,7 @@ def _opens_a_file(call: Syscall) -> bool:
 
 
 def _add_alike(builder: BatchBuilder, event: Event, record: bytes, time: int) -> Event | None:
-    """Add an open that differs from an event in its file only; None where the file has no name to be told by."""
+    """Add an open that differs from an event in its file only; None if the file has no name to show."""
     inode, real_length, path_length, directory_length = _FILE.unpack_from(record)
     path_at = _PIECES_AT + real_length
     directory_at = path_at + path_length

@@ -1,6 +1,6 @@
-"""What is read of each system call, and how its arguments are named: one line an event type.
+"""What is read of each system call, and how its arguments are named: one line per event type in syscalls.txt.
 
-The kernel side is generic: a descriptor a call number tells it which arguments are descriptors, paths or memory.
+The kernel side is generic: a descriptor per call number specifies which arguments are descriptors, paths or memory.
 Names and order of arguments are Falco's event table (driver/event_table.c).
 """
 
@@ -28,7 +28,7 @@ FILTERS = {
 """Event types that the kernel side can leave out by interest, with the numbers that they have there."""
 
 CWD = 6
-"""As a directory: the working directory, for calls that take none."""
+"""As a directory: the working directory, for calls without a directory argument."""
 
 
 class DescriptorFlag(IntFlag):
@@ -48,7 +48,7 @@ class DescriptorFlag(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument as rules name it: what kind of value it is and where it comes from."""
+    """One argument as rules name it: the kind of its value and its source."""
 
     name: str
     kind: str
@@ -58,27 +58,27 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How one event type is captured and what its arguments are."""
+    """How one event type is captured, and its arguments."""
 
     event: str
     number: int
-    """Its position here: the kernel side hands it back in each record."""
+    """Its index in CALLS; each kernel record contains it."""
     flags: DescriptorFlag
     fd: int
     paths: tuple[tuple[int, int], ...]
     """For each path its argument and that of its directory."""
     blobs: tuple[tuple[int, int, int], ...]
-    """For each piece of memory its argument, greatest size, and the argument that holds its size."""
+    """For each piece of memory its argument, maximum size, and the argument that holds its size."""
     arguments: tuple[Argument, ...]
     path_roles: str
-    """What the paths are to fs.path.*: n name, s source, t target."""
+    """Roles of the paths in fs.path.*: n name, s source, t target."""
     flags_at: int
-    """Position of the argument ``flags``; -1 where there is none."""
+    """Index of the argument ``flags``; -1 if there is none."""
     mode_at: int
     has_data: bool
-    """The first piece of memory is what was read or written."""
+    """The first piece of memory is the data read or written."""
     registers: frozenset[int]
-    """Arguments whose registers the event carries; what stands in the others says nothing that a rule could ask for."""
+    """Arguments whose registers the event carries; no rule can refer to the other registers."""
 
 
 _WORDS = {
@@ -93,9 +93,9 @@ _WORDS = {
 
 
 _OF_MEMORY = frozenset({"cap", "limit", "uring", "uringflags"})
-"""Kinds whose number is a place in memory that was read."""
+"""Kinds whose number is an offset in the memory that was read."""
 _OF_TWO_REGISTERS = frozenset({"openmode", "sockopt"})
-"""Kinds that depend on the argument before theirs, too."""
+"""Kinds that also depend on the preceding argument."""
 _OTHER_REGISTERS = {"bpffd": (0,), "prctl_number": (0, 1)}
 
 
@@ -166,16 +166,13 @@ CALLS = tuple(_call(number, row) for number, row in enumerate(_ROWS))
 
 BY_EVENT = {call.event: call for call in CALLS}
 EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
-"""Every event type that the collector can be asked for."""
+"""Every event type that the collector supports."""
 
 _DESCRIPTOR = struct.Struct("<HH13Bx")
 
 
 def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, bytes]]:
-    """Give the kernel side's tables for these event types: by call number (32-bit ones at 512 up) and by socketcall.
-
-    Calls that change what the process table holds are always on, as they must be for it to tell the truth.
-    """
+    """Return the kernel side's tables for event types: by call number (32-bit ones from 512 up), and by socketcall."""
     wanted = frozenset(events)
     by_number: dict[int, bytes] = {}
     for first, table in ((0, x86_64.NATIVE), (512, x86_64.COMPAT)):
@@ -195,11 +192,11 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
 
 
 PATHS_ONLY = b"\2"
-"""Marks a watched number whose call leaves no open file, so that only its paths tell what it did it to."""
+"""Marks a watched number whose call leaves no open file, so that only its paths identify the file."""
 
 
 def watched_numbers(by_number: Iterable[int]) -> dict[int, bytes]:
-    """Return the kernel side's table of the numbers that it looks at, before it knows which entry a call came by.
+    """Return the kernel side's table of the numbers that it looks at, before it knows the entry of a call.
 
     Args:
         by_number: the keys of what descriptors() returns.
@@ -215,7 +212,7 @@ def watched_numbers(by_number: Iterable[int]) -> dict[int, bytes]:
 
 
 def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
-    """Pack struct descriptor for an event type; None where nothing is to be told of it.
+    """Pack struct descriptor for an event type; None if nothing is reported for it.
 
     Args:
         event: its name.

@@ -1,7 +1,7 @@
-"""Ed25519 by the OpenSSL that this Python has loaded already, for its hashes.
+"""Ed25519 signatures through the OpenSSL that this Python has already loaded for its hashes.
 
-Signing is all that a collector needs of it, and its memory is bounded: PyNaCl takes 1.1 MiB of a collector, the
-`cryptography` package 7.7 MiB, this 0.1 MiB.
+The collector only needs to sign, and its memory is limited: PyNaCl takes 1.1 MiB, the `cryptography` package 7.7 MiB,
+this 0.1 MiB.
 
 Source: OpenSSL's manual, EVP_PKEY_new(3), EVP_DigestSignInit(3) and EVP_SIGNATURE-ED25519(7); all since 1.1.1.
 """
@@ -26,7 +26,7 @@ class SigningKey:
         """Take the private key's 32 bytes.
 
         Raises:
-            EnvironmentLacks: this Python has no OpenSSL that can sign.
+            EnvironmentUnsupported: this Python has no OpenSSL that can sign.
         """
         if len(seed) != SEED_BYTES:
             raise ValueError(f"a private key has {SEED_BYTES} bytes, not {len(seed)}")
@@ -62,7 +62,7 @@ class SigningKey:
 @cache
 def _openssl() -> Any:
     try:
-        # Its symbols are found by way of the module that is linked to it, whatever its file is called.
+        # The symbols are found through the module linked to the library, whatever its file name is.
         library = ctypes.CDLL(importlib.import_module("_hashlib").__file__)
         for name, result, arguments in _FUNCTIONS:
             function = getattr(library, name)

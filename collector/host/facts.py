@@ -1,4 +1,4 @@
-"""Which host this is: its id, its name and this boot of it."""
+"""Which host this is: its id, its name and its current boot."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ _CLONE_NEWCGROUP = 0x02000000
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What names a host in every batch; no text is longer than a batch may hold."""
+    """What identifies a host in every batch; no text is longer than a batch may hold."""
 
     id: str
     name: str
@@ -39,15 +39,15 @@ def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) ->
     """
     name = environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
     names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
-    # A batch with a longer one is refused, and with it all that the host saw.
+    # A batch with a longer one is refused, and all its events are lost.
     return HostFacts(*map(clipped_name, names))
 
 
 def join_host_cgroup_namespace() -> None:
-    """Have this thread, and threads that it starts, see the paths of cgroups from the host's root.
+    """Make this thread, and threads started by it, see cgroup paths from the host's root.
 
-    In a container with a cgroup namespace of its own /proc/PID/cgroup tells paths relative to the container's, which
-    are none that a runtime's naming could be told by. Where the namespace can't be joined, these are left as they are.
+    In a container with its own cgroup namespace, /proc/PID/cgroup shows paths relative to the container's, which no
+    runtime's naming can be recognized in. If the namespace can't be joined, they stay relative.
 
     Source: cgroup_namespaces(7).
     """
@@ -58,9 +58,9 @@ def join_host_cgroup_namespace() -> None:
 
 
 def _machine_id(name: str) -> str:
-    """Give the machine's id; a host without one (an image that was never booted) gets one made of its name."""
+    """Return the machine's id; for a host without one (an image that was never booted), derive one from its name."""
     text = _text(_MACHINE_ID)
-    # An image that waits for its first boot says "uninitialized" there, machine-id(5): no two hosts may share that.
+    # An image before its first boot contains "uninitialized", machine-id(5): no two hosts may share that.
     return text if _ID.fullmatch(text) else uuid.uuid5(uuid.NAMESPACE_DNS, name).hex
 
 
@@ -72,7 +72,7 @@ def _text(path: Path) -> str:
 
 
 def _host_name() -> str:
-    """Give the name of process 1's UTS namespace: in a container our own would be the container's."""
+    """Return the name of process 1's UTS namespace: in a container our own would be the container's."""
     try:
         is_own = Path("/proc/1/ns/uts").readlink() == Path("/proc/self/ns/uts").readlink()
     except OSError:

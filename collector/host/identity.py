@@ -1,7 +1,7 @@
-"""By what a host is known to the fleet: its id, and a key of its own that nobody else has.
+"""A host's identity in the fleet: its id, and a private key that no other host has.
 
-The key is made at the first start and kept in a file as `openssl genpkey -algorithm ed25519` writes it, so that
-`openssl pkey -in FILE -pubout` reads it. Source of that form: RFC 8410, section 7.
+The key is created at the first start and stored as `openssl genpkey -algorithm ed25519` writes it, so that `openssl
+pkey -in FILE -pubout` reads it. Source of that format: RFC 8410, section 7.
 """
 
 import os
@@ -22,16 +22,16 @@ from schemas.errors import LannerError
 from schemas.host_keys import Announcement, encode_announcement, key_id
 
 FILE_NAME = "host.key"
-"""Of the key, in the collector's state folder."""
+"""The key's file in the collector's state folder."""
 _MODE = 0o600
 _MAX_FILE_BYTES = 4096
 _BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
 _HEAD = bytes.fromhex("302e020100300506032b657004220420")
-"""What stands before the 32 bytes of the key: a PrivateKeyInfo with the algorithm Ed25519."""
+"""What precedes the key's 32 bytes: a PrivateKeyInfo with the algorithm Ed25519."""
 
 
 class BadKeyFile(LannerError):
-    """The file does not hold a key that may be used; the message says why and what to do."""
+    """The file does not hold a usable key; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +41,23 @@ class HostIdentity:
     host_id: str
     hostname: str
     version: str
-    """Of the collector."""
+    """The collector's version."""
     key: SigningKey
 
     def signature(self, topic: str, key: bytes, headers: Mapping[str, bytes], value: bytes) -> Headers:
-        """Return the headers that prove whose batch a message is.
+        """Return the headers that prove which host sent a message.
 
         Args:
             topic: full name.
             key: of the message.
-            headers: that it has already.
+            headers: the message's other headers.
             value: of the message.
         """
         content = signed_content(topic, key, headers, value)
         return [(KEY, self.key.public_key), (SIGNATURE, self.key.sign(BATCH_DOMAIN + content))]
 
     def announcement(self) -> tuple[bytes, bytes, Headers]:
-        """Return key, value and headers of the message by which people learn of this host's key."""
+        """Return key, value and headers of the message that announces this host's key."""
         value = encode_announcement(
             Announcement(
                 host_id=self.host_id,
@@ -67,18 +67,18 @@ class HostIdentity:
                 collector_version=self.version,
             )
         )
-        # Another key under the same id must not push this one out of the topic.
+        # Another key under the same id must not displace this one in the topic.
         key = f"{self.host_id}\x1f{key_id(self.key.public_key)}".encode()
         signature = self.key.sign(HOST_DOMAIN + value)
         return key, value, [("content-type", b"application/json"), (SIGNATURE, signature)]
 
 
 def host_key(path: Path) -> SigningKey:
-    """Return this host's key, made now if there is none.
+    """Return this host's key; create it if there is none.
 
     Raises:
-        BadKeyFile: the file holds no key, or others may read or change it.
-        EnvironmentLacks: nothing here can sign.
+        BadKeyFile: the file holds no key, or other users may read or change it.
+        EnvironmentUnsupported: nothing here can sign.
         OSError: the file can't be read or written.
     """
     try:
@@ -89,7 +89,7 @@ def host_key(path: Path) -> SigningKey:
         try:
             _write(path, seed)
         except FileExistsError:
-            # Somebody else was first, such as `lanner collector key` beside a collector that starts.
+            # Another process created it first, such as `lanner collector key` beside a starting collector.
             return SigningKey(_read(path))
         return key
 
@@ -115,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, seed: bytes) -> None:
-    """Write a new file, whole or not at all; raises FileExistsError if there is one by now."""
+    """Write a new file atomically; raises FileExistsError if it exists by now."""
     text = f"{_BEGIN}\n{b64encode(_HEAD + seed).decode()}\n{_END}\n"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -125,7 +125,7 @@ def _write(path: Path, seed: bytes) -> None:
         with os.fdopen(os.open(fresh, flags, _MODE), "w", encoding="ascii") as file:
             file.write(text)
             file.flush()
-            # A key that a power cut takes away is remembered by processors, who then refuse the next one.
+            # Processors remember a key that a power cut erases here, and refuse the next one.
             os.fsync(file.fileno())
         os.link(fresh, path)
     finally:

@@ -1,4 +1,4 @@
-"""Where the collector before this one stopped counting: a new start's first batch tells it, to prove gaps."""
+"""Where the previous collector stopped counting; the next start's first batch reports it, which proves gaps."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ _INTERVAL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The newest batch of an earlier start that is known."""
+    """The newest known batch of an earlier start."""
 
     start: int
     """Wall clock of that collector's start, ns."""
@@ -20,14 +20,14 @@ class Checkpoint:
 
 
 class SequenceCheckpoint:
-    """A small file beside the spool; a write a second at most, so a killed collector may have sent a little more."""
+    """A small file beside the spool, written at most once a second; a killed collector may have sent a little more."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written_at = float("-inf")
 
     def read(self) -> Checkpoint | None:
-        """Give what the collector before this one noted; None where there is nothing that makes sense."""
+        """Return the previous collector's checkpoint; None if there is none that is valid."""
         try:
             noted = json.loads(self._path.read_bytes())
             return Checkpoint(int(noted["start"]), int(noted["sequence"]))
@@ -35,7 +35,7 @@ class SequenceCheckpoint:
             return None
 
     def note(self, start: int, sequence: int, *, final: bool = False) -> None:
-        """Note the newest batch; a disk that takes nothing costs the proof of a gap and nothing else."""
+        """Write the newest batch. If writing fails, only the proof of a gap is lost."""
         now = time.monotonic()
         if not final and now - self._written_at < _INTERVAL_SECONDS:
             return

@@ -1,1 +1,1 @@
-"""What must be known of the running kernel: its struct layouts and its bpf(2) call."""
+"""The running kernel: BTF in, struct offsets out; and the bpf(2) system call."""

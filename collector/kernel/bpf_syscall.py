@@ -1,6 +1,6 @@
-"""The few commands of bpf(2) that loading a program takes, without any library.
+"""The commands of bpf(2) that loading a program needs, without a library.
 
-BCC could do this too, but holds LLVM in memory for it. Layout of the arguments: include/uapi/linux/bpf.h.
+BCC could do this too, but keeps LLVM in memory. Layout of the arguments: include/uapi/linux/bpf.h.
 """
 
 import ctypes
@@ -23,43 +23,43 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def create_map(name: str, *, kind: int, key_size: int, value_size: int, entries: int, flags: int) -> int:
-    """Create a map and give its descriptor; raises OSError."""
+    """Create a map and return its descriptor; raises OSError."""
     return _bpf(
         _MAP_CREATE, struct.pack("<7I16s", kind, key_size, value_size, entries, flags, 0, 0, name[:15].encode())
     )
 
 
 def update(descriptor: int, key: bytes, value: bytes) -> None:
-    """Put a value; raises OSError."""
+    """Store a value; raises OSError."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
     value_buffer = ctypes.create_string_buffer(value, len(value))
     _bpf(_MAP_UPDATE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
 
 
 def lookup(descriptor: int, key: bytes, value_size: int) -> bytes:
-    """Read a value; a per-CPU map gives one for each possible CPU. Raises OSError."""
+    """Return a value; a per-CPU map returns one for each possible CPU. Raises OSError."""
     key_buffer, value_buffer = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value_size)
     _bpf(_MAP_LOOKUP, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
     return value_buffer.raw
 
 
 def delete(descriptor: int, key: bytes) -> None:
-    """Remove a key; raises OSError where there is none."""
+    """Remove a key; raises OSError if it isn't there."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
     _bpf(_MAP_DELETE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), 0, 0))
 
 
 def load_tracepoint(name: str, code: bytes, typed: int = 0) -> int:
-    """Load a program for a raw tracepoint and give its descriptor.
+    """Load a program for a raw tracepoint and return its descriptor.
 
     Args:
-        name: what tools show.
-        code: its instructions.
-        typed: number of the tracepoint's type in the kernel's BTF, for a program that reads what its arguments point to
-            without a helper's call; 0 for one that doesn't.
+        name: name shown by tools.
+        code: the instructions.
+        typed: BTF type id of the tracepoint, for a program that dereferences its arguments without a helper; 0 for one
+            that doesn't.
 
     Raises:
-        OSError: with the end of the verifier's log where that refused.
+        OSError: the kernel refused; includes the end of the verifier's log.
     """
     try:
         return _load(name, code, typed, None)
@@ -75,18 +75,18 @@ def load_tracepoint(name: str, code: bytes, typed: int = 0) -> int:
 
 
 def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
-    """Attach; closing the descriptor that this gives detaches at once. Raises OSError.
+    """Attach a program and return a descriptor; closing it detaches at once. Raises OSError.
 
     Args:
-        program: descriptor.
-        tracepoint: its name; empty for a program that was loaded with its type.
+        program: the program's descriptor.
+        tracepoint: its name; empty for a program loaded with its type.
     """
     name = ctypes.create_string_buffer(tracepoint.encode())
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name) if tracepoint else 0, program))
 
 
 def wait_for_running_programs() -> None:
-    """Return when every run of a BPF program that had begun has ended.
+    """Wait until every BPF program run that had already begun has ended.
 
     A global membarrier waits for an RCU grace period, and a program runs within one (kernel/sched/membarrier.c).
     """
@@ -96,7 +96,7 @@ def wait_for_running_programs() -> None:
 
 
 def possible_cpus() -> int:
-    """Count the CPUs that per-CPU maps keep a value for."""
+    """Return the number of CPUs that per-CPU maps hold a value for."""
     last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip().split(",")[-1]
     return int(last.split("-")[-1]) + 1
 

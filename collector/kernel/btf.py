@@ -1,6 +1,6 @@
-"""Reads BPF Type Format: where each member of a kernel struct lies in the running kernel.
+"""Reads BPF Type Format: the offset of each member of a kernel struct in the running kernel.
 
-Header files may be another kernel's; this is the kernel's own word. Format: Documentation/bpf/btf.rst.
+Header files may belong to another kernel; BTF is the running kernel's own. Format: Documentation/bpf/btf.rst.
 """
 
 import struct
@@ -21,7 +21,7 @@ class Btf:
     """The types of one BTF blob, found by name."""
 
     def __init__(self, data: bytes) -> None:
-        """Index the blob; raises ValueError where it is none."""
+        """Index the blob; raises ValueError if it isn't BTF."""
         if len(data) < 24 or struct.unpack_from("<H", data)[0] != _MAGIC:
             raise ValueError("not a BTF blob")
         header_length, type_offset, type_length, string_offset = struct.unpack_from("<IIII", data, 4)
@@ -43,7 +43,7 @@ class Btf:
             at += 12 + _FIXED_TAIL.get(kind, 0) + _TAIL_PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
 
     def offset(self, path: str) -> int:
-        """Give the byte offset of a member such as ``file.f_path.dentry``; raises KeyError where there is none."""
+        """Return the byte offset of a member such as ``file.f_path.dentry``; raises KeyError if there is none."""
         first, *members = path.split(".")
         index = self._find(first, (_STRUCT, _UNION, _TYPEDEF))
         bits = 0
@@ -56,11 +56,11 @@ class Btf:
         return bits // 8
 
     def size(self, name: str) -> int:
-        """Give the size of a struct in bytes; raises KeyError where there is none."""
+        """Return the size of a struct in bytes; raises KeyError if there is none."""
         return self._type(self._skip(self._find(name, (_STRUCT, _UNION, _TYPEDEF))))[3]
 
     def enum(self, name: str) -> dict[str, int]:
-        """Give the names and values of an enum; raises KeyError where there is none."""
+        """Return the names and values of an enum; raises KeyError if there is none."""
         index = self._find(name, (_ENUM,))
         start = self._offsets[index] + 12
         count = self._type(index)[1]
@@ -68,7 +68,7 @@ class Btf:
         return {self._name(label): value for label, value in pairs}
 
     def enumerator(self, name: str) -> int:
-        """Give the value of an enumerator, also of an enum without a name; raises KeyError where there is none."""
+        """Return the value of an enumerator, including those of anonymous enums; raises KeyError if there is none."""
         label = struct.pack("<I", self._data.find(b"\0" + name.encode() + b"\0", self._strings) + 1 - self._strings)
         for index in self._enums:
             start = self._offsets[index] + 12
@@ -78,11 +78,11 @@ class Btf:
         raise KeyError(name)
 
     def typedef(self, name: str) -> int:
-        """Give the number of a typedef; raises KeyError where there is none."""
+        """Return the type id of a typedef; raises KeyError if there is none."""
         return self._find(name, (_TYPEDEF,))
 
     def parameters(self, name: str) -> int:
-        """Count the parameters of a pointer to a function, by its typedef; raises KeyError where there is none."""
+        """Return the number of parameters of a function pointer's typedef; raises KeyError if there is none."""
         pointer = self._type(self._skip(self.typedef(name)))[3]
         return self._type(pointer)[1]
 

@@ -1,7 +1,7 @@
-"""What the BPF program reads of io_uring's requests, as the running kernel lays them out.
+"""Struct offsets of io_uring's requests in the running kernel.
 
-A kernel may be built without io_uring, and its insides change often: where something is missing, that part is left out
-and the reason told, and all else works.
+A kernel may be built without io_uring, and its internals change often. If anything is missing, io_uring is left out,
+the reason is reported, and everything else works.
 """
 
 from dataclasses import dataclass
@@ -62,31 +62,31 @@ _FLAGS = {
     "REQ_FIXED_FILE": "REQ_F_FIXED_FILE_BIT",
 }
 _FIRST_OF = {"io_uring_submit_req": 2, "io_uring_complete": 4, "io_uring_cqe_overflow": 6}
-"""The tracepoints with the numbers of parameters that they have, the one before the first included."""
+"""Each tracepoint's number of parameters, including the implicit first one."""
 
 TRACEPOINTS = {
     "on_uring_complete": "io_uring_complete",
     "on_uring_overflow": "io_uring_cqe_overflow",
     "on_uring_submit": "io_uring_submit_req",
 }
-"""By function of the program; results first, so that no request that is told is without one."""
+"""By function of the program; completions first, so that no submission is sent without its completion."""
 
 
 @dataclass(frozen=True, slots=True)
 class UringLayout:
-    """Preprocessor definitions, or why there are none."""
+    """Preprocessor definitions, or the reason why there are none."""
 
     definitions: dict[str, int]
     lacking: str = ""
 
 
 def uring_layout(btf: Btf) -> UringLayout:
-    """Say where a kernel keeps what io_uring's requests ask for."""
+    """Return where a kernel stores the members of io_uring's requests."""
     found = {"URING": 1}
     try:
         for tracepoint, parameters in _FIRST_OF.items():
             if btf.parameters(f"btf_trace_{tracepoint}") != parameters:
-                return UringLayout({}, f"this kernel's tracepoint {tracepoint} has another shape than is read")
+                return UringLayout({}, f"this kernel's tracepoint {tracepoint} has unexpected parameters")
         for name, path in _MEMBERS.items():
             found[f"O_{name}"] = btf.offset(path)
         for name, enumerator in _FLAGS.items():

@@ -1,6 +1,6 @@
-"""Every kernel struct offset that the BPF program needs, by the name that it has there.
+"""All kernel struct offsets that the BPF program needs, by their names in the kernel.
 
-Alternatives stand behind a bar, newest kernel first; what a kernel may lack altogether is optional.
+Alternatives are separated by a bar, newest kernel first; members that a kernel may lack are optional.
 """
 
 import hashlib
@@ -124,13 +124,13 @@ _OPTIONAL = {
     "OVL_INODE": "ovl_inode.vfs_inode",
 }
 SYS_EXIT = "N_SYS_EXIT"
-"""The number of the tracepoint's type, by which typed programs are loaded."""
+"""The tracepoint's BTF type id, by which typed programs are loaded."""
 _PIECE = 1 << 16
 _V1_CONTROLLERS = Path("/proc/cgroups")
 
 
 def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> dict[str, int]:
-    """Give the preprocessor definitions for the running kernel; raises EnvironmentLacks where it can't tell."""
+    """Return the preprocessor definitions for the running kernel; raises EnvironmentUnsupported if it hides them."""
     try:
         btf = Btf(btf_path.read_bytes())
     except (OSError, ValueError) as error:
@@ -157,7 +157,7 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
 
 
 def fingerprint(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> str:
-    """Digest what definitions() goes by, which takes a tenth of the time and no memory; raises EnvironmentLacks."""
+    """Return a digest of what definitions() reads, ten times faster; raises EnvironmentUnsupported."""
     digest = hashlib.sha256(b"v1" if _pids_on_v1(cgroups) else b"v2")
     try:
         with btf_path.open("rb") as file:
@@ -170,7 +170,7 @@ def fingerprint(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> st
 
 def _no_types(path: Path, error: Exception) -> tuple[str, str]:
     return (
-        f"this kernel shows no type information at {path} ({error})",
+        f"this kernel has no type information at {path} ({error})",
         "run a kernel built with CONFIG_DEBUG_INFO_BTF (every distribution kernel since 5.8 is)",
     )
 
@@ -182,13 +182,13 @@ def _first(btf: Btf, paths: str) -> int:
         except KeyError:
             continue
     raise EnvironmentUnsupported(
-        f"this kernel has no {paths.replace('|', ' or ')}, which the collector reads",
+        f"this kernel has no {paths.replace('|', ' or ')}, which the collector needs",
         "use a kernel from 5.15 on, or report this kernel's version",
     )
 
 
 def _pids_on_v1(cgroups: Path) -> bool:
-    """Tell whether the pids controller hangs in a hierarchy of its own (hierarchy number 0 is the unified one)."""
+    """Return whether the pids controller has a hierarchy of its own (hierarchy number 0 is the unified one)."""
     try:
         rows = cgroups.read_text().splitlines()
     except OSError:

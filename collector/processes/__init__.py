@@ -1,1 +1,1 @@
-"""Who is who on this host: the process table, what /proc adds to it, and the names of users and groups."""
+"""Processes: lifecycle records and /proc in, one row for the process of each event out."""

@@ -1,11 +1,11 @@
-"""What records of the kernel side say, as the parts that the table keeps."""
+"""Converts kernel records into the parts that the process table stores."""
 
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.records.types import Exec, State
 
 
 def program_of(record: Exec) -> ExecutedProgram:
-    """Give what an exec record says about the program."""
+    """Return the program of an exec record."""
     return ExecutedProgram(
         name=record.state.comm,
         exe=record.args[0] if record.args else None,
@@ -27,12 +27,12 @@ def program_of(record: Exec) -> ExecutedProgram:
 
 
 def credentials_of(state: State) -> Credentials:
-    """Give in whose name the thread that made the record acts."""
+    """Return the credentials of the thread that made the record."""
     return Credentials(state.who.uid, state.gid, state.cap_effective, state.cap_permitted, state.cap_inheritable)
 
 
 def place_of(state: State) -> ProcessContext:
-    """Give where the process stands."""
+    """Return the process's surroundings."""
     return ProcessContext(
         ppid=state.ppid,
         vpid=state.vpid,

@@ -1,7 +1,7 @@
-"""Ancestors: who counts as a parent after adoption, and how much of a dead past is kept.
+"""Ancestors: which parent counts after an adoption, and how many ended ancestors are retained.
 
-When a parent ends, the kernel gives its children to an init, and who started whom is lost. Here a child keeps the
-parent that it came from, so that a web server that starts a daemon stays visible as its ancestor.
+When a parent ends, the kernel reparents its children to an init, and who started them is lost. Here a child retains its
+original parent, so that a web server that starts a daemon stays visible as its ancestor.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from collector.processes.process import TrackedProcess
 
 MAX_EXITED = 64
-"""Ended ancestors kept of one process; a chain that forks and exits for ever must not grow for ever."""
+"""Ended ancestors retained per process, so that an endless chain of fork and exit doesn't grow without bound."""
 
 _RUNTIME_HELPERS = frozenset({"runc", "crun", "youki", "runsc", "docker-runc"})
 _SHIMS = ("containerd-shim", "conmon")
 
 MAX_WALK = 1024
-"""Ancestors looked at of one process, so that a chain of forks costs no more than linear time."""
+"""Ancestors examined per process, so that a chain of forks costs linear time at most."""
 
 
 def ancestors(entry: TrackedProcess) -> Iterator[TrackedProcess]:
-    """Give parent, grandparent and so on, at most MAX_WALK of them."""
+    """Yield the parent, grandparent and so on, at most MAX_WALK of them."""
     above = entry.parent
     for _ in range(MAX_WALK):
         if above is None:
@@ -29,10 +29,10 @@ def ancestors(entry: TrackedProcess) -> Iterator[TrackedProcess]:
 
 
 def is_adoption(entry: TrackedProcess, new_parent: TrackedProcess) -> bool:
-    """Tell whether a parent that the kernel names anew is only an init that takes in orphans.
+    """Return whether a new parent is only an init that adopts orphans.
 
-    A subreaper is not: a container runtime's shim adopts what its short-lived helper started, and it is the shim
-    that answers for that process. Nor is there anything to keep where the old parent isn't known.
+    A subreaper is different: a container runtime's shim adopts what its short-lived helper started, and the shim is the
+    process responsible for it. If the old parent is unknown, there is nothing to retain either.
     """
     if entry.parent is None or entry.parent.is_stale:
         return False
@@ -40,10 +40,10 @@ def is_adoption(entry: TrackedProcess, new_parent: TrackedProcess) -> bool:
 
 
 def behind_helper(parent: TrackedProcess) -> TrackedProcess:
-    """Give a container process's parent for good: the shim, where the kernel still names the shim's helper.
+    """Return a container process's lasting parent: the shim, even while the kernel still names the shim's helper.
 
-    The helper (runc) ends once the process runs, and the shim adopts it. Whether that is before or after the
-    process's first act is a matter of luck, so the answer is the same in both cases.
+    The helper (runc) ends once the process runs, and the shim adopts it. Whether that happens before or after the
+    process's first system call is a race, so the result is the same in both cases.
     """
     above = parent.parent
     if above is None or parent.container is not None or parent.program.name not in _RUNTIME_HELPERS:
@@ -52,7 +52,7 @@ def behind_helper(parent: TrackedProcess) -> TrackedProcess:
 
 
 def trim(entry: TrackedProcess) -> TrackedProcess | None:
-    """Cut ended ancestors beyond MAX_EXITED out of a chain; give the entry whose parent changed, if any."""
+    """Cut ended ancestors beyond MAX_EXITED out of a chain; return the process whose parent changed, if any."""
     ended = 0
     last_kept: TrackedProcess | None = None
     for ancestor in ancestors(entry):
@@ -75,14 +75,14 @@ def find_leader(
     number_of: Callable[[TrackedProcess], int | None],
     living: Mapping[int, TrackedProcess],
 ) -> TrackedProcess | None:
-    """Give the leader of a session or process group; None where the number isn't known.
+    """Return the leader of a session or process group; None if the number isn't known.
 
-    Where the leader is gone (its pid may be another's by now), it is the eldest of the ancestors in the same group.
+    If the leader is gone (its pid may belong to another process by now), return the eldest ancestor in the same group.
 
     Args:
-        entry: the process whose leader is asked for.
-        number: its session's or group's number, which is its leader's pid.
-        number_of: gives the same number of other processes.
+        entry: the process whose leader is looked up.
+        number: its session or group, which is the leader's pid.
+        number_of: returns the same number of other processes.
         living: processes by pid.
 
     Source: proc.sname and proc.pgid.name in Falco's field reference.
@@ -103,7 +103,7 @@ def find_leader(
 
 
 def freeze(entry: TrackedProcess) -> TrackedProcess:
-    """Copy an entry and its ancestors; copies are shared until something changes."""
+    """Copy a process and its ancestors; copies are shared until something changes."""
     above: TrackedProcess | None = None
     copy = entry
     for each in reversed([entry, *ancestors(entry)]):

@@ -1,4 +1,4 @@
-"""The parts of what is known of a process, as immutable values that relatives share.
+"""The parts of a process's facts, as immutable values shared among relatives.
 
 A fork copies references only; an exec replaces one part, a setuid another.
 """
@@ -13,13 +13,13 @@ _OTHERS_MAY_WRITE = 0o002
 
 @dataclass(frozen=True, slots=True)
 class ExecutedProgram:
-    """What runs in a process since its last exec; None means not known."""
+    """The program that a process runs since its last exec; None means unknown."""
 
     name: str | None = None
     exe: str | None = None
     exepath: str | None = None
     args: tuple[str, ...] | None = None
-    """All but the first."""
+    """All arguments but the first."""
     env: tuple[str, ...] | None = None
     exe_ino: int | None = None
     exe_mode: int | None = None
@@ -38,7 +38,7 @@ class ExecutedProgram:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """In whose name a process acts: effective ids and capability sets."""
+    """The effective ids and capability sets of a process."""
 
     uid: int
     gid: int | None = None
@@ -49,10 +49,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ProcessContext:
-    """Where a process stands: session, terminal, namespaces, directory, cgroup."""
+    """The surroundings of a process: session, terminal, namespaces, directory, cgroup."""
 
     ppid: int | None = None
-    """The kernel's parent as last told: after the parent's end this is who adopted the process."""
+    """The kernel's parent as last reported: after the parent's end, the process that adopted this one."""
     vpid: int | None = None
     pgid: int | None = None
     vpgid: int | None = None
@@ -69,11 +69,11 @@ class ProcessContext:
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """One process as /proc shows it, read in one go."""
+    """One process as shown by /proc in one read."""
 
     pid: int
     start_ticks: int
-    """Start on the boot clock in 10 ms ticks: all that /proc tells of it."""
+    """Start on the boot clock in 10 ms ticks, the resolution of /proc."""
     program: ExecutedProgram
     credentials: Credentials
     place: ProcessContext
@@ -83,10 +83,10 @@ UNKNOWN_PROGRAM = ExecutedProgram()
 
 
 def is_exe_writable(program: ExecutedProgram, credentials: Credentials) -> bool | None:
-    """Tell whether a process may write the file it runs, or None where a fact is missing.
+    """Return whether a process may write the file it runs, or None if a fact is missing.
 
-    An owner counts as able to write, whatever the mode says, for chmod is one call away. Supplementary groups,
-    access lists and read-only mounts are not looked at.
+    An owner counts as able to write whatever the mode, because chmod is one call away. Supplementary groups, access
+    lists and read-only mounts are ignored.
 
     Source: proc.is_exe_writable in Falco's field reference; capabilities(7) on CAP_DAC_OVERRIDE and CAP_FOWNER.
     """

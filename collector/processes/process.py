@@ -8,18 +8,18 @@ from collector.containers.naming import ContainerName
 from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, ExecutedProgram, ProcessContext
 
 TICK = 10_000_000
-"""Nanoseconds of a clock tick, in which /proc gives start times."""
+"""Nanoseconds per clock tick, the unit of start times in /proc."""
 
 _NONE: Mapping[int, Credentials] = MappingProxyType({})
 
 MAX_IDENTITIES = 8
-"""User ids that the threads of one process are remembered under."""
+"""User ids under which threads of one process are remembered."""
 
 
 class TrackedProcess:
-    """What is known of one process now; version counts its changes, so that rows can tell whether they still hold.
+    """What is known of one process now. The version counts changes, so that rows can check whether they still hold.
 
-    A plain mutable class, because one is touched at each event: compared by identity, used as a key.
+    A plain mutable class, because every event touches one. Compared by identity and used as a key.
     """
 
     __slots__ = (
@@ -73,36 +73,36 @@ class TrackedProcess:
         self.program = program
         self.credentials = credentials
         self.comm = program.name
-        """The name that children inherit: unlike the program's it follows prctl."""
+        """The name that children inherit: unlike the program's, it follows prctl."""
         self.place = ProcessContext() if place is None else place
         self.container = container
         self.parent = parent
         self.is_stale = is_stale
         self.is_pointed_at = False
-        """Whether rows of other processes may point here: it has been a parent or a leader."""
+        """Whether rows of other processes may refer to it: it has been a parent or a leader."""
         if parent is not None:
             parent.is_pointed_at = True
         self.exited_at: int | None = None
-        """Boot-clock time of the end; None while it lives."""
+        """Boot-clock time of the end; None while alive."""
         self.version = 0
         self.other_users: Mapping[int, Credentials] = _NONE
         self.views: dict[int, TrackedProcess] = {}
         self.frozen: tuple[int, TrackedProcess] | None = None
         self.session_leader: TrackedProcess | None = None
-        """Set in frozen entries only: in a living one it is looked up."""
+        """Set in frozen copies only; for a living process it is looked up."""
         self.group_leader: TrackedProcess | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.pid}, {self.start_time}, {self.program.name!r})"
 
     def started_at(self, start_time: int) -> bool:
-        """Tell whether a kernel's start time (boot clock, ns) is this process's, /proc's coarse clock allowed for."""
+        """Return whether a kernel start time (boot clock, ns) is this process's, allowing for /proc's coarse clock."""
         if self.start_is_exact:
             return self.start_time == start_time
         return self.start_time // TICK == start_time // TICK
 
     def copy(self, *, credentials: Credentials | None = None) -> "TrackedProcess":
-        """Give a detached entry with the same facts, which later changes leave as it is."""
+        """Return a detached copy that later changes leave as it is."""
         twin = TrackedProcess(
             self.pid,
             self.start_time,
@@ -125,9 +125,9 @@ class TrackedProcess:
         return twin
 
     def seen_as(self, uid: int) -> "TrackedProcess | None":
-        """Give this process as its threads under another user id show it, if that is known.
+        """Return this process as its threads under another user id see it, if that is known.
 
-        File servers change the user of single threads all the time; a look at /proc each time would be slow.
+        File servers change the user of single threads all the time, and reading /proc each time would be slow.
         """
         view = self.views.get(uid)
         if view is None and uid in self.other_users:
@@ -136,7 +136,7 @@ class TrackedProcess:
         return view
 
     def remember_as(self, credentials: Credentials) -> None:
-        """Keep the credentials that some of the process's threads have."""
+        """Store the credentials of some of the process's threads."""
         others = dict(self.other_users)
         others.pop(credentials.uid, None)
         if len(others) >= MAX_IDENTITIES:
@@ -146,7 +146,7 @@ class TrackedProcess:
         self.views = {uid: view for uid, view in self.views.items() if uid in others and uid != credentials.uid}
 
     def changed(self) -> None:
-        """Count a change: views made before it no longer stand for this process."""
+        """Count a change; copies made before it are out of date."""
         self.version += 1
         if self.pid in {self.place.pgid, self.place.sid}:
             self.is_pointed_at = True
@@ -154,10 +154,10 @@ class TrackedProcess:
             self.views = {}
 
     def child(self, pid: int, start_time: int, start_epoch: int, exec_generation: int, vpid: int) -> "TrackedProcess":
-        """Give a process just forked from this one: all its facts but these are the parent's.
+        """Return a process just forked from this one: all other facts are the parent's.
 
-        Its name is what the parent is called now. So it is in Falco, whose rules know the helpers of a container
-        runtime by the names that they give themselves between two forks.
+        Its name is the parent's current one. Falco does the same, and its rules recognize the helpers of container
+        runtimes by the names that they set between two forks.
         """
         place = self.place
         is_namespace_init = vpid == 1 and pid != 1

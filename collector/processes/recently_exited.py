@@ -1,6 +1,6 @@
-"""Processes that are gone but may still be asked for: events arrive after the exit that ended them.
+"""Processes that have ended but can still be looked up, because events may arrive after the exit record.
 
-Ancestors need no place here: a living descendant's entry holds them.
+Ancestors need no entry here: their living descendants refer to them.
 """
 
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collector.processes.process import TrackedProcess
 
 GRACE = 10_000_000_000
-"""Nanoseconds of record time; many times what a record spends in a ring."""
+"""Nanoseconds of record time; far longer than a record spends in a ring."""
 
 MAX_ENTRIES = 8192
 
@@ -25,7 +25,7 @@ class RecentlyExited:
         return len(self._entries)
 
     def add(self, entry: TrackedProcess, time: int) -> None:
-        """Keep an entry that ended at a time (boot clock, ns) and let go of what is too old."""
+        """Add a process that ended at a time (boot clock, ns) and drop those that are too old."""
         entry.exited_at = time
         self._entries[entry.pid, entry.start_time] = entry
         while self._entries:
@@ -35,5 +35,5 @@ class RecentlyExited:
             self._entries.popitem(last=False)
 
     def find(self, pid: int, start_time: int) -> TrackedProcess | None:
-        """Look up by the exact start time; an entry whose exact time was never told can't be found again."""
+        """Look up by exact start time; a process whose exact time never became known can't be found."""
         return self._entries.get((pid, start_time))

@@ -1,7 +1,7 @@
 """Writes processes as rows of the batch under construction, each as it was at its event.
 
-Whoever starts processes chooses how many ancestors an event has and how long their texts are, so what one event may add
-is bounded. What is left out says so where it would stand.
+Whoever starts processes controls how many ancestors an event has and how long their texts are, so the amount that one
+event may add is bounded. Whatever is left out is marked in its place.
 """
 
 from dataclasses import dataclass, replace
@@ -19,87 +19,87 @@ from schemas.text.limits import clipped
 
 _ITSELF = -2
 _MAX_NESTING = 8
-"""Leaders of ancestors of leaders that are followed; real sessions need two or three."""
+"""Depth to which leaders of ancestors of leaders are followed; real sessions need two or three."""
 NEAREST, FARTHEST = 48, 16
-"""Ancestors that are written of a longer line: the nearest, and those at its far end, where the service stands whose
-child hides behind many others."""
+"""Ancestors written of a longer lineage: the nearest, and the farthest, which show the service whose child hides behind
+many others."""
 _OF_LEADERS = 4
-"""The same of a leader, of whose ancestors no field tells."""
+"""The same for a leader, whose ancestors appear in no field."""
 _LEAST_NEAR = 12
-"""Ancestors that a row must have above it, without a gap and whole, to be the parent of a new one."""
+"""Complete ancestors that a row must have above it to serve as the parent of a new row."""
 MAX_LEADER_ROWS = 96
 """Rows of one event beyond which no further leaders are followed."""
 MAX_LINE_BYTES, MAX_LEADER_BYTES = 256 << 10, 64 << 10
-"""Of texts of one event's ancestors and leaders; those farther up are clipped. Twelve ancestors always have room: a
-process brings no more than 20 KiB."""
+"""Text bytes of one event's ancestors and leaders; those farther up are clipped. Twelve ancestors always fit: a process
+adds at most 20 KiB."""
 _CLIPPED_BYTES = 128
 _ROW_BYTES = 256
-"""What a row takes in a batch besides its texts, about."""
+"""Approximate size of a row in a batch, without its texts."""
 _INDEX_BYTES = 4
 _texts_of = attrgetter("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 
 
 class Leaders(Protocol):
-    """What rows need of the process table."""
+    """The parts of the process table that rows need."""
 
     changes: int
 
     def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
-        """Give the leader of a process's session."""
+        """Return the leader of a process's session."""
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
-        """Give the leader of a process's group."""
+        """Return the leader of a process's group."""
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
-        """Give the living first process of its container, where it is known."""
+        """Return the living first process of its container, if known."""
 
 
 class NamesOfIds(Protocol):
-    """What rows need of the user files."""
+    """The parts of the user files that rows need."""
 
     def names(
         self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
-        """Name the ids as the host's or the container's own files do."""
+        """Return the names of ids by the host's or the container's own files."""
 
 
 class ContainerFacts(Protocol):
-    """What rows need of the container runtimes."""
+    """The parts of the container look-up that rows need."""
 
     version: int
-    """Goes up when more is known of any container."""
+    """Increases whenever more becomes known of any container."""
 
     def facts(self, name: ContainerName) -> Container:
-        """Give what is known of a container by now."""
+        """Return what is known of a container so far."""
 
 
 @dataclass(slots=True)
 class _Written:
     stamp: int
-    """The state of the world under which the row was last found to hold."""
+    """State of processes and containers for which the row was last found valid."""
     key: tuple[int, int, int, int, int, bool]
     row: int
     near: int
-    """How many ancestors stand above it without a gap and whole, itself included if it is; 0 if it is clipped."""
+    """Complete rows in sequence from this one upward; 0 if this row is clipped."""
     is_complete: bool
-    """Nothing is left out nor clipped, up to the first ancestor."""
+    """Nothing is left out or clipped, up to the first ancestor."""
 
 
 class ProcessRows:
     """The process and container tables of one batch after another.
 
-    A process whose facts, ancestors, leaders and container are what they were is one dictionary lookup; a change
-    of a process that others point to makes their next events look again, and only what really changed gets a new row.
+    A process whose facts, ancestors, leaders and container are unchanged costs one dictionary look-up. A change of a
+    process that others refer to makes their next events check again, but only real changes add rows.
     """
 
     def __init__(self, table: Leaders, names: NamesOfIds, containers: ContainerFacts) -> None:
         self.processes: list[Process] = []
         self.containers: list[Container] = []
         self.size = 0
-        """Bytes that both take in a batch, about."""
+        """Approximate bytes of both tables in a batch."""
         self._texts: set[str | None] = set()
         self._gaps: dict[tuple[int, int], int] = {}
-        """Rows that stand for ancestors left out, by their number and the row above."""
+        """Rows that represent omitted ancestors, by their number and the row above."""
         self._leader_rows_until = 0
         self._leader_bytes = 0
         self._table = table
@@ -109,7 +109,7 @@ class ProcessRows:
         self._container_rows: dict[str, tuple[Container, int]] = {}
 
     def take(self) -> tuple[list[Process], list[Container]]:
-        """Give the tables of the batch that is full, and begin those of the next."""
+        """Return the tables of the finished batch and begin those of the next."""
         taken = self.processes, self.containers
         self.processes, self.containers = [], []
         self._rows = {}
@@ -120,13 +120,13 @@ class ProcessRows:
         return taken
 
     def prepare(self, entry: TrackedProcess) -> None:
-        """Read now what may be gone when the row of an event that has to wait is written: the container's users."""
+        """Read the container's users now, because they may be gone when a waiting event's row is written."""
         if entry.container is not None and entry.exited_at is None:
             uid = entry.credentials.uid
             self._names.names(uid, None, None, entry.container, self._insiders(entry))
 
     def row(self, entry: TrackedProcess) -> int:
-        """Give the row of a process as it is now, writing it and what it points to where they aren't there yet."""
+        """Return the row of a process as it is now, writing it and the rows it refers to if needed."""
         stamp = self._table.changes + self._facts.version
         written = self._current(entry, stamp)
         if written is not None and (written.is_complete or written.near >= _LEAST_NEAR):
@@ -163,7 +163,7 @@ class ProcessRows:
         return -1 if above is None else above.row
 
     def _whole(self, line: list[TrackedProcess], depth: int) -> int:
-        """Return how many of a line, the nearest first, keep their texts whole."""
+        """Return how many processes of a lineage, nearest first, keep their texts complete."""
         if not depth and len(line) <= _LEAST_NEAR:
             return len(line)
         left = self._leader_bytes if depth else MAX_LINE_BYTES
@@ -176,7 +176,7 @@ class ProcessRows:
         return len(line)
 
     def _write_gap(self, left_out: int, above: _Written | None) -> _Written:
-        """Write a row that stands for ancestors that have none, and says so by its name."""
+        """Write a row that represents omitted ancestors and says so in its name."""
         parent = -1 if above is None else above.row
         row = self._gaps.get((left_out, parent))
         if row is None:
@@ -238,7 +238,7 @@ class ProcessRows:
             return written.row
         if len(self.processes) >= self._leader_rows_until:
             return -1
-        # A leader that descends from a row still to be written can't come before it.
+        # A leader that descends from an unwritten row can't come before it.
         if depth >= _MAX_NESTING or leader in open_entries or any(a in open_entries for a in ancestors(leader)):
             return -1
         return self._write(leader, stamp, open_entries, depth + 1)
@@ -323,9 +323,9 @@ class ProcessRows:
         )
 
     def _insiders(self, entry: TrackedProcess) -> tuple[int, ...]:
-        """Give pids through which the container's files can be reached, its first process first, then its oldest.
+        """Return pids through which the container's files can be reached: its first process, then its oldest ones.
 
-        Those are the least likely to have changed their root to a folder with files of their own making.
+        Those are the least likely to have changed their root to a directory of their own making.
         """
         first = self._table.first_in_container(entry)
         eldest = entry
@@ -342,14 +342,14 @@ def _bytes(text: str) -> int:
 
 
 def _text_bytes(entry: TrackedProcess) -> int:
-    """Return how long the texts are that a process chose for itself."""
+    """Return the total length of the texts that a process controls."""
     program, place = entry.program, entry.place
     single = (program.exe, program.exepath, place.cwd, place.cgroup)
     return sum(_bytes(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
 
 
 def _clipped(process: Process) -> Process:
-    """Return a row with its long texts cut, each with a mark of how much is missing."""
+    """Return a row with its long texts cut, each with a mark that states how much is missing."""
 
     def cut(text: str | None) -> str | None:
         return None if text is None else clipped(text.encode("utf-8", "replace").decode(), _CLIPPED_BYTES)
@@ -371,5 +371,5 @@ def _clipped(process: Process) -> Process:
 def _cut_list(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if texts is None or sum(map(_bytes, texts)) <= _CLIPPED_BYTES:
         return texts
-    # As one: what is left of many is a beginning, and the mark.
+    # Joined: what remains of many texts is one beginning and the mark.
     return (clipped(" ".join(texts).encode("utf-8", "replace").decode(), _CLIPPED_BYTES),)

@@ -1,7 +1,7 @@
-"""Finds what lost records left wrong in the process table: processes that are gone, and facts that hold no longer.
+"""Repairs the process table after record losses: finds processes that have ended and facts that are out of date.
 
-After a loss the table is compared with /proc, slowly. What differs is only believed once all records of before the look
-were read and the table still says otherwise: then the record that would have told of it is lost.
+After a loss the table is slowly compared with /proc. A difference counts only if the table still differs once all
+records from before the comparison have been read: then the record of that change was lost.
 """
 
 from collections import deque
@@ -13,46 +13,46 @@ from collector.processes.parts import ProcessFacts
 from collector.processes.process import TICK, TrackedProcess
 
 READS = 8
-"""Processes that are read anew in one step; each takes some 0.1 ms."""
+"""Processes read again per step; each takes about 0.1 ms."""
 NAMES = 1000
-"""Processes that are looked for among the names in /proc in one step."""
+"""Processes looked up among the names in /proc per step."""
 STEP_SECONDS = 0.02
 REST_SECONDS = 10.0
-"""From the beginning of one sweep to that of the next, at least."""
+"""Minimum time from the start of one sweep to the start of the next."""
 
 
 class Files(Protocol):
-    """What a sweep needs of /proc."""
+    """The parts of /proc that a sweep needs."""
 
     def pids(self) -> list[int]:
-        """Give the pids of all processes."""
+        """Return the pids of all processes."""
 
     def read(self, pid: int) -> ProcessFacts | None:
         """Read one process."""
 
 
 class Table(Protocol):
-    """What a sweep needs of the process table."""
+    """The parts of the process table that a sweep needs."""
 
     def living(self, pid: int) -> TrackedProcess | None:
-        """Give the process that has this pid now."""
+        """Return the process that has this pid now."""
 
     def all_living(self) -> list[TrackedProcess]:
-        """Give the processes that have not ended, as far as is known."""
+        """Return the processes that have not ended, as far as known."""
 
     def end(self, entry: TrackedProcess, time: int) -> None:
-        """Take note that a process has ended."""
+        """Record that a process has ended."""
 
     def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
-        """Take facts read from /proc for those of a process."""
+        """Replace the facts of a process by those read from /proc."""
 
     def seed(self, processes: Iterable[ProcessFacts]) -> None:
-        """Take in processes that are not known."""
+        """Add processes that are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """What /proc said at a time that the table did not."""
+    """A difference between /proc and the table."""
 
     entry: TrackedProcess
     version: int
@@ -63,13 +63,13 @@ class _Doubt:
 
 
 class Sweep:
-    """One comparison after another, a little at each step."""
+    """Compares the table with /proc, a little at each step."""
 
     def __init__(self, table: Table, files: Files) -> None:
         self.ended = 0
-        """Processes that were found to be gone."""
+        """Processes found to have ended."""
         self.renewed = 0
-        """Processes whose facts were found to be others."""
+        """Processes found to have other facts."""
         self._table = table
         self._files = files
         self._lost = 0
@@ -83,7 +83,7 @@ class Sweep:
         self._next_sweep = 0.0
 
     def lost(self, count: int) -> None:
-        """Take note of how many records of processes are lost since the start."""
+        """Set the total number of process records lost since the start."""
         self._lost = count
 
     def step(self, now: float, clock: int, read_until: int) -> None:
@@ -92,7 +92,7 @@ class Sweep:
         Args:
             now: monotonic clock, seconds.
             clock: boot clock, ns.
-            read_until: all records of before this were taken, boot clock, ns.
+            read_until: boot-clock time up to which all records have been processed, ns.
         """
         if now < self._next_step:
             return
@@ -104,7 +104,7 @@ class Sweep:
                 return
             self._next_sweep = now + REST_SECONDS
             self._swept_lost = self._lost
-            # In this order: whoever is in the table by now was in /proc before, unless it has ended.
+            # In this order: every process in the table was in /proc before, unless it has ended.
             self._left = deque(self._table.all_living())
             self._named_at = clock
             self._names = set(self._files.pids())
@@ -127,7 +127,7 @@ class Sweep:
 
     def _settle(self, doubt: _Doubt) -> None:
         entry, facts = doubt.entry, doubt.facts
-        # A record has told of it, or of something newer.
+        # A record has reported it, or something newer.
         if not self._is_there(entry) or entry.version != doubt.version:
             return
         if facts is None or facts.start_ticks != entry.start_time // TICK:
@@ -137,7 +137,7 @@ class Sweep:
                 self._table.seed([facts])
             return
         if _is_same_program(entry, facts):
-            # The kernel side told more of it than /proc does.
+            # The kernel side reported more of it than /proc does.
             self._table.renew(entry, replace(facts, program=entry.program), entry.exec_generation)
         else:
             self._table.renew(entry, facts)
@@ -148,7 +148,7 @@ class Sweep:
 
 
 def _is_as(entry: TrackedProcess, facts: ProcessFacts) -> bool:
-    """Return whether a process is what the table holds, as far as it matters and /proc tells."""
+    """Return whether a process is as the table has it, in the facts that matter and that /proc shows."""
     if facts.start_ticks != entry.start_time // TICK:
         return False
     place = facts.place
@@ -159,5 +159,5 @@ def _is_as(entry: TrackedProcess, facts: ProcessFacts) -> bool:
 
 def _is_same_program(entry: TrackedProcess, facts: ProcessFacts) -> bool:
     found, held = facts.program, entry.program
-    # A name is changed without an exec; of a program that can't be read nothing is known.
+    # A name can change without an exec; nothing is known of a program that can't be read.
     return found.exe_ino is None or found.args is None or (found.exe_ino, found.args) == (held.exe_ino, held.args)

@@ -1,7 +1,7 @@
-"""The process table: what each process is, kept true by records, checked at each event, never guessed.
+"""The process table: maintained by records, verified at each event, never guessed.
 
-Every record names its maker by pid, start time, program generation and user. Where that isn't what the table holds, a
-record was lost and /proc is asked; where /proc can't tell either, the facts are missing and that is counted.
+Every record identifies its process by pid, start time, exec generation and user. If that differs from the table, a
+record was lost and /proc is read; if /proc doesn't help, the facts are missing and counted as such.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,14 +19,14 @@ from schemas.caching.bounded import BoundedMap
 
 
 class ProcessTable:
-    """All processes of the host, by records.
+    """All processes of the host, maintained by records.
 
     Args:
-        reader: looks at /proc when a record contradicts the table.
-        boot_to_epoch: epoch nanoseconds less boot-clock nanoseconds; may be set again when the wall clock is set.
-        grace: nanoseconds of record time that an ended process can still be found.
-        exited_limit: ended processes that can still be found.
-        container_of: tells which container a cgroup's path belongs to.
+        reader: reads /proc when a record contradicts the table.
+        boot_to_epoch: epoch nanoseconds minus boot-clock nanoseconds; set again when the wall clock is set.
+        grace: nanoseconds of record time for which an ended process can still be found.
+        exited_limit: maximum number of ended processes that can still be found.
+        container_of: returns the container that a cgroup's path belongs to.
     """
 
     def __init__(
@@ -40,14 +40,13 @@ class ProcessTable:
     ) -> None:
         self.boot_to_epoch = boot_to_epoch
         self.changes = 0
-        """Goes up when a process changes that others may point to: what was derived of them may no longer hold.
+        """Increases when a process that others may refer to changes, which may invalidate what was derived of it.
 
-        Most execs are of a child that nobody points to, and cost the other processes' rows nothing.
-        """
+        Most execs are of a child that nothing refers to, and leave the rows of other processes valid."""
         self.stale = 0
-        """Events whose process could not be told: the loss reason process_stale."""
+        """Events whose process was unknown: the loss reason process_stale."""
         self.rereads = 0
-        """Times that /proc had to be asked."""
+        """Reads of /proc caused by records that contradict the table."""
         self._reader = reader
         self._container_of = container_of
         self._living: dict[int, TrackedProcess] = {}
@@ -56,16 +55,16 @@ class ProcessTable:
         self._cgroups: BoundedMap[int, str] = BoundedMap(4096)
         self._namespace_inits: BoundedMap[int, int] = BoundedMap(4096)
         self._first_processes: BoundedMap[int, TrackedProcess] = BoundedMap(4096)
-        """By their pid namespace."""
+        """By pid namespace."""
 
     def __len__(self) -> int:
         return len(self._living) + len(self._exited)
 
     def seed(self, processes: Iterable[ProcessFacts]) -> None:
-        """Take in the processes that were there before the records began.
+        """Add the processes that existed before the first record.
 
-        The kernel side must be attached before /proc is read, so that nothing is missed in between; what records
-        have told already is kept.
+        The kernel side must be attached before /proc is read, so that nothing is missed in between; what records have
+        already reported takes precedence.
         """
         new = []
         for facts in sorted(processes, key=lambda each: (each.start_ticks, each.pid)):
@@ -76,25 +75,25 @@ class ProcessTable:
             self._settle(entry)
 
     def living(self, pid: int) -> TrackedProcess | None:
-        """Give the process that has this pid now."""
+        """Return the process that has this pid now."""
         return self._living.get(pid)
 
     def all_living(self) -> list[TrackedProcess]:
-        """Give the processes that have not ended, as far as records told."""
+        """Return the processes that have not ended, as far as records show."""
         return list(self._living.values())
 
     def end(self, entry: TrackedProcess, time: int) -> None:
-        """Take note that a process has ended, as /proc shows. time: boot clock, ns."""
+        """Record that a process has ended according to /proc. time: boot clock, ns."""
         if self._living.get(entry.pid) is entry:
             self._retire(entry.pid, time)
 
     def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
-        """Take facts read from /proc for those of a process.
+        """Replace the facts of a process by those read from /proc.
 
         Args:
             entry: the process.
-            facts: what was read.
-            exec_generation: of the program; where it isn't known, the next record tells it.
+            facts: the facts read.
+            exec_generation: of the program; if None, the next record sets it.
         """
         if facts.program is not entry.program:
             entry.program = facts.program
@@ -108,9 +107,9 @@ class ProcessTable:
         self._changed(entry)
 
     def resolve(self, who: ProcessIdentity) -> TrackedProcess:
-        """Give the process that made a record, exactly as its identity says; is_stale where that isn't known.
+        """Return the process that made a record, exactly as its identity states; is_stale if that is unknown.
 
-        A stale entry holds what the record itself proves (pid, user, start, container by its cgroup) and no more.
+        A stale entry holds only what the record itself proves (pid, user, start, container by its cgroup).
         """
         entry = self._living.get(who.pid)
         if (
@@ -127,7 +126,7 @@ class ProcessTable:
         return entry
 
     def apply(self, record: Lifecycle) -> None:
-        """Follow one record. Records come in the order of their times."""
+        """Apply one record. Records come in the order of their times."""
         match record:
             case Fork():
                 self._fork(record)
@@ -139,18 +138,18 @@ class ProcessTable:
                 self._exit(record)
 
     def ending(self, done: Exit) -> TrackedProcess:
-        """Give the process that ends, as it is known: /proc has nothing to add at its end."""
+        """Return the process that ends, as known; at its end /proc has nothing to add."""
         entry = self._living.get(done.who.pid)
         return entry if entry is not None and entry.started_at(done.who.start_time) else self.resolve(done.who)
 
     def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
-        """Give the leader of a process's session, or its eldest known member; None where the session isn't known."""
+        """Return the leader of a process's session, or its eldest known member; None if the session isn't known."""
         if entry.session_leader is not None:
             return entry.session_leader
         return find_leader(entry, entry.place.sid, lambda other: other.place.sid, self._living)
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
-        """Give the leader of a process's group, or its eldest known member; None where the group isn't known."""
+        """Return the leader of a process's group, or its eldest known member; None if the group isn't known."""
         if entry.group_leader is not None:
             return entry.group_leader
         return find_leader(entry, entry.place.pgid, lambda other: other.place.pgid, self._living)
@@ -161,9 +160,9 @@ class ProcessTable:
         return first if first is not None and first.exited_at is None and first.container == entry.container else None
 
     def frozen(self, entry: TrackedProcess) -> TrackedProcess:
-        """Give a copy of an entry and its ancestors as they are now, for an event that has to wait.
+        """Return a copy of a process and its ancestors as they are now, for an event that has to wait.
 
-        Copies are shared as long as nothing changed, so that a thousand waiting events of a process hold one.
+        Copies are shared while nothing changes, so that a thousand waiting events of a process share one.
         """
         copy = freeze(entry)
         session, group = self.session_leader(entry), self.group_leader(entry)
@@ -182,7 +181,7 @@ class ProcessTable:
             return
         source = self._reconcile(record.who)
         if source.is_stale:
-            # Facts to inherit are missing; the child's own first event finds them in /proc, if anything does.
+            # Facts to inherit are missing; the child's first event reads them from /proc if possible.
             self._retire(record.pid, record.who.time)
             return
         start_epoch = record.start_time + self.boot_to_epoch
@@ -241,7 +240,7 @@ class ProcessTable:
             self._adopt_start(entry, record.who.start_time)
             self._retire(entry.pid, record.who.time)
 
-    # What a record and the table disagree about
+    # Contradictions between a record and the table
 
     def _reconcile(self, who: ProcessIdentity) -> TrackedProcess:
         entry = self._same_process(who)
@@ -314,7 +313,7 @@ class ProcessTable:
             self.rereads += 1
             credentials = self._reader.read_credentials(who.pid, who.tid)
         if credentials is None or credentials.uid != who.uid:
-            # The program is certain and so is the user; group and capabilities are not.
+            # Program and user are certain; group and capabilities are not.
             self.stale += 1
             credentials = Credentials(who.uid)
         elif who.tid == who.pid:
@@ -350,7 +349,7 @@ class ProcessTable:
             self._unknown.put(key, entry)
         return entry
 
-    # Keeping the table
+    # Updating the table
 
     def _new_entry(self, who: ProcessIdentity) -> TrackedProcess:
         return TrackedProcess(
@@ -378,7 +377,7 @@ class ProcessTable:
         return entry
 
     def _settle(self, entry: TrackedProcess) -> None:
-        """Give a process read from /proc its parent, its container and its namespace's start."""
+        """Set the parent, container and namespace start of a process read from /proc."""
         place = entry.place
         if place.ppid:
             self._set_parent(entry, place.ppid, may_read=True)
@@ -419,7 +418,7 @@ class ProcessTable:
             facts = self._reader.read(ppid)
             if facts is not None:
                 parent = self._from_facts(facts)
-                # Its own parent comes with its own records: one look at /proc is enough here.
+                # Its own records will report its parent, so one read of /proc is enough here.
                 parent.parent = self._living.get(facts.place.ppid or 0)
                 parent.container = self._container_of(facts.place.cgroup or "/")
         if parent is None or parent is entry or is_adoption(entry, parent):

@@ -1,7 +1,7 @@
-"""Halves of a batch that is too large to be sent whole.
+"""Divides a batch that is too large to be sent.
 
-The parts share the batch's sequence, so none of them looks like a gap, and their events keep the numbers and the places
-that they have in the whole: however a batch is divided, the ids of its alerts are the same.
+The parts share the batch's sequence number, so none of them looks like a gap, and their events keep their numbers and
+indices within the whole: however a batch is divided, its alerts get the same ids.
 """
 
 from array import array
@@ -14,13 +14,13 @@ from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
 
 _TEXT_COLUMNS = (*STRING_COLUMNS, "arg_name", "arg_value")
 _NO_NEWS: Mapping[str, Any] = {"lost": {}, "watched": [], "narrowed": [], "interest": b""}
-"""What a batch tells besides its events: one part tells it."""
+"""What a batch reports besides events; only one part carries it."""
 
 
 def halves(batch: EventBatch) -> tuple[EventBatch, EventBatch] | None:
     """Divide a batch in two, each with the processes, containers and texts that it needs.
 
-    Of a single event, what the batch tells besides is told apart. None where there is nothing left to divide.
+    For a single event, its other reports go into the second part. Return None if nothing is left to divide.
     """
     if batch.count > 1:
         middle = batch.count // 2
@@ -56,13 +56,13 @@ def _part(batch: EventBatch, first: int, end: int) -> EventBatch:
 
 
 def _sorted(found: Iterable[int]) -> dict[int, int]:
-    """Return the indices, sorted, with their places among them."""
+    """Return the indices, sorted, with their positions."""
     return {index: place for place, index in enumerate(sorted(set(found)))}
 
 
 def _rows_needed(processes: Sequence[Process], own: Iterable[int]) -> set[int]:
     needed = set(own)
-    # What a row points to stands before it.
+    # A row comes after the rows that it refers to.
     for row in range(max(needed, default=-1), -1, -1):
         if row in needed:
             process = processes[row]

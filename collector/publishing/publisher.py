@@ -1,4 +1,4 @@
-"""Gives batches to the broker: in order, none twice by one run, with bounded memory, by way of the disk if need be."""
+"""Sends batches to the broker: in order, without duplicates within a run, in bounded memory, with a spool on disk."""
 
 import time
 from collections import Counter
@@ -29,11 +29,11 @@ _PATIENCE_SECONDS = 2.0
 _RETRY_SECONDS = 3.0
 _SECURE_AGAIN_SECONDS = 10.0
 _QUIET_SECONDS = 60.0
-"""For so long after a refusal was told, further ones are only counted: whoever acts on the host can cause them."""
+"""Seconds after a reported refusal during which further ones are only counted; anyone on the host can cause them."""
 
 
 class Publisher:
-    """One collector's way to its broker. All on one thread: publish, and poll often."""
+    """Sends one collector's batches. Use it on one thread: publish, and poll often."""
 
     def __init__(
         self,
@@ -46,20 +46,20 @@ class Publisher:
         window_bytes: int = _WINDOW_BYTES,
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        """Begin; the broker need not be there. Raises BusUnavailable where the settings can't be used.
+        """Create the producer; the broker need not be available. Raises BusUnavailable if the settings are invalid.
 
         Args:
             connection: the broker.
-            host_id: the key, which keeps a host's batches in one partition and so in order.
-            spool: where batches wait; what it holds goes first.
-            identity: signs the batches, those from the disk as well; None for batches without a signature.
-            on_note: told when the broker stops taking batches and when it takes them again.
-            window_bytes: what may be on its way; more waits on disk.
-            patience_seconds: how long a batch may be on its way before it is put on disk as well.
+            host_id: the message key, which keeps a host's batches in one partition and so in order.
+            spool: stores batches on disk; its content is sent first.
+            identity: signs the batches, including those from disk; None sends unsigned batches.
+            on_note: receives a message when the broker stops or resumes accepting batches.
+            window_bytes: maximum bytes in flight; the rest waits on disk.
+            patience_seconds: how long a batch may be in flight before it is also stored on disk.
         """
         self.refused: Counter[str] = Counter()
         self.delivered = 0
-        """Batches that all replicas have."""
+        """Batches acknowledged by all replicas."""
         self._connection = connection
         self._key = host_id.encode("utf-8", "surrogateescape")
         self._spool = spool
@@ -74,7 +74,7 @@ class Publisher:
         self._trouble = ClientErrors(connection)
         self._is_away = False
         self._to_announce: set[str] = set()
-        """Topics that have not taken yet what a collector says of itself before its first batch."""
+        """Topics whose announcements, sent before the first batch, are not acknowledged yet."""
         self._retry_at = 0.0
         self._secure_at = 0.0
         self._progress_at = 0.0
@@ -87,21 +87,21 @@ class Publisher:
 
     @property
     def losses(self) -> Mapping[str, int]:
-        """Events that will not arrive, by reason; for the next batch to tell."""
+        """Events that will not arrive, by reason; the next batch reports them."""
         return self._spool.lost + self.refused
 
     @property
     def is_away(self) -> bool:
-        """Whether the broker takes nothing, so that batches wait on disk."""
+        """Whether the broker is unavailable, so that batches wait on disk."""
         return self._is_away
 
     @property
     def has_waiting(self) -> bool:
-        """Whether a batch is on its way, or on disk."""
+        """Whether a batch is in flight or on disk."""
         return len(self._window) > 0 or self._spool.has_unsent
 
     def publish(self, batch: EventBatch) -> None:
-        """Send a batch, or put it on disk where the broker is away or slow."""
+        """Send a batch, or store it on disk if the broker is unavailable or slow."""
         encoded = encode_batch(batch)
         if (
             self._spool.has_unsent
@@ -116,7 +116,7 @@ class Publisher:
             self._send()
 
     def poll(self, timeout: float = 0.0) -> None:
-        """Take in what the broker said, and send what waits on disk."""
+        """Process acknowledgements, and send what waits on disk."""
         self._producer.poll(timeout)
         if self._failure is not None and time.monotonic() >= self._retry_at:
             self._start_again()
@@ -133,10 +133,10 @@ class Publisher:
             self._send()
 
     def close(self, timeout: float) -> int:
-        """Send what is left for at most so many seconds; what then is left waits on disk.
+        """Send the remaining batches for at most this many seconds; the rest waits on disk.
 
         Returns:
-            How many batches were on their way at the end.
+            How many batches were in flight at the end.
         """
         deadline = time.monotonic() + timeout
         while (self.has_waiting or self._to_announce) and time.monotonic() < deadline:
@@ -171,19 +171,19 @@ class Publisher:
         return producer
 
     def _announcing(self, topic: str, what: str) -> Callable[[KafkaError | None, Message], None]:
-        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  the client gives both
-            # A refusal is told once; waiting for it would only hold up the end.
+        def report(error: KafkaError | None, message: Message) -> None:  # noqa: ARG001  part of the client's callback signature
+            # A refusal is reported once; retrying would only delay the shutdown.
             self._to_announce.discard(topic)
-            # Being purged is our own doing. Who may write events alone need not: processors publish this schema too,
-            # and batches carry the key.
+            # A purge is our own doing. A user who may write events only needs no more: processors publish this schema
+            # too, and batches carry the key.
             is_ours = error is None or error.code() == KafkaError._PURGE_QUEUE  # noqa: SLF001  the client's own name
             if error is not None and not is_ours and not is_forbidden(error):
-                self._on_note(f"topic {self._connection.topic(topic)} takes no {what}: {error.str()}.")
+                self._on_note(f"topic {self._connection.topic(topic)} refuses the {what}: {error.str()}.")
 
         return report
 
     def _send(self) -> None:
-        """Send whatever may go now."""
+        """Send everything that may be sent now."""
         while self._failure is None and (sent := self._window.turn()) is not None:
             if not self._produce(sent):
                 return
@@ -235,7 +235,7 @@ class Publisher:
             if self._is_away:
                 self._is_away = False
                 self._trouble.told = None
-                self._on_note(f"the broker at {self._connection.bootstrap_servers} takes events again.")
+                self._on_note(f"the broker at {self._connection.bootstrap_servers} accepts events again.")
         elif not is_too_large(error):
             self._window.dropped(sent)
             self._lose(sent, error)
@@ -253,7 +253,7 @@ class Publisher:
         remedy = ""
         if is_too_large(error):
             topic = self._connection.topic(EVENTS)
-            remedy = f" It can't be divided further: raise max.message.bytes of topic {topic}."
+            remedy = f" The batch can't be divided further: raise max.message.bytes of topic {topic}."
         self._on_note(f"the broker refused {lost} events in {len(sent.encoded)} bytes: {error.str()}.{remedy}")
 
     def _let_go(self) -> None:
@@ -268,11 +268,11 @@ class Publisher:
         return first is not None and time.monotonic() - max(first.at, self._progress_at) > self._patience
 
     def _is_unregistered(self) -> bool:
-        """Whether messages can't begin as they must, for the schema registry has not answered yet."""
+        """Whether the schema registry has not responded yet, so that messages lack their header."""
         return self._registration is not None and self._registration.header is None
 
     def _secure(self) -> None:
-        """Put on disk what is only on its way, ahead of what will follow it there."""
+        """Store batches in flight on disk, ahead of what will follow them there."""
         bare = [sent for sent in self._window if sent.segment is None]
         now = time.monotonic()
         if not bare or now < self._secure_at:
@@ -284,7 +284,7 @@ class Publisher:
             sent.segment = segment
 
     def _start_again(self) -> None:
-        """Begin a new producer after a failure, with all that was on its way, in order."""
+        """Create a new producer after a failure, and send everything in flight again, in order."""
         self._generation += 1
         self._failure = None
         self._producer.purge()
@@ -298,6 +298,6 @@ class Publisher:
             self._is_away = True
             told = self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
             self._on_note(
-                f"the broker at {self._connection.bootstrap_servers} takes no events: they wait on disk and go out in "
-                f"order once it does. {self._trouble.unavailable(told)}."
+                f"the broker at {self._connection.bootstrap_servers} accepts no events: they wait on disk and are "
+                f"sent in order once it does. {self._trouble.unavailable(told)}."
             )

@@ -1,7 +1,7 @@
-"""Batches on their way to the broker or next to go, in order, and which of them may go now.
+"""Batches in flight or next to be sent, in order, and which of them may be sent now.
 
-A batch larger than any that the broker has taken goes alone: the others wait for the answer. So a refusal is about this
-batch and no other, and its halves still go before what was made after it, which nobody takes for a gap.
+A batch larger than any that the broker has accepted is sent alone, and the others wait for the result. So a refusal is
+about this batch and no other, and its halves still go before later batches, which would look like a gap otherwise.
 """
 
 import sys
@@ -15,8 +15,8 @@ from collector.publishing.spool import Segment
 from schemas.codec import BadBatch, decode_batch, encode_batch
 
 FITS_ANYWHERE = 64 << 10
-"""Bytes that every topic is taken to accept until it refuses them. The client puts no more into one request, unless it
-is a single batch."""
+"""Bytes that every topic is assumed to accept until it refuses them. The client puts no more into one request, unless
+it is a single batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,21 +25,21 @@ class Outgoing:
 
     encoded: bytes
     segment: Segment | None
-    """Where it lies on disk as well."""
+    """The segment that also holds it on disk."""
     at: float
-    """When it was added or sent again, by the monotonic clock, seconds."""
+    """When it was last added or sent, monotonic clock, seconds."""
     is_settled: bool = False
     is_waiting: bool = True
-    """Its turn has not come yet."""
+    """Not sent yet."""
     is_alone: bool = False
-    """Nothing else is on its way beside it."""
+    """Nothing else is in flight beside it."""
     was_refused: bool = False
-    """Among others, any of which may have been the one that is too large."""
+    """Refused together with others, any of which may have been the one that is too large."""
     is_indivisible: bool = False
 
 
 class Window:
-    """What was handed over and is not settled."""
+    """Batches that are not settled yet."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -58,7 +58,7 @@ class Window:
 
     @property
     def first(self) -> Outgoing | None:
-        """The oldest that is not let go yet."""
+        """The oldest that is not released yet."""
         return self._all[0] if self._all else None
 
     def add(self, encoded: bytes, segment: Segment | None, at: float) -> None:
@@ -66,7 +66,7 @@ class Window:
 
         Args:
             encoded: the batch.
-            segment: where it lies on disk.
+            segment: the segment that holds it on disk.
             at: now, by the monotonic clock, seconds.
         """
         made = Outgoing(encoded, segment, at)
@@ -75,7 +75,7 @@ class Window:
         self.bytes += len(encoded)
 
     def turn(self) -> Outgoing | None:
-        """Return what may be sent now; None where nothing waits, or everything has to wait for an answer."""
+        """Return what may be sent now; None if nothing waits, or everything has to wait for a result."""
         while self._waiting:
             first = self._waiting[0]
             if len(first.encoded) >= self._too_large and not first.is_indivisible and self._divide(first):
@@ -85,7 +85,7 @@ class Window:
         return None
 
     def sent(self, one: Outgoing) -> None:
-        """Take note that what `turn` gave is on its way."""
+        """Record that a batch returned by `turn` is in flight."""
         self._waiting.popleft()
         one.is_waiting = False
         one.is_alone = self._goes_alone(one)
@@ -94,25 +94,25 @@ class Window:
         self._on_their_way += 1
 
     def delivered(self, one: Outgoing) -> None:
-        """Take note that the broker has it."""
+        """Record that the broker has a batch."""
         self._answered(one)
         one.is_settled = True
         self._fits = max(self._fits, min(len(one.encoded), self._too_large - 1))
 
     def dropped(self, one: Outgoing) -> None:
-        """Take note that it can't go, whatever its size."""
+        """Record that a batch can't be sent, whatever its size."""
         self._answered(one)
         one.is_settled = True
 
     def refused(self, one: Outgoing, *, by_client: bool = False) -> bool:
-        """Take note that it is too large: it goes again, alone or in halves.
+        """Record that a batch is too large, so it is sent again alone or in halves.
 
         Args:
             one: the batch.
-            by_client: the client looked at this batch alone.
+            by_client: the client refused this batch alone.
 
         Returns:
-            Whether it can't go at all, for there is nothing left to divide.
+            Whether it can't be sent at all, because nothing is left to divide.
         """
         is_certain = one.is_alone or by_client
         self._answered(one)
@@ -129,7 +129,7 @@ class Window:
         return True
 
     def again(self, at: float) -> None:
-        """Have all that is not settled go once more, in order.
+        """Queue everything that is not settled for sending again, in order.
 
         Args:
             at: now, by the monotonic clock, seconds.
@@ -142,7 +142,7 @@ class Window:
         self._queue()
 
     def let_go(self) -> Iterator[Outgoing]:
-        """Give away, in order, what is settled and has nothing unsettled before it."""
+        """Yield, in order, the settled batches with nothing unsettled before them."""
         while self._all and self._all[0].is_settled:
             done = self._all.popleft()
             self.bytes -= len(done.encoded)

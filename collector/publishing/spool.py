@@ -1,8 +1,8 @@
-"""Batches that wait on disk for a broker that is away: bounded, in order, as they were encoded.
+"""Batches that wait on disk while the broker is unavailable: bounded, in order, as encoded.
 
-The folder holds segments, each an Avro object container file that `lanner replay` and any Avro tool opens. A segment
-goes once all that is in it has been delivered, or as the oldest when the bound is reached. What is written outlives the
-process; a power cut takes the last second, since it is brought to the disk that often.
+The folder holds segments, each an Avro object container file that `lanner replay` and any Avro tool can open. A segment
+is deleted once all its batches have been delivered, or when it is the oldest and the limit is reached. Segments survive
+the process; a power cut loses the last second, because that is how often they are synced.
 """
 
 import contextlib
@@ -19,33 +19,33 @@ from schemas.encoding.recording import RecordingWriter, read_encoded
 FULL, FAILED, BROKEN = "spool_full", "spool_failed", "spool_broken_batches"
 """Reasons of losses. A broken batch's events can't be counted, so batches are."""
 _SEGMENTS = 16
-"""The bound is kept to within a sixteenth: a segment is dropped whole."""
+"""The limit is enforced to within a sixteenth: a segment is dropped whole."""
 _MIN_SEGMENT = 64 * 1024
 
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """One file, and how far its batches have got."""
+    """One file, and the progress of its batches."""
 
     path: Path
     size: int = 0
     batches: Iterator[bytes] | None = None
-    """What has not been handed out yet; None before the first is."""
+    """Batches not taken yet; None before the first is taken."""
     waiting: int = 0
-    """Handed out and not yet delivered."""
+    """Batches taken but not delivered yet."""
     is_read: bool = False
 
 
 class Spool:
-    """A queue on disk. Not for two processes at once: a collector is alone on its host."""
+    """A queue on disk. Only one process may use it: there is one collector per host."""
 
     def __init__(self, folder: Path, limit_bytes: int, *, on_trouble: Callable[[str], None] = lambda _: None) -> None:
-        """Take up what an earlier process left; raises OSError where the folder can't be used.
+        """Take over what an earlier process left; raises OSError if the folder can't be used.
 
         Args:
-            folder: made with mode 0700 where it isn't there.
-            limit_bytes: what may lie on disk, compressed.
-            on_trouble: told of what can't be read or written.
+            folder: created with mode 0700 if missing.
+            limit_bytes: maximum compressed size on disk.
+            on_trouble: receives messages about read and write errors.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lost: Counter[str] = Counter()
@@ -62,7 +62,7 @@ class Spool:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether there is something that take would give."""
+        """Whether take would return a batch."""
         return any(not segment.is_read for segment in self._segments)
 
     @property
@@ -72,37 +72,37 @@ class Spool:
 
     @property
     def oldest(self) -> float | None:
-        """Wall clock, seconds, at which the oldest file that is left was last written; None where there is none."""
+        """Wall clock, seconds, of the last write to the oldest file; None if there is none."""
         for segment in list(self._segments)[:1]:
             with contextlib.suppress(OSError):
                 return segment.path.stat().st_mtime
         return None
 
     def append(self, encoded: bytes) -> None:
-        """Put a batch at the end; what has to go for it is counted in lost."""
+        """Append a batch; batches dropped to make room are counted in lost."""
         if self._written is not None and self._written.size >= self._segment_limit:
             self._end_segment()
         try:
             self._write(encoded)
         except OSError as error:
             self._cut_off()
-            # A full disk: the oldest makes room for the newest, as at our own bound.
+            # The disk is full: drop the oldest batches for the newest, as at our own limit.
             try:
                 if not self._drop_oldest():
                     raise
                 self._write(encoded)
             except OSError:
                 self._cut_off()
-                self._on_trouble(f"{self._folder}: {error.strerror}: events are lost until there is room.")
+                self._on_trouble(f"{self._folder}: {error.strerror}: events are lost until there is space.")
                 self.lost[FAILED] += events_of(encoded, self.lost)
         while self.size > self._limit and self._drop_oldest():
             pass
 
     def store_sent(self, batches: list[bytes]) -> Segment | None:
-        """Keep batches that are on their way and may not arrive; take will not give them, a restart will.
+        """Store batches that are in flight and may not arrive. take skips them; a restart sends them.
 
         Returns:
-            What settle is to be told for each of them; None where the disk takes nothing.
+            The segment to pass to settle for each of them; None if writing failed.
         """
         self._end_segment()
         try:
@@ -113,7 +113,7 @@ class Spool:
                 self._segments.remove(self._written)
                 self._written.path.unlink(missing_ok=True)
             self._end_segment()
-            self._on_trouble(f"{self._folder}: {error.strerror}: what is on its way is only in memory.")
+            self._on_trouble(f"{self._folder}: {error.strerror}: batches in flight are in memory only.")
             return None
         segment = self._written
         self._end_segment()
@@ -123,7 +123,7 @@ class Spool:
         return segment
 
     def take(self) -> tuple[bytes, Segment] | None:
-        """Give the oldest batch that was not given yet; None where there is none."""
+        """Return the oldest batch not taken yet; None if there is none."""
         while True:
             segment = next((each for each in self._segments if not each.is_read), None)
             if segment is None:
@@ -138,12 +138,12 @@ class Spool:
             self._remove_if_done(segment)
 
     def settle(self, segment: Segment) -> None:
-        """Take note that one batch of a segment has been delivered."""
+        """Record that one batch of a segment has been delivered."""
         segment.waiting -= 1
         self._remove_if_done(segment)
 
     def close(self) -> None:
-        """Finish the file that is being written; all else waits as it is."""
+        """Finish the file being written; everything else stays as it is."""
         self._end_segment()
         self._sync.close()
 
@@ -165,7 +165,7 @@ class Spool:
                 writer.close()
 
     def _cut_off(self) -> None:
-        """End a segment in which a batch found no room: what of it is there would read as a broken one."""
+        """End a segment in which a batch didn't fit, as its incomplete part would read as a broken batch."""
         segment = self._written
         self._end_segment()
         if segment is None:
@@ -183,12 +183,12 @@ class Spool:
                 segment.batches = read_encoded(segment.path)
             return next(segment.batches, None)
         except BadBatch as error:
-            # Cut off where a process was killed while writing.
+            # Cut off when a process was killed while writing.
             self.lost[BROKEN] += 1
-            self._on_trouble(f"{error}: the rest of it is lost.")
+            self._on_trouble(f"{error}: the rest of the file is lost.")
         except OSError as error:
             self.lost[BROKEN] += 1
-            self._on_trouble(f"{segment.path}: {error.strerror}: what is in it is lost.")
+            self._on_trouble(f"{segment.path}: {error.strerror}: its events are lost.")
         return None
 
     def _remove_if_done(self, segment: Segment) -> None:
@@ -197,7 +197,7 @@ class Spool:
             segment.path.unlink(missing_ok=True)
 
     def _drop_oldest(self) -> bool:
-        """Drop the oldest segment that still has something to give; its batches on their way are left to arrive."""
+        """Drop the oldest segment with untaken batches; those in flight may still arrive."""
         segment = next((each for each in self._segments if not each.is_read), None)
         if segment is None or segment is self._written:
             return False
@@ -210,7 +210,7 @@ class Spool:
 
 
 def events_of(encoded: bytes, lost: Counter[str]) -> int:
-    """Count the events of a batch that is dropped; the losses that it would have told go on in lost."""
+    """Count the events of a dropped batch, and carry over the losses that it would have reported."""
     try:
         batch = decode_batch(encoded)
     except BadBatch:

@@ -1,14 +1,14 @@
-"""What of a process's environment leaves this host: the variables that rules name, for the others may be secrets."""
+"""Selects the environment variables that leave this host: only those named by rules, as others may be secrets."""
 
 from schemas.filter import EVERY_VARIABLE
 
 
 def named(environment: tuple[str, ...], names: frozenset[str]) -> tuple[str, ...]:
-    """Keep the variables of some names.
+    """Return the variables with the given names.
 
     Args:
-        environment: NAME=value each.
-        names: what is asked for; EVERY_VARIABLE among them for all.
+        environment: entries of the form NAME=value.
+        names: requested names; EVERY_VARIABLE selects all.
     """
     if EVERY_VARIABLE in names:
         return environment

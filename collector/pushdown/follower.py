@@ -1,7 +1,7 @@
-"""What the versions of rules that are alive in the fleet ask a collector to send, from the topic of interest.
+"""Follows the topic of pushdown filters: what the live rule versions of the fleet require a collector to send.
 
-Until the topic was read, and where it holds nothing, this host's own rule files decide; over a restart the last that
-was read is kept on disk.
+Until the topic has been read, and while it is empty, this host's own rule files decide. The last state is stored on
+disk for restarts.
 """
 
 import json
@@ -30,17 +30,17 @@ class FilterFollower:
         kept: Path,
         on_note: Callable[[str], None],
     ) -> None:
-        """Begin with what was kept; the broker need not be there.
+        """Start from the stored state; the broker need not be available.
 
         Args:
             connection: the broker.
-            own: of this host's rule files.
+            own: filter of this host's rule files.
             always_sent: event types.
-            kept: the file that holds what was read last.
-            on_note: told of what an operator should know.
+            kept: file that stores the last state.
+            on_note: receives messages for the operator.
 
         Raises:
-            BusUnavailable: the settings of the broker can't be used.
+            BusUnavailable: the broker's settings are invalid.
         """
         self._own = own
         self._always = tuple(always_sent)
@@ -51,10 +51,10 @@ class FilterFollower:
         self._entries = _read_kept(kept)
         self._trouble = ""
         self.wanted = wanted(self._entries, own, self._always)
-        """What is to be sent now."""
+        """What to send now."""
 
     def poll(self) -> CollectionPlan | None:
-        """Take in what the broker has; give what is to be sent where that has changed."""
+        """Take in new messages; return what to send if it has changed."""
         while (taken := self._follower.poll(0)) is not None:
             key, value = taken[1].key() or b"", taken[1].value()
             if value is None:
@@ -70,15 +70,15 @@ class FilterFollower:
         return self.wanted if self.wanted != before else None
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Disconnect from the broker."""
         self._follower.close()
 
     def _tell_trouble(self) -> None:
-        # A broker that is away is the publisher's to tell.
+        # The publisher reports a broker that is unavailable.
         trouble = self._follower.trouble if self._follower.is_shut_out else ""
         if trouble and trouble != self._trouble:
             source = "the versions read last" if self._entries else "this host's rule files"
-            self._on_note(f"what published rules ask for can't be read ({trouble}): {source} decide what is sent.")
+            self._on_note(f"the published rules' filter can't be read ({trouble}): using {source} instead.")
         self._trouble = trouble
 
     def _keep(self) -> None:
@@ -90,7 +90,10 @@ class FilterFollower:
                 file.write(text)
             new.replace(self._kept)
         except OSError as error:
-            self._on_note(f"{self._kept}: can't be written: {error.strerror}; a restart begins with the rule files.")
+            self._on_note(
+                f"{self._kept}: can't be written: {error.strerror}; after a restart this host's rule files are used "
+                "until the topic has been read."
+            )
 
 
 def _read_kept(path: Path) -> dict[bytes, bytes]:
@@ -99,5 +102,5 @@ def _read_kept(path: Path) -> dict[bytes, bytes]:
             found = json.loads(file.read(_MAX_KEPT))
         return {key.encode("latin-1"): value.encode("latin-1") for key, value in found.items()}
     except (OSError, ValueError, AttributeError, RecursionError):
-        # Not there, or cut off by a full disk: the topic has it.
+        # Missing, or truncated by a full disk: the topic has the state.
         return {}

@@ -1,6 +1,6 @@
-"""Lays an interest out as the kernel's tables hold it: ways become bits, conditions masks of the ways they allow.
+"""Lays out a pushdown filter as the kernel's tables hold it: clauses become bits, predicates masks of clauses.
 
-Pure: what comes out are numbers and bytes; interest_maps.py puts them into the kernel.
+Pure: the results are numbers and bytes, which maps.py writes into the kernel.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,13 +10,13 @@ from collector.events.system_calls import BY_EVENT, FILTERS
 from schemas.filter import CLASSES, FAILED, MAX_VALUES, Clause, PathPattern, Predicate, PushdownFilter
 
 MASK_BITS = 512
-"""Bits of a mask: one a way in which an event could matter; beyond that, ways share bits."""
+"""Bits of a mask, one per clause; beyond that, clauses share bits."""
 
 MAX_ROWS = 64
-"""Event types that can be judged by more than their class; the others pass."""
+"""Event types that can be filtered by more than their class; others pass."""
 
 MAX_TESTS = 8
-"""Tests of one event type beside those of its class; of more, the rarest are left out."""
+"""Predicates of one event type beside those of its class; of more, the rarest are left out."""
 
 DROP, PASS, JUDGE = 0, 1, 2
 
@@ -32,17 +32,17 @@ _SUBJECTS = {
 }
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "n", "pid", "x", "mountflags"})
-"""Kinds of argument that are the register's lower half, as it is (arguments.py)."""
+"""Kinds of argument that equal the register's lower half (arguments.py)."""
 
 _FLAGS_UNKNOWN = frozenset({"openat2", "open_by_handle_at"})
-"""Their flags lie in memory that another thread may change, or aren't looked at: only failure tells classes apart."""
+"""Their flags lie in memory that another thread may change, or aren't read: classes differ only by failure."""
 
 _Condition = tuple[frozenset[tuple[Predicate, bool]], frozenset[PathPattern] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class KernelTest:
-    """One test as the kernel side judges it, and the ways that each answer leaves."""
+    """One predicate as the kernel side evaluates it, with the clauses left by each result."""
 
     subject: int
     register: int
@@ -54,30 +54,30 @@ class KernelTest:
 
 @dataclass(frozen=True, slots=True)
 class EventTypeRow:
-    """One event type."""
+    """The filter of one event type."""
 
     verdicts: tuple[int, ...]
-    """By class: DROP, PASS, or JUDGE by all that follows."""
+    """By class: DROP, PASS, or JUDGE to evaluate the rest."""
     classes: tuple[int, ...]
-    """By class, the ways that it leaves."""
+    """By class, the clauses left."""
     tests: tuple[KernelTest, ...]
     has_places: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FilterLayout:
-    """One version. A mask is an int whose bit n is the n-th way to matter."""
+    """The layout of one filter. A mask is an int whose bit n is the n-th clause."""
 
     rows: Mapping[str, EventTypeRow]
     anywhere: int
-    """Ways that don't depend on the path."""
+    """Clauses that don't depend on the path."""
     prefixes: Mapping[bytes, int]
-    """Ways that need a path that begins so, and those of every shorter beginning."""
+    """Clauses that need a path with this prefix, including those of every shorter prefix."""
     suffixes: Mapping[bytes, int]
 
 
 def lay_out(interest: PushdownFilter) -> FilterLayout:
-    """Give bits to ways, and put them where the kernel side looks."""
+    """Assign bits to clauses and arrange them as the kernel side looks them up."""
     by_event: dict[str, list[Clause]] = {}
     for way in sorted(interest.ways, key=_order):
         by_event.setdefault(way.event, []).append(way)
@@ -115,7 +115,7 @@ def _order(way: Clause) -> tuple[str, list[tuple[Predicate, bool]], list[PathPat
 
 
 def _accumulated(masks: dict[bytes, int], parts: Callable[[bytes], Iterable[bytes]]) -> dict[bytes, int]:
-    """Add to each text the masks of its parts: a longest-match table gives only one entry."""
+    """Add to each text the masks of its parts, as a longest-match table returns only one entry."""
     return {text: _join(masks.get(part, 0) for part in parts(text)) for text in masks}
 
 
@@ -135,7 +135,7 @@ def _join(masks: Iterable[int]) -> int:
 
 
 def _kept_tests(event: str, ways: list[Clause]) -> dict[Predicate, tuple[int, int]]:
-    """Choose the tests to judge beside the class: by subject and register, those that most ways ask."""
+    """Choose the predicates to evaluate beside the class: by subject and register, those used by most clauses."""
     asked: dict[Predicate, int] = {}
     for way in ways:
         for test, _ in way.tests:
@@ -188,7 +188,7 @@ def _row(
 
 
 def _allows(way: Clause, number: int) -> bool:
-    """Tell whether the tests on what makes a class allow a class."""
+    """Return whether the predicates that define a class allow it."""
     known = {"failed": number // FAILED, "open": number % FAILED}
     return all(
         (known[test.subject] & test.mask in test.values) == expected

@@ -1,4 +1,4 @@
-"""Puts an interest into the kernel's maps, beside the one in force, and switches between them by one number."""
+"""Writes a pushdown filter into the kernel's maps beside the active one, then switches by a single number."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,10 @@ from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, Even
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, PushdownFilter
 
 MAX_TEXTS = 4096
-"""Prefixes, or suffixes, of one version: half of what a map holds, for two versions are in it."""
+"""Prefixes, or suffixes, of one filter: half of the map's capacity, which holds two."""
 
 MAX_EVENTS = 256
-"""Event types by number, of one version."""
+"""Event types by number, of one filter."""
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _SETTING_INTEREST = 1
@@ -23,25 +23,25 @@ _PASSING = EventTypeRow((PASS,) * CLASSES, (0,) * CLASSES, (), has_places=False)
 
 
 class FilterMaps:
-    """The kernel side's view of what matters."""
+    """The pushdown filter's maps in the kernel."""
 
     def __init__(self, maps: Mapping[str, int]) -> None:
-        """Take the loaded program's maps; everything is sent until an interest is set."""
+        """Take the loaded program's maps. Every event is sent until a filter is set."""
         self._maps = maps
         self._generation = 0
         self._keys: dict[int, list[tuple[str, bytes]]] = {0: [], 1: []}
 
     def put(self, interest: PushdownFilter | None) -> None:
-        """Switch to an interest; None, or one too large for the maps, means that everything is sent.
+        """Switch to a filter. None, or a filter too large for the maps, sends every event.
 
-        No event is lost meanwhile: the version in force stays whole until the number changes.
+        No event is lost during the switch: the active version stays complete until the number changes.
         """
         layout = None if interest is None else lay_out(interest)
         if layout is None or max(len(layout.prefixes), len(layout.suffixes)) > MAX_TEXTS:
             self._switch(0)
             return
         generation = 1 - self._generation
-        # A call that began under that version may still be at it, and must not see it half gone.
+        # A program run that began under the old version may still read it.
         bpf_syscall.wait_for_running_programs()
         for name, key in self._keys[generation]:
             bpf_syscall.delete(self._maps[name], key)
@@ -58,7 +58,7 @@ class FilterMaps:
 
 
 def entries(layout: FilterLayout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
-    """Give every entry of an interest: the map's name, key and value as lanner.bpf.c lays them out."""
+    """Yield every entry of a filter: the map's name, key and value as laid out in lanner.bpf.c."""
     place = 0
     for event, call in BY_EVENT.items():
         row = layout.rows.get(event, _PASSING)

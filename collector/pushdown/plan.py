@@ -1,6 +1,6 @@
-"""What a collector has to send: the union of what the live versions of a fleet's rules ask for, or of rule files.
+"""What a collector sends: the union of the filters of all live rule versions in the fleet, or that of local rule files.
 
-Pure. What can't be understood means that everything is sent.
+Pure. A filter that can't be decoded means that everything is sent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,28 +11,28 @@ from schemas.filter import PushdownFilter, always, union
 from schemas.published_rules import is_version
 
 EVERYTHING = "*"
-"""As a version: nothing is left out."""
+"""As a version: nothing is filtered."""
 MAX_VERSIONS = 8
-"""Alive at a time; with more, everything is sent."""
+"""Live versions at a time; with more, everything is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionPlan:
-    """What is to be sent."""
+    """The event types and filter to collect by."""
 
     interest: PushdownFilter | None
-    """None for everything."""
+    """None sends everything."""
     versions: frozenset[str] = frozenset()
-    """Of the rules that asked for it; none where rule files did."""
+    """Versions of the rules covered; empty for local rule files."""
 
 
 def wanted(entries: Mapping[bytes, bytes], own: PushdownFilter, always_sent: Iterable[str]) -> CollectionPlan:
-    """Say what is to be sent.
+    """Compute what to send.
 
     Args:
-        entries: of the topic, by key.
-        own: of this host's rule files, for where there are none.
-        always_sent: event types that are sent whatever is asked.
+        entries: the filter topic's entries, by key.
+        own: filter of this host's rule files, used while the topic is empty.
+        always_sent: event types that are always sent.
     """
     if not entries:
         return CollectionPlan(always(own, always_sent))
@@ -48,7 +48,7 @@ def wanted(entries: Mapping[bytes, bytes], own: PushdownFilter, always_sent: Ite
 
 
 def common(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
-    """Give the versions that both stand for; * stands for every version."""
+    """Return the versions in both sets; * stands for every version."""
     if EVERYTHING in some:
         return others
     return some if EVERYTHING in others else some & others

@@ -1,4 +1,4 @@
-"""Turns the kernel side's records into plain values; the layouts are those of lanner.bpf.c."""
+"""Decodes the kernel side's records into plain values. lanner.bpf.c defines the layouts."""
 
 import socket
 import struct
@@ -37,24 +37,24 @@ _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
 _INT64_MAX = (1 << 63) - 1
 _NANOSECONDS = 0x7FFFFFFF
-"""Since Linux 6.13 the top bit tells that the time was looked at (include/linux/fs.h, I_CTIME_QUERIED)."""
+"""Since Linux 6.13 the top bit marks that the time was queried (include/linux/fs.h, I_CTIME_QUERIED)."""
 _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
 
 
 def decode(record: bytes) -> Record:
-    """Decode one record; raises ValueError where it is none of ours (another version's program, say)."""
+    """Decode one record; raises ValueError if it isn't valid, for example from another version's program."""
     try:
         time, start_time, cgroup_id, tgid, tid, uid, exec_id, kind, flags, cpu = _HEAD.unpack_from(record)
         decoder = _DECODERS.get(kind)
         if decoder is None:
-            raise ValueError(f"unknown kind of record: {kind}")
+            raise ValueError(f"unknown record kind: {kind}")
         return decoder(record, ProcessIdentity(time, tgid, tid, start_time, exec_id, uid, cgroup_id), flags, cpu)
     except struct.error as error:
-        raise ValueError(f"a record that is cut off: {error}") from error
+        raise ValueError(f"truncated record: {error}") from error
 
 
 def text(data: bytes) -> str:
-    """Decode a C string of the kernel's, up to its NUL; any bytes survive the way there and back."""
+    """Decode a C string up to its NUL; any bytes survive a round trip."""
     return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
@@ -63,7 +63,7 @@ def _syscall(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Sysca
         record, _HEAD.size
     )
     kernel_path, path1, path2, directory1, directory2, blob1, blob2, sock = lengths
-    # In the order in which the kernel side wrote them.
+    # In the order in which the kernel side writes them.
     kernel_path_at = _SYSCALL_DATA + sock
     path1_at = kernel_path_at + kernel_path
     directory1_at = path1_at + path1
@@ -73,7 +73,7 @@ def _syscall(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Sysca
     blob2_at = blob1_at + blob1
     end = blob2_at + blob2
     if end > len(record):
-        raise ValueError("a record that is cut off: its pieces are longer than it")
+        raise ValueError("truncated record: its parts are longer than the record")
     file = None
     if mode and not sock:
         is_upper = bool(flags & _UPPER)
@@ -88,7 +88,7 @@ def _syscall(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Sysca
             is_upper,
             bool(flags & _OVERLAY) and not is_upper,
         )
-    # By position, for by name it takes twice as long.
+    # Positional arguments: keywords take twice as long.
     return Syscall(
         who,
         event,
@@ -141,12 +141,12 @@ def _socket(data: bytes) -> Socket:
 
 
 def epoch_time(nanoseconds: int) -> int:
-    """Keep a file's time within 64 bits: on tmpfs anybody may give a file any second, even beyond what those hold."""
+    """Clamp a file's time to 64 bits: on tmpfs any user may set times beyond that range."""
     return max(-_INT64_MAX, min(nanoseconds, _INT64_MAX))
 
 
 def ip_text(family: int, address: bytes) -> str:
-    """Write an address as Falco does: an IPv4 address in IPv6 dress is written as IPv4."""
+    """Format an address as Falco does: an IPv4-mapped IPv6 address is written as IPv4."""
     if family == _AF_INET:
         return socket.inet_ntop(socket.AF_INET, address[:4])
     if family != _AF_INET6:
@@ -157,7 +157,7 @@ def ip_text(family: int, address: bytes) -> str:
 
 
 def unix_text(name: bytes) -> str:
-    """Write the name of a unix socket; an abstract one begins with @, as in /proc/net/unix."""
+    """Format the name of a unix socket; an abstract one begins with @, as in /proc/net/unix."""
     if name[:1] == b"\0":
         return "@" + name[1:].rstrip(b"\0").decode("utf-8", "surrogateescape")
     return text(name)
@@ -196,7 +196,7 @@ def _process(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Exec 
         pieces.append(record[at : at + length])
         at += length
     if at > len(record):
-        raise ValueError("a record that is cut off: its pieces are longer than it")
+        raise ValueError("truncated record: its parts are longer than the record")
     exepath, cwd, args, env, filename, cgroup = pieces
     state = _state(who, facts[:14], facts[14], text(cwd), text(cgroup))
     if _HEAD.unpack_from(record)[7] == _KIND_STATE:
@@ -247,12 +247,12 @@ def _repeats(record: bytes, _who: ProcessIdentity, _flags: int, _cpu: int) -> Re
 
 
 def as_of(time: int, record: bytes) -> bytes:
-    """Return a record as if it had been made at another time, boot-clock nanoseconds."""
+    """Return a record with another time, in boot-clock nanoseconds."""
     return time.to_bytes(8, "little") + record[8:]
 
 
 def identity_of(record: bytes) -> bytes:
-    """Return what equal records share: all of them but the time, and the mark of the last one that was sent whole."""
+    """Return what equal records share: all bytes but the time and the mark of the last record sent whole."""
     flags = int.from_bytes(record[42:44], "little") & ~_LAST_WHOLE
     return record[8:42] + flags.to_bytes(2, "little") + record[44:]
 

@@ -1,8 +1,8 @@
-"""What processes repeat faster than it is sent: the kernel side counts it in slots, and this reads the counts.
+"""Reads the kernel side's counts of system calls that repeat faster than they are sent.
 
-A slot holds one record and a count that only grows until another record takes the slot; what a slot had counted is then
-sent as a record of its own. So a count may be read at any time, and whatever was reported of it before is known by the
-slot and the generation of its content.
+A slot holds one record and a count that only grows until another record takes the slot; the old count is then sent as a
+record of its own. So a count may be read at any time, and the part reported before is identified by the slot and the
+generation of its content.
 """
 
 import mmap
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from collector.records.types import RepeatCount
 
 REPEAT_SLOTS = 256
-"""Of one CPU: so many different records can be counted at a time. A power of two."""
+"""Slots per CPU, which is how many different records can be counted at a time. A power of two."""
 
 REPEAT_BYTES = 1024
 """Longer records are always sent. A power of two."""
@@ -21,19 +21,19 @@ _HEADER = struct.Struct("<4Q4I")
 _WORDS = _HEADER.size // 8
 _GENERATION_AT, _SIZE_AT = 32, 36
 _GENERATIONS = (1 << 32) - 1
-"""The kernel side counts them up to this, and then from 0."""
+"""Generations wrap around to 0 after this."""
 
 
 class RepeatSlots:
-    """The kernel side's slots, read by their memory map."""
+    """The kernel side's slots, read through a memory map."""
 
     def __init__(self, descriptor: int, slots: int, read_record: Callable[[int], bytes]) -> None:
         """Map the headers of all slots.
 
         Args:
-            descriptor: of the map of headers; it must stay open.
-            slots: how many there are.
-            read_record: returns the bytes that a slot's record stands at the beginning of.
+            descriptor: the BPF map of the headers; it must stay open.
+            slots: number of slots.
+            read_record: returns bytes that begin with a slot's record.
         """
         page = mmap.PAGESIZE
         self._map = mmap.mmap(descriptor, -(-slots * _HEADER.size // page) * page, mmap.MAP_SHARED, mmap.PROT_READ)
@@ -42,7 +42,7 @@ class RepeatSlots:
         self._counts: list[int] = self._words[::_WORDS].tolist()
 
     def changed(self) -> Iterator[RepeatCount]:
-        """Yield what was counted in each slot whose count has changed since the last call."""
+        """Yield the content of each slot whose count has changed since the last call."""
         counts: list[int] = self._words[::_WORDS].tolist()
         if counts == self._counts:
             return
@@ -54,12 +54,12 @@ class RepeatSlots:
         self._counts = counts
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the headers."""
         self._words.release()
         self._map.close()
 
     def _read(self, slot: int) -> RepeatCount | None:
-        """Return what a slot holds; None while it changes hands: the kernel side then sends what it had counted."""
+        """Return a slot's content; None while the slot changes hands, as the kernel side then sends the old count."""
         at = slot * _HEADER.size
         count, last, _, _, generation, size, _, _ = _HEADER.unpack_from(self._map, at)
         record = self._read_record(slot)[:size]
@@ -70,21 +70,21 @@ class RepeatSlots:
 
 
 class RepeatCounts:
-    """How much of each slot's count was taken."""
+    """How much of each slot's count has been reported."""
 
     def __init__(self) -> None:
         self._taken: dict[tuple[int, int], int] = {}
         self._ended: dict[int, int] = {}
-        """By slot, the newest generation of which the last was reported."""
+        """By slot, the newest generation whose final count was reported."""
 
     def fresh(self, repeats: RepeatCount) -> int:
-        """Return how many of the repeats were not taken before, and take them."""
+        """Return how many of the repeats are new, and mark them as reported."""
         slot, generation = repeats.slot, repeats.generation
         before = self._taken.pop((slot, generation), 0)
         if repeats.is_final:
             self._ended[slot] = generation
         elif (self._ended.get(slot, generation - 1) - generation) & _GENERATIONS < _GENERATIONS // 2:
-            # Read before the slot changed hands, and handed on after that was reported.
+            # Read before the slot changed hands, but processed after its final count.
             return 0
         else:
             self._taken[slot, generation] = max(before, repeats.count)

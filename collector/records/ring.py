@@ -1,6 +1,6 @@
-"""Reads a BPF ring buffer by its memory map, many records at a time.
+"""Reads a BPF ring buffer through its memory map, many records at a time.
 
-While we look at it often, the kernel side never notifies, so that the traced programs don't pay for it.
+While the collector polls often, the kernel side never sends notifications, so traced programs don't pay for them.
 Layout: Documentation/bpf/ringbuf.rst.
 """
 
@@ -12,23 +12,23 @@ _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _LENGTH = _DISCARDED - 1
 _USE_WORDS = 3
-"""Of one ring: written, read, size."""
+"""Words per ring: bytes written, bytes read, size."""
 _AT_ONCE = 256 << 10
 
 
 class Ring:
-    """The consumer's side of one ring; there must be only one."""
+    """The consumer side of one ring. A ring must have only one consumer."""
 
     def __init__(self, descriptor: int, size: int, *, at_once: int = _AT_ONCE) -> None:
-        """Map the ring's positions, and of its data as much as one read takes.
+        """Map the ring's positions and as much of its data as one read takes.
 
-        The kernel offers the data twice in a row, so that a record that wraps reads as one piece. Each mapped page
-        counts as this process's memory, though it is the kernel's: so the mapping follows the reading.
+        The kernel maps the data twice in a row, so that a record that wraps reads as one piece. Mapped pages count
+        toward this process's RSS although they are the kernel's, so the mapping is a window that follows the reader.
 
         Args:
-            descriptor: the map's; it must stay open.
-            size: of its data in bytes.
-            at_once: bytes that one read takes at most; must be more than the longest record.
+            descriptor: the BPF map; it must stay open.
+            size: size of the data in bytes.
+            at_once: maximum bytes per read; must exceed the longest record.
         """
         self._descriptor = descriptor
         self._size = size
@@ -44,16 +44,16 @@ class Ring:
 
     @property
     def position(self) -> int:
-        """How many bytes were read since the ring's making."""
+        """Bytes read since the ring was created."""
         return self._consumer[0]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in it, nor being written."""
+        """Whether the ring holds no record, complete or not."""
         return self._consumer[0] == self._producer[0]
 
     def read(self) -> list[bytes]:
-        """Take complete records in the order in which they were reserved: all, or as many as are taken at once."""
+        """Return complete records in the order of their reservation, up to the maximum per read."""
         position = self._consumer[0]
         waiting = self._producer[0] - position
         length = min(waiting, self._at_once)
@@ -75,7 +75,7 @@ class Ring:
         return records
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the ring."""
         for view in (self._consumer, self._producer):
             view.release()
         for mapped in (self._consumer_map, self._producer_map, self._window):
@@ -97,14 +97,14 @@ class Ring:
 
 
 class RingUses:
-    """How far each ring is read, for the kernel side, which shares the room that is left among processes."""
+    """How far each ring is read. The kernel side uses this to share free space among processes."""
 
     def __init__(self, descriptor: int, sizes: Sequence[int]) -> None:
-        """Map what both sides know of the rings.
+        """Map the counters that both sides share.
 
         Args:
-            descriptor: of the map, which begins with what was written; it must stay open.
-            sizes: of the rings' data, bytes, in the order of the map.
+            descriptor: the BPF map, which begins with the bytes written; it must stay open.
+            sizes: sizes of the rings' data in bytes, in the order of the map.
         """
         self._map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._words = memoryview(self._map)[: _USE_WORDS * 8 * len(sizes)].cast("Q")
@@ -112,10 +112,10 @@ class RingUses:
             self._words[_USE_WORDS * ring + 2] = size
 
     def read(self, ring: int, position: int) -> None:
-        """Take note that a ring is read up to a position, bytes since its making."""
+        """Record that a ring is read up to a position, in bytes since it was created."""
         self._words[_USE_WORDS * ring + 1] = position
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the counters."""
         self._words.release()
         self._map.close()

@@ -1,8 +1,8 @@
-"""What the kernel side tells, decoded: one class for each kind of record.
+"""Decoded kernel records, one class for each kind.
 
-They are plain values, so that everything behind them runs and is tested without a kernel. Times are boot-clock
-nanoseconds as the kernel gave them; text is decoded with surrogateescape. Those that every event needs are not
-frozen: that would double what it costs to make one.
+They are plain values, so that all later stages run and are tested without a kernel. Times are boot-clock nanoseconds;
+text is decoded with surrogateescape. Classes needed by every event are not frozen, because freezing doubles the cost of
+creating one.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class ProcessIdentity:
-    """Who made a record; (pid, start_time) names a process for ever, exec_generation its program."""
+    """The maker of a record. (pid, start_time) identifies a process permanently, exec_generation its program."""
 
     time: int
     pid: int
@@ -18,7 +18,7 @@ class ProcessIdentity:
     start_time: int
     """Boot-clock creation time of the main thread."""
     exec_generation: int
-    """The kernel's self_exec_id: goes up by one at each exec."""
+    """The kernel's self_exec_id, which each exec increments."""
     uid: int
     """Effective user id, as Falco's user.uid."""
     cgroup_id: int
@@ -27,7 +27,7 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A process (not a thread) came to be; all but these facts is its parent's."""
+    """A new process (not a thread). All other facts are its parent's."""
 
     who: ProcessIdentity
     """The parent."""
@@ -61,27 +61,27 @@ class State:
     mount_namespace: int
     pid_namespace_init_start: int
     comm: str
-    """Of the main thread."""
+    """Name of the main thread."""
     cwd: str
     cgroup: str
-    """The cgroup's path from its root, as far up as 16 levels: /docker/3d09256e..."""
+    """The cgroup's path from its root, at most 16 levels: /docker/3d09256e..."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """A new program runs: the process's state and all about the program."""
+    """A new program: the process's state and all about the program."""
 
     state: State
     filename: str
-    """As given to execve."""
+    """As passed to execve."""
     exepath: str
     """The kernel's path of the executable."""
     args: tuple[str, ...]
-    """The first included."""
+    """Including the first."""
     args_truncated: bool
-    """Whether there are more of them."""
+    """Whether there are more arguments."""
     env: tuple[str, ...] | None
-    """None where it wasn't asked for."""
+    """None if not requested."""
     exe_ino: int
     exe_dev: int
     exe_mode: int
@@ -102,11 +102,11 @@ class Exec:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The last thread of a process is gone."""
+    """The last thread of a process has ended."""
 
     who: ProcessIdentity
     status: int
-    """As wait(2) gives it."""
+    """As returned by wait(2)."""
     cpu: int = 0
 
 
@@ -115,33 +115,33 @@ Lifecycle = Fork | Exec | State | Exit
 
 @dataclass(slots=True)
 class File:
-    """The open file behind a descriptor, as the kernel has it."""
+    """The open file behind a descriptor, as seen by the kernel."""
 
     mode: int
     """Type and permission bits (stat.h)."""
     dev: int
     ino: int
     magic: int
-    """Of the file system (linux/magic.h)."""
+    """Magic number of the file system (linux/magic.h)."""
     path: str | None
-    """From the root of the mount namespace; None where it has too many components; for what is in no directory
-    (pipes, memfds ...) its own name."""
+    """From the root of the mount namespace; None if it has too many components. For files outside any directory (pipes,
+    memfds …) their own name."""
     is_pseudo: bool
     is_created: bool
-    """The open that gave the descriptor created it."""
+    """The open that returned the descriptor created the file."""
     is_upper_layer: bool
     is_lower_layer: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """The socket behind a descriptor, as the kernel has it."""
+    """The socket behind a descriptor, as seen by the kernel."""
 
     family: int
     type: int
     protocol: int
     state: int
-    """TCP's, which the other protocols use too (net/tcp_states.h)."""
+    """TCP state, which other protocols use too (net/tcp_states.h)."""
     local_ip: str
     remote_ip: str
     local_port: int
@@ -156,7 +156,7 @@ class Syscall:
 
     who: ProcessIdentity
     event: int
-    """Position in syscalls.CALLS."""
+    """Index in system_calls.CALLS."""
     cpu: int
     vtid: int
     is_compat: bool
@@ -167,54 +167,54 @@ class Syscall:
     file: File | None
     socket: Socket | None
     path1: str | None
-    """As given; None where it could not be read."""
+    """As passed; None if it could not be read."""
     path2: str | None
     directory1: str | None
-    """The kernel's path of the directory that a relative path1 starts from; None where path1 is absolute."""
+    """The kernel's path of the directory that a relative path1 starts from; None if path1 is absolute."""
     directory2: str | None
     blob1: bytes
     blob2: bytes
     is_io_uring: bool = False
-    """Done by io_uring, without a call; what it is about is as if the call had been made."""
+    """Done by io_uring without a system call; all fields are as if the call had been made."""
     repeats: int = 0
-    """How many more equal calls of the process this one stands for."""
+    """How many further equal calls of the process this one represents."""
     is_last_whole: bool = False
-    """The process repeats the call: equal ones are counted from now on, and come as Repeats."""
+    """The process repeats the call: equal calls are counted from now on and come as RepeatCount."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an io_uring was asked to do, or what came of it."""
+    """An io_uring request, when submitted or when completed."""
 
     call: Syscall
-    """At first all but the result and an opened file; when it is done, only these."""
+    """On submission all but the result and an opened file; on completion only these."""
     address: int
-    """Of the kernel's struct, which joins both; 0 where the kernel doesn't say whose result it is."""
+    """Address of the kernel's struct, which joins both records; 0 if the kernel doesn't provide it."""
     ring: int
     user_data: int
-    """The program's own name for it, which need not be the only one."""
+    """The program's own id for the request, which need not be unique."""
     is_done: bool
     is_untold: bool
-    """The program asked for no word of it unless it fails, and so the kernel gives us none either."""
+    """The program requested a completion only on failure, so the kernel sends none for success."""
     is_multishot: bool
-    """It may be done many times."""
+    """The request may complete many times."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatCount:
-    """How often a system call came again without being sent, because its process repeats it too fast."""
+    """How often a system call was repeated without being sent, because its process repeats it too fast."""
 
     slot: int
     generation: int
-    """Of the slot's content; together they name what was counted."""
+    """Generation of the slot's content; slot and generation identify the counted record."""
     count: int
-    """So far."""
+    """Total so far."""
     last: int
-    """Boot-clock nanoseconds of the newest."""
+    """Boot-clock nanoseconds of the latest repeat."""
     record: bytes
-    """The call, as of the first time."""
+    """The call's record from its first occurrence."""
     is_final: bool
-    """The slot has gone to another record: it will not count more of these."""
+    """The slot has been reused for another record; the count is final."""
 
 
 Record = Lifecycle | Syscall | Request | RepeatCount

@@ -120,6 +120,6 @@ def test_a_network_that_is_cut_loses_and_doubles_nothing(
     ids = {next(iter(ids)) for ids in alerts.marks().values()}
     assert ids <= set(delivered)
     assert len(delivered) == len(set(delivered))
-    assert any("takes no events" in note for note in hosts.notes)
+    assert any("accepts no events" in note for note in hosts.notes)
     sys.stdout.write(f"{len(hosts.acts)} acts, {repeats} alerts twice on the topic, each delivered once\n")
     alerts.close()

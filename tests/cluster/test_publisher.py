@@ -106,8 +106,8 @@ def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_pat
     got = events_of(connection, len(sent))
     # What was on its way when the first ended may have arrived, and then comes twice: nothing else may.
     assert list(dict.fromkeys(got)) == sent
-    assert any("takes no events" in note for note in notes)
-    assert any("takes events again" in note for note in notes)
+    assert any("accepts no events" in note for note in notes)
+    assert any("accepts events again" in note for note in notes)
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_program_for_another_kernel_is_told_apart(bare: BareRoot, given: Path,
     ended = bare.run(LANNER, "collector", environment=environment(connection))
 
     assert ended.returncode == 3
-    assert f"made for kernel 6.1.0-25-amd64 #1 SMP; this is {os.uname().release}" in ended.stderr
+    assert f"compiled for kernel 6.1.0-25-amd64 #1 SMP; this one is {os.uname().release}" in ended.stderr
 
 
 def test_the_licences_and_the_needed_glibc_are_in_it(bare: BareRoot) -> None:

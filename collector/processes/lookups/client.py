@@ -1,7 +1,7 @@
-"""Asks a process of ours what may never be answered, and leaves it behind where it isn't.
+"""Runs blocking queries in a child process and abandons the child on a time-out.
 
-A thread wouldn't do: one that waits for a FUSE server is not even ended by SIGKILL, and the collector couldn't end
-before it did. A process that waits so is killed, for when its wait is over, and another takes its place.
+A thread wouldn't do: a thread that waits for a FUSE server survives even SIGKILL and would keep the collector from
+exiting. A blocked child is sent SIGKILL, which takes effect when its wait ends, and another child takes its place.
 """
 
 import contextlib
@@ -20,34 +20,34 @@ from collector.processes.lookups.server import answer_of, main
 from collector.processes.users.account_files import Answer, Question
 
 ARGUMENT = "look-up-server"
-"""What our program is started with where it is its own interpreter."""
+"""Argument with which a frozen program starts the server."""
 TIMEOUT = 0.5
-"""Seconds until a question is given up."""
+"""Seconds until a query is abandoned."""
 START_TIMEOUT = 10.0
-"""Seconds that a server may take to start, on a host that has much to do."""
+"""Seconds that a server may take to start on a busy host."""
 MAX_LEFT_BEHIND = 8
-"""Servers that wait for what may never come; then nothing is asked until one of them ends."""
+"""Abandoned servers at a time; further queries fail until one of them ends."""
 MAX_LEFT_BY_FILES = 4
-"""Of these, by questions about files: only they wait on after SIGKILL, and command lines must still be read."""
+"""Limit for queries about files. Only they block after SIGKILL, and reading command lines must stay possible."""
 PATIENCE = 3.0
-"""Seconds that may be waited in vain at a time; they come back slowly, so that nobody keeps the collector waiting."""
+"""Budget in seconds for waiting in vain. It refills slowly, so that nobody can stall the collector."""
 PATIENCE_REGAINED = 0.02
-"""Seconds that come back for each that passes."""
+"""Seconds refilled per second."""
 _END_TIMEOUT = 0.5
 MAX_ANSWER = 16 << 20
 _PACKAGES = Path(__file__).resolve().parents[3]
 
 
 class LookUps:
-    """Questions about processes and containers, each answered within bounded time or not at all.
+    """Queries about processes and containers, each of which returns or fails within bounded time.
 
     Args:
         proc: where procfs is mounted.
         host_root: the host's root directory.
-        timeout: seconds until a question is given up.
-        on_start: is told the pid of each server.
+        timeout: seconds until a query is abandoned.
+        on_start: called with the pid of each server.
         on_end: likewise, before another process can get that pid.
-        command: starts a server; by default this interpreter, or program, does.
+        command: starts a server; by default this interpreter, or this frozen program.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class LookUps:
         command: list[str] | None = None,
     ) -> None:
         self.given_up = 0
-        """Questions that were not answered in time, or not asked because too many weren't before."""
+        """Queries that timed out, or were skipped because too many had timed out before."""
         self._command = [*(command or _own_command()), str(proc), str(host_root)]
         self._timeout = timeout
         self._on_start = on_start
@@ -73,17 +73,17 @@ class LookUps:
 
     @property
     def pid(self) -> int | None:
-        """Of the server, if one runs."""
+        """Pid of the running server, if any."""
         return None if self._server is None else self._server.pid
 
     @property
     def left_behind(self) -> int:
-        """Servers that still wait for what may never come."""
+        """Number of abandoned servers that are still blocked."""
         self._left_behind = [server for server in self._left_behind if not self._has_ended(server)]
         return len(self._left_behind)
 
     def start(self) -> None:
-        """Start a server, so that the first question needn't wait for it."""
+        """Start a server ahead of the first query."""
         if self._server is not None and self._has_ended(self._server):
             self._leave()
         if self._server is None:
@@ -100,7 +100,7 @@ class LookUps:
                 self._leave(is_killed=True)
 
     def memory(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
-        """Return the command line and, where it is wanted, the environment of a process; None where not known."""
+        """Return the command line and, if requested, the environment of a process; None if unknown."""
         parts = self._ask({"memory": pid, "environment": environment}, MAX_LEFT_BEHIND)
         if parts is None:
             return None, None
@@ -108,12 +108,12 @@ class LookUps:
         return first, second
 
     def accounts(self, question: Question) -> Answer | None:
-        """Look for a container's accounts; None where that was given up."""
+        """Look up a container's accounts; None if the query was abandoned."""
         answer = self._ask(dataclasses.asdict(question), MAX_LEFT_BY_FILES)
         return None if answer is None else answer_of(answer)
 
     def close(self) -> None:
-        """End the server, but don't wait long for one that can't end."""
+        """End the server, without waiting long for one that is blocked."""
         self._leave(is_killed=True)
         deadline = time.monotonic() + _END_TIMEOUT
         while self.left_behind and time.monotonic() < deadline:
@@ -140,7 +140,7 @@ class LookUps:
         return json.loads(answer)
 
     def _answer(self, timeout: float) -> bytes | None:
-        """Read a line; None where it didn't come in time, or the server has ended."""
+        """Read a line; None if it timed out or the server has ended."""
         if self._server is None or self._server.stdout is None:
             return None
         output = self._server.stdout.fileno()
@@ -183,7 +183,7 @@ class LookUps:
 def _own_command() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable, ARGUMENT]
-    # Nothing but our own package and the standard library: it starts at once, and little memory is its own.
+    # Only our own package and the standard library, for a fast start and little memory.
     start = (
         f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from {main.__module__} import main; main(sys.argv[1:])"
     )

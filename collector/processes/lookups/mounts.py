@@ -1,6 +1,6 @@
-"""Which file systems answer by themselves, told by mount tables alone: no other program and no other machine is asked.
+"""Decides from mount tables alone which file systems respond by themselves, without another program or machine.
 
-Pure. Whoever has a user namespace may mount FUSE in it, and an overlay above that: its type says nothing then.
+Pure. Anyone with a user namespace may mount FUSE in it and an overlay above that, whose type then proves nothing.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ _LOCAL = frozenset(
 _OVERLAY = "overlay"
 _LAYERS = ("lowerdir", "lowerdir+", "datadir+", "upperdir")
 _MAX_OVERLAYS = 8
-"""Of overlays above overlays that are followed; the kernel stacks two."""
+"""Maximum depth of nested overlays; the kernel allows two."""
 
 
 def is_remote(mount: Mounted, host: Sequence[Mounted]) -> bool:
-    """Tell whether a file system may wait for another program or machine.
+    """Return whether a file system may wait for another program or machine.
 
-    An overlay waits for its layers. Which these are is known only where it is mounted on the host too: there but root
-    mounts anything, and the paths of its layers are the host's.
+    An overlay depends on its layers. They are known only if it is mounted on the host too: there only root can mount,
+    and the layers' paths are the host's.
 
     Args:
-        mount: of any process's namespace.
+        mount: a mount in any process's namespace.
         host: the mounts of the host's own namespace.
     """
     return _is_remote(mount, host, _MAX_OVERLAYS)
@@ -57,7 +57,7 @@ def _layers(options: str) -> list[str]:
 
 
 def _serving(path: str, host: Sequence[Mounted], but: Mounted) -> Mounted | None:
-    """Return the mount that a path of the host is on."""
+    """Return the mount that holds a path of the host."""
     best: Mounted | None = None
     for mount in host:
         point = mount.point.rstrip("/")

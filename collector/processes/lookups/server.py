@@ -1,6 +1,7 @@
-"""The process that looks where looking may never end, so that it alone waits.
+"""The child process that performs look-ups that may block.
 
-One question a line on standard input, one answer a line on standard output, both JSON; it ends when its input does.
+It reads one query per line from standard input and writes one response per line to standard output, both JSON, and ends
+when its input does.
 """
 
 import contextlib
@@ -18,24 +19,24 @@ from collector.processes.users.account_files import AccountFiles, Answer, Inside
 from collector.processes.users.container_root import Signature
 
 MAX_MEMORY_FILE = 64 * 1024
-"""Bytes read of a command line or an environment; more of either is cut off anyway."""
+"""Bytes read of a command line or an environment; longer ones would be cut off anyway."""
 
 READY = b"{}\n"
-"""Written first, when questions can be answered."""
+"""Written first, when queries can be processed."""
 
 
 def read_memory(proc: Path, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
-    """Return the command line and, where it is wanted, the environment of a process, both as in procfs.
+    """Return the command line and, if requested, the environment of a process, both as in procfs.
 
-    They lie in its memory: whoever holds that process's locks, for instance by mapping a file of a FUSE server that
-    doesn't answer, keeps the reader waiting.
+    They lie in the process's memory: anyone who holds its locks, for example by mapping a file of a FUSE server that
+    doesn't respond, blocks the reader.
     """
     folder = f"{proc}/{pid}"
     return _read(f"{folder}/cmdline"), _read(f"{folder}/environ") if environment else None
 
 
 def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: Path) -> None:
-    """Answer each question; one that can't be answered is answered by null."""
+    """Respond to each query; the response to one that fails is null."""
     accounts = AccountFiles(proc, host_root)
     answers.write(READY)
     answers.flush()
@@ -55,12 +56,12 @@ def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: 
 
 
 def question_of(asked: dict[str, Any]) -> Question:
-    """Read a question about accounts as JSON has it."""
+    """Convert a query about accounts from JSON."""
     return Question(tuple(asked["pids"]), asked["cgroup"], _insider(asked["insider"]), _signatures(asked["signatures"]))
 
 
 def answer_of(answered: dict[str, Any]) -> Answer:
-    """Read an answer about accounts as JSON has it."""
+    """Convert a response about accounts from JSON."""
     return Answer(
         **{
             **answered,
@@ -103,7 +104,7 @@ def main(arguments: list[str]) -> None:
         arguments: where procfs is mounted, and the host's root directory.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Those are for the collector, which may still have questions while it ends.
+        # These signals are for the collector, which may still send queries while it shuts down.
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
         serve(sys.stdin.buffer, sys.stdout.buffer, Path(arguments[0]), Path(arguments[1]))

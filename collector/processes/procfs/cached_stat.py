@@ -1,7 +1,7 @@
 """Reads a file's attributes without waiting for its file system.
 
-stat(2) asks the file system, and where that is a program (FUSE) or another machine (NFS), it may never answer: not even
-SIGKILL ends the wait. With AT_STATX_DONT_SYNC the kernel gives the attributes that it has in memory.
+stat(2) queries the file system, and a program (FUSE) or another machine (NFS) behind it may never respond; not even
+SIGKILL ends the wait. With AT_STATX_DONT_SYNC the kernel returns the attributes that it has in memory.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What the kernel has in memory of a file; times are nanoseconds since the epoch."""
+    """The attributes of a file that the kernel has in memory; times are nanoseconds since the epoch."""
 
     device: int
     inode: int
@@ -41,10 +41,10 @@ class Attributes:
 
 
 def cached_stat(file: str | int) -> Attributes:
-    """Return a file's attributes as the kernel has them, without asking the file system.
+    """Return a file's attributes as the kernel has them, without querying the file system.
 
     Args:
-        file: a path whose parts the caller knows to be local, such as /proc/PID/exe (links are followed), or an open
+        file: a path whose parts are known to be local, such as /proc/PID/exe (links are followed), or an open
             descriptor.
 
     Raises:

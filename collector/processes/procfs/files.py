@@ -1,6 +1,6 @@
-"""Reads processes from /proc: all of them at start, and one where a record contradicts the table.
+"""Reads processes from /proc: all of them at start-up, and one if a record contradicts the table.
 
-Any process may vanish between two reads, and its pid be given to another: start time is read first and last.
+Any process may end between two reads, and its pid be reused, so the start time is read first and last.
 """
 
 import os
@@ -26,7 +26,7 @@ from collector.pushdown.environment import named
 from collector.records.decode import epoch_time
 
 MAX_FILE = 64 * 1024
-"""Bytes read of one file: more than any of them has, but command lines, which are cut far below it."""
+"""Bytes read per file: more than any file has, except for command lines, which are cut far below it."""
 
 _DELETED = " (deleted)"
 _MEMFD = "/memfd:"
@@ -37,17 +37,17 @@ class Memory(Protocol):
     """Reads what lies in a process's memory."""
 
     def __call__(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
-        """Return command line and environment, None where they can't be read."""
+        """Return command line and environment, None if they can't be read."""
 
 
 class ProcessFiles:
-    """The processes of this host by their files in procfs.
+    """The processes of this host, from their files in procfs.
 
     Args:
         proc: where procfs is mounted.
-        variables: names of the environment variables that are read too; they stay out unless a rule asks.
-        memory: reads a process's command line and, if wanted, its environment, and gives None where that would take too
-            long; by default here and now, however long it takes.
+        variables: names of the environment variables to read; none are read unless a rule uses them.
+        memory: reads a process's command line and, if requested, its environment; returns None if that takes too long.
+            The default blocks the caller.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class ProcessFiles:
         self._memory: Memory = partial(read_memory, proc) if memory is None else memory
 
     def read_all(self) -> Iterator[ProcessFacts]:
-        """Read every process there is; those that vanish meanwhile are left out."""
+        """Read every process, skipping those that end meanwhile."""
         for pid in self.pids():
             facts = self.read(pid)
             if facts is not None:
                 yield facts
 
     def pids(self) -> list[int]:
-        """Give the pids of all processes."""
+        """Return the pids of all processes."""
         names = os.listdir(self._proc)  # noqa: PTH208 - names only, thousands of them
         return [int(name) for name in names if name.isdigit()]
 
     def read(self, pid: int) -> ProcessFacts | None:
-        """Read one process; None where it is gone, a mere thread, or was replaced by another while it was read."""
+        """Read one process; None if it has ended, is a mere thread, or was replaced during the read."""
         folder = f"{self._proc}/{pid}"
         first = self._stat(folder)
         status = self._status(folder)
@@ -96,7 +96,7 @@ class ProcessFiles:
         return None if status is None else _credentials(status)
 
     def read_cgroup(self, pid: int) -> str | None:
-        """Read the path of the cgroup that containers are told by."""
+        """Read the path of the cgroup that identifies containers."""
         text = _read(f"{self._proc}/{pid}/cgroup")
         return None if text is None else parse_cgroup(text)
 
@@ -113,7 +113,7 @@ class ProcessFiles:
             return ExecutedProgram(name=found.comm, args=())
         folder = f"{self._proc}/{pid}"
         text, variables = self._memory(pid, environment=bool(self.variables))
-        # Empty are those of a process in the middle of an exec, of a zombie, and of one that wiped them: not known.
+        # Empty for a process in the middle of an exec, a zombie, or one that wiped them: unknown.
         arguments = parse_cmdline(text) if text else None
         is_args_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
         environment = None if variables is None else named(parse_cmdline(variables), self.variables)
@@ -169,7 +169,7 @@ def _cgroup(text: bytes | None) -> str | None:
 
 
 def _loginuid(text: bytes | None) -> int | None:
-    if text is None:  # a kernel without audit: nobody logged in, as far as it can tell
+    if text is None:  # a kernel without audit support: no login uid
         return -1
     if not text.strip().isdigit():
         return None
@@ -178,7 +178,7 @@ def _loginuid(text: bytes | None) -> int | None:
 
 
 def _namespace(link: str | None) -> int | None:
-    """Give the inode number in pid:[4026531836]."""
+    """Return the inode number in pid:[4026531836]."""
     if link is None:
         return None
     number = link.partition("[")[2].removesuffix("]")

@@ -1,30 +1,30 @@
-"""The formats of /proc/PID/*, as pure functions over their bytes.
+"""Parses the formats of /proc/PID/*: pure functions over their bytes.
 
-Any text in them may be chosen by whoever runs there: a process may name itself "x) R 1 1 1".
+Any text in them may be controlled by the process: it may name itself "x) R 1 1 1".
 """
 
 from dataclasses import dataclass
 
 MAX_ARGUMENT_BYTES = 4095
-"""As much of a command line as the kernel side takes at exec."""
+"""Bytes of a command line, as the kernel side reads at exec."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc/PID/stat is read for."""
+    """The fields used from /proc/PID/stat."""
 
     comm: str
     state: str
     ppid: int
     tty: int
-    """major << 8 | minor, as the kernel side tells it: 34816 is the first pseudo terminal."""
+    """major << 8 | minor, as in kernel records: 34816 is the first pseudo terminal."""
     start_ticks: int
     is_kernel_thread: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What /proc/PID/status is read for; of ids the effective ones."""
+    """The fields used from /proc/PID/status; ids are the effective ones."""
 
     tgid: int
     ppid: int
@@ -47,18 +47,18 @@ class Mounted:
     point: str
     type: str
     device: str = ""
-    """major:minor, which is a file system's in whatever namespace it is mounted."""
+    """major:minor, which identifies a file system in all namespaces."""
     options: str = ""
-    """The file system's own, comma-separated."""
+    """The file system's own options, comma-separated."""
 
 
 _KTHREAD_FLAG = 0x00200000
 
 
 def parse_stat(text: bytes) -> Stat | None:
-    """Read /proc/PID/stat; None where it was cut short.
+    """Parse /proc/PID/stat; return None if it was cut short.
 
-    Source: proc_pid_stat(5). The name ends at the last parenthesis, for it may hold some itself.
+    Source: proc_pid_stat(5). The name ends at the last parenthesis, as it may contain some itself.
     """
     head, separator, tail = text.rpartition(b")")
     fields = tail.split()
@@ -79,7 +79,7 @@ def parse_stat(text: bytes) -> Stat | None:
 
 
 def tty_number(device: int) -> int:
-    """Turn a device number as the kernel shows it to programs into major << 8 | minor.
+    """Convert a device number as shown to programs into major << 8 | minor.
 
     Source: new_encode_dev in include/linux/kdev_t.h.
     """
@@ -90,7 +90,7 @@ def tty_number(device: int) -> int:
 
 
 def parse_status(text: bytes) -> Status | None:
-    """Read /proc/PID/status; None where a line that every kernel writes is missing.
+    """Parse /proc/PID/status; return None if a line that every kernel writes is missing.
 
     Source: proc_pid_status(5). The NS lines begin with the number in the reader's namespace and end with that in the
     process's own.
@@ -98,7 +98,7 @@ def parse_status(text: bytes) -> Status | None:
     lines: dict[bytes, list[bytes]] = {}
     for line in text.split(b"\n"):
         key, _, value = line.partition(b":")
-        # Name comes first and can't hold a line break (it is escaped), so later keys are the kernel's own.
+        # Name comes first and can't contain a line break (it is escaped), so later keys are the kernel's own.
         lines.setdefault(key, value.split())
     try:
         namespaced = [int(number) for number in lines.get(b"NSpid", lines[b"Pid"])]
@@ -123,9 +123,9 @@ def parse_status(text: bytes) -> Status | None:
 
 
 def parse_cgroup(text: bytes) -> str | None:
-    """Give the path of the pids cgroup (v1), else that of the unified hierarchy.
+    """Return the path of the pids cgroup (v1), else that of the unified hierarchy.
 
-    It is the one that the kernel side tells; on a hybrid host the unified one holds no containers.
+    It matches the kernel side's choice; on a hybrid host the unified hierarchy holds no containers.
 
     Source: cgroups(7).
     """
@@ -143,7 +143,7 @@ def parse_cgroup(text: bytes) -> str | None:
 
 
 def parse_cmdline(text: bytes, limit: int = MAX_ARGUMENT_BYTES) -> tuple[str, ...]:
-    """Split a command line, cut at as many bytes as the kernel side takes; empty for kernel threads."""
+    """Split a command line, cut at the kernel side's limit; empty for kernel threads."""
     text = text[:limit]
     if not text:
         return ()
@@ -151,9 +151,9 @@ def parse_cmdline(text: bytes, limit: int = MAX_ARGUMENT_BYTES) -> tuple[str, ..
 
 
 def parse_mountinfo(text: bytes) -> list[Mounted]:
-    """Give mount points, and what is mounted there.
+    """Return the mounts listed in a mountinfo file.
 
-    Source: proc_pid_mountinfo(5); octal escapes stay, for no path that is looked for has any.
+    Source: proc_pid_mountinfo(5). Octal escapes stay, because no path that is looked up contains any.
     """
     found = []
     for line in text.split(b"\n"):
@@ -167,7 +167,7 @@ def parse_mountinfo(text: bytes) -> list[Mounted]:
 
 
 def text_of(raw: bytes) -> str:
-    """Decode so that every byte can be told from the text."""
+    """Decode text so that every byte can be recovered."""
     return raw.decode("utf-8", "surrogateescape")
 
 

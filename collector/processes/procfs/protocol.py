@@ -1,4 +1,4 @@
-"""What the process table needs of /proc, as a seam: its tests bring a /proc of their own."""
+"""The interface of /proc that the process table needs; tests supply their own."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from collector.processes.parts import Credentials, ProcessFacts
 
 
 class ProcfsReader(Protocol):
-    """What the table asks /proc for; each answer is None where the process is gone."""
+    """What the table reads from /proc; each result is None if the process has ended."""
 
     def read(self, pid: int) -> ProcessFacts | None:
         """Read one process."""
@@ -15,4 +15,4 @@ class ProcfsReader(Protocol):
         """Read the credentials of one thread."""
 
     def read_cgroup(self, pid: int) -> str | None:
-        """Read the cgroup's path."""
+        """Read the path of its cgroup."""

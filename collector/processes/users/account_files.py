@@ -1,6 +1,6 @@
-"""Looks for a container's user and group files: through its first process, and where no file system keeps it waiting.
+"""Finds a container's user and group files through its first process, unless a file system could block.
 
-Runs in a process of its own (see lookups.server): what is checked here may have changed by the time that it is used.
+Runs in a process of its own (see lookups.server), because what is checked here may have changed when it is used.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from collector.processes.procfs.parse import Mounted, parse_cgroup, parse_mounti
 from collector.processes.users.container_root import Signature, read_below, signature_below
 
 MAX_MOUNTINFO = 1 << 20
-"""Bytes that are read of a mount table. A longer one may hide a mount behind as many others, so it counts as remote."""
+"""Bytes read of a mount table. A longer table may hide a mount behind many others, so it counts as remote."""
 MAX_HOST_MOUNTINFO = 16 << 20
 HOST_MOUNTS_AGE = 10.0
-"""Seconds that the host's mounts are taken as they were, where nothing new is looked for."""
+"""Seconds that the host's mount table is cached, unless something new is looked up."""
 
 _USERS, _GROUPS = "etc/passwd", "etc/group"
 _FILES = ("/", "/etc", "/etc/passwd", "/etc/group")
@@ -31,7 +31,7 @@ Signatures = tuple[Signature | None, Signature | None]
 
 @dataclass(frozen=True, slots=True)
 class Insider:
-    """The process through which a container's files are looked at: its first one, as far as can be told."""
+    """The process through which a container's files are read: its first one, as far as known."""
 
     pid: int
     start_ticks: int
@@ -41,25 +41,25 @@ class Insider:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about one container."""
+    """A query about one container."""
 
     pids: tuple[int, ...]
-    """Its processes, those first that are likeliest to be its first."""
+    """Its processes, those most likely to be its first process first."""
     cgroup: str
-    """Its own cgroup; empty where that doesn't matter."""
+    """Its own cgroup; empty to skip the check."""
     insider: Insider | None = None
-    """Through whom its files were looked at the last time."""
+    """The process through which its files were read last time."""
     signatures: Signatures = (None, None)
-    """Of the files as they were then."""
+    """The files' signatures at that time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found."""
+    """The response to a query."""
 
     state: Literal["gone", "remote", "same", "new"]
-    """No process of it could be looked through; its files are on a file system that may not answer; nothing changed;
-    they were read."""
+    """gone: no process could be used. remote: the files are on a file system that may not respond. same: nothing
+    changed. new: the files were read."""
     insider: Insider | None = None
     signatures: Signatures = (None, None)
     passwd: str | None = None
@@ -69,7 +69,7 @@ class Answer:
 
 
 class AccountFiles:
-    """Answers questions about containers' user and group files.
+    """Responds to queries about containers' user and group files.
 
     Args:
         proc: where procfs is mounted.
@@ -85,10 +85,10 @@ class AccountFiles:
         self._host_mounts_read = float("-inf")
 
     def look(self, question: Question) -> Answer:
-        """Look through the first of a container's processes that will do.
+        """Look through the first of a container's processes that qualifies.
 
-        As long as the one lives through whom it was looked at before, it is that one: a later process of the container
-        may have made itself a root directory of its own.
+        While the process used before is alive, it stays the one used: a later process of the container may have changed
+        its root to a directory of its own making.
         """
         before = question.insider
         if before is not None and self._insider(before.pid, question.cgroup)[0] == before:
@@ -102,7 +102,7 @@ class AccountFiles:
         return Answer("gone")
 
     def _may_speak(self, insider: Insider, vpid: int, before: Insider | None) -> bool:
-        """Tell whether a process's files are the container's: its first one's are, and those of its companions."""
+        """Return whether a process's files are the container's: those of its first process and its companions are."""
         return (
             vpid == 1
             or insider.pid_namespace in {_link(self._proc / whose / "ns" / "pid") for whose in ("1", "self")}
@@ -119,7 +119,7 @@ class AccountFiles:
         namespaces = _link(folder / "ns" / "mnt"), _link(folder / "ns" / "pid")
         if stat is None or status is None or None in namespaces:
             return None, 0
-        # A path that is relative to a cgroup namespace can't be compared; the table has checked the absolute one.
+        # A path relative to a cgroup namespace can't be compared; the table has checked the absolute one.
         is_inside = not cgroup or path is None or path.startswith("/..") or f"{path}/".startswith(f"{cgroup}/")
         if not is_inside:
             return None, 0
@@ -156,7 +156,7 @@ class AccountFiles:
         )
 
     def _remote(self, mounts: Sequence[Mounted]) -> set[str] | None:
-        """Return where remote file systems are mounted; None where that can't be told."""
+        """Return where remote file systems are mounted; None if that is unknown."""
         serving = {mount.point: mount for mount in mounts}
         known = {mount.device for mount in self._host_mounts}
         is_old = self._now() - self._host_mounts_read > HOST_MOUNTS_AGE
@@ -168,7 +168,7 @@ class AccountFiles:
         return {point for point, mount in serving.items() if is_remote(mount, self._host_mounts)}
 
     def _is_root_known(self, root: int, mounts: Sequence[Mounted]) -> bool:
-        """Tell whether a root is on a mount that was judged: a changed root's own mount is not among the process's."""
+        """Return whether a root is on a mount that was checked; a changed root's own mount isn't listed."""
         if any(mount.point == "/" for mount in mounts):
             return True
         number = cached_stat(root).device
@@ -177,14 +177,14 @@ class AccountFiles:
         return bool(found) and not is_remote(found[0], self._host_mounts)
 
     def _mounts(self, pid: int, limit: int = MAX_MOUNTINFO) -> list[Mounted] | None:
-        """Return a process's mounts; None where it is gone, none at all where there are too many to be read."""
+        """Return a process's mounts; None if it has ended, an empty list if the table is too long."""
         text = _read(self._proc / str(pid) / "mountinfo", limit + 1)
         if text is None:
             return None
         return [Mounted("/", "unknown")] if len(text) > limit else parse_mountinfo(text)
 
     def _is_host_root(self, root: int) -> bool:
-        """Tell whether a root is the host's: that of a runtime's helper that hasn't moved in yet."""
+        """Return whether a root is the host's: that of a runtime's helper that hasn't entered the container yet."""
         try:
             host = self._host_root.stat()
         except OSError:

@@ -1,7 +1,7 @@
 """Reads small files below a root directory that someone else controls.
 
-What a container holds under /etc/passwd is the container's choice: a link out of its root, a FIFO that never
-answers, a device, a file without end. None of these may reach the host's files or make the reader wait.
+The container decides what its /etc/passwd is: a link out of its root, a FIFO that never returns, a device, an endless
+file. None of these may reach the host's files or block the reader.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What changes when a file does."""
+    """The attributes that change whenever a file changes."""
 
     device: int
     inode: int
@@ -39,12 +39,12 @@ class Signature:
 
 
 def open_below(root: int, path: str, *, links: bool = True) -> int:
-    """Open a file by name only (O_PATH), resolving links as if the root were "/".
+    """Open a file as a location only (O_PATH), resolving links as if the root were "/".
 
     Args:
         root: descriptor of the root directory.
         path: relative to it.
-        links: whether symbolic links are followed at all.
+        links: whether to follow symbolic links at all.
 
     Raises:
         OSError: there is no such file below the root.
@@ -81,7 +81,7 @@ def _open_by_steps(root: int, path: str) -> int:
 
 
 def signature_below(root: int, path: str, *, links: bool = True) -> Signature | None:
-    """Give what tells whether a file changed; None where it isn't there or isn't a regular file."""
+    """Return a file's signature; None if it doesn't exist or isn't a regular file."""
     try:
         descriptor = open_below(root, path, links=links)
     except (OSError, ValueError):
@@ -95,9 +95,9 @@ def signature_below(root: int, path: str, *, links: bool = True) -> Signature | 
 
 
 def read_below(root: int, path: str, *, links: bool = True, limit: int = MAX_BYTES) -> tuple[bytes, Signature] | None:
-    """Read the whole lines in the first bytes of a regular file; None where there is none.
+    """Read the complete lines in the first bytes of a regular file; None if there is none.
 
-    It is opened for reading only once it is known to be a regular file: opening a device can have effects.
+    The file is opened for reading only after it is known to be regular, because opening a device can have side effects.
     """
     try:
         descriptor = open_below(root, path, links=links)

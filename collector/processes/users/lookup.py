@@ -1,7 +1,7 @@
-"""Names of users and groups: the host's files for the host, a container's own files for its processes.
+"""Names of users and groups: from the host's files for the host, from a container's own files for its processes.
 
-Files only, on the host too: the name service may ask the network, and an event can't wait for that. Users that exist
-only in a directory service (LDAP, SSSD) stay without a name.
+Only files are read, on the host too: the name service may query the network, and an event can't wait for that. Users
+that exist only in a directory service (LDAP, SSSD) stay unnamed.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from collector.processes.users.passwd import Names, UserAccounts, inside_id, par
 from schemas.caching.bounded import BoundedMap
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at whether a file changed."""
+"""Seconds between checks whether a file changed."""
 
 GIVEN_UP_INTERVAL = 60.0
-"""Seconds until a container is looked at again whose files didn't answer, or can't be expected to."""
+"""Seconds until a container is checked again whose files didn't respond, or can't be expected to."""
 
 MAX_CONTAINERS = 1024
 
@@ -41,14 +41,13 @@ class _Known:
 
 
 class UserFiles:
-    """Users and groups of the host and of containers, cached and read again when the files change.
+    """Users and groups of the host and of containers, cached until the files change.
 
     Args:
         proc: where procfs is mounted.
         host_root: the host's root directory; by default that of process 1, which is right in a container too.
         now: a clock in seconds, for the interval of checks.
-        look: looks for a container's files, and gives None where that would take too long; by default here and now,
-            however long it takes.
+        look: looks up a container's files; returns None if that takes too long. The default blocks the caller.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class UserFiles:
         look: Callable[[Question], Answer | None] | None = None,
     ) -> None:
         self.remote = 0
-        """Containers whose files were not looked at: they are on a file system that may never answer."""
+        """Containers whose files were skipped, because their file system may never respond."""
         self._host_root = proc / "1" / "root" if host_root is None else host_root
         self._now = now
         self._look = look or AccountFiles(proc, self._host_root, now).look
@@ -70,13 +69,13 @@ class UserFiles:
     def names(
         self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
-        """Name the ids of one process.
+        """Return the names of one process's ids.
 
         Args:
-            uid: as the host's kernel counts; mapped where the container has a user namespace.
+            uid: as numbered by the host's kernel; mapped if the container has a user namespace.
             gid: likewise.
-            loginuid: -1 where unset.
-            container: its name; None for the host.
+            loginuid: -1 if unset.
+            container: the container's name; None for the host.
             pids: processes of the container through which its files may be reached, best first.
         """
         known = self._of_host() if container is None else self._of_container(container, pids)
@@ -104,7 +103,7 @@ class UserFiles:
 
     def _of_container(self, container: ContainerName, pids: tuple[int, ...]) -> _Known | None:
         now = self._now()
-        # Ids that may be made up push out none that are known.
+        # Ids that may be forged evict none that are certain.
         remembered = self._containers if container.is_certain else self._uncertain
         known = remembered.get(container.key)
         if known is not None and now < known.check_at:
@@ -128,8 +127,8 @@ class UserFiles:
             )
             remembered.put(container.key, known)
         elif known is not None:
-            # That there is nobody isn't remembered of one never seen: a runtime's helper fails until it has moved in, a
-            # moment before the first program.
+            # For a container seen for the first time, a failure isn't cached: a runtime's helper fails until it has
+            # entered the container, just before the first program.
             known.check_at = now + CHECK_INTERVAL
         return known
 

@@ -1,17 +1,17 @@
-"""Users and groups by name, as the text of /etc/passwd and /etc/group says it."""
+"""Parses the users and groups in /etc/passwd and /etc/group."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAX_ENTRIES = 20_000
-"""Users or groups kept of one file; a hostile one may name millions."""
+"""Users or groups stored per file; a hostile file may list millions."""
 
 MAX_FIELD = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of one process's ids; None where no file names them."""
+    """The names of one process's ids; None if no file names them."""
 
     user: str | None = None
     group: str | None = None
@@ -30,18 +30,18 @@ class User:
 
 
 ROOT = User("root", "/root", "")
-"""What uid 0 is called where there is no file at all, as in images made from scratch: it is root to the kernel."""
+"""Name of uid 0 if there is no file at all, as in images built from scratch; to the kernel it is root."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserAccounts:
-    """The users and groups that one root directory's files name."""
+    """The users and groups in one root directory's files."""
 
     users: Mapping[int, User] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
 
     def names(self, uid: int, gid: int | None, loginuid: int | None) -> Names:
-        """Name a process's ids; a login uid of -1 is nobody's."""
+        """Return the names of a process's ids; a login uid of -1 means unset."""
         user = self.users.get(uid)
         if user is None and uid == 0:
             user = ROOT
@@ -63,9 +63,9 @@ class UserAccounts:
 
 
 def parse_passwd(text: bytes) -> dict[int, User]:
-    """Read a passwd file; of several lines with one uid the first counts, as for getpwuid.
+    """Parse a passwd file; of several lines with one uid the first counts, as for getpwuid.
 
-    Lines without exactly seven fields are no users: so a shadow file in its place names nobody.
+    Lines without exactly seven fields are skipped, so a shadow file in its place names nobody.
 
     Source: passwd(5).
     """
@@ -81,7 +81,7 @@ def parse_passwd(text: bytes) -> dict[int, User]:
 
 
 def parse_group(text: bytes) -> dict[int, str]:
-    """Read a group file; of several lines with one gid the first counts.
+    """Parse a group file; of several lines with one gid the first counts.
 
     Source: group(5).
     """
@@ -108,7 +108,7 @@ def _text(field: bytes) -> str:
 
 
 def parse_id_map(text: str) -> tuple[tuple[int, int, int], ...]:
-    """Read /proc/PID/uid_map or gid_map: (id inside, id outside, how many) each.
+    """Parse /proc/PID/uid_map or gid_map into tuples of (id inside, id outside, count).
 
     Source: user_namespaces(7).
     """
@@ -122,7 +122,7 @@ def parse_id_map(text: str) -> tuple[tuple[int, int, int], ...]:
 
 
 def inside_id(outside: int, id_map: tuple[tuple[int, int, int], ...]) -> int | None:
-    """Give what a host's id is within a user namespace; None where it isn't mapped."""
+    """Return a host id as seen inside a user namespace; None if it isn't mapped."""
     for first_inside, first_outside, count in id_map:
         if first_outside <= outside < first_outside + count:
             return first_inside + outside - first_outside

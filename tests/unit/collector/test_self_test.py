@@ -97,7 +97,7 @@ def test_a_silent_kernel_side_is_refused(program: str, monkeypatch: pytest.Monke
     """Nothing was lost, and nothing was told."""
     monkeypatch.setattr(self_test, "_WAIT_SECONDS", 0.3)
     kernel = Kernel(losses=0, is_silent=True)
-    with pytest.raises(EnvironmentUnsupported, match="did not tell") as found:
+    with pytest.raises(EnvironmentUnsupported, match="did not report") as found:
         run_self_test(kernel.read, kernel.lost, program=program)
     assert not isinstance(found.value, TooBusy)
     assert len(kernel.told) == 1

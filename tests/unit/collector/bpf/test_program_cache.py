@@ -43,11 +43,11 @@ def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
     [
         (
             replace(HERE, kernel="6.1.0-26-amd64 #1 SMP"),
-            "6.1.0-25-amd64 #1 SMP; this is 6.1.0-26-amd64",
+            "6.1.0-25-amd64 #1 SMP; this one is 6.1.0-26-amd64",
         ),
         (replace(HERE, program="other"), "another version of Lanner"),
-        (replace(HERE, offsets="other"), "lays out its structures otherwise"),
-        (replace(HERE, bcc="0.27.0"), "made by BCC 0.26.0; here is 0.27.0"),
+        (replace(HERE, offsets="other"), "other struct layouts"),
+        (replace(HERE, bcc="0.27.0"), "compiled by BCC 0.26.0; this host has 0.27.0"),
     ],
 )
 def test_what_was_compiled_for_another_host_does_not_fit(kept: Path, wanted: BuildTarget, told: str) -> None:
@@ -71,7 +71,7 @@ def test_the_first_place_with_one_that_fits_is_taken(kept: Path, tmp_path: Path)
 
     assert found is not None
     assert found[0] == given
-    assert unfit == [f"{other}: made for kernel 5.10; this is {HERE.kernel}"]
+    assert unfit == [f"{other}: compiled for kernel 5.10; this one is {HERE.kernel}"]
     assert find([other.parent], HERE)[0] is None
 
 
@@ -80,7 +80,7 @@ def test_what_others_can_write_is_not_trusted(kept: Path, mode: int) -> None:
     """What stands in it goes into the kernel as root."""
     kept.chmod(mode)
 
-    with pytest.raises(ProgramMismatch, match="others"):
+    with pytest.raises(ProgramMismatch, match="users other than root"):
         read(kept, HERE)
 
 
@@ -100,7 +100,7 @@ def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
     link.symlink_to(kept)
 
     for path in (kept, link):
-        with pytest.raises(ProgramMismatch, match="others"):
+        with pytest.raises(ProgramMismatch, match="users other than root"):
             read(path, HERE)
 
 
@@ -111,7 +111,7 @@ def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: b
     """A full disk leaves such files; the caller then compiles anew."""
     kept.write_bytes(content)
 
-    with pytest.raises(ProgramMismatch, match="no compiled program"):
+    with pytest.raises(ProgramMismatch, match="not a compiled program"):
         read(kept, HERE)
 
 

@@ -67,4 +67,4 @@ def test_a_kernel_whose_tracepoint_says_something_else() -> None:
     layout = uring_layout(kernel(parameters={"io_uring_complete": 8}))
 
     assert layout.definitions == {}
-    assert layout.lacking == "this kernel's tracepoint io_uring_complete has another shape than is read"
+    assert layout.lacking == "this kernel's tracepoint io_uring_complete has unexpected parameters"
