@@ -1,4 +1,4 @@
-"""The front door: command line, settings, the pipeline that runs all stages in one process, and the engine to embed."""
+"""Lanner's command line, settings and wiring of the stages, and `load_rules` for other Python programs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the engine when it is asked for: every start of the command line passes through here."""
+    """Import the engine on first use: every start of the command line imports this module."""
     if name == "load_rules":
         from lanner.api import load_rules  # noqa: PLC0415
 

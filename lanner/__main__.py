@@ -1,4 +1,4 @@
-"""Where the program begins: it can be stopped from its first moment on without a word."""
+"""Entry point. Exits silently on SIGINT or SIGTERM, even during start-up."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ def _leave_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG00
 
 
 def main() -> int:
-    """Run the command line and give its exit code."""
-    # Until a command takes signals over (lanner.signals) there is nothing to put away. An exception instead could
-    # strike where Python swallows it, and in exec() makes CPython end by the signal whatever is done about it.
+    """Run the command line and return its exit code."""
+    # Until a command installs its own handlers (lanner.cli.signals) there is nothing to clean up. An exception raised
+    # by a handler could be swallowed by Python, and during exec() it makes CPython die of the signal regardless.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
     from lanner.cli.main import run_command_line  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""The engine for other programs: rules from files or text, errors as values, events as plain mappings.
+"""The detection engine for other programs: load rules from files or text, evaluate events given as mappings.
 
-No thread is started, nothing is printed and nothing is asked of the system but the rule files.
+Errors in rules are values, not exceptions. Starts no thread, prints nothing, and reads only the rule files.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,20 +18,20 @@ from processor.output.formatter import OutputFormat, compile_output, with_sugges
 __all__ = ["Explained", "Match", "Priority", "Problem", "Rule", "Rules", "load_rules"]
 
 Event = Mapping[str, Any]
-"""Values by field name: {"evt.type": "openat", "fd.name": "/etc/shadow"}. None and absence mean that it is missing."""
+"""Values by field name: {"evt.type": "openat", "fd.name": "/etc/shadow"}. None or an absent key: no value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A rule that is true of an event."""
+    """A rule that matched an event."""
 
     rule: str
     priority: str
     """Emergency, Alert, Critical, Error, Warning, Notice, Informational or Debug."""
     output: str
-    """The rule's text with the event's values in it."""
+    """The rule's output with the event's values filled in."""
     output_fields: Mapping[str, Any]
-    """The fields that the output names; None where the event lacks one."""
+    """The fields that the output names; None if the event has no value."""
     tags: tuple[str, ...]
     source: str
 
@@ -44,37 +44,37 @@ class _Compiled:
 
 
 class Rules:
-    """Loaded rules, ready to be asked about events."""
+    """Loaded rules, ready to evaluate events."""
 
     def __init__(self, errors: Sequence[Problem], warnings: Sequence[Problem], rules: Sequence[Rule]) -> None:
         self.errors = tuple(errors)
-        """Everything that is wrong: each has code, message, hint, file, line and column."""
+        """All errors: each has code, message, hint, file, line and column."""
         self.warnings = tuple(warnings)
-        """What works and is doubtful."""
+        """Rules that load but are likely mistakes."""
         self.rules = tuple(rules)
-        """All rules, in the order in which they count, those that are off included; none where there are errors."""
+        """All rules in evaluation order, including disabled ones; empty if there are errors."""
         self._compiled: dict[str, list[_Compiled]] = {}
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error."""
+        """True if there are no errors."""
         return not self.errors
 
     def enable(self, pattern: str = "*", *, tag: str | None = None) -> "Rules":
-        """Give the same rules with some turned on.
+        """Return these rules with some enabled.
 
         Args:
-            pattern: name of a rule, in which `*` stands for any text.
-            tag: turn on what has this tag instead.
+            pattern: name of a rule; `*` matches any text.
+            tag: enable rules with this tag instead.
         """
         return self._switched(enable=True, pattern=pattern, tag=tag)
 
     def disable(self, pattern: str = "*", *, tag: str | None = None) -> "Rules":
-        """Give the same rules with some turned off.
+        """Return these rules with some disabled.
 
         Args:
-            pattern: name of a rule, in which `*` stands for any text.
-            tag: turn off what has this tag instead.
+            pattern: name of a rule; `*` matches any text.
+            tag: disable rules with this tag instead.
         """
         return self._switched(enable=False, pattern=pattern, tag=tag)
 
@@ -83,13 +83,13 @@ class Rules:
         return Rules(self.errors, self.warnings, apply_switches(self.rules, [switch]))
 
     def matches(self, event: Event, *, matching: Literal["first", "all"] = "all") -> list[Match]:
-        """Judge an event by the rules that are on.
+        """Evaluate the enabled rules on an event.
 
-        Each event stands for itself: macros with memory count it, but no window is kept.
+        Events are evaluated independently: a stateful macro is true if the event counts for it; no window is stored.
 
         Args:
-            event: values by field name; without evt.type no rule is judged.
-            matching: ``first`` gives at most one match, of the first rule in order.
+            event: values by field name; without evt.type no rule is evaluated.
+            matching: ``first`` returns at most one match, of the first rule in order.
         """
         event_type = event.get("evt.type")
         if not isinstance(event_type, str):
@@ -107,14 +107,14 @@ class Rules:
         return found
 
     def explain(self, rule: str, event: Event) -> Explained:
-        """Give a rule's condition as a tree of what each part of it was for an event.
+        """Return a rule's condition as a tree that shows what each part evaluated to.
 
         Args:
-            rule: its name.
+            rule: name of the rule.
             event: values by field name.
 
         Raises:
-            KeyError: there is no such rule.
+            KeyError: No rule has this name.
         """
         found = next((each for each in self.rules if each.name == rule), None)
         if found is None:
@@ -134,11 +134,11 @@ class Rules:
 
 
 def load_rules(*paths: str | Path, text: str | Iterable[str] = ()) -> Rules:
-    """Load rules from files and from text; whatever is wrong with them is in the result.
+    """Load rules from files and text; errors are in the result.
 
     Args:
-        paths: rule files, and folders of them, in the order in which they count.
-        text: rule files as text, after those of the paths; one or several.
+        paths: rule files and folders of rule files, in evaluation order.
+        text: one or several rule files as text; they follow those of `paths`.
     """
     texts = [text] if isinstance(text, str) else list(text)
     files = read_rule_files(paths)

@@ -1,4 +1,4 @@
-"""What ends a command early, and the exit code that each ending has."""
+"""Exit codes, and the error for bad user input."""
 
 from typing import Literal
 
@@ -8,13 +8,13 @@ BAD_INPUT: Literal[1] = 1
 BAD_USAGE: Literal[2] = 2
 ENVIRONMENT_LACKS: Literal[3] = 3
 TOO_BUSY: Literal[4] = 4
-"""A service manager starts again what ends with it; what ends with 2 or 3 would fail again."""
+"""A service manager restarts after this code; after 2 or 3 a restart would fail again."""
 
 
 class BadInput(LannerError):
-    """What the user gave is wrong: each message says where, what and what to do.
+    """The user's input is wrong: each message names the location, the error and the remedy.
 
-    All are collected, because people fix files and not single errors.
+    Collects all errors, so that the user can fix them in one pass.
     """
 
     def __init__(self, *messages: str) -> None:

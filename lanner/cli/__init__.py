@@ -1,1 +1,1 @@
-"""The command line: arguments in, an exit code out."""
+"""The command line: takes arguments, returns an exit code."""

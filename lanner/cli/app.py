@@ -1,7 +1,7 @@
-"""The command line's frame: which commands there are, the flags that all share, and what Falco's own flags are here.
+"""The click application: its commands, the flags that all of them share, and hints for Falco's flags.
 
-A command's module is imported when it is called, so that `--help` and completion are quick and `doctor` works where
-BCC doesn't.
+A command's module is imported when the command is called, so that `--help` and completion are fast and `doctor` works
+without BCC.
 """
 
 import functools
@@ -27,18 +27,18 @@ FALCO_FLAGS = {
     "-D": "-o 'rules[].disable.rule=NAME'",
     "-T": "-o 'rules[].disable.tag=TAG'",
     "-t": "-o 'rules[].enable.tag=TAG'",
-    "-A": "nothing: the rules decide which system calls are watched",
-    "-U": "nothing: lines are never held back",
-    "--unbuffered": "nothing: lines are never held back",
+    "-A": "not needed: the rules decide which system calls are watched",
+    "-U": "not needed: output is never buffered",
+    "--unbuffered": "not needed: output is never buffered",
     "--support": "lanner doctor",
     "--config-schema": "lanner config default",
 }
-"""Flags of Falco's that mean something else here, or nothing, and what does the same."""
+"""Falco's flags that Lanner doesn't have, and what to use instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The flags that every command takes, given before or after the command's name."""
+    """The shared flags; every command accepts them before or after its name."""
 
     config: str | None = None
     rules: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Options:
     format: str | None = None
 
     def settings(self, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings with these flags on top. Raises BadInput."""
+        """Read the settings and apply these flags. Raises BadInput."""
         path = find_file(self.config, environment)
         settings = load_settings(path, environment, self.set)
         changes: dict[str, Any] = {}
@@ -66,27 +66,27 @@ def _explain(error: click.NoSuchOption) -> click.UsageError:
     if ours is None:
         return error
     return click.UsageError(
-        f"No such option: {error.option_name}. Falco's {error.option_name} is here: {ours}", error.ctx
+        f"No such option: {error.option_name}. Instead of Falco's {error.option_name}: {ours}", error.ctx
     )
 
 
 class WithExample(click.Command):
-    """What all commands show below their flags: how one is called."""
+    """A command whose help ends with examples."""
 
     example: str = ""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the examples as they are, a line each."""
+        """Write the examples unwrapped, one per line."""
         with formatter.section("Example"):
             for line in self.example.splitlines():
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
 class Command(WithExample):
-    """A command that knows what people from Falco type."""
+    """A command that recognizes Falco's flags."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and point out what a flag of Falco's is called here."""
+        """Parse the arguments; for a flag of Falco's, the error names the equivalent."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -94,20 +94,20 @@ class Command(WithExample):
 
 
 class Group(WithExample, click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group that imports a command when it is called."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], example: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
         self.lazy = lazy
-        """Name to (module, one line of help)."""
+        """Command name to (module, one line of help)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Give the names in the order of the table: what one tries first stands first."""
+        """Return the names in the order of the table, which starts with what new users need."""
         return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command."""
+        """Import a command and return it."""
         if cmd_name not in self.lazy:
             return None
         command = importlib.import_module(self.lazy[cmd_name][0]).command
@@ -115,12 +115,12 @@ class Group(WithExample, click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands from the table, importing none."""
+        """List the commands from the table without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and point out what a flag of Falco's is called here."""
+        """Parse the arguments; for a flag of Falco's, the error names the equivalent."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -130,16 +130,16 @@ class Group(WithExample, click.Group):
 SHARED: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("-c", "--config", metavar="FILE", help="Settings file."),
     click.option(
-        "-r", "--rules", multiple=True, metavar="PATH", help="Rules to use instead of those that ship; repeatable."
+        "-r", "--rules", multiple=True, metavar="PATH", help="Rules to use instead of the built-in ones; repeatable."
     ),
     click.option("-o", "set_", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."),
-    click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
-    click.option("-v", "--verbose", is_flag=True, help="Say more."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Print more detail."),
 )
 
 
 def _format_option(formats: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option("--format", "format_", type=click.Choice(formats), help="How results are printed.")
+    return click.option("--format", "format_", type=click.Choice(formats), help="Output format.")
 
 
 def _merged(above: Options, config: str | None, rules: tuple[str, ...], set_: tuple[str, ...], **rest: Any) -> Options:
@@ -157,7 +157,7 @@ def _merged(above: Options, config: str | None, rules: tuple[str, ...], set_: tu
 
 
 def shared_options(function: Callable[..., Any], formats: Sequence[str] = ("text", "json")) -> Callable[..., Any]:
-    """Give a command the shared flags, handed to it as one `Options` in front of its own arguments."""
+    """Add the shared flags to a command; they are passed as one `Options`, before its own arguments."""
 
     @click.pass_context
     @functools.wraps(function)
@@ -174,7 +174,7 @@ def shared_options(function: Callable[..., Any], formats: Sequence[str] = ("text
 def front_command(
     name: str, *, example: str, formats: Sequence[str] = ("text", "json")
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command of a function whose docstring is the help; there is none without an example."""
+    """Make a command from a function; its docstring is the help. An example is required."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         made = click.command(name, cls=Command)(shared_options(function, formats))
@@ -192,81 +192,84 @@ def _group(module: str, commands: Mapping[str, str]) -> dict[str, tuple[str, str
 RULES = _group(
     "rules",
     {
-        "validate": "Check rule files; every error with its place.",
+        "validate": "Check rule files; report every error with its location.",
         "list": "List the rules, with priority, tags and file.",
-        "show": "Show one rule as it is in force.",
+        "show": "Show one rule after appends and overrides.",
         "explain": "Show why a rule did or didn't match an event.",
-        "pushdown": "Show what rules make the kernel send, and which costs most.",
-        "test": "Run the tests beside rules.",
+        "pushdown": "Show which events the rules make the kernel send, and which rules cost most.",
+        "test": "Run the rules' tests.",
     },
 ) | _group(
     "rules.published",
     {
-        "publish": "Make rule files what a whole fleet runs.",
-        "pull": "Write what a fleet runs to files.",
-        "status": "Show who runs which version.",
+        "publish": "Publish rule files to a whole fleet.",
+        "pull": "Write a fleet's published rules to files.",
+        "status": "Show which version each processor runs.",
     },
 )
 TOPICS = _group(
     "topics",
-    {"create": "Create what is missing, check what is there.", "acls": "Allow each part what it needs, no more."},
+    {"create": "Create missing topics, check existing ones.", "acls": "Grant a stage the rights it needs."},
 )
 HOSTS = _group(
     "hosts",
     {
-        "list": "List the keys of hosts: enrolled, pinned, revoked, announced.",
+        "list": "List host keys: enrolled, pinned, revoked, announced.",
         "enroll": "Accept a host's key.",
-        "revoke": "Accept nothing from a host any more.",
-        "forget": "Forget a host: it counts as one that never came.",
+        "revoke": "Stop accepting a host's messages.",
+        "forget": "Forget a host: it is treated as new.",
     },
 )
 DLQ = _group(
     "dlq",
     {
-        "list": "List what could not be delivered or read.",
-        "show": "Show one letter whole.",
-        "replay": "Put letters back to where they failed.",
-        "drop": "Settle letters without sending them.",
+        "list": "List dead letters.",
+        "show": "Show a dead letter in full.",
+        "replay": "Retry dead letters.",
+        "drop": "Discard dead letters.",
     },
 )
-ALERTS = _group("alerts", {"tail": "Print alerts as they come.", "list": "Print alerts that were kept."})
-EVENTS = _group("events", {"tail": "Print what the collector sees, one line an event."})
+ALERTS = _group("alerts", {"tail": "Print alerts as they arrive.", "list": "Print stored alerts."})
+EVENTS = _group("events", {"tail": "Print the collector's events, one line each."})
 CONFIG = _group(
     "config",
     {
         "default": "Print all settings with their defaults.",
         "check": "Check the settings file.",
-        "show": "Print the settings in force.",
+        "show": "Print the effective settings.",
     },
-) | {"import": ("lanner.commands.config.import_settings", "Make settings of falcosidekick's or Falco's.")}
+) | {"import": ("lanner.commands.config.import_settings", "Convert falcosidekick's or Falco's settings.")}
 COLLECTOR = {
-    "build-cache": ("lanner.commands.collector.build_cache", "Compile the eBPF program for hosts that can't."),
+    "build-cache": (
+        "lanner.commands.collector.build_cache",
+        "Compile the eBPF program for hosts that can't compile it.",
+    ),
     "key": ("lanner.commands.collector.key", "Print this host's id and public key, to enroll it."),
 }
 COMMANDS = {
     **_group("", {
         "run": "Watch this host: all stages in this process, alerts on standard output.",
-        "demo": "Carry out harmless acts and see each rule find its own.",
-        "doctor": "Say what this host can and can't do, and how to fix it.",
+        "demo": "Run a harmless action for each rule and check that the rule detects it.",
+        "doctor": "Check what this host supports, and how to fix what is missing.",
     }),
     "rules": ("lanner.commands.rules", "Check, list and show rules."),
     **_group("recorder", {
         "replay": "Run recorded events through the rules.",
-        "record": "Write what the collector sees to a file.",
+        "record": "Record events to a file.",
     }),
-    "events": ("lanner.commands.events", "Look at events."),
+    "events": ("lanner.commands.events", "Show events."),
     **_group("", {
         "collector": "Send this host's events to Kafka.",
-        "processor": "Judge a fleet's events.",
+        "processor": "Evaluate a fleet's events.",
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
     }),
-    "alerts": ("lanner.commands.alerts", "Look at a fleet's alerts."),
+    "alerts": ("lanner.commands.alerts", "Show a fleet's alerts."),
     **_group("recorder", {"context": "Show what happened on a host around an alert."}),
     **_group("", {
-        "hosts": "Show a fleet's hosts, silent ones first; decide whose key is whose.",
+        "hosts": "Show a fleet's hosts, silent ones first; manage their keys.",
     }),
-    "dlq": ("lanner.commands.dlq", "Look at dead letters, replay or drop them."),
-    "topics": ("lanner.commands.topics", "Create what a fleet needs of its broker."),
+    "dlq": ("lanner.commands.dlq", "Show, replay or drop dead letters."),
+    "topics": ("lanner.commands.topics", "Create and check a fleet's topics and ACLs."),
     **_group("", {"fields": "List the fields that rules can use."}),
     "config": ("lanner.commands.config", "Print and check settings."),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which files changed since they were last looked at."""
+"""Detection of changed files by polling."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,14 +7,14 @@ Stamp = tuple[int, int, int]
 
 
 class FileWatch:
-    """Compares modification time, size and inode: an editor's rename and a Kubernetes symlink swap both show."""
+    """Compares modification time, size and inode, which detects an editor's rename and a Kubernetes symlink swap."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
         self._stamps = self._look()
 
     def changed(self) -> tuple[Path, ...]:
-        """Give what changed since the last call."""
+        """Return the files that changed since the last call."""
         before, self._stamps = self._stamps, self._look()
         return tuple(path for path in self._paths if self._stamps[path] != before[path])
 

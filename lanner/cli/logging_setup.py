@@ -1,7 +1,7 @@
-"""What a service says about itself, through structlog to standard error: for people, or one JSON object a line.
+"""Logging of the services: structlog to standard error, as text or as one JSON object per line.
 
-The broker's client goes the same way, and Faust by way of the processor's worker; other libraries stay silent, since
-some put addresses, which are secrets, into what they log.
+The Kafka client's log goes the same way, and Faust's by way of the processor's worker. Other libraries are silenced,
+because some log URLs, which may contain secrets.
 """
 
 import logging
@@ -28,9 +28,12 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 def log_through_structlog(settings: Settings, stage: str) -> None:
-    """Begin: from now on notes, errors and the libraries' logs are entries.
+    """Send Lanner's messages and the libraries' logs through structlog from now on.
 
-    stage: named in each JSON object.
+    Args:
+        settings: log level and format.
+        stage: named in each JSON object.
+
     """
     level = _LEVELS[settings.log_level]
     shared: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _safe]
@@ -40,11 +43,11 @@ def log_through_structlog(settings: Settings, stage: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form)
-    # Without one, Python prints what other libraries warn of.
+    # Without a handler, Python prints warnings of other libraries.
     logging.root.addHandler(logging.NullHandler())
     for name, least in (
         ("lanner", level),
-        # Its words are many and for its makers; what an operator has to know comes another way.
+        # Verbose and meant for its developers; what an operator needs is reported through callbacks.
         (CLIENT_LOG, level if level == logging.DEBUG else logging.CRITICAL),
     ):
         logger = logging.getLogger(name)
@@ -83,7 +86,7 @@ def _ending(settings: Settings, stage: str) -> list[Processor]:
 
 
 def _safe(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
-    """Make what may quote a stranger harmless on a terminal, one entry, and bound it."""
+    """Escape control characters, so that hostile text can't change the terminal, and bound the length."""
     entry["event"] = printable_lines(str(entry.get("event", "")))[:_MAX_TEXT]
     return entry
 

@@ -1,4 +1,4 @@
-"""How a command ends: always by an exit code and, if need be, a sentence; never by a traceback."""
+"""Runs the command line: every error ends as an exit code and a message, never as a traceback."""
 
 import os
 import sys
@@ -13,15 +13,17 @@ from lanner.errors import BAD_INPUT, ENVIRONMENT_LACKS, TOO_BUSY, BadInput
 
 
 def run_command_line() -> int:
-    """Run the command line and give its exit code.
+    """Run the command line.
 
-    0: fine; 1: bad input; 2: bad usage; 3: the environment lacks something; 4: the host is too busy right now.
+    Returns:
+        0: success; 1: bad input; 2: bad usage; 3: the environment lacks something; 4: the host is too busy.
+
     """
     try:
         code = lanner_command.main(prog_name="lanner", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Exit as ending:
-        return ending.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -30,7 +32,7 @@ def run_command_line() -> int:
     except BrokenPipeError:
         return _closed()
     except SystemExit:
-        # What click makes of a closed pipe; nothing of ours raises it.
+        # click raises it for a closed pipe; Lanner never does.
         return _closed()
     except BadInput as error:
         for message in error.messages:
@@ -41,22 +43,24 @@ def run_command_line() -> int:
         return TOO_BUSY
     except (EnvironmentUnsupported, BusUnavailable) as error:
         error_line(f"{error.reason}: {error.remedy}.")
-        error_line("`lanner doctor` shows what this host has and lacks.")
+        error_line("`lanner doctor` shows what this host supports and what is missing.")
         return ENVIRONMENT_LACKS
     except PermissionError as error:
         where = f"{error.filename}: " if error.filename else ""
-        error_line(f"{where}{error.strerror}. Run this as a user who may, or choose another place.")
+        error_line(f"{where}{error.strerror}. Run this as a user with permission, or choose another path.")
         return BAD_INPUT
-    except Exception as error:  # what is left is a fault of ours; LANNER_DEBUG shows where
+    except Exception as error:  # a bug in Lanner; LANNER_DEBUG shows the traceback
         if os.environ.get("LANNER_DEBUG"):
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        error_line(f"a fault in Lanner itself: {what}. LANNER_DEBUG=1 shows where; please report it.")
+        error_line(
+            f"internal error; this is a bug in Lanner: {what}. LANNER_DEBUG=1 shows a traceback; please report it."
+        )
         return BAD_INPUT
     return code if isinstance(code, int) else 0
 
 
 def _closed() -> int:
-    """End quietly: the reader has what it wanted. Python's last flush must not complain either."""
+    """Exit quietly when the reader closes the pipe; Python's final flush must not fail either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0

@@ -1,4 +1,4 @@
-"""Signals as flags that a loop looks at: nothing is done where a signal happens to strike."""
+"""Signals as flags that a main loop polls; handlers do nothing else."""
 
 import signal
 from types import FrameType, TracebackType
@@ -10,7 +10,7 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Signals:
-    """Takes over SIGINT, SIGTERM, SIGHUP and SIGUSR1 for as long as it is entered."""
+    """Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1 while entered."""
 
     def __init__(self) -> None:
         self.stop = False
@@ -26,23 +26,23 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Ignore signals from now on: what is left is a moment of ending, and a second Ctrl-C must not spoil it.
+        """Ignore these signals from now on, so that a second Ctrl-C can't interrupt the shutdown.
 
-        A start that failed because it was to stop is no failure: Ctrl-C reaches the compiler's process as well.
+        Suppress a failed start if the user stopped it: Ctrl-C also kills the compiler's process.
         """
         for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
         return self.stop and isinstance(error, EnvironmentUnsupported)
 
     def take_reload(self) -> bool:
-        """Tell whether SIGHUP came since the last call."""
-        asked, self._reload = self._reload, False
-        return asked
+        """Return whether SIGHUP arrived since the last call."""
+        requested, self._reload = self._reload, False
+        return requested
 
     def take_reopen(self) -> bool:
-        """Tell whether SIGUSR1 came since the last call."""
-        asked, self._reopen = self._reopen, False
-        return asked
+        """Return whether SIGUSR1 arrived since the last call."""
+        requested, self._reopen = self._reopen, False
+        return requested
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.stop = True

@@ -1,4 +1,4 @@
-"""`lanner demo`: each rule sees its own act."""
+"""`lanner demo`: checks that each rule detects its own harmless action."""
 
 import dataclasses
 import json
@@ -22,12 +22,12 @@ from schemas.batch import EventBatch
 
 
 @front_command("demo", example='sudo lanner demo --only "Read sensitive file untrusted"')
-@click.option("--list", "only_list", is_flag=True, help="Say what each act does and touches, and do nothing.")
-@click.option("--only", multiple=True, metavar="RULE", help="Only the act of this rule; repeatable.")
+@click.option("--list", "only_list", is_flag=True, help="List what each action does and touches, and exit.")
+@click.option("--only", multiple=True, metavar="RULE", help="Only this rule's action; repeatable.")
 def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
-    """Carry out a harmless act for each rule that ships, and see the rule find it.
+    """Run a harmless action for each built-in rule, and check that the rule detects it.
 
-    Each act undoes what it does. Ends with 1 if a rule missed its act.
+    Each action undoes its changes. Exits with 1 if a rule missed its action.
     """
     acts = _chosen(only)
     if only_list:
@@ -44,14 +44,14 @@ def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
 def _chosen(only: tuple[str, ...]) -> list[DemoAction]:
     known = {act.rule for act in ACTS}
     if unknown := [name for name in only if name not in known]:
-        raise BadInput(f"--only {unknown[0]!r}: there is no act for such a rule; `lanner demo --list` names them.")
+        raise BadInput(f"--only {unknown[0]!r}: no action for this rule; `lanner demo --list` lists them.")
     return [act for act in ACTS if not only or act.rule in only]
 
 
 def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
     from lanner.wiring.collector import make_collector
 
-    # Every rule that ships is shown, those included that are off, and whatever other rule sees the same act.
+    # Show every built-in rule, including disabled ones, and whatever other rule matches the same action.
     everything = (Selection(enable=Target(rule="*")),)
     settings = dataclasses.replace(
         options.settings(), rules=everything, priority="debug", rule_matching="all", watch_config_files=False
@@ -59,7 +59,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
     detection = load_detection(settings, warnings=False)
     missing = [act.rule for act in acts if act.rule not in detection.judges.rule_names]
     if missing:
-        raise BadInput(f"the rules in use have no {missing[0]!r}, which the demonstration is about.")
+        raise BadInput(f"the active rules lack {missing[0]!r}, which the demo needs.")
     width = max(len(act.rule) for act in acts)
     board = AlertBoard()
     show = (lambda _outcome: None) if options.format == "json" else (lambda outcome: click.echo(_row(outcome, width)))
@@ -79,7 +79,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
 
     pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
     if options.format != "json":
-        click.echo(f"{'RULE':{width}}  {'EXPECTED':13}  SEEN")
+        click.echo(f"{'RULE':{width}}  {'EXPECTED':13}  DETECTED")
     try:
         pipeline.run(demonstration.start, until=demonstration.is_done)
     finally:

@@ -1,4 +1,4 @@
-"""`lanner doctor`: what this host can and can't do."""
+"""`lanner doctor`: checks what this host supports."""
 
 import dataclasses
 import json
@@ -22,9 +22,9 @@ MARKS: dict[doctor.State, tuple[str, str]] = {
 
 @front_command("doctor", example="sudo lanner doctor")
 def command(options: Options) -> Literal[0, 3]:
-    """Say what this host can and can't do, and how to fix it.
+    """Check what this host supports, and how to fix what is missing.
 
-    Ends with 3 if live detection lacks something.
+    Exits with 3 if live detection can't work.
     """
     found = list(doctor.findings(_given(options)))
     able = all(finding.state != "missing" for finding in found)
@@ -32,9 +32,9 @@ def command(options: Options) -> Literal[0, 3]:
         checks = [dataclasses.asdict(finding) for finding in found]
         print(json.dumps({"ok": able, "checks": checks}, indent=2))  # noqa: T201
     else:
-        rows = [(finding.subject, Text(*MARKS[finding.state]), _told(finding)) for finding in found]
-        print_table(("SUBJECT", "STATE", "FOUND, AND WHAT TO DO"), rows)
-        print("This host can run `lanner run`." if able else "`lanner run` can't work here yet.")  # noqa: T201
+        rows = [(finding.subject, Text(*MARKS[finding.state]), _detail(finding)) for finding in found]
+        print_table(("SUBJECT", "STATE", "FOUND, AND REMEDY"), rows)
+        print("This host can run `lanner run`." if able else "`lanner run` can't work on this host yet.")  # noqa: T201
     return 0 if able else ENVIRONMENT_LACKS
 
 
@@ -42,9 +42,9 @@ def _given(options: Options) -> tuple[Path, ...]:
     try:
         return given_programs(options.settings())
     except BadInput:
-        # `lanner config check` tells of wrong settings; what the host can do is another question.
+        # `lanner config check` reports wrong settings; this command is about the host.
         return (INSTALLED_PROGRAMS,)
 
 
-def _told(finding: doctor.DoctorCheck) -> str:
+def _detail(finding: doctor.DoctorCheck) -> str:
     return f"{finding.found}. {finding.remedy}" if finding.remedy else finding.found

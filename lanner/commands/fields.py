@@ -1,4 +1,4 @@
-"""`lanner fields`: what conditions and outputs may name."""
+"""`lanner fields`: lists the fields of conditions and outputs."""
 
 import json
 
@@ -14,7 +14,7 @@ from schemas.catalogue.fields import FIELDS, FieldSpec
 @front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"))
 @click.argument("prefix", default="")
 def command(options: Options, prefix: str) -> None:
-    """List the fields that rules can use; with PREFIX, those that begin with it."""
+    """List the fields that rules can use; with PREFIX, only those that start with it."""
     chosen = [spec for name, spec in FIELDS.items() if name.startswith(prefix)]
     if options.format == "json":
         click.echo(json.dumps([_row(spec) for spec in chosen], indent=2))
@@ -22,13 +22,13 @@ def command(options: Options, prefix: str) -> None:
         click.echo(field_page(chosen), nl=False)
     else:
         rows = [
-            (shown_name(spec), spec.type.lower(), "yes" if source_of(spec) == "live" else "", _told(spec))
+            (shown_name(spec), spec.type.lower(), "yes" if source_of(spec) == "live" else "", _description(spec))
             for spec in chosen
         ]
-        print_table(("FIELD", "TYPE", "LIVE", "WHAT IT SAYS"), rows)
+        print_table(("FIELD", "TYPE", "LIVE", "DESCRIPTION"), rows)
 
 
-def _told(spec: FieldSpec) -> str:
+def _description(spec: FieldSpec) -> str:
     remark = remark_on(spec)
     return f"{spec.description} ({remark})" if remark else spec.description
 

@@ -1,4 +1,4 @@
-"""`lanner notifier`: a fleet's alerts, delivered."""
+"""`lanner notifier`: delivers a fleet's alerts to sinks."""
 
 import functools
 import os
@@ -39,16 +39,16 @@ STOP_SECONDS = 5.0
     "lanner notifier preview slack --event alert.json",
 )
 @click.argument("sinks", nargs=-1, required=True, metavar="SINK...")
-@click.option("--listen", metavar="HOST:PORT", help="Take alerts from Falco by HTTP, as falcosidekick does.")
-@click.option("--local", is_flag=True, help="No broker: what --listen takes waits in outboxes on this host's disk.")
+@click.option("--listen", metavar="HOST:PORT", help="Accept alerts from Falco over HTTP, as falcosidekick does.")
+@click.option("--local", is_flag=True, help="No broker: queue what --listen accepts in outboxes on this host's disk.")
 @click.option("--event", type=click.Path(path_type=Path), metavar="FILE", help="For preview: an alert as JSON.")
 def command(options: Options, sinks: tuple[str, ...], listen: str | None, event: Path | None, *, local: bool) -> None:
-    """Deliver alerts from Kafka to sinks, each a consumer group of its own.
+    """Deliver alerts from Kafka to sinks; each sink is a consumer group of its own.
 
-    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs, siem.ocsf, and those that the
-    setting `sinks` names.
-    `test SINK` sends one marked alert; `preview SINK` prints what an alert becomes there. SIGHUP reads settings
-    and secrets anew, SIGUSR1 reopens files.
+    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs, siem.ocsf, and those named in the
+    setting `sinks`.
+    `test SINK` sends one marked alert; `preview SINK` prints an alert as the sink would send it. SIGHUP reloads
+    settings and secrets, SIGUSR1 reopens files.
     """
     settings = options.settings()
     word, names = (sinks[0], sinks[1:]) if sinks[0] in COMMANDS else ("", sinks)
@@ -65,9 +65,9 @@ def command(options: Options, sinks: tuple[str, ...], listen: str | None, event:
     else:
         listen = listen or settings.intake.listen
         if local and not listen:
-            raise click.UsageError("--local needs --listen: without a broker, alerts come from nowhere else.")
+            raise click.UsageError("--local needs --listen: without a broker there is no other source of alerts.")
         if local and (topics := [name for name in names if name.startswith("siem.")]):
-            raise click.UsageError(f"{topics[0]} is a topic of the broker's: not with --local.")
+            raise click.UsageError(f"{topics[0]} is a topic of the broker, so it can't be used with --local.")
         _deliver(options, settings, tuple(dict.fromkeys(names)), listen, None if local else _broker(settings, names))
 
 
@@ -110,7 +110,7 @@ def _deliver(
                 origin = connection.bootstrap_servers if connection else "outboxes on this host"
                 note(f"alerts from {origin} go to {', '.join(names)}. Stop: Ctrl-C")
                 if intake is not None:
-                    note(f"alerts are taken at {intake.address}")
+                    note(f"accepting alerts at {intake.address}")
             watchdog = systemd.Watchdog()
             while not signals.stop:
                 time.sleep(POLL_SECONDS)
@@ -118,15 +118,15 @@ def _deliver(
                 view.turned.beat()
                 if intake is not None and not intake.is_alive:
                     raise BadInput(
-                        "intake: it ended by a fault in Lanner itself; what is taken is delivered at the next start."
+                        "intake: internal error; this is a bug in Lanner. Accepted alerts are sent after a restart."
                     )
                 if signals.take_reopen():
                     deliveries.reopen()
-                asked = signals.take_reload()
+                requested = signals.take_reload()
                 if time.monotonic() >= watch_at:
                     watch_at = time.monotonic() + WATCH_SECONDS
-                    asked = asked or (bool(watch.changed()) and settings.watch_config_files)
-                if asked:
+                    requested = requested or (bool(watch.changed()) and settings.watch_config_files)
+                if requested:
                     settings = _changed(options, settings, deliveries)
         finally:
             systemd.notify("STOPPING=1")
@@ -154,7 +154,7 @@ def _listening(
 
 
 def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Settings:
-    """Take settings and secrets anew; if they are wrong, say why and go on with the old."""
+    """Reload settings and secrets; on errors, report them and keep the previous settings."""
     systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
     settings = before
     try:
@@ -164,12 +164,12 @@ def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Sett
         settings = before
         for message in error.messages:
             error_line(message)
-        error_line("the settings in force stay.")
+        error_line("keeping the previous settings.")
     else:
         for name in ("kafka", "intake", "notifier"):
             if getattr(settings, name) != getattr(before, name):
-                note(f"what changed under {name} counts from the next start.")
-        note("settings read anew.")
+                note(f"changes to {name} take effect after a restart.")
+        note("settings reloaded.")
     systemd.notify("READY=1")
     return settings
 
@@ -188,9 +188,9 @@ def _try(settings: Settings, name: str) -> None:
         case Delivered():
             note(f"{name}: the test alert was accepted.")
         case Undeliverable(reason):
-            raise BadInput(f"{name}: refuses the test alert: {reason}.")
+            raise BadInput(f"{name}: refused the test alert: {reason}.")
         case RateLimited():
-            raise BadInput(f"{name}: its limit is reached; try again in a moment.")
+            raise BadInput(f"{name}: rate-limited; try again shortly.")
         case _:
             raise BadInput(f"{name}: {outcome.reason}.")
 

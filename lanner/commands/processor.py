@@ -1,4 +1,4 @@
-"""`lanner processor`: a fleet's events, judged."""
+"""`lanner processor`: evaluates a fleet's events."""
 
 import logging
 import os
@@ -18,10 +18,10 @@ from lanner.wiring.kafka import connection_of, need
 
 @front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
 def command(options: Options) -> None:
-    """Judge the events of all hosts by the rules, and send alerts to their topic.
+    """Evaluate the rules on the events of all hosts, and publish alerts to their topic.
 
-    Start as many as there are cores, on as many machines as you like, up to the number of partitions: they share the
-    work, and one that dies is replaced by the others in seconds. `lanner topics create` comes first.
+    Start as many as there are cores, on any number of machines, up to the number of partitions: they share the work,
+    and the others take over from one that dies within seconds. Run `lanner topics create` first.
     """
     need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
     from lanner.cli.logging_setup import log_through_structlog
@@ -52,7 +52,7 @@ def command(options: Options) -> None:
         view.is_assigned = True
         systemd.notify("READY=1")
         if not options.quiet:
-            note(f"judging by {rules.in_use.told}. Stop: Ctrl-C")
+            note(f"evaluating rules: {rules.in_use.told}. Stop: Ctrl-C")
 
     stage = DetectStage(
         in_use.judges.detector,
@@ -98,12 +98,12 @@ def command(options: Options) -> None:
                 on_start=lambda app, shipping: view.start(app, shipping, watchdog.beat),
             )
         except ProcessorFailed as error:
-            error_line(f"{error}. What was not acknowledged is judged again by the next processor.")
+            error_line(f"{error}. The next processor evaluates again what was not acknowledged.")
             status = 3
         else:
             status = 0
             if not options.quiet:
                 note(f"{stage.events:,} events, {alerts:,} alerts")
         sys.stdout.flush()
-    # Faust leaves threads and tasks behind that would hold up the end for seconds; all that matters is done.
+    # Faust's leftover threads and tasks would delay the exit by seconds; nothing is left to save.
     os._exit(status)

@@ -1,4 +1,4 @@
-"""`lanner run`: all stages, in this process, for this host."""
+"""`lanner run`: all stages in one process, for this host."""
 
 import os
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from schemas.batch import EventBatch
 @front_command(
     "run", example="sudo lanner run --format json\nsudo lanner run --keep 256MB\nsudo lanner run --metrics 8774"
 )
-@click.option("--no-pushdown", is_flag=True, help="Judge every event here, and let the kernel leave out none.")
-@click.option("--metrics", metavar="[ADDRESS:]PORT", help="Show metrics and health there, by HTTP.")
+@click.option("--no-pushdown", is_flag=True, help="Evaluate every event in user space; the kernel drops none.")
+@click.option("--metrics", metavar="[ADDRESS:]PORT", help="Serve metrics and health over HTTP at this address.")
 @click.option(
-    "--keep", metavar="SIZE", help="Keep the newest events on disk, such as 256MB, for `context` and `replay`."
+    "--keep", metavar="SIZE", help="Retain the newest events on disk, such as 256MB, for `context` and `replay`."
 )
 def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: str | None) -> None:
     """Watch this host: all stages in this process, alerts on standard output.
 
-    SIGHUP reads settings and rules anew, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
+    SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
     from lanner.wiring.collector import make_collector
 

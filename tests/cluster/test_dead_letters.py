@@ -167,4 +167,4 @@ def test_what_is_no_id_is_told(connection: Connection, wrong: str) -> None:
     """With the form that ids have."""
     told = dlq(connection, "show", wrong)
     assert told.returncode == 1
-    assert "is no id of a letter, such as notifier:12" in told.stderr
+    assert "is not a valid dead-letter id, such as notifier:12" in told.stderr

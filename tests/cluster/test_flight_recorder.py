@@ -59,7 +59,7 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     assert len(mine) == 4
     none = processes.start(connection, "alerts", "list", "--priority", "critical")
     assert lines(none) == []
-    assert "no such alert is kept" in none.errors
+    assert "no stored alert matches" in none.errors
 
     shown = lines(processes.start(connection, "context", mine[1]["id"], "--limit", "1000"))
     marked = [line for line in shown if line.startswith("> ")]

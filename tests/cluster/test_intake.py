@@ -19,7 +19,7 @@ from tests.unit.notifier.formats.test_falco_json import falco
 
 def port_of(notifier: Running) -> int:
     """Give the port on which it takes alerts."""
-    notifier.wait_for("alerts are taken at")
+    notifier.wait_for("accepting alerts at")
     found = re.search(r"taken at http://127.0.0.1:(\d+)/", notifier.errors)
     assert found is not None
     return int(found[1])
@@ -121,12 +121,12 @@ def test_sighup_takes_new_routes_and_a_bad_file_keeps_the_old(
 
     send("a", range(20))
     settings.write_text("routes: [{match: proc.typo = a, sink: file}]\n")
-    hang_up("the settings in force stay.")
+    hang_up("keeping the previous settings.")
     assert f"{settings}:1:18: routes[0].match" in notifier.errors
     send("a", range(20, 40))
     settings.write_text("watch_config_files: false\nroutes: [{match: proc.name = b, sink: file}]\n")
     wait_for_lines(tmp_path / "alerts", 40)
-    hang_up("settings read anew.")
+    hang_up("settings reloaded.")
     send("b", range(20))
     send("a", range(40, 45))
     wait_for_lines(tmp_path / "alerts", 60)
@@ -145,7 +145,7 @@ def test_a_changed_file_is_noticed_without_a_signal(
     notifier = processes.start(connection, "notifier", "file", "-c", settings, *overrides(tmp_path))
     notifier.wait_for("alerts from")
     settings.write_text("prioriti: debug\n")
-    notifier.wait_for("the settings in force stay.")
+    notifier.wait_for("keeping the previous settings.")
 
 
 def test_where_a_schema_registry_is_alerts_are_written_as_its_readers_want(

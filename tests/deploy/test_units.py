@@ -93,7 +93,7 @@ def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Conne
     owner = machine("ps", "-o", "user=", "-p", machine("systemctl", "show", "-P", "MainPID", units[0]).stdout.strip())
     assert owner.stdout.strip() not in {"", "root"}
     assert machine("systemctl", "reload", units[1]).returncode == 0
-    machine.wait_until(lambda: "settings read anew" in machine.journal(units[1]), 20)
+    machine.wait_until(lambda: "settings reloaded" in machine.journal(units[1]), 20)
     assert machine("systemctl", "stop", *units).returncode == 0
     for unit in units:
         assert machine("systemctl", "show", "-P", "Result", unit).stdout.strip() == "success", machine.journal(unit)

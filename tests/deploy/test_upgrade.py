@@ -48,7 +48,7 @@ def test_a_collector_of_the_release_before_feeds_processors_of_today(
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES.format(rule=RULE, marker=marker))
     processor = processes.start(connection, "processor", rules=rules)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     said = tmp_path / "said"
     with said.open("wb") as errors:
         # The old sources under today's Python and libraries.

@@ -137,7 +137,11 @@ class Cluster:
 
     def wait_until_it_works(self, processors: int = 2) -> None:
         """Wait until everything is there that an alert passes."""
-        wait(lambda: self.said("processor", "judging by") >= processors, 90, lambda: self.compose("logs", "--tail=20"))
+        wait(
+            lambda: self.said("processor", "evaluating rules:") >= processors,
+            90,
+            lambda: self.compose("logs", "--tail=20"),
+        )
         wait(lambda: self.said("collector", "watching") > 0, 90, lambda: self.compose("logs", "--tail=20", "collector"))
 
     def start_victim(self, image: str) -> None:

@@ -38,7 +38,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
     act(10)
     with acting(40):
         cluster.compose("up", "--detach", "--no-recreate", "--scale", "processor=3", "processor")
-    wait(lambda: cluster.said("processor", "judging by") >= 3, 60)
+    wait(lambda: cluster.said("processor", "evaluating rules:") >= 3, 60)
     with acting(40):
         # The oldest, which has work.
         cluster.daemon.client("kill", cluster.containers("processor")[-1])

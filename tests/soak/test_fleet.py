@@ -48,7 +48,7 @@ def test_a_broker_that_is_away_for_long(
     """Collectors keep on disk what happens meanwhile; then all of it is alerted on, in less time than it took."""
     connection = with_topics(own_broker, 8)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     hosts = [Host(f"host-{number}") for number in range(4)]
     publishers = [Publisher(connection, host.name, Spool(tmp_path / host.name, 64 << 20)) for host in hosts]
     acts: list[str] = []
@@ -89,7 +89,7 @@ def test_load_for_long(own_broker: Broker, processes: Processes, tmp_path: Path,
     rules = rules_file(tmp_path, WITH_MEMORY)
     workers = [processes.start(connection, "processor", rules=rules) for _ in range(2)]
     for each in workers:
-        each.wait_for("judging by")
+        each.wait_for("evaluating rules:")
     generator, alerts = Generator(connection), Alerts(connection)
     held: list[int] = []
     for _ in paced(LOAD_SECONDS, 0.2):
@@ -117,7 +117,7 @@ def test_kill_after_kill(own_broker: Broker, processes: Processes, tmp_path: Pat
     rules = rules_file(tmp_path, WITH_MEMORY)
     workers = [processes.start(connection, "processor", rules=rules) for _ in range(2)]
     for each in workers:
-        each.wait_for("judging by")
+        each.wait_for("evaluating rules:")
     generator, alerts = Generator(connection), Alerts(connection)
     draw = random.Random(1)
     for _ in range(KILLS):
@@ -129,7 +129,7 @@ def test_kill_after_kill(own_broker: Broker, processes: Processes, tmp_path: Pat
     generator.flush()
     alerts.wait_for(len(generator.acts), 120)
     for each in workers:
-        each.wait_for("judging by")
+        each.wait_for("evaluating rules:")
         assert each.stop() == 0, each.errors
     alerts.read(2)
     repeats = assert_exact(generator.acts, alerts) + assert_owed(connection, len(generator.acts), alerts)

@@ -1,1 +1,1 @@
-"""Options that several commands share: text in, typed values out."""
+"""Options shared by several commands: takes text, returns typed values."""

@@ -1,4 +1,4 @@
-"""Which alerts a command shows: the same options for those that come and those that were kept."""
+"""The options that select alerts, shared by `lanner alerts list` and `lanner alerts tail`."""
 
 import fnmatch
 import functools
@@ -16,16 +16,16 @@ _NAMES = {name.lower(): name for name in SEVERITY} | {"info": "Informational"}
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """All that is given must hold."""
+    """Selects alerts that meet all of these conditions."""
 
     priority: str = "debug"
-    """This grave or graver."""
+    """This priority or higher."""
     rule: str = "*"
     host: str = "*"
     tags: tuple[str, ...] = ()
 
-    def takes(self, alert: Alert) -> bool:
-        """Tell whether an alert is wanted."""
+    def matches(self, alert: Alert) -> bool:
+        """Return whether the filter selects an alert."""
         return (
             SEVERITY.get(alert.priority, 0) <= SEVERITY[_NAMES[self.priority]]
             and fnmatch.fnmatchcase(alert.rule, self.rule)
@@ -36,15 +36,15 @@ class AlertFilter:
 
 _OPTIONS = (
     click.option("--priority", type=click.Choice(tuple(_NAMES), case_sensitive=False), default="debug",
-                 help="Only alerts this grave or graver."),
-    click.option("--rule", metavar="PATTERN", default="*", help="Only rules of such a name; * stands for any text."),
-    click.option("--host", metavar="PATTERN", default="*", help="Only hosts of such a name, or of this id."),
+                 help="Only alerts of this priority or higher."),
+    click.option("--rule", metavar="PATTERN", default="*", help="Only rules with this name; * matches any text."),
+    click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name or id."),
     click.option("--tag", "tags", metavar="TAG", multiple=True, help="Only alerts with this tag; repeatable."),
 )  # fmt: skip
 
 
 def alert_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options, handed to it as one `wanted`."""
+    """Add the options to a command; they are passed as one `AlertFilter`, `wanted`."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, priority: str, rule: str, host: str, tags: tuple[str, ...], **rest: Any) -> Any:

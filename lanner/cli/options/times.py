@@ -1,4 +1,4 @@
-"""Times as people give them to a command: so long ago, or a date and time."""
+"""Times and durations as options: a duration before now, or a date and time."""
 
 from datetime import datetime
 
@@ -6,19 +6,19 @@ from bus.topics import duration_ms
 from lanner.errors import BadInput
 
 
-def moment_ms(text: str | None, option: str, now: int) -> int | None:
-    """Read a time.
+def time_ms(text: str | None, option: str, now: int) -> int | None:
+    """Parse a time.
 
     Args:
-        text: such as 30m, 24h or 7d (ago), or 2026-11-24T14:31:30 (local time, if no zone is given); None for none.
-        option: what it was given as.
-        now: ms since the epoch.
+        text: such as 30m, 24h or 7d (before now), or 2026-11-24T14:31:30 (local time unless it names a zone); or None.
+        option: name of the option, for the error.
+        now: milliseconds since the epoch.
 
     Returns:
-        Milliseconds since the epoch.
+        Milliseconds since the epoch; None for None.
 
     Raises:
-        BadInput: it is no time.
+        BadInput: The text is not a valid time.
     """
     if text is None:
         return None
@@ -30,12 +30,12 @@ def moment_ms(text: str | None, option: str, now: int) -> int | None:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
         raise BadInput(
-            f"{option}: {text!r} is no time: write how long ago (30m, 24h, 7d), or 2026-11-24T14:31:30."
+            f"{option}: {text!r} is not a valid time. Use a duration before now (30m, 24h, 7d), or 2026-11-24T14:31:30."
         ) from None
 
 
-def span_ms(text: str, option: str) -> int:
-    """Read how long something takes, ms. Raises BadInput."""
+def parse_duration_ms(text: str, option: str) -> int:
+    """Parse a duration, ms. Raises BadInput."""
     try:
         return duration_ms(text)
     except ValueError as error:

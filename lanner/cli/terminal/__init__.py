@@ -1,1 +1,1 @@
-"""What people see on a terminal: values in, safe lines out."""
+"""Terminal output: takes values, prints safe lines."""

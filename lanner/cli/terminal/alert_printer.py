@@ -1,4 +1,4 @@
-"""Alerts of a topic as lines on standard output, each once."""
+"""Prints alerts of a topic on standard output, each once."""
 
 from typing import Any, TextIO
 
@@ -15,10 +15,10 @@ _REMEMBERED_IDS = 100_000
 
 
 class PrintedAlerts:
-    """Prints what it is given; what was printed before, and what is no alert, is left out."""
+    """Prints alerts; skips those printed before and messages that aren't alerts."""
 
     def __init__(self, settings: Settings, connection: Connection, stream: TextIO) -> None:
-        """Take the settings that say how a line looks, whose topic it is, and where to print."""
+        """Take the settings for the output format, the connection whose topic is read, and the output stream."""
         self.count = 0
         """Alerts printed."""
         self._line = line_of(line_style(settings))
@@ -28,7 +28,7 @@ class PrintedAlerts:
         self._printed: BoundedSet[str] = BoundedSet(_REMEMBERED_IDS)
 
     def decoded(self, message: Any) -> Alert | None:
-        """Decode a message; None, and a word on standard error, where it is no alert."""
+        """Decode a message. Return None and report it on standard error if it is not an alert."""
         try:
             return decode_alert(self._value(message))
         except BadAlert as error:

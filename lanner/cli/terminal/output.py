@@ -1,4 +1,4 @@
-"""What people see on a terminal: messages, colour and the line that counts in place."""
+"""Terminal output: messages, color and the status line."""
 
 import os
 import sys
@@ -29,21 +29,21 @@ _ANSI = {
 }
 Level = Literal["debug", "info", "warning", "error"]
 STATUS_INTERVAL = 0.5
-"""Seconds between two drawings of the status line."""
+"""Seconds between two updates of the status line."""
 
 
 def coloured(stream: TextIO) -> bool:
-    """Tell whether colour belongs on a stream. Source: https://no-color.org."""
+    """Return whether to use color on a stream. Source: https://no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, priority: str) -> str:
-    """Colour a text by priority, for a terminal."""
+    """Color a text by priority."""
     return f"\x1b[{_ANSI[priority]}m{text}\x1b[0m" if priority in _ANSI else text
 
 
 class Log(Protocol):
-    """Where a service's own words go, in place of plain lines."""
+    """A log that takes messages in place of standard error."""
 
     def __call__(self, level: Level, text: str) -> None:
         """Write one entry."""
@@ -53,15 +53,15 @@ _log: Log | None = None
 
 
 def speak_through(log: Log | None) -> None:
-    """Have what is said about Lanner itself go to a log from now on; None for plain lines."""
+    """Send messages to a log from now on; None for plain lines on standard error."""
     global _log  # noqa: PLW0603  a process has one standard error
     _log = log
 
 
 def note(text: str) -> None:
-    """Say something about Lanner itself, on standard error; made safe to print, and to read as one message.
+    """Print a message on standard error, escaped and joined into one message.
 
-    What begins with `warning:` or `error:` is of that level in a log.
+    In a log, a message that begins with `warning:` or `error:` has that level.
     """
     text = printable_lines(text)
     if _log is not None:
@@ -75,7 +75,7 @@ def note(text: str) -> None:
 
 
 def error_line(text: str) -> None:
-    """Say what went wrong, on standard error; made safe to print, and to read as one message."""
+    """Print an error on standard error, escaped and joined into one message."""
     text = printable_lines(text)
     if _log is not None:
         _log("error", text)
@@ -91,16 +91,16 @@ def _write(level: int, text: str) -> None:
 
 
 def journal_prefix(level: int) -> str:
-    """Give the level as systemd takes it, where standard error is the journal. Source: sd-daemon(3)."""
-    wanted = os.environ.get("JOURNAL_STREAM")
-    if not wanted:
+    """Return the level prefix for systemd if standard error is the journal, else "". Source: sd-daemon(3)."""
+    journal = os.environ.get("JOURNAL_STREAM")
+    if not journal:
         return ""
     status = os.fstat(2)
-    return f"<{level}>" if wanted == f"{status.st_dev}:{status.st_ino}" else ""
+    return f"<{level}>" if journal == f"{status.st_dev}:{status.st_ino}" else ""
 
 
 class StatusLine:
-    """One line on a terminal that is drawn over itself while nothing else happens."""
+    """A line on a terminal that is redrawn in place."""
 
     def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
         self.stream = stream
@@ -109,7 +109,7 @@ class StatusLine:
         self.shown = False
 
     def show(self, text: str) -> None:
-        """Draw the line, if it wasn't drawn a moment ago."""
+        """Draw the line, unless it was drawn within `STATUS_INTERVAL`."""
         if not self.on or time.monotonic() - self.drawn_at < STATUS_INTERVAL:
             return
         self.drawn_at = time.monotonic()
@@ -118,7 +118,7 @@ class StatusLine:
         self.stream.flush()
 
     def clear(self) -> None:
-        """Take the line away, before something else is printed."""
+        """Erase the line before something else is printed."""
         if self.shown:
             self.shown = False
             self.stream.write("\r\x1b[K")

@@ -1,4 +1,4 @@
-"""What a run or replay found, counted: the summary that Falco prints at its end, and what was seen and lost."""
+"""Counts of a run or replay: the summary that Falco prints on exit, plus events seen and lost."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from schemas.text.printable import printable
 
 @dataclass(slots=True)
 class Summary:
-    """Counts of one process's life."""
+    """Counts since the process started."""
 
     events: int = 0
     alerts: int = 0
@@ -29,7 +29,7 @@ class Summary:
         self.by_both[alert.rule, alert.priority] += 1
 
     def lines(self, lost: Mapping[str, int]) -> list[str]:
-        """Return the summary, each line a message of its own; lost is the number of events by reason."""
+        """Return the lines of the summary; lost is the number of events by reason."""
         lines = [f"Events detected: {self.alerts}", "Rule counts by severity:"]
         lines += [f"   {name.upper()}: {self.by_priority[name]}" for name in SEVERITY if self.by_priority[name]]
         lines.append("Triggered rules by rule name:")
@@ -40,5 +40,5 @@ class Summary:
         return lines
 
     def status(self, lost: Mapping[str, int]) -> str:
-        """Give the line that counts in place while nothing else happens."""
+        """Return the text of the status line."""
         return f"watching: {self.events:,} events, {self.alerts:,} alerts, {sum(lost.values()):,} lost"

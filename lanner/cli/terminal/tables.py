@@ -1,4 +1,4 @@
-"""Tables for people, apart from the rest of what a terminal shows: a service prints none, and rich holds 4 MiB."""
+"""Tables on standard output; a module of its own because services print none and rich takes 4 MiB."""
 
 import io
 import shutil
@@ -15,7 +15,7 @@ from schemas.text.printable import printable
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print a table on standard output that fits a terminal's width; piped, nothing is cut."""
+    """Print a table on standard output, fitted to the terminal's width; piped output is not cut."""
     terminal = sys.stdout.isatty()
     out = io.StringIO()
     console = Console(file=out, highlight=False, force_terminal=coloured(sys.stdout), no_color=not coloured(sys.stdout))

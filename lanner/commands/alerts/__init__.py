@@ -1,4 +1,4 @@
-"""`lanner alerts`: what a fleet's rules found."""
+"""`lanner alerts`: takes a fleet's alerts from their topic, prints them."""
 
 import click
 
@@ -7,4 +7,4 @@ from lanner.cli.app import ALERTS, Group
 
 @click.group("alerts", cls=Group, lazy=ALERTS, example="lanner alerts tail --since 1h")
 def command() -> None:
-    """Look at a fleet's alerts."""
+    """Show a fleet's alerts."""

@@ -1,4 +1,4 @@
-"""`lanner alerts list`: alerts that were kept."""
+"""`lanner alerts list`: stored alerts."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ import click
 from bus.topics import ALERTS
 from lanner.cli.app import Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
-from lanner.cli.options.times import moment_ms
+from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import StatusLine, note
@@ -16,26 +16,28 @@ from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
 
 MARGIN_MS = 60_000
-"""An alert is sent a little later than its event happened; much later where processors lagged behind."""
+"""An alert is published after its event happened; much later if processors lagged."""
 
 
 @front_command(
     "list", example="lanner alerts list --since 24h --priority warning --rule 'Read sensitive*' --host 'web-*'"
 )
 @alert_filter
-@click.option("--since", metavar="TIME", default="24h", show_default=True, help="How long ago, or a date and time.")
-@click.option("--until", metavar="TIME", help="Not later than this; now, if not given.")
+@click.option(
+    "--since", metavar="TIME", default="24h", show_default=True, help="A duration before now, or a date and time."
+)
+@click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
 def command(options: Options, wanted: AlertFilter, since: str, until: str | None) -> None:
-    """Print the alerts that the fleet has kept (7 days, unless the topic says otherwise), and end.
+    """Print the alerts that the topic retains (7 days by default), and exit.
 
-    They come in the order in which processors sent them; --since and --until are about the times of their events. One
-    that came twice is printed once.
+    They are in the order in which processors published them; --since and --until apply to the times of the events.
+    Duplicates are printed once.
     """
     need("processor", "confluent_kafka")
     from bus.clients.history import TopicHistory
 
     now = time.time_ns() // 1_000_000
-    first, last = moment_ms(since, "--since", now) or 0, moment_ms(until, "--until", now) or now
+    first, last = time_ms(since, "--since", now) or 0, time_ms(until, "--until", now) or now
     if last < first:
         raise BadInput("--until is before --since.")
     settings = options.settings()
@@ -47,13 +49,13 @@ def command(options: Options, wanted: AlertFilter, since: str, until: str | None
         try:
             bounds = past.between(first - MARGIN_MS, None)
             for number, message in enumerate(past.read_in_order(bounds, lambda: signals.stop)):
-                status.show(f"looking: {number:,} alerts, {printed.count:,} shown")
+                status.show(f"searching: {number:,} alerts, {printed.count:,} shown")
                 alert = printed.decoded(message)
-                if alert is not None and first <= alert.time // 1_000_000 <= last and wanted.takes(alert):
+                if alert is not None and first <= alert.time // 1_000_000 <= last and wanted.matches(alert):
                     status.clear()
                     printed.show(alert)
         finally:
             status.clear()
             past.close()
     if not options.quiet and not printed.count:
-        note("no such alert is kept.")
+        note("no stored alert matches.")

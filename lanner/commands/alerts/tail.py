@@ -1,4 +1,4 @@
-"""`lanner alerts tail`: alerts as they come."""
+"""`lanner alerts tail`: alerts as they arrive."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ import click
 from bus.topics import ALERTS
 from lanner.cli.app import Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
-from lanner.cli.options.times import moment_ms
+from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import note
@@ -19,15 +19,15 @@ POLL_SECONDS = 0.2
 
 @front_command("tail", example="lanner alerts tail --since 1h --rule 'Read sensitive*' --tag container --format json")
 @alert_filter
-@click.option("--since", metavar="TIME", help="Begin that long ago (30m, 24h, 7d), or at a date and time.")
+@click.option("--since", metavar="TIME", help="Start this long ago (30m, 24h, 7d), or at a date and time.")
 def command(options: Options, wanted: AlertFilter, since: str | None) -> None:
-    """Print alerts as they come from the processors, until Ctrl-C; one that comes twice is printed once."""
+    """Print alerts as processors publish them, until Ctrl-C. Duplicates are printed once."""
     need("processor", "confluent_kafka")
     from bus.clients.readers import TopicReader
 
     settings = options.settings()
     connection = connection_of(settings)
-    since_ms = moment_ms(since, "--since", time.time_ns() // 1_000_000)
+    since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)
     printed = PrintedAlerts(settings, connection, sys.stdout)
     with Signals() as signals:
         reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms)
@@ -37,7 +37,7 @@ def command(options: Options, wanted: AlertFilter, since: str | None) -> None:
             while not signals.stop:
                 message = reader.poll(POLL_SECONDS)
                 alert = None if message is None else printed.decoded(message)
-                if alert is not None and wanted.takes(alert):
+                if alert is not None and wanted.matches(alert):
                     printed.show(alert)
         finally:
             reader.close()

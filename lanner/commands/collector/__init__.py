@@ -1,4 +1,4 @@
-"""`lanner collector`: this host's events to the broker."""
+"""`lanner collector`: publishes this host's events to Kafka."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ FLUSH_SECONDS = 5.0
 
 
 def _collect(options: Options) -> None:
-    """Collect until a signal."""
+    """Collect until a signal arrives."""
     need("collector", "confluent_kafka", "structlog")
     from collector.host.sequence_checkpoint import SequenceCheckpoint
     from collector.publishing.publisher import Publisher
@@ -77,7 +77,7 @@ def _collect(options: Options) -> None:
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
-                    f"{len(collector.event_types)} event types, as {wanted.asker} ask. Stop: Ctrl-C"
+                    f"{len(collector.event_types)} event types, as {wanted.asker} require. Stop: Ctrl-C"
                 )
             systemd.notify("READY=1")
             _work(signals, view, wanted)
@@ -88,7 +88,7 @@ def _collect(options: Options) -> None:
             if newest:
                 continuity.note(collector.started, newest, final=True)
             if left and not options.quiet:
-                note(f"{left} batches wait in {folder}: they go out when a collector starts here again.")
+                note(f"{left} batches remain in {folder}; the next collector here sends them.")
     if not options.quiet:
         note(
             f"{collector.events:,} events, {publisher.delivered:,} batches sent, "
@@ -116,11 +116,11 @@ def _work(signals: Signals, view: "CollectorView", wanted: "FleetFilter") -> Non
 
 
 def _command(options: Options) -> None:
-    """Watch this host and send its events to Kafka, where processors judge them.
+    """Watch this host and send its events to Kafka, where processors evaluate them.
 
-    What the broker does not take waits on disk (kafka.spool_dir) and goes out later, in order. Published rules decide
-    which events are collected; where none are published, this host's rule files do, so give the collectors those that
-    the processors have. SIGTERM sends what is left.
+    While the broker is unavailable, batches wait on disk (kafka.spool_dir); they are sent later, in order. Published
+    rules decide which events are collected. If none are published, this host's rule files do, so deploy the processors'
+    rule files to the collectors. SIGTERM sends what is left and exits.
     """
     ctx = click.get_current_context()
     ctx.obj = options

@@ -1,4 +1,4 @@
-"""`lanner collector build-cache`: the eBPF program, compiled for hosts that can't compile it."""
+"""`lanner collector build-cache`: compiles the eBPF program for hosts that can't compile it."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from lanner.errors import BadInput
 )
 @click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
 def command(options: Options, target: Path) -> None:
-    """Compile the eBPF program for hosts without compiler or kernel headers.
+    """Compile the eBPF program for hosts without a compiler or kernel headers.
 
-    It serves hosts with the same kernel build and the same version of Lanner: put the file into /opt/lanner/cache
-    there, or name it as collector.bpf_cache. Needs BCC and kernel headers here; each collector tests it at its start.
+    It works on hosts with the same kernel build and version of Lanner: put the file into /opt/lanner/cache there, or
+    set collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
     """
     from collector.bpf.program import build_cache
 
@@ -31,4 +31,4 @@ def command(options: Options, target: Path) -> None:
         raise BadInput(f"{target}: there is no folder {target.parent}.")
     if not options.quiet:
         note(f"{path}: {path.stat().st_size // 1024} KiB, for kernel {kernel}.")
-        note("For hosts with this kernel: in /opt/lanner/cache, owned by root, or named as collector.bpf_cache.")
+        note("On hosts with this kernel: put it into /opt/lanner/cache, owned by root, or set collector.bpf_cache.")

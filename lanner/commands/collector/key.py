@@ -1,4 +1,4 @@
-"""`lanner collector key`: what an operator needs to enroll this host."""
+"""`lanner collector key`: prints what an operator needs to enroll this host."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from schemas.text.printable import printable
 def command(options: Options) -> None:
     """Print this host's id and its public key, as `lanner hosts enroll` takes them.
 
-    The key is made if there is none yet, so a host can be enrolled before its collector first starts. The private key
-    stays in its file (collector.key_file).
+    Creates the key if there is none, so a host can be enrolled before its collector first starts. The private key stays
+    in its file (collector.key_file).
     """
     from collector.host.facts import this_host
     from lanner.wiring.host_identity import signing_identity
@@ -30,4 +30,4 @@ def command(options: Options) -> None:
     else:
         sys.stdout.write(f"{printable(identity.host_id)} {public}\n")
         if not options.quiet:
-            note("to enroll this host: lanner hosts enroll ID KEY, with these two.")
+            note("to enroll this host, run: lanner hosts enroll ID KEY")

@@ -1,4 +1,4 @@
-"""`lanner config`: the settings, their defaults and their faults."""
+"""`lanner config`: takes settings, prints, checks or converts them."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`lanner config check`: whether the settings are right."""
+"""`lanner config check`: validates the settings."""
 
 import os
 
@@ -10,6 +10,6 @@ from lanner.settings import find_file
 
 @front_command("check", example="lanner config check -c /etc/lanner/lanner.yaml")
 def command(options: Options) -> None:
-    """Check the settings: every fault with its place. Ends with 1 if there is one."""
+    """Check the settings and report every error with its location. Exits with 1 if there is one."""
     options.settings()
-    click.echo(f"{find_file(options.config, os.environ) or 'no settings file; defaults'}: fine")
+    click.echo(f"{find_file(options.config, os.environ) or 'no settings file; defaults'}: valid")

@@ -1,4 +1,4 @@
-"""`lanner config default`: a settings file to start from."""
+"""`lanner config default`: prints a settings file to start from."""
 
 import json
 
@@ -11,7 +11,7 @@ from lanner.settings.render import plain, render
 
 @front_command("default", example="lanner config default > /etc/lanner/lanner.yaml")
 def command(options: Options) -> None:
-    """Print all settings with their defaults, each with what it is for."""
+    """Print all settings with their defaults and a description of each."""
     settings = Settings()
     if options.format == "json":
         click.echo(json.dumps(plain(settings), indent=2))

@@ -1,4 +1,4 @@
-"""`lanner config import`: the settings of falcosidekick or Falco as ours."""
+"""`lanner config import`: converts settings of falcosidekick or Falco."""
 
 import sys
 from pathlib import Path
@@ -18,9 +18,9 @@ from schemas.text.printable import printable
 @front_command("import", example="lanner config import falcosidekick.yaml > lanner.yaml")
 @click.argument("file", type=click.Path(path_type=Path))
 def command(options: Options, file: Path) -> None:
-    """Print a lanner.yaml that does what a falcosidekick.yaml, its environment variables or a falco.yaml say.
+    """Print a lanner.yaml equivalent to a falcosidekick.yaml, falcosidekick's environment variables or a falco.yaml.
 
-    On standard error: one line for each setting that can't be carried, and for each secret, which is never copied.
+    Standard error gets one line for each setting that has no equivalent, and for each secret; secrets are never copied.
     """
     text = read_text(file)
     variables = from_variables(text, str(file))
@@ -30,7 +30,7 @@ def command(options: Options, file: Path) -> None:
     elif variables or is_falcosidekick(tree):
         draft, tool = import_falcosidekick(tree), "falcosidekick"
     else:
-        raise BadInput(f"{file}: neither falcosidekick's settings nor Falco's.")
+        raise BadInput(f"{file}: not a settings file of falcosidekick or Falco.")
     sys.stdout.write(f"# Made of {printable(str(file))} by `lanner config import`.\n{draft.text()}")
     for each in draft.notes:
         note(printable(each))
@@ -38,4 +38,4 @@ def command(options: Options, file: Path) -> None:
         run = " ".join(draft.sinks) or "SINK..."
         local = "" if any(sink.startswith("siem.") for sink in draft.sinks) else " --local"
         listen = "" if "intake" in draft.settings else " --listen 0.0.0.0:2801"
-        note(f"then, in the place of falcosidekick: lanner notifier {run}{local}{listen} -c lanner.yaml")
+        note(f"then run, instead of falcosidekick: lanner notifier {run}{local}{listen} -c lanner.yaml")

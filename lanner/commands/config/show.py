@@ -1,4 +1,4 @@
-"""`lanner config show`: the settings in force."""
+"""`lanner config show`: prints the effective settings."""
 
 import json
 
@@ -11,10 +11,9 @@ from lanner.settings.render import plain, render
 
 @front_command("show", example="LANNER__PRIORITY=warning lanner config show")
 def command(options: Options) -> None:
-    """Print the settings in force: file, environment and flags together.
+    """Print the effective settings: defaults, file, environment and flags combined.
 
-    What is secret and was given inline (values of a webhook's headers, the path of its address, passwords in addresses)
-    shows as ***.
+    Secrets given inline (webhook header values, paths of webhook URLs, passwords in URLs) are shown as ***.
     """
     settings = masked(options.settings())
     if options.format == "json":

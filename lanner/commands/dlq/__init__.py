@@ -1,4 +1,4 @@
-"""`lanner dlq`: what could not be delivered or read."""
+"""`lanner dlq`: takes dead letters from the broker or outboxes; lists, retries or discards them."""
 
 import click
 
@@ -7,8 +7,8 @@ from lanner.cli.app import DLQ, Group
 
 @click.group("dlq", cls=Group, lazy=DLQ, example="lanner dlq list\nlanner dlq replay --all --sink slack --dry-run")
 def command() -> None:
-    """Look at dead letters, put them back, or throw them away.
+    """List, show, replay or drop dead letters.
 
-    Those of the notifiers are alerts that a sink refused, those of the processors messages that are no events. With
-    --local: those in the outboxes of this host's `lanner run`.
+    Dead letters of notifiers are alerts that a sink refused; dead letters of processors are messages that aren't valid
+    events. With --local: those in the outboxes of this host's `lanner run`.
     """

@@ -1,4 +1,4 @@
-"""`lanner dlq drop`: dead letters that nobody needs."""
+"""`lanner dlq drop`: discards dead letters."""
 
 import sys
 
@@ -11,9 +11,11 @@ from lanner.cli.terminal.output import note
 
 @front_command("drop", example="lanner dlq drop notifier:12 --note 'test alert, channel was wrong'")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason let through.")
-@click.option("--note", "why", required=True, metavar="TEXT", help="Why; kept beside the letter in the topic.")
-@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason select.")
+@click.option(
+    "--note", "why", required=True, metavar="TEXT", help="The reason; stored with the dead letter in the topic."
+)
+@click.option("--dry-run", is_flag=True, help="Only list them.")
 @filter_options
 def command(
     options: Options,
@@ -25,7 +27,7 @@ def command(
     dry_run: bool,
     local: bool,
 ) -> None:
-    """Settle dead letters without sending them anywhere; from an outbox they are deleted."""
+    """Discard dead letters without sending them; from an outbox they are deleted."""
     must_choose(ids, every=every)
     count = 0
     try:

@@ -1,4 +1,4 @@
-"""`lanner dlq list`: dead letters that wait for somebody."""
+"""`lanner dlq list`: lists dead letters."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ _RULE, _REASON = 60, 80
 @front_command("list", example="lanner dlq list --sink slack --reason 'invalid*'\nlanner dlq list --format json")
 @filter_options
 def command(options: Options, wanted: DeadLetterFilter, *, local: bool) -> None:
-    """List dead letters, oldest first; what was replayed or dropped is not among them."""
+    """List dead letters, oldest first, except those already replayed or dropped."""
     settings = options.settings()
     rows: list[tuple[str, ...]] = []
     count = 0
@@ -25,8 +25,10 @@ def command(options: Options, wanted: DeadLetterFilter, *, local: bool) -> None:
         for each in letters:
             time = iso8601_zulu(int(each.at * 1e9))
             if settings.json_output:
-                told = {name: value for name, value in asdict(each).items() if name not in ("data", "origin", "number")}
-                sys.stdout.write(json.dumps(told | {"at": time}) + "\n")
+                record = {
+                    name: value for name, value in asdict(each).items() if name not in ("data", "origin", "number")
+                }
+                sys.stdout.write(json.dumps(record | {"at": time}) + "\n")
             else:
                 rule, reason = _short(each.rule, _RULE), _short(each.reason, _REASON)
                 rows.append((each.id, time[:19], each.sink, rule, reason, str(each.attempts)))

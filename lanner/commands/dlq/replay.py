@@ -1,4 +1,4 @@
-"""`lanner dlq replay`: dead letters go back to where they failed."""
+"""`lanner dlq replay`: retries dead letters."""
 
 import sys
 
@@ -15,15 +15,15 @@ from lanner.cli.terminal.output import note
     "lanner dlq replay --all --sink slack --reason 'channel_not_found*'",
 )
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason let through.")
-@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason select.")
+@click.option("--dry-run", is_flag=True, help="Only list them.")
 @filter_options
 def command(
     options: Options, ids: tuple[str, ...], wanted: DeadLetterFilter, *, every: bool, dry_run: bool, local: bool
 ) -> None:
-    """Put dead letters back: an alert for the one sink that refused it, a message of events into its partition.
+    """Retry dead letters: an alert goes to the sink that refused it, a message of events into its partition.
 
-    Each is listed no more once all replicas have it. One that fails again becomes a new letter.
+    Each disappears from the list once all replicas have its copy. If it fails again, it becomes a new dead letter.
     """
     must_choose(ids, every=every)
     count = 0
@@ -35,4 +35,4 @@ def command(
             sys.stdout.write("".join(f"{each.id}\n" for each in letters))
     finally:
         if not options.quiet:
-            note(f"{'would put' if dry_run else 'put'} {count:,} back.")
+            note(f"{'would retry' if dry_run else 'retried'} {count:,}.")

@@ -1,4 +1,4 @@
-"""`lanner dlq show`: one dead letter, whole."""
+"""`lanner dlq show`: shows dead letters in full."""
 
 import sys
 
@@ -13,9 +13,9 @@ from schemas.text.times import iso8601_zulu
 
 @front_command("show", example="lanner dlq show notifier:12")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--local", is_flag=True, help="Those in this host's outboxes, instead of the broker's.")
+@click.option("--local", is_flag=True, help="Use this host's outboxes instead of the broker.")
 def command(options: Options, ids: tuple[str, ...], *, local: bool) -> None:
-    """Show dead letters with all that is known of them; hostile text is escaped."""
+    """Show dead letters with all their fields; hostile text is escaped."""
     for _, letters in chosen(places(options.settings(), local=local), ids, DeadLetterFilter()):
         for each in letters:
             facts = {

@@ -1,4 +1,4 @@
-"""`lanner events`: a look at what rules see."""
+"""`lanner events`: takes this host's events, prints them."""
 
 import click
 
@@ -7,4 +7,4 @@ from lanner.cli.app import EVENTS, Group
 
 @click.group("events", cls=Group, lazy=EVENTS, example="sudo lanner events tail")
 def command() -> None:
-    """Look at events."""
+    """Show events."""

@@ -1,4 +1,4 @@
-"""`lanner events tail`: what the collector sees."""
+"""`lanner events tail`: prints events as the collector sees them."""
 
 import json
 import sys
@@ -17,18 +17,18 @@ from schemas.batch import EventBatch
 @front_command("tail", example="sudo lanner events tail --type execve --type openat")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
 def command(options: Options, types: tuple[str, ...]) -> None:
-    """Print what the collector sees, one line an event, until Ctrl-C: what rules are judged on."""
+    """Print the events that rules are evaluated on, one line each, until Ctrl-C."""
     from collector.events.system_calls import EVERYTHING
     from lanner.wiring.collector import make_collector
 
     settings = options.settings()
     redaction = Redaction(settings.redact)
     if unknown := [name for name in types if name not in EVERYTHING]:
-        raise BadInput(f"--type {unknown[0]}: no such event type. There are: {' '.join(sorted(EVERYTHING))}")
+        raise BadInput(f"--type {unknown[0]}: no such event type. Use one of: {' '.join(sorted(EVERYTHING))}")
 
     def show(batch: EventBatch) -> None:
-        told = map(_json, rows(batch, redaction)) if settings.json_output else lines(batch, redaction)
-        sys.stdout.writelines(f"{line}\n" for line in told)
+        written = map(_json, rows(batch, redaction)) if settings.json_output else lines(batch, redaction)
+        sys.stdout.writelines(f"{line}\n" for line in written)
         sys.stdout.flush()
 
     collector = make_collector(settings, types or EVERYTHING, show)
@@ -40,9 +40,9 @@ def command(options: Options, types: tuple[str, ...]) -> None:
         finally:
             collector.stop()
             if not options.quiet and (lost := sum(collector.losses.values())):
-                note(f"{lost:,} events were lost: {dict(collector.losses)}")
+                note(f"{lost:,} events lost: {dict(collector.losses)}")
 
 
 def _json(row: dict[str, object]) -> str:
-    # ASCII, since rows quote what an attacker wrote.
+    # ASCII, because rows quote what an attacker wrote.
     return json.dumps(row, default=list)

@@ -1,4 +1,4 @@
-"""`lanner hosts`: who sends, and who has fallen silent."""
+"""`lanner hosts`: takes the topics of events and host keys; lists hosts, decides about their keys."""
 
 import json
 import sys
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _SLOW_MS = 5000
 
 
-@click.option("--check", is_flag=True, help="Show silent hosts only, and end with 1 if there is one.")
+@click.option("--check", is_flag=True, help="Show only silent hosts; exit with 1 if there is one.")
 def _command(options: Options, *, check: bool) -> None:
-    """Show the hosts of the fleet: silent ones first, then those that were stopped in good order.
+    """Show the fleet's hosts: silent ones first, then those that stopped cleanly.
 
-    They are found in the retained topic of events. Of a large fleet not all of that is read: of the hosts that are
-    gone, one that was alive for less than half of the time since then may be missed. LOST counts what was told in the
-    last minute; LAG is how long the newest batch took to the broker.
+    They are found in the retained topic of events. In a large fleet only a sample of it is read: a host that is gone
+    may be missed if it was alive for less than half of the time since then. LOST counts the losses reported in the
+    last minute; LAG is how long the newest batch took to reach the broker.
     """
     ctx = click.get_current_context()
     ctx.obj = options
@@ -66,9 +66,9 @@ def _show(options: Options, *, check: bool) -> None:
         )
     sys.stdout.flush()
     if was_stopped and not options.quiet:
-        note("the search was ended early: hosts may be missing.")
+        note("the search was stopped early: hosts may be missing.")
     elif not hosts and not options.quiet:
-        note("no host has sent anything that is still kept.")
+        note("the topic retains no events of any host.")
     if check and silent:
         error_line(f"{len(silent)} of {len(hosts)} hosts are silent.")
         raise click.exceptions.Exit(BAD_INPUT)
@@ -118,6 +118,6 @@ command: click.Group = click.group(
     cls=Group,
     lazy=HOSTS,
     invoke_without_command=True,
-    example="lanner hosts\nlanner hosts --check     (for cron: ends with 1 if a host is silent)\n"
-    "lanner hosts enroll ID KEY     (of `lanner collector key` there)",
+    example="lanner hosts\nlanner hosts --check     (for cron: exits with 1 if a host is silent)\n"
+    "lanner hosts enroll ID KEY     (as `lanner collector key` prints them on the host)",
 )(shared_options(_command))

@@ -1,4 +1,4 @@
-"""`lanner hosts enroll`: a host's key counts, by an operator's word."""
+"""`lanner hosts enroll`: accepts a host's key."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     "enroll",
     example="lanner hosts enroll 0f3c… 51ab…     (both as `lanner collector key` prints them on the host)\n"
     "lanner hosts enroll 0f3c… 51ab… --replace     (the host was reinstalled)\n"
-    "lanner hosts enroll --pinned     (all that processors have pinned, before collector.identity: enrolled)",
+    "lanner hosts enroll --pinned     (all pinned keys, before setting collector.identity: enrolled)",
 )
 @click.argument("host", required=False, metavar="[ID]")
 @click.argument("key", required=False, metavar="[KEY]")
-@click.option("--replace", is_flag=True, help="In place of the key that the host has now.")
-@click.option("--pinned", is_flag=True, help="All hosts that are pinned, each by that key.")
-@click.option("--yes", is_flag=True, help="Don't ask; where nobody can be asked, needed.")
+@click.option("--replace", is_flag=True, help="Replace the host's current key.")
+@click.option("--pinned", is_flag=True, help="All pinned hosts, each with its pinned key.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation; required without a terminal.")
 def command(options: Options, host: str | None, key: str | None, *, replace: bool, pinned: bool, yes: bool) -> None:
-    """Have processors accept what the host ID signs by KEY, and nothing else under its id.
+    """Make processors accept only messages signed by KEY under the host id ID.
 
-    Without KEY the one that was announced under the id is shown and asked about: compare it with what `lanner collector
-    key` prints on the host. Processors follow within a second. What they turned away before is among the dead letters:
-    `lanner dlq replay --all --sink processor --reason 'not verified*'` has it evaluated after all.
+    Without KEY, the announced key is shown for confirmation: compare it with what `lanner collector key` prints on the
+    host. Processors follow within a second. Messages that they rejected before are dead letters: `lanner dlq replay
+    --all --sink processor --reason 'not verified*'` has them evaluated.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
 
     if pinned == bool(host):
-        raise click.UsageError("Name a host's ID, or say --pinned for all that are pinned.")
+        raise click.UsageError("Give a host's ID, or --pinned for all pinned hosts.")
     settings = options.settings()
     connection = connection_of(settings)
     found = read_host_keys(connection)
     chosen = _pinned(found) if host is None else {host: _chosen(found, host, key, replace=replace, yes=yes)}
-    if host is None and not (yes or _agreed(f"Enroll {len(chosen)} hosts that are pinned?")):
+    if host is None and not (yes or _agreed(f"Enroll {len(chosen)} pinned hosts?")):
         chosen = {}
     decisions = HostKeyDecisions(connection, settings)
     for host_id, public_key in chosen.items():
@@ -68,7 +68,7 @@ def _chosen(found: "HostKeys", host: str, key: str | None, *, replace: bool, yes
     if now is not None and now.state != "revoked" and now.public_key != public_key and not replace:
         raise BadInput(
             f"host {host} has the key {key_id(now.public_key)}, {now.state} by {now.by or 'somebody'}: if the host was "
-            "reinstalled, --replace puts the new key in its place."
+            "reinstalled, --replace replaces it."
         )
     return public_key
 
@@ -77,10 +77,12 @@ def _announced(found: "HostKeys", host: str, *, yes: bool) -> bytes:
     now = found.decided.get(host)
     keys = {*found.announced_keys(host), *([now.public_key] if now is not None and now.state == "pinned" else [])}
     if not keys:
-        raise BadInput(f"host {host} has announced no key: give the one that `lanner collector key` prints there.")
+        raise BadInput(
+            f"host {host} has announced no key: give the key that `lanner collector key` prints on the host."
+        )
     if len(keys) > 1:
         shown = ", ".join(sorted(key.hex() for key in keys))
-        raise BadInput(f"several keys were announced under id {host}: give the one that is the host's: {shown}.")
+        raise BadInput(f"several keys were announced under id {host}: give the one that belongs to the host: {shown}.")
     (key,) = keys
     if not (yes or _agreed(f"Key {key.hex()} was announced under this id. Is it what `lanner collector key` prints?")):
         raise BadInput("nothing was enrolled.")
@@ -89,5 +91,5 @@ def _announced(found: "HostKeys", host: str, *, yes: bool) -> bytes:
 
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody can be asked here: add --yes, or give the key.")
+        raise click.UsageError("Can't ask for confirmation without a terminal: add --yes, or give the key.")
     return click.confirm(question)

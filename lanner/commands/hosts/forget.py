@@ -1,4 +1,4 @@
-"""`lanner hosts forget`: nothing is decided about a host any more."""
+"""`lanner hosts forget`: deletes what was decided about a host."""
 
 import sys
 
@@ -14,10 +14,10 @@ from schemas.text.printable import printable
 @front_command("forget", example="lanner hosts forget 0f3c… 77de…")
 @click.argument("hosts", nargs=-1, required=True, metavar="ID…")
 def command(options: Options, hosts: tuple[str, ...]) -> None:
-    """Forget what was decided about hosts that are gone for good, which makes room for others.
+    """Forget decisions about hosts that are permanently gone, which frees their slots.
 
-    If one comes back it is new: with collector.identity: trust_on_first_use the first key under its id is pinned,
-    whoever sends it. To keep an id shut, `lanner hosts revoke` it instead.
+    If such a host returns, it is new: with collector.identity: trust_on_first_use the first key under its id is pinned,
+    regardless of who sends it. To block an id permanently, use `lanner hosts revoke`.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
@@ -26,9 +26,7 @@ def command(options: Options, hosts: tuple[str, ...]) -> None:
     connection = connection_of(settings)
     decided = read_host_keys(connection).decided
     if unknown := [host for host in hosts if host not in decided]:
-        raise BadInput(
-            *(f"nothing is decided about host {host}: `lanner hosts list` shows the ids." for host in unknown)
-        )
+        raise BadInput(*(f"host {host} is unknown: `lanner hosts list` shows the ids." for host in unknown))
     decisions = HostKeyDecisions(connection, settings)
     for host in hosts:
         decisions.forget(host)

@@ -1,4 +1,4 @@
-"""`lanner hosts list`: whose key is whose."""
+"""`lanner hosts list`: lists host keys."""
 
 import json
 import sys
@@ -24,24 +24,24 @@ _STYLES = {"revoked": "bold red", "announced": "yellow"}
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A key and what is decided about it."""
+    """A key and its state."""
 
     host_id: str
     hostname: str
     state: str
-    """As in the topic; `announced` where nothing is decided about this key."""
+    """As in the topic; `announced` if nobody has decided about this key."""
     public_key: bytes
     since: int
     by: str
 
 
-@front_command("list", example="lanner hosts list\nlanner hosts list --format json     (with whole keys)")
+@front_command("list", example="lanner hosts list\nlanner hosts list --format json     (with full keys)")
 def command(options: Options) -> None:
-    """List the keys of hosts, and what is decided about each.
+    """List host keys and their states.
 
-    Enrolled and revoked by an operator, pinned by a processor that saw it first (with collector.identity:
-    trust_on_first_use), or just announced: by its host, or by somebody else who has the right to send events. `lanner
-    collector key` on the host shows which it is. SINCE is when that was decided or announced.
+    A key is enrolled or revoked by an operator, pinned by the processor that first saw it (with collector.identity:
+    trust_on_first_use), or only announced: by the host, or by anyone else with the right to send events. Compare with
+    `lanner collector key` on the host. SINCE is the time of the decision or announcement.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.wiring.host_keys import read_host_keys
@@ -65,20 +65,20 @@ def command(options: Options) -> None:
     elif rows:
         print_table(("HOST", "ID", "KEY", "STATE", "SINCE", "BY"), [_cells(row) for row in rows])
     elif not options.quiet:
-        note("no host has a key, and none was announced.")
+        note("no host keys.")
 
 
 def _rows(found: "HostKeys") -> Iterator[_Row]:
-    names = {host_id: said.hostname for (host_id, _), said in found.announced.items()}
+    names = {host_id: each.hostname for (host_id, _), each in found.announced.items()}
     for host_id, record in found.decided.items():
-        # A name that goes with the key that counts, before any other that was announced under the id.
-        said = found.announced.get((host_id, record.public_key))
-        name = names.get(host_id, host_id) if said is None else said.hostname
+        # Prefer the name announced with the decided key over any other announced under this id.
+        announced = found.announced.get((host_id, record.public_key))
+        name = names.get(host_id, host_id) if announced is None else announced.hostname
         yield _Row(host_id, name, record.state, record.public_key, record.since, record.by)
-    for (host_id, key), said in found.announced.items():
+    for (host_id, key), announced in found.announced.items():
         decided = found.decided.get(host_id)
         if decided is None or decided.public_key != key:
-            yield _Row(host_id, said.hostname, "announced", key, said.announced, "")
+            yield _Row(host_id, announced.hostname, "announced", key, announced.announced, "")
 
 
 def _cells(row: _Row) -> list[str | Text]:

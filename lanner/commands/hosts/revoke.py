@@ -1,4 +1,4 @@
-"""`lanner hosts revoke`: nothing that comes under a host's id counts any more."""
+"""`lanner hosts revoke`: stops accepting a host's messages."""
 
 import sys
 
@@ -15,10 +15,10 @@ from schemas.text.printable import printable
 @front_command("revoke", example="lanner hosts revoke 0f3c…")
 @click.argument("hosts", nargs=-1, required=True, metavar="ID…")
 def command(options: Options, hosts: tuple[str, ...]) -> None:
-    """Have processors accept nothing from a host: not by its key, not by a new one, not unsigned.
+    """Make processors reject all messages of a host: signed by its key, by a new key, or unsigned.
 
-    For a host that was taken over, or is gone for good. Processors follow within a second; `lanner hosts enroll` lets
-    the host in again.
+    Use it for a host that is compromised or permanently gone. Processors follow within a second; `lanner hosts enroll`
+    accepts the host again.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
@@ -37,6 +37,4 @@ def command(options: Options, hosts: tuple[str, ...]) -> None:
         decisions.decide(host, "revoked", b"" if known is None else known.public_key)
         sys.stdout.write(f"{printable(host)}\n")
         if known is None and not options.quiet:
-            note(
-                f"no key of host {printable(host)} was known: if it was not meant, `lanner hosts forget` takes it back."
-            )
+            note(f"host {printable(host)} had no known key; `lanner hosts forget` undoes a mistaken revocation.")

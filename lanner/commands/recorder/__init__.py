@@ -1,1 +1,1 @@
-"""Commands on recorded events: a recording or a topic in, events and alerts out."""
+"""Commands on recorded events: takes a recording or a topic, prints events and alerts."""

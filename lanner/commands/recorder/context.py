@@ -1,4 +1,4 @@
-"""`lanner context`: what happened on a host round an alert."""
+"""`lanner context`: shows what happened on a host around an alert."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.times import span_ms
+from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, coloured
 from lanner.errors import BadInput
@@ -28,7 +28,7 @@ from schemas.text.times import date_and_time, date_and_time_seconds
 
 _UUID_VERSION = 8
 _EARLIER = 20_000_000_000
-"""ns; a batch says every 15 s what is collected."""
+"""ns; batches state every 15 s what is collected."""
 
 
 @front_command(
@@ -37,32 +37,34 @@ _EARLIER = 20_000_000_000
     "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --file /var/lib/lanner/kept",
 )
 @click.argument("alert_id")
-@click.option("--before", metavar="TIME", default="30s", show_default=True, help="How far to look back.")
-@click.option("--after", metavar="TIME", default="10s", show_default=True, help="How far to look on.")
+@click.option("--before", metavar="TIME", default="30s", show_default=True, help="How far back to show events.")
+@click.option("--after", metavar="TIME", default="10s", show_default=True, help="How far forward to show events.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000_000),
     default=1000,
     show_default=True,
-    help="At most so many events before the alert, and so many after it: the nearest.",
+    help="Show at most this many events before and after the alert: the nearest ones.",
 )
 @click.option(
     "--file",
     "file",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Look into a recording, or a folder of them such as `run --keep` fills, and not at the broker.",
+    help="Read a recording, or a folder of them as `run --keep` writes, instead of the broker.",
 )
-@click.option("--host", metavar="HOST", help="Name or id of the host, where the alert itself is not kept any more.")
+@click.option("--host", metavar="HOST", help="Name or id of the host, if the alert itself is no longer retained.")
 def command(
     options: Options, alert_id: str, *, before: str, after: str, limit: int, file: Path | None, host: str | None
 ) -> None:  # fmt: skip
-    """Show what happened on a host before and after an alert, from what the fleet or `run --keep` kept.
+    """Show what happened on a host before and after an alert, from the fleet's topic or from `run --keep`.
 
-    The event that made the alert is marked by >. What was not collected then is said below, so that what is not shown
-    is not taken for what did not happen.
+    The event that raised the alert is marked by >. The output ends with what was not collected at that time, so that
+    missing events aren't taken as proof that nothing happened.
     """
-    asked = EventQuery(_checked(alert_id), host, span_ms(before, "--before"), span_ms(after, "--after"), limit)
+    asked = EventQuery(
+        _checked(alert_id), host, parse_duration_ms(before, "--before"), parse_duration_ms(after, "--after"), limit
+    )
     settings = options.settings()
     status = StatusLine(sys.stderr, wanted=not options.quiet)
     with Signals() as signals:
@@ -81,7 +83,9 @@ def _checked(text: str) -> str:
     except ValueError:
         found = None
     if found is None or found.version != _UUID_VERSION:
-        raise BadInput(f"{text}: is no alert's id. `--format json` shows the id of each alert, as does `alerts list`.")
+        raise BadInput(
+            f"{text}: not a valid alert id. `--format json` and `lanner alerts list` show the id of each alert."
+        )
     return str(found)
 
 
@@ -121,7 +125,7 @@ def _show(
     coverage = RecordingCoverage()
     with closing(found.batches) as batches:
         for kept in batches:
-            status.show(f"looking: {date_and_time_seconds(kept.appended * 1_000_000)}")
+            status.show(f"searching: {date_and_time_seconds(kept.appended * 1_000_000)}")
             timeline.take(kept.batch)
             if timeline.is_past or stop():
                 break
@@ -136,18 +140,18 @@ def _show(
 
 def _json(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
     row = row_maker(batch, redaction)
-    # ASCII, since rows quote what an attacker wrote.
+    # ASCII, because rows quote what an attacker wrote.
     return lambda place: json.dumps(row(place), default=list)
 
 
 def _remarks(found: QueryResult, timeline: Timeline, asked: EventQuery) -> list[str]:
-    told = []
+    remarks = []
     if timeline.too_early or timeline.too_late:
-        told.append(
+        remarks.append(
             f"{timeline.too_early:,} earlier and {timeline.too_late:,} later events of this time are left out: "
             f"--limit {asked.limit}."
         )
-    return [*found.remarks, *told]
+    return [*found.remarks, *remarks]
 
 
 def _print_text(
@@ -173,7 +177,7 @@ def _print_text(
         out.write(f"# {printable(host.hostname)}: {host.events:,} events in {host.batches:,} batches of this time.\n")
         out.writelines(f"#   {printable(sentence)}\n" for sentence in sentences(host))
     if not coverage.hosts:
-        out.write("# No batch of this time is kept: nothing can be said of what happened.\n")
+        out.write("# No batch of this time is stored: what happened is unknown.\n")
     out.flush()
 
 

@@ -1,4 +1,4 @@
-"""`lanner record`: events for later."""
+"""`lanner record`: records events to a file."""
 
 from pathlib import Path
 
@@ -16,10 +16,9 @@ from schemas.batch import EventBatch
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
 def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
-    """Write what the collector sees to FILE until Ctrl-C.
+    """Record events to FILE until Ctrl-C.
 
-    FILE holds events and no alerts: `lanner replay FILE` judges them by whatever rules there are then. Any Avro tool
-    opens it.
+    FILE holds events, not alerts: `lanner replay FILE` evaluates them with the rules active then. It is an Avro file.
     """
     import sys
 
@@ -30,7 +29,7 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
 
     settings = options.settings()
     if unknown := [name for name in types if name not in EVERYTHING]:
-        raise BadInput(f"--type {unknown[0]}: no such event type. There are: {' '.join(sorted(EVERYTHING))}")
+        raise BadInput(f"--type {unknown[0]}: no such event type. Use one of: {' '.join(sorted(EVERYTHING))}")
     summary = Summary()
     status = StatusLine(sys.stderr, wanted=not options.quiet)
 
@@ -40,11 +39,11 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
         except OSError as error:
             raise BadInput(f"{file}: {error.strerror}.") from None
 
-        def keep(batch: EventBatch) -> None:
+        def write(batch: EventBatch) -> None:
             writer.write(encode_batch(batch))
             summary.events += batch.total
 
-        collector = make_collector(settings, types or EVERYTHING, keep)
+        collector = make_collector(settings, types or EVERYTHING, write)
         try:
             collector.start()
             if not options.quiet:
@@ -57,7 +56,7 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
         except OSError as error:
             _abandon(collector, writer)
             raise BadInput(
-                f"{file}: {error.strerror}; {summary.events:,} events are in it and can be replayed."
+                f"{file}: {error.strerror}; {summary.events:,} events were written and can be replayed."
             ) from None
         except BaseException:
             _abandon(collector, writer)
@@ -69,7 +68,7 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
 
 
 def _abandon(*parts: object) -> None:
-    """Let go of what is open although the disk takes nothing more."""
+    """Close what is open, ignoring a full disk."""
     import contextlib
 
     for part in parts:

@@ -1,4 +1,4 @@
-"""`lanner replay`: events of former times, judged by the rules of now."""
+"""`lanner replay`: evaluates today's rules on recorded events."""
 
 import fnmatch
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.times import moment_ms
+from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.cli.terminal.run_summary import Summary
@@ -34,7 +34,7 @@ from schemas.text.printable import printable
 from schemas.text.times import date_and_time_seconds, iso8601_zulu
 
 _NAME_SECONDS = 5
-"""Waited for the addresses of the host names in rules: those of now, since nobody recorded those of then."""
+"""Time to wait for the addresses of host names in rules; today's addresses, because past ones weren't recorded."""
 
 
 @front_command(
@@ -44,18 +44,20 @@ _NAME_SECONDS = 5
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--topic", is_flag=True, help="Judge what the fleet kept, and count alerts by rule and host.")
-@click.option("--since", metavar="TIME", help="With --topic: how long ago (24h), or a date and time.  [default: 24h]")
-@click.option("--until", metavar="TIME", help="With --topic: not later than this; now, if not given.")
-@click.option("--host", metavar="PATTERN", default="*", help="Only hosts of such a name; * stands for any text.")
+@click.option("--topic", is_flag=True, help="Evaluate the fleet's retained events, and count alerts by rule and host.")
+@click.option(
+    "--since", metavar="TIME", help="With --topic: a duration before now (24h), or a date and time.  [default: 24h]"
+)
+@click.option("--until", metavar="TIME", help="With --topic: not later than this.  [default: now]")
+@click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name; * matches any text.")
 def command(
     options: Options, *, files: tuple[Path, ...], topic: bool, since: str | None, until: str | None, host: str
 ) -> None:
-    """Run recorded events through the rules; needs no kernel and no rights.
+    """Run recorded events through the rules; needs no kernel and no privileges.
 
-    FILES are recordings, or folders of them such as `run --keep` fills. With --topic it is a backtest of a draft on
-    what the fleet kept. Nothing is published or sent in either case. What was not collected then is said: rules that
-    look for it can't have found it.
+    FILES are recordings, or folders of them as `run --keep` writes. With --topic, backtest draft rules on the fleet's
+    retained events. Neither publishes nor sends anything. The output states what was not collected at that time: rules
+    that need it can't have matched.
     """
     _check_usage(files, topic=topic, times=(since, until))
     settings = options.settings()
@@ -83,7 +85,7 @@ def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | Non
 
 @dataclass(slots=True)
 class _Judging:
-    """The rules, and what is to be said at the end."""
+    """The rules, and what to report at the end."""
 
     detection: CompiledDetection
     summary: Summary = field(default_factory=Summary)
@@ -97,17 +99,17 @@ class _Judging:
         self._names.wait(_NAME_SECONDS)
 
     def take(self, kept: StoredBatch) -> list[Alert]:
-        """Judge a batch."""
+        """Evaluate the rules on a batch and return the alerts."""
         self.summary.events += kept.batch.total
         self.coverage.see(kept)
         return self._judge.replay(self._names.named(kept.batch))
 
     def finish(self) -> list[Alert]:
-        """Give what is told at the end."""
+        """Return the alerts of windows that are still open."""
         return self._judge.correlator.finish()
 
     def not_collected(self) -> list[str]:
-        """Say which events the rules can't have seen."""
+        """Return sentences on the events that the rules can't have seen."""
         return not_collected(self.detection.event_types, self.detection.interest, self.coverage.hosts)
 
 
@@ -133,7 +135,7 @@ def _replay(
     except BadInput as error:
         if not summary.events:
             raise
-        text = f"{summary.events:,} events before that were judged."
+        text = f"{summary.events:,} events before that were evaluated."
         raise BadInput(f"{error.messages[0].removesuffix('.')}; {text}") from None
     send(judging.finish())
     if not options.quiet:
@@ -154,7 +156,7 @@ def _backtest(
     from lanner.recorder.topic.range import TopicRange
 
     now = time.time_ns() // 1_000_000
-    since, until = moment_ms(times[0], "--since", now) or 0, moment_ms(times[1], "--until", now)
+    since, until = time_ms(times[0], "--since", now) or 0, time_ms(times[1], "--until", now)
     if until is not None and until <= since:
         raise BadInput("--until is not after --since.")
     backtest = Backtest()
@@ -173,7 +175,7 @@ def _backtest(
             backtest.count(alert)
         status.clear()
         if signals.stop:
-            stretch.remarks.append(f"ended early, after {stretch.done:,} of {stretch.total:,} batches")
+            stretch.remarks.append(f"stopped early, after {stretch.done:,} of {stretch.total:,} batches")
     remarks = [*stretch.remarks, *judging.not_collected()]
     if settings.json_output:
         _print_json(backtest, judging, (since, until or now), remarks)
@@ -195,9 +197,9 @@ def _print_text(backtest: Backtest, judging: _Judging, span: tuple[int, int], re
         f"{len(hosts):,} hosts, {start} to {end}. Nothing was published.\n"
     )
     if backtest.uncounted:
-        sys.stdout.write(f"{backtest.uncounted:,} of them are of more rules and hosts than the table holds.\n")
+        sys.stdout.write(f"{backtest.uncounted:,} of them are for rules and hosts beyond the table's limit.\n")
     if not hosts:
-        sys.stdout.write("No events of this time are kept: that nothing was found says nothing.\n")
+        sys.stdout.write("No events of this time are stored, so the result means nothing.\n")
     sys.stdout.writelines(f"not seen by these rules: {printable(remark)}\n" for remark in remarks)
     sys.stdout.flush()
 
@@ -232,7 +234,7 @@ def _time(nanoseconds: int) -> str:
 
 
 def _only_printed(settings: Settings) -> Settings:
-    """Leave standard output alone on: what happened long ago must not reach syslog as if it happened now."""
+    """Leave only standard output on: old alerts must not reach syslog as new."""
     return replace(
         settings,
         stdout_output=StdoutOutput(),

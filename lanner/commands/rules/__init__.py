@@ -1,4 +1,4 @@
-"""`lanner rules`: what the rules say and whether they are right."""
+"""`lanner rules`: takes rule files or published rules; checks, tests, shows and publishes them."""
 
 import click
 

@@ -38,32 +38,34 @@ from schemas.text.printable import printable
 @click.option(
     "--event", "event", required=True, metavar="FILE|JSON", help="A recording, an alert or an event, as file or JSON."
 )
-@click.option("--num", "number", type=int, help="Of a recording, the event with this evt.num.")
-@click.option("--expand", is_flag=True, help="Open all macros and cut nothing short.")
+@click.option("--num", "number", type=int, help="For a recording: the event with this evt.num.")
+@click.option("--expand", is_flag=True, help="Expand all macros, and print values in full.")
 def command(options: Options, name: str, event: str, number: int | None, *, expand: bool) -> None:
-    """Show the condition of rule NAME as a tree: each part true, false or missing, and the values that made it so.
+    """Show the condition of rule NAME as a tree: each part true, false or missing, with the values that decided it.
 
-    An event is one of a recording (--num says which), an alert as JSON, a line of `lanner events tail --format json`,
-    a mapping of fields, or what a rule test states: '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
+    An event is one of a recording (select it by --num), an alert as JSON, a line of `lanner events tail --format json`,
+    a mapping of fields, or an event of a rule test: '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
     """
     settings = options.settings()
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
     rule = choose_rule(loaded.rules, name)
-    remembering = stateful_names(rule.condition, loaded.correlations)
+    stateful = stateful_names(rule.condition, loaded.correlations)
     tree, note = _explanation(rule, event, number)
     if options.format == "json":
         facts = {
             "rule": rule.name,
             "matches": tree.is_true,
-            "remembers": list(remembering),
+            "remembers": list(stateful),
             "condition": as_json_tree(tree),
         }
         click.echo(json.dumps(facts, indent=2))
         return
-    word = "matches" if tree.is_true else "does not match"
-    click.echo(f"{printable(rule.name)} ({printable(rule.file)}:{rule.line}) {word}{note}")
-    for macro in remembering:
-        click.echo(f"{printable(macro)} has memory: true means here that the event counts, not that it was enough.")
+    verb = "matches" if tree.is_true else "does not match"
+    click.echo(f"{printable(rule.name)} ({printable(rule.file)}:{rule.line}) {verb}{note}")
+    for macro in stateful:
+        click.echo(
+            f"{printable(macro)} is stateful: true means that this event counts, not that the threshold is reached."
+        )
     click.echo(as_text_tree(tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
 
 
@@ -88,7 +90,7 @@ def _of_batch(rule: Rule, event: BatchEvent) -> tuple[Explained, str]:
 
 
 def _type_note(rule: Rule, event_type: object) -> str:
-    """Say what decides most: a rule is never judged for an event of a type that it doesn't ask for."""
+    """Return the overriding fact, if any: a rule is only evaluated for the event types that it selects."""
     if not isinstance(event_type, str):
-        return "; the event has no evt.type, so live it could match no rule"
-    return "" if event_type in rule.event_types else f"; it isn't judged for events of type {printable(event_type)}"
+        return "; the event has no evt.type, so live it would match no rule"
+    return "" if event_type in rule.event_types else f"; it isn't evaluated for events of type {printable(event_type)}"

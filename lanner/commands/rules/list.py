@@ -1,4 +1,4 @@
-"""`lanner rules list`: which rules there are."""
+"""`lanner rules list`: lists the rules."""
 
 import json
 
@@ -16,18 +16,18 @@ PRIORITIES = ("debug", "info", "notice", "warning", "error", "critical", "alert"
 
 
 @front_command("list", example="lanner rules list --tag container --priority warning")
-@click.option("--tag", "tags", multiple=True, help="Only rules with this tag; repeatable, all must be there.")
+@click.option("--tag", "tags", multiple=True, help="Only rules with this tag; repeatable, all must be present.")
 @click.option(
     "--priority",
     type=click.Choice(PRIORITIES),
-    help="Only rules at least this grave.",
+    help="Only rules of this priority or higher.",
 )
-@click.option("--file", "file", help="Only rules whose file's name holds this.")
-@click.option("--enabled/--disabled", "enabled", default=None, help="Only rules that are on, or off.")
+@click.option("--file", "file", help="Only rules whose file name contains this.")
+@click.option("--enabled/--disabled", "enabled", default=None, help="Only enabled, or only disabled rules.")
 def command(
     options: Options, tags: tuple[str, ...], priority: str | None, file: str | None, *, enabled: bool | None
 ) -> None:
-    """List the rules in force, with priority, tags and file."""
+    """List the active rules, with priority, tags and file."""
     settings = options.settings()
     floor = parse_priority(priority) if priority else None
     chosen = [

@@ -1,4 +1,4 @@
-"""`lanner rules pushdown`: what the rules make the kernel send, and which of them costs most."""
+"""`lanner rules pushdown`: shows which events the rules make the kernel send, and which rules cost most."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import click
 
 from collector.events.system_calls import EVERYTHING
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.times import span_ms
+from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
@@ -21,11 +21,11 @@ from schemas.encoding.recording import read_recording
 
 _WIDEST_LENGTH = 100
 _ALWAYS_COME = frozenset({"execve", "execveat", "procexit"})
-_ALWAYS = "(comes whatever the rules ask)"
+_ALWAYS = "(always sent)"
 
 
 @front_command(
-    "interest",
+    "pushdown",
     example="lanner rules pushdown\nlanner -r my_rules.yaml rules pushdown --recording ordinary.avro\n"
     "sudo lanner rules pushdown --live 30s",
 )
@@ -33,20 +33,20 @@ _ALWAYS = "(comes whatever the rules ask)"
     "--recording",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Count, on what `lanner record` wrote, how much of each event type is left out.",
+    help="Count how much of each event type is left out of a recording of `lanner record`.",
 )
-@click.option("--live", metavar="TIME", help="Count on this host for so long (10s, 5m) or until Ctrl-C; as root.")
+@click.option("--live", metavar="TIME", help="Count on this host for this long (10s, 5m) or until Ctrl-C; needs root.")
 def command(options: Options, recording: Path | None, live: str | None) -> None:
-    """Show which event types the rules turn on, and what of each is sent.
+    """Show which event types the rules enable, and how much of each is sent.
 
-    The kernel leaves out what can match no rule. Where a rule says too little that the kernel can judge, all events of
-    the type are sent for it: the table names that rule, and the part of its condition that makes it so. With a
-    recording the shares are counted; what it doesn't hold, such as where a relative name starts, counts as sent. Live,
-    the kernel does the counting, by event type, of what it left out.
+    The kernel drops events that can't match any rule. If the kernel can evaluate too little of a condition, all events
+    of the type are sent: the table names the rule and the part of its condition that causes it. With --recording, the
+    shares are counted; events that depend on data a recording lacks, such as the directory that a relative path starts
+    from, count as sent. With --live, the kernel counts what it drops, by event type.
     """
     if recording is not None and live is not None:
-        raise click.UsageError("--recording and --live are two things to count on: give one.")
-    seconds = None if live is None else span_ms(live, "--live") / 1000
+        raise click.UsageError("--recording and --live exclude each other.")
+    seconds = None if live is None else parse_duration_ms(live, "--live") / 1000
     settings = options.settings()
     detection = load_detection(settings, warnings=False)
     asked = shares(_named(detection), sorted(detection.event_types & EVERYTHING))
@@ -63,17 +63,19 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
         return
     if recording is None and live is None:
         kinds = [(event, _sent(each), str(len(each)), *_dearest(event, each)) for event, each in asked.items()]
-        print_table(("EVENT", "SENT", "RULES", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), kinds)
-        _tell_broad(asked)
+        print_table(("EVENT", "SENT", "RULES", "MOSTLY FOR", "BECAUSE THE KERNEL CAN'T EVALUATE"), kinds)
+        _warn_of_broad_rules(asked)
         if not options.quiet:
-            note("how much that is: --recording FILE counts what `lanner record` wrote, --live 30s this host's events.")
+            note(
+                "to see how much that is, count a recording's events by --recording FILE, or this host's by --live 30s."
+            )
         return
     seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
     if recording is not None and not seen:
-        raise BadInput(f"{recording}: none of its events is of a type that these rules ask for.")
+        raise BadInput(f"{recording}: none of its events has a type that these rules select.")
     rows = [_counted(event, each, counts[event]) for event, each in _by_cost(asked, counts) if _is_seen(event, counts)]
-    print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOST FOR", "BECAUSE THE KERNEL CAN'T JUDGE"), rows)
-    _tell_broad(asked)
+    print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOSTLY FOR", "BECAUSE THE KERNEL CAN'T EVALUATE"), rows)
+    _warn_of_broad_rules(asked)
     if unseen := [event for event in asked if not _is_seen(event, counts)]:
         click.echo(f"Not seen: {', '.join(unseen)}")
     share = f", {100 * (seen - sent) / seen:.1f} % left out" if seen else ""
@@ -111,12 +113,12 @@ def _is_seen(event: str, counts: dict[str, EventTypeCounts]) -> bool:
     return event in counts and counts[event].seen > 0
 
 
-def _tell_broad(asked: dict[str, list[EventTypeCost]]) -> None:
-    """Name the rules that turn on everything there is."""
+def _warn_of_broad_rules(asked: dict[str, list[EventTypeCost]]) -> None:
+    """Warn of rules that enable all event types."""
     if asked.keys() != EVERYTHING:
         return
     for rule in sorted(set.intersection(*({share.rule for share in each} for each in asked.values()))):
-        note(f"warning: rule {rule!r} turns on all {len(asked)} event types: give it an evt.type.")
+        note(f"warning: rule {rule!r} enables all {len(asked)} event types: restrict it with evt.type.")
 
 
 def _sent(each: list[EventTypeCost]) -> str:
@@ -124,7 +126,7 @@ def _sent(each: list[EventTypeCost]) -> str:
 
 
 def _dearest(event: str, each: list[EventTypeCost], of_event: EventTypeCounts | None = None) -> tuple[str, str]:
-    """Name the rule that most events are sent for, and why."""
+    """Return the rule that most events are sent for, and the reason."""
     if event in _ALWAYS_COME:
         return "", _ALWAYS
     dearest = max(each, key=lambda share: (of_event.by_rule[share.rule] if of_event else 0, share.takes_all))

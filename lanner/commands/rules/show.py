@@ -1,4 +1,4 @@
-"""`lanner rules show`: one rule as it is in force."""
+"""`lanner rules show`: shows one rule after appends and overrides."""
 
 import json
 
@@ -18,9 +18,9 @@ from schemas.text.printable import printable
 
 @front_command("show", example='lanner rules show "Terminal shell in container" --expand')
 @click.argument("name")
-@click.option("--expand", is_flag=True, help="Put the conditions of macros and the items of lists in place.")
+@click.option("--expand", is_flag=True, help="Expand macros and lists.")
 def command(options: Options, name: str, *, expand: bool) -> None:
-    """Show rule NAME after all appends, overrides and exceptions."""
+    """Show rule NAME with all appends, overrides and exceptions applied."""
     settings = options.settings()
     rule = choose_rule(load_or_fail(settings, find_rules(settings)).rules, name)
     with deep():
@@ -64,7 +64,7 @@ def _output_fields(rule: Rule) -> set[str]:
 
 
 def _look(node: Node, macros: dict[str, None], fields: dict[str, None]) -> None:
-    """Collect the macros and fields that a condition uses, in order, however deep it is."""
+    """Collect the macros and fields that a condition uses, in order, at any depth."""
     todo = [node]
     while todo:
         current = todo.pop()

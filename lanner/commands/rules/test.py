@@ -1,4 +1,4 @@
-"""`lanner rules test`: tests beside rules."""
+"""`lanner rules test`: runs the rules' tests."""
 
 import json
 import sys
@@ -34,14 +34,12 @@ from schemas.encoding.recording import read_recording
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML here.")
 @click.option("--strict", is_flag=True, help="A rule without a test counts as a failure.")
-@click.option(
-    "--from", "source", metavar="ALERT.json|RECORDING", help="Write cases made of this to standard output instead."
-)
+@click.option("--from", "source", metavar="ALERT.json|RECORDING", help="Print test cases made from this instead.")
 def command(options: Options, paths: tuple[str, ...], junit: Path | None, source: str | None, *, strict: bool) -> int:
-    """Run the tests beside rules: NAME_test.yaml beside NAME.yaml. Needs no kernel, no rights and no broker.
+    """Run the tests of rules: NAME_test.yaml beside NAME.yaml. Needs no kernel, privileges or broker.
 
-    A PATH is a test file, a rule file or a folder; without one, the rules in force are tested. Ends with 1 if a test
-    fails or a file is wrong. docs/rules.md says how tests are written.
+    A PATH is a test file, a rule file or a folder; without one, the active rules are tested. Exits with 1 if a test
+    fails or a file is wrong. docs/rules.md describes the format.
     """
     settings = options.settings()
     if source is not None:

@@ -1,4 +1,4 @@
-"""`lanner rules validate`: whether rule files are right."""
+"""`lanner rules validate`: checks rule files."""
 
 import sys
 from dataclasses import replace
@@ -30,12 +30,12 @@ def _print(result: LoadResult, form: str) -> None:
 @front_command("validate", example="lanner rules validate my_rules.yaml", formats=("text", "json", "github"))
 @click.argument("files", nargs=-1)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--falco", is_flag=True, help="What Falco would ignore or not know is an error.")
+@click.option("--falco", is_flag=True, help="Report what Falco ignores or doesn't know as errors.")
 def command(options: Options, files: tuple[str, ...], *, strict: bool, falco: bool) -> int:
-    """Check rule FILES, or those in force; every error with its place, all at once.
+    """Check rule FILES, or the active ones; report all errors with their locations.
 
-    Ends with 1 on errors, with --strict on warnings too. --format github prints annotations for its checks.
-    --falco is for files that Falco takes too: it ignores keys that it does not know, such as `correlation`.
+    Exits with 1 on errors, and with --strict on warnings. --format github prints annotations for GitHub Actions.
+    --falco is for files shared with Falco, which ignores keys that it doesn't know, such as `correlation`.
     """
     settings = options.settings()
     found = find_rules(replace(settings, rules_files=files) if files else settings).files

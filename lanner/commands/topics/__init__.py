@@ -1,4 +1,4 @@
-"""`lanner topics`: what a fleet needs of its broker."""
+"""`lanner topics`: takes the settings; creates topics and grants rights on the broker."""
 
 import click
 
@@ -7,4 +7,4 @@ from lanner.cli.app import TOPICS, Group
 
 @click.group("topics", cls=Group, lazy=TOPICS, example="lanner topics create --partitions 8 --replication-factor 3")
 def command() -> None:
-    """Create and check the topics that a fleet's stages meet at."""
+    """Create and check a fleet's topics and ACLs."""

@@ -1,4 +1,4 @@
-"""`lanner topics acls`: what each part of a fleet may do, and no more."""
+"""`lanner topics acls`: grants each stage of a fleet the rights it needs."""
 
 import json
 import sys
@@ -18,20 +18,22 @@ from lanner.wiring.kafka import connection_of, need
     "lanner topics acls --for notifier --principal User:notifier-eu\n"
     "lanner topics acls --for processor --kafka-acls > acls.sh",
 )
-@click.option("--for", "part", type=click.Choice(list(PARTS)), required=True, help="Whose rights.")
-@click.option("--principal", metavar="User:NAME", help="Who gets them; User:lanner-PART, if not given.")
-@click.option("--dry-run", is_flag=True, help="Say what would be allowed; no broker is asked.")
-@click.option("--kafka-acls", is_flag=True, help="Print the commands for Kafka's own tool instead.")
+@click.option("--for", "part", type=click.Choice(list(PARTS)), required=True, help="The stage that needs the rights.")
+@click.option("--principal", metavar="User:NAME", help="Who gets them.  [default: User:lanner-PART]")
+@click.option("--dry-run", is_flag=True, help="Print what would be granted, without contacting a broker.")
+@click.option("--kafka-acls", is_flag=True, help="Print commands for kafka-acls.sh instead.")
 def command(options: Options, part: str, principal: str | None, dry_run: bool, kafka_acls: bool) -> None:  # noqa: FBT001  flags
-    """Allow a part of the fleet what it needs at the broker, and nothing else.
+    """Grant a stage of the fleet the rights it needs at the broker, and no others.
 
-    Run it as one of the broker's super users. Nothing is taken away: rights that somebody has already stay.
-    A broker that checks rights has an authorizer and allow.everyone.if.no.acl.found=false: docs/kafka.md.
+    Run it as a super user of the broker. Existing rights are never revoked. To enforce rights, the broker needs an
+    authorizer and allow.everyone.if.no.acl.found=false: see docs/kafka.md.
     """
     settings = options.settings()
     who = principal or f"User:lanner-{part}"
     if not who.startswith("User:") or who in ("User:", "User:*"):
-        raise BadInput(f"--principal: {who!r} is nobody: write User:NAME, as the broker knows this client.")
+        raise BadInput(
+            f"--principal: {who!r} is not a valid principal: use User:NAME, the client's name at the broker."
+        )
     grants = PARTS[part]
     prefix, servers = settings.kafka.prefix, settings.kafka.bootstrap_servers
     if kafka_acls:

@@ -1,4 +1,4 @@
-"""`lanner topics create`: every topic there is, once."""
+"""`lanner topics create`: creates the topics and checks existing ones."""
 
 import json
 import sys
@@ -23,17 +23,25 @@ def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int
 @front_command(
     "create", example="lanner topics create --partitions 8 --replication-factor 3 --events-retention 24h --dry-run"
 )
-@click.option("--partitions", type=click.IntRange(1, 10_000), required=True, metavar="N", help="Processors at most.")
+@click.option(
+    "--partitions", type=click.IntRange(1, 10_000), required=True, metavar="N", help="Maximum number of processors."
+)
 @click.option(
     "--replication-factor", type=click.IntRange(1, 100), required=True, metavar="N", help="Copies of each message."
 )
-@click.option("--events-retention", default="24h", callback=_duration, metavar="TIME", help="How far back; 24h.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option(
+    "--events-retention",
+    default="24h",
+    callback=_duration,
+    metavar="TIME",
+    help="How long events are retained.  [default: 24h]",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done.")
 def command(options: Options, partitions: int, replication_factor: int, events_retention: int, dry_run: bool) -> None:  # noqa: FBT001  flags
-    """Create the topics that are missing, and check those that are there; none is ever changed.
+    """Create missing topics and check existing ones, which are never changed.
 
-    PARTITIONS is for ever: it bounds how many processors can share the work, and changing it later would tear hosts
-    and groups from their order. Take twice what you expect.
+    The number of partitions is permanent: it bounds how many processors can share the work, and changing it later would
+    break the order of events per host and group. Use twice what you expect to need.
     """
     need("processor", "confluent_kafka")
     from bus.administration import create_missing
@@ -44,7 +52,7 @@ def command(options: Options, partitions: int, replication_factor: int, events_r
     done = create_missing(connection, plans, dry_run=dry_run)
     verb = "would create" if dry_run else "created"
     there = {state.name: state for state in done.there}
-    told = {each.name: "there" if each.name in there else verb for each in plans}
+    states = {each.name: "exists" if each.name in there else verb for each in plans}
     wrong = [each for each in judge(connection.prefix, there) if each.topic in there and each.fatal]
     events = there.get(connection.topic("events"))
     if events is not None and events.partitions != partitions:
@@ -52,26 +60,29 @@ def command(options: Options, partitions: int, replication_factor: int, events_r
         raise BadInput(
             *(f"{each.text}." for each in wrong),
             f"topic {events.name} has {events.partitions} partitions, not {partitions}: "
-            f"give --partitions {events.partitions}, or choose another kafka.prefix.",
+            f"use --partitions {events.partitions}, or choose another kafka.prefix.",
         )
     if settings.json_output:
-        rows = [{"topic": each.name, "state": told[each.name], **_row(each)} for each in plans]
+        rows = [{"topic": each.name, "state": states[each.name], **_row(each)} for each in plans]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
         print_table(
-            ("TOPIC", "", "PARTITIONS", "COPIES", "KEPT"),
-            [(each.name, told[each.name], str(each.partitions), str(each.replication), _kept(each)) for each in plans],
+            ("TOPIC", "", "PARTITIONS", "COPIES", "RETENTION"),
+            [
+                (each.name, states[each.name], str(each.partitions), str(each.replication), _retention(each))
+                for each in plans
+            ],
         )
     if wrong:
         raise BadInput(
             *(f"{each.text}." for each in wrong),
-            "what is there is not changed: delete those topics and run this again, or choose another kafka.prefix.",
+            "existing topics are not changed: delete them and run this again, or choose another kafka.prefix.",
         )
     if replication_factor == 1 and not options.quiet:
-        note("one copy of each message: a broker that is lost takes its part along. Take 3 where there are 3 brokers.")
+        note("only one copy of each message: a lost broker loses messages. With 3 brokers, use --replication-factor 3.")
 
 
-def _kept(each: TopicPlan) -> str:
+def _retention(each: TopicPlan) -> str:
     return "newest of each key" if each.kind.cleanup == "compact" else duration_text(int(each.config["retention.ms"]))
 
 

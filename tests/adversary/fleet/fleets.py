@@ -108,7 +108,7 @@ def start_fleets(
     fleets = []
     for connection, shape, (processors, notifier) in zip(connections, shapes, started, strict=True):
         for processor in processors:
-            processor.wait_for("judging by", 60)
+            processor.wait_for("evaluating rules:", 60)
         collectors = Collectors(connection, rules.parent / f"{connection.prefix}hosts")
         alerts, letters = Alerts(connection), DeadLetters(connection)
         delivered = _delivered(rules.parent, connection)

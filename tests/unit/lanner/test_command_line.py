@@ -81,7 +81,7 @@ def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> No
     assert told("config", "show", "-c", settings) == (1, f"error: {settings}: can't be read: Permission denied.\n")
     none = ("-c", "/dev/null")
     assert told("rules", "list", "-r", other, *none) == (1, f"error: {other}: can't be read: Permission denied.\n")
-    denied = (1, f"error: {other}: Permission denied. Run this as a user who may, or choose another place.\n")
+    denied = (1, f"error: {other}: Permission denied. Run this as a user with permission, or choose another path.\n")
     assert told("replay", other, "-q", *none) == denied
     assert told("rules", "test", other, *none) == denied
 

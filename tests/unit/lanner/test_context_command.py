@@ -61,7 +61,7 @@ def test_an_alert_that_a_recording_does_not_cover_is_told(tmp_path: Path) -> Non
     done = lanner("context", early, "--file", folder, "-r", rules)
     assert done.returncode == 0
     assert "after the alert" in done.stdout
-    assert "No batch of this time is kept" in done.stdout
+    assert "No batch of this time is stored" in done.stdout
 
 
 def test_what_is_no_id_is_an_error() -> None:
@@ -69,7 +69,7 @@ def test_what_is_no_id_is_an_error() -> None:
     for text in ("x", "00000000-0000-4000-8000-000000000000"):
         done = lanner("context", text)
         assert done.returncode == 1
-        assert "is no alert's id" in done.stderr
+        assert "not a valid alert id" in done.stderr
 
 
 def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_where_no_outbox_is_it_says_so(tmp_path: Path) -> None:
     """And makes none."""
     told = lanner("dlq", "list", "--local", "-o", f"notifier.state_dir={tmp_path}")
     assert told.returncode == 1
-    assert "there is no outbox" in told.stderr
+    assert "no outbox found" in told.stderr
     assert list(tmp_path.iterdir()) == []
 
 

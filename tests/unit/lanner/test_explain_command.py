@@ -45,7 +45,7 @@ def test_an_alert_and_a_mapping_are_explained_by_what_they_tell(tmp_path: Path) 
     assert "missing" in told
 
     other = lanner("rules", "explain", RULE, "--event", '{"evt.type": "close"}', cwd=ROOT).stdout
-    assert other.splitlines()[0].endswith("does not match; it isn't judged for events of type close")
+    assert other.splitlines()[0].endswith("does not match; it isn't evaluated for events of type close")
 
 
 def test_a_wrong_event_is_told_by_its_place() -> None:

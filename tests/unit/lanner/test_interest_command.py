@@ -50,7 +50,7 @@ def test_a_rule_that_turns_everything_on_is_named(tmp_path: Path) -> None:
     rules.write_text(RULES.replace("evt.type = connect and ", ""))
 
     done = lanner("-r", rules, "rules", "pushdown")
-    assert "rule 'dear' turns on all" in done.stderr
+    assert "rule 'dear' enables all" in done.stderr
     assert {row.split()[0] for row in done.stdout.splitlines()[1:]} == EVERYTHING
 
     text = lanner("-r", rules, "rules", "pushdown", "--recording", RECORDING).stdout.splitlines()

@@ -1,1 +1,1 @@
-"""Commands on a fleet's rules: rule files in, a published version out, and back."""
+"""Commands on a fleet's rules: publishes rule files as a version, reads it back, shows its rollout."""

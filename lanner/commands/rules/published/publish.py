@@ -1,4 +1,4 @@
-"""`lanner rules publish`: one version of the rules for a whole fleet."""
+"""`lanner rules publish`: publishes one version of the rules to a whole fleet."""
 
 import json
 import sys
@@ -24,19 +24,19 @@ from schemas.text.printable import printable
     "lanner rules publish rules/ --yes --sign-key /etc/lanner/rules.key     (from CI)",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("--yes", is_flag=True, help="Don't ask; where nobody can be asked, needed.")
-@click.option("--force", is_flag=True, help="Even if less than half of the rules stay on.")
-@click.option("--comment", default="", metavar="TEXT", help="Why; shown by status and in the alert.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation; required without a terminal.")
+@click.option("--force", is_flag=True, help="Publish even if less than half of the rules stay enabled.")
+@click.option("--comment", default="", metavar="TEXT", help="The reason; shown by `status` and in the alert.")
 @click.option(
-    "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign by this Ed25519 private key (PEM)."
+    "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with this Ed25519 private key (PEM)."
 )
 def command(
     options: Options, paths: tuple[str, ...], comment: str, sign_key: Path | None, *, yes: bool, force: bool
 ) -> None:
-    """Check the rule files and folders at PATH, show what changes, and make them the version that all processors run.
+    """Check the rule files and folders at PATH, show what changes, and publish them to all processors.
 
-    The settings `rules` and `priority` go with them. Collectors widen what they send first, then processors switch
-    between two batches; `lanner rules status` shows how far that is. Nothing is asked with --yes.
+    The settings `rules` and `priority` are published with them. Collectors widen their filters first, then processors
+    switch between two batches; `lanner rules status` shows the progress.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.ruleset.published.publish import publish
@@ -54,33 +54,33 @@ def command(
     running, before = _running(settings)
     rules = published_of(settings, sources.files, comment)
     if running is not None and rules.same_rules(running):
-        note(f"version {running.version} is just that: nothing to publish.")
+        note(f"version {running.version} has the same rules: nothing to publish.")
         return
     changes = () if before is None else difference(before.in_force, detection.in_force)
-    told = lines(changes, MAX_LINES)
-    say = note if settings.json_output else click.echo
-    for line in told:
-        say(printable(line))
+    changed = lines(changes, MAX_LINES)
+    show = note if settings.json_output else click.echo
+    for line in changed:
+        show(printable(line))
     now_on = enabled(detection.in_force.rules)
     then_on = 0 if before is None else enabled(before.in_force.rules)
-    versus = "no version was published before" if running is None else f"{then_on} on in version {running.version}"
-    say(f"{now_on} rules on; {versus}.")
+    versus = "no version was published before" if running is None else f"{then_on} enabled in version {running.version}"
+    show(f"{now_on} rules enabled; {versus}.")
     if now_on * 2 < then_on and not force:
-        raise BadInput(f"only {now_on} of {then_on} rules would stay on: --force does it all the same.")
+        raise BadInput(f"only {now_on} of {then_on} rules would stay enabled: add --force to publish anyway.")
     if not (yes or _agreed()):
         note("nothing was published.")
         return
-    named = replace(rules, previous="" if running is None else running.version, difference=told)
+    named = replace(rules, previous="" if running is None else running.version, difference=changed)
     named = named.named(time.time_ns(), 0 if running is None else running.published)
     publish(settings, named, key)
     if settings.json_output:
-        click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": told}))
+        click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": changed}))
     else:
         click.echo(f"published version {named.version}")
 
 
 def _running(settings: Settings) -> tuple[PublishedRules | None, CompiledDetection | None]:
-    """Give the version that is published, and its rules where they can still be read."""
+    """Return the published version, and its rules if they can still be loaded."""
     from bus.messages.published_rules import current
     from lanner.ruleset.published.version import detection_of_published
 
@@ -90,16 +90,16 @@ def _running(settings: Settings) -> tuple[PublishedRules | None, CompiledDetecti
     try:
         running = decode_rules(message.value() or b"")
     except BadRules as error:
-        note(f"what is published can't be read ({error}): compared with nothing.")
+        note(f"the published version can't be read ({error}), so there is nothing to compare with.")
         return None, None
     try:
         return running, detection_of_published(settings, running)
     except BadInput as error:
-        note(f"version {running.version} is broken: compared with nothing. {error.messages[0]}")
+        note(f"version {running.version} is broken, so there is nothing to compare with. {error.messages[0]}")
         return running, None
 
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody can be asked here: add --yes to publish without a question.")
+        raise click.UsageError("Can't ask for confirmation without a terminal: add --yes.")
     return click.confirm("Publish it?")

@@ -1,4 +1,4 @@
-"""`lanner rules pull`: the rules that a fleet runs, as files."""
+"""`lanner rules pull`: writes a fleet's published rules to files."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,11 @@ from lanner.wiring.kafka import connection_of, need
 
 @front_command("pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--force", is_flag=True, help="Overwrite files of the same names.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def command(options: Options, folder: Path, *, force: bool) -> None:
-    """Write the rule files of the published version into DIR, which is made where it isn't there.
+    """Write the rule files of the published version into DIR, created if needed.
 
-    Where their order is not that of their names, numbers in front keep it: publishing DIR gives the same rules again.
+    If their order is not alphabetical, their names get numbers in front, so that publishing DIR gives the same rules.
     """
     need("processor", "confluent_kafka", "cryptography")
     from bus.messages.published_rules import accept, current
@@ -26,7 +26,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
     settings = options.settings()
     message = current(connection_of(settings))
     if message is None:
-        raise BadInput("no version was published; `lanner rules publish PATH…` does that.")
+        raise BadInput("no version is published; use `lanner rules publish PATH…`.")
     try:
         rules = accept(message, public_keys(settings)).rules
     except BadRules as error:
@@ -40,7 +40,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         there = [str(target) for target in targets if os.path.lexists(target)]
         if there and not force:
-            raise BadInput(*(f"{name}: is there already; --force overwrites it." for name in there))
+            raise BadInput(*(f"{name}: already exists; --force overwrites it." for name in there))
         for target, file in zip(targets, rules.files, strict=True):
             _write(target, file.text)
     except OSError as error:
@@ -49,7 +49,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
 
 
 def _write(target: Path, text: bytes) -> None:
-    # Beside it and then in its place: a link that lies there is replaced, never followed.
+    # Write beside it and rename, so that a symbolic link at the target is replaced, never followed.
     new = target.with_name(f".{target.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:

@@ -1,4 +1,4 @@
-"""`lanner rules status`: which version is published, and who runs what."""
+"""`lanner rules status`: shows the published version and what each processor runs."""
 
 import json
 import time
@@ -20,9 +20,9 @@ from schemas.text.printable import printable
 
 @front_command("status", example="lanner rules status\nlanner rules status --format json | jq .processors")
 def command(options: Options) -> int:
-    """Show the published version, which processors judge by it, and what collectors say they send.
+    """Show the published version, the version each processor runs, and what collectors send.
 
-    Ends with 1 if a processor that is alive judges by another version.
+    Exits with 1 if a live processor runs another version.
     """
     need("processor", "confluent_kafka", "cryptography")
     from bus.clients.compacted import read_topics
@@ -69,21 +69,23 @@ def command(options: Options) -> int:
     else:
         _print(rules, signed_by, trouble, rows, hosts)
         if not options.quiet:
-            note(f"collectors send what is of interest to: {', '.join(live) or 'their own rule files'}")
-    wanted = "" if rules is None else rules.version
-    return int(bool(trouble) or any(row["alive"] and wanted and row["version"] != wanted for row in rows))
+            note(f"collectors send the events that these need: {', '.join(live) or 'their own rule files'}")
+    published_version = "" if rules is None else rules.version
+    return int(
+        bool(trouble) or any(row["alive"] and published_version and row["version"] != published_version for row in rows)
+    )
 
 
 def _state(report: Report, *, alive: bool) -> str:
     if not alive:
         return "gone"
-    told = []
+    states = []
     if report.waiting:
         who = f" for {', '.join(report.lagging)}" if report.lagging else ""
-        told.append(f"waits{who} to judge by {report.waiting}")
+        states.append(f"waits{who} to activate {report.waiting}")
     if report.refused:
-        told.append(f"refused a version: {report.refused}")
-    return "; ".join(told) or "in force"
+        states.append(f"refused a version: {report.refused}")
+    return "; ".join(states) or "active"
 
 
 def _summary(rules: PublishedRules, signed_by: str) -> dict[str, Any]:
@@ -107,9 +109,9 @@ def _print(
     rules: PublishedRules | None, signed_by: str, trouble: str, rows: list[dict[str, Any]], hosts: Counter[str]
 ) -> None:
     if trouble:
-        click.echo(printable(f"what is published can't be used: {trouble}"))
+        click.echo(printable(f"the published version can't be used: {trouble}"))
     elif rules is None:
-        click.echo("no version is published: each processor has its own rule files")
+        click.echo("no version is published: each processor uses its own rule files")
     else:
         signed = f", signed by {signed_by}" if signed_by else ""
         comment = f" ({rules.comment})" if rules.comment else ""
@@ -129,10 +131,10 @@ def _print(
         ],
     )
     print_table(
-        ("HOSTS", "SEND WHAT IS OF INTEREST TO"),
+        ("HOSTS", "SEND EVENTS NEEDED BY"),
         [(str(number), _meaning(reported)) for reported, number in hosts.most_common()],
     )
 
 
 def _meaning(reported: str) -> str:
-    return {"": "rule files of their own", "*": "everything"}.get(reported, reported.replace("+", ", "))
+    return {"": "their own rule files", "*": "everything"}.get(reported, reported.replace("+", ", "))

@@ -150,7 +150,7 @@ def test_what_our_check_refuses_is_taken_out_and_said() -> None:
 def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:
     """Our own is one of neither; and what can't be read is an error, too."""
     (tmp_path / "x.yaml").write_text("kafka: {prefix: x.}\nslack_output: {enabled: true}\n")
-    for name, told in (("x.yaml", "neither falcosidekick's settings nor Falco's"), ("y.yaml", "can't be read")):
+    for name, told in (("x.yaml", "not a settings file of falcosidekick or Falco"), ("y.yaml", "can't be read")):
         done = lanner("config", "import", tmp_path / name)
         assert (done.returncode, done.stdout) == (1, "")
         assert told in done.stderr
