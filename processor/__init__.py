@@ -1,1 +1,1 @@
-"""Finds what matters: EventBatch in, Alert out."""
+"""The processor: event batches in, alerts out."""

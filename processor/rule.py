@@ -1,4 +1,4 @@
-"""What is asked of a rule by those that judge by it."""
+"""The interface of a rule, as detection and correlation use it."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 from processor.language.ast import Node
 
 if TYPE_CHECKING:
-    # Loading itself asks what correlation makes of a rule: imported at run time, this would be a circle.
+    # Loading imports correlation: importing loading at run time would be circular.
     from processor.loading.priority import Priority
 
 
 class RuleProtocol(Protocol):
-    """What detection and correlation need of a rule; the loader's rules have more."""
+    """The part of a rule that detection and correlation use; loaded rules have more attributes."""
 
     @property
     def name(self) -> str:
@@ -19,11 +19,11 @@ class RuleProtocol(Protocol):
 
     @property
     def condition(self) -> Node:
-        """The condition, macros resolved and free of errors."""
+        """The condition, with macros resolved and without errors."""
 
     @property
     def output(self) -> str:
-        """The output text, free of errors."""
+        """The output text, without errors."""
 
     @property
     def priority(self) -> "Priority":
@@ -35,4 +35,4 @@ class RuleProtocol(Protocol):
 
     @property
     def source(self) -> str:
-        """The event source it is for."""
+        """The event source that the rule applies to."""

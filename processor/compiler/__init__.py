@@ -1,1 +1,1 @@
-"""From the tree of a condition to Python functions that judge events."""
+"""The compiler: condition trees in, Python functions that evaluate events out."""

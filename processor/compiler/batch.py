@@ -1,49 +1,46 @@
-"""Compiles rules into functions over a batch, one a class of event types.
+"""The batch compiler: one function per class of event types.
 
 Event types for which the same rules fold to the same conditions share a class. A class's function
-first ANDs masks with one bit a rule, each looked up by a value that repeats: the event's bits, the
-file's name, the process. Only rules whose bit is left are judged.
+first ANDs masks that have one bit per rule. Each mask is cached by a value that repeats: the event's
+bits, the file name, the process. Only the rules whose bits remain are evaluated.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import Folded, simplify
 from processor.compiler.values.types import Shape
-from processor.fields.extract import FUNCTIONS, filter_recipe
+from processor.fields import binding
+from processor.fields.extract import filter_recipe
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import EVENTS, SYSCALLS
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 
 Hit = tuple[int, int]
-"""The rule's place, and the index of the name under which the event matched."""
+"""The rule's index, and the string index of the file name under which the event matched."""
 
 Match = Callable[[int], Sequence[Hit]]
 Fault = Callable[[int, BaseException], None]
 
 ALL_TYPES = frozenset(EVENTS) | SYSCALLS
 _CACHE_LIMIT = 100_000
-_COLUMNS = (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)
-_WORDS = re.compile(r"\bc_[a-z0-9_]+")
+
 _SHARED_MACRO_CHECKS = 3
 _OTHER = "\0"
-"""Stands for all event types that a condition does not name; no literal can be equal to it."""
+"""Represents all event types that a condition does not name; no literal can equal it."""
 
 
 class BatchAccess:
-    """Fields as expressions over the columns of a batch."""
+    """Accesses fields through the columns of a batch."""
 
     def field(self, shape: Shape) -> Expression:
-        """Give the expression of a field; what batches never hold is None."""
+        """Return the expression of a field; None for a field that batches never hold."""
         spec = shape.spec
         if spec is None:
-            raise TypeError("a side without a field has no access")
+            raise TypeError("an operand without a field has no access")
         found = filter_recipe(spec.name, shape.argument)
         if found is None:
             return Expression("()" if shape.is_list else "None", frozenset())
@@ -51,31 +48,31 @@ class BatchAccess:
 
 
 def bit_of(shape: Shape) -> int:
-    """Give the bit of ``c_bits`` behind a yes-or-no field."""
+    """Return the bit of ``c_bits`` that holds a boolean field; 0 if there is none."""
     found = filter_recipe(shape.spec.name, shape.argument) if shape.spec is not None else None
     return found.bit if found is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
 class TypeClass:
-    """Event types under which the same rules are left with the same conditions."""
+    """Event types for which the same rules remain with the same conditions."""
 
     types: frozenset[str]
     rules: tuple[tuple[int, Node], ...]
-    """The rule's place and its condition with the type folded away; a rule that is always true has ``And(())``."""
+    """Each rule's index and its condition with evt.type folded; a rule that is always true has ``And(())``."""
 
 
 ALWAYS = And(())
 
 
 def classes(conditions: Sequence[Node]) -> list[TypeClass]:
-    """Divide event types into classes.
+    """Partition the event types into classes.
 
     Args:
-        conditions: one a rule, macros resolved, without errors.
+        conditions: one per rule, with macros resolved and without errors.
     """
     by_type: dict[str, list[tuple[int, Node]]] = {}
-    for place, condition in enumerate(conditions):
+    for index, condition in enumerate(conditions):
         named = named_types(condition)
         others = None if named is None else _folded(simplify(condition, _OTHER))
         for event_type in ALL_TYPES if named is None or others is not None else named & ALL_TYPES:
@@ -83,7 +80,7 @@ def classes(conditions: Sequence[Node]) -> list[TypeClass]:
             if folded is None:
                 folded = _folded(simplify(condition, event_type))
             if folded is not None:
-                by_type.setdefault(event_type, []).append((place, folded))
+                by_type.setdefault(event_type, []).append((index, folded))
     groups: dict[tuple[tuple[int, Node], ...], set[str]] = {}
     for event_type, rules in by_type.items():
         groups.setdefault(tuple(rules), set()).add(event_type)
@@ -97,7 +94,7 @@ def _folded(condition: Folded) -> Node | None:
 
 
 def named_types(condition: Node) -> frozenset[str] | None:
-    """Give the event types that a condition compares evt.type with; None where it asks otherwise than by value."""
+    """Return the event types that a condition compares evt.type with; None if it compares otherwise than by value."""
     found: set[str] = set()
     for check in checks_of(condition):
         if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
@@ -128,7 +125,7 @@ def checks_of(node: Node) -> Iterable[Check]:
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes the functions of one class."""
+    """Generates the functions of one class."""
 
     emitter: Emitter
     lines: list[str] = field(default_factory=list)
@@ -226,7 +223,7 @@ def _shared_macros(rules: Sequence[tuple[int, Node]]) -> frozenset[Node]:
 
 @dataclass(frozen=True, slots=True)
 class ClassMatcher:
-    """The compiled rules of one class; ``bind`` gives the function for a batch."""
+    """The compiled rules of one class; ``bind`` returns the function for a batch."""
 
     types: frozenset[str]
     rules: tuple[int, ...]
@@ -235,37 +232,33 @@ class ClassMatcher:
 
 
 def compile_class(group: TypeClass) -> ClassMatcher:
-    """Compile one class of event types."""
+    """Compile the rules of one class of event types."""
     constants = Constants()
     emitter = Emitter(BatchAccess(), constants)
     writer = _Writer(emitter, shared=_shared_macros(group.rules))
     named: list[bool] = []
     bodies: list[str] = []
-    for place, (_, condition) in enumerate(group.rules):
+    for index, (_, condition) in enumerate(group.rules):
         text, sources = writer.expression(condition)
         named.append("name" in sources)
-        bodies.append(f"    def r{place}(i, p, q, n): return {text}")
+        bodies.append(f"    def r{index}(i, p, q, n): return {text}")
     masks = _Masks(emitter, group.rules)
     everything = (1 << len(group.rules)) - 1
-    by_name = sum(1 << place for place, flag in enumerate(named) if flag)
+    by_name = sum(1 << index for index, flag in enumerate(named) if flag)
     body = [*writer.lines, *bodies]
-    body += [f"    R = ({', '.join(f'r{place}' for place in range(len(bodies)))},)"]
+    body += [f"    R = ({', '.join(f'r{index}' for index in range(len(bodies)))},)"]
     body += _match_lines(masks, everything, by_name)
-    words = set(_WORDS.findall("\n".join(body)))
-    lines = [*masks.lines, "def bind(B, fault):"]
-    lines += ["    S = B.strings; P = B.processes; C = B.containers"]
-    lines += [f"    c_{name} = B.columns[{name!r}]" for name in _COLUMNS if f"c_{name}" in words]
+    lines = [*masks.lines, "def bind(B, fault):", *binding.prelude(body)]
     lines += [f"    {memo} = {{}}" for memo in writer.memos]
     lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
     source = "\n".join([*lines, *body])
-    namespace: dict[str, Any] = {**FUNCTIONS, **constants.values, "PLACES": tuple(place for place, _ in group.rules)}
-    namespace["NONE"] = ()
-    exec(compile(source, "<rules>", "exec"), namespace)  # noqa: S102  the text is generated from checked trees
-    return ClassMatcher(group.types, namespace["PLACES"], source, namespace["bind"])
+    rules = tuple(index for index, _ in group.rules)
+    names = binding.execute(source, {**constants.values, "RULES": rules, "NONE": ()}, "<rules>")
+    return ClassMatcher(group.types, rules, source, names["bind"])
 
 
 class _Masks:
-    """The mask functions of a class: only for sources that rule something out."""
+    """The mask functions of a class, only for the sources that can exclude a rule."""
 
     def __init__(self, emitter: Emitter, rules: Sequence[tuple[int, Node]]) -> None:
         self.lines: list[str] = []
@@ -281,11 +274,11 @@ class _Masks:
         parts = [bounds.upper_bound(condition, choose) for condition in conditions]
         if all(part == bounds.TRUE for part in parts):
             return False
-        always = sum(1 << place for place, part in enumerate(parts) if part == bounds.TRUE)
+        always = sum(1 << index for index, part in enumerate(parts) if part == bounds.TRUE)
         merged: dict[str, int] = {}
-        for place, part in enumerate(parts):
+        for index, part in enumerate(parts):
             if part not in (bounds.TRUE, bounds.FALSE):
-                merged[part] = merged.get(part, 0) | 1 << place
+                merged[part] = merged.get(part, 0) | 1 << index
         self.lines += [f"{name}_of = {{}}", f"def {name}({argument}):", f"    m = {always}"]
         self.lines += [f"    if {part}: m |= {mask}" for part, mask in merged.items()]
         self.lines += [
@@ -297,10 +290,10 @@ class _Masks:
 
     def _constant(self, conditions: Sequence[Node], choose: bounds.Chooser) -> int:
         mask = 0
-        for place, condition in enumerate(conditions):
+        for index, condition in enumerate(conditions):
             text = bounds.upper_bound(condition, choose)
             if text == bounds.TRUE or (text != bounds.FALSE and self._holds(text)):
-                mask |= 1 << place
+                mask |= 1 << index
         return mask
 
     def _holds(self, text: str) -> bool:
@@ -355,12 +348,12 @@ def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
         f"{pad}    k = (m & -m).bit_length() - 1",
         f"{pad}    m &= m - 1",
         f"{pad}    try:",
-        f"{pad}        if R[k](i, p, q, n): hits.append((PLACES[k], n))",
+        f"{pad}        if R[k](i, p, q, n): hits.append((RULES[k], n))",
     ]
     if by_name:
-        lines += [f"{pad}        elif o and {by_name} >> k & 1 and R[k](i, p, q, o): hits.append((PLACES[k], o))"]
+        lines += [f"{pad}        elif o and {by_name} >> k & 1 and R[k](i, p, q, o): hits.append((RULES[k], o))"]
     lines += [
-        f"{pad}    except Exception as problem: fault(PLACES[k], problem)",
+        f"{pad}    except Exception as problem: fault(RULES[k], problem)",
         f"{pad}return hits",
         "    return match",
     ]
@@ -369,17 +362,17 @@ def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRules:
-    """All rules, compiled: which class each event type belongs to."""
+    """All rules, compiled: the class of each event type."""
 
     matchers: Mapping[str, ClassMatcher]
-    """By event type; types that no rule can match are left out."""
+    """By event type; types that no rule can match are absent."""
 
 
 def compile_rules(conditions: Sequence[Node]) -> CompiledRules:
-    """Compile rules' conditions, in file order.
+    """Compile the conditions of all rules, in file order.
 
     Args:
-        conditions: one a rule, macros resolved, without errors.
+        conditions: one per rule, with macros resolved and without errors.
     """
     matchers: dict[str, ClassMatcher] = {}
     with deep():

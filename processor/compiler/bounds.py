@@ -1,8 +1,8 @@
-"""Necessary conditions: what must hold of one part of an event for a rule to be able to match.
+"""Necessary conditions: what must hold for one part of an event before a rule can match.
 
-A condition is bounded from above by what it says of a single source, the file's name for example, with
-all else taken as possible: A and B <= A; A or B <= A or B; not A >= ... with the bounds swapped. The
-bound of a distinct value is found once and kept, so that most events are ruled out by three look-ups.
+A condition is bounded from above by its checks on a single source, such as the file name, with all other
+checks assumed possible: A and B <= A; A or B <= A or B; not A swaps the bounds. The bound of each
+distinct value is computed once and cached, so that three lookups exclude most events.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from processor.compiler.values.types import Shape, side_shape
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 
 Chooser = Callable[[Check], tuple[str, str] | None]
-"""Gives a check's upper and lower bound over one source as expressions, or None where it says nothing of it."""
+"""Returns a check's upper and lower bound over one source as expressions; None if it does not involve the source."""
 
 TRUE, FALSE = "True", "False"
 
 
 def upper_bound(node: Node, choose: Chooser) -> str:
-    """Write what must hold of one source for a condition to be able to hold."""
+    """Return the expression over one source that holds whenever the condition can hold."""
     return _bound(node, choose, upper=True)
 
 
@@ -51,7 +51,7 @@ def _bound(node: Node, choose: Chooser, *, upper: bool, depth: int = 0) -> str:
 
 
 class _Given:
-    """Access to one value under a fixed expression; other fields are not to be had."""
+    """Accesses one value through a fixed expression; other fields are unavailable."""
 
     def __init__(self, text: str, *, bit_of: Callable[[Shape], int] | None = None) -> None:
         self.text = text
@@ -67,9 +67,9 @@ def _is_plain(node: Check) -> bool:
 
 
 def over_name(emitter: Emitter) -> Chooser:
-    """Bounds over the file's name, as ``s``; its directory and last part count too.
+    """Return bounds over the file name, as ``s``, including its directory and last component.
 
-    A directory is the name itself where the descriptor is an open directory, so both are possible.
+    The directory of an open directory is the name itself, so both forms are possible.
     """
 
     def choose(node: Check) -> tuple[str, str] | None:
@@ -92,7 +92,7 @@ def over_name(emitter: Emitter) -> Chooser:
 
 
 def over_field(emitter: Emitter, name: str) -> Chooser:
-    """Bounds over one text field without argument, as ``s``."""
+    """Return bounds over one text field without an argument, as ``s``."""
 
     def choose(node: Check) -> tuple[str, str] | None:
         if not _is_plain(node) or not isinstance(node.left, Field) or node.left.name != name or node.left.argument:
@@ -104,7 +104,7 @@ def over_field(emitter: Emitter, name: str) -> Chooser:
 
 
 def over_bits(emitter: Emitter, bit_of: Callable[[Shape], int]) -> Chooser:
-    """Bounds over the yes-or-no facts of an event, as ``bits``."""
+    """Return bounds over the boolean columns of an event, as ``bits``."""
     on_bits = replace(emitter, access=_Given("", bit_of=bit_of))
 
     def choose(node: Check) -> tuple[str, str] | None:
@@ -123,7 +123,7 @@ _HOST = {"container.id": "host", "container.name": "host", "container.type": "ho
 
 
 def over_host(emitter: Emitter) -> Chooser:
-    """Bounds for a process of the host, where container.id, name and type say ``host`` and the rest is missing."""
+    """Return bounds for host processes: container.id, name and type are ``host``, other fields are missing."""
 
     def choose(node: Check) -> tuple[str, str] | None:
         if not _is_plain(node) or not isinstance(node.left, Field):
@@ -140,7 +140,7 @@ def over_host(emitter: Emitter) -> Chooser:
 
 
 def over_container(_emitter: Emitter) -> Chooser:
-    """Bounds for a process in a container, of which only is known that its id is not ``host``."""
+    """Return bounds for containerized processes, assuming only that container.id is not ``host``."""
 
     def choose(node: Check) -> tuple[str, str] | None:
         if not _is_plain(node) or not isinstance(node.left, Field) or node.left.name != "container.id":

@@ -1,6 +1,6 @@
-"""Finds what is wrong with a condition before any event is judged by it.
+"""Type checks of conditions, before they are compiled.
 
-All problems are found at once, each with its place. What gives no error here compiles.
+All problems are reported at once, each with its span. A condition without errors compiles.
 Source: libsinsp filter.cpp, filter_compare.cpp; falco filter_warning_resolver.cpp.
 """
 
@@ -37,13 +37,13 @@ _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|conc
 _SPECIAL_IN_REGEX = re.compile(r"[\\^$.|?*+()\[\]{}]")
 
 DIRECTION_NOTE = (
-    "enter events are gone, so 'evt.dir = <' is always true and 'evt.dir = >' always false: leave the check out"
+    "enter events no longer exist, so 'evt.dir = <' is always true and 'evt.dir = >' always false: remove the check"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionProblem:
-    """One thing that is wrong or doubtful in a condition; equal where code, message and place are."""
+    """An error or a warning in a condition; equal if code, message and span are equal."""
 
     code: str
     """A loader code: LOAD_ERR_COMPILE_CONDITION, LOAD_UNKNOWN_FILTER, LOAD_COMPILE_CONDITION ..."""
@@ -51,21 +51,21 @@ class ConditionProblem:
     span: Span
     is_error: bool = True
     is_unknown: bool = False
-    """A field or event type that does not exist: skip-if-unknown-filter makes it a warning."""
+    """Whether the field or event type does not exist: skip-if-unknown-filter makes it a warning."""
 
 
 def check(condition: Node) -> list[ConditionProblem]:
-    """List all errors and warnings of a condition whose macros are resolved.
+    """Return all errors and warnings of a condition whose macros are resolved.
 
     Args:
-        condition: the tree; a span inside a macro counts in the macro's own text.
+        condition: the tree; spans inside a macro are offsets in the macro's own text.
     """
     with deep():
         return [problem for node in _checks(condition) for problem in _of_check(node)]
 
 
 def errors(condition: Node) -> list[ConditionProblem]:
-    """List only what keeps a condition from being compiled."""
+    """Return only the problems that prevent compilation."""
     return [problem for problem in check(condition) if problem.is_error]
 
 
@@ -168,7 +168,7 @@ def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -
             right.span,
         )
     elif shape.is_list and node.operator not in LIST_OPERATORS:
-        yield _error(f"filter error: '{node.operator}' operator does not take a list at its right", right.span)
+        yield _error(f"filter error: '{node.operator}' operator does not accept a list on its right", right.span)
 
 
 def _fields_within(side: FieldValue | Transformer | Field) -> list[Field]:
@@ -185,7 +185,7 @@ def _fields_within(side: FieldValue | Transformer | Field) -> list[Field]:
 
 
 def literals(node: Check) -> tuple[Literal, ...]:
-    """Give the values at a check's right, one or many."""
+    """Return the literal values on the right of a check."""
     if isinstance(node.right, ValueList):
         return node.right.items
     return (node.right,) if isinstance(node.right, Literal) else ()
@@ -218,7 +218,7 @@ def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionPro
     text = value.text
     if text.strip() == "<NA>" and node.operator in ("=", "==", "!=", "in", "intersects"):
         yield _warning(
-            "comparing a field with <NA> never tells whether it is missing: use 'exists'",
+            "comparing a field with <NA> does not test whether it is missing: use 'exists'",
             value.span,
             "LOAD_UNSAFE_NA_CHECK",
         )
@@ -236,10 +236,10 @@ def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionPro
 
 
 def simpler_operator(pattern: str) -> str | None:
-    """Name the operator that says the same as a regular expression; None where there is none.
+    """Return the operator that is equivalent to a regular expression, or None.
 
     Args:
-        pattern: matched from end to end.
+        pattern: the expression, which matches the whole value.
     """
     text = pattern.removeprefix("^").removesuffix("$")
     before = re.match(r"\.[*+?]", text)

@@ -1,7 +1,7 @@
-"""Turns checks into Python expressions.
+"""Code generation: checks in, Python expressions out.
 
-One emitter writes for both bindings: expressions over the columns of a batch, or over a mapping of
-fields. Simple operators stand inline; the others are calls of a judge kept as a constant.
+One emitter serves both bindings: the columns of a batch, or a mapping of fields. Simple operators are
+inlined; the others call a predicate that is stored as a constant.
 """
 
 from collections.abc import Callable
@@ -22,34 +22,34 @@ _SETS = ("in", "intersects")
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A Python expression and what its value depends on."""
+    """A Python expression and the sources that its value depends on."""
 
     text: str
     sources: frozenset[str]
     several: bool = False
-    """It gives a tuple of values of which one is enough."""
+    """Whether it returns a tuple of values, any of which may match."""
     subject: str = ""
-    """Of several names of one thing: the expression of that thing, which `!=` needs."""
+    """If the values are several names of one thing: the expression of that thing, which `!=` needs."""
     bit: int = 0
-    """It is the test of this bit of ``c_bits``, never missing."""
+    """If nonzero, the expression tests this bit of ``c_bits`` and is never missing."""
 
 
 class Access(Protocol):
-    """How a field's value is had."""
+    """Generates the expression that reads a field."""
 
     def field(self, shape: Shape) -> Expression:
-        """Give the expression of a field as a condition looks at it."""
+        """Return the expression of a field as conditions read it."""
 
 
 @dataclass(slots=True)
 class Constants:
-    """What generated code refers to by name: judges, sets, functions."""
+    """The objects that generated code refers to by name: predicates, sets, functions."""
 
     values: dict[str, Any] = field(default_factory=dict)
     _names: dict[Any, str] = field(default_factory=dict)
 
     def add(self, value: Any, key: Any = None) -> str:
-        """Keep a value and give its name; one name for all values with the same key."""
+        """Store a value and return its name; values with the same key share one name."""
         if key is not None and key in self._names:
             return self._names[key]
         name = f"K{len(self.values)}"
@@ -61,13 +61,13 @@ class Constants:
 
 @dataclass(slots=True)
 class Emitter:
-    """Writes checks as expressions over one kind of access."""
+    """Generates expressions for checks, over one kind of access."""
 
     access: Access
     constants: Constants
 
     def check(self, node: Check) -> Expression:
-        """Give the expression that is truthy exactly where a check is true.
+        """Return an expression that is truthy if and only if a check is true.
 
         Args:
             node: a check without errors.
@@ -103,12 +103,11 @@ class Emitter:
                 return f"((t := {left.text}) is not None and t {operator} {parse_literal(texts[0], kind)!r})"
             if operator in _INLINE_TEXT and kind in TEXT and is_whole(texts[0]):
                 return f"((t := {left.text}) is not None and {_INLINE_TEXT[operator].format('t', repr(texts[0]))})"
-        return f"((t := {left.text}) is not None and {self._judge(node, kind, texts)}(t))"
+        return f"((t := {left.text}) is not None and {self._predicate(node, kind, texts)}(t))"
 
-    def _judge(self, node: Check, kind: str, texts: list[str]) -> str:
+    def _predicate(self, node: Check, kind: str, texts: list[str]) -> str:
         key = (node.operator, kind, tuple(texts), node.modifier)
-        judge = operators.predicate(node.operator, kind, texts, node.modifier)
-        return self.constants.add(judge, key)
+        return self.constants.add(operators.predicate(node.operator, kind, texts, node.modifier), key)
 
     def _bool(self, operator: str, left: Expression, texts: list[str]) -> str:
         wanted = {text == "true" for text in texts}
@@ -133,15 +132,15 @@ class Emitter:
         texts = [item.text for item in literals(node)]
         both_ends = shape.kind in ADDRESS_TYPES or shape.kind in NET_TYPES or shape.kind == "PORT"
         if node.modifier is not None:
-            judges = [operators.predicate(node.operator, shape.kind, [text]) for text in texts]
-            combined = _over_values(judges, node.modifier, everyone=both_ends and node.operator == "!=")
+            predicates = [operators.predicate(node.operator, shape.kind, [text]) for text in texts]
+            combined = _over_values(predicates, node.modifier, everyone=both_ends and node.operator == "!=")
             return Expression(f"{self.constants.add(combined)}({left.text})", left.sources)
-        judge = self._judge(node, shape.kind, texts)
+        name = self._predicate(node, shape.kind, texts)
         if left.subject and node.operator == "!=":
-            return Expression(f"(({left.subject}) is not None and all(map({judge}, {left.text})))", left.sources)
+            return Expression(f"(({left.subject}) is not None and all(map({name}, {left.text})))", left.sources)
         if both_ends and node.operator == "!=":
-            return Expression(f"(bool(t := {left.text}) and all(map({judge}, t)))", left.sources)
-        return Expression(f"any(map({judge}, {left.text}))", left.sources)
+            return Expression(f"(bool(t := {left.text}) and all(map({name}, t)))", left.sources)
+        return Expression(f"any(map({name}, {left.text}))", left.sources)
 
     def _list(self, node: Check, left: Expression, shape: Shape) -> Expression:
         values = frozenset(parse_literal(item.text, shape.kind) for item in literals(node))
@@ -175,7 +174,7 @@ class Emitter:
         return Expression(f"((t := {time.text}) is not None and {test})", time.sources)
 
     def side(self, side: Side | FieldValue) -> Expression:
-        """Give the expression of a field's, literal's or transformer's value."""
+        """Return the expression of the value of a field, literal or transformer."""
         if isinstance(side, FieldValue):
             return self.side(side.field)
         if isinstance(side, Field):
@@ -205,16 +204,16 @@ class Emitter:
         return Expression(f"{function}({', '.join(texts)})", sources)
 
 
-def _over_values(judges: list[operators.Predicate], modifier: str, *, everyone: bool) -> Callable[[Any], bool]:
+def _over_values(predicates: list[operators.Predicate], modifier: str, *, everyone: bool) -> Callable[[Any], bool]:
     quantify = all if everyone else any
 
-    def verdicts(values: tuple[Any, ...]) -> list[bool]:
-        return [bool(values) and quantify(map(judge, values)) for judge in judges]
+    def results(values: tuple[Any, ...]) -> list[bool]:
+        return [bool(values) and quantify(map(predicate, values)) for predicate in predicates]
 
-    if not judges:
+    if not predicates:
         return lambda _values: False
     if modifier == "anyof":
-        return lambda values: any(verdicts(values))
+        return lambda values: any(results(values))
     if modifier == "allof":
-        return lambda values: all(verdicts(values))
-    return lambda values: sum(verdicts(values)) == 1
+        return lambda values: all(results(values))
+    return lambda values: sum(results(values)) == 1

@@ -1,7 +1,7 @@
-"""Host names in rules: which ones the rules ask about, and which of them an address has.
+"""Host names in rules: the names that conditions use, and the names of each address.
 
-As in Falco, a name in a condition (fd.sip.name = example.org) is turned into addresses, and the addresses are compared.
-No address of an event is ever asked about: that would tell a name server, and whoever owns the address, what we saw.
+As in Falco, a name in a condition (fd.sip.name = example.org) is resolved to addresses, and addresses are compared.
+Addresses of events are never looked up: that would disclose them to a name server and to the address's owner.
 Source: libsinsp dns_manager.cpp, sinsp_filtercheck_fd.cpp (compare_domain).
 """
 
@@ -15,16 +15,16 @@ from processor.language.ast import Field, Node
 FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
 _EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
 MAX_NAMES = 1000
-"""Names that are asked about; a list of a million domains belongs in a name server, not in a rule."""
+"""Limit on resolved names; a list of a million domains belongs in a name server, not in a rule."""
 MAX_NAME = 253
-"""Characters of a host name. Source: RFC 1035, section 2.3.4."""
+"""Maximum length of a host name in characters. Source: RFC 1035, section 2.3.4."""
 
 
 def names_asked(conditions: Iterable[Node]) -> tuple[str, ...]:
-    """Give the host names that conditions compare addresses' names with, each once, in their order.
+    """Return the distinct host names that conditions compare with the names of addresses, in order.
 
     Args:
-        conditions: macros resolved, without errors.
+        conditions: the trees, with macros resolved and without errors.
     """
     found: dict[str, None] = {}
     for condition in conditions:
@@ -35,13 +35,13 @@ def names_asked(conditions: Iterable[Node]) -> tuple[str, ...]:
 
 
 def is_host_name(text: str) -> bool:
-    """Tell whether a text can be asked about: ASCII letters, digits, hyphens, underscores and dots, and no address."""
+    """Return whether a text can be resolved: ASCII letters, digits, `-`, `_` and dots, and not an address."""
     allowed = text.isascii() and all(char.isalnum() or char in "-_." for char in text)
     return allowed and 0 < len(text) <= MAX_NAME and text.strip(".") != "" and canonical_address(text) is None
 
 
 def names_by_address(answers: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Turn answers round.
+    """Invert the answers of name resolution.
 
     Args:
         answers: addresses by name.

@@ -1,7 +1,7 @@
-"""Judges an event given as a plain mapping of fields to values.
+"""The mapping compiler: evaluates events given as plain mappings of fields to values.
 
-For rule tests, the Python interface and the comparison with recorded answers: same operators, same
-code, another way to a field's value.
+Rule tests, the Python API and comparisons with recorded results use it. Operators and code generation
+are the same as for batches; only the access to fields differs.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,15 +37,15 @@ _MAX_ANCESTORS = 64
 
 @dataclass(frozen=True, slots=True)
 class MappingAccess:
-    """Fields as look-ups in a mapping ``e``."""
+    """Accesses fields by lookup in a mapping ``e``."""
 
     constants: Constants
 
     def field(self, shape: Shape) -> Expression:
-        """Give the expression of a field."""
+        """Return the expression of a field."""
         spec = shape.spec
         if spec is None:
-            raise TypeError("a side without a field has no access")
+            raise TypeError("an operand without a field has no access")
         found = filter_recipe(spec.name, shape.argument)
         several = found is not None and found.several
         reader = _reader(spec.name, shape.argument, shape.kind, several=several, is_list=shape.is_list)
@@ -54,7 +54,7 @@ class MappingAccess:
 
 
 def field_keys(name: str, argument: str | None) -> tuple[str, ...]:
-    """Give the spellings under which a mapping may hold a field."""
+    """Return the keys under which a mapping may hold a field."""
     if argument is None:
         return (name,)
     return (f"{name}[{argument}]", f"{name}.{argument}")
@@ -113,10 +113,10 @@ def _ancestry(event: Event, name: str) -> list[Any]:
 
 
 def converted(value: Any, kind: str) -> Any:
-    """Give a value in the form that its type has inside: numbers as int, addresses in one spelling.
+    """Return a value in its type's internal form: numbers as int, addresses in canonical form.
 
     Args:
-        value: text, number, bool or bytes; a number or bool may be written as text.
+        value: text, number, bool or bytes; numbers and bools may be given as text.
         kind: the field's type.
     """
     if value is None:
@@ -141,17 +141,19 @@ def _number(value: Any) -> int | None:
 
 
 def compile_mapping(condition: Node) -> Callable[[Event], bool]:
-    """Compile a condition into a judge of events given as mappings.
+    """Compile a condition into a function that evaluates events given as mappings.
+
+    A missing key and None both mean that the value is missing.
 
     Args:
-        condition: macros resolved, without errors; a missing key and None both mean that the value is missing.
+        condition: the tree, with macros resolved and without errors.
     """
     with deep():
         constants = Constants()
         folded = simplify(condition)
         if isinstance(folded, bool):
             return _always if folded else _never
-        return _judge(_expression(folded, Emitter(MappingAccess(constants), constants), 0), constants)
+        return _compiled(_expression(folded, Emitter(MappingAccess(constants), constants), 0), constants)
 
 
 def _always(_event: Event) -> bool:
@@ -162,15 +164,15 @@ def _never(_event: Event) -> bool:
     return False
 
 
-def _judge(text: str, constants: Constants) -> Callable[[Event], bool]:
+def _compiled(text: str, constants: Constants) -> Callable[[Event], bool]:
     code = compile(f"lambda e: bool({text})", "<condition>", "eval")
-    judge: Callable[[Event], bool] = eval(code, constants.values)  # noqa: S307  generated from a checked tree
-    return judge
+    evaluate: Callable[[Event], bool] = eval(code, constants.values)  # noqa: S307  generated from a checked tree
+    return evaluate
 
 
 def _expression(node: Node, emitter: Emitter, depth: int) -> str:
     if depth == EXPRESSION_DEPTH:
-        part = _judge(_expression(node, emitter, 0), emitter.constants)
+        part = _compiled(_expression(node, emitter, 0), emitter.constants)
         return f"{emitter.constants.add(part)}(e)"
     if isinstance(node, Check):
         return emitter.check(node).text

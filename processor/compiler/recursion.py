@@ -1,4 +1,4 @@
-"""Room for deep conditions: a tree may be a thousand levels deep, Python's default limit is below that."""
+"""Recursion limits: a tree can be a thousand levels deep, which exceeds Python's default limit."""
 
 import sys
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 _LIMIT = 30_000
 
 EXPRESSION_DEPTH = 30
-"""Levels of a tree that become one Python expression; Python's own parser ends at 200 parentheses."""
+"""Levels of a tree per Python expression; Python's own parser allows 200 nested parentheses."""
 
 
 @contextmanager
 def deep() -> Iterator[None]:
-    """Raise the recursion limit for as long as a tree is walked."""
+    """Raise the recursion limit while a tree is walked."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _LIMIT))
     try:

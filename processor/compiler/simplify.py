@@ -1,7 +1,7 @@
-"""Small rewrites of a condition that keep its meaning for every event.
+"""Rewrites of a condition that preserve its meaning for every event.
 
-Each says its algebra. A check is true or not true, never in between: a missing value makes it not true.
-So the two-valued laws hold.
+Each function's docstring states its algebra. A check is either true or false: a missing value makes it
+false. So the laws of two-valued logic hold.
 """
 
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from processor.compiler.values.operators import predicate
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
 
 Folded = Node | bool
-"""A tree, or the constant that it always is."""
+"""A tree, or the constant that it always evaluates to."""
 
 _CONSTANT_FIELDS = {"evt.dir": "<", "evt.source": "syscall"}
 
 
 def simplify(condition: Node, event_type: str | None = None) -> Folded:
-    """Rewrite a condition for events of one type.
+    """Simplify a condition for events of one type.
 
     Args:
-        condition: macros resolved.
-        event_type: checks on evt.type are decided by it; None leaves them as they are.
+        condition: the tree, with macros resolved.
+        event_type: decides checks on evt.type; None leaves them unchanged.
     """
     if isinstance(condition, Check):
         return _decide(condition, event_type)
@@ -37,7 +37,7 @@ def simplify(condition: Node, event_type: str | None = None) -> Folded:
 
 
 def _macro(node: Macro, event_type: str | None) -> Folded:
-    """Rewrite: M -> the body where it has become a constant or a single check; M otherwise, so that it stays shared."""
+    """Rewrite: M -> its body if that is now a constant or a single check; otherwise M, so that it stays shared."""
     body = simplify(node.body, event_type)
     if isinstance(body, bool | Check | Macro):
         return body
@@ -45,7 +45,7 @@ def _macro(node: Macro, event_type: str | None) -> Folded:
 
 
 def _decide(node: Check, event_type: str | None) -> Folded:
-    """Rewrite: evt.type OP x -> its value where the type is known; evt.dir, evt.source likewise; x in () -> false."""
+    """Rewrite: evt.type OP x -> its value if the type is known; evt.dir, evt.source likewise; x in () -> false."""
     if isinstance(node.right, ValueList) and not node.right.items and node.operator != "pmatch":
         return False
     if not isinstance(node.left, Field):
@@ -62,7 +62,7 @@ def _decide(node: Check, event_type: str | None) -> Folded:
 
 
 def _not(child: Folded) -> Folded:
-    """Not true -> false; not false -> true; not not A -> A."""
+    """Rewrite: not true -> false; not false -> true; not not A -> A."""
     if isinstance(child, bool):
         return not child
     return child.child if isinstance(child, Not) else Not(child)
@@ -84,9 +84,9 @@ def _and(children: Iterable[Folded]) -> Folded:
 
 
 def _or(children: Iterable[Folded]) -> Folded:
-    """Rewrite: A or (B or C) -> A or B or C; A or false -> A; A or true -> true; A or A -> A; two sets on a field join.
+    """Rewrite: A or (B or C) -> A or B or C; A or false -> A; A or true -> true; A or A -> A; merge sets on one field.
 
-    f = x or f in (y) -> f in (x, y), which needs one look at the field.
+    f = x or f in (y) -> f in (x, y), which reads the field once.
     """
     flat: dict[Node, None] = {}
     for child in children:

@@ -14,11 +14,10 @@ from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.mapping import MappingAccess
 from processor.compiler.recursion import deep
-from processor.fields.extract import FUNCTIONS
+from processor.fields.binding import event_names
 from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer
 from processor.language.printer import print_condition, print_operand
 from schemas.batch import EventBatch
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 
 Kind = Literal["and", "or", "not", "macro", "check", "exception"]
 
@@ -85,18 +84,7 @@ class BatchEvaluator:
         """
         self._constants = Constants()
         self._emitter = Emitter(BatchAccess(), self._constants)
-        self._given: dict[str, Any] = {
-            **FUNCTIONS,
-            **{f"c_{column}": batch.columns[column] for column in (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)},
-            "B": batch,
-            "S": batch.strings,
-            "P": batch.processes,
-            "C": batch.containers,
-            "i": place,
-            "n": batch.columns["fd_name"][place] if name is None else name,
-            "p": batch.columns["process"][place],
-            "q": batch.processes[batch.columns["process"][place]],
-        }
+        self._given = event_names(batch, place, name)
 
     def check(self, node: Check) -> bool:
         """Tell whether a check is true."""

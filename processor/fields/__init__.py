@@ -1,1 +1,1 @@
-"""Fields: a field's name in, the expression that extracts it from a batch out."""
+"""Fields: a field's name in, the expression that reads it from a batch out."""

@@ -1,4 +1,4 @@
-"""Which fields have values, and why the others have none: rules may name all of them, and should know."""
+"""The availability of fields: which ones have values, and why the others have none."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,17 +9,17 @@ from schemas.catalogue.fields import FieldSpec
 
 Source = Literal["live", "captures", "none"]
 
-_SUMMARY = "it only serves Falco's summaries of captures"
-_NO_LATENCY = "calls are seen when they return, not when they begin"
-_NO_TABLE = "no table of all descriptors is kept: the kernel is asked about the event's own"
-_NO_USAGE = "it is a measure of load, which would have to be read at each event"
+_SUMMARY = "only used by Falco's summaries of captures"
+_NO_LATENCY = "system calls are recorded when they return, not when they begin"
+_NO_TABLE = "there is no table of all descriptors: only the event's own descriptor is looked up"
+_NO_USAGE = "a resource usage value, which would have to be read for each event"
 _NO_PLUGINS = "plugins are not supported"
-_NO_DOCKER = "events of container engines are not read"
-_NO_PROBES = "the settings of health checks and probes are not asked for, so what they start is not told apart"
-_NO_ORCHESTRATOR = "the orchestrator is not asked: what is known of a pod comes from its containers' labels"
+_NO_DOCKER = "events of container engines are not collected"
+_NO_PROBES = "the settings of health checks and probes are not read, so their processes cannot be identified"
+_NO_ORCHESTRATOR = "the orchestrator is not queried: pod data comes from the labels of its containers"
 
 FROM_CAPTURES: frozenset[str] = frozenset()
-"""Fields that only capture files fill; nothing reads such files yet."""
+"""Fields that only capture files fill; capture files are not supported yet."""
 
 WHY_NOT: Mapping[str, str] = MappingProxyType(
     {
@@ -29,7 +29,7 @@ WHY_NOT: Mapping[str, str] = MappingProxyType(
         ),
         "evt.wait_latency": _NO_LATENCY,
         **{
-            f"evt.buflen.{kind}{way}": f"{_SUMMARY}; evt.buflen has the bytes of a single event"
+            f"evt.buflen.{kind}{way}": f"{_SUMMARY}; evt.buflen has the bytes of one event"
             for kind in ("file", "net")
             for way in ("", ".in", ".out")
         },
@@ -69,7 +69,7 @@ WHY_NOT: Mapping[str, str] = MappingProxyType(
         },
     }
 )
-"""For each field that is always missing, the reason."""
+"""The reason for each field that is always missing."""
 
 CAVEATS: Mapping[str, str] = MappingProxyType(
     {
@@ -78,27 +78,27 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
             f"always false: {_NO_PROBES}",
         ),
         **dict.fromkeys(
-            ("proc.env", "proc.aenv"), "collected only where a loaded rule names it, from programs started since then"
+            ("proc.env", "proc.aenv"), "collected only if a loaded rule uses it, for programs started since then"
         ),
         **dict.fromkeys(
             ("fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"),
-            "the name by which a loaded rule calls the address; addresses of events are never asked about",
+            "the name that a loaded rule uses for the address; addresses of events are never looked up",
         ),
         "evt.around": "in conditions only",
     }
 )
-"""What else to know of some fields that have values."""
+"""Restrictions of fields that do have values."""
 
 _IN_CONDITIONS = frozenset({"evt.around"})
 
 
 def source_of(spec: FieldSpec) -> Source:
-    """Tell what fills a field."""
+    """Return what fills a field."""
     if is_filled(spec.name) or spec.name in _IN_CONDITIONS:
         return "live"
     return "captures" if spec.name in FROM_CAPTURES else "none"
 
 
 def remark_on(spec: FieldSpec) -> str:
-    """Say why a field has no value, or what else to know of it; empty for most."""
+    """Return why a field has no value, or a restriction of it; empty for most fields."""
     return WHY_NOT.get(spec.name) or CAVEATS.get(spec.name, "")

@@ -1,6 +1,6 @@
-"""Facts of an event that take more than one column: arguments, result, category, descriptor, addresses.
+"""Fields of an event that need more than one column: arguments, result, category, descriptor, addresses.
 
-Source of the meanings: libsinsp event.cpp, sinsp_filtercheck_event.cpp and sinsp_filtercheck_fd.cpp.
+Source: libsinsp event.cpp, sinsp_filtercheck_event.cpp and sinsp_filtercheck_fd.cpp.
 """
 
 import socket
@@ -49,12 +49,12 @@ def _spec(event_type: str | None) -> EventType | None:
 
 
 def argument_slot(batch: EventBatch, i: int, name: str) -> int:
-    """Find an event's argument by name; -1 where the event has none of that name.
+    """Return the index of an event's argument in the argument columns, or -1.
 
     Args:
         batch: the batch.
-        i: the event's place in it.
-        name: the parameter's name, or its place as digits.
+        i: the event's index in it.
+        name: the parameter's name, or its index in digits.
     """
     columns = batch.columns
     start, end = columns["arg_start"][i], columns["arg_start"][i + 1]
@@ -69,13 +69,13 @@ def argument_slot(batch: EventBatch, i: int, name: str) -> int:
 
 
 def argument_text(batch: EventBatch, i: int, name: str) -> str | None:
-    """Give evt.arg.NAME: the value as text, decoded where it can be."""
+    """Return evt.arg.NAME: the value as text, decoded if possible."""
     slot = argument_slot(batch, i, name)
     return None if slot < 0 else batch.strings[batch.columns["arg_value"][slot]]
 
 
 def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
-    """Give evt.rawarg.NAME: the number behind the text, or the text where there is no number."""
+    """Return evt.rawarg.NAME: the argument's number, or its text if it is not numeric."""
     slot = argument_slot(batch, i, name)
     if slot < 0:
         return None
@@ -89,7 +89,7 @@ def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
 
 
 def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
-    """Give evt.rawarg.NAME as output shows it: a number that has no value is 0."""
+    """Return evt.rawarg.NAME as output prints it: a missing number is 0."""
     value = raw_argument(batch, i, name)
     if value is None and argument_slot(batch, i, name) >= 0:
         param = parameter(batch.strings[batch.columns["type"][i]], name)
@@ -99,7 +99,7 @@ def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None
 
 @cache
 def parameter(event_type: str | None, name: str) -> ParamSpec | None:
-    """Give the event table's row for an argument."""
+    """Return the event table's entry for an argument."""
     spec = _spec(event_type)
     if spec is None:
         return None
@@ -109,7 +109,7 @@ def parameter(event_type: str | None, name: str) -> ParamSpec | None:
 
 
 def arguments_text(batch: EventBatch, i: int) -> str:
-    """Give evt.args: ``fd=3(<f>/etc/passwd) name=/etc/passwd flags=1(O_RDONLY)``."""
+    """Return evt.args: ``fd=3(<f>/etc/passwd) name=/etc/passwd flags=1(O_RDONLY)``."""
     columns, strings = batch.columns, batch.strings
     event_type = strings[columns["type"][i]]
     parts = []
@@ -134,11 +134,11 @@ def arguments_text(batch: EventBatch, i: int) -> str:
 
 
 def number_text(param: ParamSpec, number: int) -> str:
-    """Print an argument's number in its parameter's format.
+    """Return an argument's number in its parameter's format.
 
     Args:
-        param: the event table's row; flags print in decimal whatever it says, as in Falco.
-        number: Falco's number.
+        param: the event table's entry; flags are always decimal, as in Falco.
+        number: the number, with Falco's encoding.
     """
     if param.type == "DYN" or param.type in _PLAIN_DECIMAL or param.format in ("DEC", "NA", "ID"):
         return str(number)
@@ -148,7 +148,7 @@ def number_text(param: ParamSpec, number: int) -> str:
 
 
 def result_text(result: int) -> str:
-    """Give evt.res: SUCCESS, or the error's name."""
+    """Return evt.res: SUCCESS, or the error's name."""
     if result >= 0:
         return "SUCCESS"
     return errorcode.get(-result, str(-result))
@@ -156,58 +156,58 @@ def result_text(result: int) -> str:
 
 @cache
 def system_call(event_type: str | None) -> str | None:
-    """Give syscall.type: the event's type where it is a system call."""
+    """Return syscall.type: the event's type if it is a system call."""
     spec = _spec(event_type)
     return event_type if spec is not None and spec.origin == "syscall" else None
 
 
 @cache
 def category(event_type: str | None) -> str | None:
-    """Give evt.category."""
+    """Return evt.category."""
     spec = _spec(event_type)
     return None if spec is None else spec.category
 
 
 @cache
 def is_io(event_type: str | None) -> bool:
-    """Tell whether an event reads or writes through a descriptor."""
+    """Return whether an event reads or writes through a descriptor."""
     spec = _spec(event_type)
     return spec is not None and (spec.reads_from_fd or spec.writes_to_fd)
 
 
 @cache
 def is_read(event_type: str | None) -> bool:
-    """Tell whether an event reads from a descriptor."""
+    """Return whether an event reads from a descriptor."""
     spec = _spec(event_type)
     return spec is not None and spec.reads_from_fd
 
 
 @cache
 def is_write(event_type: str | None) -> bool:
-    """Tell whether an event writes to a descriptor."""
+    """Return whether an event writes to a descriptor."""
     spec = _spec(event_type)
     return spec is not None and spec.writes_to_fd
 
 
 @cache
 def is_wait(event_type: str | None) -> bool:
-    """Tell whether an event makes its thread wait."""
+    """Return whether an event makes its thread wait."""
     spec = _spec(event_type)
     return spec is not None and spec.waits
 
 
 def io_direction(event_type: str | None) -> str | None:
-    """Give evt.io_dir."""
+    """Return evt.io_dir."""
     return "read" if is_read(event_type) else "write" if is_write(event_type) else None
 
 
 def is_syslog(event_type: str | None, name: str | None) -> bool:
-    """Tell whether an event writes to the system log's socket."""
+    """Return whether an event writes to the system log's socket."""
     return name is not None and "/dev/log" in name and is_write(event_type)
 
 
 def error_kind(event_type: str | None, fd_type: str | None) -> str:
-    """Say which of the evt.count.error.* fields counts a failed event."""
+    """Return which of the evt.count.error.* fields counts a failed event."""
     spec = _spec(event_type)
     if event_type in _MEMORY_TYPES:
         return "memory"
@@ -220,7 +220,7 @@ def error_kind(event_type: str | None, fd_type: str | None) -> str:
 
 
 def type_character(event_type: str | None, fd_type: str | None, fd_num: int | None) -> str | None:
-    """Give fd.typechar; an event without a known descriptor is judged by what it would have made."""
+    """Return fd.typechar; without a known descriptor, the event type determines it."""
     if fd_type is not None:
         return TYPE_CHARACTERS.get(fd_type, "o")
     found = _CHARACTER_WITHOUT_FD.get(event_type or "")
@@ -229,24 +229,24 @@ def type_character(event_type: str | None, fd_type: str | None, fd_num: int | No
 
 @cache_short_texts(8192)
 def directory_part(name: str) -> str:
-    """Give the directory of a file's name as fd.directory has it."""
-    place = name.rfind("/")
-    if place <= 0:
+    """Return the directory of a file name, as in fd.directory."""
+    slash = name.rfind("/")
+    if slash <= 0:
         return "/"
-    return name[:place] if place < len(name) - 1 else name
+    return name[:slash] if slash < len(name) - 1 else name
 
 
 @cache_short_texts(8192)
 def file_part(name: str) -> str:
-    """Give the last part of a file's name as fd.filename has it."""
-    place = name.rfind("/")
-    if place < 0:
+    """Return the last component of a file name, as in fd.filename."""
+    slash = name.rfind("/")
+    if slash < 0:
         return "/"
-    return name[place + 1 :] if place < len(name) - 1 else name
+    return name[slash + 1 :] if slash < len(name) - 1 else name
 
 
 def directory(event_type: str | None, fd_type: str | None, name: str | None) -> str | None:
-    """Give fd.directory: of an open directory its own name, of other things than files nothing."""
+    """Return fd.directory; for an open directory, that is its own name; None for descriptors other than files."""
     if name is None:
         return None
     if fd_type == "file" or (fd_type is None and event_type in _FILE_OPENERS):
@@ -255,7 +255,7 @@ def directory(event_type: str | None, fd_type: str | None, name: str | None) -> 
 
 
 def with_container(container_id: str | None, text: str | None) -> str | None:
-    """Give fd.containername and fd.containerdirectory."""
+    """Return fd.containername or fd.containerdirectory."""
     return None if text is None else f"{container_id or ''}:{text}"
 
 
@@ -265,37 +265,37 @@ _Side = TypeVar("_Side", str, int)
 
 
 def client_side(bits: int, local: _Side | None, remote: _Side | None) -> _Side | None:
-    """Choose the client's address or port; None where the roles are not known."""
+    """Return the client's address or port; None if the roles are unknown."""
     if not bits & _HAS_ROLE:
         return None
     return remote if bits & _IS_SERVER else local
 
 
 def server_side(bits: int, local: _Side | None, remote: _Side | None) -> _Side | None:
-    """Choose the server's address or port; None where the roles are not known."""
+    """Return the server's address or port; None if the roles are unknown."""
     if not bits & _HAS_ROLE:
         return None
     return local if bits & _IS_SERVER else remote
 
 
 def present(*values: _Side | None) -> tuple[_Side, ...]:
-    """Leave out what is missing."""
+    """Return the values that are not missing."""
     return tuple(value for value in values if value is not None)
 
 
 def names_of(batch: EventBatch, address: str | None) -> tuple[str, ...]:
-    """Give the names by which loaded rules call an address; events' addresses are never asked about."""
+    """Return the names that loaded rules use for an address; addresses of events are never looked up."""
     return () if address is None else batch.names.get(address, ())
 
 
 def first_name(batch: EventBatch, address: str | None) -> str | None:
-    """Give fd.*.name as output shows it: the first of the names."""
+    """Return fd.*.name as output prints it: the first of the names."""
     return next(iter(names_of(batch, address)), None)
 
 
 @lru_cache(maxsize=4096)
 def service_name(port: int | None, protocol: str | None) -> str | None:
-    """Give a port's service name, or its number where it has none."""
+    """Return a port's service name, or its number if it has none."""
     if port is None:
         return None
     if protocol in ("tcp", "udp"):
@@ -307,5 +307,5 @@ def service_name(port: int | None, protocol: str | None) -> str | None:
 
 
 def descriptor_uid(thread: int, fd_num: int | None) -> str | None:
-    """Give fd.uid: thread and number, one after the other."""
+    """Return fd.uid: the thread id followed by the descriptor number."""
     return None if fd_num is None else f"{thread}{fd_num}"

@@ -1,7 +1,6 @@
-"""The expressions behind the fields: one table a field class.
+"""The expressions of the fields, one table per field class.
 
-Kept apart from what evaluates them, so that adding a field is adding a line. What an expression may
-use is said in ``schemas.extract``.
+Adding a field adds one line here. binding.py lists the names that an expression may use.
 """
 
 import re
@@ -34,10 +33,10 @@ _FDTYPE = _text("fd_type")
 _CONTAINER = "container_of(C, q)"
 _FAILED = f"c_bits[i] & {int(EventBit.FAILED)}"
 _HAS_RES = f"c_bits[i] & {int(EventBit.HAS_RES)}"
-# An event may stand for equal ones that the collector counted instead of sending.
+# An event can represent equal events that the collector counted instead of sending.
 _COUNT = "(1 + c_repeats[i])"
 _L4 = _text("l4proto")
-# A socket that only listens has a server's end and no local one, as in Falco.
+# A listening socket has a server end but no local end, as in Falco.
 _CONNECTED_IP = "(S[c_local_ip[i]] if c_remote_ip[i] else None)"
 _CONNECTED_PORT = "(c_local_port[i] if c_remote_ip[i] and c_local_port[i] != -1 else None)"
 
@@ -285,7 +284,7 @@ ANCESTRY: dict[str, str] = {
     "proc.aenv": "environment(q)",
     "proc.apid": "q.pid",
 }
-"""What each field of an ancestor is, told of the ancestor as ``q``."""
+"""The expression of each ancestor field, with the ancestor as ``q``."""
 
 BOTH_ENDS: dict[str, str] = {
     "fd.ip": "present(S[c_local_ip[i]], S[c_remote_ip[i]])",
@@ -298,11 +297,11 @@ BOTH_ENDS: dict[str, str] = {
 NAMES: dict[str, tuple[str, str]] = {
     f"{field}.name": (f"names_of(B, {address})", address) for field, address in _ADDRESSES.items()
 }
-"""How a condition looks at the name of an address: all its names, and the address, which `!=` needs."""
+"""The name of an address in a condition: the expression of all its names and, for `!=`, of the address."""
 
 
 def with_argument(field: str, argument: str) -> str | None:
-    """Give the expression of a field with an argument; None where batches never hold it."""
+    """Return the expression of a field with an argument; None if batches never hold it."""
     quoted = repr(argument)
     if field in ANCESTRY:
         if argument.isdigit():

@@ -1,53 +1,39 @@
-"""For each field the one expression that gives its value for an event of a batch.
+"""The expression of each field, and the functions that evaluate it for an event of a batch.
 
-The compiler inlines these expressions into the code of a rule, output formatting and the generic
-``extract`` evaluate them as they are: a field cannot mean two things. An expression may use:
-
-- ``i`` the event's place, ``n`` the index of the file name under which the event is judged,
-  ``q`` the event's process row;
-- ``B`` the batch, ``S`` its strings, ``P`` its processes, ``C`` its containers, ``c_NAME`` its columns;
-- the functions of ``schemas.extract_*``, by name.
+The compiler inlines these expressions into rules; output formatting and ``extract`` evaluate the same
+expressions, so that a field has only one meaning. binding.py lists the names that an expression may use.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
-from processor.fields import container, event, process
+from processor.fields import binding
 from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, with_argument
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import FieldSpec, resolve_field
-from schemas.text import times
 
 Value = str | int | bool | float | tuple[Any, ...] | None
-
-FUNCTIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        name: function
-        for module in (container, event, process, times)
-        for name, function in vars(module).items()
-        if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
-    }
-)
-"""What expressions may call."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldExpression:
-    """How a field is had: its expression and what the value depends on."""
+    """A field's expression and the sources that its value depends on."""
 
     expression: str
     sources: frozenset[str]
     """``process``, ``name``, ``event`` or single columns such as ``c_bits``."""
     several: bool = False
-    """The expression gives a tuple of values, each of which a condition looks at."""
+    """Whether the expression returns a tuple of values, any of which a condition may match."""
     subject: str = ""
-    """Of several names of one thing: the expression of that thing. `!=` is true where it is there and no name is."""
+    """If the values are several names of one thing: the expression of that thing.
+
+    `!=` is true if the thing is present and none of its names is equal.
+    """
     bit: int = 0
-    """For yes-or-no facts of the event: the bit of ``c_bits`` that says so."""
+    """For boolean fields of the event: the bit of ``c_bits`` that holds the value."""
 
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -67,10 +53,10 @@ def _sources(expression: str) -> frozenset[str]:
 
 @cache
 def recipe(field: str, argument: str | None = None) -> FieldExpression | None:
-    """Give how a field is had for one value; None where batches never hold it.
+    """Return the expression of a field's single value; None if batches never hold it.
 
     Args:
-        field: a field's name without its argument.
+        field: the field's name without its argument.
         argument: the argument, or None.
     """
     if argument is None:
@@ -86,10 +72,10 @@ def recipe(field: str, argument: str | None = None) -> FieldExpression | None:
 
 @cache
 def filter_recipe(field: str, argument: str | None = None) -> FieldExpression | None:
-    """Give how a condition looks at a field: as ``recipe``, but some have several values at a time.
+    """Return the expression of a field in a condition: as ``recipe``, but some fields have several values.
 
-    A condition on an ancestor's field without a level looks at all ancestors, one on fd.ip, fd.net,
-    fd.port or fd.proto at both ends of the connection.
+    An ancestor field without a level has the values of all ancestors; fd.ip, fd.net, fd.port and fd.proto
+    have those of both ends of the connection.
     """
     if argument is None and field in BOTH_ENDS:
         return FieldExpression(BOTH_ENDS[field], _sources(BOTH_ENDS[field]), several=True)
@@ -105,9 +91,9 @@ def filter_recipe(field: str, argument: str | None = None) -> FieldExpression | 
 
 @cache
 def output_recipe(field: str, argument: str | None = None) -> FieldExpression | None:
-    """Give how output shows a field: an ancestor's field without a level joins all ancestors with blanks.
+    """Return the expression of a field in output: an ancestor field without a level joins all ancestors with blanks.
 
-    A raw argument that has no value shows as 0 where it is a number, though it does not exist to a condition.
+    A missing numeric raw argument is 0 in output, although it does not exist in a condition.
     """
     if field == "evt.rawarg" and argument is not None:
         return FieldExpression(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
@@ -123,29 +109,24 @@ Reader = Callable[[int], Value]
 
 @cache
 def _reader_factory(expression: str) -> Callable[[EventBatch], Reader]:
-    columns = sorted({word for word in _WORD.findall(expression) if word.startswith("c_")})
-    lines = ["def make(B):", "    S = B.strings; P = B.processes; C = B.containers"]
-    lines += [f"    {column} = B.columns[{column[2:]!r}]" for column in columns]
-    lines += ["    c_process = B.columns['process']", "    c_fd_name = B.columns['fd_name']"]
-    lines += ["    def read(i, n=None):"]
-    lines += [
+    body = [
+        "    def read(i, n=None):",
         "        q = P[c_process[i]]",
         "        n = c_fd_name[i] if n is None else n",
         f"        return {expression}",
+        "    return read",
     ]
-    lines += ["    return read"]
-    namespace: dict[str, Any] = dict(FUNCTIONS)
-    exec("\n".join(lines), namespace)  # noqa: S102  the text is made of this module's expressions
-    factory: Callable[[EventBatch], Reader] = namespace["make"]
+    source = "\n".join(["def make(B):", *binding.prelude(body), *body])
+    factory: Callable[[EventBatch], Reader] = binding.execute(source, {}, "<field>")["make"]
     return factory
 
 
 def reader(batch: EventBatch, field: str, argument: str | None = None) -> Callable[..., Value]:
-    """Give a function from an event's place to the field's value as output shows it.
+    """Return a function from an event's index to the field's value as output prints it.
 
     Args:
         batch: the batch to read from.
-        field: a field's name without its argument.
+        field: the field's name without its argument.
         argument: the argument, or None.
     """
     found = output_recipe(field, argument)
@@ -154,17 +135,17 @@ def reader(batch: EventBatch, field: str, argument: str | None = None) -> Callab
     return _reader_factory(found.expression)(batch)
 
 
-def _missing(_place: int, _name: int | None = None) -> None:
+def _missing(_index: int, _name: int | None = None) -> None:
     return None
 
 
 def extract(batch: EventBatch, i: int, field: str, argument: str | None = None) -> Value:
-    """Give one field of one event as output shows it; None where it is missing.
+    """Return one field of one event as output prints it; None if it is missing.
 
     Args:
         batch: the batch.
-        i: the event's place in it.
-        field: the field; its argument may stand in it where ``argument`` is None.
+        i: the event's index in it.
+        field: the field; it may include the argument if ``argument`` is None.
         argument: the argument.
 
     Raises:
@@ -179,7 +160,7 @@ def extract(batch: EventBatch, i: int, field: str, argument: str | None = None) 
 
 
 def is_filled(field: str) -> bool:
-    """Tell whether event batches can hold a field at all; the others are always missing."""
+    """Return whether event batches can hold a field; other fields are always missing."""
     if field in PLAIN or field in ANCESTRY or field in BOTH_ENDS:
         return True
     return with_argument(field, "0") is not None

@@ -1,7 +1,7 @@
-"""Facts of a process that take more than one attribute of its row: lines, ancestors, leaders, capabilities.
+"""Fields of a process that need more than one attribute of its row: command line, ancestors, leaders, capabilities.
 
-Each function takes rows of a batch and gives the field's value or None, so that compiled rules and
-output formatting share one meaning. Source of the meanings: libsinsp sinsp_filtercheck_thread.cpp.
+Each function takes rows of a batch and returns the field's value or None. Compiled rules and output
+formatting share these functions. Source: libsinsp sinsp_filtercheck_thread.cpp.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ CAPABILITIES = (
     *("CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM"),
     *("CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"),
 )
-"""By their bit (linux/capability.h)."""
+"""Names by bit number. Source: linux/capability.h."""
 
 _ENV_LEVELS = 20
 
 
 def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
-    """Give the process ``level`` generations up, itself for 0; None where the line ends before."""
+    """Return the ancestor ``level`` generations up, the process itself for 0; None if it is unknown."""
     for _ in range(level):
         if process.parent < 0:
             return None
@@ -35,7 +35,7 @@ def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
 
 
 def ancestors(rows: Rows, process: Process) -> list[Process]:
-    """Give all known ancestors, the parent first; the process itself is left out."""
+    """Return all known ancestors, the parent first, without the process itself."""
     line = []
     while process.parent >= 0:
         process = rows[process.parent]
@@ -44,49 +44,49 @@ def ancestors(rows: Rows, process: Process) -> list[Process]:
 
 
 def arguments(process: Process) -> str | None:
-    """Join the arguments (argv[0] left out) with blanks."""
+    """Return the arguments without argv[0], joined with blanks."""
     return None if process.args is None else " ".join(process.args)
 
 
 def argument(process: Process, index: int) -> str | None:
-    """Give one argument; 0 is the first after argv[0]."""
+    """Return one argument; 0 is the first after argv[0]."""
     args = process.args
     return args[index] if args is not None and index < len(args) else None
 
 
 def command_line(process: Process) -> str | None:
-    """Give the name and the arguments, as proc.cmdline has them."""
+    """Return the name and the arguments, as in proc.cmdline."""
     if process.name is None:
         return None
     return " ".join((process.name, *process.args)) if process.args else process.name
 
 
 def executed_line(process: Process) -> str | None:
-    """Give argv[0] and the arguments, as proc.exeline has them."""
+    """Return argv[0] and the arguments, as in proc.exeline."""
     if process.exe is None:
         return None
     return " ".join((process.exe, *process.args)) if process.args else process.exe
 
 
 def argument_count(process: Process) -> int | None:
-    """Count the arguments, argv[0] left out."""
+    """Return the number of arguments without argv[0]."""
     return None if process.args is None else len(process.args)
 
 
 def argument_length(process: Process) -> int | None:
-    """Add up the arguments' lengths in bytes, without the blanks between them."""
+    """Return the total length of the arguments in bytes, without the blanks between them."""
     if process.args is None:
         return None
     return sum(len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape")) for text in process.args)
 
 
 def environment(process: Process) -> str | None:
-    """Join the environment with blanks."""
+    """Return the environment, joined with blanks."""
     return None if process.env is None else " ".join(process.env)
 
 
 def variable(process: Process, name: str) -> str | None:
-    """Give one variable's value; "" where the environment is known and has no such variable."""
+    """Return the value of one variable; "" if the environment is known and lacks it."""
     if process.env is None:
         return None
     prefix = name + "="
@@ -94,7 +94,7 @@ def variable(process: Process, name: str) -> str | None:
 
 
 def inherited_variable(rows: Rows, process: Process, name: str) -> str | None:
-    """Give the value that the nearest ancestor has for a variable; "" where none has it."""
+    """Return a variable's value in the nearest ancestor that has it; "" if none has."""
     known = False
     for level, parent in enumerate(ancestors(rows, process)):
         if level >= _ENV_LEVELS:
@@ -107,13 +107,13 @@ def inherited_variable(rows: Rows, process: Process, name: str) -> str | None:
 
 
 def working_directory(process: Process) -> str | None:
-    """Give the working directory with the slash at its end that Falco's has."""
+    """Return the working directory with a trailing slash, as in Falco."""
     cwd = process.cwd
     return cwd if not cwd or cwd[-1] == "/" else cwd + "/"
 
 
 def login_shell(rows: Rows, process: Process) -> int | None:
-    """Give the pid of the oldest shell in the line, the process itself included."""
+    """Return the pid of the oldest shell among the process and its ancestors."""
     found = None
     for row in (process, *ancestors(rows, process)):
         if row.name is not None and len(row.name) >= 2 and row.name.endswith("sh"):
@@ -122,7 +122,7 @@ def login_shell(rows: Rows, process: Process) -> int | None:
 
 
 def session_leader(rows: Rows, process: Process) -> Process | None:
-    """Give the session's leader, or the oldest known process of the same session where the leader is gone."""
+    """Return the session's leader, or the oldest known process of the session if the leader has exited."""
     if process.session_leader >= 0:
         return rows[process.session_leader]
     if process.sid is None:
@@ -136,7 +136,7 @@ def session_leader(rows: Rows, process: Process) -> Process | None:
 
 
 def group_leader(rows: Rows, process: Process) -> Process | None:
-    """Give the process group's leader, or the oldest known process of the same group where it is gone."""
+    """Return the process group's leader, or the oldest known process of the group if the leader has exited."""
     if process.group_leader >= 0:
         return rows[process.group_leader]
     if process.pgid is None:
@@ -150,29 +150,29 @@ def group_leader(rows: Rows, process: Process) -> Process | None:
 
 
 def attribute(row: Process | None, name: str) -> str | None:
-    """Give an attribute of a row that may be unknown."""
+    """Return an attribute of a row that may be unknown."""
     return None if row is None else getattr(row, name)
 
 
 def capability_text(mask: int | None) -> str | None:
-    """Give the names of a capability set, separated by blanks."""
+    """Return the names in a capability set, separated by blanks."""
     if mask is None:
         return None
     return " ".join(name for bit, name in enumerate(CAPABILITIES) if mask >> bit & 1)
 
 
 def difference(later: int | None, earlier: int | None) -> int | None:
-    """Subtract two times; None where one is unknown."""
+    """Return the difference of two times; None if either is unknown."""
     return None if later is None or earlier is None else later - earlier
 
 
 def is_leader(own: int | None, leader: int | None) -> bool | None:
-    """Compare a process's own id with its group's or session's."""
+    """Return whether a process's own id is that of its group or session; None if either is unknown."""
     return None if own is None or leader is None else own == leader
 
 
 def cgroup_of(text: str | None, subsystem: str) -> str | None:
-    """Give the path of one cgroup subsystem; with one path for all of them, that one."""
+    """Return the path of one cgroup subsystem, or the only path if all subsystems share one."""
     if text is None:
         return None
     entries = [entry.partition("=") for entry in text.split()]

@@ -1,1 +1,1 @@
-"""The rule language's conditions: their grammar, tree, printing and what can be told from the tree alone."""
+"""The condition language: the text of a condition in, its syntax tree and event types out."""

@@ -1,8 +1,8 @@
-"""The tree of a condition.
+"""The syntax tree of a condition.
 
-Nodes are values: two trees are equal where they say the same, wherever the text stood. So the span,
-the offsets of a node's first character and of the one after its last in the text it was parsed from,
-is left out of comparison.
+Nodes are values: two trees are equal if they mean the same, wherever their text was. A span, which is the
+offset of a node's first character and the offset after its last one in the parsed text, is therefore
+excluded from comparison.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Span: TypeAlias = tuple[int, int]
 Modifier: TypeAlias = OneOf["oneof", "anyof", "allof"]
 
 NO_SPAN: Span = (0, 0)
-"""Of nodes that nobody wrote."""
+"""The span of generated nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,17 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value as written, unescaped: text, number, address; what it means depends on the field it meets."""
+    """An unescaped value such as text, a number or an address; the field it is compared with decides its meaning."""
 
     text: str
     quoted: bool = attribute(default=False, compare=False)
-    """How it was written; 22 and "22" mean the same, so trees don't differ by it."""
+    """Whether it was quoted; 22 and "22" mean the same, so this is excluded from comparison."""
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ValueList:
-    """The values at the right of a list operator or of a modifier."""
+    """The values on the right of a list operator or a modifier."""
 
     items: tuple[Literal, ...]
     span: Span = attribute(default=NO_SPAN, compare=False)
@@ -47,7 +47,7 @@ class ValueList:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentList:
-    """A list among the arguments of a transformer, as in join("-", (fd.name, "x"))."""
+    """A list passed to a transformer, as in join("-", (fd.name, "x"))."""
 
     items: tuple["Field | Transformer | Literal", ...]
     span: Span = attribute(default=NO_SPAN, compare=False)
@@ -66,11 +66,11 @@ class Transformer:
 
 @dataclass(frozen=True, slots=True)
 class FieldValue:
-    """val(field) at the right of an operator: the field's value, not the text of its name."""
+    """val(field) on the right of an operator: the field's value, not the text of its name."""
 
     field: Field
     argument: str | None = None
-    """The text between brackets after the parenthesis, which the grammar takes and no field allows."""
+    """The text between brackets after the parenthesis, which the grammar accepts but no field allows."""
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
@@ -83,9 +83,9 @@ Argument: TypeAlias = Field | Transformer | Literal | ArgumentList
 class Check:
     """One comparison; exists has no right side.
 
-    The operator is as written, so `=` and `==` differ here and mean the same. A list operator or a
-    modifier has a ValueList at its right, or one Literal where a bare name stood (a list that nobody
-    defined counts as the one value), or for list operators a FieldValue or Transformer.
+    The operator is as written: `=` and `==` are distinct here although they mean the same. The right side
+    of a list operator or a modifier is a ValueList, or one Literal for a bare name (an undefined list
+    counts as that one value), or, for list operators, a FieldValue or Transformer.
     """
 
     left: Left
@@ -97,7 +97,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class MacroRef:
-    """The name of a macro that isn't resolved yet."""
+    """The name of a macro that is not resolved yet."""
 
     name: str
     span: Span = attribute(default=NO_SPAN, compare=False)
@@ -105,9 +105,9 @@ class MacroRef:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A resolved macro: its body stands in its place, its name stays known so that it can be shared.
+    """A resolved macro: its body, and its name so that the body can be shared.
 
-    The span is that of the name where it was used; spans inside the body count in the macro's own text.
+    The span is that of the name where it is used; spans inside the body are offsets in the macro's own text.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Macro:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """True where the child is not true."""
+    """True if the child is not true."""
 
     child: "Node"
     span: Span = attribute(default=NO_SPAN, compare=False)
@@ -125,7 +125,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """True where all children are; there are at least two."""
+    """True if all children are true; there are at least two."""
 
     children: tuple["Node", ...]
     span: Span = attribute(default=NO_SPAN, compare=False)
@@ -133,11 +133,11 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """True where one child is; there are at least two."""
+    """True if any child is true; there are at least two."""
 
     children: tuple["Node", ...]
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
 Node: TypeAlias = And | Or | Not | Check | Macro | MacroRef
-"""What can stand where a condition stands."""
+"""Any condition."""

@@ -1,6 +1,6 @@
-"""Reads the parts of a condition that hold no condition themselves: checks, their sides, names of macros.
+"""The part of the parser that reads checks, their operands, and macro names.
 
-The grammar that these functions follow stands in parser.py.
+parser.py holds the grammar that these functions follow.
 """
 
 from typing import cast
@@ -25,7 +25,7 @@ from processor.language.errors import ConditionError
 from processor.language.scanner import Scanner
 
 _LEVELS_OF_TRANSFORMER = 8
-"""What a transformer within a transformer counts as depth."""
+"""The depth that one nested transformer counts for."""
 
 
 def _quote_all(words: tuple[str, ...]) -> str:
@@ -45,7 +45,7 @@ _EXPECTED_LIST_ARGUMENT = "expected transformer list argument: field, transforme
 
 
 class AtomReader(Scanner):
-    """Reads one check or one macro's name."""
+    """Reads one check or one macro name."""
 
     __slots__ = ()
 
@@ -216,7 +216,7 @@ class AtomReader(Scanner):
         try:
             first = self._value()
         except ConditionError:
-            # Falco looks for the end of an empty list when the first value can't be read.
+            # Falco expects the end of an empty list if the first value cannot be read.
             first = None
         if first is not None:
             items.append(first)

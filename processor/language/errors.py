@@ -1,13 +1,13 @@
-"""What is raised where a condition can't be read."""
+"""The error that the parser raises."""
 
 from processor.language.ast import Span
 from schemas.errors import LannerError
 
 
 class ConditionError(LannerError, ValueError):
-    """A text that is no condition; it carries what is wrong and where, so that a caller can show the place.
+    """Raised for a text that is not a condition; it holds the message and the span of the fault.
 
-    Two errors are equal where message and place are, so tests and collections can compare them.
+    Errors are equal if message and span are equal, so that tests and collections can compare them.
     """
 
     def __init__(self, message: str, span: Span) -> None:

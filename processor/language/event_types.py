@@ -1,7 +1,7 @@
-"""Finds the event types that a condition can be true for.
+"""The event types for which a condition can be true.
 
-Rules are indexed by them, the collector is told of them, and a rule that names none is worth a warning.
-The answer is never too small: what can't be judged counts as every type.
+Rules are indexed by event type, the pushdown filter is derived from them, and a rule that restricts none
+gets a warning. The result is never too small: a check that cannot be decided counts as every type.
 
 Source: libsinsp filter/ppm_codes.cpp.
 """
@@ -15,7 +15,7 @@ ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
 """Every value that evt.type can have."""
 
 BROAD = 100
-"""A condition that matches more event codes than this costs every event something."""
+"""A condition that matches more event codes than this is evaluated for nearly every event."""
 
 _NAMES = sorted(ALL_EVENT_TYPES)
 _BITS = {name: 1 << position for position, name in enumerate(_NAMES)}
@@ -48,10 +48,10 @@ _GENERIC_CODES = 2
 
 
 def event_types(condition: Node) -> frozenset[str]:
-    """Give the event types for which a condition can be true; ALL_EVENT_TYPES where it doesn't ask.
+    """Return the event types for which a condition can be true; ALL_EVENT_TYPES if it does not restrict them.
 
     Args:
-        condition: macros resolved; an unresolved one counts as every type.
+        condition: the tree; an unresolved macro counts as every type.
     """
     mask = _Search().types(condition, negated=False)
     if mask == _ALL:
@@ -60,14 +60,14 @@ def event_types(condition: Node) -> frozenset[str]:
 
 
 def is_broad(types: frozenset[str]) -> bool:
-    """Tell whether a rule on these event types deserves a warning: more than 100 event codes match."""
+    """Return whether a rule on these event types deserves a warning: more than BROAD event codes match."""
     own = [name for name in types if name in EVENTS]
     codes = sum(_CODES.get(name, 2) for name in own)
     return codes + (_GENERIC_CODES if len(own) < len(types) else 0) > BROAD
 
 
 class _Search:
-    """Pushes negations down to the checks, for only a check on evt.type has a complement."""
+    """Pushes negations down to the checks, because only a check on evt.type has a complement."""
 
     __slots__ = ("_macros",)
 
@@ -80,7 +80,7 @@ class _Search:
         if isinstance(node, Not):
             return self.types(node.child, negated=not negated)
         if isinstance(node, Macro):
-            # Macros share bodies: each is judged once, however often it is used.
+            # Macros share bodies: each is searched once, however often it is used.
             key = (id(node.body), negated)
             if key not in self._macros:
                 self._macros[key] = self.types(node.body, negated=negated)
@@ -139,7 +139,7 @@ _CAN_HOLD: dict[str, tuple[Callable[[int], bool], Callable[[int], bool]]] = {
     ">": (lambda _: True, lambda n: n >= 1),
     ">=": (lambda _: True, lambda n: n > 1),
 }
-"""For each operator on evt.num, which starts at 1: whether some event satisfies it, and whether some doesn't."""
+"""For each operator on evt.num, which starts at 1: whether any event satisfies it, and whether any does not."""
 
 
 def _by_number(check: Check, *, negated: bool) -> int:
@@ -151,7 +151,7 @@ def _by_number(check: Check, *, negated: bool) -> int:
     except ValueError:
         return _ALL
     if any(number < 0 for number in numbers):
-        # Below zero the number wraps round and is a very large one.
+        # A negative number wraps around to a very large one.
         return _ALL
     if check.operator in ("in", "intersects"):
         return _ALL if negated or any(number >= 1 for number in numbers) else _NONE

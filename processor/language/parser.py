@@ -1,4 +1,4 @@
-"""Reads the text of a condition into a tree.
+"""The parser of conditions.
 
 The grammar, in EBNF. It is the specification: the functions below follow it production by production.
 
@@ -30,10 +30,10 @@ The grammar, in EBNF. It is the specification: the functions below follow it pro
     Modifier        = "oneof" | "anyof" | "allof" ;
     TransformerName = "tolower" | "toupper" | "b64" | "basename" | "len" | "join" | "concat" | "getopt" ;
 
-Blanks (space, tab, backspace, CR, LF) may stand between any two of these but inside a name with its "("
-or "[". The shapes of names, numbers and strings are in tokens.py. Behind "or(" the parenthesis is the
-whole tail: `a or(b) and c` is an error, `a or (b) and c` is not. A modifier with no list behind it, and
-before `and` or `or`, is a plain value.
+Blanks (space, tab, backspace, CR, LF) are allowed between any two of these, but not between a name and its
+"(" or "[". tokens.py defines names, numbers and strings. After "or(" the parenthesis is the whole tail:
+`a or(b) and c` is an error, `a or (b) and c` is not. A modifier that is not followed by a list, or is
+followed by `and` or `or`, is a plain value.
 
 Source: libsinsp filter/parser.h and parser.cpp.
 """
@@ -44,31 +44,31 @@ from processor.language.atoms import AtomReader
 from processor.language.errors import ConditionError
 
 DEFAULT_DEPTH = 100
-"""What the bare parser allows; conditions of rules get RULE_DEPTH."""
+"""The default depth limit; conditions of rules use RULE_DEPTH."""
 RULE_DEPTH = 1000
 
 _LONGEST_TOKEN = 200
-"""In a message."""
+"""Characters of a token that a message quotes."""
 _LEVELS_OF_PARENTHESES = 5
 _LEVELS_OF_NOT = 4
-# The depth is counted in the productions that a level of nesting passes through, as Falco counts it.
+# Depth counts the productions that each level of nesting passes through, as in Falco.
 
 
 def parse(text: str, max_depth: int = DEFAULT_DEPTH) -> Node:
-    """Read a condition; what it says about fields and types is judged elsewhere.
+    """Parse a condition; fields and types are checked elsewhere.
 
     Args:
-        text: the condition, lists already put in.
-        max_depth: how deep it may nest, in productions of the grammar: about a fifth in parentheses.
+        text: the condition, with lists already substituted.
+        max_depth: the depth limit in grammar productions; one pair of parentheses counts for five.
 
     Raises:
-        ConditionError: where the text is no condition.
+        ConditionError: the text is not a condition.
     """
     return _Parser(text, max_depth).parse()
 
 
 class _Level:
-    """An expression being read: the whole, or what stands in a pair of parentheses."""
+    """An expression being parsed: the whole condition, or the content of a pair of parentheses."""
 
     __slots__ = (
         "conjunction",
@@ -92,7 +92,7 @@ class _Level:
         self.negation_start = start
         self.negated = False
         self.is_or_tail = False
-        """Whether the parenthesis that is open inside is the whole tail of an "or"."""
+        """Whether the open inner parenthesis is the whole tail of an "or"."""
 
     def end_conjunction(self) -> None:
         children = tuple(self.conjunction)
@@ -122,7 +122,7 @@ class _Parser(AtomReader):
         return node
 
     def _expression(self) -> Node:
-        # A stack of open parentheses instead of recursion: depth costs no frames of Python's.
+        # A stack of open parentheses instead of recursion: nesting costs no Python frames.
         self._blank()
         level = _Level(self._position)
         while True:
@@ -137,7 +137,7 @@ class _Parser(AtomReader):
                 level = opened
 
     def _open_negation(self, level: "_Level") -> "_Level | None":
-        """Read up to an operand; give the level behind its parenthesis where it begins with one."""
+        """Read up to an operand; return a new level if it begins with a parenthesis."""
         self._blank()
         if not level.conjunction:
             level.conjunction_start = self._position
@@ -158,7 +158,7 @@ class _Parser(AtomReader):
         return _Level(self._position, outer, weight)
 
     def _close(self, level: "_Level", operand: Node) -> "_Level | Node":
-        """Put an operand in its place and read on up to the next one; give its level, or at the end the tree."""
+        """Add an operand and read up to the next one; return that one's level, or the tree at the end."""
         while True:
             next_level = self._join(level, operand)
             if next_level is not None:

@@ -1,4 +1,4 @@
-"""Writes a tree as text that reads back as the same tree, in the shape in which Falco prints conditions."""
+"""The printer of conditions: its text parses back to the same tree, in the format that Falco prints."""
 
 from functools import partial
 
@@ -23,11 +23,11 @@ _NAMED_ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t
 
 
 def print_condition(node: Node, *, expand_macros: bool = True) -> str:
-    """Write a condition on one line.
+    """Return a condition as text on one line.
 
     Args:
         node: the tree.
-        expand_macros: write the body of a resolved macro, not its name.
+        expand_macros: print the body of a resolved macro instead of its name.
     """
     if isinstance(node, Check):
         return _check(node)
@@ -37,14 +37,14 @@ def print_condition(node: Node, *, expand_macros: bool = True) -> str:
         return print_condition(node.body) if expand_macros else _name(node.name)
     if isinstance(node, Not):
         child = print_condition(node.child, expand_macros=expand_macros)
-        # Two "not" in a row would read as none.
+        # Two "not" in a row would cancel out when parsed.
         return f"not ({child})" if child.startswith("not ") else f"not {child}"
     children = map(partial(print_condition, expand_macros=expand_macros), node.children)
     return f"({(' and ' if isinstance(node, And) else ' or ').join(children)})"
 
 
 def print_operand(operand: Field | Transformer) -> str:
-    """Write the left side of a check."""
+    """Return the left side of a check as text."""
     if isinstance(operand, Field):
         return operand.name + _index(operand.argument)
     arguments = ", ".join(_argument(argument) for argument in operand.arguments)
@@ -52,12 +52,12 @@ def print_operand(operand: Field | Transformer) -> str:
 
 
 def quote(text: str) -> str:
-    """Put a text in double quotes, with the escapes that a condition knows."""
+    """Return a text in double quotes, with the escapes that conditions support."""
     parts = []
     for index, character in enumerate(text):
         code = ord(character)
         if character == "\\":
-            # Before a quote, a backslash would keep the string open even when it is doubled.
+            # Before a quote, even a doubled backslash would keep the string open.
             parts.append("\\x5c" if text[index + 1 : index + 2] in ("", '"', "'") else "\\\\")
         elif character in _NAMED_ESCAPES:
             parts.append(_NAMED_ESCAPES[character])
@@ -71,14 +71,14 @@ def quote(text: str) -> str:
 
 
 def print_value(text: str) -> str:
-    """Write a value bare where that reads back as the same, else quoted."""
+    """Return a value as bare text if that parses back to the same value, else quoted."""
     if tokens.BARE_STRING.fullmatch(text) and text.isprintable():
         return text
     return quote(text)
 
 
 def _name(name: str) -> str:
-    # Alone, "not" is the name of a macro; before a blank it would be the operator.
+    # In parentheses, "not" is a macro's name; followed by a blank, it would be the operator.
     return f"({name})" if name == "not" else name
 
 

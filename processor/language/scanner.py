@@ -1,4 +1,4 @@
-"""Reads the words of a condition one after another and remembers where it is."""
+"""The scanner of conditions: reads tokens in order and tracks the position."""
 
 from typing import NoReturn
 
@@ -7,11 +7,11 @@ from processor.language.ast import Literal
 from processor.language.errors import ConditionError
 
 _DEEPEST_STEP = 4
-"""Productions that the innermost check still passes through."""
+"""Grammar productions that the innermost check passes through."""
 
 
 class Scanner:
-    """A text, the place in it, the last word read, and how deep its nesting is."""
+    """A text, the position in it, the last token read, and the nesting depth."""
 
     __slots__ = ("_depth", "_last", "_max_depth", "_position", "_text")
 

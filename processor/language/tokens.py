@@ -1,4 +1,4 @@
-"""The words of a condition: operators, transformers, and the shapes of names, numbers and strings."""
+"""The tokens of conditions: operators, transformers, and patterns for names, numbers and strings."""
 
 import re
 
@@ -27,7 +27,7 @@ BLANKS = " \t\b\r\n"
 _SPACE = r" \t\n\v\f\r"
 
 BLANK = re.compile(rf"[{BLANKS}]+")
-# Possessive where a repetition could be tried again shorter: a text of a million letters is read once.
+# Possessive quantifiers prevent backtracking: a text of a million letters is read once.
 IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*+")
 FIELD_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*+(?:\.[a-zA-Z][a-zA-Z0-9_]*+)+")
 BARE_ARGUMENT = re.compile(rf"""[^\[\]"'\0{_SPACE}]+""")
@@ -40,23 +40,23 @@ OPERATOR = re.compile(
     rf"(?P<number><=|<|>=|>)|(?P<string>==|=|!=|(?:{'|'.join(WORD_OPERATORS)})(?=[{BLANKS}]))|(?P<list>intersects|in|pmatch)"
 )
 MODIFIER = re.compile(rf"({'|'.join(MODIFIERS)})[{BLANKS}]+(?=\(|(?!(?:and|or)(?![a-zA-Z0-9_]))[a-zA-Z])")
-"""A modifier is one only before a list or the name of one; else the word is a plain value."""
+"""A word is a modifier only before a list or a list's name; otherwise it is a plain value."""
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\\": "\\", "/": "/"}
-# A backslash before a blank stays a backslash and eats the blank: old rules were written so.
+# A backslash before a blank stays and the blank is dropped: old rules rely on this.
 _ESCAPES[" "] = "\\"
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
 def unescape(body: str, quote: str) -> str:
-    r"""Undo the escapes between a string's quotes; \xHH is a byte, so two of them can make one character.
+    r"""Return a string's content without escapes; \xHH is a byte, so several can form one character.
 
     Args:
         body: the text between the quotes.
         quote: the quote around it, ' or ".
 
     Raises:
-        ValueError: with the message for the user, on an escape that doesn't exist.
+        ValueError: an escape is not supported; the message is for the user.
 
     Source: libsinsp filter/escaping.cpp.
     """
@@ -96,10 +96,10 @@ def unescape(body: str, quote: str) -> str:
 
 
 def closing_quote(text: str, start: int) -> int:
-    """Find the quote that ends the string that begins at start; -1 where there is none.
+    """Return the index of the quote that ends the string beginning at `start`, or -1.
 
-    A quote after a backslash never ends a string, not even after two: that is how rules are read
-    since ever, and some rest on it.
+    A quote after a backslash never ends a string, even if the backslash is itself escaped. Existing rules
+    rely on this.
     """
     quote = text[start]
     end_of_text = text.find("\0", start)

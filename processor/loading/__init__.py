@@ -1,7 +1,7 @@
-"""Rule files: from their text to rules that can be compiled, with every problem as a value.
+"""The rule loader: rule files in, rules ready to be compiled and all problems out.
 
-Files are loaded in order, as Falco does it: each has to make sense with those before it, and what a
-later one redefines changes what an earlier one said.
+Files are loaded in order, as in Falco: each must be valid together with the files before it, and a later
+file can redefine the items of an earlier one.
 """
 
 import codecs
@@ -12,7 +12,7 @@ from pathlib import Path
 from processor.loading.builder import Builder, Parser
 from processor.loading.collection import Collection
 from processor.loading.definitions import Extension
-from processor.loading.items.stateful_checks import with_memory
+from processor.loading.items.stateful_checks import with_correlations
 from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems.compiler_checks import Checker, field_problem
 from processor.loading.problems.model import Problem, ProblemCode, SourceLocation
@@ -42,21 +42,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RuleFile:
-    """One file to load: its name, as problems shall show it, and its text."""
+    """A file to load: its text, and its name as problems report it."""
 
     name: str
     text: str | bytes
     unreadable: str = ""
-    """Why it could not be read, where it couldn't."""
+    """Why the file could not be read; empty if it was read."""
 
 
 def read_rule_files(paths: Iterable[str | Path]) -> list[RuleFile]:
-    """Read files, and of directories all *.yaml and *.yml in order of their names, without *_test files.
+    """Read rule files; of a directory, all *.yaml and *.yml files except *_test files, sorted by name.
 
-    What can't be read becomes an error when it is loaded, beside the errors of all other files.
+    A file that cannot be read becomes an error when it is loaded, together with the errors of other files.
 
     Args:
-        paths: files and directories, in the order in which they are to be loaded.
+        paths: files and directories, in load order.
     """
     files: list[RuleFile] = []
     for path in (Path(given) for given in paths):
@@ -81,15 +81,15 @@ def _read(path: Path) -> RuleFile:
 
 
 def load_rules(files: Sequence[RuleFile]) -> LoadResult:
-    """Load rule files; nothing in them can make this raise.
+    """Load rule files; invalid content never raises.
 
     Args:
-        files: in the order in which they count.
+        files: the files, in load order.
 
     Returns:
         The rules, and all errors and warnings in the order of the files.
     """
-    return with_memory(_Loading().load(files))
+    return with_correlations(_Loading().load(files))
 
 
 class _Loading:
@@ -107,13 +107,13 @@ class _Loading:
             builder = Builder(self._collection, self._parser, self._checker, self._problems.append)
             builder.build(whole=not any(problem.code.is_error for problem in self._problems))
             self._finish(file.name)
-        told: dict[Problem, None] = {}
+        problems: dict[Problem, None] = {}
         for result in self._results:
-            told.update(dict.fromkeys((*result.errors, *result.warnings)))
+            problems.update(dict.fromkeys((*result.errors, *result.warnings)))
         return LoadResult(
             files=tuple(self._results),
-            errors=tuple(problem for problem in told if problem.code.is_error),
-            warnings=tuple(problem for problem in told if not problem.code.is_error),
+            errors=tuple(problem for problem in problems if problem.code.is_error),
+            warnings=tuple(problem for problem in problems if not problem.code.is_error),
             rules=tuple(builder.rules),
             macros=builder.macros,
             lists=builder.lists,
@@ -127,7 +127,7 @@ class _Loading:
     def _read(self, file: RuleFile) -> None:
         name = file.name
         if file.unreadable:
-            hint = "check that it is there and that you may read it"
+            hint = "check that it exists and is readable"
             self._fail(
                 ProblemCode.LOAD_ERR_FILE_READ,
                 f"Could not read the file: {file.unreadable}",

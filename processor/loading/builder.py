@@ -1,4 +1,4 @@
-"""Makes rules of what the files add up to: lists into texts, texts into trees, macros into trees, then checks.
+"""The builder: substitutes lists, parses conditions, resolves macros and checks the rules.
 
 Source: falco rule_loader_compiler.cpp.
 """
@@ -25,13 +25,13 @@ from processor.loading.yaml.values import head_place, problem
 
 _CONTAINER_INFO = "%container.info"
 _CONTAINER_INFO_MESSAGE = (
-    "%container.info is deprecated and no more useful: it is taken out of the output, "
-    "and a rule that wants the container names its fields."
+    "%container.info is deprecated and no longer useful: it is removed from the output. "
+    "Use the container fields instead."
 )
 MAX_ERRORS = 100
 MAX_OUTPUT = 10_000
-_TOLD = 1_000_000
-"""Stands for more errors than are shown, once that is said."""
+_REPORTED = 1_000_000
+"""The error count after the error limit has been reported."""
 _AROUND = 40
 _BROAD = "Rule matches too many evt.type values. This has a significant performance penalty."
 
@@ -40,11 +40,11 @@ class _Verdict(Enum):
     GOOD = 0
     WRONG = 1
     SKIPPED = 2
-    """It names what isn't known, and says that it may be left out for that."""
+    """It uses an unknown field or event type and sets skip-if-unknown-filter."""
 
 
 class Parser:
-    """Parses condition texts, each text once however often files are built upon each other."""
+    """Parses condition texts and caches the results, because every file rebuilds those before it."""
 
     __slots__ = ("_known",)
 
@@ -55,7 +55,7 @@ class Parser:
         """Parse a condition.
 
         Raises:
-            ConditionError: it is none.
+            ConditionError: the text is not a condition.
         """
         known = self._known.get(text)
         if known is None:
@@ -70,7 +70,7 @@ class Parser:
 
 
 class Builder:
-    """One pass over everything collected so far."""
+    """One pass over all items collected so far."""
 
     def __init__(
         self, collection: Collection, parser: Parser, checker: Checker, report: Callable[[Problem], None]
@@ -78,7 +78,7 @@ class Builder:
         self._collection = collection
         self._parser = parser
         self._checker = checker
-        self._tell = report
+        self._report_problem = report
         self._failed = False
         self._errors = 0
         self._lists = ListTable([])
@@ -88,10 +88,10 @@ class Builder:
         self.rules: list[Rule] = []
 
     def build(self, *, whole: bool) -> None:
-        """Build lists, macros and rules, and report what is wrong and what is unused.
+        """Build lists, macros and rules, and report problems and unused items.
 
         Args:
-            whole: whether every item so far could be read; else nothing is called unused.
+            whole: whether every item so far was valid; otherwise unused items are not reported.
         """
         self._failed = not whole
         self._build_lists()
@@ -100,23 +100,23 @@ class Builder:
             if not rule.unknown_source and not self._is_full(rule.spot):
                 self._build_rule(index, rule)
         if not self._failed:
-            # What a broken rule uses would be called unused.
+            # Items that only an invalid rule uses would be reported as unused.
             self._warn_of_unused()
 
     def _is_full(self, spot: ItemLocation) -> bool:
         if self._errors < MAX_ERRORS:
             return False
-        if self._errors != _TOLD:
-            message = f"{MAX_ERRORS} errors: from here on nothing is looked at"
+        if self._errors != _REPORTED:
+            message = f"{MAX_ERRORS} errors: the remaining items are not checked"
             self._report(problem(ProblemCode.LOAD_ERR_VALIDATE, message, spot, hint="correct these, then load again"))
-        self._errors = _TOLD
+        self._errors = _REPORTED
         return True
 
-    def _report(self, told: Problem) -> None:
-        if told.code.is_error:
+    def _report(self, found: Problem) -> None:
+        if found.code.is_error:
             self._failed = True
             self._errors += 1
-        self._tell(told)
+        self._report_problem(found)
 
     def _build_lists(self) -> None:
         lists = self._collection.lists
@@ -174,7 +174,7 @@ class Builder:
         if error.name:
             hint = did_you_mean(error.name, self._macros.names)
             if error.name in self._collection.macros and spot.type == "macro":
-                hint = f"'{error.name}' is defined further down: a macro sees only those before it"
+                hint = f"'{error.name}' is defined later: a macro can use only the macros before it"
             elif error.name in self._collection.lists:
                 hint = f"'{error.name}' is a list: write 'FIELD in ({error.name})'"
         place = traced.place(error.span)
@@ -188,7 +188,7 @@ class Builder:
             place = traced.place(error.span)
             message, hint = error.message, _read_as(traced, error.span, place)
         except ConditionTooLong as error:
-            place, message, hint = head_place(spot), str(error), "are there lists that hold each other?"
+            place, message, hint = head_place(spot), str(error), "check for lists that include each other"
         self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
         return None
 
@@ -214,7 +214,7 @@ class Builder:
             return
         types = event_types(tree)
         if rule.source == SOURCE and rule.warn_evttypes and is_broad(types):
-            hint = "ask for evt.type, or say 'warn_evttypes: false'"
+            hint = "restrict evt.type, or set 'warn_evttypes: false'"
             place = traced.place((0, len(traced.text)))
             self._report(Problem(ProblemCode.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, place, hint))
         loaded = _rule(index, rule, tree, traced)
@@ -226,15 +226,15 @@ class Builder:
             start = traced.text.index(_CONTAINER_INFO)
             place = traced.place((start, start + len(_CONTAINER_INFO)))
             code = ProblemCode.LOAD_DEPRECATED_ITEM
-            self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, place, "leave it out"))
+            self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, place, "remove it"))
         output = traced.text.replace(_CONTAINER_INFO, "")
         if len(output) > MAX_OUTPUT:
-            message = f"the output has {len(output):,} characters, more than the {MAX_OUTPUT:,} that are taken"
-            self._report(problem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="write less"))
+            message = f"the output has {len(output):,} characters, more than the limit of {MAX_OUTPUT:,}"
+            self._report(problem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="shorten it"))
             return "", _Verdict.WRONG
         findings = output_findings(output)
         if output != traced.text:
-            # The places count in what is left: the whole output is shown.
+            # The spans refer to the remaining text, so locate the whole output instead.
             traced = TracedText((Piece(traced.text, rule.spot.file, rule.output[0].node),), traced.text)
         return output, self._report_findings(findings, traced, rule)
 
@@ -244,7 +244,7 @@ class Builder:
         for check, macro in checks_of(tree, None):
             for finding in self._checker.findings(check):
                 span = macro.span if macro else finding.span
-                # A deprecated field in a macro that stands twice in a condition is told twice, at each place.
+                # A deprecated field in a macro that a condition uses twice is reported at both positions.
                 if (finding.code, finding.message, span) not in seen:
                     seen.add((finding.code, finding.message, span))
                     found.append(self._seen_from_rule(finding, macro))
@@ -262,7 +262,7 @@ class Builder:
 
     def _report_findings(self, findings: list[CompilerProblem], traced: TracedText, rule: RuleDefinition) -> _Verdict:
         errors = [finding for finding in findings if finding.code.is_error]
-        # Falco looks no further than the first error of a rule that it may leave out.
+        # Falco stops at the first error of a rule that may be skipped.
         skipped = bool(errors) and rule.skip_if_unknown_filter and errors[0].is_unknown
         for finding in findings:
             code = finding.code
@@ -286,7 +286,7 @@ class Builder:
 
 
 def checks_of(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro | None]]:
-    """Give each check with the outermost macro that it came by, bodies that stand twice under one macro once."""
+    """Yield each check with the outermost macro that contains it; a body repeated under one macro only once."""
     todo: list[tuple[Node, Macro | None]] = [(node, outside)]
     seen: set[tuple[int, int]] = set()
     while todo:
@@ -332,11 +332,11 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
 
 
 def _read_as(traced: TracedText, span: Span, place: SourceLocation) -> str:
-    """Show what was parsed where it isn't what stands in the file: exceptions and lists write text of their own."""
+    """Return a hint with the parsed text if it differs from the file's, because of exceptions or lists."""
     around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
     if " ".join(around.split()) in " ".join(place.text.split()):
         return ""
-    return f"it was read as: ...{' '.join(around.split())}..."
+    return f"it was parsed as: ...{' '.join(around.split())}..."
 
 
 def _text(pieces: list[Piece]) -> str:

@@ -1,4 +1,4 @@
-"""Gathers the items of all files in order: definitions, redefinitions, appends and overrides.
+"""The collection of the items of all files: definitions, redefinitions, appends and overrides.
 
 Source: falco rule_loader_collector.cpp.
 """
@@ -25,7 +25,7 @@ from schemas.errors import LannerError
 
 SOURCE = "syscall"
 ENGINE_VERSION = (0, 63, 0)
-"""Of Falco's engine that rule files may ask for."""
+"""The newest Falco engine version that rule files may require."""
 
 _NO_LIST = "List uses 'append' or 'override.items: append' but no list by that name already exists"
 _NO_MACRO = "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists"
@@ -36,7 +36,7 @@ _NO_RULE_ENABLE = "Rule has 'enabled' key but no rule by that name already exist
 
 
 class Collection:
-    """What the files read so far add up to."""
+    """The combined items of the files read so far."""
 
     __slots__ = ("_check_field", "_next", "_warn", "broken", "lists", "macros", "plugins", "redefined", "rules")
 
@@ -46,9 +46,9 @@ class Collection:
         self.rules: dict[str, RuleDefinition] = {}
         self.plugins: list[tuple[PluginRequirement, ...]] = []
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
-        """Items that define again what an earlier file defined: the new one and the old one."""
+        """Items that redefine an item of an earlier file: the new one and the old one."""
         self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
-        """Names of items with an error, by type: what refers to them is left out without another error."""
+        """Names of items with an error, by type: items that refer to them are skipped without a further error."""
         self._next = 0
         self._warn = warn
         self._check_field = check_field
@@ -64,15 +64,15 @@ class Collection:
             self.redefined.append((new, old.spot))
 
     def require_engine(self, version: tuple[int, int, int], spot: ItemLocation) -> None:
-        """Check that a file asks for no newer engine than this one equals."""
+        """Check that a file requires an engine version that Lanner is compatible with."""
         if version[0] == ENGINE_VERSION[0] and version <= ENGINE_VERSION:
             return
-        wanted, have = (".".join(map(str, numbers)) for numbers in (version, ENGINE_VERSION))
-        message = f"Rules require engine version {wanted}, but engine version is {have}"
-        raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="take rules made for an older engine")
+        required, current = (".".join(map(str, numbers)) for numbers in (version, ENGINE_VERSION))
+        message = f"Rules require engine version {required}, but engine version is {current}"
+        raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="use rules for an older engine")
 
     def define_list(self, new: ListDefinition) -> None:
-        """Take a list, or a new definition of one: it changes conditions read before, and keeps its place."""
+        """Define or redefine a list; a redefinition also affects earlier conditions and keeps its position."""
         index = self._take_index()
         old = self.lists.get(new.name)
         new.index, new.visibility = (old.index if old else index), index
@@ -81,7 +81,7 @@ class Collection:
         self.broken["list"].discard(new.name)
 
     def append_list(self, new: ListDefinition) -> None:
-        """Add items to a list."""
+        """Append items to a list."""
         old = self.lists.get(new.name)
         if old is None:
             raise self._missing("list", new.spot, _NO_LIST, list(self.lists))
@@ -89,7 +89,7 @@ class Collection:
         old.visibility = self._take_index()
 
     def define_macro(self, new: MacroDefinition) -> None:
-        """Take a macro, or a new definition of one."""
+        """Define or redefine a macro."""
         index = self._take_index()
         old = self.macros.get(new.name)
         new.index, new.visibility = (old.index if old else index), index
@@ -98,7 +98,7 @@ class Collection:
         self.broken["macro"].discard(new.name)
 
     def append_macro(self, new: MacroDefinition) -> None:
-        """Add text to a macro's condition."""
+        """Append text to a macro's condition."""
         old = self.macros.get(new.name)
         if old is None:
             raise self._missing("macro", new.spot, _NO_MACRO, list(self.macros))
@@ -106,7 +106,7 @@ class Collection:
         old.visibility = self._take_index()
 
     def replace_in_macro(self, new: MacroDefinition) -> None:
-        """Put a macro's condition, its correlation or both in the place of what it had; what is not said stays."""
+        """Replace a macro's condition, its correlation or both; a missing part stays unchanged."""
         old = self.macros.get(new.name)
         if old is not None:
             new.extensions = {**old.extensions, **new.extensions}
@@ -116,7 +116,7 @@ class Collection:
         self.define_macro(new)
 
     def define_rule(self, new: RuleDefinition) -> None:
-        """Take a rule, or a new definition of one, which keeps the place of the first."""
+        """Define or redefine a rule; a redefinition keeps the position of the first."""
         old = self.rules.get(new.name)
         if old is not None:
             _same_source(old, new.source, new.spot)
@@ -128,7 +128,7 @@ class Collection:
                 problem(ProblemCode.LOAD_UNKNOWN_SOURCE, message, new.spot, _value_node(new.spot, "source"), hint)
             )
         for exception in new.exceptions:
-            if not exception.fields.says_something:
+            if not exception.fields.is_given:
                 message = "Rule exception item must have fields property with a list of fields"
                 raise reject(message, exception.spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="add 'fields: [...]'")
             exceptions.validate(exception, None if new.unknown_source else self._check_field)
@@ -138,13 +138,11 @@ class Collection:
         self.broken["rule"].discard(new.name)
 
     def append_rule(self, update: RuleUpdate) -> None:
-        """Add to a rule's texts, tags and exceptions."""
+        """Append to a rule's texts, tags and exceptions."""
         rule = self._updated(update, _NO_RULE_APPEND)
-        if not update.says_something:
+        if not update.is_given:
             message = "Appended rule must have exceptions or condition property"
-            raise reject(
-                message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="add one, or leave the item out"
-            )
+            raise reject(message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="add one, or remove the item")
         if update.condition is not None:
             rule.condition = _joined(rule.condition, update.condition)
         if update.output is not None:
@@ -165,12 +163,12 @@ class Collection:
         old = known.get(new.name)
         if old is not None:
             for key, entry in (("fields", new.fields), ("comps", new.comps)):
-                if entry.says_something:
+                if entry.is_given:
                     message = f"Can not append exception {key} to existing exception, only values"
-                    raise _exception_error(message, new, key, "leave it out, or give the exception another name")
+                    raise _exception_error(message, new, key, "remove it, or rename the exception")
             old.values.extend(new.values)
             return
-        if not new.fields.says_something:
+        if not new.fields.is_given:
             message = "Rule exception must have fields property with a list of fields"
             hint = did_you_mean(new.name, known)
             raise _exception_error(message, new, "name", hint)
@@ -182,9 +180,9 @@ class Collection:
         known[new.name] = new
 
     def replace_in_rule(self, update: RuleUpdate) -> None:
-        """Put what the update says in the place of what the rule said."""
+        """Replace the parts of a rule that the update contains."""
         rule = self._updated(update, _NO_RULE_REPLACE)
-        if not update.says_something:
+        if not update.is_given:
             message = "The rule must have at least one field that can be replaced"
             raise reject(message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE)
         if update.condition is not None:
@@ -214,7 +212,7 @@ class Collection:
         self._take_index()
 
     def enable_rule(self, name: str, spot: ItemLocation, *, enabled: bool) -> None:
-        """Turn a rule on or off that was read before."""
+        """Enable or disable an earlier rule."""
         rule = self.rules.get(name)
         if rule is None:
             raise self._missing("rule", spot, _NO_RULE_ENABLE, list(self.rules))
@@ -235,7 +233,7 @@ class Collection:
 
 
 class ItemSkipped(LannerError):
-    """Ends the reading of an item that changes one whose error is told already."""
+    """Raised to stop reading an item that changes another whose error is already reported."""
 
 
 def _joined(pieces: list[Piece], new: Piece) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""Items of rule files as they are gathered: redefined, appended to and overridden until all files are read."""
+"""Items of rule files while they are collected; they are mutable until all files are read."""
 
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, Source
 from processor.loading.yaml.tracing import Piece
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
-"""Keys that only Lanner knows; they are kept as they stand for those who give them their meaning."""
+"""Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemLocation:
-    """An item in a file: what a problem without a better place is about."""
+    """An item in a file: the location of problems that have no more precise one."""
 
     file: SourceFile
     node: Node
@@ -24,7 +24,7 @@ class ItemLocation:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """The value of a key that only Lanner knows, and the file that its positions are in."""
+    """The value of a key that only Lanner supports, and the file that contains it."""
 
     value: Node
     file: SourceFile = field(compare=False)
@@ -32,7 +32,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionValue:
-    """A part of an exception: a text, or a list of entries."""
+    """A part of an exception: a text, or a list of values."""
 
     text: str = ""
     items: tuple["ExceptionValue", ...] | None = None
@@ -43,14 +43,14 @@ class ExceptionValue:
         return self.items is not None
 
     @property
-    def says_something(self) -> bool:
-        """Whether it was given at all."""
+    def is_given(self) -> bool:
+        """Whether it is not empty."""
         return bool(self.text or self.items)
 
 
 @dataclass(slots=True)
 class ExceptionDefinition:
-    """What a rule is not to fire for."""
+    """An exception of a rule: the values for which it does not match."""
 
     name: str
     spot: ItemLocation
@@ -61,7 +61,7 @@ class ExceptionDefinition:
 
 @dataclass(slots=True)
 class ListDefinition:
-    """A list; its index is that of the first definition, its visibility that of the last."""
+    """A list; `index` is the position of its first definition, `visibility` that of its last."""
 
     name: str
     spot: ItemLocation
@@ -72,7 +72,7 @@ class ListDefinition:
 
 @dataclass(slots=True)
 class MacroDefinition:
-    """A macro; index and visibility as a list's."""
+    """A macro; `index` and `visibility` are as for lists."""
 
     name: str
     spot: ItemLocation
@@ -106,7 +106,7 @@ class RuleDefinition:
 
 @dataclass(slots=True)
 class RuleUpdate:
-    """What an item appends to a rule, or replaces of it; None is left as it is."""
+    """The parts of a rule that an item appends to or replaces; None leaves a part unchanged."""
 
     name: str
     spot: ItemLocation
@@ -125,8 +125,8 @@ class RuleUpdate:
     suppress: Extension | None = None
 
     @property
-    def says_something(self) -> bool:
-        """Whether there is anything to append or replace."""
+    def is_given(self) -> bool:
+        """Whether it contains anything to append or replace."""
         parts = (
             self.condition,
             self.output,
@@ -146,38 +146,38 @@ class RuleUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PluginRequirement:
-    """One plugin that would do; plugins are not supported, so it is only told."""
+    """A plugin that satisfies a requirement; plugins are not supported, so it is only reported."""
 
     name: str
     version: str
 
 
-def kept_extensions(kind: str, item: Mapping, file: SourceFile) -> dict[str, Extension]:
-    """Give the keys of an item that only Lanner knows, with their positions.
+def extensions_of(kind: str, item: Mapping, file: SourceFile) -> dict[str, Extension]:
+    """Return the keys of an item that only Lanner supports.
 
     Args:
         kind: macro or rule.
         item: the item.
-        file: the file it is in.
+        file: the file that contains it.
     """
     found = {key: item.get(key) for key in EXTENSION_KEYS[kind]}
     return {key: Extension(node, file) for key, node in found.items() if node is not None}
 
 
 def scalar_piece(file: SourceFile, scalar: Scalar) -> Piece:
-    """Make a stretch of a condition or an output of a scalar."""
+    """Return a scalar as a piece of a condition or an output."""
     return Piece(scalar.value, file, scalar)
 
 
 def any_leg(file: SourceFile, item: Mapping) -> list[Piece]:
-    """Give the condition of a macro that names its legs instead: an event that any of them is true for.
+    """Return the condition of a macro that lists its legs instead: the disjunction of the legs.
 
     Args:
         file: the file.
         item: the macro.
 
     Returns:
-        Nothing where it has a condition, or no legs that could stand in one.
+        An empty list if the macro has a condition of its own, or no valid legs.
     """
     correlation = item.get("correlation")
     legs = correlation.get("macros") if isinstance(correlation, Mapping) else None

@@ -1,4 +1,4 @@
-"""What changes between two versions of rules, in words for people: who reads it decides whether to go on."""
+"""The differences between two versions of the rules, as text for people who confirm a change."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _MAX_NAME = 120
 
 
 class RuleSnapshot(Protocol):
-    """What is compared: rules, turned on and off as they will be, and what they use."""
+    """A version of the rules: the rules, enabled or not, and the items that they use."""
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -22,34 +22,34 @@ class RuleSnapshot(Protocol):
 
     @property
     def macros(self) -> Mapping[str, LoadedMacro]:
-        """By name."""
+        """The macros by name."""
 
     @property
     def lists(self) -> Mapping[str, LoadedList]:
-        """By name."""
+        """The lists by name."""
 
     @property
     def correlations(self) -> Mapping[str, Correlation]:
-        """Of stateful macros, by name."""
+        """The correlations of stateful macros, by macro name."""
 
     @property
     def suppressed(self) -> Mapping[str, Suppress]:
-        """By name of the rule."""
+        """The suppressions by rule name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleChange:
-    """One rule, macro or list that is not as it was."""
+    """A changed rule, macro or list."""
 
     sign: Literal["-", "+", "~"]
     kind: Literal["rule", "macro", "list"]
     name: str
     how: tuple[str, ...] = ()
-    """What about it changed, where it stays."""
+    """Its changed aspects, if it exists in both versions."""
 
     @property
     def text(self) -> str:
-        """One line."""
+        """The change on one line."""
         subject = f"{self.sign} {self.kind} {self.name[:_MAX_NAME]}"
         if self.sign == "~":
             return f"{subject}: {', '.join(self.how)}"
@@ -57,11 +57,11 @@ class RuleChange:
 
 
 def difference(old: RuleSnapshot, new: RuleSnapshot) -> tuple[RuleChange, ...]:
-    """Compare two versions: rules first, in their order; then macros, then lists.
+    """Compare two versions; rules come first, then macros, then lists.
 
     Args:
-        old: what is in force.
-        new: what comes.
+        old: the active version.
+        new: the next version.
     """
     with deep():
         rules = _compared("rule", _rules(old), _rules(new))
@@ -71,18 +71,18 @@ def difference(old: RuleSnapshot, new: RuleSnapshot) -> tuple[RuleChange, ...]:
 
 
 def lines(changes: Sequence[RuleChange], most: int) -> tuple[str, ...]:
-    """Give the changes as lines, and what does not fit as a number."""
-    told = tuple(change.text for change in changes[:most])
-    return told if len(changes) <= most else (*told, f"… and {len(changes) - most} more changes")
+    """Return at most `most` changes as lines, and one line with the number of further changes."""
+    shown = tuple(change.text for change in changes[:most])
+    return shown if len(changes) <= most else (*shown, f"… and {len(changes) - most} more changes")
 
 
 def enabled(rules: Iterable[Rule]) -> int:
-    """Count the rules that are on."""
+    """Return the number of enabled rules."""
     return sum(rule.enabled for rule in rules)
 
 
 _Facts = Mapping[str, object]
-"""What an item says, each under the words that tell of its change."""
+"""The content of an item by aspect; an aspect's key is the text that reports its change."""
 
 
 def _rules(version: RuleSnapshot) -> dict[str, _Facts]:
@@ -132,7 +132,7 @@ def _compared(
         if name not in new:
             yield RuleChange("-", kind, name)
         elif how := tuple(
-            _told(aspect, was, new[name][aspect]) for aspect, was in facts.items() if was != new[name][aspect]
+            _described(aspect, was, new[name][aspect]) for aspect, was in facts.items() if was != new[name][aspect]
         ):
             yield RuleChange("~", kind, name, how)
     for name in new:
@@ -140,9 +140,9 @@ def _compared(
             yield RuleChange("+", kind, name)
 
 
-def _told(aspect: str, was: object, becomes: object) -> str:
+def _described(aspect: str, was: object, becomes: object) -> str:
     if aspect == "enabled":
-        return "turned on" if becomes else "turned off"
+        return "enabled" if becomes else "disabled"
     if aspect == "priority":
         return f"priority {becomes} instead of {was}"
     return aspect

@@ -1,10 +1,10 @@
-"""How grave an alert is."""
+"""Priorities of rules and alerts."""
 
 from enum import IntEnum
 
 
 class Priority(IntEnum):
-    """Falco's eight priorities, which are syslog's severities; the gravest is the smallest."""
+    """Falco's eight priorities, equal to syslog's severities; the most severe is the smallest."""
 
     EMERGENCY = 0
     ALERT = 1
@@ -20,7 +20,7 @@ class Priority(IntEnum):
 
 
 def parse_priority(text: str) -> Priority | None:
-    """Read a priority: its whole name or "info", in any case; None where it is neither.
+    """Parse a priority's full name or "info", ignoring case; None if the text is neither.
 
     Args:
         text: for example "Warning" or "INFO".

@@ -1,6 +1,6 @@
-"""Reads the items of one file into the collection.
+"""The reader: adds the items of one file to the collection.
 
-An item that is wrong is left out with its error, and the next one is read: all errors come at once.
+An invalid item is skipped with its error and reading continues, so that all errors are reported at once.
 
 Source: falco rule_loader_reader.cpp.
 """
@@ -17,7 +17,7 @@ from processor.loading.definitions import (
     MacroDefinition,
     PluginRequirement,
     any_leg,
-    kept_extensions,
+    extensions_of,
     scalar_piece,
 )
 from processor.loading.items import rules
@@ -36,7 +36,7 @@ from processor.loading.yaml.values import invalid, optional_truth, problem, reje
 
 MAX_ERRORS = 100
 MAX_PROBLEMS = 1000
-"""Of one file, warnings counted: after so many it isn't read on."""
+"""Errors and warnings per file, after which reading stops."""
 
 _VERSION = re.compile(r"\s*\+?([0-9]{1,9})\.\+?([0-9]{1,9})\.\+?([0-9]{1,9})")
 _LIST_NAME = "([^()\"'[:space:]=,]+)"
@@ -51,12 +51,12 @@ _ITEMS = ("required_engine_version", "required_plugin_versions", "list", "macro"
 
 
 def read_file(file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> bool:
-    """Read one file's items.
+    """Read the items of one file.
 
     Args:
-        file: its name and text.
-        collection: takes what the items say.
-        report: takes errors and warnings.
+        file: the file's name and text.
+        collection: receives the items.
+        report: receives errors and warnings.
 
     Returns:
         Whether there was no error.
@@ -66,7 +66,10 @@ def read_file(file: SourceFile, collection: Collection, report: Callable[[Proble
     except YamlError as error:
         place = SourceLocation(file.name) if error.offset is None else file.place(error.offset, error.offset + 1)
         report(
-            Problem(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", place, "none of this file is loaded")
+            Problem(
+                *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", place),
+                "no item of this file is loaded",
+            )
         )
         return False
     return _Reader(file, collection, report).read(documents)
@@ -76,7 +79,7 @@ class _Reader:
     def __init__(self, file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> None:
         self._file = file
         self._collection = collection
-        self._tell = report
+        self._report_problem = report
         self._errors = 0
         self._problems = 0
 
@@ -96,9 +99,9 @@ class _Reader:
                     return False
         return not self._errors
 
-    def _report(self, told: Problem) -> None:
+    def _report(self, found: Problem) -> None:
         self._problems += 1
-        self._tell(told)
+        self._report_problem(found)
         if self._problems >= MAX_PROBLEMS:
             raise ItemSkipped
 
@@ -107,20 +110,20 @@ class _Reader:
 
     def _stop(self, item: Node) -> None:
         place = self._file.place(item.start, item.start + 1)
-        message = f"{self._problems:,} problems: the file is not read on"
+        message = f"{self._problems:,} problems: the rest of the file is not read"
         hint = "correct these, then load it again"
-        self._tell(Problem(ProblemCode.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
+        self._report_problem(Problem(ProblemCode.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
 
     def _wrong_document(self, document: Node) -> None:
         is_mapping = isinstance(document, Mapping)
         message = "Rules content is not yaml array of objects" if is_mapping else "Rules content is not yaml"
         spot = ItemLocation(self._file, document, _CONTENT)
-        self._fail(invalid(message, spot, hint="a rule file is a list: each item begins with '- rule:' or the like"))
+        self._fail(invalid(message, spot, hint="a rule file is a list of items such as '- rule: NAME'"))
 
     def _fail(self, rejected: ItemRejected) -> None:
         self._errors += 1
         self._problems += 1
-        self._tell(rejected.problem)
+        self._report_problem(rejected.problem)
 
     def _read_whole(self, item: Node) -> None:
         kind = _kind(item)
@@ -149,7 +152,7 @@ class _Reader:
         if not isinstance(item, Mapping):
             spot = ItemLocation(self._file, item, "rules content item")
             message = "Unexpected element type. Each element should be a yaml associative array."
-            raise invalid(message, spot, item, "begin the item with '- rule:', '- macro:' or '- list:'")
+            raise invalid(message, spot, item, "start the item with '- rule:', '- macro:' or '- list:'")
         kind = _kind(item)
         if kind == "required_engine_version":
             self._engine_version(item)
@@ -195,7 +198,7 @@ class _Reader:
             if not isinstance(plugin, Mapping):
                 raise invalid("Plugin version must be a mapping", entry, plugin, "each has name and version")
             entry = ItemLocation(self._file, plugin, f"{kind} entry", scalar(plugin, "name", entry).value)
-            wanted = [PluginRequirement(entry.name, scalar(plugin, "version", entry).value)]
+            required = [PluginRequirement(entry.name, scalar(plugin, "version", entry).value)]
             alternatives = plugin.get("alternatives")
             if alternatives is not None:
                 if not isinstance(alternatives, Sequence):
@@ -205,20 +208,20 @@ class _Reader:
                     if not isinstance(other, Mapping):
                         raise invalid("Plugin version alternative must be a mapping", one, other)
                     name = scalar(other, "name", one).value
-                    wanted.append(PluginRequirement(name, scalar(other, "version", one).value))
-            self._require_plugins(wanted, entry)
+                    required.append(PluginRequirement(name, scalar(other, "version", one).value))
+            self._require_plugins(required, entry)
 
-    def _require_plugins(self, wanted: list[PluginRequirement], spot: ItemLocation) -> None:
+    def _require_plugins(self, required: list[PluginRequirement], spot: ItemLocation) -> None:
         names: set[str] = set()
-        for plugin in wanted:
+        for plugin in required:
             if not _VERSION.match(plugin.version):
                 message = f"Invalid required version '{plugin.version}' for plugin '{plugin.name}'"
                 raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="write it as 0.1.0")
             if plugin.name in names:
                 message = f"Defined multiple alternative version requirements for plugin '{plugin.name}'"
-                raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="leave all but one out")
+                raise reject(message, spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="remove all but one")
             names.add(plugin.name)
-        self._collection.plugins.append(tuple(wanted))
+        self._collection.plugins.append(tuple(required))
 
     def _list(self, item: Mapping) -> None:
         name_node = scalar(item, "list", ItemLocation(self._file, item, "list"))
@@ -240,7 +243,7 @@ class _Reader:
         if not IDENTIFIER.fullmatch(name):
             message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
             self._report(problem(ProblemCode.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
-        append = self._says_append(item, spot)
+        append = self._is_append(item, spot)
         overrides = read_overrides(item, spot, {"condition": BOTH_WAYS, "correlation": ONLY_REPLACE})
         overrides.exclude_append(item, spot, append=append)
         if append:
@@ -255,7 +258,7 @@ class _Reader:
         if is_about_correlation and item.get("condition") is not None:
             message = "Unexpected key 'condition': no corresponding entry under 'override' is defined."
             raise invalid(message, spot, item.key("condition"), "write 'condition: replace' under 'override' too")
-        new = MacroDefinition(name, spot, condition, kept_extensions("macro", item, self._file))
+        new = MacroDefinition(name, spot, condition, extensions_of("macro", item, self._file))
         if overrides.append and overrides.replace:
             self._collection.append_macro(new)
             self._collection.replace_in_macro(MacroDefinition(name, spot, [], new.extensions))
@@ -266,14 +269,14 @@ class _Reader:
         else:
             self._collection.define_macro(new)
 
-    def _says_append(self, item: Mapping, spot: ItemLocation) -> bool:
+    def _is_append(self, item: Mapping, spot: ItemLocation) -> bool:
         append = optional_truth(item, "append", spot, default=False)
         if append:
             warn_of_append(item, spot, self._report)
         return append
 
     def _appends(self, item: Mapping, spot: ItemLocation, key: str) -> bool:
-        append = self._says_append(item, spot)
+        append = self._is_append(item, spot)
         overrides = read_overrides(item, spot, {key: BOTH_WAYS})
         overrides.exclude_append(item, spot, append=append)
         return append or key in overrides.append
@@ -295,16 +298,16 @@ class _Reader:
 
 
 def _check_correlation(item: Mapping, spot: ItemLocation, overrides: Overrides) -> None:
-    """Refuse a correlation that override doesn't name, and one that it names and that isn't there."""
+    """Reject a correlation that `override` does not list, or one that it lists but the item lacks."""
     is_there, is_named = item.get("correlation") is not None, "correlation" in overrides.replace
     if is_there and not is_named:
         message = "Unexpected key 'correlation': no corresponding entry under 'override' is defined."
         raise invalid(
-            message, spot, item.key("correlation"), "write 'correlation: replace' under 'override', or leave it out"
+            message, spot, item.key("correlation"), "write 'correlation: replace' under 'override', or remove it"
         )
     if is_named and not is_there:
         message = "An replace override for 'correlation' was specified but 'correlation' is not defined"
-        raise invalid(message, spot, item.key("override"), "add 'correlation: ...', or leave it out of override")
+        raise invalid(message, spot, item.key("override"), "add 'correlation: ...', or remove it from override")
 
 
 def _kind(item: Node) -> str:

@@ -1,4 +1,4 @@
-"""What loading gives: rules with their whole condition, macros and lists as they are in the end."""
+"""The results of loading: rules with their complete conditions, and the final macros and lists."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,11 +26,11 @@ class LoadedMacro:
 
     name: str
     condition_text: str
-    """As it is written, what was appended included."""
+    """The condition as written, including appended text."""
     condition: Node
-    """With the macros it uses in place. Its spans count in parsed_text."""
+    """The tree with macros resolved; spans are offsets in parsed_text."""
     parsed_text: str
-    """The condition with the items of lists in place."""
+    """The condition with lists substituted."""
     extensions: Mapping[str, Extension] = field(compare=False)
     place: SourceLocation = field(compare=False)
 
@@ -40,37 +40,37 @@ class Rule:
     """A rule after all appends, overrides, redefinitions and exceptions, ready to be compiled."""
 
     index: int
-    """Its place among all rules: that of its first definition."""
+    """Its position among all rules, which is that of its first definition."""
     name: str
     description: str
     condition: Node
-    """Lists, macros and exceptions in place. Its spans count in parsed_text, those inside a Macro in the macro's."""
+    """The tree with lists, macros and exceptions; spans are offsets in parsed_text, or in a macro's own text."""
     condition_text: str
-    """As it is written, what was appended included; without exceptions."""
+    """The condition as written, including appended text, without exceptions."""
     parsed_text: str
-    """The text that the condition's tree was made from."""
+    """The text that was parsed into the condition."""
     output: str
     priority: Priority
     source: str
     tags: tuple[str, ...]
-    """In order of their names."""
+    """In alphabetical order."""
     enabled: bool
     event_types: frozenset[str]
     capture: bool
     capture_duration: int
-    """Milliseconds; 0 where the rule names none."""
+    """Milliseconds; 0 if the rule sets none."""
     warn_evttypes: bool
     skip_if_unknown_filter: bool
     exception_names: tuple[str, ...]
     exceptions_in_force: tuple[str, ...]
-    """Those of them that have values: the condition ends with one `not` for each, in this order."""
+    """The exceptions that have values: the condition ends with one `not` for each, in this order."""
     extensions: Mapping[str, Extension] = field(compare=False)
     place: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
 
     @property
     def file(self) -> str:
-        """The name of the file with its definition."""
+        """The name of the file that defines it."""
         return self.place.file
 
     @property
@@ -84,13 +84,13 @@ class Rule:
         return self.place.column
 
     def locate(self, span: Span) -> SourceLocation:
-        """Find in the files what stands at a span of parsed_text."""
+        """Return the location in the files of a span of parsed_text."""
         return self.traced.place(span)
 
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What one file gave: an engine that loads file by file stops at the first that is not ok."""
+    """The problems of one file; an engine that loads file by file stops at the first that is not ok."""
 
     name: str
     errors: tuple[Problem, ...]
@@ -104,7 +104,7 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Redefinition:
-    """A list, macro or rule that a later file defines again; allowed, and worth a notice."""
+    """A list, macro or rule that a later file redefines; this is allowed, but reported."""
 
     type: str
     name: str
@@ -114,22 +114,22 @@ class Redefinition:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """All rules of some files, and all that is wrong with them."""
+    """The rules of a set of files, and all their problems."""
 
     files: tuple[FileResult, ...]
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     rules: tuple[Rule, ...]
-    """In the order of their first definition; with errors, those that have none."""
+    """In the order of their first definitions; rules with errors are omitted."""
     macros: Mapping[str, LoadedMacro]
     lists: Mapping[str, LoadedList]
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
-    """What the files ask for: of each group one. Plugins are not supported."""
+    """The plugins that the files require, one of each group. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()
     correlations: Mapping[str, Correlation] = field(default_factory=dict)
-    """Of each stateful macro by its name; those with errors are left out."""
+    """The correlations of stateful macros by macro name; those with errors are omitted."""
     suppressed: Mapping[str, Suppress] = field(default_factory=dict)
-    """By the name of the rule, how its repeats are told, where it says so."""
+    """The `suppress` settings by rule name, for rules that have them."""
 
     @property
     def ok(self) -> bool:
@@ -137,12 +137,12 @@ class LoadResult:
         return not self.errors
 
     def with_errors(self, problems: Iterable[Problem]) -> "LoadResult":
-        """Add errors to these, and to those of their files."""
+        """Return the result with further errors, also added to those of their files."""
         more = tuple(dict.fromkeys(problems))
         return replace(self, files=tuple(_with_errors(file, more) for file in self.files), errors=(*self.errors, *more))
 
     def with_warnings(self, problems: Iterable[Problem]) -> "LoadResult":
-        """Add warnings to these, and to those of their files."""
+        """Return the result with further warnings, also added to those of their files."""
         more = tuple(dict.fromkeys(problems))
         files = (
             replace(file, warnings=(*file.warnings, *(each for each in more if each.file == file.name)))
@@ -153,4 +153,4 @@ class LoadResult:
 
 def _with_errors(file: FileResult, problems: tuple[Problem, ...]) -> FileResult:
     mine = tuple(problem for problem in problems if problem.file == file.name and problem not in file.errors)
-    return replace(file, errors=tuple(sorted((*file.errors, *mine), key=lambda told: (told.line, told.column))))
+    return replace(file, errors=tuple(sorted((*file.errors, *mine), key=lambda error: (error.line, error.column))))

@@ -1,6 +1,6 @@
-"""The whole event of an alert, whatever the rule's output names.
+"""The event of an alert as a row of fields, independent of the rule's output.
 
-Notifiers fill ECS and OCSF from it, and people ask of it what the rule's author did not think of.
+Notifiers map it to ECS and OCSF, and analysts find fields in it that the output does not include.
 """
 
 from collections.abc import Callable
@@ -49,14 +49,13 @@ _FACTORY = values_factory(FIELDS)
 
 
 def event_row(batch: EventBatch) -> Callable[[int, int], dict[str, Any]]:
-    """Give a function from an event's place and the index of its file name to its fields; missing ones are left out.
+    """Return a function from an event's index and the string index of its file name to its fields.
 
-    Args:
-        batch: the batch.
+    Missing fields are omitted.
     """
     read = _FACTORY(batch)
 
-    def row(place: int, name: int) -> dict[str, Any]:
-        return {key: value for key, value in zip(NAMES, read(place, name), strict=True) if value is not None}
+    def row(index: int, name: int) -> dict[str, Any]:
+        return {key: value for key, value in zip(NAMES, read(index, name), strict=True) if value is not None}
 
     return row

@@ -1,10 +1,9 @@
-"""Fills a rule's output with the values of an event: one text, and the fields it names.
+"""The output formatter: fills a rule's output with the values of an event.
 
 All work that does not depend on the event is done when a rule is loaded. Source: libsinsp
-eventformatter.cpp; the fields that follow every text are those that Falco's container plugin suggests.
+eventformatter.cpp; the fields appended to every output are those that Falco's container plugin suggests.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,11 @@ from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.mapping import converted, field_keys
 from processor.compiler.values.transformers import as_text
 from processor.compiler.values.types import Shape, side_shape
-from processor.fields.extract import FUNCTIONS, output_recipe
+from processor.fields import binding
+from processor.fields.extract import output_recipe
 from processor.language.ast import Field, Left, Transformer
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.batch import EventBatch
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 
 MISSING = "<NA>"
 Values = tuple[Any, ...]
@@ -30,19 +29,18 @@ SUGGESTED = {
     "k8s_pod_name": "k8s.pod.name",
     "k8s_ns_name": "k8s.ns.name",
 }
-"""What is said of every event of a system call, after the rule's own text."""
+"""The fields appended to the output of every rule on system calls."""
 
 _CONTAINER_INFO = "%container.info"
 _TIMES = frozenset({"evt.time", "evt.time.s", "evt.time.iso8601", "evt.datetime", "evt.datetime.s"})
-_WORDS = re.compile(r"\bc_[a-z0-9_]+")
 
 
 def with_suggested(text: str, *, append: bool = True) -> str:
-    """Give the output text that is really used: %container.info spelled out, container and pod at the end.
+    """Return an output text with %container.info expanded and the container and pod fields appended.
 
     Args:
         text: the rule's output.
-        append: add the suggested fields that the text does not name itself.
+        append: append the suggested fields that the text does not include.
     """
     text = text.replace(_CONTAINER_INFO, "container_id=%container.id container_name=%container.name")
     if not append:
@@ -54,11 +52,11 @@ def with_suggested(text: str, *, append: bool = True) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """An output filled in."""
+    """A formatted output."""
 
     text: str
     fields: dict[str, Any]
-    """By key; None where missing; times as ns, numbers as numbers."""
+    """The values by key; None if missing, times in ns, numbers as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +65,18 @@ class OutputFormat:
 
     parts: tuple[Part, ...]
     sides: tuple[Left, ...]
-    """What the fields are, each once."""
+    """The distinct fields and transformers of the output."""
     _slots: Mapping[str, int]
     _factory: Callable[[EventBatch], Callable[[int, int], Values]]
 
     def bind(self, batch: EventBatch) -> Callable[[int, int], Rendered]:
-        """Give a function from an event's place and the index of its file name to the filled-in output."""
+        """Return a function from an event's index and the string index of its file name to the formatted output."""
         read = self._factory(batch)
         times = batch.columns["time"]
-        return lambda place, name: self._render(read(place, name), times[place])
+        return lambda index, name: self._render(read(index, name), times[index])
 
     def fill(self, event: Mapping[str, Any]) -> Rendered:
-        """Fill in the values of an event given as a mapping of fields."""
+        """Format the output for an event given as a mapping of fields."""
         return self._render(_values_of(self.sides, event), event.get("evt.rawtime"))
 
     def _render(self, values: Values, time: int | None) -> Rendered:
@@ -96,7 +94,7 @@ def compile_output(text: str) -> OutputFormat:
     """Compile an output text.
 
     Raises:
-        OutputError: it cannot be read.
+        OutputError: the text is not a valid output.
     """
     parts = parse_output(text)
     sides: dict[str, Left] = {}
@@ -108,7 +106,7 @@ def compile_output(text: str) -> OutputFormat:
 
 
 def shown(value: Any, side: Left) -> str:
-    """Give a value as text, in the field's own format."""
+    """Return a value as text, in the field's format."""
     if value is None:
         return MISSING
     if isinstance(value, int) and not isinstance(value, bool) and isinstance(side, Field):
@@ -127,31 +125,33 @@ def _cut(text: str, width: int) -> str:
 class _OutputAccess:
     def field(self, shape: Shape) -> Expression:
         if shape.spec is None:
-            raise TypeError("a side without a field has no access")
+            raise TypeError("an operand without a field has no access")
         found = output_recipe(shape.spec.name, shape.argument)
         return Expression("None", frozenset()) if found is None else Expression(found.expression, found.sources)
 
 
 def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[int, int], Values]]:
-    """Compile a reader of several fields at once: batch, then event's place and name's index, give their values."""
+    """Compile a reader of several fields at once.
+
+    Returns:
+        A function from a batch to a function from an event's index and the string index of its file name to
+        the values.
+    """
     constants = Constants()
     emitter = Emitter(_OutputAccess(), constants)
     texts = [emitter.side(side).text for side in sides]
-    body = "".join(f"{text}, " for text in texts)
-    columns = {word for word in _WORDS.findall(body) if word[2:] in EVENT_COLUMNS or word[2:] in ARGUMENT_COLUMNS}
-    lines = ["def make(B):", "    S = B.strings; P = B.processes; C = B.containers"]
-    lines += [f"    {column} = B.columns[{column[2:]!r}]" for column in sorted(columns | {"c_process"})]
-    lines += ["    def read(i, n):", "        q = P[c_process[i]]", f"        return ({body})", "    return read"]
-    namespace: dict[str, Any] = {**FUNCTIONS, **constants.values}
-    exec(compile("\n".join(lines), "<output>", "exec"), namespace)  # noqa: S102  generated from a checked output
-    factory: Callable[[EventBatch], Callable[[int, int], Values]] = namespace["make"]
+    values = "".join(f"{text}, " for text in texts)
+    body = ["    def read(i, n):", "        q = P[c_process[i]]", f"        return ({values})", "    return read"]
+    source = "\n".join(["def make(B):", *binding.prelude(body), *body])
+    factory: Callable[[EventBatch], Callable[[int, int], Values]]
+    factory = binding.execute(source, constants.values, "<output>")["make"]
     return factory
 
 
 class _MappingAccess:
     def field(self, shape: Shape) -> Expression:
         if shape.spec is None:
-            raise TypeError("a side without a field has no access")
+            raise TypeError("an operand without a field has no access")
         return Expression(f"get({shape.spec.name!r}, {shape.argument!r}, {shape.kind!r})", frozenset())
 
 

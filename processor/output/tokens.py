@@ -1,7 +1,7 @@
-"""Reads a rule's output text into plain text and tokens.
+"""The parser of output texts: splits them into plain text and tokens.
 
-A token is ``%field``, ``%field[argument]`` or ``%transformer(...)``, with a width between the percent sign
-and the name. The longest prefix that is a field wins. Source: libsinsp eventformatter.cpp.
+A token is ``%field``, ``%field[argument]`` or ``%transformer(...)``, with an optional width between the
+percent sign and the name. The longest prefix that is a field wins. Source: libsinsp eventformatter.cpp.
 """
 
 import re
@@ -21,23 +21,23 @@ _FUNCTION = re.compile(r"(?:tolower|toupper|b64|basename|len|join|concat|getopt)
 
 
 class OutputError(LannerError, ValueError):
-    """An output text that cannot be read; ``span`` tells the place in it."""
+    """Raised for an invalid output text; ``span`` locates the fault in it."""
 
     def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.span = span
         self.unknown = unknown
-        """The token is no known field: skip-if-unknown-filter makes it a warning."""
+        """Whether the token is an unknown field: skip-if-unknown-filter makes it a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One value to fill in."""
+    """A placeholder for one value."""
 
     side: Left
     width: int
-    """0: as long as it is; otherwise cut or padded with blanks to this many characters."""
+    """The number of characters to cut or pad the value to; 0 leaves its length unchanged."""
     span: Span
 
     @property
@@ -50,28 +50,25 @@ Part = str | Token
 
 
 def parse_output(text: str) -> tuple[Part, ...]:
-    """Split an output text.
-
-    Args:
-        text: as the rule has it.
+    """Split an output text into plain text and tokens.
 
     Raises:
-        OutputError: a token is no field, or the text ends with a percent sign.
+        OutputError: a token is not a field, or the text ends with a percent sign.
     """
     parts: list[Part] = []
-    place = 0
+    position = 0
     while True:
-        start = text.find("%", place)
+        start = text.find("%", position)
         if start < 0:
             break
-        if start > place:
-            parts.append(text[place:start])
+        if start > position:
+            parts.append(text[position:start])
         if start == len(text) - 1:
             raise OutputError("invalid formatting syntax: formatting cannot end with a %", (start, start + 1))
-        token, place = _token(text, start)
+        token, position = _token(text, start)
         parts.append(token)
-    if place < len(text):
-        parts.append(text[place:])
+    if position < len(text):
+        parts.append(text[position:])
     return tuple(parts)
 
 
@@ -81,7 +78,7 @@ def _token(text: str, start: int) -> tuple[Token, int]:
     digits = text[start + 1 : begin]
     side, end = _function(text, begin) if _FUNCTION.match(text, begin) else _field(text, begin)
     if side is None:
-        end = next((place for place in range(begin, len(text)) if text[place] in " \t\n,)%"), len(text))
+        end = next((index for index in range(begin, len(text)) if text[index] in " \t\n,)%"), len(text))
         raise OutputError(
             f"invalid formatting token {text[begin:end]}", (start, max(end, start + 1)), unknown=begin != end
         )
@@ -114,10 +111,10 @@ def _closing_bracket(text: str, start: int) -> int:
 def _function(text: str, begin: int) -> tuple[Left | None, int]:
     depth = 0
     quote = ""
-    for place in range(begin, len(text)):
-        letter = text[place]
+    for index in range(begin, len(text)):
+        letter = text[index]
         if quote:
-            quote = "" if letter == quote and text[place - 1] != "\\" else quote
+            quote = "" if letter == quote and text[index - 1] != "\\" else quote
         elif letter in "'\"":
             quote = letter
         elif letter == "(":
@@ -125,7 +122,7 @@ def _function(text: str, begin: int) -> tuple[Left | None, int]:
         elif letter == ")":
             depth -= 1
             if depth == 0:
-                end = place + 1
+                end = index + 1
                 if text.startswith("[", end) and (closed := _closing_bracket(text, end)) > 0:
                     side = _parsed(text[begin:closed])
                     if side is not None:
@@ -156,7 +153,7 @@ def _refuse_hidden(side: Argument, span: Span) -> None:
 
 
 def side_text(side: Argument) -> str:
-    """Write a field or transformer as the key of an output field: no blanks, values without quotes."""
+    """Return a field or transformer as the key of an output field: without blanks, values without quotes."""
     if isinstance(side, Field):
         if side.argument is None:
             return side.name
@@ -173,10 +170,9 @@ _ONE_ARGUMENT = frozenset({"tolower", "toupper", "b64", "basename", "len"})
 
 
 def output_sides(token: Token) -> list[Left]:
-    """List what a token adds to the output fields: itself, and the fields that its transformers work on.
+    """Return what a token adds to the output fields: itself and the fields that its transformers use.
 
-    Args:
-        token: of a transformer of a transformer only the outermost counts, but the parts of a list do.
+    Of nested transformers, only the outermost is added, except in a transformer's list of arguments.
     """
     found: dict[str, Left] = {}
 

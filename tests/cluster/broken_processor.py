@@ -1,17 +1,17 @@
-"""`lanner`, with one function of the rule language broken: a condition that asks for a command line raises."""
+"""`lanner` with one function of the rule language broken: conditions on the command line raise."""
 
 import sys
 from typing import NoReturn
 
 from lanner.__main__ import main
-from processor.compiler import batch
+from processor.fields import binding
 
 
 def broken(*_: object) -> NoReturn:
-    """Raise, as a fault of ours would."""
+    """Raise, as a bug in Lanner would."""
     raise RuntimeError("broken for a test")
 
 
 if __name__ == "__main__":
-    batch.FUNCTIONS = {**batch.FUNCTIONS, "command_line": broken}  # type: ignore[attr-defined]
+    binding.FUNCTIONS = {**binding.FUNCTIONS, "command_line": broken}
     sys.exit(main())

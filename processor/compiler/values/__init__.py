@@ -1,1 +1,1 @@
-"""Literals, operators and transformers: texts of a rule in, typed functions out."""
+"""Literals, operators and transformers: the texts of a rule in, typed functions out."""

@@ -1,6 +1,6 @@
-"""Literals: what a rule's text means for the type of the field that it meets.
+"""Literals: the value of a rule's text for the type of the field that it is compared with.
 
-Text stays text decoded with surrogateescape, so comparison by value is comparison by bytes.
+Text is decoded with surrogateescape, so that comparing texts compares their bytes.
 Source: libsinsp value_parser.cpp and sinsp_filtercheck.cpp; the limits are Falco's.
 """
 
@@ -32,7 +32,7 @@ Literal = str | int | bool | bytes
 
 
 class BadLiteral(LannerError, ValueError):
-    """A literal that its field's type cannot have; the message is for the rule's author."""
+    """Raised for a literal that is not a value of its field's type; the message is for the rule's author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class Net:
     mask: int
 
     def holds(self, address: str) -> bool:
-        """Tell whether an address lies in it; one of the other family never does."""
+        """Return whether an address is in the range; one of the other family never is."""
         number = address_number(address)
         return number is not None and number[0] == self.bits and number[1] & self.mask == self.network
 
 
 @cache_short_texts(65536)
 def address_number(text: str) -> tuple[int, int] | None:
-    """Give an address as (bits of its family, number); None where the text is no address."""
+    """Return an address as (bits of its family, number); None if the text is not an address."""
     family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
     try:
         packed = socket.inet_pton(family, text)
@@ -62,7 +62,7 @@ def address_number(text: str) -> tuple[int, int] | None:
 
 @cache_short_texts(65536)
 def canonical_address(text: str) -> str | None:
-    """Give an address as the kernel's own printing has it; None where the text is no address."""
+    """Return an address in the kernel's notation; None if the text is not an address."""
     family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, text))
@@ -71,27 +71,27 @@ def canonical_address(text: str) -> str | None:
 
 
 def parse_net(text: str) -> Net:
-    """Read ``10.0.0.0/8`` or ``2001:db8::/32``; host bits may be set.
+    """Parse ``10.0.0.0/8`` or ``2001:db8::/32``; host bits may be set.
 
     Raises:
-        BadLiteral: it is no range; the slash is needed.
+        BadLiteral: the text is not a range; the slash is required.
     """
     address, slash, length = text.partition("/")
     number = address_number(address)
     if not slash or not length.isdigit() or number is None or int(length) > number[0]:
-        raise BadLiteral(f"'{text}' is no network: write it as 10.0.0.0/8 or 2001:db8::/32")
+        raise BadLiteral(f"'{text}' is not a network: write it as 10.0.0.0/8 or 2001:db8::/32")
     mask = (1 << number[0]) - (1 << (number[0] - int(length)))
     return Net(number[0], number[1] & mask, mask)
 
 
 def parse_number(text: str, kind: str) -> int:
-    """Read a decimal or hexadecimal number; a negative one wraps around where the type has no sign.
+    """Parse a decimal or hexadecimal number; a negative one wraps around if the type is unsigned.
 
     Raises:
-        BadLiteral: it is no whole number.
+        BadLiteral: the text is not an integer.
     """
     if _NUMBER.fullmatch(text) is None:
-        raise BadLiteral(f"'{text}' is no whole number, and the field is of type {kind}")
+        raise BadLiteral(f"'{text}' is not an integer, and the field is of type {kind}")
     digits = text.lstrip("+-")
     number = int(digits, 16) if digits[:2] in ("0x", "0X") else int(digits)
     number = -number if text[0] == "-" else number
@@ -102,7 +102,7 @@ def parse_number(text: str, kind: str) -> int:
 
 
 def parse_port(text: str) -> int:
-    """Read a port: a number or a service's name.
+    """Parse a port: a number or a service name.
 
     Raises:
         BadLiteral: there is no such service.
@@ -116,10 +116,10 @@ def parse_port(text: str) -> int:
 
 
 def parse_hex(text: str) -> bytes:
-    """Read the value of bcontains and bstartswith.
+    """Parse the value of bcontains and bstartswith.
 
     Raises:
-        BadLiteral: it is not an even number of hexadecimal digits.
+        BadLiteral: the text is not an even number of hexadecimal digits.
     """
     if _HEX.fullmatch(text) is None:
         raise BadLiteral("bcontains and bstartswith operator support hex strings only")
@@ -127,20 +127,20 @@ def parse_hex(text: str) -> bytes:
 
 
 def parse_literal(text: str, kind: str) -> Literal | Net:
-    """Read a literal for a field of a type.
+    """Parse a literal for a field of a type.
 
     Args:
-        text: as the rule has it, unescaped.
+        text: the rule's text, unescaped.
         kind: the field's type in the catalogue.
 
     Raises:
-        BadLiteral: the type cannot have this value.
+        BadLiteral: the text is not a value of the type.
     """
     if byte_length(text) > _MAX_BYTES:
         raise BadLiteral(f"the value is longer than {_MAX_BYTES} bytes")
     if kind in STRING_TYPES:
         if "\0" in text:
-            raise BadLiteral("a text value must not hold a NUL")
+            raise BadLiteral("a text value must not contain a NUL")
         return text
     if kind == "BYTEBUF":
         return text
@@ -153,30 +153,30 @@ def parse_literal(text: str, kind: str) -> Literal | Net:
     if kind in ADDRESS_TYPES:
         address = canonical_address(text)
         if address is None:
-            raise BadLiteral(f"'{text}' is no IP address")
+            raise BadLiteral(f"'{text}' is not an IP address")
         return address
     if kind in NET_TYPES:
         return parse_net(text)
     if kind in NUMBER_TYPES:
         return parse_number(text, kind)
-    raise BadLiteral(f"no value can be compared with a field of type {kind}")
+    raise BadLiteral(f"a field of type {kind} cannot be compared with a value")
 
 
 def encoded(text: str) -> bytes:
-    """Give the bytes behind a text."""
+    """Return the bytes of a text."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def byte_length(text: str) -> int:
-    """Count the bytes of a text."""
+    """Return the number of bytes of a text."""
     return len(text) if text.isascii() else len(encoded(text))
 
 
 def as_bytes_text(text: str) -> str:
-    """Give a text with one character a byte, for operators that go byte by byte."""
+    """Return a text with one character per byte, for operators that work on bytes."""
     return text if text.isascii() else encoded(text).decode("latin-1")
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text is valid UTF-8; then its search among characters finds what one among bytes would."""
+    """Return whether a text is valid UTF-8; then searching characters is equivalent to searching bytes."""
     return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)

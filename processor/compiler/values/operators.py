@@ -1,7 +1,7 @@
-"""What each operator does with one value; the compiler inlines the simple ones and calls these for the rest.
+"""Operators: predicates over one value; the compiler inlines the simple ones and calls these for the rest.
 
-Every function here is total: it takes any value of its type and never raises. A missing value never
-gets here. Source: libsinsp filter_compare.cpp; glob is fnmatch(3) with flags 0 in the C locale.
+Every predicate is total: it accepts any value of its type and never raises. Missing values are handled
+by the caller. Source: libsinsp filter_compare.cpp; glob is fnmatch(3) with flags 0 in the C locale.
 """
 
 import re
@@ -33,23 +33,23 @@ _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
 def lower(text: str) -> str:
-    """Lower the ASCII letters and leave all others, as the C locale does."""
+    """Return a text with ASCII letters in lower case and all others unchanged, as in the C locale."""
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
 def upper(text: str) -> str:
-    """Raise the ASCII letters and leave all others, as the C locale does."""
+    """Return a text with ASCII letters in upper case and all others unchanged, as in the C locale."""
     return text.upper() if text.isascii() else text.translate(_ASCII_UPPER)
 
 
 def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | None = None) -> Predicate:
-    """Build the judge of one value against the literals at an operator's right.
+    """Build a predicate that compares one value with the literals on an operator's right.
 
     Args:
-        operator: as in a rule, without ``exists``.
+        operator: as in a rule, except ``exists``.
         kind: the type of the left side.
-        texts: the right side's values; one where the operator takes one.
-        modifier: oneof, anyof or allof; then each value is judged by itself and the verdicts are counted.
+        texts: the values on the right; exactly one if the operator takes one.
+        modifier: oneof, anyof or allof; then each value is compared separately and the results are counted.
 
     Raises:
         BadLiteral: a value does not fit the type or the operator.
@@ -64,7 +64,7 @@ def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | No
 
 
 def compare(operator: str) -> Comparison:
-    """Give an operator between two values of an event, neither missing."""
+    """Return the function of an operator between two values of an event, neither missing."""
     return _COMPARISONS[operator]
 
 
@@ -91,14 +91,14 @@ def _single(operator: str, kind: str, text: str) -> Predicate:
     return lambda value: comparison(value, literal)
 
 
-def _counted(judges: Sequence[Predicate], modifier: str) -> Predicate:
-    if not judges:
+def _counted(predicates: Sequence[Predicate], modifier: str) -> Predicate:
+    if not predicates:
         return lambda _value: False
     if modifier == "anyof":
-        return lambda value: any(judge(value) for judge in judges)
+        return lambda value: any(each(value) for each in predicates)
     if modifier == "allof":
-        return lambda value: all(judge(value) for judge in judges)
-    return lambda value: sum(judge(value) for judge in judges) == 1
+        return lambda value: all(each(value) for each in predicates)
+    return lambda value: sum(each(value) for each in predicates) == 1
 
 
 def _member(kind: str, texts: Sequence[str]) -> Predicate:
@@ -118,20 +118,22 @@ def _regex(text: str) -> Predicate:
     try:
         pattern = re2.compile(encoded(text), options)
     except re2.error as problem:
-        raise BadLiteral(f"'{text}' is no regular expression in RE2's POSIX syntax: {_words(problem)}") from None
+        raise BadLiteral(
+            f"'{text}' is not a regular expression in RE2's POSIX syntax: {_error_text(problem)}"
+        ) from None
     match = pattern.fullmatch
     return lambda value: match(_readable(value)) is not None
 
 
 def _readable(value: str) -> bytes:
-    """Give the bytes of a text, with the replacement character for each that is not UTF-8, as Falco does."""
+    """Return the bytes of a text, with each invalid UTF-8 byte replaced by U+FFFD, as in Falco."""
     try:
         return value.encode("utf-8")
     except UnicodeEncodeError:
         return _UNDECODABLE.sub("\ufffd", value).encode("utf-8")
 
 
-def _words(problem: Exception) -> str:
+def _error_text(problem: Exception) -> str:
     text = problem.args[0] if problem.args else ""
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
 
@@ -158,14 +160,14 @@ _CLASSES = {
 
 
 def glob_expression(pattern: str, *, fold: bool = False) -> re.Pattern[str]:
-    """Turn a shell pattern into an expression, in linear shape: runs of ``*`` become one.
+    """Convert a shell pattern to a regular expression that matches in linear time.
 
-    ``*`` and ``?`` also match ``/``; brackets know ranges, ``!`` and ``^``, and classes; a backslash
-    takes the next character as it is. A bracket that never closes is a plain character.
+    ``*`` and ``?`` also match ``/``; brackets support ranges, ``!``, ``^`` and classes; a backslash quotes
+    the next character. An unclosed bracket is a plain character. A run of ``*`` counts as one.
 
     Args:
-        pattern: one character a byte.
-        fold: letters match in either case.
+        pattern: the pattern, with one character per byte.
+        fold: ignore the case of letters.
     """
     parts: list[str] = []
     place = 0
@@ -326,4 +328,4 @@ _COMPARISONS: dict[str, Comparison] = {
     "bcontains": lambda a, b: encoded(b) in encoded(a),
     "bstartswith": lambda a, b: encoded(a).startswith(encoded(b)),
 }
-"""Operators between two fields; regex and pmatch take no field at their right."""
+"""Operators between two fields; regex and pmatch do not accept a field on the right."""

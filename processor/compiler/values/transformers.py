@@ -1,6 +1,6 @@
-"""Functions of fields and values: tolower, toupper, b64, basename, len, join, concat, getopt.
+"""The transformers: tolower, toupper, b64, basename, len, join, concat, getopt.
 
-A transformer of a missing value is missing. On a list, tolower and toupper work on each element.
+A transformer of a missing value is missing. tolower and toupper apply to each element of a list.
 Source: libsinsp sinsp_filter_transformers and sinsp_filtercheck_multivalue_transformer.
 """
 
@@ -17,21 +17,21 @@ Value = Any
 
 
 def tolower(value: Value) -> Value:
-    """Lower ASCII letters."""
+    """Return a text or the texts of a list with ASCII letters in lower case."""
     if value is None:
         return None
     return tuple(lower(item) for item in value) if isinstance(value, tuple) else lower(value)
 
 
 def toupper(value: Value) -> Value:
-    """Raise ASCII letters."""
+    """Return a text or the texts of a list with ASCII letters in upper case."""
     if value is None:
         return None
     return tuple(upper(item) for item in value) if isinstance(value, tuple) else upper(value)
 
 
 def b64(value: str | None) -> str | None:
-    """Decode base64; what is none is missing."""
+    """Decode base64; invalid base64 is missing."""
     if value is None:
         return None
     try:
@@ -41,19 +41,19 @@ def b64(value: str | None) -> str | None:
 
 
 def basename(value: str | None) -> str | None:
-    """Give the text after the last slash."""
+    """Return the text after the last slash."""
     return None if value is None else value.rpartition("/")[2]
 
 
 def length(value: Value) -> int | None:
-    """Count the bytes of a text or the elements of a list."""
+    """Return the number of bytes of a text or of elements of a list."""
     if value is None:
         return None
     return len(value) if isinstance(value, tuple) else byte_length(value)
 
 
 def as_text(value: Value) -> str:
-    """Give a value as output shows it."""
+    """Return a value as it appears in output."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
@@ -62,7 +62,7 @@ def as_text(value: Value) -> str:
 
 
 def join(separator: str | None, items: tuple[Value, ...]) -> str | None:
-    """Join values with a separator; missing where one of them is."""
+    """Join values with a separator; missing if any of them is."""
     flat: list[str] = []
     for item in items:
         if item is None:
@@ -72,7 +72,7 @@ def join(separator: str | None, items: tuple[Value, ...]) -> str | None:
 
 
 def concat(*items: str | None) -> str | None:
-    """Write texts one after the other; missing where one of them is."""
+    """Concatenate texts; missing if any of them is."""
     return None if any(item is None for item in items) else "".join(item for item in items if item is not None)
 
 
@@ -80,21 +80,21 @@ def concat(*items: str | None) -> str | None:
 class _Option:
     letter: str
     value: str | None
-    """None where the option takes none; "" also where it is lacking."""
-    lacking: bool = False
+    """None if the option takes no value; "" if the value is missing."""
+    is_missing: bool = False
 
 
 def _options(arguments: tuple[Value, ...], known: str) -> list[_Option]:
     known = known.lstrip(":+-")
-    takes = {letter: known[place + 1 : place + 2] == ":" for place, letter in enumerate(known) if letter != ":"}
+    takes = {letter: known[index + 1 : index + 2] == ":" for index, letter in enumerate(known) if letter != ":"}
     words: list[str] = []
     for argument in arguments:
         words.extend(argument if isinstance(argument, tuple) else () if argument is None else (argument,))
     found: list[_Option] = []
-    place = 0
-    while place < len(words):
-        word = words[place]
-        place += 1
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
         if word == "--":
             break
         if len(word) < 2 or word[0] != "-":
@@ -105,27 +105,27 @@ def _options(arguments: tuple[Value, ...], known: str) -> list[_Option]:
                     found.append(_Option(letter, None))
                 continue
             rest = word[offset + 1 :]
-            if rest or place < len(words):
-                found.append(_Option(letter, rest or words[place]))
-                place += not rest
+            if rest or index < len(words):
+                found.append(_Option(letter, rest or words[index]))
+                index += not rest
             else:
-                found.append(_Option(letter, "", lacking=True))
+                found.append(_Option(letter, "", is_missing=True))
             break
     return found
 
 
 def getopt(arguments: tuple[Value, ...], known: str) -> tuple[str, ...]:
-    """Read options as the C library does; give the letters found and their values, in order.
+    """Parse options as the C library does; return the letters found and their values, in order.
 
-    An option whose value is lacking is left out, as is one that is not known.
+    Unknown options and options without a required value are omitted.
 
     Args:
         arguments: words, or tuples of words.
-        known: the letters, each with a colon behind it where it takes a value.
+        known: the letters, each followed by a colon if it takes a value.
     """
     result: list[str] = []
     for option in _options(arguments, known):
-        if option.lacking:
+        if option.is_missing:
             continue
         result.append(option.letter)
         if option.value is not None:
@@ -133,12 +133,12 @@ def getopt(arguments: tuple[Value, ...], known: str) -> tuple[str, ...]:
     return tuple(result)
 
 
-def getopt_value(arguments: tuple[Value, ...], known: str, wanted: str) -> str | None:
-    """Give the value of one option, the last where it stands more than once; its letter where it takes none."""
+def getopt_value(arguments: tuple[Value, ...], known: str, letter: str) -> str | None:
+    """Return the value of an option's last occurrence, or its letter if it takes no value."""
     result = None
     for option in _options(arguments, known):
-        if option.letter == wanted:
-            result = wanted if option.value is None else option.value
+        if option.letter == letter:
+            result = letter if option.value is None else option.value
     return result
 
 

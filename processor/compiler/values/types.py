@@ -1,6 +1,6 @@
-"""What type the left or right side of a check has, and what is wrong with it where it has none.
+"""The types of operands, and the errors of operands that have none.
 
-Checking and code generation both ask here, so that what passes the checks can be generated.
+Both the checks and code generation use this module, so that every condition that passes can be generated.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _TAKES_LISTS = frozenset({"tolower", "toupper", "len"})
 
 
 class BadOperand(LannerError, ValueError):
-    """A field or transformer that cannot stand where it does."""
+    """Raised for a field or transformer that is unknown or used wrongly."""
 
     def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class BadOperand(LannerError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The type of a side and whether it is a list."""
+    """The type of an operand and whether it is a list."""
 
     kind: str
     is_list: bool = False
@@ -43,15 +43,15 @@ class Shape:
 
 
 def field_text(field: Field) -> str:
-    """Give a field as a rule writes it."""
+    """Return a field as rules write it."""
     return field.name if field.argument is None else f"{field.name}[{field.argument}]"
 
 
 def field_shape(field: Field) -> Shape:
-    """Find a field in the catalogue.
+    """Return the type of a field.
 
     Raises:
-        BadSide: there is none, or its argument is wrong.
+        BadOperand: the field is unknown, or its argument is wrong.
     """
     found = resolve_field(field_text(field)) if field.argument != "" else None
     if found is None:
@@ -67,10 +67,10 @@ def field_shape(field: Field) -> Shape:
 
 
 def side_shape(side: Side | FieldValue) -> Shape:
-    """Find the type of a field, a literal or a transformer.
+    """Return the type of a field, a literal or a transformer.
 
     Raises:
-        BadSide: a field is unknown or a transformer does not take what it is given.
+        BadOperand: a field is unknown, or a transformer does not accept its arguments.
     """
     if isinstance(side, FieldValue):
         if side.argument is not None:

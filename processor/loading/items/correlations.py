@@ -1,6 +1,6 @@
-"""Reads what only Lanner's rules say: the ``correlation`` of a macro and the ``suppress`` of a rule.
+"""Lanner's own keys in rule files: the ``correlation`` of a macro and the ``suppress`` of a rule.
 
-Terms are those of the Sigma correlation specification, version 2. All that is wrong with one is told at once.
+The terms are those of the Sigma correlation specification, version 2. All problems are reported at once.
 """
 
 import re
@@ -17,7 +17,7 @@ from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue.fields import FIELDS, field_problem
 
 MAX_THRESHOLD = 10_000
-"""A window keeps as many events or values of each group."""
+"""The limit on the events or values that a window stores for each group."""
 MAX_LEGS = 20
 MAX_GROUP_FIELDS = 10
 MAX_TIMESPAN = 31 * 86_400
@@ -38,12 +38,12 @@ def read_correlation(name: str, extension: Extension, report: Report) -> Correla
     """Read the correlation of a macro.
 
     Args:
-        name: the macro's.
-        extension: its value and file.
-        report: takes what is wrong.
+        name: the macro's name.
+        extension: the value of ``correlation`` and its file.
+        report: receives problems.
 
     Returns:
-        None where anything is wrong.
+        The correlation, or None if there are problems.
     """
     reader = _Reader("macro", name, extension, report)
     read = reader.correlation()
@@ -51,16 +51,16 @@ def read_correlation(name: str, extension: Extension, report: Report) -> Correla
 
 
 def read_suppress(name: str, extension: Extension, known: Sequence[str], report: Report) -> Suppress | None:
-    """Read the suppress of a rule.
+    """Read the ``suppress`` of a rule.
 
     Args:
-        name: the rule's.
-        extension: its value and file.
-        known: names that its stateful macros give to groups: they may stand in ``by`` as fields do.
-        report: takes what is wrong.
+        name: the rule's name.
+        extension: the value of ``suppress`` and its file.
+        known: group names of the rule's stateful macros, which ``by`` accepts in addition to fields.
+        report: receives problems.
 
     Returns:
-        None where anything is wrong.
+        The suppression, or None if there are problems.
     """
     reader = _Reader("rule", name, extension, report)
     read = reader.suppress(known)
@@ -90,14 +90,14 @@ class _Reader:
         for key in root.names():
             if key.value in _KEYS and key.value not in (_TEMPORAL_KEYS if is_temporal else _COUNTING_KEYS):
                 other = "temporal and temporal_ordered" if not is_temporal else "event_count and value_count"
-                self._fail(key, f"'{key.value}' says nothing of type {kind}", f"leave it out: it belongs to {other}")
+                self._fail(key, f"'{key.value}' does not apply to type {kind}", f"remove it: it belongs to {other}")
         legs = self._legs(root) if is_temporal else ()
         aliases = self._aliases(root, legs) if is_temporal else ()
         names = [alias.name for alias in aliases]
         group_by = self._fields(root, "group-by", names)
         for alias in aliases:
             if alias.name not in group_by:
-                hint = f"add '{alias.name}' to group-by, or leave the alias out"
+                hint = f"add '{alias.name}' to group-by, or remove the alias"
                 self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
         field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind == "value_count")
         return Correlation(kind, group_by, timespan, threshold, field or None, legs, aliases)
@@ -115,16 +115,16 @@ class _Reader:
 
     def _mapping(self, node: Node | None, what: str, known: Sequence[str]) -> Mapping | None:
         if not isinstance(node, Mapping):
-            self._fail(node, f"'{what}' is not a mapping", f"it takes the keys {', '.join(known)}")
+            self._fail(node, f"'{what}' is not a mapping", f"its keys are {', '.join(known)}")
             return None
         seen: set[str] = set()
         for key, _ in node.pairs:
             if not isinstance(key, Scalar) or key.value not in known:
                 name = key.value if isinstance(key, Scalar) else "..."
-                hint = did_you_mean(name, known) or f"'{what}' takes {', '.join(known)}"
+                hint = did_you_mean(name, known) or f"the keys of '{what}' are {', '.join(known)}"
                 self._fail(key, f"Unknown key '{name}' in '{what}'", hint)
             elif key.value in seen:
-                self._fail(key, f"'{key.value}' stands twice in '{what}'", "leave one out")
+                self._fail(key, f"'{key.value}' occurs twice in '{what}'", "remove one")
             else:
                 seen.add(key.value)
         return node
@@ -134,7 +134,7 @@ class _Reader:
         if node is None:
             self._fail(mapping, f"'{key}' is missing", f"add '{key}: ...': {hint}")
         elif not isinstance(node, Scalar) or node.is_null or not node.value:
-            self._fail(mapping.key(key) if is_null(node) else node, f"'{key}' is not one value", hint)
+            self._fail(mapping.key(key) if is_null(node) else node, f"'{key}' is not a single value", hint)
         else:
             return node
         return None
@@ -152,13 +152,13 @@ class _Reader:
         return None
 
     def _timespan(self, mapping: Mapping, key: str) -> int:
-        node = self._text(mapping, key, f"a time, as in {_EXAMPLE}")
+        node = self._text(mapping, key, f"a duration such as {_EXAMPLE}")
         if node is None:
             return 0
         match = _TIMESPAN.fullmatch(node.value)
         seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
         if not 0 < seconds <= MAX_TIMESPAN:
-            why = "is no time" if match is None else "is not between 1s and 31d"
+            why = "is not a valid duration" if match is None else "is not between 1s and 31d"
             self._fail(node, f"'{key}: {node.value}' {why}", f"write a number and a unit, as in {_EXAMPLE}")
             return 0
         return seconds * NANOSECONDS
@@ -173,9 +173,9 @@ class _Reader:
         found: list[Scalar] = []
         for item in node.items:
             if not isinstance(item, Scalar) or item.is_null or not item.value:
-                self._fail(item, f"an item of '{key}' is not one value", hint)
+                self._fail(item, f"an item of '{key}' is not a single value", hint)
             elif item.value in [other.value for other in found]:
-                self._fail(item, f"'{item.value}' stands twice in '{key}'", "leave one out")
+                self._fail(item, f"'{item.value}' occurs twice in '{key}'", "remove one")
             else:
                 found.append(item)
         return found
@@ -183,9 +183,9 @@ class _Reader:
     def _fields(self, mapping: Mapping, key: str, names: Sequence[str]) -> tuple[str, ...]:
         if mapping.get(key) is None:
             return ()
-        found = self._texts(mapping, key, f"'{key}' takes fields, as in '{key}: [container.id]'")
+        found = self._texts(mapping, key, f"'{key}' is a list of fields, as in '{key}: [container.id]'")
         if len(found) > MAX_GROUP_FIELDS:
-            self._fail(mapping.key(key), f"'{key}' has more than {MAX_GROUP_FIELDS} fields", "leave some out")
+            self._fail(mapping.key(key), f"'{key}' has more than {MAX_GROUP_FIELDS} fields", "remove some")
         for node in found:
             if node.value not in names:
                 self._check_field(node, names)
@@ -200,17 +200,17 @@ class _Reader:
         try:
             parse_output(f"%{node.value}")
         except OutputError as error:
-            self._fail(node, error.message, "take a field that outputs can show")
+            self._fail(node, error.message, "use a field that outputs can include")
 
     def _legs(self, root: Mapping) -> tuple[str, ...]:
-        hint = "'macros' names at least two macros, as in 'macros: [first_step, second_step]'"
+        hint = "list at least two macros, as in 'macros: [first_step, second_step]'"
         if root.get("macros") is None:
             self._fail(None, "'macros' is missing", hint)
             return ()
         legs = tuple(node.value for node in self._texts(root, "macros", hint))
         if not 2 <= len(legs) <= MAX_LEGS and not self.failed:
-            many = f"name at most {MAX_LEGS} macros" if len(legs) > MAX_LEGS else hint
-            self._fail(root.get("macros"), f"'macros' names {len(legs)}", many)
+            hint = f"list at most {MAX_LEGS} macros" if len(legs) > MAX_LEGS else hint
+            self._fail(root.get("macros"), f"'macros' lists {len(legs)}", hint)
         return legs
 
     def _aliases(self, root: Mapping, legs: Sequence[str]) -> tuple[Alias, ...]:
@@ -224,10 +224,10 @@ class _Reader:
         found = []
         for key, value in node.pairs:
             if not isinstance(key, Scalar) or not isinstance(value, Mapping):
-                self._fail(key, "an alias gives each macro's field", hint)
+                self._fail(key, "an alias is a mapping from macros to fields", hint)
                 continue
             if key.value in FIELDS:
-                self._fail(key, f"alias '{key.value}' has the name of a field", "give it a name of its own")
+                self._fail(key, f"alias '{key.value}' has the name of a field", "use another name")
             found.append(Alias(key.value, self._alias_fields(key, value, legs)))
         return tuple(found)
 
@@ -236,16 +236,16 @@ class _Reader:
         for leg, field in node.pairs:
             if not isinstance(leg, Scalar) or leg.value not in legs:
                 name = leg.value if isinstance(leg, Scalar) else "..."
-                hint = did_you_mean(name, legs) or f"'macros' names {', '.join(legs)}"
-                self._fail(leg, f"alias '{key.value}' is for '{name}', which is not among 'macros'", hint)
+                hint = did_you_mean(name, legs) or f"'macros' lists {', '.join(legs)}"
+                self._fail(leg, f"alias '{key.value}' refers to '{name}', which is not in 'macros'", hint)
             elif not isinstance(field, Scalar) or field.is_null:
-                self._fail(field, f"alias '{key.value}' gives '{leg.value}' no field", "write one field")
+                self._fail(field, f"alias '{key.value}' has no field for '{leg.value}'", "write one field")
             else:
                 self._check_field(field)
                 fields.append((leg.value, field.value))
         for leg_name in legs:
             if leg_name not in dict(fields) and not self.failed:
-                self._fail(key, f"alias '{key.value}' gives '{leg_name}' no field", f"add '{leg_name}: FIELD'")
+                self._fail(key, f"alias '{key.value}' has no field for '{leg_name}'", f"add '{leg_name}: FIELD'")
         return tuple(fields)
 
     def _condition(self, root: Mapping, *, counts_values: bool) -> tuple[str, int]:
@@ -254,17 +254,17 @@ class _Reader:
         hint = f"as in 'condition: {example}'"
         node = root.get("condition")
         if node is None:
-            self._fail(None, "'condition' of the correlation is missing", f"say how many are enough, {hint}")
+            self._fail(None, "'condition' of the correlation is missing", f"add a threshold, {hint}")
             return "", 1
         mapping = self._mapping(node, "condition", known)
         if mapping is None:
             return "", 1
-        field = self._text(mapping, "field", f"whose values are counted, {hint}") if counts_values else None
+        field = self._text(mapping, "field", f"the field whose values are counted, {hint}") if counts_values else None
         if field is not None:
             self._check_field(field)
         bounds = [key for key in mapping.names() if key.value in ("gt", "gte")]
         if len(bounds) != 1:
-            self._fail(mapping, "'condition' takes one of gt and gte", hint)
+            self._fail(mapping, "'condition' requires either gt or gte", hint)
             return "", 1
         return "" if field is None else field.value, self._threshold(mapping, bounds[0])
 
@@ -273,7 +273,7 @@ class _Reader:
         text = node.value if isinstance(node, Scalar) else ""
         number = int(text) + (key.value == "gt") if _NUMBER.fullmatch(text) else 0
         if not 1 <= number <= MAX_THRESHOLD:
-            hint = f"'{key.value}' takes a whole number, up to {MAX_THRESHOLD:,}"
-            self._fail(node, f"'{key.value}: {text}' can't be met", hint)
+            hint = f"'{key.value}' is an integer up to {MAX_THRESHOLD:,}"
+            self._fail(node, f"'{key.value}: {text}' is not a valid threshold", hint)
             return 1
         return number

@@ -1,4 +1,4 @@
-"""Exceptions of rules: read from their items, validated, and written as a condition.
+"""Exceptions of rules: reads them, validates them, and converts them to conditions.
 
 `fields: proc.name, values: [a, b]` becomes `(proc.name in (a, b))`, and lists of fields become
 `((f = a and g = b) or (f = c and g = d))`; the rule's condition becomes `(condition) and not` each of them.
@@ -22,7 +22,7 @@ _MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})
 _SCALAR_COMPS = "When fields is a single value, comps must be one of (in, pmatch, intersects) or a modifier operator"
 
 FieldCheck = Callable[[str], str | None]
-"""Says what is wrong with a field or a transformer of one, as a rule writes it; None where nothing is."""
+"""Returns the error of a field or a transformer of one, as rules write it; None if it is valid."""
 
 
 def read_exceptions(
@@ -32,12 +32,12 @@ def read_exceptions(
 
     Args:
         item: the rule's item.
-        rule: where the rule is.
-        warn: takes warnings.
-        append: whether they are added to those of a rule; then fields may be left out.
+        rule: the rule's location.
+        warn: receives warnings.
+        append: whether they are appended to those of an earlier rule; then fields may be missing.
 
     Raises:
-        Rejected: the shape is wrong.
+        ItemRejected: the structure is invalid.
     """
     node = item.get("exceptions")
     if node is None or is_null(node):
@@ -93,36 +93,38 @@ def _entry(node: Node, spot: ItemLocation) -> ExceptionValue:
         return ExceptionValue(items=tuple(_entry(item, spot) for item in node.items))
     if isinstance(node, Scalar) and not node.is_null:
         if not node.value:
-            raise invalid("Value must be non-empty", spot, node, "an exception compares with some text")
+            raise invalid("Value must be non-empty", spot, node, "write the text to compare with")
         return ExceptionValue(node.value)
     return ExceptionValue()
 
 
 def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> None:
-    """Check that fields and comparisons fit, and fill in the comparisons that are left out.
+    """Check that fields and comparisons match, and set default comparisons.
 
     Args:
-        exception: may be changed: its comps.
-        check_field: None where the rule's source is unknown, and its fields with it.
+        exception: the exception; missing comps are set.
+        check_field: None if the rule's source, and therefore its fields, are unknown.
 
     Raises:
-        Rejected: they don't fit.
+        ItemRejected: fields and comparisons do not match.
     """
     spot = exception.spot
     fields = exception.fields
     if fields.items is not None:
-        if not exception.comps.says_something:
+        if not exception.comps.is_given:
             exception.comps = ExceptionValue(items=(ExceptionValue("="),) * len(fields.items))
         comps = exception.comps.items or ()
         if len(fields.items) != len(comps):
-            raise _misfit("Fields and comps lists must have equal length", spot, "comps", "give one comparison a field")
+            raise _misfit(
+                "Fields and comps lists must have equal length", spot, "comps", "write one comparison per field"
+            )
         for comp in comps:
             if comp.text not in OPERATORS and not _MODIFIED.fullmatch(comp.text):
                 message = f"'{comp.text}' is not a supported comparison operator"
                 raise _misfit(message, spot, "comps", did_you_mean(comp.text, OPERATORS))
         _check_fields([entry.text for entry in fields.items], spot, check_field)
         return
-    if not exception.comps.says_something:
+    if not exception.comps.is_given:
         exception.comps = ExceptionValue("in")
     if exception.comps.is_list:
         raise _misfit("Fields and comps must both be strings", spot, "comps", "write fields as a list too")
@@ -147,10 +149,10 @@ def _misfit(message: str, spot: ItemLocation, key: str, hint: str) -> Exception:
 
 
 def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition]) -> list[Piece]:
-    """Write a rule's condition with its exceptions; every stretch knows the values that it was made from.
+    """Return a rule's condition with its exceptions; every piece refers to the values that it was made from.
 
     Raises:
-        Rejected: values that don't fit their fields.
+        ItemRejected: values do not match their fields.
     """
     if not exceptions:
         return condition
@@ -169,7 +171,7 @@ def _scalar_condition(exception: ExceptionDefinition) -> list[Piece]:
     for value, made in exception.values:
         if value.is_list:
             message = "Expected values array to contain a list of strings"
-            hint = "with one field, values is a list of texts; with a list of fields, a list of lists"
+            hint = "for a single field, values is a list of texts; for a list of fields, a list of lists"
             raise reject(message, exception.spot, made.node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
         before = ", " if pieces else f"({exception.fields.text} {exception.comps.text} ("
         pieces.append(Piece(before + quote_item(value.text), made.file, made.node))
@@ -186,7 +188,7 @@ def _list_condition(exception: ExceptionDefinition) -> list[Piece]:
         values = value.items or ()
         if len(fields) != len(values):
             message = "Fields and values lists must have equal length"
-            hint = f"each of values is a list of {len(fields)}"
+            hint = f"each entry of values is a list of {len(fields)}"
             raise reject(message, exception.spot, made.node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
         checks = [
             f" {field.text} {comp.text} {_operand(part, comp.text)}"

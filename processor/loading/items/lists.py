@@ -1,7 +1,7 @@
-"""Lists, which take the place of their names in the text of a condition before it is parsed.
+"""Lists: their items replace their names in the text of a condition before it is parsed.
 
-That it happens to text is what rules rest on: a name is found between blanks, parentheses, commas and
-equal signs, inside quotes too; an empty list takes a comma with it; an item with a blank gets quotes.
+Rules rely on textual substitution: a name is found between blanks, parentheses, commas and equal signs,
+also inside quotes; an empty list removes one comma; an item that contains a blank is quoted.
 
 Source: falco rule_loader_compiler.cpp (resolve_list, compile_list_infos).
 """
@@ -15,7 +15,7 @@ from processor.loading.yaml.tracing import Edit, TracedText
 from schemas.errors import LannerError
 
 MAX_CONDITION = 1_000_000
-"""Characters; lists that hold each other could multiply without end."""
+"""Characters; lists that include each other could grow without limit."""
 
 _BLANKS = " \t\n\r"
 _DELIMITERS = frozenset(_BLANKS + "(),=")
@@ -23,46 +23,46 @@ _WORDS = re.compile(r"[^ \t\n\r(),=]+")
 
 
 class ConditionTooLong(LannerError, ValueError):
-    """Lists made a condition longer than anyone writes."""
+    """Raised if a condition is longer than MAX_CONDITION."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpandedList:
-    """A list's items with the items of lists it names put in."""
+    """A list's items, with lists among them expanded."""
 
     name: str
     items: tuple[str, ...]
     text: str
-    """What takes the place of the name."""
+    """The text that replaces the name."""
     words: frozenset[str]
-    """Words of that text, for it may name lists again."""
+    """The words of that text, which may again be names of lists."""
 
 
 def expand(name: str, items: Sequence[str]) -> ExpandedList:
-    """Make what takes the place of a list's name."""
+    """Return the list with the text that replaces its name."""
     text = ", ".join(quote_item(item) for item in items)
     return ExpandedList(name, tuple(items), text, frozenset(_WORDS.findall(text)))
 
 
 def quote_item(item: str) -> str:
-    """Put quotes round an item that holds a blank, unless it begins with one."""
+    """Quote an item that contains a blank, unless it begins with a quote."""
     return f'"{item}"' if " " in item and item[0] not in "\"'" else item
 
 
 class ListTable:
-    """All lists in the order of their definition, ready to be put into conditions."""
+    """All lists in the order of their definitions, ready for substitution."""
 
     __slots__ = ("_lists", "_odd", "_position", "used")
 
     def __init__(self, lists: Sequence[ExpandedList]) -> None:
         self._lists = lists
         self._position: Mapping[str, int] = {item.name: index for index, item in enumerate(lists)}
-        # A name that is no single word isn't found among the words of a text.
+        # A name that is not a single word is not found among the words of a text.
         self._odd = [index for index, item in enumerate(lists) if not _WORDS.fullmatch(item.name)]
         self.used: set[str] = set()
 
     def substitute(self, condition: TracedText) -> None:
-        """Put the items of every list in the place of its name, list by list in the order of definition.
+        """Replace the names of lists by their items, list by list in the order of definition.
 
         Raises:
             ConditionTooLong: the text is longer than MAX_CONDITION, or grows beyond it.
@@ -97,14 +97,14 @@ def _replace(condition: TracedText, item: ExpandedList) -> bool:
     search = 0
     while (start := text.find(name, search)) != -1:
         end = start + len(name)
-        # Just behind a replaced name stands the blank that was put there.
+        # A replaced name is followed by an inserted blank.
         before_fits = text[start - 1] in _DELIMITERS if start > rest else True
         if not before_fits or (end < len(text) and text[end] not in _DELIMITERS):
             search = start + 1
             continue
-        kept = text[rest:start]
-        parts.append(kept)
-        length += len(kept)
+        unchanged = text[rest:start]
+        parts.append(unchanged)
+        length += len(unchanged)
         length -= _strip_end(parts)
         end = start + len(name)
         while end < len(text) and text[end] in _BLANKS:
@@ -121,18 +121,18 @@ def _replace(condition: TracedText, item: ExpandedList) -> bool:
         length += len(new)
         rest = search = end
         if length > MAX_CONDITION:
-            raise ConditionTooLong(f"the condition grows beyond {MAX_CONDITION:,} characters by its lists")
+            raise ConditionTooLong(f"with its lists, the condition exceeds {MAX_CONDITION:,} characters")
     if not edits:
         return False
     parts.append(text[rest:])
     if length + len(text) - rest > MAX_CONDITION:
-        raise ConditionTooLong(f"the condition grows beyond {MAX_CONDITION:,} characters by its lists")
+        raise ConditionTooLong(f"with its lists, the condition exceeds {MAX_CONDITION:,} characters")
     condition.edit("".join(parts), edits)
     return True
 
 
 def _strip_end(parts: list[str]) -> int:
-    """Take the blanks from the end of what is written so far; give their number."""
+    """Remove trailing blanks from the parts and return their number."""
     taken = 0
     while parts:
         stripped = parts[-1].rstrip(_BLANKS)

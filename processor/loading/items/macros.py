@@ -1,7 +1,7 @@
-"""Macros, which take the place of their names in the tree of a condition.
+"""Macros: their bodies replace their names in the tree of a condition.
 
-A macro sees those whose first definition stands before its own last one; a rule sees all. The body
-stays one shared object however often it is used, so that it can be judged once an event.
+A macro can use the macros whose first definition precedes its own last one; a rule can use all. All uses
+share one body object, so that it can be evaluated once per event.
 
 Source: falco filter_macro_resolver.cpp, rule_loader_compiler.cpp.
 """
@@ -13,14 +13,14 @@ from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, S
 from schemas.errors import LannerError
 
 MAX_DEPTH = 250
-"""Of a tree with its macros in place."""
+"""The depth limit of a tree with macros resolved."""
 MAX_CHECKS = 200_000
-"""Of a tree with its macros in place: macros that use each other twice double at each step."""
+"""The limit on checks in a tree with macros resolved: macros that use others twice double at each step."""
 
 
 @dataclass(frozen=True, slots=True)
 class MacroText:
-    """A parsed macro: the tree of its own text, and what it may see."""
+    """A parsed macro: the tree of its own text, and its visibility."""
 
     name: str
     condition: Node
@@ -29,30 +29,30 @@ class MacroText:
 
 
 class MacroProblem(LannerError, ValueError):
-    """A macro that can't take its place."""
+    """Raised if a macro cannot be resolved."""
 
     def __init__(self, message: str, span: Span, name: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.span = span
         self.name = name
-        """The macro that isn't there."""
+        """The missing macro, if any."""
 
 
 class BrokenMacro(LannerError):
-    """A macro whose own definition has an error that is told already."""
+    """Raised for a macro whose definition has an error that is already reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a tree is."""
+    """The size of a tree."""
 
     depth: int
     checks: int
 
 
 class MacroTable:
-    """Resolves trees; macros in the order of their definition first, then rules."""
+    """Resolves trees; first those of macros in the order of definition, then those of rules."""
 
     __slots__ = ("_broken", "_inlined", "_resolved", "_sizes", "_texts", "used")
 
@@ -65,24 +65,24 @@ class MacroTable:
         self.used: set[str] = set()
 
     def add(self, macro: MacroText) -> None:
-        """Make a macro known; none is resolved before all are."""
+        """Add a macro; all macros are added before any is resolved."""
         self._texts[macro.name] = macro
 
     @property
     def names(self) -> list[str]:
-        """All macros that are known."""
+        """The names of all macros."""
         return list(self._texts)
 
     def break_(self, name: str) -> None:
-        """Note that a macro has an error of its own: what uses it is left out without another."""
+        """Mark a macro as invalid: items that use it are skipped without a further error."""
         self._broken.add(name)
 
     def resolve_macro(self, name: str) -> Node:
-        """Resolve a macro's own condition and keep it for those behind it.
+        """Resolve a macro's condition and store it for the macros after it.
 
         Raises:
-            MacroProblem: an unknown macro, a loop, or a tree too deep or too large.
-            BrokenMacro: it uses a broken one.
+            MacroProblem: an unknown macro, a loop, or a tree that is too deep or too large.
+            BrokenMacro: it uses an invalid macro.
         """
         macro = self._texts[name]
         resolved = self.resolve(macro.condition, macro.visibility)
@@ -90,22 +90,22 @@ class MacroTable:
         return resolved
 
     def resolve(self, condition: Node, visibility: int | None = None) -> Node:
-        """Put macros in the place of their names.
+        """Replace macro references by the macros.
 
         Args:
             condition: a parsed tree.
-            visibility: macros first defined at this index or later are not seen; None for all.
+            visibility: macros first defined at this index or later are invisible; None shows all.
 
         Raises:
-            MacroProblem: an unknown macro, a loop, or a tree too deep or too large.
-            BrokenMacro: it uses a broken one.
+            MacroProblem: an unknown macro, a loop, or a tree that is too deep or too large.
+            BrokenMacro: it uses an invalid macro.
         """
         resolved = self._resolve(condition, visibility, (), 0)
         size = self._size(resolved)
         if size.depth > MAX_DEPTH:
             raise MacroProblem(f"exceeded max depth limit of {MAX_DEPTH}", condition.span)
         if size.checks > MAX_CHECKS:
-            message = f"the condition has {size.checks:,} checks with its macros in place, more than {MAX_CHECKS:,}"
+            message = f"the condition has {size.checks:,} checks with macros resolved, more than {MAX_CHECKS:,}"
             raise MacroProblem(message, condition.span)
         return resolved
 
@@ -119,7 +119,7 @@ class MacroTable:
         if isinstance(node, Not):
             child = self._resolve(node.child, visibility, path, depth + 1)
             return node if child is node.child else Not(child, node.span)
-        # A comprehension would take a second frame a level.
+        # A comprehension would need a second frame per level.
         below = partial(self._resolve, visibility=visibility, path=path, depth=depth + 1)
         children = tuple(map(below, node.children))
         if all(new is old for new, old in zip(children, node.children, strict=True)):
@@ -137,13 +137,13 @@ class MacroTable:
         if name in path:
             raise MacroProblem(f"reference loop in macro '{name}'", ref.span)
         self.used.add(name)
-        # A later definition may have made visible what isn't resolved yet.
+        # A later definition may make a macro visible that is not resolved yet.
         body = self._resolved.get(name) or self._inlined.get((name, visibility))
         if body is None:
             try:
                 body = self._resolve(macro.condition, visibility, (*path, name), depth + 1)
             except MacroProblem as problem:
-                # Its span counts in the other macro's text: the author of this one sees the name.
+                # Its span is an offset in the other macro's text: report the reference here instead.
                 raise MacroProblem(problem.message, ref.span, problem.name) from None
             self._inlined[name, visibility] = body
         return Macro(name, body, ref.span)
@@ -154,7 +154,7 @@ class MacroTable:
         if isinstance(node, Macro):
             known = self._sizes.get(id(node.body))
             if known is None:
-                # The body is kept with it: else its id could come back as another's.
+                # Store the body too: otherwise its id could be reused.
                 known = self._sizes[id(node.body)] = (node.body, self._size(node.body))
             return Size(known[1].depth + 1, known[1].checks)
         if isinstance(node, Not):

@@ -1,4 +1,4 @@
-"""The `override` of an item: which of its keys append to an earlier item, and which replace.
+"""The `override` of an item: the keys that append to an earlier item, and those that replace.
 
 Source: falco rule_loader_reader.cpp (decode_overrides, check_update_expected).
 """
@@ -27,7 +27,7 @@ _APPEND_DEPRECATED = (
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The keys of each way."""
+    """The keys to append and to replace."""
 
     append: frozenset[str]
     replace: frozenset[str]
@@ -36,42 +36,42 @@ class Overrides:
         return bool(self.append or self.replace)
 
     def exclude_append(self, item: Mapping, spot: ItemLocation, *, append: bool) -> None:
-        """Refuse an item that says both override and append.
+        """Reject an item that has both `override` and `append: true`.
 
         Raises:
-            Rejected: it does.
+            ItemRejected: the item has both.
         """
         if append and self:
-            raise invalid(_BOTH, spot, item.key("append"), "leave 'append: true' out")
+            raise invalid(_BOTH, spot, item.key("append"), "remove 'append: true'")
 
 
 def warn_of_append(item: Mapping, spot: ItemLocation, warn: Callable[[Problem], None]) -> None:
-    """Tell that `append` is Falco's old way."""
+    """Report that `append` is deprecated."""
     hint = "write 'override: {KEY: append}' with each key that is appended"
     warn(problem(ProblemCode.LOAD_DEPRECATED_ITEM, _APPEND_DEPRECATED, spot, item.key("append"), hint))
 
 
 def refuse_append(item: Mapping, spot: ItemLocation, key: str) -> None:
-    """Refuse a key that only Lanner knows where an item says `append: true`, which has no meaning for it.
+    """Reject a key that only Lanner supports in an item with `append: true`, which does not apply to it.
 
     Raises:
-        Rejected: it is there.
+        ItemRejected: the item has the key.
     """
     if item.get(key) is not None:
         message = f"Key '{key}' cannot be appended to, use 'replace' instead"
-        raise invalid(message, spot, item.key(key), f"write 'override: {{{key}: replace}}' in place of 'append: true'")
+        raise invalid(message, spot, item.key(key), f"write 'override: {{{key}: replace}}' instead of 'append: true'")
 
 
 def read_overrides(item: Mapping, spot: ItemLocation, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
-    """Read an item's `override`; without one nothing is overridden.
+    """Read an item's `override`; it is empty if the key is absent.
 
     Args:
         item: the item.
-        spot: where it is.
-        allowed: the ways in which each key can be overridden.
+        spot: the item's location.
+        allowed: the operations that each key supports: append, replace.
 
     Raises:
-        Rejected: a key or a way that isn't allowed.
+        ItemRejected: a key or operation is not allowed.
     """
     found: dict[str, set[str]] = {"append": set(), "replace": set()}
     node = item.get("override")
@@ -81,20 +81,21 @@ def read_overrides(item: Mapping, spot: ItemLocation, allowed: MappingType[str, 
         raise invalid("Value is not a mapping", spot, node, "write 'override: {condition: append}'")
     for key, value in node.pairs:
         if not isinstance(key, Scalar) or not isinstance(value, Scalar):
-            raise invalid("Value is not a scalar value", spot, value, "each key of override says append or replace")
-        ways = allowed.get(key.value, ())
-        way = value.value
-        if way not in found:
-            message = f"Invalid override operation for key '{key.value}': '{way}'. Allowed values are: "
-            hint = did_you_mean(way, ways)
-            raise invalid(message + "".join(f"{name} " for name in ways), spot, value, hint)
-        if way not in ways:
-            raise invalid(_refusal(key.value, way), spot, key, did_you_mean(key.value, allowed) if not ways else "")
-        found[way].add(key.value)
+            raise invalid("Value is not a scalar value", spot, value, "each value of override is append or replace")
+        operations = allowed.get(key.value, ())
+        operation = value.value
+        if operation not in found:
+            message = f"Invalid override operation for key '{key.value}': '{operation}'. Allowed values are: "
+            hint = did_you_mean(operation, operations)
+            raise invalid(message + "".join(f"{name} " for name in operations), spot, value, hint)
+        if operation not in operations:
+            hint = "" if operations else did_you_mean(key.value, allowed)
+            raise invalid(_refusal(key.value, operation), spot, key, hint)
+        found[operation].add(key.value)
     return Overrides(frozenset(found["append"]), frozenset(found["replace"]))
 
 
-def _refusal(key: str, way: str) -> str:
-    if way == "append":
+def _refusal(key: str, operation: str) -> str:
+    if operation == "append":
         return f"Key '{key}' cannot be appended to, use 'replace' instead"
     return f"Key '{key}' cannot be replaced"

@@ -1,4 +1,4 @@
-"""Reads a rule item: a definition, an update of an earlier rule, or only its being on or off.
+"""Rule items: a definition, an update of an earlier rule, or a switch that enables or disables one.
 
 Source: falco rule_loader_reader.cpp.
 """
@@ -6,7 +6,7 @@ Source: falco rule_loader_reader.cpp.
 from collections.abc import Callable
 
 from processor.loading.collection import Collection
-from processor.loading.definitions import ItemLocation, RuleDefinition, RuleUpdate, kept_extensions, scalar_piece
+from processor.loading.definitions import ItemLocation, RuleDefinition, RuleUpdate, extensions_of, scalar_piece
 from processor.loading.items.exceptions import read_exceptions
 from processor.loading.items.overrides import (
     BOTH_WAYS,
@@ -54,7 +54,7 @@ _OVERRIDABLE = {
     "skip-if-unknown-filter": ONLY_REPLACE,
     "suppress": ONLY_REPLACE,
 }
-_NEEDED = ("condition", "output", "desc", "priority")
+_REQUIRED = ("condition", "output", "desc", "priority")
 _ENABLED_DEPRECATED = (
     "The standalone 'enabled' key usage is deprecated. The correct approach requires also a 'replace' entry "
     "under the 'override' key (i.e. 'enabled: replace')."
@@ -66,13 +66,13 @@ def read_rule(item: Mapping, file: SourceFile, collection: Collection, report: C
 
     Args:
         item: the item.
-        file: the file it is in.
-        collection: takes what it says.
-        report: takes warnings.
+        file: the file that contains it.
+        collection: receives the rule or update.
+        report: receives warnings.
 
     Raises:
-        Rejected: the item is wrong.
-        Skipped: it changes a rule whose error is told already.
+        ItemRejected: the item is invalid.
+        ItemSkipped: it changes a rule whose error is already reported.
     """
     name = scalar(item, "rule", ItemLocation(file, item, "rule")).value
     spot = ItemLocation(file, item, "rule", name)
@@ -99,7 +99,7 @@ class _RuleItem:
             self._override(overrides)
         elif append:
             self._append()
-        elif all(item.get(key) is None for key in _NEEDED):
+        elif all(item.get(key) is None for key in _REQUIRED):
             enabled = truth(item, "enabled", spot)
             hint = "write 'override: {enabled: replace}' with it"
             self._report(
@@ -111,7 +111,7 @@ class _RuleItem:
 
     def _define(self) -> None:
         item, spot = self._item, self._spot
-        condition, output, description = (self._needed(key) for key in ("condition", "output", "desc"))
+        condition, output, description = (self._required(key) for key in ("condition", "output", "desc"))
         priority = self._priority()
         source = optional_scalar(item, "source", spot)
         self._collection.define_rule(
@@ -130,7 +130,7 @@ class _RuleItem:
                 skip_if_unknown_filter=optional_truth(item, "skip-if-unknown-filter", spot, default=False),
                 tags=tags(item, spot),
                 exceptions=read_exceptions(item, spot, self._report, append=False),
-                extensions=kept_extensions("rule", item, spot.file),
+                extensions=extensions_of("rule", item, spot.file),
             )
         )
 
@@ -155,7 +155,7 @@ class _RuleItem:
             self._collection.replace_in_rule(update)
         for key in sorted(rest):
             message = f"Unexpected key '{key}': no corresponding entry under 'override' is defined."
-            hint = f"write '{key}: replace' under 'override', or leave '{key}' out"
+            hint = f"write '{key}: replace' under 'override', or remove '{key}'"
             raise invalid(message, self._spot, self._item.key(key), hint)
 
     def _fill(self, update: RuleUpdate, keys: frozenset[str], rest: set[str], way: str) -> None:
@@ -165,14 +165,14 @@ class _RuleItem:
                 continue
             if key not in rest:
                 message = f"An {way} override for '{key}' was specified but '{key}' is not defined"
-                raise invalid(message, spot, item.key("override"), f"add '{key}: ...', or leave it out of override")
+                raise invalid(message, spot, item.key("override"), f"add '{key}: ...', or remove it from override")
             rest.discard(key)
             if key == "condition":
                 update.condition = self._piece(key)
             elif key == "output":
                 update.output = self._piece(key)
             elif key == "desc":
-                update.description = self._needed(key).value
+                update.description = self._required(key).value
             elif key == "tags":
                 update.tags = tags(item, spot)
             elif key == "exceptions":
@@ -180,18 +180,18 @@ class _RuleItem:
             elif key == "priority":
                 update.priority = self._priority()
             elif key == "suppress":
-                update.suppress = kept_extensions("rule", item, spot.file)[key]
+                update.suppress = extensions_of("rule", item, spot.file)[key]
             elif key == "capture_duration":
                 update.capture_duration = number(item, key, spot)
             else:
                 setattr(update, key.replace("-", "_"), truth(item, key, spot))
 
-    def _needed(self, key: str) -> Scalar:
+    def _required(self, key: str) -> Scalar:
         unknown = [name.value for name in self._item.names() if name.value not in KEYS]
         return scalar(self._item, key, self._spot, hint=_typing_mistake(key, unknown))
 
     def _piece(self, key: str) -> Piece:
-        return scalar_piece(self._spot.file, self._needed(key))
+        return scalar_piece(self._spot.file, self._required(key))
 
     def _source(self) -> str:
         node = self._item.get("source")
@@ -201,7 +201,7 @@ class _RuleItem:
         return 0 if self._item.get(key) is None else number(self._item, key, self._spot)
 
     def _priority(self) -> Priority:
-        node = self._needed("priority")
+        node = self._required("priority")
         priority = parse_priority(node.value)
         if priority is None:
             names = [str(known) for known in Priority]

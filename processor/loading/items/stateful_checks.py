@@ -1,4 +1,4 @@
-"""Checks what rules with memory say of each other: legs, groups and repeats have to fit together."""
+"""Checks of stateful rules: the legs, groups and suppressions of macros and rules must be consistent."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,11 +19,11 @@ from processor.loading.yaml.tracing import node_place
 _PLACEHOLDER = Correlation("event_count", (), 0)
 
 
-def with_memory(result: LoadResult) -> LoadResult:
-    """Read correlations and suppressions, and add what is wrong with them to the problems of their files.
+def with_correlations(result: LoadResult) -> LoadResult:
+    """Return a result with correlations and suppressions, and their problems added to those of their files.
 
     Args:
-        result: what loading gave so far.
+        result: the result of loading without them.
     """
     checker = _Checker(result)
     checker.check()
@@ -38,7 +38,7 @@ class _Checker:
         self.problems: list[Problem] = []
         self.correlations: dict[str, Correlation] = {}
         self._unread: dict[str, Correlation] = {}
-        """Stateful macros whose errors are told: what uses them is not judged by what is left."""
+        """Stateful macros with errors: rules that use them are not checked."""
         self.suppressed: dict[str, Suppress] = {}
 
     def check(self) -> None:
@@ -59,10 +59,10 @@ class _Checker:
     def _check_macro(self, macro: LoadedMacro, correlation: Correlation) -> None:
         extension = macro.extensions["correlation"]
         if correlation.is_temporal:
-            # The text is made of the legs where the macro has no condition.
+            # The text consists of the legs if the macro has no condition of its own.
             if macro.condition_text != " or ".join(correlation.legs):
-                message = f"a macro of type {correlation.type} is made of its legs and has no condition of its own"
-                hint = "leave 'condition' out, or put what it says into the legs"
+                message = f"a macro of type {correlation.type} consists of its legs and has no condition of its own"
+                hint = "remove 'condition', or move it into the legs"
                 self._fail(macro, _part(extension, "type"), message, hint)
                 return
             for name in correlation.legs:
@@ -76,7 +76,7 @@ class _Checker:
         try:
             count_terms(macro.condition, self.correlations)
         except TooManyTerms as error:
-            self._fail(macro, _part(extension, "type"), str(error), "make several macros of it")
+            self._fail(macro, _part(extension, "type"), str(error), "split it into several macros")
 
     def _inner(self, node: Node | None) -> Iterator[tuple[str, Correlation]]:
         for name in () if node is None else stateful_names(node, self.correlations):
@@ -84,7 +84,7 @@ class _Checker:
 
     def _other_group(self, macro: LoadedMacro, inner: str, its: Correlation, mine: tuple[str, ...]) -> None:
         message = f"'{inner}' counts by {_names(its.group_by)} and '{macro.name}' by {_names(mine)}"
-        hint = "a macro and the stateful macros that it asks share one group-by, in the same order"
+        hint = "a macro and the stateful macros that it uses must have the same group-by, in the same order"
         self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
 
     def _fail(self, macro: LoadedMacro, place: SourceLocation, message: str, hint: str) -> None:
@@ -99,13 +99,13 @@ class _Checker:
             correlation = self.correlations[name]
             groups.setdefault((correlation.group_by, correlation.aliases if _is_aliased(correlation) else ()), name)
         if len(groups) > 1:
-            told = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
-            hint = "all stateful macros of a rule share one group-by, in the same order, and its aliases"
-            self._wrong(rule, rule.place, f"its stateful macros count by different groups: {told}", hint)
+            different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
+            hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
+            self._wrong(rule, rule.place, f"its stateful macros count by different groups: {different}", hint)
         try:
             count_terms(rule.condition, self.correlations)
         except TooManyTerms as error:
-            self._wrong(rule, rule.place, str(error), "make several rules of it")
+            self._wrong(rule, rule.place, str(error), "split it into several rules")
         self._check_suppress(rule, [self.correlations[name] for name in used])
         self._check_output(rule, used)
 
@@ -118,10 +118,10 @@ class _Checker:
         if suppress is None:
             return
         self.suppressed[rule.name] = suppress
-        lacking = [name for name in known if name not in suppress.by]
-        if lacking:
-            message = f"suppress.by lacks {_names(tuple(lacking))}, by which the rule's stateful macros count"
-            hint = f"add {', '.join(lacking)} to suppress.by"
+        missing = [name for name in known if name not in suppress.by]
+        if missing:
+            message = f"suppress.by lacks {_names(tuple(missing))}, which is in the group-by of the stateful macros"
+            hint = f"add {', '.join(missing)} to suppress.by"
             self._wrong(rule, _part(extension, "by"), message, hint)
 
     def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
@@ -132,8 +132,8 @@ class _Checker:
         legs = [leg for name in used for leg in self.correlations[name].legs]
         for token in tokens:
             if not used:
-                hint = "use a macro that has a 'correlation', or leave it out of the output"
-                self._wrong(rule, rule.place, f"%{token.key} needs a stateful macro in the condition", hint)
+                hint = "use a macro that has a 'correlation', or remove it from the output"
+                self._wrong(rule, rule.place, f"%{token.key} requires a stateful macro in the condition", hint)
             elif token.what == "leg" and token.leg not in legs:
                 hint = did_you_mean(token.leg, legs) or (
                     f"its legs are {', '.join(legs)}" if legs else "it has no legs"

@@ -1,1 +1,1 @@
-"""Problems of rule files: a fault and its location in, text, JSON or annotations out."""
+"""Problems of rule files: checks and source locations in, text, JSON or annotations out."""

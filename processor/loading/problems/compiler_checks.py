@@ -1,4 +1,4 @@
-"""Asks the compiler and the formatter whether they can take what a rule says."""
+"""Checks of conditions and outputs by the compiler and the formatter, as loading problems."""
 
 from dataclasses import dataclass
 
@@ -18,18 +18,18 @@ _OWN_WARNINGS = (ProblemCode.LOAD_DEPRECATED_ITEM, ProblemCode.LOAD_UNSAFE_NA_CH
 
 @dataclass(frozen=True, slots=True)
 class CompilerProblem:
-    """A problem of a check or an output, with its place in the text."""
+    """A problem of a check or an output, with its span in the text."""
 
     code: ProblemCode
     message: str
     span: Span
     hint: str = ""
     is_unknown: bool = False
-    """It names a field or event type that isn't known: skip-if-unknown-filter makes a warning of it."""
+    """Whether the field or event type is unknown: skip-if-unknown-filter makes it a warning."""
 
 
 class Checker:
-    """Remembers what it said of a check: macros are used by many rules, and files are judged one by one."""
+    """Checks conditions and caches the problems: many rules share macros, and each file repeats all checks."""
 
     __slots__ = ("_known",)
 
@@ -37,10 +37,10 @@ class Checker:
         self._known: dict[int, tuple[Check, tuple[CompilerProblem, ...]]] = {}
 
     def findings(self, check: Check) -> tuple[CompilerProblem, ...]:
-        """Give all problems of one check."""
+        """Return all problems of one check."""
         known = self._known.get(id(check))
         if known is None:
-            # The check is kept with what is known of it: else its id could come back as another's.
+            # Store the check too: otherwise its id could be reused.
             known = self._known[id(check)] = (check, tuple(_findings(check)))
         return known[1]
 
@@ -48,7 +48,7 @@ class Checker:
 def _findings(check: Check) -> list[CompilerProblem]:
     found = [CompilerProblem(code, message, span, hint) for code, message, span, hint in warnings_of(check)]
     for field in fields_of(check):
-        # By its name an argument is asked for with a dot; brackets hold its number.
+        # Named arguments are written with a dot; brackets contain an argument's number.
         if field.name == "evt.arg" and field.argument is not None and not field.argument.isdecimal():
             message = f"{field.argument} is not a valid number"
             hint = f"write 'evt.arg.{field.argument}'"
@@ -71,7 +71,7 @@ def _hint(message: str, check: Check) -> str:
 
 
 def field_problem(text: str) -> str | None:
-    """Say why a text is no left side of a check; None where it is one.
+    """Return why a text is not valid on the left side of a check; None if it is.
 
     Args:
         text: a field or a transformer of one.
@@ -89,7 +89,7 @@ def field_problem(text: str) -> str | None:
 
 
 def output_findings(output: str) -> list[CompilerProblem]:
-    """Give all problems of an output."""
+    """Return all problems of an output."""
     found = []
     try:
         list(tokens_of(output))
@@ -108,7 +108,7 @@ def output_findings(output: str) -> list[CompilerProblem]:
         start = output.find(field)
         if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):
             message = f"usage of deprecated field '{field}' has been detected in the rule output"
-            hint = f"leave %{field} out"
+            hint = f"remove %{field}"
             found.append(CompilerProblem(ProblemCode.LOAD_DEPRECATED_ITEM, message, (start, start + len(field)), hint))
     return found
 

@@ -1,4 +1,4 @@
-"""Finds what a condition says that it can hardly mean: comparisons with <NA>, fields of former times.
+"""Warnings about conditions: comparisons with <NA>, deprecated fields.
 
 Source: falco filter_warning_resolver.cpp, falco_load_result.cpp.
 """
@@ -38,23 +38,23 @@ _UNSAFE = "comparing a field value with <NA> is unsafe: a missing value equals n
 
 
 def warnings_of(check: Check) -> Iterator[tuple[ProblemCode, str, Span, str]]:
-    """Give the warnings of one check: code, message, span and what to do.
+    """Yield the warnings of one check: code, message, span and hint.
 
     Args:
-        check: its fields need not exist.
+        check: the check; its fields need not exist.
     """
     if isinstance(check.left, Field) and check.left.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
         for value in _values(check.right):
             if value.text == _NA:
-                yield ProblemCode.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"ask with '{check.left.name} exists'"
+                yield ProblemCode.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"use '{check.left.name} exists'"
     for field in fields_of(check):
         if field.name in DEPRECATED_FIELDS:
             message = _DIRECTION if field.name == "evt.dir" else _LATENCY
-            yield ProblemCode.LOAD_DEPRECATED_ITEM, message, field.span, f"leave the check of '{field.name}' out"
+            yield ProblemCode.LOAD_DEPRECATED_ITEM, message, field.span, f"remove the check of '{field.name}'"
 
 
 def fields_of(check: Check) -> Iterator[Field]:
-    """Give the fields of both sides, but for those in a transformer's list of arguments."""
+    """Yield the fields of both sides, except those in a transformer's list of arguments."""
     for side in (check.left, check.right):
         yield from _fields(side)
 
@@ -71,6 +71,6 @@ def _fields(side: Field | Right | ArgumentList | None) -> Iterator[Field]:
     elif isinstance(side, FieldValue):
         yield side.field
     elif isinstance(side, Transformer):
-        # Falco doesn't look into lists of arguments.
+        # Falco does not check lists of arguments.
         for argument in side.arguments:
             yield from _fields(argument)

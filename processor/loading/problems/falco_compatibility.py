@@ -1,6 +1,6 @@
-"""Finds what only Lanner understands, for rule files that Falco is to take too.
+"""Checks whether rule files also work in Falco: reports keys and fields that only Lanner supports.
 
-Falco ignores keys that it doesn't know, so it would run a stateful macro as a plain one, without an error.
+Falco ignores unknown keys, so it would run a stateful macro as a stateless one without an error.
 """
 
 import re
@@ -14,21 +14,21 @@ from processor.loading.yaml.nodes import Sequence as Items
 from processor.loading.yaml.tracing import TracedText, node_place
 
 OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
-"""Fields that Falco doesn't have, its container plugin's counted as Falco's."""
+"""Fields that neither Falco nor its container plugin has."""
 
 _EFFECTS = {
-    "correlation": "to Falco this macro is a plain one, true for every single event",
-    "suppress": "Falco gives an alert for each repeat",
+    "correlation": "in Falco, this macro is stateless and true for every single event",
+    "suppress": "Falco sends an alert for each repeat",
 }
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|%correlation\b)(?![\w])")
 _TEXTS = ("condition", "output", "exceptions")
 
 
 def falco_problems(files: Sequence[RuleFile]) -> tuple[Problem, ...]:
-    """Tell each use of what is ours, as an error with its place.
+    """Return an error for each use of a key or field that only Lanner supports.
 
     Args:
-        files: rule files that load here; what can't be read is left out.
+        files: rule files that load in Lanner; unreadable files are ignored.
     """
     return tuple(problem for file in files for problem in _of_file(_source(file)))
 
@@ -55,7 +55,7 @@ def _of_file(file: SourceFile) -> Iterator[Problem]:
 def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[Problem]:
     for key in EXTENSION_KEYS[kind]:
         if item.get(key) is not None:
-            message = f"Falco does not know '{key}' and ignores it"
+            message = f"Falco does not support '{key}' and ignores it"
             yield Problem(
                 ProblemCode.LOAD_ERR_EXTENSION,
                 message,
@@ -69,7 +69,7 @@ def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[
             traced = TracedText.of([scalar_piece(file, text)])
             for found in _FIELD.finditer(text.value):
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
-                hint = "Falco does not load a rule that names it"
+                hint = "Falco does not load a rule that uses it"
                 yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.place(found.span()), hint)
 
 

@@ -1,4 +1,4 @@
-"""The name that was probably meant."""
+"""Suggestions for misspelled names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,11 +7,11 @@ _MANY = 1000
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Give a hint that names the nearest known name; empty where none is near.
+    """Return a hint with the closest known name; empty if none is close.
 
     Args:
-        name: what was written.
-        known: the names there are.
+        name: the unknown name.
+        known: the known names.
     """
     names = list(known)
     if len(names) > _MANY or len(name) > 200:

@@ -1,6 +1,6 @@
-"""Shows problems: as text for people, as JSON for programs, as annotations for GitHub.
+"""Reports of problems: text for people, JSON for programs, annotations for GitHub.
 
-Rule files may be anyone's: whatever stands in them, what is shown is printable.
+Rule files are untrusted: whatever they contain, the output is printable.
 """
 
 import json
@@ -15,7 +15,7 @@ _TAB = "    "
 
 
 def printable(text: str) -> str:
-    """Write a text so that no character of it can act on a terminal or a log."""
+    """Return a text without characters that a terminal or a log would interpret."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
@@ -33,11 +33,11 @@ def _escaped(char: str) -> str:
 
 
 def as_text(problems: Iterable[Problem], *, colour: bool = False) -> str:
-    """Show problems with their lines, the place underlined, and what to do.
+    """Return problems as text: their lines, with the location underlined, and hints.
 
     Args:
-        problems: in the order in which they are to stand.
-        colour: write terminal colours.
+        problems: the problems, in output order.
+        colour: use terminal colors.
     """
     return "\n".join(_block(problem, colour=colour) for problem in problems)
 
@@ -75,11 +75,11 @@ def _columns(text: str) -> int:
 
 
 def summary(result: LoadResult) -> str:
-    """Say in one line how loading went."""
+    """Return the result of loading in one line."""
     files = _count(len(result.files), "file")
     if not result.ok or result.warnings:
         return f"{_count(len(result.errors), 'error')}, {_count(len(result.warnings), 'warning')} in {files}"
-    return f"{_count(len(result.rules), 'rule')} in {files}: all fine"
+    return f"{_count(len(result.rules), 'rule')} in {files}: no problems"
 
 
 def _count(number: int, noun: str) -> str:
@@ -87,7 +87,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def as_json(result: LoadResult) -> str:
-    """Write the result for programs, in ASCII."""
+    """Return the result as ASCII JSON."""
     return json.dumps(
         {
             "ok": result.ok,
@@ -111,7 +111,7 @@ def _fields(problem: Problem) -> dict[str, str | int]:
 
 
 def as_github(problems: Iterable[Problem]) -> str:
-    """Write problems as workflow commands, which GitHub shows beside the lines of a change."""
+    """Return problems as workflow commands, which GitHub shows next to the lines of a change."""
     return "".join(f"{_annotation(problem)}\n" for problem in problems)
 
 
@@ -127,7 +127,7 @@ def _annotation(problem: Problem) -> str:
 
 
 def _data(text: str) -> str:
-    # Escapes only what the command's own syntax needs, after control characters are out of the way.
+    # After control characters are escaped, only the command's own syntax needs escaping.
     return printable(text).replace("%", "%25")
 
 

@@ -1,8 +1,7 @@
-"""YAML as a tree that knows where everything stood, with every scalar as the text that was written.
+"""A YAML tree that retains positions, with every scalar as the text that was written.
 
-A rule file means text: `22`, `yes`, `12:30:00` and `=` are values of fields, so nothing is turned into a
-number, a truth value or a time. And a rule file may come from anyone: its size, its depth and what its
-aliases multiply to are bounded.
+Values in rule files are text: `22`, `yes`, `12:30:00` and `=` are not converted to numbers, booleans or
+times. Rule files are untrusted: their size, depth and alias expansion are bounded.
 """
 
 from bisect import bisect_right
@@ -17,7 +16,7 @@ from schemas.errors import LannerError
 
 MAX_BYTES = 8_000_000
 MAX_NODES = 500_000
-"""Of a file, with each use of an alias counted whole."""
+"""The limit of nodes per file; each use of an alias counts all its nodes."""
 MAX_DEPTH = 64
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -25,7 +24,7 @@ _LONGEST_LINE = 500
 
 
 class SourceFile:
-    """A file's text, and which line an offset is in."""
+    """A file's text, with the conversion of offsets to lines and columns."""
 
     __slots__ = ("_starts", "last_offsets", "name", "text")
 
@@ -34,14 +33,14 @@ class SourceFile:
         self.text = text
         self._starts: list[int] | None = None
         self.last_offsets: tuple[Scalar, list[int]] | None = None
-        """Where the characters of the scalar that was asked for last stand."""
+        """The most recent scalar and the offsets of its characters, as a cache."""
 
     def place(self, start: int, end: int) -> SourceLocation:
-        """Give the place of a span; of a span over several lines, the part on the first.
+        """Return the location of a span; of a span over several lines, the part on the first.
 
         Args:
-            start: offset of its first character.
-            end: offset of the character behind it.
+            start: the offset of its first character.
+            end: the offset after its last character.
         """
         if self._starts is None:
             self._starts = [0, *(index + 1 for index, char in enumerate(self.text) if char == "\n")]
@@ -52,7 +51,7 @@ class SourceFile:
         column = start - line_start
         text = self.text[line_start:line_end].rstrip("\r")
         width = max(1, min(end, line_start + len(text)) - start)
-        # A line of megabytes would bury the message.
+        # A line of megabytes would hide the message.
         cut = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
         text = text[cut : cut + _LONGEST_LINE]
         return SourceLocation(self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
@@ -60,23 +59,23 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scalar:
-    """A text."""
+    """A scalar: a text."""
 
     value: str
     style: str
-    """Empty for a plain one, else its first sign: ' \" | >."""
+    """Empty for a plain scalar, otherwise its indicator: ' \" | >."""
     start: int
     end: int
 
     @property
     def is_null(self) -> bool:
-        """Whether it is written as no value at all."""
+        """Whether it is a YAML null."""
         return not self.style and self.value in _NULLS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequence:
-    """Values in order."""
+    """A sequence of values."""
 
     items: tuple["Node", ...]
     start: int
@@ -85,25 +84,25 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapping:
-    """Keys and values in the order in which they are written; of a key written twice the first counts."""
+    """Keys and values in the order of the text; the first of duplicate keys counts."""
 
     pairs: tuple[tuple["Node", "Node"], ...]
     start: int
     end: int
 
     def get(self, key: str) -> "Node | None":
-        """Give the value of a key, None where it is absent."""
+        """Return the value of a key; None if it is absent."""
         for name, value in self.pairs:
             if isinstance(name, Scalar) and name.value == key:
                 return value
         return None
 
     def key(self, key: str) -> Scalar | None:
-        """Give the node of a key itself."""
+        """Return the node of a key itself."""
         return next((name for name in self.names() if name.value == key), None)
 
     def names(self) -> Iterator[Scalar]:
-        """Give the keys that are texts."""
+        """Return the keys that are scalars."""
         return (name for name, _ in self.pairs if isinstance(name, Scalar))
 
 
@@ -111,12 +110,12 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 
 
 def is_null(node: Node | None) -> bool:
-    """Tell whether a node is there and says nothing."""
+    """Return whether a node exists and is a null."""
     return isinstance(node, Scalar) and node.is_null
 
 
 class YamlError(LannerError, ValueError):
-    """A text that can't be taken as YAML, and where."""
+    """Raised for a text that is not valid YAML; `offset` locates the fault."""
 
     def __init__(self, message: str, offset: int | None = None) -> None:
         super().__init__(message)
@@ -131,15 +130,15 @@ def read_documents(text: str) -> list[Node]:
         text: the file's text, without a byte order mark.
 
     Raises:
-        YamlError: on what is no YAML, or too large, too deep or too much multiplied.
+        YamlError: the text is not YAML, or its size, depth or alias expansion exceeds the limits.
     """
     if len(text) > MAX_BYTES:
-        raise YamlError(f"the file has {len(text):,} characters, more than the {MAX_BYTES:,} that are read")
+        raise YamlError(f"the file has {len(text):,} characters, more than the limit of {MAX_BYTES:,}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise YamlError(
-            "the file is not UTF-8: it holds half of a surrogate pair or a stray byte", error.start
+            "the file is not UTF-8: it contains half of a surrogate pair or a stray byte", error.start
         ) from None
     try:
         return _Composer(text).documents()
@@ -164,7 +163,7 @@ def _at(mark: Any) -> int:
 
 
 class _Open:
-    """A collection whose end has not come."""
+    """A collection that is not complete yet."""
 
     __slots__ = ("anchor", "children", "is_mapping", "start", "weight")
 
@@ -177,7 +176,7 @@ class _Open:
 
 
 class _Composer:
-    """Builds the tree from the parser's events: no recursion, so that depth costs no stack."""
+    """Builds the tree from the parser's events without recursion, so that depth needs no stack."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -208,7 +207,7 @@ class _Composer:
         value = event.value
         style = event.style or ""
         if event.tag is not None and event.tag.startswith("!") and not style:
-            # What looks like a tag is text in a rule: `!=` is an operator.
+            # A tag is text in a rule: `!=` is an operator.
             value = self._text[start:end].strip()
         return Scalar(value, style, start, end)
 
@@ -239,4 +238,4 @@ class _Composer:
         else:
             self._documents.append(node)
         if max(weight, self._weight) > MAX_NODES:
-            raise YamlError(f"more than {MAX_NODES:,} nodes, aliases counted", _at(event.start_mark))
+            raise YamlError(f"more than {MAX_NODES:,} nodes, with aliases expanded", _at(event.start_mark))

@@ -1,8 +1,7 @@
-"""Condition texts that know where in which file each of their characters came from.
+"""Texts of conditions that retain the file and position of each character.
 
-A condition is put together: from the rule's own text, what was appended in other files, its exceptions,
-and the items of lists in the place of their names. A problem found in the result is shown where the
-author wrote it.
+A condition is composed of the rule's own text, appended text from other files, exceptions, and the items
+of lists. A problem in the composed text is reported at the position in the author's file.
 """
 
 from bisect import bisect_right
@@ -14,14 +13,14 @@ from processor.loading.problems.model import SourceLocation
 from processor.loading.yaml.nodes import Node, Scalar, SourceFile
 
 Edit = tuple[int, int, int, int]
-"""A replaced stretch: start and end in the new text, start and end in the old one."""
+"""A replacement: start and end in the new text, start and end in the old text."""
 
 _ESCAPE_LENGTHS = {"x": 4, "u": 6, "U": 10}
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text and what it was written as, or made from."""
+    """A piece of text and the node that it was written as or made from."""
 
     text: str
     file: SourceFile
@@ -30,30 +29,30 @@ class Piece:
 
 @dataclass(slots=True)
 class TracedText:
-    """A text in pieces, and the edits made to it since."""
+    """A text composed of pieces, and the edits made to it since."""
 
     pieces: tuple[Piece, ...]
     text: str
     edits: list[list[Edit]] = field(default_factory=list)
-    """One list a pass over the text, each in order."""
+    """One list for each pass over the text, each in order."""
 
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> "TracedText":
-        """Join the pieces."""
+        """Return the text of joined pieces."""
         return cls(tuple(pieces), "".join(piece.text for piece in pieces))
 
     def edit(self, text: str, edits: list[Edit]) -> None:
-        """Take the result of one pass of replacements.
+        """Record the result of one pass of replacements.
 
         Args:
-            text: the whole new text.
-            edits: what was replaced in this pass.
+            text: the complete new text.
+            edits: the replacements of this pass.
         """
         self.text = text
         self.edits.append(edits)
 
     def place(self, span: Span) -> SourceLocation:
-        """Find the place in a file of a span of the present text."""
+        """Return the location in a file of a span of the current text."""
         start, end = span
         start, end = self._original(start), max(self._original(max(start, end - 1)) + 1, self._original(start) + 1)
         offset = 0
@@ -91,7 +90,7 @@ def _place(piece: Piece, start: int, end: int) -> SourceLocation:
 
 
 def node_place(file: SourceFile, node: Node) -> SourceLocation:
-    """Give the place of a whole node; of a block scalar, that of its text."""
+    """Return the location of a node; of a block scalar, that of its text."""
     if isinstance(node, Scalar) and node.style in ("|", ">"):
         offsets = _offsets(file, node)
         if offsets:
@@ -100,16 +99,16 @@ def node_place(file: SourceFile, node: Node) -> SourceLocation:
 
 
 def _offsets(file: SourceFile, node: Scalar) -> list[int]:
-    # Problems come one after another in the same text, which may be long.
+    # Consecutive problems are usually in the same text, which may be long.
     if file.last_offsets is None or file.last_offsets[0] is not node:
         file.last_offsets = (node, scalar_offsets(file.text, node))
     return file.last_offsets[1]
 
 
 def scalar_offsets(text: str, scalar: Scalar) -> list[int]:
-    """Find for each character of a scalar's value the offset in the file at which it was written.
+    """Return the offset in the file of each character of a scalar's value.
 
-    Folding, indentation and escapes part the value from what was written; this walks along both.
+    Folding, indentation and escapes make the value differ from the written text; this scans both in parallel.
 
     Args:
         text: the file's text.
@@ -124,7 +123,7 @@ def scalar_offsets(text: str, scalar: Scalar) -> list[int]:
     for character in scalar.value:
         if character.isspace():
             if position < end and text[position].isspace() and text[position] != character:
-                # A folded line end: what follows it up to the next word belongs to it.
+                # A folded line end includes the blanks up to the next word.
                 offsets.append(position)
                 position += 1
                 continue

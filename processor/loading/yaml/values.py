@@ -1,4 +1,4 @@
-"""Takes values out of a mapping, or says what is wrong with them.
+"""Accessors that read typed values from a mapping, or reject the item.
 
 Source: falco rule_loader_reader.cpp and yaml-cpp's conversions.
 """
@@ -18,12 +18,12 @@ _UINT32 = 2**32
 def reject(
     message: str, spot: ItemLocation, node: Node | None = None, *, code: ProblemCode, hint: str = ""
 ) -> ItemRejected:
-    """Make the error that ends the reading of an item.
+    """Return the error to raise for an invalid item.
 
     Args:
-        message: what is wrong.
+        message: the error's text.
         spot: the item.
-        node: the part of it that is meant.
+        node: the part of the item that is wrong.
         code: the kind of error.
         hint: what to do.
     """
@@ -31,13 +31,13 @@ def reject(
 
 
 def problem(code: ProblemCode, message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> Problem:
-    """Make a problem of an item, or of a part of it."""
+    """Return a problem of an item or a part of it."""
     place = node_place(spot.file, node) if node is not None else head_place(spot)
     return Problem(code, message, spot.type, spot.name, place, hint)
 
 
 def head_place(spot: ItemLocation) -> SourceLocation:
-    """Give the first line of an item: `rule: name` says more than the whole of it."""
+    """Return the location of an item's first key, such as `rule: name`, instead of the whole item."""
     node = spot.node
     if isinstance(node, Mapping) and node.pairs:
         key, value = node.pairs[0]
@@ -47,15 +47,15 @@ def head_place(spot: ItemLocation) -> SourceLocation:
 
 
 def invalid(message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> ItemRejected:
-    """Make the error for a wrong shape."""
+    """Return the error to raise for an invalid structure."""
     return reject(message, spot, node, code=ProblemCode.LOAD_ERR_YAML_VALIDATE, hint=hint)
 
 
 def scalar(item: Mapping, key: str, spot: ItemLocation, *, hint: str = "") -> Scalar:
-    """Take a text that has to be there.
+    """Return a required text.
 
     Raises:
-        Rejected: it is absent, empty or no text.
+        ItemRejected: it is missing, empty or not a text.
     """
     node = item.get(key)
     if node is None:
@@ -63,43 +63,43 @@ def scalar(item: Mapping, key: str, spot: ItemLocation, *, hint: str = "") -> Sc
     if is_null(node):
         raise invalid(f"Mapping for key '{key}' is empty", spot, item.key(key), f"write a value after '{key}:'")
     if not isinstance(node, Scalar):
-        raise invalid("Value is not a scalar value", spot, node, f"'{key}' takes one text, not a list or mapping")
+        raise invalid("Value is not a scalar value", spot, node, f"'{key}' is a text, not a list or mapping")
     if not node.value:
         raise invalid("Value must be non-empty", spot, node, f"write a value for '{key}'")
     return node
 
 
 def optional_scalar(item: Mapping, key: str, spot: ItemLocation) -> Scalar | None:
-    """Take a text that may be absent; None where it is."""
+    """Return an optional text; None if it is absent."""
     return None if item.get(key) is None else scalar(item, key, spot)
 
 
 def truth(item: Mapping, key: str, spot: ItemLocation) -> bool:
-    """Take a truth value, written in one of YAML's ways."""
+    """Return a required boolean in one of YAML's notations."""
     node = scalar(item, key, spot)
     text = node.value
     value = _TRUTHS.get(text.lower())
     if value is None or text not in (text.lower(), text.upper(), text.capitalize()):
-        raise invalid("Can't decode YAML scalar value", spot, node, f"'{key}' takes true or false")
+        raise invalid("Can't decode YAML scalar value", spot, node, f"'{key}' is true or false")
     return value
 
 
 def optional_truth(item: Mapping, key: str, spot: ItemLocation, *, default: bool) -> bool:
-    """Take a truth value that may be absent."""
+    """Return an optional boolean."""
     return default if item.get(key) is None else truth(item, key, spot)
 
 
 def number(item: Mapping, key: str, spot: ItemLocation) -> int:
-    """Take a whole number from 0 to 2^32 - 1."""
+    """Return a required integer from 0 to 2^32 - 1."""
     node = scalar(item, key, spot)
     value = whole_number(node.value)
     if value is None:
-        raise invalid("Can't decode YAML scalar value", spot, node, f"'{key}' takes a whole number")
+        raise invalid("Can't decode YAML scalar value", spot, node, f"'{key}' is an integer")
     return value
 
 
 def whole_number(text: str) -> int | None:
-    """Read a decimal, 0x or 0 octal number below 2^32; None where it is none."""
+    """Parse a decimal, 0x hexadecimal or 0 octal number below 2^32; None if the text is not one."""
     match = _WHOLE.fullmatch(text)
     if match is None:
         return None
@@ -112,20 +112,20 @@ def whole_number(text: str) -> int | None:
 
 
 def texts(item: Mapping, key: str, spot: ItemLocation) -> list[Scalar]:
-    """Take a list of texts that has to be there."""
+    """Return a required list of texts."""
     node = item.get(key)
     if node is None:
         raise invalid(f"Item has no mapping for key '{key}'", spot, hint=f"add '{key}: [...]'")
     if not isinstance(node, Sequence):
-        raise invalid("Value is not a sequence", spot, node, f"'{key}' takes a list, as in '{key}: [a, b]'")
+        raise invalid("Value is not a sequence", spot, node, f"'{key}' is a list, as in '{key}: [a, b]'")
     found = []
     for value in node.items:
         if not isinstance(value, Scalar) or value.is_null:
-            raise invalid("sequence value is not scalar", spot, value, f"each of '{key}' is one text")
+            raise invalid("sequence value is not scalar", spot, value, f"each item of '{key}' is a text")
         found.append(value)
     return found
 
 
 def tags(item: Mapping, spot: ItemLocation) -> set[str]:
-    """Take the tags, none where the key is absent."""
+    """Return the tags; an empty set if the key is absent."""
     return set() if item.get("tags") is None else {node.value for node in texts(item, "tags", spot)}

@@ -28,4 +28,4 @@ def test_programs_get_the_same_facts() -> None:
 
     assert told.keys() == FIELDS.keys()
     assert (told["fd.name"]["filled"], told["fd.types"]["filled"]) == ("live", "none")
-    assert told["fd.types"]["remark"].startswith("no table of all descriptors")
+    assert told["fd.types"]["remark"].startswith("there is no table of all descriptors")

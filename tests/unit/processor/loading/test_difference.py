@@ -43,7 +43,7 @@ def loaded(text: str) -> LoadResult:
         ("evt.type = connect", "evt.type = bind", "~ rule Beta: condition changed"),
         ("WARNING", "ERROR", "~ rule Beta: priority Error instead of Warning"),
         ("output: beta", "output: b", "~ rule Beta: output changed"),
-        ("output: beta", "enabled: false\n  output: beta", "~ rule Beta: turned off"),
+        ("output: beta", "enabled: false\n  output: beta", "~ rule Beta: disabled"),
         ("output: beta", "suppress: {by: [fd.name], for: 1m}\n  output: beta", "~ rule Beta: suppress changed"),
         ("[[/a]]", "[[/a], [/b]]", "~ rule Alpha: exceptions changed"),
         ("values: [[/a]]", "values: []", "~ rule Alpha: exceptions changed"),
@@ -83,7 +83,7 @@ def test_a_rule_that_settings_turn_off_is_told() -> None:
     """The files are the same, and yet it is the change that matters most."""
     old = loaded(BASE)
     new = replace(old, rules=tuple(replace(rule, enabled=False) for rule in old.rules))
-    assert [change.text for change in difference(old, new)] == ["~ rule Alpha: turned off", "~ rule Beta: turned off"]
+    assert [change.text for change in difference(old, new)] == ["~ rule Alpha: disabled", "~ rule Beta: disabled"]
     assert (enabled(old.rules), enabled(new.rules)) == (2, 0)
 
 
