@@ -6,7 +6,7 @@ from collector.events.system_calls import EVERYTHING
 from processor.fields.availability import remark_on, source_of
 from processor.language.event_types import is_broad
 from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
-from processor.loading.builder import checks_of
+from processor.loading.builder import checks_and_macros
 from processor.loading.problems.condition_warnings import fields_of
 from schemas.catalogue.fields import resolve_field
 
@@ -38,7 +38,7 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
 
 
 def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
-    for check, macro in checks_of(rule.condition, None):
+    for check, macro in checks_and_macros(rule.condition):
         for field in fields_of(check):
             found = resolve_field(field.name)
             if found is None or source_of(found[0]) != "none":

@@ -5,17 +5,19 @@ first ANDs masks that have one bit per rule. Each mask is cached by a value that
 bits, the file name, the process. Only the rules whose bits remain are evaluated.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import Folded, simplify
+from processor.compiler.values.operators import SLOW_OPERATORS
 from processor.compiler.values.types import Shape
 from processor.fields import binding
 from processor.fields.extract import filter_recipe
-from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
+from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, checks, walk
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import EVENTS, SYSCALLS
 
@@ -96,7 +98,7 @@ def _folded(condition: Folded) -> Node | None:
 def named_types(condition: Node) -> frozenset[str] | None:
     """Return the event types that a condition compares evt.type with; None if it compares otherwise than by value."""
     found: set[str] = set()
-    for check in checks_of(condition):
+    for check in checks(condition):
         if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
             continue
         if check.operator not in ("=", "==", "!=", "in", "intersects"):
@@ -108,19 +110,6 @@ def named_types(condition: Node) -> frozenset[str] | None:
         else:
             return None
     return frozenset(found)
-
-
-def checks_of(node: Node) -> Iterable[Check]:
-    """Walk all checks of a tree, in order."""
-    if isinstance(node, Check):
-        yield node
-    elif isinstance(node, And | Or):
-        for child in node.children:
-            yield from checks_of(child)
-    elif isinstance(node, Not):
-        yield from checks_of(node.child)
-    elif isinstance(node, Macro):
-        yield from checks_of(node.body)
 
 
 @dataclass(slots=True)
@@ -185,39 +174,22 @@ def _by_cost(children: tuple[Node, ...]) -> list[Node]:
 
 
 def _cost(node: Node) -> int:
-    if isinstance(node, Check):
-        if not isinstance(node.left, Field):
-            return 20
-        slow = node.operator in ("regex", "glob", "iglob", "pmatch")
-        name = node.left.name
-        many = name.startswith(("proc.a", "proc.s", "proc.vpgid.", "proc.pgid.", "proc.cmdline", "evt.arg", "evt.raw"))
-        return 1 + 10 * slow + 5 * many
-    if isinstance(node, Not):
-        return _cost(node.child)
-    if isinstance(node, Macro):
-        return _cost(node.body)
-    if isinstance(node, And | Or):
-        return sum(_cost(child) for child in node.children)
-    return 0
+    return sum(map(_check_cost, checks(node)))
+
+
+def _check_cost(check: Check) -> int:
+    if not isinstance(check.left, Field):
+        return 20
+    slow = check.operator in SLOW_OPERATORS
+    name = check.left.name
+    many = name.startswith(("proc.a", "proc.s", "proc.vpgid.", "proc.pgid.", "proc.cmdline", "evt.arg", "evt.raw"))
+    return 1 + 10 * slow + 5 * many
 
 
 def _shared_macros(rules: Sequence[tuple[int, Node]]) -> frozenset[Node]:
-    uses: dict[Node, int] = {}
-
-    def walk(node: Node) -> None:
-        if isinstance(node, Macro):
-            uses[node.body] = uses.get(node.body, 0) + 1
-            walk(node.body)
-        elif isinstance(node, And | Or):
-            for child in node.children:
-                walk(child)
-        elif isinstance(node, Not):
-            walk(node.child)
-
-    for _, condition in rules:
-        walk(condition)
+    uses = Counter(node.body for _, condition in rules for node in walk(condition) if isinstance(node, Macro))
     return frozenset(
-        body for body, count in uses.items() if count > 1 and sum(1 for _ in checks_of(body)) >= _SHARED_MACRO_CHECKS
+        body for body, count in uses.items() if count > 1 and sum(1 for _ in checks(body)) >= _SHARED_MACRO_CHECKS
     )
 
 

@@ -10,29 +10,19 @@ from dataclasses import dataclass
 
 from processor.compiler.recursion import deep
 from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
-from processor.compiler.values.operators import LIST_OPERATORS, ORDER_OPERATORS, predicate
-from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape
-from processor.language.ast import (
-    And,
-    Check,
-    Field,
-    FieldValue,
-    Literal,
-    Macro,
-    Node,
-    Not,
-    Or,
-    Span,
-    Transformer,
-    ValueList,
+from processor.compiler.values.operators import (
+    BYTE_OPERATORS,
+    EQUALITY_OPERATORS,
+    LIST_OPERATORS,
+    NO_FIELD_OPERATORS,
+    ORDER_OPERATORS,
+    TEXT_OPERATORS,
+    predicate,
 )
+from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape
+from processor.language.ast import Check, FieldValue, Literal, Node, Span, Transformer, checks, fields_in, literals
 from schemas.catalogue.fields import is_event_type, resolve_field
 
-_TEXT_ONLY = frozenset({"icontains", "glob", "iglob", "regex", "pmatch"})
-_BYTES_ONLY = frozenset({"bcontains", "bstartswith"})
-_TEXT_OR_BYTES = frozenset({"contains", "startswith", "endswith"})
-_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
-_NO_FIELD_AT_RIGHT = frozenset({"regex", "pmatch"})
 _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)
 _SPECIAL_IN_REGEX = re.compile(r"[\\^$.|?*+()\[\]{}]")
 
@@ -61,24 +51,12 @@ def check(condition: Node) -> list[ConditionProblem]:
         condition: the tree; spans inside a macro are offsets in the macro's own text.
     """
     with deep():
-        return [problem for node in _checks(condition) for problem in _of_check(node)]
+        return [problem for node in checks(condition) for problem in _of_check(node)]
 
 
 def errors(condition: Node) -> list[ConditionProblem]:
     """Return only the problems that prevent compilation."""
     return [problem for problem in check(condition) if problem.is_error]
-
-
-def _checks(node: Node) -> Iterator[Check]:
-    if isinstance(node, Check):
-        yield node
-    elif isinstance(node, And | Or):
-        for child in node.children:
-            yield from _checks(child)
-    elif isinstance(node, Not):
-        yield from _checks(node.child)
-    elif isinstance(node, Macro):
-        yield from _checks(node.body)
 
 
 def _error(message: str, span: Span, *, unknown: bool = False) -> ConditionProblem:
@@ -124,20 +102,20 @@ def _operator_problem(node: Check, left: Shape) -> str | None:
     if left.is_list and operator not in ("in", "intersects"):
         return f"filter error: '{operator}' operator not supported for list filters"
     if kind in TEXT:
-        return _refusal(operator, "string") if operator in _BYTES_ONLY else None
+        return _refusal(operator, "string") if operator in BYTE_OPERATORS else None
     if kind == "BYTEBUF":
-        refused = operator in _TEXT_ONLY or operator in ORDER_OPERATORS
+        refused = operator in TEXT_OPERATORS or operator in ORDER_OPERATORS
         return _refusal(operator, "buffer") if refused else None
     if kind in ADDRESS_TYPES or kind in NET_TYPES:
-        if operator in _EQUALITY:
+        if operator in EQUALITY_OPERATORS:
             return None
         if node.modifier is not None:
             return f"filter error: '{operator}' with modifier not supported for ip address and network filters"
         return _refusal(operator, "ip address and network")
     if kind == "BOOL":
-        return None if operator in _EQUALITY else _refusal(operator, "numeric")
+        return None if operator in EQUALITY_OPERATORS else _refusal(operator, "numeric")
     if kind in NUMBER_TYPES:
-        return None if operator in _EQUALITY or operator in ORDER_OPERATORS else _refusal(operator, "numeric")
+        return None if operator in EQUALITY_OPERATORS or operator in ORDER_OPERATORS else _refusal(operator, "numeric")
     return f"filter error: '{operator}' operator not supported for type '{kind}'"
 
 
@@ -146,7 +124,7 @@ def _refusal(operator: str, family: str) -> str:
 
 
 def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -> Iterator[ConditionProblem]:
-    if node.operator in _NO_FIELD_AT_RIGHT:
+    if node.operator in NO_FIELD_OPERATORS:
         yield _error(f"operator '{node.operator.upper()}' doesn't support right-hand side fields", right.span)
         return
     try:
@@ -154,8 +132,7 @@ def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -
     except BadOperand as bad:
         yield _error(bad.message, bad.span, unknown=bad.unknown)
         return
-    inner = _fields_within(right)
-    for field in inner:
+    for field in fields_in(right):
         found = resolve_field(field.name if field.argument is None else f"{field.name}[{field.argument}]")
         if found is not None and found[0].no_rhs:
             yield _error(f"field '{found[0].name}' can't be used as a right-hand side field", field.span)
@@ -169,26 +146,6 @@ def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -
         )
     elif shape.is_list and node.operator not in LIST_OPERATORS:
         yield _error(f"filter error: '{node.operator}' operator does not accept a list on its right", right.span)
-
-
-def _fields_within(side: FieldValue | Transformer | Field) -> list[Field]:
-    if isinstance(side, Field):
-        return [side]
-    if isinstance(side, FieldValue):
-        return [side.field]
-    return [
-        field
-        for argument in side.arguments
-        if isinstance(argument, Field | Transformer)
-        for field in _fields_within(argument)
-    ]
-
-
-def literals(node: Check) -> tuple[Literal, ...]:
-    """Return the literal values on the right of a check."""
-    if isinstance(node.right, ValueList):
-        return node.right.items
-    return (node.right,) if isinstance(node.right, Literal) else ()
 
 
 def _of_values(node: Check, left: Shape) -> Iterator[ConditionProblem]:
@@ -207,7 +164,7 @@ def _of_values(node: Check, left: Shape) -> Iterator[ConditionProblem]:
 
 
 def _of_event_types(node: Check) -> Iterator[ConditionProblem]:
-    if node.operator not in _EQUALITY:
+    if node.operator not in EQUALITY_OPERATORS:
         return
     for value in literals(node):
         if not is_event_type(value.text):
@@ -216,7 +173,7 @@ def _of_event_types(node: Check) -> Iterator[ConditionProblem]:
 
 def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionProblem]:
     text = value.text
-    if text.strip() == "<NA>" and node.operator in ("=", "==", "!=", "in", "intersects"):
+    if text.strip() == "<NA>" and node.operator in EQUALITY_OPERATORS:
         yield _warning(
             "comparing a field with <NA> does not test whether it is missing: use 'exists'",
             value.span,

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from processor.compiler.checks import literals
 from processor.compiler.values import operators, transformers
 from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, is_whole, parse_literal
 from processor.compiler.values.types import TEXT, Shape, field_shape, side_shape
 from processor.language.ast import Argument as Side
-from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer
+from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, literals
 
 _SAME = ("=", "==")
 _INLINE_TEXT = {"contains": "{1} in {0}", "startswith": "{0}.startswith({1})", "endswith": "{0}.endswith({1})"}

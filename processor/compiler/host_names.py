@@ -7,10 +7,8 @@ Source: libsinsp dns_manager.cpp, sinsp_filtercheck_fd.cpp (compare_domain).
 
 from collections.abc import Iterable, Mapping
 
-from processor.compiler.batch import checks_of
-from processor.compiler.checks import literals
 from processor.compiler.values.literals import canonical_address
-from processor.language.ast import Field, Node
+from processor.language.ast import Field, Node, checks, literals
 
 FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
 _EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
@@ -28,7 +26,7 @@ def names_asked(conditions: Iterable[Node]) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for condition in conditions:
-        for check in checks_of(condition):
+        for check in checks(condition):
             if isinstance(check.left, Field) and check.left.name in FIELDS and check.operator in _EQUALITY:
                 found.update(dict.fromkeys(value.text for value in literals(check) if is_host_name(value.text)))
     return tuple(found)[:MAX_NAMES]

@@ -6,9 +6,8 @@ false. So the laws of two-valued logic hold.
 
 from collections.abc import Iterable
 
-from processor.compiler.checks import literals
 from processor.compiler.values.operators import predicate
-from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
+from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, literals
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""

@@ -7,7 +7,6 @@ story than the engine. Pure: an event is a place in a batch, or a mapping of fie
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any, Literal, Protocol
 
 from processor.compiler.batch import BatchAccess
@@ -15,7 +14,7 @@ from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.mapping import MappingAccess
 from processor.compiler.recursion import deep
 from processor.fields.binding import event_names
-from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer
+from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, fold
 from processor.language.printer import print_condition, print_operand
 from schemas.batch import EventBatch
 
@@ -165,19 +164,20 @@ def _exception(name: str, node: Node, judge: ConditionEvaluator) -> Explained:
 
 
 def _explained(node: Node, judge: ConditionEvaluator) -> Explained:
+    return fold(node, lambda each, parts: _combined(judge, each, parts))
+
+
+def _combined(judge: ConditionEvaluator, node: Node, parts: tuple[Explained, ...]) -> Explained:
     if isinstance(node, Check):
         return _check(node, judge)
     if isinstance(node, Macro):
-        body = _explained(node.body, judge)
-        return Explained("macro", node.name, body.verdict, children=(body,))
+        return Explained("macro", node.name, parts[0].verdict, children=parts)
     if isinstance(node, Not):
-        child = _explained(node.child, judge)
-        return Explained("not", "not", _not(child.verdict), children=(child,))
-    if isinstance(node, And | Or):
-        children = tuple(map(partial(_explained, judge=judge), node.children))
-        if isinstance(node, And):
-            return Explained("and", "and", _all(children), children=children)
-        return Explained("or", "or", _any(children), children=children)
+        return Explained("not", "not", _not(parts[0].verdict), children=parts)
+    if isinstance(node, And):
+        return Explained("and", "and", _all(parts), children=parts)
+    if isinstance(node, Or):
+        return Explained("or", "or", _any(parts), children=parts)
     raise TypeError(f"macro {node.name} is not resolved")
 
 

@@ -5,10 +5,12 @@ offset of a node's first character and the offset after its last one in the pars
 excluded from comparison.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from functools import partial
 from typing import Literal as OneOf
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 Span: TypeAlias = tuple[int, int]
 Modifier: TypeAlias = OneOf["oneof", "anyof", "allof"]
@@ -141,3 +143,68 @@ class Or:
 
 Node: TypeAlias = And | Or | Not | Check | Macro | MacroRef
 """Any condition."""
+
+_Value = TypeVar("_Value")
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """Return the conditions directly inside a node: a macro's body too, none for a check."""
+    if isinstance(node, And | Or):
+        return node.children
+    if isinstance(node, Not):
+        return (node.child,)
+    return (node.body,) if isinstance(node, Macro) else ()
+
+
+def with_children(node: Node, new: tuple[Node, ...]) -> Node:
+    """Return a node with other children; the node itself if they are the same objects."""
+    if all(one is other for one, other in zip(new, children(node), strict=True)):
+        return node
+    if isinstance(node, Not):
+        return Not(new[0], node.span)
+    if isinstance(node, Macro):
+        return Macro(node.name, new[0], node.span)
+    return And(new, node.span) if isinstance(node, And) else Or(new, node.span)
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Yield a node and all conditions inside it, each before its children, without recursion."""
+    todo = [node]
+    while todo:
+        current = todo.pop()
+        yield current
+        todo.extend(reversed(children(current)))
+
+
+def checks(node: Node) -> Iterator[Check]:
+    """Yield all checks in a condition, in order."""
+    return (each for each in walk(node) if isinstance(each, Check))
+
+
+def fold(node: Node, combine: Callable[[Node, tuple[_Value, ...]], _Value]) -> _Value:
+    """Compute a value from the leaves up.
+
+    Args:
+        node: the condition.
+        combine: returns the value of a node, given the values of its children.
+    """
+    # map instead of a comprehension: one Python frame per level.
+    return combine(node, tuple(map(partial(fold, combine=combine), children(node))))
+
+
+def fields_in(side: Field | Right | ArgumentList | None) -> Iterator[Field]:
+    """Yield the fields of an operand, except those in a transformer's list of arguments, as Falco does."""
+    if isinstance(side, Field):
+        yield side
+    elif isinstance(side, FieldValue):
+        yield side.field
+    elif isinstance(side, Transformer):
+        for argument in side.arguments:
+            yield from fields_in(argument)
+
+
+def literals(check: Check) -> tuple[Literal, ...]:
+    """Return the literal values on the right of a check."""
+    if isinstance(check.right, ValueList):
+        return check.right.items
+    return (check.right,) if isinstance(check.right, Literal) else ()

@@ -7,8 +7,10 @@ Source: libsinsp filter/ppm_codes.cpp.
 """
 
 from collections.abc import Callable
+from functools import partial, reduce
+from operator import and_, or_
 
-from processor.language.ast import And, Check, Field, Literal, Macro, MacroRef, Node, Not, ValueList
+from processor.language.ast import And, Check, Field, Literal, Macro, MacroRef, Node, Not, ValueList, children, literals
 from schemas.catalogue.fields import EVENTS, SYSCALLS
 
 ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
@@ -77,8 +79,6 @@ class _Search:
     def types(self, node: Node, *, negated: bool) -> int:
         if isinstance(node, Check):
             return _check(node, negated=negated)
-        if isinstance(node, Not):
-            return self.types(node.child, negated=not negated)
         if isinstance(node, Macro):
             # Macros share bodies: each is searched once, however often it is used.
             key = (id(node.body), negated)
@@ -87,15 +87,8 @@ class _Search:
             return self._macros[key]
         if isinstance(node, MacroRef):
             return _ALL
-        if isinstance(node, And) is not negated:
-            mask = _ALL
-            for child in node.children:
-                mask &= self.types(child, negated=negated)
-            return mask
-        mask = _NONE
-        for child in node.children:
-            mask |= self.types(child, negated=negated)
-        return mask
+        masks = map(partial(self.types, negated=negated is not isinstance(node, Not)), children(node))
+        return reduce(and_, masks, _ALL) if isinstance(node, And) is not negated else reduce(or_, masks, _NONE)
 
 
 def _check(check: Check, *, negated: bool) -> int:
@@ -113,21 +106,12 @@ def _named_types(check: Check) -> int | None:
         return _ALL
     if check.operator not in ("=", "==", "!=", "in"):
         return None
-    values = _values(check)
-    if values is None:
+    if not isinstance(check.right, Literal | ValueList):
         return None
     mask = _NONE
-    for value in values:
-        mask |= _BITS.get(value, _NONE)
+    for value in literals(check):
+        mask |= _BITS.get(value.text, _NONE)
     return _ALL & ~mask if check.operator == "!=" else mask
-
-
-def _values(check: Check) -> list[str] | None:
-    if isinstance(check.right, Literal):
-        return [check.right.text]
-    if isinstance(check.right, ValueList):
-        return [item.text for item in check.right.items]
-    return None
 
 
 _CAN_HOLD: dict[str, tuple[Callable[[int], bool], Callable[[int], bool]]] = {
@@ -143,9 +127,9 @@ _CAN_HOLD: dict[str, tuple[Callable[[int], bool], Callable[[int], bool]]] = {
 
 
 def _by_number(check: Check, *, negated: bool) -> int:
-    values = _values(check)
-    if values is None:
+    if not isinstance(check.right, Literal | ValueList):
         return _ALL
+    values = [value.text for value in literals(check)]
     try:
         numbers = [int(value, 16 if value[:2].lower() == "0x" else 10) for value in values]
     except ValueError:

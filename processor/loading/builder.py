@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 
-from processor.language.ast import And, Check, Macro, Node, Not, Or, Span
+from processor.language.ast import Check, Macro, Node, Span, children
 from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
@@ -241,7 +241,7 @@ class Builder:
     def _check(self, tree: Node, traced: TracedText, rule: RuleDefinition) -> _Verdict:
         found: list[CompilerProblem] = []
         seen: set[tuple[ProblemCode, str, Span]] = set()
-        for check, macro in checks_of(tree, None):
+        for check, macro in checks_and_macros(tree):
             for finding in self._checker.findings(check):
                 span = macro.span if macro else finding.span
                 # A deprecated field in a macro that a condition uses twice is reported at both positions.
@@ -285,24 +285,22 @@ class Builder:
                 self._report(problem(ProblemCode.LOAD_UNUSED_LIST, message, item.spot))
 
 
-def checks_of(node: Node, outside: Macro | None) -> Iterator[tuple[Check, Macro | None]]:
+def checks_and_macros(node: Node) -> Iterator[tuple[Check, Macro | None]]:
     """Yield each check with the outermost macro that contains it; a body repeated under one macro only once."""
-    todo: list[tuple[Node, Macro | None]] = [(node, outside)]
+    todo: list[tuple[Node, Macro | None]] = [(node, None)]
     seen: set[tuple[int, int]] = set()
     while todo:
         current, macro = todo.pop()
         if isinstance(current, Check):
             yield current, macro
-        elif isinstance(current, And | Or):
-            todo.extend((child, macro) for child in reversed(current.children))
-        elif isinstance(current, Not):
-            todo.append((current.child, macro))
         elif isinstance(current, Macro):
             key = (id(current.body), id(macro))
             if key not in seen:
                 if macro is not None:
                     seen.add(key)
                 todo.append((current.body, macro or current))
+        else:
+            todo.extend((child, macro) for child in reversed(children(current)))
 
 
 def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> Rule:

@@ -8,10 +8,9 @@ import errno
 from collections.abc import Callable
 from ipaddress import IPv4Network
 
-from processor.compiler.checks import literals
 from processor.compiler.values.operators import predicate
 from processor.fields.event import parameter
-from processor.language.ast import Check, Field, Literal, ValueList
+from processor.language.ast import Check, Field, Literal, ValueList, literals
 from processor.pushdown.paths import places_of
 from schemas.catalogue.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
 from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from processor.compiler.recursion import deep
 from processor.compiler.simplify import Folded, simplify
-from processor.language.ast import And, Macro, Node, Not, Or
+from processor.language.ast import And, Node, Not, Or, children
 from processor.language.printer import print_condition
 from processor.pushdown.derive import bound, ways_of
 from processor.pushdown.recorded import RecordedEvents
@@ -64,13 +64,12 @@ def _widest(folded: Folded, event: str) -> str:
     node: Node = folded
     is_upper = True
     while True:
-        inner: Sequence[Node] = ()
-        if isinstance(node, Macro):
-            inner = (node.body,)
+        inner: Sequence[Node] = children(node)
+        if isinstance(node, And | Or):
+            open_ended = isinstance(node, Or) == is_upper
+            inner = [each for each in inner if open_ended and Clause(event) in bound(each, event, is_upper=is_upper)]
         elif isinstance(node, Not):
-            inner, is_upper = (node.child,), not is_upper
-        elif isinstance(node, And | Or) and isinstance(node, Or) == is_upper:
-            inner = [child for child in node.children if Clause(event) in bound(child, event, is_upper=is_upper)]
+            is_upper = not is_upper
         if not inner:
             return print_condition(node if is_upper else Not(node))
         node = inner[0]

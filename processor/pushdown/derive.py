@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from processor.compiler.recursion import deep
 from processor.compiler.simplify import Folded, simplify
-from processor.language.ast import And, Check, Macro, Node, Not, Or
+from processor.language.ast import And, Check, Node, Not, Or, children
 from processor.pushdown.checks import negated, upper
 from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, without_narrower
 
@@ -51,16 +51,13 @@ def bound(folded: Folded, event: str, *, is_upper: bool = True) -> Bound:
     """
     if isinstance(folded, bool):
         return (Clause(event),) if folded == is_upper else ()
-    if isinstance(folded, Macro):
-        return bound(folded.body, event, is_upper=is_upper)
-    if isinstance(folded, Not):
-        return bound(folded.child, event, is_upper=not is_upper)
     if isinstance(folded, Check):
         return upper(folded, event) if is_upper else negated(folded, event)
+    below = is_upper is not isinstance(folded, Not)
+    parts = [bound(child, event, is_upper=below) for child in children(folded)]
     if isinstance(folded, And | Or):
-        parts = [bound(child, event, is_upper=is_upper) for child in folded.children]
         return _all(parts, event) if isinstance(folded, And) == is_upper else _any(parts, event)
-    return (Clause(event),)
+    return parts[0] if parts else (Clause(event),)
 
 
 def _any(parts: list[Bound], event: str) -> Bound:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from processor.compiler.checks import literals
-from processor.language.ast import Check, Literal, ValueList
+from processor.language.ast import Check, Literal, ValueList, literals
 from schemas.filter import MAX_PREFIX, MAX_SUFFIX, PathPattern
 
 _UNCLEAN = ("//", "/.", "..")

@@ -1,4 +1,4 @@
-"""Cases of Falco's behaviour, one test each.
+"""Cases of Falco's behavior, one test each.
 
 The cases are not part of this repository: they are read from $LANNER_CONFORMANCE_DIR, else from
 conformance/cases in $LANNER_SHARED_DIR, else from ../shared/conformance/cases beside the checkout.
@@ -23,22 +23,22 @@ KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
 
 
 def shared_dir() -> Path:
-    """Give the folder of reference material, whether it is there or not."""
+    """Return the folder of reference material, which may not exist."""
     return Path(os.environ.get("LANNER_SHARED_DIR") or ROOT.parent / "shared")
 
 
 def conformance_dir() -> Path:
-    """Give the folder of case files, whether it is there or not."""
+    """Return the folder of case files, which may not exist."""
     return Path(os.environ.get("LANNER_CONFORMANCE_DIR") or shared_dir() / "conformance" / "cases")
 
 
 def is_required() -> bool:
-    """Tell whether missing material is a failure."""
+    """Return whether missing material is a failure."""
     return bool(os.environ.get("CI"))
 
 
 def each_case(name: str, left_out: Callable[[Case], str | None] = lambda _: None) -> pytest.MarkDecorator:
-    """Run a test once for each case of a file, as its argument ``case``.
+    """Run a test once per case of a file, as its argument ``case``.
 
     Args:
         name: the file's name without ``.jsonl``.
@@ -51,7 +51,7 @@ def each_case(name: str, left_out: Callable[[Case], str | None] = lambda _: None
 
 
 def count_left_out(name: str, left_out: Callable[[Case], str | None]) -> dict[str, int]:
-    """Give how many cases of a file a test leaves out, by reason; that test's number must not grow unseen."""
+    """Return how many cases of a file a test skips, by reason, so that the number cannot grow unnoticed."""
     path = conformance_dir() / f"{name}.jsonl"
     if not path.is_file():
         (pytest.fail if is_required() else pytest.skip)(f"the cases are not here: {path}")
@@ -77,7 +77,7 @@ def _param(name: str, case: Case) -> Any:
 
 @cache
 def known_failures() -> dict[str, str]:
-    """Read the known failures: file:case id to reason."""
+    """Read the known failures: reasons by file:case id."""
     failures = {}
     for number, line in enumerate(KNOWN_FAILURES.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.startswith("#"):

@@ -1,4 +1,4 @@
-"""Makes event batches from the raw events of Falco's unit tests.
+"""Builds event batches from the raw events of Falco's unit tests.
 
 A case gives an event's parameters and the events before it; what a collector would know by then (threads,
 descriptors, names) is kept here by a small state machine of the tests' own. Out of reach, because batches do
@@ -39,7 +39,7 @@ _FALCO_UID_ENTRY = {5: "test"}
 
 @dataclass
 class Descriptor:
-    """What is known of an open descriptor."""
+    """The state of an open descriptor."""
 
     type: str | None = None
     name: str = ""
@@ -57,7 +57,7 @@ class Descriptor:
 
 @dataclass
 class Thread:
-    """A thread as Falco's own table has it."""
+    """A thread, as in Falco's own table."""
 
     tid: int
     process: Process
@@ -66,10 +66,10 @@ class Thread:
 
 
 class Machine:
-    """Follows the events of a case."""
+    """Tracks the events of a case."""
 
     def __init__(self, own_side: str = "client") -> None:
-        """Begin with the process that all cases begin with.
+        """Start with the process that all cases start with.
 
         own_side is the end of a connection that is this host's. The cases' host owns neither address, and Falco
         then calls the server's end local.
@@ -95,7 +95,7 @@ class Machine:
         self.count = 0
 
     def apply(self, event: dict[str, Any]) -> EventBatch:
-        """Take one event and give the batch that a collector would have made of it."""
+        """Process one event and return the batch that a collector would have made of it."""
         kind, tid = event["evt.type"], event.get("tid", 1)
         given = {name: plain(value) for name, value in (event.get("params") or {}).items()}
         if event.get("direction") == ">" and kind not in ("procexit", "procinfo", "notification"):
@@ -452,7 +452,7 @@ def _number(event: _Event, _name: str, value: int, kind: str, info: str) -> str:
 
 
 def batch_of(case: dict[str, Any]) -> EventBatch:
-    """Run a case's earlier events and give the batch of its own event."""
+    """Process a case's earlier events and return the batch of its own event."""
     asked = str(case.get("field") or case.get("filter") or "")
     asks_own_side = any(name in asked for name in ("fd.lip", "fd.rip", "fd.lport", "fd.rport"))
     machine = Machine("server" if asks_own_side else "client")

@@ -1,10 +1,10 @@
-"""Reads the parameters of events as cases spell them."""
+"""A parser of event parameters in the cases' notation."""
 
 from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Give a parameter of a case as a Python value."""
+    """Return a parameter of a case as a Python value."""
     if isinstance(value, str):
         return text_of(value)
     if isinstance(value, list):
@@ -23,14 +23,14 @@ def plain(value: Any) -> Any:
 
 
 def text_of(text: str) -> str:
-    """Undo the cases' spelling of bytes as Latin-1 characters."""
+    """Decode the cases' notation of bytes as Latin-1 characters."""
     if text.isascii() or any(ord(letter) > 255 for letter in text):
         return text
     return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def words(value: Any) -> tuple[str, ...]:
-    """Give a list, or a text that NULs separate, as words."""
+    """Return a list, or a text separated by NULs, as words."""
     if not value:
         return ()
     if isinstance(value, list):
@@ -39,7 +39,7 @@ def words(value: Any) -> tuple[str, ...]:
 
 
 def ends_of(value: Any) -> tuple[tuple[str, int], tuple[str, int]] | None:
-    """Give the two ends of a socket; None where the value is no socket's."""
+    """Return the two ends of a socket; None if the value is not a socket."""
     if not isinstance(value, dict) or "tuple" not in value:
         return None
     pair = value["tuple"]

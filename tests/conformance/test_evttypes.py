@@ -5,7 +5,7 @@ from tests.conformance.cases import Case, each_case
 
 @each_case("evttypes")
 def test_event_types_of_a_condition(case: Case) -> None:
-    """The event types that a condition can match are those that Falco finds."""
+    """The event types that a condition can match equal Falco's."""
     types = event_types(parse(case["filter"]))
 
     if "events" in case:

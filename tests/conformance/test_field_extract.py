@@ -1,4 +1,4 @@
-"""What each field says of an event."""
+"""The values of fields."""
 
 from processor.compiler.values.transformers import as_text
 from processor.fields.extract import extract, is_filled
@@ -16,14 +16,14 @@ def _left_out(case: Case) -> str | None:
 
 
 def test_only_so_many_cases_are_left_out() -> None:
-    """By reason; a field that batches come to hold, or no longer, shows here."""
+    """The skipped cases are counted by reason, so that a change in the available fields is noticed."""
     counts = count_left_out("field_extract", _left_out)
     assert counts == {"it sets what no event says": 26, "batches do not hold this field": 13}
 
 
 @each_case("field_extract", _left_out)
 def test_a_field_says_what_it_says_in_falco(case: Case) -> None:
-    """A field of a one-event batch gives Falco's text, or is missing where Falco's is."""
+    """A field of a one-event batch has Falco's text, or is missing if Falco's is."""
     assert resolve_field(case["field"]) is not None
 
     value = extract(batch_of(case), 0, case["field"])

@@ -29,7 +29,7 @@ def _no_event(case: Case) -> str | None:
 
 
 def test_only_so_many_cases_are_left_out() -> None:
-    """By reason, in each of the two tests."""
+    """The skipped cases of both tests are counted by reason."""
     given = count_left_out("filter_eval", _fields_not_given)
     made = count_left_out("filter_eval", _no_event)
     assert given == {"it does not give the fields; the next test makes the event": 11}
@@ -41,7 +41,7 @@ def test_only_so_many_cases_are_left_out() -> None:
 
 @each_case("filter_eval", _fields_not_given)
 def test_a_condition_on_given_fields_is_as_in_falco(case: Case) -> None:
-    """The mapping binding judges as Falco does where the case gives the fields."""
+    """The mapping binding agrees with Falco if the case contains the fields."""
     fields: dict[str, Any] = {name: plain(value) for name, value in case["event"]["fields"].items()}
     condition = parse(case["filter"])
 
@@ -51,7 +51,7 @@ def test_a_condition_on_given_fields_is_as_in_falco(case: Case) -> None:
 
 @each_case("filter_eval", _no_event)
 def test_a_condition_on_a_batch_is_as_in_falco(case: Case) -> None:
-    """The batch binding judges as Falco does on the event made from the case's parameters."""
+    """The batch binding agrees with Falco on the event made from the case's parameters."""
     condition = parse(case["filter"])
     batch = batch_of(case)
     matcher = compile_rules([condition]).matchers.get(case["event"]["evt.type"])

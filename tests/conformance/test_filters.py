@@ -31,7 +31,7 @@ def _is_condition(text: str) -> bool:
 
 @each_case("filters")
 def test_condition_text(case: Case) -> None:
-    """A text is a condition exactly where Falco's parser takes it, and reads back from its printed form."""
+    """A text is a condition if and only if Falco's parser accepts it, and its printed form parses to the same tree."""
     is_parsed = case["expect"] != "parse_error"
 
     assert _is_condition(case["filter"]) is is_parsed
@@ -54,13 +54,13 @@ def _of_a_plugin(case: Case) -> str | None:
 
 
 def test_only_so_many_cases_are_left_out() -> None:
-    """Those on fields of plugins, which are no events of the kernel's."""
+    """Cases on plugin fields, which are not kernel events, are skipped."""
     assert count_left_out("filters", _of_a_plugin) == {"it is on fields of a plugin": 6}
 
 
 @each_case("filters", _of_a_plugin)
 def test_condition_of_a_rule(case: Case) -> None:
-    """A rule with the condition loads, fails and warns as with Falco."""
+    """A rule with the condition loads, fails and warns as in Falco."""
     falco: dict[str, Any] | None = case.get("falco")
     text = case["cli"]["condition"] if "cli" in case else case["filter"]
     result = _load(text, case.get("cli", {}).get("define_macros", []))

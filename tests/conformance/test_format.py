@@ -1,4 +1,4 @@
-"""Output texts and the fields that they name."""
+"""Output texts and their fields."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.conformance.falco_events import batch_of
 
 @each_case("format")
 def test_an_output_reads_as_in_falco(case: Case) -> None:
-    """An output gives Falco's text, JSON and fields, or is refused where Falco refuses it."""
+    """An output has Falco's text, JSON and fields, or is rejected if Falco rejects it."""
     # Falco's engine itself puts the asterisk, "go on where a value is missing", before a rule's output.
     text = case["format"].removeprefix("*")
     if case["expect"] == "error":

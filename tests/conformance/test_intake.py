@@ -7,7 +7,7 @@ from tests.conformance.cases import is_required, shared_dir
 
 
 def test_every_alert_that_falco_wrote_is_taken_as_it_is_meant() -> None:
-    """Real lines of Falco's, as its http_output posts them."""
+    """The intake accepts real lines that Falco's http_output posts."""
     folder = shared_dir() / "conformance" / "expected" / "alerts"
     lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
     if not lines:

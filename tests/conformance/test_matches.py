@@ -1,4 +1,4 @@
-"""Random conditions over the fields of recorded events: how many of a capture's events each matches."""
+"""Random conditions over recorded events: the number of events of a capture that each matches."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ def _events(capture: str) -> list[dict[str, Any]]:
 
 @each_case("matches")
 def test_as_many_events_match_as_in_falco(case: Case) -> None:
-    """The number of a capture's events that match is Falco's."""
+    """The number of matching events of a capture equals Falco's."""
     condition = parse(case["condition"])
 
     assert errors(condition) == []

@@ -5,7 +5,7 @@ from tests.conformance.cases import Case, each_case
 
 @each_case("rule_selection")
 def test_rules_that_are_on(case: Case) -> None:
-    """Switches in order leave those rules on that Falco leaves on."""
+    """Switches enable the same rules as in Falco."""
     result = load_rules([RuleFile(file["name"], file["yaml"]) for file in case["files"]])
     switches = [Switch(way == "enable", by, pattern) for way, by, pattern in case["options"]["rules"]]
 

@@ -10,7 +10,7 @@ _NOT_COMPARED = frozenset({"LOAD_NO_EVTTYPE", "LOAD_UNKNOWN_KEY"})
 
 @each_case("rules_load")
 def test_loading_rule_files(case: Case) -> None:
-    """Files load, fail and warn as they do with Falco."""
+    """Files load, fail and warn as in Falco."""
     result = load_rules([RuleFile(file["name"], file["yaml"]) for file in case["files"]])
     expect = case["expect"]
 
@@ -57,7 +57,7 @@ def _is_item(problem: Problem, item: dict[str, str]) -> bool:
 
 
 def _compare_with_falco(files: list[dict[str, Any]] | None, expect: dict[str, Any], result: LoadResult) -> None:
-    """Compare the warnings of each file with those that Falco gave, where it took all files."""
+    """Compare the warnings of each file with Falco's, if Falco accepted all files."""
     if not files or not expect["ok"] or not all(file["ok"] for file in files):
         return
     for file, ours in zip(files, result.files, strict=True):
@@ -92,7 +92,7 @@ def _compare_snippet(snippet: dict[str, str], result: LoadResult) -> None:
 
 
 def _described(path: str, result: LoadResult) -> Any:
-    """Look up what Falco's description of rule files says at a path."""
+    """Return the value at a path in Falco's description of rule files."""
     macros = [{"info": {"name": macro.name, "condition": macro.condition_text}} for macro in result.macros.values()]
     lists = [
         {"info": {"name": item.name}, "details": {"items_compiled": list(item.items), "lists": []}}

@@ -1,4 +1,4 @@
-"""What upstream's rules are for passes the kernel's filter: an event for each rule, with all 93 loaded."""
+"""Events that upstream's rules detect pass the kernel's filter: one for each rule, with all 93 loaded."""
 
 import socket
 import struct
@@ -26,7 +26,7 @@ WRITE, CREATE, TRUNCATE = 1, 0o101, 0o1001
 CONTAINER = Container(id="0123456789ab", full_id="0123456789ab", type="docker", name="web", image_repository="web")
 ALL_CAPABILITIES = (1 << 41) - 1
 NEEDS_NAMES = ("Contact K8S API Server From Container", "Detect outbound connections to common miner pool ports")
-"""They match addresses by what a name server says, which differs from day to day."""
+"""Rules that match addresses by DNS names, whose addresses change over time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class Act:
 
 
 def act(made: Syscall, name: str = "intruder", *, in_container: bool = False, **process: Any) -> Act:
-    """Give a call by a process of this name."""
+    """Return a call by a process of this name."""
     return Act(made, {"name": name, "exe": name, **process}, in_container)
 
 
 def opened(path: str, flags: int = 0, *, real: str | None = None, mode: int = 0o644) -> Syscall:
-    """Give an open that succeeded."""
+    """Return an open that succeeded."""
     facts = file(real or path, is_created=bool(flags & 0o100))
     return call("openat", [0, 0, flags, mode], result=3, fd=3, file=facts, path1=path)
 
 
 def connected(ip: str, port: int, *, to: Socket | None = None) -> Syscall:
-    """Give a connect that succeeded."""
+    """Return a connect that succeeded."""
     address = struct.pack("<H", 2) + port.to_bytes(2, "big") + socket.inet_aton(ip) + bytes(8)
     ends = to or sock(local_ip="10.0.0.1", local_port=40000, remote_ip=ip, remote_port=port, state=1)
     return call("connect", [5], fd=5, socket=ends, blob1=address)
@@ -136,7 +136,7 @@ ACTS = {
 
 @cache
 def upstream() -> tuple[DetectionRule, ...]:
-    """Give all rules."""
+    """Return all rules."""
     folder = conformance_dir().parent / "rules_files" / "falcosecurity_rules"
     if not folder.is_dir():
         (pytest.fail if is_required() else pytest.skip)(f"the rule files are not here: {folder}")
@@ -145,7 +145,7 @@ def upstream() -> tuple[DetectionRule, ...]:
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
-    """Have the kernel side's source judge by the interest of all rules."""
+    """Return the kernel filter source, with the pushdown filter of all rules."""
     detector = Detector(upstream(), rule_matching="all")
     made = NativeKernel(tmp_path_factory.mktemp("native"))
     made.put(lay_out(derive(detector.conditions, sorted(detector.event_types))), detector.event_types)
@@ -153,7 +153,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
 
 
 def test_every_rule_has_an_act() -> None:
-    """But those of execs only, which always come; and one rule's condition is false as it ships."""
+    """Rules on execs only are excluded, because execs always pass, and one rule whose condition is always false."""
     others = [rule.name for rule in upstream() if Detector([rule]).event_types - EXECS]
 
     assert sorted(others) == sorted([*ACTS, *NEEDS_NAMES])
@@ -161,7 +161,7 @@ def test_every_rule_has_an_act() -> None:
 
 @pytest.mark.parametrize("rule", ACTS)
 def test_what_a_rule_is_for_passes(rule: str, kernel: NativeKernel) -> None:
-    """The source sends the call, and the rule matches what is sent."""
+    """The source sends the call, and the rule matches it."""
     done = ACTS[rule]
     sent = kernel.call(done.made)
     assert sent is not None

@@ -1,1 +1,1 @@
-"""What must hold of any text whatever: rule files, conditions and test files may come from anybody."""
+"""Fuzz tests: rule files, conditions and test files are untrusted, so any text must be handled."""

@@ -1,4 +1,4 @@
-"""Fuzzes one target until something breaks: python -m tests.fuzz TARGET [libFuzzer's options and corpus folders]."""
+"""Fuzz one target until it fails: python -m tests.fuzz TARGET [libFuzzer options and corpus folders]."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The properties that fuzzing looks for breaches of; each takes any bytes and returns only if they hold."""
+"""The properties that fuzzing checks; each function accepts any bytes and returns only if the property holds."""
 
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
@@ -37,7 +37,7 @@ class _Rule:
 
 
 def conditions(data: bytes) -> None:
-    """Any text gives a tree or an error; a tree prints as a text that gives it again; without errors it is judged.
+    """Any text is parsed or rejected; a tree's printed form parses to the same tree; a tree without errors compiles.
 
     And an explanation of what it is for an event says what the engine says.
     """
@@ -68,7 +68,7 @@ def _has_macros(tree: Node) -> bool:
 
 
 def rules(data: bytes) -> None:
-    """Any file gives rules or problems, which can be shown; rules without errors compile and judge."""
+    """Any file loads as rules or printable problems; rules without errors compile and evaluate."""
     result = load_rules([RuleFile("fuzzed.yaml", data)])
     problems = (*result.errors, *result.warnings)
     shown = report.as_text(problems[:_MANY]) + report.as_github(problems[:_MANY])
@@ -83,7 +83,7 @@ def rules(data: bytes) -> None:
 
 
 def suites(data: bytes) -> None:
-    """Any file gives cases or problems, and the events of a case make a batch."""
+    """Any file loads as cases or problems, and the events of a case form a batch."""
     suite, problems = read_suite("fuzzed_test.yaml", data.decode("utf-8", "surrogateescape"))
     shown = report.as_text(problems[:_MANY])
     assert all(char.isprintable() or char == "\n" for char in shown)

@@ -1,4 +1,4 @@
-"""Runs the fuzzer for a while, in a process of its own."""
+"""Runs the fuzzer for a limited time in a separate process."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ MEGABYTES = 2048
 
 
 def fuzz(target: str, seconds: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Fuzz a target; what breaks it is left in the folder.
+    """Fuzz a target; inputs that break it are stored in the folder.
 
     Args:
         target: one of TARGETS.

@@ -11,14 +11,14 @@ SECONDS = 10
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_properties_hold_for_the_corpus(path: Path) -> None:
-    """What once broke them is kept there."""
+    """Inputs that once broke the targets are stored there."""
     TARGETS[path.parent.name](path.read_bytes())
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_few_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
-    """`make soak` goes on for ten minutes."""
+    """`make soak` fuzzes for ten minutes."""
     done = fuzz(target, SECONDS, tmp_path)
 
     assert done.returncode == 0, done.stderr[-4000:]

@@ -9,7 +9,7 @@ from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.lookup import choose_rule
 from lanner.ruleset.sources import find_rules
 from processor.compiler.recursion import deep
-from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer
+from processor.language.ast import Check, Field, FieldValue, Left, Macro, Node, Transformer, children
 from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
 from processor.output.tokens import Token, parse_output
@@ -68,11 +68,7 @@ def _look(node: Node, macros: dict[str, None], fields: dict[str, None]) -> None:
     todo = [node]
     while todo:
         current = todo.pop()
-        if isinstance(current, And | Or):
-            todo.extend(reversed(current.children))
-        elif isinstance(current, Not):
-            todo.append(current.child)
-        elif isinstance(current, Macro):
+        if isinstance(current, Macro):
             if current.name not in macros:
                 macros[current.name] = None
                 todo.append(current.body)
@@ -82,6 +78,8 @@ def _look(node: Node, macros: dict[str, None], fields: dict[str, None]) -> None:
                 _sides(current.right.field, fields)
             elif isinstance(current.right, Transformer):
                 _sides(current.right, fields)
+        else:
+            todo.extend(reversed(children(current)))
 
 
 def _sides(side: Left, fields: dict[str, None]) -> None:

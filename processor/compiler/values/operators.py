@@ -27,6 +27,15 @@ Comparison = Callable[[Any, Any], bool]
 
 LIST_OPERATORS = frozenset({"in", "intersects", "pmatch"})
 ORDER_OPERATORS = frozenset({"<", "<=", ">", ">="})
+EQUALITY_OPERATORS = frozenset({"=", "==", "!=", "in", "intersects"})
+TEXT_OPERATORS = frozenset({"icontains", "glob", "iglob", "regex", "pmatch"})
+"""Operators on text only."""
+BYTE_OPERATORS = frozenset({"bcontains", "bstartswith"})
+"""Operators on bytes only."""
+SLOW_OPERATORS = frozenset({"regex", "glob", "iglob", "pmatch"})
+"""Operators that are evaluated after the others."""
+NO_FIELD_OPERATORS = frozenset({"regex", "pmatch"})
+"""Operators that do not accept a field on the right."""
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
@@ -328,4 +337,4 @@ _COMPARISONS: dict[str, Comparison] = {
     "bcontains": lambda a, b: encoded(b) in encoded(a),
     "bstartswith": lambda a, b: encoded(a).startswith(encoded(b)),
 }
-"""Operators between two fields; regex and pmatch do not accept a field on the right."""
+"""Operators between two fields."""

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from processor.compiler.recursion import deep
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.redaction import Redact, unredacted
-from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or
+from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children
 from processor.language.printer import print_condition
 from processor.rule import RuleProtocol
 from schemas.errors import LannerError
@@ -210,25 +210,15 @@ class _Splitter:
                 continue
             if isinstance(node, Macro) and node.name in self._correlations:
                 found.setdefault(node.name, node)
-            elif isinstance(node, Macro):
-                todo.append(node.body)
-            elif isinstance(node, Not):
-                todo.append(node.child)
-            elif isinstance(node, And | Or):
-                todo.extend(reversed(node.children))
+            else:
+                todo.extend(reversed(children(node)))
         return list(found.values())
 
     def _remembers(self, node: Node) -> bool:
         known = self._known.get(id(node))
         if known is None:
-            if isinstance(node, Macro):
-                answer = node.name in self._correlations or self._remembers(node.body)
-            elif isinstance(node, Not):
-                answer = self._remembers(node.child)
-            elif isinstance(node, And | Or):
-                answer = any(self._remembers(child) for child in node.children)
-            else:
-                answer = False
+            is_stateful = isinstance(node, Macro) and node.name in self._correlations
+            answer = is_stateful or any(map(self._remembers, children(node)))
             # The node is kept with it: else its id could come back as another's.
             known = self._known[id(node)] = (node, answer)
         return known[1]

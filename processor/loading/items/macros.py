@@ -9,7 +9,7 @@ Source: falco filter_macro_resolver.cpp, rule_loader_compiler.cpp.
 from dataclasses import dataclass
 from functools import partial
 
-from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, Span
+from processor.language.ast import Check, Macro, MacroRef, Node, Span, children, with_children
 from schemas.errors import LannerError
 
 MAX_DEPTH = 250
@@ -116,15 +116,9 @@ class MacroTable:
             return node
         if isinstance(node, MacroRef):
             return self._macro(node, visibility, path, depth)
-        if isinstance(node, Not):
-            child = self._resolve(node.child, visibility, path, depth + 1)
-            return node if child is node.child else Not(child, node.span)
-        # A comprehension would need a second frame per level.
+        # map instead of a comprehension: one Python frame per level.
         below = partial(self._resolve, visibility=visibility, path=path, depth=depth + 1)
-        children = tuple(map(below, node.children))
-        if all(new is old for new, old in zip(children, node.children, strict=True)):
-            return node
-        return And(children, node.span) if isinstance(node, And) else Or(children, node.span)
+        return with_children(node, tuple(map(below, children(node))))
 
     def _macro(self, ref: MacroRef, visibility: int | None, path: tuple[str, ...], depth: int) -> Node:
         name = ref.name
@@ -149,20 +143,11 @@ class MacroTable:
         return Macro(name, body, ref.span)
 
     def _size(self, node: Node) -> Size:
-        if isinstance(node, Check | MacroRef):
-            return Size(1, 1)
         if isinstance(node, Macro):
             known = self._sizes.get(id(node.body))
             if known is None:
                 # Store the body too: otherwise its id could be reused.
                 known = self._sizes[id(node.body)] = (node.body, self._size(node.body))
             return Size(known[1].depth + 1, known[1].checks)
-        if isinstance(node, Not):
-            size = self._size(node.child)
-            return Size(size.depth + 1, size.checks)
-        depth = checks = 0
-        for child in node.children:
-            size = self._size(child)
-            depth = max(depth, size.depth)
-            checks += size.checks
-        return Size(depth + 1, checks)
+        sizes = tuple(map(self._size, children(node))) or (Size(0, 1),)
+        return Size(max(size.depth for size in sizes) + 1, sum(size.checks for size in sizes))

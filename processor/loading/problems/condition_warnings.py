@@ -4,18 +4,9 @@ Source: falco filter_warning_resolver.cpp, falco_load_result.cpp.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
-from processor.language.ast import (
-    ArgumentList,
-    Check,
-    Field,
-    FieldValue,
-    Literal,
-    Right,
-    Span,
-    Transformer,
-    ValueList,
-)
+from processor.language.ast import Check, Field, Span, fields_in, literals
 from processor.loading.problems.model import ProblemCode
 
 DEPRECATED_FIELDS = (
@@ -44,7 +35,7 @@ def warnings_of(check: Check) -> Iterator[tuple[ProblemCode, str, Span, str]]:
         check: the check; its fields need not exist.
     """
     if isinstance(check.left, Field) and check.left.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
-        for value in _values(check.right):
+        for value in literals(check):
             if value.text == _NA:
                 yield ProblemCode.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"use '{check.left.name} exists'"
     for field in fields_of(check):
@@ -55,22 +46,4 @@ def warnings_of(check: Check) -> Iterator[tuple[ProblemCode, str, Span, str]]:
 
 def fields_of(check: Check) -> Iterator[Field]:
     """Yield the fields of both sides, except those in a transformer's list of arguments."""
-    for side in (check.left, check.right):
-        yield from _fields(side)
-
-
-def _values(right: Right | None) -> tuple[Literal, ...]:
-    if isinstance(right, ValueList):
-        return right.items
-    return (right,) if isinstance(right, Literal) else ()
-
-
-def _fields(side: Field | Right | ArgumentList | None) -> Iterator[Field]:
-    if isinstance(side, Field):
-        yield side
-    elif isinstance(side, FieldValue):
-        yield side.field
-    elif isinstance(side, Transformer):
-        # Falco does not check lists of arguments.
-        for argument in side.arguments:
-            yield from _fields(argument)
+    return chain(fields_in(check.left), fields_in(check.right))

@@ -1,4 +1,4 @@
-"""Makes small event batches from rows that say only what matters to a test."""
+"""Builds small event batches from rows that state only what matters to a test."""
 
 from typing import Any
 

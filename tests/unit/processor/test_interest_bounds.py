@@ -1,4 +1,4 @@
-"""Each check by itself, negated, and negated beside another: what the kernel leaves out never makes it true."""
+"""Pushdown bounds of single and negated checks: no event that the kernel drops makes a condition true."""
 
 from dataclasses import replace
 from functools import cache
@@ -29,7 +29,7 @@ FORMS = ("{0}", "not {0}", "not ({0} and {1})", "not ({0} or {1})", "not (not {0
 
 @cache
 def calls() -> tuple[tuple[Syscall, EventBatch], ...]:
-    """Give calls as the kernel tells of them, each with the batch that a collector makes of it."""
+    """Return system calls as the kernel reports them, each with the batch that a collector makes of it."""
     chance = Random(2)
     made = [random_call(chance) for _ in range(CALLS)]
     batches = [batch_of(each, origin=replace(ORIGIN, process=replace(PROCESS, uid=each.who.uid))) for each in made]
@@ -41,7 +41,7 @@ def calls() -> tuple[tuple[Syscall, EventBatch], ...]:
 
 @pytest.mark.parametrize("check", sorted(set(CHECKS)))
 def test_no_call_that_makes_a_check_or_its_negation_true_is_left_out(check: str) -> None:
-    """However the two bounds of the check and of another are joined."""
+    """The bounds of two checks are also correct when combined."""
     for number, form in enumerate(FORMS):
         text = form.format(check, BESIDE[(len(check) + number) % len(BESIDE)])
         tree = parse(text)

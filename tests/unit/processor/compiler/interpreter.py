@@ -1,4 +1,4 @@
-"""The oracle: a condition judged node by node, slowly and obviously, from a tree and a way to read fields.
+"""The oracle: evaluates a condition node by node, slowly and obviously, given a function that reads fields.
 
 It shares no code with the compiler.
 """
@@ -15,7 +15,7 @@ Read = Callable[[Field], Any]
 
 
 def judge(node: Node, read: Read) -> bool:
-    """Tell whether a condition is true of an event."""
+    """Return whether a condition is true for an event."""
     if isinstance(node, And):
         return all(judge(child, read) for child in node.children)
     if isinstance(node, Or):

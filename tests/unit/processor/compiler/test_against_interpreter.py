@@ -43,7 +43,7 @@ address = st.sampled_from(ADDRESSES).map(Literal)
 
 
 def several(item: st.SearchStrategy[Literal], least: int = 0) -> st.SearchStrategy[ValueList]:
-    """Give lists of values."""
+    """Return a strategy for lists of values."""
     return st.lists(item, min_size=least, max_size=3).map(lambda items: ValueList(tuple(items)))
 
 
@@ -166,7 +166,7 @@ def _raise(_place: int, problem: BaseException) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(condition, min_size=1, max_size=4), batches())
 def test_rules_over_a_batch_match_what_the_interpreter_matches(conditions: list[Node], batch: EventBatch) -> None:
-    """For each event exactly those rules hit that are true under the file's lexical name or the kernel's."""
+    """For each event, exactly the rules match that are true under the file's lexical name or the kernel's."""
     assert [problem for node in conditions for problem in errors(node) if not problem.is_unknown] == []
     matchers = compile_rules(conditions).matchers
 
@@ -180,7 +180,7 @@ def test_rules_over_a_batch_match_what_the_interpreter_matches(conditions: list[
 @settings(max_examples=300, deadline=None)
 @given(condition, batches())
 def test_a_mapping_is_judged_as_the_interpreter_judges_it(node: Node, batch: EventBatch) -> None:
-    """A mapping of an event's values is judged by the compiled condition as by the interpreter."""
+    """The compiled condition and the interpreter agree on a mapping of an event's values."""
     fields = [*TEXT_FIELDS, *NUMBER_FIELDS, *BOOL_FIELDS, *ADDRESS_FIELDS]
     values = {field: _values(batch, 0, field, real=False) for field in fields}
     event = {

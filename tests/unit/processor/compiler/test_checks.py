@@ -28,7 +28,7 @@ def problems(text: str) -> list[ConditionProblem]:
     ],
 )
 def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
-    """The condition has one error with these words."""
+    """The condition has one error with this text."""
     found = [problem for problem in problems(text) if problem.is_error]
 
     assert len(found) == 1
@@ -36,7 +36,7 @@ def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
 
 
 def test_all_errors_come_at_once_with_their_places() -> None:
-    """Each problem has the span of what is wrong."""
+    """Each problem has the span of the fault."""
     text = "nope.a = 1 and proc.pid contains 1 or evt.type = opne"
     found = problems(text)
 
@@ -60,5 +60,5 @@ def test_a_doubtful_condition_gives_a_warning(text: str, code: str) -> None:
 
 
 def test_a_plain_condition_has_no_problems() -> None:
-    """What upstream rules write is fine."""
+    """Conditions of the upstream rules have no problems."""
     assert problems("evt.type in (open, openat) and proc.aname[2] = sshd and fd.sport = ssh") == []

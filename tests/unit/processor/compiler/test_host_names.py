@@ -15,7 +15,7 @@ SERVER_IS_REMOTE = int(EventBit.HAS_RES | EventBit.HAS_ROLE)
 
 
 def connection(remote: str | None, **more: object) -> EventBatch:
-    """Make a batch with one connection of ours to an address."""
+    """Return a batch with one outgoing connection to an address."""
     event = {"type": "connect", "fd_num": 3, "fd_type": "ipv4", "remote_ip": remote, "remote_port": 443}
     event |= {"local_ip": "10.0.0.2", "local_port": 40000, "bits": SERVER_IS_REMOTE, **more}
     batch = batch_of(event, processes=[Process(pid=1, name="x")])
@@ -24,7 +24,7 @@ def connection(remote: str | None, **more: object) -> EventBatch:
 
 
 def matches(condition: str, batch: EventBatch) -> bool:
-    """Judge the batch's event as a rule would."""
+    """Evaluate a condition for the batch's event."""
 
     def fail(_place: int, problem: BaseException) -> None:
         raise AssertionError(problem)
@@ -53,26 +53,26 @@ def matches(condition: str, batch: EventBatch) -> bool:
     ],
 )
 def test_a_name_in_a_rule_means_its_addresses(condition: str, remote: str | None, expected: bool) -> None:
-    """Any of an address's names is enough; `!=` asks that none is, and that there is an address."""
+    """Any of an address's names can match; `!=` requires an address without an equal name."""
     assert matches(condition, connection(remote)) is expected
 
 
 def test_output_shows_the_first_name() -> None:
-    """In the order in which rules name them; nothing where no rule names the address."""
+    """Names are in the order of the rules; missing if no rule uses a name of the address."""
     assert extract(connection("203.0.113.9"), 0, "fd.sip.name") == "a.example"
     assert extract(connection("198.51.100.1"), 0, "fd.sip.name") is None
     assert extract(connection("203.0.113.9"), 0, "fd.lip.name") is None
 
 
 def test_an_explanation_shows_all_names() -> None:
-    """They are what the check looked at."""
+    """The explanation shows the names that the check compared."""
     judge = BatchEvaluator(connection("203.0.113.9"), 0)
     assert judge.value(Field("fd.sip.name")) == ("a.example", "b.example")
     assert judge.check(Check(Field("fd.sip.name"), "exists"))
 
 
 def test_only_names_in_rules_are_asked_about() -> None:
-    """Each once; what can't be a name or is compared otherwise isn't asked about."""
+    """Each name is listed once; invalid names and those of other operators are not resolved."""
     text = (
         "evt.type = connect and (fd.sip.name = a.example or fd.rip.name in (b.example, a.example) "
         'or fd.cip.name = "not a name" or fd.lip.name = 10.0.0.1 or fd.sip.name endswith .org or fd.name = c.example)'
@@ -83,7 +83,7 @@ def test_only_names_in_rules_are_asked_about() -> None:
 
 
 def test_answers_are_turned_round() -> None:
-    """Addresses in one spelling; what is no address is left out."""
+    """Addresses are canonical; invalid ones are omitted."""
     answers = {"a": ["2001:DB8::0009", "nonsense"], "b": ["203.0.113.9", "2001:db8::9"]}
 
     assert names_by_address(answers) == {"2001:db8::9": ("a", "b"), "203.0.113.9": ("b",)}

@@ -12,18 +12,18 @@ USED = SHARED / "conformance" / "fields_used.json"
 
 
 def test_each_field_has_a_value_or_a_reason_why_not() -> None:
-    """And never both."""
+    """No field has both."""
     assert {name for name, spec in FIELDS.items() if source_of(spec) == "none"} == set(WHY_NOT)
 
 
 def test_remarks_are_about_fields_that_there_are() -> None:
-    """A misspelt one would say nothing."""
+    """A misspelled name would have no effect."""
     assert CAVEATS.keys() <= FIELDS.keys()
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_field_is_described(name: str) -> None:
-    """In one line that a table can hold."""
+    """A remark is one line that fits in a table."""
     text = FIELDS[name].description
 
     assert text
@@ -33,7 +33,7 @@ def test_each_field_is_described(name: str) -> None:
 
 @pytest.mark.skipif(not USED.exists() and "CI" not in os.environ, reason="the folder of shared facts is not there")
 def test_every_field_that_upstream_rules_use_is_filled_live() -> None:
-    """Rules that people know must not be quiet for want of a value."""
+    """Well-known rules must not be silent because a field has no value."""
     used = [row["name"] for row in json.loads(USED.read_text())["fields"]]
     found = {name: resolve_field(name) or resolve_field(f"{name}[1]") for name in used}
 

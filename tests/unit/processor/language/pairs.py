@@ -1,4 +1,4 @@
-"""Reads fixture files: an input line, the expected line, a blank line, again and again; # begins a comment."""
+"""A reader of fixture files: an input line, the expected line and a blank line, repeated; # begins a comment."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from processor.language.parser import DEFAULT_DEPTH, parse
 
 
 def each_pair(name: str) -> pytest.MarkDecorator:
-    """Run a test once for each pair of a file, as its arguments ``text`` and ``expected``."""
+    """Run a test once per pair of a file, as its arguments ``text`` and ``expected``."""
     path = Path(__file__).with_name("fixtures") / name
     pairs = []
     for block in path.read_text(encoding="utf-8").split("\n\n"):
@@ -22,7 +22,7 @@ def each_pair(name: str) -> pytest.MarkDecorator:
 
 
 def accept(text: str) -> Node:
-    """Parse a condition, and again with other blanks between its words: the tree must be the same."""
+    """Parse a condition twice, with different blanks between its tokens, and check that the trees are equal."""
     tree = parse(text)
     if "'" not in text and '"' not in text:
         for blank in ("\n", "\t", "\r\n", "  "):
@@ -31,7 +31,7 @@ def accept(text: str) -> Node:
 
 
 def reject(text: str, max_depth: int = DEFAULT_DEPTH) -> ConditionError:
-    """Give the error of a text that is no condition."""
+    """Return the error of a text that is not a condition."""
     with pytest.raises(ConditionError) as caught:
         parse(text, max_depth)
     start, end = caught.value.span
@@ -40,5 +40,5 @@ def reject(text: str, max_depth: int = DEFAULT_DEPTH) -> ConditionError:
 
 
 def same_tree(text: str, other: str) -> None:
-    """Two texts say the same."""
+    """Two texts have the same meaning."""
     assert accept(text) == accept(other)

@@ -20,7 +20,7 @@ def _with_children(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]
 
 @each_pair("event_types.txt")
 def test_event_types_of_a_condition(text: str, expected: str) -> None:
-    """The event types are those that the fixture names."""
+    """The event types are those in the fixture."""
     types = event_types(accept(text))
 
     if expected == "none":
@@ -34,7 +34,7 @@ def test_event_types_of_a_condition(text: str, expected: str) -> None:
 
 
 def test_a_condition_for_most_event_types_is_broad() -> None:
-    """All types are, a few named ones are not, and none are not."""
+    """All types are broad; a few types or none are not."""
     assert is_broad(ALL_EVENT_TYPES)
     assert is_broad(ALL_EVENT_TYPES - {"open"})
     assert not is_broad(frozenset({"open", "execve", "accept"}))
@@ -43,14 +43,14 @@ def test_a_condition_for_most_event_types_is_broad() -> None:
 
 @given(st.recursive(_CHECKS, _with_children, max_leaves=8), st.sampled_from(["open", "close", "execve", "read"]))
 def test_no_event_that_matches_is_left_out(tree: Node, event_type: str) -> None:
-    """Whatever a process is called: where the condition is true for an event, its type is among them."""
+    """If a condition is true for an event, the event's type is in the result, whatever the process name."""
     matches = any(_holds(tree, event_type, name) for name in ("open", "close", "execve", "other"))
 
     assert not matches or event_type in event_types(tree)
 
 
 def _holds(node: Node, event_type: str, name: str) -> bool:
-    """Judge a condition the slow way."""
+    """Evaluate a condition without the compiler."""
     if isinstance(node, And):
         return all(_holds(child, event_type, name) for child in node.children)
     if isinstance(node, Or):

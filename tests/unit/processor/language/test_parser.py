@@ -16,7 +16,7 @@ _WORDS = (
 
 @each_pair("rejected.txt")
 def test_what_is_no_condition_is_told_with_its_place(text: str, expected: str) -> None:
-    """The message and the offset are those that the fixture names."""
+    """The message and the offset are those in the fixture."""
     error = reject(text)
 
     assert f"{error.span[0]}: {error.message}" == expected
@@ -29,18 +29,18 @@ def test_nothing_is_no_condition() -> None:
 
 
 def test_blanks_do_not_count() -> None:
-    """Blanks round operators, parentheses and commas change nothing."""
+    """Blanks around operators, parentheses and commas have no effect."""
     same_tree("evt.type=open and(proc.name in(a,b))", " evt.type  =  open  and  (  proc.name  in  (  a , b  )  ) ")
 
 
 def test_how_a_value_is_quoted_does_not_count() -> None:
-    """A bare value, one in single and one in double quotes are the same."""
+    """A value is the same bare, in single quotes and in double quotes."""
     same_tree("proc.name = 22", "proc.name = '22'")
     same_tree("proc.name = 22", 'proc.name = "22"')
 
 
 def test_every_node_knows_its_place() -> None:
-    """Spans are offsets into the text, blanks and parentheses round a node left out."""
+    """Spans are offsets in the text, without the blanks and parentheses around a node."""
     text = "a or not (proc.name in (x, 'y z') and b)"
     tree = accept(text)
 
@@ -71,7 +71,7 @@ def test_every_node_knows_its_place() -> None:
 
 
 def test_depth_has_a_limit() -> None:
-    """A bomb of parentheses, negations or transformers is an error, and what a rule may nest is not."""
+    """Excessive nesting of parentheses, negations or transformers is an error; nesting within a rule's limit is not."""
     for open_word, close in (("(", ")"), ("not(", ")")):
         assert reject(open_word * 100_000 + "a" + close * 100_000).message == "exceeded max depth limit of 100"
         assert reject(open_word * 300 + "a" + close * 300, RULE_DEPTH).message == "exceeded max depth limit of 1000"
@@ -92,7 +92,7 @@ def test_a_long_condition_takes_linear_time() -> None:
 
 @given(st.text() | st.lists(st.sampled_from(_WORDS)).map("".join))
 def test_any_text_gives_a_tree_or_an_error(text: str) -> None:
-    """No text makes the parser fail in another way."""
+    """No text makes the parser raise another exception."""
     _outcome(text)
 
 

@@ -9,14 +9,14 @@ from tests.unit.processor.language.trees import trees
 
 @each_pair("printed.txt")
 def test_a_condition_has_one_printed_form(text: str, expected: str) -> None:
-    """A condition prints as the fixture says, and its printed form prints as itself."""
+    """A condition prints as in the fixture, and its printed form prints as itself."""
     assert print_condition(accept(text)) == expected
     assert print_condition(accept(expected)) == expected
 
 
 @given(trees)
 def test_what_is_printed_reads_back_as_the_same_tree(tree: Node) -> None:
-    """parse(print(tree)) is the tree, and print(parse(text)) is the text."""
+    """parse(print(tree)) equals the tree, and print(parse(text)) equals the text."""
     text = print_condition(tree)
 
     assert parse(text, RULE_DEPTH) == tree
@@ -24,7 +24,7 @@ def test_what_is_printed_reads_back_as_the_same_tree(tree: Node) -> None:
 
 
 def test_macros_print_as_their_bodies_or_their_names() -> None:
-    """A resolved macro shows what it stands for, or its name."""
+    """A resolved macro prints as its body or as its name."""
     opens = Macro("opens", Check(Field("evt.type"), "=", Literal("open")))
     tree = And((opens, Not(opens)))
 

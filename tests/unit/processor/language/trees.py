@@ -1,4 +1,4 @@
-"""Strategies that make any tree a parser could give."""
+"""Hypothesis strategies for all trees that the parser can return."""
 
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""Helpers and fixtures of rule files.
+"""Helpers for tests of rule files, and their fixtures.
 
 A fixture file holds rule files one after another. Each begins with `### what it shows`; a line `#@ NAME`
 begins a further file of the same case. What is expected stands in comments that begin with `#!`:
@@ -18,7 +18,7 @@ FIXTURES = Path(__file__).with_name("fixtures")
 
 @dataclass(frozen=True)
 class FileCase:
-    """Some files and what is expected of them."""
+    """Rule files and the expected result."""
 
     files: tuple[RuleFile, ...]
     problems: tuple[str, ...]
@@ -26,7 +26,7 @@ class FileCase:
 
 
 def each_file_case(name: str) -> pytest.MarkDecorator:
-    """Run a test once for each case of a fixture file, as its argument ``case``."""
+    """Run a test once per case of a fixture file, as its argument ``case``."""
     blocks = (FIXTURES / name).read_text(encoding="utf-8").split("\n### ")
     return pytest.mark.parametrize("case", [_param(block) for block in blocks[1:]])
 
@@ -51,10 +51,10 @@ def load(text: str) -> LoadResult:
 
 
 def shown(problem: Problem) -> str:
-    """Write a problem as the fixtures do."""
+    """Return a problem in the notation of the fixtures."""
     return f"{problem.code.name} {problem.line}:{problem.column} {problem.message}"
 
 
 def rule(condition: str, extra: str = "") -> str:
-    """Write a whole rule with a condition."""
+    """Return a complete rule with a condition."""
     return f"- rule: r\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n{extra}"

@@ -57,20 +57,20 @@ def loaded(text: str) -> LoadResult:
     ],
 )
 def test_each_change_is_one_line(old: str, new: str, line: str) -> None:
-    """What is only written differently is no change."""
+    """A difference in formatting is not a change."""
     changes = difference(loaded(BASE), loaded(BASE.replace(old, new)))
     assert [change.text for change in changes] == [each for each in line.split("|") if each]
 
 
 def test_several_changes_of_a_rule_stand_together() -> None:
-    """In one line, whatever their number."""
+    """All changes of one item are on one line."""
     changed = BASE.replace("WARNING", "ERROR").replace("evt.type = connect", "evt.type = bind")
     (change,) = difference(loaded(BASE), loaded(changed))
     assert change.text == "~ rule Beta: condition changed, priority Error instead of Warning"
 
 
 def test_rules_come_before_what_they_use() -> None:
-    """And added ones after those that were there."""
+    """Added items follow the existing ones."""
     new = BASE.replace("[bash, sh]", "[bash]").replace("WARNING", "ERROR") + GAMMA
     assert [change.text.split(":")[0] for change in difference(loaded(BASE), loaded(new))] == [
         "~ rule Beta",
@@ -80,7 +80,7 @@ def test_rules_come_before_what_they_use() -> None:
 
 
 def test_a_rule_that_settings_turn_off_is_told() -> None:
-    """The files are the same, and yet it is the change that matters most."""
+    """Switches in the settings count as changes, even if the files are the same."""
     old = loaded(BASE)
     new = replace(old, rules=tuple(replace(rule, enabled=False) for rule in old.rules))
     assert [change.text for change in difference(old, new)] == ["~ rule Alpha: disabled", "~ rule Beta: disabled"]
@@ -88,7 +88,7 @@ def test_a_rule_that_settings_turn_off_is_told() -> None:
 
 
 def test_what_does_not_fit_is_told_as_a_number() -> None:
-    """A whole new rule set must not fill a screen, or an alert."""
+    """The number of lines is limited, so that a new rule set does not fill a screen or an alert."""
     changes = difference(loaded(GAMMA), loaded(BASE))
     assert lines(changes, 2) == ("- rule Gamma removed", "+ rule Alpha added", "… and 4 more changes")
     assert len(lines(changes, len(changes))) == len(changes)

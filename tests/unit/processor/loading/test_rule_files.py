@@ -28,7 +28,7 @@ _LINES = (
 
 @each_file_case("problems.yaml")
 def test_problems_are_told_with_their_places(case: FileCase) -> None:
-    """Errors and warnings are those of the fixture, in order."""
+    """Errors and warnings equal the fixture's, in order."""
     result = load_rules(case.files)
 
     assert tuple(shown(problem) for problem in (*result.errors, *result.warnings)) == case.problems
@@ -36,7 +36,7 @@ def test_problems_are_told_with_their_places(case: FileCase) -> None:
 
 @each_file_case("conditions.yaml")
 def test_conditions_are_put_together(case: FileCase) -> None:
-    """Lists, macros, appended text and exceptions give the condition of the fixture."""
+    """Lists, macros, appended text and exceptions result in the fixture's condition."""
     result = load_rules(case.files)
 
     assert [shown(problem) for problem in result.errors] == []
@@ -45,7 +45,7 @@ def test_conditions_are_put_together(case: FileCase) -> None:
 
 
 def test_a_rule_has_all_that_its_file_says() -> None:
-    """Every key of a rule is found in what was loaded."""
+    """Every key of a rule is in the loaded rule."""
     text = (
         "- rule: Big\n  desc: What it says\n  condition: evt.type in (open, openat) and proc.name = cat\n"
         "  output: File %fd.name\n  priority: eRRoR\n  tags: [b, a]\n  enabled: Off\n  capture: yes\n"
@@ -81,7 +81,7 @@ def test_macros_keep_their_names_and_share_their_bodies() -> None:
 
 
 def test_keys_that_only_we_know_are_kept() -> None:
-    """Correlation on a macro and suppress on a rule give no warning and are there with their positions."""
+    """`correlation` of a macro and `suppress` of a rule raise no warning and retain their positions."""
     text = "- macro: m\n  condition: evt.type=open\n  correlation: {type: event_count}\n" + rule(
         "m", "  suppress:\n    by: [proc.name]\n"
     )
@@ -94,7 +94,7 @@ def test_keys_that_only_we_know_are_kept() -> None:
 
 
 def test_places_of_a_rule_can_be_looked_up() -> None:
-    """A span of the parsed text is found in the file, through lists and folded lines."""
+    """A span of the parsed text is located in the file, through lists and folded lines."""
     text = "- list: names\n  items: [a, b, c, d, e]\n" + rule(
         ">\n    evt.type=open and\n    proc.name in (names)\n    and fd.name = /x"
     )
@@ -108,7 +108,7 @@ def test_places_of_a_rule_can_be_looked_up() -> None:
 
 
 def test_files_are_read_in_order_and_tests_are_left_out(tmp_path: Path) -> None:
-    """A directory gives its YAML files by name, without those that hold tests; what is missing is an error."""
+    """A directory's YAML files are loaded by name, without test files; a missing file is an error."""
     for name in ("b.yaml", "a.yml", "b_test.yaml", "c.txt"):
         (tmp_path / name).write_text("- list: l\n  items: []\n")
     (tmp_path / "sub.yaml").mkdir()
@@ -121,7 +121,7 @@ def test_files_are_read_in_order_and_tests_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_utf8_is_an_error_with_its_place() -> None:
-    """A stray byte is told by line and column; a byte order mark is not one."""
+    """A stray byte is reported with line and column; a byte order mark is accepted."""
     result = load_rules([RuleFile("a", b"- list: l\n  items: [\xff]\n")])
 
     assert [shown(problem) for problem in result.errors] == [
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_utf8_is_an_error_with_its_place() -> None:
 
 
 def test_each_file_has_to_make_sense_with_those_before_it() -> None:
-    """A macro that only a later file defines is an error of the earlier one."""
+    """A macro that only a later file defines is an error in the earlier file."""
     macro = RuleFile("m.yaml", "- macro: m\n  condition: evt.type=open\n")
     user = RuleFile("r.yaml", rule("m"))
 
@@ -163,7 +163,7 @@ _BOMBS = {
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in _BOMBS.items()])
 def test_hostile_files_give_an_error_within_seconds(text: str) -> None:
-    """Neither depth nor size nor repetition makes loading hang, and the number of errors is bounded."""
+    """Depth, size and repetition do not make loading hang, and the number of errors is bounded."""
     started = time.process_time()
     result = load(text)
 
@@ -175,7 +175,7 @@ def test_hostile_files_give_an_error_within_seconds(text: str) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(_LINES), max_size=12).map("".join) | st.text() | st.binary())
 def test_whatever_is_loaded_gives_a_result(text: str | bytes) -> None:
-    """Any text and any bytes give a result whose problems point into the file."""
+    """Any text and any bytes return a result whose problems have locations in the file."""
     result = load_rules([RuleFile("a", text), RuleFile("b", text)])
     lines = text.count(b"\n") if isinstance(text, bytes) else text.count("\n")
 
@@ -188,7 +188,7 @@ _UPSTREAM = shared_dir() / "conformance" / "rules_files" / "falcosecurity_rules"
 
 @pytest.mark.skipif(not _UPSTREAM.is_dir() and not is_required(), reason="the upstream rule files are not here")
 def test_upstream_rule_files_load_alone_and_together() -> None:
-    """The three files have no error, one by one and in order."""
+    """The three files have no errors, loaded separately and together."""
     names = ("falco_rules", "falco-incubating_rules", "falco-sandbox_rules")
     files = read_rule_files(_UPSTREAM / f"{name}.yaml" for name in names)
     alone = [load_rules([file]) for file in files]

@@ -21,7 +21,7 @@ def _names(*switches: Switch, floor: Priority = Priority.DEBUG) -> list[str]:
 
 
 def test_a_pattern_is_about_whole_names() -> None:
-    """A star stands for any text, and a name without one matches only itself."""
+    """A star matches any text, and a name without a star matches only itself."""
     assert _names(Switch(False, "rule", "Shell")) == ["Shell in pod", "Write"]
     assert _names(Switch(False, "rule", "Shell*")) == ["Write"]
     assert _names(Switch(False, "rule", "*e*")) == []
@@ -29,7 +29,7 @@ def test_a_pattern_is_about_whole_names() -> None:
 
 
 def test_the_last_switch_that_is_about_a_rule_counts() -> None:
-    """Switches work in order, by name and by tag."""
+    """Switches apply in order, by name and by tag."""
     everything_off = Switch(False, "rule", "*")
 
     assert _names(everything_off, Switch(True, "tag", "b")) == ["Shell"]
@@ -37,18 +37,18 @@ def test_the_last_switch_that_is_about_a_rule_counts() -> None:
 
 
 def test_a_floor_leaves_out_less_grave_rules() -> None:
-    """Rules at the floor stay."""
+    """Rules at the floor are selected."""
     assert _names(floor=Priority.INFORMATIONAL) == ["Shell in pod", "Shell"]
     assert _names(floor=Priority.EMERGENCY) == []
 
 
 def test_switches_about_nothing_are_told() -> None:
-    """A tag or a name that no rule has is most likely a mistake."""
+    """A tag or a name that no rule has is reported."""
     switch = Switch(True, "tag", "nosuch")
 
     assert unmatched(_rules(), [switch, Switch(True, "rule", "Sh*")]) == (switch,)
 
 
 def test_stars_in_a_row_cost_nothing() -> None:
-    """A pattern of many stars is judged at once."""
+    """A pattern of many stars matches without exponential time."""
     assert _names(Switch(False, "rule", "*" * 200 + "x" + "*" * 200)) == ["Shell in pod", "Shell", "Write"]

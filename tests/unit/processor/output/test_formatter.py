@@ -9,24 +9,24 @@ SHELL = Process(pid=7, ppid=1, name="bash", args=("-c", "x"), parent=0, uid=0)
 
 
 def render(text: str, **event: object) -> tuple[str, dict[str, object]]:
-    """Fill in an output for one event of a shell."""
+    """Format an output for one event of a shell."""
     batch = batch_of({"type": "openat", "process": 1, **event}, processes=[INIT, SHELL])
     rendered = compile_output(text).bind(batch)(0, batch.columns["fd_name"][0])
     return rendered.text, rendered.fields
 
 
 def test_values_stand_where_the_tokens_stood() -> None:
-    """Text and numbers are filled in, and are the fields as they are."""
+    """Texts and numbers are formatted in the text and unchanged in the fields."""
     assert render("a %proc.name b %proc.pid.") == ("a bash b 7.", {"proc.name": "bash", "proc.pid": 7})
 
 
 def test_a_missing_value_is_na_in_text_and_none_in_fields() -> None:
-    """As in Falco."""
+    """Missing values print as in Falco."""
     assert render("%fd.name") == ("<NA>", {"fd.name": None})
 
 
 def test_a_width_pads_and_cuts_the_text_only() -> None:
-    """The field keeps its whole value."""
+    """The width does not change the field's value."""
     assert render("%6proc.name|%2proc.name|") == ("bash  |ba|", {"proc.name": "bash"})
 
 
@@ -36,7 +36,7 @@ def test_the_longest_prefix_that_is_a_field_wins() -> None:
 
 
 def test_times_are_nanoseconds_in_fields() -> None:
-    """The text has a clock, the field a number."""
+    """The text has the time of day, the field a number."""
     text, fields = render("%evt.time.iso8601")
 
     assert text.startswith("2026-")
@@ -44,7 +44,7 @@ def test_times_are_nanoseconds_in_fields() -> None:
 
 
 def test_a_transformer_is_a_field_of_its_own() -> None:
-    """What it works on is listed too."""
+    """The transformer's argument is listed too."""
     assert render("%toupper(proc.name)") == ("BASH", {"proc.name": "bash", "toupper(proc.name)": "BASH"})
 
 
@@ -52,7 +52,7 @@ def test_a_transformer_is_a_field_of_its_own() -> None:
     "text", ["100%", "% x", "%nope", "%nope.field", "%toupper(proc.name", "%fd.ip", "%proc.name[1]x%"]
 )
 def test_an_output_that_cannot_be_read_is_refused(text: str) -> None:
-    """The error has the place."""
+    """The error has the span."""
     with pytest.raises(OutputError) as caught:
         compile_output(text)
     assert 0 <= caught.value.span[0] < caught.value.span[1] <= len(text)
@@ -71,7 +71,7 @@ def test_container_and_pod_follow_unless_the_text_names_them() -> None:
 
 
 def test_a_mapping_fills_an_output_too() -> None:
-    """For the Python interface, where an event is a mapping."""
+    """The Python API passes an event as a mapping."""
     rendered = compile_output("%proc.name %proc.pid %evt.arg.flags").fill({"proc.name": "x", "proc.pid": "3"})
 
     assert rendered.text == "x 3 <NA>"

@@ -41,7 +41,7 @@ from processor.compiler.values.operators import glob_expression, predicate
     ],
 )
 def test_an_operator_judges_a_value(operator: str, kind: str, text: str, value: object, verdict: bool) -> None:
-    """The value is judged against the literal, byte by byte where it is text."""
+    """The value is compared with the literal; texts are compared by bytes."""
     assert predicate(operator, kind, [text])(value) is verdict
 
 
@@ -59,7 +59,7 @@ def test_an_operator_judges_a_value(operator: str, kind: str, text: str, value: 
     ],
 )
 def test_pmatch_goes_by_path_components(roots: list[str], path: str, verdict: bool) -> None:
-    """A path matches below a root, whose parts may be patterns."""
+    """A path matches below a root whose components may be patterns."""
     assert predicate("pmatch", "FSPATH", roots)(path) is verdict
 
 
@@ -79,7 +79,7 @@ def test_pmatch_goes_by_path_components(roots: list[str], path: str, verdict: bo
     ],
 )
 def test_a_literal_that_the_type_cannot_have_is_refused(kind: str, text: str) -> None:
-    """The message names the value."""
+    """The message quotes the value."""
     with pytest.raises(BadLiteral):
         parse_literal(text, kind)
 
@@ -92,7 +92,7 @@ def test_a_literal_of_255_bytes_is_taken() -> None:
 
 
 def test_a_broken_regular_expression_is_refused() -> None:
-    """POSIX syntax knows no look-ahead and no backslash classes."""
+    """POSIX syntax has neither lookahead nor backslash classes."""
     for text in ("(", "(?=a)", r"\d"):
         with pytest.raises(BadLiteral):
             predicate("regex", "CHARBUF", [text])
@@ -100,7 +100,7 @@ def test_a_broken_regular_expression_is_refused() -> None:
 
 @pytest.mark.timeout(10)
 def test_a_pattern_of_many_stars_does_not_take_for_ever() -> None:
-    """Runs of stars and literals match without trying all ways."""
+    """Runs of stars and literals match without backtracking."""
     pattern = glob_expression("*a" * 40 + "b")
 
     assert isinstance(pattern, re.Pattern)

@@ -1,4 +1,4 @@
-"""What is told of correlations and suppressions that are wrong, and where."""
+"""Tests of problems in correlations and suppressions."""
 
 import pytest
 
@@ -22,12 +22,12 @@ RULE = "\n- rule: R\n  desc: d\n  condition: %s\n  output: %s\n  priority: NOTIC
 
 
 def load(text: str) -> LoadResult:
-    """Load a text behind some macros."""
+    """Load a text that follows some macros."""
     return load_rules([RuleFile("rules.yaml", BASE + text)])
 
 
 def correlation(**parts: str) -> str:
-    """Write the correlation of macro m with some parts exchanged; an empty one is left out."""
+    """Return the correlation of macro m with some keys replaced; empty ones are omitted."""
     known = {"type": "event_count", "group-by": "[proc.name]", "timespan": "30s", "condition": "{gte: 3}"} | {
         name.replace("_", "-"): value for name, value in parts.items()
     }
@@ -162,7 +162,7 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, message: str, hint: str, marked: str) -> None:
-    """The message says what is wrong, the hint what to do, and the place is that of the words that are meant."""
+    """The message, the hint and the marked text are as expected."""
     found = [problem for problem in load(text).errors if message in problem.message]
 
     assert found, [problem.message for problem in load(text).errors]
@@ -173,7 +173,7 @@ def test_what_is_wrong_is_told_with_its_place(text: str, message: str, hint: str
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    """One run is enough to find every mistake."""
+    """One run reports all mistakes."""
     errors = load(correlation(type="event_cuont", timespan="x", group_by="[fd.nmae]", tymespan="1m")).errors
 
     assert {problem.code for problem in errors} == {ProblemCode.LOAD_ERR_EXTENSION}
@@ -181,7 +181,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_a_correlation_is_read_into_plain_values() -> None:
-    """More than three is at least four, and times are nanoseconds."""
+    """`gt: 3` is at least four, and durations are nanoseconds."""
     result = load(correlation(type="value_count", condition="{field: evt.hostname, gt: 3}", timespan="2h"))
 
     assert result.correlations["m"] == Correlation(
@@ -190,7 +190,7 @@ def test_a_correlation_is_read_into_plain_values() -> None:
 
 
 def test_a_macro_of_legs_needs_no_condition() -> None:
-    """To Falco's engine it would be one that is true for any of its legs."""
+    """In Falco, it would be true for any of its legs."""
     result = load(correlation(**TEMPORAL, group_by="[x, user.name]", aliases="{x: {a: fd.cip, b: fd.sip}}"))
 
     assert result.errors == ()
@@ -201,7 +201,7 @@ def test_a_macro_of_legs_needs_no_condition() -> None:
 
 
 def test_repeats_may_be_told_by_the_name_of_a_group() -> None:
-    """An alias stands in suppress.by as a field does."""
+    """suppress.by accepts an alias like a field."""
     text = correlation(**TEMPORAL, group_by="[x]", aliases="{x: {a: fd.cip, b: fd.sip}}")
     result = load(text + RULE % ("m", "x") + "  suppress: {by: [x, proc.name], for: 5m}\n")
 
@@ -210,14 +210,14 @@ def test_repeats_may_be_told_by_the_name_of_a_group() -> None:
 
 
 def test_a_macro_with_an_error_makes_no_second_one_of_a_rule() -> None:
-    """The rule's output is right once the macro is."""
+    """The rule's output is not reported if only the macro is wrong."""
     result = load(correlation(timespan="x") + RULE % ("m", "x %correlation.count"))
 
     assert [problem.item_name for problem in result.errors] == ["m"]
 
 
 def test_a_condition_may_not_combine_windows_without_end() -> None:
-    """Each way to be true costs something at each event."""
+    """Every additional term costs time for each event."""
     counts = "{type: event_count, group-by: [fd.sip], timespan: 1m, condition: {gte: 3}}"
     macros = [f"- macro: w{number}\n  condition: evt.type=connect\n  correlation: {counts}\n" for number in range(16)]
     pairs = " and ".join(f"(w{number} or w{number + 1})" for number in range(0, 16, 2))
@@ -240,7 +240,7 @@ def changed(text: str) -> LoadResult:
 
 
 def test_a_later_file_replaces_what_is_remembered() -> None:
-    """The rest of macro and rule stays; a mistake in it is told in the later file."""
+    """The rest of the macro and the rule is unchanged; a mistake is reported in the later file."""
     loaded = changed(
         "- macro: m\n  " + COUNTED % 9 + "  override: {correlation: replace}\n"
         "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  override: {suppress: replace}\n"
@@ -264,7 +264,7 @@ def test_a_later_file_replaces_what_is_remembered() -> None:
     ],
 )
 def test_a_macro_whose_condition_is_changed_stays_stateful(text: str) -> None:
-    """It would become a plain one in silence otherwise."""
+    """Otherwise it would silently become stateless."""
     loaded = changed(text)
     assert loaded.ok
     assert loaded.correlations["m"].threshold == 3
@@ -272,7 +272,7 @@ def test_a_macro_whose_condition_is_changed_stays_stateful(text: str) -> None:
 
 
 def test_condition_and_correlation_change_together() -> None:
-    """One is appended to, the other replaced."""
+    """The condition is appended to, the correlation replaced."""
     loaded = changed(
         "- macro: m\n  condition: and fd.num > 3\n  "
         + COUNTED % 9
@@ -334,6 +334,6 @@ def test_condition_and_correlation_change_together() -> None:
     ],
 )
 def test_a_change_that_would_be_ignored_is_an_error(text: str, message: str, line: int) -> None:
-    """With its place in the later file."""
+    """The problem is located in the later file."""
     loaded = changed(text)
     assert [(each.file, each.line) for each in loaded.errors if each.message == message] == [("own.yaml", line)]

@@ -26,7 +26,7 @@ TEXT = """
 
 
 def test_each_use_of_what_is_ours_is_told_with_its_place() -> None:
-    """A file that loads here without a word would mean something else to Falco."""
+    """A file that loads without problems in Lanner would have another meaning in Falco."""
     files = [RuleFile("rules.yaml", TEXT.encode())]
     assert load_rules(files).ok
     found = falco_problems(files)
@@ -50,12 +50,12 @@ def test_each_use_of_what_is_ours_is_told_with_its_place() -> None:
 
 @pytest.mark.parametrize("text", [b"- rule: [", b"7", b"- 7", b"\xff\xfe", b"- rule: {}"])
 def test_what_is_no_rule_file_is_left_to_the_loader(text: bytes) -> None:
-    """It tells of that with its place; nothing is raised here."""
+    """Loading reports it; the compatibility check does not raise."""
     assert falco_problems([RuleFile("rules.yaml", text)]) == ()
 
 
 def test_the_fields_that_falco_lacks_are_these() -> None:
-    """Compared with Falco's own table; those of its container plugin stand in another."""
+    """They are compared with Falco's own table; that of its container plugin is separate."""
     folder = Path(
         os.environ.get("LANNER_CONFORMANCE_DIR", Path(__file__).parents[6] / "shared" / "conformance" / "cases")
     )

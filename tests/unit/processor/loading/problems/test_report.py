@@ -18,7 +18,7 @@ _PROBLEM = Problem(
 
 
 def test_text_shows_the_line_with_the_place_underlined() -> None:
-    """Place, code, message, item, line, underline and what to do."""
+    """A report has location, code, message, item, line, underline and hint."""
     assert report.as_text([_PROBLEM]) == (
         "a.yaml:3:5: error LOAD_ERR_COMPILE_CONDITION: no such field (rule 'r')\n"
         "  3 |     fd.x = 1\n"
@@ -28,7 +28,7 @@ def test_text_shows_the_line_with_the_place_underlined() -> None:
 
 
 def test_colour_changes_nothing_else() -> None:
-    """Without its escape sequences coloured text is the plain text."""
+    """Colored text without its escape sequences equals the plain text."""
     coloured = report.as_text([_PROBLEM], colour=True)
     plain = coloured
     for code in ("\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"):
@@ -38,7 +38,7 @@ def test_colour_changes_nothing_else() -> None:
 
 
 def test_the_underline_stands_below_what_it_means() -> None:
-    """Tabs, wide and hidden characters before the place move the underline with them."""
+    """Tabs, wide and hidden characters before the location shift the underline."""
     place = SourceLocation("a", 1, 5, 2, "\t\x1b世 ab")
     text = report.as_text([Problem(ProblemCode.LOAD_UNKNOWN_KEY, "m", "", "", place)])
 
@@ -46,7 +46,7 @@ def test_the_underline_stands_below_what_it_means() -> None:
 
 
 def test_json_has_the_keys_that_programs_read() -> None:
-    """ok, errors and warnings, each with seven keys."""
+    """The JSON has ok, errors and warnings, each with seven keys."""
     result = load(rule("evt.type=open and proc.nme=a", "  nope: 1\n"))
     data = json.loads(report.as_json(result))
 
@@ -66,7 +66,7 @@ def test_json_has_the_keys_that_programs_read() -> None:
 
 
 def test_github_annotations_escape_their_own_syntax() -> None:
-    """Colons and commas in properties, percent signs and line ends anywhere."""
+    """Colons and commas are escaped in properties, percent signs and line ends everywhere."""
     problem = Problem(ProblemCode.LOAD_UNKNOWN_KEY, "50%\n::error::x", "", "", SourceLocation("a,b:c", 2, 3, 4, "text"))
 
     assert report.as_github([problem]) == (
@@ -75,7 +75,7 @@ def test_github_annotations_escape_their_own_syntax() -> None:
 
 
 def test_hints_name_what_was_probably_meant() -> None:
-    """The nearest field, macro, key or event type."""
+    """The hint names the closest field, macro, key or event type."""
     text = "- macro: opened\n  condition: evt.type=opne\n" + rule("openned and proc.nme=a", "  tag: [x]\n")
     hints = [problem.hint for problem in (*load(text).errors, *load(text).warnings)]
 
@@ -86,7 +86,7 @@ def test_hints_name_what_was_probably_meant() -> None:
 
 @given(st.text())
 def test_no_text_acts_on_a_terminal(text: str) -> None:
-    """Whatever a file holds, what is shown is printable."""
+    """Whatever a file contains, the report is printable."""
     problem = Problem(ProblemCode.LOAD_UNKNOWN_KEY, text, text, text, SourceLocation(text, 1, 1, 3, text), text)
     shown = report.as_text([problem]) + report.as_github([problem])
 
