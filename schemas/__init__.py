@@ -1,1 +1,1 @@
-"""The contract between the stages: Avro schemas, their codec and the field catalogue. Imports nothing of ours."""
+"""What crosses the bus: events, alerts and rules in; Avro or JSON bytes out, and back. Imports no other package."""

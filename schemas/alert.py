@@ -1,7 +1,7 @@
 """An alert, its deterministic id, and its Avro form.
 
-The id is made of what caused the alert: an alert produced twice after a crash has the same id, and every
-consumer can drop the second. It begins with the event's time, so ids sort by time.
+The id is derived from the cause of the alert: an alert that is produced twice after a crash has the same id, so every
+consumer can drop the second. The id begins with the event's time, so ids sort by time.
 """
 
 import json
@@ -26,39 +26,39 @@ _LONG = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a rule with memory saw before it fired."""
+    """The window of a stateful rule when it fired."""
 
     count: int
     first: int
-    """Event time of the oldest event that counts, ns since the epoch."""
+    """Event time of the oldest event in the window, ns since the epoch."""
     last: int
     group: Mapping[str, Value] = field(default_factory=dict)
-    """Values by field of the group."""
+    """The values of the group-by fields, by field name."""
     values: tuple[str, ...] = ()
-    """The distinct values, where such are counted; at most 20."""
+    """The distinct values, if the rule counts distinct values; at most 20."""
     legs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
-    """By name of the leg: time and host of its event, and the fields that the output names."""
+    """By leg name: time and host of its event, and the fields that the output names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """What a summary stands for: alerts that were not sent one by one."""
+    """The alerts that one summary replaces."""
 
     first_id: str
-    """Id of the alert that was sent at once."""
+    """Id of the alert that was sent."""
     count: int
-    """How many more there were."""
+    """Number of further alerts."""
     first: int
     """Event time of the alert that was sent, ns since the epoch."""
     last: int
-    """Event time of the newest one that was not."""
+    """Event time of the newest alert that was not sent, ns since the epoch."""
     period: int
     """How long repeats were counted, ns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a rule found: Falco's parts of an alert, an id, and the whole event."""
+    """An alert: the parts that Falco's alerts have, an id, and the whole event."""
 
     id: str
     time: int
@@ -67,31 +67,31 @@ class Alert:
     priority: str
     """As Falco prints it: Emergency, Alert, Critical, Error, Warning, Notice, Informational, Debug."""
     output: str
-    """The rule's text with its fields filled in, without time and priority."""
+    """The rule's output with its fields filled in, without time and priority."""
     output_fields: Mapping[str, Value]
-    """The fields that the output names; None where a value is missing."""
+    """The fields that the output names; None for a missing value."""
     tags: tuple[str, ...] = ()
     source: str = "syscall"
     hostname: str = ""
     host_id: str = ""
     event: Mapping[str, Value] = field(default_factory=dict)
-    """The whole event by field name, missing values left out."""
+    """The whole event by field name, without missing values."""
     window: Window | None = None
-    """Of a rule with memory: what it remembered."""
+    """Set for the alerts of stateful rules."""
     repeats: Repeats | None = None
-    """Of a summary: what it sums up."""
+    """Set for summaries."""
 
 
 class BadAlert(LannerError, ValueError):
-    """Bytes that are no alert."""
+    """The bytes are not an alert."""
 
 
 def alert_id(time: int, *cause: str | int) -> str:
-    """Make a UUIDv8 (RFC 9562) of an event's time and what caused the alert.
+    """Return a UUIDv8 (RFC 9562) made from an event's time and the cause of the alert.
 
     Args:
-        time: ns since the epoch; its milliseconds are the first 48 bits.
-        cause: rule, host, boot, collector's start, sequence, index; their order matters.
+        time: ns since the epoch; the first 48 bits of the id are its milliseconds.
+        cause: rule, host, boot id, collector start, sequence, index; their order matters.
     """
     text = "\x1f".join(str(part) for part in cause).encode("utf-8", "surrogateescape")
     rest = int.from_bytes(blake2b(text, digest_size=10).digest(), "big")
@@ -102,11 +102,11 @@ def alert_id(time: int, *cause: str | int) -> str:
 
 
 def bounded(alert: Alert, made: Callable[[Texts], Texts] = Texts.within) -> Alert:
-    """Return an alert that is no larger than alerts may be: itself, where it isn't.
+    """Return the alert with its texts clipped to the size limits; the same object if it is within them.
 
     Args:
-        alert: as it was made.
-        made: fits its texts.
+        alert: the alert.
+        made: clips the texts.
     """
     window = alert.window
     if window is None:
@@ -125,9 +125,9 @@ def bounded(alert: Alert, made: Callable[[Texts], Texts] = Texts.within) -> Aler
 
 
 def encode_alert(alert: Alert) -> bytes:
-    """Encode an alert (Avro single-object encoding); bytes that are no text become U+FFFD.
+    """Encode an alert (Avro single-object encoding); replace undecodable bytes by U+FFFD.
 
-    Whoever made it, it takes no more than a megabyte: texts that are too long are clipped.
+    The result has at most one megabyte: texts that are too long are clipped.
     """
     data = _encoded(alert)
     if len(data) <= MAX_TEXT_BYTES or (smaller := bounded(alert)) is alert:
@@ -156,15 +156,15 @@ def _encoded(alert: Alert) -> bytes:
 
 
 def decode_alert(data: bytes) -> Alert:
-    """Decode an alert that this release or a former one wrote.
+    """Decode an alert that this or an earlier release wrote.
 
     Raises:
-        BadAlert: the bytes are none, and why.
+        BadAlert: the bytes are not an alert; the message gives the reason.
     """
     try:
         row: Any = ALERT_FORMAT.decode(data)
     except UnreadableMessage as problem:
-        raise BadAlert(f"the bytes are no alert: {problem}") from None
+        raise BadAlert(f"not an alert: {problem}") from None
     row["tags"] = tuple(row["tags"])
     for name in ("output_fields", "event"):
         row[name] = _read_values(row[name])

@@ -1,6 +1,6 @@
-"""An event batch in memory, and the table rows that its events point to.
+"""An event batch in memory, and the table rows that its events refer to.
 
-Collector and processor share these classes, so that in one process a batch passes between them as it is.
+Collector and processor share these classes: within one process, a batch passes between them without copying.
 """
 
 from array import array
@@ -14,7 +14,7 @@ Column = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mount of a container, as the runtime tells it."""
+    """One mount of a container, as the container runtime reports it."""
 
     source: str
     dest: str
@@ -25,13 +25,13 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a container runtime says about one container; Kubernetes facts come from its labels."""
+    """One container, as its runtime describes it; the Kubernetes fields come from its labels."""
 
     id: str
-    """The first 12 digits."""
+    """The first 12 digits of full_id."""
     full_id: str
     type: str
-    """docker, containerd, cri-o, podman ...; taken from the cgroup's name where the runtime wasn't asked."""
+    """docker, containerd, cri-o, podman ...; derived from the cgroup's name if the runtime was not queried."""
     name: str | None = None
     image: str | None = None
     image_id: str | None = None
@@ -55,12 +55,12 @@ class Container:
     pod_labels: tuple[tuple[str, str], ...] | None = None
 
 
-# Not frozen, though nobody may change one: a frozen one takes five times as long to make, and a batch has dozens.
+# Not frozen, although instances must not be changed: creating a frozen one takes five times as long.
 @dataclass(slots=True, unsafe_hash=True)
 class Process:
-    """An immutable snapshot of a process as it was at its events.
+    """An immutable snapshot of a process at the time of its events.
 
-    None means that the fact is not known; such a field is missing to every rule.
+    None means unknown; rules treat such a field as missing.
     """
 
     pid: int
@@ -72,17 +72,17 @@ class Process:
     name: str | None = None
     """The name of the main thread as of the last exec, at most 15 bytes."""
     exe: str | None = None
-    """The first argument, as given."""
+    """argv[0], as passed."""
     exepath: str | None = None
     """The kernel's path of the executable."""
     args: tuple[str, ...] | None = None
-    """All arguments but the first."""
+    """All arguments except argv[0]."""
     env: tuple[str, ...] | None = None
     cwd: str | None = None
     tty: int | None = None
     """Device number of the terminal; 0 for none."""
     loginuid: int | None = None
-    """-1 where the audit session has no user."""
+    """-1 if the audit session has no user."""
     uid: int | None = None
     gid: int | None = None
     user: str | None = None
@@ -103,40 +103,40 @@ class Process:
     start_time: int | None = None
     """Nanoseconds since the epoch at which the process (its main thread) was created."""
     exec_time: int | None = None
-    """Nanoseconds since the epoch of the last exec; start_time where there was none."""
+    """Nanoseconds since the epoch of the last exec; start_time if there was none."""
     pidns_init_start_time: int | None = None
     exec_generation: int = 0
     is_args_truncated: bool = False
-    """Whether there are more arguments than `args` holds."""
+    """Whether the process has more arguments than `args` holds."""
     is_env_truncated: bool = False
-    """Whether the program has more environment than was searched for the variables in `env`."""
+    """Whether only part of the environment was searched for the variables in `env`."""
     cgroup: str | None = None
     container: int = -1
     """Row in the batch's containers; -1 for the host."""
     parent: int = -1
-    """Row of the parent, smaller than this one's; -1 where it isn't known."""
+    """Row of the parent, smaller than this row; -1 if unknown."""
     session_leader: int = -1
-    """Row of the session's leader, at most this row; -1 where it isn't known."""
+    """Row of the session leader, at most this row; -1 if unknown."""
     group_leader: int = -1
-    """Row of the process group's leader, at most this row; -1 where it isn't known."""
+    """Row of the process group leader, at most this row; -1 if unknown."""
 
 
 @dataclass(slots=True)
 class EventBatch:
-    """What one host saw in a short time: a header, the tables, and one column for each fact of an event."""
+    """The events of one host over a short time: a header, the tables, and one column for each property of an event."""
 
     host_id: str
     hostname: str
     boot_id: str
     collector_start: int
-    """Wall clock of the collector's start, ns: with boot_id and sequence it names a batch for ever."""
+    """Wall clock at the collector's start, ns. Together with boot_id and sequence it uniquely identifies a batch."""
     sequence: int
     created: int
     """Wall clock, ns."""
     collector_version: str
     kernel: str
     first_number: int
-    """evt.num of the first event; it goes up by one an event."""
+    """evt.num of the first event; it increases by one per event."""
     count: int
     strings: list[str | None]
     processes: list[Process]
@@ -144,40 +144,41 @@ class EventBatch:
     columns: dict[str, Column]
     sent: int = 0
     first_index: int = 0
-    """Index of the first event among those of the batch as it was made; above 0 in a further part of one that was too
-    large to be sent whole. The parts share a sequence."""
+    """Index of the first event within the original batch. It is above 0 only in the later parts of a batch that was
+    too large to send whole; all parts share a sequence."""
     previous_start: int = 0
     previous_sequence: int = -1
-    """The last sequence of the start before, in the first batch of a new start, where known."""
+    """In the first batch after a start: the last sequence of the previous start; -1 if unknown."""
     rules_version: str = ""
     interest_version: str = ""
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     watched: list[str] = field(default_factory=list)
-    """Event types of which everything is collected; told, with narrowed, at the start, at a change and every 15 s."""
+    """Event types that are collected without a filter. Sent, with narrowed, at the start, after a change and every
+    15 s."""
     narrowed: list[str] = field(default_factory=list)
-    """Event types of which only what could match a rule is collected."""
+    """Event types that the pushdown filter restricts to events that could match a rule."""
     interest: bytes = b""
-    """What could match a rule: an interest as JSON, compressed by zlib; told with narrowed."""
+    """The pushdown filter as JSON, compressed by zlib; sent with narrowed."""
     stopping: bool = False
-    """The collector ends in good order; this is its last batch."""
+    """Whether this is the last batch before an orderly stop of the collector."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Host names by address, where a rule names a host: known to the one who judges, never sent."""
+    """Host names by address, if a rule names a host; set by the evaluating process, never sent."""
     appended: int = 0
-    """When the batch arrived, by the clock of whoever took it (the broker's in a fleet), ns since the epoch; 0 where
-    nobody noted it. Never sent: a host can't choose it."""
+    """When the batch arrived, by the receiver's clock (the broker's in a fleet), ns since the epoch; 0 if not recorded.
+    Never sent, so a host can't choose it."""
     is_established: bool = True
-    """Whether the host counts as a known one and not as a newcomer; decided by the processor, never sent."""
+    """Whether the host is an established one and not a newcomer; decided by the processor, never sent."""
 
     @property
     def total(self) -> int:
-        """How many events it tells of: those in it, and the equal ones that some of them stand for."""
+        """The number of events, including those that the `repeats` column counts."""
         return self.count + sum(self.columns["repeats"])
 
 
 def empty_columns() -> dict[str, "array[int]"]:
-    """Give growable columns for a batch to be built; arg_start begins with its first 0."""
+    """Return empty, growable columns for a batch under construction; arg_start begins with its first 0."""
     columns = {name: array(code) for name, code in {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}.items()}
     columns["arg_start"].append(0)
     return columns

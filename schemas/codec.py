@@ -1,7 +1,7 @@
-"""Event batches as bytes and back: Avro single-object encoding (two marker bytes, schema fingerprint, datum).
+"""Encode and decode event batches: Avro single-object encoding (two marker bytes, schema fingerprint, datum).
 
-A batch is input from a host that may be taken over, so lengths, ranges and the order of rows are checked here once;
-nothing behind this module needs to doubt an index.
+A batch comes from a host that may be compromised, so this module checks lengths, ranges and the order of rows once.
+Code that reads a decoded batch can rely on every index.
 """
 
 import json
@@ -27,7 +27,7 @@ from schemas.encoding.wire import MessageFormat
 from schemas.errors import LannerError
 
 _RELEASES = ("0.1", "0.2", "0.3")
-"""Former releases whose schema was another."""
+"""Earlier releases whose schema was different."""
 
 
 def _schema(name: str) -> dict[str, Any]:
@@ -54,11 +54,11 @@ _HEAD = (
 
 
 class BadBatch(LannerError, ValueError):
-    """Bytes that are no event batch, or one whose parts contradict each other."""
+    """The bytes are not an event batch, or its parts contradict each other."""
 
 
 def encode_batch(batch: EventBatch) -> bytes:
-    """Encode a batch once; spool, topic and recording keep these bytes."""
+    """Encode a batch; spool, topic and recordings all store these bytes."""
     texts = TextTable(batch.strings)
     datum: dict[str, Any] = {name: _storable(getattr(batch, name)) for name in _HEAD}
     for name, column in pack_processes(batch.processes, texts).items():
@@ -71,10 +71,10 @@ def encode_batch(batch: EventBatch) -> bytes:
 
 
 def decode_batch(data: bytes) -> EventBatch:
-    """Decode and check a batch that this release or a former one wrote.
+    """Decode and check a batch that this or an earlier release wrote.
 
     Raises:
-        BadBatch: it is none, and why.
+        BadBatch: the bytes are not a valid batch; the message gives the reason.
     """
     try:
         return _checked(EVENT_BATCH_FORMAT.decode(data))
@@ -83,20 +83,20 @@ def decode_batch(data: bytes) -> EventBatch:
 
 
 def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
-    """Decode a batch without its header, as it stands in an object container file.
+    """Decode a batch without its header, as stored in an object container file.
 
     Args:
         data: the datum.
-        writer_schema: that of another release, parsed; None where it is ours.
+        writer_schema: the parsed schema of another release; None for the current one.
 
     Raises:
-        BadBatch: it is none, and why.
+        BadBatch: the bytes are not a valid batch; the message gives the reason.
     """
     try:
         datum = EVENT_BATCH_FORMAT.decode_datum(data, writer_schema)
         for name in _BYTES:
             if isinstance(datum[name], str):
-                # Avro takes a writer's string for our bytes.
+                # Avro's schema resolution reads a writer's string as our bytes.
                 datum[name] = datum[name].encode()
         return _checked(datum)
     except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
@@ -104,7 +104,7 @@ def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
 
 
 def _storable(value: Any) -> Any:
-    """Make a text of the head one that Avro takes; a host may be called anything."""
+    """Return a header value that Avro can encode; a host name may hold any bytes."""
     return encode_text(value).decode("utf-8", "replace") if isinstance(value, str) else value
 
 
@@ -156,7 +156,7 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
 def _container(row: dict[str, Any], strings: list[str | None]) -> Container:
     facts = {name: row[name] for name in _CONTAINER_PLAIN}
     if not is_clock(facts["start_ts"] or 0):
-        raise ValueError("a container that started at a time that no clock shows")
+        raise ValueError("the start time of a container is out of range")
     for name in _CONTAINER_TEXT:
         facts[name] = text_at(strings, row[name])
     facts["labels"], facts["pod_labels"] = _pairs(strings, row["labels"]), _pairs(strings, row["pod_labels"])

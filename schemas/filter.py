@@ -1,9 +1,9 @@
-"""Interest: which events could matter to any rule, in words that the kernel side can judge by.
+"""The pushdown filter: which events could match any rule, in terms that the BPF program can evaluate.
 
-The processor derives it from the compiled rules, the collector puts it into maps. It may only err on the side of
-passing: an event that a rule could match is never left out. It is a list of ways to matter; a way says what must hold
-of an event, all of it together, so leaving one of its conditions out only lets more through. That is what makes
-versions mix: the union of two interests is all ways of both, and a reader that doesn't know a condition leaves it out.
+The processor derives it from the compiled rules; the collector writes it to BPF maps. It may only err by passing too
+much: an event that a rule could match is never filtered out. A filter is a disjunction of clauses, and a clause is a
+conjunction of conditions, so dropping a condition only lets more events through. This makes versions compatible: the
+union of two filters has the clauses of both, and a reader drops the conditions that it doesn't know.
 """
 
 from collections.abc import Iterable
@@ -12,41 +12,41 @@ from dataclasses import dataclass, replace
 EVERY_VARIABLE = "*"
 
 READ, WRITE, CREATE, TRUNCATE = 1, 2, 4, 8
-"""Bits of what an open is for: the subject ``open``."""
+"""Bits of the subject ``open``: the purposes of an open."""
 
 FAILED = 16
 CLASSES = 32
-"""Classes of a call: each combination of the five bits above; calls that open nothing have FAILED only."""
+"""Number of classes of a call: the combinations of the five bits above. Calls that open nothing use only FAILED."""
 
 MAX_VALUES = 6
-"""Values that a test compares with; one of more is left out, which lets more through."""
+"""Limit of the values of a predicate. One with more values is dropped, which lets more events through."""
 
 MAX_PREFIX = 120
-"""Bytes of a path that a prefix is judged by; a NUL at the end of a prefix means that the path ends there."""
+"""Bytes of a path that are compared with a prefix. A NUL at the end of a prefix means that the path ends there."""
 
 MAX_SUFFIX = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Predicate:
-    """A question about an event that has three answers: yes, no, and "can't tell", which counts as either.
+    """A predicate on an event: true, false, or unknown, which satisfies either expectation.
 
     The subjects: ``failed`` (0 or 1), ``open`` (the bits above), ``result`` (clipped to 32 bits), ``uid``, ``family``
-    (of the socket behind the event's descriptor; 0 where that is no socket), ``local_port``, ``remote_port``,
-    ``local_ip``, ``remote_ip`` (IPv4, as numbers), ``protocol``, and ``arg.NAME``: the argument that rules call so, as
-    the program passed it, where it is a number.
+    (of the socket behind the event's descriptor; 0 if it is not a socket), ``local_port``, ``remote_port``,
+    ``local_ip``, ``remote_ip`` (IPv4, as numbers), ``protocol``, and ``arg.NAME``: the argument of that name in rules,
+    as the program passed it, if it is a number.
     """
 
     subject: str
     mask: int
-    """Bits of the subject, 32 at most, that are compared."""
+    """The bits of the subject that are compared, at most 32."""
     values: tuple[int, ...]
-    """Sorted; yes if what is left by the mask is one of them."""
+    """Sorted. The predicate is true if the masked subject is one of them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PathPattern:
-    """A set of paths: those that begin or end with a text."""
+    """The paths that begin, or end, with a text."""
 
     is_prefix: bool
     text: bytes
@@ -54,36 +54,36 @@ class PathPattern:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One way to matter: an event of this type for which each test answers as said, with a path at one of the places.
+    """A conjunction: an event of this type for which each predicate has its expected value and a path pattern matches.
 
-    The path is any that the file has: as given where that is absolute, and the kernel's own.
+    A pattern may match any path of the file: the argument, if it is absolute, and the kernel's own path.
     """
 
     event: str
     tests: frozenset[tuple[Predicate, bool]] = frozenset()
     places: frozenset[PathPattern] | None = None
-    """None: anywhere."""
+    """None for any path."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushdownFilter:
-    """One version of it."""
+    """A filter: an event passes if it satisfies one of the clauses."""
 
     ways: frozenset[Clause]
     variables: frozenset[str] = frozenset()
-    """Names of the environment variables that are asked for, at exec; EVERY_VARIABLE among them for all."""
+    """Names of the environment variables to collect at exec; EVERY_VARIABLE for all."""
 
     @property
     def events(self) -> frozenset[str]:
-        """The event types that could matter at all."""
+        """The event types that could match a rule."""
         return frozenset(way.event for way in self.ways)
 
 
 def union(*interests: PushdownFilter | None) -> PushdownFilter | None:
-    """Give what could matter to any of several versions; None is everything, and so is the union of nothing.
+    """Return the union of several filters; None passes everything, and so does the union of no filters.
 
     Args:
-        interests: of live versions of rules; None where a version could not be read.
+        interests: the filters of the active rule versions; None for a version that could not be read.
     """
     known = [interest for interest in interests if interest is not None]
     if not known or len(known) < len(interests):
@@ -94,16 +94,16 @@ def union(*interests: PushdownFilter | None) -> PushdownFilter | None:
 
 
 def always(interest: PushdownFilter, events: Iterable[str]) -> PushdownFilter:
-    """Add event types of which everything is sent, whatever the rules ask.
+    """Return the filter with event types added that always pass.
 
     Args:
-        interest: of the rules.
-        events: event types, of which each event is kept for context and for later questions.
+        interest: the filter that was derived from the rules.
+        events: event types to collect in full, for context and later queries.
     """
     return replace(interest, ways=without_narrower(interest.ways | {Clause(event) for event in events}))
 
 
 def without_narrower(ways: frozenset[Clause]) -> frozenset[Clause]:
-    """Leave out the ways of event types that matter whatever holds of them."""
+    """Remove the clauses that are redundant because all events of their type pass."""
     whole = {way.event for way in ways if not way.tests and way.places is None}
     return frozenset(way for way in ways if way.event not in whole or way == Clause(way.event))

@@ -1,6 +1,6 @@
-"""Which key speaks for which host: what a collector announces, and what processors and operators decide about it.
+"""Records of hosts' keys: what a collector announces, and what processors and operators decide about it.
 
-JSON, so that any tool can show it. All of it may come from somebody hostile, so lengths and ranges are checked here.
+JSON, so that any tool can show them. All of it may come from an attacker, so lengths and ranges are checked here.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from schemas.errors import LannerError
 
 PUBLIC_KEY_BYTES = 32
-"""Of Ed25519. Source: RFC 8032, section 5.1.5."""
+"""Size of an Ed25519 public key. Source: RFC 8032, section 5.1.5."""
 MAX_HOST_ID_BYTES = 256
 _MAX_TEXT = 256
 _MAX_BYTES = 4096
@@ -22,27 +22,27 @@ State = Literal["pinned", "enrolled", "revoked"]
 
 
 class BadHostKey(LannerError, ValueError):
-    """Bytes that are no record of a host's key, or one that no honest writer makes."""
+    """The bytes are not a record of a host's key, or a value in it is out of range."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """What was decided about one host."""
+    """The decision about one host."""
 
     host_id: str
     state: State
-    """pinned: a processor took the first key that it saw; enrolled, revoked: an operator's word."""
+    """pinned: a processor accepted the first key that it received; enrolled, revoked: an operator decided."""
     public_key: bytes
-    """Empty only where a host was revoked of which no key was known."""
+    """Empty only if a host was revoked whose key was not known."""
     since: int
     """Wall clock at the decision, ns."""
     by: str = ""
-    """The processor, or the operator and the machine that the command ran on."""
+    """The processor, or the operator and the machine on which the command ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a collector says about itself; nothing follows from it until somebody decides."""
+    """What a collector announces about itself. It has no effect until a processor or an operator decides."""
 
     host_id: str
     hostname: str
@@ -53,12 +53,12 @@ class Announcement:
 
 
 def key_id(public_key: bytes) -> str:
-    """Return a short name of a key, for people; it is no proof of which key it is."""
+    """Return a short name of a key for display; too short to prove which key it is."""
     return blake2b(public_key, digest_size=8).hexdigest()
 
 
 def parse_public_key(text: str) -> bytes:
-    """Parse a public key as people copy it: 64 hexadecimal digits.
+    """Parse a public key from 64 hexadecimal digits.
 
     Raises:
         BadHostKey: the text is not a key.
@@ -77,9 +77,9 @@ def check_host_id(host_id: str) -> None:
     try:
         size = len(host_id.encode())
     except UnicodeEncodeError:
-        raise BadHostKey("a host id that is not UTF-8") from None
+        raise BadHostKey("the host id is not valid UTF-8") from None
     if not 0 < size <= MAX_HOST_ID_BYTES:
-        raise BadHostKey(f"a host id of {size} bytes; 1 to {MAX_HOST_ID_BYTES} are allowed")
+        raise BadHostKey(f"the host id has {size} bytes; 1 to {MAX_HOST_ID_BYTES} are allowed")
 
 
 def encode_host_key(record: HostKey) -> bytes:
@@ -101,7 +101,7 @@ def decode_host_key(data: bytes) -> HostKey:
     row = _row(data)
     state: State | None = next((each for each in get_args(State) if each == row.get("state")), None)
     if state is None:
-        raise BadHostKey("no known state")
+        raise BadHostKey("unknown state")
     key = _text(row, "public_key")
     return HostKey(
         host_id=_host_id(row),
@@ -172,5 +172,5 @@ def _text(row: dict[str, Any], name: str) -> str:
 def _time(row: dict[str, Any], name: str) -> int:
     value = row.get(name)
     if type(value) is not int or not 0 <= value < _LATEST:
-        raise BadHostKey(f"{name} is not a possible time")
+        raise BadHostKey(f"{name} is not a valid time")
     return value

@@ -1,12 +1,12 @@
-"""One version of a fleet's rules, as one message: all of it or nothing.
+"""One version of a fleet's rules as one message.
 
-The bytes come from whoever may write to the topic, so names and sizes are checked here once: nothing behind this module
-needs to doubt that a file's name is one.
+The bytes come from anyone who may write to the topic, so this module checks names and sizes once; later code can rely
+on every file name being safe.
 
-A release adds fields at the schema's end, with defaults, and the message still begins as format 1 does: who doesn't
-know them leaves them out, and where they are missing their defaults count. The schema of a message is not looked for in
-the topic of schemas: who may write there must not decide what signed bytes mean. What readers must not leave out is
-another format, with another beginning.
+A release adds fields at the end of the schema, with defaults, and keeps the header of format 1. A reader ignores
+fields that it doesn't know, and uses the defaults of fields that are missing. The schema is not looked up in the topic
+of schemas: whoever may write there must not decide what signed bytes mean. A change that readers must not ignore needs
+a new format with another header.
 """
 
 import io
@@ -28,13 +28,13 @@ PUBLISHED_RULES_SCHEMA = json.loads(files("schemas").joinpath("published_rules.a
 _PARSED = parse_schema(PUBLISHED_RULES_SCHEMA)
 _FIELDS = [(each["name"], parse_schema(each["type"]), each) for each in PUBLISHED_RULES_SCHEMA["fields"]]
 FORMAT_1 = b"\xc3\x01" + bytes.fromhex("7bef1bd242b8405a")
-"""What a message begins with: the fingerprint of the schema as it was first."""
+"""The header of a message: the fingerprint of the first release of the schema."""
 
 MAX_BYTES = 3 << 20
-"""Of all files together; the topic takes messages of 4 MiB."""
+"""Limit of all files together; the topic accepts messages of 4 MiB."""
 MAX_FILES = 1000
 MAX_LINES = 200
-"""Of the difference."""
+"""Limit of the lines of the difference."""
 _MAX_TEXT = 500
 _LATEST = 4_102_444_800_000_000_000
 """The year 2100, ns."""
@@ -43,12 +43,12 @@ _VERSION = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
 class BadRules(LannerError, ValueError):
-    """Bytes that are no version of rules, or one that no honest publisher makes."""
+    """The bytes are not a version of rules, or a value in it is out of range."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedSwitch:
-    """One step of turning rules on or off."""
+    """One switch that enables or disables rules."""
 
     enable: bool
     by: Literal["rule", "tag"]
@@ -60,36 +60,36 @@ class PublishedFile:
     """One rule file."""
 
     name: str
-    """Without folder: letters, digits, points, hyphens and underscores."""
+    """Without a directory: letters, digits, periods, hyphens and underscores."""
     text: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRules:
-    """A version: what is judged by, who said so, when and from where."""
+    """One version of the rules: the files, who published them, when, and from which host."""
 
     files: tuple[PublishedFile, ...]
     """In the order in which they are loaded."""
     switches: tuple[PublishedSwitch, ...] = ()
     priority: str = "debug"
-    """Rules below it are not loaded."""
+    """Rules of a lower priority are not loaded."""
     publisher: str = ""
     host: str = ""
     comment: str = ""
     published: int = 0
     """Wall clock of the publisher, ns."""
     previous: str = ""
-    """The version before."""
+    """The previous version."""
     difference: tuple[str, ...] = ()
-    """Against the version before, as the publisher says."""
+    """The changes since the previous version, as the publisher reported them."""
     version: str = ""
 
     def named(self, now: int, newest: int = 0) -> "PublishedRules":
-        """Give it its time and its version.
+        """Return the rules with their time of publishing and their version set.
 
         Args:
             now: wall clock, ns.
-            newest: when the newest known version was published, ns: this one is later whatever the clock says.
+            newest: when the newest known version was published, ns. The new time is later even if the clock is not.
         """
         published = max(now, newest + 1)
         stamp = datetime.fromtimestamp(published / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
@@ -97,17 +97,17 @@ class PublishedRules:
         return replace(made, version=f"{stamp}-{blake2b(_encoded(made), digest_size=4).hexdigest()}")
 
     def same_rules(self, other: "PublishedRules") -> bool:
-        """Tell whether it judges as another does."""
+        """Return whether another version has the same files, switches and priority."""
         return (self.files, self.switches, self.priority) == (other.files, other.switches, other.priority)
 
 
 def is_version(text: str) -> bool:
-    """Tell whether a text is the name of a version."""
+    """Return whether a text is the name of a version."""
     return _VERSION.fullmatch(text) is not None
 
 
 def safe_names(names: Iterable[str]) -> list[str]:
-    """Give each file a name that is safe to write and stands once, as near to its own as can be."""
+    """Return a unique name that is safe to write for each file, as close as possible to its own."""
     given: dict[str, None] = {}
     for name in names:
         stem = re.sub(r"\.ya?ml$", "", name)
@@ -123,7 +123,7 @@ def encode_rules(rules: PublishedRules) -> bytes:
     """Encode a version (Avro single-object encoding).
 
     Raises:
-        BadRules: it is larger than a message may be, or a file's name is none.
+        BadRules: it is too large for a message, or a file name is not valid.
     """
     _check(rules)
     return _encoded(rules)
@@ -133,7 +133,7 @@ def decode_rules(data: bytes) -> PublishedRules:
     """Decode and check a version.
 
     Raises:
-        BadRules: it is none, and why.
+        BadRules: the bytes are not a valid version; the message gives the reason.
     """
     if not data.startswith(FORMAT_1):
         raise BadRules(_why_not(data))
@@ -143,7 +143,7 @@ def decode_rules(data: bytes) -> PublishedRules:
         for name, kind, field in _FIELDS:
             is_there = stream.tell() < len(data) - len(FORMAT_1) or "default" not in field
             row[name] = fastavro.schemaless_reader(stream, kind, None) if is_there else field["default"]
-    except Exception as error:  # noqa: BLE001  fastavro lets whatever went wrong come out
+    except Exception as error:  # noqa: BLE001  fastavro may raise anything
         raise BadRules(f"not decodable: {error or type(error).__name__}") from None
     row["switches"] = tuple(PublishedSwitch(**each) for each in row["switches"])
     row["files"] = tuple(PublishedFile(**each) for each in row["files"])
@@ -151,34 +151,34 @@ def decode_rules(data: bytes) -> PublishedRules:
     rules = PublishedRules(**row)
     _check(rules)
     if not is_version(rules.version):
-        raise BadRules("its version is not named as versions are")
+        raise BadRules("its version does not have the form of a version")
     return rules
 
 
 def _why_not(data: bytes) -> str:
     if data.startswith(FORMAT_1[:2]) and len(data) > len(FORMAT_1):
         return (
-            f"it is of a format that this release doesn't know (fingerprint {data[2 : len(FORMAT_1)].hex()}): upgrade "
+            f"it has a format that this release doesn't know (fingerprint {data[2 : len(FORMAT_1)].hex()}): upgrade "
             "Lanner here, or publish the files with the release that runs here"
         )
-    return "the bytes do not begin as a version of rules does"
+    return "the bytes do not have the header of a version of rules"
 
 
 def _check(rules: PublishedRules) -> None:
     if not rules.files:
         raise BadRules("it holds no files")
     if len(rules.files) > MAX_FILES:
-        raise BadRules(f"it holds {len(rules.files)} files; {MAX_FILES} are the most")
+        raise BadRules(f"it holds {len(rules.files)} files; the limit is {MAX_FILES}")
     size = sum(len(file.text) for file in rules.files)
     if size > MAX_BYTES:
-        raise BadRules(f"its files have {size} bytes together; {MAX_BYTES} are the most")
+        raise BadRules(f"its files have {size} bytes together; the limit is {MAX_BYTES}")
     for file in rules.files:
         if not _FILE_NAME.fullmatch(file.name):
-            raise BadRules(f"a file is named {file.name[:100]!r}, and names are letters, digits and . _ - only")
+            raise BadRules(f"a file is named {file.name[:100]!r}; a name may have letters, digits and . _ - only")
     if not 0 <= rules.published < _LATEST:
-        raise BadRules("it says that it was published at no possible time")
+        raise BadRules("its time of publishing is not a valid time")
     if len({file.name for file in rules.files}) < len(rules.files):
-        raise BadRules("two of its files have one name")
+        raise BadRules("two of its files have the same name")
     texts = (rules.publisher, rules.host, rules.comment, *rules.difference, *(each.pattern for each in rules.switches))
     if len(rules.difference) > MAX_LINES + 1 or len(rules.switches) > MAX_FILES or max(map(len, texts)) > _MAX_TEXT:
         raise BadRules(f"its texts are longer than {_MAX_TEXT} characters, or too many")

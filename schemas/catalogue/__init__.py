@@ -1,1 +1,1 @@
-"""The catalogue: names of fields, event types and flags in, what each means out."""
+"""The catalogue: a name of a field, an event type or a flag in, its definition out."""

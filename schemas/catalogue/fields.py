@@ -1,7 +1,7 @@
-"""The field catalogue and the event table: what a rule may name, and what each name means.
+"""The field catalogue and the event table: which names rules may use, and what each name means.
 
-Loader, compiler, formatter, collector and documentation all ask here, so that a name is known
-everywhere or nowhere. The facts follow Falco's libsinsp filter checks and driver event table.
+Loader, compiler, formatter, collector and documentation all use these tables, so a name is known everywhere or
+nowhere. The tables follow Falco's libsinsp filter checks and driver event table.
 """
 
 import json
@@ -41,17 +41,17 @@ ArgumentKind = Literal["", "index", "key", "index or key"]
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """A field that conditions and outputs may name; one row serves checks, code and documentation."""
+    """A field that conditions and outputs may use; checks, generated code and documentation read the same row."""
 
     name: str
     type: str
     """Falco's value type: CHARBUF, INT64, BOOL, IPADDR, IPNET, PORT, RELTIME ..."""
     family: str
-    """The field class it is listed under: evt, fd, process, container ..."""
+    """The field class in the documentation: evt, fd, process, container ..."""
     argument: ArgumentRule
     argument_kind: ArgumentKind
     format: str
-    """How a number prints: DEC, HEX, ID, 10_PADDED_DEC; NA for text."""
+    """How a number is printed: DEC, HEX, ID, 10_PADDED_DEC; NA for text."""
     is_list: bool
     filter_only: bool
     print_only: bool
@@ -64,7 +64,7 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class ParamSpec:
-    """One parameter of an event, as ``evt.arg`` and ``evt.rawarg`` see it."""
+    """One parameter of an event, as ``evt.arg`` and ``evt.rawarg`` return it."""
 
     name: str
     type: str
@@ -75,7 +75,7 @@ class ParamSpec:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One event type: its category and parameters decide what rules on it can ask."""
+    """One event type: its category, its parameters and its properties in Falco's event table."""
 
     name: str
     category: str
@@ -141,15 +141,15 @@ FIELDS: Mapping[str, FieldSpec] = _fields()
 """Every known field by name."""
 
 EVENTS: Mapping[str, EventType] = _events()
-"""Every event type with parameters of its own, by name; other system calls come as generic events."""
+"""Every event type with parameters of its own, by name; other system calls are generic events."""
 
 SYSCALLS: frozenset[str] = frozenset(_EVENT_DATA["syscalls"])
-"""Names of all system calls that Falco knows; those without an entry in EVENTS are generic events."""
+"""The names of all system calls that Falco knows; those without an entry in EVENTS are generic events."""
 
 ARGUMENT_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {name: tuple(types) for name, types in _EVENT_DATA["arguments"].items()}
 )
-"""For each argument name of any event, the types that it has, in the order of the event table."""
+"""The types of each argument name of any event, in the order of the event table."""
 
 GENERIC_PARAMS: tuple[ParamSpec, ...] = EVENTS["syscall"].params
 
@@ -160,16 +160,12 @@ _ABSPATHS = frozenset({"src", "dst"})
 
 
 def is_event_type(name: str) -> bool:
-    """Tell whether evt.type can have this value; a rule that asks for another is a mistake.
-
-    Args:
-        name: what the rule compares evt.type with.
-    """
+    """Return whether evt.type can have this value."""
     return name in EVENTS or name in SYSCALLS
 
 
 def event_spec(name: str) -> EventType | None:
-    """Give the event type's row, made up for the system calls that only come as generic events."""
+    """Return the row of an event type; system calls without a row get a generic one. None if there is no such type."""
     spec = EVENTS.get(name)
     if spec is not None:
         return spec
@@ -184,23 +180,23 @@ def _generic(name: str) -> EventType:
 
 
 def category_of(event_type: str) -> str | None:
-    """Give evt.category of an event type; generic system calls are ``other``."""
+    """Return the evt.category of an event type: ``other`` for generic system calls, None if there is no such type."""
     spec = event_spec(event_type)
     return None if spec is None else spec.category
 
 
 @lru_cache(maxsize=4096)
 def resolve_field(text: str) -> tuple[FieldSpec, str | None] | None:
-    """Split a field as a rule writes it into its row and its argument; None where there is no such field.
+    """Resolve a field, as written in a rule, to its row and its argument.
 
-    Both forms of an argument are taken where Falco takes them: ``proc.aname[2]``, ``evt.arg.name``,
-    ``evt.arg[0]``. A prefix never matches: the whole text has to be a field.
+    Both forms of an argument are accepted where Falco accepts them: ``proc.aname[2]``, ``evt.arg.name``,
+    ``evt.arg[0]``. The whole text has to be a field; a prefix does not match.
 
     Args:
-        text: for example ``proc.env[HOME]``; an argument may stand in quotes.
+        text: for example ``proc.env[HOME]``; the argument may be quoted.
 
     Returns:
-        The row and the argument without brackets and quotes, or None.
+        The row, and the argument without brackets and quotes; None if there is no such field.
     """
     match = _FIELD_TEXT.fullmatch(text)
     if match is None:
@@ -227,7 +223,7 @@ def resolve_field(text: str) -> tuple[FieldSpec, str | None] | None:
 
 
 def field_problem(text: str) -> str | None:
-    """Say why ``text`` is no field, in words for the rule's author; None where it is one."""
+    """Return why ``text`` is not a field, as a message to the rule's author; None if it is a field."""
     if resolve_field(text) is not None:
         return None
     match = _FIELD_TEXT.fullmatch(text)

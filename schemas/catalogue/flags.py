@@ -1,7 +1,7 @@
-"""Flag and enumeration tables: from the kernel's numbers to the names that rules ask for.
+"""Flag and enumeration tables: from the kernel's numbers to the names that rules use.
 
-Falco renumbers many of the kernel's flags so that one number means the same on every architecture.
-Three forms exist of a value: the kernel's number, Falco's number (evt.rawarg), and text (evt.arg).
+Falco renumbers many of the kernel's flags so that a number means the same on every architecture. So a value has three
+forms: the kernel's number, Falco's number (evt.rawarg), and text (evt.arg).
 """
 
 import json
@@ -14,27 +14,27 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class FlagEntry:
-    """One name of a table with its two numbers."""
+    """One name of a table and its two numbers."""
 
     name: str
     number: int
-    """Falco's number, as evt.rawarg shows it."""
+    """Falco's number, as in evt.rawarg."""
     kernel: int | None
-    """The kernel's number (Linux uapi headers, x86-64); None where the kernel has no such flag."""
+    """The kernel's number (Linux uapi headers, x86-64); None if the kernel has no such flag."""
     mask: int
-    """The kernel bits that are compared with ``kernel``."""
+    """The bits of the kernel's number that are compared with ``kernel``."""
     any_bit: bool
-    """One of the bits is enough: Falco's driver tests some flags of several bits that way."""
+    """Whether one of the bits is enough: Falco's driver tests some flags of several bits that way."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlagTable:
-    """A table and how its numbers combine: ``flags`` or together, the others name one value."""
+    """A table and how its numbers combine: those of ``flags`` are bits, those of the other kinds are single values."""
 
     name: str
     kind: Literal["flags", "enum", "choice"]
     entries: tuple[FlagEntry, ...]
-    """In the order in which names are joined."""
+    """In the order in which the names are joined."""
 
 
 def _entry(name: str, number: int, kernel: int | None, mask: int | str | None = None) -> FlagEntry:
@@ -51,16 +51,16 @@ def _tables() -> dict[str, FlagTable]:
 
 
 FLAG_TABLES = MappingProxyType(_tables())
-"""Every table by its name in the event table."""
+"""Every table, by its name in the event table."""
 
 
 @lru_cache(maxsize=65536)
 def encode_flags(table: str, value: int) -> int:
-    """Turn the kernel's number into Falco's; unknown bits are dropped, an unknown choice becomes 0.
+    """Convert the kernel's number to Falco's; drop unknown bits, and return 0 for an unknown choice.
 
     Args:
         table: name of the table, as in a parameter's ``info``.
-        value: the number that the system call had, as it was.
+        value: the number that was passed to the system call.
 
     Raises:
         KeyError: there is no such table.
@@ -89,11 +89,11 @@ def encode_flags(table: str, value: int) -> int:
 
 @lru_cache(maxsize=65536)
 def number_text(table: str, number: int) -> str:
-    """Give the names behind Falco's number, joined by ``|`` in the table's order; "" where none fits.
+    """Return the names for Falco's number, joined by ``|`` in the table's order; "" if none applies.
 
     Args:
         table: name of the table.
-        number: Falco's number, as evt.rawarg shows it.
+        number: Falco's number, as in evt.rawarg.
 
     Raises:
         KeyError: there is no such table.
@@ -116,7 +116,7 @@ def number_text(table: str, number: int) -> str:
 
 
 def flags_text(table: str, value: int) -> str:
-    """Give the text of a kernel's number, for example ``O_RDONLY|O_CLOEXEC`` for 0o2000000.
+    """Return the names for the kernel's number, for example ``O_RDONLY|O_CLOEXEC`` for 0o2000000.
 
     Args:
         table: name of the table, as in a parameter's ``info``.
@@ -129,4 +129,4 @@ def flags_text(table: str, value: int) -> str:
 
 
 enum_text = flags_text
-"""The same for a table whose numbers name one value each."""
+"""The same function, for tables whose numbers are single values."""

@@ -1,1 +1,1 @@
-"""The wire format: values in, Avro bytes out, and back."""
+"""The wire format: batches, filters and messages in, bytes out, and back."""

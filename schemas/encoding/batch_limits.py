@@ -1,7 +1,7 @@
-"""What the head and the times of a batch may be: what an honest collector can say, and nothing beyond.
+"""Limits of the header and the timestamps of a batch: everything that an honest collector can send, and no more.
 
-A batch comes from a host that may be taken over. What is within these limits can be calculated with, encoded and kept
-by every stage behind the decoder; nothing behind it checks again.
+A batch comes from a host that may be compromised. Every stage after the decoder can calculate with, encode and store
+values within these limits; no later stage checks them again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,22 +11,22 @@ from typing import Any
 from schemas.encoding.columns.texts import encode_text
 
 MAX_NAME_BYTES = 256
-"""Of an id or a name; eight versions of rules joined, the longest that is honest, have 199."""
+"""Limit of an id or a name. The longest honest value, eight rule versions joined, has 199 bytes."""
 MAX_NAMES = 1_000
-"""Of event types, and of reasons of losses."""
+"""Limit of the number of event types, and of reasons for lost events."""
 MAX_CONTAINERS = 10_000
 MAX_PROCESS_CHARACTERS = 1 << 20
-"""Of a process's arguments together, or of its variables: a collector takes 64 KiB."""
+"""Limit of a process's arguments together, and of its environment: a collector sends at most 64 KiB."""
 MAX_CONTAINER_CHARACTERS = 1 << 20
-"""Of a container's labels together: a collector takes 128 of 2 KiB."""
+"""Limit of a container's labels together: a collector sends at most 128 labels of 2 KiB."""
 MAX_MOUNTS = 256
-"""Of a container: a collector takes no more."""
+"""Limit of the mounts of a container; a collector sends no more."""
 MAX_CLOCK = 1 << 62
-"""ns; clocks show less: from 1823 to 2116, with room for what corrects a wrong one."""
+"""ns from the epoch, either way: the years 1823 to 2116, which leaves room for clock corrections."""
 MAX_SEQUENCE = 1 << 40
 MAX_COUNT = 1 << 53
 MAX_FIRST_INDEX = 1 << 19
-"""Together with the most events of a batch, an index stays below what ids of events have room for."""
+"""Plus the maximum number of events in a batch, an index still fits into an event id."""
 _MAX_SECONDS = 1e12
 _HASH_DIGITS = 16
 
@@ -43,27 +43,27 @@ _NUMBERS = {
     "memory_bytes": (0, MAX_COUNT),
 }
 _TOP_BYTES = bytes((*range(0x40), *range(0xC0, 0x100)))
-"""What the highest byte of a number of 64 bits can be that a clock shows."""
+"""The values that the highest byte of a 64-bit timestamp within the limits can have."""
 
 
 def check_head(head: Mapping[str, Any]) -> None:
-    """Check what a batch says of itself.
+    """Check the header of a batch.
 
     Args:
-        head: by name.
+        head: the header's values by name.
 
     Raises:
-        ValueError: something is out of range; it is named.
+        ValueError: a value is out of range; the message names it.
     """
     for name in _NAMES:
         _check_name(name, head[name])
     for name in _TIMES:
         if not is_clock(head[name]):
-            raise ValueError(f"{name}: a time that no clock shows")
+            raise ValueError(f"{name}: timestamp out of range")
     for name, (least, beyond) in _NUMBERS.items():
         if not least <= head[name] < beyond:
             raise ValueError(f"{name} is out of range")
-    # Written so that NaN is refused.
+    # Written so that NaN is rejected.
     if not 0 <= head["cpu_seconds"] < _MAX_SECONDS:
         raise ValueError("cpu_seconds is out of range")
     lost = head["lost"]
@@ -75,33 +75,33 @@ def check_head(head: Mapping[str, Any]) -> None:
 
 
 def check_clocks(raw: Mapping[str, bytes], names: Iterable[str]) -> None:
-    """Check columns of times.
+    """Check columns of timestamps.
 
     Args:
-        raw: by name, numbers of 64 bits, little-endian.
-        names: those to check.
+        raw: columns by name, 64-bit little-endian numbers.
+        names: the columns to check.
 
     Raises:
-        ValueError: one holds a time that no clock shows.
+        ValueError: a column holds a timestamp out of range.
     """
     for name in names:
-        # Only the highest byte of each number is looked at: that takes a twentieth of the time that min and max do.
+        # Check only the highest byte of each number: this takes a twentieth of the time of min and max.
         if raw[name][7::8].translate(None, _TOP_BYTES):
-            raise ValueError(f"column {name}: a time that no clock shows")
+            raise ValueError(f"column {name}: timestamp out of range")
 
 
 def is_clock(time: int) -> bool:
-    """Return whether a clock can show a time, ns since the epoch."""
+    """Return whether a timestamp, ns since the epoch, is within the limits."""
     return -MAX_CLOCK <= time < MAX_CLOCK
 
 
 def check_joined(what: str, texts: Iterable[str], most: int) -> None:
-    """Check how long texts are together, which a batch may hold once and a row name a thousand times.
+    """Check the total length of texts; a batch may store a text once and refer to it a thousand times.
 
     Args:
-        what: for people.
-        texts: those that one field joins.
-        most: characters of all.
+        what: what the texts are, for the error message.
+        texts: the texts that one field joins.
+        most: the maximum of their characters together.
 
     Raises:
         ValueError: they are too long.
@@ -111,9 +111,9 @@ def check_joined(what: str, texts: Iterable[str], most: int) -> None:
 
 
 def clipped_name(text: str) -> str:
-    """Shorten an id or a name that is longer than a batch may hold; those that differ stay different."""
+    """Shorten an id or a name to the limit of a batch; a hash at its end keeps different names different."""
     data = encode_text(text)
-    # As a batch holds it: a byte that is no text takes three there.
+    # As a batch stores it: an undecodable byte takes three bytes there.
     stored = data.decode("utf-8", "replace").encode()
     if len(stored) <= MAX_NAME_BYTES:
         return text
@@ -130,6 +130,6 @@ def _check_names(name: str, found: Iterable[str]) -> None:
 
 
 def _check_name(name: str, text: str) -> None:
-    # No character takes more than four bytes.
+    # A character takes at most four bytes.
     if len(text) * 4 > MAX_NAME_BYTES and len(encode_text(text)) > MAX_NAME_BYTES:
         raise ValueError(f"{name}: a name of more than {MAX_NAME_BYTES} bytes")

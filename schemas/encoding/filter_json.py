@@ -1,9 +1,9 @@
-"""An interest as bytes: JSON that readers of any age understand, and safe where they don't.
+"""Encode and decode pushdown filters as JSON that earlier and later releases can read safely.
 
-Each event type has its ways, each way is an object whose members must all hold. A reader leaves out members, and
-tests on subjects, that it doesn't know: that only lets more through. So a new kind of condition is a new member, never
-another meaning of an old one, and never another alternative within one. Bytes that aren't an interest are refused:
-whoever gets such has to take everything as of interest.
+Each event type has a list of clauses, and each clause is an object whose members must all hold. A reader ignores
+members, and predicates on subjects, that it doesn't know, which only lets more events through. So a new kind of
+condition must be a new member, never a new meaning of an existing one, and never another alternative within one. Bytes
+that are not a filter are rejected; the reader must then send every event.
 """
 
 import json
@@ -18,11 +18,11 @@ _LONGEST_NAME = 1000
 
 
 class BadFilter(LannerError, ValueError):
-    """Bytes that are no interest, or none that lets anything through: everything has to be sent."""
+    """The bytes are not a pushdown filter, or the filter passes no event; the reader must send every event."""
 
 
 def encode_filter(interest: PushdownFilter) -> bytes:
-    """Write an interest; equal ones give equal bytes."""
+    """Encode a filter; equal filters have equal bytes."""
     events: dict[str, list[dict[str, Any]]] = {}
     for way in interest.ways:
         events.setdefault(way.event, []).append(_written(way))
@@ -33,22 +33,22 @@ def encode_filter(interest: PushdownFilter) -> bytes:
 
 
 def decode_filter(data: bytes) -> PushdownFilter:
-    """Read what any release wrote.
+    """Decode a filter that any release wrote.
 
     Raises:
-        BadInterest: it is none, it is empty, or it is too long; the caller sends everything then.
+        BadFilter: it is not a filter, it is empty, or it is too long; the caller must send every event.
     """
     if len(data) > MAX_BYTES:
-        raise BadFilter(f"an interest of {len(data)} bytes: at most {MAX_BYTES} are taken")
+        raise BadFilter(f"the filter has {len(data)} bytes; the limit is {MAX_BYTES}")
     try:
         body = json.loads(data)
         ways = frozenset(_read(event, way) for event, found in body["events"].items() for way in found)
-        # Not the other way round here: what is not asked for in so many words may be a secret.
+        # Unlike for events, a missing list means none: an environment variable that no rule names may hold a secret.
         variables = frozenset(_variable(name) for name in body.get("environment", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadFilter(f"not an interest: {error or type(error).__name__}") from error
+        raise BadFilter(f"not a pushdown filter: {error or type(error).__name__}") from error
     if not ways:
-        raise BadFilter("an empty interest")
+        raise BadFilter("an empty filter")
     return PushdownFilter(ways, variables)
 
 
@@ -69,7 +69,7 @@ def _written(way: Clause) -> dict[str, Any]:
 
 def _variable(name: Any) -> str:
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-        raise BadFilter("a name of a variable that is none")
+        raise BadFilter("invalid name of an environment variable")
     return name
 
 
@@ -90,7 +90,7 @@ def _read(event: str, body: dict[str, Any]) -> Clause:
             for text in paths[kind]
         )
         if any(not place.text for place in places):
-            raise BadFilter("a path of no characters")
+            raise BadFilter("an empty path")
     return Clause(event, tests, places)
 
 
@@ -99,5 +99,5 @@ def _test(found: dict[str, Any]) -> Predicate:
     if not isinstance(subject, str) or not all(
         type(number) is int and 0 <= number <= _U32 for number in (mask, *values)
     ):
-        raise BadFilter(f"a test that is none: {found}")
+        raise BadFilter(f"invalid test: {found}")
     return Predicate(subject, mask, values)

@@ -1,6 +1,6 @@
-"""Recordings: event batches in an Avro object container file, each kept as it was encoded.
+"""Recordings: event batches in an Avro object container file, each stored as it was encoded.
 
-Any Avro tool opens one. A block holds one batch, so that a file that was cut off loses at most its last.
+Any Avro tool can read them. A block holds one batch, so a truncated file loses at most its last batch.
 Format: the Avro specification, "Object container files".
 """
 
@@ -24,14 +24,14 @@ _SYNC_SIZE = 16
 
 
 class RecordingWriter:
-    """Appends encoded batches to a new file; events are private, so the file is its owner's alone."""
+    """Appends encoded batches to a new file. Events are private, so only the file's owner may read it."""
 
     def __init__(self, path: Path) -> None:
-        """Create or replace the file; raises OSError."""
+        """Create or replace the file. Raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "wb")
         if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-            # A file that was there before keeps its mode otherwise; a device's is not ours to change.
+            # An existing file would keep its mode otherwise. The mode of a device is left alone.
             os.fchmod(self._file.fileno(), 0o600)
         head = io.BytesIO()
         fastavro.writer(head, parse_schema(EVENT_BATCH_SCHEMA), [], codec="deflate")
@@ -39,41 +39,41 @@ class RecordingWriter:
         self._file.write(head.getvalue())
 
     def write(self, encoded: bytes) -> None:
-        """Append what encode_batch gave; raises OSError where the disk is full."""
+        """Append a batch that encode_batch returned. Raises OSError, for example if the disk is full."""
         packed = zlib.compressobj(6, zlib.DEFLATED, -15)
         data = packed.compress(encoded[HEADER_SIZE:]) + packed.flush()
         self._file.write(_varint(1) + _varint(len(data)) + data + self._sync)
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; raises OSError."""
+        """Close the file. Raises OSError."""
         self._file.close()
 
 
 def read_recording(path: Path) -> Iterator[EventBatch]:
-    """Give the batches of a file in order, whichever release wrote it.
+    """Yield the batches of a file in order, whichever release wrote it.
 
     Raises:
-        OSError: it can't be read.
-        BadBatch: it is no recording, or one of its batches is broken; what came before is good.
+        OSError: the file can't be read.
+        BadBatch: the file is not a recording, or a batch is damaged; the batches before it are valid.
     """
     for header, schema, datum in _blocks(path):
         yield decode_datum(datum, None if header == HEADER else schema)
 
 
 def read_encoded(path: Path) -> Iterator[bytes]:
-    """Give the batches of a file in order, each as it was encoded, whichever release wrote it; none is decoded.
+    """Yield the batches of a file in order as they were encoded, without decoding them.
 
     Raises:
-        OSError: it can't be read.
-        BadBatch: it is no recording, or it ends in the middle of a batch; what came before is good.
+        OSError: the file can't be read.
+        BadBatch: the file is not a recording, or it is truncated; the batches before the damage are valid.
     """
     for header, _, datum in _blocks(path):
         yield header + datum
 
 
 def _blocks(path: Path) -> Iterator[tuple[bytes, Any, bytes]]:
-    """Give header, schema and datum of each batch."""
+    """Yield header, schema and datum of each batch."""
     with path.open("rb") as file:
         try:
             blocks = fastavro.block_reader(file)
@@ -82,22 +82,22 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, Any, bytes]]:
                 yield schema.header, schema.parsed, block.bytes_.getvalue()  # type: ignore[attr-defined]
         except (OSError, BadBatch):
             raise
-        except Exception as error:  # as in the codec: of a broken file fastavro lets anything come out
-            raise BadBatch(f"{path} is not a whole recording: {error or type(error).__name__}") from error
+        except Exception as error:  # fastavro may raise anything for a damaged file
+            raise BadBatch(f"{path} is not a complete recording: {error or type(error).__name__}") from error
 
 
 def _schema_of_batches(given: Any, path: Path) -> WriterSchema:
     try:
         schema = checked_schema(json.dumps(given))
     except BadSchema as error:
-        raise BadBatch(f"{path} is an Avro file, but not of event batches: {error}") from None
+        raise BadBatch(f"{path} is an Avro file, but it does not hold event batches: {error}") from None
     if schema.name != "lanner.EventBatch":
-        raise BadBatch(f"{path} is an Avro file, but not of event batches")
+        raise BadBatch(f"{path} is an Avro file, but it does not hold event batches")
     return schema
 
 
 def _varint(number: int) -> bytes:
-    """Write a non-negative long as Avro does: zigzag, seven bits a byte."""
+    """Encode a non-negative long as Avro does: zigzag, seven bits per byte."""
     number <<= 1
     out = bytearray()
     while number > 0x7F:

@@ -1,1 +1,1 @@
-"""Text that others chose: hostile text in, bounded and printable text out."""
+"""Text: untrusted strings and timestamps in, bounded and printable text out."""

@@ -1,21 +1,22 @@
-"""How long texts may be in what is made of an event: a host chose them, an alert quotes them, every stage copies them.
+"""Length limits of the texts of an alert: a host chose them, an alert quotes them, and every stage copies them.
 
-A text that is too long is clipped and says by how much. Where all texts together are too long, each is clipped further.
+A text that is too long is clipped, and a mark says by how much. If all texts together are too long, each is clipped
+further.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Value = str | int | float | bool | tuple[str, ...] | None
-"""Of a field, as an alert holds it."""
+"""The value of a field in an alert."""
 
 MAX_TEXT_BYTES = 64 << 10
 MAX_TEXTS_BYTES = 896 << 10
-"""Of all texts of an alert, names of fields included: an eighth of a megabyte is left for what rules choose."""
+"""Limit of all texts of an alert, field names included. It leaves an eighth of a megabyte for what rules choose."""
 _CUT = " [truncated, {} more bytes]"
 _LEFT_OUT = "[truncated, {} more values]"
 _OVERHEAD = 16
-"""Bytes that a value takes in an alert besides its text, at most."""
+"""The most bytes that a value takes in an alert besides its text."""
 _MARK_BYTES = len(_CUT) + 20 + _OVERHEAD
 _TIGHTER = (1, 4, 16, 64, 256)
 _SHORT_TEXT_BYTES = 256
@@ -25,27 +26,27 @@ _PLAIN_CHARACTERS = 64
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The parts of an alert, or of one to be, that hold what a host chose."""
+    """The parts of an alert whose text a host chose."""
 
     texts: tuple[str, ...]
     fields: Mapping[str, Value]
-    """Those that the output names."""
+    """The fields that the output names."""
     event: Mapping[str, Value]
-    """The whole event."""
+    """The fields of the whole event."""
     others: tuple[Mapping[str, Value], ...] = ()
 
     @property
     def characters(self) -> int:
-        """How many characters all texts have."""
+        """The number of characters of all texts."""
         values = (self.fields, self.event, *self.others)
         return sum(map(len, self.texts)) + sum(map(_characters, values))
 
     def within(self, most_text: int = MAX_TEXT_BYTES, most: int = MAX_TEXTS_BYTES) -> "Texts":
-        """Return the parts with no text of more bytes than most_text, and no more than most altogether.
+        """Return the parts with each text clipped to most_text bytes, and all of them to most bytes.
 
-        Where they fit as they are, they are returned themselves.
+        If they are within the limits already, return the same object.
         """
-        # No character takes more than four bytes.
+        # A character takes at most four bytes.
         if 4 * self.characters <= min(most_text, most):
             return self
         found = self
@@ -57,7 +58,7 @@ class Texts:
         return found
 
     def short(self) -> "Texts":
-        """Return the parts in short: long texts are cut, and those that only the whole event has are left out."""
+        """Return a short form: long texts are clipped, and long fields that only the whole event has are left out."""
         cut = self._clipped(_SHORT_TEXT_BYTES)
         return Texts(
             tuple(clipped(text, _SHORT_OUTPUT_BYTES) for text in self.texts),
@@ -76,7 +77,7 @@ class Texts:
 
 
 def clipped(text: str, most: int) -> str:
-    """Cut a text to so many bytes, which include the mark that says how many are missing."""
+    """Clip a text to so many bytes, including the mark that says how many are missing."""
     if 4 * len(text) <= most:
         return text
     data = text.encode("utf-8", "surrogatepass")
@@ -87,7 +88,7 @@ def clipped(text: str, most: int) -> str:
 
 
 def clipped_values(values: Mapping[str, Value], most: int) -> dict[str, Value]:
-    """Cut each of some values to so many bytes."""
+    """Clip each value to so many bytes."""
     return {name: _value(value, most) for name, value in values.items()}
 
 
@@ -114,7 +115,7 @@ def _items(items: Sequence[str], most: int) -> tuple[str, ...]:
 def _characters(values: Mapping[str, Value]) -> int:
     total = 0
     for value in values.values():
-        # Half as long as isinstance takes; each alert has a hundred values.
+        # Takes half as long as isinstance; each alert has about a hundred values.
         if value.__class__ is str:
             total += len(value)
         elif value.__class__ is tuple:

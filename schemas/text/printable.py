@@ -1,7 +1,7 @@
-"""Hostile text made safe to print.
+"""Make untrusted text safe to print.
 
-File names, arguments and labels come from whoever is attacking the host: they may hold terminal escapes, newlines that
-forge a second log line, text direction marks, and bytes that are no text at all.
+An attacker can choose file names, arguments and labels: they may hold terminal escapes, newlines that forge a second
+log line, text direction marks, and undecodable bytes.
 """
 
 import re
@@ -11,24 +11,24 @@ _SPECIAL = re.compile(
     "\U000e0000-\U000e007f]"
 )
 INDENT = "    "
-"""Before each line of a message behind its first."""
+"""Precedes each line of a message after the first."""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
-    r"""Give a text that stays on its line and moves no cursor.
+    r"""Return a text with control characters escaped, so that it stays on one line and moves no cursor.
 
-    Controls, direction marks and undecodable bytes become \n, \x1b, \u202e ...; what can be read is left as it is,
-    the backslash included, since that is common in paths and arguments.
+    Controls, direction marks and undecodable bytes become \n, \x1b, \u202e ...; printable characters are unchanged,
+    including the backslash, which is common in paths and arguments.
     """
     return text if text.isprintable() else _SPECIAL.sub(_escaped, text)
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of several lines that can't be taken for several messages.
+    """Return a text of several lines that can't be mistaken for several messages.
 
-    Each line is made printable, and those behind the first are indented: whatever a text quotes, a line break in it
-    begins no message of its own. Done twice, it changes nothing.
+    Each line is made printable, and the lines after the first are indented, so a line break in quoted text can't begin
+    another message. The function is idempotent.
     """
     first, *others = text.split("\n")
     return "\n".join([printable(first), *(INDENT + printable(line).removeprefix(INDENT) for line in others)])
@@ -38,7 +38,7 @@ def _escaped(match: re.Match[str]) -> str:
     char = match.group()
     number = ord(char)
     if 0xDC80 <= number <= 0xDCFF:
-        # A byte that wasn't UTF-8, as "surrogateescape" keeps it.
+        # An undecodable byte, as "surrogateescape" represents it.
         number -= 0xDC00
     if char in _SHORT:
         return _SHORT[char]

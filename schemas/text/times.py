@@ -1,6 +1,6 @@
-"""Event times as text, in the forms that alert lines and the evt.time fields have.
+"""Format event times for alert lines and the evt.time fields.
 
-The part down to the second is cached: alerts of a busy second share it.
+The part down to the second is cached, because the alerts of a busy second share it.
 """
 
 import time
@@ -15,40 +15,40 @@ def _second(second: int, form: str, *, utc: bool) -> str:
 
 
 def clock(nanoseconds: int, *, utc: bool = False) -> str:
-    """Give ``HH:MM:SS.nnnnnnnnn``, the time that begins an alert line.
+    """Return ``HH:MM:SS.nnnnnnnnn``, the time at the start of an alert line.
 
     Args:
         nanoseconds: since the epoch.
-        utc: in UTC; otherwise in the local time zone, as Falco does.
+        utc: whether to use UTC instead of the local time zone, which Falco uses.
     """
     second, rest = divmod(nanoseconds, NANOSECONDS)
     return f"{_second(second, '%H:%M:%S', utc=utc)}.{rest:09d}"
 
 
 def clock_seconds(nanoseconds: int, *, utc: bool = False) -> str:
-    """Give ``HH:MM:SS``."""
+    """Return ``HH:MM:SS``."""
     return _second(nanoseconds // NANOSECONDS, "%H:%M:%S", utc=utc)
 
 
 def iso8601(nanoseconds: int, *, utc: bool = False) -> str:
-    """Give ``2026-11-24T14:31:30.479359480+0000``: the date, and the zone as an offset."""
+    """Return ``2026-11-24T14:31:30.479359480+0000``: date and time with the offset of the zone."""
     second, rest = divmod(nanoseconds, NANOSECONDS)
     zone = "+0000" if utc else _second(second, "%z", utc=utc)
     return f"{_second(second, '%Y-%m-%dT%H:%M:%S', utc=utc)}.{rest:09d}{zone}"
 
 
 def iso8601_zulu(nanoseconds: int) -> str:
-    """Give ``2026-11-24T14:31:30.479359480Z``, the time of a JSON alert; always UTC."""
+    """Return ``2026-11-24T14:31:30.479359480Z``, the time of a JSON alert; always UTC."""
     second, rest = divmod(nanoseconds, NANOSECONDS)
     return f"{_second(second, '%Y-%m-%dT%H:%M:%S', utc=True)}.{rest:09d}Z"
 
 
 def date_and_time(nanoseconds: int, *, utc: bool = False) -> str:
-    """Give ``2026-11-24 14:31:30.479359480``."""
+    """Return ``2026-11-24 14:31:30.479359480``."""
     second, rest = divmod(nanoseconds, NANOSECONDS)
     return f"{_second(second, '%Y-%m-%d %H:%M:%S', utc=utc)}.{rest:09d}"
 
 
 def date_and_time_seconds(nanoseconds: int, *, utc: bool = False) -> str:
-    """Give ``2026-11-24 14:31:30``."""
+    """Return ``2026-11-24 14:31:30``."""
     return _second(nanoseconds // NANOSECONDS, "%Y-%m-%d %H:%M:%S", utc=utc)

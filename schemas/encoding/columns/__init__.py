@@ -1,1 +1,1 @@
-"""Columns of a batch on the wire: values in, bounds-checked columns out, and back."""
+"""The columns of a batch on the wire: bytes in, bounds-checked columns out, and back."""

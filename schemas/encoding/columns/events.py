@@ -1,4 +1,4 @@
-"""The columns of a batch on the wire: their lengths and what they point to."""
+"""The event columns of a batch on the wire: packing them, and checking their lengths and indices."""
 
 from collections.abc import Mapping
 
@@ -8,32 +8,32 @@ from schemas.encoding.columns.indices import check_below, check_steps
 
 MAX_EVENTS = 100_000
 MAX_ARGUMENTS = 64
-"""An event has fewer; Falco's table knows none of more than 32."""
+"""Limit of the arguments of an event; no event in Falco's table has more than 32."""
 
 COLUMNS = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}
-"""All of them, by their struct format character (little-endian)."""
+"""Every column and its struct format character (little-endian)."""
 INDEX_COLUMNS = (*STRING_COLUMNS, "arg_name", "arg_value")
-"""Those that point into the batch's texts."""
+"""The columns of indices into the batch's texts."""
 _SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "h": 2}
 
 
 def pack_column(column: Column) -> bytes:
-    """Give a column's bytes; none where it is all 0."""
+    """Return the bytes of a column; empty if every element is 0."""
     raw = memoryview(column).tobytes()  # type: ignore[arg-type]
     return b"" if raw == bytes(len(raw)) else raw
 
 
 def unpack_columns(raw: Mapping[str, bytes], count: int, texts: int, processes: int) -> dict[str, Column]:
-    """Give the columns of a batch, over the bytes as they came: rules read little of most.
+    """Return the columns of a batch as views of the received bytes; nothing is copied, since rules read few columns.
 
     Args:
-        raw: by name; an empty one is all 0.
-        count: of events.
-        texts: length of the table that indices of texts point into.
+        raw: the columns' bytes by name; an empty one is all 0.
+        count: number of events.
+        texts: length of the table of texts.
         processes: length of the table of processes.
 
     Raises:
-        ValueError: a column has another length or points outside its table, or arg_start goes backwards.
+        ValueError: a column has the wrong length or an index outside its table, or arg_start decreases.
     """
     if not 0 <= count <= MAX_EVENTS:
         raise ValueError(f"{count} events in one batch")
@@ -47,7 +47,7 @@ def unpack_columns(raw: Mapping[str, bytes], count: int, texts: int, processes: 
     for name in ("arg_name", "arg_value", "arg_raw"):
         columns[name] = _column(raw, name, starts[count])
     check_below(texts, raw, INDEX_COLUMNS)
-    # Read as unsigned, a negative index is a huge one: one look finds both.
+    # Read as unsigned, a negative index is a huge one: one comparison finds both.
     if count and max(memoryview(raw["process"]).cast("I"), default=0) >= processes:
         raise ValueError("column process points outside its table")
     return columns

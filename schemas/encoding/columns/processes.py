@@ -1,6 +1,6 @@
-"""The processes of a batch on the wire: a column for each fact, and a word of bits that says which facts are known.
+"""The processes of a batch on the wire: a column for each attribute, and a bit mask of the attributes that are known.
 
-A row of a record took Avro half of the time that a whole batch does now.
+Columns replaced an array of Avro records, which took half as long to decode as a whole batch takes now.
 """
 
 from array import array
@@ -24,9 +24,11 @@ NULLABLE = {
     **dict.fromkeys(("exe_ino_ctime", "exe_ino_mtime", "start_time", "exec_time", "pidns_init_start_time"), "q"),
     **dict.fromkeys(("is_exe_writable", "is_exe_upper_layer", "is_exe_lower_layer", "is_exe_from_memfd"), "B"),
 }
-"""Columns of numbers that may be unknown, by their struct format character; a bit of `known` each, in this order."""
+"""Columns of numbers that may be unknown, and their struct format characters; each has a bit of `known`, in this
+order."""
 TIMES = ("start_time", "exec_time", "pidns_init_start_time")
-"""Those of the nullable that a clock of the host showed; what an inode says of its times is its owner's word."""
+"""The nullable columns that hold readings of the host's clock. Inode times are not among them: a file's owner can set
+them to anything."""
 SURE = {"pid": "q", "exec_generation": "q", "container": "i", "parent": "i", "session_leader": "i", "group_leader": "i"}
 """Columns of numbers that are always known."""
 MARKS = {"is_args_truncated": "B", "is_env_truncated": "B"}
@@ -34,7 +36,8 @@ MARKS = {"is_args_truncated": "B", "is_env_truncated": "B"}
 TEXTS = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 """Columns of indices (i32) of texts."""
 LISTS = {"args": "arg_count", "env": "env_count"}
-"""Columns of indices of many texts a process, and how many (u32) are whose; the next bits of `known`."""
+"""Columns of indices of several texts per process, and the columns of their counts (u32); they have the next bits of
+`known`."""
 PROCESS_COLUMNS = {
     **NULLABLE,
     **SURE,
@@ -42,11 +45,11 @@ PROCESS_COLUMNS = {
     **dict.fromkeys((*TEXTS, *LISTS), "i"),
     **dict.fromkeys((*LISTS.values(), "known"), "I"),
 }
-"""All of them, by their struct format character (little-endian)."""
+"""Every column and its struct format character (little-endian)."""
 INDEX_COLUMNS = (*TEXTS, *LISTS)
-"""Those that point into the batch's texts."""
+"""The columns of indices into the batch's texts."""
 
-KNOWN_BITS = {name: 1 << place for place, name in enumerate((*NULLABLE, *LISTS))}
+KNOWN_BITS = {name: 1 << bit for bit, name in enumerate((*NULLABLE, *LISTS))}
 _EVERYTHING = (1 << len(KNOWN_BITS)) - 1
 _ORDER = tuple(each.name for each in fields(Process))
 _FACTS = attrgetter(*_ORDER)
@@ -56,7 +59,7 @@ _SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "B": 1}
 
 
 def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, bytes]:
-    """Give the columns of a table of processes; an empty one is all 0. New texts are added to the table."""
+    """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts."""
     if not processes:
         return dict.fromkeys(PROCESS_COLUMNS, b"")
     facts = dict(zip(_ORDER, zip(*map(_FACTS, processes), strict=True), strict=True))
@@ -82,16 +85,16 @@ def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, 
 def unpack_processes(
     columns: Mapping[str, bytes], texts: Sequence[str | None], containers: int, longest: int = MAX_TEXT_BYTES
 ) -> list[Process]:
-    """Give the rows of a table of processes.
+    """Return the rows of a table of processes.
 
     Args:
-        columns: by name, as pack_processes gives them.
-        texts: by index.
-        containers: how many the batch has.
-        longest: a bound for the longest of the texts, bytes.
+        columns: columns by name, as returned by pack_processes.
+        texts: the texts by index.
+        containers: number of containers in the batch.
+        longest: an upper bound for the length of a text, bytes.
 
     Raises:
-        ValueError: the columns contradict each other, or point outside their tables.
+        ValueError: the columns contradict each other, or refer outside their tables.
     """
     count = len(columns["pid"]) // _SIZES["q"]
     if count > MAX_PROCESSES:
@@ -117,7 +120,7 @@ def unpack_processes(
                 check_joined(name, each, MAX_PROCESS_CHARACTERS)
     known = numbers["known"]
     if max(known, default=0) > _EVERYTHING:
-        raise ValueError(f"more is known of process {known.index(max(known))} than there is")
+        raise ValueError(f"process {known.index(max(known))} has unknown bits in its mask of known attributes")
     always = reduce(and_, known, _EVERYTHING)
     for name, bit in KNOWN_BITS.items():
         if not always & bit:
@@ -131,7 +134,7 @@ def _check_rows(numbers: Mapping[str, Sequence[int]], containers: int) -> None:
         if not (-1 <= parent < index and -1 <= container < containers):
             raise ValueError(f"process {index} points outside its tables")
         if not (-1 <= session <= index and -1 <= group <= index):
-            raise ValueError(f"process {index} is led from outside its table")
+            raise ValueError(f"process {index} has a leader outside its table")
 
 
 def _packed(code: str, values: Iterable[int]) -> bytes:

@@ -107,5 +107,5 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
     """Also a recording that was cut off: what came before is judged."""
     done = lanner("replay", rules(tmp_path))
     assert done.returncode == 1
-    assert "is not a whole recording" in done.stderr
+    assert "is not a complete recording" in done.stderr
     assert "Traceback" not in done.stderr

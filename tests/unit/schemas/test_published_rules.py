@@ -57,12 +57,12 @@ def test_a_later_version_has_a_later_name_whatever_the_clock_says() -> None:
         ({"files": (PublishedFile(".x.yaml", b""),)}, "named"),
         ({"files": (PublishedFile("x.yaml\n", b""),)}, "named"),
         ({"files": (PublishedFile("x.sh", b""),)}, "named"),
-        ({"files": (PublishedFile("x.yaml", b""), PublishedFile("x.yaml", b""))}, "one name"),
+        ({"files": (PublishedFile("x.yaml", b""), PublishedFile("x.yaml", b""))}, "the same name"),
         ({"files": (PublishedFile("x.yaml", bytes(MAX_BYTES + 1)),)}, "bytes"),
         ({"files": tuple(PublishedFile(f"{n}.yaml", b"") for n in range(1001))}, "1001 files"),
         ({"comment": "x" * 501}, "500 characters"),
         ({"difference": ("x",) * 300}, "too many"),
-        ({"published": 2**62}, "no possible time"),
+        ({"published": 2**62}, "not a valid time"),
     ],
 )
 def test_what_no_publisher_makes_is_refused(change: dict[str, object], reason: str) -> None:
@@ -129,7 +129,7 @@ def test_another_format_is_refused_with_what_to_do() -> None:
     """It is told apart from what is no version at all."""
     with pytest.raises(BadRules, match=r"doesn't know \(fingerprint 0123456789abcdef\): upgrade"):
         decode_rules(bytes.fromhex("c3010123456789abcdef") + b"new")
-    with pytest.raises(BadRules, match="do not begin as a version"):
+    with pytest.raises(BadRules, match="do not have the header of a version"):
         decode_rules(b"{}")
 
 

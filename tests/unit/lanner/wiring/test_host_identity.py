@@ -34,7 +34,7 @@ def test_a_collector_signs_unless_it_is_told_not_to(tmp_path: Path) -> None:
 def test_what_can_not_be_used_is_told_and_not_replaced(tmp_path: Path) -> None:
     """A new key in place of a broken one would shut the host out."""
     path = tmp_path / "host.key"
-    with pytest.raises(BadInput, match=r"host\.id: a host id of 300 bytes"):
+    with pytest.raises(BadInput, match=r"host\.id: the host id has 300 bytes"):
         identity_of(settings(tmp_path), replace(HOST, id="x" * 300))
     path.touch(0o600)
     with pytest.raises(BadInput, match="not an Ed25519 private key"):

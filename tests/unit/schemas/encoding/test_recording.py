@@ -170,7 +170,7 @@ def test_an_avro_file_of_something_else_is_told(tmp_path: Path, schema: Any) -> 
     with path.open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema(schema), [])
 
-    with pytest.raises(BadBatch, match="an Avro file, but not of event batches"):
+    with pytest.raises(BadBatch, match="an Avro file, but it does not hold event batches"):
         list(read_recording(path))
 
 
@@ -197,7 +197,7 @@ def test_a_block_of_two_batches_is_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema(EVENT_BATCH_SCHEMA), rows_of(tmp_path), sync_interval=1 << 20)
 
-    with pytest.raises(BadBatch, match="bytes after its end"):
+    with pytest.raises(BadBatch, match="extra bytes at its end"):
         list(read_recording(path))
 
 

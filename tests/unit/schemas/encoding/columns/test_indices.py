@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.encoding.columns.indices import MAX_LIMIT, _kept_lanes, check_below, check_steps
+from schemas.encoding.columns.indices import MAX_LIMIT, _cached_lanes, check_below, check_steps
 
 NEAR = st.integers(-2, 2)
 NUMBERS = (
@@ -47,14 +47,14 @@ def test_the_check_of_steps_finds_what_a_look_at_each_would(numbers: list[int], 
     if is_right:
         check_steps(array("I", column).tobytes(), 64)
         return
-    with pytest.raises(ValueError, match=r"begins|too large"):
+    with pytest.raises(ValueError, match=r"begin|too large"):
         check_steps(array("I", column).tobytes(), 64)
 
 
 def test_a_large_message_leaves_nothing_behind() -> None:
     """The masks of a batch that no collector sends are not kept; those of one that it may send are."""
-    _kept_lanes.cache_clear()
+    _cached_lanes.cache_clear()
     check_below(5, {"a": array("i", [4]).tobytes() * 500_000}, ("a",))
-    assert _kept_lanes.cache_info().currsize == 0
+    assert _cached_lanes.cache_info().currsize == 0
     check_below(5, {"a": array("i", [4]).tobytes() * 15_000}, ("a",))
-    assert _kept_lanes.cache_info().currsize == 1
+    assert _cached_lanes.cache_info().currsize == 1
