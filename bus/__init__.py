@@ -1,1 +1,1 @@
-"""Transport between the stages: topics, Kafka set-up and the in-process bus."""
+"""Transport between the stages, over Kafka or in one process: messages of one stage in, delivered to others out."""

@@ -1,7 +1,7 @@
-"""What each part of a fleet may do at the broker: no more than it does, so that one taken over can't do the others'.
+"""The ACLs of each part of a fleet: only what it needs, so that a compromised part can't act as another.
 
-Writing is enough for idempotent producers. Source: Kafka's documentation, "Authorization and ACLs": since 2.8 the
-right to write to a topic includes what InitProducerId asks for.
+The right to write is enough for idempotent producers. Source: Kafka's documentation, "Authorization and ACLs": since
+2.8 the right to write to a topic includes InitProducerId.
 """
 
 import shlex
@@ -36,19 +36,19 @@ Resource = Literal["TOPIC", "GROUP"]
 
 _STATE = changelog(CORRELATION_TABLE)
 SIEM_GROUPS = "siem"
-"""Begins the names, without prefix, of the groups that readers of the SIEM topics may form."""
+"""Prefix of the consumer groups that readers of the SIEM topics may use; without the connection's prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One thing that is allowed."""
+    """One operation that is allowed on one resource."""
 
     resource: Resource
     name: str
     """Without prefix."""
     operation: Operation
     is_prefix: bool = False
-    """All names that begin so."""
+    """Whether the grant covers all names that begin with `name`."""
 
 
 def _topics(operation: Operation, *names: str) -> tuple[Grant, ...]:
@@ -88,23 +88,25 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, a notifier that listens besides, who settles dead letters, who publishes rules, who
-decides about hosts' keys, what reads alerts as JSON, and people who look at everything."""
+"""The parts: the stages, the notifier's intake, the commands that settle dead letters, publish rules and enroll hosts,
+readers of alerts as JSON, and operators, who may read everything."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:
-    """Give the topics that a part uses, without prefix."""
+    """Return the topics that a part uses, without prefix."""
     return tuple(dict.fromkeys(each.name for each in PARTS[part] if each.resource == "TOPIC"))
 
 
 def commands(grants: tuple[Grant, ...], prefix: str, principal: str, bootstrap_servers: str) -> list[str]:
-    """Write grants as calls of Kafka's own tool, one a resource. Source: kafka-acls.sh --help, Kafka 4.
+    """Return the commands that add grants with Kafka's own tool, one per resource.
 
     Args:
-        grants: what is allowed.
-        prefix: of all names.
-        principal: to whom, such as User:lanner-collector.
-        bootstrap_servers: for the tool.
+        grants: the operations to allow.
+        prefix: prefix of all names.
+        principal: who gets the grants, such as User:lanner-collector.
+        bootstrap_servers: addresses for the tool.
+
+    Source: kafka-acls.sh --help, Kafka 4.
     """
     together: dict[tuple[Resource, str, bool], list[Operation]] = {}
     for grant in grants:

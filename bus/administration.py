@@ -1,4 +1,4 @@
-"""Creates topics and looks at those that are there."""
+"""Create topics and ACLs, and inspect existing topics."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -25,7 +25,7 @@ from bus.topics import TopicPlan, TopicState
 
 
 class Administration:
-    """One admin client; every call raises BusUnavailable where the broker doesn't answer or refuses."""
+    """One admin client. Every call raises BusUnavailable if the broker doesn't answer or refuses."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -40,7 +40,7 @@ class Administration:
             raise unusable(error.args[0]) from None
 
     def states(self, names: Sequence[str]) -> dict[str, TopicState]:
-        """Look at topics; those that don't exist are left out."""
+        """Return the state of each topic that exists."""
         topics = self._metadata().topics
         there = [name for name in names if name in topics and not topics[name].error]
         if self._connection.security_protocol != "plaintext":
@@ -63,7 +63,7 @@ class Administration:
         return found
 
     def _check_hidden(self, names: Sequence[str]) -> None:
-        """Raise BusUnavailable for a topic that this client may not see, which otherwise looks like one that isn't."""
+        """Raise BusUnavailable for a topic that this client may not see; it would otherwise look like a missing one."""
         if not names:
             return
         answers = self._client.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_SECONDS)
@@ -75,7 +75,7 @@ class Administration:
                 )
 
     def create(self, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> None:
-        """Create topics; with dry_run the broker only checks whether it could. One that is there already is fine."""
+        """Create topics, ignoring those that exist. With dry_run, only check whether the broker would create them."""
         if not plans:
             return
         wanted = [
@@ -98,12 +98,12 @@ class Administration:
                 if reason.code() == KafkaError.INVALID_REPLICATION_FACTOR:
                     raise BusUnavailable(
                         f"topic {name} can't be created ({reason.str()})",
-                        "give --replication-factor no more than there are brokers",
+                        "set --replication-factor to at most the number of brokers",
                     ) from None
                 raise self._trouble.unavailable(reason) from None
 
     def allow(self, grants: Sequence[Grant], principal: str) -> None:
-        """Add ACLs for a principal such as User:lanner-collector; those that are there already are fine."""
+        """Add ACLs for a principal such as User:lanner-collector; existing ones are left unchanged."""
         self._metadata()
         wanted = [
             AclBinding(
@@ -124,7 +124,7 @@ class Administration:
                 reason = error.args[0]
                 if reason.code() == KafkaError.SECURITY_DISABLED:
                     raise BusUnavailable(
-                        f"the broker at {self._connection.bootstrap_servers} checks no rights",
+                        f"the broker at {self._connection.bootstrap_servers} has no authorizer",
                         "set authorizer.class.name there, as deploy/kafka/secured.properties does",
                     ) from None
                 raise self._trouble.unavailable(reason) from None
@@ -146,7 +146,7 @@ class Administration:
             except KafkaException as error:
                 if not is_forbidden(error.args[0]):
                     raise self._trouble.unavailable(error.args[0]) from None
-                # Whoever may not see settings may still use the topic.
+                # A client that may not read the configuration may still use the topic.
                 continue
             found[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}
         return found
@@ -154,14 +154,14 @@ class Administration:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What creating topics came to."""
+    """The topics that were created, and those that existed."""
 
     made: tuple[TopicPlan, ...]
     there: tuple[TopicState, ...]
 
 
 def create_missing(connection: Connection, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> Created:
-    """Create the topics that don't exist and leave the others alone; raises BusUnavailable."""
+    """Create the topics that don't exist; leave the others unchanged. Raises BusUnavailable."""
     administration = Administration(connection)
     states = administration.states([each.name for each in plans])
     missing = tuple(each for each in plans if each.name not in states)

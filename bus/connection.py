@@ -1,4 +1,4 @@
-"""How a broker is reached, and as whom: one description for every client, Faust's included."""
+"""Addresses and credentials of a broker: one description for every client, including Faust's."""
 
 import logging
 from dataclasses import dataclass, field
@@ -10,40 +10,40 @@ Compression = Literal["zstd", "lz4", "none"]
 
 DEFAULT_PREFIX = "lanner."
 CLIENT_LOG = "librdkafka"
-"""The logger that the client's own words go to, where it is made to take them."""
+"""The logger for librdkafka's own messages; used if it is enabled for INFO."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryAddress:
-    """Where a schema registry is, and as whom it is asked."""
+    """Address and credentials of a schema registry."""
 
     url: str
     username: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
-    """PEM; empty for the system's own authorities."""
+    """PEM; empty for the system's certificate authorities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Addresses and credentials; secrets stay out of its repr, so that no log can show them."""
+    """Addresses and credentials. Secrets are left out of the repr, so that no log can show them."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
     prefix: str = DEFAULT_PREFIX
-    """Begins the name of every topic and group, so that one prefixed ACL covers them."""
+    """Prefix of the name of every topic and group, so that one prefixed ACL covers them."""
     security_protocol: SecurityProtocol = "plaintext"
     sasl_mechanism: SaslMechanism = "scram-sha-512"
     username: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
-    """PEM; empty for the system's own authorities."""
+    """PEM; empty for the system's certificate authorities."""
     certificate_file: str = ""
     """PEM; only for mutual TLS."""
     key_file: str = ""
     key_password: str = field(default="", repr=False)
     compression: Compression = "zstd"
     registry: RegistryAddress | None = None
-    """Where set, messages are written in Confluent's wire format; both formats are read in any case."""
+    """If set, messages are written in Confluent's wire format. Both formats are always read."""
 
     @property
     def uses_tls(self) -> bool:
@@ -52,16 +52,16 @@ class Connection:
 
     @property
     def uses_sasl(self) -> bool:
-        """Whether a name and a password are sent."""
+        """Whether a username and a password are sent."""
         return self.security_protocol in ("sasl_plaintext", "sasl_ssl")
 
     def topic(self, name: str) -> str:
-        """Give a topic's or a group's full name."""
+        """Return the full name of a topic or a group."""
         return f"{self.prefix}{name}"
 
 
 def client_config(connection: Connection, client_id: str) -> dict[str, Any]:
-    """Give the settings that librdkafka's producers, consumers and admin clients share.
+    """Return the settings that librdkafka's producers, consumers and admin clients share.
 
     Source: librdkafka's CONFIGURATION.md.
     """
@@ -71,9 +71,9 @@ def client_config(connection: Connection, client_id: str) -> dict[str, Any]:
         "security.protocol": connection.security_protocol.upper(),
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,
-        # Connecting is bounded elsewhere; a broker that restarts must be found again soon.
+        # Connecting is bounded elsewhere; a restarted broker must be found again soon.
         "socket.connection.setup.timeout.ms": 5000,
-        # librdkafka writes to standard error by itself otherwise; what matters of it, error_cb gets.
+        # librdkafka writes to standard error otherwise; error_cb receives what matters.
         "log_level": 0,
     }
     log = logging.getLogger(CLIENT_LOG)

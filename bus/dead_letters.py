@@ -1,7 +1,8 @@
-"""The topics of dead letters: what lies there, putting it back, and remembering what was settled.
+"""The dead-letter topics: list dead letters, replay them, and mark them as settled.
 
-A letter is settled by a message behind it in the same topic (no value, header `settles` with the letter's offset). So
-every reader sees the same state, who settled what stays on record, and a mark never expires before its letter does.
+A dead letter is settled by a later message in the same topic (no value, header `settles` with the dead letter's
+offset). So every reader sees the same state, the topic records who settled what, and a mark never expires before its
+dead letter does.
 """
 
 import time
@@ -30,63 +31,63 @@ _FETCH_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DeadMessage:
-    """A message that failed, as it lies in its topic."""
+    """A dead letter as stored in its topic."""
 
     offset: int
     at: float
-    """Wall clock, seconds, at which it was put there."""
+    """When it was written, wall clock, seconds."""
     key: bytes | None
     value: bytes
     headers: Mapping[str, bytes]
-    """What was told of it: reason, topic, partition, offset, and what the stage added."""
+    """Reason, topic, partition and offset of the failed message, and what the stage added."""
     original: Headers
-    """The headers that it had before it failed."""
+    """The headers of the failed message."""
 
     def text(self, name: str) -> str:
-        """Give a header as text; empty where there is none."""
+        """Return a header as text; empty if there is none."""
         return self.headers.get(name, b"").decode("utf-8", "backslashreplace")
 
     def number(self, name: str) -> int:
-        """Give a header as a number; 0 where there is none."""
+        """Return a header as a number; 0 if there is none."""
         text = self.text(name)
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
     @property
     def is_without_message(self) -> bool:
-        """Whether the letter would have been too large with the message that failed."""
+        """Whether the failed message was left out, because it was too large or could not be fetched."""
         return OMITTED in self.headers or NOT_FETCHED in self.headers
 
 
 class MessageGone(LannerError):
-    """The message that a letter is about can't be had."""
+    """The failed message of a dead letter is not available."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a message goes back to."""
+    """Where a message is replayed to."""
 
     topic: str
     """Full name."""
     partition: int
-    """-1 to choose by its key."""
+    """-1 to choose it by the key."""
     headers: Headers
 
 
 class DeadLetterTopic:
-    """One stage's dead letters; every call may raise BusUnavailable."""
+    """The dead letters of one stage. Every call may raise BusUnavailable."""
 
     def __init__(self, connection: Connection, name: str) -> None:
-        """Take a topic.
+        """Create a view of a topic; connects to nothing.
 
         Args:
             connection: the broker.
-            name: of the topic, without prefix.
+            name: name of the topic, without prefix.
         """
         self.name = connection.topic(name)
         self._connection = connection
 
     def open_letters(self) -> Iterator[DeadMessage]:
-        """Give what is not settled now, oldest first; values are not held longer than the caller does."""
+        """Yield the dead letters that are not settled, oldest first; only one is in memory at a time."""
         settled: set[int] = set()
         last = -1
         for message in self._all():
@@ -96,29 +97,29 @@ class DeadLetterTopic:
         for message in self._all():
             offset = message.offset() or 0
             if offset > last:
-                # What is put back may fail again while this goes on.
+                # Written since the first pass: a replayed message may have failed again.
                 return
             if _settles(message) is None and offset not in settled:
                 yield _letter(message)
 
     def put_back(self, letters: Sequence[tuple[DeadMessage, Destination]]) -> None:
-        """Produce messages where they came from, and settle them once all replicas have them.
+        """Send messages back to where they came from, and settle them once all replicas have them.
 
-        A crash in between leaves them open: put back again, they have the same ids.
+        After a crash in between they are still open; replayed again, they have the same ids.
 
         Raises:
-            Refused: the broker won't take one of them.
+            MessageRefused: the broker refused one of them.
         """
         self._send([Outgoing(to.topic, each.key, each.value, to.headers, to.partition) for each, to in letters])
         self.settle([each for each, _ in letters], "replayed", "")
 
     def settle(self, letters: Sequence[DeadMessage], how: How, note: str) -> None:
-        """Mark letters as dealt with. Raises Refused."""
+        """Mark dead letters as settled. Raises MessageRefused."""
         self._send(
             [
                 Outgoing(
                     self.name,
-                    # Of a letter that went without its message, the key may be what was too large.
+                    # If the message was left out, the key may be what was too large.
                     None if each.is_without_message else each.key,
                     None,
                     [(SETTLES, str(each.offset).encode()), (HOW, how.encode()), (NOTE, note[:MAX_NOTE].encode())],
@@ -129,18 +130,18 @@ class DeadLetterTopic:
         )
 
     def original(self, letter: DeadMessage) -> DeadMessage:
-        """Return a letter that went without its message, with the message as it lies where it failed.
+        """Return a dead letter whose message was left out, with the message read from its original topic.
 
         Args:
-            letter: its headers say where that is.
+            letter: its headers name topic, partition and offset.
 
         Raises:
-            BusUnavailable: no broker.
-            MessageGone: it is not there any more, or it can't be read there either.
+            BusUnavailable: the broker is unavailable.
+            MessageGone: the message was deleted, or it can't be read.
         """
-        place = f"{letter.text('topic')}[{letter.text('partition')}] at {letter.text('offset')}"
+        source = f"{letter.text('topic')}[{letter.text('partition')}] at {letter.text('offset')}"
         if NOT_FETCHED in letter.headers:
-            raise MessageGone(f"{place}: its message can't be read")
+            raise MessageGone(f"{source}: its message can't be read")
         partition, offset = letter.number("partition"), letter.number("offset")
         deadline = time.monotonic() + _FETCH_SECONDS
         positions = {partition: offset + 1}
@@ -151,17 +152,17 @@ class DeadLetterTopic:
             value = message.value() or b""
             if message.offset() == offset and len(value) == letter.number(OMITTED):
                 return replace(letter, key=message.key(), value=value, original=[*_headers(message)])
-        raise MessageGone(f"{place}: its message is not there any more")
+        raise MessageGone(f"{source}: its message is no longer there")
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         producer = resending_producer(self._connection, "lanner-dlq", queue_bytes=64 << 20)
         failures = [each for each in deliver(producer, messages, _FLUSH_SECONDS) if each is not None]
-        # What is refused is refused however often it is tried: that is the answer.
+        # Report a refusal first: it is permanent, however often the message is sent.
         for failure in sorted(failures, key=lambda each: not isinstance(each, MessageRefused))[:1]:
             raise failure
 
     def _all(self) -> Iterator[Message]:
-        """Give every message that there is at this moment."""
+        """Yield every message that the topic holds now."""
         reader = TopicReader(self._connection, self.name, whole=True)
         silence = SilenceTimeout(self._connection)
         try:
@@ -182,7 +183,7 @@ def _headers(message: Message) -> list[tuple[str, bytes]]:
 
 
 def _settles(message: Message) -> int | None:
-    """Give the offset that a message settles; None for a letter."""
+    """Return the offset that a message settles; None for a dead letter."""
     if message.value() is not None:
         return None
     text = dict(_headers(message)).get(SETTLES, b"")
@@ -191,9 +192,9 @@ def _settles(message: Message) -> int | None:
 
 def _letter(message: Message) -> DeadMessage:
     headers = _headers(message)
-    told = {name: value for name, value in headers if not name.startswith(ORIGINAL)}
+    facts = {name: value for name, value in headers if not name.startswith(ORIGINAL)}
     original: Headers = [(name.removeprefix(ORIGINAL), value) for name, value in headers if name.startswith(ORIGINAL)]
     _, milliseconds = message.timestamp()
     return DeadMessage(
-        message.offset() or 0, milliseconds / 1000, message.key(), message.value() or b"", told, original
+        message.offset() or 0, milliseconds / 1000, message.key(), message.value() or b"", facts, original
     )

@@ -1,6 +1,6 @@
-"""Brings what was written to the disk once a second, on a thread of its own: a slow disk holds up nobody.
+"""Call fsync on written files once a second, on a thread of its own, so that a slow disk blocks no caller.
 
-What has been written outlives the process by itself; a power cut it outlives only on the disk.
+Written data survives the end of the process anyway; it survives a power failure only after fsync.
 """
 
 import os
@@ -12,10 +12,10 @@ SECONDS = 1.0
 
 
 class DiskSync:
-    """Looks after one file, or after the newest of several."""
+    """Syncs one file, or several."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Begin; the thread begins with the first write. path: the file, if it is always the same one."""
+        """Create it; the thread starts with the first write. path: the file, if it is always the same."""
         self._path = path
         self._pending: set[Path] = set()
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class DiskSync:
         self._thread: threading.Thread | None = None
 
     def touched(self, path: Path | None = None) -> None:
-        """Take note that a file was written; path: if it is another one."""
+        """Schedule a sync of a file that was written. path: the file, unless it was given at creation."""
         file = path or self._path
         if file is None:
             raise ValueError("no file was named")
@@ -34,18 +34,18 @@ class DiskSync:
             self._thread.start()
 
     def close(self) -> None:
-        """End, after what was written last has been brought to the disk."""
+        """Stop the thread and sync what was written last."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()
         self.sync()
 
     def sync(self) -> None:
-        """Bring everything to the disk now, and its folder, which knows of it."""
+        """Sync all scheduled files and their directories now."""
         with self._lock:
             pending, self._pending = self._pending, set()
         for path in (*pending, *{each.parent for each in pending}):
-            # Gone meanwhile, or a disk that fails: who writes next is told by the write.
+            # The file was deleted, or the disk fails: then the next write reports it.
             with suppress(OSError):
                 file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:

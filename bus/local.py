@@ -1,6 +1,6 @@
-"""The bus of one process: what a stage publishes is handed to those that subscribed, at once, on the same thread.
+"""The bus within one process: a published value is passed to all subscribers at once, on the same thread.
 
-The stages meet here as they meet over Kafka: a publisher knows a topic's name and nothing of who listens.
+As with Kafka, a publisher knows only the topic, not its subscribers.
 """
 
 from collections.abc import Callable
@@ -20,17 +20,17 @@ class Topic(Generic[Value]):
         self._subscribers: list[Callable[[Value], None]] = []
 
     def subscribe(self, take: Callable[[Value], None]) -> None:
-        """Have every later value handed to take, in the order of publishing; what take raises reaches the publisher."""
+        """Call take with every later value, in the order of publishing. Its exceptions propagate to the publisher."""
         self._subscribers.append(take)
 
     def publish(self, value: Value) -> None:
-        """Hand a value to all subscribers, in the order in which they subscribed."""
+        """Pass a value to all subscribers, in the order in which they subscribed."""
         for take in self._subscribers:
             take(value)
 
 
 class LocalBus:
-    """The two topics that pass between the stages of one host."""
+    """The two topics between the stages of one process."""
 
     def __init__(self) -> None:
         self.events: Topic[EventBatch] = Topic("events")

@@ -1,6 +1,6 @@
-"""Every topic there is: its name, how many partitions, what the broker does with what is old.
+"""All topics: names, partitions and retention.
 
-One table, so that creating, checking and writing can't disagree.
+One table, so that creating, checking and writing topics can't disagree.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,18 +18,18 @@ INTEREST = "interest"
 PROCESSORS = "processors"
 SCHEMAS = "schemas"
 HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
-"""What collectors announce about themselves, what processors decide about their keys, and what operators do."""
+"""What collectors announce about themselves, what processors decide about their keys, and what operators decide."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
 
 PROCESSOR_GROUP = "processor"
-"""Faust's app id, without prefix: the consumer group, and the beginning of changelogs' names."""
+"""Faust's app id, without prefix: the consumer group, and the prefix of changelogs' names."""
 CORRELATION_TABLE = "correlation"
-"""The one table that the processor keeps."""
+"""The only table that the processor stores."""
 
 MAX_MESSAGE_BYTES = 4 << 20
-"""A batch is cut at 512 kB of text; its rows, columns and one last large event come on top."""
+"""A batch is cut at 512 kB of text; its rows, its columns and one last large event are extra."""
 MAX_HOST_MESSAGE_BYTES = 64 << 10
-"""Of what is said about a host's key, which has some hundred bytes: a few kilobytes may decompress to megabytes."""
+"""Limit of a record of a host's key, which has a few hundred bytes: a few kilobytes may decompress to megabytes."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"
@@ -39,7 +39,7 @@ DAY_MS = 24 * HOUR_MS
 
 
 def changelog(table: str) -> str:
-    """Give the name of a Faust table's changelog, without prefix. Source: faust/tables/base.py."""
+    """Return the name of a Faust table's changelog, without prefix. Source: faust/tables/base.py."""
     return f"{PROCESSOR_GROUP}-{table}-changelog"
 
 
@@ -50,14 +50,14 @@ class TopicKind:
     name: str
     """Without prefix."""
     scales: bool
-    """Has as many partitions as the processor can have workers; else one."""
+    """Whether it has one partition per possible processor worker; otherwise it has one."""
     cleanup: Cleanup
     retention_ms: int | None = None
-    """For how long messages are kept; None where only the newest of a key is."""
+    """How long messages are retained; None for compacted topics."""
     append_time: bool = False
-    """Stamped by the broker: no host's wrong clock decides when its events are dropped or which windows they are in."""
+    """Whether the broker sets the timestamps, so that a host's wrong clock can't affect retention or windows."""
     co_partitioned: bool = False
-    """Read and written by partition number: a partition count that differs breaks it."""
+    """Whether it must have as many partitions as the events topic, because it is used by partition number."""
 
 
 TOPICS: tuple[TopicKind, ...] = (
@@ -85,7 +85,7 @@ ALL_TOPICS = tuple(kind.name for kind in TOPICS)
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """One topic as it is to be created."""
+    """One topic to create."""
 
     kind: TopicKind
     name: str
@@ -95,13 +95,13 @@ class TopicPlan:
 
 
 def plan(prefix: str, partitions: int, replication: int, events_retention_ms: int) -> tuple[TopicPlan, ...]:
-    """Say how each topic is to be.
+    """Return the plan of each topic.
 
     Args:
-        prefix: of all names.
-        partitions: how many processors can share the work at most.
-        replication: how many brokers hold a copy of each message.
-        events_retention_ms: how far back events can be looked at; what waits for correlation is kept as long.
+        prefix: prefix of all names.
+        partitions: partitions of the scaling topics: the most processors that can share the work.
+        replication: number of brokers that hold a copy of each message.
+        events_retention_ms: retention of events, and of events that wait for correlation.
     """
     return tuple(_plan(kind, prefix, partitions, replication, events_retention_ms) for kind in TOPICS)
 
@@ -118,9 +118,9 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
         retention = events_retention_ms if kind.name in (EVENTS, CORRELATE) else kind.retention_ms
         config["retention.ms"] = str(retention)
     if kind.scales and kind.cleanup == "compact":
-        # Whoever takes a partition over reads all that isn't compacted yet, and the newest segment never is.
+        # A new owner of a partition reads everything that is not compacted, and the newest segment never is.
         config["segment.bytes"] = str(_SEGMENT_BYTES)
-        # A writer that hung may have written after its heir, who has this long to notice.
+        # A former owner that hung may write late; the new owner has this long to notice and repair it.
         config["min.compaction.lag.ms"] = str(_COMPACTION_LAG_MS)
     if kind.append_time:
         config["message.timestamp.type"] = APPEND_TIME
@@ -129,34 +129,36 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic as the broker has it."""
+    """The state of one topic at the broker."""
 
     name: str
     partitions: int
     replication: int
     cleanup: str | None
-    """None where this client may not see it."""
+    """None if this client may not see it."""
     retention_ms: int | None
     timestamps: str | None = None
-    """Whose clock stamps its messages; None where this client may not see it."""
+    """Its message.timestamp.type; None if this client may not see it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """Something about a topic that is not as it has to be, or not as it should be."""
+    """A topic that is missing, or a setting of a topic that is wrong (fatal) or inadvisable."""
 
     topic: str
     text: str
     fatal: bool
 
 
-def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = ALL_TOPICS) -> list[TopicProblem]:
-    """Compare what the broker has with the table; `events` says how many partitions there have to be.
+def check_topics(
+    prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = ALL_TOPICS
+) -> list[TopicProblem]:
+    """Compare the broker's topics with the table; `events` determines the number of partitions.
 
     Args:
-        prefix: of all names.
-        states: what there is, by full name.
-        wanted: the topics that matter here, without prefix.
+        prefix: prefix of all names.
+        states: the broker's topics by full name.
+        wanted: the topics to check, without prefix.
     """
     events = states.get(f"{prefix}{EVENTS}")
     found: list[TopicProblem] = []
@@ -175,7 +177,7 @@ def judge(prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] =
                 single.append(name)
     if single:
         others = f" and {len(single) - 1} others have" if len(single) > 1 else " has"
-        text = f"topic {single[0]}{others} one copy: a broker that is lost takes it along"
+        text = f"topic {single[0]}{others} only one replica: if its broker fails, the messages are lost"
         found.append(TopicProblem(single[0], text, fatal=False))
     return found
 
@@ -197,15 +199,17 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
     if kind.append_time and state.timestamps not in (None, APPEND_TIME):
         yield TopicProblem(
             name,
-            f"topic {name} has message.timestamp.type={state.timestamps} and must have {APPEND_TIME}, or any host could"
-            f" set the time by which windows and repeats end (kafka-configs.sh --alter --topic {name} --add-config"
-            f" message.timestamp.type={APPEND_TIME})",
+            f"topic {name} has message.timestamp.type={state.timestamps} and must have {APPEND_TIME}; otherwise any"
+            f" host could set the time at which windows and repeats end (kafka-configs.sh --alter --topic {name}"
+            f" --add-config message.timestamp.type={APPEND_TIME})",
             fatal=True,
         )
     if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
         kept = state.retention_ms // 60_000
         yield TopicProblem(
-            name, f"topic {name} keeps messages for {kept} min: what waits longer for a processor is lost", fatal=False
+            name,
+            f"topic {name} retains messages for {kept} min: events that wait longer for a processor are lost",
+            fatal=False,
         )
 
 
@@ -213,20 +217,16 @@ _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
 
 def duration_ms(text: str) -> int:
-    """Read a duration such as 90s, 30m, 24h or 7d; raises ValueError.
-
-    Returns:
-        Milliseconds.
-    """
+    """Parse a duration such as 90s, 30m, 24h or 7d; return milliseconds. Raises ValueError."""
     number = text.rstrip("smhd")
     unit = text[len(number) :]
     if not (number.isascii() and number.isdigit() and unit in _UNITS and int(number) > 0):
-        raise ValueError(f"{text!r} is no duration: write it as 90s, 30m, 24h or 7d")
+        raise ValueError(f"{text!r} is not a valid duration: write it as 90s, 30m, 24h or 7d")
     return int(number) * _UNITS[unit]
 
 
 def duration_text(milliseconds: int) -> str:
-    """Write a duration as people do: in the largest unit that keeps it whole."""
+    """Format a duration in the largest unit that needs no fraction."""
     unit = next(unit for unit in ("d", "h", "m", "s", "ms") if milliseconds % _UNITS[unit] == 0)
     if unit == "d" and milliseconds < 2 * DAY_MS:
         unit = "h"

@@ -5,7 +5,7 @@ on every file name being safe.
 
 A release adds fields at the end of the schema, with defaults, and keeps the header of format 1. A reader ignores
 fields that it doesn't know, and uses the defaults of fields that are missing. The schema is not looked up in the topic
-of schemas: whoever may write there must not decide what signed bytes mean. A change that readers must not ignore needs
+of schemas: a writer to that topic must not decide what signed bytes mean. A change that readers must not ignore needs
 a new format with another header.
 """
 
@@ -60,7 +60,7 @@ class PublishedFile:
     """One rule file."""
 
     name: str
-    """Without a directory: letters, digits, periods, hyphens and underscores."""
+    """Without a directory: ASCII letters and digits, periods, hyphens and underscores."""
     text: bytes
 
 

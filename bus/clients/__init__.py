@@ -1,1 +1,1 @@
-"""Kafka clients: messages in, acknowledged messages out; every retriable error is retried."""
+"""Kafka clients: messages in, acknowledged messages or messages read from topics out."""

@@ -1,4 +1,4 @@
-"""Follows compacted topics of one partition each: all that they hold, then what comes; the broker need not be there."""
+"""Read and write compacted topics of one partition each. Following one needs no broker to start."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,17 +15,17 @@ from bus.messages.headers import Headers
 
 
 class CompactedTopicReader:
-    """Reads several topics from their beginning on, and knows when it has read what there was."""
+    """Reads several topics from the beginning, then follows them; knows when it has reached their ends."""
 
     def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
-        """Begin; nothing is waited for.
+        """Start reading; does not block.
 
         Args:
             connection: the broker.
-            topics: without prefix; each has one partition.
+            topics: names without prefix; each has one partition.
 
         Raises:
-            BusUnavailable: the settings can't be used.
+            BusUnavailable: the client can't use the settings.
         """
         self._connection = connection
         self._unread = {connection.topic(name) for name in topics}
@@ -33,7 +33,7 @@ class CompactedTopicReader:
         self._consumer = make_consumer(connection, "lanner-follower", self._connecting)
         self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
         self.trouble = ""
-        """Why the newest look at a topic failed; empty where it didn't."""
+        """Why the last poll failed; empty if it did not."""
         self._failure = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name for it
 
     @property
@@ -42,7 +42,7 @@ class CompactedTopicReader:
         return not self._unread
 
     def poll(self, timeout: float) -> tuple[str, Message] | None:
-        """Give the next message and its topic's name without prefix, or None after so many seconds."""
+        """Return the next message and its topic's name without prefix, or None after timeout seconds."""
         try:
             message = self._consumer.poll(timeout)
         except KafkaException as failure:
@@ -59,22 +59,22 @@ class CompactedTopicReader:
             self._unread.discard(topic)
             self.trouble = ""
         elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-            # The client asks for the coordinator of its group even where it joins none.
+            # The client looks up the coordinator of its group even if it joins none.
             self.trouble = error.str()
             self._failure = error
         return None
 
     @property
     def is_shut_out(self) -> bool:
-        """Whether the broker doesn't let this client in, or not at a topic."""
+        """Whether the broker rejects this client, or its access to a topic."""
         return self._connecting.is_final or is_forbidden(self._failure)
 
     def unavailable(self) -> BusUnavailable:
-        """Say why nothing comes."""
+        """Return an error that gives the reason why no messages arrive."""
         return self._connecting.unavailable(self._failure)
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         self._consumer.close()
 
 
@@ -83,13 +83,13 @@ def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict
 
     Args:
         connection: the broker.
-        topics: without prefix.
+        topics: names without prefix.
 
     Returns:
-        By topic, the newest message of each key; keys that were deleted are left out.
+        By topic, the newest message of each key, without deleted keys.
 
     Raises:
-        BusUnavailable: no broker, or reading is forbidden.
+        BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
     found: dict[str, dict[bytes, Message]] = {name: {} for name in topics}
     for topic, message in messages_of(connection, topics):
@@ -102,14 +102,14 @@ def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict
 
 
 def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple[str, Message]]:
-    """Give all messages that topics of one partition each still hold, in the order of each, up to their ends.
+    """Yield the messages of topics of one partition each, in order within a topic, up to their ends.
 
     Args:
         connection: the broker.
-        topics: without prefix.
+        topics: names without prefix.
 
     Raises:
-        BusUnavailable: no broker, or reading is forbidden.
+        BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
     follower = CompactedTopicReader(connection, topics)
     try:
@@ -128,10 +128,10 @@ def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple
 
 
 class CompactedTopicWriter:
-    """Writes a few messages, each safe with the broker before the next; for commands."""
+    """Writes a few messages and waits for the acknowledgement of each; for commands."""
 
     def __init__(self, connection: Connection) -> None:
-        """Begin; raises BusUnavailable where the settings can't be used."""
+        """Create a producer. Raises BusUnavailable if the client can't use the settings."""
         self._connection = connection
         self._producer = resending_producer(connection, "lanner-writer", queue_bytes=16 << 20)
 
@@ -139,17 +139,17 @@ class CompactedTopicWriter:
         """Write one message and wait until all replicas have it.
 
         Args:
-            topic: without prefix.
-            key: what it replaces.
-            value: None to delete.
-            headers: of the message.
+            topic: name without prefix.
+            key: key of the message; it replaces earlier messages with this key.
+            value: None to delete the key.
+            headers: headers of the message.
 
         Raises:
-            BusUnavailable: no broker, or it refused the message.
+            BusUnavailable: the broker is unavailable, or it refused the message.
         """
         name = self._connection.topic(topic)
         (failure,) = deliver(self._producer, [Outgoing(name, key, value, headers)], TIMEOUT_SECONDS)
         if isinstance(failure, MessageRefused):
-            raise BusUnavailable(f"topic {name} does not take it ({failure})", "make it smaller", patience=0)
+            raise BusUnavailable(f"topic {name} does not accept the message ({failure})", "make it smaller", patience=0)
         if failure is not None:
             raise failure

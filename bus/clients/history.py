@@ -1,4 +1,4 @@
-"""Reads a stretch of a topic that lies in the past: from one offset to another in each partition, and no further."""
+"""Read a range of a topic's existing messages: from one offset to another in each partition."""
 
 import heapq
 from collections import deque
@@ -12,19 +12,27 @@ from bus.errors.client_errors import ClientErrors, unavailable
 from bus.errors.fatal import patience_with
 
 _POLL_SECONDS = 0.2
-_HELD = 200
-"""Messages of one partition that wait until it is their turn; then that partition is not read on for a while."""
-_GO_ON = 50
+_PAUSE_AT = 200
+"""Buffered messages of one partition at which reading it is paused, in read_in_order."""
+_RESUME_AT = 50
 
 Bounds = dict[int, tuple[int, int]]
-"""By partition, the first offset and the one behind the last."""
+"""By partition, the first offset and the offset after the last."""
 
 
 class TopicHistory:
-    """One topic as it is now; what comes later is not read."""
+    """The messages that a topic holds now; later ones are not read."""
 
     def __init__(self, connection: Connection, topic: str) -> None:
-        """Look at the topic. topic: full name. Raises BusUnavailable: no broker, or no such topic."""
+        """Find the bounds of each partition.
+
+        Args:
+            connection: the broker.
+            topic: full name.
+
+        Raises:
+            BusUnavailable: the broker is unavailable, or there is no such topic.
+        """
         self._connection = connection
         self._topic = topic
         self._trouble = ClientErrors(connection)
@@ -32,42 +40,50 @@ class TopicHistory:
         self._consumer: Consumer = make_consumer(connection, "lanner-past", self._trouble)
         try:
             numbers = partitions_of(self._consumer, self._trouble, topic)
-            self.kept: Bounds = {number: watermarks(self._consumer, self._trouble, topic, number) for number in numbers}
-            """What there is."""
+            self.available: Bounds = {
+                number: watermarks(self._consumer, self._trouble, topic, number) for number in numbers
+            }
+            """The bounds of the messages that the topic holds."""
         except BaseException:
             self._consumer.close()
             raise
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         self._consumer.close()
 
     def since(self, time: int, partitions: Iterable[int] | None = None) -> dict[int, int]:
-        """Give, by partition, the first offset that was appended at a time or later. time: ms since the epoch."""
-        times = dict.fromkeys(self.kept if partitions is None else partitions, max(time, 0))
+        """Return, by partition, the first offset that was appended at a time or later. time: ms since the epoch."""
+        times = dict.fromkeys(self.available if partitions is None else partitions, max(time, 0))
         if not times:
             return {}
         return {
-            each.partition: each.offset if each.offset >= 0 else self.kept[each.partition][1]
+            each.partition: each.offset if each.offset >= 0 else self.available[each.partition][1]
             for each in offsets_at(self._consumer, self._trouble, self._topic, times)
-            if each.partition in self.kept
+            if each.partition in self.available
         }
 
     def between(self, since: int, until: int | None, partitions: Iterable[int] | None = None) -> Bounds:
-        """Give the bounds of what was appended from one time on and before another, ms; without it, all there is."""
+        """Return the bounds of the messages that were appended in a time range.
+
+        Args:
+            since: start of the range, ms since the epoch.
+            until: end of the range, exclusive; None for everything from the start on.
+            partitions: the partitions; None for all.
+        """
         starts = self.since(since, partitions)
         ends = {} if until is None else self.since(until, partitions)
-        return {number: (start, ends.get(number, self.kept[number][1])) for number, start in starts.items()}
+        return {number: (start, ends.get(number, self.available[number][1])) for number, start in starts.items()}
 
     def read(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
-        """Give the messages within bounds, in order within a partition; `unread` says what is left.
+        """Yield the messages within bounds, in order within a partition; `unread` holds the unfinished partitions.
 
         Args:
             bounds: what to read.
-            stop: asked between polls; ends it early.
+            stop: called between polls; return True to end early.
 
         Raises:
-            BusUnavailable: no broker, or reading is forbidden.
+            BusUnavailable: the broker is unavailable, or reading is forbidden.
         """
         self.unread = self._assign(bounds)
         while self.unread and not stop():
@@ -75,9 +91,9 @@ class TopicHistory:
                 yield message
 
     def read_in_order(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
-        """Give the messages of all partitions in the order of the broker's stamps, with bounded memory.
+        """Yield the messages of all partitions in the order of their timestamps, with bounded memory.
 
-        Arguments and errors as of read.
+        Arguments and errors are those of read.
         """
         self.unread = self._assign(bounds)
         held: dict[int, deque[Message]] = {number: deque() for number in self.unread}
@@ -90,7 +106,7 @@ class TopicHistory:
                 message = waiting.popleft()
                 if waiting:
                     heapq.heappush(heads, (stamp_of(waiting[0]), number))
-                if number in paused and len(waiting) <= _GO_ON:
+                if number in paused and len(waiting) <= _RESUME_AT:
                     paused.discard(number)
                     self._consumer.resume([TopicPartition(self._topic, number)])
                 yield message
@@ -102,7 +118,7 @@ class TopicHistory:
             held[number].append(found)
             if len(held[number]) == 1:
                 heapq.heappush(heads, (stamp_of(found), number))
-            if len(held[number]) >= _HELD and number in self.unread:
+            if len(held[number]) >= _PAUSE_AT and number in self.unread:
                 paused.add(number)
                 self._consumer.pause([TopicPartition(self._topic, number)])
 
@@ -110,7 +126,7 @@ class TopicHistory:
         self._ends = {}
         starts = []
         for number, (start, end) in bounds.items():
-            low, high = self.kept[number]
+            low, high = self.available[number]
             first, last = max(start, low), min(end, high)
             if first < last:
                 self._ends[number] = last
@@ -128,7 +144,7 @@ class TopicHistory:
         number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
-                # The end may come before the bound: what was there has been deleted.
+                # The end may come before the bound, if messages were deleted since.
                 self.unread.discard(number)
             elif patience_with(error) == 0:
                 raise unavailable(self._connection, error)
@@ -141,5 +157,5 @@ class TopicHistory:
 
 
 def stamp_of(message: Message) -> int:
-    """Give when a message was appended (or made, where the topic is not stamped by the broker), ms since the epoch."""
+    """Return a message's timestamp: append time, or create time on topics with CreateTime; ms since the epoch."""
     return message.timestamp()[1]

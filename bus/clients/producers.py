@@ -1,4 +1,4 @@
-"""Producers: nothing is sent that isn't kept by every replica, nothing is sent twice by one producer, order stays."""
+"""Producers: acknowledged by all replicas, idempotent and in order."""
 
 import asyncio
 import threading
@@ -19,33 +19,33 @@ from bus.topics import MAX_MESSAGE_BYTES
 LINGER_MS = 5
 _POLL_SECONDS = 0.1
 _FULL_SECONDS = 0.01
-"""How soon a full queue is looked at again."""
+"""Wait before trying a full queue again."""
 
 
 def producer_config(connection: Connection, client_id: str, *, queue_bytes: int) -> dict[str, Any]:
-    """Give a producer's settings.
+    """Return the settings of a producer.
 
     Args:
         connection: the broker.
         client_id: shown in the broker's logs.
-        queue_bytes: how much may wait for a slow broker.
+        queue_bytes: limit of the messages that wait for a slow broker.
     """
     return client_config(connection, client_id) | {
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": connection.compression,
         "linger.ms": LINGER_MS,
-        # A message never expires here: whoever gave it decides when to stop waiting.
+        # A message never expires here: the caller decides when to stop waiting.
         "message.timeout.ms": 0,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.kbytes": max(queue_bytes // 1024, 1024),
-        # As Java's clients and Faust choose partitions, so that one key has one partition whoever writes.
+        # The partitioner of Java's clients and Faust, so that a key has one partition whichever client writes.
         "partitioner": "murmur2_random",
     }
 
 
 def make_producer(config: dict[str, Any]) -> Producer:
-    """Make a producer; raises BusUnavailable where its settings can't be used."""
+    """Create a producer. Raises BusUnavailable if the client can't use the settings."""
     try:
         return Producer(config)
     except KafkaException as error:
@@ -59,21 +59,21 @@ def resending_producer(
     queue_bytes: int,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> ResendingProducer:
-    """Make a producer that outlives its clients; raises BusUnavailable where its settings can't be used.
+    """Create a producer that replaces failed clients. Raises BusUnavailable if the client can't use the settings.
 
     Args:
         connection: the broker.
         client_id: shown in the broker's logs.
-        queue_bytes: how much may wait for a slow broker.
-        on_note: receives what an operator should know: that messages have to wait, and go on.
+        queue_bytes: limit of the messages that wait for a slow broker.
+        on_note: receives messages for the operator: that sending is blocked, and that it continues.
     """
     trouble = ClientErrors(connection)
     config = producer_config(connection, client_id, queue_bytes=queue_bytes) | {"error_cb": trouble.on_error}
-    return ResendingProducer(lambda: make_producer(config), trouble, Retry("What is to be sent", on_note))
+    return ResendingProducer(lambda: make_producer(config), trouble, Retry("Sending", on_note))
 
 
 class AsyncProducer:
-    """A producer for an event loop: each message's future is done when all replicas have it."""
+    """A producer for asyncio: a message's future is done when all replicas have the message."""
 
     def __init__(
         self,
@@ -83,9 +83,13 @@ class AsyncProducer:
         queue_bytes: int = 16 << 20,
         on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Begin; must be made on the running loop that will use it. Raises BusUnavailable.
+        """Create a producer for the running event loop. Raises BusUnavailable if the client can't use the settings.
 
-        on_note: receives, on another thread, what an operator should know: that messages have to wait, and go on.
+        Args:
+            connection: the broker.
+            client_id: shown in the broker's logs.
+            queue_bytes: limit of the messages that wait for a slow broker.
+            on_note: receives messages for the operator, on another thread.
         """
         self._loop = asyncio.get_running_loop()
         self._on_note = on_note
@@ -97,11 +101,11 @@ class AsyncProducer:
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, partition: int = -1
     ) -> "asyncio.Future[int]":
-        """Hand over a message, waiting while the queue is full.
+        """Queue a message, waiting while the queue is full.
 
         Returns:
-            A future that ends when the message is safe, with its offset (-1 where the broker did not say), or with
-            Refused, or with BusUnavailable where waiting changes nothing; also for what the client refuses at once.
+            A future with the message's offset (-1 if the broker did not report it) once all replicas have the message.
+            It fails with MessageRefused, also if the client itself refuses, or with BusUnavailable for a fatal error.
         """
         done: asyncio.Future[int] = self._loop.create_future()
         message, report = Outgoing(topic, key, value, headers, partition), self._reporter(done)
@@ -111,10 +115,10 @@ class AsyncProducer:
             await asyncio.sleep(_FULL_SECONDS)
 
     def close(self, timeout: float) -> int:
-        """Send what is left for at most so many seconds; blocks.
+        """Send the remaining messages for at most timeout seconds; blocks.
 
         Returns:
-            How many messages are still unsent.
+            The number of messages that were not sent.
         """
         until = time.monotonic() + timeout
         while self._producer.pending and time.monotonic() < until:
@@ -129,7 +133,7 @@ class AsyncProducer:
         while not self._closing:
             try:
                 self._producer.poll(_POLL_SECONDS)
-            except Exception as error:  # noqa: BLE001  without this thread nothing would be sent, and nobody told
+            except Exception as error:  # noqa: BLE001  without this thread nothing would be sent, without an error
                 self._on_note(f"error: sending: {fault_text(error)}")
 
     def _reporter(self, done: "asyncio.Future[int]") -> Report:
@@ -137,7 +141,7 @@ class AsyncProducer:
             try:
                 self._loop.call_soon_threadsafe(_finish, done, error, offset)
             except RuntimeError:
-                # The loop is closed: nobody waits any more.
+                # The loop is closed, so nothing waits for the result.
                 return
 
         return report

@@ -1,4 +1,4 @@
-"""Readers that belong to no group: they look at a topic and leave no trace in the broker."""
+"""Readers outside of consumer groups: they read topics and commit nothing."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,21 +12,24 @@ from bus.errors.fatal import UNKNOWN_TOPIC_SECONDS, patience_with
 from bus.errors.unavailable import BusUnavailable
 
 _NOT_OURS = "reader"
-"""librdkafka wants a group's name even where no group is joined."""
+"""librdkafka requires a group id even if no group is joined."""
 _SILENCE_SECONDS = 30.0
-"""After so long without a word from a broker that owes messages, it is taken for gone."""
+"""How long a broker may send nothing while messages are outstanding, before it counts as unavailable."""
 
 
 def make_consumer(
     connection: Connection, client_id: str, trouble: ClientErrors | None = None, *, group: str = ""
 ) -> Consumer:
-    """Make a consumer that joins no group and commits nothing; raises BusUnavailable where settings are unusable.
+    """Create a consumer that joins no group and commits nothing.
 
     Args:
         connection: the broker.
         client_id: shown in the broker's logs.
-        trouble: told why it can't connect.
-        group: full name of the group whose positions are asked for.
+        trouble: receives connection errors.
+        group: full name of the group whose committed offsets are queried.
+
+    Raises:
+        BusUnavailable: the client can't use the settings.
     """
     config: dict[str, Any] = client_config(connection, client_id) | {
         "group.id": group or connection.topic(_NOT_OURS),
@@ -45,19 +48,19 @@ def make_consumer(
 
 
 class TopicReader:
-    """Reads one topic, all partitions at once, and can tell when everything that there was has been read."""
+    """Reads all partitions of one topic, and knows when it has reached their ends."""
 
     def __init__(self, connection: Connection, topic: str, *, since_ms: int | None = None, whole: bool = False) -> None:
-        """Begin at a time, at the beginning, or (by default) at what comes from now on.
+        """Start at a time, at the beginning, or (by default) at the end of the topic.
 
         Args:
             connection: the broker.
             topic: full name.
-            since_ms: wall clock, ms since the epoch.
-            whole: from the oldest message that is kept.
+            since_ms: where to start, wall clock, ms since the epoch.
+            whole: whether to start at the oldest retained message.
 
         Raises:
-            BusUnavailable: no broker, or no such topic.
+            BusUnavailable: the broker is unavailable, or there is no such topic.
         """
         self._connection = connection
         trouble = ClientErrors(connection)
@@ -67,8 +70,8 @@ class TopicReader:
             if since_ms is not None:
                 starts = offsets_at(self._consumer, trouble, topic, dict.fromkeys(partitions, since_ms))
             else:
-                place = OFFSET_BEGINNING if whole else OFFSET_END
-                starts = [TopicPartition(topic, number, place) for number in partitions]
+                start = OFFSET_BEGINNING if whole else OFFSET_END
+                starts = [TopicPartition(topic, number, start) for number in partitions]
             self._consumer.assign(starts)
         except KafkaException as error:
             self._consumer.close()
@@ -84,7 +87,7 @@ class TopicReader:
         return not self._unread
 
     def poll(self, timeout: float) -> Message | None:
-        """Give the next message, or None after so many seconds; waits out a broker that is away.
+        """Return the next message, or None after timeout seconds. An unavailable broker is not an error here.
 
         Raises:
             BusUnavailable: reading is forbidden.
@@ -102,12 +105,12 @@ class TopicReader:
         return None
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         self._consumer.close()
 
 
 def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list[int]:
-    """Give the numbers of a topic's partitions, topic by its full name; raises BusUnavailable where there is none."""
+    """Return the partition numbers of a topic, given by its full name. Raises BusUnavailable if it doesn't exist."""
 
     def look(seconds: float) -> Any:
         found = consumer.list_topics(topic, seconds).topics[topic]
@@ -118,48 +121,48 @@ def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list
     found = ask(consumer, trouble, look)
     if found.error is not None:
         raise BusUnavailable(
-            f"topic {topic} does not exist", "create it by `lanner topics create`", patience=UNKNOWN_TOPIC_SECONDS
+            f"topic {topic} does not exist", "create it with `lanner topics create`", patience=UNKNOWN_TOPIC_SECONDS
         )
     return sorted(found.partitions)
 
 
 def offsets_at(consumer: Consumer, trouble: ClientErrors, topic: str, times: Mapping[int, int]) -> list[TopicPartition]:
-    """Return, for each partition, the first offset that was appended at a time or later; negative where none was.
+    """Return, for each partition, the first offset that was appended at a time or later; negative if there is none.
 
     Args:
-        consumer: without an assignment.
-        trouble: of the consumer.
+        consumer: a consumer without an assignment.
+        trouble: the consumer's errors.
         topic: full name.
         times: by partition, ms since the epoch.
 
     Raises:
-        BusUnavailable: no broker, or it does not say.
+        BusUnavailable: the broker is unavailable or refuses.
     """
     asked = [TopicPartition(topic, number, time) for number, time in times.items()]
     return ask(consumer, trouble, lambda seconds: _whole(consumer.offsets_for_times(asked, timeout=seconds)))
 
 
 def watermarks(consumer: Consumer, trouble: ClientErrors, topic: str, partition: int) -> tuple[int, int]:
-    """Return the first offset that a partition holds and the one behind its last.
+    """Return the first offset that a partition holds and the offset after its last.
 
     Args:
-        consumer: without an assignment.
-        trouble: of the consumer.
+        consumer: a consumer without an assignment.
+        trouble: the consumer's errors.
         topic: full name.
-        partition: its number.
+        partition: number of the partition.
 
     Raises:
-        BusUnavailable: no broker, or it does not say.
+        BusUnavailable: the broker is unavailable or refuses.
     """
-    place = TopicPartition(topic, partition)
+    asked = TopicPartition(topic, partition)
     found: tuple[int, int] = ask(
-        consumer, trouble, lambda seconds: consumer.get_watermark_offsets(place, timeout=seconds)
+        consumer, trouble, lambda seconds: consumer.get_watermark_offsets(asked, timeout=seconds)
     )
     return found
 
 
 def _whole(answer: Sequence[TopicPartition]) -> list[TopicPartition]:
-    """Raise KafkaException where the answer lacks one of the partitions that were asked for."""
+    """Return the answer. Raises KafkaException if it has an error for one of the partitions."""
     for each in answer:
         if each.error is not None:
             raise KafkaException(each.error)
@@ -167,19 +170,19 @@ def _whole(answer: Sequence[TopicPartition]) -> list[TopicPartition]:
 
 
 class SilenceTimeout:
-    """Notices that a broker stopped answering while messages are still owed."""
+    """Detects that a broker stopped answering while messages are outstanding."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._since: float | None = None
 
     def heard(self) -> None:
-        """Take note that something came."""
+        """Record that a message arrived."""
         self._since = None
 
     def nothing(self) -> None:
-        """Take note that nothing came. Raises BusUnavailable where that has been so for long."""
-        # Counted from the first poll in vain: what the caller does between two messages takes as long as it takes.
+        """Record that a poll returned nothing. Raises BusUnavailable after 30 s of such polls."""
+        # Counted from the first empty poll: the caller may take any time between two messages.
         if self._since is None:
             self._since = time.monotonic()
         elif time.monotonic() - self._since > _SILENCE_SECONDS:
@@ -189,17 +192,17 @@ class SilenceTimeout:
 def newest_before(
     connection: Connection, topic: str, positions: Mapping[int, int], count: int, stop: Callable[[], bool]
 ) -> Iterator[Message]:
-    """Give the last messages before a position in each partition, in order within one.
+    """Yield the last messages before an offset in each partition, in order within a partition.
 
     Args:
         connection: the broker.
         topic: full name.
-        positions: partition to the offset at which to stop.
-        count: how many a partition at most.
-        stop: asked between polls; ends it early.
+        positions: by partition, the offset at which to stop.
+        count: the most messages per partition.
+        stop: called between polls; return True to end early.
 
     Raises:
-        BusUnavailable: no broker, or reading is forbidden.
+        BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
     trouble = ClientErrors(connection)
     consumer = make_consumer(connection, "lanner-look-back", trouble)
@@ -220,7 +223,7 @@ def newest_before(
                 continue
             partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
             if error is not None:
-                # The end of a partition may come before the position: what was there has been deleted.
+                # The end of a partition may come before the offset, if messages were deleted since.
                 if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
                     open_ends.pop(partition, None)
                 elif patience_with(error) == 0:
@@ -241,10 +244,10 @@ def newest_before(
 
 
 def committed(connection: Connection, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-    """Give where a group stands in each partition; partitions where it never was are left out.
+    """Return the committed offset of a group in each partition that has one.
 
     Raises:
-        BusUnavailable: no broker, or the group is not this client's to see.
+        BusUnavailable: the broker is unavailable, or this client may not see the group.
     """
     trouble = ClientErrors(connection)
     consumer = make_consumer(connection, "lanner-positions", trouble, group=group)

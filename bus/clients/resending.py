@@ -1,8 +1,8 @@
-"""A producer that outlives what a broker's restart does to its client: what was not taken is sent again, in order.
+"""A producer that survives fatal client errors: a new client resends unacknowledged messages in order.
 
-The client retries by itself most of what goes wrong. What is left fails a message for good, or the client itself, whose
-idempotence has then come to an end: in both cases a new client takes over everything that is not safe yet. A message
-that had arrived after all is then there twice; all of ours have ids.
+librdkafka retries most errors itself. The others fail a message permanently, or the client, whose idempotence ends
+with it; in both cases a new client takes over all unacknowledged messages. A message that had arrived after all is
+then in the topic twice, which is harmless because every message has an id.
 """
 
 import threading
@@ -19,16 +19,16 @@ from bus.errors.unavailable import BusUnavailable
 from bus.messages.headers import Headers
 
 _PATIENCE_SECONDS = 3.0
-"""For so long a message may be on its way, and no other arrive, before that is reported."""
+"""How long the oldest message may wait, without another one being acknowledged, before that is reported."""
 _TURN_SECONDS = 0.1
 
 Report = Callable[[Exception | None, int], None]
-"""Receives why a message is not safe (Refused or BusUnavailable), None where it is; its offset, -1 where not known."""
+"""Receives None for an acknowledged message, else MessageRefused or BusUnavailable; and its offset, -1 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be sent."""
+    """A message to send."""
 
     topic: str
     """Full name."""
@@ -36,7 +36,7 @@ class Outgoing:
     value: bytes | None
     headers: Headers
     partition: int = -1
-    """-1 to choose by the key."""
+    """-1 to choose it by the key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,14 +47,14 @@ class _Pending:
 
 
 class ResendingProducer:
-    """One thread sends, one polls; reports come on either of them."""
+    """One thread sends and one polls; reports may be called on either of them."""
 
     def __init__(self, make: Callable[[], Producer], trouble: ClientErrors, retry: Retry) -> None:
-        """Begin.
+        """Create the first client.
 
         Args:
-            make: makes a client whose error_cb is the trouble's; raises BusUnavailable.
-            trouble: what the clients said of their connections.
+            make: creates a client whose error_cb is trouble.on_error; raises BusUnavailable.
+            trouble: the connection errors of the clients.
             retry: decides when a new client takes over.
         """
         self._make = make
@@ -62,7 +62,7 @@ class ResendingProducer:
         self._retry = retry
         self._lock = threading.Lock()
         self._window: dict[int, _Pending] = {}
-        """What is not safe yet, oldest first."""
+        """Unacknowledged messages, oldest first."""
         self._number = 0
         self._generation = 0
         self._failure: KafkaError | None = None
@@ -72,29 +72,29 @@ class ResendingProducer:
 
     @property
     def pending(self) -> int:
-        """How many messages are not safe yet."""
+        """The number of unacknowledged messages."""
         return len(self._window)
 
     @property
     def is_shut_out(self) -> bool:
-        """Whether the broker does not let this client in, as far as is known."""
+        """Whether the broker rejects this client, as far as is known."""
         return self._trouble.is_final
 
     @property
     def reason(self) -> BusUnavailable:
-        """Why what is pending is not safe yet, as far as is known."""
-        failure = self._failure or self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  its own name
+        """Why messages are unacknowledged, as far as is known."""
+        failure = self._failure or self._trouble.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  its name
         return self._trouble.unavailable(failure)
 
     def send(self, message: Outgoing, report: Report) -> bool:
-        """Hand over a message.
+        """Queue a message.
 
         Args:
-            message: to be sent.
-            report: called once what became of it is known.
+            message: the message.
+            report: called once with the result.
 
         Returns:
-            Whether it was accepted; not while the queue is full or a new client is about to take over.
+            Whether the message was queued; False while the queue is full or a new client is about to take over.
         """
         with self._lock:
             if self._failure is not None:
@@ -119,7 +119,7 @@ class ResendingProducer:
         return True
 
     def poll(self, seconds: float) -> None:
-        """Take in what the broker said, for so many seconds at most; see to it that all is sent."""
+        """Process acknowledgements for at most so many seconds; start a new client if needed."""
         self._producer.poll(seconds)
         now = time.monotonic()
         if self._failure is None:
@@ -136,7 +136,7 @@ class ResendingProducer:
             self._begin_again()
 
     def purge(self) -> None:
-        """Send nothing more, and report nothing more."""
+        """Drop all unacknowledged messages without reports."""
         with self._lock:
             self._generation += 1
             self._window.clear()
@@ -146,8 +146,8 @@ class ResendingProducer:
     def _produce(self, number: int, message: Outgoing) -> None:
         generation = self._generation
 
-        def delivered(error: KafkaError | None, told: Message) -> None:
-            self._settle(number, generation, error, told.offset())
+        def delivered(error: KafkaError | None, reported: Message) -> None:
+            self._settle(number, generation, error, reported.offset())
 
         self._producer.produce(
             message.topic,
@@ -162,7 +162,7 @@ class ResendingProducer:
         why = None if error is None else meaning(KafkaException(error))
         with self._lock:
             if error is not None and generation != self._generation:
-                # It was purged, and goes with the new client.
+                # It was purged; the new client sends it.
                 return
             if error is not None and not isinstance(why, MessageRefused):
                 self._failure = self._failure or error
@@ -170,7 +170,7 @@ class ResendingProducer:
             pending = self._window.pop(number, None)
         if error is None:
             self._arrived_at = time.monotonic()
-            self._trouble.told = None
+            self._trouble.newest = None
             self._retry.succeeded()
         if pending is not None:
             pending.report(why, -1 if offset is None else offset)
@@ -183,7 +183,7 @@ class ResendingProducer:
         try:
             fresh = self._make()
         except BusUnavailable as error:
-            # A file that the settings name is gone, for now.
+            # For example, a file that the settings name is missing for now.
             self._retry.waits(error)
             self._again_at = time.monotonic() + _PATIENCE_SECONDS
             return
@@ -207,17 +207,17 @@ class ResendingProducer:
 
 
 def deliver(producer: ResendingProducer, messages: Sequence[Outgoing], seconds: float) -> list[Exception | None]:
-    """Send messages and wait until all are safe, for so many seconds at most; blocks.
+    """Send messages and wait for their acknowledgements, for at most so many seconds; blocks.
 
     Returns:
-        For each message None where it is safe, else Refused, or BusUnavailable: what is not safe in time is not sent
-        any more, as far as it has not left yet.
+        For each message None if it was acknowledged, else MessageRefused or BusUnavailable. Messages that are not
+        acknowledged in time are dropped, unless they are on the wire already.
     """
     outcomes: dict[int, Exception | None] = {}
 
-    def report_of(place: int) -> Report:
+    def report_of(index: int) -> Report:
         def report(error: Exception | None, _: int) -> None:
-            outcomes[place] = error
+            outcomes[index] = error
 
         return report
 
@@ -229,4 +229,4 @@ def deliver(producer: ResendingProducer, messages: Sequence[Outgoing], seconds: 
         producer.poll(_TURN_SECONDS)
     if len(outcomes) < len(messages):
         producer.purge()
-    return [outcomes.get(place, producer.reason) for place in range(len(messages))]
+    return [outcomes.get(index, producer.reason) for index in range(len(messages))]

@@ -1,6 +1,6 @@
-"""Tries again while a broker is away, for as long as that lasts: one way for every client, with threads and without.
+"""Retry calls while a broker is unavailable; for every client, on threads and on event loops.
 
-What is fatal stands in `fatal_errors`; a message that is refused is none of this module's business.
+`bus.errors.fatal` lists the errors that are not retried. Refused messages are not handled here.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ Found = TypeVar("Found")
 
 
 class Stopped(LannerError):
-    """The process ends before the broker was back."""
+    """The process ends before the broker was available again."""
 
 
 class Outage:
-    """Reports an outage when it begins, at most once a minute while it lasts, and when it is over."""
+    """Reports an outage when it begins, at most once a minute while it lasts, and when it ends."""
 
     def __init__(
         self, waiting: str, on_note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin without an outage.
+        """Start without an outage.
 
         Args:
-            waiting: what can't go on meanwhile, as the subject of a sentence.
+            waiting: what is blocked meanwhile, as the subject of a sentence.
             on_note: receives each report.
-            clock: seconds.
+            clock: returns seconds.
         """
         self._waiting = waiting
         self._on_note = on_note
@@ -45,29 +45,29 @@ class Outage:
 
     @property
     def is_on(self) -> bool:
-        """Whether an outage was reported that is not over."""
+        """Whether an outage was reported that has not ended."""
         return self._since is not None
 
     def goes_on(self, reason: object) -> None:
-        """Take note of a failure."""
+        """Record a failure."""
         now = self._clock()
         if self._since is None:
             self._since = now
         elif now < self._report_at:
             return
         self._report_at = now + REMIND_SECONDS
-        lasting = f" (for {now - self._since:.0f} s now)" if now > self._since else ""
-        self._on_note(f"warning: {reason}. {self._waiting} waits{lasting}.")
+        lasting = f" (for {now - self._since:.0f} s so far)" if now > self._since else ""
+        self._on_note(f"warning: {reason}. {self._waiting} is waiting{lasting}.")
 
     def is_over(self) -> None:
-        """Take note that the broker answers."""
+        """Record that the broker answers."""
         if self._since is not None:
             lasted, self._since = self._clock() - self._since, None
-            self._on_note(f"the broker answers again: {self._waiting} goes on after {lasted:.1f} s.")
+            self._on_note(f"the broker answers again: {self._waiting} continues after {lasted:.1f} s.")
 
 
 class Retry:
-    """Decides after each failure in a row: how long to wait, or that waiting is in vain."""
+    """Decides after each failure whether to retry, and how long to wait."""
 
     def __init__(
         self,
@@ -78,14 +78,14 @@ class Retry:
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """Begin.
+        """Start without failures.
 
         Args:
-            waiting: what can't go on meanwhile, as the subject of a sentence.
-            on_note: receives what an operator should know.
-            most_seconds: after which the last failure is raised; without end for what runs as a service.
-            clock: seconds.
-            draw: a random number from 0 to 1.
+            waiting: what is blocked meanwhile, as the subject of a sentence.
+            on_note: receives messages for the operator.
+            most_seconds: when to give up and raise the last failure; infinite for services.
+            clock: returns seconds.
+            draw: returns a random number from 0 to 1.
         """
         self._outage = Outage(waiting, on_note, clock)
         self._most_seconds = most_seconds
@@ -96,13 +96,13 @@ class Retry:
         self._vain_since: float | None = None
 
     def failed(self, error: BusUnavailable) -> float:
-        """Take note of a failure.
+        """Record a failure.
 
         Returns:
-            Seconds to wait until the next attempt.
+            Seconds to wait before the next attempt.
 
         Raises:
-            BusUnavailable: the same error, where it is fatal or time is up.
+            BusUnavailable: the same error, if it is fatal or time is up.
         """
         now = self._clock()
         if not self._failures:
@@ -119,27 +119,27 @@ class Retry:
         return _BACKOFF.seconds(self._failures, None, self._draw())
 
     def waits(self, reason: BusUnavailable) -> None:
-        """Report that something has to wait although no attempt failed yet."""
+        """Report that work is blocked although no attempt has failed yet."""
         self._outage.goes_on(reason)
 
     def succeeded(self) -> None:
-        """Take note that it works."""
+        """Record a success."""
         self._failures = 0
         self._vain_since = None
         self._outage.is_over()
 
 
 def persist(attempt: Callable[[], Found], retry: Retry, stop: threading.Event | None = None) -> Found:
-    """Attempt something until it works; blocks.
+    """Call a function until it succeeds; blocks.
 
     Args:
-        attempt: raises BusUnavailable where it does not work.
-        retry: decides how long.
-        stop: ends the waiting; None where a signal ends the process.
+        attempt: raises BusUnavailable if it fails.
+        retry: decides how long to retry.
+        stop: ends the waiting; None if only a signal ends it.
 
     Raises:
-        BusUnavailable: it is fatal, or time is up.
-        Stopped: by `stop`.
+        BusUnavailable: the error is fatal, or time is up.
+        Stopped: `stop` was set.
     """
     ending = stop or threading.Event()
     while True:
@@ -154,10 +154,10 @@ def persist(attempt: Callable[[], Found], retry: Retry, stop: threading.Event | 
 
 
 async def persist_async(attempt: Callable[[], Awaitable[Found]], retry: Retry) -> Found:
-    """Do the same on an event loop; its task's cancellation ends it.
+    """Call a coroutine function until it succeeds; cancel the task to end it.
 
     Raises:
-        BusUnavailable: it is fatal, or time is up.
+        BusUnavailable: the error is fatal, or time is up.
     """
     while True:
         try:

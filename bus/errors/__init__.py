@@ -1,1 +1,1 @@
-"""What can go wrong with a broker: client errors in, their meaning and the remedy out."""
+"""Broker errors: client errors in, their meaning and remedy out."""

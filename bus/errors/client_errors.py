@@ -1,4 +1,4 @@
-"""Why the broker can't be used, in words for people that name the setting to look at."""
+"""Translate client errors into messages that name the setting to check."""
 
 import re
 import time
@@ -36,20 +36,22 @@ _SETTINGS = {
 
 
 def unusable(error: KafkaError) -> BusUnavailable:
-    """Say which setting the client can't work with, by our name for it."""
+    """Return an error that names the setting that the client can't use."""
     text = error.str()
     for theirs, ours in _SETTINGS.items():
         text = text.replace(theirs, ours)
     return BusUnavailable(
-        f"the Kafka client can't be set up ({text})", "check what the settings under kafka name", patience=0
+        f"the Kafka client can't be set up ({text})",
+        "check the settings under kafka, and the files that they name",
+        patience=0,
     )
 
 
 def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
-    """Say in words for people why the broker can't be used."""
+    """Return an error that explains why the broker can't be used, and what to check."""
     servers, text = connection.bootstrap_servers, _AROUND.sub("", error.str())
     if len(text) > _MOST_CHARACTERS:
-        # A broker may give the whole request back.
+        # A broker may return the whole request in its message.
         text = error.name()
     patience = patience_with(error)
     if error.code() in _CREDENTIALS:
@@ -61,89 +63,89 @@ def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
     if _is_refused_certificate(error):
         return BusUnavailable(
             f"the broker at {servers} refused this client's certificate ({text})",
-            "check kafka.certificate_file and kafka.key_file: who signed it, and until when it is valid",
+            "check kafka.certificate_file and kafka.key_file: who signed the certificate, and when it expires",
             patience=CREDENTIALS_SECONDS,
         )
     if error.code() == KafkaError._SSL:  # noqa: SLF001
         return BusUnavailable(
             f"no TLS with the broker at {servers} ({text})",
-            "check kafka.ca_file, and that kafka.bootstrap_servers has a name that is in the broker's certificate",
+            "check kafka.ca_file, and that the broker's certificate has the name in kafka.bootstrap_servers",
             patience=patience,
         )
     if is_forbidden(error):
         return BusUnavailable(
-            f"the broker at {servers} forbids that ({text})",
-            "give this user its rights: `lanner topics acls`",
+            f"the broker at {servers} denies access ({text})",
+            "grant this user its rights: `lanner topics acls`",
             patience=patience,
         )
     if error.code() in _UNKNOWN:
         return BusUnavailable(
-            f"the broker at {servers} does not know a topic or a partition of it ({text})",
-            "create what is missing by `lanner topics create`",
+            f"the broker at {servers} does not know a topic or a partition ({text})",
+            "create missing topics with `lanner topics create`",
             patience=patience,
         )
     return BusUnavailable(
         f"no answer from a broker at {servers} ({text})",
-        "check kafka.bootstrap_servers and kafka.security_protocol, and that the broker runs",
+        "check kafka.bootstrap_servers and kafka.security_protocol, and that the broker is running",
         patience=patience,
     )
 
 
 def is_forbidden(error: KafkaError) -> bool:
-    """Tell whether this client is known, but may not do that."""
+    """Return whether an error is a missing right of an authenticated client."""
     return error.code() in _RIGHTS
 
 
 def _is_refused_certificate(error: KafkaError) -> bool:
-    # In TLS 1.3 a client's certificate is refused after its handshake is over: the client sees a broken connection.
+    # In TLS 1.3 a client's certificate is refused after the client's handshake: it sees a broken connection.
     return error.code() == KafkaError._TRANSPORT and "tls alert" in error.str()  # noqa: SLF001
 
 
 class ClientErrors:
-    """What one client said of its connections: the call that failed often knows only that it timed out."""
+    """The connection errors of one client; the call that fails often only knows that it timed out."""
 
     def __init__(self, connection: Connection) -> None:
-        self.told: KafkaError | None = None
-        """The most telling of the newest errors."""
+        self.newest: KafkaError | None = None
+        """The most specific of the recent errors."""
         self._connection = connection
 
     @property
     def is_final(self) -> bool:
-        """Whether waiting is in vain: somebody has to change something."""
-        told = self.told
-        return told is not None and (
-            told.code() in (*_CREDENTIALS, KafkaError._SSL) or _is_refused_certificate(told)  # noqa: SLF001
+        """Whether waiting won't help, because credentials or certificates have to change."""
+        error = self.newest
+        return error is not None and (
+            error.code() in (*_CREDENTIALS, KafkaError._SSL) or _is_refused_certificate(error)  # noqa: SLF001
         )
 
     def on_error(self, error: KafkaError) -> None:
-        """Take an error; to be the client's error_cb."""
-        # That all brokers are down says less than why the first one was.
-        if self.told is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-            self.told = error
+        """Record an error; pass this as the client's error_cb."""
+        # "All brokers down" is less specific than the error of the first broker.
+        if self.newest is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self.newest = error
 
     def unavailable(self, error: KafkaError) -> BusUnavailable:
-        """Say why a call failed."""
+        """Return an error that explains why a call failed."""
         vague = error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)  # noqa: SLF001
-        return unavailable(self._connection, self.told if vague and self.told is not None else error)
+        return unavailable(self._connection, self.newest if vague and self.newest is not None else error)
 
 
 class Client(Protocol):
-    """What every client of the broker can do."""
+    """The method that all clients share."""
 
     def poll(self, timeout: float = ...) -> Any:
-        """Call back."""
+        """Serve callbacks."""
 
 
 def ask(client: Client, trouble: ClientErrors, question: Callable[[float], Answer]) -> Answer:
-    """Ask a broker until it answers, for a bounded time; one that comes back gives other answers for a while.
+    """Repeat a request until it succeeds, for a bounded time; a restarting broker returns errors for a while.
 
     Args:
-        client: whose error_cb is the trouble's; a consumer without an assignment.
-        trouble: of this client.
-        question: takes a time-out in seconds and raises KafkaException.
+        client: a client whose error_cb is trouble.on_error; a consumer must have no assignment.
+        trouble: the errors of this client.
+        question: takes a timeout in seconds; raises KafkaException.
 
     Raises:
-        BusUnavailable: nobody answered in time, or the client learned that nobody will let it in.
+        BusUnavailable: no answer in time, or the broker rejects the client.
     """
     retry = Retry("", most_seconds=TIMEOUT_SECONDS)
     while True:

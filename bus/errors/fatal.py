@@ -1,7 +1,7 @@
-"""Which errors of a broker waiting does not mend, by name and with the reason.
+"""The broker errors that waiting does not fix, by name, with the reason.
 
-Everything that is not in this list is retried for as long as it lasts: a broker that restarts answers for a while with
-errors that its protocol does not call retriable.
+Every other error is retried without a limit: a restarting broker returns errors for a while that its protocol does not
+call retriable.
 """
 
 import math
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError
 
 CREDENTIALS_SECONDS = 10.0
-"""A broker that goes away in the middle of a handshake looks like one that refuses it."""
+"""Retry such errors for this long: a broker that stops during a handshake looks like one that refuses it."""
 UNKNOWN_TOPIC_SECONDS = 30.0
-"""A broker that comes back, or that did not hear of a new topic yet, does not know topics that exist."""
+"""Retry such errors for this long: a broker that restarts, or has just created a topic, may not know it yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Fatal:
     seconds: float
-    """For how long without any other answer it is retried all the same."""
+    """How long the error is retried anyway, if no other answer comes."""
     why: str
 
 
-_SECRET = _Fatal(CREDENTIALS_SECONDS, "names and passwords do not become right by waiting")
+_SECRET = _Fatal(CREDENTIALS_SECONDS, "wrong credentials stay wrong")
 _RIGHT = _Fatal(0.0, "an administrator has to allow it")
-_TLS = _Fatal(CREDENTIALS_SECONDS, "certificates do not become right by waiting")
-_VERSION = _Fatal(0.0, "client and broker are too far apart in age")
-_SETTING = _Fatal(0.0, "a setting of ours or of the broker's forbids it")
-_TOPIC = _Fatal(UNKNOWN_TOPIC_SECONDS, "somebody has to create the topic: `lanner topics create`")
+_TLS = _Fatal(CREDENTIALS_SECONDS, "wrong certificates stay wrong")
+_VERSION = _Fatal(0.0, "the versions of client and broker are incompatible")
+_SETTING = _Fatal(0.0, "a setting of the client or the broker forbids it")
+_TOPIC = _Fatal(UNKNOWN_TOPIC_SECONDS, "the topic has to be created: `lanner topics create`")
 
 FATAL: Mapping[str, _Fatal] = {
     "_AUTHENTICATION": _SECRET,
@@ -50,7 +50,7 @@ FATAL: Mapping[str, _Fatal] = {
     "UNKNOWN_TOPIC_OR_PART": _TOPIC,
     "_UNKNOWN_TOPIC": _TOPIC,
     "_UNKNOWN_PARTITION": _TOPIC,
-    # Faust's client has names of its own for what it finds out by itself.
+    # Faust's client has its own names for errors that it detects itself.
     "AuthenticationFailedError": _SECRET,
     "AuthenticationMethodNotSupported": _SECRET,
     "UnrecognizedBrokerVersion": _VERSION,
@@ -58,11 +58,11 @@ FATAL: Mapping[str, _Fatal] = {
     "UnsupportedCodecError": _VERSION,
     "KafkaConfigurationError": _SETTING,
 }
-"""By the name that librdkafka gives an error; its numbers are those of the protocol, and of Faust's client too."""
+"""By librdkafka's name of the error; its numbers are those of the protocol, which Faust's client also uses."""
 
 
 def name_of(error: object) -> str:
-    """Return the name of an error of either client, as the list has it."""
+    """Return the name of an error of either client, as in the list."""
     if isinstance(error, KafkaError):
         return error.name()
     number = getattr(error, "errno", None)
@@ -70,6 +70,6 @@ def name_of(error: object) -> str:
 
 
 def patience_with(error: object) -> float:
-    """Return for how many seconds an error of either client is to be retried; without end where it is not listed."""
+    """Return how many seconds to retry an error of either client; infinite if it is not listed."""
     fatal = FATAL.get(name_of(error))
     return math.inf if fatal is None else fatal.seconds

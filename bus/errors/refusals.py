@@ -1,7 +1,7 @@
-"""Which failures are a message's own, and which are the broker's: the one place that decides it.
+"""Decide whether a failure concerns one message or the broker.
 
-A failure of the broker or of the way to it ends or pauses a process. Every other failure has to do with the message at
-hand, or is a fault of ours that only this message meets: the message becomes a dead letter and the work goes on.
+A failure of the broker or the connection ends or pauses a process. Every other failure concerns the message, or is a
+bug that only this message triggers: the message is dead-lettered, and processing continues.
 """
 
 from confluent_kafka import KafkaError, KafkaException
@@ -25,24 +25,24 @@ _OF_ITS_SIZE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_
 
 
 class MessageRefused(LannerError):
-    """The broker or the client does not accept a message, however often it is sent."""
+    """The broker or the client refuses a message permanently."""
 
 
 def is_refusal(error: KafkaError) -> bool:
-    """Return whether a message itself is at fault, so that sending it again is in vain."""
+    """Return whether an error concerns the message itself, so that sending it again won't help."""
     return error.code() in _OF_THE_MESSAGE
 
 
 def is_too_large(error: KafkaError) -> bool:
-    """Return whether a message, or what was sent together with it, is larger than the broker or the client takes."""
+    """Return whether a message, or its batch, is larger than the broker or the client accepts."""
     return error.code() in _OF_ITS_SIZE
 
 
 def meaning(error: BaseException) -> Exception:
-    """Return what the failure of a send means: KafkaException for trouble with the broker, else Refused.
+    """Classify the failure of a send: return a KafkaException for a broker error, else MessageRefused.
 
     Args:
-        error: raised by the client's produce, or made of what it reported on delivery.
+        error: raised by the client's produce, or made from its delivery report.
     """
     if isinstance(error, KafkaException):
         return MessageRefused(error.args[0].str()) if is_refusal(error.args[0]) else error
@@ -50,5 +50,5 @@ def meaning(error: BaseException) -> Exception:
 
 
 def is_broker_error(error: BaseException) -> bool:
-    """Return whether a failure says something about the broker, or about this process, and nothing about a message."""
+    """Return whether a failure concerns the broker or this process rather than a message."""
     return isinstance(error, (KafkaException, BusUnavailable)) or not isinstance(error, Exception)

@@ -1,4 +1,4 @@
-"""What can go wrong with a broker, in words for people; imports no client, so that every command can catch it."""
+"""The exception for an unavailable broker. Imports no client library, so that every command can catch it."""
 
 import math
 
@@ -8,20 +8,20 @@ _LONGEST_FAULT = 300
 
 
 def fault_text(error: BaseException) -> str:
-    """Return a failure in one line for people, bounded: its message may quote what a host sent."""
+    """Return a short description of a failure; its message may quote what a host sent, so it is clipped."""
     return f"{type(error).__name__}: {error}"[:_LONGEST_FAULT]
 
 
 class BusUnavailable(LannerError):
-    """The broker can't be used as things are."""
+    """The broker can't be used."""
 
     def __init__(self, reason: str, remedy: str, *, patience: float = math.inf) -> None:
-        """Describe the trouble.
+        """Create the error.
 
         Args:
-            reason: what is wrong; without a full stop.
-            remedy: what to do about it; without a full stop.
-            patience: seconds for which it is worth waiting that this goes by itself; 0 where only a person can mend it.
+            reason: what is wrong, without a period.
+            remedy: what to do about it, without a period.
+            patience: how long retrying may help, seconds; 0 if only a person can fix it.
         """
         self.reason = reason
         self.remedy = remedy

@@ -1,1 +1,1 @@
-"""Forms of messages: values in, keys, headers and bytes out, and back."""
+"""Message formats: values in; keys, headers and bytes out, and back."""

@@ -1,7 +1,7 @@
-"""What a collector signs of each batch: the bytes as they are sent, and all beside them that a reader believes.
+"""The bytes that a collector's signature of a batch covers: the encoded batch, and everything else that a reader uses.
 
-No library for signatures is imported here: a collector has one of its own, which takes less memory.
-Source of the headers' place: none is standard; their names begin as our other headers do.
+No cryptographic library is imported here: the collector has its own, which takes less memory. There is no standard for
+signature headers; the names have the prefix of Lanner's other headers.
 """
 
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ from hashlib import sha256
 from bus.messages.headers import CLOCK, SENT
 
 KEY = "lanner_key"
-"""The header that holds the public key of the host, 32 bytes."""
+"""The header with the public key of the host, 32 bytes."""
 SIGNATURE = "lanner_signature"
-"""The header that holds an Ed25519 signature, 64 bytes."""
+"""The header with an Ed25519 signature, 64 bytes."""
 SIGNATURE_BYTES = 64
 BATCH_DOMAIN = b"lanner batch\0"
-"""Before what is signed, so that the signature means nothing elsewhere."""
+"""Precedes the signed bytes, so that the signature is not valid for anything else."""
 HOST_DOMAIN = b"lanner host\0"
-"""The same for what a collector announces about itself."""
+"""The same for a collector's announcement."""
 SIGNED_HEADERS = (SENT, CLOCK)
-"""Headers that change how a batch is read: by them its times are corrected."""
+"""Headers that affect how a batch is read: its times are corrected by them."""
 
 
 def signed_content(topic: str, key: bytes, headers: Mapping[str, bytes], value: bytes) -> bytes:
-    """Return what the signature of a message covers, without its domain.
+    """Return the bytes that the signature of a message covers, without the domain.
 
-    The topic keeps a batch of one fleet out of another, the key keeps it under the id that it was sent under. A digest,
-    since Ed25519 reads its message twice, and a batch need not be copied for it.
+    Signing the topic keeps a batch from being replayed in another fleet; signing the key binds it to its host id. The
+    result is a digest, because Ed25519 reads its message twice and hashing needs no copy of the batch.
 
     Args:
         topic: full name.
-        key: of the message: the host id.
-        headers: of the message; only those that are signed are looked at.
+        key: key of the message: the host id.
+        headers: headers of the message; only the signed ones are used.
         value: the batch as it is sent.
     """
     digest = sha256()

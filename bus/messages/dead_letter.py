@@ -1,4 +1,4 @@
-"""A dead letter as a message: why a message failed, where it stood, and the message itself if it still fits."""
+"""A dead letter as a message: why a message failed, its topic and offset, and the message itself if it fits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from bus.messages.headers import Headers
 
 ORIGINAL = "original_"
-"""Begins the names of the headers that the failed message had."""
+"""Prefix of the names of the failed message's headers."""
 OMITTED = "omitted_bytes"
-"""Header of a letter without the message: how many bytes the value has, in decimal digits."""
+"""Header of a dead letter without the message: the size of its value, in decimal digits."""
 NOT_FETCHED = "not_fetched"
-"""Header of a letter whose message can't be read from its topic either."""
+"""Header of a dead letter whose message could not be read from its topic."""
 MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterMessage:
-    """What is produced."""
+    """Key, value and headers of the message."""
 
     key: bytes | None
     value: bytes
     facts: Headers
     """Reason, topic, partition, offset, and what the stage adds."""
     original: Headers = field(default_factory=list)
-    """The headers of the failed message, under names of their own."""
+    """The headers of the failed message, with prefixed names."""
 
     @property
     def headers(self) -> Headers:
@@ -31,31 +31,31 @@ class DeadLetterMessage:
         return [*self.facts, *self.original]
 
     def without_message(self) -> "DeadLetterMessage":
-        """Return the letter that is written where this one is refused: everything that a host chose is left out."""
+        """Return the dead letter to write if this one is refused: without anything that a host chose."""
         return DeadLetterMessage(None, b"", [*self.facts, (OMITTED, b"%d" % len(self.value))])
 
 
 def dead_letter(
     reason: str,
-    place: tuple[str, int, int],
+    source: tuple[str, int, int],
     key: bytes | None,
     value: bytes | None,
     headers: Iterable[tuple[str, bytes | None]] = (),
     *,
     facts: Headers | None = None,
 ) -> DeadLetterMessage:
-    """Make the letter of a message that failed.
+    """Return the dead letter of a failed message.
 
     Args:
-        reason: for people.
-        place: topic (full name), partition and offset of the message.
-        key: of the message.
-        value: of the message.
-        headers: of the message.
-        facts: what else the stage knows about it, by header name.
+        reason: why it failed, for operators.
+        source: topic (full name), partition and offset of the message.
+        key: key of the message.
+        value: value of the message.
+        headers: headers of the message.
+        facts: further headers from the stage.
     """
-    topic, partition, offset = place
-    told: Headers = [
+    topic, partition, offset = source
+    described: Headers = [
         ("reason", reason[:MAX_REASON].encode("utf-8", "replace")),
         ("topic", topic.encode()),
         ("partition", str(partition).encode()),
@@ -63,9 +63,9 @@ def dead_letter(
         *(facts or []),
     ]
     original: Headers = [(f"{ORIGINAL}{_encodable(name)}", each or b"") for name, each in headers]
-    return DeadLetterMessage(key, value or b"", told, original)
+    return DeadLetterMessage(key, value or b"", described, original)
 
 
 def _encodable(name: str) -> str:
-    """Return a header's name without halves of surrogate pairs: the client crashes by one."""
+    """Return a header's name without lone surrogates, which crash the client."""
     return name.encode("utf-8", "replace").decode()

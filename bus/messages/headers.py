@@ -1,24 +1,24 @@
-"""Message headers: what a reader may want to know before it decodes.
+"""Message headers: what a reader may need before it decodes the value.
 
-Source: CloudEvents 1.0, Kafka protocol binding, binary mode: any tool that speaks it can route our messages.
+Source: CloudEvents 1.0, Kafka protocol binding, binary mode; any tool that supports it can route Lanner's messages.
 """
 
 Headers = list[tuple[str, str | bytes | None]]
 
 AVRO = b"avro/binary"
 SENT = "lanner_sent"
-"""Wall clock, ns, at which a batch was given to the client: the batch itself was encoded before."""
+"""When a batch was passed to the client, wall clock, ns; the batch itself was encoded earlier."""
 CLOCK = "lanner_clock"
-"""By how much the broker's clock is ahead of the host's, ns, once the collector knows."""
+"""How far the broker's clock is ahead of the host's, ns; present once the collector has measured it."""
 
 
 def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
-    """Give the headers of one of our messages.
+    """Return the CloudEvents headers of a message.
 
     Args:
-        kind: what it is, such as ``lanner.alert``.
-        identity: unique within the source.
-        source: the host that it came from.
+        kind: type of the message, such as ``lanner.alert``.
+        identity: an id that is unique within the source.
+        source: the host that the message is from.
         time: RFC 3339.
     """
     return [

@@ -1,4 +1,4 @@
-"""In which partition a key lies: the choice that Java's clients, Faust and librdkafka's murmur2 make alike.
+"""The partition of a key: the same choice as that of Java's clients, Faust and librdkafka's murmur2.
 
 Source: org.apache.kafka.common.utils.Utils.murmur2 and BuiltInPartitioner.partitionForKey.
 """
@@ -8,7 +8,7 @@ _WORD = 0xFFFFFFFF
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Give a key's partition."""
+    """Return the partition of a key."""
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
 
 

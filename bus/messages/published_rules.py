@@ -1,4 +1,4 @@
-"""The topic of rules: one key, whose newest message is the version that the fleet runs, signed where a key is set."""
+"""The rules topic: its newest message is the version that the fleet runs, signed if a key is configured."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from schemas.published_rules import BadRules, PublishedRules, decode_rules, enco
 
 CURRENT = b"current"
 SIGNATURE = "signature"
-"""The header that holds an Ed25519 signature of the message's value."""
+"""The header with an Ed25519 signature of the message's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class VerifiedRules:
 
     rules: PublishedRules
     signed_by: str
-    """The id of the key that signed it; empty where signatures are not asked for."""
+    """The id of the key that signed it; empty if no signature is required."""
 
 
 def rules_message(rules: PublishedRules, key: Ed25519PrivateKey | None) -> tuple[bytes, Headers]:
-    """Give value and headers of a version, signed if there is a key. Raises BadRules."""
+    """Return value and headers of a version, signed if there is a key. Raises BadRules."""
     value = encode_rules(rules)
     stamp = datetime.fromtimestamp(rules.published / 1e9, UTC).isoformat().replace("+00:00", "Z")
     headers = cloud_event("lanner.rules", rules.version, rules.host or "lanner", stamp)
@@ -39,10 +39,10 @@ def rules_message(rules: PublishedRules, key: Ed25519PrivateKey | None) -> tuple
 
 
 def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> VerifiedRules:
-    """Decode a version and check that one of the keys signed it; without keys, no signature is asked for.
+    """Decode a version and check that one of the keys signed it. Without keys, no signature is required.
 
     Raises:
-        BadRules: it is none, or not signed by any of them.
+        BadRules: it is not a valid version, or none of the keys signed it.
     """
     value = message.value() or b""
     known = tuple(keys)
@@ -50,7 +50,7 @@ def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> VerifiedRules:
     if known:
         signature = dict(message.headers() or []).get(SIGNATURE)
         if not signature:
-            raise BadRules("it is not signed, and this processor takes signed rules only")
+            raise BadRules("it is not signed, and this processor accepts only signed rules")
         given = signature if isinstance(signature, bytes) else signature.encode()
         signed_by = signatures.signer(known, given, signatures.RULES_DOMAIN, value)
         if not signed_by:
@@ -62,12 +62,12 @@ def accept(message: Message, keys: Iterable[Ed25519PublicKey]) -> VerifiedRules:
 
 
 def _named(message: Message) -> str:
-    """Name the version that a message says it holds, where its bytes can't be read."""
-    told = dict(message.headers() or []).get("ce_id")
-    name = told.decode("utf-8", "replace") if isinstance(told, bytes) else ""
+    """Return a prefix with the version that a message's headers name, for errors about undecodable values."""
+    found = dict(message.headers() or []).get("ce_id")
+    name = found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
     return f"version {name}: " if is_version(name) else ""
 
 
 def current(connection: Connection) -> Message | None:
-    """Give the newest message of the topic, unchecked; None where none was published. Raises BusUnavailable."""
+    """Return the newest message of the topic, unchecked; None if nothing was published. Raises BusUnavailable."""
     return read_topics(connection, [RULES])[RULES].get(CURRENT)

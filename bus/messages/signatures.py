@@ -1,6 +1,6 @@
-"""Signatures: Ed25519, with keys in PEM files as OpenSSL writes them, or bare.
+"""Ed25519 signatures, with keys from PEM files as OpenSSL writes them, or from raw bytes.
 
-Source: RFC 8032. A domain, the text before the message, keeps a signature from meaning anything elsewhere.
+Source: RFC 8032. A domain prefix before the message keeps a signature from being valid for anything else.
 """
 
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ RULES_DOMAIN = b"lanner rules\0"
 
 
 class BadSigningKey(LannerError, ValueError):
-    """A file that holds no key of the wanted kind."""
+    """The data is not a usable key."""
 
 
 def read_private_key(path: Path, password: str = "") -> Ed25519PrivateKey:
-    """Read a private key. Raises BadKey, and OSError where the file can't be read."""
+    """Read a private key. Raises BadSigningKey, or OSError if the file can't be read."""
     data = path.read_bytes()
     try:
         key = load_pem_private_key(data, password.encode() or None)
@@ -34,34 +34,34 @@ def read_private_key(path: Path, password: str = "") -> Ed25519PrivateKey:
         what = "it is encrypted and no password was given" if not password else "it is not encrypted"
         raise BadSigningKey(what) from None
     except ValueError:
-        raise BadSigningKey("no private key in PEM, or the wrong password") from None
+        raise BadSigningKey("not a private key in PEM format, or the wrong password") from None
     except Exception as error:  # noqa: BLE001  an algorithm that OpenSSL does not have
-        raise BadSigningKey(f"no usable key: {type(error).__name__}") from None
+        raise BadSigningKey(f"not a usable key: {type(error).__name__}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise BadSigningKey("no Ed25519 key; make one by: openssl genpkey -algorithm ed25519 -out FILE")
+        raise BadSigningKey("not an Ed25519 key; create one with: openssl genpkey -algorithm ed25519 -out FILE")
     return key
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
-    """Read a public key. Raises BadKey, and OSError where the file can't be read."""
+    """Read a public key. Raises BadSigningKey, or OSError if the file can't be read."""
     data = path.read_bytes()
     try:
         key = load_pem_public_key(data)
-    except Exception:  # noqa: BLE001  whatever OpenSSL says of it
+    except Exception:  # noqa: BLE001  any error that OpenSSL raises
         raise BadSigningKey(
-            "no public key in PEM; take it of the private one by: openssl pkey -in KEY -pubout"
+            "not a public key in PEM format; extract it from the private key with: openssl pkey -in KEY -pubout"
         ) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise BadSigningKey("no Ed25519 key")
+        raise BadSigningKey("not an Ed25519 key")
     return key
 
 
 def bare_public_key(data: bytes) -> Ed25519PublicKey:
-    """Return the key that these 32 bytes are. Raises BadKey."""
+    """Return the public key with these 32 bytes. Raises BadSigningKey."""
     try:
         return Ed25519PublicKey.from_public_bytes(data)
     except ValueError:
-        raise BadSigningKey("no Ed25519 key") from None
+        raise BadSigningKey("not an Ed25519 key") from None
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -84,5 +84,5 @@ def is_signed_by(key: Ed25519PublicKey, signature: bytes, domain: bytes, message
 
 
 def signer(keys: Iterable[Ed25519PublicKey], signature: bytes, domain: bytes, message: bytes) -> str:
-    """Return the id of the key that signed a message; empty where none of them did."""
+    """Return the id of the key that signed a message; empty if none of them did."""
     return next((key_id(key) for key in keys if is_signed_by(key, signature, domain, message)), "")

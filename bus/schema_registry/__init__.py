@@ -1,1 +1,1 @@
-"""Schemas of writers: a message's schema id in, the schema to read it by out."""
+"""Writers' schemas: a message's schema id in, the schema to decode it with out."""

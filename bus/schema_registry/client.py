@@ -1,4 +1,4 @@
-"""A schema registry that speaks Confluent's API (Confluent's, Apicurio, Karapace): ids for schemas, schemas for ids."""
+"""A client for schema registries with Confluent's API (Confluent's own, Apicurio, Karapace)."""
 
 import json
 import ssl
@@ -18,16 +18,16 @@ _CREDENTIALS = (401, 403)
 
 
 class RegistryUnavailable(BusUnavailable):
-    """The registry can't be used as things are; what needs it waits."""
+    """The registry can't be used; callers wait for it."""
 
 
 class Registry:
-    """A client of one registry; each call blocks for some seconds at most. Safe for several threads."""
+    """A client of one registry. Each call blocks for a few seconds at most. Thread-safe."""
 
     def __init__(self, address: RegistryAddress) -> None:
-        """Begin; nothing is connected. Raises RegistryUnavailable where library or settings can't be used."""
+        """Create a client; does not connect. Raises RegistryUnavailable if library or settings can't be used."""
         try:
-            from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415  only where asked
+            from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415  an optional extra
             from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415  as above
         except ImportError as error:
             raise RegistryUnavailable(
@@ -51,17 +51,17 @@ class Registry:
             ) from None
 
     def register(self, topic: str, schema: dict[str, Any]) -> bytes:
-        """Register a schema for a topic's values (subject TOPIC-value), or find that it is.
+        """Register a schema for a topic's values (subject TOPIC-value) unless it is registered already.
 
         Args:
             topic: full name.
-            schema: of its messages.
+            schema: schema of the topic's messages.
 
         Returns:
-            What a message begins with.
+            The header of messages with this schema.
 
         Raises:
-            RegistryUnavailable: no answer, or it refuses.
+            RegistryUnavailable: the registry does not answer, or refuses.
         """
         text = json.dumps(schema, separators=(",", ":"))
         return registry_header(
@@ -69,10 +69,10 @@ class Registry:
         )
 
     def schema(self, number: int) -> str | None:
-        """Give the schema of an id; None where there is none.
+        """Return the schema with an id; None if there is none.
 
         Raises:
-            RegistryUnavailable: no answer, or it refuses.
+            RegistryUnavailable: the registry does not answer, or refuses.
         """
         try:
             found: str | None = self._ask(lambda: self._client.get_schema(number)).schema_str
@@ -93,14 +93,14 @@ class Registry:
             if status in _CREDENTIALS:
                 remedy = "check kafka.schema_registry_username and kafka.schema_registry_password_file"
             elif status == _INCOMPATIBLE:
-                remedy = "set the subject's compatibility to BACKWARD or less, or delete what another program put there"
+                remedy = "set the subject's compatibility to BACKWARD or less, or delete another program's schema there"
             else:
-                remedy = "check kafka.schema_registry_url, and the registry's own log"
+                remedy = "check kafka.schema_registry_url and the registry's log"
             raise RegistryUnavailable(f"the schema registry at {url} refuses ({status}: {text})", remedy) from None
-        except Exception as error:  # noqa: BLE001  what its HTTP client raises is not part of its interface
+        except Exception as error:  # noqa: BLE001  its HTTP client's exceptions are not part of its interface
             raise RegistryUnavailable(
                 f"no answer from the schema registry at {url} ({error or type(error).__name__})",
-                "check kafka.schema_registry_url, and that the registry runs",
+                "check kafka.schema_registry_url, and that the registry is running",
             ) from None
 
 
@@ -109,19 +109,19 @@ class _NotThere(RegistryUnavailable):
 
 
 class Registration:
-    """Registers one schema in the background, however long the registry is away."""
+    """Registers one schema in the background, retrying until the registry answers."""
 
     def __init__(self, registry: Registry, topic: str, schema: dict[str, Any], on_note: Callable[[str], None]) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
-            registry: asked until it answers.
+            registry: the registry.
             topic: full name.
-            schema: of its messages.
-            on_note: told when it does not answer, each time for another reason.
+            schema: schema of the topic's messages.
+            on_note: receives each new reason why the registry does not answer.
         """
         self.header: bytes | None = None
-        """What messages begin with; None as long as that is not known."""
+        """The header of messages; None until the schema is registered."""
         self._ask: Callable[[], bytes] = lambda: registry.register(topic, schema)
         self._on_note = on_note
         self._end = threading.Event()
@@ -129,17 +129,17 @@ class Registration:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop retrying."""
         self._end.set()
 
     def _run(self) -> None:
-        told = ""
+        reported = ""
         while not self._end.is_set():
             try:
                 self.header = self._ask()
             except RegistryUnavailable as error:
-                if error.reason != told and not self._end.is_set():
-                    told = error.reason
+                if error.reason != reported and not self._end.is_set():
+                    reported = error.reason
                     self._on_note(f"{error}. Until then nothing is sent.")
                 self._end.wait(_RETRY_SECONDS)
             else:

@@ -1,4 +1,4 @@
-"""The topic of schemas: each writer puts its own there before its first message, so any reader can resolve it."""
+"""The topic of schemas: each writer publishes its schema there before its first message, so any reader can find it."""
 
 import json
 from typing import Any
@@ -10,9 +10,9 @@ SCHEMA_HEADERS: Headers = [("content-type", b"application/json")]
 
 
 def schema_message(schema: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Give key and value under which a schema is published.
+    """Return key and value of the message that publishes a schema.
 
-    The key is the fingerprint in hex as it stands, byte for byte, behind the marker of a single-object message.
+    The key is the fingerprint in hex, with the bytes in the same order as in the header of a single-object message.
     Source: the Avro specification, "Single-object encoding".
     """
     key = single_object_header(schema).removeprefix(MARKER).hex()
@@ -20,12 +20,12 @@ def schema_message(schema: dict[str, Any]) -> tuple[bytes, bytes]:
 
 
 def schema_of_message(key: bytes, value: bytes) -> WriterSchema:
-    """Read a published schema.
+    """Parse and check a published schema.
 
     Raises:
-        BadSchema: it is none, or not the one that its key names: nobody can put another in its place.
+        BadSchema: it is not a valid schema, or its fingerprint differs from its key, which rules out substitution.
     """
     schema = checked_schema(value)
     if schema.header.removeprefix(MARKER).hex().encode() != key:
-        raise BadSchema("a schema under another's fingerprint")
+        raise BadSchema("the schema's fingerprint differs from its key")
     return schema

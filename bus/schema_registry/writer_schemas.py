@@ -1,4 +1,4 @@
-"""The schemas by which messages were written: a table, filled from the topic of schemas and from a registry."""
+"""A cache of writers' schemas, filled from the topic of schemas and from a registry."""
 
 import asyncio
 import threading
@@ -27,12 +27,12 @@ from schemas.encoding.wire import (
 
 _MAX_SCHEMAS = 1_000
 _PATIENCE_SECONDS = 2.0
-"""How long a schema may come after its first message: they are written to different brokers."""
+"""How long a schema may arrive after its first message, since they may be written to different brokers."""
 _REFUSED_SECONDS = 30.0
-"""How long a schema that was not found is not looked for again."""
+"""How long to wait before looking up a missing schema again."""
 _LOOKS = 5
-"""How many schemas that turn out not to be there are looked for in a row; then one every _LOOK_SECONDS. Whoever makes
-up beginnings of messages must not hold up everybody else's."""
+"""How many failing lookups are allowed in a row; after that, one every _LOOK_SECONDS. A sender of made-up headers must
+not delay everyone else's messages."""
 _LOOK_SECONDS = 10.0
 _RETRY_SECONDS = 2.0
 _POLL_SECONDS = 0.1
@@ -40,14 +40,14 @@ _LONGEST_REASON = 300
 
 
 class WriterSchemas:
-    """Knows schemas by what their messages begin with; each is fetched once. Safe for several threads."""
+    """Schemas by their messages' header; each is fetched once. Thread-safe."""
 
     def __init__(self, connection: Connection, formats: Iterable[MessageFormat]) -> None:
-        """Begin with what needs no asking; nothing is connected.
+        """Create a cache; does not connect.
 
         Args:
-            connection: where to ask.
-            formats: what this process reads.
+            connection: the broker and the registry.
+            formats: the message formats that this process reads.
 
         Raises:
             BusUnavailable: the registry's settings can't be used.
@@ -59,18 +59,18 @@ class WriterSchemas:
         self._schemas: dict[bytes, WriterSchema] = {}
         self._refused: BoundedMap[bytes, float] = BoundedMap(_MAX_SCHEMAS)
         self._reasons: dict[bytes, str] = {}
-        """Why the newest message with such a beginning could not be read by its schema, or its schema was refused."""
+        """By header: why the newest message could not be translated, or why its schema was rejected."""
         self._looks = float(_LOOKS)
         self._looked_at = time.monotonic()
         self._lock = threading.Lock()
 
     def translate(self, data: bytes) -> bytes:
-        """Give a message as this release would have written it; as it is where that can't be.
+        """Return a message as this release would have written it; unchanged if that is not possible.
 
-        May take some seconds for the first message of a schema.
+        May take a few seconds for the first message with a schema.
 
         Raises:
-            BusUnavailable: its schema can't be had, for broker or registry don't answer.
+            BusUnavailable: its schema can't be fetched, because broker or registry don't answer.
         """
         header = header_of(data)
         if not header or header in self._ours or (writer := self._schema(header)) is None:
@@ -82,12 +82,12 @@ class WriterSchemas:
         try:
             return kind.translated(data[len(header) :], writer)
         except UnreadableMessage as error:
-            # Whoever decodes it finds that it can't be, and asks for the reason.
+            # Decoding it fails later, and the caller then gets the reason from why_not.
             self._blame(header, str(error))
             return data
 
     def why_not(self, data: bytes) -> str:
-        """Say why a message, or another with the same schema, was not translated; empty where that is not known."""
+        """Return why a message, or another one with its schema, was not translated; empty if unknown."""
         return self._reasons.get(header_of(data), "")
 
     def _blame(self, header: bytes, reason: str) -> None:
@@ -95,8 +95,13 @@ class WriterSchemas:
             self._reasons[header] = reason[:_LONGEST_REASON]
 
     async def translated(self, data: bytes | None, on_note: Callable[[str], None]) -> bytes:
-        """Do the same on an event loop, waiting as long as nobody answers."""
-        given, told = data or b"", ""
+        """Translate on an event loop; wait until broker and registry answer.
+
+        Args:
+            data: the message.
+            on_note: receives each new reason for waiting.
+        """
+        given, reported = data or b"", ""
         header = header_of(given)
         if header in self._ours:
             return given
@@ -104,8 +109,8 @@ class WriterSchemas:
             try:
                 return await asyncio.to_thread(self.translate, given)
             except BusUnavailable as error:
-                if error.reason != told:
-                    told = error.reason
+                if error.reason != reported:
+                    reported = error.reason
                     on_note(f"{error}. Until then messages wait.")
                 await asyncio.sleep(_RETRY_SECONDS)
         return self.translate(given)
@@ -145,9 +150,9 @@ class WriterSchemas:
         text = self.registry.schema(int.from_bytes(header[len(REGISTRY_MARKER) :], "big"))
         if text is not None:
             try:
-                self._keep(header, checked_schema(text))
+                self._store(header, checked_schema(text))
             except BadSchema as error:
-                self._blame(header, f"its schema is refused: {error}")
+                self._blame(header, f"its schema was rejected: {error}")
 
     def _read_topic(self, header: bytes) -> None:
         follower = CompactedTopicReader(self._connection, [SCHEMAS])
@@ -169,12 +174,12 @@ class WriterSchemas:
         try:
             schema = schema_of_message(key, value)
         except BadSchema as error:
-            # Not ours to repair, and nothing can be read by it; whoever meets a message of it is told.
+            # Nothing can be decoded with it; readers of its messages get the reason.
             with suppress(ValueError):
-                self._blame(MARKER + bytes.fromhex(key.decode("ascii")), f"its schema is refused: {error}")
+                self._blame(MARKER + bytes.fromhex(key.decode("ascii")), f"its schema was rejected: {error}")
         else:
-            self._keep(schema.header, schema)
+            self._store(schema.header, schema)
 
-    def _keep(self, header: bytes, schema: WriterSchema) -> None:
+    def _store(self, header: bytes, schema: WriterSchema) -> None:
         if len(self._schemas) < _MAX_SCHEMAS:
             self._schemas.setdefault(header, schema)

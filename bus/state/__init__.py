@@ -1,1 +1,1 @@
-"""Changelog topics: records of a table in, the table of a partition out."""
+"""Changelog topics: records of a table in, the table of each partition out."""

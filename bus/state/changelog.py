@@ -1,8 +1,8 @@
-"""A compacted topic that keeps a table, read so that a writer who comes late does no harm.
+"""A compacted topic that stores a table, read so that late writes of a former owner do no harm.
 
-A process that hung, or that was cut off, may write what it had computed after another took its partition over; Kafka
-fences its commits, not its messages. So each record says in a header how far the stream that the state is a function
-of had been applied, and of a key's records the one that had got farthest counts, not the one that came last.
+A process that hung, or lost its connection, may write its results after another process took over its partition: Kafka
+fences its commits, not its messages. So a header of each record holds the offset of the input up to which the state
+was computed, and of the records of a key the one with the highest such offset counts, not the last one.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,30 +16,30 @@ from bus.errors.client_errors import ClientErrors
 from bus.messages.headers import Headers
 
 APPLIED = "lanner_applied"
-"""The offset up to which the source's partition is in a record, in decimal digits."""
+"""The header with the offset of the input partition up to which a record was computed, in decimal digits."""
 BEGUN = b"begun"
-"""The key of the mark that a partition has been in use; its value is always none."""
+"""The key of the mark that a partition has been used; it never has a value."""
 _BEFORE_ALL = -1
 
 
 @dataclass(slots=True)
 class ChangelogTable:
-    """One partition."""
+    """The table of one partition."""
 
     values: dict[bytes, bytes] = field(default_factory=dict)
-    """The newest value of each key; keys that were deleted are left out."""
+    """The newest value of each key, without deleted keys."""
     overtaken: dict[bytes, bytes | None] = field(default_factory=dict)
-    """The newest values after which older ones were written: to be written again, before compaction drops them."""
+    """The newest values that an older value follows in the topic: write them again, before compaction drops them."""
     applied: int = _BEFORE_ALL
-    """The greatest of all records."""
+    """The highest input offset of all records."""
     is_unused: bool = True
-    """Nothing was ever written there."""
+    """Whether nothing was ever written there."""
     end: int = 0
-    """The offset behind the last record."""
+    """The offset after the last record."""
     _versions: dict[bytes, int] = field(default_factory=dict)
 
     def take(self, key: bytes, value: bytes | None, applied: int) -> None:
-        """Take one record, in the order of the topic."""
+        """Apply one record; call it in the order of the topic."""
         if key == BEGUN:
             return
         if applied < self._versions.get(key, _BEFORE_ALL):
@@ -55,23 +55,23 @@ class ChangelogTable:
 
 
 def applied_header(applied: int) -> Headers:
-    """Give the header of a record."""
+    """Return the header of a record."""
     return [(APPLIED, b"%d" % applied)]
 
 
 def read_tables(
     connection: Connection, topic: str, partitions: Iterable[int], stop: Callable[[], bool]
 ) -> dict[int, ChangelogTable]:
-    """Read partitions of a table from end to end.
+    """Read whole partitions of a table.
 
     Args:
         connection: the broker.
         topic: full name.
-        partitions: which ones.
-        stop: asked between polls; ends it early.
+        partitions: the partitions to read.
+        stop: called between polls; return True to end early.
 
     Raises:
-        BusUnavailable: no broker, or reading is forbidden.
+        BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
     trouble = ClientErrors(connection)
     consumer = make_consumer(connection, "lanner-table", trouble)
@@ -91,9 +91,9 @@ def read_tables(
 
 
 def applied_of(message: Message) -> int:
-    """Give what a record's header says; less than all others where it says nothing that can be read."""
-    told = dict(message.headers() or [])
+    """Return the input offset in a record's header; -1 if it is missing or invalid."""
+    headers = dict(message.headers() or [])
     try:
-        return int(told.get(APPLIED) or b"")
+        return int(headers.get(APPLIED) or b"")
     except ValueError:
         return _BEFORE_ALL

@@ -1,25 +1,26 @@
-"""Notices that a table's topic was deleted and made anew under its writer: offsets begin again.
+"""Detect that a changelog topic was deleted and created again while its writer runs: its offsets start over.
 
-Whoever takes a partition over reads the topic and finds it empty or not. One that runs on writes what changes, and the
-new topic would hold nothing else: then nobody could tell any more that the rest is missing.
+A process that takes over a partition reads the topic and sees whether it is empty. A process that keeps running writes
+only what changes, so the new topic would silently lack everything else.
 """
 
 from collections.abc import Iterable, Mapping
 
 
 class TableEnds:
-    """Where the partitions end that this process writes alone."""
+    """The ends of the partitions that only this process writes."""
 
     def __init__(self, ends: Mapping[int, int]) -> None:
-        """Begin. ends: by partition, the offset behind its last record."""
+        """Start. ends: by partition, the offset after its last record."""
         self._ends = dict(ends)
         self._remade = 0
         self._mended = dict.fromkeys(ends, 0)
 
     def lacks(self, partition: int, offsets: Iterable[int]) -> bool:
-        """Take the offsets of records that were written, in order, and tell whether what was there before is gone.
+        """Record the offsets of written records, in order; return whether the earlier records are gone.
 
-        Told once for each partition and topic: in a partition that writes seldom, it is known by another's offsets.
+        Returns True once per partition for each new topic. A reset that one partition's offsets show is reported for
+        all partitions, so also for those that are rarely written.
         """
         is_behind = False
         end = self._ends[partition]
@@ -31,6 +32,6 @@ class TableEnds:
             self._remade += 1
         is_lacking = self._mended[partition] != self._remade
         self._mended[partition] = self._remade
-        # Where nothing has shown yet where the new one ends, it begins.
+        # If the new end is not known yet, assume an empty partition.
         self._ends[partition] = end if is_behind or not is_lacking else 0
         return is_lacking

@@ -234,7 +234,7 @@ class Publisher:
             self.delivered += 1
             if self._is_away:
                 self._is_away = False
-                self._trouble.told = None
+                self._trouble.newest = None
                 self._on_note(f"the broker at {self._connection.bootstrap_servers} accepts events again.")
         elif not is_too_large(error):
             self._window.dropped(sent)
@@ -296,7 +296,7 @@ class Publisher:
     def _tell_away(self) -> None:
         if not self._is_away:
             self._is_away = True
-            told = self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
+            told = self._trouble.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
             self._on_note(
                 f"the broker at {self._connection.bootstrap_servers} accepts no events: they wait on disk and are "
                 f"sent in order once it does. {self._trouble.unavailable(told)}."

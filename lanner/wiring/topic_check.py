@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from bus.topics import TopicProblem, TopicState, judge
+from bus.topics import TopicProblem, TopicState, check_topics
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 
@@ -35,7 +35,7 @@ def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[
 
     def look() -> tuple[dict[str, TopicState], list[TopicProblem]]:
         states = Administration(connection).states([connection.topic(name) for name in names])
-        findings = judge(connection.prefix, states, names)
+        findings = check_topics(connection.prefix, states, names)
         fatal[:] = [each for each in findings if each.fatal]
         if fatal and all(each.topic not in states for each in fatal):
             more = f", nor do {len(fatal) - 1} others" if len(fatal) > 1 else ""

@@ -160,9 +160,9 @@ class KafkaQueue:
 
     def _tell_of_trouble(self) -> None:
         """Raise OSError where the broker doesn't let this client in any more."""
-        told = self._trouble.told
+        told = self._trouble.newest
         if told is not None and self._trouble.is_final:
-            self._trouble.told = None
+            self._trouble.newest = None
             raise OSError(str(self._trouble.unavailable(told)))
 
     @contextmanager
@@ -282,7 +282,7 @@ class KafkaQueue:
         if self.is_connected:
             self._outage.is_over()
         elif not self._trouble.is_final:
-            last = self._trouble.told or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
+            last = self._trouble.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
             self._outage.goes_on(self._trouble.unavailable(last))
         self.lag = {
             (topic, partition["partition"]): partition["consumer_lag_stored"]

@@ -11,7 +11,7 @@ _MOST_KINDS = 1000
 _HINTS = {
     "SaslAuthenticationFailed": "check kafka.username, kafka.password_file and kafka.sasl_mechanism",
     "CERTIFICATE_VERIFY_FAILED": "check kafka.ca_file and kafka.bootstrap_servers",
-    "AuthorizationFailed": "give this user its rights: `lanner topics acls`",
+    "AuthorizationFailed": "grant this user its rights: `lanner topics acls`",
 }
 
 

@@ -1,1 +1,1 @@
-"""The catalogue: a name of a field, an event type or a flag in, its definition out."""
+"""The catalog: a name of a field, an event type or a flag in, its definition out."""

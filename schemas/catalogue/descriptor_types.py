@@ -1,4 +1,4 @@
-"""The one-letter types of descriptors that fd.typechar returns."""
+"""The one-character types of descriptors that fd.typechar returns."""
 
 TYPE_CHARACTERS = {
     "file": "f",

@@ -1,4 +1,4 @@
-"""The field catalogue and the event table: which names rules may use, and what each name means.
+"""The field catalog and the event table: which names rules may use, and what each name means.
 
 Loader, compiler, formatter, collector and documentation all use these tables, so a name is known everywhere or
 nowhere. The tables follow Falco's libsinsp filter checks and driver event table.

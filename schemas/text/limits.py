@@ -1,7 +1,7 @@
 """Length limits of the texts of an alert: a host chose them, an alert quotes them, and every stage copies them.
 
-A text that is too long is clipped, and a mark says by how much. If all texts together are too long, each is clipped
-further.
+A text that is too long is clipped, and a mark gives the number of missing bytes. If all texts together are too long,
+each is clipped further.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ MAX_TEXTS_BYTES = 896 << 10
 _CUT = " [truncated, {} more bytes]"
 _LEFT_OUT = "[truncated, {} more values]"
 _OVERHEAD = 16
-"""The most bytes that a value takes in an alert besides its text."""
+"""The most bytes that a value takes in an alert in addition to its text."""
 _MARK_BYTES = len(_CUT) + 20 + _OVERHEAD
 _TIGHTER = (1, 4, 16, 64, 256)
 _SHORT_TEXT_BYTES = 256
@@ -77,7 +77,7 @@ class Texts:
 
 
 def clipped(text: str, most: int) -> str:
-    """Clip a text to so many bytes, including the mark that says how many are missing."""
+    """Clip a text to so many bytes, including the mark that gives how many are missing."""
     if 4 * len(text) <= most:
         return text
     data = text.encode("utf-8", "surrogatepass")

@@ -138,7 +138,7 @@ def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connectio
     assert everything(connection, EVENTS)[-1] == (5, b"host", b"too large", {"lanner_sent": b"1"})
     ((key, value),) = [(key, value) for _, key, value, headers in everything(connection, ALERTS) if headers]
     assert (key, decode_alert(value or b"").id) == (b"one", "one")
-    for each, why in (("1", "is not there any more"), ("2", "is not there any more"), ("3", "can't be read")):
+    for each, why in (("1", "is no longer there"), ("2", "is no longer there"), ("3", "can't be read")):
         failed = dlq(connection, "replay", f"processor:{each}")
         assert (failed.returncode, why in failed.stderr) == (1, True), failed.stderr
     assert len(dlq(connection, "list", "--format", "json").stdout.splitlines()) == 3

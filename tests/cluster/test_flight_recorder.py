@@ -73,7 +73,7 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     assert "5 events were lost (events_ring_full: 5)." in told
     assert "2 batches never came (numbers 5 to 6)." in told
 
-    ends = TopicHistory(connection, connection.topic(ALERTS)).kept
+    ends = TopicHistory(connection, connection.topic(ALERTS)).available
     draft = tmp_path / "draft.yaml"
     draft.write_text(DRAFT)
     asked = ("--since", "1h", "--format", "json", "--host", "host-[12]")
@@ -86,7 +86,7 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     assert "lost: 5 events (host-1)" in found["not_seen"]
     table = lines(processes.start(connection, "replay", "--topic", rules=rules_file(tmp_path, RULES)))
     assert sum(int(line.split()[4]) for line in table if line.startswith("Marked act")) == len(generator.acts)
-    assert TopicHistory(connection, connection.topic(ALERTS)).kept == ends
+    assert TopicHistory(connection, connection.topic(ALERTS)).available == ends
     alerts.close()
 
 

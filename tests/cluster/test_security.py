@@ -199,7 +199,7 @@ def test_a_right_that_is_missing_is_not_taken_for_a_missing_topic(
     ]
     for run in runs:
         assert run.result() == 3, run.errors
-        assert "forbids that" in run.errors
+        assert "denies access" in run.errors
         assert "`lanner topics acls`" in run.errors
         assert "Traceback" not in run.errors
         assert len(run.errors) < 1000
@@ -213,4 +213,4 @@ def test_a_right_that_is_missing_is_not_taken_for_a_missing_topic(
     )
     publisher.publish(Host("host-1").batch("x"))
     assert publisher.close(10) == 1
-    assert "forbids that" in notes[-1]
+    assert "denies access" in notes[-1]

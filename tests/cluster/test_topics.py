@@ -101,14 +101,14 @@ def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     notifier = processes.start(connection, "notifier", "stdout", *state)
     for each in (processor, notifier):
-        each.wait_for("The start waits")
+        each.wait_for("The start is waiting")
         assert "check kafka.bootstrap_servers" in each.errors
     own_broker.start()
     create_missing(connection, plan("t.", 4, 1, DAY_MS))
     processor.wait_for("judging by")
     notifier.wait_for("go to stdout")
     for each in (processor, notifier):
-        assert "The start goes on after" in each.errors
+        assert "The start continues after" in each.errors
         assert each.stop() == 0, each.errors
 
 

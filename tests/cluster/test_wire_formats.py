@@ -124,8 +124,8 @@ def test_a_hostile_schema_ends_with_the_dead_letters(
     alerts.close()
     reasons = {headers["reason"].decode() for _, headers in messages(connection, PROCESSOR_DEAD_LETTERS, 3)}
     assert reasons == {
-        "not decodable: its schema is refused: null outside of a union",
-        "not decodable: its schema is refused: not a record schema",
+        "not decodable: its schema was rejected: null outside of a union",
+        "not decodable: its schema was rejected: not a record schema",
         "not decodable: not decodable: Schema mismatch: long is not string",
     }
     assert processor.stop() == 0, processor.errors

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from bus.topics import TopicPlan, duration_ms, duration_text, judge, plan
+from bus.topics import TopicPlan, check_topics, duration_ms, duration_text, plan
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
@@ -53,7 +53,7 @@ def command(options: Options, partitions: int, replication_factor: int, events_r
     verb = "would create" if dry_run else "created"
     there = {state.name: state for state in done.there}
     states = {each.name: "exists" if each.name in there else verb for each in plans}
-    wrong = [each for each in judge(connection.prefix, there) if each.topic in there and each.fatal]
+    wrong = [each for each in check_topics(connection.prefix, there) if each.topic in there and each.fatal]
     events = there.get(connection.topic("events"))
     if events is not None and events.partitions != partitions:
         wrong = [each for each in wrong if each.topic != events.name]

@@ -91,7 +91,7 @@ class _Looks:
 
     def is_before_all(self, time: int) -> bool:
         """Tell whether nothing older than a time is kept."""
-        return all(offset <= self._past.kept[number][0] for number, offset in self._past.since(time).items())
+        return all(offset <= self._past.available[number][0] for number, offset in self._past.since(time).items())
 
     def messages(self, since: int, until: int) -> int:
         """Count what was appended in a time."""
@@ -116,7 +116,7 @@ class _Looks:
 
     def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
         """Find a host's newest batch, given one and a time at which it was silent."""
-        partitions = [partition_of(key, len(self._past.kept))]
+        partitions = [partition_of(key, len(self._past.available))]
         while silent_at - host.seen > _LOOK_MS and not self._stop():
             middle = (host.seen + silent_at) // 2
             found = self.between(middle, middle + _LOOK_MS, partitions).get(key)

@@ -31,7 +31,7 @@ class TopicRange:
 
     def batches(self, wanted: Callable[[StoredBatch], bool], stop: Callable[[], bool]) -> Iterator[StoredBatch]:
         """Give them in the order in which the broker took them; stop is asked between them and ends it early."""
-        kept_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.kept.items()}
+        kept_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.available.items()}
         oldest: int | None = None
         try:
             for message in self._past.read_in_order(self._bounds, stop):

@@ -100,13 +100,13 @@ class _Search:
         past = TopicHistory(self.connection, self.connection.topic(EVENTS))
         start = self._asked.time - self._asked.before - _EARLIER_MS
         key = host.encode("utf-8", "surrogateescape") if is_id else None
-        own = [] if key is None else [partition_of(key, len(past.kept))]
+        own = [] if key is None else [partition_of(key, len(past.available))]
         is_found = False
         try:
             # Where the number of partitions has changed since, an older batch lies elsewhere.
-            for partitions in filter(None, (own, [number for number in past.kept if number not in own])):
+            for partitions in filter(None, (own, [number for number in past.available if number not in own])):
                 for message in past.read(past.between(start, None, partitions), self._stop):
-                    self._note_retention(message, past.kept)
+                    self._note_retention(message, past.available)
                     if key is not None and message.key() != key:
                         continue
                     kept = self._read(message)

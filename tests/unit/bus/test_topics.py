@@ -9,9 +9,9 @@ from bus.topics import (
     HOUR_MS,
     TOPICS,
     TopicState,
+    check_topics,
     duration_ms,
     duration_text,
-    judge,
     plan,
 )
 
@@ -48,7 +48,7 @@ def test_every_topic_is_planned_once() -> None:
 
 def test_topics_as_they_should_be_are_fine() -> None:
     """Nothing is found."""
-    assert judge("lanner.", states()) == []
+    assert check_topics("lanner.", states()) == []
 
 
 @pytest.mark.parametrize(
@@ -71,20 +71,20 @@ def test_topics_as_they_should_be_are_fine() -> None:
         ),
         (
             {"events": TopicState("lanner.events", 8, 3, "delete", HOUR_MS // 2)},
-            "topic lanner.events keeps messages for 30 min: what waits longer for a processor is lost",
+            "topic lanner.events retains messages for 30 min: events that wait longer for a processor are lost",
             False,
         ),
         (
             {"events": TopicState("lanner.events", 8, 1, "delete", DAY_MS)},
-            "topic lanner.events has one copy: a broker that is lost takes it along",
+            "topic lanner.events has only one replica: if its broker fails, the messages are lost",
             False,
         ),
         (
             {"events": TopicState("lanner.events", 8, 3, "delete", DAY_MS, "CreateTime")},
             (
-                "topic lanner.events has message.timestamp.type=CreateTime and must have LogAppendTime, or any host "
-                "could set the time by which windows and repeats end (kafka-configs.sh --alter --topic lanner.events "
-                "--add-config message.timestamp.type=LogAppendTime)"
+                "topic lanner.events has message.timestamp.type=CreateTime and must have LogAppendTime; otherwise "
+                "any host could set the time at which windows and repeats end (kafka-configs.sh --alter --topic "
+                "lanner.events --add-config message.timestamp.type=LogAppendTime)"
             ),
             True,
         ),
@@ -93,7 +93,7 @@ def test_topics_as_they_should_be_are_fine() -> None:
 )
 def test_what_is_wrong_is_found(change: dict[str, TopicState], text: str, fatal: bool) -> None:
     """What breaks processing is fatal, what only costs safety is not, and what one may not see is not judged."""
-    found = judge("lanner.", states(**change))
+    found = check_topics("lanner.", states(**change))
     assert [(each.text, each.fatal) for each in found] == ([(text, fatal)] if text else [])
 
 
@@ -101,7 +101,7 @@ def test_a_missing_topic_is_fatal() -> None:
     """It is named in full."""
     there = states()
     del there["lanner.alerts"]
-    assert [each.text for each in judge("lanner.", there)] == ["topic lanner.alerts does not exist"]
+    assert [each.text for each in check_topics("lanner.", there)] == ["topic lanner.alerts does not exist"]
 
 
 @pytest.mark.parametrize(("text", "number"), [("90s", 90_000), ("24h", DAY_MS), ("7d", 7 * DAY_MS), ("500ms", 500)])

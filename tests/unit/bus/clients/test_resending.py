@@ -68,7 +68,7 @@ class Case:
         self.notes: list[str] = []
         self.reports: dict[str, list[tuple[Exception | None, int]]] = {}
         made = iter(self.clients)
-        retry = Retry("What is to be sent", self.notes.append, clock=lambda: self.now, draw=lambda: 0.0)
+        retry = Retry("Sending", self.notes.append, clock=lambda: self.now, draw=lambda: 0.0)
         self.producer = ResendingProducer(lambda: next(made), ClientErrors(Connection()), retry)  # type: ignore[arg-type, return-value]
 
     def send(self, *names: str) -> list[bool]:
@@ -100,8 +100,8 @@ def test_what_the_client_gave_up_is_sent_again_in_order(monkeypatch: pytest.Monk
     assert [client.taken for client in case.clients] == [["a"], ["b", "c", "d"]]
     assert case.reports == {name: [(None, 7)] for name in "abcd"}
     assert case.producer.pending == 0
-    assert "What is to be sent waits" in case.notes[0]
-    assert "goes on after" in case.notes[-1]
+    assert "Sending is waiting" in case.notes[0]
+    assert "continues after" in case.notes[-1]
 
 
 def test_a_client_that_takes_nothing_any_more_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_what_no_waiting_mends_is_reported_of_all_that_waits(monkeypatch: pytest
     for name in "ab":
         ((error, _),) = case.reports[name]
         assert isinstance(error, BusUnavailable)
-        assert "forbids" in error.reason
+        assert "denies" in error.reason
     case.send("c")
     case.run(1, monkeypatch)
     assert case.reports["c"] == [(None, 7)]

@@ -9,7 +9,7 @@ from bus.errors.unavailable import BusUnavailable
 
 AWAY = BusUnavailable("no answer from a broker at kafka-1", "check that it runs")
 SHUT_OUT = BusUnavailable("the broker refused the credentials", "check the password", patience=10)
-FORBIDDEN = BusUnavailable("the broker forbids that", "give this user its rights", patience=0)
+FORBIDDEN = BusUnavailable("the broker denies access", "grant this user its rights", patience=0)
 
 
 class Clock:
@@ -35,10 +35,10 @@ def test_an_outage_is_reported_when_it_begins_once_a_minute_and_when_it_is_over(
     outage.is_over()
     assert not outage.is_on
     assert notes == [
-        "warning: no answer. Reading waits.",
-        "warning: no answer. Reading waits (for 60 s now).",
-        "warning: no answer. Reading waits (for 120 s now).",
-        "the broker answers again: Reading goes on after 180.0 s.",
+        "warning: no answer. Reading is waiting.",
+        "warning: no answer. Reading is waiting (for 60 s so far).",
+        "warning: no answer. Reading is waiting (for 120 s so far).",
+        "the broker answers again: Reading continues after 180.0 s.",
     ]
 
 
@@ -65,7 +65,7 @@ def test_what_is_forbidden_is_not_waited_for() -> None:
     """The first such answer is raised, also in the middle of an outage."""
     retry = Retry("", clock=Clock())
     retry.failed(AWAY)
-    with pytest.raises(BusUnavailable, match="forbids"):
+    with pytest.raises(BusUnavailable, match="denies"):
         retry.failed(FORBIDDEN)
 
 

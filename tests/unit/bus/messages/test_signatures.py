@@ -76,18 +76,18 @@ def test_what_is_no_key_says_so(tmp_path: Path) -> None:
     locked = KEY.private_bytes(pem, form, BestAvailableEncryption(b"pass"))
     curve = ec.generate_private_key(ec.SECP256R1())
     for data, password, reason in (
-        (b"secret", "", "no private key"),
+        (b"secret", "", "not a private key"),
         (locked, "", "encrypted"),
         (locked, "wrong", "wrong password"),
         (KEY.private_bytes(pem, form, NoEncryption()), "pass", "not encrypted"),
-        (curve.private_bytes(pem, form, NoEncryption()), "", "no Ed25519 key"),
+        (curve.private_bytes(pem, form, NoEncryption()), "", "not an Ed25519 key"),
     ):
         path.write_bytes(data)
         with pytest.raises(BadSigningKey, match=reason):
             read_private_key(path, password)
     path.write_bytes(curve.public_key().public_bytes(pem, PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(BadSigningKey, match="no Ed25519 key"):
+    with pytest.raises(BadSigningKey, match="not an Ed25519 key"):
         read_public_key(path)
     path.write_bytes(b"secret")
-    with pytest.raises(BadSigningKey, match="no public key"):
+    with pytest.raises(BadSigningKey, match="not a public key"):
         read_public_key(path)
