@@ -14,9 +14,8 @@ from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.state.store import OTHERS, Key
-from processor.correlation.wire import BadPreMatch, decode_pre_match
+from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match
 from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED, Cause
-from processor.fleet.producer import TICK_KEY
 from schemas.alert import Alert
 
 EVICTED = "evicted"

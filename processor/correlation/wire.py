@@ -28,6 +28,8 @@ def _schema(name: str) -> dict[str, Any]:
 
 PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
 PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.1.avsc")])
+TICK_KEY = b"tick"
+"""The key of messages that carry the time instead of an event, so that windows close in quiet partitions."""
 
 
 class BadPreMatch(LannerError, ValueError):

@@ -21,6 +21,7 @@ from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.detection.stage import Agree, DetectStage, anybody
+from processor.fleet.host_keys import HostKeysService
 from processor.fleet.host_watch import HostWatch
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.ack_order import AckOrder
@@ -28,7 +29,6 @@ from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
 from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
-from processor.identity.service import HostKeysService
 
 _MAX_PENDING = 500
 """Messages whose results are on their way to the broker; more would only hide that it is slow."""

@@ -17,7 +17,7 @@ from bus.messages.headers import AVRO, Headers
 from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
 from bus.schema_registry.writer_schemas import WriterSchemas
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
-from processor.correlation.wire import PRE_MATCH_FORMAT
+from processor.correlation.wire import PRE_MATCH_FORMAT, TICK_KEY
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
@@ -25,7 +25,6 @@ from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
 from schemas.published_rules import PUBLISHED_RULES_SCHEMA
 
 Sending = list["asyncio.Future[int]"]
-TICK_KEY = b"tick"
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
 MOST_HOSTS = 1000

@@ -16,9 +16,9 @@ from processor.detection.stage import DetectStage
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
+from processor.fleet.host_keys import HostKeysService
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
-from processor.identity.service import HostKeysService
 from schemas.errors import LannerError
 
 STOP_SECONDS = 15.0

@@ -16,10 +16,10 @@ from processor.detection.internal_alerts import MEMORY_LOST
 from processor.detection.rule_timing import RuleTiming
 from processor.detection.stage import BATCHES_MISSING, DetectStage
 from processor.evaluator import CompiledRuleset
+from processor.fleet.host_keys import HostKeysService
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.gate import OUTCOMES
-from processor.identity.service import HostKeysService
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0

@@ -9,9 +9,8 @@ from bus.messages.clock_offset import append_time
 from processor.correlation.correlator import CLOCK_SLACK, GRACE_PERIOD, Correlator
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state.entry import GroupState, decode_entry, encode_entry
-from processor.correlation.wire import message_of
+from processor.correlation.wire import TICK_KEY, message_of
 from processor.evaluator import CompiledRuleset
-from processor.fleet.producer import TICK_KEY
 from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
 from schemas.batch import EventBatch

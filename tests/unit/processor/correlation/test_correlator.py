@@ -15,9 +15,8 @@ from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.state.entry import BadState, GroupState, decode_entry
 from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.suppress import MAX_SOURCES, Throttle, take_match
-from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
+from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
 from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED
-from processor.fleet.producer import TICK_KEY
 from schemas.alert import Alert
 from tests.golden.messages import NOON, entries_0_1, golden_message, pre_match_0_1, pre_match_0_2, tally_0_2
 from tests.unit.processor.correlation.rules import (
