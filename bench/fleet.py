@@ -36,7 +36,7 @@ from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
 from schemas.codec import encode_batch
 from schemas.encoding.recording import read_recording
-from tests.cluster.acts import Generator, rules_file
+from tests.cluster.actions import Generator, rules_file
 from tests.cluster.broker import Broker
 
 PARTITIONS = 8
@@ -248,7 +248,8 @@ def takeover() -> None:
                         alert = decode_alert(message.value() or b"")
                         longest = max(longest, (time.time_ns() - alert.time) / 1e9)
             reader.close()
-    print(json.dumps({"takeover_seconds": round(longest, 1), "acts": len(generator.acts), "load": os.getloadavg()[0]}))
+    figures = {"takeover_seconds": round(longest, 1), "acts": len(generator.actions), "load": os.getloadavg()[0]}
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 from schemas.encoding.recording import read_recording
-from tests.cluster.acts import Generator
+from tests.cluster.actions import Generator
 
 ROUNDS = 15
 BATCHES = 200

@@ -1,4 +1,4 @@
-"""`lanner`, whose Kafka client for Faust fails in a way that its makers did not expect: `… WHERE ARGUMENTS`."""
+"""Run `lanner` with an unexpected failure in Faust's Kafka client. Usage: broken_client.py WHERE ARGUMENTS."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 from lanner.__main__ import main
 
 PLACES: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
-    # For longer than it takes until Faust looks after its consumer.
+    # For longer than Faust takes to check its consumer.
     "start": (AIOKafkaConsumer, "start", lambda: KafkaConnectionError("broken for a test"), range(1, 9)),
     "heartbeat": (GroupCoordinator, "_do_heartbeat", lambda: KafkaError("broken for a test"), range(1, 2)),
     "coordinator": (
@@ -30,11 +30,11 @@ PLACES: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
 }
-"""By name: whose method raises what, at which calls."""
+"""By name: class, method, exception, and the calls that raise it."""
 
 
 def break_at(where: str) -> None:
-    """Have one method raise."""
+    """Make one method raise."""
     owner, name, failure, at = PLACES[where]
     whole = getattr(owner, name)
     calls = 0

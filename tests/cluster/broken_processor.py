@@ -1,4 +1,4 @@
-"""`lanner` with one function of the rule language broken: conditions on the command line raise."""
+"""Run `lanner` with a bug: conditions that use the command line raise."""
 
 import sys
 from typing import NoReturn
@@ -8,7 +8,7 @@ from processor.fields import binding
 
 
 def broken(*_: object) -> NoReturn:
-    """Raise, as a bug in Lanner would."""
+    """Raise, as a bug would."""
     raise RuntimeError("broken for a test")
 
 

@@ -1,4 +1,4 @@
-"""A real Kafka broker on this machine, as a process of its own that is ended by its id."""
+"""A real Kafka broker as a child process."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ START_SECONDS = 60
 
 
 def free_ports(count: int) -> list[int]:
-    """Give ports that nobody listens on; all are held until the last is found, so that they differ."""
+    """Return free ports; all are bound until the last is found, so that they differ."""
     sockets = []
     for _ in range(count):
         each = socket.socket()
@@ -27,7 +27,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Broker:
-    """One broker; it keeps its data over a restart."""
+    """One broker; its data survives a restart."""
 
     def __init__(self, folder: Path, *, extra: str = "") -> None:
         self.folder = folder
@@ -38,11 +38,11 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """What clients are told."""
+        """The address for clients."""
         return f"127.0.0.1:{self.port}"
 
     def add_listeners(self, listeners: Mapping[str, tuple[int, int]]) -> None:
-        """Have it listen on more ports, before it starts.
+        """Add listeners; call this before the start.
 
         Args:
             listeners: by name, the port and the one that clients are told to come to.
@@ -59,11 +59,11 @@ class Broker:
 
     @property
     def log(self) -> Path:
-        """What it printed."""
+        """The file with its output."""
         return self.folder / "broker.log"
 
     def start(self) -> None:
-        """Start it and wait until it serves."""
+        """Start the broker and wait until it is ready."""
         size = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -81,25 +81,25 @@ class Broker:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """End it in good order."""
+        """Stop the broker cleanly."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Let it hang: connections stay, nothing is answered."""
+        """Suspend the process: connections stay open, nothing is answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def remove(self) -> None:
-        """End it and delete its data."""
+        """Stop the broker and delete its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

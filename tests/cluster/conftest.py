@@ -16,7 +16,7 @@ from tests.cluster.secured import SecuredBroker
 
 @pytest.fixture(scope="session", autouse=True)
 def _java() -> None:
-    """Skip where there is no Java; where CI is set, that is a failure."""
+    """Skip without Java; fail in CI."""
     if shutil.which("java") is None:
         assert not os.environ.get("CI"), "CI needs Java 17: deploy/setup/system.sh test installs it"
         pytest.skip("needs Java 17")
@@ -24,7 +24,7 @@ def _java() -> None:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Give a broker that all tests share: each has a prefix of its own, and none may stop it."""
+    """Provide a shared broker: each test has its own prefix, and none may stop it."""
     made = Broker(tmp_path_factory.mktemp("kafka"))
     made.start()
     yield made
@@ -33,7 +33,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """Give a broker that a test may stop and start."""
+    """Provide a broker that the test may stop and start."""
     made = Broker(tmp_path / "kafka")
     made.start()
     yield made
@@ -42,7 +42,7 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    """Give the broker of deploy/kafka/secured.properties, which all tests share that need one."""
+    """Provide the shared broker with deploy/kafka/secured.properties."""
     made = SecuredBroker(tmp_path_factory.mktemp("secured"))
     made.start()
     made.populate()
@@ -51,7 +51,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]
 
 
 def with_topics(broker: Broker, partitions: int) -> Connection:
-    """Give a connection under a fresh prefix, with all topics."""
+    """Return a connection with a new prefix, with all topics created."""
     connection = Connection(bootstrap_servers=broker.address, prefix=f"t{uuid.uuid4().hex[:8]}.")
     create_missing(connection, plan(connection.prefix, partitions, 1, DAY_MS))
     return connection
@@ -59,13 +59,13 @@ def with_topics(broker: Broker, partitions: int) -> Connection:
 
 @pytest.fixture
 def connection(broker: Broker) -> Connection:
-    """Give the shared broker, eight partitions."""
+    """Provide a connection to the shared broker, with eight partitions."""
     return with_topics(broker, 8)
 
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Start the program; whatever is still there at the end is ended by its id."""
+    """Provide a starter of commands; processes that still run at the end are killed."""
     made = Processes(tmp_path)
     yield made
     made.end()

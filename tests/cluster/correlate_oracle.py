@@ -1,6 +1,6 @@
-"""A list of everything that was correlated, judged slowly: which alerts rules with memory owe.
+"""A slow oracle of correlation: computes the expected alerts of stateful rules from all correlated events.
 
-It reads the topic by its published schema and imports nothing of the processor.
+It reads the topic by its schema and imports nothing from the processor.
 """
 
 import io
@@ -15,11 +15,11 @@ import fastavro
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import CORRELATE
-from tests.cluster.acts import RULES, Alerts
+from tests.cluster.actions import RULES, Alerts
 
 EVENTS, VALUES = 3, 5
 WITH_MEMORY = f"""{RULES}
-- macro: many_acts
+- macro: many_actions
   condition: evt.type = openat and fd.name startswith /marked/
   correlation: {{type: event_count, group-by: [fd.nameraw], timespan: 1h, condition: {{gte: {EVENTS}}}}}
 - macro: many_hosts
@@ -29,10 +29,10 @@ WITH_MEMORY = f"""{RULES}
     group-by: [fd.nameraw]
     timespan: 1h
     condition: {{field: evt.hostname, gte: {VALUES}}}
-- rule: Many acts
-  desc: The third act of a group that all hosts share.
-  condition: many_acts
-  output: "%correlation.count acts, the last %fd.name"
+- rule: Many actions
+  desc: The third action of a group that all hosts share.
+  condition: many_actions
+  output: "%correlation.count actions, the last %fd.name"
   priority: NOTICE
 - rule: Many hosts
   desc: The fifth host that acts in a group.
@@ -47,7 +47,7 @@ _HEADER = 10
 
 
 class Everything:
-    """All acts in the order of their topic, each once, by group."""
+    """All actions by group, in the order of their topic, without duplicates."""
 
     def __init__(self, connection: Connection) -> None:
         reader = TopicReader(connection, connection.topic(CORRELATE), whole=True)
@@ -60,26 +60,26 @@ class Everything:
             row: Any = fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[_HEADER:]), _SCHEMA, None)
             if row["notice"] is not None:
                 continue
-            # Both macros ask for the same group, so one message feeds them both.
+            # Both macros have the same group, so one message feeds them both.
             if (origin := tuple(row["origin"].values())) not in seen:
                 seen.add(origin)
                 self.groups.setdefault(row["group"][0], []).append(row)
         reader.close()
 
     def owed(self) -> dict[tuple[str, str], str]:
-        """Give, by rule and group, the host whose act makes the window full: it is told once in an hour."""
+        """Return, by rule and group, the output of the expected alert: windows fire once per hour."""
         found = {}
         for group, rows in self.groups.items():
             hosts = [row["hostname"].decode() for row in rows]
             if len(hosts) >= EVENTS:
-                found["Many acts", group.decode()] = f"{EVENTS} acts, the last /marked/{_mark(rows[EVENTS - 1])}"
+                found["Many actions", group.decode()] = f"{EVENTS} actions, the last /marked/{_mark(rows[EVENTS - 1])}"
             full = next((place for place in range(len(hosts)) if len(set(hosts[: place + 1])) == VALUES), None)
             if full is not None:
                 found["Many hosts", group.decode()] = f"{VALUES} hosts, the last /marked/{_mark(rows[full])}"
         return found
 
     def count(self) -> int:
-        """Give how many acts there are."""
+        """Return the number of actions."""
         return sum(map(len, self.groups.values()))
 
 
@@ -88,17 +88,17 @@ def _mark(row: dict[str, Any]) -> str:
 
 
 def wait_for_owed(connection: Connection, alerts: Alerts, timeout: float) -> None:
-    """Read alerts until windows have told what they owe of all that came to them."""
+    """Read alerts until all expected alerts of windows have arrived."""
     deadline = time.monotonic() + timeout
     while _wrong(Everything(connection), alerts):
-        assert time.monotonic() < deadline, "windows did not tell all in time"
+        assert time.monotonic() < deadline, "windows did not fire in time"
         alerts.read(0.5)
 
 
-def assert_owed(connection: Connection, acts: int, alerts: Alerts) -> int:
-    """Assert that windows told what they owe, each under one id, and that every act came to them; gives repeats."""
+def assert_owed(connection: Connection, actions: int, alerts: Alerts) -> int:
+    """Assert that windows fired as expected, each with one id, and saw every action; return the repeats."""
     everything = Everything(connection)
-    assert everything.count() == acts
+    assert everything.count() == actions
     wrong = _wrong(everything, alerts)
     assert not wrong, f"{len(wrong)}: {list(wrong.items())[:6]}"
     return sum(sum(each.values()) - 1 for each in _told(alerts).values())
@@ -107,15 +107,15 @@ def assert_owed(connection: Connection, acts: int, alerts: Alerts) -> int:
 def _told(alerts: Alerts) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
     told: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for alert in alerts.raw:
-        if alert.rule in ("Many acts", "Many hosts"):
+        if alert.rule in ("Many actions", "Many hosts"):
             counts = told.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
-            # Behind it stands the container.
+            # The container follows it.
             counts[alert.output.split(" container_id=")[0], alert.id] += 1
     return told
 
 
 def _wrong(everything: Everything, alerts: Alerts) -> dict[tuple[str, str], tuple[list[str] | None, list[str] | None]]:
-    """Give what was told and what is owed, where they differ."""
+    """Return the found and the expected alerts where they differ."""
     found = {key: sorted(text for text, _ in each) for key, each in _told(alerts).items()}
     owed = {key: [text] for key, text in everything.owed().items()}
     return {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}

@@ -1,6 +1,6 @@
-"""`lanner`, whose processor dies as by a power cut: `dying_processor.py POINT:N ARGUMENTS`.
+"""Run `lanner` with a processor that is killed at a point. Usage: dying_processor.py POINT:N ARGUMENTS.
 
-It dies the Nth time it comes to a point; `POINT:N:STOP` has it hang there until it is told to go on.
+It is killed at the Nth time that it reaches the point; with `POINT:N:STOP` it is stopped there until SIGCONT.
 """
 
 import functools
@@ -17,7 +17,7 @@ PROGRAM = str(Path(__file__))
 
 
 def dies_at(asked: str) -> Callable[[str], None]:
-    """Return what is called with the name of each point."""
+    """Return a callback that receives the name of each point."""
     point, _, rest = asked.partition(":")
     number, _, how = rest.partition(":")
     left = int(number)

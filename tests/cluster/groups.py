@@ -1,11 +1,11 @@
-"""Acts in groups of five, a rule about the third of a group, and an oracle that forgets nothing."""
+"""Actions in groups of five, a rule that fires at the third of a group, and an oracle."""
 
 import time
 from collections import Counter
 
 from bus.connection import Connection
 from schemas.alert import Alert
-from tests.cluster.acts import Alerts, Generator, Host
+from tests.cluster.actions import Alerts, Generator, Host
 from tests.unit.processor.batches import batch_of
 
 RULE = "Three of a group"
@@ -28,29 +28,29 @@ RULES = f"""
 
 
 class Groups:
-    """Hosts that act in groups of five; an oracle that keeps all acts says which alerts there have to be."""
+    """Generates actions in groups of five, and records them to compute the expected alerts."""
 
     def __init__(self, connection: Connection, hosts: int = 16) -> None:
         self._generator = Generator(connection, hosts=hosts)
-        self._acts: dict[str, list[str]] = {}
+        self._actions: dict[str, list[str]] = {}
 
     def act(self, rounds: int, hosts: int | None = None) -> None:
-        """Have every host, or the first so many, act so many times."""
+        """Generate actions of every host, or of the first `hosts`."""
         for _ in range(rounds):
             for host in self._generator.hosts[:hosts]:
                 self._act(host)
 
     def flush(self) -> None:
-        """Wait until the broker has all."""
+        """Wait until the broker has all messages."""
         self._generator.flush()
 
     def forget(self) -> None:
-        """Count what was done so far no more, as where memory is lost."""
-        self._acts = {group: [] for group in self._acts}
+        """Forget the actions so far, as when window state is lost."""
+        self._actions = {group: [] for group in self._actions}
 
     def expected(self) -> dict[str, str]:
-        """Give, by group, the act that completes it: every act is looked at, none is forgotten."""
-        return {group: acts[THRESHOLD - 1] for group, acts in self._acts.items() if len(acts) >= THRESHOLD}
+        """Return, by group, the action that completes it."""
+        return {group: actions[THRESHOLD - 1] for group, actions in self._actions.items() if len(actions) >= THRESHOLD}
 
     def _act(self, host: Host) -> None:
         host.sequence += 1
@@ -60,11 +60,11 @@ class Groups:
         self._generator.publish(
             batch_of(event, host_id=host.name, hostname=host.name, collector_start=1, sequence=host.sequence)
         )
-        self._acts.setdefault(group, []).append(mark)
+        self._actions.setdefault(group, []).append(mark)
 
 
 def found_in(alerts: Alerts) -> dict[str, Counter[tuple[str, str]]]:
-    """Give, by group, act and id of each alert, and how often it came."""
+    """Return, by group, action and id of each alert, and how often it was received."""
     found: dict[str, Counter[tuple[str, str]]] = {}
     for alert in alerts.raw:
         if alert.rule == RULE:
@@ -77,7 +77,7 @@ def _mark(alert: Alert) -> str:
 
 
 def wait_for(alerts: Alerts, groups: Groups, timeout: float) -> None:
-    """Read alerts until every group that has to have one has one, and a moment longer."""
+    """Read alerts until every expected one has arrived, and for one more second."""
     deadline = time.monotonic() + timeout
     while missing := set(groups.expected()) - set(found_in(alerts)):
         assert time.monotonic() < deadline, f"{len(missing)} groups without an alert, such as {sorted(missing)[:5]}"
@@ -86,7 +86,7 @@ def wait_for(alerts: Alerts, groups: Groups, timeout: float) -> None:
 
 
 def assert_equals_oracle(alerts: Alerts, groups: Groups) -> None:
-    """Assert that each group has one alert id, of the act at which the oracle counts three."""
+    """Assert that each group has one alert id, for the action at which the oracle counts three."""
     found = {group: sorted(ids) for group, ids in found_in(alerts).items()}
     owed = groups.expected()
     wrong = {group: (found.get(group), owed.get(group)) for group in found | owed}

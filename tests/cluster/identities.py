@@ -1,4 +1,4 @@
-"""Hosts that sign their batches, and a hostile one that may send whatever it likes, on a real broker."""
+"""Hosts that sign their batches, and a hostile one, on a real broker."""
 
 import time
 from collections import Counter
@@ -14,34 +14,34 @@ from collector.publishing.spool import Spool
 from processor.identity.alerts import NOT_VERIFIED
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
-from tests.cluster.acts import Alerts, Generator, Host
+from tests.cluster.actions import Alerts, Generator, Host
 from tests.cluster.processes import Processes, Running
 
 
 class SigningHost(Host):
-    """A host with a key of its own, whose collector is the real publisher."""
+    """A host with its own key, using the real publisher."""
 
     def __init__(self, connection: Connection, name: str, folder: Path) -> None:
         super().__init__(name)
         self.connection = connection
         self.folder = folder / name
-        self.acts: list[str] = []
+        self.actions: list[str] = []
         self.notes: list[str] = []
         self.identity = self.read_identity()
         self._publisher: Publisher | None = None
 
     def read_identity(self) -> HostIdentity:
-        """Return its identity as its folder holds it."""
+        """Return its identity, read from its directory."""
         return HostIdentity(self.name, self.name, "0.1.0", host_key(self.folder / "host.key"))
 
     @property
     def key(self) -> str:
-        """Return its public key, as people copy it."""
+        """Return its public key in hex."""
         return self.identity.key.public_key.hex()
 
     @property
     def publisher(self) -> Publisher:
-        """Return its way to the broker, begun now if need be."""
+        """Return its publisher; start it if necessary."""
         if self._publisher is None:
             spool = Spool(self.folder / "spool", 8 << 20)
             self._publisher = Publisher(
@@ -54,15 +54,15 @@ class SigningHost(Host):
         return self._publisher
 
     def act(self, count: int = 1) -> None:
-        """Do something that is alerted on, a batch each."""
+        """Generate actions, one per batch."""
         for _ in range(count):
-            mark = f"{self.name}-{len(self.acts) + 1}"
+            mark = f"{self.name}-{len(self.actions) + 1}"
             self.publisher.publish(self.batch(mark))
-            self.acts.append(mark)
+            self.actions.append(mark)
             self.publisher.poll()
 
     def stop(self, timeout: float = 20) -> int:
-        """End its collector; gives how many batches wait on disk."""
+        """Stop its collector; return the number of batches in the spool."""
         until = time.monotonic() + timeout
         while self.publisher.has_waiting and time.monotonic() < until:
             self.publisher.poll(0.05)
@@ -71,18 +71,18 @@ class SigningHost(Host):
         return left
 
     def restart(self) -> None:
-        """Have its collector begin anew, under the key that it finds."""
+        """Restart its collector with the key on disk."""
         self.identity = self.read_identity()
         self.start, self.sequence = self.start + 1, 0
 
     def reinstall(self) -> None:
-        """Lose all that was on its disk."""
+        """Delete everything on its disk."""
         (self.folder / "host.key").unlink()
         self.restart()
 
 
 class HostileHost:
-    """Has a collector's rights at the broker, a key of its own, and no scruples."""
+    """An attacker with a collector's rights at the broker and its own key."""
 
     def __init__(self, connection: Connection, folder: Path) -> None:
         self.name = "evil-1"
@@ -91,7 +91,7 @@ class HostileHost:
         self._topic = connection.topic("events")
 
     def send(self, batch: EventBatch, under: str, *, signed_as: str | None = "", topic: str | None = None) -> None:
-        """Send a batch under any id.
+        """Send a batch with an arbitrary host id.
 
         Args:
             batch: says itself of which host it is.
@@ -107,21 +107,21 @@ class HostileHost:
         self._generator.send(value, under, headers)
 
     def repeat(self, value: bytes, under: str, headers: Headers) -> None:
-        """Send what somebody else once sent."""
+        """Replay another host's message."""
         self._generator.send(value, under, headers)
 
     def announce(self, host_id: str) -> None:
-        """Announce its own key under another's id."""
+        """Announce its own key with another host's id."""
         key, value, headers = HostIdentity(host_id, host_id, "0.1.0", self.identity.key).announcement()
         self._generator.send(value, key.decode(), headers, topic=HOSTS)
 
     def delete_announcement(self, identity: HostIdentity) -> None:
-        """Delete what a host announced."""
+        """Delete a host's announcement."""
         key, _, _ = identity.announcement()
         self._generator.send(None, key.decode(), topic=HOSTS)
 
     def flush(self) -> None:
-        """Wait until the broker has all."""
+        """Wait until the broker has all messages."""
         self._generator.flush()
 
 
@@ -134,14 +134,14 @@ def start(connection: Connection, processes: Processes, rules: Path, mode: str =
 
 
 def decide(connection: Connection, processes: Processes, *arguments: str) -> Running:
-    """Run `lanner hosts ...` to its end."""
+    """Run `lanner hosts ...` and wait for its end."""
     run = processes.start(connection, "hosts", *arguments)
     run.result()
     return run
 
 
 def dead_letters(connection: Connection) -> Counter[str]:
-    """Return the reasons of all that lie there, the keys that they name left out."""
+    """Return the reasons of all dead letters, without the keys that they name."""
     reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
     found: Counter[str] = Counter()
     until = time.monotonic() + 20
@@ -157,7 +157,7 @@ def dead_letters(connection: Connection) -> Counter[str]:
 
 
 def wait_for_letters(connection: Connection, count: int, timeout: float = 30) -> Counter[str]:
-    """Wait until so many messages are dead letters."""
+    """Wait for so many dead letters."""
     until = time.monotonic() + timeout
     while (found := dead_letters(connection)).total() < count:
         assert time.monotonic() < until, found
@@ -166,7 +166,7 @@ def wait_for_letters(connection: Connection, count: int, timeout: float = 30) ->
 
 
 def told(alerts: Alerts) -> dict[str, list[str]]:
-    """Return what was told of batches that were not accepted, by the host under whose id they came."""
+    """Return the internal alerts about rejected batches, by the host id that they carried."""
     found: dict[str, list[str]] = {}
     for alert in alerts.raw:
         if alert.rule == NOT_VERIFIED:

@@ -1,4 +1,4 @@
-"""A network between a client and a broker that a test can cut."""
+"""A TCP proxy between client and broker that a test can interrupt."""
 
 import contextlib
 import socket
@@ -8,10 +8,10 @@ from typing import Self
 
 
 class Link:
-    """Forwards TCP from a port of its own; can be cut in the two ways that networks are."""
+    """Forwards TCP connections from its own port; can drop packets or connections."""
 
     def __init__(self, target: int) -> None:
-        """Begin to forward.
+        """Start forwarding.
 
         Args:
             target: a port on this machine.
@@ -28,16 +28,16 @@ class Link:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def freeze(self) -> None:
-        """Let nothing through; connections stay, as where a router went away."""
+        """Forward nothing but keep connections open, as when a router fails."""
         self._flows.clear()
 
     def sever(self) -> None:
-        """End all connections, and each new one at once."""
+        """Close all connections, and each new one immediately."""
         self._is_broken = True
         self._end_connections()
 
     def heal(self) -> None:
-        """Let everything through; what was frozen arrives late."""
+        """Forward again; delayed data arrives late."""
         self._is_broken = False
         self._flows.set()
 

@@ -1,4 +1,4 @@
-"""What processors noticed about hosts: told by alerts, or summed in the topic of correlation's state until it is."""
+"""Observations of processors about hosts: reported as alerts, or summed in the window state until then."""
 
 import time
 
@@ -7,13 +7,13 @@ from bus.state.changelog import read_tables
 from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.notices import Tally
 from processor.correlation.state.entry import decode_entry
-from tests.cluster.acts import Alerts
+from tests.cluster.actions import Alerts
 
 _PARTITIONS = 8
 
 
 def wait_for_sum(connection: Connection, alerts: Alerts, kind: str, name: str, expected: int, timeout: float) -> None:
-    """Wait until so many are told or summed, and assert that they are not more.
+    """Wait until the reported and summed counts reach a number, and assert that they don't exceed it.
 
     Args:
         connection: the broker.

@@ -1,4 +1,4 @@
-"""Lanner's commands as processes of their own, as an operator starts them."""
+"""Start Lanner's commands as child processes, as an operator does."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from bus.connection import Connection
 
 
 class Running:
-    """One started command."""
+    """A started command."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.name = name
@@ -23,16 +23,16 @@ class Running:
 
     @property
     def output(self) -> str:
-        """What it printed on standard output so far."""
+        """Its standard output so far."""
         return self._out.read_text(errors="replace")
 
     @property
     def errors(self) -> str:
-        """What it printed on standard error so far."""
+        """Its standard error so far."""
         return self._errors.read_text(errors="replace")
 
     def wait_for(self, text: str, timeout: float = 40) -> None:
-        """Wait until it has said something on standard error."""
+        """Wait for a text on standard error."""
         deadline = time.monotonic() + timeout
         while text not in self.errors:
             assert self._process.poll() is None, f"{self.name} ended: {self.errors}"
@@ -40,7 +40,7 @@ class Running:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process with SIGKILL."""
         self._process.kill()
         self._process.wait()
 
@@ -49,7 +49,7 @@ class Running:
         self._process.send_signal(number)
 
     def stop(self, timeout: float = 30) -> int:
-        """End it by SIGTERM.
+        """Stop the process with SIGTERM.
 
         Returns:
             Its exit code.
@@ -58,17 +58,17 @@ class Running:
         return self._process.wait(timeout)
 
     def result(self, timeout: float = 60) -> int:
-        """Wait for its own end."""
+        """Wait until it exits; return its exit code."""
         return self._process.wait(timeout)
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
 
 class Processes:
-    """Starts commands and ends all that are left."""
+    """Starts commands, and kills those that still run at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -82,7 +82,7 @@ class Processes:
         program: Sequence[str] = ("-m", "lanner"),
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> Running:
-        """Start `lanner ARGUMENTS` for a broker; program: another one that takes the same arguments."""
+        """Start `lanner ARGUMENTS` for a broker. program: a replacement with the same arguments."""
         name = f"{len(self._started)}-{arguments[0]}"
         clean = {key: value for key, value in os.environ.items() if not key.startswith("LANNER")}
         settings = {
@@ -113,7 +113,7 @@ class Processes:
         return running
 
     def end(self) -> None:
-        """End what is left."""
+        """Kill the remaining processes."""
         for each in self._started:
             if each.is_alive:
                 each.kill()

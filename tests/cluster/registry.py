@@ -1,4 +1,4 @@
-"""A real schema registry on this machine, as a process of its own that is ended by its id."""
+"""A real schema registry as a child process."""
 
 import base64
 import http.client
@@ -19,7 +19,7 @@ START_SECONDS = 120
 
 
 class Guard:
-    """Stands before a registry as a reverse proxy does: TLS, and HTTP basic authentication."""
+    """A reverse proxy for a registry, with TLS and HTTP basic authentication."""
 
     def __init__(self, port: int, pem: Path, user: str, password: str) -> None:
         expected = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
@@ -44,7 +44,7 @@ class Guard:
             do_GET = do_POST = handle_any  # noqa: N815  the server's names
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -54,13 +54,13 @@ class Guard:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class SchemaRegistry:
-    """One registry; it forgets everything at its end."""
+    """One registry, which stores nothing beyond its end."""
 
     def __init__(self, folder: Path) -> None:
         (self.port,) = free_ports(1)
@@ -69,18 +69,18 @@ class SchemaRegistry:
 
     @property
     def url(self) -> str:
-        """Where Confluent's API is."""
+        """The URL of Confluent's API."""
         return f"http://127.0.0.1:{self.port}/apis/ccompat/v7"
 
     def begin(self) -> None:
-        """Start it; it serves some seconds later."""
+        """Start the registry; it is ready some seconds later."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [SCRIPT, str(self.port)], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
 
     def wait(self) -> None:
-        """Wait until it serves."""
+        """Wait until the registry is ready."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -94,17 +94,17 @@ class SchemaRegistry:
                 return
 
     def pause(self) -> None:
-        """Let it hang: connections stay, nothing is answered."""
+        """Suspend the process: connections stay open, nothing is answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

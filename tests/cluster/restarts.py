@@ -1,4 +1,4 @@
-"""A fleet whose broker ends and comes back, again and again, while the processors of the machine are busy."""
+"""Restart a fleet's broker repeatedly while the CPUs are busy."""
 
 import random
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 from bus.connection import Connection
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
-from tests.cluster.acts import Alerts, Host, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed, wait_for_owed
@@ -25,7 +25,7 @@ _BUSY = "import os; os.nice(5)\nwhile True: pass"
 
 @contextmanager
 def cpu_load(count: int) -> Iterator[None]:
-    """Keep so many processors of the machine busy."""
+    """Keep so many CPUs busy."""
     loops = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
     try:
         yield
@@ -35,11 +35,11 @@ def cpu_load(count: int) -> Iterator[None]:
             each.wait()
 
 
-class ActingHosts:
-    """Hosts that act all the time, each with a collector's publisher of its own."""
+class ActiveHosts:
+    """Hosts that generate actions continuously, each with its own publisher."""
 
     def __init__(self, connection: Connection, folder: Path, count: int, pause: float) -> None:
-        self.acts: list[str] = []
+        self.actions: list[str] = []
         self.notes: list[str] = []
         self._pause = pause
         self._hosts = [Host(f"host-{number}", others=3) for number in range(count)]
@@ -53,12 +53,12 @@ class ActingHosts:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop acting."""
+        """Stop generating actions."""
         self._end.set()
         self._thread.join()
 
     def finish(self) -> None:
-        """Stop acting and wait until the broker has everything."""
+        """Stop, and wait until the broker has all messages."""
         self.stop()
         assert self._failure is None, self._failure
         until = time.monotonic() + 90
@@ -81,7 +81,7 @@ class ActingHosts:
                     if is_time:
                         mark = f"{host.name}-{host.sequence + 1}"
                         publisher.publish(host.batch(mark))
-                        self.acts.append(mark)
+                        self.actions.append(mark)
                     publisher.poll()
         except BaseException as failure:  # noqa: BLE001  raised where the test can see it
             self._failure = failure
@@ -89,19 +89,19 @@ class ActingHosts:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What came of it."""
+    """The result."""
 
-    acts: int
+    actions: int
     repeats: int
-    """Alerts that are on their topic more than once, under one id."""
+    """Alerts that are on the topic more than once, with one id."""
     started: int
-    """Processors that were started while the broker was away."""
+    """Processors that were started while the broker was unavailable."""
 
 
 def restart_often(
     broker: Broker, processes: Processes, folder: Path, restarts: int, *, pause: float, seed: int = 1
 ) -> Account:
-    """Restart the broker, gently and not, under a fleet at work; asserts that nothing ends, is lost or told twice.
+    """Restart the broker under load, cleanly or not; assert that no process exits and no alert is lost or doubled.
 
     Args:
         broker: stops and starts.
@@ -109,7 +109,7 @@ def restart_often(
             that a start, a look back and the reading of windows meet a broker that is coming back.
         folder: for files.
         restarts: how often.
-        pause: seconds between two acts of a host.
+        pause: seconds between two actions of a host.
         seed: of the times between restarts.
     """
     draw = random.Random(seed)
@@ -120,7 +120,7 @@ def restart_often(
     notifier = processes.start(connection, "notifier", "file", *overrides(folder))
     for each in (lasting, replaced):
         each.wait_for("judging by")
-    hosts = ActingHosts(connection, folder / "spools", 4, pause)
+    hosts = ActiveHosts(connection, folder / "spools", 4, pause)
     started = 0
     try:
         for number in range(restarts):
@@ -139,19 +139,19 @@ def restart_often(
         hosts.stop()
     hosts.finish()
     alerts = Alerts(connection)
-    alerts.wait_for(len(hosts.acts), 120)
+    alerts.wait_for(len(hosts.actions), 120)
     wait_for_owed(connection, alerts, 60)
     delivered = wait_for_lines(folder / "alerts", len({alert.id for alert in alerts.raw}), 120)
     replaced.wait_for("judging by")
     for each in (lasting, replaced, notifier):
         _end(each)
     alerts.read(1)
-    repeats = assert_exact(hosts.acts, alerts) + assert_owed(connection, len(hosts.acts), alerts)
+    repeats = assert_exact(hosts.actions, alerts) + assert_owed(connection, len(hosts.actions), alerts)
     delivered = lines(folder / "alerts")
     assert {next(iter(ids)) for ids in alerts.marks().values()} <= set(delivered)
     assert len(delivered) == len(set(delivered))
     alerts.close()
-    return Account(len(hosts.acts), repeats, started)
+    return Account(len(hosts.actions), repeats, started)
 
 
 def _end(process: Running) -> None:

@@ -1,4 +1,4 @@
-"""A real broker that is set up as deploy/kafka/secured.properties says, with certificates by its script."""
+"""A real broker with deploy/kafka/secured.properties and certificates from its script."""
 
 import subprocess
 import time
@@ -23,7 +23,7 @@ PARTITIONS = 2
 
 
 class SecuredBroker(Broker):
-    """A broker with two ways in, and a user by certificate, by PLAIN and by SCRAM for each part of a fleet."""
+    """A broker with two listeners, and users by certificate, PLAIN and SCRAM for each part of a fleet."""
 
     def __init__(self, folder: Path, extra: str = "") -> None:
         super().__init__(folder)
@@ -54,11 +54,11 @@ class SecuredBroker(Broker):
 
     @property
     def users(self) -> list[str]:
-        """All who are known, as the broker names them."""
+        """All principals, by the broker's names."""
         return ["admin", *(f"lanner-{part}" for part in PARTS)]
 
     def password(self, user: str) -> str:
-        """Give a user's password."""
+        """Return a user's password."""
         return f"secret-of-{user}"
 
     def certify(self, *arguments: str, days: int = 2) -> None:
@@ -67,7 +67,7 @@ class SecuredBroker(Broker):
 
     @staticmethod
     def authority(folder: Path, client: str) -> Path:
-        """Make another authority and a client of it."""
+        """Create another certificate authority and a client certificate from it."""
         certify(folder, "authority")
         certify(folder, "client", client)
         return folder
@@ -84,7 +84,7 @@ class SecuredBroker(Broker):
         )
 
     def by_password(self, user: str, mechanism: SaslMechanism, prefix: str = "lanner.") -> Connection:
-        """Connect with a name and a password over TLS."""
+        """Connect with username and password over TLS."""
         return Connection(
             bootstrap_servers=f"localhost:{self.sasl_port}",
             prefix=prefix,
@@ -96,7 +96,7 @@ class SecuredBroker(Broker):
         )
 
     def populate(self) -> None:
-        """Make SCRAM's users, as an administrator does."""
+        """Create the SCRAM users, as an administrator does."""
         client = AdminClient(client_config(self.by_certificate("admin"), "test-admin"))
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             kind = ScramCredentialInfo(mechanism, 4096)
@@ -105,7 +105,7 @@ class SecuredBroker(Broker):
                 answer.result()
 
     def fleet(self) -> str:
-        """Make a fleet's topics and each part's ACLs, as an administrator does.
+        """Create a fleet's topics and ACLs, as an administrator does.
 
         Returns:
             Its prefix.
@@ -120,7 +120,7 @@ class SecuredBroker(Broker):
         return prefix
 
     def _await_right(self, user: str, prefix: str) -> None:
-        """Wait until what was allowed last is in force, and so all of it: the broker takes it in a little later."""
+        """Wait until the newest ACL is active, and so all of them; the broker applies them with a delay."""
         client = AdminClient(client_config(self.by_certificate(user, prefix), "test"))
         deadline = time.monotonic() + 30
         while not any(name.startswith(prefix) for name in client.list_topics(timeout=20).topics):
@@ -129,7 +129,7 @@ class SecuredBroker(Broker):
 
 
 def certify(folder: Path, what: str, *arguments: str, days: int = 2) -> None:
-    """Run deploy/kafka/certificates.sh; days: 0 for a certificate that is no longer valid."""
+    """Run deploy/kafka/certificates.sh. days: 0 for an expired certificate."""
     subprocess.run(
         [DEPLOY / "certificates.sh", what, folder, *arguments],
         env={"PATH": "/usr/bin:/bin", "LANNER_CERTIFICATE_DAYS": str(days)},

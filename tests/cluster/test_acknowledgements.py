@@ -7,7 +7,7 @@ from bus.administration import create_missing
 from bus.clients.readers import committed
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, CORRELATE, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
-from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes
 
 BY_WINDOW = "An act by a window"
@@ -37,7 +37,7 @@ def _by_window(alerts: Alerts) -> set[str]:
 def test_what_is_not_safe_with_the_broker_is_not_acknowledged(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """While no alert can be sent, no position moves, however long it takes; a death then loses nothing."""
+    """While no alert can be sent, no offset is committed, so killing the processor loses nothing."""
     rules = rules_file(tmp_path, EACH_BY_BOTH)
     first = processes.start(connection, "processor", rules=rules)
     first.wait_for("judging by")
@@ -54,13 +54,13 @@ def test_what_is_not_safe_with_the_broker_is_not_acknowledged(
     create_missing(connection, plan(connection.prefix, 8, 1, DAY_MS))
     second = processes.start(connection, "processor", rules=rules)
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     deadline = time.monotonic() + 30
-    while len(_by_window(alerts)) < len(generator.acts) or _position(connection, EVENTS) < len(generator.acts):
+    while len(_by_window(alerts)) < len(generator.actions) or _position(connection, EVENTS) < len(generator.actions):
         assert time.monotonic() < deadline
         alerts.read(0.2)
     assert second.stop() == 0, second.errors
     alerts.read(1)
-    assert_exact(generator.acts, alerts)
-    assert len(_by_window(alerts)) == len(generator.acts)
+    assert_exact(generator.actions, alerts)
+    assert len(_by_window(alerts)) == len(generator.actions)
     alerts.close()

@@ -3,12 +3,12 @@ import time
 from pathlib import Path
 
 from bus.connection import Connection
-from tests.cluster.acts import Generator, rules_file
+from tests.cluster.actions import Generator, rules_file
 from tests.cluster.processes import Processes
 
 
 def test_tail_prints_alerts_as_they_come(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """Lines are those of `lanner run`; a host that was not asked for is left out, and SIGTERM ends it with 0."""
+    """Lines equal those of `lanner run`, other hosts are left out, and SIGTERM ends it with 0."""
     tail = processes.start(connection, "alerts", "tail", "--format", "json", "--host", "host-1")
     tail.wait_for("alerts from")
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))

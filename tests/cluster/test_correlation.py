@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
-from tests.cluster.acts import Alerts, Generator, rules_file
+from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
 from tests.cluster.processes import Processes
@@ -17,7 +17,7 @@ from tests.unit.processor.batches import batch_of
 def test_a_death_in_any_gap_changes_nothing(
     connection: Connection, processes: Processes, tmp_path: Path, point: str
 ) -> None:
-    """One of two workers dies between two steps under load; counts equal those of an oracle that forgets nothing."""
+    """One of two workers is killed under load between two steps; counts equal the oracle's."""
     rules = rules_file(tmp_path, RULES)
     dying = processes.start(connection, "processor", rules=rules, program=(PROGRAM, point))
     other = processes.start(connection, "processor", rules=rules)
@@ -40,7 +40,7 @@ def test_a_death_in_any_gap_changes_nothing(
 
 
 def test_memory_survives_a_restart_of_all_workers(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """What was counted before a clean stop of the only worker counts on after it."""
+    """Counts continue after a clean restart of the only worker."""
     rules = rules_file(tmp_path, RULES)
     groups = Groups(connection, hosts=8)
     alerts = Alerts(connection)
@@ -69,7 +69,7 @@ SUPPRESSED = """
 def test_repeats_are_summed_although_their_owner_dies(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """One alert, nine repeats, then silence, the owner killed meanwhile: one summary id, and it says nine."""
+    """After one alert, nine repeats and a kill of the owner, one summary id reports nine."""
     rules = rules_file(tmp_path, SUPPRESSED)
     owner = processes.start(connection, "processor", rules=rules)
     owner.wait_for("judging by")

@@ -20,20 +20,20 @@ from tests.unit.lanner.program import lanner
 
 
 def bury(connection: Connection, topic: str, value: bytes, headers: Headers, key: bytes = b"k") -> None:
-    """Put a dead letter as a stage does."""
+    """Write a dead letter as a stage does."""
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
     producer.produce(connection.topic(topic), value, key, headers=list(headers))
     assert producer.flush(20) == 0
 
 
 def refused(sink: str, **facts: str) -> tuple[bytes, Headers]:
-    """Give an alert that a sink refused, and what the notifier says of it."""
+    """Return an alert that a sink refused, and the notifier's headers."""
     headers = dead_letter("invalid_blocks", ("t.alerts", 3, 17), None, b"", [("ce_id", b"one")]).headers
     return encode_alert(alert(**facts)), [*headers, ("sink", sink.encode()), ("attempts", b"2")]
 
 
 def dlq(connection: Connection, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `lanner dlq`."""
+    """Run `lanner dlq` and return the process."""
     environment = {
         "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
         "LANNER__KAFKA__PREFIX": connection.prefix,
@@ -42,7 +42,7 @@ def dlq(connection: Connection, *arguments: str) -> subprocess.CompletedProcess[
 
 
 def everything(connection: Connection, topic: str) -> list[tuple[int, bytes | None, bytes | None, dict[str, bytes]]]:
-    """Read a topic whole."""
+    """Read a whole topic."""
     reader = TopicReader(connection, connection.topic(topic), whole=True)
     found = []
     until = time.monotonic() + 20
@@ -58,7 +58,7 @@ def everything(connection: Connection, topic: str) -> list[tuple[int, bytes | No
 def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Slack refuses an alert; replayed, Slack takes it, the file doesn't get it twice, and it is listed no more."""
+    """A replayed alert reaches only the sink that had refused it, and is no longer listed."""
     slack = SlackServer()
     slack.faults = ["invalid_blocks"]
     (tmp_path / "token").write_text("made-up-token\n")
@@ -96,7 +96,7 @@ def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
 
 
 def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connection: Connection) -> None:
-    """Bytes, key and headers; and it can't choose another topic than the processor's."""
+    """Replay restores value, key and headers, and only to the processor's topics."""
     headers = dead_letter("no batch", (connection.topic(EVENTS), 5, 9), None, b"", [("lanner_sent", b"1")]).headers
     bury(connection, PROCESSOR_DEAD_LETTERS, b"\xc3\x01garbage", headers)
     hostile = dead_letter("no batch", (connection.topic("rules"), 0, 9), None, b"").headers
@@ -113,7 +113,7 @@ def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connect
 
 
 def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connection: Connection) -> None:
-    """Of both stages, with key and headers; one whose message is gone, or can't be read, says so and stays."""
+    """Dead letters without their message are replayed from the original topic; if that fails, they stay."""
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
     producer.produce(connection.topic(EVENTS), b"before", b"a", partition=5)
     producer.produce(connection.topic(EVENTS), b"too large", b"host", headers=[("lanner_sent", b"1")], partition=5)
@@ -145,7 +145,7 @@ def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connectio
 
 
 def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection) -> None:
-    """The mark stands behind it in the topic; dropped or replayed again, it is an error that says so."""
+    """A settled dead letter is marked in the topic; settling it again is an error."""
     for sink in ("slack", "syslog", "slack"):
         bury(connection, NOTIFIER_DEAD_LETTERS, *refused(sink, rule=f"Rule of {sink}"))
     done = dlq(connection, "drop", "--all", "--sink", "slack", "--note", "wrong channel")
@@ -164,7 +164,7 @@ def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection
 
 @pytest.mark.parametrize("wrong", ["one", "outbox:1", "notifier:x", "notifier:"])
 def test_what_is_no_id_is_told(connection: Connection, wrong: str) -> None:
-    """With the form that ids have."""
+    """The error for an invalid id shows the form of ids."""
     told = dlq(connection, "show", wrong)
     assert told.returncode == 1
     assert "is not a valid dead-letter id, such as notifier:12" in told.stderr

@@ -1,24 +1,24 @@
 from pathlib import Path
 
 from bus.connection import Connection
-from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes
 
 
 def test_batches_become_alerts(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """What hosts do is on the alerts topic within moments, once each, and a clean stop leaves nothing to do again."""
+    """Each action has one alert within seconds, and a clean restart repeats none."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     processor.wait_for("judging by")
     generator = Generator(connection)
     generator.act(5)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     assert processor.stop() == 0, processor.errors
     again = processes.start(connection, "processor", rules=rules_file(tmp_path))
     again.wait_for("judging by")
     alerts.read(3)
     assert again.stop() == 0
-    assert assert_exact(generator.acts, alerts) == 0
+    assert assert_exact(generator.actions, alerts) == 0
     assert "Traceback" not in processor.errors + again.errors
     alerts.close()

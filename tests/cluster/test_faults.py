@@ -9,7 +9,7 @@ from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS
 from processor.detection.internal_alerts import EVENTS_LOST, RULE_FAILED
 from schemas.codec import encode_batch
-from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed, wait_for_owed
@@ -20,7 +20,7 @@ from tests.cluster.processes import Processes
 def test_what_cannot_be_decoded_goes_to_the_dead_letters(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Poison stands there as it came, with the reason, and what came before and after it is judged."""
+    """Invalid messages become dead letters with a reason; messages before and after them are evaluated."""
     generator = Generator(connection, hosts=1)
     host = generator.hosts[0]
     generator.act(1)
@@ -33,7 +33,7 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters(
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     processor.wait_for("judging by")
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
     letters = []
     deadline = time.monotonic() + 20
@@ -48,13 +48,13 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters(
         assert told["topic"].decode() == connection.topic("events")
         assert int(told["offset"]) >= 1
     assert processor.stop() == 0
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     reader.close()
     alerts.close()
 
 
 def test_a_killed_processor_loses_nothing(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """Two workers share eight partitions under load, one is killed: each act has one id, windows are an oracle's."""
+    """One of two workers is killed under load: each action has one id, and windows equal the oracle's."""
     rules = rules_file(tmp_path, WITH_MEMORY)
     first = processes.start(connection, "processor", rules=rules)
     second = processes.start(connection, "processor", rules=rules)
@@ -72,7 +72,7 @@ def test_a_killed_processor_loses_nothing(connection: Connection, processes: Pro
     third = processes.start(connection, "processor", rules=rules)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     took = time.monotonic() - killed_at
     assert took < 45
     wait_for_owed(connection, alerts, 30)
@@ -80,13 +80,13 @@ def test_a_killed_processor_loses_nothing(connection: Connection, processes: Pro
         assert each.stop() == 0, each.errors
         assert "Traceback" not in each.errors
     alerts.read(1)
-    repeats = assert_exact(generator.acts, alerts) + assert_owed(connection, len(generator.acts), alerts)
-    sys.stdout.write(f"{len(generator.acts)} acts, {repeats} alerts twice, all {took:.1f} s after the kill\n")
+    repeats = assert_exact(generator.actions, alerts) + assert_owed(connection, len(generator.actions), alerts)
+    sys.stdout.write(f"{len(generator.actions)} actions, {repeats} alerts twice, all {took:.1f} s after the kill\n")
     alerts.close()
 
 
 def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
-    """Under load the broker ends and comes back; processors go on by themselves, and each act has exactly one id."""
+    """The broker restarts under load: processors continue, and each action has exactly one id."""
     connection = with_topics(own_broker, 8)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
     processor.wait_for("judging by")
@@ -99,17 +99,17 @@ def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Pro
     generator.act(20)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 90)
+    alerts.wait_for(len(generator.actions), 90)
     generator.act(5)
     generator.flush()
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     wait_for_owed(connection, alerts, 30)
     assert processor.is_alive, processor.errors
     assert processor.stop() == 0, processor.errors
     assert "Traceback" not in processor.errors
     alerts.read(1)
-    assert_exact(generator.acts, alerts)
-    assert_owed(connection, len(generator.acts), alerts)
+    assert_exact(generator.actions, alerts)
+    assert_owed(connection, len(generator.actions), alerts)
     alerts.close()
 
 
@@ -125,7 +125,7 @@ RAISES = """
 def test_a_rule_that_raises_is_told_and_the_others_go_on(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """By a processor of which one function is broken: each fault is counted, each act has one id of the other rule."""
+    """With a bug in one function, each failure is counted, and other rules still alert on each action."""
     program = (str(Path(__file__).with_name("broken_processor.py")),)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, RAISES + RULES), program=program)
     processor.wait_for("judging by")
@@ -133,16 +133,16 @@ def test_a_rule_that_raises_is_told_and_the_others_go_on(
     generator.act(10)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
-    wait_for_sum(connection, alerts, RULE_FAILED, "Raises", len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
+    wait_for_sum(connection, alerts, RULE_FAILED, "Raises", len(generator.actions), 30)
     assert processor.stop() == 0, processor.errors
     assert "Traceback" not in processor.errors
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     alerts.close()
 
 
 def test_lost_events_and_gaps_are_told(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """A batch that never came, and losses that a batch tells, become internal alerts."""
+    """Missing batches and reported losses become internal alerts."""
     generator = Generator(connection, hosts=1)
     host = generator.hosts[0]
     generator.act(2)
@@ -155,7 +155,7 @@ def test_lost_events_and_gaps_are_told(connection: Connection, processes: Proces
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     processor.wait_for("judging by")
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     for name, number in {"batches_missing": 3, "events_ring_full": 41}.items():
         wait_for_sum(connection, alerts, EVENTS_LOST, name, number, 30)
     assert processor.stop() == 0

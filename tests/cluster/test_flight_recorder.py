@@ -1,4 +1,4 @@
-"""What a fleet kept, looked at afterwards: round an alert, by other rules, host by host; on a real broker."""
+"""The flight recorder on a real broker: context of alerts, backtests, and hosts."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from bus.clients.history import TopicHistory, stamp_of
 from bus.connection import Connection
 from bus.messages.partitions import partition_of
 from bus.topics import ALERTS, EVENTS
-from tests.cluster.acts import RULE, RULES, Alerts, Generator, rules_file
+from tests.cluster.actions import RULE, RULES, Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
 
 DRAFT = """
@@ -24,20 +24,20 @@ DRAFT = """
 
 
 def lines(running: Running) -> list[str]:
-    """Give what a command printed once it has ended well."""
+    """Return the output of a command; assert that it succeeded."""
     assert running.result() == 0, running.errors
     return running.output.splitlines()
 
 
 def objects(running: Running) -> list[dict[str, Any]]:
-    """Give the JSON objects that a command printed."""
+    """Return the JSON objects that a command printed."""
     return [json.loads(line) for line in lines(running)]
 
 
 def test_what_was_kept_round_an_alert_and_by_a_draft(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The alert is listed, its event is marked among its host's, a draft is judged, and nothing of it is published."""
+    """Alerts are listed, the alert's event is marked, a draft is evaluated, and nothing is published."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     generator = Generator(connection, hosts=3)
     host = generator.hosts[1]
@@ -46,14 +46,15 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     generator.act(3)
     host.sequence += 2
     generator.publish(replace(host.batch("last"), lost={"events_ring_full": 5}))
-    generator.acts.append("last")
+    generator.actions.append("last")
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     assert processor.stop() == 0, processor.errors
 
     listed = objects(processes.start(connection, "alerts", "list", "--format", "json", "--rule", "Marked*"))
-    assert sorted(row["output_fields"]["fd.name"].removeprefix("/marked/") for row in listed) == sorted(generator.acts)
+    found = sorted(row["output_fields"]["fd.name"].removeprefix("/marked/") for row in listed)
+    assert found == sorted(generator.actions)
     wanted = ("--format", "json", "--host", host.name, "--priority", "notice")
     mine = [row for row in objects(processes.start(connection, "alerts", "list", *wanted)) if row["rule"] == RULE]
     assert len(mine) == 4
@@ -78,20 +79,21 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     draft.write_text(DRAFT)
     asked = ("--since", "1h", "--format", "json", "--host", "host-[12]")
     (found,) = objects(processes.start(connection, "replay", "--topic", *asked, rules=draft))
-    expected = Counter(act[:6] for act in generator.acts if act.startswith(("host-1", "host-2")) and act.endswith("1"))
+    drafted = [act for act in generator.actions if act.startswith(("host-1", "host-2")) and act.endswith("1")]
+    expected = Counter(act[:6] for act in drafted)
     assert {row["host"]: row["alerts"] for row in found["found"]} == expected
     assert found["hosts"] == 2
     assert "not collected, for no rule of that time asked: ptrace (host-1)" in found["not_seen"]
     assert "which events were collected is not known (host-2)" in found["not_seen"]
     assert "lost: 5 events (host-1)" in found["not_seen"]
     table = lines(processes.start(connection, "replay", "--topic", rules=rules_file(tmp_path, RULES)))
-    assert sum(int(line.split()[4]) for line in table if line.startswith("Marked act")) == len(generator.acts)
+    assert sum(int(line.split()[4]) for line in table if line.startswith("Marked action")) == len(generator.actions)
     assert TopicHistory(connection, connection.topic(ALERTS)).available == ends
     alerts.close()
 
 
 def test_hosts_are_listed_with_the_silent_first(connection: Connection, processes: Processes) -> None:
-    """A stopped one is not silent; --check tells cron by its exit code."""
+    """A stopped host is not silent; --check reports through its exit code."""
     generator = Generator(connection, hosts=3)
     generator.act(1)
     stopped, silent, live = generator.hosts
@@ -120,7 +122,7 @@ def test_hosts_are_listed_with_the_silent_first(connection: Connection, processe
 
 
 def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:
-    """Over all partitions, no more than was asked for, and each key where its hash says."""
+    """All partitions are read, but no more than requested, and each key is in its hash's partition."""
     generator = Generator(connection, hosts=16)
     generator.act(20)
     generator.flush()

@@ -1,4 +1,4 @@
-"""A host speaks only for itself: signatures, pins, operators' words, on a real broker with real processors."""
+"""Host identity on a real broker with real processors: signatures, pins and operators' decisions."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from bus.topics import EVENTS, HOST_PINS
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
 from schemas.host_keys import HostKey, encode_host_key
-from tests.cluster.acts import Alerts, Generator, Host, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.identities import (
@@ -33,7 +33,7 @@ from tests.unit.lanner.program import lanner
 
 
 def messages_of(connection: Connection, topic: str) -> list[tuple[bytes, bytes, Headers]]:
-    """Return key, value and headers of all that is in a topic."""
+    """Return key, value and headers of all messages of a topic."""
     reader = TopicReader(connection, connection.topic(topic), whole=True)
     found = []
     until = time.monotonic() + 20
@@ -47,7 +47,7 @@ def messages_of(connection: Connection, topic: str) -> list[tuple[bytes, bytes, 
 
 
 def settle(host: SigningHost, alerts: Alerts) -> None:
-    """Have a host act and wait until it has been heard."""
+    """Generate actions of a host and wait for their alerts."""
     host.act(2)
     host.stop()
     alerts.wait_for(len(alerts.marks()) + 2, 30)
@@ -58,7 +58,7 @@ def settle(host: SigningHost, alerts: Alerts) -> None:
 def test_a_hostile_host_with_all_a_collectors_rights_speaks_only_for_itself(
     connection: Connection, processes: Processes, tmp_path: Path, mode: str
 ) -> None:
-    """Forged ids, numbers, ends and announcements, and replays: the honest host's alerts are as without them."""
+    """Forged and replayed messages do not change an honest host's alerts."""
     rules = rules_file(tmp_path)
     web, evil = SigningHost(connection, "web-1", tmp_path), HostileHost(connection, tmp_path)
     if mode == "enrolled":
@@ -93,7 +93,7 @@ def test_a_hostile_host_with_all_a_collectors_rights_speaks_only_for_itself(
     alerts.wait_for(6, 30)
     alerts.read(3)
 
-    assert_exact(web.acts, alerts)
+    assert_exact(web.actions, alerts)
     assert alerts.marks()["web-1-1"].total() == 2
     assert all(reason.startswith("not verified: ") for reason in letters), letters
     assert letters.total() == dead_letters(connection).total() == 9
@@ -112,7 +112,7 @@ def test_a_hostile_host_with_all_a_collectors_rights_speaks_only_for_itself(
 def test_a_pin_outlives_all_processors_and_counts_for_each(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Whoever starts later knows the first key; a forger who waits for a restart is as late as any other."""
+    """A processor that starts later knows the pinned key, so a forger can't use a restart."""
     rules = rules_file(tmp_path)
     web, evil = SigningHost(connection, "web-1", tmp_path), HostileHost(connection, tmp_path)
     first = start(connection, processes, rules)
@@ -138,7 +138,7 @@ def test_a_pin_outlives_all_processors_and_counts_for_each(
 def test_an_operators_word_counts_while_processors_run(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Not enrolled, enrolled, revoked, enrolled again: each within seconds; what was turned away can be replayed."""
+    """Enrolling and revoking take effect within seconds, and rejected batches can be replayed."""
     processor = start(connection, processes, rules_file(tmp_path), "enrolled")
     alerts = Alerts(connection)
     web = SigningHost(connection, "web-1", tmp_path)
@@ -188,7 +188,7 @@ def test_an_operators_word_counts_while_processors_run(
 def test_a_reinstalled_host_is_heard_once_an_operator_says_so(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The same id and a new key: told, kept among the dead letters, refused by `enroll` without --replace."""
+    """A new key for a known id is reported, dead-lettered, and not enrolled without --replace."""
     processor = start(connection, processes, rules_file(tmp_path))
     alerts = Alerts(connection)
     web = SigningHost(connection, "web-1", tmp_path)
@@ -218,7 +218,7 @@ def test_a_reinstalled_host_is_heard_once_an_operator_says_so(
 def test_a_second_pin_of_a_host_is_covered_by_the_first(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Whoever wrote it: compaction keeps a key's last record, and that must be the one that all processors go by."""
+    """Processors follow the last record of a key, since compaction retains that one."""
     processors = [start(connection, processes, rules_file(tmp_path)) for _ in range(2)]
     alerts = Alerts(connection)
     web = SigningHost(connection, "web-1", tmp_path)
@@ -246,7 +246,7 @@ def test_a_second_pin_of_a_host_is_covered_by_the_first(
 def test_what_waited_on_disk_is_signed_when_it_is_sent(
     own_broker: Broker, processes: Processes, tmp_path: Path
 ) -> None:
-    """The broker is away, the collector ends and begins again: the old start's batches go out under the host's key."""
+    """Spooled batches of an earlier start are sent after a restart, signed with the host's key."""
     connection = with_topics(own_broker, 2)
     web = SigningHost(connection, "web-1", tmp_path)
     web.act(1)
@@ -258,7 +258,7 @@ def test_what_waited_on_disk_is_signed_when_it_is_sent(
     web.stop(1)
     assert list((web.folder / "spool").glob("*.avro"))
     web.restart()
-    web.acts.append("web-1-again")
+    web.actions.append("web-1-again")
     web.publisher.publish(web.batch("web-1-again"))
     own_broker.start()
     assert decide(connection, processes, "enroll", web.name, web.key).result() == 0
@@ -268,8 +268,8 @@ def test_what_waited_on_disk_is_signed_when_it_is_sent(
         web.publisher.poll(0.05)
     assert web.stop() == 0
     alerts = Alerts(connection)
-    alerts.wait_for(len(web.acts), 30)
-    assert_exact(web.acts, alerts)
+    alerts.wait_for(len(web.actions), 30)
+    assert_exact(web.actions, alerts)
     assert dead_letters(connection).total() == 0
     assert processor.stop() == 0, processor.errors
     alerts.close()
@@ -278,7 +278,7 @@ def test_what_waited_on_disk_is_signed_when_it_is_sent(
 def test_collectors_that_do_not_sign_yet_are_heard_until_they_do(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Processors are upgraded first: an old collector goes on; once its host has signed, nothing unsigned counts."""
+    """Unsigned batches of old collectors are accepted until the host has signed once."""
     processor = start(connection, processes, rules_file(tmp_path))
     alerts = Alerts(connection)
     generator = Generator(connection, hosts=1)
@@ -301,7 +301,7 @@ def test_collectors_that_do_not_sign_yet_are_heard_until_they_do(
 
 
 def test_pinned_hosts_are_enrolled_together(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """The way from trust on first use to an enrolled fleet; forgotten, a host is as new."""
+    """A fleet can move from trust on first use to enrollment; a forgotten host is new again."""
     first = start(connection, processes, rules_file(tmp_path))
     alerts = Alerts(connection)
     hosts = [SigningHost(connection, f"web-{number}", tmp_path) for number in range(3)]
@@ -326,7 +326,7 @@ def test_pinned_hosts_are_enrolled_together(connection: Connection, processes: P
 
 
 def test_with_identity_off_nothing_is_looked_at(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """As before there were keys: whoever may send events speaks for anybody."""
+    """With checks off, anyone who may send events can use any host id."""
     processor = start(connection, processes, rules_file(tmp_path), "off")
     alerts = Alerts(connection)
     evil = HostileHost(connection, tmp_path)
@@ -339,7 +339,7 @@ def test_with_identity_off_nothing_is_looked_at(connection: Connection, processe
 
 
 def test_a_host_shows_its_key_before_its_collector_first_starts(tmp_path: Path) -> None:
-    """Twice the same; the file is its owner's alone, and the private key is on no stream."""
+    """Repeating the command prints the same key; the file is private, and no stream shows the private key."""
     environment = {"LANNER__KAFKA__SPOOL_DIR": str(tmp_path / "spool"), "LANNER__HOST__ID": "web-1"}
     first, second = (
         lanner("collector", "key", environment=environment),

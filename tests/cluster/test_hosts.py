@@ -1,4 +1,4 @@
-"""Hosts that fall silent, whose clocks are wrong, whose collectors begin again: on a real broker."""
+"""Silent hosts, wrong clocks and restarted collectors, on a real broker."""
 
 import re
 import threading
@@ -14,7 +14,7 @@ from processor.detection.internal_alerts import DUPLICATE_HOST_ID
 from processor.hosts.clock_skew import CLOCK_SKEW
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
 from schemas.codec import encode_batch
-from tests.cluster.acts import RULE, Alerts, Generator, Host, assert_exact, rules_file
+from tests.cluster.actions import RULE, Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 
 SOON = ("-o", "hosts.silent_seconds=5")
@@ -22,14 +22,14 @@ HOUR = 3600
 
 
 def start(connection: Connection, processes: Processes, rules: Path) -> Running:
-    """Start a processor for which five seconds are a silence."""
+    """Start a processor that reports hosts as silent after five seconds."""
     processor = processes.start(connection, "processor", *SOON, rules=rules)
     processor.wait_for("judging by")
     return processor
 
 
 class Heartbeats:
-    """Has hosts send something twice a second, whatever the test waits for."""
+    """Sends batches of hosts twice a second in the background."""
 
     def __init__(self, generator: Generator, *hosts: Host) -> None:
         self.hosts = list(hosts)
@@ -52,7 +52,7 @@ class Heartbeats:
 
 
 def ids(alerts: Alerts, rule: str) -> dict[str, set[str]]:
-    """Give the ids of a rule's alerts, by host."""
+    """Return the ids of a rule's alerts by host."""
     found: dict[str, set[str]] = {}
     for alert in alerts.raw:
         if alert.rule == rule:
@@ -61,7 +61,7 @@ def ids(alerts: Alerts, rule: str) -> dict[str, set[str]]:
 
 
 def wait_for_rule(alerts: Alerts, rule: str, hosts: set[str], timeout: float) -> None:
-    """Read until a rule has told of these hosts."""
+    """Read until a rule has alerted on these hosts."""
     deadline = time.monotonic() + timeout
     while not hosts <= ids(alerts, rule).keys():
         assert time.monotonic() < deadline, f"{rule}: {ids(alerts, rule)}"
@@ -71,7 +71,7 @@ def wait_for_rule(alerts: Alerts, rule: str, hosts: set[str], timeout: float) ->
 def test_a_silence_outlives_the_processor_that_saw_it(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The owner is killed in the silence; silent and back have one id each, a clean stop says so, the rest nothing."""
+    """Silence and return are reported once each although the owner is killed; a clean stop is reported too."""
     rules = rules_file(tmp_path)
     generator = Generator(connection, hosts=4)
     silent, stopping, sleeping, awake = generator.hosts
@@ -81,7 +81,7 @@ def test_a_silence_outlives_the_processor_that_saw_it(
     with Heartbeats(generator, awake) as alive:
         generator.publish(replace(stopping.batch(), stopping=True))
         generator.flush()
-        alerts.wait_for(len(generator.acts), 30)
+        alerts.wait_for(len(generator.actions), 30)
         first.kill()
         start(connection, processes, rules)
         wait_for_rule(alerts, HOST_SILENT, {silent.name, sleeping.name}, 40)
@@ -95,7 +95,7 @@ def test_a_silence_outlives_the_processor_that_saw_it(
     assert {name: len(found) for name, found in ids(alerts, HOST_SILENT).items()} == once
     assert {name: len(found) for name, found in ids(alerts, HOST_BACK).items()} == {silent.name: 1, stopping.name: 1}
     assert {name: len(found) for name, found in ids(alerts, HOST_STOPPED).items()} == {stopping.name: 1}
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     assert last.stop() == 0, last.errors
     alerts.close()
 
@@ -103,7 +103,7 @@ def test_a_silence_outlives_the_processor_that_saw_it(
 def test_a_host_whose_clock_is_an_hour_ahead_is_set_right(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Its alerts carry the broker's time, one alert says so, and other hosts are as they were."""
+    """Alerts of a host with a wrong clock have the broker's time, one alert reports it, other hosts are unaffected."""
     processor = start(connection, processes, rules_file(tmp_path))
     generator = Generator(connection, hosts=2)
     ahead, right = generator.hosts
@@ -115,12 +115,12 @@ def test_a_host_whose_clock_is_an_hour_ahead_is_set_right(
             batch.columns["time"] = array("q", [at + seconds * 1_000_000_000 for at in batch.columns["time"]])
             sent = str(time.time_ns() + seconds * 1_000_000_000).encode()
             generator.send(encode_batch(batch), host.name, headers=[(SENT, sent)])
-            generator.acts.append(mark)
+            generator.actions.append(mark)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     wait_for_rule(alerts, CLOCK_SKEW, {ahead.name}, 10)
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     for alert in alerts.raw:
         assert abs(alert.time / 1e9 - time.time()) < 120
     assert {name: len(found) for name, found in ids(alerts, CLOCK_SKEW).items()} == {ahead.name: 1}
@@ -133,7 +133,7 @@ def test_a_host_whose_clock_is_an_hour_ahead_is_set_right(
 def test_a_collector_that_begins_again_and_reuses_pids_gives_two_alerts(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The same act of the same pid at the same place of the same batch number, before and after."""
+    """The same action with the same pid and sequence gets another id after a reboot."""
     processor = start(connection, processes, rules_file(tmp_path))
     generator = Generator(connection, hosts=1)
     (host,) = generator.hosts
@@ -152,7 +152,7 @@ def test_a_collector_that_begins_again_and_reuses_pids_gives_two_alerts(
 
 
 def test_two_that_send_under_one_id_are_told(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """A cloned machine: its batches come between those of the first, and all of them are judged."""
+    """The interleaved batches of a cloned machine are all evaluated."""
     processor = start(connection, processes, rules_file(tmp_path))
     generator = Generator(connection, hosts=1)
     (first,) = generator.hosts
@@ -160,12 +160,12 @@ def test_two_that_send_under_one_id_are_told(connection: Connection, processes: 
     for number in range(1, 4):
         for host, name in ((first, "first"), (clone, "clone")):
             generator.publish(host.batch(f"{name}-{number}"))
-            generator.acts.append(f"{name}-{number}")
+            generator.actions.append(f"{name}-{number}")
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     wait_for_rule(alerts, DUPLICATE_HOST_ID, {first.name}, 10)
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     (told,) = (alert for alert in alerts.raw if alert.rule == DUPLICATE_HOST_ID)
     assert told.output.startswith(f"two live hosts send under id {first.name}: boots boot-")
     assert processor.stop() == 0, processor.errors

@@ -18,7 +18,7 @@ from tests.unit.notifier.formats.test_falco_json import falco
 
 
 def port_of(notifier: Running) -> int:
-    """Give the port on which it takes alerts."""
+    """Return the intake's port."""
     notifier.wait_for("accepting alerts at")
     found = re.search(r"taken at http://127.0.0.1:(\d+)/", notifier.errors)
     assert found is not None
@@ -26,7 +26,7 @@ def port_of(notifier: Running) -> int:
 
 
 def post(port: int, body: bytes, timeout: float = 60) -> int:
-    """Post as Falco does."""
+    """Post an alert as Falco does."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     client.request("POST", "/", body, {"Content-Type": "application/json"})
     status = client.getresponse().status
@@ -35,7 +35,7 @@ def post(port: int, body: bytes, timeout: float = 60) -> int:
 
 
 def test_what_falco_posts_goes_to_every_sink_once(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """By the alerts' topic; posted twice, also over a restart of the notifier, it arrives once."""
+    """An alert that is posted twice, even across a restart of the notifier, is delivered once."""
     arguments = ("notifier", "file", "siem.falco", "--listen", "127.0.0.1:0", *overrides(tmp_path))
     first = processes.start(connection, *arguments)
     port = port_of(first)
@@ -54,7 +54,7 @@ def test_what_falco_posts_goes_to_every_sink_once(connection: Connection, proces
 
 
 def test_falco_waits_while_the_broker_is_away(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
-    """A request is held, not answered 200, until the broker that came back has the alert."""
+    """A request is not answered with 200 before the broker has the alert."""
     connection = Connection(bootstrap_servers=own_broker.address, prefix="t.")
     create_missing(connection, plan("t.", 1, 1, DAY_MS))
     notifier = processes.start(connection, "notifier", "file", "--listen", "127.0.0.1:0", *overrides(tmp_path))
@@ -76,7 +76,7 @@ def test_falco_waits_while_the_broker_is_away(own_broker: Broker, processes: Pro
 
 
 def test_one_host_needs_no_broker(processes: Processes, tmp_path: Path) -> None:
-    """Killed after 200 and before the sink took it, it delivers at the next start."""
+    """An alert that was answered with 200 is delivered after a kill and restart."""
     slack = SlackServer()
     (tmp_path / "token").write_text("made-up-token\n")
     arguments = ["notifier", "slack", "--local", "--listen", "127.0.0.1:0", *overrides(tmp_path)]
@@ -103,7 +103,7 @@ def test_one_host_needs_no_broker(processes: Processes, tmp_path: Path) -> None:
 def test_sighup_takes_new_routes_and_a_bad_file_keeps_the_old(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Nothing is lost or twice meanwhile: alerts come all the time."""
+    """Under constant load, no alert is lost or doubled."""
     settings = tmp_path / "lanner.yaml"
     settings.write_text("watch_config_files: false\nroutes: [{match: proc.name = a, sink: file}]\n")
     notifier = processes.start(
@@ -139,7 +139,7 @@ def test_sighup_takes_new_routes_and_a_bad_file_keeps_the_old(
 def test_a_changed_file_is_noticed_without_a_signal(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """As `lanner run` does, unless watch_config_files is off."""
+    """The notifier reloads its settings unless watch_config_files is off."""
     settings = tmp_path / "lanner.yaml"
     settings.write_text("json_output: true\n")
     notifier = processes.start(connection, "notifier", "file", "-c", settings, *overrides(tmp_path))
@@ -151,7 +151,7 @@ def test_a_changed_file_is_noticed_without_a_signal(
 def test_where_a_schema_registry_is_alerts_are_written_as_its_readers_want(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Not taken as long as the registry is away; then in Confluent's wire format, which the notifier reads too."""
+    """Alerts are refused while the registry is away, then written in Confluent's format, which the notifier reads."""
     registry = SchemaRegistry(tmp_path)
     asked = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
     arguments = ("notifier", "file", "--listen", "127.0.0.1:0", *overrides(tmp_path))

@@ -1,4 +1,4 @@
-"""Batches that a topic takes no longer whole: all events arrive but those that can't, and none twice."""
+"""Batches that exceed the topic's limit: all events that fit arrive, and none twice."""
 
 import base64
 import os
@@ -16,7 +16,7 @@ from processor.detection.internal_alerts import EVENTS_LOST
 from processor.detection.stage import BATCHES_MISSING
 from processor.identity.alerts import NOT_VERIFIED
 from schemas.batch import EventBatch
-from tests.cluster.acts import Alerts, assert_exact, rules_file
+from tests.cluster.actions import Alerts, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.identities import SigningHost, start
@@ -30,12 +30,12 @@ LIMIT = 100_000
 
 
 def noise(size: int) -> str:
-    """Give a text that compression makes hardly smaller."""
+    """Return an incompressible text."""
     return base64.urlsafe_b64encode(os.urandom(size)).decode()
 
 
 def limit_messages(connection: Connection, size: int) -> None:
-    """Have the events topic take no more than so many bytes at once."""
+    """Limit the message size of the events topic."""
     entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, connection.topic(EVENTS), incremental_configs=[entry])
     admin = AdminClient(client_config(connection, "test"))
@@ -44,9 +44,9 @@ def limit_messages(connection: Connection, size: int) -> None:
 
 
 def act(host: SigningHost, sizes: list[int]) -> None:
-    """Publish one batch: an act for each size, which those that can arrive are remembered of."""
+    """Publish one batch with an action per size; record those that can arrive."""
     marks = [f"{host.start}-{host.sequence}-{place}-{noise(size)}" for place, size in enumerate(sizes)]
-    host.acts += [mark for mark, size in zip(marks, sizes, strict=True) if size < LIMIT]
+    host.actions += [mark for mark, size in zip(marks, sizes, strict=True) if size < LIMIT]
     host.publisher.publish(replace(host.batch(*marks), lost={"events_ring_full": 5}))
     host.publisher.poll()
 
@@ -54,7 +54,7 @@ def act(host: SigningHost, sizes: list[int]) -> None:
 def test_what_the_broker_refuses_is_halved_until_it_fits(
     own_broker: Broker, processes: Processes, tmp_path: Path
 ) -> None:
-    """Live and from the disk, signed part by part: one event is lost each time, no batch is missed or rejected."""
+    """Live and from the spool, only the oversized event is lost, and no batch is missing or rejected."""
     connection = with_topics(own_broker, 8)
     limit_messages(connection, LIMIT)
     host = SigningHost(connection, "host-1", tmp_path)
@@ -83,8 +83,8 @@ def test_what_the_broker_refuses_is_halved_until_it_fits(
     assert list((host.folder / "spool").iterdir()) == []
 
     alerts = Alerts(connection)
-    alerts.wait_for(len(host.acts), 60)
-    assert_exact(host.acts, alerts)
+    alerts.wait_for(len(host.actions), 60)
+    assert_exact(host.actions, alerts)
     wait_for_sum(connection, alerts, EVENTS_LOST, "events_ring_full", 5 * 10, 30)
     wait_for_sum(connection, alerts, EVENTS_LOST, BATCHES_MISSING, 0, 1)
     assert not [alert for alert in alerts.raw if alert.rule == NOT_VERIFIED]
@@ -92,7 +92,7 @@ def test_what_the_broker_refuses_is_halved_until_it_fits(
 
 
 def nested_event(depth: int) -> EventBatch:
-    """Give the act of the last of so many processes, each the child of the one before, each with 4 KB of arguments."""
+    """Return a batch with an action of the last in a long chain of processes with 4 KB of arguments each."""
     table = ProcessTable(Proc(), EPOCH)
     rows = ProcessRows(table, NamesByRule(), Facts())
     for pid in range(100, 100 + depth):
@@ -101,14 +101,14 @@ def nested_event(depth: int) -> EventBatch:
         table.apply(execution(identity(pid, generation=2), "sleep", noise(3_000), ppid=pid - 1 if pid > 100 else 1))
     leaf = rows.row(table.resolve(identity(99 + depth, generation=2)))
     processes, _ = rows.take()
-    acts = [{"type": "openat", "fd_name": f"/marked/other-{place}"} for place in range(499)]
-    return batch_of(*acts, {"type": "openat", "fd_name": "/marked/leaf", "process": leaf}, processes=processes)
+    actions = [{"type": "openat", "fd_name": f"/marked/other-{place}"} for place in range(499)]
+    return batch_of(*actions, {"type": "openat", "fd_name": "/marked/leaf", "process": leaf}, processes=processes)
 
 
 def test_a_thousand_nested_processes_take_no_event_of_others_along(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Their last one's act is told of with its nearest ancestors, and everybody else's acts go with it."""
+    """Its alert has the nearest ancestors, and the other actions in the batch arrive."""
     limit_messages(connection, 400_000)
     host = SigningHost(connection, "host-1", tmp_path)
     start(connection, processes, rules_file(tmp_path), "trust_on_first_use")

@@ -1,4 +1,4 @@
-"""The topic that keeps what rules remember: written by a process that hung, and deleted."""
+"""The changelog of window state: late writes of a hung process, and a deleted topic."""
 
 import signal
 import time
@@ -16,7 +16,7 @@ from bus.state.changelog import applied_of, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, DAY_MS, PROCESSOR_GROUP, changelog, plan
 from processor.correlation.state.entry import decode_entry
 from processor.detection.internal_alerts import EVENTS_LOST, MEMORY_LOST
-from tests.cluster.acts import Alerts, rules_file
+from tests.cluster.actions import Alerts, rules_file
 from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
 from tests.cluster.processes import Processes, Running
@@ -26,7 +26,7 @@ CHANGELOG = changelog(CORRELATION_TABLE)
 
 
 def until(question: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < deadline, otherwise
@@ -34,7 +34,7 @@ def until(question: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 
 def versions_of(connection: Connection) -> dict[bytes, list[int]]:
-    """Give, by key, how far each record of the table had been applied, in the order in which they were written."""
+    """Return, by key, the input offsets of the table's records, in order."""
     reader = TopicReader(connection, connection.topic(CHANGELOG), whole=True)
     found: dict[bytes, list[int]] = {}
     while not reader.has_read_all:
@@ -46,12 +46,12 @@ def versions_of(connection: Connection) -> dict[bytes, list[int]]:
 
 
 def places_of(connection: Connection) -> dict[int, int]:
-    """Give where the group stands in each partition of what is correlated."""
+    """Return the group's committed offsets on the correlate topic."""
     return committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(CORRELATE), range(PARTITIONS))
 
 
-def are_applied(connection: Connection, acts: int) -> bool:
-    """Tell whether the group is through with so many acts; ticks lie between them."""
+def are_applied(connection: Connection, actions: int) -> bool:
+    """Return whether the group has applied so many actions; ticks lie between them."""
     reader = TopicReader(connection, connection.topic(CORRELATE), whole=True)
     count, last = 0, dict.fromkeys(range(PARTITIONS), -1)
     while not reader.has_read_all:
@@ -61,13 +61,13 @@ def are_applied(connection: Connection, acts: int) -> bool:
             last[message.partition() or 0] = message.offset() or 0
     reader.close()
     places = places_of(connection)
-    return count >= acts and all(places.get(partition, 0) > offset for partition, offset in last.items())
+    return count >= actions and all(places.get(partition, 0) > offset for partition, offset in last.items())
 
 
 def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """It stops between alerts and state, another counts on, it wakes up and writes: that state is not read."""
+    """State that a hung process writes after losing its partition is ignored."""
     rules = rules_file(tmp_path, RULES)
     hanging = processes.start(connection, "processor", rules=rules, program=(PROGRAM, "alerts sent:1:STOP"))
     hanging.wait_for("judging by")
@@ -100,7 +100,7 @@ def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
 
 
 def is_shared_by_two(connection: Connection) -> bool:
-    """Tell whether two processors have shared the partitions out between them."""
+    """Return whether two processors have divided the partitions."""
     client = AdminClient(client_config(connection, "test"))
     (asked,) = client.describe_consumer_groups([connection.topic(PROCESSOR_GROUP)]).values()
     found = asked.result(10)
@@ -108,25 +108,25 @@ def is_shared_by_two(connection: Connection) -> bool:
 
 
 def is_stopped(pid: int) -> bool:
-    """Tell whether a process hangs by a signal."""
+    """Return whether a process is stopped by a signal."""
     return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].startswith("T")
 
 
 def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The topic is deleted and made anew: windows begin anew, exactly as an oracle that forgets then, told once."""
+    """After the topic is recreated, windows start over exactly like an oracle that forgets, reported once."""
     rules = rules_file(tmp_path, RULES)
-    groups, acts = Groups(connection), 0
+    groups, actions = Groups(connection), 0
 
     def work(rounds: int) -> str:
-        nonlocal acts
+        nonlocal actions
         worker = processes.start(connection, "processor", rules=rules)
         worker.wait_for("judging by")
         groups.act(rounds)
         groups.flush()
-        acts += 16 * rounds
-        until(lambda: are_applied(connection, acts), 30, "not all was applied")
+        actions += 16 * rounds
+        until(lambda: are_applied(connection, actions), 30, "not all was applied")
         assert worker.stop() == 0, worker.errors
         return worker.errors
 
@@ -148,7 +148,7 @@ def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
 def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """One host's act shows it, all windows are there again, and whoever takes over after a kill counts on exactly."""
+    """One host's action reveals the reset; all state is rewritten, and a new owner continues exactly."""
     rules = rules_file(tmp_path, RULES)
     groups = Groups(connection)
     worker = processes.start(connection, "processor", rules=rules)
@@ -177,7 +177,7 @@ def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
 
 
 def delete(connection: Connection, name: str) -> None:
-    """Delete a topic and make it anew, as an operator may."""
+    """Delete a topic and create it again, as an operator may."""
     client = AdminClient(client_config(connection, "test"))
     for answer in client.delete_topics([connection.topic(name)]).values():
         answer.result(20)
@@ -199,7 +199,7 @@ KEPT = f"""
 
 
 def owners_of(connection: Connection) -> Counter[str]:
-    """Count the entries that the table holds, by the fingerprint of their macro or rule."""
+    """Count the table's entries by the fingerprint of their macro or rule."""
     tables = read_tables(connection, connection.topic(CHANGELOG), range(PARTITIONS), lambda: False)
     return Counter(decode_entry(blob).owner for table in tables.values() for blob in table.values.values())
 
@@ -207,7 +207,7 @@ def owners_of(connection: Connection) -> Counter[str]:
 def test_windows_of_a_macro_that_is_gone_are_deleted_from_the_topic(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The rules change while no processor runs: its keys go, those of the unchanged macro stay and count on."""
+    """After rules change while no processor runs, removed keys go and an unchanged macro continues."""
     groups = Groups(connection, hosts=6)
 
     def work(rules: str, rounds: int) -> Running:
@@ -232,5 +232,5 @@ def test_windows_of_a_macro_that_is_gone_are_deleted_from_the_topic(
 
 
 def of_rule(alerts: Alerts, rule: str) -> set[str]:
-    """Give the ids of a rule's alerts."""
+    """Return the ids of a rule's alerts."""
     return {alert.id for alert in alerts.raw if alert.rule == rule}

@@ -11,7 +11,7 @@ import pytest
 from bus.connection import Connection
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
-from tests.cluster.acts import Alerts, Host, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker, free_ports
 from tests.cluster.conftest import with_topics
 from tests.cluster.network import Link
@@ -20,12 +20,12 @@ from tests.cluster.test_notifier import lines, overrides, wait_for_lines
 
 STAGES = ("collector", "processor", "notifier")
 CUT_SECONDS = 8.0
-"""Longer than a processor may be silent before the others take its partitions."""
+"""Longer than a processor's session timeout."""
 
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Iterator[tuple[Broker, dict[str, Link]]]:
-    """Give a broker with a listener for each stage that is advertised at the near end of a link."""
+    """Provide a broker with a listener for each stage, advertised at a proxy."""
     inner = dict(zip(STAGES, free_ports(len(STAGES)), strict=True))
     with ExitStack() as stack:
         links = {stage: stack.enter_context(Link(port)) for stage, port in inner.items()}
@@ -37,10 +37,10 @@ def cut_off(tmp_path: Path) -> Iterator[tuple[Broker, dict[str, Link]]]:
 
 
 class Hosts:
-    """Hosts that act all the time, each with a collector's publisher of its own."""
+    """Hosts that generate actions continuously, each with its own publisher."""
 
     def __init__(self, connection: Connection, folder: Path, count: int) -> None:
-        self.acts: list[str] = []
+        self.actions: list[str] = []
         self.notes: list[str] = []
         self._hosts = [Host(f"host-{number}") for number in range(count)]
         self._publishers = [
@@ -52,7 +52,7 @@ class Hosts:
         self._thread.start()
 
     def finish(self) -> None:
-        """Stop acting and wait until the broker has all."""
+        """Stop, and wait until the broker has all messages."""
         self._stop.set()
         self._thread.join()
         until = time.monotonic() + 60
@@ -70,11 +70,11 @@ class Hosts:
                 mark = f"{host.name}-{host.sequence + 1}"
                 publisher.publish(host.batch(mark))
                 publisher.poll()
-                self.acts.append(mark)
+                self.actions.append(mark)
 
 
 def cut(links: list[Link], how: Callable[[Link], None]) -> None:
-    """Cut links for a while."""
+    """Interrupt links for a while."""
     for link in links:
         how(link)
     time.sleep(CUT_SECONDS)
@@ -85,7 +85,7 @@ def cut(links: list[Link], how: Callable[[Link], None]) -> None:
 def test_a_network_that_is_cut_loses_and_doubles_nothing(
     cut_off: tuple[Broker, dict[str, Link]], processes: Processes, tmp_path: Path
 ) -> None:
-    """Each stage is cut off from the broker under load, then all at once: each act has one id, and is delivered once.
+    """Each stage, then all at once, loses the broker under load: each action has one id, and is delivered once.
 
     A second processor is not cut off, so that it takes over what the first then still believes to own.
     """
@@ -109,17 +109,17 @@ def test_a_network_that_is_cut_loses_and_doubles_nothing(
             link.heal()
         hosts.finish()
     alerts = Alerts(connection)
-    alerts.wait_for(len(hosts.acts), 60)
+    alerts.wait_for(len(hosts.actions), 60)
     delivered = wait_for_lines(tmp_path / "alerts", len(alerts.marks()), 60)
     for each in (first, second, notifier):
         assert each.stop() == 0, each.errors
         assert "Traceback" not in each.errors
     alerts.read(1)
-    repeats = assert_exact(hosts.acts, alerts)
+    repeats = assert_exact(hosts.actions, alerts)
     delivered = lines(tmp_path / "alerts")
     ids = {next(iter(ids)) for ids in alerts.marks().values()}
     assert ids <= set(delivered)
     assert len(delivered) == len(set(delivered))
     assert any("accepts no events" in note for note in hosts.notes)
-    sys.stdout.write(f"{len(hosts.acts)} acts, {repeats} alerts twice on the topic, each delivered once\n")
+    sys.stdout.write(f"{len(hosts.actions)} actions, {repeats} alerts twice on the topic, each delivered once\n")
     alerts.close()

@@ -22,7 +22,7 @@ from tests.unit.alerts import alert
 
 @pytest.fixture
 def slack() -> Iterator[SlackServer]:
-    """Run a stand-in for Slack."""
+    """Run a fake Slack server."""
     server = SlackServer()
     try:
         yield server
@@ -31,7 +31,7 @@ def slack() -> Iterator[SlackServer]:
 
 
 def publish(connection: Connection, ids: list[str]) -> None:
-    """Put alerts on their topic, over all partitions."""
+    """Write alerts to their topic, across all partitions."""
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
     for each in ids:
         data = encode_alert(alert(id=each, rule=f"Rule {each}", priority="Error"))
@@ -40,7 +40,7 @@ def publish(connection: Connection, ids: list[str]) -> None:
 
 
 def messages(connection: Connection, topic: str, count: int, seconds: float = 30) -> list[dict[str, object]]:
-    """Read a topic until so many messages came."""
+    """Read so many messages of a topic."""
     reader = TopicReader(connection, connection.topic(topic), whole=True)
     found: list[dict[str, object]] = []
     until = time.monotonic() + seconds
@@ -54,13 +54,13 @@ def messages(connection: Connection, topic: str, count: int, seconds: float = 30
 
 
 def lines(path: Path) -> list[str]:
-    """Give the ids that a file sink wrote."""
+    """Return the ids that a file sink wrote."""
     whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
     return [json.loads(line)["id"] for line in whole.splitlines()]
 
 
 def wait_for_lines(path: Path, count: int, seconds: float = 40) -> list[str]:
-    """Wait until so many different ids are there."""
+    """Wait for so many different ids."""
     until = time.monotonic() + seconds
     while len(set(lines(path))) < count and time.monotonic() < until:
         time.sleep(0.1)
@@ -68,7 +68,7 @@ def wait_for_lines(path: Path, count: int, seconds: float = 40) -> list[str]:
 
 
 def overrides(tmp_path: Path) -> list[str]:
-    """Give the settings of a file sink that a test can look into."""
+    """Return the settings of a file sink for tests."""
     return [
         *("-o", f"notifier.state_dir={tmp_path / 'state'}", "-o", "json_output=true"),
         *("-o", "file_output.enabled=true", "-o", f"file_output.filename={tmp_path / 'alerts'}"),
@@ -78,7 +78,7 @@ def overrides(tmp_path: Path) -> list[str]:
 def test_documents_reach_the_siem_topics_with_cloudevents_headers(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Key and `ce_id` are the alert's id; what was delivered is not delivered again after a restart."""
+    """Key and `ce_id` are the alert's id; delivered alerts are not repeated after a restart."""
     ids = [f"id-{number:03d}" for number in range(51)]
     for new in (ids[:50], ids[50:]):
         publish(connection, new)
@@ -97,7 +97,7 @@ def test_documents_reach_the_siem_topics_with_cloudevents_headers(
 def test_a_dead_slack_holds_nobody_up_and_a_refusal_is_a_dead_letter(
     connection: Connection, processes: Processes, tmp_path: Path, slack: SlackServer
 ) -> None:
-    """One sink's line waits, the other's is empty at once; then only the refused alert is dead-lettered."""
+    """A failing sink does not delay the other; only the refused alert is dead-lettered."""
     slack.faults = ["500", "close", "invalid_blocks"]
     (tmp_path / "token").write_text("made-up-token\n")
     settings = overrides(tmp_path)
@@ -124,7 +124,7 @@ def test_a_dead_slack_holds_nobody_up_and_a_refusal_is_a_dead_letter(
 def test_a_webhook_gets_what_waited_in_order_and_its_secrets_are_nowhere_else(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Down at first, then there: nothing dead-lettered; token, address and key stand in no message and no argument."""
+    """While Slack is down nothing is dead-lettered; no message or argument shows token, URL or key."""
     receiver = HttpServer("splunk")
     receiver.faults = ["503", '403 {"text": "Invalid token made-up-token", "code": 4}']
     for name, text in (("url", f"{receiver.url}/made-up-path"), ("token", "made-up-token"), ("key", "made-up-key")):
@@ -151,14 +151,14 @@ def test_a_webhook_gets_what_waited_in_order_and_its_secrets_are_nowhere_else(
 
 
 def taken_by(receiver: HttpServer) -> list[str]:
-    """Give the ids of the events that a stand-in for Splunk took."""
+    """Return the ids of the events that a fake Splunk server accepted."""
     return [json.loads(line)["event"]["id"] for each in receiver.taken for line in each.body.splitlines()]
 
 
 def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_say(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """A group each: what one has delivered says nothing of the other; secrets in a variable are one sink's."""
+    """Each notifier has its own group and delivers independently; a secret in a variable belongs to one sink."""
     first, second = HttpServer(), HttpServer("splunk")
     settings = tmp_path / "named.yaml"
     settings.write_text(
@@ -189,7 +189,7 @@ def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_say(
 def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No alert, and its dead letter can't be written for a while: it and all behind it are taken later, in order."""
+    """While the dead letter of an invalid message can't be written, later alerts wait, and then follow in order."""
     monkeypatch.setattr(kafka, "DEAD_LETTER_SECONDS", 1.0)
     letters = connection.topic(NOTIFIER_DEAD_LETTERS)
     admin = AdminClient(client_config(connection, "test"))

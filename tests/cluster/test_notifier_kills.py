@@ -24,19 +24,19 @@ SINK = "webhook"
 
 @pytest.fixture
 def far_end() -> Iterator[HttpServer]:
-    """Run a receiver that keeps what it accepted."""
+    """Run a server that records what it accepted."""
     server = HttpServer()
     yield server
     server.close()
 
 
 def ids_at(server: HttpServer) -> list[str]:
-    """Give the ids that a receiver accepted, in order, those that came twice included."""
+    """Return the ids that a server accepted, in order, with duplicates."""
     return [json.loads(each.body)["id"] for each in list(server.taken)]
 
 
 def until(holds: Callable[[], bool], seconds: float = 40) -> None:
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -44,19 +44,19 @@ def until(holds: Callable[[], bool], seconds: float = 40) -> None:
 
 
 def start(connection: Connection, processes: Processes, server: HttpServer, tmp_path: Path) -> Running:
-    """Start a notifier for it."""
+    """Start a notifier for a server."""
     url = ("-o", "webhook_output.enabled=true", "-o", f"webhook_output.url={server.url}/")
     return processes.start(connection, "notifier", SINK, *overrides(tmp_path), *url)
 
 
 def is_recorded(tmp_path: Path, alert_id: str) -> bool:
-    """Tell whether the notifier's record says that an alert was delivered."""
+    """Return whether the notifier has recorded an alert as delivered."""
     with sqlite3.connect(tmp_path / "state" / f"{SINK}.seen.db") as base:
         return base.execute("SELECT 1 FROM seen WHERE id = ?", (alert_id,)).fetchone() is not None
 
 
 def position(connection: Connection) -> int:
-    """Give how many alerts the sink's group has committed."""
+    """Return the number of alerts that the sink's group has committed."""
     topic = connection.topic(ALERTS)
     return sum(committed(connection, connection.topic(f"notifier.{SINK}"), topic, range(8)).values())
 
@@ -64,7 +64,7 @@ def position(connection: Connection) -> int:
 def test_killed_between_acceptance_and_recording_it_delivers_that_one_again(
     connection: Connection, processes: Processes, tmp_path: Path, far_end: HttpServer
 ) -> None:
-    """The gap that can't be closed: the far end answered 200, and the record is held back until the kill."""
+    """A kill between the server's 200 and the record of it causes one duplicate, which can't be avoided."""
     first = start(connection, processes, far_end, tmp_path)
     publish(connection, ["before"])
     until(lambda: (tmp_path / "state").exists() and ids_at(far_end) == ["before"])
@@ -86,7 +86,7 @@ def test_killed_between_acceptance_and_recording_it_delivers_that_one_again(
 def test_killed_between_recording_and_commit_it_delivers_nothing_again(
     connection: Connection, processes: Processes, tmp_path: Path, far_end: HttpServer
 ) -> None:
-    """The broker gives the alert once more; the record drops it, and counts it as a duplicate."""
+    """A redelivered alert is dropped by its recorded id and counted as a duplicate."""
     first = start(connection, processes, far_end, tmp_path)
     publish(connection, ["before"])
     until(lambda: ids_at(far_end) == ["before"])
@@ -107,7 +107,7 @@ def test_killed_between_recording_and_commit_it_delivers_nothing_again(
 def test_killed_at_random_under_500_alerts_a_second_it_delivers_every_one(
     connection: Connection, processes: Processes, tmp_path: Path, far_end: HttpServer
 ) -> None:
-    """Each alert is marked; a kill costs one second delivery at most, that of the alert under way."""
+    """A kill causes at most one duplicate, of the alert in flight."""
     ids = [f"mark-{number:05d}" for number in range(5000)]
     producer = make_producer(producer_config(connection, "load", queue_bytes=8 << 20))
 
@@ -142,7 +142,7 @@ def test_killed_at_random_under_500_alerts_a_second_it_delivers_every_one(
 def test_a_sink_that_never_answers_holds_up_no_other(
     connection: Connection, processes: Processes, tmp_path: Path, far_end: HttpServer
 ) -> None:
-    """The file has every alert before the webhook has its first; then the webhook gets all, in order."""
+    """A slow webhook does not delay the file sink, and then gets all alerts in order."""
     ids = [f"id-{number:03d}" for number in range(200)]
     far_end.faults = ["hang"] * 100
     settings = [*overrides(tmp_path), "-o", f"webhook_output.url={far_end.url}/"]

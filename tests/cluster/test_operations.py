@@ -11,7 +11,7 @@ import pytest
 
 from bus.connection import Connection
 from lanner.operations.catalogue import METRICS
-from tests.cluster.acts import RULE, Alerts, Generator, rules_file
+from tests.cluster.actions import RULE, Alerts, Generator, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes, Running
@@ -22,12 +22,12 @@ HTTP = {"LANNER__HTTP__LISTEN": "0"}
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give promtool."""
+    """Provide promtool."""
     return promtool(tmp_path_factory.mktemp("promtool"))
 
 
 def address_of(running: Running) -> str:
-    """Give where a process says that its metrics are."""
+    """Return the metrics URL that a process logged."""
     running.wait_for("/metrics")
     found = re.search(r"http://127\.0\.0\.1:\d+", running.errors)
     assert found is not None
@@ -35,7 +35,7 @@ def address_of(running: Running) -> str:
 
 
 def get(url: str) -> tuple[int, str]:
-    """Ask, and give status and body."""
+    """Return status and body of a request."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status, answer.read().decode()
@@ -44,7 +44,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def wait(question: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -52,7 +52,7 @@ def wait(question: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def lint(judge: str, text: str) -> None:
-    """Have Prometheus judge the metrics, and look for each in the catalogue."""
+    """Lint the metrics with promtool, and compare them with the catalog."""
     done = subprocess.run([judge, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, ""), done.stdout + done.stderr
     named = set(re.findall(r"^# TYPE (lanner_\S+)", text, re.MULTILINE))
@@ -63,7 +63,7 @@ def lint(judge: str, text: str) -> None:
 def test_a_processor_shows_alerts_rules_and_lag(
     connection: Connection, processes: Processes, tmp_path: Path, judge: str
 ) -> None:
-    """Counts are there before anything happened, follow what happens, and pass Prometheus's own lint."""
+    """Metrics exist from the start, follow events, and pass promtool's lint."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=HTTP)
     url = address_of(processor)
     processor.wait_for("judging by")
@@ -75,13 +75,13 @@ def test_a_processor_shows_alerts_rules_and_lag(
     generator.act(5)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     alerts.close()
     wait(lambda: f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} 0.0' not in get(f"{url}/metrics")[1])
     wait(lambda: f'lanner_rule_seconds_total{{rule="{RULE}"}} 0.0\n' not in get(f"{url}/metrics")[1])
     after = get(f"{url}/metrics")[1]
     lint(judge, after)
-    assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} {len(generator.acts)}.0' in after
+    assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} {len(generator.actions)}.0' in after
     assert "lanner_consumer_lag{" in after
     assert "lanner_alert_latency_seconds_bucket" in after
     assert processor.stop() == 0
@@ -90,7 +90,7 @@ def test_a_processor_shows_alerts_rules_and_lag(
 def test_two_processors_on_one_host_are_told_of_the_port(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """The second names the setting, and says what to do."""
+    """A second process on the port names the setting and the remedy."""
     first = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=HTTP)
     port = address_of(first).rpartition(":")[2]
     second = processes.start(
@@ -105,7 +105,7 @@ def test_two_processors_on_one_host_are_told_of_the_port(
 def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
     connection: Connection, processes: Processes, tmp_path: Path, judge: str
 ) -> None:
-    """A sink that is away makes health bad after the limit, with the reason, and the count of attempts grows."""
+    """An unavailable sink makes /healthz fail after the limit, with a reason, and attempts are counted."""
     settings = {
         "LANNER__HTTP__LISTEN": "0",
         "LANNER__HTTP__OLDEST_UNDELIVERED_SECONDS": "1",
@@ -143,7 +143,7 @@ def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
 def test_a_collector_that_has_no_broker_is_alive_and_not_ready(
     own_broker: Broker, processes: Processes, tmp_path: Path, judge: str
 ) -> None:
-    """What waits on disk shows in the metrics; when the broker is back, all is well."""
+    """Spooled batches show in the metrics, and health recovers with the broker."""
     connection = with_topics(own_broker, 1)
     collector = processes.start(connection, "collector", rules=rules_file(tmp_path), environment=HTTP)
     url = address_of(collector)

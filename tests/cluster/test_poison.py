@@ -1,4 +1,4 @@
-"""Messages that must stop nothing: they become dead letters, and everybody else's are evaluated as ever."""
+"""Poison messages become dead letters, and other messages are evaluated as usual."""
 
 import os
 import time
@@ -33,7 +33,7 @@ from processor.correlation.wire import encode_pre_match
 from schemas.alert import encode_alert
 from schemas.batch import Process
 from schemas.codec import encode_batch
-from tests.cluster.acts import RULES, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import dlq, everything
 from tests.live.notifier.slack_server import SlackServer
@@ -66,7 +66,7 @@ Send = Callable[..., None]
 
 @contextmanager
 def hostile(connection: Connection) -> Iterator[Send]:
-    """Give a function that sends any bytes as somebody with the rights to do so could: topic, value, and how."""
+    """Provide a function that sends arbitrary bytes to a topic."""
     producers: dict[str, Producer] = {}
 
     def send(
@@ -83,14 +83,14 @@ def hostile(connection: Connection) -> Iterator[Send]:
 
 
 def letters(connection: Connection) -> list[tuple[str, bytes, dict[str, bytes]]]:
-    """Give the reason, the value and the headers of each dead letter, sorted by reason."""
+    """Return reason, value and headers of each dead letter, sorted by reason."""
     found = [(headers, value) for _, _, value, headers in everything(connection, PROCESSOR_DEAD_LETTERS)]
     told = [(headers["reason"].decode(), value or b"", headers) for headers, value in found]
     return sorted(told, key=lambda each: each[0])
 
 
 def wait_for_letters(connection: Connection, processor: Running, count: int, seconds: float = 60) -> list[str]:
-    """Wait until there are so many dead letters, and give their reasons."""
+    """Wait for so many dead letters, and return their reasons."""
     deadline = time.monotonic() + seconds
     while len(found := letters(connection)) < count:
         assert processor.is_alive, processor.errors
@@ -100,7 +100,7 @@ def wait_for_letters(connection: Connection, processor: Running, count: int, sec
 
 
 def limit(connection: Connection, topic: str, size: int) -> None:
-    """Have the broker refuse messages of a topic that are larger."""
+    """Limit the message size of a topic."""
     entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     name = connection.topic(topic)
     admin = AdminClient(client_config(connection, "test"))
@@ -111,13 +111,13 @@ def limit(connection: Connection, topic: str, size: int) -> None:
 
 
 def resident_mib(process: Running) -> int:
-    """Give a process's peak of resident memory."""
+    """Return a process's peak RSS."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) // 1024
 
 
 def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """In both topics: each becomes a dead letter with its reason, honest alerts are exact, the process lives."""
+    """In both topics each becomes a dead letter with a reason, honest alerts are exact, and the process lives."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
     processor.wait_for("judging by")
     before = resident_mib(processor)
@@ -149,12 +149,12 @@ def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, proces
     generator.flush()
     reasons = wait_for_letters(connection, processor, 16)
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     alerts.read(2)
     assert processor.is_alive, processor.errors
     peak = resident_mib(processor)
     assert processor.stop() == 0, processor.errors
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     assert [reason.split(":")[0] for reason in reasons] == [
         *["not decodable"] * 10,
         *["not readable"] * 5,
@@ -171,7 +171,7 @@ def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, proces
 def test_what_the_broker_refuses_costs_its_own_message_alone(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """An alert, a state and a dead letter that are too large for their topics; state of others is written."""
+    """Alerts, window states and dead letters that exceed a topic's limit do not affect others."""
     table = changelog(CORRELATION_TABLE)
     for topic, size in ((ALERTS, 20_000), (PROCESSOR_DEAD_LETTERS, 20_000), (table, 2_500)):
         limit(connection, topic, size)
@@ -193,13 +193,13 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
     generator.flush()
     reasons = wait_for_letters(connection, processor, 2)
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     deadline = time.monotonic() + 30
     while sum(alert.hostname == "good" for alert in alerts.raw) < 2 and time.monotonic() < deadline:
         alerts.read(0.5)
     assert processor.is_alive, processor.errors
     assert processor.stop() == 0, processor.errors
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     assert sorted(alert.rule for alert in alerts.raw if alert.hostname == "good") == ["Evil", "Repeated"]
     assert reasons[0].startswith("1 of its results were refused: ")
     assert reasons[1].startswith("an alert that it made was refused: ")
@@ -212,7 +212,7 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
 def test_a_text_that_fits_a_message_makes_an_alert_that_fits_too(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Clipped, visibly, although the alert names the text three times."""
+    """The alert's text is clipped with a mark, although the rule names it three times."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
     processor.wait_for("judging by")
     rows = [Process(pid=1, name="x", exe="x", args=("A" * 250_000,) * 4)]
@@ -232,7 +232,7 @@ def test_a_text_that_fits_a_message_makes_an_alert_that_fits_too(
 
 
 def test_a_look_back_holds_one_message_at_a_time(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """Large batches of many hosts and what decompresses to gigabytes: whoever takes over needs little memory."""
+    """Large batches and compression bombs: a process that takes over needs little memory."""
     rules = rules_file(tmp_path)
     first = processes.start(connection, "processor", rules=rules)
     first.wait_for("judging by")
@@ -254,7 +254,7 @@ def test_a_look_back_holds_one_message_at_a_time(connection: Connection, process
     generator.act(1)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     peak = resident_mib(second)
     assert second.stop() == 0, second.errors
     assert peak - before < 200, (before, peak)
@@ -264,7 +264,7 @@ def test_a_look_back_holds_one_message_at_a_time(connection: Connection, process
 def test_an_alert_that_a_sink_and_the_dead_letters_refuse_holds_up_no_other(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Its letter goes without it, the next alert is delivered, and replay finds it where it was."""
+    """The dead letter omits the message, the next alert is delivered, and replay finds the original."""
     limit(connection, NOTIFIER_DEAD_LETTERS, 2_000)
     slack = SlackServer()
     slack.faults = ["invalid_blocks"]

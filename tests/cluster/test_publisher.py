@@ -14,13 +14,13 @@ from bus.topics import EVENTS, SCHEMAS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import FAILED, FULL, Spool
 from schemas.codec import encode_batch
-from tests.cluster.acts import Host
+from tests.cluster.actions import Host
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 
 
 def events_of(connection: Connection, count: int, timeout: float = 30) -> list[bytes]:
-    """Read so many batches from the beginning of the events topic, and what comes in a moment after."""
+    """Read so many batches from the start of the events topic, and any that follow shortly."""
     reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
     found: list[bytes] = []
     deadline = time.monotonic() + timeout
@@ -36,7 +36,7 @@ def events_of(connection: Connection, count: int, timeout: float = 30) -> list[b
 
 
 def drain(publisher: Publisher, timeout: float = 30) -> None:
-    """Poll as the collector's loop does until nothing waits."""
+    """Poll as the collector's loop does until everything is sent."""
     deadline = time.monotonic() + timeout
     while publisher.has_waiting and time.monotonic() < deadline:
         publisher.poll(0.02)
@@ -44,7 +44,7 @@ def drain(publisher: Publisher, timeout: float = 30) -> None:
 
 
 def test_batches_arrive_as_encoded_and_the_schema_with_them(connection: Connection, tmp_path: Path) -> None:
-    """With the broker there nothing touches the disk, and any reader finds the schema by the message's fingerprint."""
+    """With a broker nothing is spooled, and readers find the schema by the message's fingerprint."""
     host = Host("host-1")
     publisher = Publisher(connection, host.name, Spool(tmp_path / "spool", 1 << 20))
     sent = []
@@ -68,7 +68,7 @@ def test_batches_arrive_as_encoded_and_the_schema_with_them(connection: Connecti
 
 
 def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_path: Path) -> None:
-    """The broker goes away under load, the collector ends and starts meanwhile: all arrives, in order, as encoded."""
+    """The broker stops under load and the collector restarts: all batches arrive, in order and unchanged."""
     connection = with_topics(own_broker, 2)
     folder = tmp_path / "spool"
     host = Host("host-1")
@@ -111,7 +111,7 @@ def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_pat
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_path: Path) -> None:
-    """With the broker hanging, memory and disk stay bounded; events that arrive and events that are lost add up."""
+    """While the broker hangs, memory and disk stay bounded; sent plus lost events equal all events."""
     connection = with_topics(own_broker, 2)
     host = Host("host-1", others=400)
     window = 1 << 20
@@ -146,7 +146,7 @@ def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_pat
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
-    """Mount a file system of so many kilobytes."""
+    """Mount a file system of a given size in KiB."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
     try:
@@ -157,7 +157,7 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="mounts a file system")
 def test_a_disk_that_is_full_costs_what_is_counted(own_broker: Broker, tmp_path: Path) -> None:
-    """The broker hangs, the spool's disk is smaller than its bound: events that arrive and that are lost add up."""
+    """With a full disk, sent plus lost events still equal all events."""
     connection = with_topics(own_broker, 2)
     host = Host("host-1", others=400)
     notes: list[str] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
-from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broken_client import PLACES
 from tests.cluster.broker import Broker
 from tests.cluster.correlate_oracle import WITH_MEMORY
@@ -15,7 +15,7 @@ from tests.cluster.restarts import cpu_load, restart_often
 
 @pytest.mark.timeout(600)
 def test_a_broker_that_restarts_ends_nothing(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
-    """Three times in a row, with the machine busy: every act has one alert, delivered once, and no process ends."""
+    """After three restarts on a busy machine every action has one alert, delivered once, and no process has exited."""
     with cpu_load(os.cpu_count() or 2):
         account = restart_often(own_broker, processes, tmp_path, 3, pause=0.1)
     sys.stdout.write(f"{account}\n")
@@ -25,7 +25,7 @@ def test_a_broker_that_restarts_ends_nothing(own_broker: Broker, processes: Proc
 def test_a_client_that_fails_in_an_unexpected_way_ends_nothing(
     connection: Connection, processes: Processes, tmp_path: Path, where: str
 ) -> None:
-    """Faust and its client would end, or hang: each act has one alert all the same."""
+    """Errors that would end or hang Faust are survived, and each action has one alert."""
     program = (str(Path(__file__).with_name("broken_client.py")), where)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY), program=program)
     generator, alerts = Generator(connection, hosts=4), Alerts(connection)
@@ -34,10 +34,10 @@ def test_a_client_that_fails_in_an_unexpected_way_ends_nothing(
         generator.act(1)
         alerts.read(0.2)
     generator.flush()
-    alerts.wait_for(len(generator.acts), 60)
+    alerts.wait_for(len(generator.actions), 60)
     assert processor.is_alive, processor.errors
     assert "is waiting" in processor.errors or where == "positions", processor.errors
     assert processor.stop() == 0, processor.errors
     alerts.read(1)
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     alerts.close()

@@ -60,7 +60,7 @@ DENIED = (
 
 
 def written(connection: Connection) -> set[str]:
-    """Try to write to every topic; give those that took it."""
+    """Return the topics that a user can write to."""
     producer = Producer(client_config(connection, "test") | {"acks": "all", "message.timeout.ms": 20_000})
     answers: dict[str, KafkaError | None] = {}
 
@@ -75,7 +75,7 @@ def written(connection: Connection) -> set[str]:
 
 
 def read(connection: Connection) -> set[str]:
-    """Try to read every topic; give those whose end was reached."""
+    """Return the topics that a user can read."""
     config: dict[str, Any] = client_config(connection, "test") | {"group.id": "none", "enable.auto.commit": False}
     config["enable.partition.eof"] = True
     consumer = Consumer(config)
@@ -97,7 +97,7 @@ def read(connection: Connection) -> set[str]:
 
 
 def joined(connection: Connection) -> set[str]:
-    """Look at every group, which the right to be of it includes; give those that allow it."""
+    """Return the groups that a user can describe, which the right to join them includes."""
     client = AdminClient(client_config(connection, "test"))
     answers = client.describe_consumer_groups([connection.topic(name) for name in GROUPS], request_timeout=10)
     found = set()
@@ -110,7 +110,7 @@ def joined(connection: Connection) -> set[str]:
 
 @pytest.mark.parametrize("part", MAY_WRITE)
 def test_a_part_can_do_what_it_does_and_nothing_else(secured: SecuredBroker, part: str) -> None:
-    """Every topic is written, every topic read and every group looked at: what is refused is all that isn't listed."""
+    """Each part can write, read and join exactly what its grants list."""
     connection = secured.by_certificate(f"lanner-{part}", secured.fleet())
     assert written(connection) == MAY_WRITE[part]
     assert read(connection) == MAY_READ[part]
@@ -119,7 +119,7 @@ def test_a_part_can_do_what_it_does_and_nothing_else(secured: SecuredBroker, par
 
 @pytest.mark.parametrize("part", MAY_WRITE)
 def test_no_part_can_change_the_broker(secured: SecuredBroker, part: str) -> None:
-    """Topics, their settings, rights and users are the administrator's."""
+    """Only an administrator can change topics, settings, ACLs and users."""
     prefix = secured.fleet()
     user = f"lanner-{part}"
     client = AdminClient(client_config(secured.by_certificate(user, prefix), "test"))

@@ -25,7 +25,7 @@ from schemas.batch import EventBatch
 from schemas.codec import decode_batch
 from schemas.encoding.filter_json import BadFilter, decode_filter
 from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
-from tests.cluster.acts import RULE, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import free_ports
 from tests.cluster.processes import Processes, Running
 from tests.cluster.secured import SecuredBroker
@@ -46,9 +46,9 @@ WITH_MEMORY = f"""
 """
 MARKED = f"""
 - rule: {RULE}
-  desc: An act of the generator.
+  desc: An action of the generator.
   condition: evt.type = openat and fd.name startswith /marked/
-  output: act %fd.name on %evt.hostname
+  output: action %fd.name on %evt.hostname
   priority: NOTICE
 """
 OTHER = """
@@ -61,7 +61,7 @@ OTHER = """
 
 
 class Following(threading.Thread):
-    """Reports for made-up hosts, as a collector does that follows the topic of interest."""
+    """Sends batches of simulated hosts, like a collector that follows the pushdown filter."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__(daemon=True)
@@ -70,7 +70,7 @@ class Following(threading.Thread):
         self.done = threading.Event()
 
     def run(self) -> None:
-        """Act until told to stop, each batch with what is of interest now."""
+        """Send batches until stopped, each with the current filter version."""
         while not self.done.is_set():
             found = read_topics(self.generator.connection, [INTEREST])[INTEREST]
             self.versions = "+".join(sorted(key.decode() for key in found))
@@ -79,17 +79,17 @@ class Following(threading.Thread):
                 batch = host.batch(mark)
                 batch.interest_version = self.versions
                 self.generator.publish(batch)
-                self.generator.acts.append(mark)
+                self.generator.actions.append(mark)
 
     def end(self) -> None:
-        """Stop acting."""
+        """Stop generating actions."""
         self.done.set()
         self.join(20)
         self.generator.flush()
 
 
 def publish(processes: Processes, connection: Connection, *arguments: str | Path, code: int = 0) -> str:
-    """Publish and give the version."""
+    """Publish rules and return their version."""
     run = processes.start(connection, "rules", "publish", *arguments, "--yes")
     assert run.result() == code, run.output + run.errors
     message = current(connection)
@@ -97,7 +97,7 @@ def publish(processes: Processes, connection: Connection, *arguments: str | Path
 
 
 def until(holds: Callable[[], bool], what: str, timeout: float = 40) -> None:
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < deadline, what
@@ -105,7 +105,7 @@ def until(holds: Callable[[], bool], what: str, timeout: float = 40) -> None:
 
 
 def act_in_group(generator: Generator, sequences: range) -> None:
-    """Have one more host act in one group; it sends everything."""
+    """Send an action of a new host in one group, without a filter."""
     for sequence in sequences:
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
@@ -115,12 +115,12 @@ def act_in_group(generator: Generator, sequences: range) -> None:
 
 
 def named(alerts: Alerts, rule: str) -> dict[str, Alert]:
-    """Give the alerts of a rule by id."""
+    """Return the alerts of a rule by id."""
     return {alert.id: alert for alert in alerts.raw if alert.rule == rule}
 
 
 def two(processes: Processes, connection: Connection) -> tuple[Running, Running]:
-    """Start two processors that have no rule files of their own to speak of."""
+    """Start two processors with only minimal rule files."""
     workers = (processes.start(connection, "processor"), processes.start(connection, "processor"))
     for each in workers:
         each.wait_for("judging by")
@@ -128,7 +128,7 @@ def two(processes: Processes, connection: Connection) -> tuple[Running, Running]
 
 
 def test_processors_switch_under_load(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """No event is lost or told twice, an unchanged macro counts on, and the change is told once."""
+    """No event is lost or reported twice, an unchanged macro continues, and the change is reported once."""
     first = rules_file(tmp_path, MARKED + WITH_MEMORY)
     before = publish(processes, connection, first, "--comment", "to begin with")
     workers = two(processes, connection)
@@ -137,7 +137,7 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     act_in_group(generator, range(1, 7))
     following = Following(generator)
     following.start()
-    until(lambda: following.versions == before and len(generator.acts) > 0, "no host acts")
+    until(lambda: following.versions == before and len(generator.actions) > 0, "no host acts")
     second = tmp_path / "second.yaml"
     second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER)
     after = publish(processes, connection, second)
@@ -147,9 +147,9 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     following.end()
     act_in_group(generator, range(7, 11))
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
+    alerts.wait_for(len(generator.actions), 30)
     until(lambda: alerts.read(0.2) or bool(named(alerts, TEN)), "the macro's count was not kept")
-    assert_exact(generator.acts, alerts)
+    assert_exact(generator.actions, alerts)
     assert {alert.priority for alert in alerts.raw if alert.rule == RULE} == {"Notice", "Warning"}
     assert [alert.output.split(" container")[0] for alert in named(alerts, TEN).values()] == ["10 of /group/x"]
     changes = {alert.output_fields["rules.version"]: alert for alert in named(alerts, CHANGED).values()}
@@ -172,7 +172,7 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
 def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Its matches, which a processor that is gone passed on, are counted by its macro, and none is of unknown rules."""
+    """Matches that a former processor forwarded are counted by their macro, and none counts as unknown."""
     publish(processes, connection, rules_file(tmp_path, WITH_MEMORY))
     before = preparation(Settings()).compile(current(connection))  # type: ignore[arg-type]
     generator = Generator(connection, hosts=1)
@@ -200,7 +200,7 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
 
 
 def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """The version in force stays, status and an alert say why, and a signed one is taken afterwards."""
+    """The active version stays, status and an alert give the reason, and a signed version is accepted later."""
     key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
     make_keys(key, public)
     good = rules_file(tmp_path, MARKED)
@@ -232,8 +232,8 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     generator.act(3)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
-    assert_exact(generator.acts, alerts)
+    alerts.wait_for(len(generator.actions), 30)
+    assert_exact(generator.actions, alerts)
     assert len(named(alerts, REFUSED)) == 4
     assert len(named(alerts, "Lanner internal: interest unusable")) == 1
     assert worker.stop() == 0, worker.errors
@@ -244,7 +244,7 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
 def test_an_old_version_that_is_put_back_is_refused_after_a_restart_too(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """It is rightly signed: a processor that starts uses the newer one, which still lies before it."""
+    """A replayed older version with a valid signature is ignored for the newer one that precedes it."""
     key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
     make_keys(key, public)
     setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
@@ -272,7 +272,7 @@ def test_an_old_version_that_is_put_back_is_refused_after_a_restart_too(
 def test_publishing_needs_the_right_to_rules_alone(
     secured: SecuredBroker, processes: Processes, tmp_path: Path
 ) -> None:
-    """What collectors have to send is written by the processor then, and anybody who may read sees who runs what."""
+    """A processor with its own rules publishes the filter, and readers see who runs which rules."""
     prefix = secured.fleet()
     worker = processes.start(secured.by_certificate("lanner-processor", prefix), "processor")
     worker.wait_for("judging by")
@@ -293,7 +293,7 @@ def test_publishing_needs_the_right_to_rules_alone(
 
 
 def interest_of(connection: Connection, version: str) -> int:
-    """Count the event types that a version asks for; none where it can't be read."""
+    """Count the event types of a version; None if it can't be read."""
     message = read_topics(connection, [INTEREST])[INTEREST].get(version.encode())
     try:
         return 0 if message is None else len(decode_filter(message.value() or b"").events)
@@ -302,14 +302,14 @@ def interest_of(connection: Connection, version: str) -> int:
 
 
 def make_keys(key: Path, public: Path) -> None:
-    """Make a pair of keys as the docs say."""
+    """Create a key pair as documented."""
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
     subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
     key.chmod(0o600)
 
 
 def put_broken(connection: Connection, key: Path) -> None:
-    """Put a version into the topic that no publisher would: its rules are wrong, its signature is right."""
+    """Publish invalid rules with a valid signature."""
     text = b"- rule: X\n  desc: x\n  condition: nosuchmacro\n  output: x\n  priority: NOTICE\n"
     rules = PublishedRules(files=(PublishedFile("x.yaml", text),)).named(time.time_ns())
     value, headers = rules_message(rules, read_private_key(key))
@@ -317,7 +317,7 @@ def put_broken(connection: Connection, key: Path) -> None:
 
 
 def put_signed(connection: Connection, key: Path, value: bytes, version: str) -> None:
-    """Put any bytes into the topic, rightly signed, as a version of that name."""
+    """Publish arbitrary bytes with a valid signature, as a version of that name."""
     signature = signatures.sign(read_private_key(key), value)
     CompactedTopicWriter(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
 
@@ -326,7 +326,7 @@ def put_signed(connection: Connection, key: Path, value: bytes, version: str) ->
 def test_a_collector_widens_before_processors_switch(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """What a new rule asks of the kernel is sent from before the rule is in force, and given up after it is gone."""
+    """The filter of a new rule is active before the rule, and dropped after it is removed."""
     old, new = tmp_path / "old-secret", tmp_path / "new-secret"
     for each in (old, new):
         each.write_text("x")
@@ -358,7 +358,7 @@ def test_a_collector_widens_before_processors_switch(
 def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Also what no rule asks for, until somebody writes it anew; each batch says so."""
+    """Without a readable filter, everything is sent until one is written again, and each batch reports that."""
     asked, other = tmp_path / "asked", tmp_path / "other"
     other.write_text("x")
     version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", asked))
@@ -374,7 +374,7 @@ def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
 
 
 def opens_of(file: Path, path: Path) -> Path:
-    """Write a rule file that asks for the opens of one path."""
+    """Write a rule file for opens of one path."""
     file.write_text(
         f"- rule: Read {path.name}\n  desc: A read.\n  condition: evt.type = openat and fd.name = {path}\n"
         "  output: read %fd.name\n  priority: NOTICE\n"
@@ -383,12 +383,12 @@ def opens_of(file: Path, path: Path) -> Path:
 
 
 def read_of(alerts: Alerts, path: Path) -> dict[str, Alert]:
-    """Give the alerts of one path's rule by id."""
+    """Return the alerts of a path's rule by id."""
     return named(alerts, f"Read {path.name}")
 
 
 def batches_of(connection: Connection) -> list[EventBatch]:
-    """Read all batches of the one host."""
+    """Read all batches of the host."""
     reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
     found = []
     while not reader.has_read_all or len(found) == 0:

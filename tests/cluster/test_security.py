@@ -17,7 +17,7 @@ from bus.topics import INTEREST, SIEM_ECS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from processor.fleet.detect_service import make_app
-from tests.cluster.acts import Host, rules_file
+from tests.cluster.actions import Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker
 
@@ -25,7 +25,7 @@ WAYS = ("certificate", "plain", "scram-sha-256", "scram-sha-512")
 
 
 def connect(broker: SecuredBroker, way: str, part: str, prefix: str) -> Connection:
-    """Connect as a part of a fleet, or as admin."""
+    """Connect as a part of a fleet, or as the administrator."""
     user = part if part == "admin" else f"lanner-{part}"
     if way == "certificate":
         return broker.by_certificate(user, prefix)
@@ -33,7 +33,7 @@ def connect(broker: SecuredBroker, way: str, part: str, prefix: str) -> Connecti
 
 
 def read_as_group(connection: Connection, group: str, topic: str, count: int, seconds: float = 30) -> list[bytes]:
-    """Read as a SIEM does: in a consumer group."""
+    """Read in a consumer group, as a SIEM does."""
     config = client_config(connection, "siem") | {"group.id": connection.topic(group), "auto.offset.reset": "earliest"}
     consumer = Consumer(config)
     consumer.subscribe([connection.topic(topic)])
@@ -51,7 +51,7 @@ def read_as_group(connection: Connection, group: str, topic: str, count: int, se
 def test_each_stage_works_with_its_own_rights_alone(
     secured: SecuredBroker, processes: Processes, tmp_path: Path, way: str
 ) -> None:
-    """An act goes the whole way from a collector's publisher to the SIEM, every client with a credential of its own."""
+    """An action passes from a collector's publisher to the SIEM, with separate credentials for each client."""
     prefix = secured.fleet()
     processor = processes.start(connect(secured, way, "processor", prefix), "processor", rules=rules_file(tmp_path))
     state = ("-o", f"notifier.state_dir={tmp_path / 'state'}")
@@ -68,7 +68,7 @@ def test_each_stage_works_with_its_own_rights_alone(
     assert publisher.delivered == 1
     assert notes == []
     (document,) = read_as_group(connect(secured, way, "reader", prefix), "siem.elastic", SIEM_ECS, 1)
-    assert json.loads(document)["message"].startswith("act /marked/secured on host-1")
+    assert json.loads(document)["message"].startswith("action /marked/secured on host-1")
     until = time.monotonic() + 20
     while not (interest.has_read_all and "/marked/secured" in tail.output) and time.monotonic() < until:
         interest.poll(0.2)
@@ -87,7 +87,7 @@ def test_each_stage_works_with_its_own_rights_alone(
 
 
 def shut_out(secured: SecuredBroker, folder: Path) -> dict[str, tuple[Connection, str, str]]:
-    """Give connections that are not let in, with what the message says and the setting that it names."""
+    """Return connections that are refused, with the error and the setting that it names."""
     secured.certify("client", "lanner-expired", days=0)
     other = SecuredBroker.authority(folder / "other", "operator")
     good = secured.by_certificate("lanner-operator")
@@ -127,7 +127,7 @@ def shut_out(secured: SecuredBroker, folder: Path) -> dict[str, tuple[Connection
 
 
 def test_who_is_not_let_in_is_told_why(secured: SecuredBroker, processes: Processes, tmp_path: Path) -> None:
-    """One line that names the setting, soon, no secret in it; a collector goes on watching and says it too."""
+    """Refused clients report one line with the setting and no secret; a collector continues and reports the same."""
     cases = shut_out(secured, tmp_path)
     for name, (connection, reason, setting) in cases.items():
         with pytest.raises(BusUnavailable) as told:
@@ -161,7 +161,7 @@ def test_who_is_not_let_in_is_told_why(secured: SecuredBroker, processes: Proces
 
 
 def test_secrets_are_not_shown(secured: SecuredBroker, processes: Processes) -> None:
-    """Settings in force are shown without what the environment holds."""
+    """The active settings are shown without secrets from the environment."""
     connection = secured.by_password("lanner-operator", "plain")
     shown = processes.start(connection, "config", "show")
     assert shown.result() == 0
@@ -170,7 +170,7 @@ def test_secrets_are_not_shown(secured: SecuredBroker, processes: Processes) -> 
 
 
 def test_fausts_client_checks_whom_it_talks_to(secured: SecuredBroker) -> None:
-    """Its TLS is the one of the settings: another authority or another name is refused, ours is not."""
+    """Faust uses the TLS settings: other authorities and names are refused, the right one is accepted."""
     good = secured.by_certificate("lanner-processor")
 
     async def shake_hands(connection: Connection) -> None:
@@ -188,7 +188,7 @@ def test_fausts_client_checks_whom_it_talks_to(secured: SecuredBroker) -> None:
 def test_a_right_that_is_missing_is_not_taken_for_a_missing_topic(
     secured: SecuredBroker, processes: Processes, tmp_path: Path
 ) -> None:
-    """A stage with another's credential ends with the topic that it may not use, and what gives it its rights."""
+    """A stage with another part's credentials exits with the topic and the remedy."""
     prefix = secured.fleet()
     collector = secured.by_certificate("lanner-collector", prefix)
     runs = [

@@ -1,4 +1,4 @@
-"""A burst into the smallest ring, while the collector hangs: what is lost is counted, and told to the last event."""
+"""A burst into the smallest ring while the collector hangs: every lost event is counted and reported."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from bus.topics import EVENTS
 from processor.detection.internal_alerts import EVENTS_LOST
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
-from tests.cluster.acts import Alerts
+from tests.cluster.actions import Alerts
 from tests.cluster.notices import wait_for_sum
 from tests.cluster.processes import Processes
 
@@ -36,7 +36,7 @@ RULES = f"""
 def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Made = sent + lost, by the batches' counts, by the alerts about it, and by the collector's own account."""
+    """Generated = sent + lost, by the batches, the alerts and the collector's own counts."""
     rules, watched = tmp_path / "burst.yaml", tmp_path / "a.lanner-burst"
     rules.write_text(RULES)
     watched.write_text("")
@@ -48,7 +48,7 @@ def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
 
     collector.signal(signal.SIGSTOP)
     for _ in range(BURST):
-        # It fails, and is told all the same. Others link so seldom that only ours can be lost.
+        # The call fails and is reported anyway. Other programs rarely create links, so only these can be lost.
         with suppress(FileExistsError):
             os.link(watched, watched)
     collector.signal(signal.SIGCONT)
@@ -73,7 +73,7 @@ def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
 
 
 class Batches:
-    """What the collector has sent so far."""
+    """The batches that the collector has sent so far."""
 
     def __init__(self, connection: Connection, watched: str) -> None:
         self._reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
@@ -82,7 +82,7 @@ class Batches:
 
     @property
     def sent(self) -> int:
-        """Links of the file."""
+        """The number of link events of the file."""
         return sum(
             [batch.strings[index] for index in batch.columns["path_source"]].count(self._watched)
             for batch in self.found
@@ -90,7 +90,7 @@ class Batches:
 
     @property
     def lost(self) -> int:
-        """Events that did not fit."""
+        """The number of lost events."""
         return sum(batch.lost.get(REASON, 0) for batch in self.found)
 
     def wait_for(self, holds: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from bus.administration import Administration, create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, TOPICS, plan
-from tests.cluster.acts import rules_file
+from tests.cluster.actions import rules_file
 from tests.cluster.broker import Broker, free_ports
 from tests.cluster.processes import Processes
 
@@ -14,12 +14,12 @@ CREATE = ("topics", "create", "--replication-factor", "1")
 
 
 def fresh(broker: Broker) -> Connection:
-    """Give a prefix under which there is nothing yet."""
+    """Return an unused prefix."""
     return Connection(bootstrap_servers=broker.address, prefix=f"t{uuid.uuid4().hex[:8]}.")
 
 
 def test_creating_twice_is_creating_once(broker: Broker, processes: Processes) -> None:
-    """A dry run makes nothing, the first run all, and the second finds that nothing is left to do."""
+    """A dry run creates nothing, the first run everything, and the second nothing more."""
     connection = fresh(broker)
     names = [connection.topic(kind.name) for kind in TOPICS]
     dry = processes.start(connection, *CREATE, "--partitions", "4", "--events-retention", "36h", "--dry-run")
@@ -41,7 +41,7 @@ def test_creating_twice_is_creating_once(broker: Broker, processes: Processes) -
 
 
 def test_another_number_of_partitions_is_refused(broker: Broker, processes: Processes) -> None:
-    """What is there is never changed: the message says what there is and what to do."""
+    """Existing topics are never changed; the message gives their state and the remedy."""
     connection = fresh(broker)
     assert processes.start(connection, *CREATE, "--partitions", "4").result() == 0
     run = processes.start(connection, *CREATE, "--partitions", "6")
@@ -50,7 +50,7 @@ def test_another_number_of_partitions_is_refused(broker: Broker, processes: Proc
 
 
 def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Processes, tmp_path: Path) -> None:
-    """What is missing, or has other partitions, clean-up or stamps than it must, is told at once before the start."""
+    """Missing topics, and wrong partitions, policies or timestamps, are reported before the start."""
     connection = fresh(broker)
     plans = {each.kind.name: each for each in plan(connection.prefix, 4, 1, DAY_MS)}
     others = {each.kind.name: each for each in plan(connection.prefix, 3, 1, DAY_MS)}
@@ -76,7 +76,7 @@ def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Pr
 
 
 def test_a_broker_that_is_not_there_is_told(processes: Processes) -> None:
-    """Each command that needs a broker ends with 3, the address, and what to check."""
+    """Each command that needs a broker exits with 3, the address and the remedy."""
     (port,) = free_ports(1)
     connection = Connection(bootstrap_servers=f"127.0.0.1:{port}")
     runs = [
@@ -94,7 +94,7 @@ def test_a_broker_that_is_not_there_is_told(processes: Processes) -> None:
 def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
     own_broker: Broker, processes: Processes, tmp_path: Path
 ) -> None:
-    """It reports that it waits, for the broker and for topics that somebody creates meanwhile, and begins."""
+    """A stage reports that it waits for the broker or for topics, and then starts."""
     own_broker.stop()
     connection = Connection(bootstrap_servers=own_broker.address, prefix="t.")
     state = ("-o", f"notifier.state_dir={tmp_path / 'state'}")
@@ -113,7 +113,7 @@ def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
 
 
 def test_a_stage_without_its_topics_ends_after_a_while(broker: Broker, processes: Processes, tmp_path: Path) -> None:
-    """A broker that has just come back may not know them yet: the first line names what is missing, the last too."""
+    """Missing topics are retried, since a restarted broker may not know them; both messages name them."""
     connection = fresh(broker)
     run = processes.start(connection, "processor", rules=rules_file(tmp_path))
     run.wait_for(f"topic {connection.prefix}events does not exist, nor do ")

@@ -1,4 +1,4 @@
-"""The examples of docs/topics.md, run as a reader would run them."""
+"""Run the examples of docs/topics.md as a reader would."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import HOST_PINS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
-from tests.cluster.acts import RULES, Generator, rules_file
+from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
 
@@ -35,7 +35,7 @@ MEMORY = """
 
 @dataclass(frozen=True)
 class Example:
-    """A block of the page, and what it has to print."""
+    """A code block of the page, and its expected output."""
 
     language: str
     text: str
@@ -46,7 +46,7 @@ EXAMPLES = [Example(language, text, prints) for prints, language, text in _BLOCK
 
 
 def test_every_topic_stands_on_the_page_and_all_but_the_state_have_an_example() -> None:
-    """A topic that is added is documented."""
+    """Every topic is documented."""
     page = PAGE.read_text()
     examples = "".join(example.text for example in EXAMPLES)
     for kind in TOPICS:
@@ -56,7 +56,7 @@ def test_every_topic_stands_on_the_page_and_all_but_the_state_have_an_example() 
 
 
 def wait_for_messages(connection: Connection, topic: str, count: int) -> None:
-    """Wait until a topic holds so many."""
+    """Wait until a topic holds so many messages."""
     reader = TopicReader(connection, connection.topic(topic), whole=True)
     deadline = time.monotonic() + 40
     while count and time.monotonic() < deadline:
@@ -66,7 +66,7 @@ def wait_for_messages(connection: Connection, topic: str, count: int) -> None:
 
 
 def test_each_example_prints_what_the_page_says(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """A fleet of one processor and one notifier has written to every topic; then each block is run."""
+    """Each block prints what the page states, with a fleet that has written to every topic."""
     if shutil.which("kcat") is None:
         assert not os.environ.get("CI"), "CI needs kcat: deploy/setup/system.sh test installs it"
         pytest.skip("needs kcat")
@@ -98,7 +98,7 @@ def test_each_example_prints_what_the_page_says(connection: Connection, processe
         if example.language == "sh":
             command = ["bash", "-euo", "pipefail", "-c", text]
         else:
-            # The page says under which name the first program is imported by the others.
+            # The page states under which name the first program is imported by the others.
             path = tmp_path / ("lanner_topics.py" if "def decoded" in text else f"example_{number}.py")
             path.write_text(text)
             command = [sys.executable, str(path)]

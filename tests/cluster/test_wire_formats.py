@@ -1,4 +1,4 @@
-"""Messages of other releases, and of a fleet with a schema registry, through real stages."""
+"""Messages of other releases, and a schema registry, with real stages."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ from collector.publishing.spool import Spool
 from schemas.alert import encode_alert
 from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, encode_batch
 from schemas.encoding.wire import MARKER, MessageFormat, checked_schema
-from tests.cluster.acts import RULE, Alerts, Generator, Host, rules_file
+from tests.cluster.actions import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.registry import Guard, SchemaRegistry
 from tests.golden.batches import GOLDEN, golden_path
@@ -46,7 +46,7 @@ UNKNOWN = MessageFormat({**EVENT_BATCH_SCHEMA, "fields": EVENT_BATCH_SCHEMA["fie
 def messages(
     connection: Connection, topic: str, count: int, seconds: float = 30
 ) -> list[tuple[bytes, dict[str, bytes]]]:
-    """Give values and headers of a topic from its beginning on, so many at least."""
+    """Return values and headers of a topic from its start, at least so many."""
     reader = TopicReader(connection, connection.topic(topic), whole=True)
     found: list[tuple[bytes, dict[str, bytes]]] = []
     deadline = time.monotonic() + seconds
@@ -62,7 +62,7 @@ def messages(
 def test_collectors_of_other_releases_are_understood(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """One field more, one less: found in the topic of schemas, even a moment late; one that nobody knows is told."""
+    """Schemas with other fields are found in the topic of schemas, even late; unknown ones are reported."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     processor.wait_for("judging by")
     generator = Generator(connection, hosts=3)
@@ -105,7 +105,7 @@ SHADOW = f"""
 def test_a_hostile_schema_ends_with_the_dead_letters(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Bytes that stand for billions of items, a union, values that are none of ours: each is told, the rest goes on."""
+    """Harmful schemas are reported as dead letters, and other messages are processed."""
     bomb = {**EVENT_BATCH_SCHEMA, "fields": [{"name": "host_id", "type": {"type": "array", "items": "null"}}]}
     union = ["int", {**EVENT_BATCH_SCHEMA, "doc": "in a union"}]
     other = {**EVENT_BATCH_SCHEMA, "fields": [{"name": "host_id", "type": "long"}]}
@@ -133,7 +133,7 @@ def test_a_hostile_schema_ends_with_the_dead_letters(
 
 
 def test_batches_of_every_release_are_judged(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """The collectors of all releases there were send to this processor, which asks nobody for their schemas."""
+    """A processor reads batches of all releases without looking up their schemas."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, SHADOW))
     processor.wait_for("judging by")
     generator = Generator(connection, hosts=0)
@@ -153,7 +153,7 @@ def test_batches_of_every_release_are_judged(connection: Connection, processes: 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[SchemaRegistry]:
-    """Give a registry that does not run yet."""
+    """Provide a registry that is not started yet."""
     made = SchemaRegistry(tmp_path)
     yield made
     made.stop()
@@ -162,13 +162,13 @@ def registry(tmp_path: Path) -> Iterator[SchemaRegistry]:
 def test_a_fleet_with_a_schema_registry(
     connection: Connection, processes: Processes, registry: SchemaRegistry, tmp_path: Path
 ) -> None:
-    """Confluent's wire format all the way; while the registry is away everything waits, and nothing is lost."""
+    """All stages use Confluent's wire format; while the registry is unavailable they wait, and nothing is lost."""
     notes: list[str] = []
     with_registry = replace(connection, registry=RegistryAddress(registry.url))
     asked = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
     rules = rules_file(tmp_path)
 
-    # The registry is away: a processor says so and ends, a collector keeps its batches.
+    # The registry is unavailable: a processor exits with an error, a collector spools its batches.
     processor = processes.start(connection, "processor", rules=rules, environment=asked)
     host = Host("host-1")
     publisher = Publisher(with_registry, host.name, Spool(tmp_path / "collected", 1 << 20), on_note=notes.append)
@@ -219,7 +219,7 @@ def test_a_fleet_with_a_schema_registry(
 
 
 def test_a_registry_that_asks_for_a_password(registry: SchemaRegistry, tmp_path: Path) -> None:
-    """By TLS and HTTP basic authentication; what is wrong with either names the setting, and no secret."""
+    """With TLS and basic authentication, errors name the setting and no secret."""
     script = Path(__file__).parents[2] / "deploy" / "kafka" / "certificates.sh"
     for arguments in (("authority", tmp_path), ("broker", tmp_path, "guard", "127.0.0.1")):
         subprocess.run([script, *map(str, arguments)], check=True, capture_output=True)
@@ -250,7 +250,7 @@ def test_a_registry_that_asks_for_a_password(registry: SchemaRegistry, tmp_path:
 
 
 def _both_formats_may_lie_on_one_topic(connection: Connection, line: Path) -> None:
-    """Turn the registry on in the middle of a topic: what lay there before is read too."""
+    """Messages from before and after the registry was enabled are both read."""
     generator = Generator(connection, hosts=0)
     generator.send(encode_alert(alert(id="plain", rule="Plain")), "plain", topic=ALERTS)
     generator.flush()

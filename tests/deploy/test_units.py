@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
-from tests.cluster.acts import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.deploy.machine import Machine
 from tests.live.needs import lacking
 
@@ -84,11 +84,11 @@ def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Conne
     generator.act(5)
     generator.flush()
     alerts = Alerts(connection)
-    alerts.wait_for(len(generator.acts), 30)
-    assert assert_exact(generator.acts, alerts) == 0
+    alerts.wait_for(len(generator.actions), 30)
+    assert assert_exact(generator.actions, alerts) == 0
     alerts.close()
     log = "/var/log/lanner-notifier-file/alerts.log"
-    machine.wait_until(lambda: machine("wc", "-l", log).stdout.split()[:1] == [str(len(generator.acts))], 30)
+    machine.wait_until(lambda: machine("wc", "-l", log).stdout.split()[:1] == [str(len(generator.actions))], 30)
 
     owner = machine("ps", "-o", "user=", "-p", machine("systemctl", "show", "-P", "MainPID", units[0]).stdout.strip())
     assert owner.stdout.strip() not in {"", "root"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
-from tests.cluster.acts import RULE, Alerts
+from tests.cluster.actions import RULE, Alerts
 from tests.cluster.processes import Processes
 from tests.deploy.waiting import wait
 from tests.live.needs import lacking

@@ -1,7 +1,7 @@
-"""What each release's golden batch holds; the files beside this one are what that release made of it.
+"""The contents of each release's golden batch; the files beside this module are what that release wrote.
 
-A golden batch decodes for ever. A release that changes the schema adds a file and leaves the older ones alone:
-`python -m tests.golden.batches` writes what is not there yet.
+Golden batches must stay decodable permanently. A release that changes the schema adds a file and leaves the older ones
+unchanged: `python -m tests.golden.batches` writes the missing files.
 """
 
 from array import array
@@ -19,7 +19,7 @@ FULL_ID = "3d09256e" + "0" * 56
 
 
 def batch_0_1() -> EventBatch:
-    """Give a batch in which every field has a value and every column a number other than 0."""
+    """Return a batch in which every field is set and every column has numbers other than 0."""
     strings: list[str | None] = [None, "openat", "file", "/etc/shadow", "shadow", "/run/link", "connect", "ipv4"]
     strings += ["10.0.0.1:40000->192.0.2.7:443", "10.0.0.1", "192.0.2.7", "tcp", "ip", "rename", "/a", "a", "/b", "b"]
     strings += ["GET /\udcff", "fd", "<f>/etc/shadow", "res", "Grüße"]
@@ -159,12 +159,12 @@ def batch_0_1() -> EventBatch:
 
 
 def batch_0_2() -> EventBatch:
-    """Give the same with what was watched, and the end of a collector; 0.3 only writes it otherwise."""
+    """Return the same batch with collected event types and the collector's stop; 0.3 only encodes it differently."""
     return replace(batch_0_1(), watched=["execve"], narrowed=["openat", "rename"], interest=b"\x78\x01", stopping=True)
 
 
 def batch_0_4() -> EventBatch:
-    """Return the same, a further part of a batch, with events that stand for others and texts that are not whole."""
+    """Return a later part of that batch, with repeated events and truncated texts."""
     before = batch_0_2()
     first, second = before.processes
     processes = [first, replace(second, is_args_truncated=True, is_env_truncated=True)]
@@ -180,12 +180,12 @@ GOLDEN = {"0.1": batch_0_1, "0.2": batch_0_2, "0.3": batch_0_2, "0.4": batch_0_4
 
 
 def golden_path(release: str) -> Path:
-    """Give the place of a release's golden batch."""
+    """Return the path of a release's golden batch."""
     return FOLDER / f"batch-{release}.bin"
 
 
 def main() -> None:
-    """Write the golden batches that are missing."""
+    """Write the missing golden batches."""
     for release, make in GOLDEN.items():
         if not golden_path(release).exists():
             golden_path(release).write_bytes(encode_batch(make()))

@@ -1,6 +1,6 @@
-"""What each release's golden messages hold, batches aside; it made the files beside this one.
+"""The contents of each release's golden messages other than batches; that release wrote the files beside this module.
 
-They decode for ever, as golden batches do: `python -m tests.golden.messages` writes what is not there yet.
+They must stay decodable permanently, like golden batches. `python -m tests.golden.messages` writes the missing files.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ NOON = 1_700_000_000_000_000_000
 
 
 def alert_0_1() -> Alert:
-    """Give an alert in which everything has a value."""
+    """Return an alert in which every field is set."""
     return Alert(
         id="018bcfe5-6800-8000-8000-0123456789ab",
         time=NOON + 1,
@@ -51,7 +51,7 @@ def alert_0_1() -> Alert:
 
 
 def pre_match_0_1() -> PreMatch:
-    """Give a pre-matched event in which everything has a value."""
+    """Return a pre-matched event in which every field is set."""
     values = {"null": None, "yes": True, "long": -3, "double": 0.5, "text": "\udcff", "list": ("a", "ß")}
     return PreMatch(
         origin=EventOrigin("host", "boot", NOON - 1, 4, 5),
@@ -64,7 +64,7 @@ def pre_match_0_1() -> PreMatch:
 
 
 def pre_match_0_2() -> PreMatch:
-    """Give a pre-matched event in which everything has a value that is no default."""
+    """Return a pre-matched event in which no field has its default."""
     notice = Notice("Lanner internal: x", "Warning", {"lost": 3, "ß": -1}, "why \udcff")
     repeated = RepeatedAlert("first", NOON - 9, 412, NOON, 60, b"alert")
     return replace(
@@ -73,13 +73,13 @@ def pre_match_0_2() -> PreMatch:
 
 
 def tally_0_2() -> GroupState:
-    """Give what is remembered of notices, which the release before did not keep."""
+    """Return the state of notices, which the previous release did not have."""
     tally = Tally(EventOrigin("host", "boot", NOON - 1, 4, 0), "web-1", NOON, "Warning", "why", {"lost": 3}, ((-6, 5),))
     return GroupState("Lanner internal: x", ("host",), "host", NOON + 1, tally)
 
 
 def entries_0_1() -> list[GroupState]:
-    """Give what is remembered of a group, each kind once, with every value that it can have."""
+    """Return one state of each kind, with every possible type of value."""
     seen = LegEvent((NOON, 5, -6), "web-1", {"fd.name": "/a", "evt.rawres": -2})
     throttle = Throttle("first", NOON - 9, 60, encode_alert(alert_0_1()), ((-6, 5), (7, 8)), 4, NOON)
     states = (
@@ -97,7 +97,7 @@ def entries_0_1() -> list[GroupState]:
 
 
 def published_rules_0_1() -> PublishedRules:
-    """Give a version of rules in which everything has a value."""
+    """Return a version of rules in which every field is set."""
     return PublishedRules(
         files=(PublishedFile("b.yaml", b"- rule: \xff"), PublishedFile("a.yml", "# Grüße".encode())),
         switches=(
@@ -114,12 +114,12 @@ def published_rules_0_1() -> PublishedRules:
 
 
 def host_key_0_1() -> HostKey:
-    """Return a decision about a host in which everything has a value."""
+    """Return a decision about a host in which every field is set."""
     return HostKey(host_id="grüße-1", state="enrolled", public_key=bytes(range(32)), since=NOON, by="ann@ops")
 
 
 def host_announcement_0_1() -> Announcement:
-    """Return an announcement in which everything has a value."""
+    """Return an announcement in which every field is set."""
     return Announcement(
         host_id="grüße-1",
         hostname="web-1",
@@ -142,12 +142,12 @@ GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
 
 
 def golden_message(name: str) -> bytes:
-    """Give what a release wrote. name: what it is and the release, such as alert-0.1."""
+    """Return a golden message. name: kind and release, such as alert-0.1."""
     return (FOLDER / f"{name}.bin").read_bytes()
 
 
 def main() -> None:
-    """Write the golden messages that are missing."""
+    """Write the missing golden messages."""
     for name, make in GOLDEN_MESSAGES.items():
         path = FOLDER / f"{name}.bin"
         if not path.exists():

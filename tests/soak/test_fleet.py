@@ -10,7 +10,7 @@ import pytest
 
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
-from tests.cluster.acts import Alerts, Generator, Host, assert_exact, rules_file
+from tests.cluster.actions import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import own_broker, processes, with_topics
 from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed
@@ -97,14 +97,14 @@ def test_load_for_long(own_broker: Broker, processes: Processes, tmp_path: Path,
         alerts.read(0.1)
         held.append(sum(memory_kib(each.pid) for each in workers))
     generator.flush()
-    alerts.wait_for(len(generator.acts), 120)
+    alerts.wait_for(len(generator.actions), 120)
     for each in workers:
         assert each.stop() == 0, each.errors
     alerts.read(2)
-    assert_exact(generator.acts, alerts)
-    assert_owed(connection, len(generator.acts), alerts)
+    assert_exact(generator.actions, alerts)
+    assert_owed(connection, len(generator.actions), alerts)
     # What windows of an hour hold grows with the groups; a leak would grow with the events.
-    for name, value in {"acts": len(generator.acts), "KiB in the middle": held[len(held) // 2]}.items():
+    for name, value in {"acts": len(generator.actions), "KiB in the middle": held[len(held) // 2]}.items():
         record_property(name, value)
     record_property("KiB at the end", held[-1])
     assert held[-1] < 1.5 * held[len(held) // 2]
@@ -127,12 +127,12 @@ def test_kill_after_kill(own_broker: Broker, processes: Processes, tmp_path: Pat
         workers.pop(0).kill()
         workers.append(processes.start(connection, "processor", rules=rules))
     generator.flush()
-    alerts.wait_for(len(generator.acts), 120)
+    alerts.wait_for(len(generator.actions), 120)
     for each in workers:
         each.wait_for("evaluating rules:")
         assert each.stop() == 0, each.errors
     alerts.read(2)
-    repeats = assert_exact(generator.acts, alerts) + assert_owed(connection, len(generator.acts), alerts)
-    for name, value in {"kills": KILLS, "acts": len(generator.acts), "alerts twice": repeats}.items():
+    repeats = assert_exact(generator.actions, alerts) + assert_owed(connection, len(generator.actions), alerts)
+    for name, value in {"kills": KILLS, "acts": len(generator.actions), "alerts twice": repeats}.items():
         record_property(name, value)
     alerts.close()

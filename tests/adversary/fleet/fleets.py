@@ -11,7 +11,7 @@ from bus.connection import Connection
 from schemas.alert import Alert
 from tests.adversary.fleet.honest import NAMES, Collectors, Honest
 from tests.adversary.fleet.hostile import DeadLetters, Hostile, Sent, mark_of
-from tests.cluster.acts import Alerts
+from tests.cluster.actions import Alerts
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_poison import resident_mib
 
@@ -142,9 +142,9 @@ def run_round(honest: Honest, fleets: Sequence[Fleet], patience: float) -> None:
 
     So what comes in the next round comes after it, in whatever order partitions are read.
     """
-    before = len(honest.acts)
+    before = len(honest.actions)
     batches = honest.next_round()
-    acts = set(honest.acts[before:])
+    acts = set(honest.actions[before:])
     starts = [len(fleet.alerts.raw) for fleet in fleets]
     for fleet in fleets:
         fleet.collectors.send(batches)

@@ -20,7 +20,7 @@ class Honest:
 
     def __init__(self, secret: str) -> None:
         self.rounds = 0
-        self.acts: list[str] = []
+        self.actions: list[str] = []
         """Paths of all acts that a rule reports by themselves."""
         self._secret = secret
 
@@ -42,7 +42,7 @@ class Honest:
             paths.append((f"/{self._secret}/second/{name}", f"chain-{number - 1}-{before}"))
         if number < _REPEATED_ROUNDS:
             paths.append((f"/{self._secret}/again/{name}", name))
-        self.acts.append(act)
+        self.actions.append(act)
         acts = [{"type": "openat", "fd_name": path, "fd_name_raw": raw} for path, raw in paths]
         made = batch_of(
             *({**event, "time": now + place} for place, event in enumerate([*[_ORDINARY] * 5, *acts])),

@@ -24,13 +24,13 @@ from bus.topics import ALL_TOPICS
     ],
 )
 def test_each_topic_has_its_writers(topic: str, writers: set[str]) -> None:
-    """One part, and where alerts come in or dead letters go back, that part besides; nobody else."""
+    """Each topic has one writing part, except where alerts come in or dead letters are replayed."""
     grant = Grant("TOPIC", topic, "WRITE")
     assert {part for part, grants in PARTS.items() if grant in grants} == writers
 
 
 def test_rights_name_topics_that_exist() -> None:
-    """A right for a topic of another name would be a part that doesn't work."""
+    """Grants name only existing topics."""
     for part, grants in PARTS.items():
         for grant in grants:
             if grant.resource == "TOPIC" and not grant.is_prefix:
@@ -39,7 +39,7 @@ def test_rights_name_topics_that_exist() -> None:
 
 
 def test_commands_for_kafkas_own_tool_are_quoted() -> None:
-    """One call a resource, safe to run by a shell whatever the prefix is."""
+    """There is one command per resource, and it is safe for a shell."""
     grants = (Grant("TOPIC", "events", "WRITE"), Grant("GROUP", "notifier.", "READ", is_prefix=True))
     first, second = commands(grants, "$(x).", "User:a b", "kafka-1:9093")
     assert first == (

@@ -5,7 +5,7 @@ from tests.unit.alerts import alert
 
 
 def test_every_subscriber_gets_every_value_in_order() -> None:
-    """At once, on the same thread, first come first served."""
+    """Subscribers are called at once, on the same thread, in order."""
     seen: list[tuple[str, int]] = []
     topic: Topic[int] = Topic("numbers")
     topic.subscribe(lambda value: seen.append(("first", value)))
@@ -18,7 +18,7 @@ def test_every_subscriber_gets_every_value_in_order() -> None:
 
 
 def test_what_a_subscriber_raises_reaches_the_publisher() -> None:
-    """A closed pipe at the far end has to stop the pipeline."""
+    """A subscriber's exception propagates to the publisher."""
     bus = LocalBus()
 
     def closed(_alert: object) -> None:

@@ -17,7 +17,7 @@ from bus.topics import (
 
 
 def states(partitions: int = 8, **changes: TopicState) -> dict[str, TopicState]:
-    """Give all topics as they should be, but for some."""
+    """Return the correct state of all topics, with some replaced."""
     made = {
         each.name: TopicState(
             each.name,
@@ -33,7 +33,7 @@ def states(partitions: int = 8, **changes: TopicState) -> dict[str, TopicState]:
 
 
 def test_every_topic_is_planned_once() -> None:
-    """Names begin with the prefix, and what is shared out has as many partitions as was asked for."""
+    """Names have the prefix, and scaling topics have the configured number of partitions."""
     plans = plan("x.", 6, 3, 36 * HOUR_MS)
     assert len({each.name for each in plans}) == len(TOPICS)
     assert all(each.name.startswith("x.") for each in plans)
@@ -47,7 +47,7 @@ def test_every_topic_is_planned_once() -> None:
 
 
 def test_topics_as_they_should_be_are_fine() -> None:
-    """Nothing is found."""
+    """Correct topics have no problems."""
     assert check_topics("lanner.", states()) == []
 
 
@@ -92,13 +92,13 @@ def test_topics_as_they_should_be_are_fine() -> None:
     ],
 )
 def test_what_is_wrong_is_found(change: dict[str, TopicState], text: str, fatal: bool) -> None:
-    """What breaks processing is fatal, what only costs safety is not, and what one may not see is not judged."""
+    """Settings that break processing are fatal, risky ones are not, and invisible ones are not checked."""
     found = check_topics("lanner.", states(**change))
     assert [(each.text, each.fatal) for each in found] == ([(text, fatal)] if text else [])
 
 
 def test_a_missing_topic_is_fatal() -> None:
-    """It is named in full."""
+    """A missing topic is reported by its full name."""
     there = states()
     del there["lanner.alerts"]
     assert [each.text for each in check_topics("lanner.", there)] == ["topic lanner.alerts does not exist"]
@@ -106,20 +106,20 @@ def test_a_missing_topic_is_fatal() -> None:
 
 @pytest.mark.parametrize(("text", "number"), [("90s", 90_000), ("24h", DAY_MS), ("7d", 7 * DAY_MS), ("500ms", 500)])
 def test_durations_are_read_and_written(text: str, number: int) -> None:
-    """Each as people write it."""
+    """Durations survive a round trip in the usual notation."""
     assert duration_ms(text) == number
     assert duration_text(number) == text
 
 
 @pytest.mark.parametrize("text", ["", "24", "h", "-1h", "0h", "1w", "1.5h", "\u0661h"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    """With an example of one."""
+    """The error shows valid examples."""
     with pytest.raises(ValueError, match="write it as"):
         duration_ms(text)
 
 
 def test_what_is_said_about_keys_is_small() -> None:
-    """Collectors write there too, and commands read it by a client that decompresses whatever comes."""
+    """Topics of host keys have a small limit, since commands decompress what collectors write."""
     sizes = {each.kind.name: int(each.config["max.message.bytes"]) for each in plan("p.", 4, 1, DAY_MS)}
     assert {sizes[name] for name in (HOSTS, HOST_PINS, HOST_KEYS)} == {64 << 10}
     assert sizes[EVENTS] == 4 << 20

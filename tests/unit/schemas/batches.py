@@ -1,4 +1,4 @@
-"""Batches made up by Hypothesis, and what makes two of them the same."""
+"""Hypothesis strategies for batches, and comparison of batches."""
 
 from array import array
 from dataclasses import fields
@@ -43,7 +43,7 @@ CONTAINERS = st.builds(
 
 @st.composite
 def processes(draw: st.DrawFn, index: int, containers: int) -> Process:
-    """Make one row that points only to rows that may be pointed to."""
+    """Draw one process whose references are valid."""
     texts = st.none() | TEXT
     return Process(
         pid=draw(LONG),
@@ -71,7 +71,7 @@ def processes(draw: st.DrawFn, index: int, containers: int) -> Process:
 
 @st.composite
 def batches(draw: st.DrawFn) -> EventBatch:
-    """Make any batch that a collector could."""
+    """Draw any batch that a collector could send."""
     containers = draw(st.lists(CONTAINERS, max_size=2))
     rows = [draw(processes(index, len(containers))) for index in range(draw(st.integers(0, 3)))]
     strings: list[str | None] = [None, *draw(st.lists(TEXT, max_size=6, unique=True))]
@@ -116,7 +116,7 @@ def batches(draw: st.DrawFn) -> EventBatch:
 
 
 def same(found: EventBatch, meant: EventBatch) -> bool:
-    """Compare two batches; the one that was encoded may have more strings, those of its table rows."""
+    """Compare two batches; the encoded one may have more strings, those of its tables."""
     plain = [each.name for each in fields(EventBatch) if each.name not in ("strings", "columns")]
     return (
         all(getattr(found, name) == getattr(meant, name) for name in plain)
@@ -127,7 +127,7 @@ def same(found: EventBatch, meant: EventBatch) -> bool:
 
 
 def read_everything(batch: EventBatch) -> None:
-    """Follow every index as a processor would; IndexError where one leads astray."""
+    """Follow every index as a processor would. Raises IndexError for an invalid one."""
     for name, column in batch.columns.items():
         if name in STRING_COLUMNS or name in ("arg_name", "arg_value"):
             assert all(0 <= index < len(batch.strings) for index in column)

@@ -33,24 +33,24 @@ alerts = st.builds(
 
 @given(alerts)
 def test_an_alert_comes_back_as_it_was(alert: Alert) -> None:
-    """Encoding and decoding is identity for valid text."""
+    """Alerts with valid text survive a round trip."""
     assert decode_alert(encode_alert(alert)) == alert
 
 
 def test_the_alert_of_release_0_1_is_read_for_ever() -> None:
-    """Alerts are kept for days, and a notifier is upgraded before it has read them all."""
+    """Alerts of an earlier release are decoded."""
     assert decode_alert(golden_message("alert-0.1")) == alert_0_1()
 
 
 def test_bytes_that_are_no_text_become_the_replacement_character() -> None:
-    """Avro strings are UTF-8; a hostile file name must not break the encoding."""
+    """Undecodable text is replaced; it does not break the encoding."""
     alert = Alert("i", 1, "r", "Notice", "a\udcff", {"fd.name": "\udcff"})
 
     assert decode_alert(encode_alert(alert)).output == "a\ufffd"
 
 
 def test_a_number_beyond_64_bits_becomes_text() -> None:
-    """Inode numbers are unsigned; Avro's long is not."""
+    """Integers beyond Avro's long become text."""
     alert = Alert("i", 1, "r", "Notice", "", {"fd.ino": 2**63})
 
     assert decode_alert(encode_alert(alert)).output_fields == {"fd.ino": str(2**63)}
@@ -58,13 +58,13 @@ def test_a_number_beyond_64_bits_becomes_text() -> None:
 
 @given(st.binary())
 def test_other_bytes_are_refused(data: bytes) -> None:
-    """Whatever they are, the error says so."""
+    """Arbitrary bytes raise BadAlert with a reason."""
     with pytest.raises(BadAlert):
         decode_alert(data)
 
 
 def test_an_id_is_a_version_8_uuid_that_begins_with_the_time() -> None:
-    """RFC 9562: version and variant are set, 48 bits are ours."""
+    """The id has the version and variant of RFC 9562, and begins with the time."""
     made = uuid.UUID(alert_id(1_795_530_690_479_846_943, "rule", "host", 3))
 
     assert made.version == 8
@@ -73,5 +73,5 @@ def test_an_id_is_a_version_8_uuid_that_begins_with_the_time() -> None:
 
 
 def test_the_parts_of_a_cause_do_not_run_together() -> None:
-    """("ab", "c") is another cause than ("a", "bc")."""
+    """The causes ("ab", "c") and ("a", "bc") have different ids."""
     assert alert_id(1, "ab", "c") != alert_id(1, "a", "bc")

@@ -39,7 +39,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def altered(change: Change, sample: bytes = SAMPLE, schema: Any = SCHEMA) -> bytes:
-    """Encode a sample with one thing changed behind the encoder's back."""
+    """Return the encoded sample with one change to its datum."""
     datum: Any = fastavro.schemaless_reader(io.BytesIO(sample[len(HEADER) :]), schema, None)
     change(datum)
     out = io.BytesIO()
@@ -48,12 +48,12 @@ def altered(change: Change, sample: bytes = SAMPLE, schema: Any = SCHEMA) -> byt
 
 
 def put(column: str, code: str, *values: int) -> Change:
-    """Change a column."""
+    """Return a change of a column."""
     return lambda datum: datum.update({f"c_{column}": array(code, values).tobytes()})
 
 
 def put_process(index: int, **facts: int) -> Change:
-    """Change a row of processes, of which the sample has two."""
+    """Return a change of one of the sample's two rows of processes."""
 
     def change(datum: dict[str, Any]) -> None:
         for name, value in facts.items():
@@ -66,22 +66,22 @@ def put_process(index: int, **facts: int) -> Change:
 
 
 def put_rows(column: str, *values: int) -> Change:
-    """Change a column of processes."""
+    """Return a change of a column of processes."""
     return lambda datum: datum.update({f"p_{column}": array(PROCESS_COLUMNS[column], values).tobytes()})
 
 
 def put_lengths(*values: int) -> Change:
-    """Change the lengths of the texts."""
+    """Return a change of the lengths of the texts."""
     return lambda datum: datum.update(text_lengths=array("I", values).tobytes())
 
 
 def put_former(index: int, **facts: object) -> Change:
-    """Change a row of processes in the layout before."""
+    """Return a change of a row of processes in the former layout."""
     return lambda datum: datum["processes"][index].update(facts)
 
 
 def put_container(**facts: object) -> Change:
-    """Change the row of containers."""
+    """Return a change of the row of the container."""
     return lambda datum: datum["containers"][0].update(facts)
 
 
@@ -89,7 +89,7 @@ class TestRoundTrip:
     @settings(deadline=None)
     @given(batches())
     def test_any_batch_comes_back(self, batch: EventBatch) -> None:
-        """Bytes that are no UTF-8 and numbers of 64 bits included."""
+        """Undecodable bytes and 64-bit numbers survive a round trip."""
         found = decode_batch(encode_batch(batch))
 
         assert same(found, batch)
@@ -98,13 +98,13 @@ class TestRoundTrip:
     @settings(deadline=None)
     @given(batches())
     def test_a_batch_that_is_passed_on_stays_the_same(self, batch: EventBatch) -> None:
-        """Encoding what was decoded changes nothing."""
+        """Encoding a decoded batch gives the same bytes."""
         encoded = encode_batch(batch)
 
         assert encode_batch(decode_batch(encoded)) == encoded
 
     def test_a_lone_surrogate_becomes_a_question_mark(self) -> None:
-        """JSON can hold what no bytes can; it must not cost the batch."""
+        """A lone surrogate from JSON is replaced; the batch is not lost."""
         batch = replace(batch_0_1(), processes=[Process(pid=1, name="a\ud800b"), Process(pid=2)])
         found = decode_batch(encode_batch(batch))
 
@@ -112,11 +112,11 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize(("name", "expected"), [("web\udcff", "web\ufffd"), ("web\ud800", "web?")])
     def test_a_host_may_be_called_anything(self, name: str, expected: str) -> None:
-        """A name that is no UTF-8 must not silence its host."""
+        """An undecodable host name does not prevent its batches from being sent."""
         assert decode_batch(encode_batch(replace(batch_0_1(), hostname=name))).hostname == expected
 
     def test_a_batch_without_events_comes_back(self) -> None:
-        """Every 15 s, so that silence shows."""
+        """A batch without events, which is sent every 15 s, survives a round trip."""
         columns: dict[str, Any] = {name: array(code) for name, code in EVENT_COLUMNS.items()}
         columns |= {
             "arg_start": array("I", [0]),
@@ -129,7 +129,7 @@ class TestRoundTrip:
         assert same(decode_batch(encode_batch(batch)), batch)
 
     def test_a_column_of_zeros_takes_no_room(self) -> None:
-        """Most columns of most batches are empty."""
+        """A column of zeros is encoded as no bytes."""
         batch = batch_0_1()
         quiet = replace(batch, columns={**batch.columns, "buffer": array("i", [0] * batch.count)})
 
@@ -138,7 +138,7 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize("release", GOLDEN)
     def test_a_golden_batch_decodes_for_ever(self, release: str) -> None:
-        """Collectors of an older release work on after processors were upgraded."""
+        """Batches of every earlier release are decoded."""
         found = decode_batch(golden_path(release).read_bytes())
 
         assert same(found, GOLDEN[release]())
@@ -158,7 +158,7 @@ class TestRefusals:
         ],
     )
     def test_what_is_no_batch_is_named(self, data: bytes, reason: str) -> None:
-        """The dead-letter queue tells why."""
+        """The error message gives the reason, for the dead letter."""
         with pytest.raises(BadBatch, match=reason):
             decode_batch(data)
 
@@ -239,7 +239,7 @@ class TestRefusals:
         ],
     )
     def test_parts_that_contradict_each_other_are_refused(self, change: Change, reason: str) -> None:
-        """A host may be taken over; nothing behind this looks again."""
+        """Contradictory parts are rejected, because no later code checks them."""
         with pytest.raises(BadBatch, match=reason):
             decode_batch(altered(change))
 
@@ -263,13 +263,13 @@ class TestRefusals:
         ],
     )
     def test_the_layout_before_is_looked_at_as_closely(self, change: Change, reason: str) -> None:
-        """A host that is taken over may choose it."""
+        """The former layout is checked as strictly, because an attacker may choose it."""
         with pytest.raises(BadBatch, match=reason):
             decode_batch(altered(change, FORMER, FORMER_SCHEMA))
 
     @pytest.mark.parametrize(("sample", "schema"), [(SAMPLE, SCHEMA), (FORMER, FORMER_SCHEMA)])
     def test_what_was_not_changed_is_not_refused(self, sample: bytes, schema: Any) -> None:
-        """So that the cases above fail for their own reason."""
+        """The unchanged sample is valid, so each case above fails for its own reason."""
         assert decode_batch(altered(lambda _: None, sample, schema)).processes == batch_0_1().processes
 
     @settings(max_examples=300, deadline=None)
@@ -280,7 +280,7 @@ class TestRefusals:
     def test_columns_with_bytes_changed_are_a_batch_or_refused(
         self, changes: list[tuple[str, int, int]], longer: tuple[str, int]
     ) -> None:
-        """As below, but nothing that Avro would find before."""
+        """Random changes of decoded values raise only BadBatch."""
 
         def change(datum: dict[str, Any]) -> None:
             for name, place, value in changes:
@@ -297,13 +297,13 @@ class TestRefusals:
             return
 
     def test_a_batch_that_is_cut_off_anywhere_is_refused(self) -> None:
-        """Half a batch is none."""
+        """A truncated batch is rejected."""
         for length in range(len(SAMPLE)):
             with pytest.raises(BadBatch):
                 decode_batch(SAMPLE[:length])
 
     def test_a_batch_with_any_byte_changed_is_a_batch_or_refused(self) -> None:
-        """Whatever comes out can be read without another look."""
+        """A batch that decodes has only valid indices."""
         for place in range(len(HEADER), len(SAMPLE)):
             for value in (0x00, 0x01, 0x7F, 0x80, 0xFF):
                 data = bytearray(SAMPLE)
@@ -316,7 +316,7 @@ class TestRefusals:
     @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(10, len(SAMPLE) - 1), st.integers(0, 255)), min_size=1, max_size=20))
     def test_a_batch_with_many_bytes_changed_is_a_batch_or_refused(self, changes: list[tuple[int, int]]) -> None:
-        """As above, several at once."""
+        """Several changes at once give a valid batch or BadBatch."""
         data = bytearray(SAMPLE)
         for place, value in changes:
             data[place] = value
@@ -328,7 +328,7 @@ class TestRefusals:
     @pytest.mark.parametrize("name", COLUMN_FIELDS)
     @pytest.mark.parametrize("kind", ["string", None])
     def test_a_writer_that_has_a_column_otherwise_or_not_at_all(self, name: str, kind: str | None) -> None:
-        """Avro takes a string for bytes, and a default for a field that isn't there."""
+        """Avro resolves a string as bytes, and a missing field as its default."""
         others = [{"name": name, "type": kind}] if kind else []
         others += [each for each in EVENT_BATCH_SCHEMA["fields"] if each["name"] != name]
         writer = fastavro.parse_schema({**EVENT_BATCH_SCHEMA, "fields": others})
@@ -342,7 +342,7 @@ class TestRefusals:
 
     @given(st.binary(max_size=200))
     def test_any_bytes_are_a_batch_or_refused(self, data: bytes) -> None:
-        """Nothing else than BadBatch ever comes out."""
+        """Decoding raises nothing but BadBatch."""
         for decode in (decode_batch, decode_datum, lambda data: decode_batch(HEADER + data)):
             with pytest.raises(BadBatch):
                 decode(data)
@@ -357,7 +357,7 @@ class TestRefusals:
         ids=["arguments", "most events", "events"],
     )
     def test_a_small_batch_cannot_ask_for_much_memory(self, change: Change) -> None:
-        """Empty columns stand for zeros, as many as there are events: their number is bounded."""
+        """Empty columns mean zeros for every event, so the number of events is limited."""
 
         def hollow(datum: dict[str, Any]) -> None:
             datum.update({name: b"" for name in datum if name.startswith("c_")})
@@ -377,7 +377,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("length", [2**40, 2**62, -1, -(2**62)])
     def test_a_length_that_lies_is_refused_at_once(self, length: int) -> None:
-        """The first thing in a batch is a text with its length before it."""
+        """An enormous length of the first text is rejected without allocating it."""
         out = io.BytesIO()
         fastavro.schemaless_writer(out, "long", length)
 

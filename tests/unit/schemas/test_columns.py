@@ -15,14 +15,14 @@ CODES = {"u8": "B", "i16": "h", "i32": "i", "u32": "I", "i64": "q", "u64": "Q"}
 
 
 def test_schema_and_code_know_the_same_columns() -> None:
-    """In the same order, as a reader of either expects."""
+    """Schema and code list the columns in the same order."""
     assert list(AVSC) == [*EVENT_COLUMNS, *ARGUMENT_COLUMNS]
     assert EVENT_COLUMNS.keys() == {*NUMBER_COLUMNS, *STRING_COLUMNS}
 
 
 @pytest.mark.parametrize("name", AVSC)
 def test_a_column_is_of_the_type_that_its_doc_says(name: str) -> None:
-    """The doc is all that a reader in another language has."""
+    """A column's doc states its type, since readers in other languages have nothing else."""
     field = AVSC[name]
     code = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}[name]
 
@@ -36,14 +36,14 @@ def test_a_column_is_of_the_type_that_its_doc_says(name: str) -> None:
 
 
 def test_schema_and_code_know_the_same_facts_of_processes() -> None:
-    """Each fact of a row has its column, and the code of the three that a row has otherwise."""
+    """Each attribute of a process has a column; the columns of counts and `known` are extra."""
     assert PROCESSES.keys() == PROCESS_COLUMNS.keys()
     assert {field.name for field in fields(Process)} == PROCESSES.keys() - {"known", "arg_count", "env_count"}
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_column_of_processes_is_what_its_doc_says(name: str) -> None:
-    """Type, what it points to, and the bit that tells whether it is known."""
+    """The doc states the type, the table of an index, and the bit of `known`."""
     field = PROCESSES[name]
 
     assert (field["type"], field["default"]) == ("bytes", "")
@@ -58,7 +58,7 @@ def test_a_column_of_processes_is_what_its_doc_says(name: str) -> None:
 
 
 def test_empty_columns_are_ready_to_grow() -> None:
-    """Only arg_start has an element more than there are events."""
+    """Only arg_start has one more element than there are events."""
     assert {name: (column.typecode, len(column)) for name, column in empty_columns().items()} == {
         **{name: (code, 0) for name, code in {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}.items()},
         "arg_start": ("I", 1),
@@ -66,7 +66,7 @@ def test_empty_columns_are_ready_to_grow() -> None:
 
 
 def test_the_bits_of_an_event_are_apart_and_fit() -> None:
-    """Each is one bit of a u32."""
+    """Each flag is one bit of a u32."""
     values = [int(bit) for bit in EventBit]
 
     assert len(set(values)) == len(EventBit.__members__)

@@ -1,4 +1,4 @@
-"""Interests are joined and travel between releases, and every doubt lets more through."""
+"""Filters are united and exchanged between releases; every doubt lets more events through."""
 
 import json
 
@@ -31,13 +31,13 @@ SHADOW = Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/
 
 @given(interests)
 def test_an_interest_survives_its_bytes(interest: PushdownFilter) -> None:
-    """Whatever bytes its paths are of."""
+    """Paths of arbitrary bytes survive a round trip."""
     assert decode_filter(encode_filter(interest)) == interest
 
 
 @given(interests, interests)
 def test_a_union_holds_all_of_both(one: PushdownFilter, other: PushdownFilter) -> None:
-    """Each way is in it, or one that asks nothing of its event type."""
+    """Each clause is in the union, or a clause without conditions for its event type."""
     joined = union(one, other)
 
     assert joined is not None
@@ -47,13 +47,13 @@ def test_a_union_holds_all_of_both(one: PushdownFilter, other: PushdownFilter) -
 
 
 def test_a_union_with_everything_is_everything() -> None:
-    """A version that can't be read wants all; so does no version at all."""
+    """An unreadable version passes everything; so does the union of no filters."""
     assert union(PushdownFilter(frozenset({SHADOW})), None) is None
     assert union() is None
 
 
 def test_what_is_always_sent_takes_the_place_of_what_the_rules_ask() -> None:
-    """Of that event type; the others stay."""
+    """Only that event type passes entirely; the clauses of others remain."""
     interest = always(
         PushdownFilter(frozenset({SHADOW, Clause("connect", frozenset({(Predicate("uid", 1, (0,)), True)}))})),
         ["connect"],
@@ -80,13 +80,13 @@ def test_what_is_always_sent_takes_the_place_of_what_the_rules_ask() -> None:
     ],
 )
 def test_bytes_that_are_no_interest_are_refused(data: bytes) -> None:
-    """Who gets them has to send everything."""
+    """Invalid bytes raise BadFilter."""
     with pytest.raises(BadFilter):
         decode_filter(data)
 
 
 def test_a_condition_of_a_later_release_is_left_out() -> None:
-    """Which only lets more through."""
+    """Unknown conditions are dropped, which only lets more events through."""
     body = json.loads(encode_filter(PushdownFilter(frozenset({SHADOW}))))
     body["events"]["openat"][0]["weather"] = {"is": "bad"}
     body["moon"] = "full"

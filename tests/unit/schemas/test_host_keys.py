@@ -20,19 +20,19 @@ from tests.golden.messages import golden_message, host_announcement_0_1, host_ke
 
 
 def test_what_a_release_wrote_reads_as_it_was() -> None:
-    """Both kinds of records."""
+    """Decisions and announcements survive a round trip."""
     assert decode_host_key(golden_message("host_key-0.1")) == host_key_0_1()
     assert decode_announcement(golden_message("host_announcement-0.1")) == host_announcement_0_1()
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    """A later release may add to a record."""
+    """A reader ignores fields that a later release added."""
     row = json.loads(golden_message("host_key-0.1")) | {"added": [1]}
     assert decode_host_key(json.dumps(row).encode()) == host_key_0_1()
 
 
 def test_only_a_revoked_host_may_be_without_a_key() -> None:
-    """An id can be locked out before anybody used it."""
+    """A host id can be revoked before its key is known."""
     revoked = replace(host_key_0_1(), state="revoked", public_key=b"")
     assert decode_host_key(encode_host_key(revoked)) == revoked
     with pytest.raises(BadHostKey, match="not a public key"):
@@ -59,7 +59,7 @@ def test_only_a_revoked_host_may_be_without_a_key() -> None:
     ],
 )
 def test_a_record_that_no_honest_writer_makes_is_refused(change: dict[str, Any]) -> None:
-    """With a reason, and never by another exception."""
+    """Invalid records raise BadHostKey with a reason, and nothing else."""
     row = json.loads(golden_message("host_key-0.1")) | change
     with pytest.raises(BadHostKey):
         decode_host_key(json.dumps(row).encode())
@@ -71,33 +71,33 @@ def test_a_record_that_no_honest_writer_makes_is_refused(change: dict[str, Any])
     | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda x: json.dumps(x).encode())
 )
 def test_no_bytes_make_it_raise_anything_else(decode: Callable[[bytes], object], data: bytes) -> None:
-    """Whoever may write to a topic may write anything there."""
+    """Arbitrary bytes raise only BadHostKey."""
     with pytest.raises(BadHostKey):
         decode(data)
 
 
 def test_what_is_too_large_or_too_deep_is_refused() -> None:
-    """Before it is looked into."""
+    """Oversized records are rejected before they are parsed."""
     for data in (b"[" * 4000, b'{"host_id":"' + b"x" * 5000):
         with pytest.raises(BadHostKey):
             decode_announcement(data)
 
 
 def test_a_long_host_name_is_cut_and_not_refused() -> None:
-    """A host may be called anything."""
+    """A long host name is clipped."""
     said = replace(host_announcement_0_1(), hostname="x" * 1000)
     assert decode_announcement(encode_announcement(said)).hostname == "x" * 256
 
 
 def test_keys_are_taken_as_people_copy_them() -> None:
-    """With blanks round them and in capitals."""
+    """Surrounding blanks and uppercase digits are accepted."""
     assert parse_public_key(f" {'AB' * 32}\n") == b"\xab" * 32
     with pytest.raises(BadHostKey, match="64 hexadecimal digits"):
         parse_public_key("ssh-ed25519 AAAA")
 
 
 def test_ids_are_bounded_in_bytes() -> None:
-    """Not in characters."""
+    """The limit counts bytes, not characters."""
     check_host_id("ü" * 128)
     with pytest.raises(BadHostKey, match="258 bytes"):
         check_host_id("ü" * 129)

@@ -35,13 +35,13 @@ RULES = PublishedRules(
 
 
 def test_a_version_comes_back_as_it_was() -> None:
-    """Files in their order, byte for byte, and who published them."""
+    """Order and bytes of the files, and the publisher, survive a round trip."""
     assert decode_rules(encode_rules(RULES)) == RULES
     assert is_version(RULES.version)
 
 
 def test_a_later_version_has_a_later_name_whatever_the_clock_says() -> None:
-    """Processors go by it, and a publisher's clock may be behind."""
+    """A new version is later than the newest one even if the publisher's clock is behind."""
     behind = RULES.named(NOW - 10**12, newest=RULES.published)
     assert behind.published > RULES.published
     ahead = RULES.named(NOW + 10**12)
@@ -66,14 +66,14 @@ def test_a_later_version_has_a_later_name_whatever_the_clock_says() -> None:
     ],
 )
 def test_what_no_publisher_makes_is_refused(change: dict[str, object], reason: str) -> None:
-    """On the way out, and the same on the way in."""
+    """Both encoding and decoding reject it."""
     with pytest.raises(BadRules, match=reason):
         encode_rules(dataclasses.replace(RULES, **change))  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_no_bytes_make_decoding_raise_anything_else(tail: bytes, kept: int) -> None:
-    """The topic may hold anything."""
+    """Arbitrary bytes raise only BadRules."""
     whole = encode_rules(RULES)
     for data in (tail, whole[:kept] + tail, whole[: kept % len(whole)]):
         # What follows the whole is of fields to come.
@@ -84,7 +84,7 @@ def test_no_bytes_make_decoding_raise_anything_else(tail: bytes, kept: int) -> N
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
 def test_any_names_become_safe_ones(names: list[str]) -> None:
-    """So that any folder can be published, and pulled again."""
+    """Names of any directory become safe and unique."""
     safe = safe_names(names)
     files = tuple(PublishedFile(name, b"") for name in safe)
     assert len(set(safe)) == len(names)
@@ -92,14 +92,14 @@ def test_any_names_become_safe_ones(names: list[str]) -> None:
 
 
 def test_a_golden_version_decodes_and_is_what_is_written() -> None:
-    """As the first release wrote it, byte for byte: nothing that exists changes its place or its meaning."""
+    """The first release's fields keep their order and encoding."""
     golden = golden_message("published_rules-0.1")
     assert decode_rules(golden) == published_rules_0_1()
     assert encode_rules(published_rules_0_1()) == golden
 
 
 def test_a_message_begins_with_the_fingerprint_of_the_first_schema() -> None:
-    """Fields that came later stand behind those ten, each with a default."""
+    """Later fields follow the first ten, each with a default."""
     fields = PUBLISHED_RULES_SCHEMA["fields"]
     assert single_object_header({**PUBLISHED_RULES_SCHEMA, "fields": fields[:10]}) == FORMAT_1
     assert all("default" in each for each in fields[10:])
@@ -107,7 +107,7 @@ def test_a_message_begins_with_the_fingerprint_of_the_first_schema() -> None:
 
 @pytest.mark.parametrize("also", [{"colour": "red"}, {"colour": "", "sizes": [1, 2, 3]}])
 def test_fields_that_a_later_release_adds_are_left_out(also: dict[str, object]) -> None:
-    """A publisher of the next release, processors of this one."""
+    """A message of the next release is readable; its new fields are ignored."""
     types = {"colour": "string", "sizes": {"type": "array", "items": "long"}}
     further = [{"name": name, "type": types[name]} for name in also]
     later = MessageFormat({**PUBLISHED_RULES_SCHEMA, "fields": [*PUBLISHED_RULES_SCHEMA["fields"], *further]})
@@ -116,7 +116,7 @@ def test_fields_that_a_later_release_adds_are_left_out(also: dict[str, object]) 
 
 
 def test_a_field_that_this_release_added_has_its_default_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A publisher of the last release, processors of this one."""
+    """A message of the previous release is readable; missing fields get defaults."""
     added = {"name": "added", "type": "long", "default": 7}
     module = "schemas.published_rules"
     monkeypatch.setattr(f"{module}._FIELDS", [*published_rules._FIELDS, ("added", "long", added)])
@@ -126,7 +126,7 @@ def test_a_field_that_this_release_added_has_its_default_where_it_is_missing(mon
 
 
 def test_another_format_is_refused_with_what_to_do() -> None:
-    """It is told apart from what is no version at all."""
+    """An unknown format has its own message, different from that for arbitrary bytes."""
     with pytest.raises(BadRules, match=r"doesn't know \(fingerprint 0123456789abcdef\): upgrade"):
         decode_rules(bytes.fromhex("c3010123456789abcdef") + b"new")
     with pytest.raises(BadRules, match="do not have the header of a version"):
@@ -134,7 +134,7 @@ def test_another_format_is_refused_with_what_to_do() -> None:
 
 
 def test_names_stay_as_they_are_where_they_can() -> None:
-    """People look for them in messages."""
+    """Names stay unchanged as far as possible, so that people recognize them in messages."""
     assert safe_names(["falco_rules.yaml", "own.yml", "falco_rules.yaml", "my rules.yaml"]) == [
         "falco_rules.yaml",
         "own.yaml",

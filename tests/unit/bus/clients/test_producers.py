@@ -1,4 +1,4 @@
-"""What the client refuses at once; no broker is needed for that."""
+"""Messages that the client itself refuses; no broker is needed."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ NOWHERE = Connection(bootstrap_servers="127.0.0.1:1")
     ids=["value", "headers", "text of a header"],
 )
 def test_what_the_client_refuses_comes_through_the_future(value: bytes, headers: Headers) -> None:
-    """Nothing is raised at once: whoever sends treats it as a refusal by the broker."""
+    """A refusal by the client is reported like one by the broker."""
 
     async def send() -> "asyncio.Future[int]":
         producer = AsyncProducer(NOWHERE, "test")
@@ -41,7 +41,7 @@ def test_what_the_client_refuses_comes_through_the_future(value: bytes, headers:
 
 
 def test_which_failures_are_the_brokers_and_which_a_messages() -> None:
-    """Only those of the broker may end or pause a process."""
+    """Only broker errors may end or pause a process."""
     for error in (
         KafkaException(KafkaError(KafkaError._TRANSPORT)),
         KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)),

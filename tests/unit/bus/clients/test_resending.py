@@ -16,10 +16,10 @@ Answers = dict[str, KafkaError | BaseException | None]
 
 
 class Message:
-    """What a delivery report is given."""
+    """A stand-in for the message of a delivery report."""
 
     def offset(self) -> int:
-        """Return where it lies."""
+        """Return its offset."""
         return 7
 
 
@@ -32,7 +32,7 @@ class Client:
         self._waiting: list[tuple[str, Callable[[KafkaError | None, Any], None]]] = []
 
     def produce(self, topic: str, value: bytes, key: bytes, **options: Any) -> None:
-        """Accept a message."""
+        """Queue a message."""
         assert (topic, value) == ("t", b"value")
         name = key.decode()
         if isinstance(answer := self._answers.get(name), BaseException):
@@ -40,7 +40,7 @@ class Client:
         self._waiting.append((name, options["on_delivery"]))
 
     def poll(self, _: float) -> None:
-        """Report what became of everything that has an answer; a message without one stays on its way."""
+        """Report all messages that have an answer; the others stay pending."""
         waiting, self._waiting = self._waiting, []
         for name, report in waiting:
             if name not in self._answers:
@@ -53,14 +53,14 @@ class Client:
             report(answer, Message())
 
     def purge(self) -> None:
-        """Fail all that is on its way."""
+        """Fail all pending messages."""
         waiting, self._waiting = self._waiting, []
         for _, report in waiting:
             report(KafkaError(KafkaError._PURGE_INFLIGHT), Message())
 
 
 class Case:
-    """A producer whose clients answer as given, one after the other."""
+    """A producer whose successive clients give prepared answers."""
 
     def __init__(self, *answers: Answers) -> None:
         self.clients = [Client(each) for each in answers]
@@ -80,7 +80,7 @@ class Case:
         return [self.producer.send(Outgoing("t", name.encode(), b"value", []), report_of(name)) for name in names]
 
     def run(self, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Poll so many times, a second apart."""
+        """Poll several times, one second apart."""
         for _ in range(turns):
             self.now += 1
             monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: self.now)
@@ -88,7 +88,7 @@ class Case:
 
 
 def test_what_the_client_gave_up_is_sent_again_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a new client, with all that was on its way behind it; what had arrived is not sent again."""
+    """A new client resends a failed message and all after it, but none that had arrived."""
     lost = KafkaError(KafkaError._FATAL)
     case = Case({"a": None, "b": lost}, {"b": None, "c": None, "d": None})
     assert case.send("a", "b", "c") == [True, True, True]
@@ -105,7 +105,7 @@ def test_what_the_client_gave_up_is_sent_again_in_order(monkeypatch: pytest.Monk
 
 
 def test_a_client_that_takes_nothing_any_more_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that failed for good raises when it is given a message: that message goes with the next client."""
+    """A failed client raises on produce; the next client sends that message."""
     over = KafkaException(KafkaError(KafkaError._FATAL))
     case = Case({"a": over}, {"a": None})
     assert case.send("a") == [True]
@@ -115,7 +115,7 @@ def test_a_client_that_takes_nothing_any_more_is_replaced(monkeypatch: pytest.Mo
 
 
 def test_a_message_that_is_refused_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once by the client, or later by the broker: only its own report says so, and the others go on."""
+    """Only the refused message is reported as such, whether client or broker refuses it."""
     size = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
     case = Case({"a": KafkaException(size), "b": size, "c": None})
     assert case.send("a", "b", "c") == [True, True, True]
@@ -128,7 +128,7 @@ def test_a_message_that_is_refused_is_not_sent_again(monkeypatch: pytest.MonkeyP
 
 
 def test_what_no_waiting_mends_is_reported_of_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The right to write is gone: each message that is not safe ends with it, and later ones are tried."""
+    """After a fatal error every pending message is reported, and later ones are tried."""
     denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     case = Case({"a": denied}, {"c": None})
     case.send("a", "b")
@@ -143,7 +143,7 @@ def test_what_no_waiting_mends_is_reported_of_all_that_waits(monkeypatch: pytest
 
 
 def test_a_topic_that_is_unknown_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For half a minute, as by a broker that has just come back; then it counts as missing."""
+    """An unknown topic is retried for half a minute, and then reported."""
     unknown = KafkaError(KafkaError._UNKNOWN_TOPIC)
     case = Case(*[{"a": unknown}] * 3, {"a": None})
     case.send("a")
@@ -158,7 +158,7 @@ def test_a_topic_that_is_unknown_for_a_while_is_waited_for(monkeypatch: pytest.M
 
 
 def test_a_broker_that_says_nothing_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message on its way for more than three seconds is worth a line, and another when it arrived."""
+    """A message that is pending for more than three seconds is reported, and so is its arrival."""
     case = Case({})
     monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: 0.0)
     case.send("a")
@@ -172,7 +172,7 @@ def test_a_broker_that_says_nothing_is_reported_once(monkeypatch: pytest.MonkeyP
 
 
 def test_whoever_waits_hears_of_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not safe in time says so, and is not sent later."""
+    """Messages that are not acknowledged in time are reported and dropped."""
     case = Case({"a": None, "b": KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)})
     times = iter(range(1000))
     monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: next(times) / 10)

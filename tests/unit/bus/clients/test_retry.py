@@ -13,7 +13,7 @@ FORBIDDEN = BusUnavailable("the broker denies access", "grant this user its righ
 
 
 class Clock:
-    """A clock that is moved by hand."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -24,7 +24,7 @@ class Clock:
 
 
 def test_an_outage_is_reported_when_it_begins_once_a_minute_and_when_it_is_over() -> None:
-    """Ten failures a second for three minutes make four lines, and its end one more."""
+    """Ten failures per second for three minutes are reported in three lines, and the end in one more."""
     clock, notes = Clock(), list[str]()
     outage = Outage("Reading", notes.append, clock)
     for _ in range(1800):
@@ -43,7 +43,7 @@ def test_an_outage_is_reported_when_it_begins_once_a_minute_and_when_it_is_over(
 
 
 def test_waits_grow_up_to_five_seconds_and_differ() -> None:
-    """Half of each wait is drawn, so that a fleet does not come back all at once; success begins anew."""
+    """Waits have jitter, and a success resets them."""
     for draw, expected in ((0.0, (0.05, 0.1, 0.2, 2.5)), (1.0, (0.1, 0.2, 0.4, 5.0))):
         retry = Retry("", clock=Clock(), draw=lambda draw=draw: draw)  # type: ignore[misc]
         waits = [retry.failed(AWAY) for _ in range(40)]
@@ -53,7 +53,7 @@ def test_waits_grow_up_to_five_seconds_and_differ() -> None:
 
 
 def test_a_broker_that_is_away_is_waited_for_without_end() -> None:
-    """A day of failures raises nothing."""
+    """A retriable error is retried for a day."""
     clock = Clock()
     retry = Retry("", clock=clock)
     for _ in range(24 * 60):
@@ -62,7 +62,7 @@ def test_a_broker_that_is_away_is_waited_for_without_end() -> None:
 
 
 def test_what_is_forbidden_is_not_waited_for() -> None:
-    """The first such answer is raised, also in the middle of an outage."""
+    """A fatal error is raised at once, also during an outage."""
     retry = Retry("", clock=Clock())
     retry.failed(AWAY)
     with pytest.raises(BusUnavailable, match="denies"):
@@ -70,7 +70,7 @@ def test_what_is_forbidden_is_not_waited_for() -> None:
 
 
 def test_an_answer_that_may_pass_is_raised_when_it_lasts() -> None:
-    """For ten seconds without any other answer; a broker that is away in between begins the time anew."""
+    """Wrong credentials are retried for ten seconds; an unavailable broker in between restarts that time."""
     clock = Clock()
     retry = Retry("", clock=clock)
     retry.failed(SHUT_OUT)
@@ -87,7 +87,7 @@ def test_an_answer_that_may_pass_is_raised_when_it_lasts() -> None:
 
 
 def test_a_command_waits_for_a_bounded_time() -> None:
-    """Then it ends with the newest reason."""
+    """After the limit, the newest error is raised."""
     clock = Clock()
     retry = Retry("", most_seconds=15, clock=clock)
     retry.failed(AWAY)
@@ -99,25 +99,25 @@ def test_a_command_waits_for_a_bounded_time() -> None:
 
 
 class Comes:
-    """Works at the third attempt."""
+    """A function that succeeds at the third attempt."""
 
     def __init__(self) -> None:
         self.attempts = 0
 
     def __call__(self) -> int:
-        """Attempt it."""
+        """Make an attempt."""
         self.attempts += 1
         if self.attempts < 3:
             raise AWAY
         return self.attempts
 
     async def later(self) -> int:
-        """Attempt it on a loop."""
+        """Make an attempt on an event loop."""
         return self()
 
 
 def test_what_works_at_last_gives_its_result() -> None:
-    """With threads and without."""
+    """Both variants retry until the call succeeds."""
     notes: list[str] = []
     assert persist(Comes(), Retry("Work", notes.append)) == 3
     assert asyncio.run(persist_async(Comes().later, Retry("Work", notes.append))) == 3
@@ -125,7 +125,7 @@ def test_what_works_at_last_gives_its_result() -> None:
 
 
 def test_waiting_ends_with_the_process() -> None:
-    """Whoever waits on a thread is stopped by an event, whoever waits on a loop by being cancelled."""
+    """An event stops a waiting thread; cancellation stops a waiting task."""
 
     def away() -> int:
         raise AWAY
@@ -149,5 +149,5 @@ def test_waiting_ends_with_the_process() -> None:
 
 
 def test_an_error_that_says_nothing_of_patience_is_waited_out() -> None:
-    """What is fatal is a list; everything else is retried."""
+    """Only listed errors are fatal; all others are retried."""
     assert BusUnavailable("x", "y").patience == math.inf

@@ -32,13 +32,13 @@ COMING_BACK = (
 
 @pytest.mark.parametrize("code", COMING_BACK)
 def test_what_a_broker_that_comes_back_answers_is_waited_out(code: int) -> None:
-    """Whatever the protocol calls it."""
+    """Every other error is retried, whatever the protocol calls it."""
     assert patience_with(KafkaError(code)) == math.inf
     assert unavailable(Connection(), KafkaError(code)).patience == math.inf
 
 
 def test_both_clients_are_judged_by_one_list() -> None:
-    """An error of Faust's client has the number that librdkafka's has, or a name of its own."""
+    """Errors of Faust's client are found by their number or name."""
     for error in (theirs.TopicAuthorizationFailedError("events"), KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)):
         assert name_of(error) == "TOPIC_AUTHORIZATION_FAILED"
         assert patience_with(error) == 0
@@ -49,7 +49,7 @@ def test_both_clients_are_judged_by_one_list() -> None:
 
 
 def test_every_name_in_the_list_is_one_that_a_client_uses() -> None:
-    """A name that is misspelt would make a fatal error last for ever."""
+    """Every listed name exists; a misspelled one would be retried permanently."""
     names = {KafkaError(code).name() for code in range(-200, 150)}
     assert not [name for name in FATAL if name not in names and not hasattr(theirs, name)]
     assert all(each.why for each in FATAL.values())

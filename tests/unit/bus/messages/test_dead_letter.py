@@ -2,7 +2,7 @@ from bus.messages.dead_letter import MAX_REASON, dead_letter
 
 
 def test_a_letter_holds_the_message_and_says_where_it_stood() -> None:
-    """With the headers that it had under names of their own."""
+    """The original headers are stored with a prefix."""
     letter = dead_letter("too odd", ("t.events", 3, 17), b"host", b"value", [("reason", b"mine"), ("x", None)])
     assert (letter.key, letter.value) == (b"host", b"value")
     assert letter.headers == [
@@ -16,7 +16,7 @@ def test_a_letter_holds_the_message_and_says_where_it_stood() -> None:
 
 
 def test_a_letter_without_its_message_holds_nothing_that_a_host_chose() -> None:
-    """Key, value and headers are left out, and it says how much that was."""
+    """Without the message, key, value and headers are left out, and the size is recorded."""
     huge = b"A" * 5_000_000
     whole = dead_letter("r" * 10_000, ("t.events", 3, 17), huge, huge, [("x", huge)], facts=[("sink", b"slack")])
     letter = whole.without_message()
@@ -32,6 +32,6 @@ def test_a_letter_without_its_message_holds_nothing_that_a_host_chose() -> None:
 
 
 def test_the_names_of_the_headers_that_it_had_are_made_encodable() -> None:
-    """The client crashes by a half of a surrogate pair."""
+    """Lone surrogates in header names are replaced, since they crash the client."""
     letter = dead_letter("odd", ("t.events", 3, 17), None, None, [("x\ud800", b"1")])
     assert letter.original == [("original_x?", b"1")]

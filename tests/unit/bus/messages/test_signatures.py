@@ -26,7 +26,7 @@ KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 
 
 def test_only_the_key_that_signed_a_message_is_found() -> None:
-    """Not for another message, not by another key, not with a signature of another length."""
+    """A signature is invalid for another message, another key or with another length."""
     both = (OTHER.public_key(), KEY.public_key())
     signature = sign(KEY, RULES_DOMAIN, b"message")
     assert signer(both, signature, RULES_DOMAIN, b"message") == key_id(KEY.public_key())
@@ -38,26 +38,26 @@ def test_only_the_key_that_signed_a_message_is_found() -> None:
 
 
 def test_a_signature_of_the_bare_message_does_not_count() -> None:
-    """A key that signs other things too must not be led to sign rules."""
+    """A signature is invalid in another domain."""
     assert signer((KEY.public_key(),), KEY.sign(b"message"), RULES_DOMAIN, b"message") == ""
 
 
 def test_a_signature_of_one_domain_does_not_count_in_another() -> None:
-    """What a host signs can't be passed off as rules."""
+    """A host's signature is not valid for rules."""
     signature = sign(KEY, b"lanner batch\0", b"message")
     assert signer((KEY.public_key(),), signature, b"lanner batch\0", b"message")
     assert signer((KEY.public_key(),), signature, RULES_DOMAIN, b"message") == ""
 
 
 def test_a_bare_key_is_read() -> None:
-    """It is the same key, and bytes of another length are none."""
+    """A raw key equals the PEM key, and other lengths are rejected."""
     assert key_id(bare_public_key(KEY.public_key().public_bytes_raw())) == key_id(KEY.public_key())
     with pytest.raises(BadSigningKey):
         bare_public_key(b"short")
 
 
 def test_keys_are_read_from_files(tmp_path: Path) -> None:
-    """As OpenSSL writes them, with a password or without."""
+    """Keys that OpenSSL wrote are read, with and without a password."""
     private, public, locked = tmp_path / "key", tmp_path / "pub", tmp_path / "locked"
     pem, form = Encoding.PEM, PrivateFormat.PKCS8
     private.write_bytes(KEY.private_bytes(pem, form, NoEncryption()))
@@ -70,7 +70,7 @@ def test_keys_are_read_from_files(tmp_path: Path) -> None:
 
 
 def test_what_is_no_key_says_so(tmp_path: Path) -> None:
-    """With what to do, and never with the content of the file."""
+    """An invalid key file gives a remedy, and never the file's contents."""
     path = tmp_path / "key"
     pem, form = Encoding.PEM, PrivateFormat.PKCS8
     locked = KEY.private_bytes(pem, form, BestAvailableEncryption(b"pass"))

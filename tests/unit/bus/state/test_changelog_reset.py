@@ -2,7 +2,7 @@ from bus.state.changelog_reset import TableEnds
 
 
 def test_offsets_that_begin_again_are_noticed_once_in_each_partition() -> None:
-    """Also in one that writes nothing meanwhile; what is written again there is no new topic."""
+    """A reset is reported once per partition, also for idle ones; rewriting does not count as another reset."""
     ends = TableEnds({0: 50, 1: 7, 2: 0})
     assert not ends.lacks(0, [50, 51])
     assert not ends.lacks(1, [])
@@ -14,7 +14,7 @@ def test_offsets_that_begin_again_are_noticed_once_in_each_partition() -> None:
 
 
 def test_a_topic_that_is_made_anew_twice_is_noticed_twice() -> None:
-    """Also while its records are being written again."""
+    """A second reset is reported even during the rewriting."""
     ends = TableEnds({0: 9, 1: 9})
     assert ends.lacks(0, [0])
     assert ends.lacks(0, [1, 2, 0])
@@ -23,6 +23,6 @@ def test_a_topic_that_is_made_anew_twice_is_noticed_twice() -> None:
 
 
 def test_an_offset_that_the_broker_did_not_tell_says_nothing() -> None:
-    """It is so where the broker has a record already that was sent again."""
+    """An unknown offset is ignored; a resent record that the broker already had gets one."""
     ends = TableEnds({0: 5})
     assert not ends.lacks(0, [-1, 5])

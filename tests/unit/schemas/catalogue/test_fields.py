@@ -19,7 +19,7 @@ from schemas.catalogue.flags import encode_flags, flags_text, number_text
     ],
 )
 def test_a_field_is_found_with_its_argument(text: str, name: str, argument: str | None) -> None:
-    """Both spellings of an argument are known."""
+    """Both forms of an argument are accepted."""
     found = resolve_field(text)
 
     assert found is not None
@@ -31,13 +31,13 @@ def test_a_field_is_found_with_its_argument(text: str, name: str, argument: str 
     ["proc.nme", "proc.name[1]", "evt.arg", "evt.rawarg[0]", "proc.aname[x]", "evt.arg.nope", "", "proc.aname[]"],
 )
 def test_what_is_no_field_is_not_found_and_the_reason_is_told(text: str) -> None:
-    """The reason is for the rule's author."""
+    """An unknown field gives a reason for the rule's author."""
     assert resolve_field(text) is None
     assert field_problem(text)
 
 
 def test_event_types_are_those_with_parameters_and_all_system_calls() -> None:
-    """A generic system call has a category too."""
+    """A generic system call has the category "other"."""
     assert is_event_type("openat")
     assert is_event_type("fsopen")
     assert not is_event_type("opne")
@@ -46,7 +46,7 @@ def test_event_types_are_those_with_parameters_and_all_system_calls() -> None:
 
 
 def test_all_fields_of_the_system_call_source_are_known() -> None:
-    """Falco's 232, those of its container plugin, and ours."""
+    """The catalog has Falco's 232 fields, those of its container plugin, and Lanner's own."""
     assert {"evt.num", "fd.types", "container.id", "k8s.pod.name", "fd.realpath", "evt.io_uring"} <= FIELDS.keys()
 
 
@@ -66,12 +66,12 @@ def test_all_fields_of_the_system_call_source_are_known() -> None:
     ],
 )
 def test_a_kernel_number_has_falcos_names(table: str, value: int, text: str) -> None:
-    """In the order of the table."""
+    """Names are joined in the order of the table."""
     assert flags_text(table, value) == text
 
 
 def test_falcos_numbers_are_those_of_its_own_recordings() -> None:
-    """O_DIRECTORY also sets O_TMPFILE there, as one of its bits is enough."""
+    """O_DIRECTORY also sets O_TMPFILE, because one of its bits is enough."""
     assert encode_flags("file_flags", 0o2204000) == 13377
     assert number_text("file_flags", 13377) == "O_DIRECTORY|O_NONBLOCK|O_RDONLY|O_CLOEXEC|O_TMPFILE"
     assert number_text("execve_flags", 9) == "EXE_WRITABLE|EXE_LOWER_LAYER"

@@ -1,4 +1,4 @@
-"""What a batch may say of itself: the limits hold where it is decoded, and what is honest is within them."""
+"""Limits of a batch's header: checked when decoding, and never exceeded by an honest collector."""
 
 from array import array
 from dataclasses import replace
@@ -39,7 +39,7 @@ def _comes_back(**head: Any) -> bool:
     ids=repr,
 )
 def test_a_head_out_of_range_is_refused(head: dict[str, Any]) -> None:
-    """With the name of what is wrong; nothing behind the decoder sees it."""
+    """A header value out of range is rejected, and the message names it."""
     (name,) = head
     with pytest.raises(BadBatch, match=name):
         decode_batch(encode_batch(replace(batch_of(EVENT), **head)))
@@ -47,7 +47,7 @@ def test_a_head_out_of_range_is_refused(head: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("time", [MAX_CLOCK, -MAX_CLOCK - 1, 2**63 - 1, -(2**63)])
 def test_a_time_that_no_clock_shows_is_refused(time: int) -> None:
-    """Of an event among others, of a process, and of a container."""
+    """Timestamps out of range of an event, a process or a container are rejected."""
     batch = batch_of(EVENT, EVENT, EVENT)
     column = array("q", [1, time, 1])
     wrong = [
@@ -62,7 +62,7 @@ def test_a_time_that_no_clock_shows_is_refused(time: int) -> None:
 
 
 def test_what_is_at_the_limits_is_taken() -> None:
-    """An honest host is never refused, whatever its clock says and its owners call it."""
+    """Any clock and any name of an honest host is accepted."""
     assert all(_comes_back(**{name: text}) for name in NAMES for text in ("a" * 256, "\u20ac" * 85, ""))
     assert all(_comes_back(**{name: time}) for name in CLOCKS for time in (MAX_CLOCK - 1, -MAX_CLOCK, 0, -1))
     assert _comes_back(sequence=MAX_SEQUENCE - 1, previous_sequence=-1, lost={"events_ring_full": 2**40})
@@ -73,7 +73,7 @@ def test_what_is_at_the_limits_is_taken() -> None:
 
 
 def test_what_an_inode_says_of_its_times_is_not_judged() -> None:
-    """Its owner chooses them: a file dated to the end of time must not get a host's batches refused."""
+    """Inode times are not limited, since a file's owner can set them."""
     batch = batch_of(EVENT, processes=[Process(pid=1, exe_ino_mtime=2**63 - 1, exe_ino_ctime=-(2**63))])
     assert decode_batch(encode_batch(batch)).processes == batch.processes
 
@@ -82,7 +82,7 @@ def test_what_an_inode_says_of_its_times_is_not_judged() -> None:
     "text", ["a" * 10_000, "\u20ac" * 300, "\udc80" * 300, "\udc80" * 200, "a" * 238 + "\u20ac" * 300]
 )
 def test_a_shortened_name_fits_and_differs_from_others(text: str) -> None:
-    """Shortening it again changes nothing."""
+    """Shortening a name is idempotent."""
     assert _comes_back(hostname=clipped_name(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     assert clipped_name(text) != clipped_name(f"{text}x")
     assert clipped_name(clipped_name(text)) == clipped_name(text)
@@ -90,7 +90,7 @@ def test_a_shortened_name_fits_and_differs_from_others(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["args", "env"])
 def test_one_text_cannot_stand_for_many_megabytes(name: str) -> None:
-    """A row that names it a thousand times is refused; one that names short texts so often is not."""
+    """A row that refers to a long text a thousand times is rejected; one with short texts is not."""
     with pytest.raises(BadBatch, match=name):
         decode_batch(encode_batch(batch_of(EVENT, processes=[Process(pid=1, **{name: ("A" * 200_000,) * 10})])))
     with pytest.raises(BadBatch, match=name):
@@ -100,7 +100,7 @@ def test_one_text_cannot_stand_for_many_megabytes(name: str) -> None:
 
 
 def test_a_containers_labels_and_mounts_are_bounded() -> None:
-    """As a process's arguments."""
+    """The labels of a container are limited in the same way."""
     labels = (("a", "A" * 200_000),) * 10
     mounts = (Mount("/a", "/b", "", rw=True, propagation=""),) * 300
     for facts in ({"labels": labels}, {"pod_labels": labels}, {"mounts": mounts}):

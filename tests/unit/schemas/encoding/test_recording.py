@@ -21,14 +21,14 @@ BATCHES = [replace(batch_0_1(), sequence=sequence) for sequence in range(3)]
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Give a recording of three batches."""
+    """Return a recording of three batches."""
     path = tmp_path / "events.avro"
     write(path, BATCHES)
     return path
 
 
 def write(path: Path, batches: list[EventBatch]) -> None:
-    """Record batches."""
+    """Write batches to a recording."""
     writer = RecordingWriter(path)
     for batch in batches:
         writer.write(encode_batch(batch))
@@ -36,7 +36,7 @@ def write(path: Path, batches: list[EventBatch]) -> None:
 
 
 def test_a_recording_gives_back_its_batches_in_order(recording: Path) -> None:
-    """Each as it was."""
+    """Batches are read as they were written."""
     found = list(read_recording(recording))
 
     assert len(found) == len(BATCHES)
@@ -44,14 +44,14 @@ def test_a_recording_gives_back_its_batches_in_order(recording: Path) -> None:
 
 
 def test_an_empty_recording_has_no_batches(tmp_path: Path) -> None:
-    """Nothing came before it was stopped."""
+    """A recording without batches is valid."""
     write(tmp_path / "events.avro", [])
 
     assert list(read_recording(tmp_path / "events.avro")) == []
 
 
 def test_a_batch_can_be_read_while_the_recording_goes_on(tmp_path: Path) -> None:
-    """Each is written out at once: a power cut costs the last one at most."""
+    """Each batch is written immediately, so a crash loses at most the last one."""
     writer = RecordingWriter(tmp_path / "events.avro")
     writer.write(encode_batch(BATCHES[0]))
 
@@ -60,7 +60,7 @@ def test_a_batch_can_be_read_while_the_recording_goes_on(tmp_path: Path) -> None
 
 
 def test_any_avro_tool_opens_a_recording(recording: Path) -> None:
-    """It is an ordinary object container file."""
+    """Another Avro reader can read the recording."""
     with recording.open("rb") as file:
         reader = fastavro.reader(file)
         rows: list[Any] = list(reader)
@@ -71,7 +71,7 @@ def test_any_avro_tool_opens_a_recording(recording: Path) -> None:
 
 
 def test_a_recording_is_its_owner_s_alone(tmp_path: Path) -> None:
-    """Events are private, also where an older file of the name was open to all."""
+    """Only the owner may read the file, even if it replaced a world-readable one."""
     old = tmp_path / "old.avro"
     old.write_text("something")
     old.chmod(0o644)
@@ -87,14 +87,14 @@ def test_a_recording_is_its_owner_s_alone(tmp_path: Path) -> None:
 
 
 def test_a_recording_replaces_what_was_there(recording: Path) -> None:
-    """All of it."""
+    """An existing file is replaced completely."""
     write(recording, BATCHES[:1])
 
     assert [batch.sequence for batch in read_recording(recording)] == [0]
 
 
 def test_a_recording_does_not_follow_a_link(tmp_path: Path) -> None:
-    """Root records in a folder that others can write to."""
+    """A symbolic link is not followed, since root may record in a world-writable directory."""
     target = tmp_path / "target"
     target.write_text("precious")
     (tmp_path / "events.avro").symlink_to(target)
@@ -105,7 +105,7 @@ def test_a_recording_does_not_follow_a_link(tmp_path: Path) -> None:
 
 
 def test_a_device_keeps_its_mode() -> None:
-    """Recording to /dev/null measures the collector alone."""
+    """/dev/null is accepted and keeps its mode."""
     before = Path("/dev/null").stat().st_mode
     write(Path("/dev/null"), BATCHES)
 
@@ -113,7 +113,7 @@ def test_a_device_keeps_its_mode() -> None:
 
 
 def test_a_recording_that_is_cut_off_gives_what_came_before(recording: Path, tmp_path: Path) -> None:
-    """Wherever it was cut; between two batches nobody can tell that more was meant to come."""
+    """A truncated recording raises BadBatch, unless it was cut between two batches."""
     whole = recording.read_bytes()
     ends = []
     for count in range(len(BATCHES) + 1):
@@ -121,7 +121,7 @@ def test_a_recording_that_is_cut_off_gives_what_came_before(recording: Path, tmp
         ends.append((tmp_path / "part").stat().st_size)
     cut = tmp_path / "cut.avro"
     assert ends[-1] == len(whole)
-    # The last batch counts: all that could be told apart at its beginning and end, and a sample in between.
+    # The last batch counts: everything that could be distinguished at its beginning and end, and a sample in between.
     for length in (
         *range(ends[-2], ends[-2] + 30),
         *range(ends[-2] + 30, ends[-1] - 30, 41),
@@ -134,7 +134,7 @@ def test_a_recording_that_is_cut_off_gives_what_came_before(recording: Path, tmp
 
 
 def test_a_recording_whose_beginning_is_cut_off_is_none(tmp_path: Path) -> None:
-    """Without its schema nothing can be read."""
+    """A file that is cut within its header raises BadBatch."""
     write(tmp_path / "empty", [])
     head = (tmp_path / "empty").read_bytes()
     cut = tmp_path / "cut.avro"
@@ -148,7 +148,7 @@ def test_a_recording_whose_beginning_is_cut_off_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not Avro\n", b"Obj\1", b"\0" * 5000, HEADER + bytes(100)])
 def test_what_is_no_avro_file_is_told(tmp_path: Path, content: bytes) -> None:
-    """By its path."""
+    """The error names the path."""
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
 
@@ -165,7 +165,7 @@ def test_what_is_no_avro_file_is_told(tmp_path: Path, content: bytes) -> None:
     ],
 )
 def test_an_avro_file_of_something_else_is_told(tmp_path: Path, schema: Any) -> None:
-    """Its name alone decides, namespace included."""
+    """An Avro file of another record type is rejected by its full name."""
     path = tmp_path / "other.avro"
     with path.open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema(schema), [])
@@ -175,7 +175,7 @@ def test_an_avro_file_of_something_else_is_told(tmp_path: Path, schema: Any) -> 
 
 
 def test_a_recording_of_another_release_is_read_by_its_own_schema(tmp_path: Path) -> None:
-    """What that release did not know yet has its default, what it knew beyond ours is passed over."""
+    """Recordings of another release are read: missing fields get defaults, unknown ones are dropped."""
     older = copy.deepcopy(EVENT_BATCH_SCHEMA)
     older["fields"] = [each for each in older["fields"] if each["name"] not in ("interest_version", "c_buffer")]
     older["fields"].insert(2, {"name": "mood", "type": "string", "default": "good"})
@@ -192,7 +192,7 @@ def test_a_recording_of_another_release_is_read_by_its_own_schema(tmp_path: Path
 
 
 def test_a_block_of_two_batches_is_refused(tmp_path: Path) -> None:
-    """Another tool may have put them together: half of them must not vanish in silence."""
+    """A block with several batches is an error; batches are not dropped silently."""
     path = tmp_path / "together.avro"
     with path.open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema(EVENT_BATCH_SCHEMA), rows_of(tmp_path), sync_interval=1 << 20)
@@ -202,14 +202,14 @@ def test_a_block_of_two_batches_is_refused(tmp_path: Path) -> None:
 
 
 def rows_of(tmp_path: Path) -> list[Any]:
-    """Give the batches as any Avro tool sees them."""
+    """Return the batches as another Avro reader decodes them."""
     write(tmp_path / "rows", BATCHES)
     with (tmp_path / "rows").open("rb") as file:
         return list(fastavro.reader(file))
 
 
 def read_until_error(path: Path) -> tuple[list[EventBatch], BadBatch | None]:
-    """Read what there is, and the error at its end if there is one."""
+    """Return the readable batches, and the error at the end if there is one."""
     found = []
     try:
         for batch in read_recording(path):
@@ -224,7 +224,7 @@ def read_until_error(path: Path) -> tuple[list[EventBatch], BadBatch | None]:
 def test_a_recording_with_bytes_changed_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Nothing else than BadBatch ever comes out."""
+    """Reading raises nothing but BadBatch."""
     path = tmp_path_factory.mktemp("recording") / "events.avro"
     write(path, BATCHES[:1])
     content = bytearray(path.read_bytes())

@@ -23,7 +23,7 @@ from tests.unit.schemas.batches import same
 
 
 def changed(schema: dict[str, Any], *, without: str = "", further: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give a schema of another release: one field less, one more, in front of the others."""
+    """Return a schema of another release: one field is missing, one is added in front."""
     fields = [each for each in schema["fields"] if each["name"] != without]
     return {**schema, "fields": [*([further] if further else []), *fields]}
 
@@ -34,7 +34,7 @@ LESS = changed(EVENT_BATCH_SCHEMA, without="stopping")
 
 @pytest.mark.parametrize("schema", [MORE, LESS])
 def test_a_message_of_another_release_becomes_one_of_ours(schema: dict[str, Any]) -> None:
-    """What we don't know is left out, and what it did not say is as the schema's default has it."""
+    """Unknown fields are dropped, and missing fields get their defaults."""
     other = MessageFormat(schema)
     datum = EVENT_BATCH_FORMAT.decode(encode_batch(batch_0_1()))
     message = other.encode({**datum, "colour": "red"})
@@ -48,7 +48,7 @@ def test_a_message_of_another_release_becomes_one_of_ours(schema: dict[str, Any]
 
 @pytest.mark.parametrize("column", ["c_cpu", "p_tty"])
 def test_a_column_that_was_not_written_is_empty(column: str) -> None:
-    """The default of bytes stands as a text in a schema, but is bytes."""
+    """The default of a bytes field is bytes, although the schema holds a string."""
     schema = changed(EVENT_BATCH_SCHEMA, without=column)
     datum = EVENT_BATCH_FORMAT.decode(encode_batch(batch_0_1()))
     message = MessageFormat(schema).encode(datum)
@@ -60,7 +60,7 @@ def test_a_column_that_was_not_written_is_empty(column: str) -> None:
 
 @pytest.mark.parametrize("release", ["0.1", "0.2"])
 def test_a_batch_of_a_former_release_may_come_by_a_registry(release: str) -> None:
-    """Its header is then an id, and its schema comes from there."""
+    """A message with a registry's id is read by the registry's schema."""
     message = golden_path(release).read_bytes()
     writer = checked_schema(json.dumps(EVENT_BATCH_FORMAT.known[message[:HEADER_SIZE]]))
 
@@ -69,14 +69,14 @@ def test_a_batch_of_a_former_release_may_come_by_a_registry(release: str) -> Non
 
 @pytest.mark.parametrize("release", GOLDEN)
 def test_a_former_release_is_read_as_it_wrote_whatever_names_its_schema(release: str) -> None:
-    """By a registry's id too: its columns are not those of today, and defaults must not stand for them."""
+    """Messages of earlier releases keep their own schema, also under a registry's id."""
     golden = golden_path(release).read_bytes()
     writer = checked_schema(json.dumps(EVENT_BATCH_FORMAT.known[header_of(golden)]))
     assert EVENT_BATCH_FORMAT.translated(golden[HEADER_SIZE:], writer) == golden
 
 
 def test_an_alert_of_a_release_to_come_is_read() -> None:
-    """Its new field is left out."""
+    """The new field of a later release is dropped."""
     schema = changed(ALERT_FORMAT.schema, further={"name": "mood", "type": "string"})
     alert = Alert("i", 1, "r", "Notice", "text", {"fd.ino": 3, "fd.name": "/x", "n": None, "t": ("a",)})
     other = MessageFormat(schema)
@@ -86,7 +86,7 @@ def test_an_alert_of_a_release_to_come_is_read() -> None:
 
 
 def test_a_message_of_another_kind_is_named() -> None:
-    """An alert on the topic of events is told as one."""
+    """The error for an alert on the events topic names its type."""
     with pytest.raises(UnreadableMessage, match=r"it is a lanner\.Alert, not a lanner\.EventBatch"):
         EVENT_BATCH_FORMAT.translated(b"", checked_schema(json.dumps(ALERT_FORMAT.schema)))
 
@@ -95,18 +95,18 @@ def test_a_message_of_another_kind_is_named() -> None:
     ("data", "size"), [(b"", 0), (b"\xc3", 0), (b"\xc3\x02" + bytes(20), 0), (b"\0\0\0\0", 0), (b"{}", 0)]
 )
 def test_other_beginnings_are_none(data: bytes, size: int) -> None:
-    """A beginning that is cut off names nothing."""
+    """A truncated header is no header."""
     assert len(header_of(data)) == size
 
 
 def test_beginnings_name_a_schema() -> None:
-    """Fingerprints and a registry's ids can't be mixed up."""
+    """Fingerprints and registry ids are described differently."""
     assert header_of(encode_batch(batch_0_1())) == single_object_header(EVENT_BATCH_SCHEMA)
     assert header_of(registry_header(258) + b"x") == b"\0\0\0\1\2"
 
 
 def record(*fields: Any, name: str = "A") -> dict[str, Any]:
-    """Give a record of such types."""
+    """Return a record schema with fields of these types."""
     return {
         "type": "record",
         "name": name,
@@ -133,20 +133,20 @@ def record(*fields: Any, name: str = "A") -> dict[str, Any]:
     ],
 )
 def test_a_schema_that_could_harm_is_refused(schema: Any, reason: str) -> None:
-    """A few bytes must not stand for billions of items, nor a schema for an endless one."""
+    """Schemas that allow tiny messages with billions of items, or endless types, are rejected."""
     with pytest.raises(BadSchema, match=reason):
         checked_schema(json.dumps(schema))
 
 
 @pytest.mark.parametrize("text", ["", "[", "null", "7", "[" * 100_000, "x" * 300_000, '{"type": {"type": 7}}'])
 def test_what_is_no_schema_is_refused(text: str) -> None:
-    """Whatever it is, nothing else is raised."""
+    """Invalid text raises nothing but BadSchema."""
     with pytest.raises(BadSchema):
         checked_schema(text)
 
 
 def types() -> st.SearchStrategy[Any]:
-    """Give types of any kind, those of our own fields among them."""
+    """Return a strategy for Avro types, including those of Lanner's fields."""
     own = [each["type"] for each in EVENT_BATCH_SCHEMA["fields"]]
     simple = ["null", "boolean", "int", "long", "float", "double", "bytes", "string", "lanner.Process", "Container"]
     names = st.sampled_from(["A", "B", "x.A", "lanner.Process", "Container"])
@@ -172,7 +172,7 @@ def types() -> st.SearchStrategy[Any]:
 def test_no_schema_of_a_writer_makes_reading_raise_anything_else(
     changes: dict[str, Any], datum: bytes, kept: int
 ) -> None:
-    """Whoever may write events may write a schema: a message is translated, or refused with a reason."""
+    """A message with an arbitrary valid schema is translated or rejected with a reason."""
     fields = [{"name": each["name"], "type": changes.get(each["name"], each["type"])} for each in MORE["fields"]]
     with contextlib.suppress(BadSchema):
         writer = checked_schema(json.dumps({**EVENT_BATCH_SCHEMA, "fields": fields}))

@@ -1,4 +1,4 @@
-"""No alert is larger than alerts may be, and what is missing says so."""
+"""Texts of alerts are clipped to the limits, with a mark."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ LONG = st.builds(lambda text, times: text * times, TEXT, st.integers(0, 100_000)
 
 @given(LONG, st.integers(100, 100_000))
 def test_a_clipped_text_fits_and_says_how_much_is_missing(text: str, most: int) -> None:
-    """One that fits is left as it is; nothing is cut in the middle of a character."""
+    """A text within the limit is unchanged; clipping never splits a character."""
     size = len(text.encode("utf-8", "surrogatepass"))
     found = clipped(text, most)
     if size <= most:
@@ -36,7 +36,7 @@ MAPPINGS = st.dictionaries(st.sampled_from([f"field.{number}" for number in rang
 def test_an_alert_is_bounded_however_its_texts_are_spread(
     output: str, fields: dict[str, Value], event: dict[str, Value], leg: dict[str, Value], has_window: bool
 ) -> None:
-    """No text above 64 KiB, the whole within 1 MiB, whoever made it; and bounded again it stays what it is."""
+    """No text exceeds 64 KiB and no alert 1 MiB; clipping is idempotent."""
     window = Window(3, 1, 2, {"fd.cip": "10.0.0.1"}, ("a",), {"one": leg, "two": leg}) if has_window else None
     made = alert(output=output, output_fields=fields, event=event, window=window)
     small = bounded(made)
@@ -52,14 +52,14 @@ def test_an_alert_is_bounded_however_its_texts_are_spread(
 
 
 def test_one_long_text_among_short_ones_costs_only_itself() -> None:
-    """The others stay whole."""
+    """Other texts are not clipped."""
     found = bounded(alert(event={"proc.cmdline": "A" * 100_000, "fd.name": "/etc/shadow"}))
     assert found.event["fd.name"] == "/etc/shadow"
     assert str(found.event["proc.cmdline"]).endswith("A [truncated, 34527 more bytes]")
 
 
 def test_a_list_of_many_values_says_how_many_are_missing() -> None:
-    """It keeps the first ones."""
+    """The first values of a list are retained."""
     (value,) = bounded(alert(event={"proc.aname": ("sh",) * 50_000})).event.values()
     assert isinstance(value, tuple)
     assert value[0] == "sh"
@@ -67,7 +67,7 @@ def test_a_list_of_many_values_says_how_many_are_missing() -> None:
 
 
 def test_in_short_an_alert_still_says_what_it_is_about() -> None:
-    """Long texts of the output's fields are cut, those that only the event has are left out."""
+    """Long output fields are clipped; long fields of the event alone are left out."""
     texts = Texts(
         ("A" * 5000,), {"fd.name": "B" * 5000}, {"proc.cmdline": "C" * 5000, "proc.pid": 7, "user.name": "root"}
     )

@@ -23,7 +23,7 @@ COLUMNS = st.dictionaries(st.sampled_from("abc"), st.lists(NUMBERS, max_size=6),
 @example({"a": [0] * 1023 + [7] + [0] * 1025}, 7)
 @example({"a": [0] * 1023 + [7] + [0] * 1025}, 8)
 def test_the_check_finds_what_max_and_min_would(columns: dict[str, list[int]], limit: int) -> None:
-    """Neighbours, carries and the ends of blocks included; the column that is told is wrong itself."""
+    """The check agrees with a loop, also for carries and at the ends of blocks, and names a wrong column."""
     raw = {name: array("i", values).tobytes() for name, values in columns.items()}
     wrong = [name for name, values in columns.items() if any(not 0 <= value < limit for value in values)]
     if not wrong:
@@ -39,7 +39,7 @@ def test_the_check_finds_what_max_and_min_would(columns: dict[str, list[int]], l
 @example([0, 5, 4, 2**31 - 1], False)
 @example([2**31, 0], False)
 def test_the_check_of_steps_finds_what_a_look_at_each_would(numbers: list[int], are_steps: bool) -> None:
-    """Steps backwards, too large ones and the ends of 32 bits included."""
+    """The check agrees with a loop, also for negative and too large steps."""
     column = list(accumulate([0, *numbers])) if are_steps else numbers
     column = [number & 0xFFFFFFFF for number in column]
     steps = [after - before for before, after in pairwise(column)]
@@ -52,7 +52,7 @@ def test_the_check_of_steps_finds_what_a_look_at_each_would(numbers: list[int], 
 
 
 def test_a_large_message_leaves_nothing_behind() -> None:
-    """The masks of a batch that no collector sends are not kept; those of one that it may send are."""
+    """Masks of oversized batches are not cached; those of ordinary batches are."""
     _cached_lanes.cache_clear()
     check_below(5, {"a": array("i", [4]).tobytes() * 500_000}, ("a",))
     assert _cached_lanes.cache_info().currsize == 0

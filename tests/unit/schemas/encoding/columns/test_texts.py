@@ -10,7 +10,7 @@ from tests.unit.schemas.batches import TEXT
 
 @given(st.lists(TEXT, unique=True), st.lists(TEXT | st.none()))
 def test_each_text_has_one_index_by_which_it_comes_back(given_texts: list[str], asked: list[str | None]) -> None:
-    """Those that a batch has keep theirs, an empty one is not the one that is missing."""
+    """Existing texts keep their indices; the empty text is not the missing one."""
     table = TextTable([None, *given_texts])
     indices = [table[text] for text in asked]
 
@@ -21,20 +21,20 @@ def test_each_text_has_one_index_by_which_it_comes_back(given_texts: list[str], 
 
 
 def test_a_lone_surrogate_spoils_no_other_text() -> None:
-    """It is no bytes and becomes a question mark; bytes that are no UTF-8 stay what they are."""
+    """A lone surrogate becomes a question mark; undecodable bytes are preserved."""
     assert unpack_texts(*pack_texts(["", "a\ud800b", "\udcff", "Grüße"])) == [None, "a?b", "\udcff", "Grüße"]
 
 
 @given(st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 5000), max_size=20))
 def test_the_bound_of_the_longest_is_one(sizes: list[int]) -> None:
-    """It is found without a look at each; where texts are short it is coarse."""
+    """The bound is exact for long texts and coarse for short ones."""
     bound = longest_of(array("I", sizes).tobytes())
     assert max(sizes, default=0) <= bound
     assert bound == max(sizes, default=0) or bound == 4096
 
 
 def test_a_text_longer_than_any_that_a_collector_sends_is_refused() -> None:
-    """One of that length is not."""
+    """A text above the limit is rejected; one at the limit is accepted."""
     for size in (64 << 10, MAX_TEXT_BYTES):
         assert unpack_texts(*pack_texts(["", "a" * size]))[1] == "a" * size
     with pytest.raises(ValueError, match="a text of 262145 bytes"):

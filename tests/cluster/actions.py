@@ -1,4 +1,4 @@
-"""Acts with a mark each, as batches of a made-up host; and what came of them, read from the alerts topic."""
+"""Generate marked actions as batches of simulated hosts, and read the resulting alerts."""
 
 import time
 from collections import Counter
@@ -17,18 +17,18 @@ from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 from tests.unit.processor.batches import batch_of
 
-RULE = "Marked act"
+RULE = "Marked action"
 RULES = f"""
 - rule: {RULE}
-  desc: An act of the generator.
+  desc: An action of the generator.
   condition: evt.type = openat and fd.name startswith /marked/
-  output: act %fd.name on %evt.hostname
+  output: action %fd.name on %evt.hostname
   priority: NOTICE
 """
 
 
 def rules_file(folder: Path, text: str = RULES) -> Path:
-    """Write the rule that finds marked acts."""
+    """Write a rule file that detects marked actions."""
     path = folder / "marked.yaml"
     path.write_text(text)
     return path
@@ -36,7 +36,7 @@ def rules_file(folder: Path, text: str = RULES) -> Path:
 
 @dataclass
 class Host:
-    """A host that acts: every batch holds one marked act among others; hosts share the raw name for three batches."""
+    """A simulated host: every batch holds a marked action among others; hosts share fd.nameraw for three batches."""
 
     name: str
     others: int = 20
@@ -45,12 +45,12 @@ class Host:
     start: int = 1
 
     def batch(self, *marks: str) -> EventBatch:
-        """Give the next batch."""
+        """Return the next batch."""
         self.sequence += 1
         ordinary = {"type": "openat", "fd_name": "/usr/lib/locale/C.utf8/LC_CTYPE"}
         shared = f"round-{self.sequence // 3}"
-        acts = [{"type": "openat", "fd_name": f"/marked/{mark}", "fd_name_raw": shared} for mark in marks]
-        events = [ordinary] * self.others + acts
+        actions = [{"type": "openat", "fd_name": f"/marked/{mark}", "fd_name_raw": shared} for mark in marks]
+        events = [ordinary] * self.others + actions
         now = time.time_ns()
         made = batch_of(
             *({**event, "time": now + place} for place, event in enumerate(events)),
@@ -65,33 +65,33 @@ class Host:
 
 
 class Generator:
-    """Publishes acts of several hosts and remembers every one."""
+    """Publishes actions of several hosts and records each of them."""
 
     def __init__(self, connection: Connection, hosts: int = 16) -> None:
         self.connection = connection
         self.hosts = [Host(f"host-{number}") for number in range(hosts)]
-        self.acts: list[str] = []
+        self.actions: list[str] = []
         self._producer: Producer = make_producer(producer_config(connection, "generator", queue_bytes=64 << 20))
 
     def act(self, rounds: int) -> None:
-        """Have every host act so many times."""
+        """Generate one action per host and round."""
         for _ in range(rounds):
             for host in self.hosts:
                 mark = f"{host.name}-{host.sequence + 1}"
                 self.publish(host.batch(mark))
-                self.acts.append(mark)
+                self.actions.append(mark)
 
     def publish(self, batch: EventBatch) -> None:
-        """Send one batch as a collector would."""
+        """Send a batch as a collector does."""
         self.send(encode_batch(batch), batch.host_id)
 
     def send(self, value: bytes | None, host: str, headers: Headers | None = None, *, topic: str = EVENTS) -> None:
-        """Send any bytes, or a tombstone. topic: without prefix."""
+        """Send arbitrary bytes, or a tombstone. topic: name without prefix."""
         self._producer.produce(self.connection.topic(topic), value, host.encode(), headers=headers or [])
         self._producer.poll(0)
 
     def flush(self, timeout: float = 60) -> None:
-        """Wait until the broker has all."""
+        """Wait until the broker has all messages."""
         assert self._producer.flush(timeout) == 0
 
 
@@ -103,7 +103,7 @@ class Alerts:
         self.raw: list[Alert] = []
 
     def marks(self) -> dict[str, Counter[str]]:
-        """Give, for each mark, the ids of its alerts and how often each came."""
+        """Return, by mark, the ids of its alerts and how often each was received."""
         found: dict[str, Counter[str]] = {}
         for alert in self.raw:
             if alert.rule == RULE:
@@ -112,7 +112,7 @@ class Alerts:
         return found
 
     def read(self, timeout: float) -> None:
-        """Read what comes within a time."""
+        """Read alerts for timeout seconds."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             message = self._reader.poll(0.1)
@@ -120,28 +120,28 @@ class Alerts:
                 self.raw.append(decode_alert(message.value() or b""))
 
     def wait_for(self, count: int, timeout: float) -> None:
-        """Read until so many different acts were alerted on; says what there is otherwise."""
+        """Read until there are alerts for so many different actions; fail after the timeout."""
         deadline = time.monotonic() + timeout
         while len(self.marks()) < count:
             left = deadline - time.monotonic()
-            assert left > 0, f"{len(self.marks())} of {count} acts were alerted on"
+            assert left > 0, f"{len(self.marks())} of {count} actions were alerted on"
             self.read(min(left, 0.5))
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         self._reader.close()
 
 
-def assert_exact(acts: list[str], alerts: Alerts) -> int:
-    """Assert that every act has exactly one alert id, and no alert is about anything else.
+def assert_exact(actions: list[str], alerts: Alerts) -> int:
+    """Assert that every action has exactly one alert id, and that there are no other alerts.
 
     Returns:
         How many alerts came more than once.
     """
     found = alerts.marks()
-    missing = [act for act in acts if act not in found]
-    assert not missing, f"{len(missing)} acts without an alert, such as {missing[:5]}"
-    assert not set(found) - set(acts)
+    missing = [act for act in actions if act not in found]
+    assert not missing, f"{len(missing)} actions without an alert, such as {missing[:5]}"
+    assert not set(found) - set(actions)
     doubled = {mark: ids for mark, ids in found.items() if len(ids) != 1}
-    assert not doubled, f"acts with several ids: {list(doubled.items())[:3]}"
+    assert not doubled, f"actions with several ids: {list(doubled.items())[:3]}"
     return sum(sum(ids.values()) - 1 for ids in found.values())
