@@ -20,7 +20,7 @@ from tests.unit.notifier.formats.test_falco_json import falco
 def port_of(notifier: Running) -> int:
     """Return the intake's port."""
     notifier.wait_for("accepting alerts at")
-    found = re.search(r"taken at http://127.0.0.1:(\d+)/", notifier.errors)
+    found = re.search(r"alerts at http://127.0.0.1:(\d+)/", notifier.errors)
     assert found is not None
     return int(found[1])
 
