@@ -113,3 +113,15 @@ def freeze(entry: TrackedProcess) -> TrackedProcess:
             each.frozen = (each.version, copy)
         above = copy = each.frozen[1]
     return copy
+
+
+def freeze_with_leaders(
+    entry: TrackedProcess, session: TrackedProcess | None, group: TrackedProcess | None
+) -> TrackedProcess:
+    """Copy an entry, its ancestors, and the leaders of its session and process group."""
+    copy = freeze(entry)
+    if session is not None and session is not entry and copy.session_leader is None:
+        copy.session_leader = freeze(session)
+    if group is not None and group is not entry and copy.group_leader is None:
+        copy.group_leader = freeze(group)
+    return copy

@@ -5,7 +5,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from collector.containers.naming import ContainerName
-from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, ExecutedProgram, ProcessContext
+from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, ExecutedProgram, ProcessContext, ProcessFacts
+from collector.records.types import ProcessIdentity
 
 TICK = 10_000_000
 """Nanoseconds per clock tick, the unit of start times in /proc."""
@@ -93,13 +94,47 @@ class TrackedProcess:
         self.group_leader: TrackedProcess | None = None
 
     def __repr__(self) -> str:
-        return f"Entry({self.pid}, {self.start_time}, {self.program.name!r})"
+        return f"TrackedProcess({self.pid}, {self.start_time}, {self.program.name!r})"
 
     def started_at(self, start_time: int) -> bool:
         """Return whether a kernel start time (boot clock, ns) is this process's, allowing for /proc's coarse clock."""
         if self.start_is_exact:
             return self.start_time == start_time
         return self.start_time // TICK == start_time // TICK
+
+    def adopt_start(self, start_time: int, boot_to_epoch: int) -> bool:
+        """Take over the exact start time from a record.
+
+        Args:
+            start_time: boot-clock nanoseconds.
+            boot_to_epoch: epoch nanoseconds minus boot-clock nanoseconds.
+
+        Returns:
+            Whether anything changed; False if the start was exact already.
+        """
+        if self.start_is_exact:
+            return False
+        start_epoch = start_time + boot_to_epoch
+        if self.exec_time == self.start_epoch:
+            self.exec_time = start_epoch
+        self.start_time, self.start_epoch, self.start_is_exact = start_time, start_epoch, True
+        return True
+
+    def renew(self, facts: ProcessFacts, exec_generation: int | None) -> None:
+        """Replace the facts by those read from /proc.
+
+        Args:
+            facts: the facts read.
+            exec_generation: of the program; None if unknown.
+        """
+        if facts.program is not self.program:
+            self.program = facts.program
+            self.comm = facts.program.name
+            self.exec_time = None
+        self.credentials = facts.credentials
+        self.other_users = {}
+        self.place = replace(facts.place, pid_namespace_init_start=self.place.pid_namespace_init_start)
+        self.exec_generation = exec_generation
 
     def copy(self, *, credentials: Credentials | None = None) -> "TrackedProcess":
         """Return a detached copy that later changes leave as it is."""
@@ -180,3 +215,31 @@ class TrackedProcess:
             parent=self,
             is_stale=self.is_stale,
         )
+
+
+def from_record(who: ProcessIdentity, boot_to_epoch: int) -> TrackedProcess:
+    """Return a process of which only a record's identity is known."""
+    return TrackedProcess(
+        who.pid,
+        who.start_time,
+        who.start_time + boot_to_epoch,
+        Credentials(who.uid),
+        exec_generation=who.exec_generation,
+        cgroup_id=who.cgroup_id,
+    )
+
+
+def from_facts(facts: ProcessFacts, boot_to_epoch: int) -> TrackedProcess:
+    """Return a process as read from /proc; its start time is only known to a clock tick."""
+    start = facts.start_ticks * TICK
+    entry = TrackedProcess(
+        facts.pid,
+        start,
+        start + boot_to_epoch,
+        facts.credentials,
+        program=facts.program,
+        place=facts.place,
+        start_is_exact=False,
+    )
+    entry.is_pointed_at = True
+    return entry

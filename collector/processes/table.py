@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from collector.containers.naming import ContainerName, container_of
-from collector.processes.from_records import credentials_of, place_of, program_of
-from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze, is_adoption, trim
-from collector.processes.parts import Credentials, ProcessFacts
-from collector.processes.process import TICK, TrackedProcess
+from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
+from collector.processes.namespaces import Namespaces
+from collector.processes.parts import Credentials, ProcessFacts, credentials_of, place_of, program_of
+from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
 from collector.processes.procfs.protocol import ProcfsReader
 from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
 from collector.records.types import Exec, Exit, Fork, Lifecycle, ProcessIdentity, State
@@ -52,10 +52,7 @@ class ProcessTable:
         self._living: dict[int, TrackedProcess] = {}
         self._exited = RecentlyExited(grace, exited_limit)
         self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
-        self._cgroups: BoundedMap[int, str] = BoundedMap(4096)
-        self._namespace_inits: BoundedMap[int, int] = BoundedMap(4096)
-        self._first_processes: BoundedMap[int, TrackedProcess] = BoundedMap(4096)
-        """By pid namespace."""
+        self._namespaces = Namespaces()
 
     def __len__(self) -> int:
         return len(self._living) + len(self._exited)
@@ -70,7 +67,7 @@ class ProcessTable:
         for facts in sorted(processes, key=lambda each: (each.start_ticks, each.pid)):
             known = self._living.get(facts.pid)
             if known is None or known.start_time // TICK != facts.start_ticks:
-                new.append(self._from_facts(facts))
+                new.append(self._add(facts))
         for entry in new:
             self._settle(entry)
 
@@ -95,14 +92,7 @@ class ProcessTable:
             facts: the facts read.
             exec_generation: of the program; if None, the next record sets it.
         """
-        if facts.program is not entry.program:
-            entry.program = facts.program
-            entry.comm = facts.program.name
-            entry.exec_time = None
-        entry.credentials = facts.credentials
-        entry.other_users = {}
-        entry.place = replace(facts.place, pid_namespace_init_start=entry.place.pid_namespace_init_start)
-        entry.exec_generation = exec_generation
+        entry.renew(facts, exec_generation)
         self._settle(entry)
         self._changed(entry)
 
@@ -156,21 +146,14 @@ class ProcessTable:
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of the pid namespace, if it is in the same container."""
-        first = self._first_processes.get(entry.place.pid_namespace or 0)
-        return first if first is not None and first.exited_at is None and first.container == entry.container else None
+        return self._namespaces.first_in_container(entry)
 
     def frozen(self, entry: TrackedProcess) -> TrackedProcess:
         """Return a copy of a process and its ancestors as they are now, for an event that has to wait.
 
         Copies are shared while nothing changes, so that a thousand waiting events of a process share one.
         """
-        copy = freeze(entry)
-        session, group = self.session_leader(entry), self.group_leader(entry)
-        if session is not None and session is not entry and copy.session_leader is None:
-            copy.session_leader = freeze(session)
-        if group is not None and group is not entry and copy.group_leader is None:
-            copy.group_leader = freeze(group)
-        return copy
+        return freeze_with_leaders(entry, self.session_leader(entry), self.group_leader(entry))
 
     # Records
 
@@ -201,7 +184,7 @@ class ProcessTable:
         state, who = record.state, record.state.who
         entry = self._same_process(who)
         if entry is None:
-            entry = self._new_entry(who)
+            entry = from_record(who, self.boot_to_epoch)
             self._put(entry, who.time)
         elif entry.exec_generation is not None and who.exec_generation < entry.exec_generation:
             return
@@ -266,12 +249,7 @@ class ProcessTable:
         return self._exited.find(who.pid, who.start_time)
 
     def _adopt_start(self, entry: TrackedProcess, start_time: int) -> None:
-        if not entry.start_is_exact:
-            entry.start_time = start_time
-            entry.start_is_exact = True
-            if entry.exec_time == entry.start_epoch:
-                entry.exec_time = start_time + self.boot_to_epoch
-            entry.start_epoch = start_time + self.boot_to_epoch
+        if entry.adopt_start(start_time, self.boot_to_epoch):
             self._changed(entry)
 
     def _read_new(self, who: ProcessIdentity) -> TrackedProcess:
@@ -282,7 +260,7 @@ class ProcessTable:
         if facts is None:
             return self._stale(who, None)
         self._retire(who.pid, who.time)
-        entry = self._from_facts(facts)
+        entry = self._add(facts)
         self._adopt_start(entry, who.start_time)
         entry.exec_generation = who.exec_generation
         self._settle(entry)
@@ -324,7 +302,7 @@ class ProcessTable:
         return entry.seen_as(who.uid) or entry
 
     def _move(self, entry: TrackedProcess, who: ProcessIdentity) -> None:
-        path = self._cgroups.get(who.cgroup_id)
+        path = self._namespaces.cgroup(who.cgroup_id)
         if path is None and entry.exited_at is None and entry.cgroup_id is not None:
             path = self._reader.read_cgroup(who.pid)
         entry.cgroup_id = who.cgroup_id
@@ -337,9 +315,9 @@ class ProcessTable:
         key = (who.pid, who.start_time, who.exec_generation, who.uid)
         entry = self._unknown.get(key)
         if entry is None:
-            path = self._cgroups.get(who.cgroup_id)
+            path = self._namespaces.cgroup(who.cgroup_id)
             container: ContainerName | None = None if path is None else self._container_of(path)
-            entry = self._new_entry(who)
+            entry = from_record(who, self.boot_to_epoch)
             entry.is_stale = True
             entry.exec_time = None
             if same is not None:
@@ -351,29 +329,8 @@ class ProcessTable:
 
     # Updating the table
 
-    def _new_entry(self, who: ProcessIdentity) -> TrackedProcess:
-        return TrackedProcess(
-            who.pid,
-            who.start_time,
-            who.start_time + self.boot_to_epoch,
-            Credentials(who.uid),
-            exec_generation=who.exec_generation,
-            cgroup_id=who.cgroup_id,
-        )
-
-    def _from_facts(self, facts: ProcessFacts) -> TrackedProcess:
-        start = facts.start_ticks * TICK
-        entry = TrackedProcess(
-            facts.pid,
-            start,
-            start + self.boot_to_epoch,
-            facts.credentials,
-            program=facts.program,
-            place=facts.place,
-            start_is_exact=False,
-        )
-        entry.is_pointed_at = True
-        self._living[entry.pid] = entry
+    def _add(self, facts: ProcessFacts) -> TrackedProcess:
+        entry = self._living[facts.pid] = from_facts(facts, self.boot_to_epoch)
         return entry
 
     def _settle(self, entry: TrackedProcess) -> None:
@@ -387,17 +344,13 @@ class ProcessTable:
             entry.container = entry.parent.container
         if place.pid_namespace is not None and place.pid_namespace_init_start is None:
             if place.vpid == 1:
-                self._namespace_inits.put(place.pid_namespace, entry.start_time)
-                self._first_processes.put(place.pid_namespace, entry)
-            start = self._namespace_inits.get(place.pid_namespace)
+                self._namespaces.learn_first(place.pid_namespace, entry)
+            start = self._namespaces.start(place.pid_namespace)
             if start is not None:
                 entry.place = replace(place, pid_namespace_init_start=start)
 
     def _take_place(self, entry: TrackedProcess, state: State) -> None:
-        self._cgroups.put(state.who.cgroup_id, state.cgroup)
-        self._namespace_inits.put(state.pid_namespace, state.pid_namespace_init_start)
-        if state.vpid == 1:
-            self._first_processes.put(state.pid_namespace, entry)
+        self._namespaces.learn(entry, state)
         is_new_parent = entry.place.ppid != state.ppid
         entry.comm = state.comm
         entry.place = place_of(state)
@@ -417,7 +370,7 @@ class ProcessTable:
         if parent is None and ppid and entry.parent is None and may_read:
             facts = self._reader.read(ppid)
             if facts is not None:
-                parent = self._from_facts(facts)
+                parent = self._add(facts)
                 # Its own records will report its parent, so one read of /proc is enough here.
                 parent.parent = self._living.get(facts.place.ppid or 0)
                 parent.container = self._container_of(facts.place.cgroup or "/")
