@@ -13,17 +13,21 @@ from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT
 from collector.processes.process import TrackedProcess
 from collector.records.decode import text
+from collector.records.layout import HEAD, SYSCALL
 from collector.records.types import Syscall
 from schemas.columns import EVENT_COLUMNS
 
 _TIME = struct.Struct("<Q")
 """Every record begins with its time."""
 _OPEN = BY_EVENT["openat"]
-_EVENT_AT = slice(126, 128)
+_EVENT_AT = SYSCALL.span("event")
 _EVENT = struct.pack("<H", _OPEN.number)
-# Of a system call's record: the inode, and the lengths of the kernel's path, the path and its directory.
-_FILE = struct.Struct("<104xQ24xHH2xH")
-_PIECES_AT = 152
+_FILE = SYSCALL.reader("inode", "real_path", "path1", "directory1")
+_TEXTS_AT = SYSCALL.end
+# All of an openat's record but time, path address, inode, and lengths and texts of its paths.
+_HEAD_TO_PATH = slice(HEAD.span("time").stop, SYSCALL.span("argument1").start)
+_PATH_TO_INODE, _INODE_TO_LENGTHS = SYSCALL.between("argument1", "inode"), SYSCALL.between("inode", "real_path")
+_PATH2_LENGTH, _OTHER_LENGTHS = SYSCALL.span("path2"), slice(SYSCALL.span("directory1").stop, SYSCALL.end)
 _ROW = tuple(EVENT_COLUMNS)[1:]
 _TYPE, _INODE, _NAME = map(_ROW.index, ("fd_type", "fd_ino", "fd_name"))
 _REST = _NAME + len(("fd_name", "fd_name_raw", "fd_realpath"))
@@ -118,7 +122,13 @@ class RepeatCache:
 
 def _but_file(record: bytes) -> bytes:
     """Return an openat's record without time, path address, inode, and lengths and text of its paths."""
-    return record[8:64] + record[72:104] + record[112:136] + record[140:142] + record[144:_PIECES_AT]
+    return (
+        record[_HEAD_TO_PATH]
+        + record[_PATH_TO_INODE]
+        + record[_INODE_TO_LENGTHS]
+        + record[_PATH2_LENGTH]
+        + record[_OTHER_LENGTHS]
+    )
 
 
 def _opens_a_file(call: Syscall) -> bool:
@@ -140,12 +150,12 @@ def _opens_a_file(call: Syscall) -> bool:
 def _add_alike(builder: BatchBuilder, event: Event, record: bytes, time: int) -> Event | None:
     """Add an open that differs from an event in its file only; None if the file has no name to show."""
     inode, real_length, path_length, directory_length = _FILE.unpack_from(record)
-    path_at = _PIECES_AT + real_length
+    path_at = _TEXTS_AT + real_length
     directory_at = path_at + path_length
     end = directory_at + directory_length
     if not real_length or not path_length or end > len(record):
         return None
-    real, given = text(record[_PIECES_AT:path_at]), text(record[path_at:directory_at])
+    real, given = text(record[_TEXTS_AT:path_at]), text(record[path_at:directory_at])
     path = absolute(text(record[directory_at:end]) if directory_length else None, given)
     if path is None:
         return None

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from collector.records.layout import HEAD, SYSCALL
 from collector.records.types import (
     Exec,
     Exit,
@@ -19,15 +20,14 @@ from collector.records.types import (
     Syscall,
 )
 
-_HEAD = struct.Struct("<QQQIIIIHHI")
-_SYSCALL = struct.Struct("<q6QQIIiHHII8H")
+_HEAD, _SYSCALL = HEAD.struct, SYSCALL.struct
 _PROCESS = struct.Struct("<10I4Q16sQqq6IH6x8H")
 _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
 _REQUEST = struct.Struct("<3QI4x")
 _REPEATS = struct.Struct("<2Q2I")
 _SOCKET = struct.Struct("<6HB3x16s16s128s")
-_SYSCALL_DATA = _HEAD.size + _SYSCALL.size
+_SYSCALL_DATA = SYSCALL.end
 _PROCESS_DATA = _HEAD.size + _PROCESS.size
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
@@ -39,6 +39,7 @@ _INT64_MAX = (1 << 63) - 1
 _NANOSECONDS = 0x7FFFFFFF
 """Since Linux 6.13 the top bit marks that the time was queried (include/linux/fs.h, I_CTIME_QUERIED)."""
 _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
+_TIME, _FLAGS = HEAD.span("time"), HEAD.span("flags")
 
 
 def decode(record: bytes) -> Record:
@@ -248,13 +249,13 @@ def _repeats(record: bytes, _who: ProcessIdentity, _flags: int, _cpu: int) -> Re
 
 def as_of(time: int, record: bytes) -> bytes:
     """Return a record with another time, in boot-clock nanoseconds."""
-    return time.to_bytes(8, "little") + record[8:]
+    return time.to_bytes(8, "little") + record[_TIME.stop :]
 
 
 def identity_of(record: bytes) -> bytes:
     """Return what equal records share: all bytes but the time and the mark of the last record sent whole."""
-    flags = int.from_bytes(record[42:44], "little") & ~_LAST_WHOLE
-    return record[8:42] + flags.to_bytes(2, "little") + record[44:]
+    flags = int.from_bytes(record[_FLAGS], "little") & ~_LAST_WHOLE
+    return record[_TIME.stop : _FLAGS.start] + flags.to_bytes(2, "little") + record[_FLAGS.stop :]
 
 
 _KIND_STATE, _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 4, 6, 7, 8
