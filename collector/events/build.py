@@ -27,7 +27,6 @@ _OPEN_READ, _OPEN_WRITE = _BIT["OPEN_READ"], _BIT["OPEN_WRITE"]
 _OPEN_EXEC, _OPEN_CREATE = _BIT["OPEN_EXEC"], _BIT["OPEN_CREATE"]
 _STALE, _FAILED, _HAS_RES = _BIT["PROCESS_STALE"], _BIT["FAILED"], _BIT["HAS_RES"]
 
-_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
 _O_TMPFILE = 0o20200000
 _ROLES = "nst"
@@ -79,7 +78,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
     event = spec.event
     intern = builder.intern
     descriptor = describe(event, call)
-    if descriptor is not None and event in _OPENERS:
+    if descriptor is not None and spec.opens_file:
         descriptor.type = _opened_type(spec, call, descriptor.type)
     path1, path2 = _absolute_paths(spec, call)
     context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
@@ -102,7 +101,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
             bits |= _BIT["LOWER_LAYER"]
     paths = _NO_PATHS
     numbers, texts = _NO_DESCRIPTOR, _NO_DESCRIPTOR_TEXTS
-    if event in _OPENERS:
+    if spec.opens_file:
         bits |= _open_bits(spec, arguments)
         numbers, texts = _opened(descriptor, path1, call.path1)
     else:

@@ -14,18 +14,8 @@ from itertools import chain
 from collector.arch import x86_64
 
 NONE = 0xFF
-_NAME, _TEXT = 5, 6
-_BY_NAME = (
-    *("link", "linkat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "chmod", "fchmodat"),
-    *("rename", "renameat", "renameat2"),
-)
-FILTERS = {
-    **dict(zip(("open", "openat", "openat2", "creat"), range(1, 5), strict=True)),
-    **dict.fromkeys(("symlink", "symlinkat"), _TEXT),
-    **dict.fromkeys(_BY_NAME, _NAME),
-}
-"""How the path of a call is found and judged; the others' paths aren't."""
-"""Event types that the kernel side can leave out by interest, with the numbers that they have there."""
+_FILTERS = {kind: number for number, kind in enumerate(("open", "openat", "openat2", "creat", "path", "text"), start=1)}
+"""How the kernel side checks a call's path, with its enum filter_kind; 0 for calls whose path isn't checked."""
 
 CWD = 6
 """As a directory: the working directory, for calls without a directory argument."""
@@ -77,6 +67,10 @@ class Call:
     mode_at: int
     has_data: bool
     """The first piece of memory is the data read or written."""
+    filter: int
+    """How the kernel side checks the path: its enum filter_kind, 0 for not at all."""
+    opens_file: bool
+    """Returns the descriptor of an opened file."""
     registers: frozenset[int]
     """Arguments whose registers the event carries; no rule can refer to the other registers."""
 
@@ -110,7 +104,7 @@ def _argument(text: str) -> Argument:
 
 def _call(number: int, row: str) -> Call:
     event, capture, arguments = (part.strip() for part in row.split("|"))
-    flags, fd, roles = DescriptorFlag.EMIT, NONE, ""
+    flags, fd, roles, path_filter = DescriptorFlag.EMIT, NONE, "", 0
     paths: list[tuple[int, int]] = []
     blobs: list[tuple[int, int, int]] = []
     for word in capture.split():
@@ -119,6 +113,8 @@ def _call(number: int, row: str) -> Call:
         elif word == "address":
             # The address is always the second piece of memory; the first is data.
             blobs.insert(0, (NONE, 0, NONE))
+        elif word.startswith("filter:"):
+            path_filter = _FILTERS[word.removeprefix("filter:")]
         elif word.startswith("fd"):
             fd = int(word[2:])
         elif word.startswith("~"):
@@ -144,6 +140,8 @@ def _call(number: int, row: str) -> Call:
         flags_at=places.get("flags", -1),
         mode_at=places.get("mode", -1),
         has_data=any(argument.kind == "data" for argument in named),
+        filter=path_filter,
+        opens_file=bool(flags & DescriptorFlag.FD_IS_RESULT) and any(argument.kind == "ino" for argument in named),
         registers=frozenset(chain.from_iterable(map(_registers, named))),
     )
 
@@ -231,6 +229,6 @@ def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag 
     (blob1, size1, length1), (blob2, size2, length2) = (*call.blobs, (NONE, 0, NONE), (NONE, 0, NONE))[:2]
     return _DESCRIPTOR.pack(
         *(call.number, flags, call.fd, path1, path2, dir1, dir2, blob1, length1, blob2, length2, size1, size2),
-        FILTERS.get(event, 0),
+        call.filter,
         sum(1 << register for register in call.registers),
     )

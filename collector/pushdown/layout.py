@@ -6,7 +6,7 @@ Pure: the results are numbers and bytes, which maps.py writes into the kernel.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from collector.events.system_calls import BY_EVENT, FILTERS
+from collector.events.system_calls import BY_EVENT
 from schemas.filter import CLASSES, FAILED, MAX_VALUES, Clause, PathPattern, Predicate, PushdownFilter
 
 MASK_BITS = 512
@@ -93,7 +93,7 @@ def lay_out(interest: PushdownFilter) -> FilterLayout:
         for way in ways:
             condition = (
                 frozenset(each for each in way.tests if each[0] in kept),
-                way.places if event in FILTERS else None,
+                way.places if BY_EVENT[event].filter else None,
             )
             bit = 1 << (numbers.setdefault(condition, len(numbers)) % MASK_BITS)
             bits.append((bit, way, condition))
