@@ -6,7 +6,7 @@ on one thread. Facts outlive their container, because late events need them.
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from queue import PriorityQueue, SimpleQueue
 from typing import Protocol
@@ -30,6 +30,8 @@ RETRY_DELAY = 250_000_000
 
 FAILURE_DELAY = 30_000_000_000
 """Nanoseconds until a container is queried again after its runtime failed to respond."""
+FAILURE_NOTE_INTERVAL = 600_000_000_000
+"""Minimum nanoseconds between two messages about failures."""
 
 
 class ContainerNotFound(LannerError):
@@ -79,18 +81,24 @@ class KnownContainers:
     Args:
         lookups: the runtimes, in the order in which they are queried.
         workers: number of worker threads.
+        on_failure: receives the reason why a runtime couldn't be queried, at most once in FAILURE_NOTE_INTERVAL.
     """
 
-    def __init__(self, lookups: Sequence[ContainerRuntime], workers: int = WORKERS) -> None:
+    def __init__(
+        self,
+        lookups: Sequence[ContainerRuntime],
+        workers: int = WORKERS,
+        on_failure: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.version = 0
         """Increases whenever more becomes known of any container."""
         self.unanswered = 0
         """Queries that no runtime answered."""
-        self.last_failure: str | None = None
-        """The latest reason why a runtime couldn't be queried."""
         self.not_found = 0
         """Queries about containers that no runtime knew."""
         self._lookups = tuple(lookups)
+        self._on_failure = on_failure
+        self._failure_note_at = 0
         self._known: BoundedMap[str, _Known] = BoundedMap(MAX_KNOWN)
         self._uncertain: BoundedMap[str, _Known] = BoundedMap(MAX_UNCERTAIN)
         self._later: dict[ContainerName, int] = {}
@@ -205,8 +213,10 @@ class KnownContainers:
             self.not_found += known.is_pending
             known.is_pending = False
         else:
-            self.last_failure = answer.failure
             self.unanswered += 1
+            if now >= self._failure_note_at:
+                self._failure_note_at = now + FAILURE_NOTE_INTERVAL
+                self._on_failure(f"facts about containers are incomplete: {answer.failure}.")
             known.is_pending = False
             known.ask_at = now + FAILURE_DELAY
 

@@ -267,3 +267,18 @@ def test_threads_end_when_told(tmp_path: Path) -> None:
         assert all(worker.daemon for worker in workers)
         known.close()
         until(lambda: not any(worker.is_alive() for worker in workers))
+
+
+def test_a_failing_runtime_is_reported_once_in_a_while(tmp_path: Path) -> None:
+    """The message has the reason; a host with many containers doesn't repeat it for each."""
+    notes: list[str] = []
+    known = KnownContainers([Docker(tmp_path / "none")], on_failure=notes.append)
+    later = 1 + lookup.FAILURE_NOTE_INTERVAL
+    for number, now in enumerate((0, 1, later)):
+        known.is_pending(ContainerName("docker", f"{number:064x}"), now)
+        settle(known, now)
+    known.close()
+
+    assert known.unanswered == 3
+    assert len(notes) == 2
+    assert notes[0].startswith("facts about containers are incomplete: RuntimeUnavailable: ")
