@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 from bench.running import nanoseconds
-from collector.agent import Collector, CollectorSettings
+from collector.agent import Collector
 from collector.bpf.program import RingSizes
+from collector.settings import CollectorSettings
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 

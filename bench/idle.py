@@ -9,7 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from collector.agent import Collector, CollectorSettings
+from collector.agent import Collector
+from collector.settings import CollectorSettings
 
 SECONDS = 60.0
 _POLL_SECONDS = 0.1

@@ -7,7 +7,9 @@ generation of its content.
 
 import mmap
 import struct
+import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from collector.records.types import RepeatCount
 
@@ -89,3 +91,39 @@ class RepeatCounts:
         else:
             self._taken[slot, generation] = max(before, repeats.count)
         return max(0, repeats.count - before)
+
+
+class RepeatSource(Protocol):
+    """Where counts are read from."""
+
+    def repeats(self) -> list[RepeatCount]:
+        """Return the counts that have changed."""
+
+
+class RepeatPoll:
+    """Reads counts at intervals, and releases them once all records sent before have been read.
+
+    Args:
+        seconds: minimum interval between two reads.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = seconds * 1e9
+        self._counts: list[RepeatCount] = []
+        self._read_at = 0
+        """When the counts were read, boot-clock nanoseconds."""
+
+    def is_ready(self, read_until: int) -> bool:
+        """Return whether the counts may be taken, given the time up to which records have been read, ns."""
+        return read_until >= self._read_at
+
+    def take(self) -> list[RepeatCount]:
+        """Return the counts read last, once."""
+        counts, self._counts = self._counts, []
+        return counts
+
+    def read(self, source: RepeatSource) -> None:
+        """Read the counts again if it is time."""
+        if time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._read_at >= self._interval:
+            self._counts = source.repeats()
+            self._read_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from collector.agent import CACHE
 from collector.bpf.program import SYSTEM_PYTHON, find_compiled
 from collector.errors import EnvironmentUnsupported
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.io_uring_offsets import uring_layout
+from collector.settings import CACHE
 
 State = Literal["ok", "missing", "note"]
 

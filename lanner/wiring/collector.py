@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import lanner
-from collector.agent import Collector, CollectorSettings
+from collector.agent import Collector
 from collector.bpf.program import RingSizes
 from collector.kernel_feed import SENT_WHOLE
+from collector.settings import CollectorSettings
 from lanner.settings import Settings
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
@@ -32,6 +33,7 @@ def make_collector(
     flush_ms: int | None = None,
     previous: tuple[int, int] = (0, -1),
     further_losses: Callable[[], Mapping[str, int]] = dict,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Collector:
     """Put a collector together; nothing is started.
 
@@ -40,6 +42,7 @@ def make_collector(
     flush_ms: how soon a batch goes out, if not as the settings say.
     previous: start and last sequence of the collector before this one, where known.
     further_losses: what was lost behind the collector, by reason.
+    on_note: receives messages for the operator.
     """
     wanted = settings.collector
     if settings.host.name:
@@ -65,4 +68,5 @@ def make_collector(
             previous_sequence=previous[1],
         ),
         further_losses=further_losses,
+        on_note=on_note,
     )

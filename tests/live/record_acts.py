@@ -12,7 +12,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from collector.agent import Collector, CollectorSettings
+from collector.agent import Collector
+from collector.settings import CollectorSettings
 from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, Process

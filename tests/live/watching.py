@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from collector.agent import Collector, CollectorSettings
+from collector.agent import Collector
+from collector.settings import CollectorSettings
 from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.agent import CollectorSettings
+from collector.settings import CollectorSettings
 from tests.live.collector.watching import watching
 from tests.live.containers import Docker
 

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from collector.agent import CollectorSettings
+from collector.settings import CollectorSettings
 from tests.live.collector.watching import watching
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.agent import CollectorSettings
+from collector.settings import CollectorSettings
 from processor.fields.extract import extract, is_filled
 from schemas.catalogue.fields import FIELDS
 from schemas.filter import EVERY_VARIABLE

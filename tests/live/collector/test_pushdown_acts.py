@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from collector.agent import CollectorSettings
 from collector.bpf.program import RingSizes
+from collector.settings import CollectorSettings
 from processor.compiler.checks import errors
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse

@@ -1,6 +1,6 @@
 """What a collector says of what it collects, and of its end: silence must not be taken for absence."""
 
-from collector.agent import CollectorSettings
+from collector.settings import CollectorSettings
 from lanner.recorder.filter_coverage import read_interest
 from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from collector.agent import Collector, CollectorSettings
+from collector.agent import Collector
 from collector.errors import EnvironmentUnsupported
+from collector.settings import CollectorSettings
 from processor.fields.extract import extract
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import resolve_field

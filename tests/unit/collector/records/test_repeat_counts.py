@@ -1,9 +1,11 @@
 """How much of what the kernel side counts is new: each repeat is reported once, whichever way it comes."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.records.repeat_counts import RepeatCounts
+from collector.records.repeat_counts import RepeatCounts, RepeatPoll
 from collector.records.types import RepeatCount
 
 
@@ -59,3 +61,37 @@ def test_all_that_was_counted_is_reported_once(steps: list[tuple[int, bool, bool
     reported += sum(map(counts.fresh, [*waiting, counted(count, generation=generation)]))
 
     assert reported == made
+
+
+class Slots:
+    """Slots whose counts are read again and again."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def repeats(self) -> list[RepeatCount]:
+        """Return one count more at each read."""
+        self.reads += 1
+        return [counted(self.reads)]
+
+
+def test_counts_wait_until_records_sent_before_have_been_read() -> None:
+    """And they are handed out once."""
+    slots, poll = Slots(), RepeatPoll(seconds=3600)
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    poll.read(slots)
+
+    assert not poll.is_ready(before)
+    assert poll.is_ready(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    assert [each.count for each in poll.take()] == [1]
+    assert poll.take() == []
+
+
+def test_counts_are_read_at_intervals() -> None:
+    """Reading them costs time, so a busy loop does it once in a while."""
+    slots, often, seldom = Slots(), RepeatPoll(seconds=0), RepeatPoll(seconds=3600)
+    for poll in (often, seldom):
+        poll.read(slots)
+        poll.read(slots)
+
+    assert slots.reads == 2 + 1

@@ -1,0 +1,198 @@
+"""Assembles batches: events with their processes in, one EventBatch after another out."""
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from collector.containers.lookup import KnownContainers
+from collector.events.batch_builder import BatchBuilder
+from collector.events.build import EventSource, add_exec, add_exit, add_syscall
+from collector.events.repeat_cache import RepeatCache
+from collector.host.facts import HostFacts
+from collector.processes.process import TrackedProcess
+from collector.processes.rows import ProcessRows
+from collector.processes.table import ProcessTable
+from collector.processes.users.lookup import UserFiles
+from collector.pushdown.report import Watched
+from collector.records.types import Exec, Exit, Syscall
+from collector.settings import CollectorSettings
+from schemas.batch import EventBatch, Process
+
+_CLOCK_SLACK = 10_000_000
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+_Names = tuple[Callable[[int], str | None], Callable[[int], str | None]]
+
+
+class BatchAssembler:
+    """The batch under construction, and the counters that batches carry.
+
+    Args:
+        table: the processes; its clock offset is updated at each batch.
+        users: names of users and groups.
+        containers: facts of containers.
+        host: this host.
+        settings: limits of a batch, and what identifies the collector.
+        on_full: called when the batch has reached a limit; has to call finish().
+    """
+
+    def __init__(
+        self,
+        table: ProcessTable,
+        users: UserFiles,
+        containers: KnownContainers,
+        *,
+        host: HostFacts,
+        settings: CollectorSettings,
+        on_full: Callable[[], None],
+    ) -> None:
+        self.events = 0
+        """All events so far, including repeats."""
+        self.started = time.time_ns()
+        """Wall clock of the collector's start, ns; with the sequence it identifies a batch."""
+        self._table = table
+        self._users = users
+        self._host = host
+        self._settings = settings
+        self._on_full = on_full
+        self._rows = ProcessRows(table, users, containers)
+        self._builder = BatchBuilder()
+        self._repeated = RepeatCache(table, containers)
+        self._origins: dict[int, EventSource] = {}
+        """Sources of this batch's events, by the row of their process."""
+        self._sequence = 0
+        self._first_number = 1
+        self._reported: Mapping[str, int] = {}
+        """Losses that earlier batches have reported."""
+
+    @property
+    def count(self) -> int:
+        """Number of events in the batch."""
+        return self._builder.count
+
+    def prepare(self, entry: TrackedProcess) -> None:
+        """Read now what may be gone when the row of a process is written."""
+        self._rows.prepare(entry)
+
+    def repeat(self, raw: bytes) -> bool:
+        """Add the event of a record by reusing an earlier one; return False if none can be reused."""
+        if not self._repeated.add(self._builder, raw, self._table.boot_to_epoch):
+            return False
+        self._added()
+        return True
+
+    def add(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
+        """Add an event.
+
+        Args:
+            record: the decoded record.
+            entry: its process.
+            raw: the record's bytes if later events may repeat it.
+        """
+        row = self._rows.row(entry)
+        origin = self._origins.get(row)
+        if origin is None:
+            process = self._rows.processes[row]
+            origin = self._origins[row] = EventSource(process, row, entry.is_stale, *self._names(entry, process))
+        who = record.state.who if isinstance(record, Exec) else record.who
+        time_of_event = who.time + self._table.boot_to_epoch
+        if isinstance(record, Syscall):
+            event = add_syscall(self._builder, record, origin, time_of_event)
+            self.events += record.repeats
+            if raw and not entry.is_stale:
+                self._repeated.remember(self._builder, raw, record, event, entry)
+        elif isinstance(record, Exit):
+            add_exit(self._builder, record, origin, time_of_event)
+        else:
+            add_exec(self._builder, record, origin, time_of_event)
+        self._added()
+
+    def finish(
+        self, losses: Mapping[str, int], versions: frozenset[str], watched: Watched, *, stopping: bool
+    ) -> EventBatch:
+        """Return the batch and begin the next one.
+
+        Args:
+            losses: all losses since the start, by reason.
+            versions: versions of the published rules whose filter is active for all events of the batch.
+            watched: what is watched, if due for reporting.
+            stopping: whether this is the collector's last batch.
+        """
+        builder, self._builder = self._builder, BatchBuilder()
+        self._repeated.clear()
+        self._origins = {}
+        if step := self._follow_clock():
+            builder.shift(step)
+        processes, containers = self._rows.take()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._sequence += 1
+        is_first = self._sequence == 1
+        batch = EventBatch(
+            host_id=self._host.id,
+            hostname=self._host.name,
+            boot_id=self._host.boot_id,
+            collector_start=self.started,
+            sequence=self._sequence,
+            interest_version="+".join(sorted(versions)),
+            created=time.time_ns(),
+            collector_version=self._settings.version,
+            kernel=self._host.kernel,
+            first_number=self._first_number,
+            count=builder.count,
+            strings=builder.strings,
+            processes=processes,
+            containers=containers,
+            columns=builder.columns(),
+            previous_start=self._settings.previous_start if is_first else 0,
+            previous_sequence=self._settings.previous_sequence if is_first else -1,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            memory_bytes=_resident_bytes(),
+            lost={reason: fresh for reason, n in losses.items() if (fresh := n - self._reported.get(reason, 0))},
+            watched=watched[0],
+            narrowed=watched[1],
+            interest=watched[2],
+            stopping=stopping,
+        )
+        self._reported = dict(losses)
+        self._first_number += builder.count
+        return batch
+
+    def _added(self) -> None:
+        self.events += 1
+        size = self._builder.size + self._rows.size
+        if self._builder.count >= self._settings.flush_events or size >= self._settings.flush_bytes:
+            self._on_full()
+
+    def _names(self, entry: TrackedProcess, process: Process) -> _Names:
+        container = entry.container
+        pids = () if container is None else (entry.pid,)
+
+        def user_name(uid: int) -> str | None:
+            return process.user if uid == process.uid else self._users.names(uid, None, None, container, pids).user
+
+        def group_name(gid: int) -> str | None:
+            return process.group if gid == process.gid else self._users.names(-1, gid, None, container, pids).group
+
+        return user_name, group_name
+
+    def _follow_clock(self) -> int:
+        """Follow the wall clock if it was set, but not its slewing, which would reorder events.
+
+        Returns:
+            How far it was set since the last call, ns; usually 0.
+        """
+        step = boot_to_epoch() - self._table.boot_to_epoch
+        if abs(step) <= _CLOCK_SLACK:
+            return 0
+        self._table.boot_to_epoch += step
+        return step
+
+
+def boot_to_epoch() -> int:
+    """Return the wall clock minus the boot clock, in nanoseconds."""
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_SIZE

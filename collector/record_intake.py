@@ -1,0 +1,149 @@
+"""Processes kernel records: updates the process table, and passes events on once their container is known."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from collector.batch_assembler import BatchAssembler
+from collector.containers.lookup import KnownContainers
+from collector.containers.pending_events import PendingEvents
+from collector.events.build import PROCEXIT
+from collector.events.io_uring import PendingRequests
+from collector.processes.process import TrackedProcess
+from collector.processes.procfs.files import ProcessFiles
+from collector.processes.table import ProcessTable
+from collector.pushdown.environment import named
+from collector.records.decode import as_of, decode, identity_of
+from collector.records.repeat_counts import RepeatCounts
+from collector.records.types import Exec, Exit, RepeatCount, Request, Syscall
+from schemas.caching.bounded import BoundedMap
+
+_MAX_REPEATING = 4096
+
+
+class RecordIntake:
+    """Takes records in the order of their times.
+
+    Args:
+        table: the processes.
+        reader: its `variables` select the environment variables that an exec keeps.
+        containers: facts of containers.
+        batch: receives the events.
+        event_types: event types to watch.
+    """
+
+    def __init__(
+        self,
+        table: ProcessTable,
+        reader: ProcessFiles,
+        containers: KnownContainers,
+        batch: BatchAssembler,
+        event_types: frozenset[str],
+    ) -> None:
+        self.undecodable = 0
+        """Records that could not be decoded."""
+        self.event_types = event_types
+        self._table = table
+        self._reader = reader
+        self._containers = containers
+        self._batch = batch
+        self._waiting: PendingEvents[tuple[Syscall | Exec | Exit, TrackedProcess]] = PendingEvents()
+        self._requests = PendingRequests()
+        self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(_MAX_REPEATING)
+        """By the bytes that equal records share, the process at the last call that was sent whole."""
+        self._repeat_counts = RepeatCounts()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether events are waiting for their container's facts."""
+        return len(self._waiting) > 0
+
+    @property
+    def lost_requests(self) -> int:
+        """io_uring requests dropped because too many were pending."""
+        return self._requests.lost
+
+    @property
+    def without_facts(self) -> Mapping[str, int]:
+        """Events passed on without their container's facts, by reason."""
+        return {"timeout": self._waiting.gave_up_by_time, "too_many": self._waiting.gave_up_by_count}
+
+    def take(self, records: list[bytes]) -> None:
+        """Process records as sent by the kernel side."""
+        for raw in records:
+            if self._batch.repeat(raw):
+                continue
+            try:
+                record = decode(raw)
+            except (ValueError, IndexError):
+                self.undecodable += 1
+                continue
+            if isinstance(record, Syscall):
+                entry = self._table.resolve(record.who)
+                if record.is_last_whole:
+                    self._repeating.put(identity_of(raw), self._table.frozen(entry))
+                self._admit(record, entry, raw)
+            elif isinstance(record, RepeatCount):
+                self.add_repeats(record)
+            elif isinstance(record, Request):
+                call = self._requests.take(record)
+                if call is not None:
+                    self._admit(call, self._table.resolve(call.who))
+            elif isinstance(record, Exit) and PROCEXIT in self.event_types:
+                # Looked up first, because afterwards the process is no longer known.
+                self._admit(record, self._table.ending(record))
+                self._table.apply(record)
+            else:
+                if isinstance(record, Exec) and self._reader.variables:
+                    record = replace(record, env=named(record.env or (), self._reader.variables))
+                self._table.apply(record)
+                if isinstance(record, Exec):
+                    self._started_program(record)
+
+    def add_repeats(self, repeats: RepeatCount) -> None:
+        """Add the repeats of a call that are new, as one event."""
+        fresh = self._repeat_counts.fresh(repeats)
+        if not fresh:
+            return
+        call = decode(as_of(repeats.last, repeats.record))
+        if isinstance(call, Syscall):
+            call.repeats = fresh - 1
+            entry = self._repeating.get(identity_of(repeats.record))
+            self._admit(call, self._table.resolve(call.who) if entry is None else entry)
+
+    def release(self) -> None:
+        """Pass on the events whose container's facts have arrived, and those that have waited too long."""
+        now = time.monotonic_ns()
+        for key in self._containers.tick(now):
+            for held in self._waiting.known(key):
+                self._batch.add(*held)
+        for held in self._waiting.expired(now):
+            self._batch.add(*held)
+
+    def drain(self) -> None:
+        """Pass on all waiting events, at shutdown."""
+        for held in self._waiting.drain():
+            self._batch.add(*held)
+
+    def _started_program(self, record: Exec) -> None:
+        entry = self._table.resolve(record.state.who)
+        if entry.container is not None:
+            # By the time of its first relevant event, the container may be gone, and its files with it.
+            self._batch.prepare(entry)
+            self._containers.is_pending(entry.container, time.monotonic_ns())
+        if record.event_type in self.event_types:
+            self._admit(record, entry)
+
+    def _admit(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
+        """Pass on an event, unless its container's facts are still outstanding: then it alone waits."""
+        name = entry.container
+        if name is None:
+            self._batch.add(record, entry, raw)
+            return
+        now = time.monotonic_ns()
+        if not self._waiting.should_hold(name.key, is_pending=self._containers.is_pending(name, now)):
+            self._batch.add(record, entry, raw)
+            return
+        self._batch.prepare(entry)
+        for held in self._waiting.hold(name.key, (record, self._table.frozen(entry)), now):
+            self._batch.add(*held)

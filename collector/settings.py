@@ -1,0 +1,46 @@
+"""Settings of a collector."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector.bpf.program import RingSizes
+from collector.containers.docker import DEFAULT_SOCKET
+from collector.kernel_feed import SENT_WHOLE
+
+CACHE = Path("/var/cache/lanner")
+"""Where a collector caches its compiled program."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """Settings of a collector; the defaults suit a host of any size."""
+
+    host_id: str = ""
+    """Empty for the machine's own id."""
+    version: str = "0.1.0"
+    rings: RingSizes = field(default_factory=RingSizes)
+    flush_events: int = 500
+    flush_bytes: int = 512 * 1024
+    """Approximate size of events, processes and containers together; one event may exceed it by a bounded amount."""
+    flush_seconds: float = 0.1
+    heartbeat_seconds: float = 15.0
+    """A batch is sent at least this often, even without events, so that a quiet host differs from a dead one."""
+    variables: frozenset[str] = frozenset()
+    """Names of the environment variables to collect at exec."""
+    cache: Path = CACHE
+    given_programs: tuple[Path, ...] = ()
+    """Programs compiled on a host of the same kind: files, or folders of them."""
+    docker_socket: Path = DEFAULT_SOCKET
+    container_parents: tuple[str, ...] = ()
+    """Further cgroups below which runtimes create those of containers; `*` matches any part of one name."""
+    sent_whole: int = SENT_WHOLE
+    """Equal calls of one process that are sent whole per second and CPU; further ones are counted and sent as one. 0:
+    all are sent."""
+    exact_paths: bool = True
+    """Take the paths of calls such as unlink and rename from the kernel's own copies, which user space can't modify."""
+    repeats_seconds: float = 1.0
+    """How often that count is sent."""
+    previous_start: int = 0
+    """Start of the previous collector, ns; 0 if unknown."""
+    previous_sequence: int = -1
+    """The last batch that it sent, as far as known."""
