@@ -48,6 +48,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             take,
             interest=detection.interest,
             variables=detection.variables,
+            on_note=note,
         )
 
     pipeline = Pipeline(

@@ -62,6 +62,7 @@ def _collect(options: Options) -> None:
         flush_ms=settings.kafka.batch_ms,
         previous=(0, -1) if last is None else (last.start, last.sequence),
         further_losses=lambda: publisher.losses,
+        on_note=note,
     )
     collector.versions = wanted.wanted.versions
     publisher = Publisher(

@@ -1,12 +1,13 @@
 """What a collector shows: events and losses, the way to the broker, the spool."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collector.agent import KERNEL_LOSSES, Collector
 from collector.publishing.publisher import REFUSED, Publisher
 from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
-from lanner.operations.catalogue import Readings
+from lanner.operations.catalogue import Readings, Value
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 
@@ -41,6 +42,9 @@ class CollectorView:
                 ("filtered",): counters.get("filtered", 0),
                 ("counted",): counters.get("repeats", 0),
             },
+            "lanner_process_corrections_total": _labeled(self.collector.process_corrections),
+            "lanner_container_queries_failed_total": _labeled(self.collector.failed_container_queries),
+            "lanner_events_without_container_total": _labeled(self.collector.events_without_container_facts),
             "lanner_batches_delivered_total": {(): self.publisher.delivered},
             "lanner_spool_bytes": {(): self.spool.size},
             "lanner_spool_limit_bytes": {(): self.spool_limit},
@@ -60,3 +64,7 @@ class CollectorView:
             HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
             HealthCheck("broker", not away, "takes no events: they wait on disk" if away else "takes events"),
         ]
+
+
+def _labeled(counts: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
+    return {(label,): count for label, count in counts.items()}

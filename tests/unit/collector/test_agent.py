@@ -1,0 +1,59 @@
+"""What a collector reports about itself, without a kernel behind it."""
+
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from collector.agent import Collector
+from collector.events.system_calls import BY_EVENT
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import Spool
+from collector.settings import CollectorSettings
+from lanner.operations.catalogue import METRICS
+from lanner.operations.readings.collector import CollectorView
+from schemas.batch import EventBatch
+from tests.unit.collector.packed import syscall
+
+
+class TestCollector:
+    """Records go straight to its intake."""
+
+    @pytest.fixture(autouse=True)
+    def collector(self, tmp_path: Path) -> None:
+        """Set up a collector that is not attached."""
+        self.batches: list[EventBatch] = []
+        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", flush_events=3)
+        self.collector = Collector(("openat",), on_batch=self.batches.append, settings=settings)
+
+    def test_a_batch_is_emitted_when_it_is_full(self) -> None:
+        """Numbers and sequences go on from one batch to the next."""
+        record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
+        self.collector._intake.take([record] * 7)
+
+        assert [(batch.sequence, batch.first_number, batch.count) for batch in self.batches] == [(1, 1, 3), (2, 4, 3)]
+        assert (self.batches[0].watched, self.batches[1].watched) == (["openat"], [])
+        assert self.collector.events == 7
+
+    def test_each_loss_is_reported_by_one_batch(self) -> None:
+        """The total goes on growing, and a batch reports what is new."""
+        record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
+        self.collector._intake.take([b"no record", record, record, record, record, record, record])
+
+        assert self.batches[0].lost["undecodable"] == 1
+        assert "undecodable" not in self.batches[1].lost
+        assert self.collector.losses["undecodable"] == 1
+
+    def test_every_counter_is_a_metric(self, tmp_path: Path) -> None:
+        """An event of an unknown process makes the collector read /proc, and that shows."""
+        self.collector._intake.take([syscall(event=BY_EVENT["openat"].number, path1=b"/x")])
+
+        spool = Spool(tmp_path / "spool", 1 << 20)
+        publisher = Publisher(Connection(bootstrap_servers="127.0.0.1:1"), "host", spool)
+        readings = CollectorView(self.collector, publisher, spool, spool_limit=1, stuck_seconds=1.0).readings()
+        publisher.close(0)
+
+        assert readings["lanner_process_corrections_total"] == {("reread",): 1, ("ended",): 0, ("changed",): 0}
+        assert readings["lanner_container_queries_failed_total"] == {("unanswered",): 0, ("not_found",): 0}
+        assert readings["lanner_events_without_container_total"] == {("timeout",): 0, ("too_many",): 0}
+        assert readings.keys() <= METRICS.keys()
