@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
  *
- * The acts that io_uring carries out without a system call. Compiled behind lanner.bpf.c, whose structs and steps it
- * uses, and only where the kernel has all that it reads.
+ * The operations that io_uring performs without a system call. Compiled after lanner.bpf.c, whose structs and steps it
+ * uses, and only if the kernel has everything that it reads.
  *
- * A request is told twice: when it was accepted, with what it asks for, and when it is done, with what came of it. User
- * space puts both together; a request may take hours, and the kernel side keeps nothing for it. What a request names was
- * copied by the kernel before it was accepted, so paths and addresses are the kernel's own copies here.
+ * A request is reported twice: on submission, with what it asks for, and on completion, with the result. User space
+ * joins both; a request may take hours, and the kernel side stores nothing for it. The kernel copies a request's
+ * arguments before it accepts the request, so paths and addresses are the kernel's own copies here.
  * Submission runs in the submitter's task or in the ring's polling thread, which is a thread of the same process with
- * the same memory, files and directory; the user is the one in whose name the request will run.
+ * the same memory, files and directory; the user is the one whose credentials the request will run with.
  */
 #ifdef URING
 
@@ -24,7 +24,7 @@ enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4 };
 #define ANY_SLOT 0xffffffff
 #define PF_KTHREAD_FLAG 0x00200000
 
-/* What joins the two records of a request. The request's address is 0 where the kernel doesn't say whose result it is. */
+/* Joins the two records of a request. The request's address is 0 if the kernel doesn't provide it with a result. */
 struct request {
   u64 address, ring, user_data;
   u32 flags, pad;
@@ -34,9 +34,9 @@ struct ring_key {
   u64 ring, user_data;
 };
 
-/* By operation; from U_LIMIT on, its other name: where it has an address or flags that the first has no place for. */
+/* By operation; from U_LIMIT on, its other event type, which has arguments for an address or flags. */
 BPF_ARRAY(uring_calls, struct descriptor, 2 * U_LIMIT);
-/* Requests that give many results: those come without the request's address. */
+/* Requests that complete many times: their completions come without the request's address. */
 BPF_TABLE("lru_hash", struct ring_key, u8, uring_multishot, 4096);
 
 static __always_inline u16 uring_flags(u32 operation) {
@@ -44,7 +44,7 @@ static __always_inline u16 uring_flags(u32 operation) {
   return d ? d->flags : 0;
 }
 
-/* Is either of an operation's names watched? Flags of its descriptors, or 0. */
+/* Returns the flags of an operation's descriptors if either of its event types is watched, else 0. */
 static __always_inline u16 watched_flags(u32 operation) {
   u16 flags = uring_flags(operation) | uring_flags(operation + U_LIMIT);
   return flags & D_EMIT ? flags : 0;
@@ -62,7 +62,7 @@ static __always_inline u64 long_of(void *base, int offset) {
   return value;
 }
 
-/* A path that the kernel has copied, and where it is relative its directory. */
+/* A path that the kernel has copied, and its directory if it is relative. */
 static __always_inline u64 append_copied_path(struct syscall_record *r, struct path_buffer *buffer, void *task, u64 off,
                                               int path_region, int directory_region, void *filename, s32 fd,
                                               bool has_directory) {
@@ -101,15 +101,15 @@ static __always_inline u64 append_copied(struct syscall_record *r, u64 off, int 
   return off + size;
 }
 
-/* Where connect and bind have their address: at the start, in some kernels behind a message's header, which begins with
- * a pointer; and no pointer ends like the number of a family that we read. */
+/* Where connect and bind keep their address: at the start, or in some kernels after a message header, which begins with
+ * a pointer; no pointer ends like the number of an address family that we read. */
 static __always_inline void *copied_address(void *asynchronous) {
   u16 family = 0;
   READ(family, asynchronous, 0);
   return family & 7 ? asynchronous : asynchronous + O_ASYNC_ADDRESS;
 }
 
-/* Begins a record and gives where its data goes on. */
+/* Begins a record and returns where its data continues. */
 static __always_inline u64 begin_request(struct syscall_record *r, void *task, u16 kind, struct request *q) {
   fill_head(&r->head, task, kind);
   r->result = 0;
@@ -129,7 +129,7 @@ static __always_inline void send_request(struct syscall_record *r, u64 off) {
   send_event(r, off);
 }
 
-/* The file that a call is about. */
+/* The file that a call operates on. */
 static __always_inline u64 append_file(struct syscall_record *r, struct path_buffer *buffer, u64 off, void *file) {
   void *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
   u64 magic = 0;
@@ -167,7 +167,7 @@ static __always_inline void *direct_file(void *ring, u32 slot) {
   return node ? (void *)(long_of(node, O_NODE_FILE) & ~7ULL) : 0;
 }
 
-/* Those whose file is known beforehand. */
+/* Operations whose file is known at submission. */
 static __always_inline bool is_socket_call(u8 operation) {
   return operation == U_CONNECT || operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG ||
          operation == U_SENDMSG_ZC || operation == U_BIND || operation == U_LISTEN;
@@ -206,7 +206,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     from = word_of(req, O_OPEN_DFD);
     a[0] = (u32)from;
     bpf_probe_read_kernel(how, sizeof(how), req + O_OPEN_HOW);
-    /* The kernel adds this one itself. */
+    /* The kernel adds this flag itself. */
     how[0] &= ~(u64)O_LARGEFILE_FLAG;
     if (operation == U_OPENAT) {
       a[2] = how[0];
@@ -305,7 +305,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   return 0;
 }
 
-/* Tells what came of a request. */
+/* Reports the result of a request. */
 static __always_inline void send_result(struct request *q, void *req, s32 result, int slot_at) {
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
@@ -315,7 +315,7 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
   u64 off = begin_request(r, task, K_RESULT, q);
   r->result = result;
   r->event = 0;
-  /* A kernel thread ends the requests of a process that is gone. */
+  /* A kernel thread ends the requests of a process that has exited. */
   if (!(WORD(task, O_TASK_FLAGS) & PF_KTHREAD_FLAG)) {
     if (!(q->flags & Q_RESULT_IS_FILE)) {
       file = follow(req, 0);
@@ -331,7 +331,7 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
 
 int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
   void *ring = (void *)ctx->args[0], *req = (void *)ctx->args[1], *cqe = (void *)ctx->args[2];
-  /* Of those that give many results only the ones that accept are told. */
+  /* Of requests that complete many times, only accepts are reported. */
   u8 operation = U_ACCEPT;
   if (req) READ(operation, req, O_REQ_OPCODE);
   u16 flags = watched_flags(operation);
@@ -356,7 +356,7 @@ int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
   return 0;
 }
 
-/* The queue of results is full: the kernel keeps the result aside, and says no more than this of whose it is. */
+/* The completion queue is full: the kernel stores the result elsewhere and provides only this about its request. */
 int on_uring_overflow(struct bpf_raw_tracepoint_args *ctx) {
   if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   struct request q = {.ring = ctx->args[0], .user_data = ctx->args[1], .flags = Q_RESULT_IS_FILE};

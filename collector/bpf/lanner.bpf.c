@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
  *
- * What it sees: every return from a system call that user space asked for (64-bit and 32-bit entry alike), every
+ * What it sees: every return from a system call that user space requested (64-bit and 32-bit entry alike), every
  * exec, every fork of a process and the end of every process.
- * How: five raw tracepoints; the one at sys_exit is typed (tp_btf), so that its registers are read without a helper's
- * call, and goes on by tail calls. At sys_exit the registers still hold the arguments, so no enter probe is needed; kernel
- * objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change; of a path that a
- * call was given, the kernel's own copy is read as the kernel frees it.
- * What it can't see: user memory that was paged out or changed between the call and its return. What io_uring does
- * without a call is seen by io_uring.bpf.c, which is compiled behind this.
+ * How: five raw tracepoints; the one at sys_exit is typed (tp_btf), so that its registers are read without a helper
+ * call, and it continues by tail calls. At sys_exit the registers still hold the arguments, so no enter probe is needed;
+ * kernel objects (dentries, sockets, credentials) are preferred to user memory, which another thread may change; of a path
+ * argument, the kernel's own copy is read when the kernel frees it.
+ * What it can't see: user memory that was paged out or changed between the call and its return. Operations of io_uring
+ * without a call are reported by io_uring.bpf.c, which is compiled after this file.
  *
- * Layouts of kernel structs come in as -DO_... from the running kernel's BTF, never from header files: headers of
- * another kernel gave wrong fields without any error. A descriptor for each system call number, filled by user space,
- * says what to read.
+ * Offsets of kernel structs come in as -DO_... from the running kernel's BTF, never from header files: headers of
+ * another kernel gave wrong fields without any error. A descriptor for each system call number, filled in by user space,
+ * specifies what to read.
  */
 #include <linux/types.h>
 #include <linux/bpf.h>
@@ -19,7 +19,7 @@
 #define NONE 0xff
 #define PATH_MAX_BYTES 4096
 #define DATA_LIMIT 16383
-/* The largest program has 139,000 of the million steps that the verifier takes with it. */
+/* The largest program takes 139,000 of the verifier's one million steps with this size. */
 #define WALK_STEPS 256
 #define MAX_EVENTS 256
 #define REPEAT_WINDOW 1000000000ULL /* ns */
@@ -33,9 +33,9 @@ enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER =
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
-  D_FD_IS_RESULT = 4,  /* the descriptor of the event is what the call returned */
+  D_FD_IS_RESULT = 4,  /* the descriptor of the event is the call's result */
   D_FAILED_ONLY = 8,   /* success is reported by another probe */
-  D_BLOB1_RESULT = 16, /* the length of blob 1 is what the call returned */
+  D_BLOB1_RESULT = 16, /* the length of blob 1 is the call's result */
   D_MESSAGE = 32,      /* argument 1 is a struct msghdr */
   D_PRCTL_NAME = 64,   /* path 1 is a string only for PR_SET_NAME */
   D_SOCKETCALL = 128,  /* 32-bit multiplexer: the real call and its arguments are behind a pointer */
@@ -116,8 +116,8 @@ struct exit_record {
   u32 status, pad;
 };
 
-/* One record that a process repeats, and how often it came without being sent. The count only grows until another record
- * takes the slot, so user space may read it at any time: generation is odd while the slot changes hands. */
+/* One record that a process repeats, and how often it was repeated without being sent. The count only grows until another
+ * record takes the slot, so user space may read it at any time: generation is odd while the slot changes hands. */
 struct repeat {
   u64 count, last, window, version;
   u32 generation, size, whole, pad;
@@ -127,19 +127,19 @@ struct repeated_record {
   char bytes[REPEAT_BYTES];
 };
 
-/* Says how often the record at its end was repeated until its slot was taken. */
+/* Reports how often the record at its end was repeated until its slot was taken. */
 struct repeats_record {
   struct head head;
   u64 count, last;
   u32 slot, generation;
 };
 
-/* How much was put into a ring since its making, how much of that was read, as user space says, and its size. */
+/* Bytes written to a ring since its creation, bytes read according to user space, and its size. */
 struct ring_use {
   u64 written, read, size;
 };
 
-/* What a process has in a ring, about: what it put there since the boundary, and since the boundary before that. */
+/* Approximate bytes of a process in a ring: written since the latest boundary, and since the boundary before that. */
 struct share {
   u64 boundary, last, before, after;
 };
@@ -149,19 +149,19 @@ struct path_buffer {
   u32 position;
 };
 
-/* Ways in which an open may matter, a bit each; the interest's generation is part of every key, so that no open is
- * judged by a mixture of two versions. */
+/* A bit for each clause by which an open may matter. The filter's generation is part of every key, so that no open is
+ * evaluated by a mixture of two versions. */
 struct mask {
   u64 words[MASK_WORDS];
 };
 
-/* A question about a call: is the subject, as far as the mask lets see, one of these values? */
+/* A predicate of a call: does the masked subject equal one of these values? */
 struct test {
   u8 subject, reg, pad[2];
   u32 mask, values[MAX_VALUES];
 };
 
-/* What the interest says of an event type; row is where its masks are. */
+/* What the filter says about an event type; row is the index of its masks. */
 struct filter {
   u8 verdicts[CLASSES];
   u8 row, tests, has_places, pad;
@@ -173,14 +173,14 @@ struct prefix_key {
   char bytes[MAX_PREFIX];
 };
 
-/* The last 32 bytes backwards, so that a suffix is a prefix. */
+/* The last 32 bytes in reverse order, so that a suffix is a prefix. */
 struct suffix_key {
   u32 bits, generation;
   u64 words[4];
 };
 
-/* The call at hand. What one step has found out goes to the next through here: to the verifier it is unknown again, so
- * that it follows each step once and not once for every way to it. */
+/* The current call. Results of one step reach the next through this struct: the verifier forgets what it knew about them,
+ * so it follows each step once instead of once for every path to it. */
 struct call {
   struct descriptor descriptor;
   volatile s64 result;
@@ -188,7 +188,7 @@ struct call {
   volatile s32 fd;
 };
 
-/* The kernel's copies of the paths that a call was given, kept as they are freed, which is at the end of the call. */
+/* The kernel's copies of the path arguments, captured as they are freed at the end of the call. */
 struct copied_name {
   u64 pointer; /* the path's address in user memory */
   u32 length, pad;
@@ -203,11 +203,11 @@ struct copied_names {
 
 struct filter_scratch {
   char before[24];
-  /* With what follows it, a key of prefix_masks. */
+  /* Together with the members that follow, a key of prefix_masks. */
   u32 bits, generation;
   char raw[512 + 32];
   struct prefix_key prefix;
-  /* Read anew wherever it is used: what a loop finds out about a length would multiply the verifier's states. */
+  /* Read again wherever it is used: what a loop reveals about a length would multiply the verifier's states. */
   volatile u32 length, class, answer, filter;
   volatile u32 from, end;
   volatile s32 fd, directory;
@@ -215,8 +215,8 @@ struct filter_scratch {
   struct mask ways;
 };
 
-/* Is any call of this number watched, by the 64-bit or the 32-bit entry, and is nothing but its paths known of what it did
- * to a file? */
+/* Is any call of this number watched, by the 64-bit or the 32-bit entry, and do only its paths identify the file that it
+ * changed? */
 BPF_ARRAY(watched, u8, 512);
 BPF_ARRAY(descriptors, struct descriptor, 1024);
 BPF_ARRAY(socketcalls, struct descriptor, 32);
@@ -229,7 +229,7 @@ BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
 BPF_PERCPU_ARRAY(call_scratch, struct call, 1);
 BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
 BPF_PERCPU_ARRAY(copied_names, struct copied_names, 1);
-/* Which slab cache the kernel's copies come from; 0 until one of them was freed. */
+/* The slab cache of the kernel's path copies; 0 until the first one is freed. */
 BPF_ARRAY(name_cache, u64, 1);
 BPF_PERCPU_ARRAY(filtered, u64, MAX_EVENTS);
 BPF_ARRAY(filters, struct filter, 2 * MAX_EVENTS);
@@ -238,15 +238,15 @@ BPF_ARRAY(test_masks, struct mask, 2 * MAX_ROWS * MAX_TESTS * 2);
 BPF_ARRAY(anywhere_masks, struct mask, 2);
 BPF_LPM_TRIE(prefix_masks, struct prefix_key, struct mask, 8192);
 BPF_LPM_TRIE(suffix_masks, struct suffix_key, struct mask, 8192);
-/* What is left to do with a watched call, so that each step is verified by itself. */
+/* Remaining steps of a watched call, so that each step is verified separately. */
 BPF_PROG_ARRAY(steps, STEP_COUNT);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
 BPF_F_TABLE("array", u32, struct ring_use, ring_uses, RING_COUNT, BPF_F_MMAPABLE);
-/* Slots of all CPUs, one CPU's after another's: user space makes the maps as large as it has CPUs. */
+/* Slots of all CPUs, one CPU after another; user space sizes the maps by the number of CPUs. */
 BPF_F_TABLE("array", u32, struct repeat, repeats, REPEAT_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct repeated_record, repeated_records, REPEAT_SLOTS, 0);
-/* Goes up whenever the facts of any process may have changed. */
+/* Increases whenever the facts of any process may have changed. */
 BPF_ARRAY(facts_version, u64, 1);
 BPF_TABLE("lru_hash", u32, struct share, event_shares, MAX_SHARES);
 BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
@@ -255,7 +255,7 @@ BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
 #define WORD(p, o) (*(u32 *)((void *)(p) + (o)))
 #define LONG(p, o) (*(u64 *)((void *)(p) + (o)))
 #define READ(destination, base, offset) bpf_probe_read_kernel(&(destination), sizeof(destination), (void *)(base) + (offset))
-/* The verifier must see the mask; the compiler, which knows the range already, would drop it. */
+/* The verifier must see the mask; the compiler, which knows the range already, would remove it. */
 #define MASK(x, m) asm volatile("%0 &= %1" : "+r"(x) : "i"(m))
 
 static __always_inline void *follow(void *base, int offset) {
@@ -338,8 +338,8 @@ static __always_inline void read_mount(struct mount_facts *q, void *mount) {
 #endif
 }
 
-/* Writes the path of (mount, dentry) right-aligned into the buffer; returns where it starts, or PATH_MAX_BYTES where
- * it has more components than we walk or does not fit. */
+/* Writes the path of (mount, dentry) right-aligned into the buffer; returns its start, or PATH_MAX_BYTES if it has more
+ * components than we walk or does not fit. */
 static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
   struct path_facts at;
   struct mount_facts m;
@@ -543,7 +543,7 @@ static __always_inline void fill_state(struct state *s, void *task) {
   bpf_probe_read_kernel(s->comm, 16, (void *)leader + O_TASK_COMM);
 }
 
-/* The cgroup's path, right-aligned like a file's. */
+/* The cgroup's path, right-aligned like a file's path. */
 static __always_inline u32 walk_cgroup(void *node, struct path_buffer *buffer) {
   volatile u32 *position = &buffer->position;
   *position = PATH_MAX_BYTES;
@@ -583,16 +583,16 @@ static __always_inline u32 walk_cgroup(void *node, struct path_buffer *buffer) {
     (off) += n;                                                                     \
   } while (0)
 
-/* To wake the reader costs the program that is at it more than all the rest: so only where the reader sleeps. */
+/* A wake-up costs the traced program more than everything else, so only send one while the reader sleeps. */
 static __always_inline u64 whether_to_wake(void) {
   u32 setting = S_ASLEEP;
   u64 *asleep = settings.lookup(&setting);
   return asleep && *(volatile u64 *)asleep ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-/* May a process put so many more bytes into a ring? It may hold as much as all together leave free (the dynamic
- * threshold of Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): alone it has half of the ring, and
- * however many fill it, one that does little finds room. */
+/* May a process write so many more bytes to a ring? It may occupy as much as all processes together leave free (the
+ * dynamic threshold of Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): one process alone gets half
+ * of the ring, and however many fill it, a process that writes little finds room. */
 static __always_inline bool is_within_share(struct ring_use *use, struct share *s, u64 size) {
   u64 written = use->written, read = use->read;
   if (read >= s->last) s->before = s->after = 0;
@@ -638,7 +638,7 @@ static __always_inline void send_lifecycle(void *record, u64 size) {
   else __sync_fetch_and_add(&use->written, in_ring(size));
 }
 
-/* What is known of a process, or of one that it descends from, is about to change: what it repeats is sent whole again. */
+/* Facts of a process, or of one of its ancestors, are about to change: its repeated calls are sent whole again. */
 static __always_inline void change_facts(void) {
   u32 zero = 0;
   u64 *version = facts_version.lookup(&zero);
@@ -674,7 +674,7 @@ static __always_inline bool overlap(struct mask *a, struct mask *b) {
   return found != 0;
 }
 
-/* Is the end of a path one that matters? At least 32 bytes before its end can be read. */
+/* Does the end of a path match a suffix? At least 32 bytes before its end can be read. */
 static __always_inline bool is_suffix_of_interest(struct mask *ways, u64 *tail, u32 length, u32 generation) {
   struct suffix_key key;
   for (int i = 0; i < 4; i++) key.words[i] = __builtin_bswap64(tail[3 - i]);
@@ -692,7 +692,7 @@ static __always_inline bool is_raw_of_interest(struct filter_scratch *f, u32 gen
   return is_suffix_of_interest(&f->ways, (void *)f->raw + length - 32, length, generation);
 }
 
-/* The same of a path that stands in the buffer. */
+/* The same for a path in the buffer. */
 static __always_inline bool is_built_of_interest(struct filter_scratch *f, struct path_buffer *buffer, u32 generation) {
   u32 from = f->from, end = f->end;
   u64 at = from, n = end - from + 1, tail[4];
@@ -711,8 +711,8 @@ static __always_inline bool is_built_of_interest(struct filter_scratch *f, struc
   return is_suffix_of_interest(&f->ways, tail, end - from, generation);
 }
 
-/* The kernel's copy of a path that the call at hand was given, by its address; 0 where there is none. Equal addresses go by
- * order. */
+/* The kernel's copy of a path argument of the current call, by its address; 0 if there is none. Equal addresses are matched
+ * in order. */
 static __always_inline struct copied_name *copy_of(struct call *call, u64 pointer, bool is_second) {
   u32 zero = 0, count = call->names;
   struct copied_names *names = copied_names.lookup(&zero);
@@ -723,7 +723,7 @@ static __always_inline struct copied_name *copy_of(struct call *call, u64 pointe
   return is_first ? first : 0;
 }
 
-/* A path argument, and where it is relative the directory that the kernel started from: not one that we remember. */
+/* A path argument, and if it is relative, the directory that the kernel started from: not a remembered one. */
 static __always_inline u64 append_path(struct call *call, struct syscall_record *r, struct path_buffer *buffer, void *task,
                                        u64 off, int path_region, int directory_region, u8 path, u8 directory) {
   struct copied_name *known = copy_of(call, argument(r, path), path_region == R_PATH2);
@@ -759,7 +759,7 @@ static __always_inline u64 bytes_equal(u64 word, char c) {
   return ~(((x & EVERY_BYTE(0x7f)) + EVERY_BYTE(0x7f)) | x | EVERY_BYTE(0x7f));
 }
 
-/* Does the path hold "//", "/." or ".."? What the last byte of a word was is carried to the next. */
+/* Does the path contain "//", "/." or ".."? The last byte of each word is carried over to the next. */
 static __always_inline bool is_unclean(struct filter_scratch *f) {
   u64 slash_before = 0, dot_before = 0;
   for (int i = 0; i < 64; i++) {
@@ -775,7 +775,7 @@ static __always_inline bool is_unclean(struct filter_scratch *f) {
   return false;
 }
 
-/* Is the kernel's path the one that was asked for? Long ones count as different. */
+/* Does the kernel's path equal the requested one? Long ones count as different. */
 static __always_inline bool is_same_path(struct filter_scratch *f, char *kernels) {
   u64 difference = 0;
   u32 length = f->length;
@@ -791,7 +791,7 @@ static __always_inline bool is_same_path(struct filter_scratch *f, char *kernels
   return difference == 0;
 }
 
-/* What a socket's end is called; 0 where it has none that the event will carry as it is. */
+/* The address of a socket's end; 0 if the event will not carry it unchanged. */
 static __always_inline u32 ipv4_of(void *sk, u32 v4, u32 v6, u16 family) {
   u32 address = 0, words[4] = {};
   if (family == 2) {
@@ -803,7 +803,7 @@ static __always_inline u32 ipv4_of(void *sk, u32 v4, u32 v6, u16 family) {
   return !words[0] && !words[1] && words[2] == 0xffff0000 ? __builtin_bswap32(words[3]) : 0;
 }
 
-/* Of a socket; where the event's descriptor is none, family and protocol are 0. */
+/* Of a socket; family and protocol are 0 if the event's descriptor isn't one. */
 static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32 *value) {
   void *inode = follow(file, O_FILE_INODE);
   u16 mode = 0, family = 0, port = 0, protocol = 0;
@@ -830,7 +830,7 @@ static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32
   return *value ? YES : EITHER;
 }
 
-/* Answers a test by the very value that the record will carry. */
+/* Evaluates a predicate on the very value that the record will carry. */
 static __always_inline enum answer answer_of(struct test *t, struct syscall_record *r, void *task, s64 result, s32 fd) {
   u32 value = 0;
   u8 subject = t->subject;
@@ -847,7 +847,7 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
     if (!file) return EITHER;
     if (subject_of_socket(subject, file, &value) == EITHER) return EITHER;
   }
-  /* Without a branch, for each would double what the verifier has to follow; unused values repeat the first. */
+  /* Branchless, because each branch would double what the verifier has to follow; unused values repeat the first. */
   value &= t->mask;
   u64 found = 0;
 #pragma unroll
@@ -855,7 +855,7 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
   return found;
 }
 
-/* Is a way left after what the tests of an event type answer? */
+/* Is a clause left after evaluating the predicates of an event type? */
 static __always_inline bool any_way_tested(struct filter *filter, u32 row, struct filter_scratch *f,
                                            struct syscall_record *r, void *task, s64 result) {
   u64 left = 0;
@@ -874,7 +874,7 @@ static __always_inline bool any_way_tested(struct filter *filter, u32 row, struc
   return left != 0;
 }
 
-/* Puts the name that a relative path means behind its directory. */
+/* Appends a relative path to its directory. */
 static __always_inline void build_name(struct filter_scratch *f, struct path_buffer *buffer) {
   u64 n = f->length + 1, at = f->from == PATH_MAX_BYTES - 1 ? 0 : 1;
   buffer->bytes[PATH_MAX_BYTES] = '/';
@@ -883,9 +883,9 @@ static __always_inline void build_name(struct filter_scratch *f, struct path_buf
   f->end = PATH_MAX_BYTES + at + f->length;
 }
 
-/* Could a path matter in one of these ways? The names judged are those that the event would carry: the one that was
- * asked for, put behind its directory where it is relative, and of an open the kernel's. A name that isn't clean is not
- * judged; but what a symbolic link holds is a text, which the event carries as it is. */
+/* Could a path matter by one of these clauses? The names evaluated are those that the event would carry: the requested one,
+ * joined with its directory if relative, and for an open the kernel's. A name that isn't clean is not evaluated; but the
+ * target of a symbolic link is a text, which the event carries unchanged. */
 static __always_inline bool could_path_matter(struct call *call, struct filter_scratch *f, void *task) {
   u32 zero = 0, generation = call->generation;
   struct path_buffer *buffer = path_scratch.lookup(&zero);
@@ -895,7 +895,7 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
   if (got <= 2 || got >= 511) return true;
   f->length = got - 1;
   if (f->filter == FILTER_TEXT) return is_raw_of_interest(f, generation);
-  /* What a longer path has left behind this one must not count as its own. */
+  /* Bytes that a longer path left behind must not count as part of this one. */
   u64 behind = f->length + 1;
   MASK(behind, 511);
   *(u64 *)(f->raw + behind) = 0;
@@ -935,7 +935,7 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
   return false;
 }
 
-/* Could this call matter to any rule, as far as can be told without its path? Whatever can't be judged could. */
+/* Could this call matter to any rule, as far as can be decided without its path? Calls that can't be evaluated could. */
 static __always_inline enum verdict verdict_of(struct descriptor *d, u32 generation, struct syscall_record *r, void *task,
                                                s64 result) {
   u32 zero = 0, at = generation * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
@@ -993,7 +993,7 @@ static __always_inline void leave_out(struct call *call) {
   count(C_FILTERED);
 }
 
-/* The call changed what the process table holds. */
+/* The call changed facts in the process table. */
 int tell_state(u64 *ctx) {
   if (!is_ignored(bpf_get_current_pid_tgid() >> 32)) send_state((void *)bpf_get_current_task_btf());
   steps.call(ctx, STEP_JUDGE);
@@ -1010,7 +1010,7 @@ int judge_call(u64 *ctx) {
   u16 flags = call->descriptor.flags;
   s64 result = call->result;
   if (!(flags & D_EMIT) || ((flags & D_FAILED_ONLY) && result >= 0)) return 0;
-  /* Read once: each call is judged by one version. */
+  /* Read once: each call is evaluated by one version. */
   u64 in_force = *version;
   call->generation = in_force & 1;
   enum verdict verdict = in_force ? verdict_of(&call->descriptor, in_force & 1, r, task, result) : PASS;
@@ -1030,20 +1030,20 @@ int judge_path(u64 *ctx) {
   return 0;
 }
 
-/* Gives what it is given; to the verifier it is any number. */
+/* Returns its argument; to the verifier it may be any number. */
 static __always_inline u64 forgotten(struct call *call, u64 off) {
   call->off = off;
   return call->off;
 }
 
-/* Tells all that the descriptor says of the call. */
+/* Reports everything that the descriptor requests of the call. */
 int tell_call(u64 *ctx) {
   void *task = (void *)bpf_get_current_task_btf();
   u32 zero = 0;
   struct call *call = call_scratch.lookup(&zero);
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
-  /* Asked last: most calls are left out before, which is cheaper to find out than that one is our own. */
+  /* Checked last: most calls are dropped before, which is cheaper than finding out that a call is our own. */
   if (!call || !r || !buffer || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   struct descriptor *d = &call->descriptor;
   fill_head(&r->head, task, K_SYSCALL);
@@ -1083,7 +1083,7 @@ int tell_call(u64 *ctx) {
         void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
         overlay_layer(&r->head, inode, magic);
         if (follow(dentry, O_DENTRY_PARENT) == dentry && follow(follow(file, O_FILE_PATH + O_PATH_MNT), O_VFSMOUNT_ROOT) != dentry) {
-          /* Pipes, memfds, eventfds ...: not in any directory; their own name tells what they are. */
+          /* Pipes, memfds, eventfds ...: in no directory; their own name identifies them. */
           r->head.flags |= F_PSEUDO;
           MASK(off, DATA_LIMIT);
           long got = bpf_probe_read_kernel_str(r->data + off, 256, follow(dentry, O_DENTRY_NAME));
@@ -1143,7 +1143,7 @@ int tell_call(u64 *ctx) {
   return 0;
 }
 
-/* A number that equal records share; the time, with which a record begins, is left out, and size is a multiple of 8. */
+/* A hash that equal records share. It excludes the time, with which a record begins; size is a multiple of 8. */
 static __always_inline u64 hash_of(struct syscall_record *r, u32 size) {
   u64 hash = 0;
 #pragma clang loop unroll(disable)
@@ -1165,14 +1165,14 @@ static __always_inline bool is_equal(struct syscall_record *r, struct repeated_r
   return difference == 0;
 }
 
-/* Says how often the record in a slot came without being sent; false where there is no room to say it. */
+/* Reports how often the record in a slot was repeated without being sent; false if there is no room for the report. */
 static __always_inline bool send_repeats(struct repeat *repeat, struct repeated_record *kept, u32 slot) {
   u32 zero = 0;
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!buffer) return false;
   struct repeats_record *r = (void *)buffer->bytes;
   __builtin_memset(r, 0, sizeof(*r));
-  /* As of its newest: what the process is now need not be what it was then. */
+  /* With the identity at its latest repeat: the process may be different now. */
   r->head.time = repeat->last;
   r->head.kind = K_REPEATS;
   r->count = repeat->count;
@@ -1189,9 +1189,9 @@ static __always_inline bool send_repeats(struct repeat *repeat, struct repeated_
   return true;
 }
 
-/* Sends the record, or counts it where the process repeats it too fast. Equal are records that no rule can tell apart:
- * all of them but the time, while nothing changes about any process. Whoever takes a slot over has what was counted there
- * sent first, so that nothing is counted that is not told. */
+/* Sends the record, or counts it if the process repeats it too fast. Records are equal if no rule can distinguish them:
+ * all bytes but the time are equal, while no facts of any process change. When a slot is taken over, the old count is sent
+ * first, so that nothing is counted without being reported. */
 int send_call(u64 *ctx) {
   u32 zero = 0, setting = S_SENT_WHOLE;
   struct call *call = call_scratch.lookup(&zero);
@@ -1210,7 +1210,7 @@ int send_call(u64 *ctx) {
     send_event(r, whole);
     return 0;
   }
-  /* What an earlier record has left behind this one is not part of it. */
+  /* Bytes that an earlier record left behind are not part of this one. */
   u64 end = size;
   MASK(end, REPEAT_BYTES - 1);
   *(u64 *)((void *)r + end) = 0;
@@ -1248,7 +1248,7 @@ int send_call(u64 *ctx) {
     count(C_REPEATS);
     return 0;
   }
-  /* User space has to know the process as it is now, should more follow. */
+  /* User space must know the process as it is now, in case more calls follow. */
   bool is_last = repeat->whole + 1 >= *sent_whole;
   if (is_last) r->head.flags |= F_LAST_WHOLE;
   if (send_event(r, whole)) repeat->whole += 1;
@@ -1256,7 +1256,7 @@ int send_call(u64 *ctx) {
 }
 
 int on_sys_exit(u64 *ctx) {
-  /* All that most calls ever pay: no helper is called, each of which costs more than this whole step. */
+  /* All that most calls ever pay: no helper is called, because each costs more than this whole step. */
   void *regs = (void *)ctx[0];
   u32 key = LONG(regs, O_REGS_ORIG_AX);
   u8 *is_watched = watched.lookup(&key);
@@ -1287,7 +1287,7 @@ int on_sys_exit(u64 *ctx) {
     bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[0]);
     for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
   }
-  /* From now on nothing else runs on this CPU. */
+  /* From here on nothing else runs on this CPU. */
   struct copied_names *names = copied_names.lookup(&zero);
   call->names = 0;
   if (names) {
@@ -1302,14 +1302,14 @@ int on_sys_exit(u64 *ctx) {
   return 0;
 }
 
-/* Is this the cache that copies of paths come from? Older kernels tell a cache by its name. */
+/* Is this the cache of path copies? Older kernels identify a cache by its name. */
 static __always_inline bool is_name_cache(void *cache) {
   u64 name[2] = {};
   if (bpf_probe_read_kernel_str(name, 12, follow(cache, O_KMEM_CACHE_NAME)) != 12) bpf_probe_read_kernel_str(name, 12, cache);
   return name[0] == 0x61635f73656d616eULL && name[1] == 0x656863; /* names_cache */
 }
 
-/* The kernel frees something: it is of interest where it is its copy of a path that a watched call was given. */
+/* The kernel frees an object: relevant if it is the copy of a path argument of a watched call. */
 int on_freed(struct bpf_raw_tracepoint_args *ctx) {
   u32 zero = 0;
   u64 cache = ctx->args[2], *known = name_cache.lookup(&zero);
@@ -1324,7 +1324,7 @@ int on_freed(struct bpf_raw_tracepoint_args *ctx) {
   if (!is_watched || *is_watched != WATCHED_BY_NAME) return 0;
   void *text = follow(filename, O_FILENAME_NAME);
   u64 pointer = (u64)follow(filename, O_FILENAME_UPTR);
-  /* A long path lies in an object of its own, and one that the kernel itself looks up has no address in user memory. */
+  /* A long path lies in a separate object, and one that the kernel itself looks up has no address in user memory. */
   if (text != filename + O_FILENAME_INAME || !pointer) return 0;
   struct copied_names *names = copied_names.lookup(&zero);
   if (!names) return 0;

@@ -1,4 +1,4 @@
-"""Takes out of event batches what doesn't belong into a recording for everybody: others' events and our machine."""
+"""Removes from event batches what isn't public: other processes' events and details of this machine."""
 
 from array import array
 from collections.abc import Callable, Iterable
@@ -16,13 +16,13 @@ _LINKS = ("parent", "session_leader", "group_leader")
 def anonymous(
     batch: EventBatch, root: int, keep: Callable[[Process, frozenset[int]], bool], rewrite: Iterable[tuple[str, str]]
 ) -> EventBatch:
-    """Give a batch of what some processes did, on a machine without a name.
+    """Return a batch with the events of some processes, on a machine without a name.
 
     Args:
         batch: as the collector made it.
         root: the process id at which ancestries end.
-        keep: tells of a process and its ancestors' ids whether its events stay.
-        rewrite: pieces of text and what stands for them.
+        keep: returns whether the events of a process stay, given it and its ancestors' ids.
+        rewrite: pieces of text and their replacements.
     """
     pairs = tuple(rewrite)
     rows = _Rows(batch, root, pairs)
@@ -61,14 +61,14 @@ def anonymous(
 
 
 def rewritten(text: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Put replacements into a text, in order."""
+    """Apply replacements to a text, in order."""
     for old, new in pairs:
         text = text.replace(old, new)
     return text
 
 
 class _Strings:
-    """The texts that are still pointed at, each once."""
+    """The texts still referred to, each once."""
 
     def __init__(self, texts: list[str | None], pairs: tuple[tuple[str, str], ...]) -> None:
         self._texts, self._pairs = texts, pairs
@@ -86,7 +86,7 @@ class _Strings:
 
 
 class _Rows:
-    """The processes that are still pointed at; an ancestry ends below its root."""
+    """The processes still referred to; an ancestry ends below its root."""
 
     def __init__(self, batch: EventBatch, root: int, pairs: tuple[tuple[str, str], ...]) -> None:
         self._rows, self._root, self._pairs = batch.processes, root, pairs
@@ -107,7 +107,7 @@ class _Rows:
         place = self._places.get(row)
         if place is None:
             process = self._rows[row]
-            # Those pointed at come first: a parent's row is smaller than its child's.
+            # Rows referred to come first: a parent's row is smaller than its child's.
             links = {name: self.take(getattr(process, name)) for name in _LINKS if getattr(process, name) != row}
             place = self._places[row] = len(self.kept)
             links |= {name: place for name in _LINKS if getattr(process, name) == row}

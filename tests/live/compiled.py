@@ -1,4 +1,4 @@
-"""Test programs in C, for what neither a command nor Python does as it has to be done."""
+"""Test programs in C, for system calls that neither commands nor Python make as needed."""
 
 import subprocess
 from pathlib import Path
@@ -7,21 +7,22 @@ SOURCES = Path(__file__).parent / "programs"
 
 
 class Programs:
-    """Compiles a program when it is first asked for."""
+    """Compiles each program on first use."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the directory for what is made."""
+        """Take the directory for the compiled programs."""
         self._directory = directory
 
     def __call__(self, name: str, *, bits: int = 64, static: bool = False) -> str:
-        """Give the path of a program.
+        """Return the path of a program, compiled on first use.
 
         Args:
-            name: of the source without `.c`.
-            bits: 32 makes a 32-bit program (gcc-multilib).
-            static: makes one that needs no libraries, for a container that has none.
+            name: name of the source without `.c`.
+            bits: 32 compiles a 32-bit program (gcc-multilib).
+            static: links statically, for a container without libraries.
 
-        Raises: AssertionError with the compiler's messages.
+        Raises:
+            AssertionError: with the compiler's messages.
         """
         target = self._directory / f"{name}-{bits}{'-static' if static else ''}"
         if not target.exists():

@@ -12,7 +12,7 @@ from tests.live.needs import lacking
 
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
-    """Run a Docker daemon of the session's own."""
+    """Run the session's own Docker daemon."""
     try:
         daemon = Dockerd().__enter__()
     except NoDocker as missing:
@@ -25,5 +25,5 @@ def docker() -> Iterator[Docker]:
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
-    """Give test programs in C, compiled when first asked for."""
+    """Return test programs in C, compiled on first use."""
     return Programs(tmp_path_factory.mktemp("programs"))

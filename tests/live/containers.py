@@ -1,4 +1,4 @@
-"""Images and containers for the tests, in a daemon that lives as long as the session."""
+"""Images and containers for the tests, in a daemon that lasts as long as the session."""
 
 import subprocess
 import tarfile
@@ -23,7 +23,7 @@ FILES = {
 
 
 class Docker:
-    """What the tests do with the daemon: images that are made when first asked for, and containers."""
+    """The daemon as tests use it: images made on first use, and containers."""
 
     def __init__(self, daemon: Dockerd) -> None:
         """Take a running daemon."""
@@ -32,18 +32,18 @@ class Docker:
 
     @property
     def socket(self) -> Path:
-        """The daemon's socket, to be given to a collector."""
+        """The daemon's socket, for a collector."""
         return self.daemon.socket
 
     def debian(self) -> str:
-        """Give the name of a minimal Debian image; raises NoDebian."""
+        """Return the name of a minimal Debian image; raises NoDebian."""
         if DEBIAN not in self._images:
             self.daemon.load(debian_tar(), DEBIAN)
             self._images.add(DEBIAN)
         return DEBIAN
 
     def busybox(self) -> str:
-        """Give the name of an image of one megabyte that holds nothing but busybox and three account files."""
+        """Return the name of an image of one megabyte that contains only busybox and three account files."""
         if BUSYBOX not in self._images:
             tar = self.daemon.base / "busybox.tar"
             write_busybox_tar(tar)
@@ -52,19 +52,19 @@ class Docker:
         return BUSYBOX
 
     def run(self, image: str, *command: str, options: tuple[str, ...] = (), tty: bool = False) -> str:
-        """Run a container to its end and give what it printed; its exit code doesn't matter."""
+        """Run a container to its end and return its output; its exit code is ignored."""
         name = f"run-{uuid.uuid4().hex[:8]}"
         flags = ("--rm", "--name", name, "--network", "host", *(("-t",) if tty else ()), *options)
         return self.daemon.client("run", *flags, image, *command, check=False, timeout=180).stdout
 
     def exec(self, container: str, *command: str, tty: bool = False, options: tuple[str, ...] = ()) -> str:
-        """Put a process into a running container from outside and give what it printed."""
+        """Run a process in a running container and return its output."""
         flags = ("-t",) if tty else ()
         return self.daemon.client("exec", *flags, *options, container, *command, check=False, timeout=180).stdout
 
     @contextmanager
     def running(self, image: str, *options: str, name: str | None = None) -> Iterator[str]:
-        """Keep a container that does nothing and give its name; it goes at the end."""
+        """Keep an idle container until the end of the block; yield its name."""
         name = name or f"idle-{uuid.uuid4().hex[:8]}"
         flags = ("--detach", "--init", "--name", name, "--network", "host", *options)
         self.daemon.client("run", *flags, image, "sleep", "3600")
@@ -74,11 +74,11 @@ class Docker:
             self.daemon.client("rm", "--force", "--volumes", name, check=False)
 
     def build(self, directory: Path, tag: str) -> subprocess.CompletedProcess[str]:
-        """Build an image from a directory by the old builder, the only one that needs nothing from a registry."""
+        """Build an image from a directory with the old builder, the only one that needs no registry."""
         return self.daemon.client("build", "--network", "host", "-t", tag, str(directory), check=False, timeout=300)
 
     def inspect(self, container: str, template: str) -> str:
-        """Ask the daemon for a fact, by a Go template."""
+        """Return a fact from the daemon, by a Go template."""
         return self.daemon.client("inspect", "--format", template, container).stdout.strip()
 
 

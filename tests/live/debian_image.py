@@ -1,4 +1,4 @@
-"""A Debian root directory as a tar file, made once and kept, because no registry of images is reachable from here."""
+"""A Debian root directory as a tar file, built once and cached, because no image registry is reachable from here."""
 
 import os
 import shutil
@@ -8,31 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RECIPE = "2"
-"""Goes up when what is put into the root directory changes, so that an old cached file isn't used."""
+"""Increase when the content of the root directory changes, so that an old cached file isn't used."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackageSource:
-    """Where this machine takes Debian's packages from."""
+    """Where this machine gets Debian's packages."""
 
     mirror: str
     suite: str
 
 
 class NoDebian(Exception):
-    """A Debian root directory can't be made on this machine; the text says why."""
+    """A Debian root directory can't be built on this machine; the message gives the reason."""
 
 
 def cache_directory() -> Path:
-    """Say where the tests keep what takes long to make."""
+    """Return where the tests cache what takes long to build."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lanner-tests"
 
 
 def package_source(etc: Path = Path("/etc")) -> PackageSource:
-    """Read mirror and suite from apt's settings, in the form of deb822 and in that of one line.
+    """Read mirror and suite from apt's settings, in deb822 format or the one-line format.
 
-    Raises: NoDebian.
+    Raises:
+        NoDebian: there are none.
+
     Source: sources.list(5).
     """
     codename = _codename(etc)
@@ -59,9 +61,10 @@ def _codename(etc: Path) -> str:
 
 
 def debian_tar() -> Path:
-    """Give the tar file of a minimal Debian, making it by debootstrap where the cache has none.
+    """Return the tar file of a minimal Debian, built by debootstrap unless cached.
 
-    Raises: NoDebian.
+    Raises:
+        NoDebian: it can't be built.
     """
     source = package_source()
     target = cache_directory() / f"debian-{source.suite}-{RECIPE}.tar"
@@ -77,7 +80,7 @@ def debian_tar() -> Path:
         if made.returncode:
             raise NoDebian("debootstrap failed: " + "\n".join((made.stdout + made.stderr).splitlines()[-5:]))
         _let_apt_work(root)
-        # Written beside its place and renamed, so that a run that is interrupted leaves no half file in the cache.
+        # Written beside its final path and renamed, so that an interrupted run leaves no partial file in the cache.
         half = target.with_suffix(f".{os.getpid()}")
         exclude = ["--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*_*"]
         subprocess.run(["tar", "-C", root, "-cf", half, *exclude, "."], check=True, timeout=120)
@@ -86,14 +89,14 @@ def debian_tar() -> Path:
 
 
 def _let_apt_work(root: Path) -> None:
-    """Copy the host's sources, apt settings and certificates, which a proxy in front of the mirror may ask for."""
+    """Copy the host's sources, apt settings and certificates, which a proxy in front of the mirror may require."""
     apt = Path("/etc/apt")
     for path in [*apt.glob("apt.conf"), *apt.glob("apt.conf.d/*")]:
         if "Acquire::" in path.read_text(errors="replace"):
             shutil.copy(path, root / path.relative_to("/"))
     certificates = Path("/etc/ssl/certs/ca-certificates.crt")
     if certificates.exists():
-        # In the second place they outlive an installation of ca-certificates, which writes the first anew.
+        # The second location survives an installation of ca-certificates, which rewrites the first.
         for place in (root / "etc/ssl/certs", root / "usr/local/share/ca-certificates"):
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(certificates, place)

@@ -1,7 +1,7 @@
-"""A Docker daemon of the tests' own: its directories, socket and processes are no other daemon's, and all of it goes.
+"""The tests' own Docker daemon: it shares no directory, socket or process with another one, and leaves nothing behind.
 
-It has no bridge and no firewall rules, so that it neither needs nor changes anything of the machine; containers use
-the host's network or none.
+It has no bridge and no firewall rules, so it neither needs nor changes the machine's network; containers use the host's
+network or none.
 """
 
 import contextlib
@@ -18,39 +18,39 @@ from tests.live.runtime import privileged_runtime
 
 DAEMON = "/usr/sbin/dockerd"
 CLIENT = "/usr/bin/docker"
-"""Debian's; another client may stand before it in PATH."""
+"""Debian's; another client may come first in PATH."""
 PRIVILEGED_RUNTIME = "what-is-here"
-"""Starts a privileged container also where the machine lacks a capability: with those that it has."""
+"""Starts a privileged container with the capabilities that the machine has, even if some are missing."""
 
 
 class NoDocker(Exception):
-    """A Docker daemon can't be run on this machine; the text says why."""
+    """A Docker daemon can't run on this machine; the message gives the reason."""
 
 
 class Dockerd:
-    """A running daemon; use it as a context."""
+    """A daemon; use it as a context manager."""
 
     def __init__(self, data: Path | None = None) -> None:
-        """Make the daemon's directory; nothing is started yet.
+        """Create the daemon's directory without starting it.
 
-        data: where images and all else lie that shall still be there for the next daemon; one at a time.
+        data: folder of images and other state that the next daemon reuses; one daemon at a time.
         """
         for program in (DAEMON, CLIENT):
             if not os.access(program, os.X_OK):
                 raise NoDocker(f"{program} is missing; install Debian's docker.io")
         if os.geteuid() != 0:
             raise NoDocker("only root can run a Docker daemon")
-        # The path has to be short: the socket's name may have 107 bytes, and containerd's is longer than ours.
+        # The path has to be short: a socket's name may have 107 bytes, and containerd's is longer than ours.
         self.base = Path(tempfile.mkdtemp(prefix="ld-"))
         self.socket = self.base / "docker.sock"
         self._data = data or self.base / "data"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start the daemon and wait until it answers; raises NoDocker with the end of its log."""
+        """Start the daemon and wait until it responds; raises NoDocker with the end of its log."""
         log = self.base / "log"
         command = [
-            # The daemon ends with the tests, also where these are killed and can't end it.
+            # The daemon ends with the tests, even if they are killed and can't stop it.
             *("setpriv", "--pdeathsig", "TERM"),
             *(DAEMON, "--data-root", str(self._data), "--exec-root", str(self.base / "exec")),
             *("--host", f"unix://{self.socket}", "--pidfile", str(self.base / "pid")),
@@ -69,11 +69,11 @@ class Dockerd:
         raise NoDocker(f"dockerd did not start: {tail}")
 
     def __exit__(self, *_: object) -> None:
-        """End the daemon and remove everything of it."""
+        """Stop the daemon and remove everything of it."""
         self.close()
 
     def client(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run the client with these arguments; raises CalledProcessError where it fails and check is set."""
+        """Run the client with these arguments; raises CalledProcessError if it fails and check is set."""
         done = subprocess.run(
             self.client_command(*arguments),
             capture_output=True,
@@ -88,15 +88,15 @@ class Dockerd:
         return done
 
     def client_command(self, *arguments: str) -> list[str]:
-        """Give the command of the client with these arguments."""
+        """Return the client's command with these arguments."""
         return [CLIENT, "-H", f"unix://{self.socket}", *arguments]
 
     def load(self, tar: Path, name: str) -> None:
-        """Make an image of a tar file that holds a root directory."""
+        """Create an image from a tar file of a root directory."""
         self.client("import", str(tar), name, timeout=300)
 
     def close(self) -> None:
-        """End the daemon by its process id, then what it left running, mounted and stored."""
+        """Stop the daemon by its process id, then remove what it left running, mounted and stored."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -112,7 +112,7 @@ class Dockerd:
 
 
 def _processes_that_name(base: Path) -> list[int]:
-    """Find shims and containerd by their arguments, which name our directory and so can be nobody else's."""
+    """Find shims and containerd by their arguments, which contain our directory and so belong to nobody else."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -130,7 +130,7 @@ def _kill(pid: int) -> None:
 
 
 def _mounts_below(base: Path) -> list[str]:
-    """Give the mount points below a directory, the innermost first."""
+    """Return the mount points below a directory, the innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
     return sorted((point for point in points if point.startswith(f"{base}/")), key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""What a test needs from the machine: skipped where it is missing, a failure where CI runs."""
+"""Requirements of tests: skipped if the machine lacks one, a failure in CI."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ _IO_URING_SETUP = 425
 
 
 def io_uring() -> None:
-    """Stop the test where the kernel has no io_uring or refuses it to everybody."""
+    """Skip the test if the kernel has no io_uring or forbids it."""
     ring = ctypes.CDLL(None, use_errno=True).syscall(_IO_URING_SETUP, 1, ctypes.create_string_buffer(120))
     if ring < 0:
         lacking(f"this kernel makes no io_uring: {os.strerror(ctypes.get_errno())}")
@@ -18,7 +18,7 @@ def io_uring() -> None:
 
 
 def lacking(reason: str) -> NoReturn:
-    """Skip the test, or let it fail where CI is set, so that a runner without the means can't look green."""
+    """Skip the test, or fail it if CI is set, so that a runner that lacks something can't look green."""
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -1,6 +1,6 @@
-"""A Debian host to work on as root without touching this one: its own root directory in its own mount namespace.
+"""A Debian host to work on as root without changing this one: its own root directory in its own mount namespace.
 
-It is no container to the kernel or to Lanner: what runs there looks as if it ran on the host.
+It is no container to the kernel or to Lanner: its processes look as if they ran on the host.
 """
 
 import shutil
@@ -35,15 +35,15 @@ WANTED = ("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsys
 
 
 class OrdinaryHost:
-    """A root directory and what is run in it."""
+    """A root directory and the commands run in it."""
 
     def __init__(self, root: Path) -> None:
-        """Take a directory that holds a Debian."""
+        """Take a directory that contains a Debian."""
         self.root = root
 
     def command(self, *command: str) -> list[str]:
-        """Give the command line that runs a command there."""
-        # In a namespace of process ids nothing that a command leaves running outlives it.
+        """Return the command line that runs a command there."""
+        # In a pid namespace nothing that a command leaves running outlives it.
         enter = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
         return [*enter, "sh", "-c", ENTER, "enter", str(self.root), *command]
 
@@ -55,7 +55,7 @@ class OrdinaryHost:
 
     @contextmanager
     def daemon(self, *command: str) -> Iterator[None]:
-        """Keep a program running there."""
+        """Keep a program running there until the end of the block."""
         with subprocess.Popen(
             self.command(*command),
             env=QUIET,
@@ -66,10 +66,10 @@ class OrdinaryHost:
             try:
                 yield
             finally:
-                process.kill()  # unshare takes no notice of SIGTERM while its child runs
+                process.kill()  # unshare ignores SIGTERM while its child runs
 
     def install(self) -> bool:
-        """Install servers and tools by apt-get, maintainer scripts and all; False where there is no network."""
+        """Install servers and tools by apt-get, with maintainer scripts; return False if there is no network."""
         if self.run("apt-get", "update").returncode:
             return False
         done = self.run("apt-get", "install", "-y", "--no-install-recommends", *WANTED)
@@ -84,7 +84,7 @@ def ordinary_host() -> Iterator[OrdinaryHost]:
         subprocess.run(["tar", "-C", directory, "-xf", debian_tar()], check=True, timeout=120)
         shutil.copy("/etc/resolv.conf", directory / "etc/resolv.conf")
         policy = directory / "usr/sbin/policy-rc.d"
-        policy.write_text("#!/bin/sh\nexit 101\n")  # no maintainer script starts a daemon that nobody would end
+        policy.write_text("#!/bin/sh\nexit 101\n")  # no maintainer script starts a daemon that nobody would stop
         policy.chmod(0o755)
         (directory / "dev/pts").mkdir(exist_ok=True)
         yield OrdinaryHost(directory)
@@ -93,7 +93,7 @@ def ordinary_host() -> Iterator[OrdinaryHost]:
 
 
 def free_port() -> int:
-    """Give a TCP port that nobody listens on."""
+    """Return a TCP port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

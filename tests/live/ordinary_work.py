@@ -1,4 +1,4 @@
-"""Ordinary work, as people and machines do it all day: nothing of it may give an alert on a host."""
+"""Ordinary work of people and machines, which must raise no alert on a host."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def _quietly(*command: str | Path, directory: Path, **environment: str) -> None:
 
 
 def use_git(directory: Path) -> None:
-    """Make a repository, commit to it, clone it, look at it."""
+    """Create a repository, commit to it, clone it, inspect it."""
     work = directory / "work"
     work.mkdir()
     name = ("-c", "user.name=a", "-c", "user.email=a@example.org")
@@ -75,7 +75,7 @@ def use_make_and_gcc(directory: Path) -> None:
 
 
 def use_pip(directory: Path) -> None:
-    """Make a virtual environment and install a wheel with a command into it."""
+    """Create a virtual environment and install a wheel with a command into it."""
     wheel = directory / "nothing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("nothing.py", "def main():\n    print('nothing')\n")
@@ -93,7 +93,7 @@ def use_pip(directory: Path) -> None:
 
 
 def use_tools(directory: Path) -> None:
-    """Look around, pack, search, change modes and links."""
+    """List, pack, search, change modes and links."""
     _quietly("sh", "-c", "id; ps aux; ls -laR /etc; df; env; uname -a", directory=directory)
     _quietly(
         "sh",
@@ -110,7 +110,7 @@ def use_tools(directory: Path) -> None:
 
 
 def log_in(host: OrdinaryHost, directory: Path) -> None:
-    """Make a user, set a password, become the user, use sudo, log in by SSH, and remove the user."""
+    """Create a user, set a password, become the user, use sudo, log in by SSH, and remove the user."""
     host.run("useradd", "--create-home", "--shell", "/bin/bash", "alice")
     host.run("chpasswd", sent="alice:secret\n")
     host.run("su", "-", "alice", "-c", "id")
@@ -120,7 +120,7 @@ def log_in(host: OrdinaryHost, directory: Path) -> None:
     key = directory / "key"
     if not key.exists():
         _quietly("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key, directory=directory)
-    # Put there by this process, which Lanner doesn't watch: a new key is worth an alert.
+    # Put there by this process, which Lanner doesn't watch: a new key deserves an alert.
     home = host.root / "home/alice/.ssh"
     home.mkdir(exist_ok=True)
     (home / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
@@ -140,8 +140,8 @@ def log_in(host: OrdinaryHost, directory: Path) -> None:
 
 
 def keep_house(host: OrdinaryHost) -> None:
-    """Run what runs at night: daily jobs, log rotation, account checks, package clean-up."""
-    # apt's own job is left out: it sleeps for up to half an hour before it does anything.
+    """Run the nightly jobs: daily scripts, log rotation, account checks, package clean-up."""
+    # apt's own job is left out: it sleeps for up to half an hour first.
     host.run("run-parts", "--regex", "^(dpkg|logrotate|man-db)$", "/etc/cron.daily")
     host.run("logrotate", "--force", "/etc/logrotate.conf")
     host.run("pwck", "--read-only")
@@ -150,7 +150,7 @@ def keep_house(host: OrdinaryHost) -> None:
 
 
 def build_and_run(docker: Docker, directory: Path, packages: str) -> None:
-    """Build an image, run it, look at it, put a process into it, copy out of it, remove it."""
+    """Build an image, run it, inspect it, run a process in it, copy from it, remove it."""
     context = directory / "context"
     context.mkdir(exist_ok=True)
     (context / "Dockerfile").write_text(DOCKERFILE.format(image=docker.debian(), packages=packages))

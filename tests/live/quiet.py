@@ -1,4 +1,4 @@
-"""What ordinary work may say and what it may not."""
+"""Which alerts ordinary work may raise."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ PACKAGES = "Launch Package Management Process in Container"
 
 
 def noise(alerts: Iterable[Alert]) -> list[str]:
-    """Give the lines that ordinary work must not have made: all but package management in a container."""
+    """Return the alerts that ordinary work must not raise: all but package management in a container."""
     return [f"{alert.rule}: {alert.output}" for alert in alerts if not _is_allowed(alert)]
 
 

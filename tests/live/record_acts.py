@@ -1,7 +1,7 @@
-"""Makes the recording that ships: `python -m tests.live.record_acts rules/acts.avro`, as root.
+"""Makes the shipped recording: `python -m tests.live.record_acts rules/acts.avro`, as root.
 
-It holds what the acts did on this kernel and what was done in a container from outside, and nothing else: no event of
-another process, no environment, no name or path of the machine.
+It contains the demo's actions on this kernel and a process run in a container from outside, and nothing else: no event
+of another process, no environment, no name or path of the machine.
 """
 
 import os
@@ -36,13 +36,13 @@ with DemoDocker(sys.argv[1], sys.argv[2]) as docker:
 
 
 def main(target: Path) -> None:
-    """Record, then write what is left after everything foreign is taken out."""
+    """Record, then write what is left after everything unrelated is removed."""
     rules = load_rules(read_rule_files([Path(__file__).parents[2] / "rules"])).rules
     batches: list[EventBatch] = []
     with Dockerd() as daemon, tempfile.TemporaryDirectory() as directory:
         docker = Docker(daemon)
         docker.busybox()
-        # What the acts' programs are called by stands in the events: a place that any machine could have.
+        # The programs' paths appear in the events, so use one that any machine could have.
         installed = Path(directory, "lanner")
         shutil.copytree(Path(__file__).parents[2] / "lanner", installed / "lanner")
         settings = CollectorSettings(docker_socket=daemon.socket, cache=Path(directory))
@@ -58,19 +58,19 @@ def main(target: Path) -> None:
             stop.set()
             thread.join()
             collector.stop()
-        # Longest first: what stands for a place must not be taken for a part of another.
+        # Longest first: a replaced path must not match part of another.
         rewrite = ((str(daemon.base), "/run/docker"), (directory, "/opt"), (str(Path.cwd()), "/"))
         write(target, batches, actor, rewrite)
 
 
 def watch(collector: Collector, stop: threading.Event) -> None:
-    """Poll until told to stop."""
+    """Poll until stopped."""
     while not stop.is_set():
         collector.poll(0.1)
 
 
 def act(docker: Docker, installed: Path) -> int:
-    """Do the acts, enter a container from outside, and give the process id of what did the acts."""
+    """Run the actions, run a process in a container, and return the process id of the actions."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(installed)}
     host = f"unix://{docker.socket}"
     command = ["/usr/bin/python3", "-c", ACTOR, CLIENT, host]
@@ -82,11 +82,11 @@ def act(docker: Docker, installed: Path) -> int:
 
 
 def write(target: Path, batches: list[EventBatch], actor: int, rewrite: tuple[tuple[str, str], ...]) -> None:
-    """Write the batches that still hold something, numbered anew."""
+    """Write the batches that still hold events, renumbered."""
     me = os.getpid()
 
     def is_ours(process: Process, above: frozenset[int]) -> bool:
-        # Of what the Docker daemon does itself nothing is wanted, of what it starts in containers all.
+        # Nothing that the Docker daemon does itself is kept, but everything that it starts in containers.
         return process.pid == actor or actor in above or (me in above and process.container >= 0)
 
     writer = RecordingWriter(target)

@@ -1,6 +1,6 @@
-"""A container runtime that leaves out the capabilities which this machine hasn't got.
+"""A container runtime that leaves out the capabilities that this machine lacks.
 
-Docker asks for all that it knows where a container is privileged, and runc then refuses to start it.
+Docker requests all known ones for a privileged container, and runc then refuses to start it.
 """
 
 import sys
@@ -35,10 +35,10 @@ mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_rest
 
 
 def privileged_runtime(directory: Path) -> Path:
-    """Write the runtime into a directory and give its path.
+    """Write the runtime into a directory and return its path.
 
     Args:
-        directory: one of the daemon's own.
+        directory: a directory of the daemon's own.
     """
     path = directory / "runtime"
     names = [f"CAP_{name.upper()}" for name in _CAPABILITIES.split()]

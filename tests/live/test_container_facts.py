@@ -1,4 +1,4 @@
-"""What is known of real containers, against what docker inspect and the containers themselves say."""
+"""Facts about real containers, compared with docker inspect and the containers themselves."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ POD = {
 
 
 def test_a_container_s_facts_are_those_of_docker_inspect(docker: Docker, tmp_path: Path) -> None:
-    """Name, image, rights, mounts and pod, found by the cgroup of its first process alone."""
+    """Name, image, privileges, mounts and pod, found by its first process's cgroup alone."""
     labels = [option for key, value in POD.items() for option in ("--label", f"{key}={value}")]
     mount = ("-v", f"{tmp_path}:/data:ro")
     with docker.running(docker.busybox(), *mount, *labels) as container:
@@ -53,7 +53,7 @@ def test_a_container_s_facts_are_those_of_docker_inspect(docker: Docker, tmp_pat
 
 
 def test_a_privileged_container_is_told_before_it_starts(docker: Docker) -> None:
-    """It is only made, for not every machine may run one; it has no start yet."""
+    """It is only created, because not every machine can run one; it has no start yet."""
     made = docker.daemon.client("create", "--privileged", "--pid", "host", "--ipc", "host", docker.busybox(), "sh")
     full_id = made.stdout.strip()
 
@@ -64,7 +64,7 @@ def test_a_privileged_container_is_told_before_it_starts(docker: Docker) -> None
 
 
 def test_an_unknown_container_is_not_found(docker: Docker) -> None:
-    """The daemon answers, but not for that one."""
+    """The daemon responds, but doesn't know that one."""
     with pytest.raises(ContainerNotFound):
         Runtime(docker.socket).inspect(ContainerName("docker", "0" * 64))
 
@@ -94,7 +94,7 @@ def test_a_container_s_process_is_named_by_the_container_s_files(docker: Docker)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another thread does."""
+    """Wait for a condition that another thread fulfills."""
     end = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < end, "waited too long"

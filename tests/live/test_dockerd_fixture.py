@@ -1,4 +1,4 @@
-"""The tests' own Docker daemon does what the other tests lean on, and leaves nothing behind."""
+"""The tests' own Docker daemon does what the other tests rely on, and leaves nothing behind."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ pytestmark = pytest.mark.containers
 
 
 def test_busybox_image_runs_a_shell_with_a_terminal(docker: Docker) -> None:
-    """A container with -t has a terminal, also where the client has none."""
+    """A container with -t has a terminal, even if the client has none."""
     assert "not a tty" not in docker.run(docker.busybox(), "sh", "-c", "ls -l /proc/self/fd/0", tty=True)
 
 
 def test_debian_image_holds_apt(docker: Docker) -> None:
-    """The image made by debootstrap can run its package manager."""
+    """The image built by debootstrap can run its package manager."""
     with docker.running(docker.debian()) as name:
         assert docker.exec(name, "apt-get", "--version").startswith("apt ")
 
 
 def test_closing_leaves_no_process_mount_or_file() -> None:
-    """Also with a container still running, everything below the daemon's directory is gone."""
+    """Even with a container still running, everything below the daemon's directory is removed."""
     try:
         with Dockerd() as daemon:
             docker = Docker(daemon)

@@ -27,7 +27,7 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Watch this machine by the shipped rules."""
+    """Watch this machine with the shipped rules."""
     try:
         watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
     except EnvironmentUnsupported as missing:
@@ -40,7 +40,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def debian(docker: Docker) -> Iterator[str]:
-    """Keep a container of a minimal Debian running and give its name."""
+    """Keep a container of a minimal Debian running and yield its name."""
     try:
         image = docker.debian()
     except NoDebian as missing:
@@ -50,7 +50,7 @@ def debian(docker: Docker) -> Iterator[str]:
 
 
 def of(rule: str, command: str, **fields: object) -> "Wanted":
-    """Say which alert is meant: by rule, command line and other fields."""
+    """Return a matcher for an alert: by rule, command line and other fields."""
     return Wanted(rule, {"proc.cmdline": command, **{name.replace("__", "."): value for name, value in fields.items()}})
 
 
@@ -61,13 +61,13 @@ class Wanted:
         self.rule, self.fields = rule, fields
 
     def __call__(self, alert: Alert) -> bool:
-        """Tell whether an alert is meant."""
+        """Return whether an alert matches."""
         return alert.rule == self.rule and self.fields.items() <= dict(alert.output_fields).items()
 
 
 class TestTerminalShell:
     def test_shell_as_first_process(self, watch: Watch, docker: Docker) -> None:
-        """The line for docker run -t IMAGE sh says who, where, from which image and on which terminal."""
+        """The alert for docker run -t IMAGE sh shows who, where, from which image and on which terminal."""
         image = docker.busybox()
 
         docker.run(image, "sh", "-c", ": run", tty=True, options=("--name", "first-shell"))
@@ -104,7 +104,7 @@ class TestTerminalShell:
         assert is_terminal(alert.output_fields["proc.tty"])
 
     def test_line_shows_what_is_past_the_top_as_missing(self, watch: Watch, docker: Docker, debian: str) -> None:
-        """Great-great-grandparents that aren't there, and a pod where there is no Kubernetes."""
+        """Great-great-grandparents that don't exist, and a pod without Kubernetes."""
         docker.exec(debian, "bash", "-c", ": line", tty=True)
 
         line = watch.find(of(TERMINAL_SHELL, "bash -c : line")).output
@@ -129,7 +129,7 @@ class TestTerminalShell:
         assert alert.output_fields["k8s.ns.name"] == "shop"
 
     def test_shell_without_a_terminal_is_quiet(self, watch: Watch, docker: Docker) -> None:
-        """A shell form of an entry point is no shell of a person."""
+        """The shell form of an entry point is not a person's shell."""
         docker.run(docker.busybox(), "sh", "-c", ": quiet")
 
         watch.settle()
@@ -138,7 +138,7 @@ class TestTerminalShell:
 
 class TestSensitiveFile:
     def test_read_on_the_host(self, watch: Watch) -> None:
-        """Cat reads /etc/shadow: parent and grandparent are this test's, there is no container."""
+        """Cat reads /etc/shadow: parent and grandparent are this test's, and there is no container."""
         subprocess.run(["sh", "-c", "cat /etc/shadow; : host"], stdout=subprocess.DEVNULL, check=True)
 
         alert = watch.find(of(UNTRUSTED, "cat /etc/shadow", proc__pname="sh", container__id="host"))
@@ -172,14 +172,14 @@ class TestSensitiveFile:
         assert watch.find(of(UNTRUSTED, "cat /tmp/l", container__name=debian)).output_fields["fd.name"] == "/etc/shadow"
 
     def test_read_by_a_relative_name(self, watch: Watch) -> None:
-        """The working directory is put before it."""
+        """It is joined with the working directory."""
         subprocess.run(["cat", "shadow"], cwd="/etc", stdout=subprocess.DEVNULL, check=True)
 
         assert watch.find(of(UNTRUSTED, "cat shadow")).output_fields["fd.name"] == "/etc/shadow"
 
     @pytest.mark.parametrize("bits", [64, 32])
     def test_read_by_the_32_bit_gate(self, watch: Watch, programs: Programs, bits: int) -> None:
-        """A call by int 0x80 is seen like any other."""
+        """A call by int 0x80 is reported like any other."""
         program = programs("open32", bits=bits)
 
         subprocess.run([program, "/etc/shadow"], stdout=subprocess.DEVNULL, check=True)
@@ -214,7 +214,7 @@ class TestSensitiveFile:
 
 class TestPackageManagement:
     def test_apt_get_update_in_a_container(self, watch: Watch, docker: Docker, debian: str) -> None:
-        """One error for the program that was started, none for what it starts; the network doesn't matter."""
+        """One error for the program that was started, none for its children; the network doesn't matter."""
         docker.exec(debian, "bash", "-c", "apt-get update; : apt")
 
         alert = watch.find(of(PACKAGES, "apt-get update", container__name=debian))
@@ -226,16 +226,16 @@ class TestPackageManagement:
 
 
 def own_login_uid() -> int:
-    """Give the login id that what the daemon starts has: the daemon is a child of this process."""
+    """Return the login id of the daemon's processes: the daemon is a child of this process."""
     number = int(Path("/proc/self/loginuid").read_text())
     return -1 if number == 2**32 - 1 else number
 
 
 def is_short_id(text: object) -> bool:
-    """Tell whether a text is a container's id as alerts show it."""
+    """Return whether a text is a container's id as alerts show it."""
     return isinstance(text, str) and len(text) == 12 and set(text) <= set("0123456789abcdef")
 
 
 def is_terminal(number: object) -> bool:
-    """Tell whether a device number is a pseudo terminal's: the first of a container is 34816."""
+    """Return whether a device number is a pseudo terminal's; the first in a container is 34816."""
     return isinstance(number, int) and number >> 8 == 136

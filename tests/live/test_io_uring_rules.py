@@ -1,4 +1,4 @@
-"""The shipped rules tell of what is done through io_uring, on the host and in a container."""
+"""The shipped rules detect actions through io_uring, on the host and in a container."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ SET_UP = "Set up io_uring in container"
 
 @pytest.fixture(scope="module")
 def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Watch this machine by the shipped rules, the kernel's filter included."""
+    """Watch this machine with the shipped rules, including the kernel's filter."""
     try:
         watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
     except EnvironmentUnsupported as missing:
@@ -35,7 +35,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def program(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the program that acts, in a directory that a container can be given."""
+    """Return the program that acts, in a directory that a container can mount."""
     io_uring()
     folder = tmp_path_factory.mktemp("acts")
     return Path(shutil.copy(programs("io_uring_acts", static=True), folder / "acts"))
@@ -50,7 +50,7 @@ def told(rule: str, command: str, watch: Watch, *, container: str | None = None)
 @pytest.mark.parametrize("way", ["plain", "polled", "worker", "untold", "overflow"])
 @pytest.mark.parametrize("act", ["open", "open-direct"])
 def test_shadow_read_on_the_host(watch: Watch, program: Path, way: str, act: str) -> None:
-    """However the ring is asked for it."""
+    """In whatever way the ring is asked to do it."""
     subprocess.run([str(program), way, act, "/etc/shadow"], stdout=subprocess.DEVNULL, check=True)
 
     alert = told(READ, f"acts {way} {act} /etc/shadow", watch)
@@ -59,7 +59,7 @@ def test_shadow_read_on_the_host(watch: Watch, program: Path, way: str, act: str
 
 
 def test_shadow_read_behind_a_link(watch: Watch, program: Path, tmp_path: Path) -> None:
-    """The kernel's path gives it away."""
+    """The kernel's path reveals it."""
     link = tmp_path / "notes"
     link.symlink_to("/etc/shadow")
 
@@ -70,7 +70,7 @@ def test_shadow_read_behind_a_link(watch: Watch, program: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("way", ["plain", "polled"])
 def test_shadow_read_in_a_container(watch: Watch, docker: Docker, program: Path, way: str) -> None:
-    """Both the ring and what was done with it are told, with the container."""
+    """Both the ring and its actions are reported, with the container."""
     name = f"ring-{way}"
     volume = ("--volume", f"{program.parent}:/acts:ro", "--name", name)
 

@@ -1,4 +1,4 @@
-"""What is read from this machine's /proc, against what system calls and ps say of the same processes."""
+"""This machine's /proc as read by Lanner, compared with system calls and ps for the same processes."""
 
 import ctypes
 import fcntl
@@ -33,7 +33,7 @@ def child(*command: str | bytes, **options: object) -> Iterator[int]:
     """Run a program until the end of the block, and wait until it has been exec'd."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
     try:
-        # The exec is reported when it can no longer fail, which is before the new arguments are in place.
+        # The exec returns when it can no longer fail, which is before the new arguments are in place.
         wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes() != b"")
         yield process.pid
     finally:
@@ -43,7 +43,7 @@ def child(*command: str | bytes, **options: object) -> Iterator[int]:
 
 
 def boot_time() -> int:
-    """Give the boot clock in nanoseconds."""
+    """Return the boot clock in nanoseconds."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -65,7 +65,7 @@ def test_this_process_is_what_it_says_of_itself() -> None:
 
 
 def test_every_process_is_what_ps_says() -> None:
-    """The same look-up by another program; those that came or went meanwhile are left out."""
+    """The same look-up by another program; processes that started or ended meanwhile are left out."""
     mine = {facts.pid: facts for facts in FILES.read_all()}
     lines = subprocess.check_output(
         ["ps", "-e", "-o", "pid=,ppid=,pgid=,sid=,euid=,egid=,tty="], text=True
@@ -119,7 +119,7 @@ def test_a_terminal_has_its_device_s_number() -> None:
 
 
 def test_arguments_of_any_bytes_and_any_length_are_read() -> None:
-    """Bytes that are no text stay told apart; a megabyte of arguments is cut."""
+    """Invalid UTF-8 stays distinguishable; a megabyte of arguments is cut."""
     with child(b"sh", b"-c", b"read line", b"\xff\n\x1b[31m") as pid:
         odd = FILES.read(pid)
     with child(sys.executable, "-c", "input()", *("x" * 1000 for _ in range(1000))) as pid:
@@ -132,7 +132,7 @@ def test_arguments_of_any_bytes_and_any_length_are_read() -> None:
 
 
 def test_another_user_without_capabilities_is_told() -> None:
-    """The effective ids, and what is left of the capabilities."""
+    """The effective ids, and the remaining capabilities."""
     with child("sleep", "60", user=33, group=34, extra_groups=()) as pid:
         facts = FILES.read(pid)
 
@@ -142,7 +142,7 @@ def test_another_user_without_capabilities_is_told() -> None:
 
 
 def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
-    """It has no file, and its name is that of the memory."""
+    """It has no file, and its name is the memfd's."""
     memory = os.memfd_create("payload")
     with Path(shutil.which("sleep") or "/bin/sleep").open("rb") as file:
         os.write(memory, file.read())
@@ -156,7 +156,7 @@ def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
 
 
 def test_a_deleted_program_keeps_its_path(tmp_path: Path) -> None:
-    """Without the kernel's remark behind it."""
+    """Without the suffix that the kernel adds."""
     copy = tmp_path / "copy"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", copy)
     with child(str(copy), "60") as pid:
@@ -169,7 +169,7 @@ def test_a_deleted_program_keeps_its_path(tmp_path: Path) -> None:
 
 
 def test_a_pid_namespace_s_first_process_is_one() -> None:
-    """Both numbers are told: the host's and its own."""
+    """Both pids are shown: the host's and its own."""
     with child("unshare", "--pid", "--fork", "--kill-child", "sleep", "60") as outer:
         pid = wait_for_child(outer)
         facts = FILES.read(pid)
@@ -208,7 +208,7 @@ def test_names_come_from_the_files_below_the_process_s_root(tmp_path: Path) -> N
 
 
 def test_processes_that_vanish_while_they_are_read_make_no_fault() -> None:
-    """A storm of short processes, read without pause."""
+    """A storm of short-lived processes, read without pause."""
     storm = subprocess.Popen(["sh", "-c", "i=0; while [ $i -lt 400 ]; do /bin/true; i=$((i+1)); done"])
     rounds = 0
     while storm.poll() is None:
@@ -220,7 +220,7 @@ def test_processes_that_vanish_while_they_are_read_make_no_fault() -> None:
 
 
 def test_a_process_that_is_gone_is_stale() -> None:
-    """Its record names it, nothing else can."""
+    """Only its record names it."""
     process = subprocess.Popen(["true"])
     start = boot_time()
     process.wait()
@@ -247,7 +247,7 @@ def test_every_parent_is_known_after_the_start() -> None:
 
 
 def wait_for_child(pid: int) -> int:
-    """Wait until a process has a child that runs its program, and give the child."""
+    """Wait until a process has a child that runs its program, and return the child."""
     found: list[int] = []
 
     def has_child() -> bool:
@@ -260,7 +260,7 @@ def wait_for_child(pid: int) -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
+    """Wait for a condition that another process fulfills."""
     end = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -1,4 +1,4 @@
-"""A minute of ordinary work gives no alert on the host, and in containers only the one on package management."""
+"""A minute of ordinary work raises no alert on the host, and in containers only the one on package management."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.live, pytest.mark.containers]
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[OrdinaryHost]:
-    """Have a Debian host to work on."""
+    """Yield a Debian host to work on."""
     try:
         with ordinary_host() as found:
             yield found
@@ -29,7 +29,7 @@ def host() -> Iterator[OrdinaryHost]:
 
 @pytest.fixture
 def watch(docker: Docker, tmp_path: Path) -> Iterator[Watch]:
-    """Watch this machine by the shipped rules."""
+    """Watch this machine with the shipped rules."""
     docker.busybox()
     try:
         watching = Watch(docker.socket, tmp_path).__enter__()
@@ -42,7 +42,7 @@ def watch(docker: Docker, tmp_path: Path) -> Iterator[Watch]:
 
 
 def test_development_is_quiet(watch: Watch, tmp_path: Path) -> None:
-    """Git, make, gcc, pip, and the tools that everybody uses."""
+    """Git, make, gcc, pip, and common tools."""
     work.use_git(tmp_path)
     work.use_make_and_gcc(tmp_path)
     work.use_pip(tmp_path)
@@ -63,7 +63,7 @@ def test_administration_is_quiet(watch: Watch, host: OrdinaryHost, tmp_path: Pat
 
     watch.settle()
     assert noise(watch.ours) == []
-    # The quiet is no blindness: the same host says it when cat reads what sshd may.
+    # Quiet is not blindness: on the same host, an alert is raised when cat reads a file that sshd may read.
     host.run("cat", "/etc/shadow")
     watch.settle()
     assert [alert.rule for alert in watch.ours] == ["Read sensitive file untrusted"]

@@ -1,4 +1,4 @@
-"""Every shipped rule fires on its act, on this kernel."""
+"""Every shipped rule detects its demo action, on this kernel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.live, pytest.mark.containers]
 
 @pytest.fixture(scope="module")
 def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Watch this machine by all rules, those that are off included."""
+    """Watch this machine with all rules, including disabled ones."""
     try:
         watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True).__enter__()
     except EnvironmentUnsupported as missing:
@@ -33,7 +33,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def demo_docker(docker: Docker) -> Iterator[DemoDocker]:
-    """Use the tests' own daemon as the demonstration uses a user's."""
+    """Use the tests' own daemon as the demo uses a user's."""
     with DemoDocker(CLIENT, f"unix://{docker.socket}") as found:
         yield found
 
@@ -42,7 +42,7 @@ def demo_docker(docker: Docker) -> Iterator[DemoDocker]:
 def test_act_gives_the_alert_it_promises(
     act: DemoAction, watch: Watch, demo_docker: DemoDocker, tmp_path: Path
 ) -> None:
-    """The alert comes with the promised priority and says who did it, to SIEMs too."""
+    """The alert has the documented priority and shows who did it, to SIEMs too."""
     before = len(watch.alerts)
 
     try:
@@ -61,7 +61,7 @@ def test_act_gives_the_alert_it_promises(
 
 
 def test_acts_leave_nothing_behind(demo_docker: DemoDocker, docker: Docker) -> None:
-    """No image once the demonstration is over, no container, no file."""
+    """No image is left after the demo, no container, no file."""
     demo_docker.__exit__(None, None, None)
 
     assert "lanner-demo" not in docker.daemon.client("images").stdout

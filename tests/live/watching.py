@@ -20,7 +20,7 @@ RULES = Path(__file__).parents[2] / "rules"
 
 
 class Watch:
-    """Watches this machine; use it as a context. It sees nothing that the test's own process does."""
+    """Watches this machine; use it as a context manager. Events of the test's own process are ignored."""
 
     def __init__(
         self, docker_socket: Path, cache: Path, *, every_rule: bool = False, rules: Sequence[Path] = (RULES,)
@@ -28,17 +28,17 @@ class Watch:
         """Compile the rules.
 
         Args:
-            docker_socket: of the daemon that knows the containers.
-            cache: where the collector keeps its bytecode.
-            every_rule: also those that are off.
-            rules: files and directories, in the order in which they are loaded.
+            docker_socket: socket of the daemon that knows the containers.
+            cache: where the collector caches its bytecode.
+            every_rule: include disabled rules.
+            rules: files and directories, in load order.
         """
         loaded = load_rules(read_rule_files(rules))
         assert loaded.errors == ()
         chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
         self._detector = Detector(chosen, rule_matching="all")
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache)
-        # As `lanner run` does: what the kernel leaves out must not be missed by any of these tests.
+        # As in `lanner run`: these tests must not miss anything that the kernel filters.
         interest = derive(self._detector.conditions, self._detector.event_types)
         self._collector = Collector(
             self._detector.event_types, on_batch=self._judge, interest=interest, settings=settings
@@ -50,7 +50,7 @@ class Watch:
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
-        """Attach to the kernel; raises EnvironmentLacks."""
+        """Attach to the kernel; raises EnvironmentUnsupported."""
         self._collector.start()
         self._thread.start()
         return self
@@ -58,7 +58,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Detach; a failure on the thread becomes the test's."""
+        """Detach; raise a failure of the thread in the test."""
         self._stopping.set()
         self._thread.join()
         self._collector.stop()
@@ -120,7 +120,7 @@ class Watch:
 
 
 def _ancestors(batch: EventBatch, alert: Alert) -> set[int]:
-    """Give the ids of all that a process comes from, as far up as the batch knows them."""
+    """Return the ids of all that a process comes from, as far up as the batch knows them."""
     above: set[int] = set()
     rows = [row for row, process in enumerate(batch.processes) if process.pid == alert.event.get("proc.pid")]
     for row in rows:

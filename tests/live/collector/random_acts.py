@@ -1,6 +1,6 @@
-"""System calls at random for programs/calls.c: every way to name a file, from any root, namespace, thread and entry.
+"""Random system calls for programs/calls.c: every way to name a file, from any root, namespace, thread and entry.
 
-No folder that an act is made in, and no name that it is made by, is one that a host has.
+No folder or name used by an action exists on a host.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from random import Random
 from collector.arch import x86_64
 
 NAMES = ("renamed", "a-name-longer-than-fifteen", "worker", "calls-64")
-"""Of threads, and of the process; the kernel keeps 15 bytes."""
+"""Names of threads and of the process; the kernel keeps 15 bytes."""
 
 OPENS = ("open", "openat", "openat2", "creat")
 PATHS = (
@@ -36,7 +36,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE, _NEWNS, _FS = 4096, 0x4000, 1 << 18, 0x20000, 0x
 _O_PATH, _O_DIRECTORY = 0o10000000, 0o200000
 _FLAGS = (0, 0, 0, 1, 2, 0o101, 0o102, 0o1001, 0o1101, 0o301, _O_DIRECTORY, _O_PATH, 0o400000, 0o20200002)
 _RESOLVE = (0, 0, 0x10, 0x10, 0x08, 0x04, 0x02, 0x01)
-"""Of openat2: within the root, beneath, no links, no magic links, in one file system."""
+"""For openat2: within the root, beneath, no links, no magic links, in one file system."""
 
 _NUMBERS: dict[int, dict[str, int]] = {
     bits: {event: number for number, event in table.items()}
@@ -48,7 +48,7 @@ Argument = int | str | bytes
 
 
 def make_folder(top: Path) -> None:
-    """Make all files anew, as each run of the acts begins with."""
+    """Create all files, as at the start of each run."""
     shutil.rmtree(top, ignore_errors=True)
     top.mkdir()
     for name in ("mounted", "empty", "jail/empty", "jail/jail", "above"):
@@ -65,7 +65,7 @@ def make_folder(top: Path) -> None:
 
 
 def paths_of(top: Path) -> tuple[str, ...]:
-    """Give names of files, as seen from outside, from within the jail, and where they are mounted."""
+    """Return names of files, as seen from outside, from inside the jail, and where they are mounted."""
     inner = tuple(f"/{name}" for name in _FILES)
     links = ("link", "dangling", "ways/secret", "conf/up", "inner", "outer")
     return (
@@ -102,12 +102,12 @@ def _word(argument: Argument) -> str:
 
 
 def random_script(chance: Random, top: Path, count: int) -> str:
-    """Give a script that makes so many acts, a few calls each.
+    """Return a script with so many actions, a few calls each.
 
     Args:
-        chance: decides all.
-        top: as make_folder made it.
-        count: of the acts.
+        chance: source of randomness.
+        top: the folder created by make_folder.
+        count: number of actions.
     """
     script = Script(chance, str(top), [])
     script.hold(_ROOT, "/", _O_DIRECTORY)
@@ -135,7 +135,7 @@ def _by(script: Script) -> dict[str, str | int]:
 
 
 def _name(script: Script) -> str:
-    """Give a name of a file, written in one of many ways."""
+    """Return a name of a file, written in one of many ways."""
     chance, top = script.chance, script.top
     path = chance.choice(paths_of(Path(top)))
     head, tail = path.rsplit("/", 1)
@@ -166,7 +166,7 @@ def _open(script: Script) -> None:
     else:
         how = struct.pack("<QQQ", flags, 0o644 * bool(flags & 0o100), chance.choice(_RESOLVE))
         script.call(event, start, name, how, len(how), **by)  # type: ignore[arg-type]
-    # Of whatever kind it was: the next is to get the same descriptor.
+    # Whatever kind it was: the next is to get the same descriptor.
     script.call("close", 3)
 
 
@@ -212,7 +212,7 @@ def _other(script: Script) -> None:
 
 
 def _back(script: Script) -> None:
-    """Return to the host's root, from wherever it was; the working directory is never the host's own root."""
+    """Return to the host's root from anywhere; the working directory is never the host's own root."""
     script.call("setresuid", -1, 0, -1)
     script.call("fchdir", _ROOT)
     script.call("chroot", ".")
@@ -220,7 +220,7 @@ def _back(script: Script) -> None:
 
 
 def _move(script: Script) -> None:
-    """Change who and where the acts that follow are made: user, directory, root, mount namespace."""
+    """Change who makes the following actions and where: user, directory, root, mount namespace."""
     chance, top = script.chance, script.top
     kind = chance.randrange(7)
     if kind == 0:
@@ -244,7 +244,7 @@ def _move(script: Script) -> None:
 
 
 def _from_a_root_of_its_own(script: Script) -> None:
-    """Have a thread leave the directory and the root that the others share, and open something from there."""
+    """Make a thread leave the directory and the root shared with the others, and open something from there."""
     thread = script.chance.choice(NAMES)
     script.call("unshare", _FS, thread=thread)
     script.call("chdir", f"{script.top}/jail", thread=thread)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.containers
 
 
 def test_two_hundred_short_containerised_processes_are_all_in_their_container(docker: Docker) -> None:
-    """Each lives for a millisecond, and none is taken for the host's."""
+    """Each lives for a millisecond, and none is mistaken for the host's."""
     settings = CollectorSettings(docker_socket=docker.socket)
     loop = "i=0; while [ $i -lt 200 ]; do /bin/cat /etc/group >/dev/null; i=$((i+1)); done"
     with watching("open", "openat", settings=settings) as watch:
@@ -79,7 +79,7 @@ def test_a_nested_cgroup_three_deep_is_still_the_container(docker: Docker) -> No
 
 
 def test_a_runtime_that_hangs_delays_only_its_container(docker: Docker, hanging: Path) -> None:
-    """The host's events come at once, the container's after a second with what its cgroup tells."""
+    """The host's events come at once, the container's after a second with its cgroup's facts."""
     settings = CollectorSettings(docker_socket=hanging)
     with watching("open", "openat", settings=settings) as watch, docker.running(docker.busybox()) as name:
         begin = time.monotonic()
@@ -103,7 +103,7 @@ def test_a_runtime_that_hangs_delays_only_its_container(docker: Docker, hanging:
 
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[Path]:
-    """Serve a socket that takes connections and says nothing."""
+    """Serve a socket that accepts connections and never responds."""
     path = tmp_path / "hanging.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -112,7 +112,7 @@ def hanging(tmp_path: Path) -> Iterator[Path]:
 
 
 def run_in_background(act: Callable[[], object], poll: Callable[[], None]) -> None:
-    """Run a blocking act on a thread while the collector is polled here."""
+    """Run a blocking action on a thread while the collector is polled here."""
     worker = threading.Thread(target=act)
     worker.start()
     while worker.is_alive():
@@ -122,7 +122,7 @@ def run_in_background(act: Callable[[], object], poll: Callable[[], None]) -> No
 
 
 def remove_cgroup(folder: Path) -> None:
-    """Remove a cgroup; the kernel needs a moment after its last process."""
+    """Remove a cgroup; the kernel needs a short time after its last process."""
     for _ in range(50):
         try:
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Every field that the list calls filled live is, by some real act on the host or in a container."""
+"""Some real action, on the host or in a container, fills every field documented as filled live."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ NOT_BY_AN_ACT_HERE = {
 
 
 def test_every_field_that_is_said_to_be_filled_is(docker: Docker, tmp_path: Path) -> None:
-    """One run of many acts; what stays missing in all events is named."""
+    """One run of many actions; the failure names the fields missing in all events."""
     settings = CollectorSettings(docker_socket=docker.socket, variables=frozenset({EVERY_VARIABLE}))
     types = (
         *("open", "openat", "rename", "symlink", "chmod", "read", "write", "socket", "bind", "listen", "connect"),

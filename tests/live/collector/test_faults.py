@@ -1,4 +1,4 @@
-"""What goes wrong is counted, and no event names a wrong process."""
+"""Faults are counted, and no event names a wrong process."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def test_made_is_sent_plus_lost_with_enough_room(tmp_path: Path) -> None:
 
 
 def test_made_is_sent_plus_lost_with_a_ring_made_too_small(tmp_path: Path) -> None:
-    """What found no room in the ring is counted to the last event, and reported in the batches."""
+    """Events that found no space in the ring are counted exactly, and reported in the batches."""
     marker = tmp_path / "marker"
     marker.write_text("")
     with watching("open", "openat", settings=SMALL) as watch:
@@ -50,12 +50,12 @@ def test_made_is_sent_plus_lost_with_a_ring_made_too_small(tmp_path: Path) -> No
 
 
 def test_a_lifecycle_ring_too_small_names_no_wrong_process() -> None:
-    """Execs are lost by the thousand; what is told of a process is right or missing."""
+    """Thousands of execs are lost; facts about a process are right or missing."""
     code = "for n in $(seq 400); do /bin/cat /etc/hostname; /usr/bin/head -1 /etc/hostname; done"
     with watching("open", "openat", settings=SMALL) as watch:
         child = subprocess.Popen(["/bin/sh", "-c", code], stdout=subprocess.DEVNULL)
         while child.poll() is None:
-            # Looked at too rarely on purpose.
+            # Polled too rarely on purpose.
             watch.collector.poll(0)
             time.sleep(0.4)
         watch.settle()
@@ -71,7 +71,7 @@ def test_a_lifecycle_ring_too_small_names_no_wrong_process() -> None:
 
 
 def test_a_hundred_thousand_short_processes_leave_no_growth(tmp_path: Path) -> None:
-    """The table holds the living, and for a while the dead, but never all of them."""
+    """The table holds living processes and recently ended ones, but never all."""
     program = Programs(tmp_path)("short_lives", static=True)
     with watching("openat") as watch:
         before = len(watch.collector._table)
@@ -84,7 +84,7 @@ def test_a_hundred_thousand_short_processes_leave_no_growth(tmp_path: Path) -> N
 
 
 def test_a_thread_that_flips_the_path_does_not_hide_the_file(tmp_path: Path) -> None:
-    """The buffer may say anything by the time it is read; the kernel's path says what was opened."""
+    """The buffer may contain anything by the time it is read; the kernel's path shows what was opened."""
     (tmp_path / "good").write_text("")
     (tmp_path / "evil").write_text("")
     code = """
@@ -115,7 +115,7 @@ print(json.dumps(opened))
 
 
 def test_a_process_gone_before_it_could_be_read_is_known_by_its_records() -> None:
-    """Nothing rests on /proc being there in time."""
+    """No fact depends on /proc being read in time."""
     with watching("openat") as watch:
         subprocess.run(["/bin/sh", "-c", "(cat /etc/hostname; true)"], check=True, stdout=subprocess.DEVNULL)
         watch.settle()
@@ -126,7 +126,7 @@ def test_a_process_gone_before_it_could_be_read_is_known_by_its_records() -> Non
 
 
 def test_our_own_acts_are_never_events() -> None:
-    """A collector that watches itself would feed itself."""
+    """A collector that watched itself would feed itself."""
     with watching("open", "openat") as watch:
         Path("/etc/hostname").read_text()
         watch.settle()
@@ -150,7 +150,7 @@ def test_nothing_stays_loaded_after_the_end() -> None:
 
 
 def programs_of_this_process() -> set[str]:
-    """Return the ids of the BPF programs that this process holds, attached or ready to be."""
+    """Return the ids of the BPF programs that this process holds, attached or not."""
     found = set()
     for path in Path("/proc/self/fdinfo").iterdir():
         with contextlib.suppress(OSError):
@@ -160,6 +160,6 @@ def programs_of_this_process() -> set[str]:
 
 
 def is_loaded(number: str) -> bool:
-    """Ask bpftool whether a program is loaded."""
+    """Return whether a program is loaded, according to bpftool."""
     done = subprocess.run(["bpftool", "prog", "show", "id", number], capture_output=True, text=True, check=False)
     return done.returncode == 0

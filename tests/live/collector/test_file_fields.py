@@ -1,4 +1,4 @@
-"""Every fact of a file event equals what the file system says, whatever the name was made of."""
+"""Every fact of a file event equals the file system's, however the name was built."""
 
 import os
 import struct
@@ -25,7 +25,7 @@ def watch() -> Iterator[Watching]:
 
 
 def opened(watch: Watching, code: str, *arguments: str, cwd: Path) -> int:
-    """Run code in a folder; gives the pid."""
+    """Run code in a folder; return the pid."""
     pid = watch.python(f"import os,sys,json\n{code}\nprint(json.dumps(os.getpid()))", *arguments, cwd=cwd)
     assert isinstance(pid, int)
     return pid
@@ -71,7 +71,7 @@ def test_a_relative_name_is_joined_with_the_folder_of_the_call(watch: Watching, 
 
 
 def test_a_symlink_keeps_both_names(watch: Watching, tmp_path: Path) -> None:
-    """The name asked for and the kernel's are told apart."""
+    """The requested name and the kernel's name differ."""
     (tmp_path / "target").write_text("x")
     (tmp_path / "link").symlink_to("target")
     pid = opened(watch, "os.open('link', os.O_RDONLY)", cwd=tmp_path)
@@ -82,7 +82,7 @@ def test_a_symlink_keeps_both_names(watch: Watching, tmp_path: Path) -> None:
 
 
 def test_a_failed_open_has_name_and_error_and_no_descriptor(watch: Watching, tmp_path: Path) -> None:
-    """What was refused is told too."""
+    """Refused calls are reported too."""
     code = "\ntry: os.open('nothing', os.O_RDONLY)\nexcept OSError: pass"
     pid = opened(watch, code, cwd=tmp_path)
 
@@ -93,7 +93,7 @@ def test_a_failed_open_has_name_and_error_and_no_descriptor(watch: Watching, tmp
 
 
 def test_a_created_file_is_told_from_an_opened_one(watch: Watching, tmp_path: Path) -> None:
-    """O_CREAT on a file that is there creates nothing."""
+    """O_CREAT on an existing file creates nothing."""
     pid = opened(watch, "for _ in 1, 2: os.close(os.open('new', os.O_CREAT | os.O_WRONLY, 0o755))", cwd=tmp_path)
 
     first, second = watch.events(proc__pid=pid, fd__name=str(tmp_path / "new"), evt__type="openat")
@@ -171,7 +171,7 @@ def test_a_path_too_deep_to_walk_has_no_kernel_name_but_its_own(
 
 
 def test_three_thousand_arguments_are_cut_and_nothing_breaks(watch: Watching) -> None:
-    """The first 4 KiB of a command line are kept."""
+    """The first 4 KiB of a command line are retained."""
     watch.run("/bin/cat", "/etc/issue", *["/dev/null"] * 3000)
 
     event = next(e for e in watch.events(proc__name="cat", fd__name="/etc/issue"))
@@ -194,7 +194,7 @@ def test_descriptors_that_are_no_files_have_their_type(watch: Watching, tmp_path
 
 
 def test_a_32_bit_call_from_a_64_bit_program_is_seen(watch: Watching, tmp_path: Path) -> None:
-    """Int 0x80 is no way round."""
+    """The 32-bit entry is no bypass."""
     (tmp_path / "target32").write_text("x")
     program = Programs(tmp_path)("open32")
     watch.run(str(program), str(tmp_path / "target32"), check=False)
@@ -205,7 +205,7 @@ def test_a_32_bit_call_from_a_64_bit_program_is_seen(watch: Watching, tmp_path: 
 
 
 def test_the_record_of_a_64_bit_call_is_not_marked_as_32_bit(watch: Watching, tmp_path: Path) -> None:
-    """The two entries are told apart."""
+    """The two entries are distinguished."""
     pid = opened(watch, "os.open('.', os.O_RDONLY)", cwd=tmp_path)
 
     event = watch.events(proc__pid=pid, fd__name=str(tmp_path))[0]
@@ -215,7 +215,7 @@ def test_the_record_of_a_64_bit_call_is_not_marked_as_32_bit(watch: Watching, tm
 
 
 def test_the_old_mmap_of_the_32_bit_entry_has_its_real_arguments(tmp_path: Path) -> None:
-    """They lie behind a pointer."""
+    """They are behind a pointer."""
     program = Programs(tmp_path)("mmap32", bits=32, static=True)
     with watching("mmap") as watch:
         watch.run(program)

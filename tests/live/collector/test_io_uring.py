@@ -1,4 +1,4 @@
-"""What io_uring does without a system call is told as the call that it stands for, however it is asked to do it."""
+"""Operations of io_uring without a system call are reported as the equivalent call, however they are requested."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +17,14 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watching]:
-    """Watch the calls that io_uring stands in for."""
+    """Watch the calls that io_uring replaces."""
     with watching(*EVENTS) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give the program that acts."""
+    """Return the program that acts."""
     io_uring()
     return Programs(tmp_path_factory.mktemp("programs"))("io_uring_acts", static=True)
 
@@ -37,7 +37,7 @@ class Acts:
         self._watch, self._program, self.directory = watch, program, directory
 
     def __call__(self, *arguments: str) -> tuple[list[int], list[Event]]:
-        """Act; gives the numbers that were printed and the events that came of io_uring."""
+        """Run an action; return the numbers printed and the io_uring events."""
         before = len(self._watch.batches)
         out = self._watch.run(self._program, *arguments, cwd=self.directory).stdout
         fresh = [
@@ -50,7 +50,7 @@ class Acts:
         return [int(number) for number in out.split()], [event for event in fresh if event["evt.io_uring"]]
 
     def one(self, *arguments: str) -> tuple[int, Event]:
-        """Act once; gives the result as the program saw it, and the event."""
+        """Run one action; return the result as the program saw it, and the event."""
         numbers, events = self(*arguments)
         assert len(events) == 1, [event["evt.type"] for event in events]
         return numbers[0], events[0]
@@ -58,13 +58,13 @@ class Acts:
 
 @pytest.fixture
 def acts(watch: Watching, program: str, tmp_path: Path) -> Acts:
-    """Act in the test's own directory."""
+    """Run actions in the test's own directory."""
     return Acts(watch, program, tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_open_is_told_in_whatever_way_it_is_carried_out(acts: Acts, way: str) -> None:
-    """By the submitter, by a thread of the kernel's, behind other requests, or where the queue of results is full."""
+    """By the submitter, by a kernel thread, after other requests, or with a full completion queue."""
     (acts.directory / "file").write_text("")
 
     result, event = acts.one(way, "open", "file")
@@ -89,7 +89,7 @@ def test_an_open_that_fails_says_so(acts: Acts, way: str) -> None:
 
 
 def test_an_open_that_nobody_is_told_of_counts_as_done(acts: Acts) -> None:
-    """The kernel says nothing of it unless it fails, so the file's own path is not known."""
+    """The kernel only reports it on failure, so the file's own path is not known."""
     _, event = acts.one("untold", "open", "/etc/hostname")
 
     assert (event["evt.type"], event["fd.name"], event["fd.num"]) == ("openat", "/etc/hostname", 0)
@@ -98,7 +98,7 @@ def test_an_open_that_nobody_is_told_of_counts_as_done(acts: Acts) -> None:
 
 
 def test_a_link_does_not_hide_the_file(acts: Acts) -> None:
-    """The kernel's own path stands beside the one that was asked for."""
+    """The kernel's own path is beside the requested one."""
     (acts.directory / "link").symlink_to("/etc/hostname")
 
     _, event = acts.one("plain", "open", "link")
@@ -107,7 +107,7 @@ def test_a_link_does_not_hide_the_file(acts: Acts) -> None:
 
 
 def test_a_file_without_descriptor_is_told(acts: Acts) -> None:
-    """The ring keeps it in a table of its own."""
+    """The ring stores it in a table of its own."""
     result, event = acts.one("plain", "open-direct", "/etc/hostname")
 
     assert (result, event["fd.num"], event["fd.name"], event["fd.realpath"]) == (
@@ -117,7 +117,7 @@ def test_a_file_without_descriptor_is_told(acts: Acts) -> None:
 
 
 def test_a_created_file_is_told_as_such(acts: Acts) -> None:
-    """With mode, flags and the name put behind the directory."""
+    """With mode and flags, and the name joined with its directory."""
     _, event = acts.one("plain", "create", "./new")
 
     assert event["fd.name"] == str(acts.directory / "new")
@@ -141,7 +141,7 @@ def test_openat2_is_told_with_the_flags_that_the_kernel_took(acts: Acts) -> None
 )
 @pytest.mark.parametrize("way", ["plain", "polled"])
 def test_calls_with_two_paths(acts: Acts, act: str, event_type: str, way: str) -> None:
-    """Source and target are absolute; a symlink's text stays as it was given."""
+    """Source and target are absolute; a symlink's text stays as given."""
     (acts.directory / "from").write_text("")
     if act == "exchange":
         (acts.directory / "to").write_text("")
@@ -160,7 +160,7 @@ def test_calls_with_two_paths(acts: Acts, act: str, event_type: str, way: str) -
 
 @pytest.mark.parametrize("way", ["plain", "polled"])
 def test_calls_with_one_path(acts: Acts, way: str) -> None:
-    """A directory made and a file removed."""
+    """A directory created and a file removed."""
     (acts.directory / "file").write_text("")
 
     _, made = acts.one(way, "mkdir", "directory")
@@ -175,7 +175,7 @@ def test_calls_with_one_path(acts: Acts, way: str) -> None:
 @pytest.mark.parametrize("act", ["tcp", "direct-tcp"])
 @pytest.mark.parametrize("way", ["plain", "polled", "worker"])
 def test_a_connection_is_told_from_both_sides(acts: Acts, way: str, act: str) -> None:
-    """Socket, bind, listen, connect, accept, send and sendmsg, also where the ring has the sockets in its own table."""
+    """Socket, bind, listen, connect, accept, send and sendmsg, also with the sockets in the ring's own table."""
     (server, client, connected, accepted, sent, by_message), events = acts(way, act)
 
     found = {event["evt.type"]: event for event in events}

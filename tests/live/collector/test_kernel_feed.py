@@ -1,4 +1,4 @@
-"""The kernel as a stream of records: who sleeps is woken, and both rings are handed out as one."""
+"""The kernel as a stream of records: a sleeper is woken, and both rings are merged."""
 
 import struct
 import subprocess
@@ -11,7 +11,7 @@ from collector.kernel_feed import KernelFeed
 
 
 def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
-    """Though nothing wakes who looks by itself: the first record of each sleep does."""
+    """A busy reader is never woken, but each sleep ends with the first record."""
     feed = KernelFeed.open(("openat",), tmp_path, RingSizes())
     path = tmp_path / "opened"
     path.touch()
@@ -27,7 +27,7 @@ def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
 
 
 def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path) -> None:
-    """Many starts and ends behind many opens, more of each than is read at once: none is missing, none too early."""
+    """Many starts and ends after many opens, more of each than one read returns: none is missing, none too early."""
     feed = KernelFeed.open(("openat",), tmp_path, RingSizes(), sent_whole=0)
     path = tmp_path / "opened"
     path.touch()
@@ -48,5 +48,5 @@ def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path
     assert made["events"] > 4_200
     assert made["lifecycle"] > 1_400
     assert len(times) >= sum(made.values())
-    # Two processors may take the time in one order and their places in a ring in the other.
+    # Two CPUs may take the time in one order and their ring positions in the other.
     assert max(earlier - later for earlier, later in pairwise(times)) < 1_000_000

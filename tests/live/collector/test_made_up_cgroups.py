@@ -1,4 +1,4 @@
-"""What a plain user calls his cgroups makes no container of his processes."""
+"""Cgroup names chosen by an unprivileged user make no containers of the user's processes."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ subprocess.run(["cat", marker], check=True)
 
 @pytest.fixture
 def delegated() -> Iterator[Path]:
-    """Make the cgroup that systemd hands over to a user who is logged in, in the hierarchy that tells containers."""
+    """Create the cgroup that systemd delegates to a logged-in user, in the hierarchy that identifies containers."""
     root = Path("/sys/fs/cgroup/pids")
     if not root.is_dir():
         root = Path("/sys/fs/cgroup")
@@ -55,7 +55,7 @@ def delegated() -> Iterator[Path]:
 
 
 def test_a_user_does_not_pass_for_a_container_that_runs(docker: Docker, delegated: Path) -> None:
-    """His cgroup is called as a real container's would be, and he gets neither its id nor its name nor its image."""
+    """The user's cgroup is named like a real container's, but gets neither its id nor its name nor its image."""
     marker = Path("/tmp") / f"made-up-{os.getpid()}"
     marker.write_text("")
     settings = CollectorSettings(docker_socket=docker.socket)

@@ -1,4 +1,4 @@
-"""Every fact of a process equals what the process itself, /proc or the user files say."""
+"""Every fact of a process equals what the process itself, /proc or the user files show."""
 
 import grp
 import os
@@ -32,7 +32,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watching]:
-    """Watch what these tests ask for."""
+    """Watch the event types of these tests."""
     with watching(
         "open", "openat", "execve", "execveat", "chdir", "setuid", "setsid", "prctl", "clone", "procexit"
     ) as running:
@@ -40,7 +40,7 @@ def watch() -> Iterator[Watching]:
 
 
 def test_identity_group_and_session_are_those_of_the_process(watch: Watching) -> None:
-    """Numbers that name a process are its own."""
+    """Its process ids are its own."""
     truth = watch.python(ACT, start_new_session=True)
 
     event = watch.one(proc__pid=truth["pid"], fd__name="/etc/hostname")
@@ -67,7 +67,7 @@ def test_identity_group_and_session_are_those_of_the_process(watch: Watching) ->
     ],
 )
 def test_the_end_of_a_process_tells_how_it_ended(watch: Watching, ending: str, arguments: dict[str, str]) -> None:
-    """Who it was is told as of before, since /proc knows it no longer; nothing counts as lost by that."""
+    """Its facts are those before the end, as /proc no longer has it; that doesn't count as a loss."""
     before = watch.collector.losses.get("process_stale", 0)
     watch.run(sys.executable, "-I", "-c", f"import os; {ending}", f"for {ending}", check=False)
 
@@ -81,7 +81,7 @@ def test_the_end_of_a_process_tells_how_it_ended(watch: Watching, ending: str, a
 
 
 def test_program_and_arguments_are_those_in_proc(watch: Watching) -> None:
-    """What runs is told by name, path and every argument."""
+    """The program is shown by name, path and every argument."""
     truth = watch.python(ACT, "one", "two words", cwd="/usr/share")
 
     event = watch.one(proc__pid=truth["pid"], fd__name="/etc/hostname")
@@ -100,7 +100,7 @@ def test_program_and_arguments_are_those_in_proc(watch: Watching) -> None:
 
 
 def test_user_group_login_and_capabilities_are_those_in_proc(watch: Watching) -> None:
-    """Who runs it is told by number and by name."""
+    """The user is shown by number and by name."""
     nobody, nogroup = pwd.getpwnam("nobody"), grp.getgrnam("nogroup")
     truth = watch.python(ACT, user=nobody.pw_uid, group=nogroup.gr_gid)
 
@@ -221,7 +221,7 @@ def test_ancestors_are_known_up_to_the_test(watch: Watching) -> None:
 
 @pytest.mark.parametrize("padding", [0, 5000])
 def test_arguments_that_are_not_read_are_told_of(watch: Watching, padding: int) -> None:
-    """What stands behind 4 KB of padding is hidden, and a rule can see that something is."""
+    """Text behind 4 KB of padding is hidden, and a rule can see that there is more."""
     watch.run("cat", *(["-u"] * (padding // 3)), "/etc/debian_version")
 
     event = watch.events(fd__name="/etc/debian_version")[-1]
@@ -232,7 +232,7 @@ def test_arguments_that_are_not_read_are_told_of(watch: Watching, padding: int) 
 
 
 def test_an_exec_from_a_thread_keeps_the_pid(watch: Watching) -> None:
-    """A thread that execs becomes the process, and nobody else's name is told."""
+    """A thread that execs becomes the process, and no other name is shown."""
     code = (
         "import os,threading\n"
         "threading.Thread(target=lambda: os.execv('/bin/cat', ['cat', '/etc/debian_version'])).start()\n"

@@ -1,4 +1,4 @@
-"""What the kernel leaves out matters to no rule: real opens, with and without interest."""
+"""Opens that the kernel filters matter to no rule: real opens, with and without a filter."""
 
 import subprocess
 from collections import Counter
@@ -28,7 +28,7 @@ print(made)
 
 
 def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
-    """A rule on one file leaves the rest in the kernel; a link to that file is still seen."""
+    """With a rule on one file, the kernel drops the rest; a link to that file is still reported."""
     (tmp_path / "secret").write_text("")
     (tmp_path / "other").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
@@ -45,7 +45,7 @@ def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
 
 
 def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
-    """For ten seconds between sets of random rules; what a program does is of interest to all of them."""
+    """Switch between sets of random rules for ten seconds, while a program makes events that match all of them."""
     secret, log = tmp_path / "secret", tmp_path / "log"
     secret.write_text("")
     log.mkdir()
@@ -74,13 +74,13 @@ def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
     assert len(told) > 20
     assert opened == made
     assert [removed[f"{log}/{number}"] for number in range(made)] == [1] * made
-    # Each batch tells the version that all of it went by; one that went by two tells none.
+    # Each batch has the version that all its events passed; one that passed two has none.
     stamps = [batch.interest_version for batch in watch.batches if batch.interest_version]
     assert [version for version, _ in groupby(stamps)] == told
 
 
 def test_links_and_removals_of_no_interest_stay_in_the_kernel(tmp_path: Path) -> None:
-    """Those of interest come, whether by a path, from a working directory, or in a chroot."""
+    """Matching ones are sent, whether by an absolute path, from a working directory, or in a chroot."""
     (tmp_path / "log").mkdir()
     (tmp_path / "root" / "log").mkdir(parents=True)
     code = (

@@ -1,4 +1,4 @@
-"""Real acts at random under random rules: the alerts are the same, whether the kernel leaves events out or not."""
+"""Random real actions under random rules: the alerts are the same with and without the kernel's filter."""
 
 import re
 from collections import Counter
@@ -45,7 +45,7 @@ OF_ALL = (
 
 
 def random_rule(chance: Random, names: list[str]) -> str:
-    """Give a rule on some event types, of checks that are joined and negated at random."""
+    """Return a rule on some event types, with checks joined and negated at random."""
     kinds = chance.choice([OPENS, OPENS, PATHS, PATHS, TYPES])
     types = sorted({chance.choice(kinds) for _ in range(6)})
 
@@ -74,7 +74,7 @@ PATH_FIELDS = (
 
 
 def of_path(chance: Random, field: str, names: list[str]) -> str:
-    """Give a check of a path."""
+    """Return a check of a path."""
     name = chance.choice(names)
     head, tail = name.rsplit("/", 1)
     checks = [
@@ -89,18 +89,18 @@ def of_path(chance: Random, field: str, names: list[str]) -> str:
 
 
 def told_of(watch: Watching, interest: PushdownFilter | None, program: str, plan: Path, top: Path) -> list[EventBatch]:
-    """Make the acts on files that are made anew, and give the batches that tell of them."""
+    """Run the actions on fresh files, and return their batches."""
     make_folder(top)
     watch.batches.clear()
     wanted = None if interest is None else always(interest, ["procexit"])
     watch.collector.watch(WATCHED if wanted is None else wanted.events, wanted)
     watch.run_to_the_end(program, str(plan))
-    # Not what the rest of the host does.
+    # Not those of the rest of the host.
     return [batch for batch in watch.batches if any(str(plan) in (each.args or ()) for each in batch.processes)]
 
 
 def found_in(batches: list[EventBatch], plan: Path, rules: list[str]) -> Counter[tuple[str, ...]]:
-    """Count the acts that each rule finds, by all that its alert tells but the numbers of files."""
+    """Count the matches of each rule, by everything that its alert shows except file numbers."""
     detector = Detector([DetectionRule(rule, parse(rule), OUTPUT) for rule in rules], rule_matching="all")
     alerts = [alert for batch in batches for alert in detector.process(batch)]
     ours = [alert for alert in alerts if alert.output_fields["proc.args"] == str(plan)]
@@ -108,12 +108,12 @@ def found_in(batches: list[EventBatch], plan: Path, rules: list[str]) -> Counter
 
 
 def told(alert: Alert) -> str:
-    """Give all that an alert tells of an act."""
+    """Return everything that an alert shows about an action."""
     return " ".join(map(str, alert.output_fields.values()))
 
 
 def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(tmp_path: Path, programs: Programs) -> None:
-    """From a chroot, another mount namespace, renamed processes, threads, by the 32-bit entry, by names of any kind."""
+    """From a chroot, another mount namespace, renamed processes, threads, the 32-bit entry, with names of any kind."""
     top, plan, program = tmp_path / "top", tmp_path / "plan", programs("calls")
     names = [name for name in paths_of(top) if len(name) < MOST_OF_A_LITERAL]
     found: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What the kernel leaves out of calls that open nothing matters to no rule either: real calls, with and without."""
+"""Real calls that open nothing: those that the kernel filters matter to no rule."""
 
 import random
 from collections import Counter
@@ -71,7 +71,7 @@ CHECKS = (
 
 
 def random_rules(chance: random.Random) -> list[str]:
-    """Make rules of checks, joined and negated at random."""
+    """Return rules of random checks, joined and negated at random."""
 
     def check() -> str:
         text = chance.choice(CHECKS)
@@ -88,7 +88,7 @@ def random_rules(chance: random.Random) -> list[str]:
 def alerts_of(
     watch: Watching, seed: int, rules: list[str], *, pushdown: bool
 ) -> tuple[Counter[tuple[object, ...]], int]:
-    """Count what each rule finds in the acts of a seed, and what the kernel left out."""
+    """Count the matches of each rule in the actions of a seed, and the filtered events."""
     conditions = [parse(rule) for rule in rules]
     detector = Detector(
         [DetectionRule(text, tree, "%proc.args") for text, tree in zip(rules, conditions, strict=True)],

@@ -1,4 +1,4 @@
-"""Paths that another thread changes while a call is under way: the event has the one that the kernel went by."""
+"""Paths changed by another thread during a call: the event has the one that the kernel used."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("call", FIELDS)
 def test_each_event_has_the_path_that_the_kernel_went_by(tmp_path: Path, call: str) -> None:
-    """One by one, of thousands."""
+    """Checked one by one, in thousands of calls."""
     program = Programs(tmp_path)("racing_paths")
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -65,13 +65,13 @@ say(server=server.getsockname()[:2], client=client.getsockname()[:2])
     listen = watch.one(proc__pid=truth["pid"], evt__type="listen")
     assert (listen["fd.sip"], listen["fd.sport"]) == (server_ip, server_port)
     shutdown = watch.one(proc__pid=truth["pid"], evt__type="shutdown")
-    # Which side serves isn't in the kernel any more: the ports are right, the roles a guess.
+    # The kernel no longer knows which side is the server: the ports are right, the roles a guess.
     assert {shutdown["fd.lport"], shutdown["fd.rport"]} == {server_port, client_port}
     assert shutdown["evt.arg.how"] == "SHUT_WR"
 
 
 def test_a_refused_connection_still_names_where_to(watch: Watching) -> None:
-    """The address of a failed call is told from its argument."""
+    """The address of a failed call comes from its argument."""
     truth = watch.python(PRELUDE + 's = socket.socket(); s.connect_ex(("127.0.0.1", 1)); say()')
 
     event = watch.one(proc__pid=truth["pid"], evt__type="connect")
@@ -82,7 +82,7 @@ def test_a_refused_connection_still_names_where_to(watch: Watching) -> None:
 
 
 def test_a_datagram_to_an_address_tells_it(watch: Watching) -> None:
-    """A socket that is not connected is told with the address of the call."""
+    """A socket that is not connected shows the address of the call."""
     truth = watch.python(
         PRELUDE
         + """
@@ -104,7 +104,7 @@ say(to=inbox.getsockname(), by=out.getsockname())
 
 
 def test_unix_sockets_are_told_by_path_and_abstract_name(watch: Watching) -> None:
-    """Both kinds of name are written as people know them."""
+    """Both kinds of name in their usual form."""
     truth = watch.python(
         PRELUDE
         + """
@@ -145,7 +145,7 @@ say(server=server.getsockname())
 
 
 def test_a_connection_by_the_32_bit_multiplexer_is_told(watch: Watching, tmp_path: Path) -> None:
-    """The real call hides the real call behind a pointer, and is found there."""
+    """The call is hidden behind a pointer, and is found there."""
     program = Programs(tmp_path)("socketcall32", bits=32, static=True)
     watch.run(program, "1")
 

@@ -1,4 +1,4 @@
-"""What a collector says of what it collects, and of its end: silence must not be taken for absence."""
+"""A collector reports what it watches and when it stops, so that silence differs from absence."""
 
 from collector.settings import CollectorSettings
 from lanner.recorder.filter_coverage import read_interest
@@ -12,7 +12,7 @@ SOON = CollectorSettings(heartbeat_seconds=0.2)
 
 
 def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
-    """At the start, after a change, and again and again; not in every batch."""
+    """At the start, after a change, and at intervals; not in every batch."""
     with watching("execve", "openat", interest=NARROW, settings=SOON) as watch:
         watch.run("/bin/true")
         watch.settle()
@@ -29,7 +29,7 @@ def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
 
 
 def test_the_last_batch_says_that_it_is_the_last() -> None:
-    """And no other does."""
+    """And no other batch is marked."""
     with watching("execve") as watch:
         watch.run("/bin/true")
     assert [batch.stopping for batch in watch.batches] == [False] * (len(watch.batches) - 1) + [True]

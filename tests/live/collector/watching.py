@@ -1,4 +1,4 @@
-"""Runs a collector inside the test, and looks at the events of the children that a test starts."""
+"""Runs a collector inside the test and provides the events of the children that a test starts."""
 
 import json
 import subprocess
@@ -25,13 +25,13 @@ MOST_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a batch, asked by field name."""
+    """One event of a batch, accessed by field name."""
 
     batch: EventBatch
     index: int
 
     def __getitem__(self, field: str) -> Any:
-        """Give a field's value; None where it is missing."""
+        """Return a field's value; None where it is missing."""
         found = resolve_field(field)
         assert found is not None, f"no such field: {field}"
         spec, argument = found
@@ -39,7 +39,7 @@ class Event:
 
 
 def events_of(batches: list[EventBatch]) -> Iterator[Event]:
-    """Give every event of some batches, in order."""
+    """Return every event of some batches, in order."""
     return (Event(batch, index) for batch in batches for index in range(batch.count))
 
 
@@ -52,7 +52,7 @@ class Watching:
         self.batches = batches
 
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program while the collector works, and let its events come in."""
+        """Run a program while the collector works, and wait for its events."""
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
         while child.poll() is None:
             self.collector.poll(0.02)
@@ -63,7 +63,7 @@ class Watching:
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
     def run_to_the_end(self, *command: str) -> None:
-        """Run a program until its own end is delivered, and so all that it did; watch procexit for it."""
+        """Run a program until its own end is delivered, and with it all its events; requires procexit."""
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         looked_at, has_ended, deadline = 0, False, time.monotonic() + MOST_SECONDS
         while not has_ended:
@@ -75,29 +75,29 @@ class Watching:
         assert child.wait() == 0
 
     def python(self, code: str, *arguments: str, **options: Any) -> Any:
-        """Run a Python program; gives what it printed, read as JSON, or None."""
+        """Run a Python program; return its output, parsed as JSON, or None."""
         out = self.run(sys.executable, "-I", "-c", code, *arguments, **options).stdout
         return json.loads(out) if out.strip() else None
 
     def settle(self) -> None:
-        """Let everything that has happened be delivered."""
-        # So many looks, however long each takes on a busy machine.
+        """Deliver everything that has happened."""
+        # A fixed number of polls, however long each takes on a busy machine.
         for _ in range(SETTLE_LOOKS):
             self.collector.poll(0.05)
         while self.collector.has_more:
             self.collector.poll(0.05)
 
     def events(self, **fields: object) -> list[Event]:
-        """Give the events whose fields have these values; __ in a name stands for a dot."""
+        """Return the events whose fields have these values; __ in a name stands for a dot."""
         wanted = {name.replace("__", "."): value for name, value in fields.items()}
         return [event for event in self.all() if all(event[name] == value for name, value in wanted.items())]
 
     def all(self) -> Iterator[Event]:
-        """Give every event so far, in the order of delivery."""
+        """Return every event so far, in the order of delivery."""
         return events_of(self.batches)
 
     def one(self, **fields: object) -> Event:
-        """Give the only event whose fields have these values."""
+        """Return the only event whose fields have these values."""
         found = self.events(**fields)
         assert len(found) == 1, f"{len(found)} events with {fields}"
         return found[0]
@@ -107,7 +107,7 @@ class Watching:
 def watching(
     *event_types: str, interest: PushdownFilter | None = None, settings: CollectorSettings | None = None
 ) -> Iterator[Watching]:
-    """Run a collector for these event types; skipped where the machine can't, a failure in CI."""
+    """Run a collector for these event types; skipped if the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
     cache = Path(sys.prefix) / "lanner-cache"
     chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02, repeats_seconds=0.02)

@@ -1,4 +1,4 @@
-"""System calls made up in a test: only what the test is about has to be said."""
+"""Invented system calls; a test states only the facts that it is about."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ WHO = ProcessIdentity(time=1000, pid=10, tid=11, start_time=5, exec_generation=1
 
 
 def file(path: str | None = "/etc/passwd", mode: int = 0o100644, **facts: object) -> File:
-    """Give an ordinary open file."""
+    """Return an ordinary open file."""
     values: dict[str, object] = {
         "dev": 0x00800001,
         "ino": 1234,
@@ -23,7 +23,7 @@ def file(path: str | None = "/etc/passwd", mode: int = 0o100644, **facts: object
 
 
 def sock(family: int = 2, **facts: object) -> Socket:
-    """Give an unconnected TCP socket."""
+    """Return an unconnected TCP socket."""
     values: dict[str, object] = {
         "type": 1,
         "protocol": 6,
@@ -38,7 +38,7 @@ def sock(family: int = 2, **facts: object) -> Socket:
 
 
 def call(event: str, arguments: Sequence[int] = (), **facts: object) -> Syscall:
-    """Give a call that succeeded with 0; registers that aren't named hold 0."""
+    """Return a call that succeeded with 0; registers that aren't named hold 0."""
     values: dict[str, object] = {
         "who": WHO,
         "cpu": 0,

@@ -1,4 +1,4 @@
-"""Judges a call as lanner.bpf.c does, slowly and plainly, from the same tables; imports nothing of what it judges."""
+"""Evaluates a call as lanner.bpf.c does, slowly and plainly, from the same tables; imports no code under test."""
 
 from ipaddress import ip_address
 
@@ -15,7 +15,7 @@ FLAGS_AT = {"open": 1, "openat": 2}
 
 
 def passes(layout: FilterLayout, call: Syscall) -> bool:
-    """Tell whether the kernel side would send a call."""
+    """Return whether the kernel side would send a call."""
     event = CALLS[call.event].event
     row = layout.rows.get(event)
     if row is None:
@@ -53,7 +53,7 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
 
 
 def class_of(event: str, call: Syscall) -> int:
-    """Give the class of a call."""
+    """Return the class of a call."""
     number = FAILED if -4096 < call.result < 0 else 0
     if event == "creat":
         return number | WRITE | CREATE
@@ -65,13 +65,13 @@ def class_of(event: str, call: Syscall) -> int:
 
 
 def answer_of(test: KernelTest, call: Syscall) -> bool | None:
-    """Answer a test; None where the kernel side can't tell."""
+    """Evaluate a predicate; None if the kernel side can't."""
     value = subject_of(test, call)
     return None if value is None else (value & U32 & test.mask) in test.values
 
 
 def subject_of(test: KernelTest, call: Syscall) -> int | None:
-    """Give the number that a test is about."""
+    """Return the subject of a predicate."""
     if test.subject == RESULT:
         return min(call.result, 0x7FFFFFFF)
     if test.subject == REGISTER:
@@ -92,7 +92,7 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
 
 
 def ways_of(layout: FilterLayout, path: bytes) -> int:
-    """Give the ways of the longest prefix and the longest suffix in the tables."""
+    """Return the clauses of the longest prefix and the longest suffix in the tables."""
     ended = (path + b"\0")[:MAX_PREFIX]
     prefix = max((text for text in layout.prefixes if ended.startswith(text)), key=len, default=None)
     suffix = max((text for text in layout.suffixes if path.endswith(text)), key=len, default=None)

@@ -1,4 +1,4 @@
-"""Records as the kernel side writes them, packed anew from the structs of lanner.bpf.c."""
+"""Records as the kernel side writes them, packed independently from the structs of lanner.bpf.c."""
 
 import struct
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def syscall(
     blob2: bytes = b"",
     socket: bytes = b"",
 ) -> bytes:
-    """Pack struct syscall_record; its pieces stand in the order in which on_sys_exit appends them."""
+    """Pack struct syscall_record; its parts are in the order in which on_sys_exit appends them."""
     fixed = struct.pack("<q6QQIIiHHII", result, *arguments, ino, dev, magic, fd, mode, event, 12, 0)
     pieces = (kernel_path, path1, path2, directory1, directory2, blob1, blob2, socket)
     lengths = struct.pack("<8H", *map(len, pieces))

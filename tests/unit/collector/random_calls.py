@@ -1,4 +1,4 @@
-"""System calls at random, and conditions about the same things, so that many of them meet."""
+"""Random system calls, and conditions about the same things, so that many of them match."""
 
 from dataclasses import replace
 from random import Random
@@ -25,18 +25,18 @@ _PORTS = (0, 22, 80, 40000)
 
 
 def path(chance: Random) -> str:
-    """Give an absolute path: most of few names, some of 60 components, some of 300 bytes."""
+    """Return an absolute path: most of a few names, some of 60 components, some of 300 bytes."""
     head = chance.choice(["", "", "", "", "/etc", "/usr", "/etc/usr", _DEEP, _LONG, "/jail", "/etc/bin/passwd/usr"])
     return head + "/" + "/".join(chance.choice(_PARTS) for _ in range(chance.randint(1, 2)))
 
 
 def _in_rule(chance: Random) -> str:
-    """Give a path that a rule may hold: of less than 256 bytes."""
+    """Return a path that a rule may contain: less than 256 bytes."""
     return next(name for _ in range(100) if len(name := path(chance)) < _MOST_OF_A_LITERAL)
 
 
 def asked(chance: Random, name: str) -> str:
-    """Write a path in one of the ways in which programs do."""
+    """Write a path in one of the ways that programs use."""
     head, tail = name.rsplit("/", 1)
     return chance.choice(
         [
@@ -49,13 +49,13 @@ def asked(chance: Random, name: str) -> str:
 
 
 def random_call(chance: Random) -> Syscall:
-    """Give any call, by any user, by the 64-bit or the 32-bit entry."""
+    """Return any call, by any user, by the 64-bit or the 32-bit entry."""
     kind = chance.choice([_open, _open, _socket, _other, _path, _path])
     return replace(kind(chance), who=replace(WHO, uid=chance.choice([0, 0, 1000, (1 << 32) - 2])))
 
 
 def _open(chance: Random) -> Syscall:
-    """Give an open; the kernel's path is another one behind a link, in a chroot, and after nsenter."""
+    """Return an open; the kernel's path differs behind a link, in a chroot, and after nsenter."""
     event = chance.choice(OPENS)
     arguments = [chance.choice(_NUMBERS), 0, 0, chance.choice([0, 0o644, 0o755]), 0, 0]
     flags = chance.choice(_FLAGS)
@@ -138,7 +138,7 @@ def _other(chance: Random) -> Syscall:
     numbers = [chance.choice(_NUMBERS) for _ in range(6)]
     is_compat = chance.random() < 0.3
     if is_compat:
-        # No 32-bit call gives more.
+        # No 32-bit call returns more.
         result = result if abs(result) < 1 << 31 else 1
     return call(event, numbers, result=result, is_compat=is_compat, **facts)
 
@@ -169,11 +169,11 @@ _OF_OTHERS = (
 
 
 FIXED_CHECKS = (*_OF_ALL, *_OF_OPENS, *_OF_SOCKETS, *_OF_OTHERS)
-"""Those that ask for no path."""
+"""Checks that involve no path."""
 
 
 def check_of_name(chance: Random) -> str:
-    """Give a check of an opened file's name."""
+    """Return a check of an opened file's name."""
     name = _in_rule(chance)
     head, tail = name.rsplit("/", 1)
     return chance.choice(
@@ -191,7 +191,7 @@ def check_of_name(chance: Random) -> str:
 
 
 def check_of_path(chance: Random) -> str:
-    """Give a check of a path of a call that opens nothing."""
+    """Return a check of a path of a call that opens nothing."""
     name = chance.choice(
         ["fs.path.name", "fs.path.source", "evt.arg.oldpath", "evt.arg.target", "evt.arg.path", "evt.arg[1]"]
     )
@@ -206,7 +206,7 @@ def check_of_path(chance: Random) -> str:
 
 
 def random_rule(chance: Random) -> str:
-    """Give a condition on event types of one kind: most checks are joined by `and`, some negated or joined by `or`."""
+    """Return a condition on event types of one kind; most checks are joined by `and`, some negated or by `or`."""
     kind, own = chance.choice(
         [(OPENS, _OF_OPENS), (OPENS, _OF_OPENS), (SOCKETS, _OF_SOCKETS), (OTHERS, _OF_OTHERS), (PATHS, ()), (PATHS, ())]
     )

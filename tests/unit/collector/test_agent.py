@@ -1,4 +1,4 @@
-"""What a collector reports about itself, without a kernel behind it."""
+"""What a collector reports about itself, without a kernel."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.unit.collector.packed import syscall
 
 
 class TestCollector:
-    """Records go straight to its intake."""
+    """Records are passed directly to its intake."""
 
     @pytest.fixture(autouse=True)
     def collector(self, tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ class TestCollector:
         self.collector = Collector(("openat",), on_batch=self.batches.append, settings=settings)
 
     def test_a_batch_is_emitted_when_it_is_full(self) -> None:
-        """Numbers and sequences go on from one batch to the next."""
+        """Event numbers and sequence numbers continue in the next batch."""
         record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
         self.collector._intake.take([record] * 7)
 
@@ -36,7 +36,7 @@ class TestCollector:
         assert self.collector.events == 7
 
     def test_each_loss_is_reported_by_one_batch(self) -> None:
-        """The total goes on growing, and a batch reports what is new."""
+        """The total keeps growing; each batch reports the difference."""
         record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
         self.collector._intake.take([b"no record", record, record, record, record, record, record])
 
@@ -45,7 +45,7 @@ class TestCollector:
         assert self.collector.losses["undecodable"] == 1
 
     def test_every_counter_is_a_metric(self, tmp_path: Path) -> None:
-        """An event of an unknown process makes the collector read /proc, and that shows."""
+        """An event of an unknown process makes the collector read /proc, and the metric shows it."""
         self.collector._intake.take([syscall(event=BY_EVENT["openat"].number, path1=b"/x")])
 
         spool = Spool(tmp_path / "spool", 1 << 20)

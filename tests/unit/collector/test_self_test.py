@@ -13,7 +13,7 @@ from tests.unit.collector.processes.synthetic import execution, identity
 
 
 class Kernel:
-    """Tells what a kernel side would of the children of this process, or loses it."""
+    """Reports this process's children as a kernel side would, or loses records."""
 
     def __init__(self, *, losses: int, is_silent: bool = False) -> None:
         self.lost_records = 0
@@ -23,11 +23,11 @@ class Kernel:
         self._is_silent = is_silent
 
     def lost(self) -> int:
-        """Give how many records are lost."""
+        """Return how many records are lost."""
         return self.lost_records
 
     def read(self) -> list[Record]:
-        """Give the exec of each child of this process that was not told yet."""
+        """Return the exec of each child of this process that was not told yet."""
         self.looks += 1
         fresh = [pid for pid in _children() if pid not in self.told and _runs_true(pid)]
         self.told += fresh
@@ -64,7 +64,7 @@ def _exec_of(pid: int) -> Exec:
 
 @pytest.fixture
 def program(tmp_path: Path) -> str:
-    """Give a program that runs long enough to be seen in /proc."""
+    """Return a program that runs long enough to be seen in /proc."""
     path = tmp_path / "program"
     path.write_text("#!/bin/sh\nsleep 0.3\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -72,21 +72,21 @@ def program(tmp_path: Path) -> str:
 
 
 def test_it_passes_where_the_kernel_side_is_right(program: str) -> None:
-    """A single child, and no more."""
+    """With a single child."""
     kernel = Kernel(losses=0)
     run_self_test(kernel.read, kernel.lost, program=program)
     assert len(kernel.told) == 1
 
 
 def test_it_is_done_again_while_records_are_lost(program: str) -> None:
-    """A fork storm is no reason to call the kernel side wrong."""
+    """A fork storm doesn't mean that the kernel side is wrong."""
     kernel = Kernel(losses=2)
     run_self_test(kernel.read, kernel.lost, program=program)
     assert len(kernel.told) == 3
 
 
 def test_it_gives_up_as_too_busy_where_that_does_not_end(program: str) -> None:
-    """Not as a kernel that can't be read: a service manager must start it again."""
+    """Not as an unreadable kernel: a service manager must start it again."""
     kernel = Kernel(losses=100)
     with pytest.raises(TooBusy):
         run_self_test(kernel.read, kernel.lost, program=program, busy_seconds=1)
@@ -94,7 +94,7 @@ def test_it_gives_up_as_too_busy_where_that_does_not_end(program: str) -> None:
 
 
 def test_a_silent_kernel_side_is_refused(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was lost, and nothing was told."""
+    """Nothing was lost, and nothing was reported."""
     monkeypatch.setattr(self_test, "_WAIT_SECONDS", 0.3)
     kernel = Kernel(losses=0, is_silent=True)
     with pytest.raises(EnvironmentUnsupported, match="did not report") as found:

@@ -1,4 +1,4 @@
-"""The kernel side's source, compiled for this machine, against a plain reading of the tables and against the rules."""
+"""The kernel side's source, compiled for this machine, compared with the tables and with the rules."""
 
 from random import Random
 
@@ -23,14 +23,14 @@ CALLS = 60
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
-    """Compile it once."""
+    """Return the program, compiled once."""
     return NativeKernel(tmp_path_factory.mktemp("native"))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=True), st.integers(0, 1))
 def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, chance: Random, generation: int) -> None:
-    """It judges as the tables read, beside those of another version, and passes each call that a rule matches."""
+    """It evaluates the tables correctly, beside those of another version, and passes each call that a rule matches."""
     rules = [random_rule(chance) for _ in range(5)]
     trees = [parse(rule) for rule in rules]
     assert not [error for tree in trees for error in errors(tree)]
@@ -82,7 +82,7 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
 def test_links_and_removals_are_judged_by_their_first_path(
     kernel: NativeKernel, rule: str, wanted: list[Syscall], left_out: list[Syscall]
 ) -> None:
-    """What a symbolic link holds as it is given, the others' from where they begin."""
+    """A symbolic link's target as it is, the other paths joined with their directory."""
     kernel.put(lay_out(derive([parse(rule)], EVENTS)), EVENTS)
 
     assert all(kernel.call(made) is not None for made in wanted)

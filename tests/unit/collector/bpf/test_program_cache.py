@@ -15,14 +15,14 @@ NOBODY = 65534
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """Give a compilation as the collector keeps it."""
+    """Return a compilation as the collector stores it."""
     path = tmp_path / "cache" / HERE.file_name
     write(path, RESULT, HERE)
     return path
 
 
 def test_a_kept_compilation_is_read_again(kept: Path) -> None:
-    """Nobody else may read or write it, nor put another one in its place."""
+    """Nobody else may read or write it, or replace it."""
     assert read(kept, HERE)["programs"] == RESULT["programs"]
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
@@ -30,7 +30,7 @@ def test_a_kept_compilation_is_read_again(kept: Path) -> None:
 
 
 def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
-    """Whole or not at all, also where BCC got newer."""
+    """Atomically, and also if BCC was upgraded."""
     newer = replace(HERE, bcc="0.27.0")
     write(kept.with_name(newer.file_name), {**RESULT, "bcc": "0.27.0"}, newer)
 
@@ -51,13 +51,13 @@ def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
     ],
 )
 def test_what_was_compiled_for_another_host_does_not_fit(kept: Path, wanted: BuildTarget, told: str) -> None:
-    """And the reason says which of its needs is not met."""
+    """The reason names what differs."""
     with pytest.raises(ProgramMismatch, match=told):
         read(kept, wanted)
 
 
 def test_a_host_without_bcc_takes_what_any_version_compiled(kept: Path) -> None:
-    """It has nothing to compare with."""
+    """It has no version to compare with."""
     assert read(kept, replace(HERE, bcc=None))["bcc"] == "0.26.0"
 
 
@@ -77,7 +77,7 @@ def test_the_first_place_with_one_that_fits_is_taken(kept: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o777])
 def test_what_others_can_write_is_not_trusted(kept: Path, mode: int) -> None:
-    """What stands in it goes into the kernel as root."""
+    """Its content is loaded into the kernel as root."""
     kept.chmod(mode)
 
     with pytest.raises(ProgramMismatch, match="users other than root"):
@@ -86,7 +86,7 @@ def test_what_others_can_write_is_not_trusted(kept: Path, mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o444])
 def test_what_others_can_only_read_is_trusted(kept: Path, mode: int) -> None:
-    """It holds no secret."""
+    """It contains no secret."""
     kept.chmod(mode)
 
     assert read(kept, HERE)
@@ -94,7 +94,7 @@ def test_what_others_can_only_read_is_trusted(kept: Path, mode: int) -> None:
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="only root can give a file away")
 def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
-    """An owner can change the mode at any time, and behind a link the file counts, not the name."""
+    """An owner can change the mode at any time; for a link, the file counts."""
     os.chown(kept, NOBODY, 0)
     link = kept.with_name("link.json")
     link.symlink_to(kept)
@@ -108,7 +108,7 @@ def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
     "content", [b"", b"{", b"[]", b"\xff\xfe", json.dumps(RESULT).encode(), json.dumps(RESULT).encode()[:-1]]
 )
 def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: bytes) -> None:
-    """A full disk leaves such files; the caller then compiles anew."""
+    """A full disk leaves such files; the caller then compiles again."""
     kept.write_bytes(content)
 
     with pytest.raises(ProgramMismatch, match="not a compiled program"):
@@ -116,6 +116,6 @@ def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: b
 
 
 def test_what_is_not_there_is_told_apart(tmp_path: Path) -> None:
-    """The first start."""
+    """As at the first start."""
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none.json", HERE)

@@ -1,4 +1,4 @@
-"""Calls that a process repeats: some are sent, the rest are counted, and nothing that a rule tells apart is hidden."""
+"""Repeated calls of a process: some are sent, the rest is counted, and nothing that a rule distinguishes is hidden."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ LONG = call("openat", path1="/" + "x" * REPEAT_BYTES, result=-13)
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
-    """Compile it once."""
+    """Return the program, compiled once."""
     return NativeKernel(tmp_path_factory.mktemp("native"))
 
 
@@ -55,7 +55,7 @@ class Watch:
         self.kernel.take()
 
     def make(self, made: Syscall, after: int = 1) -> list[bytes]:
-        """Have a call made so many nanoseconds later; return what was sent of it."""
+        """Make a call so many nanoseconds later; return what was sent for it."""
         self.now += after
         self.kernel.set_clock(self.now)
         self.kernel.make(made)
@@ -70,12 +70,12 @@ class Watch:
         return found
 
     def change_facts(self) -> None:
-        """Have something change about a process."""
+        """Change a fact about a process."""
         self.facts += 1
         self.kernel.set_setting(FACTS_VERSION, self.facts)
 
     def sweep(self) -> None:
-        """Read what the slots have counted, as it is done each second."""
+        """Read the slots' counts, as the collector does each second."""
         headers = bytes(self.kernel.cells("repeats", HEADER * REPEAT_SLOTS))
         records = bytes(self.kernel.cells("repeated_records", REPEAT_BYTES * REPEAT_SLOTS))
         for slot in range(REPEAT_SLOTS):
@@ -99,7 +99,7 @@ def decode_header(data: bytes) -> tuple[int, ...]:
 
 
 def test_the_first_ones_of_each_second_are_sent_and_the_rest_counted(kernel: NativeKernel) -> None:
-    """The last one that is sent says so."""
+    """The last one sent is marked."""
     watch = Watch(kernel)
     for _ in range(1000):
         watch.make(READ)
@@ -112,7 +112,7 @@ def test_the_first_ones_of_each_second_are_sent_and_the_rest_counted(kernel: Nat
 
 
 def test_what_changes_about_a_process_has_its_next_call_sent(kernel: NativeKernel) -> None:
-    """Its working directory, its parent's program: the record is the same, but the event tells more than that."""
+    """Its working directory, its parent's program: the record is the same, but the event shows more."""
     watch = Watch(kernel)
     for _ in range(10):
         watch.make(READ)
@@ -124,7 +124,7 @@ def test_what_changes_about_a_process_has_its_next_call_sent(kernel: NativeKerne
 
 
 def test_what_a_register_holds_that_no_argument_is_made_of_makes_no_difference(kernel: NativeKernel) -> None:
-    """Else a program would only have to change one to have all its calls sent."""
+    """Otherwise a program could vary one argument to have all its calls sent."""
     watch = Watch(kernel)
     for number in range(10):
         made = call("openat", [0, 0, 0, 0, number, number << 40], path1="/etc/shadow", result=-13)
@@ -141,7 +141,7 @@ def test_a_call_too_long_for_a_slot_is_always_sent(kernel: NativeKernel) -> None
 
 
 def test_what_finds_no_room_does_not_count_as_sent(kernel: NativeKernel) -> None:
-    """The collector must have seen a call before more of its kind are only counted."""
+    """The collector must have seen a call before equal ones are only counted."""
     watch = Watch(kernel)
     watch.kernel.fill_ring(is_full=True)
     for _ in range(10):
@@ -153,7 +153,7 @@ def test_what_finds_no_room_does_not_count_as_sent(kernel: NativeKernel) -> None
 
 
 def test_a_process_that_fills_the_ring_leaves_room_to_the_others(kernel: NativeKernel) -> None:
-    """Alone it gets half, three get a quarter each; what is read is theirs again."""
+    """One alone gets half, three get a quarter each; space that was read is free again."""
     watch = Watch(kernel)
     kernel.set_setting(SENT_WHOLE, 0)
     size = len(watch.make(LONG)[0])
@@ -181,7 +181,7 @@ ACTS = st.sampled_from(["call"] * 30 + ["facts", "sweep", "full", "room", "late"
 def test_every_call_is_sent_counted_or_lost_and_the_first_of_each_kind_is_sent(
     kernel: NativeKernel, chance: Random, acts: list[str], kinds: int
 ) -> None:
-    """Kinds are told apart by all that a rule can ask for but the time; facts that change make new kinds of all."""
+    """Kinds differ by everything that a rule can check except the time; changed facts make new kinds of all."""
     watch = Watch(kernel)
     calls = [random_call(chance) for _ in range(kinds)]
     calls += [call("openat", path1=f"/etc/{number}", file=file(), fd=3, result=3) for number in range(2)]
@@ -211,12 +211,12 @@ def test_every_call_is_sent_counted_or_lost_and_the_first_of_each_kind_is_sent(
 
 
 def lost_so_far(kernel: NativeKernel) -> int:
-    """Return how many records found no room."""
+    """Return how many records found no space."""
     return int.from_bytes(bytes(kernel.cells("counters", 16))[8:], "little")
 
 
 def identity_by_itself(watch: Watch, made: Syscall) -> bytes:
-    """Return what a call's record shares with its equals, from a kernel that sends everything."""
+    """Return what a call's record shares with equal ones, from a kernel that sends everything."""
     watch.kernel.set_setting(SENT_WHOLE, 0)
     watch.kernel.make(made)
     (record,) = watch.kernel.take()

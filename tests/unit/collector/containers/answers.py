@@ -1,4 +1,4 @@
-"""Docker's answers about made-up containers."""
+"""Docker's responses about invented containers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ DIGEST = "sha256:" + "d" * 64
 
 
 def inspected(**changes: Any) -> dict[str, Any]:
-    """Give an answer to GET /containers/ID/json; changes replace whole parts."""
+    """Return an answer to GET /containers/ID/json; changes replace whole parts."""
     answer: dict[str, Any] = {
         "Id": ID,
         "Name": "/web",
@@ -33,5 +33,5 @@ def inspected(**changes: Any) -> dict[str, Any]:
 
 
 def image() -> dict[str, Any]:
-    """Give an answer to GET /images/ID/json."""
+    """Return an answer to GET /images/ID/json."""
     return {"RepoTags": ["registry:5000/team/web:1.2"], "RepoDigests": [f"registry:5000/team/web@{DIGEST}"]}

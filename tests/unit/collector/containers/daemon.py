@@ -1,4 +1,4 @@
-"""A stand-in for dockerd: a real server on a real unix socket that answers what the test says."""
+"""A stand-in for dockerd: a real server on a real unix socket with responses set by the test."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class Daemon:
-    """What the server answers, and what it was asked."""
+    """The server's responses and the requests that it got."""
 
     path: Path
     answers: dict[str, Any] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class _Server(ThreadingMixIn, UnixStreamServer):
 
 @contextmanager
 def docker_daemon(path: Path) -> Iterator[Daemon]:
-    """Serve until the end of the block; a bytes answer is sent as it is, None hangs up."""
+    """Serve until the end of the block; a bytes response is sent unchanged, None disconnects."""
     daemon = Daemon(path)
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,7 +72,7 @@ def docker_daemon(path: Path) -> Iterator[Daemon]:
 
 @contextmanager
 def silent_socket(path: Path) -> Iterator[None]:
-    """Listen without ever accepting: connecting works, and nothing comes."""
+    """Listen without accepting: connecting works, but no response comes."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(50)
@@ -80,7 +80,7 @@ def silent_socket(path: Path) -> Iterator[None]:
 
 
 def until(condition: Any, seconds: float = 5.0) -> None:
-    """Wait for something that another thread does."""
+    """Wait for a condition that another thread fulfills."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"

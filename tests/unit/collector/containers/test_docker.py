@@ -14,7 +14,7 @@ PATH = f"/containers/{ID}/json"
 
 
 def test_a_container_and_its_image_are_asked_for(tmp_path: Path) -> None:
-    """Two questions for an ordinary container."""
+    """An ordinary container takes two requests."""
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: inspected(), f"/images/{IMAGE}/json": image()}
 
@@ -25,7 +25,7 @@ def test_a_container_and_its_image_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_sandbox_is_asked_for_what_the_pod_shares(tmp_path: Path) -> None:
-    """And an image that was removed meanwhile is no fault."""
+    """A missing image, removed meanwhile, is not an error."""
     with docker_daemon(tmp_path / "s") as daemon:
         shared = inspected(HostConfig={"NetworkMode": f"container:{SANDBOX}"}, NetworkSettings={})
         daemon.answers = {PATH: shared, f"/containers/{SANDBOX}/json": inspected(Id=SANDBOX)}
@@ -34,14 +34,14 @@ def test_the_sandbox_is_asked_for_what_the_pod_shares(tmp_path: Path) -> None:
 
 
 def test_an_unknown_container_is_not_found(tmp_path: Path) -> None:
-    """It may be one that is only just being made."""
+    """It may be a container that is still being created."""
     with docker_daemon(tmp_path / "s") as daemon, pytest.raises(ContainerNotFound):
         Docker(daemon.path).inspect(NAME)
 
 
 @pytest.mark.parametrize("answer", [b"{", b"[]", b"5", b"\xff", b"[" * 100_000, None, b"x" * (MAX_ANSWER + 1)])
 def test_an_answer_without_sense_is_none(tmp_path: Path, answer: bytes | None) -> None:
-    """Cut off, not JSON, not an object, nested without end, hung up, too long."""
+    """Truncated, not JSON, not an object, deeply nested, disconnected, or too long."""
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: answer}
 
@@ -50,7 +50,7 @@ def test_an_answer_without_sense_is_none(tmp_path: Path, answer: bytes | None) -
 
 
 def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
-    """Whether it takes the connection or not."""
+    """Whether or not it accepts the connection."""
     with docker_daemon(tmp_path / "s") as daemon, silent_socket(tmp_path / "t"):
         daemon.is_hanging = True
         begin = time.monotonic()
@@ -62,7 +62,7 @@ def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
 
 
 def test_no_daemon_is_said_with_its_path(tmp_path: Path) -> None:
-    """So that the reader knows which socket was meant."""
+    """The message shows which socket was meant."""
     with pytest.raises(RuntimeUnavailable, match="nowhere"):
         Docker(tmp_path / "nowhere").inspect(NAME)
 
@@ -94,7 +94,7 @@ def test_the_socket_is_the_setting_s_or_docker_s_own(
     ],
 )
 def test_docker_answers_for_its_own_and_for_plain_pods(name: ContainerName, *, expected: bool) -> None:
-    """The kubelet's plain cgroups don't say whose container it is."""
+    """The kubelet's plain cgroups don't name their runtime."""
     assert Docker().answers(name) is expected
 
 
@@ -111,17 +111,17 @@ RUNNING = {"Running": True, "Pid": 71, "StartedAt": "2026-11-24T14:31:30Z"}
         (CGROUP, True, "/docker/" + ID, False),
         (f"/user.slice/docker-{ID}.scope", False, CGROUP, False),
         (f"/user.slice/docker-{ID}.scope", False, f"/user.slice/docker-{ID}.scope", True),
-        # It has ended, or Docker counts pids in a namespace of its own
+        # The container has ended, or Docker runs in another pid namespace
         (CGROUP, True, None, True),
         (f"/user.slice/docker-{ID}.scope", False, None, False),
-        # Seen from a cgroup namespace
+        # As seen from a cgroup namespace
         (CGROUP, True, f"/../docker-{ID}.scope", True),
     ],
 )
 def test_facts_are_believed_of_the_cgroup_in_which_docker_runs_the_container(
     tmp_path: Path, cgroup: str, first_process_in: str | None, *, is_certain: bool, expected: bool
 ) -> None:
-    """Whoever may name a cgroup may claim any id; another container's facts aren't his for that."""
+    """Anyone who can name a cgroup can claim any id, but doesn't get the other container's facts."""
     if first_process_in is not None:
         (tmp_path / "71").mkdir()
         (tmp_path / "71" / "cgroup").write_text(f"0::{first_process_in}\n")
@@ -138,7 +138,7 @@ def test_facts_are_believed_of_the_cgroup_in_which_docker_runs_the_container(
 
 
 def test_a_container_whose_name_is_an_id_is_not_the_one_of_that_id(tmp_path: Path) -> None:
-    """Docker looks for names, too."""
+    """Docker looks up names, too."""
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: inspected(Id=SANDBOX)}
 

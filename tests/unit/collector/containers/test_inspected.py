@@ -27,7 +27,7 @@ KUBELET = {
 
 
 def test_everything_that_docker_tells_is_taken() -> None:
-    """Name, image in its parts, mounts, address, start, rights."""
+    """Name, image and its parts, mounts, address, start, privileges."""
     found = container_from(NAME, inspected(), image())
 
     assert (found.id, found.full_id, found.type, found.name, found.user) == (ID[:12], ID, "docker", "web", "app")
@@ -60,13 +60,13 @@ def test_host_namespaces_and_privileges_are_told() -> None:
     ],
 )
 def test_image_references_are_split(reference: str, expected: ImageName) -> None:
-    """A port is no tag."""
+    """A port is not a tag."""
     assert split_image(reference) == expected
 
 
 @pytest.mark.parametrize("reference", ["5" * 64, "sha256:" + "5" * 64, "5" * 12])
 def test_a_container_started_by_an_image_s_id_gets_its_name(reference: str) -> None:
-    """As far as the image has one."""
+    """If the image has one."""
     answer = inspected(Config={"Image": reference})
 
     named, nameless = container_from(NAME, answer, image()), container_from(NAME, answer, {"RepoTags": []})
@@ -76,7 +76,7 @@ def test_a_container_started_by_an_image_s_id_gets_its_name(reference: str) -> N
 
 
 def test_the_kubelet_s_labels_tell_of_the_pod() -> None:
-    """The pod's own labels and its address are the sandbox's."""
+    """The pod's labels and address are the sandbox's."""
     answer = inspected(
         Config={"Image": "web:1", "Labels": KUBELET},
         HostConfig={"NetworkMode": f"container:{SANDBOX}"},
@@ -93,7 +93,7 @@ def test_the_kubelet_s_labels_tell_of_the_pod() -> None:
 
 
 def test_without_a_sandbox_a_container_s_own_labels_are_the_pod_s() -> None:
-    """Those of the kubelet left out."""
+    """Except for the kubelet's."""
     found = container_from(NAME, inspected(Config={"Image": "web:1", "Labels": {**KUBELET, "app": "x"}}))
 
     assert found.pod_labels == (("app", "x"),)
@@ -127,14 +127,14 @@ def test_starts_are_read_to_the_nanosecond(text: object, expected: int | None) -
     ],
 )
 def test_an_answer_of_other_types_gives_what_is_certain(answer: dict[str, Any]) -> None:
-    """No part of it makes a fault."""
+    """No part of the response raises an error."""
     found = container_from(NAME, answer, answer, answer)
 
     assert (found.id, found.type) == (ID[:12], "docker")
 
 
 def test_labels_are_bounded_and_the_kubelet_s_kept() -> None:
-    """An image may carry any number of any size."""
+    """An image may carry any number of labels of any size."""
     labels = {f"a{number:05}": "x" for number in range(5000)} | {"big": "x" * (MAX_LABEL_BYTES + 1)} | KUBELET
 
     found = container_from(NAME, inspected(Config={"Labels": labels}))

@@ -19,7 +19,7 @@ PATH = f"/containers/{ID}/json"
 
 @contextmanager
 def containers(path: Path, timeout: float = 5.0) -> Iterator[tuple[KnownContainers, Daemon]]:
-    """Give what is known of containers, with a daemon behind it."""
+    """Yield a container look-up with a daemon behind it."""
     with docker_daemon(path / "s") as daemon:
         known = KnownContainers([Docker(daemon.path, timeout)])
         yield known, daemon
@@ -39,12 +39,12 @@ def settle(known: KnownContainers, now: int = 0) -> list[str]:
 
 
 def asked(daemon: Daemon) -> int:
-    """Count the questions about the container."""
+    """Count the queries about the container."""
     return daemon.asked.count(PATH)
 
 
 def test_a_container_is_asked_for_when_first_seen(tmp_path: Path) -> None:
-    """Until the answer is there its id and type are known."""
+    """Until the response arrives, only id and type are known."""
     with containers(tmp_path) as (known, daemon):
         daemon.answers = {PATH: inspected()}
         assert known.is_pending(NAME, 0)
@@ -72,7 +72,7 @@ def test_a_name_survives_its_container(tmp_path: Path) -> None:
 
 
 def test_a_container_that_is_only_being_made_is_asked_for_once_more(tmp_path: Path) -> None:
-    """The first process may be seen before Docker knows its container."""
+    """The first process may show up before Docker knows its container."""
     with containers(tmp_path) as (known, daemon):
         known.is_pending(NAME, 0)
         until(lambda: known.tick(0) or known._later)
@@ -86,7 +86,7 @@ def test_a_container_that_is_only_being_made_is_asked_for_once_more(tmp_path: Pa
 
 
 def test_a_container_that_nobody_knows_settles_after_the_second_question(tmp_path: Path) -> None:
-    """What its cgroup says is then all."""
+    """Then only its cgroup's facts are known."""
     with containers(tmp_path) as (known, daemon):
         known.is_pending(NAME, 0)
         until(lambda: known.tick(0) or known._later)
@@ -113,7 +113,7 @@ def test_a_container_that_did_not_run_yet_is_completed_later(tmp_path: Path) -> 
 
 
 def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
-    """Fifty containers at once cost the caller no more than fifty look-ups in a dictionary."""
+    """Fifty containers at once cost the caller no more than fifty dictionary look-ups."""
     with containers(tmp_path, timeout=0.2) as (known, daemon):
         daemon.is_hanging = True
         begin = time.monotonic()
@@ -121,7 +121,7 @@ def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
             assert known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
             known.facts(ContainerName("docker", f"{number:064x}"))
             known.tick(0)
-        # Fifty answers awaited one after the other would take ten seconds.
+        # Waiting for fifty responses in sequence would take ten seconds.
         assert time.monotonic() - begin < 5
 
         settle(known)
@@ -145,7 +145,7 @@ def test_a_daemon_that_comes_back_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_is_not_asked_leaves_nothing_pending(tmp_path: Path) -> None:
-    """Nobody waits where nobody will answer."""
+    """Nothing waits without a query."""
     with containers(tmp_path) as (known, daemon):
         name = ContainerName("podman", ID)
 
@@ -154,7 +154,7 @@ def test_a_runtime_that_is_not_asked_leaves_nothing_pending(tmp_path: Path) -> N
 
 
 def test_too_many_questions_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can't be asked is counted and goes on."""
+    """Queries beyond the limit are counted, and events go on."""
     monkeypatch.setattr(lookup, "MAX_ASKED", 3)
     with containers(tmp_path, timeout=0.2) as (known, daemon):
         daemon.is_hanging = True
@@ -165,12 +165,12 @@ def test_too_many_questions_are_not_asked(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def made_up(number: int) -> ContainerName:
-    """Name a container that somebody made up below a cgroup of his own."""
+    """Return the name of a container forged by someone with a cgroup of their own."""
     return ContainerName("docker", f"{number:064x}", None, f"/user.slice/docker-{number:064x}.scope", is_certain=False)
 
 
 def test_made_up_ids_push_out_no_container_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many a user or a container's root makes, what was found out stays."""
+    """However many a user or a container's root creates, confirmed facts stay."""
     monkeypatch.setattr(lookup, "MAX_KNOWN", 3)
     monkeypatch.setattr(lookup, "MAX_UNCERTAIN", 3)
     with containers(tmp_path) as (known, daemon):
@@ -187,7 +187,7 @@ def test_made_up_ids_push_out_no_container_that_is_known(tmp_path: Path, monkeyp
 
 
 def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are asked last, and nothing waits for them."""
+    """They are queried last, and nothing waits for them."""
     monkeypatch.setattr(lookup, "MAX_UNCERTAIN_ASKED", 4)
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.is_hanging = True
@@ -208,7 +208,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
 
 
 def test_one_that_its_runtime_confirms_is_known_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A nested container's facts come a little later, and made-up ids don't push it out then."""
+    """A nested container's facts come a little later, and forged ids don't evict it then."""
     monkeypatch.setattr(lookup, "MAX_UNCERTAIN", 1)
     nested = ContainerName("docker", ID, None, f"/docker/{'f' * 64}/docker/{ID}", is_certain=False)
     (tmp_path / "71").mkdir()
@@ -240,7 +240,7 @@ def test_who_only_claims_an_id_does_not_get_its_facts(tmp_path: Path) -> None:
 
 
 def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
-    """The next container is asked for all the same."""
+    """The next container is queried all the same."""
 
     class Faulty(Docker):
         def answers(self, name: ContainerName) -> bool:
@@ -261,7 +261,7 @@ def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
 
 
 def test_threads_end_when_told(tmp_path: Path) -> None:
-    """And never hold up the end of the program, for they are daemons."""
+    """They never delay the end of the program, because they are daemon threads."""
     with containers(tmp_path) as (known, _):
         workers = known._workers
         assert all(worker.daemon for worker in workers)
@@ -270,7 +270,7 @@ def test_threads_end_when_told(tmp_path: Path) -> None:
 
 
 def test_a_failing_runtime_is_reported_once_in_a_while(tmp_path: Path) -> None:
-    """The message has the reason; a host with many containers doesn't repeat it for each."""
+    """The message contains the reason, and isn't repeated for each container of a busy host."""
     notes: list[str] = []
     known = KnownContainers([Docker(tmp_path / "none")], on_failure=notes.append)
     later = 1 + lookup.FAILURE_NOTE_INTERVAL

@@ -20,7 +20,7 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
         (f"/docker-{ID}.scope", "docker", None),
         # containerd outside pods
         (f"/system.slice/cri-containerd-{ID}.scope", "containerd", None),
-        # Pods: cgroupfs, systemd, and containerd told of systemd names where it uses plain cgroups
+        # Pods: cgroupfs, systemd, and containerd with systemd names but plain cgroups
         (f"/kubepods/besteffort/pod{POD}/{ID}", "containerd", POD),
         (f"/kubepods/pod{POD}/{ID}", "containerd", POD),
         (f"/kubepods/burstable/pod{'a' * 32}/{ID}", "containerd", "a" * 32),
@@ -38,14 +38,14 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
         (f"/machine.slice/{ID}", "podman", None),
         (f"/libpod_parent/{ID}", "podman", None),
         (f"/libpod_parent/libpod-{ID}", "podman", None),
-        # What a container makes below its own cgroup
+        # Cgroups that a container creates below its own
         (f"/docker/{ID}/init.scope", "docker", None),
         (f"/system.slice/docker-{ID}.scope/system.slice/cron.service", "docker", None),
         (f"/docker/{ID}" + "/x" * 13, "docker", None),
     ],
 )
 def test_known_runtimes_names_make_a_container(path: str, kind: str, pod: str | None) -> None:
-    """Whatever cgroup driver and version is used, and groups below belong to it."""
+    """With every cgroup driver and version; cgroups below belong to the container too."""
     found = container_of(path)
 
     assert found is not None
@@ -74,7 +74,7 @@ def test_known_runtimes_names_make_a_container(path: str, kind: str, pod: str | 
     ],
 )
 def test_of_nested_containers_the_innermost_counts(path: str, kind: str, pod: str | None) -> None:
-    """Docker in Docker, kind: but root of the outer one can make such names as well, so they aren't certain."""
+    """Docker in Docker, kind. The outer container's root can make up such names as well, so they aren't certain."""
     assert container_of(path) == ContainerName(kind, ID, pod, path, is_certain=False)
 
 
@@ -101,7 +101,7 @@ def test_of_nested_containers_the_innermost_counts(path: str, kind: str, pod: st
     ],
 )
 def test_other_names_do_not(path: str) -> None:
-    """Digits alone tell nothing, and a runtime's monitor runs on the host."""
+    """Digits alone prove nothing, and a runtime's monitor runs on the host."""
     assert container_of(path) is None
 
 
@@ -118,25 +118,25 @@ def test_other_names_do_not(path: str) -> None:
         f"/user.slice/docker-{ID}.scope",
         f"/user.slice/user-1000.slice/session-1.scope/docker/{ID}",
         f"/user/alice/0/docker/{ID}",
-        # A service or a scope may be handed over as well
+        # A service or a scope may be delegated as well
         f"/system.slice/worker.service/docker-{ID}.scope",
         f"/system.slice/worker.service/docker/{ID}",
         f"/system.slice/worker.service/{POD_SLICE}:cri-containerd:{ID}",
         f"/machine.slice/machine-debian.scope/payload/system.slice/docker-{ID}.scope",
         f"/docker/{ID[:12]}/docker/{ID}",
-        # Not from the root: relative to a cgroup namespace, or cut by the kernel side's walk of 16 names
+        # Not from the root: relative to a cgroup namespace, or cut off by the kernel side's walk of 16 names
         f"/../docker-{ID}.scope",
         f"docker/{ID}",
         f"/system.slice/docker-{ID}.scope" + "/x" * 14,
     ],
 )
 def test_where_others_than_runtimes_make_cgroups_names_count_for_nothing(path: str) -> None:
-    """Systemd hands a user's own slice over to the user, who may make cgroups of any name in it."""
+    """Systemd delegates a user's slice to the user, who may create cgroups of any name in it."""
     assert container_of(path) is None
 
 
 def test_configured_parents_count_too() -> None:
-    """Those of rootless runtimes aren't certain: the user makes what he likes there."""
+    """Those of rootless runtimes aren't certain, because the user can create any cgroup there."""
     naming = Naming(["/user.slice/user-*.slice/user@*.service", "/lxc/builder", "/jobs"])
 
     rootless = naming.container_of(f"{USER}/user.slice/libpod-{ID}.scope/container")
@@ -151,7 +151,7 @@ def test_configured_parents_count_too() -> None:
 
 
 def test_the_same_id_in_another_place_is_another_container() -> None:
-    """What is known of the one isn't told of the other."""
+    """Facts about one are not reported for the other."""
     one, other = container_of(f"/docker/{ID}"), container_of(f"/docker/{OTHER}/docker/{ID}")
 
     assert one is not None
@@ -160,5 +160,5 @@ def test_the_same_id_in_another_place_is_another_container() -> None:
 
 
 def test_the_short_id_is_the_first_twelve_digits() -> None:
-    """As people and rules know it."""
+    """The id that people and rules use."""
     assert ContainerName("docker", ID).id == "3d09256ebd53"

@@ -7,7 +7,7 @@ SECOND = 1_000_000_000
 
 
 def test_events_wait_and_go_on_in_order_when_the_facts_are_there() -> None:
-    """Each container's among themselves."""
+    """Order holds within each container."""
     waiting: PendingEvents[int] = PendingEvents()
     for number, container in enumerate("abab"):
         assert waiting.should_hold(container, is_pending=True)
@@ -20,12 +20,12 @@ def test_events_wait_and_go_on_in_order_when_the_facts_are_there() -> None:
 
 
 def test_a_container_whose_facts_are_known_does_not_wait() -> None:
-    """Nor does the host, which nobody asks about."""
+    """Host events don't wait either, because nothing is queried for the host."""
     assert not PendingEvents[int]().should_hold("a", is_pending=False)
 
 
 def test_an_event_waits_behind_earlier_ones() -> None:
-    """The facts came, but the earlier events haven't gone on yet."""
+    """The facts have arrived, but the earlier events are still waiting."""
     waiting: PendingEvents[int] = PendingEvents()
     waiting.hold("a", 1, 0)
 
@@ -47,7 +47,7 @@ def test_after_a_second_events_go_on_with_what_is_known() -> None:
 
 
 def test_too_many_events_push_on_the_container_that_has_waited_longest() -> None:
-    """So that one container can't use up the memory, nor the others' patience."""
+    """One container can't use up the memory or delay the others."""
     waiting: PendingEvents[int] = PendingEvents(max_events=3)
     waiting.hold("a", 1, 0)
     for number in (2, 3):
@@ -60,7 +60,7 @@ def test_too_many_events_push_on_the_container_that_has_waited_longest() -> None
 
 
 def test_the_end_lets_everything_go_on() -> None:
-    """Nothing that was seen is lost."""
+    """No event is lost."""
     waiting: PendingEvents[int] = PendingEvents()
     waiting.hold("a", 1, 0)
     waiting.hold("b", 2, 0)
@@ -78,7 +78,7 @@ STEP = st.one_of(
 
 @given(st.lists(STEP, max_size=60))
 def test_each_event_goes_on_once_and_in_its_container_s_order(steps: list[tuple[str, str | int]]) -> None:
-    """Whatever happens in whatever order, and the limits hold at each step."""
+    """In any sequence of steps, the limits hold at each step."""
     waiting: PendingEvents[tuple[str, int]] = PendingEvents(max_age=30, max_events=5)
     out: list[tuple[str, int]] = []
     now = made = 0

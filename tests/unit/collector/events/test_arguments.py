@@ -108,7 +108,7 @@ def written(made: Syscall, event: str, name: str, **context: Any) -> tuple[str |
 def test_a_register_is_written_as_falco_does(
     event: str, name: str, registers: list[int], text: str | None, number: int
 ) -> None:
-    """What the kernel takes as an int is one, whatever a caller put above it; text None: only the number counts."""
+    """The kernel ignores the upper half of what it takes as an int; text None: only the number counts."""
     found = written(call(event, registers), event, name)
 
     assert found[1] == number
@@ -134,7 +134,7 @@ def test_a_register_is_written_as_falco_does(
     ],
 )
 def test_a_result_is_written_as_falco_does(event: str, name: str, result: int, text: str, number: int) -> None:
-    """A failure is called by its errno."""
+    """A failure is shown by its errno."""
     assert written(call(event, result=result), event, name) == (text, number)
 
 
@@ -238,7 +238,7 @@ def test_a_result_is_written_as_falco_does(event: str, name: str, result: int, t
         (call("rename", path1="/a", path2="/b"), "rename", "oldpath", ("/a", 0)),
         (call("rename", path1="/a", path2="/b"), "rename", "newpath", ("/b", 0)),
         (call("rename", result=-14), "rename", "newpath", NOT_KNOWN),
-        # what the kernel side doesn't tell
+        # what the kernel side doesn't report
         (call("recvmsg"), "recvmsg", "msgcontrol", NOT_KNOWN),
         # the process itself
         (call("clone"), "clone", "exe", ("-bash", 0)),
@@ -256,12 +256,12 @@ def test_a_result_is_written_as_falco_does(event: str, name: str, result: int, t
 def test_an_argument_is_written_as_falco_does(
     made: Syscall, event: str, name: str, expected: tuple[str | None, int]
 ) -> None:
-    """What is missing or could not be read has neither text nor number."""
+    """Missing or unreadable values have neither text nor number."""
     assert written(made, event, name) == expected
 
 
 def test_what_is_not_known_of_a_process_is_missing() -> None:
-    """A process that was gone before it could be read has only its number."""
+    """A process that ended before it could be read has only its number."""
     made = call("clone")
     gone = Process(pid=10)
 

@@ -12,7 +12,7 @@ ROW = tuple(range(1, len(EVENT_COLUMNS) + 1))
 
 
 def test_an_empty_batch_has_every_column() -> None:
-    """A batch goes out even where nothing happened."""
+    """A batch is sent even if nothing happened."""
     builder = BatchBuilder()
 
     assert (builder.count, builder.size, builder.strings) == (0, 0, [None])
@@ -20,7 +20,7 @@ def test_an_empty_batch_has_every_column() -> None:
 
 
 def test_a_text_stands_once() -> None:
-    """Its index is given again; 0 is for what is missing, and an empty text is a text."""
+    """Its index is reused; 0 is for missing texts, and an empty text is a text."""
     builder = BatchBuilder()
 
     indices = [builder.intern(text) for text in ("a", None, "b", "a", "", "b", "")]
@@ -30,7 +30,7 @@ def test_a_text_stands_once() -> None:
 
 
 def test_size_counts_each_text_once() -> None:
-    """Repetition costs nothing, so that it must not fill a batch."""
+    """Repetition costs nothing, so it must not fill a batch."""
     builder = BatchBuilder()
     for _ in range(3):
         builder.intern("four")
@@ -53,7 +53,7 @@ def test_rows_become_columns_of_their_types() -> None:
 
 
 def test_arguments_belong_to_their_event() -> None:
-    """arg_start tells where those of each event begin, and those of the last end."""
+    """arg_start has the start of each event's arguments, and the end of the last."""
     builder = BatchBuilder()
     builder.add(0, ROW[1:], ("res", "fd"), [("0", 0), ("<f>/x", 3)])
     builder.add(0, ROW[1:], (), [])
@@ -72,7 +72,7 @@ def test_arguments_belong_to_their_event() -> None:
 
 
 def test_an_event_comes_again_at_another_time() -> None:
-    """All but its time is what it was."""
+    """Everything but its time is unchanged."""
     builder = BatchBuilder()
     builder.add(3, ROW[1:], (), [])
     event = builder.add(5, tuple(value * 10 for value in ROW[1:]), ("res",), [("0", 0)])
@@ -92,7 +92,7 @@ def test_an_event_comes_again_at_another_time() -> None:
     st.lists(st.integers(0, 20), max_size=12),
 )
 def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], again: list[int]) -> None:
-    """What they share is packed once, and nobody can tell."""
+    """What they share is packed once, and the result is the same."""
     once, each = BatchBuilder(), BatchBuilder()
     for builder in (once, each):
         rows = [tuple(value + kind for value in ROW[1:]) for kind in range(len(kinds))]
@@ -111,7 +111,7 @@ def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], ag
 
 
 def test_a_row_of_another_width_is_refused() -> None:
-    """A forgotten value would shift all that follow."""
+    """A missing value would shift all that follow."""
     builder = BatchBuilder()
     builder.add(0, ROW[1:-1], (), [])
 
@@ -121,7 +121,7 @@ def test_a_row_of_another_width_is_refused() -> None:
 
 @given(st.lists(st.lists(st.text(max_size=3) | st.none(), max_size=4), max_size=8))
 def test_any_texts_come_back(events: list[list[str | None]]) -> None:
-    """Interning loses and mixes nothing."""
+    """Interning loses and mixes up nothing."""
     builder = BatchBuilder()
     for texts in events:
         builder.add(0, ROW[1:], tuple(f"n{place}" for place in range(len(texts))), [(text, 0) for text in texts])
@@ -136,7 +136,7 @@ def test_any_texts_come_back(events: list[list[str | None]]) -> None:
 
 
 def test_a_clock_that_was_set_moves_the_events_so_far() -> None:
-    """Those that came again included; what is added afterwards has the new time already."""
+    """Including repeated ones; events added afterwards have the new time already."""
     builder = BatchBuilder()
     event = builder.add(100, ROW[1:], (), [])
     builder.again(101, event)

@@ -30,7 +30,7 @@ OPEN_BITS = EventBit.OPEN_READ | EventBit.OPEN_WRITE | EventBit.OPEN_EXEC | Even
 
 
 def batch_of(*made: Syscall | Exec, origin: EventSource = ORIGIN) -> EventBatch:
-    """Put events into a batch and send that once through its codec."""
+    """Add events to a batch, and encode and decode it."""
     builder = BatchBuilder()
     for each in made:
         if isinstance(each, Syscall):
@@ -60,7 +60,7 @@ def batch_of(*made: Syscall | Exec, origin: EventSource = ORIGIN) -> EventBatch:
 
 
 def row(made: Syscall | Exec, origin: EventSource = ORIGIN) -> dict[str, Any]:
-    """Give the columns of one event: texts as texts, and the bits as flags."""
+    """Return the columns of one event: texts as texts, and the bits as flags."""
     batch = batch_of(made, origin=origin)
     found: dict[str, Any] = {}
     for name, column in batch.columns.items():
@@ -71,7 +71,7 @@ def row(made: Syscall | Exec, origin: EventSource = ORIGIN) -> dict[str, Any]:
 
 
 def arguments(made: Syscall | Exec, origin: EventSource = ORIGIN) -> dict[str, tuple[str | None, int]]:
-    """Give the arguments of one event in their order."""
+    """Return the arguments of one event in their order."""
     batch = batch_of(made, origin=origin)
     columns = batch.columns
     names = [batch.strings[index] for index in columns["arg_name"]]
@@ -118,7 +118,7 @@ class TestEveryEvent:
         assert (found["res"], found["bits"] & EventBit.HAS_RES) == (0, 0)
 
     def test_the_32_bit_gate_and_a_stale_process_show(self) -> None:
-        """Both can be asked for."""
+        """Both are available to rules."""
         found = row(call("kill", is_compat=True), replace(ORIGIN, is_stale=True))
 
         assert found["bits"] == EventBit.HAS_RES | EventBit.COMPAT_32 | EventBit.PROCESS_STALE
@@ -151,14 +151,14 @@ class TestOpens:
             # creat is open(O_CREAT | O_WRONLY | O_TRUNC)
             (call("creat", [0, 0o644], result=3), EventBit.OPEN_WRITE | EventBit.OPEN_CREATE),
             (call("creat", [0, 0o755], result=3), EventBit.OPEN_WRITE | EventBit.OPEN_CREATE | EventBit.OPEN_EXEC),
-            # flags of what is no open don't count
+            # flags of calls that open nothing don't count
             (call("memfd_create", [0, 3], result=3), EventBit(0)),
-            # a failed open was still for something
+            # a failed open still had a purpose
             (call("openat", [0, 0, 2], result=-13), EventBit.OPEN_READ | EventBit.OPEN_WRITE),
         ],
     )
     def test_an_open_tells_what_it_was_for(self, made: Syscall, expected: EventBit) -> None:
-        """evt.is_open_read and its like."""
+        """evt.is_open_read and similar fields."""
         assert row(made)["bits"] & OPEN_BITS == expected
 
     @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ class TestOpens:
         assert (found["fd_num"], found["fd_type"]) == (MISSING_INT, None)
 
     def test_an_opened_memfd_keeps_its_own_name(self) -> None:
-        """Asked for as /proc/self/fd/3, it is no such file."""
+        """Opened as /proc/self/fd/3, it is not a file of that name."""
         made = call("openat", result=4, fd=4, file=file("memfd:payload", is_pseudo=True), path1="/proc/self/fd/3")
         found = row(made)
 
@@ -204,7 +204,7 @@ class TestOpens:
         ],
     )
     def test_the_layer_of_a_container_s_file_shows(self, facts: dict[str, Any], bit: EventBit) -> None:
-        """Drift detection rests on it."""
+        """Drift detection depends on it."""
         found = row(call("read", [3], fd=3, file=file(**facts)))
 
         assert found["bits"] & (EventBit.UPPER_LAYER | EventBit.LOWER_LAYER) == bit
@@ -229,21 +229,21 @@ class TestTypesOfWhatIsOpened:
         ids=["openat", "open", "openat2"],
     )
     def test_a_temporary_file_without_a_name_is_its_directory(self, made: Syscall) -> None:
-        """As Falco has it: no rule on files that are written below a directory means it."""
+        """As in Falco: rules on files written below a directory don't match it."""
         found = row(made)
 
         assert (found["fd_type"], found["fd_name"]) == ("directory", "/tmp")
 
     @pytest.mark.parametrize("is_pseudo", [True, False], ids=["pipe", "named pipe"])
     def test_a_pipe_that_is_opened_by_its_path_is_a_file(self, is_pseudo: bool) -> None:
-        """As Falco has it, which knows no more of it than the path."""
+        """As in Falco, which knows only its path."""
         opened = file("pipe:[9]" if is_pseudo else "/dev/stdout", mode=0o010600, is_pseudo=is_pseudo)
         found = row(call("openat", [0, 0, 1], path1="/dev/stdout", result=3, fd=3, file=opened))
 
         assert (found["fd_type"], found["fd_name"]) == ("file", "/dev/stdout")
 
     def test_a_pipe_that_is_written_is_a_pipe(self) -> None:
-        """Its descriptor says so."""
+        """Its descriptor shows that."""
         opened = file("pipe:[9]", mode=0o010600, is_pseudo=True)
 
         assert row(call("write", [3], fd=3, file=opened))["fd_type"] == "pipe"
@@ -282,7 +282,7 @@ class TestPaths:
         assert arguments(made) == {"res": ("0", 0), "oldpath": ("/srv/a", 0), "newpath": ("/tmp/b", 0)}
 
     def test_what_could_not_be_read_is_missing(self) -> None:
-        """A bad pointer makes no path."""
+        """An invalid pointer yields no path."""
         found = row(call("unlink", result=-14))
 
         assert (found["path_name"], found["path_name_raw"]) == (None, None)
@@ -290,7 +290,7 @@ class TestPaths:
 
 class TestSockets:
     def test_both_ends_and_roles_become_columns(self) -> None:
-        """fd.cip and fd.sip are worked out from these."""
+        """fd.cip and fd.sip are derived from these."""
         known = sock(local_ip="10.0.0.1", local_port=22, remote_ip="10.0.0.2", remote_port=50000, state=1)
         found = row(call("accept4", [3], result=5, fd=5, socket=known))
 
@@ -306,13 +306,13 @@ class TestSockets:
         assert row(call("write", [1], fd=1))["buffer"] is None
 
     def test_memory_that_is_no_data_is_no_buffer(self) -> None:
-        """The header of capset is nothing that was written."""
+        """The header of capset is not written data."""
         assert row(call("capset", blob1=bytes(24)))["buffer"] is None
 
 
 class TestExecs:
     def test_an_exec_names_its_file(self) -> None:
-        """As given and completed by the working directory after the exec."""
+        """As passed, and joined with the working directory after the exec."""
         done = replace(execution(identity(10), "id", cwd="/usr/bin", vpid=3), filename="./id", cpu=2)
         found = row(done)
 
@@ -322,7 +322,7 @@ class TestExecs:
 
     @pytest.mark.parametrize("event", ["execve", "execveat"])
     def test_its_arguments_are_falco_s(self, event: str) -> None:
-        """The same as those of a failed one, which a system call tells."""
+        """Equal to those of a failed one, which comes from a system call."""
         done = replace(execution(identity(10), "id"), event_type=event)
         names = [param.name for param in EVENTS[event].params]
 
@@ -359,14 +359,14 @@ class TestExecs:
         assert (found["trusted_exepath"], found["filename"]) == (("/bin/id", 0), ("/bin/id", 0))
 
     def test_what_has_no_value_is_missing(self) -> None:
-        """Nobody logged in, no environment asked for, and counters that we don't keep."""
+        """No login user, no environment requested, and counters that we don't keep."""
         found = arguments(execution(identity(10), "id"))
 
         assert found["loginuid"] == ("<NONE>", -1)
         assert (found["env"], found["vm_size"], found["fdlimit"]) == ((None, 0), (None, 0), (None, 0))
 
     def test_a_program_without_any_argument_has_an_empty_name(self) -> None:
-        """An exec with an empty argv: the trick of CVE-2021-4034."""
+        """An exec with an empty argv, as in CVE-2021-4034."""
         found = arguments(replace(execution(identity(10), "id"), args=()))
 
         assert (found["exe"], found["args"]) == (("", 0), ("", 0))
@@ -379,7 +379,7 @@ class TestExecs:
         assert (found["flags"], found["trusted_exepath"]) == (("EXE_FROM_MEMFD", 4), ("payload", 0))
 
     def test_a_user_without_a_name_is_not_available(self) -> None:
-        """A number that stands in no passwd file."""
+        """A uid that no passwd file lists."""
         assert arguments(execution(identity(10, uid=4711), "id"))["uid"] == ("<NA>", 4711)
 
 
@@ -437,7 +437,7 @@ HOSTILE = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(HOSTILE)
 def test_any_call_makes_an_event(made: Syscall) -> None:
-    """No program may end the collector by what it passes to a call, and each number fits its column."""
+    """No program may end the collector through its arguments, and each number fits its column."""
     spec = CALLS[made.event]
     batch = batch_of(made)
 
@@ -448,7 +448,7 @@ def test_any_call_makes_an_event(made: Syscall) -> None:
 
 @pytest.mark.parametrize("each", CALLS, ids=lambda each: each.event)
 def test_a_call_of_ones_makes_an_event(each: Any) -> None:
-    """Every bit of every register and every byte of memory set."""
+    """With every bit of every register and every byte of memory set."""
     ones = {"path1": "\udcff", "path2": "\udcff", "directory1": "/", "directory2": "/"}
     made = call(
         each.event, [2**64 - 1] * 6, blob1=b"\xff" * 255, blob2=b"\xff" * 255, file=file(ino=2**64 - 1), fd=3, **ones
@@ -466,7 +466,7 @@ def test_a_call_of_ones_makes_an_event(each: Any) -> None:
 def test_registers_that_a_call_does_not_name_say_nothing(
     spec: Call, registers: list[int], others: list[int], result: int
 ) -> None:
-    """The kernel side counts calls as equal whatever stands in them."""
+    """The kernel side counts calls as equal whatever these registers hold."""
     mixed = [
         mine if at in spec.registers else other for at, (mine, other) in enumerate(zip(registers, others, strict=True))
     ]

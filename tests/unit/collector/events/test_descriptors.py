@@ -52,18 +52,18 @@ class TestFiles:
     def test_a_file_has_falco_s_type_letter_and_name(
         self, path: str | None, mode: int, facts: dict[str, Any], kind: str, name: str | None, label: str
     ) -> None:
-        """What is in no directory is known by its own name, which only a memfd shows."""
+        """A file in no directory has a name of its own, which only a memfd shows."""
         found = describe_file(5, file(path, mode, **facts))
 
         assert (found.number, found.type, found.name, found.label) == (5, kind, name, label)
 
     def test_only_what_lies_in_a_directory_has_a_kernel_path(self) -> None:
-        """A memfd's name is chosen by its maker."""
+        """A memfd's creator chooses its name."""
         assert describe_file(5, file("/etc/passwd")).real_path == "/etc/passwd"
         assert describe_file(5, file("memfd:/etc/passwd", is_pseudo=True)).real_path is None
 
     def test_device_numbers_are_user_space_s(self) -> None:
-        """As stat(2) gives them, so that rules can compare."""
+        """As stat(2) returns them, so that rules can compare."""
         found = Path("/dev/null").stat()
         major, minor = os.major(found.st_rdev), os.minor(found.st_rdev)
 
@@ -101,7 +101,7 @@ class TestAddresses:
         ],
     )
     def test_an_address_is_read_from_memory(self, data: bytes, expected: tuple[str, int] | None) -> None:
-        """What is too short for its family is no address."""
+        """Data too short for its family is not an address."""
         assert socket_address(data) == expected
 
     @given(st.binary(max_size=160))
@@ -165,7 +165,7 @@ class TestSocketNames:
         name: str,
         is_server: bool | None,
     ) -> None:
-        """The call tells who is the server, else the ports do."""
+        """The call determines the server, else the ports do."""
         found = describe_socket(3, sock(**facts), event, address)
 
         assert (found.type, found.family, found.protocol) == ("ipv4", "ip", "tcp")
@@ -185,7 +185,7 @@ class TestSocketNames:
         assert found.is_connected
 
     def test_an_end_that_is_not_there_is_missing(self) -> None:
-        """A fresh socket has neither, a bound one only its own."""
+        """A new socket has neither, a bound one only its own."""
         fresh = describe_socket(3, sock(), "socket", None)
         bound = describe_socket(3, sock(local_ip="10.0.0.1", local_port=5), "listen", None)
 
@@ -207,7 +207,7 @@ class TestSocketNames:
     def test_the_call_s_address_counts_where_the_kernel_would_use_it(
         self, event: str, kind: int, port: int, remote: str, changed: bool
     ) -> None:
-        """A connected stream ignores it, a connected datagram socket doesn't: neither may hide the true peer."""
+        """A connected stream ignores it, a connected datagram socket doesn't; neither may hide the true peer."""
         known = sock(type=kind, local_ip="10.0.0.1", local_port=5, remote_ip="10.0.0.2", remote_port=port)
         found = describe_socket(3, known, event, ("10.0.0.9", 99))
 
@@ -243,7 +243,7 @@ class TestSocketNames:
         ],
     )
     def test_protocols_have_falco_s_names(self, kind: int, protocol: int, expected: str | None) -> None:
-        """A raw socket that speaks TCP itself is raw."""
+        """A raw socket that implements TCP itself is raw."""
         assert describe_socket(3, sock(type=kind, protocol=protocol), "socket", None).protocol == expected
 
     @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ class TestSocketNames:
     def test_a_unix_socket_is_named_by_its_path(
         self, event: str, path: str, address: tuple[str, int] | None, name: str, is_server: bool | None
     ) -> None:
-        """The kernel's path first; a failed connect only has what was asked for."""
+        """The kernel's path first; a failed connect only has the requested one."""
         found = describe_socket(3, sock(socket.AF_UNIX, unix_path=path), event, address)
 
         assert (found.type, found.family, found.name, found.is_server) == ("unix", "unix", name, is_server)
@@ -269,7 +269,7 @@ class TestSocketNames:
 
     @pytest.mark.parametrize(("family", "kind"), [(socket.AF_NETLINK, "netlink"), (socket.AF_PACKET, None)])
     def test_another_family_has_at_most_a_type(self, family: int, kind: str | None) -> None:
-        """There is nothing to name."""
+        """There is no name."""
         found = describe_socket(3, sock(family), "socket", None)
 
         assert (found.type, found.name, found.is_server) == (kind, "", None)
@@ -277,11 +277,11 @@ class TestSocketNames:
 
 class TestDescribe:
     def test_a_call_without_a_descriptor_has_none(self) -> None:
-        """A signal has nothing to describe."""
+        """A signal has no descriptor."""
         assert describe("kill", call("kill")) is None
 
     def test_a_descriptor_that_is_not_open_is_only_a_number(self) -> None:
-        """close(99) fails; its rule may still ask for fd.num."""
+        """close(99) fails; its rule may still use fd.num."""
         found = describe("close", call("close", [99], fd=99, result=-9))
 
         assert found == Descriptor(99)

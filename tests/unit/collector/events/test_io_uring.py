@@ -13,7 +13,7 @@ OPENED = File(
 
 
 def call(event: str, *, time: int = 5, result: int = 0, file: File | None = None) -> Syscall:
-    """Make what a record holds of a call."""
+    """Build the call part of a record."""
     return Syscall(
         who=ProcessIdentity(time, 10, 10, 1, 1, 1000, 7),
         event=BY_EVENT[event].number,
@@ -35,18 +35,18 @@ def call(event: str, *, time: int = 5, result: int = 0, file: File | None = None
 
 
 def asked(event: str = "openat", *, address: int = 1, user_data: int = 0, untold: bool = False) -> Request:
-    """Make the record of a request."""
+    """Build the record of a submission."""
     return Request(call(event), address, 100, user_data, is_done=False, is_untold=untold, is_multishot=False)
 
 
 def done(result: int, *, address: int = 1, user_data: int = 0, file: File | None = None) -> Request:
-    """Make the record of a result."""
+    """Build the record of a completion."""
     of = replace(call("open", time=9, result=result, file=file), who=ProcessIdentity(9, 2, 2, 0, 0, 0, 0), path1=None)
     return Request(of, address, 100, user_data, is_done=True, is_untold=False, is_multishot=False)
 
 
 def test_a_result_completes_what_was_asked() -> None:
-    """Who and what are the request's, time and outcome the result's."""
+    """Process and arguments are the submission's, time and result the completion's."""
     requests = PendingRequests()
 
     assert requests.take(asked()) is None
@@ -60,7 +60,7 @@ def test_a_result_completes_what_was_asked() -> None:
 
 
 def test_a_failed_open_has_no_descriptor() -> None:
-    """As where the call itself fails."""
+    """As if the call itself had failed."""
     requests = PendingRequests()
     requests.take(asked())
 
@@ -71,7 +71,7 @@ def test_a_failed_open_has_no_descriptor() -> None:
 
 
 def test_what_is_told_only_on_failure_counts_as_done() -> None:
-    """Nothing else would ever come of it."""
+    """No other record would ever follow."""
     made = PendingRequests().take(asked(untold=True))
 
     assert made is not None
@@ -81,7 +81,7 @@ def test_what_is_told_only_on_failure_counts_as_done() -> None:
 
 
 def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> None:
-    """So the kernel tells results that found their queue full."""
+    """The kernel reports results this way if their queue is full."""
     requests = PendingRequests()
     requests.take(asked(address=1, user_data=7))
     requests.take(asked(address=2, user_data=8))
@@ -95,7 +95,7 @@ def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> Non
 
 
 def test_another_request_s_failure_does_not_hide_a_success() -> None:
-    """A program may give two requests one name, one of them not watched."""
+    """A program may give two requests one id, one of them not watched."""
     requests = PendingRequests()
     requests.take(asked(user_data=7))
 
@@ -106,7 +106,7 @@ def test_another_request_s_failure_does_not_hide_a_success() -> None:
 
 
 def test_one_request_accepts_many_connections() -> None:
-    """Its end is no connection."""
+    """Its end is not a connection."""
     requests = PendingRequests()
     requests.take(replace(asked("accept", user_data=7), is_multishot=True))
 
@@ -121,7 +121,7 @@ def test_one_request_accepts_many_connections() -> None:
 
 
 def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
-    """A place in memory that is used again is no loss: the kernel lost no word of it, we did, and counted that."""
+    """Reuse of an address is not a loss of the kernel's: it was lost here, and counted."""
     requests = PendingRequests()
     for address in range(MAX_OPEN + 3):
         requests.take(asked(address=address + 1, user_data=address % 5))
@@ -133,7 +133,7 @@ def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
 
 
 def test_the_kernel_side_is_told_of_every_operation() -> None:
-    """Off is told too, so that a change of rules takes back what it gave."""
+    """Including those switched off, so that a change of rules is complete."""
     table = uring_descriptors(["openat", "accept4"])
 
     assert len(table) == 2 * len(OPERATIONS)

@@ -43,7 +43,7 @@ from collector.events.paths import absolute
     ],
 )
 def test_a_name_is_joined_and_cleaned(directory: str | None, path: str | None, expected: str | None) -> None:
-    """What is not known stays unknown; above the root there is only the root."""
+    """Unknown parts make it unknown; the parent of the root is the root."""
     assert absolute(directory, path) == expected
 
 
@@ -53,7 +53,7 @@ PATH = st.lists(PART, max_size=6).map("/".join)
 
 @given(directory=PATH.map(lambda path: "/" + path), path=PATH)
 def test_any_name_is_what_the_standard_library_makes_of_it(directory: str, path: str) -> None:
-    """Only that two slashes at the front stay there with it, as POSIX allows."""
+    """Except that it keeps two leading slashes, as POSIX allows."""
     joined = path if path.startswith("/") else f"{directory}/{path}"
 
     assert absolute(directory, path) == posixpath.normpath("/" + joined.lstrip("/"))
@@ -61,7 +61,7 @@ def test_any_name_is_what_the_standard_library_makes_of_it(directory: str, path:
 
 @given(directory=PATH.map(lambda path: "/" + path), path=PATH)
 def test_a_clean_name_stays_as_it_is(directory: str, path: str) -> None:
-    """Cleaning twice is cleaning once."""
+    """Cleaning is idempotent."""
     once = absolute(directory, path)
 
     assert absolute(None, once) == once

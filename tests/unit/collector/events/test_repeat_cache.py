@@ -32,7 +32,7 @@ OPENED: dict[str, Any] = {
 
 
 class _World:
-    """What must not have changed for an event to be like another."""
+    """What must not have changed for an event to be reused."""
 
     def __init__(self) -> None:
         self.changes = self.version = 0
@@ -48,7 +48,7 @@ class _Batch:
         self.repeated = RepeatCache(world, world)
 
     def take(self, record: bytes) -> bool:
-        """Add a record; tell whether it was like another."""
+        """Add a record; return whether an earlier event was reused."""
         if self.repeated.add(self.builder, record, 0):
             return True
         call = decode(record)
@@ -59,7 +59,7 @@ class _Batch:
 
 
 def told(builder: BatchBuilder) -> list[Any]:
-    """Give each event with texts for their indices."""
+    """Return each event with texts in place of their indices."""
     columns, strings = builder.columns(), builder.strings
     found: list[Any] = []
     for place in range(builder.count):
@@ -76,7 +76,7 @@ def told(builder: BatchBuilder) -> list[Any]:
 
 @pytest.fixture
 def batch() -> _Batch:
-    """Give an empty batch."""
+    """Return an empty batch."""
     return _Batch(_World())
 
 
@@ -132,7 +132,7 @@ def test_an_open_that_differs_in_more_is_not(batch: _Batch, facts: dict[str, Any
     ],
 )
 def test_nothing_is_like_what_is_told_in_another_way(batch: _Batch, facts: dict[str, Any]) -> None:
-    """A directory that is the new descriptor, what is no regular file, and calls that open nothing."""
+    """A directory equal to the new descriptor, something other than a regular file, and calls that open nothing."""
     batch.take(opened(**facts))
 
     assert not batch.take(opened(**facts, ino=78, path1=b"/srv/b\0"))
@@ -140,7 +140,7 @@ def test_nothing_is_like_what_is_told_in_another_way(batch: _Batch, facts: dict[
 
 @pytest.mark.parametrize("changed", ["changes", "version", "entry"])
 def test_what_is_known_of_the_process_must_be_the_same(batch: _Batch, changed: str) -> None:
-    """An event must not tell of what its process was before; the next is like that which told of it anew."""
+    """An event must not show what its process was before; later events reuse the newest one."""
     batch.take(opened())
     if changed == "entry":
         batch.world.entry.version += 1
@@ -182,7 +182,7 @@ RECORDS = st.builds(
 @given(st.lists(RECORDS, max_size=30))
 @settings(max_examples=200)
 def test_events_are_told_as_if_none_were_like_another(records: list[bytes]) -> None:
-    """That it is quicker is all there is to see."""
+    """Speed is the only difference."""
     batch, each = _Batch(_World()), _Batch(_World())
     for record in records:
         batch.take(record)

@@ -27,7 +27,7 @@ STATE_CHANGING = frozenset(
     }
 )
 
-# Kernel names whose event type is called otherwise, by Falco's event table.
+# Kernel names whose event type has another name, by Falco's event table.
 RENAMED = {
     "pread64": "pread",
     "pwrite64": "pwrite",
@@ -42,7 +42,7 @@ RENAMED = {
 
 
 def event_of(kernel_name: str) -> str:
-    """Give the event type of a call by its name in the kernel's tables."""
+    """Return the event type of a call by its name in the kernel's tables."""
     name = RENAMED.get(kernel_name, kernel_name)
     return name.removesuffix("32") if name.endswith("32") and name[:-2] in BY_EVENT else name
 
@@ -59,20 +59,20 @@ def test_arguments_are_falco_s_in_falco_s_order(event: str) -> None:
 
 
 def test_an_event_type_stands_once() -> None:
-    """Two rows of one name would hide each other."""
+    """Two rows with one name would hide each other."""
     assert len(BY_EVENT) == len(CALLS)
     assert [call.number for call in CALLS] == list(range(len(CALLS)))
 
 
 def test_every_flag_table_exists() -> None:
-    """A misspelt one would end the collector at its first event."""
+    """A misspelled one would end the collector at its first event."""
     named = {argument.table for call in CALLS for argument in call.arguments if argument.table}
 
     assert named <= FLAG_TABLES.keys()
 
 
 def test_arguments_are_of_falco_s_form() -> None:
-    """Text is compared by rules: what Falco writes as hexadecimal or by names must be so here."""
+    """Rules compare text: hexadecimal numbers and names must be as in Falco."""
     hexadecimal = frozenset({"hex", "x", "hexres", "dev", "cap", "zero", "none"})
     octal = frozenset({"octal", "openmode", "how_mode", "none"})
     wrong = []
@@ -90,7 +90,7 @@ def test_arguments_are_of_falco_s_form() -> None:
 
 @pytest.mark.skipif("CI" not in os.environ and not FIELDS_USED.exists(), reason="the shared folder isn't there")
 def test_every_event_type_that_upstream_s_rules_ask_for_can_be_watched() -> None:
-    """No rule may wait for what never comes."""
+    """No rule may wait for events that never come."""
     used = {event for event, _ in json.loads(FIELDS_USED.read_text())["evt_types"]}
 
     assert used <= BY_EVENT.keys()
@@ -103,7 +103,7 @@ class TestNumbers:
         ids=["64-bit", "32-bit"],
     )
     def test_numbers_are_the_kernel_s(self, header: str, table: dict[int, str]) -> None:
-        """Each number's event type is that of the call which the header gives it."""
+        """Each number's event type is that of the header's call."""
         path = HEADERS / header
         if not path.exists():
             lacking(f"{path} isn't there")
@@ -124,7 +124,7 @@ class TestNumbers:
         assert {int(number): name.lower() for name, number in found} == x86_64.SOCKETCALLS
 
     def test_every_call_has_a_number(self) -> None:
-        """A row without one would never be seen."""
+        """A row without one would never match a call."""
         reached = {*x86_64.NATIVE.values(), *x86_64.COMPAT.values(), *x86_64.SOCKETCALLS.values()}
 
         assert reached == BY_EVENT.keys()
@@ -132,7 +132,7 @@ class TestNumbers:
 
 class TestDescriptors:
     def test_an_open_reads_its_path_and_result(self) -> None:
-        """openat(dirfd, path, flags, mode) gives a descriptor."""
+        """openat(dirfd, path, flags, mode) returns a descriptor."""
         by_number, by_socketcall = descriptors(["openat"])
         found = unpacked(by_number[257])
 
@@ -150,7 +150,7 @@ class TestDescriptors:
         assert (found["path1"], found["dir1"], found["path2"], found["dir2"]) == (1, 0, 3, 2)
 
     def test_a_path_of_no_directory_starts_from_the_working_directory(self) -> None:
-        """rename(old, new); a link's target is no file name."""
+        """rename(old, new); a link's target is not a file name."""
         renamed = unpacked(descriptors(["rename"])[0][82])
         linked = unpacked(descriptors(["symlinkat"])[0][266])
 
@@ -165,7 +165,7 @@ class TestDescriptors:
         assert (found["blob2"], found["blob2_size"], found["blob2_length"]) == (1, 128, 2)
 
     def test_data_is_as_long_as_the_call_says(self) -> None:
-        """What was read is as long as the result, what is written as the argument."""
+        """Data that was read is as long as the result, data that is written as the argument."""
         read, write = (unpacked(descriptors([event])[0][number]) for event, number in (("read", 0), ("write", 1)))
 
         assert (read["blob1"], read["blob1_size"], read["blob1_length"]) == (1, 80, NONE)
@@ -174,7 +174,7 @@ class TestDescriptors:
         assert not write["flags"] & DescriptorFlag.BLOB1_RESULT
 
     def test_an_exec_is_only_told_where_it_fails(self) -> None:
-        """Another probe tells of the others."""
+        """Another probe reports successful ones."""
         assert unpacked(descriptors(["execve"])[0][59])["flags"] & DescriptorFlag.FAILED_ONLY
 
     def test_a_socket_call_comes_by_three_ways(self) -> None:
@@ -199,7 +199,7 @@ class TestDescriptors:
         assert max(watched_numbers(descriptors(BY_EVENT)[0])) < 512
 
     def test_what_changes_a_process_is_always_on(self) -> None:
-        """The table of processes must stay true; unasked for, such a call makes no event."""
+        """The process table depends on it; unless requested, such a call makes no event."""
         quiet, asked = descriptors([])[0], descriptors(STATE_CHANGING)[0]
 
         assert quiet.keys() == asked.keys()
@@ -210,7 +210,7 @@ class TestDescriptors:
             assert asked_flags == flags | DescriptorFlag.EMIT
 
     def test_what_is_no_system_call_is_left_alone(self) -> None:
-        """Rules may name event types that no call gives."""
+        """Rules may name event types that no call produces."""
         assert descriptors(["container", "nothing"]) == descriptors([])
 
     def test_every_piece_of_memory_fits_a_byte(self) -> None:
@@ -218,7 +218,7 @@ class TestDescriptors:
         assert all(size <= 255 for call in CALLS for _, size, _ in call.blobs)
 
     def test_flags_are_the_program_s(self) -> None:
-        """Names and values stand in two languages."""
+        """Two languages define names and values."""
         source = Path(x86_64.__file__).parents[1].joinpath("bpf", "lanner.bpf.c").read_text()
         found = {name: int(value) for name, value in re.findall(r"\bD_(\w+) = (\d+)", source)}
 

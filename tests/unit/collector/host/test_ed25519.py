@@ -28,14 +28,14 @@ RFC_8032 = [
 
 @pytest.mark.parametrize(("secret", "public", "message", "signature"), RFC_8032)
 def test_signatures_are_those_of_the_standard(secret: str, public: str, message: str, signature: str) -> None:
-    """Byte for byte, and the public key with them."""
+    """Byte for byte, with their public keys."""
     key = SigningKey(bytes.fromhex(secret))
     assert key.public_key.hex() == public
     assert key.sign(bytes.fromhex(message)).hex() == signature
 
 
 def test_another_library_accepts_what_is_signed_here() -> None:
-    """Of messages of any size, one after another with one key."""
+    """Messages of any size, one after another with one key."""
     seed = bytes(range(32))
     key, other = SigningKey(seed), Ed25519PrivateKey.from_private_bytes(seed)
     for size in (0, 1, 64, 100_000):
@@ -44,12 +44,12 @@ def test_another_library_accepts_what_is_signed_here() -> None:
 
 
 def test_a_key_of_another_length_is_refused() -> None:
-    """Before OpenSSL reads beyond its end."""
+    """Before OpenSSL reads past its end."""
     with pytest.raises(ValueError, match="32 bytes"):
         SigningKey(b"short")
 
 
 def test_the_private_key_is_not_shown() -> None:
-    """Whatever prints it prints the public one."""
+    """Printing it shows the public key."""
     seed = bytes(range(32))
     assert seed.hex() not in repr(SigningKey(seed))

@@ -14,7 +14,7 @@ MACHINE_ID = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the place of a machine id of the test's own."""
+    """Return the path of the test's own machine id."""
     path = tmp_path / "machine-id"
     monkeypatch.setattr(facts, "_MACHINE_ID", path)
     return path
@@ -29,12 +29,12 @@ def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_the_environment_names_the_host(environment: dict[str, str], name: str) -> None:
-    """Our variable goes before Falco's; an empty one is none."""
+    """Our variable takes precedence over Falco's; an empty one doesn't count."""
     assert this_host(environment=environment).name == name
 
 
 def test_a_host_that_nobody_named_has_a_name_of_its_own() -> None:
-    """That of process 1's UTS namespace, which outside a container is everybody's."""
+    """That of process 1's UTS namespace, which outside a container everybody shares."""
     found = this_host(environment={})
 
     assert found.name
@@ -43,7 +43,7 @@ def test_a_host_that_nobody_named_has_a_name_of_its_own() -> None:
 
 
 def test_the_machine_s_id_is_the_host_s(machine_id: Path) -> None:
-    """It outlives boots and changes of name."""
+    """It survives reboots and renames."""
     machine_id.write_text(f"{MACHINE_ID}\n")
 
     assert this_host(environment={}).id == MACHINE_ID
@@ -58,7 +58,7 @@ def test_a_setting_goes_before_the_machine_s_id(machine_id: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"uninitialized\n", b"\xff\xfe", b"0123\n"])
 def test_a_machine_without_an_id_gets_one_of_its_name(machine_id: Path, content: bytes) -> None:
-    """An image before its first boot has none: two such hosts must not be one."""
+    """An image before its first boot has none, and two such hosts must not be one."""
     machine_id.write_bytes(content)
 
     first = this_host(environment={"LANNER_HOSTNAME": "a"}).id
@@ -76,7 +76,7 @@ def test_a_machine_without_the_file_gets_an_id_of_its_name(machine_id: Path) -> 
 
 
 def test_names_that_no_batch_may_hold_are_shortened_and_stay_different() -> None:
-    """Else each batch of such a host would be refused."""
+    """Otherwise each batch of such a host would be refused."""
     first, second = (this_host("i" * 300 + end, {"LANNER_HOSTNAME": "ö" * 300 + end}) for end in "ab")
     assert max(len(text.encode()) for facts in (first, second) for text in (facts.id, facts.name)) == 256
     assert first.id != second.id

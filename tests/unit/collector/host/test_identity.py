@@ -14,7 +14,7 @@ from schemas.host_keys import decode_announcement, key_id
 
 
 def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
-    """The second start has the first one's key; nothing else is left in the folder."""
+    """The second start has the first one's key; no other file is left in the folder."""
     path = tmp_path / "state" / "host.key"
     first = host_key(path)
     assert host_key(path).public_key == first.public_key
@@ -25,7 +25,7 @@ def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_openssl_reads_the_file_and_ours_reads_openssls(tmp_path: Path) -> None:
-    """An operator can look at a key by the tools that are there."""
+    """An operator can inspect a key with standard tools."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     public = host_key(ours).public_key
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", theirs], check=True, capture_output=True)
@@ -38,7 +38,7 @@ def test_openssl_reads_the_file_and_ours_reads_openssls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_a_file_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> None:
-    """It may be known to them, or theirs."""
+    """They may know it, or it may be theirs."""
     path = tmp_path / "host.key"
     host_key(path)
     path.chmod(mode)
@@ -47,7 +47,7 @@ def test_a_file_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> N
 
 
 def test_a_file_that_holds_no_key_is_left_as_it_is(tmp_path: Path) -> None:
-    """A new key would need an operator: whether to make one is not for a restart to decide."""
+    """A new key needs an operator, so a restart must not create one."""
     path = tmp_path / "host.key"
     host_key(path)
     whole = path.read_bytes()
@@ -60,7 +60,7 @@ def test_a_file_that_holds_no_key_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
-    """Neither to a key elsewhere, nor for ever."""
+    """Neither to a key elsewhere, nor to a pipe that blocks."""
     host_key(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(OSError, match="symbolic links"):
@@ -71,12 +71,12 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
 
 
 def identity() -> HostIdentity:
-    """Return a made-up host's."""
+    """Return an invented host's identity."""
     return HostIdentity("host-1", "web-1", "0.1.0", SigningKey(bytes(range(32))))
 
 
 def test_a_signature_covers_all_that_a_reader_believes() -> None:
-    """The topic, the id it is sent under, the headers by which times are corrected, each byte of the batch."""
+    """The topic, the id it is sent under, the headers that correct times, each byte of the batch."""
     who = identity()
     told = {SENT: b"5", CLOCK: b"-7", "content-type": b"avro/binary"}
     headers = dict(who.signature("t.events", b"host-1", told, b"batch"))
@@ -97,7 +97,7 @@ def test_a_signature_covers_all_that_a_reader_believes() -> None:
 
 
 def test_nothing_can_be_moved_from_one_part_of_the_content_to_another() -> None:
-    """Each part has its length before it."""
+    """Each part is preceded by its length."""
     contents = {
         signed_content("a", b"bc", {}, b""),
         signed_content("ab", b"c", {}, b""),
@@ -109,7 +109,7 @@ def test_nothing_can_be_moved_from_one_part_of_the_content_to_another() -> None:
 
 
 def test_an_announcement_is_signed_by_the_key_that_it_is_about() -> None:
-    """Nobody announces a key that he does not have; two keys of one id lie beside each other in the topic."""
+    """Nobody can announce a key without having it; two keys of one id are separate entries of the topic."""
     who = identity()
     key, value, headers = who.announcement()
     said = decode_announcement(value)

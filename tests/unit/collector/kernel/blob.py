@@ -1,4 +1,4 @@
-"""BTF blobs made by hand, by Documentation/bpf/btf.rst."""
+"""BTF blobs built by hand, after Documentation/bpf/btf.rst."""
 
 import struct
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
 
 
 class Blob:
-    """Types that are added one after another; each gets the next number, beginning with 1."""
+    """Types in the order in which they are added; ids begin with 1."""
 
     def __init__(self) -> None:
         self._types = b""
@@ -26,7 +26,7 @@ class Blob:
         *,
         flag: bool = False,
     ) -> int:
-        """Add a type and give its number."""
+        """Add a type and return its id."""
         info = kind << 24 | members | flag << 31
         self._types += struct.pack("<III", self.name(name), info, size_or_type) + tail
         self._count += 1
@@ -45,14 +45,14 @@ class Blob:
         return self.add(ENUM, name, 4, tail, len(values))
 
     def name(self, text: str) -> int:
-        """Give the place of a name in the strings."""
+        """Return the offset of a name in the strings."""
         if text not in self._known:
             self._known[text] = len(self._strings)
             self._strings += text.encode() + b"\0"
         return self._known[text]
 
     def data(self) -> bytes:
-        """Give the whole blob."""
+        """Return the whole blob."""
         head = struct.pack("<HBBI", 0xEB9F, 1, 0, 24)
         sections = struct.pack("<IIII", 0, len(self._types), len(self._types), len(self._strings))
         return head + sections + self._types + self._strings

@@ -12,7 +12,7 @@ from tests.unit.collector.kernel.blob import Blob
 
 @pytest.fixture
 def btf() -> Btf:
-    """Give types of every kind that has a tail of its own, with structs behind them."""
+    """Return types of every kind that has its own kind of tail, with structs after them."""
     made = Blob()
     integer = made.add(blob.INT, "int", 4, bytes(4))
     pointer = made.add(blob.PTR, size_or_type=integer)
@@ -55,18 +55,18 @@ def btf() -> Btf:
         ("outer.p", 56),
         ("outer_t.p", 56),
         ("inner_.z", 0),
-        ("bits.low", 0),  # offsets of bit fields have their widths above them
+        ("bits.low", 0),  # offsets of bit fields have their widths in the upper bits
         ("bits.high", 4),
     ],
 )
 def test_a_member_is_found(btf: Btf, path: str, offset: int) -> None:
-    """However it is wrapped."""
+    """Whatever wraps it."""
     assert btf.offset(path) == offset
 
 
 @pytest.mark.parametrize("path", ["inner.c", "nothing.a", "outer.p.a", "inner.a.b", "int.a", "nn", "wide.x", "later.a"])
 def test_a_member_that_is_not_there_is_a_key_error(btf: Btf, path: str) -> None:
-    """A pointer is not followed, and half a name is no name."""
+    """A pointer is not followed, and a partial name doesn't match."""
     with pytest.raises(KeyError):
         btf.offset(path)
 
@@ -78,7 +78,7 @@ def test_a_struct_has_its_size(btf: Btf, name: str, size: int) -> None:
 
 
 def test_an_enum_has_its_values(btf: Btf) -> None:
-    """Negative ones too."""
+    """Including negative ones."""
     assert btf.enum("cgroup_subsys_id") == {"cpuset_cgrp_id": 0, "pids_cgrp_id": 11, "negative": -1}
     with pytest.raises(KeyError):
         btf.enum("inner")
@@ -86,7 +86,7 @@ def test_an_enum_has_its_values(btf: Btf) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF" + bytes(60), b"\x9f\xeb", b"\xeb\x9f" + bytes(60)])
 def test_what_is_no_btf_is_refused(data: bytes) -> None:
-    """A file in its place may be anything."""
+    """The file may contain anything."""
     with pytest.raises(ValueError, match="not a BTF blob"):
         Btf(data)
 
@@ -96,7 +96,7 @@ def test_what_is_no_btf_is_refused(data: bytes) -> None:
     reason="needs a BTF kernel and bpftool",
 )
 def test_offsets_of_the_running_kernel_are_bpftool_s() -> None:
-    """Another reader of the same blob must agree on every plain member of the structs that matter most."""
+    """Another reader of the same blob must agree on every plain member of the most important structs."""
     wanted = ("task_struct", "cred", "file", "dentry", "mm_struct", "sock_common", "signal_struct", "kernfs_node")
     command = ["bpftool", "--json", "btf", "dump", "file", str(VMLINUX), "format", "raw"]
     rows = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["types"]

@@ -1,4 +1,4 @@
-"""Where the kernel keeps io_uring's requests, and what is said where it doesn't."""
+"""Offsets of io_uring's requests in the kernel, and the reason if they are missing."""
 
 import pytest
 
@@ -12,7 +12,7 @@ Members = dict[str, "Members"]
 
 
 def kernel(*, without: str = "", parameters: dict[str, int] | None = None) -> Btf:
-    """Make a kernel that has all that is read but one member, the first member of each struct at an offset of 8."""
+    """Build a kernel that has everything needed but one member; each struct's first member is at offset 8."""
     structs: Members = {}
     for path in io_uring_offsets._MEMBERS.values():
         inner = structs
@@ -30,7 +30,7 @@ def kernel(*, without: str = "", parameters: dict[str, int] | None = None) -> Bt
 
 
 def aggregate(made: Blob, name: str, members: Members) -> int:
-    """Add a struct and those within it."""
+    """Add a struct and the structs inside it."""
     if not members:
         return made.add(blob.INT, "int", 8, bytes(4))
     targets = [(member, aggregate(made, "", inner)) for member, inner in members.items()]
@@ -39,7 +39,7 @@ def aggregate(made: Blob, name: str, members: Members) -> int:
 
 
 def test_a_kernel_that_has_everything() -> None:
-    """Offsets and bit numbers, also of enums that have no name."""
+    """Offsets and bit numbers, including those of anonymous enums."""
     layout = uring_layout(kernel())
 
     assert layout.lacking == ""
@@ -51,7 +51,7 @@ def test_a_kernel_that_has_everything() -> None:
 
 @pytest.mark.parametrize("missing", ["io_kiocb.opcode", "io_mkdir.filename", "io_ring_ctx.file_table.data.nr"])
 def test_a_kernel_that_lacks_a_member(missing: str) -> None:
-    """All of io_uring is left out, and what is missing is named."""
+    """All of io_uring is left out, and the reason names the missing member."""
     layout = uring_layout(kernel(without=missing))
 
     assert (layout.definitions, layout.lacking) == ({}, f"this kernel has no {missing}")

@@ -17,7 +17,7 @@ ON_V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t0\t4
 
 
 def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = (), tracepoint: str = "btf_trace_sys_exit") -> bytes:
-    """Make a kernel that has each member by its newest name, unless renamed or left out, at an offset of its own."""
+    """Build a kernel that has each member by its newest name, unless renamed or left out, each at a unique offset."""
     structs: dict[str, dict[str, list[str]]] = {}
     for paths in (*offsets._MEMBERS.values(), *offsets._OPTIONAL.values()):
         newest = paths.split("|")[0]
@@ -45,7 +45,7 @@ def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = (), tracepoin
 
 @pytest.fixture
 def v1(tmp_path: Path) -> Path:
-    """Give a /proc/cgroups with the pids controller in a hierarchy of its own."""
+    """Return a /proc/cgroups with the pids controller in a hierarchy of its own."""
     path = tmp_path / "cgroups"
     path.write_text(ON_V1)
     return path
@@ -65,7 +65,7 @@ def test_a_renamed_member_is_found_by_its_older_name(tmp_path: Path, v1: Path) -
 
 
 def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:
-    """One without overlayfs still has all that matters."""
+    """A kernel without overlayfs still has everything essential."""
     path = tmp_path / "btf"
     path.write_bytes(kernel({}, leave_out=("ovl_inode.__upperdentry", "ovl_inode.vfs_inode")))
 
@@ -76,7 +76,7 @@ def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:
 
 
 def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
-    """Never guess an offset: a wrong one gives plausible numbers."""
+    """Never guess an offset: a wrong one yields plausible numbers."""
     path = tmp_path / "btf"
     path.write_bytes(kernel({}, leave_out=("kernfs_node.__parent",)))
 
@@ -85,7 +85,7 @@ def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
 
 
 def test_a_kernel_without_the_tracepoint_is_told(tmp_path: Path, v1: Path) -> None:
-    """Its program is loaded by the tracepoint's type."""
+    """The program is loaded by the tracepoint's type."""
     path = tmp_path / "btf"
     path.write_bytes(kernel({}, tracepoint="btf_trace_sys_enter"))
 
@@ -95,7 +95,7 @@ def test_a_kernel_without_the_tracepoint_is_told(tmp_path: Path, v1: Path) -> No
 
 @pytest.mark.parametrize("content", [None, b"", b"not BTF, but long enough to look like a header of it"])
 def test_a_kernel_without_type_information_is_told(tmp_path: Path, v1: Path, content: bytes | None) -> None:
-    """The remedy names the option."""
+    """The remedy names the kernel option."""
     path = tmp_path / "btf"
     if content is not None:
         path.write_bytes(content)
@@ -106,7 +106,7 @@ def test_a_kernel_without_type_information_is_told(tmp_path: Path, v1: Path, con
 
 
 def test_a_kernel_is_known_again_by_all_that_definitions_go_by(tmp_path: Path, v1: Path) -> None:
-    """Its types, and where the pids controller is; without types the reason is the same."""
+    """The kernel's types, and the hierarchy of the pids controller; without types the reason is the same."""
     one, other, v2 = tmp_path / "one", tmp_path / "other", tmp_path / "v2"
     one.write_bytes(kernel({}))
     other.write_bytes(kernel({"kernfs_node.__parent": "kernfs_node.parent"}))
@@ -120,7 +120,7 @@ def test_a_kernel_is_known_again_by_all_that_definitions_go_by(tmp_path: Path, v
 
 @pytest.mark.parametrize(("table", "is_v2"), [(ON_V1, False), (ON_V2, True), ("#subsys_name\n", True), (None, True)])
 def test_containers_are_told_by_the_hierarchy_that_has_pids(tmp_path: Path, table: str | None, is_v2: bool) -> None:
-    """Hierarchy 0 is the unified one; a kernel without v1 need not know the file."""
+    """Hierarchy 0 is the unified one; a kernel without v1 need not have the file."""
     (tmp_path / "btf").write_bytes(kernel({}))
     cgroups = tmp_path / "cgroups"
     if table is not None:
@@ -133,7 +133,7 @@ def test_containers_are_told_by_the_hierarchy_that_has_pids(tmp_path: Path, tabl
 
 
 def test_the_program_gets_every_offset_that_it_names() -> None:
-    """A missing one would only show at the next compilation, a needless one never."""
+    """A missing one would only show at the next compilation, a superfluous one never."""
     named = set(re.findall(r"\bO_[A-Z0-9_]+\b", SOURCE.read_text()))
     known = {f"O_{name}" for name in (*offsets._MEMBERS, *offsets._OPTIONAL)}
 
@@ -143,7 +143,7 @@ def test_the_program_gets_every_offset_that_it_names() -> None:
 
 @pytest.mark.skipif("CI" not in os.environ and not VMLINUX.exists(), reason="needs a BTF kernel")
 def test_the_running_kernel_has_everything() -> None:
-    """And what is certain of every kernel holds."""
+    """It also has what every kernel has."""
     found = definitions()
 
     assert found["O_PATH_DENTRY"] == 8

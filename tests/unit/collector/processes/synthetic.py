@@ -1,4 +1,4 @@
-"""Records made up in a test: only what the test is about has to be said."""
+"""Invented records; a test states only the facts that it is about."""
 
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.table import ProcessTable
@@ -22,13 +22,13 @@ def identity(
     uid: int = 0,
     cgroup: int = ROOT_CGROUP,
 ) -> ProcessIdentity:
-    """Name who makes a record; a process starts at 1000 * pid unless said otherwise."""
+    """Return the identity of a record's process; by default it starts at 1000 * pid."""
     start = start or pid * 1000
     return ProcessIdentity(time or start, pid, pid if tid is None else tid, start, generation, uid, cgroup)
 
 
 def state(who: ProcessIdentity, **facts: object) -> State:
-    """Give a state record of an ordinary process."""
+    """Return a state record of an ordinary process."""
     values: dict[str, object] = {
         "ppid": 1,
         "vpid": who.pid,
@@ -52,7 +52,7 @@ def state(who: ProcessIdentity, **facts: object) -> State:
 
 
 def execution(who: ProcessIdentity, name: str, *arguments: str, **facts: object) -> Exec:
-    """Give an exec record of /bin/NAME; further facts are of its state."""
+    """Return an exec record of /bin/NAME; further facts are of its state."""
     return Exec(
         state=state(who, comm=name, **facts),
         filename=f"/bin/{name}",
@@ -77,7 +77,7 @@ def execution(who: ProcessIdentity, name: str, *arguments: str, **facts: object)
 def fork(
     parent: ProcessIdentity, pid: int, start: int = 0, *, vpid: int | None = None, real_parent: int | None = None
 ) -> Fork:
-    """Give a fork record; the child's generation is the parent's."""
+    """Return a fork record; the child's generation is the parent's."""
     return Fork(
         who=parent,
         pid=pid,
@@ -89,12 +89,12 @@ def fork(
 
 
 def exit_of(who: ProcessIdentity) -> Exit:
-    """Give the record of a process's end."""
+    """Return the record of a process's end."""
     return Exit(who, 0)
 
 
 def facts(pid: int, name: str, start_ticks: int = 0, *, ppid: int = 1, uid: int = 0, **place: object) -> ProcessFacts:
-    """Give what /proc would say."""
+    """Return what /proc would show."""
     where: dict[str, object] = {"ppid": ppid, "vpid": pid, "pgid": pid, "vpgid": pid, "sid": pid, "cgroup": "/"}
     return ProcessFacts(
         pid=pid,
@@ -106,7 +106,7 @@ def facts(pid: int, name: str, start_ticks: int = 0, *, ppid: int = 1, uid: int 
 
 
 class Proc:
-    """A /proc of made-up processes that counts how often it is read."""
+    """A /proc of invented processes that counts how often it is read."""
 
     def __init__(self, *processes: ProcessFacts) -> None:
         self.processes = {each.pid: each for each in processes}
@@ -114,26 +114,26 @@ class Proc:
         self.reads = 0
 
     def read(self, pid: int) -> ProcessFacts | None:
-        """Give a process."""
+        """Return a process."""
         self.reads += 1
         return self.processes.get(pid)
 
     def pids(self) -> list[int]:
-        """Give all pids."""
+        """Return all pids."""
         return list(self.processes)
 
     def read_credentials(self, pid: int, tid: int) -> Credentials | None:
-        """Give a thread's credentials."""
+        """Return a thread's credentials."""
         self.reads += 1
         return self.threads.get((pid, tid))
 
     def read_cgroup(self, pid: int) -> str | None:
-        """Give a process's cgroup."""
+        """Return a process's cgroup."""
         self.reads += 1
         return self.processes[pid].place.cgroup if pid in self.processes else None
 
 
 def table(*processes: object) -> tuple[ProcessTable, Proc]:
-    """Give an empty table and the /proc behind it."""
+    """Return an empty table and the /proc behind it."""
     proc = Proc(*processes)  # type: ignore[arg-type]
     return ProcessTable(proc, EPOCH), proc

@@ -24,7 +24,7 @@ OWN = Credentials(1000, 1000, 0)
 def test_who_may_write_an_executable(
     mode: int | None, owner: int, group: int, credentials: Credentials, *, expected: bool | None
 ) -> None:
-    """By owner, group, others and capabilities; unknown where it depends on what is missing."""
+    """By owner, group, others and capabilities; unknown if a needed fact is missing."""
     program = ExecutedProgram(exe_mode=mode, exe_uid=owner, exe_gid=group)
 
     assert is_exe_writable(program, credentials) is expected

@@ -23,12 +23,12 @@ EPOCH = 10**18
 
 
 class NamesByRule:
-    """Names that tell what they were asked for."""
+    """Names that show which ids were looked up."""
 
     def names(
         self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
     ) -> Names:
-        """Give made-up names."""
+        """Return invented names."""
         where = "host" if container is None else f"{container.full_id[:3]}{pids}"
         return Names(f"u{uid}@{where}", f"g{gid}", f"l{loginuid}", "/home", "/bin/sh")
 
@@ -41,18 +41,18 @@ class Facts:
         self.known: dict[str, Container] = {}
 
     def facts(self, name: ContainerName) -> Container:
-        """Give what is known, at least the id."""
+        """Return what is known, at least the id."""
         return self.known.setdefault(name.full_id, Container(name.id, name.full_id, name.type))
 
 
 def world() -> tuple[ProcessTable, ProcessRows, Facts]:
-    """Give an empty table, its rows and the container facts behind them."""
+    """Return an empty table, its rows and the container facts behind them."""
     processes, facts = ProcessTable(Proc(), EPOCH), Facts()
     return processes, ProcessRows(processes, NamesByRule(), facts), facts
 
 
 def test_a_row_holds_everything_that_is_known() -> None:
-    """Times are epoch times, names come from the user files, the leader that is itself is its own row."""
+    """Times are epoch times, names come from the user files, and a leader's row is its own."""
     processes, rows, _ = world()
     who = identity(10, time=20_000, uid=7)
     processes.apply(execution(who, "cat", "a", "b", tty=34816, loginuid=1000, cap_effective=3, gid=8))
@@ -70,7 +70,7 @@ def test_a_row_holds_everything_that_is_known() -> None:
 
 
 def test_a_row_says_which_of_its_texts_are_not_whole() -> None:
-    """A rule can ask whether there may be more than it sees."""
+    """A rule can check whether there may be more than it sees."""
     processes, rows, _ = world()
     who = identity(10)
     processes.apply(replace(execution(who, "cat", "a"), args_truncated=True))
@@ -83,7 +83,7 @@ def test_a_row_says_which_of_its_texts_are_not_whole() -> None:
 
 
 def test_ancestors_and_leaders_come_first() -> None:
-    """A pipeline's leader is a sibling: it is written before the process that points to it."""
+    """A pipeline's leader is a sibling: it is written before the process that refers to it."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "bash"))
     for pid in (11, 12):
@@ -99,7 +99,7 @@ def test_ancestors_and_leaders_come_first() -> None:
 
 
 def test_a_leader_that_descends_from_the_process_is_left_out() -> None:
-    """The order of rows can't hold it; the field is missing then."""
+    """The order of rows can't express it; the field is missing then."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "bash"))
     processes.apply(fork(identity(10), 11))
@@ -113,7 +113,7 @@ def test_a_leader_that_descends_from_the_process_is_left_out() -> None:
 
 
 def test_a_change_gives_later_events_a_new_row_and_leaves_the_old() -> None:
-    """A parent's exec in mid-batch shows in the rows of its children from then on."""
+    """A parent's exec in mid-batch shows in its children's rows from then on."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "bash"))
     processes.apply(fork(identity(10), 11))
@@ -144,7 +144,7 @@ def test_a_leader_s_exec_shows_in_the_rows_of_its_group() -> None:
 
 
 def test_an_exec_of_a_plain_child_leaves_all_other_rows_valid() -> None:
-    """Nothing points to it, so nobody has to look again."""
+    """Nothing refers to it, so no row needs a check."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "bash"))
     processes.apply(fork(identity(10), 11))
@@ -158,7 +158,7 @@ def test_an_exec_of_a_plain_child_leaves_all_other_rows_valid() -> None:
 
 
 def test_a_change_elsewhere_gives_no_new_row() -> None:
-    """Only what a row says or points to makes a new one."""
+    """Only changes of what a row contains or refers to add a row."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "bash"))
     processes.apply(execution(identity(20), "other"))
@@ -171,7 +171,7 @@ def test_a_change_elsewhere_gives_no_new_row() -> None:
 
 
 def test_a_container_s_facts_replace_what_was_known() -> None:
-    """Events before the runtime's answer keep their row; later ones get the name."""
+    """Events before the runtime's response keep their row; later ones get the name."""
     processes, rows, facts = world()
     who = identity(10, cgroup=CONTAINER_CGROUP)
     processes.apply(execution(who, "sh"))
@@ -188,7 +188,7 @@ def test_a_container_s_facts_replace_what_was_known() -> None:
 
 
 def test_a_container_s_files_are_reached_through_its_oldest_process() -> None:
-    """The youngest may have a root of its own making."""
+    """The youngest may have changed its root."""
     processes, rows, _ = world()
     init = identity(10, cgroup=CONTAINER_CGROUP)
     processes.apply(execution(init, "sh"))
@@ -200,7 +200,7 @@ def test_a_container_s_files_are_reached_through_its_oldest_process() -> None:
 
 
 def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
-    """When its row is written the process may be gone, and the way to its files with it."""
+    """When its row is written, the process may be gone, and with it the path to its files."""
 
     class Asked(NamesByRule):
         def __init__(self) -> None:
@@ -231,7 +231,7 @@ def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
 
 
 def test_each_batch_begins_empty() -> None:
-    """Rows are numbered anew, and the tables taken are not touched again."""
+    """Row numbers start over, and tables already taken stay unchanged."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "a"))
     processes.apply(execution(identity(20), "b"))
@@ -244,7 +244,7 @@ def test_each_batch_begins_empty() -> None:
 
 
 def test_a_stale_process_has_a_row_of_what_is_certain() -> None:
-    """A rule that asks for its name gets nothing, one that asks for its pid the truth."""
+    """A rule that reads its name gets nothing; one that reads its pid gets the truth."""
     processes, rows, _ = world()
 
     process = rows.processes[rows.row(processes.resolve(identity(10, uid=5)))]
@@ -267,7 +267,7 @@ def test_a_thread_s_view_points_to_its_own_leaders() -> None:
 
 
 def test_a_frozen_process_is_written_as_it_was() -> None:
-    """What waited for its container's facts has the program of its time."""
+    """An event that waited for its container's facts has the program of its time."""
     processes, rows, _ = world()
     processes.apply(execution(identity(10), "sh"))
     processes.apply(fork(identity(10), 11))
@@ -282,7 +282,7 @@ def test_a_frozen_process_is_written_as_it_was() -> None:
 
 
 def nested(depth: int, *arguments: str) -> tuple[ProcessTable, ProcessRows]:
-    """Give processes from pid 100 on, each the child of the one before, and each with arguments of its own."""
+    """Return processes from pid 100 on, each the child of the one before, and each with arguments of its own."""
     processes, rows, _ = world()
     for pid in range(100, 100 + depth):
         if pid > 100:
@@ -294,7 +294,7 @@ def nested(depth: int, *arguments: str) -> tuple[ProcessTable, ProcessRows]:
 
 
 def line_of(rows: ProcessRows, row: int) -> list[Process]:
-    """Give a row and its ancestors."""
+    """Return a row and its ancestors."""
     line = [rows.processes[row]]
     while line[-1].parent >= 0:
         line.append(rows.processes[line[-1].parent])
@@ -302,7 +302,7 @@ def line_of(rows: ProcessRows, row: int) -> list[Process]:
 
 
 def test_of_many_ancestors_the_nearest_and_the_farthest_are_written() -> None:
-    """How many are missing stands between them; a service can't be hidden behind a thousand processes."""
+    """A row between them shows how many are missing; a service can't hide behind a thousand processes."""
     processes, rows = nested(1000)
 
     row = rows.row(processes.resolve(identity(1099, generation=2)))
@@ -315,7 +315,7 @@ def test_of_many_ancestors_the_nearest_and_the_farthest_are_written() -> None:
 
 
 def test_each_process_has_its_own_nearest_ancestors() -> None:
-    """Also where a row of it was written as the last one before the gap of another's line."""
+    """Also if a row of it was the last one before the gap of another lineage."""
     processes, rows = nested(1000)
     for pid in (1099, 1099 - 48, 1099 - 40, 500, 1090, 101):
         line = line_of(rows, rows.row(processes.resolve(identity(pid, generation=2))))
@@ -326,7 +326,7 @@ def test_each_process_has_its_own_nearest_ancestors() -> None:
 
 
 def test_what_one_event_adds_is_bounded_in_bytes() -> None:
-    """The process's own texts are whole, and the next ancestors'; those farther up are clipped, and say so."""
+    """The texts of the process and its next ancestors are complete; those farther up are clipped and marked."""
     processes, rows = nested(1000, "A" * 4000, "B" * 4000)
 
     row = rows.row(processes.resolve(identity(1099, generation=2)))
@@ -347,7 +347,7 @@ def test_what_one_event_adds_is_bounded_in_bytes() -> None:
 
 
 def test_the_size_is_about_what_a_batch_takes() -> None:
-    """A text that several rows share counts once."""
+    """A text shared by several rows counts once."""
     processes, rows = nested(60, "ü" * 1000)
     for pid in range(100, 160):
         rows.row(processes.resolve(identity(pid, generation=2)))
@@ -359,7 +359,7 @@ def test_the_size_is_about_what_a_batch_takes() -> None:
 
 
 def test_leaders_of_many_ancestors_are_bounded_too() -> None:
-    """Each of a line may have a group leader elsewhere, with a line and leaders of its own."""
+    """Each ancestor may have a group leader elsewhere, with ancestors and leaders of its own."""
     processes, rows, _ = world()
     for group in range(1000, 3000):
         processes.apply(execution(identity(group), "leader", "B" * 4000, pgid=group, ppid=1))
@@ -379,7 +379,7 @@ def test_leaders_of_many_ancestors_are_bounded_too() -> None:
 
 
 def test_acts_of_a_whole_line_in_turn_write_few_rows() -> None:
-    """A row that has enough above it serves for what is below it."""
+    """A row with enough ancestors above it serves for the rows below it."""
     processes, rows = nested(500)
     for pid in range(100, 600):
         rows.row(processes.resolve(identity(pid, generation=2)))
@@ -391,7 +391,7 @@ def test_acts_of_a_whole_line_in_turn_write_few_rows() -> None:
 
 
 def assert_order(rows: ProcessRows) -> None:
-    """Check what the contract says of rows that point to others."""
+    """Check the schema's rules for rows that refer to others."""
     for number, process in enumerate(rows.processes):
         assert -1 <= process.parent < number
         assert -1 <= process.session_leader <= number

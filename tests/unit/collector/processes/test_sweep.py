@@ -16,11 +16,11 @@ from tests.unit.collector.processes.synthetic import (
 )
 
 TICKS = 100
-"""Of a second."""
+"""Clock ticks per second."""
 
 
 class Host:
-    """A table and the /proc of the same processes, and a clock."""
+    """A table and the /proc of the same processes, with a clock."""
 
     def __init__(self) -> None:
         self.proc = Proc()
@@ -29,7 +29,7 @@ class Host:
         self.seconds = 1000
 
     def run(self, pid: int, name: str, *, is_told: bool = True, generation: int = 1) -> Exec:
-        """Run a program, which started in the second of its pid."""
+        """Run a program, started in the second given by its pid."""
         done = execution(identity(pid, pid * SECOND, time=pid * SECOND, generation=generation), name, "x", cwd="/")
         if is_told:
             self.table.apply(done)
@@ -37,11 +37,11 @@ class Host:
         return done
 
     def end(self, pid: int) -> None:
-        """End a process whose end is not told."""
+        """End a process without a record."""
         del self.proc.processes[pid]
 
     def look(self, seconds: float = 5.0, *, read_until: int | None = None) -> None:
-        """Step as the collector does, with all records taken."""
+        """Step as the collector does, with all records processed."""
         for _ in range(int(seconds / STEP_SECONDS)):
             self.seconds += 1
             clock = self.seconds * SECOND
@@ -49,7 +49,7 @@ class Host:
 
 
 def facts_of(pid: int, done: Exec) -> ProcessFacts:
-    """Give what /proc says of a program."""
+    """Return what /proc shows of a program."""
     table = ProcessTable(Proc(), EPOCH)
     table.apply(done)
     entry = table.living(pid)
@@ -58,7 +58,7 @@ def facts_of(pid: int, done: Exec) -> ProcessFacts:
 
 
 def test_processes_whose_ends_were_lost_are_swept_after_a_loss() -> None:
-    """As many as there are, in bounded steps; without a loss nothing is looked at."""
+    """However many there are, in bounded steps; without a loss nothing is checked."""
     host = Host()
     for pid in range(10, 3010):
         host.run(pid, "sleep")
@@ -77,7 +77,7 @@ def test_processes_whose_ends_were_lost_are_swept_after_a_loss() -> None:
 
 
 def test_a_process_that_ended_in_good_order_meanwhile_is_not_counted() -> None:
-    """Its record was only not read yet."""
+    """Its record just had not been read yet."""
     host = Host()
     host.run(10, "cat")
     host.end(10)
@@ -90,7 +90,7 @@ def test_a_process_that_ended_in_good_order_meanwhile_is_not_counted() -> None:
 
 
 def test_a_program_whose_start_was_lost_gets_its_facts() -> None:
-    """As a parent it would be told under its old name for ever; it need make no event of its own."""
+    """As a parent it would be shown under its old name permanently; it need not make an event of its own."""
     host = Host()
     host.run(10, "bash")
     host.run(11, "sleep")
@@ -102,14 +102,14 @@ def test_a_program_whose_start_was_lost_gets_its_facts() -> None:
     assert entry is not None
     assert (entry.program.name, entry.program.exepath) == ("python", "/bin/python")
     assert (host.sweep.renewed, host.sweep.ended) == (1, 0)
-    # Its next record is believed without another look.
+    # Its next record is trusted without another read.
     reads = host.proc.reads
     found = host.table.resolve(identity(10, 10 * SECOND, generation=2))
     assert (found, found.is_stale, host.proc.reads) == (entry, False, reads)
 
 
 def test_a_program_that_starts_meanwhile_is_told_by_its_record() -> None:
-    """What /proc says may be newer than the events that are still to be read."""
+    """/proc may be newer than the events that are still to be read."""
     host = Host()
     host.run(10, "bash")
     done = replace(host.run(10, "python", is_told=False, generation=2), exe_ino=2000)
@@ -142,7 +142,7 @@ def test_credentials_and_places_are_renewed_too() -> None:
 
 
 def test_a_pid_that_is_another_s_by_now_is_taken_anew() -> None:
-    """Both the end of the one and the beginning of the other were lost."""
+    """Both the end of one and the start of the other were lost."""
     host = Host()
     host.run(10, "bash")
     host.proc.processes[10] = replace(host.proc.processes[10], start_ticks=990 * TICKS)
@@ -155,7 +155,7 @@ def test_a_pid_that_is_another_s_by_now_is_taken_anew() -> None:
 
 
 def test_each_step_reads_little_and_a_sweep_follows_each_loss() -> None:
-    """A user who loses records all the time costs no more than one comparison after another."""
+    """A user who causes constant losses costs no more than one comparison after another."""
     host = Host()
     for pid in range(10, 60):
         host.run(pid, "cat")
@@ -171,7 +171,7 @@ def test_each_step_reads_little_and_a_sweep_follows_each_loss() -> None:
 
 
 def test_what_forks_and_changes_while_it_is_compared_stays_as_its_records_say() -> None:
-    """A change since the look makes the doubt void."""
+    """A change after the comparison invalidates it."""
     host = Host()
     host.run(10, "bash")
     told = host.proc.processes[10]

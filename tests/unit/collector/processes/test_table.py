@@ -41,10 +41,10 @@ class TestFollowing:
         assert (child.program.name, child.program.exe, child.program.args) == ("cat", "cat", ("/etc/shadow",))
         assert child.parent is processes.living(10)
         assert (child.start_epoch, child.exec_time) == (EPOCH + 11_000, EPOCH + 20_000)
-        assert (processes.stale, proc.reads) == (0, 1)  # one look for the shell's unknown parent
+        assert (processes.stale, proc.reads) == (0, 1)  # one read for the shell's unknown parent
 
     def test_an_exec_from_a_thread_keeps_the_process(self) -> None:
-        """The thread that execs takes over pid and start time of the main thread."""
+        """The thread that execs takes over the main thread's pid and start time."""
         processes, _ = table()
         processes.apply(execution(identity(10), "java"))
         before = processes.living(10)
@@ -63,7 +63,7 @@ class TestFollowing:
         assert processes.resolve(identity(10, tid=15)) is processes.living(10)
 
     def test_state_replaces_place_and_credentials_but_not_the_name(self) -> None:
-        """A process that renames itself by prctl stays what it was at its exec."""
+        """A process that renames itself by prctl keeps the name of its exec."""
         processes, _ = table()
         processes.apply(execution(identity(10), "nginx"))
 
@@ -74,7 +74,7 @@ class TestFollowing:
         assert entry.credentials == Credentials(33, 33, 1, 0, 0)
 
     def test_a_child_is_called_what_its_parent_calls_itself_at_the_fork(self) -> None:
-        """Rules know a runtime's helpers by such names; the parent keeps the name of its exec."""
+        """Rules recognize a runtime's helpers by such names; the parent keeps the name of its exec."""
         processes, _ = table()
         processes.apply(execution(identity(10), "runc", "init"))
         processes.apply(state(identity(10), comm="runc:[0:PARENT]"))
@@ -86,7 +86,7 @@ class TestFollowing:
         assert processes.resolve(identity(10)).program.name == "runc"
 
     def test_state_that_changes_nothing_changes_nothing(self) -> None:
-        """A chdir to where it is already gives no new version, and so no new row."""
+        """A chdir to the current directory gives no new version, and so no new row."""
         processes, _ = table()
         processes.apply(execution(identity(10), "nginx"))
         entry = processes.living(10)
@@ -121,7 +121,7 @@ class TestFollowing:
         assert (child.place.vpid, child.place.pid_namespace_init_start) == (1, 11_000)
 
     def test_the_container_is_the_cgroup_s_and_never_lost(self) -> None:
-        """A child has its parent's container, and leaves it for none but another."""
+        """A child has its parent's container, and leaves it only for another one."""
         processes, _ = table()
         inside = identity(10, cgroup=CONTAINER_CGROUP)
         processes.apply(execution(inside, "sh"))
@@ -135,7 +135,7 @@ class TestFollowing:
         assert processes.resolve(identity(11)).container == child.container
 
     def test_a_process_moved_into_a_known_cgroup_is_noticed(self) -> None:
-        """A runtime moves its helper by writing to a file, which makes no record of the helper's."""
+        """A runtime moves its helper by writing to a file, which makes no record for the helper."""
         processes, proc = table()
         processes.apply(execution(identity(10, cgroup=CONTAINER_CGROUP), "sh"))
         processes.apply(execution(identity(20), "runc"))
@@ -150,7 +150,7 @@ class TestFollowing:
 
 class TestAncestors:
     def test_a_parent_that_ended_stays_the_parent(self) -> None:
-        """Adoption by init doesn't hide who started a daemon; ppid says what the kernel says."""
+        """Adoption by init doesn't hide who started a daemon; ppid is the kernel's."""
         processes, _ = table(facts(1, "systemd"))
         processes.seed(list(_.processes.values()))
         for pid, name in ((10, "nginx"), (11, "sh")):
@@ -166,7 +166,7 @@ class TestAncestors:
         assert daemon.place.ppid == 1
 
     def test_a_subreaper_becomes_the_parent(self) -> None:
-        """What a runtime's helper started is its shim's once the helper is gone."""
+        """What a runtime's helper started belongs to its shim once the helper has ended."""
         processes, _ = table()
         processes.apply(execution(identity(10), "containerd-shim"))
         processes.apply(fork(identity(10), 11))
@@ -223,7 +223,7 @@ class TestAncestors:
         assert chain[-1] is processes.living(5)
 
     def test_leaders_are_found_by_number_or_by_descent(self) -> None:
-        """Where a session's leader is gone it is the eldest ancestor of that session."""
+        """If a session's leader is gone, it is the eldest ancestor in that session."""
         processes, _ = table()
         processes.apply(execution(identity(10), "sshd"))
         processes.apply(fork(identity(10), 11))
@@ -244,7 +244,7 @@ class TestAncestors:
 
 class TestSeeding:
     def test_a_seeded_process_is_recognised_within_a_tick(self) -> None:
-        """/proc tells the start in ticks; the first record brings the exact time and the generation."""
+        """/proc shows the start in ticks; the first record brings the exact time and the generation."""
         processes, proc = table()
         processes.seed([facts(10, "cron", start_ticks=300, ppid=0)])
         start = 300 * TICK + 9_999_999
@@ -257,7 +257,7 @@ class TestSeeding:
         assert processes.resolve(identity(10, start, generation=8)) is entry
 
     def test_a_start_one_tick_later_is_another_process(self) -> None:
-        """A reused pid within 10 ms of the old one's tick is told apart."""
+        """A pid reused within 10 ms of the old process's tick is recognized."""
         processes, _ = table()
         processes.seed([facts(10, "cron", start_ticks=300)])
 
@@ -267,7 +267,7 @@ class TestSeeding:
         assert entry.program.name is None
 
     def test_parents_and_containers_are_linked(self) -> None:
-        """Seeds point to their parents, and are in the container of their own cgroup or their parent's."""
+        """Seeded processes refer to their parents, and are in the container of their own cgroup or their parent's."""
         processes, _ = table()
         processes.seed(
             [
@@ -296,7 +296,7 @@ class TestSeeding:
 
 class TestFrozen:
     def test_a_frozen_process_stays_what_it_was(self) -> None:
-        """An event that waits is judged with the ancestors that it had."""
+        """A waiting event is evaluated with the ancestors that it had."""
         processes, _ = table()
         processes.apply(execution(identity(10), "bash"))
         processes.apply(fork(identity(10), 11))
@@ -316,7 +316,7 @@ class TestFrozen:
 
 class TestMemory:
     def test_100_000_short_processes_leave_no_growth(self) -> None:
-        """Ended processes are let go of by count and by the time of the records."""
+        """Ended processes are dropped by count and by the time of the records."""
         processes, _ = table()
         processes.apply(execution(identity(5), "bash"))
 
@@ -351,7 +351,7 @@ class TestMemory:
 
 
 def test_a_user_who_names_a_cgroup_like_a_container_s_stays_on_the_host() -> None:
-    """Below his own slice he may call cgroups what he likes."""
+    """Below their own slice, users may give cgroups any name."""
     processes, _ = table()
     before, after = identity(50, cgroup=4241), identity(50, cgroup=4242, generation=2)
     delegated = "/user.slice/user-1000.slice/user@1000.service/app.slice"
@@ -362,7 +362,7 @@ def test_a_user_who_names_a_cgroup_like_a_container_s_stays_on_the_host() -> Non
 
 
 def test_further_parents_are_those_that_are_configured() -> None:
-    """There a runtime makes its cgroups, for instance a rootless one."""
+    """There a runtime creates its cgroups, for example a rootless one."""
     naming = Naming(["/jobs"])
     processes = ProcessTable(Proc(), EPOCH, container_of=naming.container_of)
     who = identity(50, cgroup=4242)

@@ -15,7 +15,7 @@ from tests.unit.collector.processes.synthetic import (
 
 class TestContradictions:
     def test_a_lost_exec_is_read_from_proc(self) -> None:
-        """A newer generation than known means an exec record was lost."""
+        """A newer generation than known means that an exec record was lost."""
         processes, proc = table()
         processes.apply(execution(identity(10, 7 * TICK), "bash"))
         proc.processes[10] = facts(10, "vim", 7)
@@ -26,7 +26,7 @@ class TestContradictions:
         assert processes.stale == 0
 
     def test_a_lost_exec_of_a_process_that_is_gone_leaves_the_facts_missing(self) -> None:
-        """The old program's name would be a lie; pid, user, start, parent and container are certain."""
+        """The old program's name would be wrong; pid, user, start, parent and container are certain."""
         processes, _ = table()
         processes.apply(execution(identity(9), "sshd"))
         processes.apply(fork(identity(9), 10))
@@ -44,7 +44,7 @@ class TestContradictions:
         assert processes.stale == 2
 
     def test_proc_is_asked_once_for_what_it_cannot_tell(self) -> None:
-        """A flood of events of a process that is gone must not become a flood of reads."""
+        """A flood of events of an ended process must not become a flood of reads."""
         processes, proc = table()
 
         for _ in range(50):
@@ -53,7 +53,7 @@ class TestContradictions:
         assert (proc.reads, processes.stale) == (1, 50)
 
     def test_an_older_generation_is_never_given_the_newer_program(self) -> None:
-        """/proc shows the newest program only, so it isn't even asked."""
+        """/proc shows the newest program only, so it isn't even read."""
         processes, proc = table()
         processes.apply(execution(identity(10, generation=3), "new"))
         reads = proc.reads
@@ -63,7 +63,7 @@ class TestContradictions:
         assert processes.resolve(identity(10, generation=3)).program.name == "new"
 
     def test_a_reused_pid_with_lost_records_is_read_anew(self) -> None:
-        """Exit and fork were lost; the start time gives it away."""
+        """Exit and fork were lost; the start time reveals it."""
         processes, proc = table()
         processes.apply(execution(identity(10, 7 * TICK), "old"))
         proc.processes[10] = facts(10, "new", 90)
@@ -73,7 +73,7 @@ class TestContradictions:
         assert processes.stale == 0
 
     def test_an_event_that_arrives_after_the_exit_finds_its_process(self) -> None:
-        """Also when the pid has been given away again."""
+        """Even if the pid has been reused."""
         processes, _ = table()
         processes.apply(execution(identity(10), "short"))
         processes.apply(exit_of(identity(10, time=11_000)))
@@ -83,7 +83,7 @@ class TestContradictions:
         assert processes.resolve(identity(10, 12_000)).program.name == "next"
 
     def test_a_proc_that_shows_another_process_is_not_believed(self) -> None:
-        """Between the record and the read the pid was reused."""
+        """The pid was reused between the record and the read."""
         processes, proc = table()
         proc.processes[10] = facts(10, "other", 500)
 
@@ -93,7 +93,7 @@ class TestContradictions:
         assert entry.program.name is None
 
     def test_a_fork_of_an_unknown_parent_is_read_or_missing(self) -> None:
-        """Nothing is inherited from a process that isn't known."""
+        """Nothing is inherited from an unknown process."""
         processes, proc = table()
         processes.apply(fork(identity(10), 11, 4 * TICK))
         assert processes.resolve(identity(11, 4 * TICK)).is_stale
@@ -103,7 +103,7 @@ class TestContradictions:
         assert processes.resolve(identity(12, 5 * TICK)).program.name == "child"
 
     def test_an_exec_heals_a_process_that_was_not_known(self) -> None:
-        """An exec record says everything by itself."""
+        """An exec record contains everything needed."""
         processes, _ = table()
         assert processes.resolve(identity(10)).is_stale
 
@@ -112,7 +112,7 @@ class TestContradictions:
         assert processes.resolve(identity(10, generation=2)).program.name == "found"
 
     def test_a_late_exec_does_not_bring_back_an_old_program(self) -> None:
-        """Lifecycle records may lag behind events that /proc has answered already."""
+        """Lifecycle records may lag behind events that were resolved from /proc."""
         processes, proc = table()
         processes.apply(execution(identity(10, 7 * TICK), "first"))
         proc.processes[10] = facts(10, "third", 7)
@@ -140,7 +140,7 @@ class TestUsers:
         assert (proc.reads - reads, processes.stale) == (1, 0)
 
     def test_a_thread_s_state_is_its_own(self) -> None:
-        """A raw setuid changes one thread, and its record says which."""
+        """A raw setuid changes one thread, and its record identifies it."""
         processes, proc = table()
         processes.apply(execution(identity(10), "smbd"))
         reads = proc.reads
@@ -152,7 +152,7 @@ class TestUsers:
         assert proc.reads == reads
 
     def test_a_user_that_proc_cannot_confirm_is_still_the_record_s(self) -> None:
-        """The program is certain, the user too; group and capabilities are missing, and that is counted."""
+        """Program and user are certain; group and capabilities are missing, and that is counted."""
         processes, _ = table()
         processes.apply(execution(identity(10), "smbd"))
 
@@ -170,7 +170,7 @@ class TestUsers:
         assert processes.resolve(identity(10, uid=33)) is processes.living(10)
 
     def test_views_follow_the_process(self) -> None:
-        """What a thread shows of its process is never older than the process."""
+        """A thread's view of its process is never older than the process."""
         processes, _ = table()
         processes.apply(execution(identity(10), "smbd"))
         processes.apply(state(identity(10, tid=15, uid=5), comm="smbd"))

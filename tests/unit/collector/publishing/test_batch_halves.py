@@ -17,7 +17,7 @@ SHELL = Process(pid=7, name="sh", args=("x" * 1000,), parent=0, session_leader=1
 
 
 def acts() -> EventBatch:
-    """Give five events of two processes, and all that a batch may tell besides."""
+    """Return five events of two processes, with everything else that a batch may report."""
     events = [
         {"type": "openat", "fd_name": f"/{number}", "process": 1 + number % 2, "args": {"name": f"/{number}"}}
         for number in range(5)
@@ -39,13 +39,13 @@ def pieces(batch: EventBatch) -> list[EventBatch]:
 
 
 def alerts_of(*parts: EventBatch) -> list[Alert]:
-    """Judge each part as a message of its own."""
+    """Evaluate each part as a separate message."""
     detector = Detector([OPEN])
     return [alert for part in parts for alert in detector.process(decode_batch(encode_batch(part)))]
 
 
 def test_alerts_are_the_same_however_a_batch_is_divided() -> None:
-    """Ids included, so that a part that comes again with the whole makes no second alert."""
+    """Including ids, so that a part delivered again with the whole makes no second alert."""
     whole = acts()
     assert len(alerts_of(whole)) == 5
     parts = halves(whole)
@@ -55,7 +55,7 @@ def test_alerts_are_the_same_however_a_batch_is_divided() -> None:
 
 
 def test_parts_count_from_where_they_begin_and_share_their_number() -> None:
-    """Numbers of events go on, and no number of a batch is missing."""
+    """Event numbers continue, and no batch number is missing."""
     found = pieces(acts())
     assert [(part.first_number, part.first_index, part.count) for part in found] == [
         (100, 0, 1),
@@ -71,7 +71,7 @@ def test_parts_count_from_where_they_begin_and_share_their_number() -> None:
 
 
 def test_what_a_batch_tells_besides_is_told_by_one_part() -> None:
-    """Losses told by two would be counted twice; where a single event is divided, they have a part of their own."""
+    """Losses reported twice would be counted twice; a single event that is divided reports them in a separate part."""
     found = pieces(acts())
     telling = [part for part in found if part.lost or part.watched or part.interest]
     assert [(part.count, part.lost, part.watched, part.interest) for part in telling] == [
@@ -81,7 +81,7 @@ def test_what_a_batch_tells_besides_is_told_by_one_part() -> None:
 
 
 def test_a_part_holds_only_what_its_events_need() -> None:
-    """Else halving would not make it smaller."""
+    """Otherwise halving would not make it smaller."""
     last = pieces(acts())[-1]
     assert [process.name for process in last.processes] == ["systemd", "sh"]
     assert (last.processes[1].parent, last.processes[1].session_leader) == (0, 1)
@@ -91,8 +91,8 @@ def test_a_part_holds_only_what_its_events_need() -> None:
 
 @given(batches())
 def test_any_batch_s_events_are_those_of_its_parts(batch: EventBatch) -> None:
-    """In order, with all that they say, and each part is a batch that a processor takes."""
-    # A collector counts from 0: at the bound of what a processor takes there is no place behind the first event's.
+    """In order and complete, and each part is a batch that a processor accepts."""
+    # A collector counts from 0: at a processor's limit there is no index left after the first event's.
     whole = decode_batch(encode_batch(replace(batch, first_index=min(batch.first_index, 1000))))
     parts = [decode_batch(encode_batch(part)) for part in pieces(whole)]
     assert sum(part.count for part in parts) == whole.count

@@ -13,7 +13,7 @@ from tests.unit.processor.batches import batch_of
 
 
 def batch(sequence: int, *sizes: int) -> EventBatch:
-    """Give a batch whose events have texts of these sizes, each another one."""
+    """Return a batch whose events have different texts of these sizes."""
     events = (
         {"type": "openat", "fd_name": f"{sequence}/{place}/".ljust(size, "x")} for place, size in enumerate(sizes)
     )
@@ -22,17 +22,17 @@ def batch(sequence: int, *sizes: int) -> EventBatch:
 
 @dataclass
 class Broker:
-    """Takes what is no larger than a limit; what is on its way together may travel, and be refused, together."""
+    """Accepts what fits within a limit; messages sent together may be refused together."""
 
     limit: int
     together: int = 1
-    """Messages of one request."""
+    """Messages per request."""
     taken: list[EventBatch] = field(default_factory=list)
     refusals: int = 0
     on_their_way: deque[Outgoing] = field(default_factory=deque)
 
     def answer(self, window: Window) -> int:
-        """Answer one request; give how many events of it are lost for good."""
+        """Respond to one request; return how many of its events are permanently lost."""
         request = [self.on_their_way.popleft()]
         size = len(request[0].encoded)
         while self.on_their_way and len(request) < self.together:
@@ -53,7 +53,7 @@ class Broker:
 
 
 def send_all(window: Window, broker: Broker) -> int:
-    """Send until nothing is left; give how many events are lost."""
+    """Send until nothing is left; return how many events are lost."""
     lost = 0
     for _ in range(10_000):
         while (one := window.turn()) is not None:
@@ -69,7 +69,7 @@ def send_all(window: Window, broker: Broker) -> int:
 
 
 def test_what_is_too_large_goes_in_halves_and_only_one_event_is_lost() -> None:
-    """Before what was made after it, and as one batch to whoever looks for gaps."""
+    """Before later batches, and as one batch to whoever looks for gaps."""
     window, broker = Window(), Broker(100_000)
     sizes = [20_000, 20_000, 110_000, *[20_000] * 9]
     for sequence, each in enumerate(([10], sizes, [10], [10])):
@@ -85,7 +85,7 @@ def test_what_is_too_large_goes_in_halves_and_only_one_event_is_lost() -> None:
 
 
 def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:
-    """So a refusal is known to be about it, and nothing overtakes it; those of known sizes go together."""
+    """So a refusal is known to be about it, and nothing overtakes it; known sizes are sent together."""
     window = Window()
     for sequence, size in enumerate((10, 200_000, 10, 150_000)):
         window.add(encode_batch(batch(sequence, size)), None, 0.0)
@@ -106,7 +106,7 @@ def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:
 
 
 def test_what_is_known_to_be_too_large_is_divided_before_it_goes() -> None:
-    """The way to the broker is not used for what it will refuse."""
+    """No bandwidth is spent on what the broker will refuse."""
     window, broker = Window(), Broker(100_000)
     window.add(encode_batch(batch(1, 60_000, 60_000)), None, 0.0)
     assert send_all(window, broker) == 0
@@ -127,7 +127,7 @@ def test_small_batches_that_are_refused_together_go_one_by_one() -> None:
 
 
 def test_parts_stand_for_their_batch_on_disk() -> None:
-    """The file goes when all of them have arrived, and not before."""
+    """The file is deleted once all of them have arrived, and not before."""
     segment = Segment(Path("unused"), is_read=True, waiting=1)
     window, broker = Window(), Broker(100_000)
     window.add(encode_batch(batch(1, 60_000, 60_000)), segment, 0.0)
@@ -135,14 +135,14 @@ def test_parts_stand_for_their_batch_on_disk() -> None:
     assert first is not None
     window.sent(first)
     assert window.refused(first) is False
-    # What else the batch tells is a part of its own only where a single event is divided.
+    # The batch's other reports form a separate part only if a single event is divided.
     assert segment.waiting == len(window) == 2
     assert all(each.segment is segment for each in window)
     assert send_all(window, broker) == 0
 
 
 def test_after_a_failure_all_goes_again_in_order() -> None:
-    """Parts as parts, and a batch that had to go alone no longer keeps the others."""
+    """Parts stay parts, and a batch that had to go alone no longer delays the others."""
     window, broker = Window(), Broker(100_000)
     for sequence in range(3):
         window.add(encode_batch(batch(sequence, 60_000, 60_000)), None, 0.0)
@@ -161,7 +161,7 @@ def test_after_a_failure_all_goes_again_in_order() -> None:
 
 
 def test_what_the_client_refuses_is_divided_at_once() -> None:
-    """It looks at each batch by itself, whatever else is on its way."""
+    """The client checks each batch separately, whatever else is in flight."""
     window = Window()
     for sequence in range(2):
         window.add(encode_batch(batch(sequence, 10, 10)), None, 0.0)
@@ -180,7 +180,7 @@ def test_what_the_client_refuses_is_divided_at_once() -> None:
     st.integers(1, 4),
 )
 def test_every_event_arrives_or_is_lost_for_its_own_size(sizes: list[list[int]], limit: int, together: int) -> None:
-    """Whatever is refused together, and however small the limit is."""
+    """Whatever is refused together, and however small the limit."""
     window, broker = Window(), Broker(limit, together)
     for sequence, each in enumerate(sizes):
         window.add(encode_batch(batch(sequence, *each)), None, 0.0)
@@ -188,5 +188,5 @@ def test_every_event_arrives_or_is_lost_for_its_own_size(sizes: list[list[int]],
     arrived = sum(part.count for part in broker.taken)
     assert arrived + lost == sum(map(len, sizes))
     alone = [encode_batch(replace(batch(99, size), lost={})) for each in sizes for size in each]
-    # A few bytes more or less: names and places are shorter here.
+    # Give or take a few bytes: names and indices are shorter here.
     assert sum(len(each) > limit + 64 for each in alone) <= lost <= sum(len(each) > limit - 64 for each in alone)

@@ -11,7 +11,7 @@ from tests.unit.processor.batches import batch_of
 
 
 def encoded(number: int, size: int = 0) -> bytes:
-    """Give a batch of two events that does not compress."""
+    """Return a batch of two events that does not compress."""
     noise = "".join(f"{number * 48271**place % 2147483647:x}" for place in range(size // 8))
     events = ({"type": "openat", "fd_name": f"/{number}/{place}/{noise}"} for place in range(2))
     return encode_batch(batch_of(*events, sequence=number))
@@ -27,7 +27,7 @@ def all_of(spool: Spool) -> list[bytes]:
 
 
 def test_batches_come_back_in_order_as_encoded(tmp_path: Path) -> None:
-    """What goes in comes out, byte for byte, and the folder is empty in the end."""
+    """Batches come out as they went in, byte for byte, and the folder is empty at the end."""
     spool = Spool(tmp_path / "spool", 1 << 20)
     batches = [encoded(number) for number in range(20)]
     for batch in batches:
@@ -39,7 +39,7 @@ def test_batches_come_back_in_order_as_encoded(tmp_path: Path) -> None:
 
 
 def test_what_was_not_delivered_survives_a_restart(tmp_path: Path) -> None:
-    """Batches that were taken and not settled come again, before those that were never taken."""
+    """Batches taken but not settled are returned again, before those never taken."""
     first = Spool(tmp_path, 1 << 20)
     batches = [encoded(number) for number in range(6)]
     first.append(batches[0])
@@ -53,7 +53,7 @@ def test_what_was_not_delivered_survives_a_restart(tmp_path: Path) -> None:
 
 
 def test_sent_batches_are_kept_and_not_given_again(tmp_path: Path) -> None:
-    """Only a restart gives them, ahead of what came after; settling them all removes them."""
+    """Only a restart returns them, ahead of later ones; settling them all deletes them."""
     first = Spool(tmp_path, 1 << 20)
     sent, later = [encoded(1, 40_000) for _ in range(4)], encoded(2)
     segment = first.store_sent(sent)
@@ -68,7 +68,7 @@ def test_sent_batches_are_kept_and_not_given_again(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_drops_the_oldest_and_counts(tmp_path: Path) -> None:
-    """The bound holds, the newest stay in order, and events kept and events lost add up."""
+    """The limit holds, the newest stay in order, and events retained and lost add up."""
     limit = 256 * 1024
     spool = Spool(tmp_path, limit)
     batches = [encoded(number, 4000) for number in range(300)]
@@ -82,7 +82,7 @@ def test_a_full_spool_drops_the_oldest_and_counts(tmp_path: Path) -> None:
 
 
 def test_losses_that_a_dropped_batch_told_are_not_forgotten(tmp_path: Path) -> None:
-    """They go on in the spool's own account."""
+    """The spool takes over their counts."""
     spool = Spool(tmp_path, 1)
     told = batch_of({"type": "openat", "fd_name": "/x"})
     told.lost = {"events_ring_full": 5}
@@ -93,7 +93,7 @@ def test_losses_that_a_dropped_batch_told_are_not_forgotten(tmp_path: Path) -> N
 
 
 def test_a_segment_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
-    """A process killed while writing costs the last batch at most, and what follows is not touched."""
+    """A process killed while writing loses at most the last batch, and later ones are intact."""
     spool = Spool(tmp_path, 1 << 20)
     batches = [encoded(number) for number in range(5)]
     for batch in batches:
@@ -110,7 +110,7 @@ def test_a_segment_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_segment_is_a_recording_for_its_owner_alone(tmp_path: Path) -> None:
-    """Events are private, and what waits can be looked at with what reads recordings."""
+    """Events are private, and the tools for recordings can read them."""
     spool = Spool(tmp_path / "spool", 1 << 20)
     spool.append(encoded(7))
     spool.close()
@@ -121,7 +121,7 @@ def test_a_segment_is_a_recording_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_makes_room_by_dropping_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where even that does not help, the newest is counted as lost, and nothing is raised."""
+    """If even that does not help, the newest is counted as lost, and nothing is raised."""
     spool = Spool(tmp_path, 1 << 20)
     spool.append(encoded(1))
     spool.close()
@@ -137,7 +137,7 @@ def test_a_full_disk_makes_room_by_dropping_the_oldest(tmp_path: Path, monkeypat
 
 
 def test_what_is_spooled_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a second, by another thread, the folder as well; at the end at once."""
+    """Within a second, on another thread, including the folder; at the end at once."""
     synced: set[str] = set()
     whole = os.fsync
 

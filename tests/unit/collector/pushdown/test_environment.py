@@ -5,7 +5,7 @@ ENVIRONMENT = ("HOME=/root", "AWS_SECRET_ACCESS_KEY=hush", "HOMEPAGE=x", "EMPTY=
 
 
 def test_only_what_is_named_is_kept() -> None:
-    """A name is compared whole, and with its case."""
+    """A name is compared in full, with its case."""
     assert named(ENVIRONMENT, frozenset({"HOME", "home", "odd"})) == ("HOME=/root", "odd", "HOME=again")
     assert named(ENVIRONMENT, frozenset({"OTHER"})) == ()
     assert named(ENVIRONMENT, frozenset({"OTHER", EVERY_VARIABLE})) == ENVIRONMENT

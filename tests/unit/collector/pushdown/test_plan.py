@@ -14,12 +14,12 @@ EVERYTHING = CollectionPlan(None, frozenset({"*"}))
 
 
 def version(number: int) -> bytes:
-    """Name a version."""
+    """Return the key of a version."""
     return f"20261124-190000-{number:08x}".encode()
 
 
 def test_rule_files_decide_where_nothing_is_published() -> None:
-    """What is always sent is sent then too."""
+    """Including what is always sent."""
     found = wanted({}, OWN, ["connect"])
     assert found.versions == frozenset()
     assert found.interest is not None
@@ -27,14 +27,14 @@ def test_rule_files_decide_where_nothing_is_published() -> None:
 
 
 def test_live_versions_are_joined() -> None:
-    """Each may still be judged by somebody; rule files do not count any more."""
+    """Each may still be active in some processor; rule files no longer count."""
     found = wanted({version(1): encode_filter(ONE), version(2): encode_filter(TWO)}, OWN, ["execve"])
     assert found.interest == PushdownFilter(ONE.ways | TWO.ways | {Clause("execve")}, variables=frozenset({"HOME"}))
     assert found.versions == {version(1).decode(), version(2).decode()}
 
 
 def test_what_is_always_sent_is_sent_whole() -> None:
-    """However little of it the rules ask for."""
+    """However little of it the rules need."""
     found = wanted({version(1): encode_filter(ONE)}, OWN, ["openat"])
     assert found.interest == PushdownFilter(frozenset({Clause("openat")}))
 
@@ -50,12 +50,12 @@ def test_what_is_always_sent_is_sent_whole() -> None:
     ],
 )
 def test_what_cannot_be_understood_means_everything(entries: dict[bytes, bytes]) -> None:
-    """An event that is of interest must not be left out because a reader is older, or a writer hostile."""
+    """A relevant event must not be dropped because a reader is older or a writer hostile."""
     assert wanted(entries, OWN, []) == EVERYTHING
 
 
 def test_a_batch_tells_only_what_holds_of_all_that_is_in_it() -> None:
-    """At a switch its events went by either."""
+    """At a switch, its events passed either filter."""
     a, b, everything = frozenset({"a"}), frozenset({"a", "b"}), frozenset({"*"})
     assert common(a, b) == common(b, a) == a
     assert common(everything, b) == common(b, everything) == b

@@ -11,7 +11,7 @@ FILTER = PushdownFilter(frozenset({Clause("openat"), Clause("unlink", FAILURES)}
 
 
 def test_a_report_comes_at_once_and_then_at_intervals() -> None:
-    """Processors that start later hear of it as well."""
+    """Processors that start later receive it as well."""
     report = WatchReport(frozenset({"openat"}), None, interval=15.0, now=100.0)
 
     assert report.take(100.0) == (["openat"], [], b"")
@@ -20,7 +20,7 @@ def test_a_report_comes_at_once_and_then_at_intervals() -> None:
 
 
 def test_a_change_is_reported_with_the_filter() -> None:
-    """An event type with a clause that matches all of it is watched in full."""
+    """An event type with a clause that matches all its events is watched in full."""
     report = WatchReport(frozenset({"close"}), None, interval=15.0, now=0.0)
     report.take(0.0)
     report.change(frozenset({"openat", "unlink", "close"}), FILTER, 1.0)

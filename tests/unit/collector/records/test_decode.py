@@ -28,7 +28,7 @@ def execution(record: bytes) -> Exec:
 
 class TestSyscalls:
     def test_every_piece_is_found_at_its_place(self) -> None:
-        """The pieces follow one another in another order than their lengths do."""
+        """The parts have another order than their lengths."""
         found = syscall(
             packed.syscall(
                 event=5,
@@ -65,19 +65,19 @@ class TestSyscalls:
         )
 
     def test_what_could_not_be_read_is_none(self) -> None:
-        """An unreadable path is another thing than an empty one."""
+        """An unreadable path differs from an empty one."""
         unread, empty = syscall(packed.syscall()), syscall(packed.syscall(path1=b"\0"))
 
         assert (unread.path1, unread.path2, unread.directory1, unread.directory2) == (None, None, None, None)
         assert empty.path1 == ""
 
     def test_registers_are_unsigned(self) -> None:
-        """All 64 bits come through."""
+        """All 64 bits are kept."""
         assert syscall(packed.syscall(arguments=[2**64 - 1] * 6)).arguments == (2**64 - 1,) * 6
 
     @pytest.mark.parametrize(("fd", "mode", "expected"), [(-1, 0, None), (3, 0, 3), (-5, 0, -5), (3, 0o100600, 3)])
     def test_a_call_without_a_descriptor_has_none(self, fd: int, mode: int, expected: int | None) -> None:
-        """-1 stands for no descriptor, unless a file was found behind it."""
+        """-1 means no descriptor, unless a file was found behind it."""
         found = syscall(packed.syscall(fd=fd, mode=mode))
 
         assert found.fd == expected
@@ -88,7 +88,7 @@ class TestSyscalls:
         [(0, False, False), (packed.OVERLAY, False, True), (packed.OVERLAY | packed.UPPER, True, False)],
     )
     def test_a_file_of_an_overlay_is_of_one_layer(self, flags: int, upper: bool, lower: bool) -> None:
-        """What was not copied up is the lower layer's."""
+        """A file that was not copied up is on the lower layer."""
         file = syscall(packed.syscall(flags=flags, fd=3, mode=0o100644)).file
 
         assert file is not None
@@ -104,27 +104,27 @@ class TestSyscalls:
         assert (found.file.is_pseudo, found.file.is_created, found.file.path) == (True, True, "memfd:x")
 
     def test_a_path_of_too_many_components_is_missing(self) -> None:
-        """The walk gives up and leaves its piece empty."""
+        """The walk gives up, and the path is empty."""
         found = syscall(packed.syscall(flags=packed.KERNEL_PATH_CUT, fd=3, mode=0o100644))
 
         assert found.file is not None
         assert found.file.path is None
 
     def test_bytes_that_are_no_utf_8_survive(self) -> None:
-        """A name is bytes to the kernel."""
+        """Names are bytes to the kernel."""
         found = syscall(packed.syscall(path1=b"/tmp/\xff\xc3\0"))
 
         assert found.path1 == "/tmp/\udcff\udcc3"
         assert found.path1.encode("utf-8", "surrogateescape") == b"/tmp/\xff\xc3"
 
     def test_a_text_ends_at_its_nul(self) -> None:
-        """A program may write behind the NUL whatever it likes."""
+        """A program may write anything after the NUL."""
         assert syscall(packed.syscall(path1=b"/etc/passwd\0/harmless")).path1 == "/etc/passwd"
 
 
 class TestSockets:
     def test_an_ipv4_socket_has_two_ends(self) -> None:
-        """Ports come in host order."""
+        """Ports are in host order."""
         info = packed.socket_info(
             socket.AF_INET,
             local_port=443,
@@ -161,7 +161,7 @@ class TestSockets:
         ],
     )
     def test_a_unix_socket_has_a_name(self, name: bytes, expected: str) -> None:
-        """An abstract name begins with @ and may hold NULs."""
+        """An abstract name begins with @ and may contain NULs."""
         found = syscall(packed.syscall(fd=3, mode=0o140777, socket=packed.socket_info(socket.AF_UNIX, name=name)))
 
         assert found.socket is not None
@@ -181,13 +181,13 @@ class TestSockets:
         ],
     )
     def test_an_ipv4_address_in_ipv6_dress_is_ipv4(self, family: int, address: str, expected: str) -> None:
-        """Only ::ffff:0:0/96 is such a dress."""
+        """Only ::ffff:0:0/96 contains mapped addresses."""
         assert ip_text(family, bytes.fromhex(address)) == expected
 
 
 class TestProcesses:
     def test_an_exec_tells_process_and_program(self) -> None:
-        """Every member of the struct arrives where it belongs."""
+        """Every member of the struct ends up in its field."""
         found = execution(
             packed.process(
                 packed.EXEC,
@@ -241,14 +241,14 @@ class TestProcesses:
         )
 
     def test_a_state_is_the_same_without_the_program(self) -> None:
-        """Its struct is the exec's, whose later members nobody filled."""
+        """Its struct is the exec's, with the later members empty."""
         found = decode(packed.process(packed.STATE, cwd=b"/srv\0", cgroup=b"/\0"))
 
         assert isinstance(found, State)
         assert (found.who, found.cwd, found.cgroup, found.cap_effective) == (WHO, "/srv", "/", 31)
 
     def test_no_login_is_minus_one(self) -> None:
-        """The kernel says it as the greatest u32."""
+        """The kernel uses the greatest u32."""
         found = decode(packed.process(packed.STATE, loginuid=2**32 - 1))
 
         assert isinstance(found, State)
@@ -266,11 +266,11 @@ class TestProcesses:
         ],
     )
     def test_arguments_are_told_apart_by_their_nuls(self, args: bytes, expected: tuple[str, ...]) -> None:
-        """Empty arguments count, and no argument is another thing than an empty one."""
+        """Empty arguments count, and no arguments differ from one empty argument."""
         assert execution(packed.process(packed.EXEC, args=args)).args == expected
 
     def test_cut_arguments_say_so(self) -> None:
-        """More than a page of them is cut, and of the environment as well."""
+        """More than a page of arguments is cut, and of the environment as well."""
         found = execution(packed.process(packed.EXEC, flags=packed.ARGS_CUT, args=b"a\0"))
         assert (found.args_truncated, found.env_truncated) == (True, False)
         found = execution(packed.process(packed.EXEC, flags=packed.ENV_CUT, args=b"a\0"))
@@ -300,18 +300,18 @@ class TestProcesses:
         ],
     )
     def test_only_a_memfd_is_a_memfd(self, flags: int, exepath: bytes, expected: bool) -> None:
-        """A file on disk may be called like one."""
+        """A file on disk may have a similar name."""
         assert execution(packed.process(packed.EXEC, flags=flags, exepath=exepath)).is_from_memfd is expected
 
     def test_the_bit_that_a_time_was_looked_at_is_no_time(self) -> None:
-        """Linux 6.13 and later keep it in the nanoseconds."""
+        """Linux 6.13 and later store it in the nanoseconds."""
         found = execution(packed.process(packed.EXEC, changed=(1, 5 | 1 << 31), modified=(-1, 999_999_999)))
 
         assert (found.exe_ctime, found.exe_mtime) == (1_000_000_005, -1)
 
     @pytest.mark.parametrize(("seconds", "expected"), [(2**63 - 1, 2**63 - 1), (-(2**63), -(2**63) + 1)])
     def test_a_time_beyond_64_bits_is_cut(self, seconds: int, expected: int) -> None:
-        """On tmpfs anybody may give a file any second."""
+        """On tmpfs any user may give a file any time."""
         assert execution(packed.process(packed.EXEC, modified=(seconds, 0))).exe_mtime == expected
 
     def test_a_fork_tells_the_child(self) -> None:
@@ -321,7 +321,7 @@ class TestProcesses:
         )
 
     def test_an_exit_tells_its_status(self) -> None:
-        """As wait(2) gives it."""
+        """As returned by wait(2)."""
         assert decode(packed.end()) == Exit(WHO, 0x100, cpu=3)
 
 
@@ -338,7 +338,7 @@ RECORDS = (
 class TestStrangeRecords:
     @pytest.mark.parametrize("kind", [0, 9, 65535])
     def test_an_unknown_kind_is_refused(self, kind: int) -> None:
-        """Another version's program may tell more."""
+        """Another version's program may send more kinds."""
         with pytest.raises(ValueError, match=f"unknown record kind: {kind}"):
             decode(packed.head(kind) + bytes(600))
 
@@ -352,19 +352,19 @@ class TestStrangeRecords:
 
     @given(st.binary(max_size=700))
     def test_any_bytes_are_a_record_or_refused(self, data: bytes) -> None:
-        """Nothing else than ValueError ever comes out."""
+        """Nothing but ValueError is ever raised."""
         with contextlib.suppress(ValueError):
             decode(data)
 
     @given(kind=st.integers(1, 5), flags=st.integers(0, 65535), rest=st.binary(max_size=700))
     def test_any_bytes_behind_a_good_head_are_a_record_or_refused(self, kind: int, flags: int, rest: bytes) -> None:
-        """As above, deeper inside."""
+        """As above, for the rest of the record."""
         with contextlib.suppress(ValueError):
             decode(packed.head(kind, flags) + rest)
 
 
 def test_a_request_of_an_io_uring() -> None:
-    """What joins it with its result stands before what it asks for."""
+    """The struct that joins it with its result precedes its arguments."""
     record = decode(packed.request(address=1 << 63, ring=2, user_data=3, marks=3, path1=b"/etc\0", blob1=b"how"))
 
     assert isinstance(record, Request)
@@ -374,7 +374,7 @@ def test_a_request_of_an_io_uring() -> None:
 
 
 def test_a_result_of_an_io_uring() -> None:
-    """It says nothing but what came of a request."""
+    """It contains only the request's result."""
     record = decode(packed.request(address=1, ring=2, user_data=3, kind=packed.RESULT))
 
     assert isinstance(record, Request)
@@ -383,6 +383,6 @@ def test_a_result_of_an_io_uring() -> None:
 
 @pytest.mark.parametrize("length", [130, 150, 170])
 def test_a_request_that_is_cut_off(length: int) -> None:
-    """Each of its parts may be."""
+    """Each of its parts may be truncated."""
     with pytest.raises(ValueError, match="truncated"):
         decode(packed.request(address=1, ring=2, user_data=3, path1=b"/etc\0")[:length])

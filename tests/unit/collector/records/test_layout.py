@@ -1,4 +1,4 @@
-"""The layout of records, against records that are packed independently of it."""
+"""The layout of records, checked against records packed independently of it."""
 
 import struct
 
@@ -7,7 +7,7 @@ from tests.unit.collector import packed
 
 
 def test_members_are_where_the_kernel_side_writes_them() -> None:
-    """The head is shared by all kinds; lengths of texts end a system call's struct."""
+    """All kinds share the head; the lengths of texts end a system call's struct."""
     record = packed.syscall(event=7, ino=0x1122334455667788, kernel_path=b"/a", path1=b"bcd", directory1=b"/efgh")
 
     assert (record[HEAD.span("kind")], record[HEAD.span("cpu")]) == (b"\1\0", b"\3\0\0\0")

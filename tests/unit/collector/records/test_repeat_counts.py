@@ -1,4 +1,4 @@
-"""How much of what the kernel side counts is new: each repeat is reported once, whichever way it comes."""
+"""New repeats in the kernel side's counts: each is reported once, whichever way it arrives."""
 
 import time
 
@@ -10,12 +10,12 @@ from collector.records.types import RepeatCount
 
 
 def counted(count: int, *, generation: int = 2, slot: int = 0, is_final: bool = False) -> RepeatCount:
-    """Return what a slot has counted."""
+    """Return a slot's count."""
     return RepeatCount(slot, generation, count, last=0, record=b"", is_final=is_final)
 
 
 def test_a_count_that_grows_is_reported_by_what_it_has_grown() -> None:
-    """It is read each second, and once more when its slot changes hands."""
+    """Counts are read each second, and once more when their slot changes hands."""
     counts = RepeatCounts()
 
     assert counts.fresh(counted(10)) == 10
@@ -25,7 +25,7 @@ def test_a_count_that_grows_is_reported_by_what_it_has_grown() -> None:
 
 
 def test_a_count_read_before_its_slot_changed_hands_adds_nothing_after_that() -> None:
-    """What the kernel side sent last says all of it."""
+    """The final count includes it."""
     counts = RepeatCounts()
 
     assert counts.fresh(counted(20, is_final=True)) == 20
@@ -33,7 +33,7 @@ def test_a_count_read_before_its_slot_changed_hands_adds_nothing_after_that() ->
 
 
 def test_the_next_content_of_a_slot_counts_anew() -> None:
-    """Generations go round."""
+    """Generations wrap around."""
     counts = RepeatCounts()
     newest = (1 << 32) - 2
 
@@ -45,7 +45,7 @@ def test_the_next_content_of_a_slot_counts_anew() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), max_size=30))
 def test_all_that_was_counted_is_reported_once(steps: list[tuple[int, bool, bool]]) -> None:
-    """A slot counts, is read, or changes hands; what was read waits for a step."""
+    """A slot counts, is read, or changes hands; a count that was read is processed one step later."""
     counts = RepeatCounts()
     made = reported = generation = count = 0
     waiting: list[RepeatCount] = []
@@ -64,19 +64,19 @@ def test_all_that_was_counted_is_reported_once(steps: list[tuple[int, bool, bool
 
 
 class Slots:
-    """Slots whose counts are read again and again."""
+    """Slots whose counts grow with each read."""
 
     def __init__(self) -> None:
         self.reads = 0
 
     def repeats(self) -> list[RepeatCount]:
-        """Return one count more at each read."""
+        """Return one count more with each read."""
         self.reads += 1
         return [counted(self.reads)]
 
 
 def test_counts_wait_until_records_sent_before_have_been_read() -> None:
-    """And they are handed out once."""
+    """They are returned once."""
     slots, poll = Slots(), RepeatPoll(seconds=3600)
     before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     poll.read(slots)
@@ -88,7 +88,7 @@ def test_counts_wait_until_records_sent_before_have_been_read() -> None:
 
 
 def test_counts_are_read_at_intervals() -> None:
-    """Reading them costs time, so a busy loop does it once in a while."""
+    """Reading them costs time, so a busy loop only does it at intervals."""
     slots, often, seldom = Slots(), RepeatPoll(seconds=0), RepeatPoll(seconds=3600)
     for poll in (often, seldom):
         poll.read(slots)

@@ -14,7 +14,7 @@ BUSY, DISCARDED = 1 << 31, 1 << 30
 
 
 class Producer:
-    """Writes a file as the kernel writes a ring: consumer's page, producer's page, and the data seen twice in a row."""
+    """Writes a file as the kernel writes a ring: consumer page, producer page, and the data mapped twice in a row."""
 
     def __init__(self, path: Path, start: int = 0) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -25,7 +25,7 @@ class Producer:
         self.ring = Ring(self._descriptor, SIZE)
 
     def reserve(self, data: bytes, flags: int = BUSY) -> int:
-        """Take room for a record and give its place; it is busy until it is committed."""
+        """Reserve space for a record and return its position; it is busy until committed."""
         place = self.position
         self._write(place, struct.pack("<II", len(data) | flags, 0) + data)
         self.position += (8 + len(data) + 7) & ~7
@@ -42,11 +42,11 @@ class Producer:
             self.reserve(data, 0)
 
     def consumed(self) -> int:
-        """Tell the consumer's position, which frees room."""
+        """Return the consumer's position, which frees space."""
         return int.from_bytes(os.pread(self._descriptor, 8, 0), "little")
 
     def close(self) -> None:
-        """Give everything back."""
+        """Unmap and close everything."""
         self.ring.close()
         os.close(self._descriptor)
 
@@ -62,20 +62,20 @@ class Producer:
 
 @pytest.fixture
 def producer(tmp_path: Path) -> Iterator[Producer]:
-    """Give a fresh ring."""
+    """Yield a fresh ring."""
     made = Producer(tmp_path / "ring")
     yield made
     made.close()
 
 
 def test_an_empty_ring_gives_nothing(producer: Producer) -> None:
-    """And is empty."""
+    """The ring is empty too."""
     assert producer.ring.read() == []
     assert producer.ring.is_empty
 
 
 def test_records_come_in_order_and_once(producer: Producer) -> None:
-    """Each at its own length, though they lie on multiples of 8."""
+    """Each with its own length, although they are aligned to 8 bytes."""
     records = [b"a", b"", b"12345678", b"123456789", b"x" * 100]
     producer.write(*records)
 
@@ -85,7 +85,7 @@ def test_records_come_in_order_and_once(producer: Producer) -> None:
 
 
 def test_a_busy_record_holds_up_all_behind_it(producer: Producer) -> None:
-    """It was reserved first: order would be lost otherwise."""
+    """It was reserved first; otherwise the order would be lost."""
     producer.write(b"first")
     place = producer.reserve(b"second")
     producer.write(b"third")
@@ -97,7 +97,7 @@ def test_a_busy_record_holds_up_all_behind_it(producer: Producer) -> None:
 
 
 def test_a_discarded_record_is_passed_over(producer: Producer) -> None:
-    """Its room is given back all the same."""
+    """Its space is freed all the same."""
     place = producer.reserve(b"no event")
     producer.write(b"event")
     producer.commit(place, len(b"no event"), DISCARDED)
@@ -107,7 +107,7 @@ def test_a_discarded_record_is_passed_over(producer: Producer) -> None:
 
 
 def test_a_record_that_wraps_is_read_as_one_piece(producer: Producer) -> None:
-    """The data lies twice in a row for that."""
+    """This is why the data is mapped twice in a row."""
     producer.write(b"x" * (SIZE - 40))
     producer.ring.read()
     wrapped = bytes(range(200))
@@ -117,7 +117,7 @@ def test_a_record_that_wraps_is_read_as_one_piece(producer: Producer) -> None:
 
 
 def test_a_ring_is_not_empty_while_a_record_is_being_written(producer: Producer) -> None:
-    """Who slept now would sleep through it."""
+    """A reader that slept now would miss it."""
     place = producer.reserve(b"event")
 
     assert not producer.ring.is_empty
@@ -127,7 +127,7 @@ def test_a_ring_is_not_empty_while_a_record_is_being_written(producer: Producer)
 
 
 def test_positions_go_on_for_ever(tmp_path: Path) -> None:
-    """They count bytes since the ring was made, far beyond 32 bits."""
+    """They count bytes since the ring was created, far beyond 32 bits."""
     producer = Producer(tmp_path / "ring", start=(1 << 40) - 16)
     producer.write(b"before", b"after", b"later")
 
@@ -136,7 +136,7 @@ def test_positions_go_on_for_ever(tmp_path: Path) -> None:
 
 
 def test_a_new_consumer_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
-    """The position stands in the ring, not in us."""
+    """The position is stored in the ring, not in the reader."""
     producer = Producer(tmp_path / "ring")
     producer.write(b"first")
     producer.ring.read()
@@ -154,7 +154,7 @@ def test_a_new_consumer_goes_on_where_the_last_one_stopped(tmp_path: Path) -> No
 def test_any_course_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[list[tuple[int, bool]]]
 ) -> None:
-    """Rounds of records of any length, kept or discarded, over the end of the ring and round again."""
+    """Records of any length, committed or discarded, wrapping around the end of the ring many times."""
     producer = Producer(tmp_path_factory.mktemp("ring") / "ring")
     number = 0
     for course in rounds:

@@ -1,4 +1,4 @@
-"""The kernel side's own source, compiled for this machine: what it would judge and tell of made-up calls."""
+"""The kernel side's own source, compiled for this machine: what it filters and reports of invented calls."""
 
 import ctypes
 import mmap
@@ -40,7 +40,7 @@ _TIED = {
     "DENTRY_NAME_LEN": 12,
     "DENTRY_NAME": 16,
 }
-"""Offsets of what lies within other objects, and of what is read at once."""
+"""Offsets of members inside other objects, and of members read together."""
 
 
 class NativeKernel:
@@ -57,7 +57,7 @@ class NativeKernel:
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
         flags |= {"REPEAT_SLOTS": REPEAT_SLOTS, "REPEAT_BYTES": REPEAT_BYTES}
-        # The assembler of this machine has another language; the macro means just this.
+        # This machine's assembler has another syntax; the macro means just this.
         text = re.sub(re.escape(_MASK) + ".*", "#define MASK(x, m) ((x) &= (m))", source)
         (folder / "lanner.c").write_text(text)
         library = folder / "lanner.so"
@@ -69,7 +69,7 @@ class NativeKernel:
         )
         assert done.returncode == 0, done.stderr
         self._library = ctypes.CDLL(str(library))
-        # Where pointers of 32 bits reach.
+        # Within reach of 32-bit pointers.
         self._memory = mmap.mmap(-1, _MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_32BIT)
         self._free = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._end = self._free + _MEMORY
@@ -81,31 +81,31 @@ class NativeKernel:
         ctypes.c_uint64.in_dll(self._library, name).value = value
 
     def cells(self, name: str, size: int) -> "ctypes.Array[ctypes.c_char]":
-        """Return the memory that a table begins with, so many bytes."""
+        """Return the first bytes of a table's memory."""
         return (ctypes.c_char * size).in_dll(self._library, f"{name}_cells")
 
     def set_clock(self, now: int) -> None:
-        """Have calls return at a time, boot-clock nanoseconds."""
+        """Set the boot-clock time at which calls return, in nanoseconds."""
         self._set("now", now)
 
     def set_cpu(self, number: int) -> None:
-        """Have calls return on a CPU."""
+        """Set the CPU on which calls return."""
         self._set("current_cpu", number)
 
     def set_process(self, number: int) -> None:
-        """Have calls made by a process, as far as its number goes."""
+        """Set the pid of the process that makes calls."""
         self._set("current_thread", number << 32 | number)
 
     def set_ring(self, *, written: int, read: int, size: int) -> None:
-        """Say what was put into the ring of events, and how much of that was read, bytes."""
+        """Set how much was written to the ring of events, and how much of it was read, in bytes."""
         struct.pack_into("<3Q", self.cells("ring_uses", 24), 0, written, read, size)
 
     def fill_ring(self, *, is_full: bool) -> None:
-        """Have the ring of events take nothing, or take everything again."""
+        """Make the ring of events refuse everything, or accept everything again."""
         self._set("ring_is_full", int(is_full))
 
     def set_setting(self, number: int, value: int) -> None:
-        """Set a setting by its place among the kernel side's."""
+        """Set a setting by its index among the kernel side's."""
         (ctypes.c_uint64 * 8).in_dll(self._library, "settings_cells")[number] = value
 
     def take(self) -> list[bytes]:
@@ -121,7 +121,7 @@ class NativeKernel:
         return records
 
     def _begin(self) -> None:
-        """Make the process that calls."""
+        """Create the process that makes calls."""
         self._task, self._cred, self._fs, files, table = (self._new() for _ in range(5))
         self._registers = self._new()
         self._files = self._new(8 * _DESCRIPTORS)
@@ -157,7 +157,7 @@ class NativeKernel:
         return address
 
     def _put_path(self, address: int, name: str, path: str, mounts: Iterable[int] = ()) -> None:
-        """Make the dentries of a path, with a mount at the components of these numbers."""
+        """Create the dentries of a path, with a mount at the components with these indices."""
         mount, entry = self._new(), self._new(32)
         self._put(mount, "MOUNT_PARENT", mount)
         self._put(mount, "MOUNT_MNT", entry)
@@ -181,11 +181,11 @@ class NativeKernel:
         ctypes.memmove(at + 8, entry.to_bytes(8, "little"), 8)
 
     def put(self, layout: FilterLayout | None, events: Iterable[str], generation: int = 0) -> None:
-        """Watch these event types by an interest, which goes into the tables beside the one of the other generation.
+        """Watch these event types with a filter, written beside that of the other generation.
 
         Args:
-            layout: None to have everything told.
-            events: types.
+            layout: None to report everything.
+            events: event types.
             generation: 0 or 1.
         """
         by_number, by_socketcall = descriptors(events)
@@ -232,7 +232,7 @@ class NativeKernel:
                 self._add(name, key, value)
 
     def call(self, made: Syscall, *, is_multiplexed: bool = False) -> Syscall | None:
-        """Have the process return from a call; return what is sent of it. Arguments as for make."""
+        """Return from a call; return the record that is sent, if any. Arguments as for make."""
         self.make(made, is_multiplexed=is_multiplexed)
         sent = [decode(record) for record in self.take()]
         if not sent:
@@ -242,12 +242,12 @@ class NativeKernel:
         return record
 
     def make(self, made: Syscall, *, is_multiplexed: bool = False) -> None:
-        """Have the process return from a call, with what it is told to have found.
+        """Return from a call, with the given results.
 
         Args:
             made: the call. Registers that hold pointers are set here, and so is the descriptor of a directory. A file
-                whose path is None has one that is too deep to be told.
-            is_multiplexed: where there is such a thing, a 32-bit call goes by socketcall.
+                with path None has too many components to be reported.
+            is_multiplexed: whether a 32-bit call uses socketcall, if it can.
         """
         self._free = self._kept
         while self._opened:
@@ -286,7 +286,7 @@ class NativeKernel:
         self._library.on_sys_exit(context)
 
     def _start(self, made: Syscall, descriptor: int) -> int:
-        """Give the descriptor of the directory that a relative path begins at: by turns open, the working one, none."""
+        """Return the descriptor of a relative path's directory: in turn open, the working one, invalid."""
         if made.directory1 is None:
             return DIRECTORY_FD - 1
         if descriptor & 1:

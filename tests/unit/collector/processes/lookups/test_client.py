@@ -29,7 +29,7 @@ for line in sys.stdin:
 
 @contextmanager
 def asking(*arguments: str, **options: object) -> Iterator[LookUps]:
-    """Ask a server of the test's own: 13 is never answered, at 14 it ends."""
+    """Yield a client whose server is the test's own: query 13 is never answered, at 14 the server ends."""
     found = LookUps(Path("/p"), Path("/h"), command=[sys.executable, "-c", _SERVER, *arguments], **options)  # type: ignore[arg-type]
     try:
         yield found
@@ -38,7 +38,7 @@ def asking(*arguments: str, **options: object) -> Iterator[LookUps]:
 
 
 def test_command_line_and_environment_are_those_of_procfs() -> None:
-    """By a real server, about this process."""
+    """From a real server, about this process."""
     own = Path("/proc/self")
     asked = LookUps()
     try:
@@ -54,7 +54,7 @@ def test_command_line_and_environment_are_those_of_procfs() -> None:
 
 
 def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
-    """With names that are no text, and again when they change."""
+    """With names that aren't valid text, and again when they change."""
     host = make_root(tmp_path / "host", "")
     root = make_root(tmp_path / "inside", "")
     (root / "etc" / "passwd").write_bytes(b"b\xff:x:5:5::/:\n")
@@ -74,7 +74,7 @@ def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
 
 
 def test_what_is_not_answered_is_given_up_and_the_next_is_asked_all_the_same() -> None:
-    """Another server takes the place of the one that waits, whose end is told before its pid can be another's."""
+    """Another server replaces the blocked one, whose end is reported before its pid can be reused."""
     begin, told = time.monotonic(), list[tuple[str, int]]()
     with asking(
         timeout=0.1, on_start=lambda pid: told.append(("start", pid)), on_end=lambda pid: told.append(("end", pid))
@@ -95,7 +95,7 @@ def test_what_is_not_answered_is_given_up_and_the_next_is_asked_all_the_same() -
 
 
 def test_a_server_that_ended_is_replaced() -> None:
-    """The question that it didn't answer is given up."""
+    """The query that it didn't answer is abandoned."""
     with asking() as found:
         assert found.memory(14, environment=False) == (None, None)
         assert found.memory(1, environment=False) == (b"ok", None)
@@ -103,7 +103,7 @@ def test_a_server_that_ended_is_replaced() -> None:
 
 
 def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many questions hang, the collector waits a bounded part of its time."""
+    """However many queries hang, the collector waits a bounded part of its time."""
     monkeypatch.setattr(client, "PATIENCE", 0.3)
     with asking(timeout=0.2) as found:
         begin = time.monotonic()
@@ -118,7 +118,7 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_servers_that_can_not_be_ended_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those about files are fewer, so that command lines can still be read."""
+    """The limit for file queries is lower, so that command lines can still be read."""
     monkeypatch.setattr(client, "PATIENCE", 100.0)
     monkeypatch.setattr(LookUps, "_has_ended", lambda *_: False)
     with asking(timeout=0.05) as found:
@@ -145,7 +145,7 @@ def test_a_server_that_does_not_start_costs_its_questions_only(tmp_path: Path) -
 
 
 def test_the_server_ends_with_who_asks_it() -> None:
-    """Also where that one was killed: its standard input ends."""
+    """Also if the client was killed: the server's standard input ends."""
     asked = LookUps()
     asked.start()
     server = asked._server
@@ -161,7 +161,7 @@ def test_the_server_ends_with_who_asks_it() -> None:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that the kernel does."""
+    """Wait for a condition that the kernel fulfills."""
     end = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -18,7 +18,7 @@ MERGED = "/var/lib/docker/overlay2/x/merged"
     ],
 )
 def test_only_what_is_known_to_be_local_is(kind: str, *, expected: bool) -> None:
-    """A file system that nobody thought of may be anything."""
+    """An unknown file system may be anything."""
     assert is_remote(Mounted("/etc", kind, "0:9"), [ROOT]) is expected
 
 
@@ -29,17 +29,17 @@ def test_only_what_is_known_to_be_local_is(kind: str, *, expected: bool) -> None
         ([ROOT, Mounted(MERGED, "overlay", "0:20", LAYERS)], False),
         ([ROOT, Mounted(MERGED, "overlay", "0:21", LAYERS)], True),
         ([ROOT, Mounted(MERGED, "fuse", "0:20", LAYERS)], True),
-        # A layer on FUSE, as lazily loaded images have it
+        # A layer on FUSE, as in lazily loaded images
         ([ROOT, Mounted("/lazy", "fuse.x", "0:8"), Mounted(MERGED, "overlay", "0:20", "lowerdir=/lazy/a:/b")], True),
         ([ROOT, Mounted("/lazy", "fuse.x", "0:8"), Mounted(MERGED, "overlay", "0:20", "lowerdir+=/lazy/a")], True),
         ([ROOT, Mounted("/lazy", "fuse.x", "0:8"), Mounted(MERGED, "overlay", "0:20", "lowerdir=/lazyb/a")], False),
-        # Docker writes layers relative to its folder where they are many
+        # Docker writes layers relative to its folder if there are many
         ([ROOT, Mounted(MERGED, "overlay", "0:20", "lowerdir=l/A:l/B,upperdir=x/diff")], False),
         (
             [ROOT, Mounted("/var/lib/docker", "nfs", "0:8"), Mounted(MERGED, "overlay", "0:20", "lowerdir=l/A:l/B")],
             True,
         ),
-        # Overlays above others
+        # Overlays on top of others
         (
             [
                 Mounted("/", "overlay", "0:3", "lowerdir=/outside/our/world"),
@@ -59,12 +59,12 @@ def test_only_what_is_known_to_be_local_is(kind: str, *, expected: bool) -> None
     ],
 )
 def test_an_overlay_is_what_its_layers_are(host: list[Mounted], *, expected: bool) -> None:
-    """Where the host hasn't mounted it, nobody knows what they are."""
+    """If the host hasn't mounted it, its layers are unknown."""
     assert is_remote(Mounted("/", "overlay", "0:20", LAYERS), host) is expected
 
 
 def test_overlays_that_are_each_other_s_layers_end() -> None:
-    """No table of mounts may keep the reader busy."""
+    """No mount table may keep the reader busy."""
     host = [Mounted("/a", "overlay", "0:3", "lowerdir=/b/x"), Mounted("/b", "overlay", "0:4", "lowerdir=/a/x")]
 
     assert is_remote(host[0], host)

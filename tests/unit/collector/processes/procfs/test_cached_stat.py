@@ -7,7 +7,7 @@ from collector.processes.procfs.cached_stat import cached_stat
 
 
 def test_a_local_file_s_attributes_are_those_of_stat(tmp_path: Path) -> None:
-    """By path and by descriptor, times to the nanosecond."""
+    """By path and by descriptor, with times to the nanosecond."""
     file = tmp_path / "file"
     file.write_text("twelve bytes")
     os.chown(file, 12, 34) if os.geteuid() == 0 else None
@@ -36,5 +36,5 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_no_regular_file(tmp_path: Path) -> None:
-    """Its mode says so."""
+    """Its mode shows that."""
     assert not cached_stat(str(tmp_path)).is_regular

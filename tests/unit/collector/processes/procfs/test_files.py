@@ -13,7 +13,7 @@ STATUS = (
 
 
 def lay_out(proc: Path, pid: int, *, start: int = 100, flags: int = 4194304, cmdline: bytes = b"cat\0x\0") -> Path:
-    """Make the files of one process as procfs shows them."""
+    """Create the files of one process as procfs shows them."""
     folder = proc / str(pid)
     (folder / "ns").mkdir(parents=True)
     (folder / "stat").write_bytes(
@@ -32,7 +32,7 @@ def lay_out(proc: Path, pid: int, *, start: int = 100, flags: int = 4194304, cmd
 
 
 def test_a_process_is_read_from_its_files(tmp_path: Path) -> None:
-    """Everything that /proc tells, in the units of the kernel side's records."""
+    """Everything that /proc shows, in the units of kernel records."""
     lay_out(tmp_path, 9)
 
     facts = ProcessFiles(tmp_path).read(9)
@@ -49,7 +49,7 @@ def test_a_process_is_read_from_its_files(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
-    """It holds secrets."""
+    """It contains secrets."""
     lay_out(tmp_path, 9)
 
     facts = ProcessFiles(tmp_path, variables=frozenset({EVERY_VARIABLE})).read(9)
@@ -59,7 +59,7 @@ def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_is_not_read_to_its_end_says_so(tmp_path: Path) -> None:
-    """As many bytes are taken as the kernel side takes, and nobody can pad an argument out of sight unnoticed."""
+    """The limit equals the kernel side's, and nobody can pad an argument out of sight unnoticed."""
     whole = lay_out(tmp_path, 9, cmdline=b"cat\0".ljust(4095, b"x"))
     (whole / "environ").write_bytes(b"A=1\0".ljust(4096, b"x"))
     lay_out(tmp_path, 10, cmdline=b"cat\0".ljust(4096, b"x"))
@@ -73,7 +73,7 @@ def test_what_is_not_read_to_its_end_says_so(tmp_path: Path) -> None:
 
 
 def test_kernel_threads_have_a_name_only(tmp_path: Path) -> None:
-    """They have no program, and nothing is looked for."""
+    """They have no program, and none is looked up."""
     lay_out(tmp_path, 9, flags=0x00200000, cmdline=b"")
 
     facts = ProcessFiles(tmp_path).read(9)
@@ -94,7 +94,7 @@ def test_a_file_that_is_gone_leaves_its_fact_missing(tmp_path: Path, missing: st
 
 
 def test_an_empty_command_line_is_not_known(tmp_path: Path) -> None:
-    """The process is in the middle of an exec, a zombie, or wiped it: that is no program without arguments."""
+    """The process is in the middle of an exec, a zombie, or wiped it: that is not a program without arguments."""
     lay_out(tmp_path, 9, cmdline=b"")
 
     facts = ProcessFiles(tmp_path).read(9)
@@ -112,7 +112,7 @@ def test_a_process_without_its_main_files_is_gone(tmp_path: Path, missing: str) 
 
 
 def test_a_process_replaced_while_it_is_read_is_not_mixed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pid was given to another between the first file and the last."""
+    """The pid was reused between the first file and the last."""
     folder = lay_out(tmp_path, 9)
     files = ProcessFiles(tmp_path)
     original = files._place
@@ -128,7 +128,7 @@ def test_a_process_replaced_while_it_is_read_is_not_mixed_up(tmp_path: Path, mon
 
 
 def test_a_thread_is_not_a_process(tmp_path: Path) -> None:
-    """/proc answers for thread ids too."""
+    """/proc lists thread ids too."""
     folder = lay_out(tmp_path, 9)
     (folder / "status").write_bytes(STATUS % (8, 9, 9))
 
@@ -136,7 +136,7 @@ def test_a_thread_is_not_a_process(tmp_path: Path) -> None:
 
 
 def test_all_processes_are_read_and_other_names_left_out(tmp_path: Path) -> None:
-    """One that is gone does not stop the others."""
+    """One that has ended does not stop the others."""
     lay_out(tmp_path, 9)
     lay_out(tmp_path, 10)
     (lay_out(tmp_path, 11) / "stat").unlink()
@@ -146,7 +146,7 @@ def test_all_processes_are_read_and_other_names_left_out(tmp_path: Path) -> None
 
 
 def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
-    """Its path is a memfd's name."""
+    """Its path is the memfd's name."""
     folder = lay_out(tmp_path, 9)
     (folder / "exe").unlink()
     (folder / "exe").symlink_to("/memfd:x (deleted)")
@@ -158,7 +158,7 @@ def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
 
 
 def test_no_file_system_is_asked_about_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a user's own need not answer stat: what the kernel has in memory of this very program is enough."""
+    """A user's own file system need not respond to stat: what the kernel has in memory is enough."""
     expected = Path("/proc/self/exe").stat().st_ino
 
     def hangs(*_: object, **__: object) -> None:

@@ -33,7 +33,7 @@ CapEff:\t0000000000000002
 
 @pytest.mark.parametrize("name", [b"cat", b"x) R 1 1 1", b"(", b")", b"a b\n", b"\xff", b""])
 def test_a_name_cannot_shift_the_fields_of_stat(name: bytes) -> None:
-    """The name ends at the last parenthesis, whatever it holds."""
+    """The name ends at the last parenthesis, whatever it contains."""
     stat = parse_stat(STAT.replace(b"%s", name))
 
     assert stat is not None
@@ -43,7 +43,7 @@ def test_a_name_cannot_shift_the_fields_of_stat(name: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"77 (cat", b"77 (cat) S 1", b"77 (cat) " + b"x " * 40])
 def test_a_stat_that_was_cut_gives_nothing(text: bytes) -> None:
-    """A process may vanish while its files are read."""
+    """A process may end while its files are read."""
     assert parse_stat(text) is None
 
 
@@ -59,7 +59,7 @@ def test_status_gives_effective_ids_and_both_ends_of_namespaced_ones() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"Name:\tx\n", STATUS.replace(b"Uid:\t1000", b"Uid:\tx").replace(b"33", b"y")])
 def test_a_status_that_was_cut_gives_nothing(text: bytes) -> None:
-    """Half a process is none."""
+    """A partial process counts as none."""
     assert parse_status(text) is None
 
 
@@ -75,7 +75,7 @@ def test_a_status_that_was_cut_gives_nothing(text: bytes) -> None:
     ],
 )
 def test_terminals_are_numbered_as_the_kernel_side_does(device: int, expected: int) -> None:
-    """34816 is the first pseudo terminal; minors above 255 stand in the upper bits of what /proc shows."""
+    """34816 is the first pseudo terminal; minors above 255 are in the upper bits of what /proc shows."""
     assert tty_number(device) == expected
 
 
@@ -91,7 +91,7 @@ def test_terminals_are_numbered_as_the_kernel_side_does(device: int, expected: i
     ],
 )
 def test_the_cgroup_is_the_one_that_the_kernel_side_tells(text: bytes, path: str | None) -> None:
-    """The pids hierarchy on v1, else the unified one; a memory group tells nothing."""
+    """The pids hierarchy on v1, else the unified one; a memory cgroup doesn't count."""
     assert parse_cgroup(text) == path
 
 
@@ -107,17 +107,17 @@ def test_the_cgroup_is_the_one_that_the_kernel_side_tells(text: bytes, path: str
     ],
 )
 def test_command_lines_are_split_at_zeros(text: bytes, arguments: tuple[str, ...]) -> None:
-    """Empty arguments count, bytes that are no text stay told apart."""
+    """Empty arguments count; invalid UTF-8 stays distinguishable."""
     assert parse_cmdline(text) == arguments
 
 
 def test_a_huge_command_line_is_cut_as_at_exec() -> None:
-    """Both ways of learning it give the same."""
+    """Both sources of it give the same result."""
     assert parse_cmdline(b"x" * 10_000) == ("x" * 4095,)
 
 
 def test_mounts_are_told_with_file_system_and_options() -> None:
-    """Of overlays the options name the layers."""
+    """The options of overlays list their layers."""
     mounts = parse_mountinfo(
         b"21 1 0:20 / / rw,relatime shared:1 - overlay none rw,lowerdir=/a:/b\n"
         b"22 21 0:21 / /etc rw - fuse.evil evil rw\n23 21 0:22 / /data rw - nfs4 srv:/ rw\nbroken\n"
@@ -131,7 +131,7 @@ def test_mounts_are_told_with_file_system_and_options() -> None:
 
 
 def test_ids_are_mapped_into_a_user_namespace() -> None:
-    """Rootless containers' files speak of their own numbers."""
+    """Files of rootless containers contain their own ids."""
     id_map = parse_id_map("         0     100000      65536\n     70000     1000          1\n")
 
     assert [inside_id(each, id_map) for each in (100_000, 100_033, 1000, 5)] == [0, 33, 70_000, None]

@@ -21,13 +21,13 @@ CONTAINER = ContainerName("docker", "c" * 64, None, f"/docker/{'c' * 64}")
 
 
 class Clock:
-    """A clock that the test moves."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def __call__(self) -> float:
-        """Give the time."""
+        """Return the time."""
         return self.seconds
 
 
@@ -80,7 +80,7 @@ def make_process(
 
 class TestParsing:
     def test_the_first_line_of_a_uid_counts(self) -> None:
-        """As for getpwuid: toor doesn't take root's name."""
+        """As for getpwuid: toor doesn't replace root."""
         users = parse_passwd(b"root:x:0:0:r:/root:/bin/sh\ntoor:x:0:0::/:/bin/csh\n")
 
         assert (users[0].name, users[0].home, users[0].shell) == ("root", "/root", "/bin/sh")
@@ -101,39 +101,39 @@ class TestParsing:
         ],
     )
     def test_what_is_no_user_is_passed_over(self, line: bytes) -> None:
-        """A shadow file, an NIS line or rubbish names nobody."""
+        """A shadow file, an NIS line or garbage adds no user."""
         assert parse_passwd(line + b"\nbin:x:2:2::/bin:/bin/sh\n").keys() == {2}
 
     def test_files_name_a_bounded_number(self) -> None:
-        """A hostile file may name millions."""
+        """A hostile file may list millions."""
         text = b"".join(b"u%d:x:%d:0::/:\n" % (number, number) for number in range(MAX_ENTRIES + 50))
 
         assert len(parse_passwd(text)) == MAX_ENTRIES
 
     def test_groups(self) -> None:
-        """Members don't matter."""
+        """Members are ignored."""
         assert parse_group(b"root:x:0:\nadm:x:4:syslog,alice\nbad:x:y:\nshadow:*::\n") == {0: "root", 4: "adm"}
 
     def test_names_keep_bytes_that_are_no_text(self) -> None:
-        """They are told apart, not replaced."""
+        """They stay distinguishable and are not replaced."""
         assert parse_passwd(b"b\xff:x:5:5::/:\n")[5].name == "b\udcff"
 
     def test_root_needs_no_file(self) -> None:
-        """An image made from scratch has none, and its uid 0 is root all the same."""
+        """An image built from scratch has none, and its uid 0 is still root."""
         assert UserAccounts().names(0, 0, -1) == Names("root", "root", None, "/root", None)
         assert UserAccounts().names(5, 5, 5) == Names()
 
 
 class TestHost:
     def test_ids_are_named_by_the_host_s_files(self, tmp_path: Path, host: Path) -> None:
-        """Login users too; a login uid of -1 is nobody's."""
+        """Login users too; a login uid of -1 means unset."""
         users = UserFiles(tmp_path / "proc", host)
 
         assert users.names(1000, 1000, 1000, None, ()) == Names("alice", "staff", "alice", "/home/alice", "/bin/zsh")
         assert users.names(0, 5, -1, None, ()) == Names("root", None, None, "/root", "/bin/bash")
 
     def test_a_changed_file_is_read_again(self, tmp_path: Path, host: Path) -> None:
-        """But looked at no more than once a second."""
+        """But checked at most once a second."""
         clock = Clock()
         users = UserFiles(tmp_path / "proc", host, clock)
         assert users.names(7, None, None, None, ()).user is None
@@ -147,7 +147,7 @@ class TestHost:
 
 class TestContainers:
     def test_a_container_has_its_own_users(self, tmp_path: Path, host: Path) -> None:
-        """And they are known after its processes are gone."""
+        """They stay known after its processes have ended."""
         clock = Clock()
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:/bin/false\n", "app:x:1000:\n")
         folder = make_process(tmp_path, 9, root)
@@ -160,7 +160,7 @@ class TestContainers:
         assert users.names(1000, 1000, -1, CONTAINER, (9,)).user == "app"
 
     def test_a_helper_that_has_not_moved_in_is_not_believed(self, tmp_path: Path, host: Path) -> None:
-        """Its root is still the host's; the next process is asked, and at once."""
+        """Its root is still the host's; the next process is tried at once."""
         make_process(tmp_path, 9, host)
         users = UserFiles(tmp_path / "proc", host)
         assert users.names(1000, None, -1, CONTAINER, (9,)).user is None
@@ -180,7 +180,7 @@ class TestContainers:
         assert users.names(5, None, -1, CONTAINER, (9,)).user is None
 
     def test_a_file_system_that_may_never_answer_is_not_asked(self, tmp_path: Path, host: Path) -> None:
-        """A FUSE mount over /etc would hold up every event."""
+        """A FUSE mount over /etc would delay every event."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:21 / /etc rw - fuse.evil evil rw\n")
         users = UserFiles(tmp_path / "proc", host)
@@ -188,7 +188,7 @@ class TestContainers:
         assert users.names(1000, None, -1, CONTAINER, (9,)).user is None
 
     def test_what_was_not_asked_is_counted_and_left_alone_for_a_while(self, tmp_path: Path, host: Path) -> None:
-        """Once a container, not once an event."""
+        """Once per container, not once per event."""
         clock = Clock()
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         folder = make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:21 / /etc rw - fuse.evil evil rw\n")
@@ -204,14 +204,14 @@ class TestContainers:
         assert users.names(1000, None, -1, CONTAINER, (9,)).user == "app"
 
     def test_an_overlay_that_the_host_does_not_know_is_not_asked(self, tmp_path: Path, host: Path) -> None:
-        """Whoever has a user namespace can mount one above FUSE."""
+        """Anyone with a user namespace can mount one above FUSE."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:77 / /etc rw - overlay o rw,lowerdir=/lower\n")
 
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
 
     def test_a_changed_root_is_asked_where_the_host_knows_its_file_system(self, tmp_path: Path, host: Path) -> None:
-        """The mount that it is on is not among the mounts of the process."""
+        """Its own mount isn't listed among the mounts of the process."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         make_process(tmp_path, 9, root, mounts=b"")
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
@@ -222,7 +222,7 @@ class TestContainers:
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user == "app"
 
     def test_more_mounts_than_are_read_are_not_asked(self, tmp_path: Path, host: Path) -> None:
-        """The one that matters may come last."""
+        """The relevant one may come last."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         many = b"".join(b"%d 1 0:1 / /m/%d rw,relatime - tmpfs tmpfs rw\n" % (n, n) for n in range(30_000))
         make_process(tmp_path, 9, root, mounts=MOUNTS + many + b"9 1 0:5 / /etc rw - fuse.x x rw\n")
@@ -230,7 +230,7 @@ class TestContainers:
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
 
     def test_what_is_given_up_is_asked_again_after_a_while(self, tmp_path: Path, host: Path) -> None:
-        """What was known stays known."""
+        """Known names stay known."""
         clock = Clock()
         asked: list[Question] = []
 
@@ -258,7 +258,7 @@ class TestContainers:
 
 class TestWhoSpeaksForAContainer:
     def test_a_process_that_is_not_in_its_cgroup_does_not(self, tmp_path: Path, host: Path) -> None:
-        """It may have moved away since the table knew of it."""
+        """It may have moved to another cgroup since the table knew it."""
         make_process(tmp_path, 9, make_root(tmp_path / "own", "fake:x:0:0::/:\n"), cgroup="/user.slice")
         make_process(
             tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"), cgroup=f"{CONTAINER.cgroup}/init"
@@ -267,13 +267,13 @@ class TestWhoSpeaksForAContainer:
         assert UserFiles(tmp_path / "proc", host).names(0, None, -1, CONTAINER, (9, 10)).user == "real"
 
     def test_a_process_that_is_not_its_first_does_not(self, tmp_path: Path, host: Path) -> None:
-        """It may have a root of its own making."""
+        """It may have changed to a root of its own making."""
         make_process(tmp_path, 10, make_root(tmp_path / "inside", "fake:x:0:0::/:\n"), vpid=7)
 
         assert UserFiles(tmp_path / "proc", host).names(0, None, -1, CONTAINER, (10,)).user == "root"
 
     def test_as_long_as_the_first_lives_it_alone_does(self, tmp_path: Path, host: Path) -> None:
-        """Not even the first process of a namespace that was made inside the container."""
+        """Not even the first process of a namespace created inside the container."""
         clock = Clock()
         users = UserFiles(tmp_path / "proc", host, clock)
         inside = make_process(tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"))
@@ -307,7 +307,7 @@ class TestWhoSpeaksForAContainer:
     def test_made_up_containers_push_out_none_that_are_known(
         self, tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """They have room of their own."""
+        """They have a cache of their own."""
         monkeypatch.setattr("collector.processes.users.lookup.MAX_CONTAINERS", 2)
         users = UserFiles(tmp_path / "proc", host)
         inside = make_process(tmp_path, 10, make_root(tmp_path / "inside", "real:x:0:0::/:\n"))
@@ -324,7 +324,7 @@ class TestWhoSpeaksForAContainer:
 class TestHostileFiles:
     @pytest.fixture(params=["openat2", "steps"], autouse=True)
     def either_way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-        """Both ways of opening below a root, for kernels with and without openat2."""
+        """Return each way of opening below a root, for kernels with and without openat2."""
         if request.param == "steps":
             monkeypatch.setattr(container_root, "_OPENAT2", 100_000)
         return str(request.param)
@@ -339,7 +339,7 @@ class TestHostileFiles:
         return None if found is None else found[0]
 
     def test_a_link_does_not_leave_the_root(self, tmp_path: Path, either_way: str) -> None:
-        """Neither an absolute one nor one that climbs reaches the host's file."""
+        """Neither an absolute link nor one with `..` reaches the host's file."""
         secret = tmp_path / "etc" / "shadow"
         secret.parent.mkdir()
         secret.write_text("secret")
@@ -360,7 +360,7 @@ class TestHostileFiles:
         assert self.read(root) is None
 
     def test_a_magic_link_is_not_followed(self, tmp_path: Path) -> None:
-        """/proc/self/root within the container's tree would be the reader's own."""
+        """/proc/self/root within the container's tree would be the reader's own root."""
         root = make_root(tmp_path / "inside", "")
         (root / "etc" / "passwd").unlink()
         (root / "etc" / "passwd").symlink_to("/proc/self/root/etc/passwd")
@@ -368,7 +368,7 @@ class TestHostileFiles:
         assert self.read(root) is None
 
     def test_a_link_inside_the_root_is_followed_where_the_kernel_can(self, tmp_path: Path, either_way: str) -> None:
-        """Some images keep /etc elsewhere; old kernels give no safe way to follow."""
+        """Some images store /etc elsewhere; old kernels offer no safe way to follow."""
         root = make_root(tmp_path / "inside", "")
         (root / "real").write_text("app:x:1:1::/:\n")
         (root / "etc" / "passwd").unlink()
@@ -378,7 +378,7 @@ class TestHostileFiles:
 
     @pytest.mark.timeout(20)
     def test_a_fifo_does_not_make_the_reader_wait(self, tmp_path: Path) -> None:
-        """Nobody will ever write into it."""
+        """Nobody will ever write to it."""
         root = make_root(tmp_path / "inside", "")
         (root / "etc" / "passwd").unlink()
         os.mkfifo(root / "etc" / "passwd")
@@ -386,7 +386,7 @@ class TestHostileFiles:
         assert self.read(root) is None
 
     def test_sockets_and_folders_are_no_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing but a regular file is opened."""
+        """Only regular files are opened."""
         root = make_root(tmp_path / "inside", "")
         (root / "etc" / "passwd").unlink()
         (root / "etc" / "passwd").mkdir()
@@ -400,7 +400,7 @@ class TestHostileFiles:
 
     @pytest.mark.timeout(20)
     def test_a_file_without_end_is_read_in_part(self, tmp_path: Path) -> None:
-        """100 MB of holes cost a megabyte, and the users before them are found."""
+        """A sparse file of 100 MB costs one megabyte, and the users before the hole are found."""
         root = make_root(tmp_path / "inside", "app:x:1:1::/:\n")
         os.truncate(root / "etc" / "passwd", 100 << 20)
 
@@ -420,7 +420,7 @@ class TestHostileFiles:
 
 
 def test_a_path_with_dots_is_refused_where_openat2_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Going up could leave the root."""
+    """`..` could leave the root."""
     monkeypatch.setattr(container_root, "_OPENAT2", 100_000)
     descriptor = os.open(tmp_path, os.O_PATH)
     with pytest.raises(OSError, match="leave the root"):
