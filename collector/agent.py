@@ -14,7 +14,7 @@ from collector.processes.procfs.files import ProcessFiles
 from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
 from collector.processes.users.lookup import UserFiles
-from collector.pushdown.plan import common
+from collector.pushdown.plan import common_versions
 from collector.pushdown.report import WatchReport
 from collector.record_intake import RecordIntake
 from collector.records.repeat_counts import RepeatPoll
@@ -61,7 +61,7 @@ class Collector:
         self._interest = interest
         self._feed: KernelFeed | None = None
         self._containers = KnownContainers([Docker(self.settings.docker_socket)], on_failure=on_note)
-        self._look_ups = LookUps(on_start=self._ignore, on_end=self._heed)
+        self._look_ups = LookUps(on_start=self._ignore, on_end=self._unignore)
         self._users = UserFiles(look=self._look_ups.accounts)
         self._reader = ProcessFiles(variables=self.settings.variables, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
@@ -222,7 +222,7 @@ class Collector:
         self.watch(event_types, interest, variables=variables)
         if self._feed is not None:
             # Events before the switch passed the old filter, those right after it the new one.
-            self.versions = common(self.versions, versions)
+            self.versions = common_versions(self.versions, versions)
             self._take(self._feed.read())
             if self._batch.count:
                 self._flush()
@@ -287,9 +287,9 @@ class Collector:
         if self._feed is not None:
             self._feed.ignore(pid)
 
-    def _heed(self, pid: int) -> None:
+    def _unignore(self, pid: int) -> None:
         if self._feed is not None:
-            self._feed.heed(pid)
+            self._feed.unignore(pid)
 
     def _take(self, records: list[bytes]) -> None:
         # The longer nothing has happened, the longer until the next read.
@@ -304,7 +304,7 @@ class Collector:
             self._intake.add_repeats(repeats)
         if self._announced_version != self._containers.version:
             self._announced_version = self._containers.version
-            self._feed.change_facts()
+            self._feed.invalidate_repeats()
         self._repeats.read(self._feed)
 
     def _flush(self, *, stopping: bool = False) -> None:

@@ -138,10 +138,10 @@ class KernelFeed:
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
 
     def ignore(self, pid: int) -> None:
-        """Drop the events of one of our own processes, as for this process; call heed() when it ends."""
+        """Drop the events of one of our own processes, as for this process; call unignore() when it ends."""
         bpf_syscall.update(self._program.maps["ignored"], _U32.pack(pid), b"\1")
 
-    def heed(self, pid: int) -> None:
+    def unignore(self, pid: int) -> None:
         """Stop dropping the events of the process with this pid."""
         with contextlib.suppress(OSError):  # the pid was not ignored
             bpf_syscall.delete(self._program.maps["ignored"], _U32.pack(pid))
@@ -209,7 +209,7 @@ class KernelFeed:
         """
         return list(self._repeats.changed())
 
-    def change_facts(self) -> None:
+    def invalidate_repeats(self) -> None:
         """Announce that facts shown in events have changed: repeated calls are sent whole again."""
         self._facts_version += 1
         self._set(_SETTING_FACTS_VERSION, self._facts_version)

@@ -114,7 +114,7 @@ class RecordIntake:
     def release(self) -> None:
         """Pass on the events whose container's facts have arrived, and those that have waited too long."""
         now = time.monotonic_ns()
-        for key in self._containers.tick(now):
+        for key in self._containers.poll(now):
             for held in self._waiting.known(key):
                 self._batch.add(*held)
         for held in self._waiting.expired(now):

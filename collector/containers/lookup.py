@@ -20,9 +20,9 @@ WORKERS = 2
 MAX_KNOWN = 4096
 MAX_UNCERTAIN = 1024
 """Containers whose ids may be forged. They have a cache of their own, so that they evict no confirmed ones."""
-MAX_ASKED = 1024
+MAX_IN_FLIGHT = 1024
 """Queries in flight; limits the backlog of a hanging runtime."""
-MAX_UNCERTAIN_ASKED = 32
+MAX_UNCERTAIN_IN_FLIGHT = 32
 """Queries in flight about ids that may be forged; they are sent last."""
 
 RETRY_DELAY = 250_000_000
@@ -62,9 +62,9 @@ class _Known:
     name: ContainerName
     facts: Container
     is_pending: bool = False
-    is_asked: bool = False
+    is_in_flight: bool = False
     retries: int = 0
-    ask_at: int | None = None
+    query_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,12 @@ class KnownContainers:
         self._failure_note_at = 0
         self._known: BoundedMap[str, _Known] = BoundedMap(MAX_KNOWN)
         self._uncertain: BoundedMap[str, _Known] = BoundedMap(MAX_UNCERTAIN)
-        self._later: dict[ContainerName, int] = {}
-        self._asked = {True: 0, False: 0}
+        self._retries: dict[ContainerName, int] = {}
+        self._in_flight = {True: 0, False: 0}
         """Queries in flight, by whether the ids are certain."""
         self._order = itertools.count()
-        self._questions: PriorityQueue[tuple[int, int, ContainerName | None]] = PriorityQueue()
-        self._answers: SimpleQueue[_Answer] = SimpleQueue()
+        self._queries: PriorityQueue[tuple[int, int, ContainerName | None]] = PriorityQueue()
+        self._responses: SimpleQueue[_Answer] = SimpleQueue()
         self._workers = [
             threading.Thread(target=self._work, name=f"container-lookup-{number}", daemon=True)
             for number in range(workers)
@@ -117,7 +117,7 @@ class KnownContainers:
     def close(self) -> None:
         """Let the worker threads end after their current query, without waiting for them."""
         for _ in self._workers:
-            self._questions.put((-1, next(self._order), None))
+            self._queries.put((-1, next(self._order), None))
 
     def is_pending(self, name: ContainerName, now: int) -> bool:
         """Return whether the first response is still outstanding; start a query for a new container.
@@ -131,9 +131,9 @@ class KnownContainers:
         known = self._find(name)
         if known is None:
             known = self._first_seen(name)
-        elif known.ask_at is not None and now >= known.ask_at and not known.is_asked:
-            known.ask_at = None
-            self._ask(known)
+        elif known.query_at is not None and now >= known.query_at and not known.is_in_flight:
+            known.query_at = None
+            self._query(known)
         return known.is_pending
 
     def facts(self, name: ContainerName) -> Container:
@@ -141,7 +141,7 @@ class KnownContainers:
         known = self._find(name)
         return (self._first_seen(name) if known is None else known).facts
 
-    def tick(self, now: int) -> list[str]:
+    def poll(self, now: int) -> list[str]:
         """Take in responses and repeat the queries that are due.
 
         Args:
@@ -151,25 +151,25 @@ class KnownContainers:
             Keys of the containers that are no longer pending.
         """
         settled = []
-        while not self._answers.empty():
-            answer = self._answers.get()
-            self._asked[answer.name.is_certain] -= 1
+        while not self._responses.empty():
+            answer = self._responses.get()
+            self._in_flight[answer.name.is_certain] -= 1
             known = self._find(answer.name)
             if known is None:
                 continue
-            known.is_asked = False
+            known.is_in_flight = False
             was_pending = known.is_pending
             self._take(known, answer, now)
             if was_pending and not known.is_pending:
                 settled.append(answer.name.key)
-        for name, due in list(self._later.items()):
+        for name, due in list(self._retries.items()):
             if now >= due:
-                del self._later[name]
+                del self._retries[name]
                 known = self._find(name)
-                if known is not None and not known.is_asked:
+                if known is not None and not known.is_in_flight:
                     was_pending = known.is_pending
-                    self._ask(known)
-                    if was_pending and not known.is_asked:
+                    self._query(known)
+                    if was_pending and not known.is_in_flight:
                         settled.append(name.key)
         return settled
 
@@ -182,19 +182,19 @@ class KnownContainers:
         known = _Known(name, least)
         (self._known if name.is_certain else self._uncertain).put(name.key, known)
         if any(lookup.answers(name) for lookup in self._lookups):
-            self._ask(known)
-            known.is_pending = known.is_asked and name.is_certain
+            self._query(known)
+            known.is_pending = known.is_in_flight and name.is_certain
         return known
 
-    def _ask(self, known: _Known) -> None:
+    def _query(self, known: _Known) -> None:
         is_certain = known.name.is_certain
-        if self._asked[is_certain] >= (MAX_ASKED if is_certain else MAX_UNCERTAIN_ASKED):
+        if self._in_flight[is_certain] >= (MAX_IN_FLIGHT if is_certain else MAX_UNCERTAIN_IN_FLIGHT):
             self.unanswered += 1
             known.is_pending = False
             return
-        known.is_asked = True
-        self._asked[is_certain] += 1
-        self._questions.put((0 if is_certain else 1, next(self._order), known.name))
+        known.is_in_flight = True
+        self._in_flight[is_certain] += 1
+        self._queries.put((0 if is_certain else 1, next(self._order), known.name))
 
     def _take(self, known: _Known, answer: _Answer, now: int) -> None:
         if answer.facts is not None:
@@ -205,10 +205,10 @@ class KnownContainers:
             self._known.put(known.name.key, known)
             known.is_pending = False
             if answer.facts.start_ts is None and known.retries == 0:
-                self._again(known, now)
+                self._schedule_retry(known, now)
         elif answer.failure is None:
             if known.retries == 0:
-                self._again(known, now)
+                self._schedule_retry(known, now)
                 return
             self.not_found += known.is_pending
             known.is_pending = False
@@ -218,15 +218,15 @@ class KnownContainers:
                 self._failure_note_at = now + FAILURE_NOTE_INTERVAL
                 self._on_failure(f"facts about containers are incomplete: {answer.failure}.")
             known.is_pending = False
-            known.ask_at = now + FAILURE_DELAY
+            known.query_at = now + FAILURE_DELAY
 
-    def _again(self, known: _Known, now: int) -> None:
+    def _schedule_retry(self, known: _Known, now: int) -> None:
         known.retries += 1
-        self._later[known.name] = now + RETRY_DELAY
+        self._retries[known.name] = now + RETRY_DELAY
 
     def _work(self) -> None:
-        while (name := self._questions.get()[2]) is not None:
-            self._answers.put(self._inspect(name))
+        while (name := self._queries.get()[2]) is not None:
+            self._responses.put(self._inspect(name))
 
     def _inspect(self, name: ContainerName) -> _Answer:
         failure: str | None = None

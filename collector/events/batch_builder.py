@@ -87,7 +87,7 @@ class BatchBuilder:
         """Append one event: its time, its row, and the text and number of each argument, in the order of names.
 
         Returns:
-            The index that `again` takes.
+            The index that `repeat` takes.
         """
         indices = self._name_rows.get(names)
         if indices is None:
@@ -123,7 +123,7 @@ class BatchBuilder:
         self._events.append(event)
         return event
 
-    def again(self, time: int, event: Event) -> None:
+    def repeat(self, time: int, event: Event) -> None:
         """Append an event of this batch once more, with another time."""
         self._times.append(time)
         self._events.append(event)

@@ -89,7 +89,7 @@ class RepeatCache:
             return False
         time = _TIME.unpack_from(record)[0] + boot_to_epoch
         if is_same:
-            builder.again(time, event)
+            builder.repeat(time, event)
             return True
         added = _add_alike(builder, event, record, time)
         if added is None:

@@ -27,7 +27,7 @@ REFUSED = "refused_by_broker"
 _WINDOW_BYTES = 8 << 20
 _PATIENCE_SECONDS = 2.0
 _RETRY_SECONDS = 3.0
-_SECURE_AGAIN_SECONDS = 10.0
+_STORE_AGAIN_SECONDS = 10.0
 _QUIET_SECONDS = 60.0
 """Seconds after a reported refusal during which further ones are only counted; anyone on the host can cause them."""
 
@@ -76,9 +76,9 @@ class Publisher:
         self._to_announce: set[str] = set()
         """Topics whose announcements, sent before the first batch, are not acknowledged yet."""
         self._retry_at = 0.0
-        self._secure_at = 0.0
+        self._store_at = 0.0
         self._progress_at = 0.0
-        self._refusal_told_at = float("-inf")
+        self._refusal_reported_at = float("-inf")
         self._registration: Registration | None = None
         if connection.registry is not None:
             registry = Registry(connection.registry)
@@ -109,7 +109,7 @@ class Publisher:
             or self._is_unregistered()
             or self._window.bytes >= self._window_bytes
         ):
-            self._secure()
+            self._store_in_flight()
             self._spool.append(encoded)
         else:
             self._window.add(encoded, None, time.monotonic())
@@ -119,11 +119,11 @@ class Publisher:
         """Process acknowledgements, and send what waits on disk."""
         self._producer.poll(timeout)
         if self._failure is not None and time.monotonic() >= self._retry_at:
-            self._start_again()
-        self._let_go()
+            self._restart()
+        self._release()
         if self._is_stuck():
-            self._secure()
-            self._tell_away()
+            self._store_in_flight()
+            self._report_away()
             return
         if self._is_unregistered():
             return
@@ -143,7 +143,7 @@ class Publisher:
             self.poll(0.05)
             if self._is_away or (self._is_unregistered() and not self._window):
                 break
-        self._secure()
+        self._store_in_flight()
         left = len(self._window)
         self._generation += 1
         self._producer.purge()
@@ -184,7 +184,7 @@ class Publisher:
 
     def _send(self) -> None:
         """Send everything that may be sent now."""
-        while self._failure is None and (sent := self._window.turn()) is not None:
+        while self._failure is None and (sent := self._window.next()) is not None:
             if not self._produce(sent):
                 return
 
@@ -241,23 +241,23 @@ class Publisher:
             self._lose(sent, error)
         elif self._window.refused(sent, by_client=by_client):
             self._lose(sent, error)
-        self._let_go()
+        self._release()
 
     def _lose(self, sent: Outgoing, error: KafkaError) -> None:
         lost = events_of(sent.encoded, self.refused)
         self.refused[REFUSED] += lost
         now = time.monotonic()
-        if now - self._refusal_told_at < _QUIET_SECONDS:
+        if now - self._refusal_reported_at < _QUIET_SECONDS:
             return
-        self._refusal_told_at = now
+        self._refusal_reported_at = now
         remedy = ""
         if is_too_large(error):
             topic = self._connection.topic(EVENTS)
             remedy = f" The batch can't be divided further: raise max.message.bytes of topic {topic}."
         self._on_note(f"the broker refused {lost} events in {len(sent.encoded)} bytes: {error.str()}.{remedy}")
 
-    def _let_go(self) -> None:
-        for done in self._window.let_go():
+    def _release(self) -> None:
+        for done in self._window.release():
             if done.segment is not None:
                 self._spool.settle(done.segment)
 
@@ -271,29 +271,29 @@ class Publisher:
         """Whether the schema registry has not responded yet, so that messages lack their header."""
         return self._registration is not None and self._registration.header is None
 
-    def _secure(self) -> None:
+    def _store_in_flight(self) -> None:
         """Store batches in flight on disk, ahead of what will follow them there."""
         bare = [sent for sent in self._window if sent.segment is None]
         now = time.monotonic()
-        if not bare or now < self._secure_at:
+        if not bare or now < self._store_at:
             return
         segment = self._spool.store_sent([sent.encoded for sent in bare])
         if segment is None:
-            self._secure_at = now + _SECURE_AGAIN_SECONDS
+            self._store_at = now + _STORE_AGAIN_SECONDS
         for sent in bare:
             sent.segment = segment
 
-    def _start_again(self) -> None:
+    def _restart(self) -> None:
         """Create a new producer after a failure, and send everything in flight again, in order."""
         self._generation += 1
         self._failure = None
         self._producer.purge()
         self._producer.poll(0)
         self._producer = self._begin()
-        self._window.again(time.monotonic())
+        self._window.resend(time.monotonic())
         self._send()
 
-    def _tell_away(self) -> None:
+    def _report_away(self) -> None:
         if not self._is_away:
             self._is_away = True
             told = self._trouble.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name

@@ -74,7 +74,7 @@ class Window:
         self._waiting.append(made)
         self.bytes += len(encoded)
 
-    def turn(self) -> Outgoing | None:
+    def next(self) -> Outgoing | None:
         """Return what may be sent now; None if nothing waits, or everything has to wait for a result."""
         while self._waiting:
             first = self._waiting[0]
@@ -85,7 +85,7 @@ class Window:
         return None
 
     def sent(self, one: Outgoing) -> None:
-        """Record that a batch returned by `turn` is in flight."""
+        """Record that a batch returned by `next` is in flight."""
         self._waiting.popleft()
         one.is_waiting = False
         one.is_alone = self._goes_alone(one)
@@ -128,7 +128,7 @@ class Window:
         one.is_settled = True
         return True
 
-    def again(self, at: float) -> None:
+    def resend(self, at: float) -> None:
         """Queue everything that is not settled for sending again, in order.
 
         Args:
@@ -141,7 +141,7 @@ class Window:
             one.is_waiting = not one.is_settled
         self._queue()
 
-    def let_go(self) -> Iterator[Outgoing]:
+    def release(self) -> Iterator[Outgoing]:
         """Yield, in order, the settled batches with nothing unsettled before them."""
         while self._all and self._all[0].is_settled:
             done = self._all.popleft()

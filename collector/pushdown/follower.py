@@ -12,10 +12,10 @@ from pathlib import Path
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.topics import INTEREST
-from collector.pushdown.plan import CollectionPlan, wanted
+from collector.pushdown.plan import CollectionPlan, collection_plan
 from schemas.filter import PushdownFilter
 
-_MAX_KEPT = 64 << 20
+_MAX_STORED = 64 << 20
 
 
 class FilterFollower:
@@ -48,9 +48,9 @@ class FilterFollower:
         self._on_note = on_note
         self._follower = CompactedTopicReader(connection, [INTEREST])
         self._read: dict[bytes, bytes] = {}
-        self._entries = _read_kept(kept)
+        self._entries = _read_stored(kept)
         self._trouble = ""
-        self.wanted = wanted(self._entries, own, self._always)
+        self.wanted = collection_plan(self._entries, own, self._always)
         """What to send now."""
 
     def poll(self) -> CollectionPlan | None:
@@ -61,19 +61,19 @@ class FilterFollower:
                 self._read.pop(key, None)
             else:
                 self._read[key] = value
-        self._tell_trouble()
+        self._report_errors()
         if not self._follower.has_read_all or self._read == self._entries:
             return None
         self._entries = dict(self._read)
-        self._keep()
-        before, self.wanted = self.wanted, wanted(self._entries, self._own, self._always)
+        self._store()
+        before, self.wanted = self.wanted, collection_plan(self._entries, self._own, self._always)
         return self.wanted if self.wanted != before else None
 
     def close(self) -> None:
         """Disconnect from the broker."""
         self._follower.close()
 
-    def _tell_trouble(self) -> None:
+    def _report_errors(self) -> None:
         # The publisher reports a broker that is unavailable.
         trouble = self._follower.trouble if self._follower.is_shut_out else ""
         if trouble and trouble != self._trouble:
@@ -81,7 +81,7 @@ class FilterFollower:
             self._on_note(f"the published rules' filter can't be read ({trouble}): using {source} instead.")
         self._trouble = trouble
 
-    def _keep(self) -> None:
+    def _store(self) -> None:
         text = json.dumps({key.decode("latin-1"): value.decode("latin-1") for key, value in self._entries.items()})
         new = self._kept.with_name(f"{self._kept.name}.new")
         try:
@@ -96,10 +96,10 @@ class FilterFollower:
             )
 
 
-def _read_kept(path: Path) -> dict[bytes, bytes]:
+def _read_stored(path: Path) -> dict[bytes, bytes]:
     try:
         with path.open(encoding="utf-8") as file:
-            found = json.loads(file.read(_MAX_KEPT))
+            found = json.loads(file.read(_MAX_STORED))
         return {key.encode("latin-1"): value.encode("latin-1") for key, value in found.items()}
     except (OSError, ValueError, AttributeError, RecursionError):
         # Missing, or truncated by a full disk: the topic has the state.

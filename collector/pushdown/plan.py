@@ -26,7 +26,7 @@ class CollectionPlan:
     """Versions of the rules covered; empty for local rule files."""
 
 
-def wanted(entries: Mapping[bytes, bytes], own: PushdownFilter, always_sent: Iterable[str]) -> CollectionPlan:
+def collection_plan(entries: Mapping[bytes, bytes], own: PushdownFilter, always_sent: Iterable[str]) -> CollectionPlan:
     """Compute what to send.
 
     Args:
@@ -47,7 +47,7 @@ def wanted(entries: Mapping[bytes, bytes], own: PushdownFilter, always_sent: Ite
     return CollectionPlan(always(joined, always_sent), frozenset(key.decode() for key in entries))
 
 
-def common(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+def common_versions(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
     """Return the versions in both sets; * stands for every version."""
     if EVERYTHING in some:
         return others

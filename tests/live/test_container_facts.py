@@ -81,7 +81,7 @@ def test_a_container_s_process_is_named_by_the_container_s_files(docker: Docker)
         assert entry is not None
         assert entry.container is not None
         assert known.is_pending(entry.container, 0)
-        wait_until(lambda: bool(known.tick(0)))
+        wait_until(lambda: bool(known.poll(0)))
 
         process = rows.processes[rows.row(entry)]
 

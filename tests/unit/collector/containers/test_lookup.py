@@ -31,7 +31,7 @@ def settle(known: KnownContainers, now: int = 0) -> list[str]:
     settled: list[str] = []
 
     def has_settled() -> bool:
-        settled.extend(known.tick(now))
+        settled.extend(known.poll(now))
         return bool(settled)
 
     until(has_settled)
@@ -66,7 +66,7 @@ def test_a_name_survives_its_container(tmp_path: Path) -> None:
         settle(known)
         daemon.answers = {}
 
-        known.tick(10 * FAILURE_DELAY)
+        known.poll(10 * FAILURE_DELAY)
 
         assert known.facts(NAME).name == "web"
 
@@ -75,11 +75,11 @@ def test_a_container_that_is_only_being_made_is_asked_for_once_more(tmp_path: Pa
     """The first process may show up before Docker knows its container."""
     with containers(tmp_path) as (known, daemon):
         known.is_pending(NAME, 0)
-        until(lambda: known.tick(0) or known._later)
+        until(lambda: known.poll(0) or known._retries)
         assert known.is_pending(NAME, 0)
         daemon.answers = {PATH: inspected()}
 
-        assert known.tick(RETRY_DELAY - 1) == []
+        assert known.poll(RETRY_DELAY - 1) == []
         assert settle(known, RETRY_DELAY) == [ID]
 
         assert (known.facts(NAME).name, known.not_found, asked(daemon)) == ("web", 0, 2)
@@ -89,7 +89,7 @@ def test_a_container_that_nobody_knows_settles_after_the_second_question(tmp_pat
     """Then only its cgroup's facts are known."""
     with containers(tmp_path) as (known, daemon):
         known.is_pending(NAME, 0)
-        until(lambda: known.tick(0) or known._later)
+        until(lambda: known.poll(0) or known._retries)
 
         assert settle(known, RETRY_DELAY) == [ID]
 
@@ -106,8 +106,8 @@ def test_a_container_that_did_not_run_yet_is_completed_later(tmp_path: Path) -> 
         assert known.facts(NAME).name == "web"
         daemon.answers = {PATH: inspected()}
 
-        known.tick(RETRY_DELAY)
-        until(lambda: known.tick(RETRY_DELAY) or known.version == 2)
+        known.poll(RETRY_DELAY)
+        until(lambda: known.poll(RETRY_DELAY) or known.version == 2)
 
         assert known.facts(NAME).ip == "172.17.0.2"
 
@@ -120,7 +120,7 @@ def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
         for number in range(50):
             assert known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
             known.facts(ContainerName("docker", f"{number:064x}"))
-            known.tick(0)
+            known.poll(0)
         # Waiting for fifty responses in sequence would take ten seconds.
         assert time.monotonic() - begin < 5
 
@@ -139,7 +139,7 @@ def test_a_daemon_that_comes_back_is_asked_again(tmp_path: Path) -> None:
 
         assert not known.is_pending(NAME, FAILURE_DELAY - 1)
         assert not known.is_pending(NAME, FAILURE_DELAY)
-        until(lambda: known.tick(FAILURE_DELAY) or known.version == 1)
+        until(lambda: known.poll(FAILURE_DELAY) or known.version == 1)
 
         assert known.facts(NAME).name == "web"
 
@@ -155,7 +155,7 @@ def test_a_runtime_that_is_not_asked_leaves_nothing_pending(tmp_path: Path) -> N
 
 def test_too_many_questions_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries beyond the limit are counted, and events go on."""
-    monkeypatch.setattr(lookup, "MAX_ASKED", 3)
+    monkeypatch.setattr(lookup, "MAX_IN_FLIGHT", 3)
     with containers(tmp_path, timeout=0.2) as (known, daemon):
         daemon.is_hanging = True
 
@@ -180,7 +180,7 @@ def test_made_up_ids_push_out_no_container_that_is_known(tmp_path: Path, monkeyp
 
         for number in range(50):
             known.facts(made_up(number))
-            known.tick(0)
+            known.poll(0)
 
         assert known.facts(NAME).name == "web"
         assert asked(daemon) == 1
@@ -188,7 +188,7 @@ def test_made_up_ids_push_out_no_container_that_is_known(tmp_path: Path, monkeyp
 
 def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are queried last, and nothing waits for them."""
-    monkeypatch.setattr(lookup, "MAX_UNCERTAIN_ASKED", 4)
+    monkeypatch.setattr(lookup, "MAX_UNCERTAIN_IN_FLIGHT", 4)
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.is_hanging = True
         daemon.answers = {PATH: inspected()}
@@ -217,7 +217,7 @@ def test_one_that_its_runtime_confirms_is_known_like_any_other(tmp_path: Path, m
         daemon.answers = {PATH: inspected(State={"Pid": 71, "StartedAt": "2026-11-24T14:31:30Z"})}
         known = KnownContainers([Docker(daemon.path, proc=tmp_path)])
         assert not known.is_pending(nested, 0)
-        until(lambda: known.tick(0) or known.version == 1)
+        until(lambda: known.poll(0) or known.version == 1)
         for number in range(5):
             known.facts(made_up(number))
         known.close()
@@ -234,7 +234,7 @@ def test_who_only_claims_an_id_does_not_get_its_facts(tmp_path: Path) -> None:
         claim = ContainerName("docker", ID, None, f"/docker/{'f' * 64}/docker/{ID}", is_certain=False)
 
         known.is_pending(claim, 0)
-        until(lambda: known.tick(0) or known._later)
+        until(lambda: known.poll(0) or known._retries)
 
         assert (known.facts(claim).name, known.facts(NAME).name) == (None, "web")
 
@@ -255,7 +255,7 @@ def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
             known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
         known.is_pending(NAME, 0)
 
-        until(lambda: known.tick(0) or known.facts(NAME).name)
+        until(lambda: known.poll(0) or known.facts(NAME).name)
         known.close()
         assert known.unanswered == 3
 

@@ -76,7 +76,7 @@ def test_an_event_comes_again_at_another_time() -> None:
     builder = BatchBuilder()
     builder.add(3, ROW[1:], (), [])
     event = builder.add(5, tuple(value * 10 for value in ROW[1:]), ("res",), [("0", 0)])
-    builder.again(7, event)
+    builder.repeat(7, event)
 
     columns = builder.columns()
 
@@ -102,7 +102,7 @@ def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], ag
         for time, place in enumerate(again):
             kind = place % len(kinds)
             if builder is once:
-                builder.again(time, events[kind])
+                builder.repeat(time, events[kind])
             else:
                 builder.add(time, rows[kind], names[kind], arguments[kind])
 
@@ -139,9 +139,9 @@ def test_a_clock_that_was_set_moves_the_events_so_far() -> None:
     """Including repeated ones; events added afterwards have the new time already."""
     builder = BatchBuilder()
     event = builder.add(100, ROW[1:], (), [])
-    builder.again(101, event)
+    builder.repeat(101, event)
 
     builder.shift(-50)
-    builder.again(60, event)
+    builder.repeat(60, event)
 
     assert list(builder.columns()["time"]) == [50, 51, 60]

@@ -56,13 +56,13 @@ def send_all(window: Window, broker: Broker) -> int:
     """Send until nothing is left; return how many events are lost."""
     lost = 0
     for _ in range(10_000):
-        while (one := window.turn()) is not None:
+        while (one := window.next()) is not None:
             window.sent(one)
             broker.on_their_way.append(one)
         if not broker.on_their_way:
             break
         lost += broker.answer(window)
-    list(window.let_go())
+    list(window.release())
     assert len(window) == 0
     assert window.bytes == 0
     return lost
@@ -89,18 +89,18 @@ def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:
     window = Window()
     for sequence, size in enumerate((10, 200_000, 10, 150_000)):
         window.add(encode_batch(batch(sequence, size)), None, 0.0)
-    first = window.turn()
+    first = window.next()
     assert first is not None
     window.sent(first)
-    assert window.turn() is None
+    assert window.next() is None
     window.delivered(first)
-    large = window.turn()
+    large = window.next()
     assert large is not None
     window.sent(large)
-    assert window.turn() is None
+    assert window.next() is None
     window.delivered(large)
     for _ in range(2):
-        one = window.turn()
+        one = window.next()
         assert one is not None
         window.sent(one)
 
@@ -131,7 +131,7 @@ def test_parts_stand_for_their_batch_on_disk() -> None:
     segment = Segment(Path("unused"), is_read=True, waiting=1)
     window, broker = Window(), Broker(100_000)
     window.add(encode_batch(batch(1, 60_000, 60_000)), segment, 0.0)
-    first = window.turn()
+    first = window.next()
     assert first is not None
     window.sent(first)
     assert window.refused(first) is False
@@ -146,14 +146,14 @@ def test_after_a_failure_all_goes_again_in_order() -> None:
     window, broker = Window(), Broker(100_000)
     for sequence in range(3):
         window.add(encode_batch(batch(sequence, 60_000, 60_000)), None, 0.0)
-    one = window.turn()
+    one = window.next()
     assert one is not None
     window.sent(one)
     assert window.refused(one) is False
-    one = window.turn()
+    one = window.next()
     assert one is not None
     window.sent(one)
-    window.again(5.0)
+    window.resend(5.0)
     assert {each.at for each in window} == {5.0}
     assert send_all(window, broker) == 0
     order = [(part.sequence, part.first_index) for part in broker.taken]
@@ -166,7 +166,7 @@ def test_what_the_client_refuses_is_divided_at_once() -> None:
     for sequence in range(2):
         window.add(encode_batch(batch(sequence, 10, 10)), None, 0.0)
     for _ in range(2):
-        one = window.turn()
+        one = window.next()
         assert one is not None
         window.sent(one)
     second = list(window)[1]

@@ -1,6 +1,6 @@
 import pytest
 
-from collector.pushdown.plan import MAX_VERSIONS, CollectionPlan, common, wanted
+from collector.pushdown.plan import MAX_VERSIONS, CollectionPlan, collection_plan, common_versions
 from schemas.encoding.filter_json import encode_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 
@@ -20,7 +20,7 @@ def version(number: int) -> bytes:
 
 def test_rule_files_decide_where_nothing_is_published() -> None:
     """Including what is always sent."""
-    found = wanted({}, OWN, ["connect"])
+    found = collection_plan({}, OWN, ["connect"])
     assert found.versions == frozenset()
     assert found.interest is not None
     assert found.interest.events == {"bind", "connect"}
@@ -28,14 +28,14 @@ def test_rule_files_decide_where_nothing_is_published() -> None:
 
 def test_live_versions_are_joined() -> None:
     """Each may still be active in some processor; rule files no longer count."""
-    found = wanted({version(1): encode_filter(ONE), version(2): encode_filter(TWO)}, OWN, ["execve"])
+    found = collection_plan({version(1): encode_filter(ONE), version(2): encode_filter(TWO)}, OWN, ["execve"])
     assert found.interest == PushdownFilter(ONE.ways | TWO.ways | {Clause("execve")}, variables=frozenset({"HOME"}))
     assert found.versions == {version(1).decode(), version(2).decode()}
 
 
 def test_what_is_always_sent_is_sent_whole() -> None:
     """However little of it the rules need."""
-    found = wanted({version(1): encode_filter(ONE)}, OWN, ["openat"])
+    found = collection_plan({version(1): encode_filter(ONE)}, OWN, ["openat"])
     assert found.interest == PushdownFilter(frozenset({Clause("openat")}))
 
 
@@ -51,12 +51,12 @@ def test_what_is_always_sent_is_sent_whole() -> None:
 )
 def test_what_cannot_be_understood_means_everything(entries: dict[bytes, bytes]) -> None:
     """A relevant event must not be dropped because a reader is older or a writer hostile."""
-    assert wanted(entries, OWN, []) == EVERYTHING
+    assert collection_plan(entries, OWN, []) == EVERYTHING
 
 
 def test_a_batch_tells_only_what_holds_of_all_that_is_in_it() -> None:
     """At a switch, its events passed either filter."""
     a, b, everything = frozenset({"a"}), frozenset({"a", "b"}), frozenset({"*"})
-    assert common(a, b) == common(b, a) == a
-    assert common(everything, b) == common(b, everything) == b
-    assert common(a, frozenset()) == frozenset()
+    assert common_versions(a, b) == common_versions(b, a) == a
+    assert common_versions(everything, b) == common_versions(b, everything) == b
+    assert common_versions(a, frozenset()) == frozenset()
