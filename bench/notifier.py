@@ -21,9 +21,10 @@ from bus.connection import Connection
 from bus.topics import DAY_MS, plan
 from lanner.settings import load_settings
 from lanner.settings.named import SIEM
-from lanner.wiring.sinks.registry import receiver_of
-from notifier.delivery.outcome import RemoteSink, RoutedAlert, SendOutcome
+from lanner.wiring.sinks.registry import open_sink
+from notifier.delivery.outcome import RoutedAlert, SendOutcome
 from notifier.delivery.retry import RetryPolicy
+from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
@@ -64,10 +65,10 @@ def main() -> None:
                 place = Path(folder) / f"{number}-{turn}"
                 settings = load_settings(None, {}, [*flags, f"file_output.filename={place}/alerts"])
                 sink = name.split()[0].rstrip(",")
-                receiver = receiver_of(settings, sink, connection=connection, environment=secrets)
-                rates[name].append(_rate(place / "many.db", receiver))
-                waits[name] += _waits(place / "single.db", receiver)
-                receiver.close()
+                opened = open_sink(settings, sink, connection=connection, environment=secrets)
+                rates[name].append(_rate(place / "many.db", opened))
+                waits[name] += _waits(place / "single.db", opened)
+                opened.close()
     print("| sink | alerts a second | added, p50 | p99 |\n|---|---|---|---|")
     for name in sinks:
         ordered = sorted(waits[name])
@@ -75,25 +76,25 @@ def main() -> None:
         print(f"| {name} | {statistics.median(rates[name]):,.0f} | {p50 * 1000:.1f} ms | {p99 * 1000:.1f} ms |")
 
 
-def _rate(path: Path, receiver: RemoteSink) -> float:
+def _rate(path: Path, sink: Sink) -> float:
     """Deliver waiting alerts for a while; return the rate."""
-    box = Outbox(path, most=1_000_000)
+    box = Outbox(path, capacity=1_000_000)
     for number in range(4000):
         box.put(_alert(number))
-    worker = _worker(box, receiver)
+    worker = _worker(box, sink)
     began = time.perf_counter()
     while box.backlog() and time.perf_counter() - began < SECONDS:
         worker.turn()
     taken = time.perf_counter() - began
     box.close()
-    return worker.tally.sent / taken
+    return worker.stats.sent / taken
 
 
-def _waits(path: Path, receiver: RemoteSink) -> list[float]:
+def _waits(path: Path, sink: Sink) -> list[float]:
     """Return the seconds from fetching an alert to its acceptance, for alerts that arrive one at a time."""
-    box = Outbox(path, most=1_000_000)
+    box = Outbox(path, capacity=1_000_000)
     accepted: list[float] = []
-    worker = _worker(box, _Watched(receiver, accepted))
+    worker = _worker(box, _Watched(sink, accepted))
     worker.start()
     taken: list[float] = []
     for number in range(SINGLE):
@@ -108,37 +109,37 @@ def _waits(path: Path, receiver: RemoteSink) -> list[float]:
 
 
 class _Watched:
-    """Records when a receiver accepted."""
+    """Records when a sink accepted."""
 
-    def __init__(self, receiver: RemoteSink, accepted: list[float]) -> None:
-        self.most = receiver.most
-        self._receiver = receiver
+    def __init__(self, sink: Sink, accepted: list[float]) -> None:
+        self.batch_size = sink.batch_size
+        self._sink = sink
         self._accepted = accepted
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        outcome = self._receiver.offer(parcels)
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        outcome = self._sink.send(alerts)
         self._accepted.append(time.perf_counter())
         return outcome
 
-    def tend(self) -> None:
-        self._receiver.tend()
+    def idle(self) -> None:
+        self._sink.idle()
 
     def reopen(self) -> None:
-        self._receiver.reopen()
+        self._sink.reopen()
 
     def close(self) -> None:
         """Leave it open, because it is used again."""
 
 
-def _worker(box: Outbox, receiver: RemoteSink) -> Worker:
+def _worker(box: Outbox, sink: Sink) -> Worker:
     return Worker(
         "bench",
         box,
-        receiver,
+        sink,
         RetryPolicy(Backoff(), lambda: 0.5),
         RoutedAlert,
-        tally=SinkStats(),
-        on_trouble=lambda text: print(f"trouble: {text}"),
+        stats=SinkStats(),
+        report=lambda text: print(f"failure: {text}"),
     )
 
 

@@ -1,1 +1,1 @@
-"""Tells people and SIEMs: Alert in, messages out."""
+"""Notifier: alerts in, messages to people, syslog daemons, webhooks and SIEM topics out."""

@@ -17,7 +17,9 @@ from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
 from lanner.wiring.single_host.pipeline import Pipeline, Source
-from notifier.local.sink import Sink
+from notifier.delivery.outcome import RoutedAlert
+from notifier.delivery.outputs import AlertDelivery, DirectDelivery
+from notifier.delivery.stats import SinkStats
 from schemas.batch import EventBatch
 
 
@@ -74,8 +76,8 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
             variables=detection.variables,
         )
 
-    def sinks(_settings: Settings) -> list[Sink]:
-        return [board]
+    def sinks(_settings: Settings) -> list[AlertDelivery]:
+        return [DirectDelivery("demo", board, RoutedAlert, SinkStats(), lambda _: None)]
 
     pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
     if options.format != "json":

@@ -20,8 +20,8 @@ from lanner.settings import Settings, find_file
 from lanner.settings.named import COMMANDS, sinks_of
 from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.notifier import Deliveries
-from lanner.wiring.sinks.registry import receiver_of
-from lanner.wiring.sinks.test_alert import from_json, marked
+from lanner.wiring.sinks.registry import open_sink
+from lanner.wiring.sinks.test_alert import from_json, marked_alert
 from notifier.delivery.outcome import Delivered, RateLimited, RoutedAlert, Undeliverable
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _deliver(
         deliveries.views,
         settings.http.stuck_seconds,
         settings.http.oldest_undelivered_seconds,
-        lambda: None if intake is None else intake.tally,
+        lambda: None if intake is None else intake.stats,
     )
     path = find_file(options.config, os.environ)
     watch, watch_at = FileWatch([] if path is None else [path.absolute()]), 0.0
@@ -134,7 +134,7 @@ def _deliver(
                 intake.stop(STOP_SECONDS)
             deliveries.stop()
     if not options.quiet:
-        for line in (*deliveries.account(), *([] if intake is None else [intake.account()])):
+        for line in (*deliveries.summary(), *([] if intake is None else [intake.summary()])):
             note(line)
 
 
@@ -146,8 +146,7 @@ def _listening(
     from notifier.intake.to_outboxes import into_outboxes
 
     if connection is None:
-        lines = [(each.outbox, each.worker.wants) for each in deliveries.all if each.outbox is not None]
-        return RunningIntake(settings, listen, functools.partial(into_outboxes, lines), note)
+        return RunningIntake(settings, listen, functools.partial(into_outboxes, deliveries.outboxes), note)
     from notifier.intake.to_topic import into_topic
 
     return RunningIntake(settings, listen, functools.partial(into_topic, connection, note), note)
@@ -179,11 +178,11 @@ def _try(settings: Settings, name: str) -> None:
     if name.startswith("siem."):
         need("notifier", "confluent_kafka")
         connection = connection_of(settings)
-    receiver = receiver_of(settings, name, connection=connection)
+    sink = open_sink(settings, name, connection=connection)
     try:
-        outcome = receiver.offer([RoutedAlert(marked())])
+        outcome = sink.send([RoutedAlert(marked_alert())])
     finally:
-        receiver.close()
+        sink.close()
     match outcome:
         case Delivered():
             note(f"{name}: the test alert was accepted.")
@@ -196,8 +195,8 @@ def _try(settings: Settings, name: str) -> None:
 
 
 def _preview(settings: Settings, names: tuple[str, ...], event: Path | None) -> None:
-    from lanner.wiring.sinks.preview import preview
+    from lanner.wiring.routes.preview import preview
 
-    alert = marked() if event is None else from_json(event)
+    alert = marked_alert() if event is None else from_json(event)
     for name in names:
         sys.stdout.write(preview(settings, name, alert, note) + "\n")

@@ -60,7 +60,7 @@ class OutboxDeadLetters:
         """Open an outbox that is there. Raises BadInput."""
         self.name = path.name.removesuffix(OUTBOX_ENDING)
         try:
-            self._outbox = Outbox(path, most=1)
+            self._outbox = Outbox(path, capacity=1)
         except OutboxUnusable as error:
             raise BadInput(f"notifier.state_dir: {error}.") from None
 

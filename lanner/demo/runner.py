@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 from lanner.demo.docker import DemoDocker
-from notifier.local.sink import LocalStats
+from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome
 from schemas.alert import Alert
 
 PATIENCE = 4.0
@@ -38,18 +38,22 @@ class DemoResult:
 class AlertBoard:
     """A sink on which the acting thread looks for the alerts of its acts."""
 
+    batch_size = 1
+
     def __init__(self) -> None:
-        self.name = "demo"
-        self.tally = LocalStats()
         self._changed = threading.Condition()
         self._seen: list[tuple[Alert, float]] = []
 
-    def send(self, alert: Alert) -> None:
-        """Put up an alert, with the time that it took."""
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Post the first alert, with the time that it took."""
+        alert = alerts[0].alert
         with self._changed:
             self._seen.append((alert, (time.time_ns() - alert.time) / 1e6))
-            self.tally.sent += 1
             self._changed.notify_all()
+        return Delivered()
+
+    def idle(self) -> None:
+        """Do nothing."""
 
     def reopen(self) -> None:
         """Nothing to open anew."""

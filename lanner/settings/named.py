@@ -1,56 +1,42 @@
-"""Sinks under names of their own: several webhooks, channels or daemons beside the one that each `..._output` is."""
+"""Named sinks: more webhooks, channels or daemons beside the one that each `NAME_output` describes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields
 
-from lanner.settings.sections.delivery import SlackOutput
-from lanner.settings.sections.model import FileOutput, NamedSection, Settings, SyslogOutput
-from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
+from lanner.settings.sections.model import NamedSection, Settings
 
 KINDS: Mapping[str, type[NamedSection]] = {
-    "file": FileOutput,
-    "slack": SlackOutput,
-    "webhook": WebhookOutput,
-    "apprise": AppriseOutput,
-    "syslog": SyslogOutput,
+    each.name.removesuffix("_output"): each.type
+    for each in fields(Settings)
+    if isinstance(each.type, type) and issubclass(each.type, NamedSection)
 }
-"""What there may be several of, in the order in which `run` opens them."""
+"""Kinds of sinks that may have several instances, by the `NAME_output` of the settings, in its order."""
 SIEM = ("siem.falco", "siem.ecs", "siem.ocsf")
-BUILT_IN = ("stdout", "file", "syslog", "slack", "webhook", "apprise", *SIEM)
-"""Sinks that are there without being named."""
+BUILT_IN = ("stdout", *KINDS, *SIEM)
+"""Sinks that exist without being named under `sinks`."""
 COMMANDS = ("test", "preview")
-"""Words that `lanner notifier` takes for something else than a sink."""
+"""Words that `lanner notifier` reads as commands, not as sinks."""
 
 
 def sinks_of(settings: Settings) -> tuple[str, ...]:
-    """Give every sink that there is."""
+    """Return the names of all sinks."""
     return (*BUILT_IN, *settings.sinks)
 
 
 def kind_of(settings: Settings, sink: str) -> str:
-    """Give what kind of sink a name means; a built-in one is its own."""
+    """Return the kind of a sink; a built-in sink is its own kind."""
     section = settings.sinks.get(sink)
     return sink if section is None else next(kind for kind, each in KINDS.items() if isinstance(section, each))
 
 
-def seen_by(settings: Settings, sink: str) -> Settings:
-    """Give the settings with a named sink's section in place of the one of its kind, so that one code reads both."""
-    section = settings.sinks.get(sink)
-    if section is None:
-        return settings
-    output = f"{kind_of(settings, sink)}_output"
-    # mypy can't see which section belongs to which name.
-    return replace(settings, **{output: section})  # type: ignore[arg-type]
-
-
 def section_of(settings: Settings, sink: str) -> NamedSection | None:
-    """Give a sink's section; None for what has none, as the SIEM topics."""
-    found: NamedSection | None = getattr(seen_by(settings, sink), f"{kind_of(settings, sink)}_output", None)
+    """Return a sink's section; None for the SIEM topics, which have none."""
+    found: NamedSection | None = settings.sinks.get(sink) or getattr(settings, f"{sink}_output", None)
     return found
 
 
 def secrets_of(settings: Settings, sink: str, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Give the environment as a sink is to see it: a named one has variables of its own, and not those of its kind.
+    """Return the environment for a sink: a named sink has its own variables instead of those of its kind.
 
     $LANNER_SINK_PAGERDUTY_TOKEN is to the webhook `pagerduty` what $LANNER_WEBHOOK_TOKEN is to `webhook`.
     """
@@ -61,7 +47,7 @@ def secrets_of(settings: Settings, sink: str, environment: Mapping[str, str]) ->
 
 
 def in_its_words(settings: Settings, sink: str, message: str) -> str:
-    """Give a message about a sink's settings with the names that they have for this sink."""
+    """Return a message about a sink with the names that its settings and variables have."""
     if sink not in settings.sinks:
         return message
     own, common = _variables(settings, sink)

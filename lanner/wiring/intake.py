@@ -1,4 +1,4 @@
-"""The intake as the settings describe it."""
+"""The intake that the settings describe."""
 
 import ipaddress
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.wiring.kafka import secret
-from lanner.wiring.sinks.test_alert import marked
+from lanner.wiring.sinks.test_alert import marked_alert
 from notifier.intake.server import Bus, IntakeServer, IntakeStats
 from processor.detection.redaction import Redaction
 
@@ -24,38 +24,38 @@ class RunningIntake:
         note: Callable[[str], None],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """Begin to listen.
+        """Start listening.
 
         Args:
-            settings: token, certificates, and what is masked.
+            settings: token, certificates and redaction patterns.
             listen: host:port.
             bus: where alerts go.
-            note: told of troubles, and of what is open to anybody.
+            note: called with problems, and with a warning if no client is authenticated.
             environment: may hold the token.
 
         Raises:
-            BadInput: with all that is wrong.
+            BadInput: with all problems.
             BusUnavailable: the bus can't be opened.
         """
         problems: list[str] = []
-        wanted = settings.intake
-        token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", wanted.token_file, environment, problems)
-        if wanted.token_file and not token and not problems:
-            problems.append(f"intake.token_file: {wanted.token_file}: is empty.")
+        section = settings.intake
+        token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", section.token_file, environment, problems)
+        if section.token_file and not token and not problems:
+            problems.append(f"intake.token_file: {section.token_file}: the file is empty.")
         host, port = _address(listen, problems)
         context = _context(settings, problems)
         if problems:
             raise BadInput(*problems)
         redact = Redaction(settings.redact).alert
-        self._intake = IntakeServer(bus, marked, redact=redact, token=token, context=context, note=note)
+        self._intake = IntakeServer(bus, marked_alert, redact=redact, token=token, context=context, report=note)
         try:
             self._intake.start(host, port)
         except OSError as error:
             raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
         self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self._intake.port}/"
-        if not token and not wanted.client_ca_file:
-            who = "any user of this host" if _is_loopback(host) else "whoever reaches it"
-            note(f"warning: intake: no token and no client certificates: {who} can make alerts.")
+        if not token and not section.client_ca_file:
+            who = "any user of this host" if _is_loopback(host) else "anyone who can connect"
+            note(f"warning: intake: no token and no client certificates: {who} can send alerts.")
 
     @property
     def is_alive(self) -> bool:
@@ -63,18 +63,18 @@ class RunningIntake:
         return self._intake.is_alive
 
     def stop(self, seconds: float) -> None:
-        """End; requests under way may take so many seconds."""
+        """Stop; wait so many seconds for requests in progress."""
         self._intake.stop(seconds)
 
     @property
-    def tally(self) -> IntakeStats:
-        """What became of what came."""
-        return self._intake.tally
+    def stats(self) -> IntakeStats:
+        """Counts of requests."""
+        return self._intake.stats
 
-    def account(self) -> str:
-        """Say what it did."""
-        tally = self.tally
-        return f"intake: {tally.taken:,} taken, {tally.refused:,} refused, {tally.failed:,} could not be kept"
+    def summary(self) -> str:
+        """Return a line with what it did."""
+        stats = self.stats
+        return f"intake: {stats.taken:,} accepted, {stats.refused:,} refused, {stats.failed:,} could not be stored"
 
 
 def _address(listen: str, problems: list[str]) -> tuple[str, int]:
@@ -93,22 +93,22 @@ def _is_loopback(host: str) -> bool:
 
 
 def _context(settings: Settings, problems: list[str]) -> ssl.SSLContext | None:
-    wanted = settings.intake
-    if not wanted.certificate_file:
-        if wanted.key_file or wanted.client_ca_file:
+    section = settings.intake
+    if not section.certificate_file:
+        if section.key_file or section.client_ca_file:
             problems.append("intake.certificate_file must be set where key_file or client_ca_file is.")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     name = "certificate_file"
     try:
-        context.load_cert_chain(wanted.certificate_file, wanted.key_file, password=lambda: "")
-        if wanted.client_ca_file:
+        context.load_cert_chain(section.certificate_file, section.key_file, password=lambda: "")
+        if section.client_ca_file:
             name = "client_ca_file"
-            context.load_verify_locations(wanted.client_ca_file)
+            context.load_verify_locations(section.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:
-        # SSLError is one: without a file's name, but with a reason.
-        what = getattr(error, "reason", None) or error.strerror or "not usable"
-        problems.append(f"intake.{name}: {getattr(wanted, name)}: {what}.")
+        # SSLError is an OSError without a file name, but with a reason.
+        reason = getattr(error, "reason", None) or error.strerror or "not usable"
+        problems.append(f"intake.{name}: {getattr(section, name)}: {reason}.")
     return context

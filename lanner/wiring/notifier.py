@@ -1,122 +1,111 @@
-"""The sinks of one `lanner notifier`: each with its line, its far end and its thread."""
+"""The sinks of one `lanner notifier`: settings in, a worker for each sink out."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from bus.connection import Connection
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.operations.readings.notifier import QueueReadings, SinkView
+from lanner.operations.readings.notifier import SinkView
 from lanner.settings import Settings
+from lanner.wiring.routes.routers import routers_of
 from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
-from lanner.wiring.sinks.registry import addresses_of, receiver_of, worker_of
-from notifier.delivery.outcome import RemoteSink
+from lanner.wiring.sinks.registry import open_sink, worker_of
+from notifier.delivery.routing import Router
+from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
-from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox, OutboxUnusable
 
 STOP_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One sink."""
-
-    worker: Worker
-    close: Callable[[], None]
-    outbox: Outbox | None = None
-    """Its line, where that is on disk."""
-    line: QueueReadings | None = None
-    """Its line, where that is in Kafka."""
-
-
 class Deliveries:
-    """All sinks; they start together, take new settings together, and end together."""
+    """All sinks; they start, change settings and stop together."""
 
     def __init__(self, settings: Settings, names: Sequence[str], connection: Connection | None) -> None:
-        """Put them together; nothing is delivered yet.
+        """Open the sinks and their queues; nothing is delivered yet.
 
         Args:
-            settings: where to, and by which routes.
+            settings: sinks and routes.
             names: of the sinks.
-            connection: the broker in which alerts wait; None where they wait in outboxes on disk.
+            connection: the broker in which alerts wait; None if they wait in outboxes on disk.
 
         Raises:
             BadInput: a sink's settings are wrong.
-            BusUnavailable: the broker's client can't be set up.
+            BusUnavailable: the broker's client can't be created.
         """
-        self.all: list[Delivery] = []
         self._names = names
         self._connection = connection
-        folder = Path(settings.notifier.state_dir)
-        addresses = addresses_of(settings, note)
-        receivers = self._receivers(settings)
-        for name, receiver in zip(names, receivers, strict=True):
-            tally = SinkStats()
-            address = addresses(name, tally)
+        self._folder = Path(settings.notifier.state_dir)
+        routers = routers_of(settings, note)
+        opened = self._open(settings)
+        views: list[SinkView] = []
+        for name, sink in zip(names, opened, strict=True):
+            stats = SinkStats()
             try:
-                if connection is None:
-                    outbox = Outbox(folder / f"{name}.outbox.db", most=settings.notifier.outbox_alerts)
-                    worker = worker_of(name, outbox, receiver, address, tally=tally, note=note)
-                    self.all.append(Delivery(worker, outbox.close, outbox))
-                else:
-                    from notifier.queue.kafka import KafkaQueue  # noqa: PLC0415  needs the broker's client
-
-                    line = KafkaQueue(connection, name, folder, tally, note)
-                    worker = worker_of(name, line, receiver, address, tally=tally, note=note)
-                    self.all.append(Delivery(worker, line.close, line=line))
+                views.append(self._view(name, sink, routers(name, stats), stats, settings.notifier.outbox_alerts))
             except OutboxUnusable as error:
                 raise BadInput(f"notifier.state_dir: {error}.") from None
+        self.views = tuple(views)
+        """Each sink's worker and queue."""
         if connection is None:
-            tell_of_left(folder, names, note)
+            tell_of_left(self._folder, names, note)
 
     @property
-    def views(self) -> tuple[SinkView, ...]:
-        """Each sink, for those who look on."""
-        return tuple(SinkView(each.worker, each.outbox, each.line) for each in self.all)
+    def outboxes(self) -> Sequence[tuple[Outbox, Router]]:
+        """Each sink's outbox and current routes; empty if alerts wait in Kafka."""
+        return [(each.outbox, each.worker.routed) for each in self.views if each.outbox is not None]
 
     def start(self) -> None:
-        """Begin to deliver."""
-        for each in self.all:
+        """Start delivering."""
+        for each in self.views:
             each.worker.start()
 
     def reopen(self) -> None:
-        """Have files opened anew."""
-        for each in self.all:
+        """Ask all sinks to reopen files and connections."""
+        for each in self.views:
             each.worker.reopen()
 
     def change(self, settings: Settings) -> None:
-        """Go on with new settings: all of them, or, where one is wrong, none. Raises BadInput."""
-        addresses = addresses_of(settings, note)
-        receivers = self._receivers(settings)
-        for each, receiver in zip(self.all, receivers, strict=True):
-            each.worker.change(receiver, addresses(each.worker.name, each.worker.tally))
+        """Apply new settings to all sinks, or to none if one is wrong. Raises BadInput."""
+        routers = routers_of(settings, note)
+        opened = self._open(settings)
+        for each, sink in zip(self.views, opened, strict=True):
+            each.worker.change(sink, routers(each.worker.name, each.worker.stats))
 
     def stop(self) -> None:
-        """End; what is not delivered stays where it waits."""
-        for each in self.all:
+        """Stop; what is not delivered stays in its queue."""
+        for each in self.views:
             if each.worker.stop(STOP_SECONDS):
-                each.close()
+                each.worker.queue.close()
 
-    def account(self) -> Sequence[str]:
-        """Say of each sink what it did."""
-        return [_account(each.worker.name, each.worker.tally) for each in self.all]
+    def summary(self) -> Sequence[str]:
+        """Return one line for each sink with what it did."""
+        return [_summary(each.worker.name, each.worker.stats) for each in self.views]
 
-    def _receivers(self, settings: Settings) -> list[RemoteSink]:
-        made: list[RemoteSink] = []
+    def _view(self, name: str, sink: Sink, router: Router, stats: SinkStats, capacity: int) -> SinkView:
+        if self._connection is None:
+            outbox = Outbox(self._folder / f"{name}.outbox.db", capacity=capacity)
+            return SinkView(worker_of(name, outbox, sink, router, stats=stats, report=note), outbox)
+        from notifier.queue.kafka import KafkaQueue  # noqa: PLC0415  needs the broker's client
+
+        queue = KafkaQueue(self._connection, name, self._folder, stats, note)
+        return SinkView(worker_of(name, queue, sink, router, stats=stats, report=note), kafka=queue)
+
+    def _open(self, settings: Settings) -> list[Sink]:
+        opened: list[Sink] = []
         try:
             for name in self._names:
-                made.append(receiver_of(settings, name, connection=self._connection))  # noqa: PERF401  closed below
+                opened.append(open_sink(settings, name, connection=self._connection))  # noqa: PERF401  closed below
         except BaseException:
-            for each in made:
+            for each in opened:
                 each.close()
             raise
-        return made
+        return opened
 
 
-def _account(name: str, tally: SinkStats) -> str:
+def _summary(name: str, stats: SinkStats) -> str:
     return (
-        f"{name}: {tally.sent:,} delivered, {tally.retried:,} attempts failed, {tally.dead_lettered:,} refused, "
-        f"{tally.duplicates:,} duplicates, {tally.suppressed:,} not for it, {tally.muted:,} muted"
+        f"{name}: {stats.sent:,} delivered, {stats.retried:,} attempts failed, {stats.dead_lettered:,} refused, "
+        f"{stats.duplicates:,} duplicates, {stats.not_routed:,} not routed to it, {stats.muted:,} muted"
     )

@@ -1,6 +1,6 @@
-"""When to offer alerts to a sink again, and when to give one up: a state machine with time as an argument.
+"""When to send again and when to dead-letter: a state machine with time as an argument.
 
-Pure: no clock, no sleep, no I/O, so that an outage of half an hour is tested in a millisecond.
+Pure: no clock, no sleep, no I/O, so a test of a 30-minute outage takes a millisecond.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, SendOu
 
 @dataclass(frozen=True, slots=True)
 class QueueDelivered:
-    """The first so many alerts are delivered."""
+    """The first `count` alerts of the queue were delivered."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDeadLettered:
-    """The first alert is for the dead letters."""
+    """The first alert of the queue becomes a dead letter."""
 
     reason: str
     attempts: int
@@ -27,47 +27,47 @@ class QueueDeadLettered:
 
 @dataclass(frozen=True, slots=True)
 class QueueWaiting:
-    """Nothing left the line."""
+    """No alert leaves the queue."""
 
     reason: str | None
-    """Why, if something went wrong; None where a limit is kept."""
+    """The failure; None if a rate limit is observed."""
 
 
 Step = QueueDelivered | QueueDeadLettered | QueueWaiting
 
 
 class RetryPolicy:
-    """One sink's line, as far as time and failures go."""
+    """Retry state of one sink."""
 
     def __init__(self, backoff: Backoff, draw: Callable[[], float]) -> None:
-        """Begin with nothing wrong; draw gives random numbers from 0 to 1."""
+        """Start without failures; draw returns random numbers from 0 to 1, for jitter."""
         self._backoff = backoff
         self._draw = draw
         self._not_before = 0.0
         self._one_by_one = 0
         self.failures = 0
-        """Attempts in a row that failed."""
+        """Consecutive failed attempts."""
         self.failing_since: float | None = None
 
     def wait(self, now: float) -> float:
-        """Give the seconds until the next attempt; 0 if it may be made now."""
+        """Return the seconds until the next attempt; 0 if it may start now."""
         return max(0.0, self._not_before - now)
 
-    def limit(self, most: int) -> int:
-        """Give how many alerts to offer: one at a time after a refusal, to find the one that is at fault."""
-        return 1 if self._one_by_one else most
+    def limit(self, batch_size: int) -> int:
+        """Return how many alerts to send: one at a time after a refusal, to find the one at fault."""
+        return 1 if self._one_by_one else batch_size
 
-    def judge(self, outcome: SendOutcome, now: float) -> Step:
-        """Take an attempt's outcome and say what became of the line.
+    def record(self, outcome: SendOutcome, now: float) -> Step:
+        """Record the outcome of an attempt and return what to do with the queue.
 
         Args:
-            outcome: what the receiver answered.
-            now: in seconds, of any clock that doesn't jump.
+            outcome: what the sink returned.
+            now: monotonic time, seconds.
         """
         match outcome:
             case Delivered(count):
                 self._one_by_one = max(0, self._one_by_one - count)
-                self._recovered()
+                self.reset()
                 return QueueDelivered(count)
             case RateLimited(seconds):
                 self._not_before = now + seconds
@@ -83,15 +83,12 @@ class RetryPolicy:
                     return QueueWaiting(reason)
                 attempts = self.failures + 1
                 self._one_by_one = max(0, self._one_by_one - 1)
-                self._recovered()
+                # A refusal is an answer: the sink is up.
+                self.reset()
                 return QueueDeadLettered(reason, attempts)
 
-    def begin_anew(self) -> None:
-        """Forget what failed: the far end is another one now."""
-        self._recovered()
-
-    def _recovered(self) -> None:
-        # A refusal is an answer: the far end is there.
+    def reset(self) -> None:
+        """Clear failures and back-off."""
         self.failures = 0
         self.failing_since = None
         self._not_before = 0.0

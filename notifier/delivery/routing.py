@@ -1,4 +1,4 @@
-"""Whether an alert is for a sink, and where within it: pure, asked at taking and again at delivery."""
+"""Which alerts go to a sink, and to which channel. Pure; applied when an alert arrives and again at delivery."""
 
 import fnmatch
 from collections.abc import Callable, Sequence
@@ -11,22 +11,25 @@ from schemas.alert import Alert
 
 RouteMatching = Literal["first", "all"]
 
+Router = Callable[[Alert], RoutedAlert | None]
+"""Returns where an alert goes within one sink; None if it doesn't go there."""
+
 
 @dataclass(frozen=True, slots=True)
 class AlertMatcher:
-    """Which alerts are meant; all that is given must hold, and `*` stands for any text."""
+    """Conditions on an alert, all of which must hold; `*` matches any text."""
 
     priority: str = "Debug"
-    """This grave or graver."""
+    """At this priority or above."""
     rule: str = "*"
     tags: tuple[str, ...] = ()
     host: str = "*"
     namespace: str = "*"
     condition: Callable[[Alert], bool] | None = None
-    """What the rule language says of the alert's fields."""
+    """A condition in the rule language on the alert's fields."""
 
-    def holds(self, alert: Alert) -> bool:
-        """Tell whether an alert is meant."""
+    def matches(self, alert: Alert) -> bool:
+        """Return whether all conditions hold for an alert."""
         return (
             SEVERITY[alert.priority] <= SEVERITY[self.priority]
             and fnmatch.fnmatchcase(alert.rule, self.rule)
@@ -39,25 +42,25 @@ class AlertMatcher:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where alerts of a kind go."""
+    """Sends matching alerts to a sink."""
 
     match: AlertMatcher
     sink: str
     channel: str | None = None
     template: Callable[[Alert], str] | None = None
-    """Gives the text to use instead of the rule's output."""
+    """Renders the text that replaces the rule's output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Alerts that nobody is told of for a while."""
+    """Drops matching alerts for a time; they are counted."""
 
     match: AlertMatcher
     until: float | None
-    """Wall clock, seconds; None for good."""
+    """Wall clock, seconds; None for permanently."""
 
 
-Verdict = RoutedAlert | Literal["muted", "elsewhere"]
+Verdict = RoutedAlert | Literal["muted", "not_routed"]
 
 
 def route(
@@ -70,26 +73,26 @@ def route(
     matching: RouteMatching,
     now: float,
 ) -> Verdict:
-    """Give the parcel for a sink, or why there is none.
+    """Return the routed alert for a sink, or why it gets none.
 
     Args:
-        alert: what is to be told.
-        sink: who asks.
-        minimum: what the sink takes at all.
-        routes: in order; without any, every sink takes everything.
-        mutes: these come before all routes.
-        matching: whether the first route that fits decides, or each does.
+        alert: the alert to deliver.
+        sink: name of the sink.
+        minimum: what the sink accepts at all.
+        routes: in order; without any, every sink gets every alert.
+        mutes: applied before all routes.
+        matching: whether only the first matching route counts, or each.
         now: wall clock, seconds.
     """
-    if any((each.until is None or now < each.until) and each.match.holds(alert) for each in mutes):
+    if any((each.until is None or now < each.until) and each.match.matches(alert) for each in mutes):
         return "muted"
-    if not minimum.holds(alert):
-        return "elsewhere"
+    if not minimum.matches(alert):
+        return "not_routed"
     if not routes:
         return RoutedAlert(alert)
     found: dict[str | None, RoutedAlert] = {}
     for each in routes:
-        if not each.match.holds(alert):
+        if not each.match.matches(alert):
             continue
         if each.sink == sink and each.channel not in found:
             found[each.channel] = RoutedAlert(
@@ -98,7 +101,7 @@ def route(
         if matching == "first":
             break
     if not found:
-        return "elsewhere"
+        return "not_routed"
     first, *more = found.values()
     return replace(first, more=tuple(more))
 

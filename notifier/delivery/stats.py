@@ -1,4 +1,4 @@
-"""What became of the alerts that a sink was given, and how long they took: nothing is dropped uncounted."""
+"""Counters of one sink: every alert that it was given is in one of them."""
 
 import time
 from bisect import bisect_left
@@ -6,32 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
-"""Upper bounds, seconds: from a quiet host's milliseconds to an outage's hour."""
+"""Upper bounds of the latency histogram, seconds: from milliseconds on an idle host to an hour of outage."""
 
 
 @dataclass(slots=True)
 class SinkStats:
-    """Counts of one sink, written by its own thread and read by whoever reports them."""
+    """Counters of one sink, written by its own thread and read by metrics."""
 
     sent: int = 0
     retried: int = 0
+    """Failed attempts."""
     dead_lettered: int = 0
     duplicates: int = 0
-    suppressed: int = 0
-    """Not for this sink: routes or a minimum priority said so."""
+    not_routed: int = 0
+    """Excluded by a route or by the sink's minimum priority."""
     muted: int = 0
     condition_faults: int = 0
-    """A route's or mute's condition, or its template, failed on an alert."""
+    """Alerts on which a condition or template of a route or mute raised an exception."""
     lost: int = 0
-    """Its outbox was full, or could not be written."""
+    """The sink failed and has no queue, or its outbox could not be written."""
     seconds: float = 0.0
-    """Sum, from event to delivery."""
+    """Total time from event to delivery."""
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    """Deliveries by time taken: one a bound, and what took longer."""
+    """Deliveries by latency: one count for each bound, and one for what took longer."""
     clock: Callable[[], int] = time.time_ns
 
     def delivered(self, event_time: int) -> None:
-        """Count one delivery of an event that happened at event_time, ns since the epoch."""
+        """Count the delivery of an event that happened at event_time, ns since the epoch."""
         taken = max(0.0, (self.clock() - event_time) / 1e9)
         self.sent += 1
         self.seconds += taken

@@ -36,7 +36,7 @@ class SyslogStyle:
 
     body: Body = "text"
     facility: int = LOCAL0
-    most_bytes: int = 8192
+    max_bytes: int = 8192
     """Receivers must take 2048 and may cut what is longer."""
     enterprise: int = 32473
     """Private enterprise number in the SD-ID; this one is IANA's for examples, since Lanner has none."""
@@ -52,7 +52,7 @@ def message(alert: Alert, style: SyslogStyle) -> bytes:
     head = f"<{number}>1 {time} {_token(alert.hostname, 255)} lanner - alert ".encode("ascii", "replace")
     head += structured_data(alert, style.enterprise).encode() + b" "
     # A body in ASCII needs no byte order mark, and what reads JSON or CEF trips over one.
-    room = style.most_bytes - len(head)
+    room = style.max_bytes - len(head)
     if style.body == "json":
         return head + _json(alert, room)
     if style.body == "cef":

@@ -1,7 +1,7 @@
-"""Takes alerts by HTTP from Falco, as falcosidekick does, and answers 200 only when the bus has them.
+"""Accepts alerts by HTTP from Falco, as falcosidekick does, and answers 200 only when the bus has stored them.
 
-Falco drops what it could not post and looks at no answer, so a request is held while the bus is slow: Falco's own queue
-waits meanwhile. Every bound here is on what a stranger can make this process hold.
+Falco drops what it can't post and ignores answers, so a request is held while the bus is slow; Falco's own queue waits
+meanwhile. Every limit here bounds what an untrusted client can make this process hold.
 """
 
 import asyncio
@@ -22,43 +22,43 @@ from schemas.alert import Alert
 from schemas.errors import LannerError
 
 Take = Callable[[Alert], Awaitable[None]]
-"""Ends when the bus has the alert. Raises IntakeRefused where it never will, OSError where it can't now."""
+"""Returns when the bus has stored the alert. Raises IntakeRefused if it never will, OSError if it can't now."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Bus = Callable[[], AbstractAsyncContextManager[Take]]
-"""Opens the bus on the loop that will use it."""
+"""Opens the bus on the loop that uses it."""
 
 
 class IntakeRefused(LannerError):
-    """The bus will never take this alert."""
+    """The bus will never accept this alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """What strangers can make this process hold at most; together about 130 MB."""
+    """Limits on what clients can make this process hold; together about 130 MB."""
 
     body_bytes: int = 512 << 10
     connections: int = 256
     request_seconds: float = 10.0
-    """Until a request is there whole, headers and body."""
+    """Until a request has arrived completely, headers and body."""
     idle_seconds: float = 75.0
-    """Between two requests of a connection that is kept."""
+    """Between two requests on one connection."""
     bus_seconds: float = 30.0
-    """For the bus to take an alert."""
+    """For the bus to store an alert."""
 
 
 @dataclass(slots=True)
 class IntakeStats:
-    """What became of requests with an alert."""
+    """Counts of requests with an alert."""
 
     taken: int = 0
     refused: int = 0
-    """Wrong token, no alert, too large."""
+    """Wrong token, not an alert, or too large."""
     failed: int = 0
-    """The bus did not take it in time; whether the sender tries again is the sender's affair."""
+    """The bus did not store it in time. The sender decides whether to retry."""
 
 
 class IntakeServer:
-    """An HTTP server on a thread of its own."""
+    """An HTTP server on its own thread."""
 
     def __init__(
         self,
@@ -69,20 +69,20 @@ class IntakeServer:
         token: str = "",
         context: ssl.SSLContext | None = None,
         limits: IntakeLimits | None = None,
-        note: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        """Put it together.
+        """Create a server that is not started.
 
         Args:
             bus: where alerts go.
-            test_alert: makes what `POST /test` sends.
-            redact: masks secrets; what Falco sent is not on the bus.
-            token: what requests must show, as a bearer's or as the password of a URL; empty for none.
-            context: of TLS; None for plain HTTP.
-            limits: on what is held.
-            note: told once when the bus begins to fail, and once when it works again.
+            test_alert: returns the alert that `POST /test` sends.
+            redact: masks secrets before the alert reaches the bus.
+            token: required as a bearer token or as the password of a URL; empty for none.
+            context: for TLS; None for plain HTTP.
+            limits: bounds on what clients can use.
+            report: called once when the bus begins to fail, and once when it works again.
         """
-        self.tally = IntakeStats()
+        self.stats = IntakeStats()
         self.port = 0
         self._bus = bus
         self._test_alert = test_alert
@@ -90,33 +90,33 @@ class IntakeServer:
         self._token = token.encode()
         self._context = context
         self._limits = limits or IntakeLimits()
-        self._note = note
+        self._report = report
         self._failing = False
         self._active: set[object] = set()
         self._since: dict[object, tuple[float, bool]] = {}
-        """By connection: since when it waits for a request, and whether it has made one before."""
+        """By connection: when it began to wait for a request, and whether it has made one before."""
         self._stop = asyncio.Event()
         self._take: Take
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
-        self._trouble: BaseException | None = None
+        self._start_error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError where that can't be done, and what the bus raises when it is opened."""
+        """Start listening. Raises OSError if that fails, and what the bus raises when it is opened."""
         self._thread = threading.Thread(target=self._run, args=(host, port), name="intake", daemon=True)
         self._thread.start()
         self._started.wait()
-        if self._trouble is not None:
-            raise self._trouble
+        if self._start_error is not None:
+            raise self._start_error
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still listens."""
+        """Whether the server thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self, seconds: float) -> None:
-        """End; requests under way may take so many seconds."""
+        """Stop; wait so many seconds for requests in progress."""
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(seconds)
@@ -124,8 +124,8 @@ class IntakeServer:
     def _run(self, host: str, port: int) -> None:
         try:
             asyncio.run(self._serve(host, port))
-        except BaseException as error:  # noqa: BLE001  told to whoever starts it
-            self._trouble = error
+        except BaseException as error:  # noqa: BLE001  raised again by start
+            self._start_error = error
         self._started.set()
 
     async def _serve(self, host: str, port: int) -> None:
@@ -149,12 +149,12 @@ class IntakeServer:
                 access_log=None,
                 logger=log,
                 keepalive_timeout=self._limits.idle_seconds,
-                # After an answer to a request that isn't there whole; else aiohttp reads on for ten seconds.
+                # After an answer to an incomplete request; the default is to keep reading for 10 s.
                 lingering_time=min(1.0, self._limits.request_seconds),
             )
             await runner.setup()
             server = runner.server
-            assert server is not None  # noqa: S101  there is one after setup
+            assert server is not None  # noqa: S101  set by setup
 
             def accept() -> asyncio.Protocol:
                 return server() if len(server.connections) < self._limits.connections else _TooMany()
@@ -177,14 +177,14 @@ class IntakeServer:
                 await runner.cleanup()
 
     def _close_slow(self, server: web.Server) -> None:
-        """Close connections that are too long without a whole request: aiohttp bounds no header's arrival."""
+        """Close connections without a complete request in time: aiohttp has no timeout for headers."""
         assert self._loop is not None  # noqa: S101  runs on it
         now = self._loop.time()
-        there = set(server.connections)
-        self._since = {each: self._since.get(each, (now, False)) for each in there}
-        for each in there - self._active:
-            since, is_kept = self._since[each]
-            if now - since > (self._limits.idle_seconds if is_kept else self._limits.request_seconds):
+        connected = set(server.connections)
+        self._since = {each: self._since.get(each, (now, False)) for each in connected}
+        for each in connected - self._active:
+            since, is_reused = self._since[each]
+            if now - since > (self._limits.idle_seconds if is_reused else self._limits.request_seconds):
                 each.force_close()
                 if each.transport is not None:
                     each.transport.abort()
@@ -192,13 +192,13 @@ class IntakeServer:
     async def _guard(
         self, request: web.Request, handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Note that a connection has a request at last, and count what is refused."""
+        """Mark the connection as active while a request is handled, and count oversized requests."""
         self._active.add(request.protocol)
         try:
             answer = await handle(request)
         except web.HTTPRequestEntityTooLarge:
-            self.tally.refused += 1
-            answer = _said(413, f"an alert has at most {self._limits.body_bytes} bytes")
+            self.stats.refused += 1
+            answer = _text(413, f"an alert has at most {self._limits.body_bytes} bytes")
         finally:
             self._active.discard(request.protocol)
             self._since[request.protocol] = (asyncio.get_running_loop().time(), True)
@@ -212,13 +212,13 @@ class IntakeServer:
             async with asyncio.timeout(self._limits.request_seconds):
                 body = await request.read()
         except TimeoutError:
-            self.tally.refused += 1
-            return _said(408, "the request did not come whole in time")
+            self.stats.refused += 1
+            return _text(408, "the request was not complete in time")
         try:
             alert = self._redact(parse_falco(body))
         except ValueError as error:
-            self.tally.refused += 1
-            return _said(400, str(error))
+            self.stats.refused += 1
+            return _text(400, str(error))
         return await self._put(alert)
 
     async def _test(self, request: web.Request) -> web.Response:
@@ -229,38 +229,38 @@ class IntakeServer:
             async with asyncio.timeout(self._limits.bus_seconds):
                 await self._take(alert)
         except IntakeRefused as error:
-            self.tally.refused += 1
-            return _said(400, str(error))
+            self.stats.refused += 1
+            return _text(400, str(error))
         except (OSError, TimeoutError) as error:
-            self.tally.failed += 1
+            self.stats.failed += 1
             if not self._failing:
                 self._failing = True
-                self._note(f"intake: alerts can't be taken: {error or 'no answer from the broker in time'}.")
-            return _said(503, "it could not be kept; send it again", {"Retry-After": "5"})
+                self._report(f"intake: alerts can't be accepted: {error or 'no answer from the broker in time'}.")
+            return _text(503, "the alert could not be stored; send it again", {"Retry-After": "5"})
         if self._failing:
             self._failing = False
-            self._note("intake: alerts are taken again.")
-        self.tally.taken += 1
+            self._report("intake: alerts are accepted again.")
+        self.stats.taken += 1
         return web.Response()
 
     def _denied(self, request: web.Request) -> web.Response | None:
-        """Give the answer to a request that shows not the token; None where it does, or none is wanted."""
-        if not self._token or hmac.compare_digest(_shown(request.headers.get("Authorization", "")), self._token):
+        """Return the answer to a request without the token; None if it has it or none is required."""
+        if not self._token or hmac.compare_digest(_token_of(request.headers.get("Authorization", "")), self._token):
             return None
-        self.tally.refused += 1
-        return _said(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+        self.stats.refused += 1
+        return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
 
 
 class _TooMany(asyncio.Protocol):
-    """Takes a connection beyond the limit, and drops it."""
+    """Drops a connection beyond the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
 
 
-def _shown(header: str) -> bytes:
-    """Give the token that a request shows: a bearer's, or the password of a URL, which is all that Falco can send."""
+def _token_of(header: str) -> bytes:
+    """Return a request's token: a bearer token, or the password of a URL, which is all that Falco can send."""
     kind, _, value = header.partition(" ")
     if kind.lower() == "bearer":
         return value.strip().encode("utf-8", "replace")
@@ -272,7 +272,7 @@ def _shown(header: str) -> bytes:
     return b""
 
 
-def _said(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, text=f"{text}\n", headers=headers)
 
 

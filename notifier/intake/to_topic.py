@@ -1,4 +1,4 @@
-"""Alerts that come in, put on the alerts' topic: taken when every replica has them."""
+"""Produces incoming alerts to the topic `alerts`; they are accepted once every replica has them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,17 +19,17 @@ CLOSE_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def into_topic(connection: Connection, on_note: Callable[[str], None]) -> AsyncIterator[Take]:
-    """Open a producer on the running loop; on_note is told where a schema registry doesn't answer.
+async def into_topic(connection: Connection, report: Callable[[str], None]) -> AsyncIterator[Take]:
+    """Open a producer on the running loop; report is called if the schema registry doesn't answer.
 
     Raises:
-        BusUnavailable: client or registry can't be set up.
+        BusUnavailable: the client or the registry can't be set up.
     """
     topic = connection.topic(ALERTS)
-    producer = AsyncProducer(connection, "lanner-intake", on_note=on_note)
+    producer = AsyncProducer(connection, "lanner-intake", on_note=report)
     registration = None
     if connection.registry is not None:
-        registration = Registration(Registry(connection.registry), topic, ALERT_FORMAT.schema, on_note)
+        registration = Registration(Registry(connection.registry), topic, ALERT_FORMAT.schema, report)
     key, value = schema_message(ALERT_FORMAT.schema)
     await producer.send(connection.topic(SCHEMAS), key, value, list(SCHEMA_HEADERS))
 
@@ -43,7 +43,7 @@ async def into_topic(connection: Connection, on_note: Callable[[str], None]) -> 
         try:
             await (await producer.send(topic, made.key, data, made.headers))
         except MessageRefused as error:
-            raise IntakeRefused(f"the broker refuses it: {error}") from None
+            raise IntakeRefused(f"the broker rejects it: {error}") from None
         except BusUnavailable as error:
             raise OSError(str(error)) from None
 

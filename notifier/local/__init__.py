@@ -1,1 +1,1 @@
-"""Sinks on this host: an alert in, a line on stdout, in a file or in the local syslog out."""
+"""Sinks on this host: an alert in, a line on standard output, in a file or in the local syslog out."""

@@ -1,16 +1,18 @@
-"""A sink that prints alerts on standard output; under systemd, the journal's level stands in front."""
+"""A sink that prints alerts on standard output, with the journal's severity prefix under systemd."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.formats.severity import SEVERITY
-from notifier.local.sink import LocalStats
 from schemas.alert import Alert
 
 
 class StdoutSink:
-    """One line an alert, flushed at once: whoever reads the pipe acts on it."""
+    """Prints one line for each alert, and flushes it."""
+
+    batch_size = 1
 
     def __init__(
         self,
@@ -19,37 +21,51 @@ class StdoutSink:
         *,
         levels: bool = False,
         before: Callable[[], None] = lambda: None,
+        ends_program: bool = False,
     ) -> None:
-        """Print on stream.
+        """Print on a stream.
 
-        line_of renders an alert; levels puts `<4>` and the like in front; before is called ahead of each line.
+        Args:
+            stream: where to print.
+            line_of: renders an alert.
+            levels: prefix lines with `<4>` and so on, as the journal reads it.
+            before: called before each line.
+            ends_program: raise BrokenPipeError when the reader of a pipe is gone, instead of retrying.
         """
-        self.name = "stdout"
-        self.tally = LocalStats()
         self._stream = stream
         self._line_of = line_of
         self._levels = levels
         self._before = before
+        self._ends_program = ends_program
 
-    def send(self, alert: Alert) -> None:
-        """Print one line. Raises BrokenPipeError when nobody reads any more."""
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Print the first alert."""
+        alert = alerts[0].rendered
         level = f"<{SEVERITY[alert.priority]}>" if self._levels else ""
         self._before()
-        self._stream.write(f"{level}{self._line_of(alert)}\n")
-        self._stream.flush()
-        self.tally.sent += 1
+        try:
+            self._stream.write(f"{level}{self._line_of(alert)}\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            if self._ends_program:
+                raise
+            return RetryLater("the reader of standard output is gone")
+        return Delivered()
+
+    def idle(self) -> None:
+        """Do nothing."""
 
     def reopen(self) -> None:
-        """Nothing to open anew."""
+        """Do nothing: the stream belongs to the process."""
 
     def close(self) -> None:
-        """Leave the stream to its owner."""
+        """Do nothing: the stream belongs to the process."""
 
 
 def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
-    """Tell whether a descriptor leads to the journal itself and not to a pipe or file put in its place.
+    """Return whether a descriptor is the journal's stream itself, not a pipe or file that replaces it.
 
-    Source: systemd.exec(5), $JOURNAL_STREAM is the device and inode of the stream.
+    Source: systemd.exec(5): $JOURNAL_STREAM holds the device and inode of the stream.
     """
     named = environment.get("JOURNAL_STREAM", "")
     try:

@@ -3,96 +3,84 @@
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.formats.severity import SEVERITY
-from notifier.local.sink import LocalStats
 from schemas.alert import Alert
 
 LOCAL0 = 16
 MAX_BYTES = 8192
-"""What a line may have: rsyslog's default maxMessageSize; the facts that matter stand in front."""
+"""Maximum length of a datagram: rsyslog's default maxMessageSize. Longer lines are cut at the end."""
 RETRY_SECONDS = 1.0
 
 
 class SyslogSink:
-    """One datagram an alert, in the form that /dev/log takes on every Linux: `<PRI>Mmm dd hh:mm:ss TAG[PID]: TEXT`.
+    """Sends one datagram for each alert, as /dev/log takes it on any Linux: `<PRI>Mmm dd hh:mm:ss TAG[PID]: TEXT`.
 
-    Source: RFC 3164; severities by the priority's name, as Falco's are.
+    Source: RFC 3164; severities follow the priority's name, as in Falco.
     """
 
-    def __init__(
-        self,
-        path: str,
-        line_of: Callable[[Alert], str],
-        *,
-        on_trouble: Callable[[str], None],
-        facility: int = LOCAL0,
-    ) -> None:
-        """Connect to the daemon's socket if it is there; it may come later, and may be restarted.
+    batch_size = 1
 
-        on_trouble is told once when delivery begins to fail, and once when it works again.
+    def __init__(self, path: str, line_of: Callable[[Alert], str], *, facility: int = LOCAL0) -> None:
+        """Create a sink; the daemon's socket may appear later, and the daemon may restart.
+
+        Args:
+            path: of the daemon's socket.
+            line_of: renders an alert.
+            facility: syslog facility number.
         """
-        self.name = "syslog"
-        self.tally = LocalStats()
         self._path = path
         self._line_of = line_of
-        self._on_trouble = on_trouble
         self._facility = facility
         self._socket: socket.socket | None = None
         self._retry_at = 0.0
-        self._in_trouble = False
 
-    def send(self, alert: Alert) -> None:
-        """Send one alert; if the daemon was restarted, connect anew and send it then."""
-        datagram = self._datagram(alert)
-        why = self._try(datagram)
-        if why and self._socket is None and time.monotonic() >= self._retry_at:
-            why = self._try(datagram)
-        if why:
-            self.tally.failed += 1
-            if not self._in_trouble:
-                self._in_trouble = True
-                self._on_trouble(f"{self._path}: {why}; alerts for it are counted as lost until it works again.")
-            return
-        self.tally.sent += 1
-        if self._in_trouble:
-            self._in_trouble = False
-            self._on_trouble(f"{self._path}: takes alerts again; {self.tally.failed} so far were lost.")
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Send the first alert; reconnect and send again if the daemon has restarted."""
+        datagram = self._datagram(alerts[0].rendered)
+        reason = self._try(datagram)
+        if reason and self._socket is None and time.monotonic() >= self._retry_at:
+            reason = self._try(datagram)
+        return RetryLater(f"{self._path}: {reason}") if reason else Delivered()
+
+    def idle(self) -> None:
+        """Do nothing."""
 
     def reopen(self) -> None:
-        """Connect anew."""
+        """Reconnect with the next alert."""
         self.close()
         self._retry_at = 0.0
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _try(self, datagram: bytes) -> str | None:
-        """Send; give None, or why it didn't go. A dead connection is closed, to be made anew."""
+        """Send a datagram; return None, or why it failed. Closes a broken connection."""
         try:
             if self._socket is None:
                 if time.monotonic() < self._retry_at:
                     return "no syslog daemon listens there"
-                self._socket = _connected(self._path)
+                self._socket = _connect(self._path)
             self._socket.send(datagram)
         except (BlockingIOError, TimeoutError):
-            return "the syslog daemon takes nothing more"
+            return "the syslog daemon's queue is full"
         except OSError as error:
-            had_one = self._socket is not None
+            was_connected = self._socket is not None
             self.close()
-            # The daemon may have been restarted: then a new connection works at once.
-            self._retry_at = 0.0 if had_one else time.monotonic() + RETRY_SECONDS
+            # The daemon may have restarted: then a new connection works at once.
+            self._retry_at = 0.0 if was_connected else time.monotonic() + RETRY_SECONDS
             return error.strerror or "can't be reached"
         return None
 
     def _datagram(self, alert: Alert) -> bytes:
         number = self._facility * 8 + SEVERITY[alert.priority]
-        # RFC 3164 wants the day padded by a blank, and English months whatever the locale.
+        # RFC 3164 pads the day with a blank, and uses English months whatever the locale.
         now = datetime.now().astimezone()
         month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][now.month - 1]
         header = f"<{number}>{month} {now.day:2d} {now:%H:%M:%S} lanner[{os.getpid()}]: "
@@ -102,8 +90,8 @@ class SyslogSink:
         return whole[: MAX_BYTES - 3].decode("utf-8", "ignore").encode() + b"..."
 
 
-def _connected(path: str) -> socket.socket:
-    """Connect without ever waiting: a daemon that hangs must not stop detection. Raises OSError."""
+def _connect(path: str) -> socket.socket:
+    """Connect without blocking: a daemon that hangs must not stop detection. Raises OSError."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         made.connect(path)

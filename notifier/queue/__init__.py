@@ -1,1 +1,1 @@
-"""What waits for a sink: alerts in, alerts in order out, each until it is acknowledged."""
+"""Queues of one sink: alerts in, the same alerts in order out until each is acknowledged."""

@@ -1,4 +1,4 @@
-"""Ids of delivered alerts on disk, so that one that comes a second time is dropped after a restart too."""
+"""Ids of delivered alerts on disk, so that duplicates are dropped even after a restart."""
 
 import os
 import sqlite3
@@ -8,15 +8,15 @@ from pathlib import Path
 from notifier.queue.outbox import MODE, OutboxUnusable
 
 REMEMBERED = 500_000
-"""About 40 MB on disk; hours of a busy fleet, and a consumer group never goes back further than seconds."""
+"""About 40 MB on disk: hours of a busy fleet, while a consumer group goes back by seconds at most."""
 _PRUNE_EVERY = 5000
 
 
 class DeliveredIds:
-    """A window over the newest ids; a record outlives a kill -9 of the process."""
+    """The newest ids. A recorded id survives a kill -9 of the process."""
 
     def __init__(self, path: Path, *, remembered: int = REMEMBERED) -> None:
-        """Open the file, making it where it isn't. Raises OutboxUnusable."""
+        """Open the file; create it if missing. Raises OutboxUnusable."""
         self._remembered = remembered
         self._since_pruned = 0
         try:
@@ -33,8 +33,8 @@ class DeliveredIds:
         except sqlite3.Error as error:
             raise OutboxUnusable(f"{path}: {error}") from None
 
-    def has(self, alert_id: str) -> bool:
-        """Tell whether an id was recorded not long ago. Raises OSError."""
+    def __contains__(self, alert_id: str) -> bool:
+        """Return whether an id was recorded recently. Raises OSError."""
         try:
             return self._base.execute("SELECT 1 FROM seen WHERE id = ?", (alert_id,)).fetchone() is not None
         except sqlite3.Error as error:

@@ -1,13 +1,13 @@
-"""Who has how much of a line that is full: what waits, by rule, measured by the rule's priority. Pure."""
+"""Shares of a full queue: waiting alerts by rule, weighted by the rule's priority. Pure."""
 
-_MOST = 1000
-"""Rules that are told apart; names that come by the intake are a stranger's, who may make them up."""
+_MAX_RULES = 1000
+"""Rules counted separately. Names from the intake are untrusted and may be made up."""
 OTHERS = ""
-"""The share of all other rules together."""
+"""The common share of all other rules."""
 
 
 class FairShares:
-    """Counts what waits."""
+    """Counts waiting alerts by rule."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -15,15 +15,15 @@ class FairShares:
 
     def name_of(self, rule: str) -> str:
         """Return the share that an alert of a rule belongs to."""
-        return rule if rule in self._counts or len(self._counts) < _MOST else OTHERS
+        return rule if rule in self._counts or len(self._counts) < _MAX_RULES else OTHERS
 
     def add(self, share: str, severity: int, count: int = 1) -> None:
-        """Take note of alerts that wait from now on. severity: from 0, emergency, to 7, debug."""
+        """Count alerts that were queued. severity: 0 (emergency) to 7 (debug)."""
         self._counts[share] = self._counts.get(share, 0) + count
         self._severities[share] = max(severity, self._severities.get(share, 0))
 
     def remove(self, share: str) -> None:
-        """Take note of an alert that waits no longer."""
+        """Count an alert that left the queue."""
         left = self._counts.get(share, 0) - 1
         if left > 0:
             self._counts[share] = left
@@ -32,9 +32,9 @@ class FairShares:
             self._severities.pop(share, None)
 
     def largest_with(self, share: str, severity: int) -> str:
-        """Return the largest share if one more alert came; of several, one that is there already.
+        """Return the share that is largest with one more alert in share; ties go to another share.
 
-        An emergency weighs one, a debug message eight: graver rules may have more waiting.
+        An emergency weighs one and a debug message eight, so rules of higher severity may have more waiting.
         """
         own = (self._counts.get(share, 0) + 1) * (max(severity, self._severities.get(share, 0)) + 1)
         largest, size = share, own

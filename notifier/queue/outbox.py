@@ -1,10 +1,10 @@
-"""A network sink's outbox on disk: what the process took but could not deliver yet survives it.
+"""A sink's queue on disk: undelivered alerts survive the process.
 
-SQLite in WAL mode: a commit outlives a kill -9 of the process, and costs some ten microseconds. The log is brought to
-the disk once a second: what a power cut takes is that second, whose alerts are lost, or delivered twice.
+SQLite in WAL mode: a commit survives a kill -9 of the process, and costs about ten microseconds. The log is synced to
+disk once a second, so a power failure loses at most one second of alerts, or delivers them twice.
 
-A full outbox makes room where the most is: the rule that has the most waiting, measured by its priority, gives its
-newest alert. So noise neither pushes out alerts of other rules, nor the first ones of its own.
+A full outbox drops the newest alert of the rule with the most waiting, weighted by its priority. So a noisy rule pushes
+out neither alerts of other rules nor its own first ones.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ from schemas.errors import LannerError
 MODE = 0o600
 """Alerts quote command lines, and command lines hold secrets."""
 REMEMBERED = 200_000
-"""Ids of delivered alerts that are kept, to drop a second one; about 15 MB."""
+"""Ids of delivered alerts that are stored to drop duplicates; about 15 MB."""
 _PRUNE_EVERY = 1000
 _LEAST_SEVERE = 7
 
@@ -39,14 +39,14 @@ CREATE TABLE IF NOT EXISTS dead (
 );
 """
 _COLUMNS = {"share": "TEXT NOT NULL DEFAULT ''", "severity": "INTEGER NOT NULL DEFAULT 4"}
-"""Of `waiting`, which an older release made without them."""
+"""Columns of `waiting` that older releases did not create."""
 
-Put = Literal["kept", "repeat", "full"]
-"""What became of an alert: it waits; it waits here already or was delivered not long ago; there is no room for it."""
+Put = Literal["stored", "repeat", "full"]
+"""Result of `put`: stored; already waiting or recently delivered; dropped for lack of room."""
 
 
 class OutboxUnusable(LannerError):
-    """The outbox can't be opened, or is no outbox."""
+    """The file can't be opened, or is not an outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class Queued:
     """An alert that waits for its sink."""
 
     number: int
-    """Its place in the line it waits in."""
+    """Its position in its queue."""
     alert: Alert
     taken: float
-    """Wall clock, seconds, at which it was taken."""
+    """When it was queued: wall clock, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +71,35 @@ class DeadLetter:
     at: float
     """Wall clock, seconds."""
     data: bytes
-    """The alert as it was encoded."""
+    """The encoded alert."""
 
 
 class Outbox:
-    """The line of one sink: put by the process's main thread, emptied by the sink's own."""
+    """The queue of one sink, filled by the process's main thread and drained by the sink's thread."""
 
-    def __init__(self, path: Path, *, most: int, clock: Callable[[], float] = time.time) -> None:
-        """Open the file, making it where it isn't.
+    def __init__(self, path: Path, *, capacity: int, clock: Callable[[], float] = time.time) -> None:
+        """Open the file; create it if missing.
 
         Args:
             path: of the SQLite file.
-            most: alerts that may wait; what there is no room for is counted.
+            capacity: maximum number of waiting alerts; those dropped for lack of room are counted.
             clock: wall clock, seconds.
 
         Raises:
-            OutboxUnusable: with a sentence for people.
+            OutboxUnusable: the file can't be opened.
         """
         self.overflowed = 0
-        """Alerts that had to go, or were not kept, because the outbox was full."""
-        self._most = most
+        """Alerts dropped because the outbox was full."""
+        self._capacity = capacity
         self._shares = FairShares()
         self._count = 0
         self._clock = clock
         self._lock = threading.Condition()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Made before SQLite does, which would take the umask's mode; its side files take this one's.
+            # Created before SQLite does so with the umask's mode; its side files inherit this mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
-            self._turnstile = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
@@ -111,21 +111,21 @@ class Outbox:
         except sqlite3.Error as error:
             raise OutboxUnusable(f"{path}: {error}") from None
         self._since_pruned = 0
-        self._has_turn = False
+        self._is_owner = False
         self._sync = DiskSync(Path(f"{path}-wal"))
 
     def put(self, alert: Alert) -> Put:
-        """Take an alert, if there is room or it is worth more than what waits.
+        """Queue an alert, if there is room or it outweighs a waiting one.
 
         Raises:
-            OSError: the disk is full or broken.
+            OSError: the disk is full or failing.
         """
         with self._transaction():
             if self._has("delivered", alert.id) or self._has("waiting", alert.id):
                 return "repeat"
             severity = SEVERITY.get(alert.priority, _LEAST_SEVERE)
             share = self._shares.name_of(alert.rule)
-            while self._count >= self._most:
+            while self._count >= self._capacity:
                 if not self._make_room(share, severity):
                     self.overflowed += 1
                     return "full"
@@ -137,21 +137,25 @@ class Outbox:
             self._count += 1
             self._lock.notify_all()
         self._sync.touched()
-        return "kept"
+        return "stored"
 
-    def waiting(self, most: int, timeout: float) -> Sequence[Queued]:
-        """Give the oldest alerts and leave them where they are; wait for one for at most so many seconds.
+    def fetch(self, limit: int, timeout: float) -> Sequence[Queued]:
+        """Return the oldest alerts and leave them in the queue.
 
-        Only one process, and one sink after a reload, empties a line: another has to wait for its end.
+        Only one process, and one sink after a reload, drains an outbox; others wait until it ends.
+
+        Args:
+            limit: maximum number of alerts.
+            timeout: seconds to wait for the first one.
         """
-        if not self._has_turn and not self._take_turn():
+        if not self._is_owner and not self._acquire():
             time.sleep(timeout)
             return []
         with self._lock:
             if not self._count and timeout > 0:
                 self._lock.wait(timeout)
             rows = self._base.execute(
-                "SELECT number, taken, alert FROM waiting ORDER BY number LIMIT ?", (most,)
+                "SELECT number, taken, alert FROM waiting ORDER BY number LIMIT ?", (limit,)
             ).fetchall()
             # Another process may have put dead letters back.
             self._count = max(self._count, len(rows))
@@ -161,15 +165,15 @@ class Outbox:
                 found.append(Queued(number, decode_alert(data), taken))
             except BadAlert as error:
                 with self._transaction():
-                    self._bury(number, str(error), 0)
+                    self._dead_letter(number, str(error), 0)
         return found
 
-    def idle(self, seconds: float) -> None:
-        """Let time pass while the sink is down."""
+    def pause(self, seconds: float) -> None:
+        """Wait while the sink is down."""
         time.sleep(seconds)
 
-    def done(self, queued: Sequence[Queued]) -> None:
-        """Take delivered alerts out of the line and remember their ids, both or neither."""
+    def acknowledge(self, queued: Sequence[Queued]) -> None:
+        """Remove delivered alerts and record their ids, in one transaction."""
         with self._transaction():
             for each in queued:
                 self._base.execute("INSERT OR IGNORE INTO delivered (id) VALUES (?)", (each.alert.id,))
@@ -181,58 +185,58 @@ class Outbox:
                     "DELETE FROM delivered WHERE number <= (SELECT max(number) FROM delivered) - ?", (REMEMBERED,)
                 )
 
-    def bury(self, queued: Queued, reason: str, attempts: int) -> None:
-        """Move an alert from the line to the dead letters."""
+    def dead_letter(self, queued: Queued, reason: str, attempts: int) -> None:
+        """Move an alert to the dead letters."""
         with self._transaction():
-            self._bury(queued.number, reason, attempts)
+            self._dead_letter(queued.number, reason, attempts)
 
     def backlog(self) -> int:
-        """Give how many wait."""
+        """Return how many alerts wait."""
         return self._count
 
     def oldest(self) -> float | None:
-        """Give when the oldest that waits was taken; wall clock, seconds."""
+        """Return when the oldest waiting alert was queued: wall clock, seconds."""
         with self._lock:
             row = self._base.execute("SELECT taken FROM waiting ORDER BY number LIMIT 1").fetchone()
         return None if row is None else float(row[0])
 
     def dead_letters(self) -> list[DeadLetter]:
-        """List what was refused, oldest first."""
+        """Return the dead letters, oldest first."""
         with self._lock:
             rows = self._base.execute("SELECT number, id, reason, attempts, at, alert FROM dead ORDER BY number")
             return [DeadLetter(*row) for row in rows.fetchall()]
 
     def replay(self, number: int) -> bool:
-        """Put a dead letter back into the line; False if there is none of that number."""
-        return self._settle(number, again=True)
+        """Queue a dead letter again; return False if there is none with that number."""
+        return self._settle(number, requeue=True)
 
     def drop(self, number: int) -> bool:
-        """Throw a dead letter away; False if there is none of that number."""
-        return self._settle(number, again=False)
+        """Delete a dead letter; return False if there is none with that number."""
+        return self._settle(number, requeue=False)
 
     def close(self) -> None:
-        """Close the file; what waits stays."""
+        """Close the file; waiting alerts stay."""
         self._sync.close()
         with self._lock:
             self._base.close()
-            os.close(self._turnstile)
+            os.close(self._lock_file)
 
-    def _take_turn(self) -> bool:
+    def _acquire(self) -> bool:
         try:
-            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        self._has_turn = True
+        self._is_owner = True
         with self._lock:
             self._recount()
         return True
 
-    def _settle(self, number: int, *, again: bool) -> bool:
+    def _settle(self, number: int, *, requeue: bool) -> bool:
         with self._transaction():
             row = self._base.execute("SELECT id, alert FROM dead WHERE number = ?", (number,)).fetchone()
             if row is None:
                 return False
-            if again:
+            if requeue:
                 before = self._base.total_changes
                 self._base.execute(
                     "INSERT OR IGNORE INTO waiting (id, taken, alert) VALUES (?, ?, ?)", (row[0], self._clock(), row[1])
@@ -244,7 +248,7 @@ class Outbox:
             self._base.execute("DELETE FROM dead WHERE number = ?", (number,))
             return True
 
-    def _bury(self, number: int, reason: str, attempts: int) -> None:
+    def _dead_letter(self, number: int, reason: str, attempts: int) -> None:
         self._base.execute(
             "INSERT INTO dead (id, reason, attempts, at, alert)"
             " SELECT id, ?, ?, ?, alert FROM waiting WHERE number = ?",
@@ -253,7 +257,7 @@ class Outbox:
         self._remove(number)
 
     def _remove(self, number: int) -> None:
-        # The line may have dropped it meanwhile, being full.
+        # `put` may have dropped it meanwhile to make room.
         for (share,) in self._base.execute(
             "DELETE FROM waiting WHERE number = ? RETURNING share", (number,)
         ).fetchall():
@@ -261,16 +265,16 @@ class Outbox:
             self._shares.remove(share)
 
     def _make_room(self, share: str, severity: int) -> bool:
-        """Drop the newest alert of the largest share; False where the one that comes would be that."""
+        """Drop the newest alert of the largest share; return False if that would be the new alert."""
         largest = self._shares.largest_with(share, severity)
         if largest == share:
             return False
         query = "SELECT number FROM waiting WHERE share = ? ORDER BY number DESC LIMIT 1"
         row = self._base.execute(query, (largest,)).fetchone()
         if row is None:
-            # Another process took some away.
+            # Another process removed some.
             self._recount()
-            return self._count < self._most or self._shares.largest_with(share, severity) != share
+            return self._count < self._capacity or self._shares.largest_with(share, severity) != share
         self.overflowed += 1
         self._remove(row[0])
         return True
@@ -297,7 +301,7 @@ class Outbox:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Hold the lock for one transaction. Raises OSError for what SQLite can't write."""
+        """Hold the lock for one transaction. Raises OSError if SQLite can't write."""
         with self._lock:
             try:
                 self._base.execute("BEGIN IMMEDIATE")

@@ -1,1 +1,1 @@
-"""Sinks over the network other than webhooks and Slack: alerts in, acknowledged deliveries out."""
+"""Sinks for syslog daemons, Apprise services and SIEM topics: alerts in, messages and delivery outcomes out."""

@@ -1,4 +1,4 @@
-"""The services of the Apprise library as one sink: an alert is delivered when all of them took it."""
+"""A sink for the services of the Apprise library: an alert is delivered when all of them accepted it."""
 
 import logging
 import re
@@ -13,28 +13,28 @@ from schemas.errors import LannerError
 from schemas.text.printable import printable
 
 BODY_LENGTH = 1500
-"""Within what most services take; the facts that matter stand in front."""
+"""Within the limit of most services; longer text is cut at the end."""
 TITLE_LENGTH = 200
 _HTTP_STATUS = re.compile(r"\berror=(\d{3})\b", re.ASCII)
 _JOINER = "\u2060"
 _ACTIVE = re.compile(r"(?<=[@<#`*_~])|(?<=\])(?=\()|(?<=:)(?=/)|(?<=[\w])\.(?=[a-zA-Z])", re.ASCII)
-"""Behind what a service reads as a mention, a tag or formatting; inside what it makes a link of."""
+"""Positions after characters that services read as a mention, a tag or formatting, and inside what becomes a link."""
 
 
 class BadService(LannerError):
-    """An address that Apprise can't use; the message quotes nothing of it."""
+    """A URL that Apprise can't use; the message does not quote it."""
 
 
 class AppriseSink:
-    """Asks one service after the other; one that took an alert isn't asked again while another fails."""
+    """Sends to one service after the other; one that accepted an alert doesn't get it again while another fails."""
 
-    most = 1
+    batch_size = 1
 
     def __init__(self, urls: Sequence[str]) -> None:
-        """Begin. Raises BadService."""
+        """Parse the URLs of the services. Raises BadService."""
         self._status = _Status()
         log = logging.getLogger("apprise")
-        # Its messages quote addresses and bodies: they go no further.
+        # Its messages quote URLs and bodies, so they are not logged.
         log.handlers, log.propagate = [self._status], False
         log.setLevel(logging.WARNING)
         asset = apprise.AppriseAsset(
@@ -45,54 +45,55 @@ class AppriseSink:
             async_mode=False,
         )
         self._services: list[apprise.NotifyBase] = []
-        for place, url in enumerate(urls):
+        for index, url in enumerate(urls):
             service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
             if not isinstance(service, apprise.NotifyBase):
-                raise BadService(f"address {place + 1} is none that Apprise knows.")
+                raise BadService(f"URL {index + 1} is not one that Apprise supports.")
             self._services.append(service)
-        self._took: set[int] = set()
-        self._taken_of = ""
+        self._accepted: set[int] = set()
+        """Indexes of the services that accepted the alert `_accepted_id`."""
+        self._accepted_id = ""
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        """Tell the first alert to every service that hasn't got it yet."""
-        alert = parcels[0].told
-        if self._taken_of != alert.id:
-            self._taken_of, self._took = alert.id, set()
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Send the first alert to every service that has not accepted it yet."""
+        alert = alerts[0].rendered
+        if self._accepted_id != alert.id:
+            self._accepted_id, self._accepted = alert.id, set()
         title, body = wording(alert)
         failed: list[str] = []
-        for place, service in enumerate(self._services):
-            if place in self._took:
+        for index, service in enumerate(self._services):
+            if index in self._accepted:
                 continue
-            self._status.seen = ""
-            if _told(service, title=title, body=body, kind=_kind(alert.priority)):
-                self._took.add(place)
+            self._status.text = ""
+            if _notify(service, title=title, body=body, kind=_kind(alert.priority)):
+                self._accepted.add(index)
             else:
-                failed.append(f"{service.service_name} (address {place + 1}{self._status.seen})")
-        return RetryLater(f"not taken by {', '.join(failed)}") if failed else Delivered()
+                failed.append(f"{service.service_name} (URL {index + 1}{self._status.text})")
+        return RetryLater(f"not accepted by {', '.join(failed)}") if failed else Delivered()
 
-    def tend(self) -> None:
-        """Nothing to look after."""
+    def idle(self) -> None:
+        """Do nothing."""
 
     def reopen(self) -> None:
-        """Nothing to open anew: every message has its own connection."""
+        """Do nothing: every message has its own connection."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
 
 class _Status(logging.Handler):
-    """Finds in Apprise's messages the one thing that is to be told of a failure."""
+    """Extracts the HTTP status from Apprise's log messages."""
 
-    seen = ""
+    text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         found = _HTTP_STATUS.search(record.getMessage())
         if found:
-            self.seen = f", HTTP {found.group(1)}"
+            self.text = f", HTTP {found.group(1)}"
 
 
 def wording(alert: Alert) -> tuple[str, str]:
-    """Give title and body."""
+    """Return title and body."""
     inside = alert.event.get("container.id", "host") != "host"
     where = f"{alert.hostname} / {alert.event.get('container.name', '?')}" if inside else alert.hostname
     title = harmless(f"{alert.priority} | {alert.rule} | {where}", TITLE_LENGTH)
@@ -100,19 +101,19 @@ def wording(alert: Alert) -> tuple[str, str]:
 
 
 def harmless(text: str, most: int) -> str:
-    """Give a text that mentions nobody and becomes no link: invisible joiners break up what services act on."""
+    """Return a text without mentions or links: invisible joiners break up what services act on."""
     return _ACTIVE.sub(lambda found: found.group() + _JOINER, printable(text[:most]))[:most]
 
 
-def _told(service: apprise.NotifyBase, *, title: str, body: str, kind: apprise.NotifyType) -> bool:
+def _notify(service: apprise.NotifyBase, *, title: str, body: str, kind: apprise.NotifyType) -> bool:
     try:
         return bool(service.notify(body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT))
-    except Exception:  # noqa: BLE001  a hundred services, each with failures of its own
+    except Exception:  # noqa: BLE001  each of a hundred services has its own exceptions
         return False
 
 
 def _kind(priority: str) -> apprise.NotifyType:
-    grade = SEVERITY[priority]
-    if grade <= SEVERITY["Error"]:
+    severity = SEVERITY[priority]
+    if severity <= SEVERITY["Error"]:
         return apprise.NotifyType.FAILURE
-    return apprise.NotifyType.WARNING if grade == SEVERITY["Warning"] else apprise.NotifyType.INFO
+    return apprise.NotifyType.WARNING if severity == SEVERITY["Warning"] else apprise.NotifyType.INFO

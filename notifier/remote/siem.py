@@ -1,4 +1,4 @@
-"""The SIEM topics as sinks: each alert as a JSON document, kept by every replica before it counts as delivered."""
+"""Sinks for the SIEM topics: each alert becomes a JSON document, delivered once every replica has stored it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,54 +18,54 @@ Document = Callable[[Alert], dict[str, Any]]
 
 
 class SiemSink:
-    """One topic of documents; the key is the alert's id."""
+    """Produces documents to one topic; the key is the alert's id."""
 
-    most = 500
+    batch_size = 500
 
     def __init__(self, connection: Connection, topic: str, document: Document) -> None:
-        """Begin.
+        """Create a producer.
 
         Args:
             connection: the broker.
-            topic: its name without prefix, such as ``siem.ecs``; also the type of its CloudEvents.
-            document: the mapping.
+            topic: name without prefix, such as ``siem.ecs``; also the type of its CloudEvents.
+            document: maps an alert to a document.
 
         Raises:
-            BusUnavailable: the client can't be set up.
+            BusUnavailable: the client can't be created.
         """
         self._topic = connection.topic(topic)
         self._kind = f"lanner.{topic}"
         self._document = document
         self._producer = resending_producer(connection, f"lanner-{topic}", queue_bytes=32 << 20)
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        """Produce the documents and wait for all acknowledgements."""
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Produce documents and wait for all acknowledgements."""
         messages = []
-        for parcel in parcels:
-            alert = parcel.alert
+        for routed in alerts:
+            alert = routed.alert
             value = json.dumps(self._document(alert), separators=(",", ":"), default=str).encode()
             messages.append(Outgoing(self._topic, alert.id.encode(), value, self._headers(alert)))
-        # What isn't taken in time is offered again by the line.
-        for place, failure in enumerate(deliver(self._producer, messages, TIMEOUT_SECONDS)):
+        # What is not acknowledged in time is sent again.
+        for index, failure in enumerate(deliver(self._producer, messages, TIMEOUT_SECONDS)):
             if failure is not None:
-                if place:
-                    return Delivered(place)
+                if index:
+                    return Delivered(index)
                 return (
                     Undeliverable(str(failure))
                     if isinstance(failure, refusals.MessageRefused)
                     else RetryLater(str(failure))
                 )
-        return Delivered(len(parcels))
+        return Delivered(len(alerts))
 
-    def tend(self) -> None:
-        """Let the client look after its connections."""
+    def idle(self) -> None:
+        """Serve the client's callbacks."""
         self._producer.poll(0)
 
     def reopen(self) -> None:
-        """Nothing to open anew."""
+        """Do nothing: the client reconnects by itself."""
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Discard what is in flight, and disconnect."""
         self._producer.purge()
 
     def _headers(self, alert: Alert) -> Headers:

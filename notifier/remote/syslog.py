@@ -1,8 +1,8 @@
-"""A syslog daemon as a sink, near or far: UDP, TCP, TLS or a unix socket.
+"""A sink for syslog daemons over UDP, TCP, TLS or a Unix socket.
 
-Syslog has no acknowledgement. Over TCP and TLS an alert counts as accepted when the far kernel has acknowledged its
-bytes. What that kernel took and the daemon never read is told by a reset of the connection (RFC 9293, section 3.10.7):
-then what was sent in the last seconds is sent again.
+Syslog has no acknowledgement. Over TCP and TLS an alert counts as delivered when the remote kernel has acknowledged its
+bytes. If the daemon never read them, the connection is reset (RFC 9293, section 3.10.7); then what was sent in the last
+seconds is sent again.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from notifier.delivery.http_errors import in_words
+from notifier.delivery.http_errors import failure_reason
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.formats.rfc5424 import octet_counted
 from schemas.alert import Alert
@@ -24,27 +24,27 @@ Transport = Literal["udp", "tcp", "tls", "unix"]
 
 CONNECT_SECONDS = 5.0
 SEND_SECONDS = 10.0
-KEPT_SECONDS = 5.0
-"""What a reset may have taken along: a daemon that lives reads its socket sooner than that."""
-KEPT_MESSAGES = 2000
-TOGETHER = 64
+RESEND_SECONDS = 5.0
+"""How far back messages are sent again after a reset; a running daemon reads its socket sooner."""
+RESEND_MESSAGES = 2000
+BATCH_SIZE = 64
 _SIOCOUTQ = 0x5411
-"""Asks how many bytes the far kernel has not acknowledged. Source: linux/sockios.h, tcp(7)."""
+"""Returns the number of unacknowledged bytes. Source: linux/sockios.h, tcp(7)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyslogTarget:
-    """Where a daemon listens."""
+    """Address of a daemon."""
 
     transport: Transport
     host: str = ""
     port: int = 514
     path: str = ""
-    """Of a unix socket."""
+    """Of a Unix socket."""
 
 
 class RemoteSyslogSink:
-    """Keeps one connection, and makes it anew when it breaks."""
+    """Keeps one connection open, and reconnects when it breaks."""
 
     def __init__(
         self,
@@ -54,66 +54,66 @@ class RemoteSyslogSink:
         context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin unconnected; context is for TLS, message_of makes a message without framing."""
+        """Create an unconnected sink; context is for TLS, message_of renders a message without framing."""
         self._target = target
         self._message_of = message_of
         self._context = context
         self._clock = clock
         self._streams = target.transport in ("tcp", "tls")
-        self.most = TOGETHER if self._streams else 1
+        self.batch_size = BATCH_SIZE if self._streams else 1
         self._socket: socket.socket | None = None
-        self._kept: deque[tuple[float, bytes]] = deque(maxlen=KEPT_MESSAGES)
-        self._again: list[bytes] = []
+        self._sent: deque[tuple[float, bytes]] = deque(maxlen=RESEND_MESSAGES)
+        self._resend: list[bytes] = []
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        """Send the alerts, and wait until the far kernel has them."""
-        messages = [self._message_of(parcel.told) for parcel in parcels]
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Send alerts, and wait until the remote kernel has acknowledged them."""
+        messages = [self._message_of(routed.rendered) for routed in alerts]
         try:
-            if self._socket is not None and self._streams and not self._lives():
-                self._lose()
+            if self._socket is not None and self._streams and not self._is_open():
+                self._drop()
             if self._socket is None:
-                self._socket = self._connected()
+                self._socket = self._connect()
             if not self._streams:
                 for each in messages:
                     self._socket.send(each)
                 return Delivered(len(messages))
             self._stream([octet_counted(each) for each in messages])
         except (OSError, ValueError) as error:
-            self._lose()
-            return RetryLater(in_words(error))
+            self._drop()
+            return RetryLater(failure_reason(error))
         return Delivered(len(messages))
 
-    def tend(self) -> None:
-        """See whether the daemon closed the connection, and send again what a reset took along."""
-        if self._socket is None or not self._streams or self._lives():
+    def idle(self) -> None:
+        """Check whether the daemon closed the connection, and send again what a reset lost."""
+        if self._socket is None or not self._streams or self._is_open():
             return
-        self._lose()
-        if not self._again:
+        self._drop()
+        if not self._resend:
             return
         try:
-            self._socket = self._connected()
+            self._socket = self._connect()
             self._stream([])
         except (OSError, ValueError):
-            # They stay kept, and go first when the next alert comes.
+            # They stay in the list, and are sent before the next alert.
             self._close()
 
     def reopen(self) -> None:
-        """Connect anew with the next alert."""
+        """Reconnect with the next alert."""
         self._close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._close()
 
     def _stream(self, frames: list[bytes]) -> None:
-        """Send frames, those that may be lost first. Raises OSError."""
-        assert self._socket is not None  # noqa: S101  both callers have connected
-        everything = [*self._again, *frames]
+        """Send frames after those that a reset may have lost. Raises OSError."""
+        assert self._socket is not None  # noqa: S101  both callers connect first
+        everything = [*self._resend, *frames]
         self._socket.sendall(b"".join(everything))
         self._await_acknowledgement(self._socket)
-        self._again = []
+        self._resend = []
         now = self._clock()
-        self._kept.extend((now, frame) for frame in everything)
+        self._sent.extend((now, frame) for frame in everything)
 
     def _await_acknowledgement(self, connection: socket.socket) -> None:
         until = self._clock() + SEND_SECONDS
@@ -127,9 +127,9 @@ class RemoteSyslogSink:
             time.sleep(wait)
             wait = min(wait * 2, 0.02)
 
-    def _lives(self) -> bool:
-        """Tell whether the connection stands; a syslog daemon sends nothing, so whatever comes is its end."""
-        assert self._socket is not None  # noqa: S101  asked of connections only
+    def _is_open(self) -> bool:
+        """Return whether the connection is open; a syslog daemon sends no data, so anything readable is its end."""
+        assert self._socket is not None  # noqa: S101  callers check
         self._socket.setblocking(False)
         try:
             while self._socket.recv(4096):
@@ -139,17 +139,17 @@ class RemoteSyslogSink:
             return True
         except OSError:
             return False
-        # An end in good order over TCP says that all was read. TLS says its farewell before that is known.
+        # An orderly close over TCP means that all was read. TLS sends its close alert before that is known.
         if self._target.transport == "tcp":
-            self._kept.clear()
+            self._sent.clear()
         return False
 
-    def _lose(self) -> None:
-        """Give a broken connection up, and put aside what it may have taken along."""
-        since = self._clock() - KEPT_SECONDS
+    def _drop(self) -> None:
+        """Close a broken connection, and mark for resending what it may have lost."""
+        since = self._clock() - RESEND_SECONDS
         if self._socket is not None:
-            self._again += [frame for at, frame in self._kept if at >= since]
-            self._kept.clear()
+            self._resend += [frame for at, frame in self._sent if at >= since]
+            self._sent.clear()
         self._close()
 
     def _close(self) -> None:
@@ -157,7 +157,7 @@ class RemoteSyslogSink:
             self._socket.close()
             self._socket = None
 
-    def _connected(self) -> socket.socket:
+    def _connect(self) -> socket.socket:
         """Connect. Raises OSError."""
         target = self._target
         if target.transport == "unix":
@@ -169,7 +169,7 @@ class RemoteSyslogSink:
         try:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A far host that vanished is noticed by this, also while nothing is to be sent.
+            # Detects a remote host that vanished, even while nothing is sent.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
             if self._context is not None:
                 plain = self._context.wrap_socket(plain, server_hostname=target.host)

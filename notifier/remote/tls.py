@@ -1,4 +1,4 @@
-"""TLS to a far end: it is always verified; a certificate of our own where it asks for one."""
+"""TLS for clients: the server is always verified; a client certificate is optional."""
 
 import ssl
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from schemas.errors import LannerError
 
 
 class BadCertificate(LannerError):
-    """A file of certificates or keys can't be used; the message names it."""
+    """A certificate or key file can't be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files; empty where there is none."""
+    """Paths of PEM files; an empty path means none."""
 
     ca_file: str = ""
     """Authorities to trust instead of the system's."""
@@ -21,7 +21,7 @@ class TlsFiles:
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """Give a context that verifies the far end. Raises BadCertificate."""
+    """Return a context that verifies the server. Raises BadCertificate."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -29,7 +29,7 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=files.ca_file)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
         if files.certificate_file:
-            # Without this, OpenSSL would ask for the key's password on the terminal.
+            # Without a password callback, OpenSSL would prompt for the key's password on the terminal.
             context.load_cert_chain(files.certificate_file, files.key_file or None, password=lambda: "")
     except ssl.SSLError as error:
         raise BadCertificate(f"{', '.join(filter(None, _names(files)))}: {error.reason or 'not usable'}") from None

@@ -1,1 +1,1 @@
-"""Alerts as Slack messages, by an incoming webhook or by the Web API."""
+"""The Slack sink: alerts in, Slack messages, threads and edits out."""

@@ -1,7 +1,7 @@
-"""An alert as a Slack message: pure, and within every limit whatever the alert holds.
+"""An alert as a Slack message. Pure; within every limit of Slack whatever the alert holds.
 
-Source of limits: docs.slack.dev, Block Kit reference; the bound on a message's blocks together is what Slack was seen
-to enforce (msg_blocks_too_long at some 13,200 characters).
+Source of limits: docs.slack.dev, Block Kit reference. The limit on all blocks of a message is undocumented, and was
+observed (msg_blocks_too_long at about 13,200 characters).
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from schemas.text.times import date_and_time_seconds
 
 Message = dict[str, Any]
 
-MOST_FIELDS = 8
+MAX_FIELDS = 8
 OUTPUT_LENGTH = 2800
 FIELD_LENGTH = 400
 NAME_LENGTH = 80
@@ -35,46 +35,46 @@ LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "Informational": ("#8ab6d6", ":information_source:"),
     "Debug": ("#b0b0b0", ":white_circle:"),
 })  # fmt: skip
-"""Colour and emoji by priority."""
-PLACES = ("container.id", "container.name", "k8s.pod.name", "k8s.ns.name")
-"""Fields of the event that a message shows whatever its rule's output names."""
-_SHOWN_ELSEWHERE = frozenset({*PLACES, "evt.hostname", "evt.time"})
+"""Color and emoji by priority."""
+LOCATION_FIELDS = ("container.id", "container.name", "k8s.pod.name", "k8s.ns.name")
+"""Fields of the event that a message shows even if its rule's output doesn't name them."""
+_SHOWN_ELSEWHERE = frozenset({*LOCATION_FIELDS, "evt.hostname", "evt.time"})
 
 
-def message(parcel: RoutedAlert, repeats: Repeats | None = None) -> Message:
-    """Give the message of one alert.
+def message(routed: RoutedAlert, repeats: Repeats | None = None) -> Message:
+    """Return the message for one alert.
 
     Args:
-        parcel: the alert, and a template's text if its route has one.
-        repeats: how often it came again, once that is known.
+        routed: the alert, with the text of its route's template if there is one.
+        repeats: how often it repeated, once known.
     """
-    alert = parcel.alert
-    told = repeats or alert.repeats
-    return _message(headline(alert, told), alert.priority, list(_blocks(parcel, told)))
+    alert = routed.alert
+    known = repeats or alert.repeats
+    return _message(headline(alert, known), alert.priority, list(_blocks(routed, known)))
 
 
-def stands_for(alert: Alert) -> int:
-    """Give how many alerts one stands for: a summary for those that were not sent."""
+def represented(alert: Alert) -> int:
+    """Return how many alerts one represents: a summary represents those that were not sent."""
     return alert.repeats.count if alert.repeats else 1
 
 
 def headline(alert: Alert, repeats: Repeats | None = None) -> str:
-    """Give the line that a phone shows: priority, rule, where."""
+    """Return the line that a phone shows: priority, rule, host and container."""
     where = in_prose(alert.hostname or "?", NAME_LENGTH)
     within = _text(alert, "k8s.pod.name") or _container(alert)
     if within:
         where += f" / {in_prose(within, NAME_LENGTH)}"
-    again = f" | {repeats.count} more" if repeats else ""
-    return f"{LOOKS[alert.priority][1]} {alert.priority} | {in_prose(alert.rule, 200)} | {where}{again}"
+    more = f" | {repeats.count} more" if repeats else ""
+    return f"{LOOKS[alert.priority][1]} {alert.priority} | {in_prose(alert.rule, 200)} | {where}{more}"
 
 
 def digest(alerts: Sequence[Alert]) -> Message:
-    """Give one message for many alerts: every one is in a count."""
+    """Return one message for many alerts, each of which is counted in it."""
     counts = Counter[tuple[str, str]]()
     for alert in alerts:
-        counts[alert.priority, alert.rule] += stands_for(alert)
+        counts[alert.priority, alert.rule] += represented(alert)
     ranked = sorted(counts.items(), key=lambda item: (SEVERITY[item[0][0]], -item[1], item[0][1]))
-    gravest = ranked[0][0][0]
+    highest = ranked[0][0][0]
     lines = [
         f"{LOOKS[priority][1]} *{count}* {priority} | {in_prose(rule, NAME_LENGTH)} | {_hosts(alerts, priority, rule)}"
         for (priority, rule), count in ranked[:DIGEST_LINES]
@@ -84,11 +84,11 @@ def digest(alerts: Sequence[Alert]) -> Message:
         lines.append(f"and *{sum(count for _, count in rest)}* of {len(rest)} other rules")
     first, last = alerts[0], alerts[-1]
     span = f"{_time(min(each.time for each in alerts))} to {_time(max(each.time for each in alerts))} UTC"
-    # Two lines' worth of text a section stays below its limit.
+    # Four lines per section stay below its limit.
     sections = [_section("\n".join(lines[start : start + 4])) for start in range(0, len(lines), 4)]
     footer = _context(f"{span} | from `lanner context {first.id}` to `{last.id}`")
-    text = f"{LOOKS[gravest][1]} {counts.total()} alerts of {len(counts)} rules, too many for a message each"
-    return _message(text, gravest, [*sections, footer])
+    text = f"{LOOKS[highest][1]} {counts.total()} alerts of {len(counts)} rules, too many for a message each"
+    return _message(text, highest, [*sections, footer])
 
 
 def _message(text: str, priority: str, blocks: list[dict[str, Any]]) -> Message:
@@ -100,10 +100,10 @@ def _message(text: str, priority: str, blocks: list[dict[str, Any]]) -> Message:
     }
 
 
-def _blocks(parcel: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, Any]]:
-    alert = parcel.alert
+def _blocks(routed: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, Any]]:
+    alert = routed.alert
     yield _section(f"*{in_prose(alert.rule, 200)}*")
-    yield _section(f"```{in_code(parcel.text or alert.output, OUTPUT_LENGTH) or ' '}```")
+    yield _section(f"```{in_code(routed.text or alert.output, OUTPUT_LENGTH) or ' '}```")
     fields = list(_fields(alert))
     if fields:
         yield {"type": "section", "fields": [_mrkdwn(field) for field in fields]}
@@ -115,17 +115,17 @@ def _blocks(parcel: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, 
 
 
 def _fields(alert: Alert) -> Iterator[str]:
-    """Give the fields: the rule's own first, as many as leave room for the place where it happened."""
+    """Yield the fields: the rule's own first, as many as leave room for host, container and pod."""
     pod, namespace = _text(alert, "k8s.pod.name"), _text(alert, "k8s.ns.name")
-    places = {"host": alert.hostname, "container": _container(alert)}
-    places["pod"] = f"{namespace}/{pod}" if pod and namespace else pod
-    places = {name: text for name, text in places.items() if text}
+    location = {"host": alert.hostname, "container": _container(alert)}
+    location["pod"] = f"{namespace}/{pod}" if pod and namespace else pod
+    location = {name: text for name, text in location.items() if text}
     own = {
         name: _shown(value)
         for name, value in alert.output_fields.items()
         if value is not None and name not in _SHOWN_ELSEWHERE
     }
-    for name, text in (*list(own.items())[: MOST_FIELDS - len(places)], *places.items()):
+    for name, text in (*list(own.items())[: MAX_FIELDS - len(location)], *location.items()):
         yield f"*{in_prose(name, NAME_LENGTH)}*\n`{in_code(text, FIELD_LENGTH) or ' '}`"
 
 
@@ -134,7 +134,7 @@ def _tags(tags: Sequence[str]) -> str:
     left = TAGS_LENGTH
     for tag in tags:
         name, page = in_prose(tag, NAME_LENGTH), link(tag)
-        # Only addresses that we make ourselves are links.
+        # Only URLs that Lanner creates become links.
         piece = f"<{page}|{tag}>" if page else name
         left -= len(piece) + 2
         if left < 0:
@@ -177,5 +177,5 @@ def _context(text: str) -> dict[str, Any]:
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
-    # verbatim: bare addresses and names stay text.
+    # verbatim: bare URLs and names stay text.
     return {"type": "mrkdwn", "text": text, "verbatim": True}

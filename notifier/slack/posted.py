@@ -1,6 +1,6 @@
-"""Messages that stand in Slack, on disk: so that what comes later is counted in them and threads under them.
+"""Messages posted to Slack, stored on disk so that later repeats are counted in them and posted in their threads.
 
-It is a record of where things stand, and no line of alerts: if it can't be written, a message stands by itself.
+No alert depends on it: if it can't be written, a repeat becomes a message of its own.
 """
 
 import os
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from notifier.delivery.outcome import RoutedAlert
 from notifier.queue.outbox import MODE
-from notifier.slack.blocks import PLACES
-from notifier.slack.client import Posted
+from notifier.slack.blocks import LOCATION_FIELDS
+from notifier.slack.client import MessageRef
 from schemas.alert import BadAlert, Repeats, decode_alert, encode_alert
 
 REMEMBERED = 10_000
@@ -33,30 +33,30 @@ _DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A message that stands in a channel."""
+class PostedMessage:
+    """A message that was posted to a channel."""
 
     number: int
-    posted: Posted
-    parcel: RoutedAlert
-    """What it told, as far as its blocks need it."""
+    ref: MessageRef
+    routed: RoutedAlert
+    """Its alert, with the fields that its blocks show."""
     count: int
-    """How often the same came again."""
+    """How often the alert repeated."""
     last: int
-    """When it did last; event time, ns since the epoch."""
+    """Event time of the last repeat, ns since the epoch."""
 
     @property
     def repeats(self) -> Repeats:
-        """What its blocks are to say of that."""
-        alert = self.parcel.alert
+        """The repeats that its blocks show."""
+        alert = self.routed.alert
         return Repeats(alert.id, self.count, alert.time, max(alert.time, self.last), 0)
 
 
 class PostedMessages:
-    """A window over the newest messages; every method raises OSError where the disk doesn't take it."""
+    """The newest posted messages. Every method raises OSError if the disk fails."""
 
     def __init__(self, path: Path | None, *, remembered: int = REMEMBERED) -> None:
-        """Open the file, making it where it isn't; None keeps them in memory. Raises OSError."""
+        """Open the file, creating it if missing; None stores them in memory. Raises OSError."""
         self._remembered = remembered
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,75 +67,79 @@ class PostedMessages:
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.executescript(_TABLE)
 
-    def add(self, parcel: RoutedAlert, posted: Posted, now: float) -> None:
-        """Remember a message; now is the wall clock, seconds."""
-        alert = parcel.alert
-        slim = replace(alert, event={name: alert.event[name] for name in PLACES if name in alert.event}, window=None)
-        row = (alert.id, parcel.channel or "", kind(parcel), now, posted.channel, posted.time, encode_alert(slim))
+    def add(self, routed: RoutedAlert, ref: MessageRef, now: float) -> None:
+        """Store a message; now is the wall clock, seconds."""
+        alert = routed.alert
+        slim = replace(
+            alert, event={name: alert.event[name] for name in LOCATION_FIELDS if name in alert.event}, window=None
+        )
+        row = (alert.id, routed.channel or "", kind(routed), now, ref.channel, ref.time, encode_alert(slim))
         with _as_os_errors():
             self._base.execute(
                 "INSERT OR REPLACE INTO posted (id, place, kind, at, channel, time, alert, text)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, parcel.text),
+                (*row, routed.text),
             )
             self._base.execute(
                 "DELETE FROM posted WHERE number <= (SELECT max(number) FROM posted) - ?", (self._remembered,)
             )
 
-    def of(self, alert_id: str, channel: str | None) -> Standing | None:
-        """Give the message of an alert; channel is the one that a route named."""
+    def of(self, alert_id: str, channel: str | None) -> PostedMessage | None:
+        """Return the message of an alert; channel is the one that its route names."""
         return self._one("id = ? AND place = ?", alert_id, channel or "")
 
-    def like(self, parcel: RoutedAlert, since: float) -> Standing | None:
-        """Give the newest message that told the same and was posted since then."""
-        return self._one("kind = ? AND at >= ? ORDER BY number DESC LIMIT 1", kind(parcel), since)
+    def like(self, routed: RoutedAlert, since: float) -> PostedMessage | None:
+        """Return the newest message with the same kind of alert that was posted since then."""
+        return self._one("kind = ? AND at >= ? ORDER BY number DESC LIMIT 1", kind(routed), since)
 
-    def behind(self) -> Standing | None:
-        """Give the message whose count has been wrong the longest."""
+    def outdated(self) -> PostedMessage | None:
+        """Return the message that has shown an outdated count for longest."""
         return self._one("count != shown ORDER BY number LIMIT 1")
 
-    def count(self, standing: Standing, more: int, last: int) -> None:
-        """Count what came again."""
-        self._do("UPDATE posted SET count = count + ?, last = max(last, ?) WHERE number = ?", more, last, standing)
+    def count(self, message: PostedMessage, more: int, last: int) -> None:
+        """Count repeats of a message."""
+        self._do("UPDATE posted SET count = count + ?, last = max(last, ?) WHERE number = ?", more, last, message)
 
-    def shown(self, standing: Standing) -> None:
-        """Record that a message shows its count."""
-        self._do("UPDATE posted SET shown = ? WHERE number = ?", standing.count, standing)
+    def shown(self, message: PostedMessage) -> None:
+        """Record that a message shows its current count."""
+        self._do("UPDATE posted SET shown = ? WHERE number = ?", message.count, message)
 
-    def forget(self, standing: Standing) -> None:
-        """Forget a message that stands no more."""
-        self._do("DELETE FROM posted WHERE number = ?", standing)
+    def forget(self, message: PostedMessage) -> None:
+        """Delete the record of a message that no longer exists."""
+        self._do("DELETE FROM posted WHERE number = ?", message)
 
     def close(self) -> None:
         """Close the file."""
         self._base.close()
 
-    def _do(self, statement: str, *values: int | Standing) -> None:
+    def _do(self, statement: str, *values: int | PostedMessage) -> None:
         with _as_os_errors():
-            self._base.execute(statement, [each.number if isinstance(each, Standing) else each for each in values])
+            self._base.execute(statement, [each.number if isinstance(each, PostedMessage) else each for each in values])
 
-    def _one(self, condition: str, *values: str | bytes | float) -> Standing | None:
+    def _one(self, condition: str, *values: str | bytes | float) -> PostedMessage | None:
         with _as_os_errors():
-            row = self._base.execute(f"SELECT {_COLUMNS} FROM posted WHERE {condition}", values).fetchone()  # noqa: S608  our own conditions
+            row = self._base.execute(f"SELECT {_COLUMNS} FROM posted WHERE {condition}", values).fetchone()  # noqa: S608  constant conditions
         if row is None:
             return None
         number, channel, time, data, text, count, last = row
         try:
-            return Standing(number, Posted(channel, time), RoutedAlert(decode_alert(data), None, text), count, last)
+            return PostedMessage(
+                number, MessageRef(channel, time), RoutedAlert(decode_alert(data), None, text), count, last
+            )
         except BadAlert:
-            # Of a release whose alerts can't be read any more.
+            # Written by a release whose alerts can no longer be read.
             self._do("DELETE FROM posted WHERE number = ?", number)
             return None
 
 
-def kind(parcel: RoutedAlert) -> bytes:
-    """Say what makes two alerts the same to a reader: rule, place, and a text that differs in numbers at most.
+def kind(routed: RoutedAlert) -> bytes:
+    """Return a hash of what makes two alerts equal to a reader: rule, location, and text with digits masked.
 
-    Whoever attacks can make texts differ, and so many messages; nobody can hide another file or command in a thread.
+    An attacker can vary the text to cause many messages, but can't hide another file or command in a thread.
     """
-    alert = parcel.alert
-    place = (str(alert.event.get("container.id", "")), alert.hostname, parcel.channel or "")
-    parts = (alert.rule, alert.priority, *place, _DIGITS.sub("0", parcel.text or alert.output))
+    alert = routed.alert
+    location = (str(alert.event.get("container.id", "")), alert.hostname, routed.channel or "")
+    parts = (alert.rule, alert.priority, *location, _DIGITS.sub("0", routed.text or alert.output))
     return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

@@ -1,6 +1,6 @@
-"""Slack as a sink: one message a second a channel, repeats and summaries in a thread, a digest in a flood.
+"""The Slack sink: one message per second and channel, repeats in a thread, a digest during a flood.
 
-By the Web API, what comes again is posted in the thread of the message that stands, and counted in that message.
+With the Web API, repeats are posted in the thread of the first message and counted in it.
 """
 
 import time
@@ -8,26 +8,26 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Undeliverable
-from notifier.slack.blocks import digest, message, stands_for
+from notifier.slack.blocks import digest, message, represented
 from notifier.slack.client import GONE, SlackClient
-from notifier.slack.posted import PostedMessages, Standing
+from notifier.slack.posted import PostedMessage, PostedMessages
 
-SECONDS_A_MESSAGE = 1.0
+SECONDS_PER_MESSAGE = 1.0
 """Slack's limit for a channel. Source: docs.slack.dev, rate limits."""
-SECONDS_AN_EDIT = 2.0
-"""chat.update is allowed some fifty times a minute, over all channels. Source: as above, tier 3."""
+SECONDS_PER_EDIT = 2.0
+"""chat.update allows about 50 calls a minute over all channels. Source: as above, tier 3."""
 SECONDS_AFTER_A_FAILED_EDIT = 30.0
 FLOOD = 10
-"""So many that wait are more than ten seconds behind: from here on they go together."""
-TOGETHER = 500
+"""So many waiting alerts mean a delay of over ten seconds; from here on they are sent as a digest."""
+BATCH_SIZE = 500
 THREAD_SECONDS = 3600.0
-"""So long what comes again threads under a message; then it is told anew."""
+"""How long repeats go into a message's thread; then a new message is posted."""
 
 
 class SlackSink:
-    """Takes one alert at a time, or all that wait when there are too many."""
+    """Posts one alert at a time, or a digest of all that wait if there are too many."""
 
-    most = TOGETHER
+    batch_size = BATCH_SIZE
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class SlackSink:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Begin.
+        """Create a sink.
 
         Args:
-            client: one of Slack's two ways in.
-            posted: messages that stand; only in memory, if not given.
-            clock: seconds, of a clock that doesn't jump.
+            client: one of Slack's two APIs.
+            posted: record of posted messages; in memory only if None.
+            clock: monotonic time, seconds.
             wall: wall clock, seconds.
         """
         self._client = client
@@ -51,104 +51,104 @@ class SlackSink:
         self._wall = wall
         self._free_at: dict[str | None, float] = {}
         self._edit_at = 0.0
-        self._told: set[tuple[str, str | None]] = set()
-        """Ids and the channels that have them, while another channel of the same alerts hasn't yet."""
+        self._posted_to: set[tuple[str, str | None]] = set()
+        """Ids and channels already posted, while other channels of the same alerts are still to come."""
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        """Post the first alert, or a digest a channel of all of them."""
-        self._catch_up()
-        flood = len(parcels) >= FLOOD
-        offered = parcels if flood else parcels[:1]
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Post the first alert, or a digest of all alerts to each channel."""
+        self._update_count()
+        flood = len(alerts) >= FLOOD
+        batch = alerts if flood else alerts[:1]
         by_channel: dict[str | None, list[RoutedAlert]] = {}
-        for parcel in offered:
-            for each in (parcel, *parcel.more):
-                if (each.alert.id, each.channel) not in self._told:
+        for routed in batch:
+            for each in (routed, *routed.more):
+                if (each.alert.id, each.channel) not in self._posted_to:
                     by_channel.setdefault(each.channel, []).append(each)
         for channel, group in by_channel.items():
             outcome: SendOutcome = self._paced(channel) or (
                 self._digest(channel, group) if flood else self._one(group[0])
             )
             if isinstance(outcome, Undeliverable):
-                return Undeliverable(outcome.reason, len(offered))
+                return Undeliverable(outcome.reason, len(batch))
             if not isinstance(outcome, Delivered):
                 return outcome
-            self._told.update((each.alert.id, channel) for each in group)
-        ids = {parcel.alert.id for parcel in offered}
-        self._told = {each for each in self._told if each[0] not in ids}
-        return Delivered(len(offered))
+            self._posted_to.update((each.alert.id, channel) for each in group)
+        ids = {routed.alert.id for routed in batch}
+        self._posted_to = {each for each in self._posted_to if each[0] not in ids}
+        return Delivered(len(batch))
 
-    def tend(self) -> None:
-        """Put right the count of a message."""
-        self._catch_up()
+    def idle(self) -> None:
+        """Update the count shown in a message."""
+        self._update_count()
 
     def reopen(self) -> None:
-        """Nothing to open anew: every message has its own connection."""
+        """Do nothing: every message has its own connection."""
 
     def close(self) -> None:
-        """Let go of the record of messages; a count that is still to be shown is shown after the next start."""
+        """Close the record of messages; outdated counts are updated after the next start."""
         self._posted.close()
 
     def _digest(self, channel: str | None, group: Sequence[RoutedAlert]) -> SendOutcome:
-        outcome, _ = self._client.post(digest([parcel.alert for parcel in group]), channel, None)
+        outcome, _ = self._client.post(digest([routed.alert for routed in group]), channel, None)
         self._spent(channel)
         if isinstance(outcome, Delivered):
-            for parcel in group:
-                self._count(parcel, self._standing(parcel))
+            for routed in group:
+                self._count(routed, self._original(routed))
         return outcome
 
-    def _one(self, parcel: RoutedAlert) -> SendOutcome:
+    def _one(self, routed: RoutedAlert) -> SendOutcome:
         with suppress(OSError):
-            if self._posted.of(parcel.alert.id, parcel.channel) is not None:
-                # Posted by a process that died before it could record that.
+            if self._posted.of(routed.alert.id, routed.channel) is not None:
+                # Posted by a process that died before it could acknowledge the alert.
                 return Delivered()
-        before = self._standing(parcel)
-        outcome, posted = self._client.post(message(parcel), parcel.channel, before.posted if before else None)
-        self._spent(parcel.channel)
-        if before is not None and isinstance(outcome, Undeliverable) and outcome.reason in GONE:
-            # Somebody deleted the message: this one stands by itself.
+        original = self._original(routed)
+        outcome, posted = self._client.post(message(routed), routed.channel, original.ref if original else None)
+        self._spent(routed.channel)
+        if original is not None and isinstance(outcome, Undeliverable) and outcome.reason in GONE:
+            # Someone deleted the message: post a new one.
             with suppress(OSError):
-                self._posted.forget(before)
-            return RateLimited(SECONDS_A_MESSAGE)
-        if isinstance(outcome, Delivered) and before is not None:
-            self._count(parcel, before)
+                self._posted.forget(original)
+            return RateLimited(SECONDS_PER_MESSAGE)
+        if isinstance(outcome, Delivered) and original is not None:
+            self._count(routed, original)
         elif isinstance(outcome, Delivered) and posted is not None:
-            # Slack has it: if it can't be remembered, what comes again stands by itself, and nothing is lost.
+            # Delivered: if it can't be recorded, repeats become messages of their own, and nothing is lost.
             with suppress(OSError):
-                self._posted.add(parcel, posted, self._wall())
+                self._posted.add(routed, posted, self._wall())
         return outcome
 
-    def _standing(self, parcel: RoutedAlert) -> Standing | None:
-        """Find the message that an alert belongs under."""
+    def _original(self, routed: RoutedAlert) -> PostedMessage | None:
+        """Return the message in whose thread an alert belongs."""
         if not self._client.can_edit:
             return None
         with suppress(OSError):
-            repeats = parcel.alert.repeats
+            repeats = routed.alert.repeats
             if repeats:
-                return self._posted.of(repeats.first_id, parcel.channel)
-            return self._posted.like(parcel, self._wall() - THREAD_SECONDS)
+                return self._posted.of(repeats.first_id, routed.channel)
+            return self._posted.like(routed, self._wall() - THREAD_SECONDS)
         return None
 
-    def _count(self, parcel: RoutedAlert, standing: Standing | None) -> None:
-        if standing is not None:
-            alert = parcel.alert
+    def _count(self, routed: RoutedAlert, original: PostedMessage | None) -> None:
+        if original is not None:
+            alert = routed.alert
             with suppress(OSError):
-                self._posted.count(standing, stands_for(alert), alert.repeats.last if alert.repeats else alert.time)
+                self._posted.count(original, represented(alert), alert.repeats.last if alert.repeats else alert.time)
 
-    def _catch_up(self) -> None:
-        """Show a count that has changed, as often as Slack allows."""
+    def _update_count(self) -> None:
+        """Update one outdated count, as often as Slack allows."""
         if not self._client.can_edit or self._clock() < self._edit_at:
             return
         with suppress(OSError):
-            standing = self._posted.behind()
-            if standing is None:
+            outdated = self._posted.outdated()
+            if outdated is None:
                 return
-            outcome = self._client.edit(message(standing.parcel, standing.repeats), standing.posted)
-            self._edit_at = self._clock() + SECONDS_AN_EDIT
+            outcome = self._client.edit(message(outdated.routed, outdated.repeats), outdated.ref)
+            self._edit_at = self._clock() + SECONDS_PER_EDIT
             match outcome:
                 case Delivered():
-                    self._posted.shown(standing)
+                    self._posted.shown(outdated)
                 case Undeliverable():
-                    self._posted.forget(standing)
+                    self._posted.forget(outdated)
                 case RetryLater(_, after):
                     self._edit_at += after or SECONDS_AFTER_A_FAILED_EDIT
                 case RateLimited():
@@ -159,5 +159,5 @@ class SlackSink:
         return RateLimited(wait) if wait > 0 else None
 
     def _spent(self, channel: str | None) -> None:
-        # A request that failed counts too: Slack counts them.
-        self._free_at[channel] = self._clock() + SECONDS_A_MESSAGE
+        # Slack counts failed requests too.
+        self._free_at[channel] = self._clock() + SECONDS_PER_MESSAGE

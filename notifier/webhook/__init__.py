@@ -1,1 +1,1 @@
-"""Alerts by HTTP POST, in the forms that receivers expect."""
+"""The webhook sink: alerts in, HTTP requests and delivery outcomes out."""

@@ -1,7 +1,7 @@
 """Alerts for Prometheus' Alertmanager, API v2.
 
-Alertmanager tells alerts apart by their labels: so only what groups them is a label, and all else an annotation. Two
-events of one rule at one place are one alert there, which lasts longer.
+Alertmanager identifies alerts by their labels, so only grouping fields are labels; all others are annotations. Two
+events of one rule in one container are one alert there, which lasts longer.
 Source: github.com/prometheus/alertmanager, api/v2/openapi.yaml.
 """
 
@@ -14,8 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from notifier.delivery.outcome import RoutedAlert, SendOutcome
-from notifier.webhook.answer import Answer
-from notifier.webhook.form import JSON, Body, by_status, fitted
+from notifier.webhook.form import JSON, Answer, Body, by_status, fitted
 from schemas.alert import Alert, Value
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
@@ -33,39 +32,39 @@ _SEVERITY: Mapping[str, str] = MappingProxyType({
     "Informational": "info",
     "Debug": "info",
 })  # fmt: skip
-"""The three that Alertmanager's routes are usually written for; `priority` says it exactly."""
-_PLACES = (
+"""The three severities that Alertmanager's routes commonly use; the label `priority` is exact."""
+_LABELS = (
     ("container", "container.name"),
     ("container_id", "container.id"),
     ("namespace", "k8s.ns.name"),
     ("pod", "k8s.pod.name"),
 )
-"""Label, field of the event."""
-_NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
+"""Label and field of the event."""
+_NOT_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
 class AlertmanagerFormat:
-    """Up to a hundred alerts a request."""
+    """Up to a hundred alerts per request."""
 
     resolve_after_minutes: int = 60
     generator_url: str | None = None
-    most: int = 100
+    batch_size: int = 100
     content_type: str = JSON
     scheme: str = "Bearer"
 
-    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:
-        """Make a list of alerts."""
-        pieces = [json.dumps(self._alert(parcel.told, now), separators=(",", ":")).encode() for parcel in parcels]
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:
+        """Return a JSON array of alerts."""
+        pieces = [json.dumps(self._alert(each.rendered, now), separators=(",", ":")).encode() for each in alerts]
         count = fitted(pieces)
         return Body(b"[" + b",".join(pieces[:count]) + b"]", count)
 
-    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
-        """Go by the status alone: of a list with a wrong alert it takes the others, and answers 400."""
-        return by_status(answer, count, said)
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Interpret the status alone: given a list with one invalid alert, it accepts the others and answers 400."""
+        return by_status(answer, count, detail)
 
     def _alert(self, alert: Alert, now: int) -> dict[str, Any]:
-        # An end in the past would resolve an alert that was delivered late before anybody saw it.
+        # An end in the past would resolve a late alert before anyone sees it.
         until = datetime.fromtimestamp(max(alert.time, now) // 10**9, UTC)
         until += timedelta(minutes=self.resolve_after_minutes)
         made: dict[str, Any] = {
@@ -75,25 +74,25 @@ class AlertmanagerFormat:
             "endsAt": f"{until:%Y-%m-%dT%H:%M:%SZ}",
         }
         if self.generator_url is not None:
-            made["generatorURL"] = self.generator_url.replace("{id}", _NO_NAME.sub("-", alert.id))
+            made["generatorURL"] = self.generator_url.replace("{id}", _NOT_NAME.sub("-", alert.id))
         return made
 
 
 def labels(alert: Alert) -> dict[str, str]:
-    """Give what tells an alert from others; a label without a value is none."""
+    """Return the labels that identify an alert; empty ones are left out."""
     found = {
         "alertname": alert.rule,
         "severity": _SEVERITY[alert.priority],
         "priority": alert.priority.lower(),
         "instance": alert.hostname,
         "source": alert.source,
-        **{name: _text(alert.event.get(field)) for name, field in _PLACES},
+        **{name: _text(alert.event.get(field)) for name, field in _LABELS},
     }
     return {name: _cut(text, LABEL_LENGTH) for name, text in found.items() if text}
 
 
 def annotations(alert: Alert) -> dict[str, str]:
-    """Give all else that is to be read."""
+    """Return all other fields, for people to read."""
     return dict(list(_annotations(alert))[:ANNOTATIONS])
 
 
@@ -107,8 +106,8 @@ def _annotations(alert: Alert) -> Iterator[tuple[str, str]]:
         yield "first_id", _cut(alert.repeats.first_id, LABEL_LENGTH)
     for field, value in alert.output_fields.items():
         if value is not None:
-            # A name may hold letters, digits and underscores; a leading digit would be refused too.
-            yield f"field_{_NO_NAME.sub('_', field)[:100]}", _cut(_text(value), ANNOTATION_LENGTH)
+            # A name may hold letters, digits and underscores, and must not start with a digit.
+            yield f"field_{_NOT_NAME.sub('_', field)[:100]}", _cut(_text(value), ANNOTATION_LENGTH)
 
 
 def _text(value: Value) -> str:
@@ -117,5 +116,5 @@ def _text(value: Value) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _cut(text: str, most: int) -> str:
-    return printable(text[:most])[:most]
+def _cut(text: str, limit: int) -> str:
+    return printable(text[:limit])[:limit]

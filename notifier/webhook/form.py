@@ -1,87 +1,103 @@
-"""What a webhook's formats have in common: they make a body, and know what an answer means."""
+"""The protocol of webhook formats, which create a body and interpret the answer; and Falco's format."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from notifier.delivery.http_errors import judged
+from notifier.delivery.http_errors import status_outcome
 from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome, Undeliverable
 from notifier.formats.text import LineStyle, json_line
-from notifier.webhook.answer import Answer
 from schemas.errors import LannerError
 
 MOST_BYTES = 512 * 1024
-"""Of a request that holds several alerts; one alone may be longer."""
+"""Maximum body of a request with several alerts; a single alert may be longer."""
 JSON = "application/json"
 
 
 class BodyError(LannerError):
-    """No body can be made of an alert; the message says why."""
+    """No body can be created for an alert; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, as far as it was read."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: bytes
+    """Its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is posted, and how many of the alerts are in it."""
+    """The body of a request, and how many alerts it holds."""
 
     data: bytes
     count: int = 1
 
 
 class WebhookFormat(Protocol):
-    """One format."""
+    """One format of requests and answers."""
 
     @property
-    def most(self) -> int:
-        """How many alerts may go together."""
+    def batch_size(self) -> int:
+        """Maximum number of alerts in one request."""
 
     @property
     def content_type(self) -> str:
-        """Of the body."""
+        """Content type of the body."""
 
     @property
     def scheme(self) -> str:
-        """Of the Authorization header."""
+        """Scheme of the Authorization header."""
 
-    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:
-        """Make a body of the first parcels; now is the wall clock, ns. Raises Unfit."""
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:
+        """Return a body with the first alerts; now is the wall clock, ns. Raises BodyError."""
 
-    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
-        """Say what an answer means for so many alerts; said is what of it may be shown."""
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Return what an answer means for the alerts.
+
+        Args:
+            answer: the answer.
+            count: number of alerts in the request.
+            detail: the part of the answer's body that a reason may quote.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class FalcoFormat:
-    """Falco's JSON with `id`, one alert a request, as Falco's own http_output posts it."""
+    """Falco's JSON with `id`, one alert per request, as Falco's http_output posts it."""
 
-    most: int = 1
+    batch_size: int = 1
     content_type: str = JSON
     scheme: str = "Bearer"
 
-    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
-        """Make the body."""
-        return Body(json_line(parcels[0].told, LineStyle()).encode())
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
+        """Return the alert as JSON."""
+        return Body(json_line(alerts[0].rendered, LineStyle()).encode())
 
-    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
-        """Go by the status alone."""
-        return by_status(answer, count, said)
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Interpret the status alone."""
+        return by_status(answer, count, detail)
 
 
-def by_status(answer: Answer, count: int, said: str) -> SendOutcome:
-    """Say what an answer's status means."""
+def by_status(answer: Answer, count: int, detail: str) -> SendOutcome:
+    """Return what an answer's status means for the alerts of a request."""
     if 300 <= answer.status < 400:
-        said = "a redirect, which is not followed: set the address that it leads to"
-    outcome = judged(answer.status, answer.headers.get("retry-after"), time.time(), said)
+        detail = "redirects are not followed; set the URL that it leads to"
+    outcome = status_outcome(answer.status, answer.headers.get("retry-after"), time.time(), detail)
     if outcome is None:
         return Delivered(count)
     return replace(outcome, together=count) if isinstance(outcome, Undeliverable) else outcome
 
 
 def fitted(pieces: Sequence[bytes]) -> int:
-    """Give how many of the pieces may go together: at least one."""
+    """Return how many of the pieces fit into one request: at least one."""
     size = 0
-    for place, piece in enumerate(pieces):
+    for index, piece in enumerate(pieces):
         size += len(piece) + 1
-        if size > MOST_BYTES and place:
-            return place
+        if size > MOST_BYTES and index:
+            return index
     return len(pieces)

@@ -1,6 +1,6 @@
-"""One HTTP POST and its answer: verified, bounded in time and size, through the proxy that the environment names.
+"""HTTP POST with verified TLS, bounded time and size, and the proxy from the environment.
 
-Redirects are not followed: they would carry alerts and tokens to wherever an answer says.
+Redirects are not followed, because they would send alerts and tokens to any URL that an answer names.
 """
 
 import ssl
@@ -11,34 +11,34 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from notifier.delivery.http_errors import in_words
+from notifier.delivery.http_errors import failure_reason
 from notifier.delivery.outcome import RetryLater
-from notifier.webhook.answer import Answer
+from notifier.webhook.form import Answer
 from notifier.webhook.timed import POOLS
 from schemas.errors import LannerError
 
 MOST_ANSWER_BYTES = 64 * 1024
-"""More of an answer is not read, and its connection is given up."""
+"""A longer answer is not read further, and its connection is closed."""
 _CHUNK = 8192
 
 
 class BadProxy(LannerError):
-    """The environment names a proxy that can't be used; the message doesn't quote it, since it may hold a password."""
+    """The environment's proxy can't be used; the message does not quote it, since it may hold a password."""
 
 
 class Poster:
-    """Keeps a connection to one address."""
+    """Keeps a connection to one URL."""
 
     def __init__(self, url: str, *, context: ssl.SSLContext, seconds: float) -> None:
-        """Begin unconnected.
+        """Create an unconnected poster.
 
         Args:
-            url: a secret as a whole, never put into a message.
-            context: verifies the far end.
-            seconds: that connecting, and then a whole answer, may take.
+            url: secret, never part of a message.
+            context: verifies the server.
+            seconds: limit for connecting, and again for the whole answer.
 
         Raises:
-            BadProxy: no HTTP proxy.
+            BadProxy: the environment's proxy is not an HTTP proxy.
         """
         self._url = url
         self._seconds = seconds
@@ -46,7 +46,7 @@ class Poster:
         self._pool.pool_classes_by_scheme = POOLS
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | RetryLater:
-        """Post once, or say why there is no answer."""
+        """Post once; return the answer, or why there is none."""
         try:
             response = self._pool.request(
                 "POST",
@@ -61,14 +61,14 @@ class Poster:
             )
             return _read(response)
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
-            return RetryLater(_in_words(error))
+            return RetryLater(_reason(error))
 
     def reopen(self) -> None:
-        """Connect anew with the next request."""
+        """Reconnect with the next request."""
         self._pool.clear()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._pool.clear()
 
 
@@ -78,12 +78,12 @@ def _pool(url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
     if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return urllib3.PoolManager(num_pools=1, maxsize=1, ssl_context=context)
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    place = urlsplit(proxy)
-    if place.scheme not in ("http", "https") or not place.hostname:
-        raise BadProxy(f"${parts.scheme.upper()}_PROXY must be the http:// or https:// address of a proxy.")
-    credentials = f"{unquote(place.username)}:{unquote(place.password or '')}" if place.username else None
+    parsed = urlsplit(proxy)
+    if parsed.scheme not in ("http", "https") or not parsed.hostname:
+        raise BadProxy(f"${parts.scheme.upper()}_PROXY must be the http:// or https:// URL of a proxy.")
+    credentials = f"{unquote(parsed.username)}:{unquote(parsed.password or '')}" if parsed.username else None
     return urllib3.ProxyManager(
-        f"{place.scheme}://{place.netloc.rpartition('@')[2]}",
+        f"{parsed.scheme}://{parsed.netloc.rpartition('@')[2]}",
         num_pools=1,
         maxsize=1,
         ssl_context=context,
@@ -92,7 +92,7 @@ def _pool(url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> Answer:
-    """Read an answer's beginning."""
+    """Read the beginning of an answer."""
     pieces: list[bytes] = []
     size = 0
     while size < MOST_ANSWER_BYTES and (piece := response.read1(_CHUNK)):
@@ -106,15 +106,15 @@ def _read(response: urllib3.BaseHTTPResponse) -> Answer:
     return Answer(response.status, headers, b"".join(pieces))
 
 
-def _in_words(error: BaseException) -> str:
-    """Say what a failure came to; urllib3's own messages quote addresses."""
+def _reason(error: BaseException) -> str:
+    """Return why a request failed; urllib3's own messages quote URLs."""
     if isinstance(error, urllib3.exceptions.ProxyError):
-        return f"its proxy: {in_words(_root(error))}"
-    return in_words(_root(error))
+        return f"its proxy: {failure_reason(_root(error))}"
+    return failure_reason(_root(error))
 
 
 def _root(error: BaseException) -> BaseException:
-    """Find what lies under urllib3's errors."""
+    """Return the error that urllib3's errors wrap."""
     if isinstance(error, urllib3.exceptions.HTTPError):
         for each in (error.__cause__, *error.args):
             if isinstance(each, OSError | HTTPException | urllib3.exceptions.HTTPError):

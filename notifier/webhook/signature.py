@@ -1,7 +1,7 @@
-"""Signed requests, by the scheme of Standard Webhooks: receivers find a library for it in most languages.
+"""Signed requests by the scheme of Standard Webhooks, for which most languages have a library.
 
-The signature is HMAC-SHA256 over `ID.TIMESTAMP.BODY`. The id is the alert's, so that a receiver can drop a second
-delivery; the timestamp lets it refuse a request that somebody replays.
+The signature is HMAC-SHA256 over `ID.TIMESTAMP.BODY`. The id is the alert's, so that a receiver can drop duplicates;
+the timestamp lets it refuse replayed requests.
 Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 """
 
@@ -18,7 +18,7 @@ _PREFIX = "whsec_"
 
 
 def key_of(secret: str) -> bytes:
-    """Give the key: what follows `whsec_` is base64, anything else is the key itself. Raises ValueError."""
+    """Return the key of a secret: base64 after `whsec_`, else the secret itself. Raises ValueError."""
     if not secret.startswith(_PREFIX):
         return secret.encode()
     try:
@@ -28,9 +28,9 @@ def key_of(secret: str) -> bytes:
 
 
 def message_id(ids: Sequence[str]) -> str:
-    """Give the id of a request: the alert's own, or one made of all where it holds several.
+    """Return the id of a request: the alert's own, or a hash of the ids of several.
 
-    An id that came from outside may hold anything; it must not become another header.
+    An id from the intake is untrusted; it must not inject a header.
     """
     if len(ids) == 1 and _ID.fullmatch(ids[0]):
         return ids[0]
@@ -38,6 +38,6 @@ def message_id(ids: Sequence[str]) -> str:
 
 
 def signature(key: bytes, message: str, timestamp: int, body: bytes) -> str:
-    """Give the value of `webhook-signature`."""
+    """Return the value of the header `webhook-signature`."""
     digest = hmac.new(key, f"{message}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode()}"

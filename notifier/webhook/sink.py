@@ -1,4 +1,4 @@
-"""A webhook as a sink: makes the body, signs it, posts it, and says what the answer means."""
+"""The webhook sink: creates a body, signs it, posts it and interprets the answer."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from notifier.webhook.posting import Poster
 from notifier.webhook.signature import message_id, signature
 from schemas.text.printable import printable
 
-SAID_LENGTH = 200
-SECRET_LENGTH = 6
+DETAIL_LENGTH = 200
+MIN_SECRET_LENGTH = 6
 
 
 class WebhookSink:
-    """Posts to one address in one format."""
+    """Posts to one URL in one format."""
 
     def __init__(
         self,
@@ -26,57 +26,57 @@ class WebhookSink:
         hidden: Sequence[str] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Begin.
+        """Create a sink.
 
         Args:
-            poster: the address.
-            form: the format.
+            poster: posts to the URL.
+            form: format of bodies and answers.
             headers: of every request.
-            key: signs requests, if there is one.
-            hidden: secrets that an answer may echo and no message may show.
+            key: to sign requests with; None to leave them unsigned.
+            hidden: secrets to mask in answers that echo them.
             clock: wall clock, ns.
         """
-        self.most = form.most
+        self.batch_size = form.batch_size
         self._poster = poster
         self._form = form
         self._headers = {**headers, "Content-Type": form.content_type, "Accept-Encoding": "identity"}
         self._key = key
-        # A short one is no secret, and to hide it would make what is said unreadable.
-        self._hidden = [each for each in hidden if len(each) >= SECRET_LENGTH]
+        # Short values are not secret, and masking them would garble the answer.
+        self._hidden = [each for each in hidden if len(each) >= MIN_SECRET_LENGTH]
         self._clock = clock
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        """Post the first alerts."""
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Post as many of the first alerts as fit into a request."""
         now = self._clock()
         try:
-            body = self._form.body(parcels, now)
-        except BodyError as unfit:
-            return Undeliverable(str(unfit))
-        name = message_id([parcel.alert.id for parcel in parcels[: body.count]])
+            body = self._form.body(alerts, now)
+        except BodyError as error:
+            return Undeliverable(str(error))
+        name = message_id([each.alert.id for each in alerts[: body.count]])
         headers = {**self._headers, "webhook-id": name, "webhook-timestamp": str(now // 10**9)}
         if self._key is not None:
             headers["webhook-signature"] = signature(self._key, name, now // 10**9, body.data)
         answer = self._poster.post(body.data, headers)
         if isinstance(answer, RetryLater):
             return answer
-        return self._form.meaning(answer, body.count, self._shown(answer.body))
+        return self._form.outcome(answer, body.count, self._detail(answer.body))
 
-    def tend(self) -> None:
-        """Nothing to look after: a connection that was closed is seen before it is used."""
+    def idle(self) -> None:
+        """Do nothing: a closed connection is detected before its next use."""
 
     def reopen(self) -> None:
-        """Connect anew."""
+        """Reconnect with the next request."""
         self._poster.reopen()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._poster.close()
 
-    def _shown(self, body: bytes) -> str:
-        """Give what an answer says, if it is no page of HTML: it tells why an alert was refused."""
+    def _detail(self, body: bytes) -> str:
+        """Return an answer's text, which says why an alert was refused; nothing of an HTML page."""
         text = body.decode("utf-8", "replace").strip()
         if text.startswith("<"):
             return ""
         for secret in self._hidden:
             text = text.replace(secret, "***")
-        return printable(text[:SAID_LENGTH])
+        return printable(text[:DETAIL_LENGTH])

@@ -1,4 +1,4 @@
-"""Bodies by a Jinja2 template: sandboxed, of bounded size, and every fault named by file and line."""
+"""Bodies from a Jinja2 template: sandboxed, bounded in size, with errors that name file and line."""
 
 import json
 import traceback
@@ -12,32 +12,31 @@ from markupsafe import Markup
 
 from notifier.delivery.outcome import RoutedAlert, SendOutcome
 from notifier.siem import falco
-from notifier.webhook.answer import Answer
-from notifier.webhook.form import JSON, Body, BodyError, by_status
+from notifier.webhook.form import JSON, Answer, Body, BodyError, by_status
 from schemas.alert import Alert, Value
 from schemas.errors import LannerError
 from schemas.text.times import iso8601_zulu
 
-MOST_BYTES = 1 << 20
-"""Of a body; a template that makes more has a loop that doesn't end."""
+MAX_BYTES = 1 << 20
+"""Maximum size of a body; a template that produces more has an endless loop."""
 
 
 class BadTemplate(LannerError):
-    """The template can't be read; the message names file and line."""
+    """The template is invalid; the message names file and line."""
 
 
 class TemplateFormat:
-    """One alert a request.
+    """One alert per request.
 
-    In JSON a text is escaped so that it stays within the quotes that the template puts round it: a file name that was
-    chosen by an attacker adds no key. In HTML and XML it is escaped for those; anything else is left as it is.
+    In JSON, text is escaped so that it stays within the quotes around it in the template: a file name chosen by an
+    attacker can't add a key. In HTML and XML, text is escaped for those; other content types are not escaped.
     """
 
-    most = 1
+    batch_size = 1
     scheme = "Bearer"
 
     def __init__(self, path: Path, content_type: str) -> None:
-        """Read and check the template. Raises BadTemplate."""
+        """Parse the template. Raises BadTemplate."""
         self.content_type = content_type
         self._path = str(path)
         kind = content_type.partition(";")[0].strip().lower()
@@ -59,40 +58,40 @@ class TemplateFormat:
         except TemplateSyntaxError as error:
             raise BadTemplate(f"{path}:{error.lineno}: {error.message}.") from None
 
-    def body(self, parcels: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
-        """Fill in the template. Raises Unfit."""
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
+        """Render the template. Raises BodyError."""
         pieces: list[bytes] = []
         size = 0
         try:
-            for piece in self._template.generate(facts(parcels[0].told)):
+            for piece in self._template.generate(facts(alerts[0].rendered)):
                 pieces.append(piece.encode("utf-8", "replace"))
                 size += len(pieces[-1])
-                if size > MOST_BYTES:
+                if size > MAX_BYTES:
                     break
-        except Exception as error:  # noqa: BLE001  a template is a program: it may raise anything
+        except Exception as error:  # noqa: BLE001  a template is a program and may raise anything
             raise BodyError(f"{self._path}:{self._line(error)}: {error}") from None
-        if size > MOST_BYTES:
-            raise BodyError(f"{self._path}: makes more than {MOST_BYTES} bytes")
+        if size > MAX_BYTES:
+            raise BodyError(f"{self._path}: its output exceeds {MAX_BYTES} bytes")
         made = b"".join(pieces)
         if self._json:
             try:
                 json.loads(made)
             except ValueError as error:
-                raise BodyError(f"{self._path}: what it makes is no JSON: {error}") from None
+                raise BodyError(f"{self._path}: its output is not valid JSON: {error}") from None
         return Body(made)
 
-    def meaning(self, answer: Answer, count: int, said: str) -> SendOutcome:
-        """Go by the status alone."""
-        return by_status(answer, count, said)
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Interpret the status alone."""
+        return by_status(answer, count, detail)
 
     def _line(self, error: BaseException) -> int:
-        """Find the template's line that an error was raised in; Jinja puts it into the traceback."""
+        """Return the template's line that raised an error; Jinja adds it to the traceback."""
         frames = traceback.extract_tb(error.__traceback__)
         return next((each.lineno or 0 for each in reversed(frames) if each.filename == self._path), 0)
 
 
 def facts(alert: Alert) -> Mapping[str, Any]:
-    """Give the names that a template can use: Falco's, and the whole event."""
+    """Return the variables of a template: Falco's, and all fields of the event."""
     made = falco.document(alert)
     return made | {
         "output": alert.output,
@@ -109,7 +108,7 @@ def _plain(value: Value) -> Any:
 
 
 def _in_json(value: Any) -> Any:
-    """Write a value as it stands in JSON; a text without the quotes round it, since the template has them."""
+    """Encode a value as JSON; text without the quotes around it, which the template has."""
     if isinstance(value, Markup | StrictUndefined):
         return value
     return Markup(json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value))  # noqa: S704

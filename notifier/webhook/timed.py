@@ -1,6 +1,6 @@
-"""Connections whose answers have to be there whole in time: a far end that sends a byte now and then is late too.
+"""HTTP connections with a timeout for the whole answer, so that a server that drips bytes times out too.
 
-A socket's timeout is about each read, and both http.client and urllib3 leave it at that.
+A socket's timeout covers a single read, and http.client and urllib3 add no other.
 """
 
 import http.client
@@ -15,11 +15,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _Timed(io.RawIOBase):
-    """What a socket gives until its timeout has passed once, however many reads that takes."""
+    """Reads from a socket until its timeout has passed once, over all reads together."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # The file holds the socket open when its connection is closed before the answer is read.
+        # The file keeps the socket open if the connection is closed before the answer is read.
         self._file = sock.makefile("rb", buffering=0)
         self._seconds = sock.gettimeout() or 0.0
         self._until = time.monotonic() + self._seconds

@@ -133,7 +133,7 @@ def test_sighup_takes_new_routes_and_a_bad_file_keeps_the_old(
     assert notifier.stop() == 0
     rules = [json.loads(line)["rule"] for line in (tmp_path / "alerts").read_text().splitlines()]
     assert sorted(rules) == sorted([f"a{number}" for number in range(40)] + [f"b{number}" for number in range(20)])
-    assert "5 not for it" in notifier.errors
+    assert "5 not routed to it" in notifier.errors
 
 
 def test_a_changed_file_is_noticed_without_a_signal(

@@ -183,7 +183,7 @@ def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_say(
     assert sorted(json.loads(each.body)["id"] for each in first.taken) == ids[:10]
     assert sorted(taken_by(second)) == ids
     assert all("Authorization" not in each.headers for each in first.taken)
-    assert "pages: 10 delivered, 0 attempts failed, 0 refused, 0 duplicates, 10 not for it" in notifier.errors
+    assert "pages: 10 delivered, 0 attempts failed, 0 refused, 0 duplicates, 10 not routed to it" in notifier.errors
 
 
 def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
@@ -205,14 +205,14 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
     until = time.monotonic() + 60
     while len(taken) < 8 and time.monotonic() < until:
         try:
-            queued = line.waiting(100, 0.5)
+            queued = line.fetch(100, 0.5)
         except OSError as error:
             if not failures:
                 create_missing(connection, plan(connection.prefix, 8, 1, DAY_MS))
             failures.append(str(error))
             continue
         taken += [each.alert.id for each in queued]
-        line.done(queued)
+        line.acknowledge(queued)
     line.close()
     assert failures
     assert taken == [f"a{number}" for number in range(9) if number != 3]

@@ -6,7 +6,7 @@ from bus.connection import Connection
 from lanner.cli.terminal.output import coloured, note, paint
 from lanner.recorder.topic.messages import reader_of_values
 from lanner.settings import Settings
-from lanner.wiring.sinks.registry import line_style
+from lanner.wiring.sinks.kinds import line_style
 from notifier.formats.text import line_of
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.caching.bounded import BoundedSet

@@ -23,9 +23,6 @@ from lanner.recorder.coverage import RecordingCoverage
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
-from lanner.settings.sections.delivery import SlackOutput
-from lanner.settings.sections.model import FileOutput, StdoutOutput, SyslogOutput
-from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
 from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.single_host.sinks import open_sinks
 from processor.evaluator import Evaluator
@@ -121,13 +118,15 @@ def _replay(
     wanted: Callable[[StoredBatch], bool],
 ) -> None:
     summary = judging.summary
-    sinks = open_sinks(_only_printed(settings), note=note, before_line=lambda: None)
+    # Old alerts go to standard output only, whatever sinks and routes the settings name.
+    printed = replace(settings, routes=(), mute=())
+    sinks = open_sinks(printed, ("stdout",), note=note, before_line=lambda: None)
 
     def send(alerts: list[Alert]) -> None:
         for alert in alerts:
             summary.count(alert)
             for sink in sinks:
-                sink.send(alert)
+                sink.deliver(alert)
 
     try:
         for kept in filter(wanted, from_files(files)):
@@ -231,19 +230,3 @@ def _print_json(backtest: Backtest, judging: _Judging, span: tuple[int, int], re
 
 def _time(nanoseconds: int) -> str:
     return date_and_time_seconds(nanoseconds)
-
-
-def _only_printed(settings: Settings) -> Settings:
-    """Leave only standard output on: old alerts must not reach syslog as new."""
-    return replace(
-        settings,
-        stdout_output=StdoutOutput(),
-        file_output=FileOutput(),
-        syslog_output=SyslogOutput(),
-        slack_output=SlackOutput(),
-        webhook_output=WebhookOutput(),
-        apprise_output=AppriseOutput(),
-        sinks={},
-        routes=(),
-        mute=(),
-    )

@@ -1,4 +1,4 @@
-"""What a notifier shows: each sink's alerts, how long they took, and what waits."""
+"""Metrics and health of a notifier: alerts by sink and outcome, latency, and what waits."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -14,8 +14,8 @@ from notifier.intake.server import IntakeStats
 from notifier.queue.outbox import Outbox
 
 
-class QueueReadings(Protocol):
-    """A sink's line in Kafka, as far as it is looked at here."""
+class KafkaQueueState(Protocol):
+    """State of a sink's queue in Kafka."""
 
     assigned: bool
     is_connected: bool
@@ -24,26 +24,26 @@ class QueueReadings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SinkView:
-    """One sink that runs."""
+    """A sink's worker and its queue: an outbox, or Kafka."""
 
     worker: Worker
     outbox: Outbox | None = None
-    line: QueueReadings | None = None
+    kafka: KafkaQueueState | None = None
 
 
 def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
-    """Give the metrics of sinks. now: wall clock, seconds."""
+    """Return the metrics of sinks. now: wall clock, seconds."""
     alerts: dict[tuple[str, ...], Value] = {}
     taken: dict[tuple[str, ...], Value] = {}
     faults: dict[tuple[str, ...], Value] = {}
     waiting: dict[tuple[str, ...], Value] = {}
     oldest: dict[tuple[str, ...], Value] = {}
     for sink in sinks:
-        name, tally = sink.worker.name, sink.worker.tally
-        alerts |= outcomes(name, tally, 0 if sink.outbox is None else sink.outbox.overflowed)
-        taken[name,] = latency(tally)
-        faults[name,] = tally.condition_faults
-        waiting[name,] = sink.worker.line.backlog()
+        name, stats = sink.worker.name, sink.worker.stats
+        alerts |= outcomes(name, stats, 0 if sink.outbox is None else sink.outbox.overflowed)
+        taken[name,] = latency(stats)
+        faults[name,] = stats.condition_faults
+        waiting[name,] = sink.worker.queue.backlog()
         oldest[name,] = age(sink.worker, now)
     return {
         "lanner_sink_alerts_total": alerts,
@@ -54,44 +54,44 @@ def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
     }
 
 
-def outcomes(name: str, tally: SinkStats, overflowed: int = 0) -> dict[tuple[str, ...], Value]:
-    """Give what became of a sink's alerts. overflowed: that its full outbox had to drop."""
+def outcomes(name: str, stats: SinkStats, overflowed: int = 0) -> dict[tuple[str, ...], Value]:
+    """Return a sink's alerts by outcome. overflowed: alerts that its full outbox dropped."""
     return {
-        (name, "delivered"): tally.sent,
-        (name, "retried"): tally.retried,
-        (name, "dead_lettered"): tally.dead_lettered,
-        (name, "duplicate"): tally.duplicates,
-        (name, "suppressed"): tally.suppressed,
-        (name, "muted"): tally.muted,
-        (name, "lost"): tally.lost + overflowed,
+        (name, "delivered"): stats.sent,
+        (name, "retried"): stats.retried,
+        (name, "dead_lettered"): stats.dead_lettered,
+        (name, "duplicate"): stats.duplicates,
+        (name, "not_routed"): stats.not_routed,
+        (name, "muted"): stats.muted,
+        (name, "lost"): stats.lost + overflowed,
     }
 
 
-def latency(tally: SinkStats) -> Sizes:
-    """Give how long deliveries took."""
-    return Sizes(BUCKETS, tuple(tally.buckets), tally.seconds)
+def latency(stats: SinkStats) -> Sizes:
+    """Return the latency histogram of deliveries."""
+    return Sizes(BUCKETS, tuple(stats.buckets), stats.seconds)
 
 
 def age(worker: Worker, now: float) -> float:
-    """Give for how many seconds the oldest alert has waited; 0 where none does."""
-    oldest = worker.line.oldest()
+    """Return how long the oldest alert has waited, seconds; 0 if none waits."""
+    oldest = worker.queue.oldest()
     return 0.0 if oldest is None else max(0.0, now - oldest)
 
 
 def fresh(worker: Worker, limit: float) -> HealthCheck:
-    """Judge how long a sink's oldest alert has waited. limit: seconds."""
+    """Return the check of how long a sink's oldest alert has waited. limit: seconds."""
     waited = age(worker, time.time())
     name = f"undelivered alerts of {worker.name}"
     told = f"the oldest has waited {waited:.0f} s"
     if waited <= limit:
         return HealthCheck(name, is_good=True, told=told)
-    why = worker.trouble or "the sink is too slow"
+    why = worker.failure or "the sink is too slow"
     return HealthCheck(name, is_good=False, told=f"{told}, more than http.oldest_undelivered_seconds: {why}")
 
 
 @dataclass(frozen=True, slots=True)
 class NotifierView:
-    """Looks into a notifier that runs."""
+    """Reads metrics and health of a running notifier."""
 
     sinks: tuple[SinkView, ...]
     stuck_seconds: float
@@ -100,26 +100,26 @@ class NotifierView:
     turned: Beat = field(default_factory=Beat)
 
     def readings(self) -> Readings:
-        """Give the metrics."""
+        """Return the metrics."""
         readings = dict(sink_readings(self.sinks, time.time()))
         lag: dict[tuple[str, ...], int] = {}
         for sink in self.sinks:
-            if sink.line is not None:
-                for (topic, partition), number in sink.line.lag.items():
-                    # Several sinks are several groups on one topic: the slowest is what matters.
+            if sink.kafka is not None:
+                for (topic, partition), number in sink.kafka.lag.items():
+                    # Each sink has its own group on one topic: report the slowest.
                     key = (topic, str(partition))
                     lag[key] = max(number, lag.get(key, 0))
         readings["lanner_consumer_lag"] = dict(lag)
-        if (tally := self.intake()) is not None:
+        if (intake := self.intake()) is not None:
             readings["lanner_intake_alerts_total"] = {
-                ("taken",): tally.taken,
-                ("refused",): tally.refused,
-                ("failed",): tally.failed,
+                ("taken",): intake.taken,
+                ("refused",): intake.refused,
+                ("failed",): intake.failed,
             }
         return readings
 
     def health(self) -> Health:
-        """Give the checks."""
+        """Return the health checks."""
         return Health(alive=self._alive, well=self._well, ready=self._ready)
 
     def _alive(self) -> list[HealthCheck]:
@@ -136,14 +136,14 @@ class NotifierView:
     def _ready(self) -> list[HealthCheck]:
         found = []
         for each in self.sinks:
-            if each.line is None:
+            if each.kafka is None:
                 found.append(HealthCheck(f"outbox of {each.worker.name}", is_good=True, told="on this host's disk"))
                 continue
-            is_good = each.line.assigned and each.line.is_connected
-            told = "reached, partitions assigned"
-            if not each.line.is_connected:
-                told = "not reached, or not yet: check kafka.bootstrap_servers"
-            elif not each.line.assigned:
+            is_good = each.kafka.assigned and each.kafka.is_connected
+            told = "connected, partitions assigned"
+            if not each.kafka.is_connected:
+                told = "not connected (yet): check kafka.bootstrap_servers"
+            elif not each.kafka.assigned:
                 told = "no partitions assigned yet"
             found.append(HealthCheck(f"broker, for {each.worker.name}", is_good, told))
         return found

@@ -8,8 +8,7 @@ from lanner.operations.readings.collector import REASONS
 from lanner.operations.readings.notifier import SinkView, fresh, latency, outcomes, sink_readings
 from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings
 from lanner.wiring.single_host.pipeline import Pipeline
-from notifier.local.adapters import RoutedSink
-from notifier.local.outbox_sink import OutboxSink
+from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
 from processor.detection.rule_timing import RuleTiming
 
 STAGE = "run"
@@ -43,11 +42,11 @@ class RunView:
         for name, values in sink_readings(self._outboxes(), time.time()).items():
             readings[name] = dict(values)
         for sink in pipeline.sinks:
-            if isinstance(sink, RoutedSink):
-                delivery = sink.delivery
-                readings["lanner_sink_alerts_total"] |= outcomes(sink.name, delivery)
-                readings["lanner_sink_latency_seconds"][sink.name,] = latency(delivery)
-                readings["lanner_sink_condition_faults_total"][sink.name,] = delivery.condition_faults
+            if isinstance(sink, DirectDelivery):
+                stats = sink.stats
+                readings["lanner_sink_alerts_total"] |= outcomes(sink.name, stats)
+                readings["lanner_sink_latency_seconds"][sink.name,] = latency(stats)
+                readings["lanner_sink_condition_faults_total"][sink.name,] = stats.condition_faults
         return readings
 
     def health(self) -> Health:
@@ -56,7 +55,7 @@ class RunView:
 
     def _outboxes(self) -> list[SinkView]:
         sinks = self._pipeline.sinks
-        return [SinkView(each.worker, each.outbox) for each in sinks if isinstance(each, OutboxSink)]
+        return [SinkView(each.worker, each.outbox) for each in sinks if isinstance(each, OutboxDelivery)]
 
     def _alive(self) -> list[HealthCheck]:
         http, now = self._pipeline.settings.http, time.monotonic()

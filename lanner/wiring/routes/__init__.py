@@ -1,1 +1,1 @@
-"""Routes of alerts: settings in, compiled conditions and templates out."""
+"""Routes: settings of routes and mutes in, one router for each sink out."""

@@ -1,6 +1,6 @@
 """Conditions of routes and mutes: the rule language over the fields that an alert carries.
 
-They are compiled as rules are, beside the rules in force, so that lists and macros mean here what they mean there.
+They are compiled together with the active rules, so that lists and macros have the same meaning as there.
 """
 
 from collections import ChainMap
@@ -20,24 +20,24 @@ from schemas.alert import Alert
 Predicate = Callable[[Alert], bool]
 _FILE = "<settings>"
 _FIRST = RuleFile("<built in>", "- macro: container\n  condition: container.id != host\n")
-"""What every Falco user expects to be there; rule files may define it anew."""
+"""A macro that every Falco user expects; rule files may redefine it."""
 _INDENT = 4
-"""Of a condition in the file that is made of all of them."""
+"""Blanks before each condition in the file generated from all of them."""
 
 
 def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) -> Mapping[str, Predicate]:
     """Compile conditions.
 
     Args:
-        settings: name the rule files whose macros and lists may be used.
-        conditions: by the name of the setting that holds each.
+        settings: name the rule files that define macros and lists.
+        conditions: by the name of their setting.
 
     Returns:
-        By the same names, what tells whether an alert is meant. A field that an alert doesn't carry is missing, so a
-        check of it is false. May raise what a hostile value makes the compiled code raise.
+        Predicates on alerts, by the same names. A comparison with a field that an alert lacks is false. A predicate
+        may raise any exception on hostile values.
 
     Raises:
-        BadInput: with all that is wrong, each with its place.
+        BadInput: with all errors, each with file, line and column.
     """
     if not conditions:
         return {}
@@ -45,25 +45,25 @@ def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) 
     sources = find_rules(settings)
     loaded = load_rules([_FIRST, *sources.files, RuleFile(_FILE, "".join(_as_rules(conditions)))])
     made = {rule.name: rule for rule in loaded.rules if rule.file == _FILE}
-    wrong: list[str] = []
+    errors: list[str] = []
     for problem in loaded.errors:
         if problem.file == _FILE:
             name = names[_number(problem.line, conditions)]
-            wrong.append(_in_words(name, conditions[name], problem))
-    judges: dict[str, Predicate] = {}
+            errors.append(_error_text(name, conditions[name], problem))
+    predicates: dict[str, Predicate] = {}
     for number, name in enumerate(names):
         rule = made.get(_rule_name(number))
         if rule is None:
             continue
         if stateful := stateful_names(rule.condition, loaded.correlations):
             where = f"{conditions[name].place}: {name}"
-            wrong.append(f"{where}: {stateful[0]!r} counts events; a route sees single alerts. Match the rule's name.")
-        judges[name] = _predicate(rule)
-    if not wrong and len(judges) < len(conditions):
-        wrong.append(f"{', '.join(set(names) - set(judges))}: uses a macro that is wrong; lanner rules validate.")
-    if wrong:
-        raise BadInput(*wrong)
-    return judges
+            errors.append(f"{where}: {stateful[0]!r} counts events; a route sees single alerts. Match the rule's name.")
+        predicates[name] = _predicate(rule)
+    if not errors and len(predicates) < len(conditions):
+        errors.append(f"{', '.join(set(names) - set(predicates))}: uses a macro with an error: lanner rules validate.")
+    if errors:
+        raise BadInput(*errors)
+    return predicates
 
 
 def _as_rules(conditions: Mapping[str, Condition]) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _rule_name(number: int) -> str:
 
 
 def _number(line: int, conditions: Mapping[str, Condition]) -> int:
-    """Find the condition that a line of the made file belongs to."""
+    """Return the number of the condition that a line of the generated file belongs to."""
     for number, condition in enumerate(conditions.values()):
         line -= 5 + len(condition.text.splitlines())
         if line <= 0:
@@ -86,7 +86,7 @@ def _number(line: int, conditions: Mapping[str, Condition]) -> int:
     return len(conditions) - 1
 
 
-def _in_words(name: str, condition: Condition, problem: Problem) -> str:
+def _error_text(name: str, condition: Condition, problem: Problem) -> str:
     place = problem.place
     start = max(0, place.column - 1 - place.text_start)
     shown = place.text[_INDENT:]
@@ -97,39 +97,39 @@ def _in_words(name: str, condition: Condition, problem: Problem) -> str:
 
 
 def _predicate(rule: Rule) -> Predicate:
-    judge = compile_mapping(rule.condition)
+    evaluate = compile_mapping(rule.condition)
 
     def holds(alert: Alert) -> bool:
         own: Mapping[str, Any] = {"evt.hostname": alert.hostname, "evt.source": alert.source}
-        return judge(ChainMap(*map(dict, (alert.event, alert.output_fields, own))))
+        return evaluate(ChainMap(*map(dict, (alert.event, alert.output_fields, own))))
 
     return holds
 
 
 def guarded(
-    condition: Predicate, name: str, tally: SinkStats, note: Callable[[str], None], *, on_fault: bool
+    condition: Predicate, name: str, stats: SinkStats, report: Callable[[str], None], *, on_fault: bool
 ) -> Predicate:
-    """Give a condition that never raises: a fault is counted, told once, and answered by on_fault."""
+    """Return a condition that never raises: an exception is counted, reported once, and results in on_fault."""
 
     def holds(alert: Alert) -> bool:
         try:
             return condition(alert)
         except Exception as error:  # noqa: BLE001  hostile values may make generated code raise anything
-            tally.condition_faults += 1
-            if tally.condition_faults == 1:
-                answer = "takes what it can't judge" if on_fault else "mutes nothing that it can't judge"
-                note(f"{name}: the condition failed for alert {alert.id} ({type(error).__name__}); it {answer}.")
+            stats.condition_faults += 1
+            if stats.condition_faults == 1:
+                result = "the route accepts such alerts" if on_fault else "the mute ignores such alerts"
+                report(f"{name}: the condition failed for alert {alert.id} ({type(error).__name__}); {result}.")
             return on_fault
 
     return holds
 
 
 def conditions_of(settings: Settings) -> Mapping[str, Condition]:
-    """Give the conditions of routes and mutes, by the names of their settings."""
+    """Return the conditions of routes and mutes, by the names of their settings."""
     found: dict[str, Condition] = {}
     lists: Sequence[tuple[str, Sequence[Any]]] = (("routes", settings.routes), ("mute", settings.mute))
     for kind, items in lists:
-        for place, each in enumerate(items):
+        for index, each in enumerate(items):
             if each.match.condition is not None:
-                found[f"{kind}[{place}].match"] = each.match.condition
+                found[f"{kind}[{index}].match"] = each.match.condition
     return found

@@ -19,26 +19,26 @@ Fill = Callable[[Alert], str]
 _Piece = Callable[[Mapping[str, Any]], str]
 _FIELD = re.compile(r"%([a-z][a-z0-9_]*)(?:\.\w+)+(?:\[[^\]]*\])?", re.ASCII)
 _OURS = frozenset(name.split(".")[0] for name in FIELDS)
-"""First words of field names; another is a Falco plugin's, whose alerts `--listen` takes."""
+"""First words of our field names; others belong to Falco plugins, whose alerts `--listen` accepts."""
 
 
 def compile_templates(settings: Settings) -> Mapping[int, Fill]:
-    """Compile the templates of all routes, by the place of their route.
+    """Compile the templates of all routes, by the index of their route.
 
     Raises:
-        BadInput: with all that is wrong, by the setting's name.
+        BadInput: with all errors, each with the setting's name.
     """
     made: dict[int, Fill] = {}
-    wrong: list[str] = []
-    for place, each in enumerate(settings.routes):
+    errors: list[str] = []
+    for index, each in enumerate(settings.routes):
         if each.template is None:
             continue
         try:
-            made[place] = compile_template(each.template)
+            made[index] = compile_template(each.template)
         except OutputError as error:
-            wrong.append(f"routes[{place}].template: {error.message}.{_hint(error)}")
-    if wrong:
-        raise BadInput(*wrong)
+            errors.append(f"routes[{index}].template: {error.message}.{_hint(error)}")
+    if errors:
+        raise BadInput(*errors)
     return made
 
 
@@ -48,17 +48,17 @@ def compile_template(template: str) -> Fill:
     return lambda alert: "".join(piece(values) for values in [_values(alert)] for piece in pieces)
 
 
-def or_own_text(fill: Fill, name: str, tally: SinkStats, note: Callable[[str], None]) -> Fill:
-    """Give a template that never raises: a fault is counted, told once, and the rule's own text used."""
+def or_own_text(fill: Fill, name: str, stats: SinkStats, report: Callable[[str], None]) -> Fill:
+    """Return a template that never raises: an exception is counted, reported once, and the rule's text is used."""
 
     def filled(alert: Alert) -> str:
         try:
             return fill(alert)
         except Exception as error:  # noqa: BLE001  hostile values may make generated code raise anything
-            tally.condition_faults += 1
-            if tally.condition_faults == 1:
+            stats.condition_faults += 1
+            if stats.condition_faults == 1:
                 what = f"the template failed for alert {alert.id} ({type(error).__name__})"
-                note(f"{name}: {what}; the rule's text stands.")
+                report(f"{name}: {what}; the rule's own output is used.")
             return alert.output
 
     return filled

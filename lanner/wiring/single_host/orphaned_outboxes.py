@@ -20,7 +20,7 @@ def tell_of_left(folder: Path, sinks: Collection[str], note: Callable[[str], Non
         if name in sinks:
             continue
         try:
-            outbox = Outbox(path, most=1)
+            outbox = Outbox(path, capacity=1)
         except OutboxUnusable:
             continue
         if waiting := outbox.backlog():

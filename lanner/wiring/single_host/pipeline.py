@@ -23,9 +23,9 @@ from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
 from lanner.wiring.single_host.loss_reports import LossReporter
 from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
-from lanner.wiring.single_host.sinks import open_sinks
+from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.single_host.state_file import StatefulEvaluator
-from notifier.local.sink import Sink
+from notifier.delivery.outputs import AlertDelivery
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import GROUPS_EVICTED, RULES_CHANGED
 from processor.evaluator import CompiledRuleset
@@ -82,7 +82,7 @@ class Pipeline:
         *,
         reload: Callable[[], tuple[Settings, CompiledDetection]],
         settings_file: Path | None = None,
-        sinks: Callable[[Settings], list[Sink]] | None = None,
+        sinks: Callable[[Settings], list[AlertDelivery]] | None = None,
         quiet: bool = False,
     ) -> None:
         """Put the parts together; nothing is started yet.
@@ -110,7 +110,7 @@ class Pipeline:
         self._bus.events.subscribe(self._detect)
         self._bus.alerts.subscribe(self._deliver)
         self._open_sinks = sinks or self._own_sinks
-        self._sinks: list[Sink] = self._open_sinks(settings)
+        self._sinks: list[AlertDelivery] = self._open_sinks(settings)
         self._source = make_source(detection, self._bus.events.publish)
         self._watch = self._watched()
         self._kept: RollingRecording | None = None
@@ -146,7 +146,7 @@ class Pipeline:
         return self._detection.judges
 
     @property
-    def sinks(self) -> Sequence[Sink]:
+    def sinks(self) -> Sequence[AlertDelivery]:
         """Where alerts go now."""
         return self._sinks
 
@@ -220,7 +220,7 @@ class Pipeline:
         self.summary.count(alert)
         self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
         for sink in self._sinks:
-            sink.send(alert)
+            sink.deliver(alert)
 
     def _tell_losses(self, *, final: bool = False) -> None:
         if forgotten := self._memory.take_evicted():
@@ -284,8 +284,8 @@ class Pipeline:
             "Try: sudo cat /etc/shadow   Stop: Ctrl-C"
         )
 
-    def _own_sinks(self, settings: Settings) -> list[Sink]:
-        sinks = open_sinks(settings, note=self._note, before_line=self._status.clear)
+    def _own_sinks(self, settings: Settings) -> list[AlertDelivery]:
+        sinks = open_sinks(settings, enabled_sinks(settings), note=self._note, before_line=self._status.clear)
         tell_of_left(Path(settings.notifier.state_dir), [sink.name for sink in sinks], self._note)
         return sinks
 

@@ -1,1 +1,1 @@
-"""Sinks from settings: a section in, a sink ready to deliver out."""
+"""Sinks from settings: a section of the settings in, a sink ready to deliver out."""

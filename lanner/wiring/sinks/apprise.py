@@ -1,37 +1,45 @@
-"""The services of Apprise that the settings ask for."""
-
-import os
-from collections.abc import Mapping
+"""The Apprise sink that the settings describe."""
 
 from lanner.errors import BadInput
-from lanner.settings import Settings
 from lanner.wiring.kafka import secret
-from notifier.delivery.outcome import RemoteSink
+from lanner.wiring.sinks.kinds import SinkContext
+from notifier.delivery.outcome import RoutedAlert
+from notifier.delivery.sink import Sink
+
+_MISSING = "apprise_output needs apprise: pip install 'lanner[apprise]'."
 
 
-def apprise_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> RemoteSink:
-    """Give Apprise with its services. Raises BadInput."""
+def open_apprise(context: SinkContext) -> Sink:
+    """Return Apprise with its services. Raises BadInput."""
     problems: list[str] = []
     text = secret(
         "apprise_output.urls_file",
         "LANNER_APPRISE_URLS",
-        settings.apprise_output.urls_file,
-        environment,
+        context.section.urls_file,
+        context.environment,
         problems,
     )
     urls = [each.strip() for each in text.splitlines() if each.strip() and not each.strip().startswith("#")]
     if not urls and not problems:
         problems.append(
-            "apprise_output needs addresses: set apprise_output.urls_file, or put them into $LANNER_APPRISE_URLS, "
-            "one a line."
+            "apprise_output needs URLs: set apprise_output.urls_file or $LANNER_APPRISE_URLS, with one URL a line."
         )
     if problems:
         raise BadInput(*problems)
     try:
         from notifier.remote.apprise import AppriseSink, BadService  # noqa: PLC0415  needs an extra of its own
     except ModuleNotFoundError:
-        raise BadInput("apprise_output needs apprise: pip install 'lanner[apprise]'.") from None
+        raise BadInput(_MISSING) from None
     try:
         return AppriseSink(urls)
     except BadService as error:
         raise BadInput(f"apprise_output: {error}") from None
+
+
+def preview_apprise(_: SinkContext, routed: RoutedAlert) -> str:
+    """Return title and body. Raises BadInput."""
+    try:
+        from notifier.remote.apprise import wording  # noqa: PLC0415  needs an extra of its own
+    except ModuleNotFoundError:
+        raise BadInput(_MISSING) from None
+    return "\n".join(wording(routed.rendered))

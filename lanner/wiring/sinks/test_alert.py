@@ -1,4 +1,4 @@
-"""Alerts to try a sink with: a marked one, or one from a file of Falco's JSON."""
+"""Alerts for testing a sink: a marked one, or one from a file of Falco's JSON."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from schemas.alert import Alert, alert_id
 RULE = "Lanner test alert"
 
 
-def marked() -> Alert:
-    """Give an alert that nobody takes for a real one; each has an id of its own."""
+def marked_alert() -> Alert:
+    """Return an alert that is clearly marked as a test; each has a unique id."""
     now = time.time_ns()
     host = os.uname().nodename
     return Alert(
@@ -31,13 +31,13 @@ def marked() -> Alert:
 
 
 def from_json(path: Path) -> Alert:
-    """Read one alert as Falco and Lanner write them as JSON. Raises BadInput."""
+    """Read one alert in the JSON of Falco and Lanner. Raises BadInput."""
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}.") from None
     except ValueError as error:
-        raise BadInput(f"{path}: no JSON: {error}.") from None
+        raise BadInput(f"{path}: not valid JSON: {error}.") from None
     try:
         return falco_alert(record)
     except ValueError as error:

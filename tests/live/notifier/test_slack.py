@@ -16,7 +16,7 @@ from notifier.slack.sink import SlackSink
 from schemas.alert import Repeats
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import TIME, alert
-from tests.unit.notifier.lines import Clock, worker
+from tests.unit.notifier.scripted import Clock, worker
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def web(slack: SlackServer, token: str = "made-up-token") -> WebApi:  # noqa: S1
 
 
 def offer(client: SlackClient, **facts: Any) -> SendOutcome:
-    """Offer one alert to a fresh receiver."""
-    return SlackSink(client).offer([RoutedAlert(alert(**facts))])
+    """Offer one alert to a fresh sink."""
+    return SlackSink(client).send([RoutedAlert(alert(**facts))])
 
 
 def test_an_alert_is_posted(slack: SlackServer, client: SlackClient) -> None:
@@ -59,7 +59,7 @@ def test_an_alert_is_posted(slack: SlackServer, client: SlackClient) -> None:
     [
         ("429", RetryLater("HTTP 429 Too Many Requests", 7.0)),
         ("500", RetryLater("HTTP 500 Internal Server Error")),
-        ("close", RetryLater("it closed the connection, or speaks no HTTP")),
+        ("close", RetryLater("it closed the connection, or doesn't speak HTTP")),
         ("not_ok", RetryLater("fatal_error")),
         ("revoked", RetryLater("token_revoked")),
         ("invalid_blocks", Undeliverable("invalid_blocks")),
@@ -118,27 +118,27 @@ def test_a_wrong_token_is_waited_out(slack: SlackServer) -> None:
 def test_a_channel_that_only_a_route_names_may_be_wrong_without_stopping_the_sink(slack: SlackServer) -> None:
     """That alert is refused; the sink's own channel being wrong is waited out."""
     slack.faults = ["no_channel", "no_channel"]
-    receiver = SlackSink(web(slack))
-    assert receiver.offer([RoutedAlert(alert(), channel="#gone")]) == Undeliverable("channel_not_found: #gone")
-    assert receiver.offer([RoutedAlert(alert())]) == RetryLater("channel_not_found")
+    sink = SlackSink(web(slack))
+    assert sink.send([RoutedAlert(alert(), channel="#gone")]) == Undeliverable("channel_not_found: #gone")
+    assert sink.send([RoutedAlert(alert())]) == RetryLater("channel_not_found")
 
 
 def test_a_channel_gets_one_message_a_second(slack: SlackServer) -> None:
     """Another channel needs not wait for it."""
     now = [100.0]
-    receiver = SlackSink(web(slack), clock=lambda: now[0])
-    assert receiver.offer([RoutedAlert(alert(id="1"))]) == Delivered()
+    sink = SlackSink(web(slack), clock=lambda: now[0])
+    assert sink.send([RoutedAlert(alert(id="1"))]) == Delivered()
     now[0] += 0.25
     second = RoutedAlert(alert(id="2", output="another"))
-    assert receiver.offer([second]) == RateLimited(0.75)
-    assert receiver.offer([RoutedAlert(alert(id="3"), channel="#other")]) == Delivered()
+    assert sink.send([second]) == RateLimited(0.75)
+    assert sink.send([RoutedAlert(alert(id="3"), channel="#other")]) == Delivered()
     now[0] += 0.75
-    assert receiver.offer([second]) == Delivered()
+    assert sink.send([second]) == Delivered()
     assert [each["channel"] for each in slack.posted] == ["#alerts", "#other", "#alerts"]
 
 
-def receiver_over(slack: SlackServer, now: list[float], path: Path | None = None) -> SlackSink:
-    """Give a receiver by the Web API whose clocks are moved by hand."""
+def sink_over(slack: SlackServer, now: list[float], path: Path | None = None) -> SlackSink:
+    """Give a sink by the Web API whose clocks are moved by hand."""
     return SlackSink(web(slack), PostedMessages(path), clock=lambda: now[0], wall=lambda: 1e9 + now[0])
 
 
@@ -148,21 +148,21 @@ def test_a_summary_is_threaded_and_counted_in_the_first_message_also_after_a_res
     """An edit that fails is made up for later, even by the next process."""
     now = [100.0]
     first = alert(id="first")
-    before = receiver_over(slack, now, tmp_path / "slack.db")
-    before.offer([RoutedAlert(first, text="in other words")])
+    before = sink_over(slack, now, tmp_path / "slack.db")
+    before.send([RoutedAlert(first, text="in other words")])
     before.close()
     now[0] += 600
-    receiver = receiver_over(slack, now, tmp_path / "slack.db")
+    sink = sink_over(slack, now, tmp_path / "slack.db")
     summary = replace(first, id="second", repeats=Repeats("first", 412, TIME, TIME + 10**10, 6 * 10**11))
-    assert receiver.offer([RoutedAlert(summary)]) == Delivered()
+    assert sink.send([RoutedAlert(summary)]) == Delivered()
     assert slack.posted[1]["thread_ts"] == "1700000000.000001"
     slack.faults = ["500"]
-    receiver.tend()
+    sink.idle()
     assert slack.edited == []
-    receiver.close()
-    receiver = receiver_over(slack, now, tmp_path / "slack.db")
-    receiver.tend()
-    receiver.tend()
+    sink.close()
+    sink = sink_over(slack, now, tmp_path / "slack.db")
+    sink.idle()
+    sink.idle()
     (edited,) = slack.edited
     assert edited["ts"] == "1700000000.000001"
     assert edited["text"].endswith("| 412 more")
@@ -173,63 +173,62 @@ def test_a_summary_is_threaded_and_counted_in_the_first_message_also_after_a_res
 def test_what_comes_again_threads_under_the_first_for_an_hour(slack: SlackServer) -> None:
     """Without any suppress: the same rule, place and text but for numbers; another file is a message of its own."""
     now = [100.0]
-    receiver = receiver_over(slack, now)
+    sink = sink_over(slack, now)
     for number in range(4):
         assert (
-            receiver.offer([RoutedAlert(alert(id=f"id-{number}", output=f"A file was read | pid={number}"))])
-            == Delivered()
+            sink.send([RoutedAlert(alert(id=f"id-{number}", output=f"A file was read | pid={number}"))]) == Delivered()
         )
         now[0] += 1
-    assert receiver.offer([RoutedAlert(alert(id="other", output="Another was read | pid=1"))]) == Delivered()
+    assert sink.send([RoutedAlert(alert(id="other", output="Another was read | pid=1"))]) == Delivered()
     now[0] += 3600
-    assert receiver.offer([RoutedAlert(alert(id="late", output="A file was read | pid=9"))]) == Delivered()
+    assert sink.send([RoutedAlert(alert(id="late", output="A file was read | pid=9"))]) == Delivered()
     assert [each.get("thread_ts") for each in slack.posted] == [None, *["1700000000.000001"] * 3, None, None]
     for _ in range(3):
         now[0] += 2
-        receiver.tend()
+        sink.idle()
     assert slack.edited[-1]["text"].endswith("| 3 more")
 
 
 def test_a_first_message_that_was_deleted_is_told_anew(slack: SlackServer) -> None:
     """And an alert that was posted by a process that died then is not posted twice."""
     now = [100.0]
-    receiver = receiver_over(slack, now)
-    receiver.offer([RoutedAlert(alert(id="1"))])
+    sink = sink_over(slack, now)
+    sink.send([RoutedAlert(alert(id="1"))])
     now[0] += 5
-    assert receiver.offer([RoutedAlert(alert(id="1"))]) == Delivered()
+    assert sink.send([RoutedAlert(alert(id="1"))]) == Delivered()
     slack.faults = ["gone"]
-    assert receiver.offer([RoutedAlert(alert(id="2"))]) == RateLimited(1.0)
+    assert sink.send([RoutedAlert(alert(id="2"))]) == RateLimited(1.0)
     now[0] += 1
-    assert receiver.offer([RoutedAlert(alert(id="2"))]) == Delivered()
+    assert sink.send([RoutedAlert(alert(id="2"))]) == Delivered()
     assert [each.get("thread_ts") for each in slack.posted] == [None, None]
 
 
 def test_an_alert_of_two_channels_is_posted_to_each_once(slack: SlackServer, tmp_path: Path) -> None:
     """While one of them fails the other isn't told again, by this process or by the next; in a flood as well."""
     now = [100.0]
-    receiver = receiver_over(slack, now, tmp_path / "slack.db")
+    sink = sink_over(slack, now, tmp_path / "slack.db")
 
     def both(number: int) -> RoutedAlert:
         made = alert(id=f"id-{number}", rule=f"Rule {number}")
         return RoutedAlert(made, "#a", more=(RoutedAlert(made, "#b", "in other words"),))
 
     slack.fail_channel = "#b"
-    assert isinstance(receiver.offer([both(1)]), RetryLater)
-    receiver.close()
+    assert isinstance(sink.send([both(1)]), RetryLater)
+    sink.close()
     now[0] += 1
-    receiver = receiver_over(slack, now, tmp_path / "slack.db")
-    assert isinstance(receiver.offer([both(1)]), RetryLater)
+    sink = sink_over(slack, now, tmp_path / "slack.db")
+    assert isinstance(sink.send([both(1)]), RetryLater)
     slack.fail_channel = None
     now[0] += 1
-    assert receiver.offer([both(1)]) == Delivered()
+    assert sink.send([both(1)]) == Delivered()
     assert [each["channel"] for each in slack.posted] == ["#a", "#b"]
     now[0] += 1
     slack.fail_channel = "#b"
     flood = [both(number) for number in range(2, 32)]
-    assert isinstance(receiver.offer(flood), RetryLater)
+    assert isinstance(sink.send(flood), RetryLater)
     slack.fail_channel = None
     now[0] += 1
-    assert receiver.offer(flood) == Delivered(30)
+    assert sink.send(flood) == Delivered(30)
     assert [each["channel"] for each in slack.posted] == ["#a", "#b", "#a", "#b"]
 
 
@@ -246,7 +245,7 @@ def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
         clock,
         lambda each: RoutedAlert(each, "#b" if two and each.id[-1] in "147" else None),
     )
-    box = made.line
+    box = made.queue
     assert isinstance(box, Outbox)
     slack.faults = ["429", "500", "close"]
     for number in range(2999):
@@ -271,13 +270,13 @@ def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
 
 def test_a_flood_becomes_one_digest_a_channel(slack: SlackServer) -> None:
     """A channel that fails in the middle is the only one that is tried again."""
-    parcels = [RoutedAlert(alert(id=f"id-{number}"), channel="#a" if number % 3 else "#b") for number in range(30)]
+    alerts = [RoutedAlert(alert(id=f"id-{number}"), channel="#a" if number % 3 else "#b") for number in range(30)]
     slack.faults = []
-    receiver = SlackSink(web(slack), clock=lambda: 100.0)
+    sink = SlackSink(web(slack), clock=lambda: 100.0)
     slack.faults = ["not_ok"]
-    assert isinstance(receiver.offer(parcels), RetryLater)
-    receiver = SlackSink(web(slack), clock=iter(range(100, 10_000, 5)).__next__)
-    assert receiver.offer(parcels) == Delivered(30)
+    assert isinstance(sink.send(alerts), RetryLater)
+    sink = SlackSink(web(slack), clock=iter(range(100, 10_000, 5)).__next__)
+    assert sink.send(alerts) == Delivered(30)
     assert [(each["channel"], each["text"].split(" alerts")[0]) for each in slack.posted] == [
         ("#b", ":warning: 10"),
         ("#a", ":warning: 20"),
@@ -289,7 +288,7 @@ def test_through_all_faults_every_alert_arrives_once(slack: SlackServer, client:
     slack.faults = ["429", "500", "close", "garbage", "revoked", "not_ok"]
     clock = Clock()
     made = worker(tmp_path / "slack.db", SlackSink(client, clock=clock), clock)
-    box = made.line
+    box = made.queue
     assert isinstance(box, Outbox)
     for number in range(6):
         box.put(alert(id=f"id-{number}", rule=f"Rule {number}"))
@@ -297,4 +296,4 @@ def test_through_all_faults_every_alert_arrives_once(slack: SlackServer, client:
         made.turn()
     assert [each["text"].split(" | ")[1] for each in slack.posted] == [f"Rule {number}" for number in range(6)]
     assert box.dead_letters() == []
-    assert made.tally.retried == 6
+    assert made.stats.retried == 6

@@ -49,15 +49,15 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path, certificates: Certifi
         made.stop(kill=True)
 
 
-def receiver(
-    daemon: Daemon, transport: Transport, certificates: Certificates, body: Body = "text", *, most_bytes: int = 8192
+def sink_for(
+    daemon: Daemon, transport: Transport, certificates: Certificates, body: Body = "text", *, max_bytes: int = 8192
 ) -> RemoteSyslogSink:
     """Give a sink for one transport, with a client's certificate over TLS."""
     files = TlsFiles(str(certificates.authority), str(certificates.client), str(certificates.client_key))
     target = SyslogTarget(
         transport, "127.0.0.1", getattr(daemon, transport, 0) if transport != "unix" else 0, str(daemon.unix)
     )
-    style = formatter(SyslogStyle(body=body, most_bytes=most_bytes, version="1.0"))
+    style = formatter(SyslogStyle(body=body, max_bytes=max_bytes, version="1.0"))
     return RemoteSyslogSink(target, style, context=client_context(files) if transport == "tls" else None)
 
 
@@ -77,9 +77,9 @@ def test_a_real_daemon_understands_every_part(
     daemon: Daemon, certificates: Certificates, transport: Transport, body: Body
 ) -> None:
     """Header, structured data and body, of hostile alerts too."""
-    sink = receiver(daemon, transport, certificates, body)
+    sink = sink_for(daemon, transport, certificates, body)
     for number in range(3):
-        assert sink.offer([RoutedAlert(hostile(number))]) == Delivered()
+        assert sink.send([RoutedAlert(hostile(number))]) == Delivered()
     seen = daemon.seen(3)
     assert len(seen) == 3
     for number, each in enumerate(seen):
@@ -101,8 +101,8 @@ def test_a_long_alert_goes_whole_over_a_stream(
     daemon: Daemon, certificates: Certificates, transport: Transport
 ) -> None:
     """Octet counting needs no line ends."""
-    sink = receiver(daemon, transport, certificates, most_bytes=60_000)
-    assert sink.offer([RoutedAlert(alert(output="x" * 30_000))]) == Delivered()
+    sink = sink_for(daemon, transport, certificates, max_bytes=60_000)
+    assert sink.send([RoutedAlert(alert(output="x" * 30_000))]) == Delivered()
     assert "x" * 30_000 in daemon.seen(1)[0]["text"]
 
 
@@ -112,15 +112,15 @@ def test_a_restart_in_the_middle_loses_nothing(
     daemon: Daemon, certificates: Certificates, transport: Transport, kill: bool, tmp_path: Path
 ) -> None:
     """Alerts wait while the daemon is away; what a reset took along is sent again."""
-    box = Outbox(tmp_path / "box.db", most=10_000)
+    box = Outbox(tmp_path / "box.db", capacity=10_000)
     worker = Worker(
         "syslog",
         box,
-        receiver(daemon, transport, certificates),
+        sink_for(daemon, transport, certificates),
         RetryPolicy(Backoff(first=0.1, most=0.5), lambda: 0.5),
         RoutedAlert,
-        tally=SinkStats(),
-        on_trouble=lambda _: None,
+        stats=SinkStats(),
+        report=lambda _: None,
     )
     worker.start()
 
@@ -153,7 +153,7 @@ def test_a_certificate_of_a_stranger_is_not_trusted(daemon: Daemon, certificates
     sink = RemoteSyslogSink(
         target, formatter(SyslogStyle()), context=client_context(TlsFiles(str(certificates.stranger)))
     )
-    outcome = sink.offer([RoutedAlert(alert())])
+    outcome = sink.send([RoutedAlert(alert())])
     assert isinstance(outcome, RetryLater)
     assert "its certificate is not trusted" in outcome.reason
 
@@ -161,10 +161,10 @@ def test_a_certificate_of_a_stranger_is_not_trusted(daemon: Daemon, certificates
 def test_without_a_daemon_alerts_wait() -> None:
     """Connection refused is an outage, and so is a name that nobody knows."""
     target = SyslogTarget("tcp", "127.0.0.1", free_port())
-    assert RemoteSyslogSink(target, formatter(SyslogStyle())).offer([RoutedAlert(alert())]) == RetryLater(
+    assert RemoteSyslogSink(target, formatter(SyslogStyle())).send([RoutedAlert(alert())]) == RetryLater(
         "Connection refused"
     )
     target = SyslogTarget("tcp", "no-such-host.invalid", 514)
-    outcome = RemoteSyslogSink(target, formatter(SyslogStyle())).offer([RoutedAlert(alert())])
+    outcome = RemoteSyslogSink(target, formatter(SyslogStyle())).send([RoutedAlert(alert())])
     assert isinstance(outcome, RetryLater)
     assert "resolved" in outcome.reason

@@ -12,16 +12,17 @@ import pytest
 
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.wiring.single_host.sinks import open_sinks
-from lanner.wiring.sinks.webhook import webhook_of
-from notifier.delivery.outcome import Delivered, RemoteSink, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
+from lanner.wiring.sinks.registry import open_sink
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.delivery.sink import Sink
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert
-from tests.unit.notifier.lines import Clock, worker
+from tests.unit.notifier.scripted import Clock, worker
 
 SECRETS = {
     "LANNER_WEBHOOK_TOKEN": "made-up-token",
@@ -46,28 +47,28 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 def settings(url: str, *flags: str, form: str = "falco") -> Settings:
-    """Give the settings of a webhook."""
+    """Return the settings of a webhook."""
     wanted = [f"webhook_output.url={url}", f"webhook_output.format={form}", "webhook_output.timeout_seconds=1", *flags]
     return load_settings(None, {}, wanted)
 
 
-def webhook(url: str, *flags: str, form: str = "falco") -> RemoteSink:
-    """Give a webhook as a user sets it up."""
-    return webhook_of(settings(url, *flags, form=form), SECRETS)
+def webhook(url: str, *flags: str, form: str = "falco") -> Sink:
+    """Return a webhook as a user configures it."""
+    return open_sink(settings(url, *flags, form=form), "webhook", environment=SECRETS)
 
 
-def offer(receiver: RemoteSink, *alerts: Alert) -> SendOutcome:
-    """Offer alerts once, and let the connection go."""
+def send_once(sink: Sink, *alerts: Alert) -> SendOutcome:
+    """Send alerts once, and close the connection."""
     try:
-        return receiver.offer([RoutedAlert(each) for each in alerts or [alert()]])
+        return sink.send([RoutedAlert(each) for each in alerts or [alert()]])
     finally:
-        receiver.close()
+        sink.close()
 
 
 def test_falcos_json_is_posted_as_falco_posts_it(server: HttpServer) -> None:
     """With the id besides, the token, headers of the user's own, and the text of the route's template."""
     flags = "webhook_output.headers=[{name: X-Team, value: security}]"
-    assert webhook(server.url + "/in", flags).offer([RoutedAlert(alert(), text="in other words")]) == Delivered()
+    assert webhook(server.url + "/in", flags).send([RoutedAlert(alert(), text="in other words")]) == Delivered()
     (request,) = server.taken
     assert (request.path, request.headers["X-Team"]) == ("/in", "security")
     assert (request.headers["Authorization"], request.headers["Content-Type"]) == (
@@ -81,7 +82,7 @@ def test_falcos_json_is_posted_as_falco_posts_it(server: HttpServer) -> None:
 
 def test_a_receiver_can_verify_who_sent_a_request_and_when(server: HttpServer) -> None:
     """Id, timestamp and body under HMAC-SHA256, by the scheme of Standard Webhooks."""
-    offer(webhook(server.url))
+    send_once(webhook(server.url))
     (request,) = server.taken
     told = request.headers
     assert told["webhook-id"] == alert().id
@@ -96,7 +97,7 @@ def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpSer
     server.speaks = "splunk"
     alerts = [alert(id=f"id-{number}") for number in range(5)]
     index = "webhook_output.splunk.index=security"
-    assert offer(webhook(server.url, index, form="splunk_hec"), *alerts) == Delivered(5)
+    assert send_once(webhook(server.url, index, form="splunk_hec"), *alerts) == Delivered(5)
     (request,) = server.taken
     events = [json.loads(line) for line in request.body.splitlines()]
     assert [event["event"]["id"] for event in events] == [each.id for each in alerts]
@@ -106,15 +107,15 @@ def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpSer
         "index": "security",
         "sourcetype": "_json",
     }
-    wrong = offer(webhook(server.url, "webhook_output.splunk.index=none", form="splunk_hec"), *alerts)
+    wrong = send_once(webhook(server.url, "webhook_output.splunk.index=none", form="splunk_hec"), *alerts)
     assert isinstance(wrong, RetryLater)
     assert "HEC code 7" in wrong.reason
-    poisoned = offer(webhook(server.url, form="splunk_hec"), alert(), alert(rule="poison"))
+    poisoned = send_once(webhook(server.url, form="splunk_hec"), alert(), alert(rule="poison"))
     assert isinstance(poisoned, Undeliverable)
     assert poisoned.together == 2
     server.faults = ['200 {"text": "Server is busy", "code": 9}', "200 <html>a proxy speaks</html>"]
-    for reason in ("HEC code 9", "not as Splunk's collector does"):
-        outcome = offer(webhook(server.url, form="splunk_hec"))
+    for reason in ("HEC code 9", "not from Splunk's HTTP Event Collector"):
+        outcome = send_once(webhook(server.url, form="splunk_hec"))
         assert isinstance(outcome, RetryLater)
         assert reason in outcome.reason
 
@@ -130,7 +131,9 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
         time=alert().time - 3600 * 10**9,
     )
     flags = "webhook_output.alertmanager.generator_url=https://wiki/{id}"
-    assert offer(webhook(server.url + "/api/v2/alerts", flags, form="alertmanager"), alert(), hostile) == Delivered(2)
+    assert send_once(webhook(server.url + "/api/v2/alerts", flags, form="alertmanager"), alert(), hostile) == Delivered(
+        2
+    )
     first, second = json.loads(server.taken[0].body)
     assert first["labels"] == {
         "alertname": "A rule",
@@ -158,14 +161,14 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
         ("404 <html>", RetryLater("HTTP 404 Not Found", 7.0)),
         ("400 no field x\n", Undeliverable("HTTP 400 Bad Request, no field x")),
         ("422", Undeliverable("HTTP 422 Unprocessable Entity")),
-        ("close", RetryLater("it closed the connection, or speaks no HTTP")),
+        ("close", RetryLater("it closed the connection, or doesn't speak HTTP")),
         ("hang", RetryLater("no answer in time")),
         ("drip", RetryLater("no answer in time")),
         ("drip_head", RetryLater("no answer in time")),
         ("endless", Delivered()),
         (
             "redirect",
-            RetryLater("HTTP 302 Found, a redirect, which is not followed: set the address that it leads to"),
+            RetryLater("HTTP 302 Found, redirects are not followed; set the URL that it leads to"),
         ),
     ],
 )
@@ -175,7 +178,7 @@ def test_only_an_answer_about_the_alert_is_a_refusal(
     """All else is waited out as long as asked; what an answer says is told without our secrets."""
     server.faults, server.retry_after = [fault], "7"
     began = time.monotonic()
-    assert offer(webhook(server.url + "/made-up-path")) == meaning
+    assert send_once(webhook(server.url + "/made-up-path")) == meaning
     assert "made-up-path" not in capfd.readouterr().err
     assert time.monotonic() - began < 10
     assert server.taken == []
@@ -194,13 +197,13 @@ def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Cert
     ]
     trusting = f"webhook_output.ca_file={certificates.authority}"
     try:
-        assert offer(webhook(server.url, trusting, *client)) == Delivered()
-        stranger = offer(webhook(server.url, f"webhook_output.ca_file={certificates.stranger}", *client))
+        assert send_once(webhook(server.url, trusting, *client)) == Delivered()
+        stranger = send_once(webhook(server.url, f"webhook_output.ca_file={certificates.stranger}", *client))
         assert isinstance(stranger, RetryLater)
         assert "certificate is not trusted" in stranger.reason
-        elsewhere = offer(webhook(server.url.replace("127.0.0.1", "127.0.0.2"), trusting, *client))
+        elsewhere = send_once(webhook(server.url.replace("127.0.0.1", "127.0.0.2"), trusting, *client))
         assert isinstance(elsewhere, RetryLater)
-        assert isinstance(offer(webhook(server.url, trusting)), RetryLater)
+        assert isinstance(send_once(webhook(server.url, trusting)), RetryLater)
     finally:
         server.close()
     assert len(server.taken) == 1
@@ -208,11 +211,11 @@ def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Cert
 
 def test_a_name_that_does_not_resolve_and_a_port_that_is_closed_are_told_apart(server: HttpServer) -> None:
     """So that who reads it knows where to look."""
-    unknown = offer(webhook("https://no-such-host.invalid/made-up-path"))
+    unknown = send_once(webhook("https://no-such-host.invalid/made-up-path"))
     assert isinstance(unknown, RetryLater)
     assert "name can't be resolved" in unknown.reason
     server.close()
-    assert offer(webhook(server.url)) == RetryLater("Connection refused")
+    assert send_once(webhook(server.url)) == RetryLater("Connection refused")
 
 
 def test_the_environments_proxy_is_used_except_where_it_says_not_to(
@@ -224,8 +227,8 @@ def test_the_environments_proxy_is_used_except_where_it_says_not_to(
     proxy = server.url.replace("http://", "http://made-up-user:made-up-password@")
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("https_proxy", proxy)
-    assert offer(webhook("http://siem.invalid/in")) == Delivered()
-    refused = offer(webhook("https://siem.invalid/in"))
+    assert send_once(webhook("http://siem.invalid/in")) == Delivered()
+    refused = send_once(webhook("https://siem.invalid/in"))
     assert isinstance(refused, RetryLater)
     assert "its proxy" in refused.reason
     assert "made-up" not in refused.reason
@@ -234,28 +237,28 @@ def test_the_environments_proxy_is_used_except_where_it_says_not_to(
     wanted = "Basic " + base64.b64encode(b"made-up-user:made-up-password").decode()
     assert plain.headers["proxy-authorization"] == tunnel.headers["proxy-authorization"] == wanted
     monkeypatch.setenv("no_proxy", "siem.invalid")
-    direct = offer(webhook("http://siem.invalid/in"))
+    direct = send_once(webhook("http://siem.invalid/in"))
     assert isinstance(direct, RetryLater)
     assert "resolved" in direct.reason
 
 
 def through(
-    server: HttpServer, receiver: RemoteSink, folder: Path, alerts: Sequence[Alert], told: list[str]
+    server: HttpServer, sink: Sink, folder: Path, alerts: Sequence[Alert], told: list[str]
 ) -> tuple[Outbox, Worker]:
     """Deliver from an outbox whose idling moves the clock; the server is down for the first half hour."""
     clock = Clock()
-    made = worker(folder / "webhook.db", receiver, clock, name="webhook", told=told)
-    assert isinstance(made.line, Outbox)
+    made = worker(folder / "webhook.db", sink, clock, name="webhook", told=told)
+    assert isinstance(made.queue, Outbox)
     for each in alerts:
-        made.line.put(each)
+        made.queue.put(each)
     down_until = clock.now + 1800
-    while made.line.backlog():
+    while made.queue.backlog():
         if clock.now < down_until:
             server.faults = ["503"]
         made.turn()
-    receiver.close()
+    sink.close()
     assert clock.now >= down_until
-    return made.line, made
+    return made.queue, made
 
 
 @pytest.mark.parametrize("form", ["falco", "splunk_hec", "alertmanager"])
@@ -271,10 +274,10 @@ def test_down_for_half_an_hour_then_all_in_order_and_no_dead_letter(
     text = b"\n".join(each.body for each in server.taken).decode()
     found = [part.split('"')[0] for part in text.split('"id":"')[1:]]
     assert found == [each.id for each in alerts]
-    assert (made.tally.sent, made.tally.retried > 20) == (120, True)
+    assert (made.stats.sent, made.stats.retried > 20) == (120, True)
     assert told == [
         "webhook: HTTP 503 Service Unavailable; alerts wait and are sent when it works again.",
-        "webhook: takes alerts again.",
+        "webhook: accepts alerts again.",
     ]
 
 
@@ -287,7 +290,7 @@ def test_of_a_batch_only_the_alert_at_fault_becomes_a_dead_letter(
     alerts = [alert(id=f"id-{number}", rule="poison" if number == 3 else "A rule") for number in range(8)]
     box, made = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts, [])
     assert [each.alert_id for each in box.dead_letters()] == ["id-3"]
-    assert made.tally.sent == 7
+    assert made.stats.sent == 7
 
 
 TEMPLATE = """\
@@ -305,8 +308,8 @@ def test_a_template_makes_the_body_and_no_file_name_can_add_to_it(server: HttpSe
     path = tmp_path / "body.j2"
     path.write_text(TEMPLATE)
     hostile = '/tmp/x", "text": "all is well\n\\'
-    receiver = webhook(server.url, f"webhook_output.template_file={path}", form="template")
-    assert offer(receiver, alert(output_fields={"fd.name": hostile})) == Delivered()
+    sink = webhook(server.url, f"webhook_output.template_file={path}", form="template")
+    assert send_once(sink, alert(output_fields={"fd.name": hostile})) == Delivered()
     assert json.loads(server.taken[0].body) == {
         "text": "Warning: A file was read | file=/etc/shadow",
         "file": hostile,
@@ -335,7 +338,7 @@ def test_an_alert_that_no_body_can_be_made_of_is_refused_with_the_templates_line
     """It can be replayed when the template is right."""
     path = tmp_path / "body.j2"
     path.write_text(text)
-    outcome = offer(webhook(server.url, f"webhook_output.template_file={path}", form="template"))
+    outcome = send_once(webhook(server.url, f"webhook_output.template_file={path}", form="template"))
     assert isinstance(outcome, Undeliverable)
     assert reason in outcome.reason
 
@@ -343,10 +346,10 @@ def test_an_alert_that_no_body_can_be_made_of_is_refused_with_the_templates_line
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["webhook_output.url=https://user:made-up@siem/"], "takes no name and password"),
-        (["webhook_output.url=ftp://siem/"], "no http:// or https:// address"),
-        (["webhook_output.url=https://siem:99999/"], "is no address"),
-        (["webhook_output.headers=[{name: 'X Y', value: a}]"], "headers[0].name: 'X Y' is no name"),
+        (["webhook_output.url=https://user:made-up@siem/"], "must not hold a user name or password"),
+        (["webhook_output.url=ftp://siem/"], "not an http:// or https:// URL"),
+        (["webhook_output.url=https://siem:99999/"], "it is not a URL"),
+        (["webhook_output.headers=[{name: 'X Y', value: a}]"], "headers[0].name: 'X Y' is not a header name"),
         (["webhook_output.headers=[{name: Host, value: a}]"], "headers[0].name: Host is set by Lanner"),
         (["webhook_output.headers=[{name: X-Y}]"], "headers[0]: needs either value or value_file"),
         (['webhook_output.headers=[{name: X-Y, value: "a\\nb"}]'], "headers[0]: its value must be one line"),
@@ -375,7 +378,7 @@ def test_a_template_with_a_mistake_is_told_by_its_line(tmp_path: Path) -> None:
 def test_an_id_that_came_from_outside_becomes_no_header(server: HttpServer) -> None:
     """Nor does it keep the alert from being delivered."""
     evil: Any = alert(id="x\r\nX-Evil: yes")
-    assert offer(webhook(server.url), evil) == Delivered()
+    assert send_once(webhook(server.url), evil) == Delivered()
     assert "X-Evil" not in server.taken[0].headers
 
 
@@ -386,20 +389,20 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     (tmp_path / "url").write_text(f"{server.url}/made-up-path\n")
     flags = [f"notifier.state_dir={tmp_path}", "webhook_output.enabled=true", "stdout_output.enabled=false"]
     wanted = load_settings(None, {}, [*flags, f"webhook_output.url_file={tmp_path / 'url'}"])
-    monkeypatch.setattr("notifier.outbox_sink.DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 0.2)
     told: list[str] = []
     server.faults = ["503"] * 99
-    (sink,) = open_sinks(wanted, note=told.append, before_line=lambda: None)
+    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=told.append, before_line=lambda: None)
     for number in range(3):
-        sink.send(alert(id=f"id-{number}"))
+        sink.deliver(alert(id=f"id-{number}"))
     until = time.monotonic() + 20
     while not told and time.monotonic() < until:
         time.sleep(0.01)
     sink.close()
-    assert told[-1] == "webhook: 3 alerts wait on disk and go out at the next start."
+    assert told[-1] == "webhook: 3 alerts wait on disk and are sent at the next start."
     server.faults = []
-    (sink,) = open_sinks(wanted, note=told.append, before_line=lambda: None)
-    monkeypatch.setattr("notifier.outbox_sink.DRAIN_SECONDS", 10)
+    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=told.append, before_line=lambda: None)
+    monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 10)
     sink.close()
     assert [json.loads(each.body)["id"] for each in server.taken] == ["id-0", "id-1", "id-2"]
     assert "made-up" not in "".join(told)

@@ -8,10 +8,10 @@ from tests.unit.lanner.program import lanner
 
 def outbox_with_letters(folder: Path, *ids: str) -> Outbox:
     """Make an outbox whose sink refused some alerts."""
-    outbox = Outbox(folder / "slack.outbox.db", most=10)
+    outbox = Outbox(folder / "slack.outbox.db", capacity=10)
     for each in ids:
         outbox.put(alert(id=each, rule=f"Rule {each}\x1b[2J"))
-        outbox.bury(outbox.waiting(1, 0)[0], "msg_too_long", 3)
+        outbox.dead_letter(outbox.fetch(1, 0)[0], "msg_too_long", 3)
     return outbox
 
 
@@ -25,8 +25,8 @@ def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path
     assert "msg_too_long" in shown
     assert "\x1b" not in shown
     assert lanner("dlq", "replay", "slack:1", *local).returncode == 0
-    (queued,) = outbox.waiting(5, 0)
-    outbox.done([queued])
+    (queued,) = outbox.fetch(5, 0)
+    outbox.acknowledge([queued])
     assert (queued.alert.id, outbox.backlog()) == ("one", 0)
     assert lanner("dlq", "drop", "--all", "--note", "old", *local).stdout == "slack:2\n"
     assert lanner("dlq", "list", *local).stderr == "no dead letters.\n"

@@ -6,10 +6,11 @@ import pytest
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.settings.render import render
+from lanner.wiring.routes.preview import preview
+from lanner.wiring.routes.routers import routers_of
 from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
-from lanner.wiring.single_host.sinks import open_sinks
-from lanner.wiring.sinks.preview import preview
-from lanner.wiring.sinks.registry import addresses_of, receiver_of
+from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
+from lanner.wiring.sinks.registry import open_sink
 from notifier.delivery.stats import SinkStats
 from tests.unit.alerts import alert
 
@@ -35,7 +36,7 @@ def settings(tmp_path: Path, text: str) -> Settings:
 def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Path) -> None:
     """Beside the one of its kind, which keeps its own."""
     wanted = settings(tmp_path, TWO)
-    addresses = addresses_of(wanted, pytest.fail)
+    addresses = routers_of(wanted, pytest.fail)
     grave = alert(rule="Read x", priority="Error")
 
     assert addresses("pagerduty", SinkStats())(grave) is not None
@@ -47,10 +48,11 @@ def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Pat
 def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
     """On, unless said otherwise; under their names, by which metrics and the summary know them."""
     text = TWO + f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
-    sinks = open_sinks(settings(tmp_path, text), note=lambda _: None, before_line=lambda: None)
+    wanted = settings(tmp_path, text)
+    sinks = open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None)
     try:
         for sink in sinks:
-            sink.send(alert(rule="Write", id="one"))
+            sink.deliver(alert(rule="Write", id="one"))
         assert [sink.name for sink in sinks] == ["pagerduty", "audit"]
     finally:
         for sink in sinks:
@@ -63,8 +65,9 @@ def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) ->
     """With the file; nobody else would say so."""
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     text += "sinks: {pages: {type: webhook, url: 'http://127.0.0.1:9/'}}\n"
-    for sink in open_sinks(settings(tmp_path, text), note=lambda _: None, before_line=lambda: None):
-        sink.send(alert(id="one"))
+    wanted = settings(tmp_path, text)
+    for sink in open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None):
+        sink.deliver(alert(id="one"))
         sink.close()
 
     told: list[str] = []
@@ -79,11 +82,11 @@ def test_its_secrets_are_its_own(tmp_path: Path) -> None:
     wanted = settings(tmp_path, "sinks: {hec: {type: webhook, url: 'http://127.0.0.1:9/', format: splunk_hec}}")
 
     with pytest.raises(BadInput) as raised:
-        receiver_of(wanted, "hec", environment={"LANNER_WEBHOOK_TOKEN": "made-up-token"})
+        open_sink(wanted, "hec", environment={"LANNER_WEBHOOK_TOKEN": "made-up-token"})
     assert raised.value.messages == (
         "no token for Splunk: set sinks.hec.token_file, or put it into $LANNER_SINK_HEC_TOKEN.",
     )
-    receiver_of(wanted, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
+    open_sink(wanted, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
 
 
 def test_what_is_wrong_with_one_is_told_under_its_name(tmp_path: Path) -> None:
@@ -91,9 +94,9 @@ def test_what_is_wrong_with_one_is_told_under_its_name(tmp_path: Path) -> None:
     wanted = settings(tmp_path, "sinks: {audit: {type: file, filename: /proc/no/such}}\n")
 
     with pytest.raises(BadInput, match=r"^sinks.audit.filename: /proc/no/such: "):
-        open_sinks(wanted, note=pytest.fail, before_line=lambda: None)
-    with pytest.raises(BadInput, match=r"^sinks.pages is not there any more"):
-        receiver_of(wanted, "pages")
+        open_sinks(wanted, enabled_sinks(wanted), note=pytest.fail, before_line=lambda: None)
+    with pytest.raises(BadInput, match=r"^sinks.pages is no longer in the settings"):
+        open_sink(wanted, "pages")
 
 
 def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("sinks: {pd: {url: x}}", r"lanner.yaml:1:9: sinks.pd.type must be one of file, slack, webhook"),
+        ("sinks: {pd: {url: x}}", r"lanner.yaml:1:9: sinks.pd.type must be one of file, syslog, slack"),
         ("sinks: {pd: {type: sms}}", r"lanner.yaml:1:20: sinks.pd.type must be one of"),
         (
             "sinks: {pd: {type: webhook, ulr: x}}",

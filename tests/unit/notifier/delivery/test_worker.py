@@ -13,20 +13,20 @@ from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
-from tests.unit.notifier.lines import Clock, Scripted, numbered, worker
+from tests.unit.notifier.scripted import Clock, Scripted, numbered, worker
 
 
 def put(made: Worker, count: int) -> list[str]:
-    """Put alerts into a worker's line and give their ids."""
-    assert isinstance(made.line, Outbox)
+    """Put alerts into a worker's queue and return their ids."""
+    assert isinstance(made.queue, Outbox)
     alerts = numbered(count)
     for each in alerts:
-        made.line.put(each)
+        made.queue.put(each)
     return [each.id for each in alerts]
 
 
 def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_path: Path) -> None:
-    """The outage is told once, its end once, and nothing is given up."""
+    """The outage and its end are reported once each, and no alert is dropped."""
     clock, told = Clock(), list[str]()
     far = Scripted()
     made = worker(tmp_path / "far.db", far, clock, told=told)
@@ -36,17 +36,17 @@ def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_p
         far.answers = [RetryLater("connection refused")]
         made.turn()
     far.answers = []
-    while made.line.backlog():
+    while made.queue.backlog():
         made.turn()
     assert far.took == ids
-    assert isinstance(made.line, Outbox)
-    assert made.line.dead_letters() == []
+    assert isinstance(made.queue, Outbox)
+    assert made.queue.dead_letters() == []
     assert told == [
         "far: connection refused; alerts wait and are sent when it works again.",
-        "far: takes alerts again.",
+        "far: accepts alerts again.",
     ]
-    assert made.tally.sent == 20
-    assert made.tally.retried > 20
+    assert made.stats.sent == 20
+    assert made.stats.retried > 20
 
 
 def test_only_the_alert_that_is_refused_becomes_a_dead_letter(tmp_path: Path) -> None:
@@ -57,62 +57,62 @@ def test_only_the_alert_that_is_refused_becomes_a_dead_letter(tmp_path: Path) ->
     for _ in range(3):
         made.turn()
     assert far.took == [ids[0], ids[2]]
-    assert isinstance(made.line, Outbox)
-    assert [each.alert_id for each in made.line.dead_letters()] == [ids[1]]
-    assert (made.tally.sent, made.tally.dead_lettered) == (2, 1)
+    assert isinstance(made.queue, Outbox)
+    assert [each.alert_id for each in made.queue.dead_letters()] == [ids[1]]
+    assert (made.stats.sent, made.stats.dead_lettered) == (2, 1)
 
 
-def test_a_receiver_may_take_several_at_once(tmp_path: Path) -> None:
-    """A digest stands for as many as it says."""
-    far = Scripted(Delivered(5), most=8)
+def test_a_sink_may_accept_several_alerts_at_once(tmp_path: Path) -> None:
+    """The sink returns how many alerts a digest covers."""
+    far = Scripted(Delivered(5), batch_size=8)
     made = worker(tmp_path / "far.db", far, Clock())
     put(made, 6)
     made.turn()
-    assert (far.offered, made.tally.sent, made.line.backlog()) == ([6], 5, 1)
+    assert (far.sizes, made.stats.sent, made.queue.backlog()) == ([6], 5, 1)
 
 
-def test_alerts_that_a_route_no_longer_sends_here_are_let_go(tmp_path: Path) -> None:
+def test_alerts_that_are_no_longer_routed_here_are_removed(tmp_path: Path) -> None:
     """Routes may change while alerts wait."""
 
     def even(alert: Alert) -> RoutedAlert | None:
         return RoutedAlert(alert) if alert.id[-1] in "02468" else None
 
-    far = Scripted(Delivered(2), most=4)
+    far = Scripted(Delivered(2), batch_size=4)
     made = worker(tmp_path / "far.db", far, Clock(), even)
     ids = put(made, 4)
     made.turn()
-    assert (far.took, made.line.backlog()) == ([ids[0], ids[2]], 0)
+    assert (far.took, made.queue.backlog()) == ([ids[0], ids[2]], 0)
 
 
 class _Stumbles(Scripted):
-    """Raises where one alert is among those that are offered."""
+    """Raises an exception if one alert is among those sent."""
 
-    def __init__(self, over: str, most: int) -> None:
-        super().__init__(most=most)
+    def __init__(self, over: str, batch_size: int) -> None:
+        super().__init__(batch_size=batch_size)
         self.over = over
 
-    def offer(self, parcels: Sequence[RoutedAlert]) -> SendOutcome:
-        if self.over in [parcel.alert.id for parcel in parcels]:
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        if self.over in [routed.alert.id for routed in alerts]:
             raise ZeroDivisionError
-        return super().offer(parcels)
+        return super().send(alerts)
 
 
-def test_an_alert_that_sets_off_a_fault_of_ours_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    """It is tried some times, then it becomes a dead letter, alone."""
+def test_an_alert_that_triggers_a_bug_in_a_sink_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """After some attempts it alone becomes a dead letter."""
     clock, far = Clock(), _Stumbles("id-0001", 3)
     made = worker(tmp_path / "far.db", far, clock)
     ids = put(made, 4)
-    while made.line.backlog():
+    while made.queue.backlog():
         made.turn()
     assert far.took == [ids[0], ids[2], ids[3]]
-    assert isinstance(made.line, Outbox)
-    ((letter,)) = made.line.dead_letters()
+    assert isinstance(made.queue, Outbox)
+    (letter,) = made.queue.dead_letters()
     assert letter.alert_id == ids[1]
     assert "bug in Lanner: ZeroDivisionError" in letter.reason
 
 
-def test_an_alert_that_no_route_can_take_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    """A fault in a route's condition costs the one alert that sets it off."""
+def test_an_alert_that_triggers_a_bug_in_a_route_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """It alone becomes a dead letter."""
 
     def stumbles(alert: Alert) -> RoutedAlert | None:
         return RoutedAlert(alert) if alert.id != "id-0000" else RoutedAlert(alert, **{"no such": "field"})  # type: ignore[arg-type]
@@ -123,23 +123,23 @@ def test_an_alert_that_no_route_can_take_does_not_hold_up_the_others(tmp_path: P
     made.turn()
     made.turn()
     assert far.took == [ids[1]]
-    assert isinstance(made.line, Outbox)
-    assert [each.alert_id for each in made.line.dead_letters()] == [ids[0]]
+    assert isinstance(made.queue, Outbox)
+    assert [each.alert_id for each in made.queue.dead_letters()] == [ids[0]]
 
 
 class _Witness:
-    """Writes what it took into a file, as a far end would keep it."""
+    """Writes accepted ids to a file, as a remote server would store them."""
 
-    most = 1
+    batch_size = 1
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def offer(self, parcels: list[RoutedAlert]) -> SendOutcome:
-        os.write(self._file, parcels[0].alert.id.encode() + b"\n")
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        os.write(self._file, alerts[0].alert.id.encode() + b"\n")
         return Delivered(1)
 
-    def tend(self) -> None:
+    def idle(self) -> None:
         return
 
     def reopen(self) -> None:
@@ -150,24 +150,24 @@ class _Witness:
 
 
 class _DiesInTheGap(Outbox):
-    """Ends the process between the far end's acceptance and the record of it."""
+    """Ends the process after the sink accepted an alert and before that is recorded."""
 
-    def done(self, queued: object) -> None:  # noqa: ARG002
+    def acknowledge(self, queued: object) -> None:  # noqa: ARG002
         os._exit(9)
 
 
 def _deliver(folder: Path, kind: type[Outbox]) -> None:
-    box = kind(folder / "far.db", most=10_000)
+    box = kind(folder / "far.db", capacity=10_000)
     for each in numbered(500):
         box.put(each)
     made = Worker(
         "far",
         box,
-        _Witness(folder / "taken"),  # type: ignore[arg-type]
+        _Witness(folder / "taken"),
         RetryPolicy(Backoff(), random.random),
         RoutedAlert,
-        tally=SinkStats(),
-        on_trouble=lambda _: None,
+        stats=SinkStats(),
+        report=lambda _: None,
     )
     while box.backlog():
         made.turn()
@@ -179,7 +179,7 @@ def _taken(folder: Path) -> list[str]:
 
 
 def test_a_death_between_acceptance_and_record_delivers_that_one_twice(tmp_path: Path) -> None:
-    """That gap can't be closed; it is one alert wide."""
+    """At-least-once delivery can't avoid this; it concerns a single alert."""
     context = multiprocessing.get_context("fork")
     dying = context.Process(target=_deliver, args=(tmp_path, _DiesInTheGap))
     dying.start()
@@ -193,8 +193,8 @@ def test_a_death_between_acceptance_and_record_delivers_that_one_twice(tmp_path:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_kills_at_random_points_lose_nothing_and_double_one_a_kill_at_most(tmp_path: Path, seed: int) -> None:
-    """Killed under load, then again: every alert is there, in order of first delivery."""
+def test_each_kill_at_a_random_point_loses_nothing_and_repeats_at_most_one(tmp_path: Path, seed: int) -> None:
+    """After several kills under load every alert is delivered, in order of first delivery."""
     draw = random.Random(seed)
     context = multiprocessing.get_context("fork")
     kills = 0

@@ -27,7 +27,7 @@ Make = Callable[..., IntakeServer]
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
     """Give a sink's outbox."""
-    return Outbox(tmp_path / "slack.outbox.db", most=100)
+    return Outbox(tmp_path / "slack.outbox.db", capacity=100)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def intake(bus: Bus) -> Iterator[Make]:
     started: list[IntakeServer] = []
 
     def make(bus: Bus = bus, **options: object) -> IntakeServer:
-        given = {"note": lambda _: None, "redact": Redaction().alert} | options
+        given = {"report": lambda _: None, "redact": Redaction().alert} | options
         made = IntakeServer(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
         made.start("127.0.0.1", 0)
         started.append(made)
@@ -72,7 +72,7 @@ def test_it_answers_as_falcosidekick_does(intake: Make, outbox: Outbox) -> None:
     assert ask(made, "GET", "/healthz") == (200, '{"status": "ok"}')
     assert ask(made, "POST", "/", falco()) == (200, "")
     assert ask(made, "POST", "/test") == (200, "")
-    assert [each.alert.rule for each in outbox.waiting(9, 0)] == ["Terminal shell", "A rule"]
+    assert [each.alert.rule for each in outbox.fetch(9, 0)] == ["Terminal shell", "A rule"]
     assert ask(made, "GET", "/")[0] == 405
     assert ask(made, "POST", "/debug/vars")[0] == 404
 
@@ -90,7 +90,7 @@ def test_secrets_in_what_falco_sends_are_masked_before_they_are_kept(intake: Mak
     fields = {"proc.cmdline": "mysql --password hunter2", "fd.name": "https://ann:hunter2@db/", "proc.pid": 7}
     body = falco(output="ran mysql --password hunter2", output_fields=fields)
     assert [ask(made, "POST", "/", body)[0] for _ in range(2)] == [200, 200]
-    (kept,) = (each.alert for each in outbox.waiting(9, 0))
+    (kept,) = (each.alert for each in outbox.fetch(9, 0))
     assert kept.output == "ran mysql --password [redacted]"
     assert kept.output_fields["proc.cmdline"] == "mysql --password [redacted]"
     assert kept.output_fields["fd.name"] == "https://ann:[redacted]@db/"
@@ -115,8 +115,8 @@ def test_bad_bodies_are_told_what_is_wrong_and_counted(intake: Make, outbox: Out
     bomb = gzip.compress(b" " * 50_000_000)
     assert ask(made, "POST", "/", bomb, {"Content-Encoding": "gzip"})[0] in (400, 413)
     assert ask(made, "POST", "/", gzip.compress(falco()), {"Content-Encoding": "gzip"})[0] == 200
-    assert made.tally.refused >= 2
-    assert made.tally.taken == outbox.backlog() == 1
+    assert made.stats.refused >= 2
+    assert made.stats.taken == outbox.backlog() == 1
 
 
 def test_a_token_is_asked_for(intake: Make, outbox: Outbox) -> None:
@@ -148,10 +148,10 @@ def test_where_the_bus_does_not_take_it_the_answer_is_503_and_it_is_told_once(in
 
         yield take
 
-    made = intake(broken, note=said.append)
+    made = intake(broken, report=said.append)
     assert [ask(made, "POST", "/", falco())[0] for _ in range(3)] == [503, 503, 200]
-    assert said == ["intake: alerts can't be taken: no room.", "intake: alerts are taken again."]
-    assert (made.tally.failed, made.tally.taken) == (2, 1)
+    assert said == ["intake: alerts can't be accepted: no room.", "intake: alerts are accepted again."]
+    assert (made.stats.failed, made.stats.taken) == (2, 1)
 
 
 def test_who_never_ends_a_request_is_dropped(intake: Make) -> None:
@@ -219,6 +219,6 @@ def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
 def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
     """Told to whoever starts it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        made = IntakeServer(bus, alert, redact=Redaction().alert, note=lambda _: None)
+        made = IntakeServer(bus, alert, redact=Redaction().alert, report=lambda _: None)
         with pytest.raises(OSError, match="in use"):
             made.start("127.0.0.1", other.getsockname()[1])

@@ -4,36 +4,50 @@ from pathlib import Path
 
 import pytest
 
+from notifier.delivery.outcome import RetryLater, RoutedAlert
 from notifier.local.stdout import StdoutSink, is_journal
 from tests.unit.alerts import alert
 
 
-def test_a_line_an_alert() -> None:
-    """Plain, and flushed at once."""
+def test_each_alert_is_one_line() -> None:
+    """It is plain text, and flushed."""
     out = io.StringIO()
-    StdoutSink(out, lambda one: one.output).send(alert(output="x"))
+    StdoutSink(out, lambda one: one.output).send([RoutedAlert(alert(output="x"))])
     assert out.getvalue() == "x\n"
 
 
-def test_levels_stand_in_front_for_the_journal() -> None:
-    """`journalctl -p warning` works by them."""
+def test_lines_for_the_journal_begin_with_a_level() -> None:
+    """`journalctl -p warning` depends on it."""
     out = io.StringIO()
     sink = StdoutSink(out, lambda one: one.output, levels=True)
     for priority in ("Emergency", "Warning", "Informational"):
-        sink.send(alert(output="x", priority=priority))
+        sink.send([RoutedAlert(alert(output="x", priority=priority))])
     assert out.getvalue() == "<0>x\n<4>x\n<6>x\n"
 
 
-def test_a_closed_pipe_ends_it() -> None:
-    """The one trouble that is not for the sink to swallow."""
+def test_a_closed_pipe_ends_the_program_that_asks_for_it() -> None:
+    """As it ends any program in a pipe; a notifier retries instead."""
     reader, writer = os.pipe()
     os.close(reader)
     with pytest.raises(BrokenPipeError), os.fdopen(writer, "w") as out:
-        StdoutSink(out, lambda one: one.output).send(alert())
+        StdoutSink(out, lambda one: one.output, ends_program=True).send([RoutedAlert(alert())])
 
 
-def test_the_journal_is_told_by_device_and_inode(tmp_path: Path) -> None:
-    """Redirected to a file, standard output is not the journal though the variable is set."""
+def test_a_closed_pipe_is_a_reason_to_retry() -> None:
+    """Another program may read standard output of a notifier later."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    out = os.fdopen(writer, "w")
+    try:
+        outcome = StdoutSink(out, lambda one: one.output).send([RoutedAlert(alert())])
+        assert outcome == RetryLater("the reader of standard output is gone")
+    finally:
+        with pytest.raises(BrokenPipeError):
+            out.close()
+
+
+def test_the_journal_is_recognized_by_device_and_inode(tmp_path: Path) -> None:
+    """Standard output redirected to a file is not the journal, although the variable is set."""
     with (tmp_path / "a").open("w") as one, (tmp_path / "b").open("w") as other:
         status = os.fstat(one.fileno())
         environment = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}

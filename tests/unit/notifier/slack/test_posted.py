@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from notifier.delivery.outcome import RoutedAlert
-from notifier.slack.client import Posted
+from notifier.slack.client import MessageRef
 from notifier.slack.posted import PostedMessages, kind
 from tests.unit.alerts import TIME, alert
 
@@ -12,7 +12,7 @@ def test_only_the_newest_are_remembered(tmp_path: Path) -> None:
     """The file is bounded, and read again by the next process."""
     kept = PostedMessages(tmp_path / "posted.db", remembered=3)
     for number in range(5):
-        kept.add(RoutedAlert(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
+        kept.add(RoutedAlert(alert(id=f"id-{number}")), MessageRef("C1", f"{number}"), 100.0)
     kept.close()
     again = PostedMessages(tmp_path / "posted.db", remembered=3)
     assert [again.of(f"id-{number}", None) is not None for number in range(5)] == [False, False, True, True, True]
@@ -22,23 +22,23 @@ def test_counts_wait_to_be_shown_the_oldest_first() -> None:
     """What was counted while an edit was under way is shown by the next."""
     kept = PostedMessages(None)
     for number in range(2):
-        kept.add(RoutedAlert(alert(id=f"id-{number}")), Posted("C1", f"{number}"), 100.0)
+        kept.add(RoutedAlert(alert(id=f"id-{number}")), MessageRef("C1", f"{number}"), 100.0)
     first, second = kept.of("id-0", None), kept.of("id-1", None)
     assert first is not None
     assert second is not None
     kept.count(second, 1, TIME)
     kept.count(first, 412, TIME + 5)
-    due = kept.behind()
+    due = kept.outdated()
     assert due is not None
-    assert (due.posted.time, due.repeats.count, due.repeats.last) == ("0", 412, TIME + 5)
+    assert (due.ref.time, due.repeats.count, due.repeats.last) == ("0", 412, TIME + 5)
     kept.count(first, 1, TIME)
     kept.shown(due)
-    due = kept.behind()
+    due = kept.outdated()
     assert due is not None
     assert (due.count, due.last) == (413, TIME + 5)
     kept.shown(due)
     kept.forget(second)
-    assert kept.behind() is None
+    assert kept.outdated() is None
 
 
 def test_only_numbers_may_differ_between_what_counts_as_the_same() -> None:

@@ -6,7 +6,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.build import build_settings
 from lanner.settings.tree import parse_yaml
-from lanner.wiring.sinks.registry import addresses_of
+from lanner.wiring.routes.routers import routers_of
 from notifier.delivery.stats import SinkStats
 from schemas.alert import Alert
 from tests.unit.alerts import alert
@@ -15,17 +15,17 @@ IN_PROD = {"container.id": "3f2a", "k8s.ns.name": "prod", "proc.name": "bash", "
 
 
 def settings_of(text: str) -> Settings:
-    """Read settings from a text that must be right."""
+    """Return settings from valid text."""
     settings, problems = build_settings(parse_yaml(text, "lanner.yaml"))
     assert problems == []
     return settings
 
 
-def slack_takes(text: str, made: Alert, said: list[str] | None = None, tally: SinkStats | None = None) -> bool:
-    """Tell whether Slack gets an alert by these settings."""
+def slack_gets(text: str, made: Alert, said: list[str] | None = None, stats: SinkStats | None = None) -> bool:
+    """Return whether Slack gets an alert with these settings."""
     notes: list[str] = [] if said is None else said
-    address = addresses_of(settings_of(text), notes.append)("slack", tally or SinkStats())
-    return address(made) is not None
+    router = routers_of(settings_of(text), notes.append)("slack", stats or SinkStats())
+    return router(made) is not None
 
 
 @pytest.mark.parametrize(
@@ -41,38 +41,38 @@ def slack_takes(text: str, made: Alert, said: list[str] | None = None, tally: Si
         ("in_container", True),
     ],
 )
-def test_a_route_asks_by_the_rule_language(condition: str, taken: bool) -> None:
-    """Of the whole event, of what the output names besides, and by macros of the rules; what is missing is false."""
+def test_a_route_matches_by_the_rule_language(condition: str, taken: bool) -> None:
+    """Fields of the event, fields of the output and macros of the rules; a missing field makes a comparison false."""
     made = alert(event=IN_PROD, output_fields={"fd.name": "/etc/shadow"}, hostname="web-3")
-    assert slack_takes(f"routes: [{{match: '{condition}', sink: slack}}]", made) is taken
+    assert slack_gets(f"routes: [{{match: '{condition}', sink: slack}}]", made) is taken
 
 
-def test_macros_and_lists_of_the_rules_in_force_mean_what_they_mean_there(tmp_path: Path) -> None:
-    """`container` may be defined anew."""
+def test_macros_and_lists_have_the_meaning_of_the_active_rules(tmp_path: Path) -> None:
+    """Rule files may redefine `container`."""
     (tmp_path / "own.yaml").write_text(
         "- list: calm\n  items: [bash, zsh]\n- macro: container\n  condition: proc.name in (calm)\n"
     )
     text = f"rules_files: [{tmp_path}/own.yaml]\nroutes: [{{match: container, sink: slack}}]"
-    assert slack_takes(text, alert(event={"proc.name": "zsh"}))
-    assert not slack_takes(text, alert(event={"container.id": "3f2a"}))
+    assert slack_gets(text, alert(event={"proc.name": "zsh"}))
+    assert not slack_gets(text, alert(event={"container.id": "3f2a"}))
 
 
-def test_all_other_parts_of_a_match_must_hold_too() -> None:
-    """A condition is one of them."""
+def test_the_other_conditions_of_a_match_must_hold_too() -> None:
+    """The condition in the rule language is only one of them."""
     text = "routes: [{match: {priority: error, condition: container}, sink: slack}]"
-    assert slack_takes(text, alert(event=IN_PROD, priority="Error"))
-    assert not slack_takes(text, alert(event=IN_PROD, priority="Warning"))
+    assert slack_gets(text, alert(event=IN_PROD, priority="Error"))
+    assert not slack_gets(text, alert(event=IN_PROD, priority="Warning"))
 
 
-def test_a_mute_takes_a_condition() -> None:
-    """And is counted."""
-    tally = SinkStats()
-    assert not slack_takes("mute: [{match: proc.name = bash, reason: x}]", alert(event=IN_PROD), tally=tally)
-    assert tally.muted == 1
+def test_a_mute_may_have_a_condition() -> None:
+    """Muted alerts are counted."""
+    stats = SinkStats()
+    assert not slack_gets("mute: [{match: proc.name = bash, reason: x}]", alert(event=IN_PROD), stats=stats)
+    assert stats.muted == 1
 
 
-def test_every_fault_of_a_condition_is_told_with_its_place(tmp_path: Path) -> None:
-    """File, line and column of the setting, then the condition with the fault marked."""
+def test_every_error_in_a_condition_is_reported_with_its_position(tmp_path: Path) -> None:
+    """File, line and column of the setting, then the condition with the error marked."""
     (tmp_path / "own.yaml").write_text(
         "- macro: often\n  condition: evt.type = open\n"
         "  correlation: {type: event_count, group-by: [proc.name], timespan: 1m, condition: {gte: 3}}\n"
@@ -85,27 +85,27 @@ def test_every_fault_of_a_condition_is_told_with_its_place(tmp_path: Path) -> No
         "mute: [{match: often}, {match: 'proc.name ='}]\n"
     )
     with pytest.raises(BadInput) as caught:
-        addresses_of(settings_of(text), print)
-    told = sorted(caught.value.messages)
-    assert told[0].startswith("lanner.yaml:3:13: routes[0].match: Undefined macro 'contaner'")
-    assert told[0].endswith("Did you mean 'container'?\n    contaner and k8s.ns.name = prod\n    ^^^^^^^^")
-    assert told[1].startswith("lanner.yaml:4:24: routes[1].match: ")
-    assert told[1].endswith("Did you mean 'proc.name'?\n     proc.nam = y\n     ^^^^^^^^")
-    assert told[2].startswith("lanner.yaml:5:16: mute[0].match: 'often' counts events")
-    assert told[3].startswith("lanner.yaml:5:32: mute[1].match: ")
+        routers_of(settings_of(text), print)
+    errors = sorted(caught.value.messages)
+    assert errors[0].startswith("lanner.yaml:3:13: routes[0].match: Undefined macro 'contaner'")
+    assert errors[0].endswith("Did you mean 'container'?\n    contaner and k8s.ns.name = prod\n    ^^^^^^^^")
+    assert errors[1].startswith("lanner.yaml:4:24: routes[1].match: ")
+    assert errors[1].endswith("Did you mean 'proc.name'?\n     proc.nam = y\n     ^^^^^^^^")
+    assert errors[2].startswith("lanner.yaml:5:16: mute[0].match: 'often' counts events")
+    assert errors[3].startswith("lanner.yaml:5:32: mute[1].match: ")
 
 
 @pytest.mark.parametrize(
     ("setting", "taken"), [("routes: [{match: '%s', sink: slack}]", True), ("mute: [{match: '%s'}]", True)]
 )
-def test_a_condition_that_fails_tells_people_rather_than_not(setting: str, taken: bool) -> None:
-    """A number that no integer holds: the route takes the alert, the mute doesn't; counted, and told once."""
+def test_when_a_condition_fails_people_get_the_alert(setting: str, taken: bool) -> None:
+    """A route accepts the alert and a mute ignores it; faults are counted, and reported once."""
     said: list[str] = []
-    tally = SinkStats()
+    stats = SinkStats()
     broken = alert(event={"proc.pid": float("inf")})
     for _ in range(2):
-        address = addresses_of(settings_of(setting % "proc.pid > 1"), said.append)("slack", tally)
-        assert (address(broken) is not None) is taken
-    assert tally.condition_faults == 2
+        router = routers_of(settings_of(setting % "proc.pid > 1"), said.append)("slack", stats)
+        assert (router(broken) is not None) is taken
+    assert stats.condition_faults == 2
     assert len(said) == 1
     assert "the condition failed" in said[0]

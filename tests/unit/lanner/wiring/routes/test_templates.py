@@ -10,7 +10,7 @@ from tests.unit.alerts import alert
 
 
 def settings(template: str) -> Settings:
-    """Give settings with one route."""
+    """Return settings with one route."""
     return load_settings(None, {}, [f"routes=[{{sink: slack, template: {template!r}}}]"])
 
 
@@ -27,14 +27,14 @@ def settings(template: str) -> Settings:
     ],
 )
 def test_a_template_is_an_output_format_of_falcos(template: str, text: str) -> None:
-    """With widths and transformers; a field of a plugin that Lanner doesn't know is shown by its name."""
+    """It may have widths and transformers; a field of a Falco plugin is looked up by its name."""
     fields: dict[str, Any] = {"fd.name": "/etc/shadow", "proc.name": None, "ka.user.name": "admin"}
     made = alert(output_fields=fields, event={"proc.aname[2]": "sshd", "proc.name": "cat", "fd.name": "other"})
     assert compile_template(template)(made) == text
 
 
-def test_what_is_wrong_with_a_template_is_said_at_the_start() -> None:
-    """By the setting's name, with the nearest field."""
+def test_an_invalid_template_is_an_error_at_start() -> None:
+    """The error names the setting and the closest field."""
     for template, said in (
         ("by %proc.nmae", r"^routes\[0\].template: invalid formatting token proc.nmae. Did you mean proc.name\?$"),
         ("100%", r"^routes\[0\].template: .* cannot end with a %"),
@@ -43,9 +43,9 @@ def test_what_is_wrong_with_a_template_is_said_at_the_start() -> None:
             compile_templates(settings(template))
 
 
-def test_a_template_that_fails_costs_no_alert() -> None:
-    """The rule's own text stands; that is counted, and told once."""
-    tally, told = SinkStats(), list[str]()
-    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", tally, told.append)
+def test_a_template_that_fails_loses_no_alert() -> None:
+    """The rule's own output is used; that is counted, and reported once."""
+    stats, told = SinkStats(), list[str]()
+    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", stats, told.append)
     assert [fill(alert()) for _ in range(2)] == [alert().output] * 2
-    assert (tally.condition_faults, len(told)) == (2, 1)
+    assert (stats.condition_faults, len(told)) == (2, 1)

@@ -1,19 +1,23 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.settings.named import BUILT_IN
-from lanner.wiring.single_host.sinks import open_sinks
-from lanner.wiring.sinks.preview import preview
-from lanner.wiring.sinks.registry import addresses_of
-from notifier.delivery.outcome import RoutedAlert
+from lanner.settings.named import BUILT_IN, KINDS
+from lanner.wiring.routes.preview import preview
+from lanner.wiring.routes.routers import routers_of
+from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
+from lanner.wiring.sinks.kinds import SinkContext, SinkKind
+from lanner.wiring.sinks.registry import SINKS
+from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.delivery.stats import SinkStats
-from notifier.local.adapters import RoutedSink
 from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
 
@@ -33,64 +37,60 @@ def settings(tmp_path: Path, text: str, *flags: str) -> Settings:
 
 
 @pytest.mark.parametrize("sink", [sink for sink in BUILT_IN if not sink.startswith("siem.")])
-def test_the_template_of_a_route_is_what_its_sink_says(tmp_path: Path, sink: str) -> None:
-    """In each sink that says a text; a missing value shows as Falco shows it."""
+def test_the_template_of_a_route_sets_the_text_of_its_sink(tmp_path: Path, sink: str) -> None:
+    """In every sink that sends text; a missing value is shown as by Falco."""
     routes = f"  - {{sink: {sink}, template: 'Look at %fd.name, pod %k8s.pod.name'}}\n"
     for form in ("falco", "splunk_hec", "alertmanager"):
         wanted = settings(tmp_path, TEMPLATES.replace("FORMAT", form) + routes)
-        said = preview(wanted, sink, alert(output_fields={"fd.name": "x"}), note=pytest.fail)
+        said = preview(wanted, sink, alert(output_fields={"fd.name": "x"}), report=pytest.fail)
         assert "Look at x, pod" in said
         assert "A file was read" not in said
 
 
-def test_a_route_that_can_not_be_is_said_at_the_start(tmp_path: Path) -> None:
-    """A document has no text, and only Slack has channels."""
+def test_an_impossible_route_is_an_error_at_start(tmp_path: Path) -> None:
+    """Documents have no text to replace, and only Slack has channels."""
     for text, said in (
-        ("routes: [{sink: siem.ecs, template: x}]", r"routes\[0\].template: siem.ecs has documents"),
-        ("routes: [{sink: syslog}, {sink: webhook, channel: x}]", r"routes\[1\].channel: webhook has none"),
+        ("routes: [{sink: siem.ecs, template: x}]", r"routes\[0\].template: siem.ecs sends documents"),
+        ("routes: [{sink: syslog}, {sink: webhook, channel: x}]", r"routes\[1\].channel: webhook has no channels"),
     ):
         with pytest.raises(BadInput, match=said):
-            addresses_of(settings(tmp_path, text), pytest.fail)
+            routers_of(settings(tmp_path, text), pytest.fail)
 
 
-def test_each_sink_of_its_own_minimum_priority(tmp_path: Path) -> None:
-    """A debug alert is nothing for people, and all for a SIEM."""
-    addresses = addresses_of(settings(tmp_path, ""), pytest.fail)
+def test_each_sink_has_its_own_minimum_priority(tmp_path: Path) -> None:
+    """By default people get no debug alerts, but SIEMs do."""
+    addresses = routers_of(settings(tmp_path, ""), pytest.fail)
     made = alert(priority="Debug")
     wanted = {sink: addresses(sink, SinkStats())(made) for sink in BUILT_IN}
-    assert {sink for sink, parcel in wanted.items() if parcel is None} == {"slack", "apprise"}
+    assert {sink for sink, routed in wanted.items() if routed is None} == {"slack", "apprise"}
     assert wanted["webhook"] == RoutedAlert(made)
 
 
-def test_routes_and_mutes_hold_for_files_of_one_process_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With `run`, a line has the text of its route, and what is muted has no line."""
+def test_routes_and_mutes_apply_to_sinks_of_run_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line has the text of its route, and a muted alert has no line."""
     text = """\
 routes:
   - {sink: file, template: 'in other words'}
 mute: [{match: {rule: Noise}}]
 """
     path = tmp_path / "alerts"
-    sinks = open_sinks(
-        settings(tmp_path, text, "file_output.enabled=true", f"file_output.filename={path}", "file_output.format=json"),
-        note=pytest.fail,
-        before_line=lambda: None,
-    )
+    flags = ("file_output.enabled=true", f"file_output.filename={path}", "file_output.format=json")
+    wanted = settings(tmp_path, text, *flags)
+    sinks = open_sinks(wanted, enabled_sinks(wanted), note=pytest.fail, before_line=lambda: None)
     for each in sinks:
-        each.send(alert())
-        each.send(alert(rule="Noise"))
+        each.deliver(alert())
+        each.deliver(alert(rule="Noise"))
         each.close()
     stdout, file = sinks
-    assert isinstance(stdout, RoutedSink)
-    assert isinstance(file, RoutedSink)
-    assert (file.delivery.sent, file.delivery.muted, file.delivery.suppressed) == (1, 1, 0)
-    assert (stdout.delivery.sent, stdout.delivery.muted, stdout.delivery.suppressed) == (0, 1, 1)
+    assert (file.stats.sent, file.stats.muted, file.stats.not_routed) == (1, 1, 0)
+    assert (stdout.stats.sent, stdout.stats.muted, stdout.stats.not_routed) == (0, 1, 1)
     (line,) = path.read_text().splitlines()
     assert json.loads(line)["output"].endswith(": Warning in other words")
     assert capsys.readouterr().out == ""
 
 
-def test_a_preview_needs_neither_an_address_nor_secrets(tmp_path: Path) -> None:
-    """It shows the body as a receiver gets it, and a template's mistake by its line."""
+def test_a_preview_needs_neither_a_url_nor_secrets(tmp_path: Path) -> None:
+    """It prints the body of the request, and a template's error with its line."""
     event = tmp_path / "alert.json"
     event.write_text(
         json.dumps({"rule": "A rule", "priority": "Error", "time": "2026-11-24T03:55:58.1Z", "output": "Said"})
@@ -112,23 +112,86 @@ class Missing:
         if name.partition(".")[0] in ("urllib3", "jinja2", "slack_sdk", "apprise", "confluent_kafka", "aiohttp"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
-import lanner.wiring.single_host.pipeline, lanner.wiring.sinks.preview
-from lanner.wiring.sinks.registry import receiver_of
+import lanner.wiring.single_host.pipeline, lanner.wiring.routes.preview
+from lanner.wiring.sinks.registry import open_sink
 from lanner.errors import BadInput
 from lanner.settings import load_settings
 for sink in ("webhook", "apprise", "slack"):
     try:
-        receiver_of(load_settings(None, {}), sink, environment={"LANNER_APPRISE_URLS": "json://x"})
+        open_sink(load_settings(None, {}), sink, environment={"LANNER_APPRISE_URLS": "json://x"})
     except BadInput as error:
         print(*error.messages)
 """
 
 
-def test_a_plain_installation_runs_and_says_what_a_sink_needs() -> None:
-    """Libraries of sinks are asked for only by those sinks."""
+def test_a_plain_installation_runs_and_names_the_library_that_a_sink_needs() -> None:
+    """Only the sinks that need a library import it."""
     done = subprocess.run([sys.executable, "-c", _BARE], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines() == [
         "webhook_output needs urllib3: pip install 'lanner[notifier]'.",
         "apprise_output needs apprise: pip install 'lanner[apprise]'.",
         "slack_output needs slack-sdk: pip install 'lanner[notifier]'.",
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _MemoryOutput:
+    """The settings of a made-up sink."""
+
+    enabled: bool = True
+    minimum_priority: str = "debug"
+    mark: str = "?"
+
+
+class _MemorySink:
+    """A made-up sink that stores what it gets, and fails the first time."""
+
+    batch_size = 10
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+        self.got: list[str] = []
+        self.failures = 1
+
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        if self.failures:
+            self.failures -= 1
+            return RetryLater("not yet", 0.0)
+        self.got += [f"{self.mark} {each.rendered.output}" for each in alerts]
+        return Delivered(len(alerts))
+
+    def idle(self) -> None:
+        return
+
+    def reopen(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def test_a_new_sink_is_its_module_its_section_and_one_line_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With these three, `run` delivers to it by routes and through an outbox, and it can be previewed."""
+    opened: list[_MemorySink] = []
+
+    def open_memory(context: SinkContext) -> _MemorySink:
+        opened.append(_MemorySink(context.section.mark))
+        return opened[-1]
+
+    monkeypatch.setitem(KINDS, "memory", _MemoryOutput)  # type: ignore[arg-type]
+    monkeypatch.setitem(SINKS, "memory", SinkKind(open_memory))
+    text = f"notifier: {{state_dir: {tmp_path}/state}}\nroutes: [{{sink: mine, template: 'on %evt.hostname'}}]\n"
+    text += "sinks: {mine: {type: memory, mark: '!'}}\nstdout_output: {enabled: false}\n"
+    wanted = settings(tmp_path, text)
+    (delivery,) = open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None)
+    delivery.deliver(alert(id="one"))
+    until = time.monotonic() + 20
+    while not delivery.stats.sent and time.monotonic() < until:
+        time.sleep(0.01)
+    delivery.close()
+
+    assert (delivery.name, delivery.stats.sent, delivery.stats.retried) == ("mine", 1, 1)
+    assert opened[0].got == ["! on web-3"]
+    assert preview(wanted, "mine", alert(), pytest.fail).endswith("on web-3")

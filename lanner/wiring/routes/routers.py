@@ -1,0 +1,105 @@
+"""Routers: which alerts go to which sink, by the routes, mutes and minimum priorities of the settings."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from lanner.settings.named import kind_of, section_of
+from lanner.settings.sections.delivery import AlertMatch
+from lanner.wiring.routes.conditions import Predicate, compile_conditions, conditions_of, guarded
+from lanner.wiring.routes.templates import Fill, compile_templates, or_own_text
+from lanner.wiring.sinks.registry import SINKS
+from notifier.delivery.outcome import RoutedAlert
+from notifier.delivery.routing import AlertMatcher, Mute, Route, Router, route
+from notifier.delivery.stats import SinkStats
+from notifier.formats.severity import SEVERITY
+from schemas.alert import Alert
+
+RouterFactory = Callable[[str, SinkStats], Router]
+"""Returns the router of a sink by its name; it counts in the statistics what it rejects."""
+
+
+def routers_of(settings: Settings, report: Callable[[str], None]) -> RouterFactory:
+    """Return a factory for per-sink routers; conditions are compiled once.
+
+    Args:
+        settings: routes, mutes, minimum priorities, and the rules whose macros conditions use.
+        report: called once for each condition or template that raises an exception.
+
+    Raises:
+        BadInput: a route, mute, condition or template is wrong.
+    """
+    predicates = compile_conditions(settings, conditions_of(settings))
+    for index, each in enumerate(settings.mute):
+        _until(each.until, f"mute[{index}]")
+    for index, wanted in enumerate(settings.routes):
+        kind = SINKS[kind_of(settings, wanted.sink)]
+        if wanted.template is not None and not kind.has_text:
+            raise BadInput(f"routes[{index}].template: {wanted.sink} sends documents, which have no text to replace.")
+        if wanted.channel is not None and not kind.has_channels:
+            raise BadInput(f"routes[{index}].channel: {wanted.sink} has no channels; only slack has.")
+    templates = compile_templates(settings)
+    return lambda sink, stats: _router(settings, predicates, templates, sink=sink, stats=stats, report=report)
+
+
+def _router(
+    settings: Settings,
+    predicates: Mapping[str, Predicate],
+    templates: Mapping[int, Fill],
+    *,
+    sink: str,
+    stats: SinkStats,
+    report: Callable[[str], None],
+) -> Router:
+    def match(wanted: AlertMatch, name: str, *, on_fault: bool) -> AlertMatcher:
+        found = predicates.get(f"{name}.match")
+        condition = None if found is None else guarded(found, name, stats, report, on_fault=on_fault)
+        return AlertMatcher(
+            _priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
+        )
+
+    def template(index: int) -> Fill | None:
+        found = templates.get(index)
+        return None if found is None else or_own_text(found, f"routes[{index}]", stats, report)
+
+    # When a condition fails, people get the alert: the route accepts it, the mute doesn't.
+    routes = [
+        Route(match(each.match, f"routes[{index}]", on_fault=True), each.sink, each.channel, template(index))
+        for index, each in enumerate(settings.routes)
+    ]
+    mutes = [
+        Mute(match(each.match, f"mute[{index}]", on_fault=False), _until(each.until, f"mute[{index}]"))
+        for index, each in enumerate(settings.mute)
+    ]
+    least = getattr(section_of(settings, sink), "minimum_priority", "debug")
+    minimum = AlertMatcher(priority=_priority(least))
+
+    def router(alert: Alert) -> RoutedAlert | None:
+        verdict = route(alert, sink, minimum, routes, mutes, matching=settings.route_matching, now=time.time())
+        if isinstance(verdict, RoutedAlert):
+            return verdict
+        if verdict == "muted":
+            stats.muted += 1
+        else:
+            stats.not_routed += 1
+        return None
+
+    return router
+
+
+def _priority(name: str) -> str:
+    return next(each for each in SEVERITY if each.lower().startswith(name))
+
+
+def _until(text: str | None, where: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        time_of = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{where}.until: {text!r} is not a date and time, such as 2027-01-31T00:00:00Z.") from None
+    if time_of.tzinfo is None:
+        raise BadInput(f"{where}.until: {text!r} has no time zone; end it with Z or +01:00.")
+    return time_of.timestamp()

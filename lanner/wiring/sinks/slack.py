@@ -1,0 +1,62 @@
+"""The Slack sink that the settings describe."""
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lanner.errors import BadInput
+from lanner.wiring.kafka import secret
+from lanner.wiring.sinks.kinds import SinkContext
+from notifier.delivery.outcome import RoutedAlert
+from notifier.delivery.sink import Sink
+
+
+def open_slack(context: SinkContext) -> Sink:
+    """Return Slack by the Web API if there is a token, else by an incoming webhook. Raises BadInput."""
+    try:
+        from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
+        from notifier.slack.posted import PostedMessages  # noqa: PLC0415
+        from notifier.slack.sink import SlackSink  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise BadInput("slack_output needs slack-sdk: pip install 'lanner[notifier]'.") from None
+    section, problems, environment = context.section, list[str](), context.environment
+    token = secret("slack_output.token_file", "LANNER_SLACK_TOKEN", section.token_file, environment, problems)
+    url = secret(
+        "slack_output.webhook_url_file", "LANNER_SLACK_WEBHOOK_URL", section.webhook_url_file, environment, problems
+    )
+    if token and not section.channel:
+        problems.append("slack_output.channel must be set where a bot's token is used.")
+    if not token and any(each.channel for each in context.settings.routes if each.sink == context.name):
+        problems.append("routes: an incoming webhook has one channel; `channel` needs slack_output.token_file.")
+    if not token and not url:
+        problems.append(
+            "slack_output needs a webhook URL or a token: set slack_output.webhook_url_file or token_file, or set "
+            "$LANNER_SLACK_WEBHOOK_URL or $LANNER_SLACK_TOKEN."
+        )
+    elif not token and not (url.startswith("https://") or _is_loopback(url)):
+        problems.append("slack_output.webhook_url_file: it does not hold an https:// URL.")
+    if problems:
+        raise BadInput(*problems)
+    if not token:
+        return SlackSink(Webhook(url))
+    try:
+        posted = PostedMessages(Path(context.settings.notifier.state_dir) / f"{context.name}.posted.db")
+    except OSError:
+        # `notifier test` may run as a user who can't write there; a notifier fails on its queue in the same folder.
+        posted = PostedMessages(None)
+    return SlackSink(WebApi(token, section.channel or "", base_url=section.api_url), posted)
+
+
+def preview_slack(_: SinkContext, routed: RoutedAlert) -> str:
+    """Return the message as JSON."""
+    from notifier.slack.blocks import message  # noqa: PLC0415  only if previewed
+
+    return json.dumps(message(routed), indent=2)
+
+
+def _is_loopback(url: str) -> bool:
+    """Return whether the host is 127.0.0.1, which may also begin a longer name or be a user name before an @."""
+    try:
+        return urlsplit(url).hostname == "127.0.0.1"
+    except ValueError:
+        return False

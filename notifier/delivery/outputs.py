@@ -1,0 +1,115 @@
+"""How `lanner run` hands alerts to its sinks: directly, or through an outbox and a thread."""
+
+from collections.abc import Callable
+
+from notifier.delivery.outcome import Delivered, RetryLater, Undeliverable
+from notifier.delivery.routing import Router
+from notifier.delivery.sink import Sink
+from notifier.delivery.stats import SinkStats
+from notifier.delivery.worker import Worker
+from notifier.queue.outbox import Outbox
+from schemas.alert import Alert
+
+DRAIN_SECONDS = 3.0
+STOP_SECONDS = 2.0
+
+
+class DirectDelivery:
+    """Sends each alert at once, to a sink on this host. What fails is lost, and counted."""
+
+    def __init__(self, name: str, sink: Sink, router: Router, stats: SinkStats, report: Callable[[str], None]) -> None:
+        """Wrap a sink.
+
+        Args:
+            name: of the sink, for messages and metrics.
+            sink: the sink; must never block.
+            router: selects the alerts for it, and counts the others in stats.
+            stats: counts what happens to alerts.
+            report: called once when sending begins to fail, and once when it works again.
+        """
+        self.name = name
+        self.stats = stats
+        self._sink = sink
+        self._router = router
+        self._report = report
+        self._is_failing = False
+
+    def deliver(self, alert: Alert) -> None:
+        """Send an alert if it is routed to this sink."""
+        routed = self._router(alert)
+        if routed is None:
+            return
+        outcome = self._sink.send([routed])
+        if isinstance(outcome, Delivered):
+            self.stats.delivered(alert.time)
+            if self._is_failing:
+                self._is_failing = False
+                self._report(f"{self.name}: accepts alerts again; {self.stats.lost:,} so far were lost.")
+            return
+        self.stats.lost += 1
+        if not self._is_failing:
+            self._is_failing = True
+            reason = outcome.reason if isinstance(outcome, RetryLater | Undeliverable) else "rate limit"
+            self._report(f"{self.name}: {reason}; alerts are lost, and counted, until it works again.")
+
+    def reopen(self) -> None:
+        """Reopen files and connections."""
+        self._sink.reopen()
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()
+
+
+class OutboxDelivery:
+    """Writes each alert to an outbox on disk, from which a worker thread sends it."""
+
+    def __init__(self, name: str, outbox: Outbox, worker: Worker, report: Callable[[str], None]) -> None:
+        """Start the worker, which first sends what is left from the last run."""
+        self.name = name
+        self.stats = worker.stats
+        self.outbox = outbox
+        self.worker = worker
+        self._report = report
+        self._is_full = False
+        self._has_failed = False
+        worker.start()
+
+    def deliver(self, alert: Alert) -> None:
+        """Put an alert into the outbox if it is routed to this sink."""
+        if self.worker.routed(alert) is None:
+            return
+        try:
+            outcome = self.outbox.put(alert)
+        except OSError as error:
+            self.stats.lost += 1
+            if not self._has_failed:
+                self._has_failed = True
+                self._report(f"{self.name}: its outbox can't be written ({error}); alerts for it are lost.")
+            return
+        if outcome == "repeat":
+            self.stats.duplicates += 1
+        is_full = outcome == "full"
+        if is_full and not self._is_full:
+            self._report(
+                f"warning: {self.name}: its outbox is full (notifier.outbox_alerts); "
+                "alerts of the rule that repeats most are dropped."
+            )
+        self._is_full = is_full
+
+    def reopen(self) -> None:
+        """Reconnect."""
+        self.worker.reopen()
+
+    def close(self) -> None:
+        """Send what can be sent soon; the rest stays on disk for the next start."""
+        self.worker.drain(DRAIN_SECONDS)
+        stopped = self.worker.stop(STOP_SECONDS)
+        left = self.outbox.backlog()
+        if left:
+            self._report(f"{self.name}: {left} alerts wait on disk and are sent at the next start.")
+        if stopped:
+            self.outbox.close()
+
+
+AlertDelivery = DirectDelivery | OutboxDelivery
