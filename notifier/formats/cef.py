@@ -1,4 +1,4 @@
-"""An alert in the Common Event Format, for SIEMs that read it out of syslog.
+"""An alert in the Common Event Format (CEF), for SIEMs that read it from syslog.
 
 Source: ArcSight Common Event Format, implementation standard, version 25 (escaping and the extension dictionary).
 """
@@ -27,7 +27,7 @@ _FIELDS: tuple[tuple[str, str, int], ...] = (
     ("proto", "fd.l4proto", 31),
     ("act", "evt.type", 63),
 )
-"""Key of the dictionary, field of the event, length that the dictionary allows."""
+"""Key of the extension dictionary, field of the event, and maximum length of the key's value."""
 _CUSTOM: tuple[tuple[str, str], ...] = (
     ("Container", "container.name"),
     ("Image", "container.image"),
@@ -35,23 +35,23 @@ _CUSTOM: tuple[tuple[str, str], ...] = (
     ("Namespace", "k8s.ns.name"),
     ("CommandLine", "proc.cmdline"),
 )
-"""What the dictionary has no key for, under labels of our own."""
+"""Fields without a key in the dictionary, under our own labels."""
 
 
 def cef(alert: Alert, version: str) -> str:
-    """Give the whole record on one line."""
+    """Return the record, on one line."""
     header = ("CEF:0", "Lanner", "Lanner", version, alert.rule[:512], alert.rule[:512], str(SEVERITY[alert.priority]))
     extension = " ".join(f"{key}={escape_value(text)}" for key, text in _extension(alert) if text)
     return "|".join((header[0], *(escape_header(part) for part in header[1:]))) + "|" + extension
 
 
 def escape_header(text: str) -> str:
-    """Escape what would end a part of the header: backslash and pipe; it has no line breaks."""
+    """Escape backslash and pipe in a part of the header, and make line breaks printable."""
     return printable(text).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def escape_value(text: str) -> str:
-    r"""Escape what would end a value: backslash, equals sign; line breaks become \n as two letters."""
+    r"""Escape backslash and equals sign in a value; a line break becomes a backslash and an n."""
     lines = (printable(line).replace("\\", "\\\\").replace("=", "\\=") for line in text.split("\n"))
     return "\\n".join(lines)
 
@@ -67,16 +67,16 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
         if key == "filePath" and not is_file:
             continue
         yield key, _text(event.get(field))[:limit]
-    place = 0
+    number = 0
     for label, field in _CUSTOM:
         text = _text(event.get(field))[:4000]
         if text and not (field == "container.name" and text == "host"):
-            place += 1
-            yield f"cs{place}Label", label
-            yield f"cs{place}", text
+            number += 1
+            yield f"cs{number}Label", label
+            yield f"cs{number}", text
     if alert.repeats:
         yield "cnt", str(alert.repeats.count)
-    # Last: what is too long for a receiver is cut at the end.
+    # Last, because a receiver cuts a long record at the end.
     yield "msg", alert.output[:1023]
 
 

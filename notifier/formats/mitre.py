@@ -1,4 +1,4 @@
-"""Tags that name MITRE ATT&CK tactics and techniques, as rules write them: `mitre_execution`, `T1059.004`."""
+"""MITRE ATT&CK tactics and techniques named by tags of rules, such as `mitre_execution` and `T1059.004`."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -31,22 +31,22 @@ class AttackName:
 
     id: str
     name: str
-    """Empty for techniques: their hundreds of names change with ATT&CK's version."""
+    """Empty for techniques, whose hundreds of names change between versions of ATT&CK."""
     link: str
 
 
 def tactics(tags: Iterable[str]) -> list[AttackName]:
-    """Give the tactics among tags."""
+    """Return the tactics among tags."""
     return [tactic for tag in tags if (tactic := _tactic(tag))]
 
 
 def techniques(tags: Iterable[str]) -> list[AttackName]:
-    """Give the techniques and subtechniques among tags."""
+    """Return the techniques and subtechniques among tags."""
     return [technique for tag in tags if (technique := _technique(tag))]
 
 
 def link(tag: str) -> str | None:
-    """Give the page that explains a tag, if ATT&CK has one."""
+    """Return the URL of a tag's ATT&CK page; None if it has none."""
     named = _tactic(tag) or _technique(tag)
     return named.link if named else None
 

@@ -1,4 +1,4 @@
-"""An alert as a syslog message of RFC 5424, with structured data: pure."""
+"""An alert as an RFC 5424 syslog message with structured data. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,31 +27,31 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("pod", "k8s.pod.name"),
     ("namespace", "k8s.ns.name"),
 )
-"""Name of the parameter, field of the event."""
+"""Name of the parameter and field of the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyslogStyle:
-    """How a message is made."""
+    """Options of a message."""
 
     body: Body = "text"
     facility: int = LOCAL0
     max_bytes: int = 8192
-    """Receivers must take 2048 and may cut what is longer."""
+    """Receivers must accept 2048 bytes and may cut longer messages."""
     enterprise: int = 32473
-    """Private enterprise number in the SD-ID; this one is IANA's for examples, since Lanner has none."""
+    """Private enterprise number in the SD-ID. Lanner has none, so this is IANA's number for examples."""
     version: str = "0"
-    """Of Lanner."""
+    """Version of Lanner."""
 
 
 def message(alert: Alert, style: SyslogStyle) -> bytes:
-    """Give the message, without framing."""
+    """Return the message, without framing."""
     number = style.facility * 8 + SEVERITY[alert.priority]
-    # Nanoseconds are not allowed: six digits at most.
+    # At most six digits of a second are allowed.
     time = iso8601_zulu(alert.time)[:26] + "Z"
     head = f"<{number}>1 {time} {_token(alert.hostname, 255)} lanner - alert ".encode("ascii", "replace")
     head += structured_data(alert, style.enterprise).encode() + b" "
-    # A body in ASCII needs no byte order mark, and what reads JSON or CEF trips over one.
+    # An ASCII body needs no byte order mark, and parsers of JSON and CEF fail on one.
     room = style.max_bytes - len(head)
     if style.body == "json":
         return head + _json(alert, room)
@@ -61,7 +61,7 @@ def message(alert: Alert, style: SyslogStyle) -> bytes:
 
 
 def structured_data(alert: Alert, enterprise: int) -> str:
-    """Give the element that tells id, rule and place as parameters."""
+    """Return the element with id, rule, process and container as parameters."""
     parameters = " ".join(f'{name}="{escape_parameter(text)}"' for name, text in _parameters(alert) if text)
     return f"[lanner@{enterprise} {parameters}]"
 
@@ -78,7 +78,7 @@ def octet_counted(data: bytes) -> bytes:
 
 
 def formatter(style: SyslogStyle) -> Callable[[Alert], bytes]:
-    """Give the function that makes messages in one style."""
+    """Return a function that renders messages in a style."""
     return lambda alert: message(alert, style)
 
 
@@ -103,12 +103,12 @@ def _text(value: Value) -> str:
 
 
 def _token(text: str, limit: int) -> str:
-    """Give a header's part: printable ASCII without blanks, or the nil value."""
-    return "".join(letter if "!" <= letter <= "~" else "?" for letter in text[:limit]) or "-"
+    """Return a part of the header: printable ASCII without blanks, or the nil value."""
+    return "".join(character if "!" <= character <= "~" else "?" for character in text[:limit]) or "-"
 
 
 def _json(alert: Alert, room: int) -> bytes:
-    """Give JSON that fits; half an object could be read by nobody, so the fields go as a whole."""
+    """Return JSON that fits. A cut object can't be parsed, so whole properties are left out."""
     whole = json_line(alert, LineStyle()).encode("utf-8", "replace")
     if len(whole) <= room:
         return whole

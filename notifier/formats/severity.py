@@ -1,4 +1,4 @@
-"""How grave a priority is, as a number."""
+"""Syslog severities of Falco's priorities."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,4 +13,7 @@ SEVERITY: Mapping[str, int] = MappingProxyType({
     "Informational": 6,
     "Debug": 7,
 })  # fmt: skip
-"""Falco's priorities are syslog's severities by name. Source: RFC 5424, section 6.2.1."""
+"""Severity by priority; 0 is the highest. Falco's priorities are syslog's severities by name.
+
+Source: RFC 5424, section 6.2.1.
+"""

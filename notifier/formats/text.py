@@ -1,4 +1,4 @@
-"""An alert as one line, for whatever takes lines: Falco's two forms, so that what reads Falco's output reads ours."""
+"""An alert as one line, as text or JSON: Falco's two formats, so that parsers of Falco's output work."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Line = Callable[[Alert], str]
 
 @dataclass(frozen=True, slots=True)
 class LineStyle:
-    """Which form a line has; the names are those of the settings."""
+    """Options of a line, named like the settings."""
 
     json_output: bool = False
     time_format_iso_8601: bool = False
@@ -24,7 +24,7 @@ class LineStyle:
 
 
 def line_of(style: LineStyle) -> Line:
-    """Give the function that renders alerts in one style."""
+    """Return a function that renders alerts in a style."""
     return (lambda alert: json_line(alert, style)) if style.json_output else (lambda alert: text_line(alert, style))
 
 
@@ -36,8 +36,8 @@ def text_line(alert: Alert, style: LineStyle) -> str:
 def json_line(alert: Alert, style: LineStyle) -> str:
     """Render one JSON object: Falco's keys in Falco's order, and `id`.
 
-    Bytes that are no text become U+FFFD, since JSON has no way to say them; if there is anything else that a terminal
-    would act on, the line is written in ASCII alone.
+    Bytes that are not text become U+FFFD, since JSON can't express them. If any other character is not printable, the
+    line is escaped to ASCII, so that it is safe for a terminal.
     """
     record: dict[str, Any] = {"hostname": alert.hostname, "id": alert.id}
     if style.json_include_output_property:

@@ -1,1 +1,1 @@
-"""An alert as a document of a SIEM's schema; pure, one mapping table a schema."""
+"""Documents for SIEMs: an alert in, a JSON document in Falco's format, ECS or OCSF out."""

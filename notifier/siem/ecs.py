@@ -1,6 +1,6 @@
-"""An alert as a document of the Elastic Common Schema.
+"""An alert as a document of the Elastic Common Schema (ECS).
 
-The table says for each field of ECS which of ours fills it; what is missing is left out.
+The table maps each ECS field to its source; missing values are left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +14,13 @@ from schemas.text.times import iso8601_zulu
 
 ECS_VERSION = "8.17.0"
 Source = str | Callable[[Alert], Any]
-"""A field of the event, as text or number as it is; or a function of the alert."""
+"""A field of the event, copied as it is; or a function of the alert."""
 
 SEVERITY: Mapping[str, int] = MappingProxyType({
     "Emergency": 99, "Alert": 99, "Critical": 99, "Error": 73, "Warning": 47,
     "Notice": 21, "Informational": 21, "Debug": 21,
 })  # fmt: skip
-"""Elastic's own steps: low 21, medium 47, high 73, critical 99."""
+"""Elastic's scale: low 21, medium 47, high 73, critical 99."""
 
 _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
@@ -67,7 +67,7 @@ def _time_of(field: str) -> Source:
 
 
 def _text_of(field: str) -> Source:
-    """Give a number as text: ECS's ids are keywords."""
+    """Return a source that reads a number as text: ECS ids are keywords."""
 
     def read(alert: Alert) -> str | None:
         value = alert.event.get(field)
@@ -108,7 +108,7 @@ def _techniques(alert: Alert, *, sub: bool) -> list[str]:
 
 
 def _parents(alert: Alert) -> list[str]:
-    """Give techniques, those included of which only a subtechnique is named: ECS wants both."""
+    """Return techniques, including the parents of subtechniques: ECS requires both."""
     return sorted({named.id.split(".", maxsplit=1)[0] for named in techniques(alert.tags)})
 
 
@@ -182,18 +182,18 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("orchestrator.resource.name", _if(_in_pod, "k8s.pod.name")),
     ("orchestrator.resource.id", _if(_in_pod, "k8s.pod.uid")),
 )
-"""Field of ECS, and what fills it."""
+"""ECS field and its source."""
 
 
 def document(alert: Alert) -> dict[str, Any]:
-    """Give the document; what ECS has no name for stands under `falco`."""
+    """Return the document; values without an ECS field are under `falco`."""
     made: dict[str, Any] = {}
     for name, value in _filled(alert):
-        place = made
+        target = made
         *parents, last = name.split(".")
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+            target = target.setdefault(parent, {})
+        target[last] = value
     own: dict[str, Any] = {"priority": alert.priority, "source": alert.source}
     own["output_fields"] = {
         name: list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Falco's own JSON, with `id`: what reads Falco's output, Elastic's integration included, reads it."""
+"""Falco's JSON with `id`, for all that parses Falco's output, Elastic's integration included."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ _STYLE = LineStyle(json_output=True)
 
 
 def document(alert: Alert) -> dict[str, Any]:
-    """Give the document."""
+    """Return the document."""
     made = json.loads(json_line(alert, _STYLE))
     assert isinstance(made, dict)  # noqa: S101  json_line writes objects
     return made

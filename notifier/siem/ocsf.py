@@ -1,6 +1,6 @@
-"""An alert as a Detection Finding (class 2004) of the Open Cybersecurity Schema Framework.
+"""An alert as a Detection Finding (class 2004) of the Open Cybersecurity Schema Framework (OCSF).
 
-Source: schema.ocsf.io, version 1.8.0. A summary of repeats is activity 2 (update) of the finding that it sums up.
+Source: schema.ocsf.io, version 1.8.0. A summary of repeats is an update (activity 2) of the first alert's finding.
 """
 
 import re
@@ -36,10 +36,10 @@ _OBSERVABLES: tuple[tuple[str, int, str, str], ...] = (
 
 
 def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
-    """Give the finding.
+    """Return the finding.
 
     Args:
-        alert: what it is made of.
+        alert: the alert.
         version: of Lanner.
     """
     activity = UPDATE if alert.repeats else CREATE
@@ -104,7 +104,7 @@ def _finding(alert: Alert) -> dict[str, Any]:
         )
     seen = alert.repeats.first if alert.repeats else alert.window.first if alert.window else alert.time
     made: dict[str, Any] = {
-        # A summary updates the finding of the alert that it sums up.
+        # A summary updates the finding of the first alert.
         "uid": alert.repeats.first_id if alert.repeats else alert.id,
         "title": alert.rule,
         "desc": alert.output,
@@ -135,7 +135,7 @@ def _evidence(alert: Alert) -> dict[str, Any]:
         "src_endpoint": _endpoint(alert, "fd.cip", "fd.cport"),
         "dst_endpoint": _endpoint(alert, "fd.sip", "fd.sport"),
     }
-    # A container alone is no evidence to the schema.
+    # The schema does not accept a container alone as evidence.
     found = {name: value for name, value in made.items() if value}
     return found if found.keys() - {"container"} else {}
 
@@ -197,7 +197,7 @@ def _container(alert: Alert) -> dict[str, Any]:
         "uid": event["container.id"],
         "name": event.get("container.name"),
         "runtime": event.get("container.type"),
-        # A static pod's uid is a bare hash, which the schema doesn't take.
+        # The uid of a static pod is a bare hash, which the schema does not accept.
         "pod_uuid": uid if _UUID.fullmatch(uid := str(event.get("k8s.pod.uid", ""))) else None,
     }
     image = event.get("container.image.repository") or event.get("container.image")

@@ -1,4 +1,4 @@
-"""A process's identity beyond its pid, which is used again: the same wherever a document names that process."""
+"""An identity of a process beyond its pid, which is reused; all documents name a process by the same identity."""
 
 from hashlib import blake2b
 
@@ -6,7 +6,7 @@ from schemas.alert import Alert
 
 
 def entity_id(alert: Alert, pid_field: str = "proc.pid", start_field: str = "proc.pid.ts") -> str | None:
-    """Give host, pid and start time as one opaque word; None where one of them is unknown."""
+    """Return a hash of host, pid and start time; None if one of them is unknown."""
     pid, start = alert.event.get(pid_field), alert.event.get(start_field)
     if pid is None or start is None:
         return None

@@ -100,7 +100,7 @@ class Daemon:
             self._process = None
 
     def seen(self, count: int, seconds: float = 10) -> list[dict[str, Any]]:
-        """Give the messages, once there are so many or time is up."""
+        """Return the messages, once there are so many or time is up."""
         path = self._folder / "seen"
         until = time.monotonic() + seconds
         lines: list[str] = []
@@ -113,7 +113,7 @@ class Daemon:
 
 
 def rsyslog(folder: Path, certificates: Certificates) -> Daemon:
-    """Give a real rsyslog, not started."""
+    """Return an rsyslog that is not started."""
     if shutil.which("rsyslogd") is None or not Path("/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_ossl.so").exists():
         lacking("rsyslog and rsyslog-openssl are not installed")
     return Daemon(
@@ -125,7 +125,7 @@ def rsyslog(folder: Path, certificates: Certificates) -> Daemon:
 
 
 def syslog_ng(folder: Path, certificates: Certificates, root: Path) -> Daemon:
-    """Give a real syslog-ng, not started; root: where it was unpacked."""
+    """Return a syslog-ng that is not started; root: where it was unpacked."""
     modules = root / "usr/lib/syslog-ng"
     program = str(root / "usr/sbin/syslog-ng")
     made = Daemon(
@@ -152,13 +152,13 @@ def unpack_syslog_ng(root: Path) -> Path:
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """Give a port of loopback that nobody uses."""
+    """Return an unused port on loopback."""
     with socket.socket(socket.AF_INET, kind) as bound:
         bound.bind(("127.0.0.1", 0))
         return int(bound.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Tell whether something takes connections there."""
+    """Return whether something accepts connections on a port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0

@@ -31,12 +31,12 @@ def slack() -> Iterator[SlackServer]:
 
 @pytest.fixture(params=["webhook", "api"])
 def client(request: pytest.FixtureRequest, slack: SlackServer) -> SlackClient:
-    """Give each of the two ways in."""
+    """Return each of the two clients."""
     return Webhook(slack.webhook) if request.param == "webhook" else web(slack)
 
 
 def web(slack: SlackServer, token: str = "made-up-token") -> WebApi:  # noqa: S107
-    """Give a client of the Web API."""
+    """Return a client of the Web API."""
     return WebApi(token, "#alerts", base_url=slack.api)
 
 
@@ -138,7 +138,7 @@ def test_a_channel_gets_one_message_a_second(slack: SlackServer) -> None:
 
 
 def sink_over(slack: SlackServer, now: list[float], path: Path | None = None) -> SlackSink:
-    """Give a sink by the Web API whose clocks are moved by hand."""
+    """Return a sink over the Web API whose clocks are moved by hand."""
     return SlackSink(web(slack), PostedMessages(path), clock=lambda: now[0], wall=lambda: 1e9 + now[0])
 
 

@@ -52,7 +52,7 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path, certificates: Certifi
 def sink_for(
     daemon: Daemon, transport: Transport, certificates: Certificates, body: Body = "text", *, max_bytes: int = 8192
 ) -> RemoteSyslogSink:
-    """Give a sink for one transport, with a client's certificate over TLS."""
+    """Return a sink for one transport, with a client certificate over TLS."""
     files = TlsFiles(str(certificates.authority), str(certificates.client), str(certificates.client_key))
     target = SyslogTarget(
         transport, "127.0.0.1", getattr(daemon, transport, 0) if transport != "unix" else 0, str(daemon.unix)

@@ -323,7 +323,7 @@ def test_a_template_makes_the_body_and_no_file_name_can_add_to_it(server: HttpSe
     [
         ('{\n"a": "{{ output_fields["no.such"] }}"}', "body.j2:2: 'dict object' has no attribute 'no.such'"),
         ("{{ nothing }}", "body.j2:1: 'nothing' is undefined"),
-        ('{"a": {{ output }} }', "body.j2: what it makes is no JSON: Expecting value: line 1 column 7 (char 6)"),
+        ('{"a": {{ output }} }', "body.j2: its output is not valid JSON: Expecting value: line 1 column 7 (char 6)"),
         (
             "{% for x in range(99999) %}{{ event | tojson }}                {% endfor %}",
             "makes more than 1048576 bytes",

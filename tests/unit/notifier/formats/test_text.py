@@ -11,7 +11,7 @@ from tests.unit.alerts import TIME, alert
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tell the time of day in a zone that doesn't depend on the machine."""
+    """Set a time zone that does not depend on the machine."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 

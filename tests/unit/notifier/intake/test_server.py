@@ -26,19 +26,19 @@ Make = Callable[..., IntakeServer]
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
-    """Give a sink's outbox."""
+    """Return the outbox of a sink."""
     return Outbox(tmp_path / "slack.outbox.db", capacity=100)
 
 
 @pytest.fixture
 def bus(outbox: Outbox) -> Bus:
-    """Give a bus of one outbox that takes everything."""
+    """Return a bus with one outbox that every alert is routed to."""
     return partial(into_outboxes, [(outbox, RoutedAlert)])
 
 
 @pytest.fixture
 def intake(bus: Bus) -> Iterator[Make]:
-    """Start intakes, and stop them."""
+    """Return a function that starts an intake; stop all at the end."""
     started: list[IntakeServer] = []
 
     def make(bus: Bus = bus, **options: object) -> IntakeServer:
@@ -66,7 +66,7 @@ def ask(
 
 
 def test_it_answers_as_falcosidekick_does(intake: Make, outbox: Outbox) -> None:
-    """`/`, `/test`, `/ping`, `/healthz`; after 200 the alert is on disk."""
+    """It serves `/`, `/test`, `/ping` and `/healthz`; after 200 the alert is on disk."""
     made = intake()
     assert ask(made, "GET", "/ping") == (200, "pong\n")
     assert ask(made, "GET", "/healthz") == (200, '{"status": "ok"}')
@@ -77,15 +77,15 @@ def test_it_answers_as_falcosidekick_does(intake: Make, outbox: Outbox) -> None:
     assert ask(made, "POST", "/debug/vars")[0] == 404
 
 
-def test_what_comes_twice_waits_once(intake: Make, outbox: Outbox) -> None:
-    """Falco posts again after a time-out, and the id is the same."""
+def test_a_repeated_alert_is_queued_once(intake: Make, outbox: Outbox) -> None:
+    """Falco posts again after a timeout, and the id is the same."""
     made = intake()
     assert [ask(made, "POST", "/", falco())[0] for _ in range(2)] == [200, 200]
     assert outbox.backlog() == 1
 
 
-def test_secrets_in_what_falco_sends_are_masked_before_they_are_kept(intake: Make, outbox: Outbox) -> None:
-    """By the patterns of the setting; what comes twice is still known as the same."""
+def test_secrets_in_falcos_alerts_are_masked_before_they_are_stored(intake: Make, outbox: Outbox) -> None:
+    """The configured patterns apply; a repeat is still recognized."""
     made = intake()
     fields = {"proc.cmdline": "mysql --password hunter2", "fd.name": "https://ann:hunter2@db/", "proc.pid": 7}
     body = falco(output="ran mysql --password hunter2", output_fields=fields)
@@ -97,19 +97,19 @@ def test_secrets_in_what_falco_sends_are_masked_before_they_are_kept(intake: Mak
     assert "hunter2" not in repr(kept)
 
 
-def test_an_alert_that_no_sink_wants_is_taken_all_the_same(intake: Make, outbox: Outbox) -> None:
-    """Routes are ours: the sender did its part."""
+def test_an_alert_that_is_routed_to_no_sink_is_accepted(intake: Make, outbox: Outbox) -> None:
+    """Routes are no concern of the sender."""
     made = intake(partial(into_outboxes, [(outbox, lambda _: None)]))
     assert ask(made, "POST", "/", falco())[0] == 200
     assert outbox.backlog() == 0
 
 
-def test_bad_bodies_are_told_what_is_wrong_and_counted(intake: Make, outbox: Outbox) -> None:
-    """Also one that only grows large when it is unpacked."""
+def test_invalid_bodies_are_answered_with_the_reason_and_counted(intake: Make, outbox: Outbox) -> None:
+    """A body that is too large only after decompression is refused too."""
     made = intake(limits=IntakeLimits(body_bytes=10_000))
     assert ask(made, "POST", "/", b"{") == (
         400,
-        "no JSON: Expecting property name enclosed in double quotes at line 1, column 2\n",
+        "not valid JSON: Expecting property name enclosed in double quotes at line 1, column 2\n",
     )
     assert ask(made, "POST", "/", b"x" * 10_001) == (413, "an alert has at most 10000 bytes\n")
     bomb = gzip.compress(b" " * 50_000_000)
@@ -119,8 +119,8 @@ def test_bad_bodies_are_told_what_is_wrong_and_counted(intake: Make, outbox: Out
     assert made.stats.taken == outbox.backlog() == 1
 
 
-def test_a_token_is_asked_for(intake: Make, outbox: Outbox) -> None:
-    """As a bearer's, or as the password of Falco's URL; looking whether it lives needs none."""
+def test_a_token_is_required(intake: Make, outbox: Outbox) -> None:
+    """As a bearer token or as the password of Falco's URL; health checks need none."""
     made = intake(token="made up")
     basic = base64.b64encode(b"falco:made up").decode()
     answers = [
@@ -135,8 +135,8 @@ def test_a_token_is_asked_for(intake: Make, outbox: Outbox) -> None:
     assert outbox.backlog() == 2
 
 
-def test_where_the_bus_does_not_take_it_the_answer_is_503_and_it_is_told_once(intake: Make) -> None:
-    """So is the moment when it works again."""
+def test_if_the_bus_fails_the_answer_is_503_and_that_is_reported_once(intake: Make) -> None:
+    """The recovery is reported once too."""
     faults: list[Exception | None] = [OSError("no room"), OSError("no room"), None]
     said: list[str] = []
 
@@ -154,8 +154,8 @@ def test_where_the_bus_does_not_take_it_the_answer_is_503_and_it_is_told_once(in
     assert (made.stats.failed, made.stats.taken) == (2, 1)
 
 
-def test_who_never_ends_a_request_is_dropped(intake: Make) -> None:
-    """A header at a time, a body byte by byte; the server is there for others meanwhile, and afterwards."""
+def test_a_client_that_never_completes_a_request_is_dropped(intake: Make) -> None:
+    """Slow headers and slow bodies; the server answers others meanwhile and afterwards."""
     made = intake(limits=IntakeLimits(request_seconds=0.4))
     heads = (b"POST / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
     slow = [socket.create_connection(("127.0.0.1", made.port), timeout=10) for _ in heads]
@@ -180,7 +180,7 @@ def test_who_never_ends_a_request_is_dropped(intake: Make) -> None:
 
 
 def test_connections_beyond_the_limit_are_dropped(intake: Make) -> None:
-    """Those that are there go on."""
+    """Open connections continue to work."""
     made = intake(limits=IntakeLimits(connections=2))
     held = [http.client.HTTPConnection("127.0.0.1", made.port, timeout=10) for _ in range(2)]
     for each in held:
@@ -195,7 +195,7 @@ def test_connections_beyond_the_limit_are_dropped(intake: Make) -> None:
 
 
 def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
-    """Without a certificate that the authority signed, nobody comes in; Falco's `mtls` sends one."""
+    """A client needs a certificate signed by the authority; Falco's `mtls` sends one."""
     files = make_certificates(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files.server, files.server_key)
@@ -217,7 +217,7 @@ def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
 
 
 def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
-    """Told to whoever starts it."""
+    """The caller of `start` gets it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         made = IntakeServer(bus, alert, redact=Redaction().alert, report=lambda _: None)
         with pytest.raises(OSError, match="in use"):

@@ -15,7 +15,7 @@ from tests.unit.notifier.scripted import numbered
 
 
 def ids(box: Outbox) -> list[str]:
-    """Give who waits, in order."""
+    """Return the ids of waiting alerts, in order."""
     return [each.alert.id for each in box.fetch(100, 0)]
 
 

@@ -25,7 +25,7 @@ WHOLE = frozenset(
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give a document's fields under dotted names."""
+    """Return the fields of a document by dotted names."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):

@@ -11,7 +11,7 @@ from tests.unit.notifier.siem.corpus import CORPUS
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    """Give a validator of the class's own JSON schema."""
+    """Return a validator for the JSON schema of the class."""
     schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION)).get_class_schema("detection_finding")
     return jsonschema.Draft202012Validator(schema)
 

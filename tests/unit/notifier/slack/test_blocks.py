@@ -25,7 +25,7 @@ def shop(**facts: Any) -> Alert:
 
 
 def texts(value: Any) -> list[str]:
-    """Give every text that Slack would read in a message."""
+    """Return every text that Slack would parse in a message."""
     if isinstance(value, dict):
         own = [value["text"]] if isinstance(value.get("text"), str) else []
         return own + [text for item in value.values() for text in texts(item)]
