@@ -1,4 +1,4 @@
-"""One settings file, overridden by environment variables, overridden by flags."""
+"""Settings: takes a file, environment variables and flags, in rising precedence; returns typed settings."""
 
 from lanner.settings.load import find_file, load_settings
 from lanner.settings.sections.model import Settings

@@ -1,14 +1,14 @@
-"""How a setting is declared: with its default, the comment that says what it is for, and whether it may be a secret."""
+"""Declaration of a setting: its default, its comment, and whether it may be a secret."""
 
 from dataclasses import field
 from typing import Any, Literal
 
 Hides = Literal["", "address", "value"]
-"""What of a setting is hidden where settings are shown: nothing, what an address has behind its host, or all."""
+"""What is hidden when a setting is shown: nothing, the part of a URL after the host, or the whole value."""
 
 
 def about(text: str, default: Any, *, hides: Hides = "") -> Any:
-    """Declare a setting with its comment; sections and lists are made anew for every object."""
+    """Declare a setting with its comment; callable defaults are called for each object."""
     metadata = {"about": text, "hides": hides}
     if callable(default):
         return field(default_factory=default, metadata=metadata)

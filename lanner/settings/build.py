@@ -1,4 +1,4 @@
-"""From a tree of texts to typed settings; every fault is collected with its place."""
+"""Builds typed settings from a tree of texts; collects all errors with their locations."""
 
 import dataclasses
 import difflib
@@ -17,7 +17,7 @@ FALSE = frozenset({"false", "no", "off", "0"})
 
 
 def build_settings(tree: Tree) -> tuple[Settings, list[str]]:
-    """Give the settings that a tree asks for, and what is wrong with it: what is wrong keeps its default."""
+    """Build settings from a tree. Return them with all errors; a setting with an error has its default."""
     problems: list[str] = []
     settings = _build(Settings, tree, "", problems)
     if not isinstance(settings, Settings):
@@ -27,47 +27,47 @@ def build_settings(tree: Tree) -> tuple[Settings, list[str]]:
 
 
 class _Wrong:
-    """Stands for a value that can't be used: its default stays."""
+    """Marks a value that can't be used, so that its default applies."""
 
 
 WRONG = _Wrong()
 
 
-def _build(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
-    """Give a value of the wanted type, or WRONG with a problem noted."""
-    origin = get_origin(wanted)
+def _build(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
+    """Return a value of the expected type, or WRONG after adding a problem."""
+    origin = get_origin(expected)
     if origin in (Union, types.UnionType):
         if isinstance(tree, Text) and tree.text is None:
             return None
-        wanted = next(kind for kind in get_args(wanted) if kind is not types.NoneType)
-        origin = get_origin(wanted)
-    if wanted is ExtraField:
+        expected = next(kind for kind in get_args(expected) if kind is not types.NoneType)
+        origin = get_origin(expected)
+    if expected is ExtraField:
         return _extra_field(tree, path, problems)
-    if wanted in (Condition, AlertMatch) and isinstance(tree, Text) and (tree.text or "").strip():
+    if expected in (Condition, AlertMatch) and isinstance(tree, Text) and (tree.text or "").strip():
         condition = Condition(tree.text or "", str(tree.place))
-        return condition if wanted is Condition else AlertMatch(condition=condition)
-    if wanted is Condition:
+        return condition if expected is Condition else AlertMatch(condition=condition)
+    if expected is Condition:
         problems.append(f"{tree.place}: {path} must be a condition in the rule language.")
         return WRONG
     if origin is Mapping:
         return _named_sinks(tree, path, problems)
-    if dataclasses.is_dataclass(wanted):
-        return _section(wanted, tree, path, problems)
+    if dataclasses.is_dataclass(expected):
+        return _section(expected, tree, path, problems)
     if origin is tuple:
-        return _list(get_args(wanted)[0], tree, path, problems)
+        return _list(get_args(expected)[0], tree, path, problems)
     if not isinstance(tree, Text):
-        problems.append(f"{tree.place}: {path} must be {_in_words(wanted)}.")
+        problems.append(f"{tree.place}: {path} must be {_in_words(expected)}.")
         return WRONG
-    return _scalar(wanted, tree, path, problems)
+    return _scalar(expected, tree, path, problems)
 
 
-def _section(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
+def _section(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
     if isinstance(tree, Text) and tree.text is None:
-        return wanted()
+        return expected()
     if not isinstance(tree, Keys):
         problems.append(f"{tree.place}: {path or 'the settings'} must be a mapping of names to values.")
         return WRONG
-    hints = get_type_hints(wanted)
+    hints = get_type_hints(expected)
     values = {}
     for key, (place, below) in tree.entries.items():
         name = f"{path}.{key}" if path else key
@@ -77,7 +77,7 @@ def _section(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
         value = _build(hints[key], below, name, problems)
         if value is not WRONG:
             values[key] = value
-    return wanted(**values)
+    return expected(**values)
 
 
 def _nearest(key: str, path: str, hints: dict[str, Any]) -> str:
@@ -85,24 +85,24 @@ def _nearest(key: str, path: str, hints: dict[str, Any]) -> str:
     prefix = f"{path}." if path else ""
     if close:
         return f" Did you mean {prefix}{close[0]}?"
-    return "" if len(hints) > 8 else f" There are: {', '.join(prefix + name for name in hints)}."
+    return "" if len(hints) > 8 else f" Settings here are: {', '.join(prefix + name for name in hints)}."
 
 
-def _list(wanted: Any, tree: Tree, path: str, problems: list[str]) -> Any:
+def _list(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
     if isinstance(tree, Text):
         if not tree.text:
             return ()
-        # An environment variable or flag names a single item most of the time.
+        # An environment variable or flag usually names a single item.
         tree = Items(tree.place, (tree,))
     if not isinstance(tree, Items):
         problems.append(f"{tree.place}: {path} must be a list.")
         return WRONG
-    values = [_build(wanted, item, f"{path}[{index}]", problems) for index, item in enumerate(tree.items)]
+    values = [_build(expected, item, f"{path}[{index}]", problems) for index, item in enumerate(tree.items)]
     return WRONG if WRONG in values else tuple(values)
 
 
 def _named_sinks(tree: Tree, path: str, problems: list[str]) -> Any:
-    """Take sinks by name; each says its type, and holds what the section of that type may hold."""
+    """Build named sinks; each names its type and has the settings of that type's section."""
     if isinstance(tree, Text) and not tree.text:
         return {}
     if not isinstance(tree, Keys):
@@ -117,19 +117,19 @@ def _named_sinks(tree: Tree, path: str, problems: list[str]) -> Any:
             continue
         entries = dict(below.entries) if isinstance(below, Keys) else {}
         _, kind = entries.pop("type", (place, None))
-        wanted = KINDS.get(kind.text or "") if isinstance(kind, Text) else None
-        if wanted is None:
+        expected = KINDS.get(kind.text or "") if isinstance(kind, Text) else None
+        if expected is None:
             problems.append(f"{kind.place if kind else place}: {where}.type must be one of {', '.join(KINDS)}.")
             continue
         entries.setdefault("enabled", (place, Text(place, "true")))
-        section = _section(wanted, Keys(below.place, entries), where, problems)
+        section = _section(expected, Keys(below.place, entries), where, problems)
         if section is not WRONG:
             found[name] = section
     return found
 
 
 def _unknown_sinks(settings: Settings, tree: Tree) -> list[str]:
-    """Say which routes lead to a sink that isn't there."""
+    """Return errors for routes to unknown sinks."""
     known, wrong = sinks_of(settings), list[str]()
     _, routes = tree.entries.get("routes", (None, None)) if isinstance(tree, Keys) else (None, None)
     for number, route in enumerate(routes.items if isinstance(routes, Items) else (routes,)):
@@ -142,11 +142,11 @@ def _unknown_sinks(settings: Settings, tree: Tree) -> list[str]:
 
 
 def _bad_patterns(settings: Settings, tree: Tree) -> list[str]:
-    """Say which patterns of `redact` can't be used."""
+    """Return errors for invalid patterns in `redact`."""
     _, given = tree.entries.get("redact", (None, None)) if isinstance(tree, Keys) else (None, None)
     if given is None:
         return []
-    from processor.detection.redaction import BadPattern, Redaction  # noqa: PLC0415  most have no patterns of their own
+    from processor.detection.redaction import BadPattern, Redaction  # noqa: PLC0415  most settings have no patterns of their own
 
     places = [item.place for item in given.items] if isinstance(given, Items) else [given.place]
     wrong = []
@@ -159,7 +159,7 @@ def _bad_patterns(settings: Settings, tree: Tree) -> list[str]:
 
 
 def _extra_field(tree: Tree, path: str, problems: list[str]) -> Any:
-    """Take `name` or `name: format`, as Falco's extra_fields are written."""
+    """Build `name` or `name: format`, the syntax of Falco's extra_fields."""
     if isinstance(tree, Text) and tree.text:
         return ExtraField(tree.text)
     if isinstance(tree, Keys) and len(tree.entries) == 1:
@@ -170,24 +170,24 @@ def _extra_field(tree: Tree, path: str, problems: list[str]) -> Any:
     return WRONG
 
 
-def _scalar(wanted: Any, tree: Text, path: str, problems: list[str]) -> Any:
+def _scalar(expected: Any, tree: Text, path: str, problems: list[str]) -> Any:
     text = tree.text or ""
-    if wanted is str:
+    if expected is str:
         return text
-    if wanted is bool:
+    if expected is bool:
         if text.lower() in TRUE or text.lower() in FALSE:
             return text.lower() in TRUE
-    elif wanted is int:
+    elif expected is int:
         if text.isascii() and text.isdigit() and 0 < int(text) < 2**31:
             return int(text)
-    elif get_origin(wanted) is Literal and text.lower() in get_args(wanted):
+    elif get_origin(expected) is Literal and text.lower() in get_args(expected):
         return text.lower()
     shown = "nothing" if tree.text is None else repr(text)
-    problems.append(f"{tree.place}: {path} must be {_in_words(wanted)}, not {shown}.")
+    problems.append(f"{tree.place}: {path} must be {_in_words(expected)}, not {shown}.")
     return WRONG
 
 
-def _in_words(wanted: Any) -> str:
-    if get_origin(wanted) is Literal:
-        return f"one of {', '.join(get_args(wanted))}"
-    return {bool: "true or false", int: "a number from 1", str: "a text"}[wanted]
+def _in_words(expected: Any) -> str:
+    if get_origin(expected) is Literal:
+        return f"one of {', '.join(get_args(expected))}"
+    return {bool: "true or false", int: "a positive integer", str: "a text"}[expected]

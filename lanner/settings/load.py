@@ -1,4 +1,4 @@
-"""Where settings come from, in order: file, environment, flags."""
+"""Reads settings from a file, the environment and flags."""
 
 import os
 import stat
@@ -17,13 +17,13 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
-    """Give the settings file to read, or None: a file that was named must be there, those that weren't need not be.
+    """Return the settings file to read, or None. A file that the user named must exist; the default ones need not.
 
     In order: --config (named), $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.
 
     Raises:
-        BadInput: whether one is there can't be seen (to run without what it says would be worse), or the one in this
-            folder may be another user's work: settings name files to write, and where alerts go.
+        BadInput: A default file can't be checked for existence, because running without its settings would be worse;
+            or the one in the current folder may be another user's: settings decide what is written and where alerts go.
     """
     for given in (named, environment.get("LANNER_CONFIG")):
         if given:
@@ -33,27 +33,27 @@ def find_file(named: str | None, environment: Mapping[str, str]) -> Path | None:
             if path.is_file():
                 if path is LOCAL_FILE and (why := _why_foreign(path)):
                     raise BadInput(
-                        f"{path.absolute()}: {why}. Name it by --config if it is meant, or leave this folder."
+                        f"{path.absolute()}: {why}. Pass it by --config to use it, or run from another folder."
                     )
                 return path
         except OSError as error:
             raise BadInput(
-                f"{path.absolute()}: whether it is there can't be seen: {error.strerror}. Run this as a user who may "
-                f"search {path.absolute().parent}, or name a settings file by --config."
+                f"{path.absolute()}: can't check whether it exists: {error.strerror}. Run this as a user who may "
+                f"search {path.absolute().parent}, or pass a settings file by --config."
             ) from None
     return None
 
 
 def _why_foreign(path: Path) -> str:
-    """Say why a file that nobody named may be another user's work; empty where it is root's or the caller's alone."""
+    """Return why a default file may be another user's, or an empty text if only root or the caller can change it."""
     ours = (0, os.geteuid())
     link, file, folder = path.lstat(), path.stat(), path.absolute().parent.stat()
     if any(each.st_uid not in ours for each in (link, file)):
-        return "it belongs to another user, and is taken from there only where root or the caller owns it"
+        return "it belongs to another user; here it must be owned by root or the caller"
     if file.st_mode & _OTHERS_WRITE:
-        return "others than its owner can write it"
+        return "users other than its owner can write to it"
     if folder.st_uid not in ours or (folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX):
-        return "others can put another file in its place"
+        return "other users can replace it"
     return ""
 
 
@@ -63,7 +63,7 @@ def read_file(path: Path) -> Tree:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of text. Raises BadInput."""
+    """Read a UTF-8 text file. Raises BadInput."""
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -75,9 +75,16 @@ def read_text(path: Path) -> str:
 def load_settings(
     path: Path | None, environment: Mapping[str, str] = os.environ, flags: Iterable[str] = ()
 ) -> Settings:
-    """Read settings from all their sources.
+    """Read settings from all sources.
 
-    flags are `key=value` as given to -o. Raises BadInput with all that is wrong.
+    Args:
+        path: the settings file, if any.
+        environment: variables LANNER__SECTION__KEY override the file.
+        flags: `key=value`, as given to -o; they override both.
+
+    Raises:
+        BadInput: With all errors.
+
     """
     tree: Tree = read_file(path) if path else Keys(SettingLocation("settings"), {})
     for name in sorted(environment):

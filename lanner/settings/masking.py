@@ -1,4 +1,4 @@
-"""Settings as they may be shown: secrets that were given inline are hidden."""
+"""Masking of settings for display: hides secrets given inline."""
 
 import dataclasses
 import re
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 HIDDEN = "***"
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s@]*@")
-"""The name and password of an address, as they stand before its host."""
+"""The user name and password of a URL, before its host."""
 
 
 def masked(section: Any) -> Any:
-    """Return settings without what is secret or may be: addresses that hold tokens, values of headers, passwords.
+    """Return settings without secrets: paths of URLs, header values, passwords.
 
     Args:
         section: the settings, or a part of them; a frozen dataclass.
@@ -39,7 +39,7 @@ def _masked(value: Any) -> Any:
 
 
 def _host_of(address: str) -> str:
-    """Return what of an address is no secret; services put their tokens into path, query and fragment."""
+    """Return the part of a URL that isn't secret; services put tokens into path, query and fragment."""
     try:
         parts = urlsplit(address)
         host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

@@ -38,7 +38,7 @@ def section_of(settings: Settings, sink: str) -> NamedSection | None:
 def secrets_of(settings: Settings, sink: str, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return the environment for a sink: a named sink has its own variables instead of those of its kind.
 
-    $LANNER_SINK_PAGERDUTY_TOKEN is to the webhook `pagerduty` what $LANNER_WEBHOOK_TOKEN is to `webhook`.
+    $LANNER_SINK_PAGERDUTY_TOKEN is for the webhook `pagerduty` what $LANNER_WEBHOOK_TOKEN is for `webhook`.
     """
     if sink not in settings.sinks:
         return environment

@@ -1,4 +1,4 @@
-"""Settings as a YAML file: the documentation of defaults, and what is in force."""
+"""Settings as YAML, for `lanner config default` and `lanner config show`."""
 
 import dataclasses
 import json
@@ -12,18 +12,18 @@ from lanner.settings.sections.model import ExtraField, Settings
 HEADER = """\
 # Settings of Lanner. Looked for in: --config, $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.
 # Each can be overridden by an environment variable (LANNER__FILE_OUTPUT__ENABLED=true) and by a flag
-# (-o file_output.enabled=true). What stands here are the defaults.
+# (-o file_output.enabled=true). These are the defaults.
 """
 
 
 def render(settings: Settings, *, comments: bool) -> str:
-    """Write settings as YAML that reads back as the same settings; with comments, each says what it is for."""
+    """Return settings as YAML that parses to the same settings; with comments, each setting is described."""
     body = "\n".join(_section(settings, "", comments=comments)) + "\n"
     return HEADER + body if comments else body
 
 
 def plain(value: Any) -> Any:
-    """Give a setting as plain lists, mappings and scalars, for JSON."""
+    """Return a setting as plain lists, mappings and scalars, for JSON."""
     if isinstance(value, ExtraField):
         return value.name if value.format is None else {value.name: value.format}
     if isinstance(value, Condition):
@@ -58,6 +58,6 @@ def _section(section: Any, indent: str, *, comments: bool) -> Iterator[str]:
         elif value is None:
             yield f"{indent}# {item.name}:" if comments else f"{indent}{item.name}: null"
         else:
-            # JSON is YAML, and quotes whatever YAML would take for something else.
+            # JSON is YAML, and quotes whatever YAML would misread.
             scalar = value if isinstance(value, str) and value.isidentifier() else json.dumps(plain(value))
             yield f"{indent}{item.name}: {scalar}"

@@ -1,7 +1,6 @@
-"""Settings as a tree of texts that know where they were written, whatever they came from.
+"""Settings as a tree of texts with their locations, independent of the source.
 
-A file, an environment variable and a flag all become this one shape, so that one set of checks and one way of naming
-a place in messages serves all three.
+Files, environment variables and flags all become this tree, so that the same checks and error messages serve all three.
 """
 
 import re
@@ -19,7 +18,7 @@ MAX_DEPTH = 20
 
 @dataclass(frozen=True, slots=True)
 class SettingLocation:
-    """Where something was written: a file's line and column (from 1), or a variable or flag as a whole."""
+    """Where something was written: line and column of a file (from 1), or a variable or flag as a whole."""
 
     source: str
     line: int = 0
@@ -31,7 +30,7 @@ class SettingLocation:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A scalar as it was written; None where YAML says null."""
+    """A scalar as written; None for YAML's null."""
 
     place: SettingLocation
     text: str | None
@@ -44,12 +43,12 @@ class Items:
     place: SettingLocation
     items: tuple["Tree", ...]
     extends: bool = False
-    """Whether the items come behind those that were there, as `-o key[]=value` asks, or replace them."""
+    """Whether the items extend the existing list, as `-o key[]=value` does, or replace it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A mapping; the place of each key is kept, since unknown keys are what people get wrong."""
+    """A mapping; stores the location of each key, because unknown keys are the most common error."""
 
     place: SettingLocation
     entries: Mapping[str, tuple[SettingLocation, "Tree"]]
@@ -59,10 +58,16 @@ Tree = Text | Items | Keys
 
 
 def parse_yaml(text: str, source: str, *, whole: SettingLocation | None = None) -> Tree:
-    """Read YAML into a tree.
+    """Parse YAML into a tree.
 
-    source names it in messages; whole is the place to use throughout where lines mean nothing (a flag's value).
-    Raises BadInput on bad syntax, a key given twice, or a document too big or too deep to be settings.
+    Args:
+        text: the YAML.
+        source: its name in messages.
+        whole: the location to use throughout if lines mean nothing, as for a flag's value.
+
+    Raises:
+        BadInput: On bad syntax, a duplicate key, or a document too big or too deep to be settings.
+
     """
     if len(text) > MAX_BYTES:
         raise BadInput(f"{source}: more than {MAX_BYTES} characters can't be settings.")
@@ -80,7 +85,7 @@ def parse_yaml(text: str, source: str, *, whole: SettingLocation | None = None) 
 
 
 class _Converter:
-    """Turns YAML nodes into a tree, within bounds: an alias can make a small file a big tree."""
+    """Converts YAML nodes to a tree, within limits: aliases can make a small file a huge tree."""
 
     def __init__(self, source: str, whole: SettingLocation | None) -> None:
         self.source = source
@@ -104,7 +109,7 @@ class _Converter:
         for key_node, value in node.value:
             place = self.place(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                raise BadInput(f"{place}: a key must be a plain word.")
+                raise BadInput(f"{place}: a key must be a scalar.")
             key = str(key_node.value)
             if key in entries:
                 raise BadInput(f"{place}: {key!r} is given twice, first at {entries[key][0]}.")
@@ -116,10 +121,18 @@ class _Converter:
 
 
 def at_path(path: str, value: str, place: SettingLocation) -> Tree:
-    """Make the tree that sets one value: `a.b=x` a mapping in a mapping, `a[].b=x` one item more of a list.
+    """Return a tree that sets one value: for `a.b=x` a mapping in a mapping, for `a[].b=x` a list item to append.
 
-    path is dotted, the value YAML. Raises BadInput.
+    Args:
+        path: dotted path of the setting.
+        value: YAML.
+        place: location for error messages.
+
+    Raises:
+        BadInput: The path or value is invalid.
+
     Source: Falco's `-o key=value`.
+
     """
     if not re.fullmatch(r"\w+(\[\])?(\.\w+(\[\])?)*", path):
         raise BadInput(f"{place}: {path!r} is not the name of a setting, such as file_output.enabled or rules[].")
@@ -132,14 +145,14 @@ def at_path(path: str, value: str, place: SettingLocation) -> Tree:
 
 
 def _parse_or_text(value: str, place: SettingLocation) -> Tree:
-    """Read a value as YAML if it is a list or mapping, else take it as it is: `%` and `@` may not start YAML."""
+    """Parse a value as YAML if it is a list or mapping, else take it literally: `%` and `@` can't start YAML."""
     if value[:1] in "[{":
         return parse_yaml(value, place.source, whole=place)
     return Text(place, value)
 
 
 def overlay(below: Tree, above: Tree) -> Tree:
-    """Put one tree on another: mappings merge key by key, anything else is replaced, or extended if it says so."""
+    """Merge two trees: mappings key by key; anything else is replaced, or extended if `extends` is set."""
     if isinstance(below, Keys) and isinstance(above, Keys):
         entries = dict(below.entries)
         for key, (place, tree) in above.entries.items():

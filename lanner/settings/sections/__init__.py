@@ -1,1 +1,1 @@
-"""The sections of the settings file: every setting with its type and default."""
+"""The sections of the settings file: each setting with its type, default and comment."""

@@ -1,4 +1,4 @@
-"""Settings of how alerts reach people: Slack, routes, mutes, and what waits."""
+"""Settings of alert delivery: Slack, routes, mutes and queues."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,18 +11,16 @@ Grade = Literal["emergency", "alert", "critical", "error", "warning", "notice", 
 
 @dataclass(frozen=True, slots=True)
 class SlackOutput:
-    """Alerts to Slack, by an incoming webhook or, where there is a token, by the Web API."""
+    """Alerts to Slack, by an incoming webhook or, with a token, by the Web API."""
 
     enabled: bool = about("Send alerts to Slack.", default=False)
     webhook_url_file: str | None = about(
-        "File that holds the incoming webhook's address, a secret; or put it into $LANNER_SLACK_WEBHOOK_URL.", None
+        "File that holds the URL of the incoming webhook, a secret; or set $LANNER_SLACK_WEBHOOK_URL.", None
     )
-    token_file: str | None = about(
-        "File that holds a bot's token (scope chat:write); or put it into $LANNER_SLACK_TOKEN.", None
-    )
-    channel: str | None = about("Where a bot posts, such as '#alerts', unless a route says otherwise.", None)
-    minimum_priority: Grade = about("What is less grave is not sent.", "notice")
-    api_url: str = about("Where the Web API is.", "https://slack.com/api/")
+    token_file: str | None = about("File that holds a bot token (scope chat:write); or set $LANNER_SLACK_TOKEN.", None)
+    channel: str | None = about("Channel for a bot's messages, such as '#alerts'; routes may override it.", None)
+    minimum_priority: Grade = about("Only alerts of this priority or higher are sent.", "notice")
+    api_url: str = about("URL of the Web API.", "https://slack.com/api/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,43 +33,43 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class AlertMatch:
-    """Which alerts are meant; all that is given must hold. A text instead is the condition alone."""
+    """Selects alerts that meet all of these conditions. A text instead of a mapping is `condition`."""
 
-    priority: Grade = about("This grave or graver.", "debug")
-    rule: str = about("Name of the rule; * stands for any text.", "*")
-    tags: tuple[str, ...] = about("Tags that it must have, all of them.", ())
-    host: str = about("Name of the host; * stands for any text.", "*")
-    namespace: str = about("Kubernetes namespace; * stands for any text.", "*")
+    priority: Grade = about("This priority or higher.", "debug")
+    rule: str = about("Name of the rule; * matches any text.", "*")
+    tags: tuple[str, ...] = about("Tags that the alert must have, all of them.", ())
+    host: str = about("Name of the host; * matches any text.", "*")
+    namespace: str = about("Kubernetes namespace; * matches any text.", "*")
     condition: Condition | None = about("Condition in the rule language on the alert's fields.", None)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteSetting:
-    """Where alerts of a kind go."""
+    """A route from alerts to a sink."""
 
-    sink: str = about("The sink, built in or named under `sinks`.", "slack")
-    match: AlertMatch = about("The alerts; all, if empty.", AlertMatch)
-    channel: str | None = about("Slack channel (with a token only); the sink's own, if not set.", None)
-    template: str | None = about("Output, as rules have it, instead of the rule's own.", None)
+    sink: str = about("The sink, built-in or named under `sinks`.", "slack")
+    match: AlertMatch = about("The alerts; all if empty.", AlertMatch)
+    channel: str | None = about("Slack channel (only with a token); by default the sink's own.", None)
+    template: str | None = about("Output to use instead of the rule's.", None)
 
 
 @dataclass(frozen=True, slots=True)
 class MuteSetting:
-    """Alerts that nobody is told of for a while; they are counted."""
+    """Alerts that are counted but not sent, until a date."""
 
     match: AlertMatch = about("The alerts.", AlertMatch)
-    until: str | None = about("Date and time with zone; for good, if not set.", None)
-    reason: str | None = about("Why.", None)
+    until: str | None = about("Date and time with zone; unlimited by default.", None)
+    reason: str | None = about("The reason.", None)
 
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """What alerts wait in, and for how long that is normal."""
+    """Where alerts wait, and for how many there is room."""
 
     state_dir: str = about(
-        "Where `run` keeps alerts that wait, and `notifier` the ids of those delivered.", "/var/lib/lanner/notifier"
+        "Where `run` queues alerts, and `notifier` stores the ids of delivered ones.", "/var/lib/lanner/notifier"
     )
     outbox_alerts: int = about(
-        "How many may wait for one sink of `run`; beyond them the newest of the rule that has the most, counted, go.",
+        "Maximum queued alerts per sink of `run`; beyond it, the newest of the most frequent rule are dropped.",
         100_000,
     )

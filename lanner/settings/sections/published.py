@@ -1,4 +1,4 @@
-"""Settings of rules that `lanner rules publish` wrote for a whole fleet."""
+"""Settings of rules published by `lanner rules publish`."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from lanner.settings.about import about
 
 @dataclass(frozen=True, slots=True)
 class PublishedRulesSettings:
-    """Rules from the topic: who takes them, and whose signature counts."""
+    """Published rules: whether to use them, and whose signatures to accept."""
 
     enabled: bool = about(
-        "Processors judge by the version in the topic, where there is one, and not by rule files; collectors send\n"
-        "what published versions ask for.",
+        "Processors run the published version, if there is one, instead of rule files; collectors send what published\n"
+        "versions need.",
         default=True,
     )
     public_key_files: tuple[str, ...] = about(
-        "PEM files of Ed25519 public keys: if any is set, a processor takes only rules that one of them signed.", ()
+        "PEM files of Ed25519 public keys: if any is set, a processor accepts only rules signed by one of them.", ()
     )
     state_dir: str = about(
-        "Where a processor with public_key_files keeps which version was the newest that it has had: an older one is\n"
-        "refused, whoever publishes it again.",
+        "Folder where a processor with public_key_files stores the newest version that it accepted; it refuses older\n"
+        "ones, regardless of who publishes them again.",
         "/var/lib/lanner/processor",
     )
     wait_seconds: int = about(
-        "How long a processor waits until every live host sends what a new version asks for; then it switches and\n"
-        "says who didn't.",
+        "How long a processor waits until every live host sends what a new version needs; then it switches and\n"
+        "reports the hosts that didn't.",
         60,
     )

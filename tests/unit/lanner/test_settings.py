@@ -75,7 +75,7 @@ def test_all_faults_come_at_once_with_their_places() -> None:
     [
         ("a: [", "lanner.yaml:1:5: not YAML"),
         ("priority: debug\npriority: info\n", "lanner.yaml:2:1: 'priority' is given twice, first at lanner.yaml:1:1."),
-        ("? [a]\n: b\n", "lanner.yaml:1:3: a key must be a plain word."),
+        ("? [a]\n: b\n", "lanner.yaml:1:3: a key must be a scalar."),
         ("[" * 50 + "]" * 50, "nested too deep"),
         ("a: \x00", "lanner.yaml: not YAML"),
         ("x" * 2_000_000, "can't be settings"),
@@ -182,11 +182,11 @@ def test_a_settings_file_that_others_can_change_is_not_taken(another: Path) -> N
     os.chown(another, 0, 0)
     assert find_file(None, {}) == Path("lanner.yaml")
     another.chmod(0o664)
-    with pytest.raises(BadInput, match="can write it"):
+    with pytest.raises(BadInput, match="can write to it"):
         find_file(None, {})
     another.chmod(0o644)
     another.parent.chmod(0o777)
-    with pytest.raises(BadInput, match="in its place"):
+    with pytest.raises(BadInput, match="can replace it"):
         find_file(None, {})
     another.parent.chmod(0o1777)
     assert find_file(None, {}) == Path("lanner.yaml")
