@@ -1,1 +1,1 @@
-"""What operators see of a stage: metrics, health, and the small HTTP server that shows both."""
+"""Operation of a stage: takes its counters, serves metrics and health over HTTP; and the checks of `lanner doctor`."""

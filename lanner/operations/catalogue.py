@@ -1,4 +1,4 @@
-"""Every metric: its name, kind, labels and meaning. docs/operate.md says what to do about each."""
+"""Every metric: name, type, labels and help text. docs/operate.md describes what to do about each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,59 +19,69 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "lanner_build_info": Metric("gauge", "1; the labels say what runs.", ("stage", "version")),
-    "lanner_events_total": Metric("counter", "Events that a stage took.", ("stage",)),
-    "lanner_lost_events_total": Metric("counter", "What was lost, by reason.", ("stage", "reason")),
-    "lanner_kernel_events_total": Metric("counter", "Events that the kernel side made.", ("outcome",)),
+    "lanner_build_info": Metric("gauge", "Always 1; the labels name stage and version.", ("stage", "version")),
+    "lanner_events_total": Metric("counter", "Events processed by a stage.", ("stage",)),
+    "lanner_lost_events_total": Metric("counter", "Events lost, by reason.", ("stage", "reason")),
+    "lanner_kernel_events_total": Metric("counter", "Events in the kernel, by outcome.", ("outcome",)),
     "lanner_process_corrections_total": Metric("counter", "Processes read again or corrected from /proc.", ("cause",)),
     "lanner_container_queries_failed_total": Metric("counter", "Container queries without facts.", ("reason",)),
     "lanner_events_without_container_total": Metric("counter", "Events sent without container facts.", ("reason",)),
-    "lanner_batches_delivered_total": Metric("counter", "Batches of events that the broker has."),
-    "lanner_spool_bytes": Metric("gauge", "Batches that wait on disk for the broker, bytes."),
-    "lanner_spool_limit_bytes": Metric("gauge", "What may wait on disk at most, bytes."),
-    "lanner_spool_oldest_seconds": Metric("gauge", "Age of the oldest file in the spool; 0 where it is empty."),
-    "lanner_alerts_total": Metric("counter", "Alerts made.", ("rule", "priority")),
-    "lanner_repeated_alerts_total": Metric("counter", "Alerts counted because they repeat others.", ("rule",)),
-    "lanner_host_alerts_total": Metric("counter", "Alerts made, by the host they are about.", ("hostname",)),
-    "lanner_alert_latency_seconds": Metric("histogram", "From an event until its alert is on its way."),
-    "lanner_rules": Metric("gauge", "Rules in force."),
-    "lanner_rules_info": Metric("gauge", "1; the label is the version of the rules in force.", ("rules_version",)),
-    "lanner_rule_seconds_total": Metric("counter", "What a rule would have cost by itself, by sample.", ("rule",)),
-    "lanner_rule_errors_total": Metric("counter", "How often judging a rule or macro raised.", ("rule",)),
-    "lanner_missing_group_fields_total": Metric("counter", "Events without a field that a window groups by."),
-    "lanner_correlation_groups": Metric("gauge", "Windows and counts of repeats that are kept."),
-    "lanner_correlation_evicted_total": Metric("counter", "Windows and counts of repeats that had to go."),
-    "lanner_correlation_passed_over_total": Metric("counter", "Events that a window did not take.", ("reason",)),
-    "lanner_events_redated_total": Metric("counter", "Events whose time could not be, set to the nearest that can."),
-    "lanner_hosts_dropped_total": Metric("counter", "Hosts that are not kept track of any more, for want of room."),
-    "lanner_consumer_lag": Metric("gauge", "Messages that are not through yet.", ("topic", "partition")),
-    "lanner_dead_letters_total": Metric("counter", "Messages that could not be read or judged.", ("stage",)),
-    "lanner_batches_total": Metric("counter", "Batches of events, by whether they are of their host.", ("outcome",)),
-    "lanner_known_hosts": Metric("gauge", "Hosts that have a key, by who decided it.", ("state",)),
-    "lanner_sink_alerts_total": Metric("counter", "What became of alerts at a sink.", ("sink", "outcome")),
-    "lanner_sink_latency_seconds": Metric("histogram", "From an event until a sink took its alert.", ("sink",)),
-    "lanner_sink_condition_faults_total": Metric("counter", "Conditions of routes or mutes that raised.", ("sink",)),
-    "lanner_undelivered_alerts": Metric("gauge", "Alerts at hand that wait for a sink.", ("sink",)),
-    "lanner_oldest_undelivered_seconds": Metric("gauge", "Age of the oldest that waits; 0 where none does.", ("sink",)),
-    "lanner_intake_alerts_total": Metric("counter", "What became of alerts that came by HTTP.", ("outcome",)),
+    "lanner_batches_delivered_total": Metric("counter", "Batches of events acknowledged by the broker."),
+    "lanner_spool_bytes": Metric("gauge", "Size of the batches on disk that wait for the broker, bytes."),
+    "lanner_spool_limit_bytes": Metric("gauge", "Maximum size of the spool, bytes."),
+    "lanner_spool_oldest_seconds": Metric("gauge", "Age of the oldest file in the spool; 0 if empty."),
+    "lanner_alerts_total": Metric("counter", "Alerts raised.", ("rule", "priority")),
+    "lanner_repeated_alerts_total": Metric("counter", "Alerts suppressed as repeats.", ("rule",)),
+    "lanner_host_alerts_total": Metric("counter", "Alerts raised, by host.", ("hostname",)),
+    "lanner_alert_latency_seconds": Metric("histogram", "Latency from an event to the publication of its alert."),
+    "lanner_rules": Metric("gauge", "Active rules."),
+    "lanner_rules_info": Metric("gauge", "Always 1; the label is the version of the active rules.", ("rules_version",)),
+    "lanner_rule_seconds_total": Metric(
+        "counter", "CPU time of a rule evaluated by itself, estimated from samples.", ("rule",)
+    ),
+    "lanner_rule_errors_total": Metric("counter", "Exceptions while evaluating a rule or macro.", ("rule",)),
+    "lanner_missing_group_fields_total": Metric("counter", "Events that lack a field of a window's group key."),
+    "lanner_correlation_groups": Metric("gauge", "Correlation windows and repeat counts in memory."),
+    "lanner_correlation_evicted_total": Metric("counter", "Correlation groups evicted."),
+    "lanner_correlation_passed_over_total": Metric("counter", "Events that a window ignored, by reason.", ("reason",)),
+    "lanner_events_redated_total": Metric(
+        "counter", "Events with an impossible time, set to the nearest possible one."
+    ),
+    "lanner_hosts_dropped_total": Metric("counter", "Hosts no longer tracked because the table is full."),
+    "lanner_consumer_lag": Metric("gauge", "Messages not yet acknowledged.", ("topic", "partition")),
+    "lanner_dead_letters_total": Metric("counter", "Messages that could not be decoded or evaluated.", ("stage",)),
+    "lanner_batches_total": Metric(
+        "counter", "Batches of events, by the result of signature verification.", ("outcome",)
+    ),
+    "lanner_known_hosts": Metric("gauge", "Hosts with a key, by its state.", ("state",)),
+    "lanner_sink_alerts_total": Metric("counter", "Alerts at a sink, by outcome.", ("sink", "outcome")),
+    "lanner_sink_latency_seconds": Metric(
+        "histogram", "Latency from an event to the acceptance of its alert by a sink.", ("sink",)
+    ),
+    "lanner_sink_condition_faults_total": Metric("counter", "Exceptions in conditions of routes and mutes.", ("sink",)),
+    "lanner_undelivered_alerts": Metric("gauge", "Alerts in the queue of a sink.", ("sink",)),
+    "lanner_oldest_undelivered_seconds": Metric(
+        "gauge", "Age of the oldest alert in the queue; 0 if empty.", ("sink",)
+    ),
+    "lanner_intake_alerts_total": Metric("counter", "Alerts received over HTTP, by outcome.", ("outcome",)),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """A histogram as it stands."""
+    """A snapshot of a histogram."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
-    """One a bound, and what was larger."""
+    """One count per bound, then the count above the last."""
     total: float
 
 
 Value = float | Sizes
 Readings = Mapping[str, Mapping[tuple[str, ...], Value]]
-"""By metric: values of labels, in the order of the catalogue, to the value."""
+"""By metric: label values, in the order of the catalog, to the value."""
 
 
 def sizes(durations: Histogram) -> Sizes:
-    """Give a histogram of durations."""
+    """Return a snapshot of a histogram of durations."""
     return Sizes(BOUNDS, tuple(durations.counts), durations.seconds)

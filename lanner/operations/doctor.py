@@ -1,6 +1,6 @@
-"""What this host can and can't do: one small check after another, each with what was found and what to do about it.
+"""Checks of this host for `lanner doctor`: each returns its finding and a remedy.
 
-Nothing here changes the host, and nothing imports BCC into this process: what is broken must not break the doctor.
+Changes nothing on the host, and doesn't import BCC into this process, so that a broken one can't break the doctor.
 """
 
 import os
@@ -26,25 +26,27 @@ State = Literal["ok", "missing", "note"]
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One line of the doctor's table."""
+    """One row of the doctor's table."""
 
     subject: str
     state: State
-    """missing: live detection doesn't work without it; note: something less works."""
+    """missing: live detection doesn't work without it; note: a feature is limited."""
     found: str
     remedy: str = ""
 
 
 def findings(given: Sequence[Path] = ()) -> Iterator[DoctorCheck]:
-    """Examine this host.
+    """Check this host and yield the findings.
 
-    given: where compiled eBPF programs may lie that a like host made: files, or folders of them.
+    Args:
+        given: files, or folders of files, with eBPF programs compiled on similar hosts.
+
     """
     program = compiled_program(given)
     for check in CHECKS:
         finding = check()
         if check in {bcc, headers} and finding.state == "missing" and program.state == "ok":
-            finding = replace(finding, state="note", remedy="Not needed with the compiled program that is here.")
+            finding = replace(finding, state="note", remedy="Not needed, because a compiled program is present.")
         yield finding
     yield program
 
@@ -58,7 +60,7 @@ def _run(*command: str) -> tuple[int, str]:
 
 
 def system() -> DoctorCheck:
-    """Tell which system this is: the eBPF programs know the registers of x86-64 Linux."""
+    """Check the system: the eBPF programs read the registers of x86-64 Linux."""
     found = f"{platform.system()} {platform.machine()}"
     if found == "Linux x86_64":
         return DoctorCheck("system", "ok", found)
@@ -66,7 +68,7 @@ def system() -> DoctorCheck:
 
 
 def kernel() -> DoctorCheck:
-    """Tell the kernel's version: bpf_task_pt_regs, which finds the arguments, came with 5.15, ring buffers with 5.8."""
+    """Check the kernel version: bpf_task_pt_regs, which finds the arguments, needs 5.15; ring buffers need 5.8."""
     release = platform.release()
     match = re.match(r"(\d+)\.(\d+)", release)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -76,12 +78,12 @@ def kernel() -> DoctorCheck:
 
 
 def rights() -> DoctorCheck:
-    """Tell whether this process may load eBPF programs."""
+    """Check whether this process may load eBPF programs."""
     if os.geteuid() != 0:
         return DoctorCheck("rights", "missing", f"user id {os.geteuid()}", "Run it as root: sudo lanner run.")
     effective = _capabilities()
     lacking = [name for name, bit in NEEDED_CAPABILITIES if not effective >> bit & 1]
-    # CAP_BPF and CAP_PERFMON together do what CAP_SYS_ADMIN did before them.
+    # CAP_BPF and CAP_PERFMON together replace CAP_SYS_ADMIN.
     if "CAP_SYS_ADMIN" in lacking and effective >> 39 & 1 and effective >> 38 & 1:
         lacking.remove("CAP_SYS_ADMIN")
     if lacking:
@@ -101,7 +103,7 @@ def _capabilities() -> int:
 
 
 def pid_namespace() -> DoctorCheck:
-    """Tell whether this process sees the host's processes: in a container without the host's, pids mean others."""
+    """Check for the host's pid namespace: in a container's own namespace, pids refer to other processes."""
     try:
         inode = Path("/proc/self/ns/pid").stat().st_ino
     except OSError as error:
@@ -113,7 +115,7 @@ def pid_namespace() -> DoctorCheck:
 
 
 def btf() -> DoctorCheck:
-    """Tell whether the kernel says how its structures are laid out."""
+    """Check for the kernel's type information."""
     path = Path("/sys/kernel/btf/vmlinux")
     if path.exists():
         return DoctorCheck("BTF", "ok", f"{path}, {path.stat().st_size / 1e6:.1f} MB")
@@ -122,25 +124,25 @@ def btf() -> DoctorCheck:
 
 
 def io_uring() -> DoctorCheck:
-    """Tell whether what io_uring does without system calls is seen: its insides differ between kernels."""
+    """Check whether operations through io_uring are visible: the layout of its structures differs between kernels."""
     try:
         switch = Path("/proc/sys/kernel/io_uring_disabled").read_text(encoding="ascii").strip()
     except OSError:
         switch = ""
     if switch == "2":
-        return DoctorCheck("io_uring", "ok", "switched off")
+        return DoctorCheck("io_uring", "ok", "disabled")
     try:
         lacking = uring_layout(Btf(VMLINUX.read_bytes())).lacking
     except (OSError, ValueError) as error:
-        lacking = f"the kernel's types can't be read: {error}"
+        lacking = f"the kernel's type information can't be read: {error}"
     if not lacking:
-        return DoctorCheck("io_uring", "ok", "its acts are seen")
-    remedy = "Acts through io_uring go unseen: switch it off (sysctl kernel.io_uring_disabled=2) or use a newer kernel."
+        return DoctorCheck("io_uring", "ok", "its operations are visible")
+    remedy = "io_uring operations are invisible: disable it (sysctl kernel.io_uring_disabled=2) or use a newer kernel."
     return DoctorCheck("io_uring", "note", lacking, remedy)
 
 
 def bpf_switched_on() -> DoctorCheck:
-    """Tell whether kernel lockdown stands in the way of reading kernel memory."""
+    """Check whether kernel lockdown prevents reading kernel memory."""
     try:
         text = Path("/sys/kernel/security/lockdown").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -153,7 +155,7 @@ def bpf_switched_on() -> DoctorCheck:
 
 
 def tracefs() -> DoctorCheck:
-    """Tell whether tracefs is mounted: BCC looks tracepoints up there."""
+    """Check whether tracefs is mounted: BCC looks up tracepoints there."""
     for place in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
         if os.access(f"{place}/events", os.F_OK):
             return DoctorCheck("tracefs", "ok", place)
@@ -163,21 +165,21 @@ def tracefs() -> DoctorCheck:
 
 
 def bcc() -> DoctorCheck:
-    """Tell whether Debian's BCC can be imported by Debian's Python, which compiles in a process of its own."""
+    """Check whether Debian's Python, which compiles in a process of its own, can import Debian's BCC."""
     code = "import bcc; print(getattr(bcc, '__version__', '?'), bcc.__file__); assert hasattr(bcc, 'BPF')"
     status, text = _run(SYSTEM_PYTHON, "-I", "-c", code)
     if status == 0:
         return DoctorCheck("BCC", "ok", text.splitlines()[-1])
     last = text.splitlines()[-1] if text else "can't be imported"
     remedy = (
-        "apt-get install python3-bpfcc (PyPI's bcc is another project), or give this host a program that a like one "
-        "compiled: lanner collector build-cache."
+        "apt-get install python3-bpfcc (PyPI's bcc is another project), or provide a program compiled on a similar "
+        "host: lanner collector build-cache."
     )
     return DoctorCheck("BCC", "missing", last[:120], remedy)
 
 
 def compiled_program(given: Sequence[Path]) -> DoctorCheck:
-    """Tell whether a compiled program is here that fits this kernel: then neither BCC nor headers are needed."""
+    """Check for a compiled program that fits this kernel: then neither BCC nor headers are needed."""
     subject = "compiled program"
     try:
         found, unfit = find_compiled(CACHE, given)
@@ -186,12 +188,16 @@ def compiled_program(given: Sequence[Path]) -> DoctorCheck:
     if found is not None:
         return DoctorCheck(subject, "ok", str(found))
     if unfit:
-        return DoctorCheck(subject, "note", "; ".join(unfit), "lanner collector build-cache makes one, on a like host.")
-    return DoctorCheck(subject, "note", "none yet", "The first start compiles it, where BCC and kernel headers are.")
+        return DoctorCheck(
+            subject, "note", "; ".join(unfit), "Make one on a similar host: lanner collector build-cache."
+        )
+    return DoctorCheck(
+        subject, "note", "none yet", "The first start compiles it if BCC and kernel headers are present."
+    )
 
 
 def headers() -> DoctorCheck:
-    """Tell whether BCC finds kernel headers; for a layout of its own it only needs a few of them."""
+    """Check whether BCC finds kernel headers; it needs only a few of them."""
     build = Path(f"/lib/modules/{platform.release()}/build")
     if build.exists():
         return DoctorCheck("kernel headers", "ok", f"{build} -> {build.resolve()}")
@@ -200,8 +206,8 @@ def headers() -> DoctorCheck:
 
 
 def ring_buffer() -> DoctorCheck:
-    """Tell how much memory may be locked: kernels before 5.11 charge BPF maps against it."""
-    import resource  # noqa: PLC0415  # is not there on other systems, where doctor must still speak
+    """Check the limit of locked memory: kernels before 5.11 charge BPF maps against it."""
+    import resource  # noqa: PLC0415  # missing on other systems, where doctor must still work
 
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY:
@@ -212,7 +218,7 @@ def ring_buffer() -> DoctorCheck:
 
 
 def python() -> DoctorCheck:
-    """Tell which Python runs this."""
+    """Check the Python version."""
     version = platform.python_version()
     if (3, 11) <= sys.version_info < (3, 14):
         return DoctorCheck("Python", "ok", f"{version}, {sys.executable}")
@@ -220,42 +226,44 @@ def python() -> DoctorCheck:
 
 
 def cache() -> DoctorCheck:
-    """Tell whether compiled eBPF programs can be kept: without, each start compiles for a second."""
+    """Check whether compiled eBPF programs can be cached; otherwise each start compiles for a second."""
     folder = CACHE
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if os.access(nearest, os.W_OK):
         return DoctorCheck("cache", "ok", str(folder))
-    return DoctorCheck("cache", "note", f"{folder} can't be written", "Each start compiles anew, which takes a second.")
+    return DoctorCheck("cache", "note", f"{folder} is not writable", "Each start compiles again, which takes a second.")
 
 
 def docker() -> DoctorCheck:
-    """Tell whether container names and images can be asked for."""
+    """Check whether container names and images can be looked up."""
     path = "/var/run/docker.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
         try:
             probe.connect(path)
         except OSError as error:
-            remedy = "Containers are told apart by id, but without name and image until dockerd runs."
+            remedy = "Containers are identified by id, without name and image, until dockerd runs."
             return DoctorCheck("Docker", "note", f"{path}: {error.strerror or 'does not answer'}", remedy)
     return DoctorCheck("Docker", "ok", path)
 
 
 def cgroups() -> DoctorCheck:
-    """Tell which cgroup layout names the containers."""
+    """Check which cgroup version identifies the containers."""
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         return DoctorCheck("cgroups", "ok", "version 2")
     if Path("/sys/fs/cgroup/pids").exists():
         return DoctorCheck("cgroups", "ok", "version 1")
-    return DoctorCheck("cgroups", "note", "not mounted at /sys/fs/cgroup", "Containers that run already go unseen.")
+    return DoctorCheck(
+        "cgroups", "note", "not mounted at /sys/fs/cgroup", "Containers that are already running are not identified."
+    )
 
 
 def tools() -> DoctorCheck:
-    """Tell whether a compiler for 32-bit acts and the like is there; only the tests want them."""
+    """Check for the tools that only the tests need, such as a compiler for 32-bit actions."""
     lacking = [name for name in ("bpftool", "dockerd", "debootstrap", "gcc") if shutil.which(name) is None]
     if lacking:
         return DoctorCheck("test tools", "note", f"without {', '.join(lacking)}", "make test installs them.")
-    return DoctorCheck("test tools", "ok", "all there")
+    return DoctorCheck("test tools", "ok", "all present")
 
 
 CHECKS: tuple[Callable[[], DoctorCheck], ...] = (

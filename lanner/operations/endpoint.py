@@ -1,4 +1,4 @@
-"""Opens a process's metrics and health, where the settings say so."""
+"""Serves a process's metrics and health if the settings enable it."""
 
 import ipaddress
 import time
@@ -24,27 +24,27 @@ _KIND = "text/plain; version=0.0.4; charset=utf-8"
 def endpoint(
     settings: Settings, stage: str, read: Callable[[], Readings], health: Health, *, asked: str | None = None
 ) -> Iterator[Server | None]:
-    """Answer for as long as it is entered; None where nobody wants it.
+    """Serve until exit; yield None if disabled.
 
     Args:
-        settings: where.
+        settings: the address to listen on.
         stage: collector, processor, notifier or run.
-        read: gives the stage's metrics.
-        health: gives its checks.
-        asked: by a flag, in the place of the setting.
+        read: returns the stage's metrics.
+        health: returns its checks.
+        asked: the address given by a flag, which overrides the setting.
 
     Raises:
-        BadInput: the address is none, or is taken.
-        BusUnavailable: the library for metrics is not installed.
+        BadInput: The address is invalid or in use.
+        BusUnavailable: The metrics library is not installed.
     """
-    wanted = asked or settings.http.listen or PORTS.get(stage, OFF)
-    if wanted == OFF:
+    listen = asked or settings.http.listen or PORTS.get(stage, OFF)
+    if listen == OFF:
         yield None
         return
     origin = "--metrics" if asked else "http.listen"
-    host, port = address(str(wanted), origin)
+    host, port = address(str(listen), origin)
     need("metrics", "prometheus_client")
-    from lanner.operations.exposition import Exposition  # noqa: PLC0415  where nobody wants it, it need not be there
+    from lanner.operations.exposition import Exposition  # noqa: PLC0415  optional dependency
 
     def readings() -> Readings:
         return {"lanner_build_info": {(stage, lanner.__version__): 1.0}, **_steady(read)}
@@ -59,13 +59,13 @@ def endpoint(
     try:
         server = Server(host, port, pages)
     except OSError as error:
-        hint = f"another process has port {port}: set {origin} to another one, to 0 for any that is free, or to off"
-        raise BadInput(f"{origin}: {wanted}: {error.strerror or error}; {hint}.") from None
+        hint = f"another process uses port {port}: set {origin} to another port, to 0 for any free one, or to off"
+        raise BadInput(f"{origin}: {listen}: {error.strerror or error}; {hint}.") from None
     server.start()
     shown = f"[{host}]" if ":" in host else host
-    note(f"metrics and health are at http://{shown}:{server.port}/metrics, /healthz, /readyz")
+    note(f"serving metrics and health at http://{shown}:{server.port}/metrics, /healthz, /readyz")
     if not _is_loopback(host):
-        note("warning: metrics and health are open to whoever reaches them: they tell rules and versions.")
+        note("warning: metrics and health, which reveal rules and versions, are open to anyone who can connect.")
     try:
         yield server
     finally:
@@ -73,7 +73,7 @@ def endpoint(
 
 
 def address(text: str, origin: str) -> tuple[str, int]:
-    """Read `[ADDRESS:]PORT`. Raises BadInput. origin: the setting or flag, for the message."""
+    """Parse `[ADDRESS:]PORT`; origin is the setting or flag, for the message. Raises BadInput."""
     host, colon, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 65536) or (colon and not host):
         raise BadInput(f"{origin}: {text!r} must be a port, an address and a port such as 0.0.0.0:8775, or off.")
@@ -81,14 +81,14 @@ def address(text: str, origin: str) -> tuple[str, int]:
 
 
 class Beat:
-    """When a loop last came round."""
+    """The time of a loop's latest iteration."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.at = clock()
 
     def beat(self) -> None:
-        """Come round."""
+        """Record an iteration."""
         self.at = self._clock()
 
 
@@ -98,7 +98,7 @@ def _answer(checks: Sequence[HealthCheck]) -> Answer:
 
 
 def _steady(read: Callable[[], Readings]) -> Readings:
-    """Read what another thread is writing: where it grew in the middle, look again."""
+    """Read what another thread is writing: if a dict grew meanwhile, read again."""
     for _ in range(3):
         try:
             return read()

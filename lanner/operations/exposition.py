@@ -1,4 +1,4 @@
-"""Readings as Prometheus reads them. Everything is read at the scrape: nothing is kept here."""
+"""Readings in Prometheus's format. All are read at the scrape; nothing is stored here."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -17,19 +17,19 @@ class Exposition:
     """One process's metrics."""
 
     def __init__(self, read: Callable[[], Readings]) -> None:
-        """Take what gives the readings; it is called on the server's threads."""
+        """Take the function that returns the readings; it is called on the server's threads."""
         self._read = read
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        # CPU, memory, open files, under the names that every exporter has for them.
+        # CPU, memory and open files, under the names that every exporter uses.
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """Give all metrics as they are now, in the text format."""
+        """Return all current metrics in the text format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Family]:
-        """Give the families; the library's call."""
+        """Yield the metric families; called by the library."""
         for name, values in self._read().items():
             yield _family(name, values.items())
 
@@ -59,5 +59,5 @@ def _buckets(value: Sizes) -> list[tuple[str, float]]:
 
 
 def _safe(labels: tuple[str, ...]) -> list[str]:
-    """Rule names and reasons may come from elsewhere: nothing that a terminal or a parser stumbles over."""
+    """Escape and bound labels: rule names and reasons may come from others, and mustn't break a terminal or parser."""
     return [printable(label)[:_MAX_LABEL] for label in labels]

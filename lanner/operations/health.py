@@ -1,4 +1,4 @@
-"""Whether a stage is alive and able to work, in words: one line a check."""
+"""Health checks of a stage, as text: one line per check."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from schemas.text.printable import printable
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One thing that was looked at."""
+    """One check and its result."""
 
     name: str
     is_good: bool
     told: str
-    """How it is; where it is bad, what to look at."""
+    """The state; if bad, what to look at."""
 
     def __str__(self) -> str:
         return f"{'ok' if self.is_good else 'bad'}: {self.name}: {printable(self.told)}"
@@ -21,27 +21,25 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a stage says of itself; each is called on the server's threads and only looks."""
+    """A stage's checks; they are called on the server's threads and don't change anything."""
 
     alive: Callable[[], Sequence[HealthCheck]]
-    """Its loops turn; where not, only a new start helps."""
+    """Whether its loops are running; if not, only a restart helps."""
     well: Callable[[], Sequence[HealthCheck]]
-    """What else is bad when it has been bad for long."""
+    """Further conditions that are unhealthy when they last."""
     ready: Callable[[], Sequence[HealthCheck]]
     """Whether it can do its work now."""
 
 
 def turning(name: str, turned_at: float, now: float, limit: float) -> HealthCheck:
-    """Judge a loop by when it last came round; all in seconds, by one clock."""
+    """Check a loop by the time of its latest iteration; all in seconds, by one clock."""
     age = now - turned_at
     if age < limit:
-        return HealthCheck(name, is_good=True, told="turns")
-    return HealthCheck(
-        name, is_good=False, told=f"has not come round for {age:.0f} s: it hangs, or has far too little CPU"
-    )
+        return HealthCheck(name, is_good=True, told="running")
+    return HealthCheck(name, is_good=False, told=f"no iteration for {age:.0f} s: it hangs, or lacks CPU")
 
 
 def report(checks: Iterable[HealthCheck]) -> tuple[bool, str]:
-    """Give whether all is good, and a line for each check, the bad ones first."""
+    """Return whether all checks are good, and a line for each, bad ones first."""
     ordered = sorted(checks, key=lambda check: check.is_good)
     return all(check.is_good for check in ordered), "".join(f"{check}\n" for check in ordered)

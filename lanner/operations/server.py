@@ -1,8 +1,8 @@
-"""A small HTTP server for metrics and health: few connections, short ones, GET only, all on one thread of its own.
+"""A small HTTP server for metrics and health: few, short connections, GET only, on one thread.
 
-Any local user may connect, and the process that it looks into may run as root: what strangers can hold is bounded in
-number, bytes and time. Where all places are taken, whoever has been idle the longest makes room, so that connections
-that ask nothing keep nobody out.
+Any local user may connect, and the process may run as root, so the number, size and duration of requests are bounded.
+If all connections are in use, the one that has been idle the longest is closed, so that idle clients can't lock out
+others.
 """
 
 import selectors
@@ -18,7 +18,7 @@ TEXT = "text/plain; charset=utf-8"
 _MOST_CONNECTIONS = 128
 _BACKLOG = 256
 _SECONDS = 5.0
-"""A request and its answer take so long at most, all together."""
+"""Time limit for a request and its response together."""
 _MOST_REQUEST_BYTES = 8 << 10
 _TURN_SECONDS = 0.2
 _ACCEPTED_AT_ONCE = 32
@@ -32,19 +32,19 @@ class _Connection:
         self.since = since
         self.received = b""
         self.answer: memoryview | None = None
-        """What is left to send; None before the request is there."""
+        """What is left to send; None until the request is complete."""
 
 
 class Server:
-    """Answers at fixed paths."""
+    """Serves fixed paths."""
 
     def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Answer]]) -> None:
-        """Listen; answering begins with start. Raises OSError.
+        """Listen; serving begins with start. Raises OSError.
 
         Args:
             host: address or name.
-            port: 0 for one that is free.
-            pages: path to what gives the answer; called on the server's thread.
+            port: 0 for any free port.
+            pages: path to the function that returns the response; called on the server's thread.
         """
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -68,11 +68,11 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the server's thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread and close all connections."""
         self._end.set()
         self._thread.join()
         for connection in list(self._open.values()):
@@ -96,14 +96,14 @@ class Server:
             try:
                 taken, _ = self._socket.accept()
             except OSError:
-                # Nobody is there any more, or this process has no descriptor left.
+                # The client is gone, or this process is out of file descriptors.
                 return
             taken.setblocking(False)
             if len(self._open) >= _MOST_CONNECTIONS:
                 self._make_room()
             connection = self._open[taken] = _Connection(taken, time.monotonic())
             self._selector.register(taken, selectors.EVENT_READ, connection)
-            # Whoever means it has sent the request by now.
+            # Most clients have sent the request by now.
             self._go_on(connection)
 
     def _make_room(self) -> None:
@@ -163,14 +163,18 @@ class Server:
 
     def _page(self, method: str, path: str) -> Answer:
         if not method:
-            return HTTPStatus.BAD_REQUEST, TEXT, b"this is no request\n"
+            return HTTPStatus.BAD_REQUEST, TEXT, b"bad request\n"
         if method not in ("GET", "HEAD"):
-            return HTTPStatus.NOT_IMPLEMENTED, TEXT, b"only GET is known here\n"
+            return HTTPStatus.NOT_IMPLEMENTED, TEXT, b"only GET is supported\n"
         page = self._pages.get(path)
         if page is None:
             known = " ".join(self._pages)
-            return HTTPStatus.NOT_FOUND, TEXT, f"there is nothing here; there are: {known}\n".encode()
+            return HTTPStatus.NOT_FOUND, TEXT, f"not found; pages: {known}\n".encode()
         try:
             return page()
-        except Exception as error:  # noqa: BLE001  whoever looks must be told, and the stage goes on
-            return HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, f"a fault in Lanner itself: {error!r:.200}\n".encode()
+        except Exception as error:  # noqa: BLE001  report it to the client; the stage goes on
+            return (
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                TEXT,
+                f"internal error; this is a bug in Lanner: {error!r:.200}\n".encode(),
+            )

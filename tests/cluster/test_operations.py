@@ -97,7 +97,7 @@ def test_two_processors_on_one_host_are_told_of_the_port(
         connection, "processor", rules=rules_file(tmp_path), environment={"LANNER__HTTP__LISTEN": port}
     )
     assert second.result() == 1
-    assert f"http.listen: {port}: Address already in use; another process has port {port}: set http.listen to" in (
+    assert f"http.listen: {port}: Address already in use; another process uses port {port}: set http.listen to" in (
         second.errors
     )
 
@@ -150,7 +150,7 @@ def test_a_collector_that_has_no_broker_is_alive_and_not_ready(
     wait(lambda: get(f"{url}/readyz")[0] == 200)
     own_broker.stop()
     wait(lambda: get(f"{url}/readyz")[0] == 503)
-    assert "bad: broker: takes no events: they wait on disk" in get(f"{url}/readyz")[1]
+    assert "bad: broker: accepts no events: they wait on disk" in get(f"{url}/readyz")[1]
     assert get(f"{url}/healthz")[0] == 200
     wait(lambda: "lanner_spool_bytes 0.0" not in get(f"{url}/metrics")[1])
     lint(judge, get(f"{url}/metrics")[1])

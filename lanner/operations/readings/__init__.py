@@ -1,1 +1,1 @@
-"""Metrics and health by stage: a running stage in, readings out."""
+"""Metrics and health by stage: takes a running stage, returns readings and checks."""

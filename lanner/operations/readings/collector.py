@@ -1,4 +1,4 @@
-"""What a collector shows: events and losses, the way to the broker, the spool."""
+"""Metrics and health of a collector: events and losses, publishing, the spool."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
 
 @dataclass(slots=True)
 class CollectorView:
-    """Looks into a collector that runs; nothing of it is changed."""
+    """Reads a running collector; changes nothing."""
 
     collector: Collector
     publisher: Publisher
@@ -27,11 +27,11 @@ class CollectorView:
     """Bytes."""
     stuck_seconds: float
     is_attached: bool = False
-    """Whether the program is in the kernel and has passed its self-test."""
+    """Whether the program is attached and has passed its self-test."""
     turned: Beat = field(default_factory=Beat)
 
     def readings(self) -> Readings:
-        """Give the metrics."""
+        """Return the metrics."""
         counters, oldest = self.collector.counters(), self.spool.oldest
         lost = dict.fromkeys((*REASONS, *SPOOL_REASONS), 0) | dict(self.collector.losses)
         return {
@@ -52,7 +52,7 @@ class CollectorView:
         }
 
     def health(self) -> Health:
-        """Give the checks."""
+        """Return the checks."""
         return Health(alive=self._alive, well=tuple, ready=self._ready)
 
     def _alive(self) -> list[HealthCheck]:
@@ -62,7 +62,7 @@ class CollectorView:
         attached, away = self.is_attached, self.publisher.is_away
         return [
             HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
-            HealthCheck("broker", not away, "takes no events: they wait on disk" if away else "takes events"),
+            HealthCheck("broker", not away, "accepts no events: they wait on disk" if away else "accepts events"),
         ]
 
 

@@ -1,4 +1,4 @@
-"""What a processor shows: events, alerts by rule, what rules cost, correlation, lag."""
+"""Metrics and health of a processor: events, alerts by rule, cost of rules, correlation, lag."""
 
 import asyncio
 import time
@@ -23,13 +23,13 @@ from processor.identity.gate import OUTCOMES
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
-"""A processor reports its rules every five seconds: a broker that confirmed nothing for longer isn't there."""
+"""A processor reports its rules every five seconds, so a broker that confirmed nothing for longer is unavailable."""
 PASSED_OVER = (UpdateOutcome.LATE.value, UpdateOutcome.STALE.value, "duplicate", "unknown_term")
 TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
 def rule_readings(judges: CompiledRuleset, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
-    """Give the metrics of rules in force, all rules there with 0."""
+    """Return the metrics of the active rules; every rule is present, with 0 if nothing happened."""
     errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in judges.rule_names}
     errors |= {(name,): number for name, number in judges.faults().items()}
     seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in judges.detector.rule_names}
@@ -43,14 +43,14 @@ def rule_readings(judges: CompiledRuleset, timing: RuleTiming) -> dict[str, dict
 
 
 def repeated(judges: CompiledRuleset, counted: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
-    """Return the repeated alerts of rules that one event decides, all of them there with 0."""
+    """Return the repeats of single-event rules; every rule is present, with 0 if nothing happened."""
     numbers = dict.fromkeys(judges.detector.rule_names, 0) | dict(counted)
     return {(name,): number for name, number in numbers.items()}
 
 
 @dataclass(slots=True)
 class ProcessorView:
-    """Looks into a processor that runs."""
+    """Reads a running processor."""
 
     stage: DetectStage
     correlation: CorrelateStage
@@ -69,7 +69,7 @@ class ProcessorView:
         self.stage.observe = self.timing.see
 
     def start(self, app: Any, shipping: ResultProducer, beat: Callable[[], None] = lambda: None) -> None:
-        """Take what is only there once the loop runs; beat is called each time that it comes round."""
+        """Take what exists only once the loop runs; beat is called at each of its iterations."""
         self.app, self.shipping = app, shipping
         self._turning = asyncio.create_task(self._turn(beat))
 
@@ -80,7 +80,7 @@ class ProcessorView:
             await asyncio.sleep(1)
 
     def readings(self) -> Readings:
-        """Give the metrics."""
+        """Return the metrics."""
         judges, counts = self.rules.in_use.judges, self.correlation.counts
         lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
         readings = rule_readings(judges, self.timing) | {
@@ -109,7 +109,7 @@ class ProcessorView:
         return readings
 
     def health(self) -> Health:
-        """Give the checks."""
+        """Return the checks."""
         return Health(alive=self._alive, well=tuple, ready=self._ready)
 
     def _lag(self) -> dict[Any, int]:
@@ -124,6 +124,6 @@ class ProcessorView:
     def _ready(self) -> list[HealthCheck]:
         silent = ANSWER_SECONDS + 1 if self.shipping is None else time.monotonic() - self.shipping.answered_at
         answers = silent <= ANSWER_SECONDS
-        told = "confirms what is sent" if answers else "has confirmed nothing for a while: is it there?"
+        detail = "confirms messages" if answers else "has confirmed nothing for a while: is it reachable?"
         assigned = "assigned" if self.is_assigned else "not assigned yet"
-        return [HealthCheck("broker", answers, told), HealthCheck("partitions", self.is_assigned, assigned)]
+        return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self.is_assigned, assigned)]

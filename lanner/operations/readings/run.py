@@ -1,4 +1,4 @@
-"""What `lanner run` shows where it is asked to: all stages of one host."""
+"""Metrics and health of `lanner run`: all stages of one host."""
 
 import time
 
@@ -15,16 +15,16 @@ STAGE = "run"
 
 
 class RunView:
-    """Looks into a pipeline that runs."""
+    """Reads a running pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        """Begin to sample what rules cost."""
+        """Start sampling the cost of rules."""
         self._pipeline = pipeline
         self._timing = RuleTiming(lambda: pipeline.judges.detector)
         pipeline.observe = self._timing.see
 
     def readings(self) -> Readings:
-        """Give the metrics."""
+        """Return the metrics."""
         pipeline, correlator = self._pipeline, self._pipeline.correlator
         lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
         alerts: dict[tuple[str, ...], Value] = dict.fromkeys(pipeline.judges.priorities, 0)
@@ -50,7 +50,7 @@ class RunView:
         return readings
 
     def health(self) -> Health:
-        """Give the checks."""
+        """Return the checks."""
         return Health(alive=self._alive, well=self._well, ready=self._ready)
 
     def _outboxes(self) -> list[SinkView]:

@@ -36,13 +36,13 @@ def test_pages_are_answered_and_nothing_else(server: Server) -> None:
     """Another path is told what there is; another method is not known."""
     assert ask(server, "/good?x=1") == (200, b"fine\n")
     assert ask(server, "/good", "HEAD") == (200, b"")
-    assert ask(server, "/../etc/passwd") == (404, b"there is nothing here; there are: /good /fault\n")
+    assert ask(server, "/../etc/passwd") == (404, b"not found; pages: /good /fault\n")
     assert ask(server, "/good", "POST")[0] == 501
 
 
 def test_a_fault_is_told_and_the_server_goes_on(server: Server) -> None:
     """Whoever looks must not be left without an answer."""
-    assert ask(server, "/fault") == (500, b"a fault in Lanner itself: KeyError('x')\n")
+    assert ask(server, "/fault") == (500, b"internal error; this is a bug in Lanner: KeyError('x')\n")
     assert ask(server, "/good")[0] == 200
 
 
