@@ -1,1 +1,1 @@
-"""Recorded events: an alert or a time range in, the batches and events around it out."""
+"""Recorded events: takes an alert or a time range, returns the batches and events around it."""

@@ -1,6 +1,6 @@
-"""What a draft of rules would have found, counted by rule and host; and what it can't have found.
+"""Counts the alerts of draft rules by rule and host, and reports which events they can't have seen.
 
-Pure: alerts and coverage in, rows and sentences out.
+Pure: takes alerts and coverage, returns rows and sentences.
 """
 
 from collections import Counter, defaultdict
@@ -38,12 +38,12 @@ class Backtest:
     def __init__(self) -> None:
         self.alerts = 0
         self.uncounted = 0
-        """Alerts beyond the rows that are kept."""
+        """Alerts beyond the maximum number of rows."""
         self._rows: dict[tuple[str, str], BacktestRow] = {}
         self._counted: BoundedSet[str] = BoundedSet(_REMEMBERED_IDS)
 
     def count(self, alert: Alert) -> bool:
-        """Count an alert; tell whether it is a new one."""
+        """Count an alert; return whether it is new."""
         if not self._counted.add(alert.id):
             return False
         self.alerts += 1
@@ -59,7 +59,7 @@ class Backtest:
         return True
 
     def rows(self) -> list[BacktestRow]:
-        """Give the rows: the rule that found most first, and its hosts likewise."""
+        """Return the rows, by descending number of alerts per rule, then per host."""
         totals = Counter[str]()
         for row in self._rows.values():
             totals[row.rule] += row.count
@@ -69,41 +69,40 @@ class Backtest:
 def not_collected(
     event_types: frozenset[str], interest: PushdownFilter, hosts: Mapping[str, HostCoverage]
 ) -> list[str]:
-    """Say which events that rules look at were not collected, and on which hosts.
+    """Return sentences on the events that the rules need but collectors didn't send, with the hosts.
 
     Args:
-        event_types: what the rules look at.
-        interest: which of these events could matter to the rules.
-        hosts: what is known of each host.
+        event_types: the event types that the rules select.
+        interest: the pushdown filter of the rules.
+        hosts: what is known about each host.
     """
     read = cache(read_interest)
-    judged = cache(lambda told, event: (then := read(told)) is not None and covers(then, interest, event))
-    said: dict[str, list[str]] = defaultdict(list)
+    is_covered = cache(lambda sent, event: (then := read(sent)) is not None and covers(then, interest, event))
+    hosts_by_sentence: dict[str, list[str]] = defaultdict(list)
     for host in hosts.values():
         lacking = frozenset(
-            event for event in event_types & host.narrowed if not all(judged(told, event) for told in host.interests)
+            event
+            for event in event_types & host.narrowed
+            if not all(is_covered(sent, event) for sent in host.interests)
         )
         for sentence in _missing(event_types, lacking, host):
-            said[sentence].append(host.hostname)
-    return [f"{sentence} ({_named(names)})" for sentence, names in said.items()]
+            hosts_by_sentence[sentence].append(host.hostname)
+    return [f"{sentence} ({_named(names)})" for sentence, names in hosts_by_sentence.items()]
 
 
 def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCoverage) -> Iterable[str]:
     if not host.is_told:
-        yield "which events were collected is not known"
+        yield "unknown which events were collected"
     if gone := host.gone(event_types):
-        yield f"not collected, for no rule of that time asked: {_joined(gone)}"
+        yield f"not collected, because no rule at that time needed it: {_joined(gone)}"
     if partly := event_types & host.partly:
-        yield f"collected for a part of the time only, as rules changed: {_joined(partly)}"
+        yield f"collected only part of the time, because rules changed: {_joined(partly)}"
     if lacking:
-        yield (
-            "collected only where a rule of that time could match, which is less than these rules look for: "
-            f"{_joined(lacking)}"
-        )
+        yield (f"collected only for the rules at that time, which is less than these rules need: {_joined(lacking)}")
     if host.lost:
         yield f"lost: {sum(host.lost.values()):,} events"
     if host.missing:
-        yield f"never came: {host.missing:,} batches"
+        yield f"missing: {host.missing:,} batches"
 
 
 def _joined(names: Iterable[str]) -> str:

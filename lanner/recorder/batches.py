@@ -1,4 +1,4 @@
-"""Batches that were kept, from wherever they are, each with when the broker took it."""
+"""Stored batches from recordings and topics, each with its append time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ class StoredBatch:
     """One batch."""
 
     batch: EventBatch
-    """With its times set right."""
+    """With corrected times."""
     appended: int
-    """Broker's clock, ms since the epoch; of a recording, when the batch was made."""
+    """Broker's clock, ms since the epoch; for a recording, when the batch was made."""
     offset: int = 0
-    """What was added to its times, ns."""
+    """Correction that was added to its times, ns."""
 
 
 def from_message(message: Any, value: bytes) -> StoredBatch:
-    """Read a message of the events topic as a processor reads it. value: as this release writes it. Raises BadBatch."""
+    """Decode a message of the events topic as a processor does. value: as this release writes it. Raises BadBatch."""
     appended = message.timestamp()[1]
     offset = correction(message.headers() or (), appended * 1_000_000)
     batch, _ = dated(decode_batch(value), append_time(appended), offset)
@@ -35,13 +35,13 @@ def from_message(message: Any, value: bytes) -> StoredBatch:
 
 
 def recordings(paths: tuple[Path, ...]) -> list[Path]:
-    """Give the recordings that paths name, oldest first within a folder. Raises BadInput."""
+    """Return the recordings at paths; those of a folder oldest first. Raises BadInput."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(path.glob("*.avro"))
             if not inside:
-                raise BadInput(f"{path}: there is no recording in this folder.")
+                raise BadInput(f"{path}: no recordings in this folder.")
             found += inside
         else:
             found.append(path)
@@ -49,12 +49,12 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def from_files(paths: tuple[Path, ...]) -> Iterator[StoredBatch]:
-    """Give the batches of recordings, and of folders of them, in order.
+    """Yield the batches of recordings, and of folders of them, in order.
 
-    The last batch of a file in a folder may be cut off: it is still being written, or its writer was killed.
+    The last batch of a file in a folder may be truncated: the file is still being written, or its writer was killed.
 
     Raises:
-        BadInput: there is none, or one can't be read.
+        BadInput: There is none, or one can't be read.
     """
     folders = {path for path in paths if path.is_dir()}
     for path in recordings(paths):
@@ -70,4 +70,4 @@ def from_files(paths: tuple[Path, ...]) -> Iterator[StoredBatch]:
         except BadBatch as error:
             if path.parent not in folders:
                 raise BadInput(f"{error}.") from None
-            note(f"{error}; what follows it is read.")
+            note(f"{error}; continuing with the next file.")

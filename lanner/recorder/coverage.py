@@ -1,6 +1,6 @@
-"""What of a time was not collected, and why: without it, silence would be taken for absence.
+"""Reports what was not collected during a time, and why, so that missing events aren't taken for proof.
 
-Pure: batches in, sentences out.
+Pure: takes batches, returns sentences.
 """
 
 from collections import Counter
@@ -15,47 +15,47 @@ _MAX_GAPS = 20
 _MAX_STARTS = 20
 _MAX_INTERESTS = 50
 UNREADABLE = b"?"
-"""Stands among the interests for what was not told, or too many."""
+"""Stands for a filter that is unknown, or beyond the maximum number."""
 
 
 @dataclass(slots=True)
 class HostCoverage:
-    """What is known of one host's batches."""
+    """What is known about one host's batches."""
 
     hostname: str
     first: int
-    """When its first batch was appended, ms."""
+    """Append time of its first batch, ms."""
     last: int
     batches: int = 0
     events: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     gaps: list[Gap] = field(default_factory=list)
     missing: int = 0
-    """Batches that never came."""
+    """Batches that never arrived."""
     starts: list[tuple[int, int]] = field(default_factory=list)
-    """Collectors that began: when (ms), and their start."""
+    """Collector starts: append time of the first batch (ms), and the start time."""
     stopped: int = 0
-    """When its collector said that it ends, ms; 0 where it did not or another began."""
+    """When its collector reported that it stops, ms; 0 if it did not, or another started since."""
     watched: set[str] = field(default_factory=set)
-    """Event types that were whole all the time, as far as was told."""
+    """Event types that were sent in full throughout, as reported."""
     narrowed: set[str] = field(default_factory=set)
-    """Event types that were narrowed at some time."""
+    """Event types that were filtered at some time."""
     partly: set[str] = field(default_factory=set)
-    """Event types that were watched at some time and not at another."""
+    """Event types that were watched only part of the time."""
     interests: set[bytes] = field(default_factory=set)
-    """What narrowed meant, as it was told: each version once."""
+    """The filters of the filtered event types, as reported; each version once."""
     is_told: bool = False
     offset: int = 0
     rules: set[str] = field(default_factory=set)
     """Versions of the rules that decided what was collected."""
 
     def gone(self, event_types: frozenset[str]) -> frozenset[str]:
-        """Give the event types that were never collected here."""
+        """Return the event types that were never collected on this host."""
         return event_types - self.watched - self.narrowed - self.partly if self.is_told else frozenset()
 
 
 class RecordingCoverage:
-    """Takes note of batches, host by host."""
+    """Tracks the batches of each host."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, HostCoverage] = {}
@@ -63,11 +63,11 @@ class RecordingCoverage:
         self._starts: dict[str, tuple[str, int]] = {}
 
     def lost(self) -> Counter[str]:
-        """Give all losses that were told, by reason."""
+        """Return all reported losses, by reason."""
         return sum((host.lost for host in self.hosts.values()), Counter())
 
     def see(self, kept: StoredBatch) -> None:
-        """Take note of a batch, in the order of its host."""
+        """Track a batch; the batches of a host must be in order."""
         batch = kept.batch
         host = self.hosts.get(batch.host_id)
         if host is None:
@@ -115,37 +115,35 @@ class RecordingCoverage:
 
 
 def sentences(host: HostCoverage) -> list[str]:
-    """Say what was not collected of a host, a sentence each."""
+    """Return sentences on what was not collected on a host."""
     found = []
     if not host.is_told:
-        found.append("Which events were collected is not known: no batch of this time says so.")
+        found.append("Which events were collected is unknown: no batch of this time reports it.")
     else:
         whole, part = ", ".join(sorted(host.watched)) or "nothing", ", ".join(sorted(host.narrowed))
-        found.append(f"Collected whole: {whole}. Of any other event type nothing was collected.")
+        found.append(f"Collected in full: {whole}. No other event types were collected.")
         if part:
-            found.append(f"Collected only where a rule of that time could match: {part}.")
+            found.append(f"Collected only if a rule at that time could match: {part}.")
         if host.partly:
-            found.append(f"Collected for a part of the time only, as rules changed: {', '.join(sorted(host.partly))}.")
+            found.append(f"Collected only part of the time, because rules changed: {', '.join(sorted(host.partly))}.")
     if host.rules:
-        found.append(f"Rules of that time, by which that was decided: {', '.join(sorted(host.rules))}.")
+        found.append(f"Versions of the rules that decided this: {', '.join(sorted(host.rules))}.")
     if host.lost:
         reasons = ", ".join(f"{reason}: {number:,}" for reason, number in sorted(host.lost.items()))
         found.append(f"{sum(host.lost.values()):,} events were lost ({reasons}).")
     if host.missing:
         which = ", ".join(f"{gap.after + 1} to {gap.before - 1}" for gap in host.gaps)
-        found.append(f"{host.missing:,} batches never came (numbers {which}).")
+        found.append(f"{host.missing:,} batches are missing (numbers {which}).")
     for appended, start in host.starts:
         found.append(
-            f"A collector began at {_time(start // 1_000_000 + host.offset // 1_000_000)}; its first batch came at "
-            f"{_time(appended)}. What happened while none ran was not seen."
+            f"A collector started at {_time(start // 1_000_000 + host.offset // 1_000_000)}; its first batch came at "
+            f"{_time(appended)}. Events before that were not collected."
         )
     if host.stopped:
-        found.append(f"The collector was stopped in good order at {_time(host.stopped)}.")
+        found.append(f"The collector was stopped cleanly at {_time(host.stopped)}.")
     if host.offset:
         which = "behind" if host.offset > 0 else "ahead of"
-        found.append(
-            f"The host's clock was {abs(host.offset) / 1e9:.0f} s {which} the broker's: times are corrected by that."
-        )
+        found.append(f"The host's clock was {abs(host.offset) / 1e9:.0f} s {which} the broker's: times are corrected.")
     return found
 
 

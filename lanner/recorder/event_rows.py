@@ -1,4 +1,4 @@
-"""One event of a batch as a line for people, or as a row for programs."""
+"""Formats an event of a batch as a line for people, or as a row for programs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +21,7 @@ ROW_FIELDS = (
 
 
 def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
-    """Give a function from an event's place to one line, safe for a terminal: time, container, process, act, end."""
+    """Return a function from an event's index to a terminal-safe line: time, container, process, call, result."""
     read = {name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id")}
     strings, columns = batch.strings, batch.columns
 
@@ -30,7 +30,7 @@ def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
         container = read["container.id"](index) or "?"
         what = ", ".join(f"{name}={value}" for name, value in _arguments(batch, index) if value is not None)
         name = strings[columns["fd_name"][index]] or strings[columns["path_name"][index]]
-        told = [
+        parts = [
             clock(columns["time"][index]),
             f"{container}",
             f"{process.name or '<NA>'}({process.pid})",
@@ -39,14 +39,14 @@ def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
             f"= {read['evt.res'](index)}",
         ]
         if name:
-            told.append(f"[{name}]")
-        return printable(redaction.text(" ".join(told)))
+            parts.append(f"[{name}]")
+        return printable(redaction.text(" ".join(parts)))
 
     return line
 
 
 def row_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], dict[str, Any]]:
-    """Give a function from an event's place to its values by field name; what is missing is left out."""
+    """Return a function from an event's index to its values by field name; missing values are omitted."""
     read = {name: reader(batch, name) for name in ROW_FIELDS}
 
     def row(index: int) -> dict[str, Any]:
@@ -61,12 +61,12 @@ def row_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], dict[s
 
 
 def lines(batch: EventBatch, redaction: Redaction) -> Iterator[str]:
-    """Give each event as one line."""
+    """Yield each event as one line."""
     return map(line_maker(batch, redaction), range(batch.count))
 
 
 def rows(batch: EventBatch, redaction: Redaction) -> Iterator[dict[str, Any]]:
-    """Give each event as a mapping of field names to values."""
+    """Yield each event as a mapping of field names to values."""
     return map(row_maker(batch, redaction), range(batch.count))
 
 

@@ -1,6 +1,6 @@
-"""Whether all that rules look for was collected, by what collectors say that they asked the kernel for.
+"""Decides whether everything that rules need was collected, from the filters that collectors report.
 
-Pure, and sound: it says so only where each way in which an event could matter now lies within one of then.
+Pure, and sound: it is true only if each clause of the new filter implies a clause of the old one.
 """
 
 import zlib
@@ -9,20 +9,20 @@ from schemas.encoding.filter_json import MAX_BYTES, BadFilter, decode_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 
 
-def read_interest(told: bytes) -> PushdownFilter | None:
-    """Read what a batch tells; None where it is nothing that can be read: a host may be taken over."""
+def read_interest(encoded: bytes) -> PushdownFilter | None:
+    """Decode a filter from a batch; None if it is invalid: a host may be compromised."""
     try:
-        return decode_filter(zlib.decompressobj().decompress(told, MAX_BYTES))
+        return decode_filter(zlib.decompressobj().decompress(encoded, MAX_BYTES))
     except (zlib.error, BadFilter):
         return None
 
 
 def covers(then: PushdownFilter, now: PushdownFilter, event: str) -> bool:
-    """Tell whether every event of a type that could matter now could matter then.
+    """Return whether every event of a type that matches a filter now matched the one then.
 
     Args:
-        then: what was collected.
-        now: what rules look for.
+        then: the filter of the collector.
+        now: the filter of the rules.
         event: the event type.
     """
     wider = [way for way in then.ways if way.event == event]

@@ -1,4 +1,4 @@
-"""What is looked for round an alert, and where it was found."""
+"""A search for the events around an alert, and its result."""
 
 import uuid
 from collections.abc import Generator
@@ -11,7 +11,7 @@ from schemas.alert import Alert
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """What is looked for."""
+    """What to search for."""
 
     id: str
     host: str | None
@@ -22,16 +22,16 @@ class EventQuery:
 
     @property
     def time(self) -> int:
-        """Event time of the alert, ms, as its id says."""
+        """Event time of the alert, ms, from its id."""
         return uuid.UUID(self.id).int >> 80
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """The batches to look at, and what is known of the alert."""
+    """The batches to search, and what is known about the alert."""
 
     batches: Generator[StoredBatch]
     alert: Alert | None
     is_trigger: IsTrigger
     remarks: list[str]
-    """What is to be said of where they come from; may grow while they are read."""
+    """Remarks on the source; the list may grow while batches are read."""

@@ -1,4 +1,4 @@
-"""A rolling recording: the newest events of a host, in a folder of bounded size."""
+"""A rolling recording: the newest events of a host, in a folder of limited size."""
 
 import fcntl
 import os
@@ -12,41 +12,41 @@ from schemas.codec import encode_batch
 from schemas.encoding.recording import RecordingWriter
 
 _SEGMENTS = 16
-"""The bound is kept by dropping the oldest file: a sixteenth of all."""
+"""The limit is enforced by deleting the oldest file, a sixteenth of the total."""
 _MIN_SEGMENT = 64 * 1024
 _MEGABYTE = 1_000_000
 _UNITS = {"KB": 1000, "MB": _MEGABYTE, "GB": 1000 * _MEGABYTE, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
 def size_mib(text: str) -> int:
-    """Read a size such as 256MB or 1GiB, in whole MiB, at least 1. Raises BadInput."""
+    """Parse a size such as 256MB or 1GiB, in MiB, at least 1. Raises BadInput."""
     number = text.rstrip("KMGIBkmgib")
     unit = _UNITS.get(text[len(number) :].upper())
     if unit is None or not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 40):
-        raise BadInput(f"--keep {text}: write a size such as 256MB or 2GiB.")
+        raise BadInput(f"--keep {text}: must be a size such as 256MB or 2GiB.")
     return max(int(number) * unit >> 20, 1)
 
 
 class RollingRecording:
-    """Writes batches into files of a folder and drops the oldest file; each is a recording like any other."""
+    """Appends batches to files in a folder and deletes the oldest file; each file is a complete recording."""
 
     def __init__(self, folder: Path, limit_bytes: int, *, on_trouble: Callable[[str], None]) -> None:
-        """Take the folder, and what an earlier run left in it.
+        """Open the folder, with the files of earlier runs.
 
         Args:
-            folder: made with mode 0700 where it isn't there.
-            limit_bytes: what may lie there, compressed.
-            on_trouble: told once when the disk takes nothing, and again after it has.
+            folder: created with mode 0700 if it doesn't exist.
+            limit_bytes: maximum total size, compressed.
+            on_trouble: called with a message on the first failed write, and on the first one after a success.
 
         Raises:
-            BadInput: it can't be used, or another process does.
+            BadInput: The folder can't be used, or another process uses it.
         """
         self._folder = folder
         self._limit = limit_bytes
         self._segment_limit = max(limit_bytes // _SEGMENTS, _MIN_SEGMENT)
         self._on_trouble = on_trouble
         self.missed = 0
-        """Events that could not be kept."""
+        """Events that could not be stored."""
         self._is_failing = False
         self._writer: RecordingWriter | None = None
         self._written = 0
@@ -56,7 +56,7 @@ class RollingRecording:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._files = deque((path, path.stat().st_size) for path in sorted(folder.glob("*.avro")))
         except BlockingIOError:
-            raise BadInput(f"keep.folder: {folder}: another process keeps its events there.") from None
+            raise BadInput(f"keep.folder: {folder}: another process records to this folder.") from None
         except OSError as error:
             raise BadInput(f"keep.folder: {folder}: {error.strerror}.") from None
         self._next = 1 + max((int(path.stem) for path, _ in self._files if path.stem.isdigit()), default=0)
@@ -68,7 +68,7 @@ class RollingRecording:
         return sum(size for _, size in self._files) + self._written
 
     def keep(self, batch: EventBatch) -> None:
-        """Append a batch; what the disk doesn't take is counted."""
+        """Append a batch; count its events if the disk is full."""
         try:
             self._append(encode_batch(batch))
         except OSError as error:
@@ -76,13 +76,13 @@ class RollingRecording:
             self.missed += batch.total
             if not self._is_failing:
                 self._is_failing = True
-                self._on_trouble(f"{self._folder}: {error.strerror}: events are not kept until there is room.")
+                self._on_trouble(f"{self._folder}: {error.strerror}: events are not stored until there is room.")
             self._drop_oldest()
         else:
             self._is_failing = False
 
     def close(self) -> None:
-        """Finish the file that is being written."""
+        """Close the current file."""
         self._end_file()
         os.close(self._lock)
 
@@ -106,7 +106,7 @@ class RollingRecording:
         try:
             writer.close()
         except OSError:
-            # What it holds up to here can be read.
+            # What was written so far can be read.
             return
 
     def _make_room(self) -> None:

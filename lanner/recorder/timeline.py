@@ -1,6 +1,6 @@
-"""The events of one host round a moment, with bounded memory however many there were.
+"""The events of one host around a time, in bounded memory.
 
-Pure: batches in, texts out.
+Pure: takes batches, returns texts.
 """
 
 from collections import deque
@@ -11,16 +11,16 @@ from schemas.alert import alert_id
 from schemas.batch import EventBatch
 
 IsTrigger = Callable[[EventBatch, int], bool]
-"""From a batch and the place of an event in it: whether that event made the alert."""
+"""Takes a batch and the index of an event; returns whether that event raised the alert."""
 Write = Callable[[EventBatch], Callable[[int], str]]
-"""From a batch to a function from an event's place to its text."""
+"""Takes a batch; returns a function from an event's index to its text."""
 
 _MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineRange:
-    """The time that is looked at, ns since the epoch."""
+    """The time range, ns since the epoch."""
 
     start: int
     alert: int
@@ -36,16 +36,16 @@ class TimelineEntry:
 
 
 class Timeline:
-    """Takes the batches of one host in order, and keeps what lies nearest to the alert."""
+    """Takes the batches of one host in order, and stores the events nearest to the alert."""
 
     def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write, limit: int) -> None:
-        """Begin.
+        """Initialize the timeline.
 
         Args:
-            window: the time that is looked at.
-            is_trigger: finds the event.
-            write: how events are written.
-            limit: how many events are kept before the alert, and how many after it.
+            window: the time range.
+            is_trigger: identifies the event that raised the alert.
+            write: formats events.
+            limit: maximum number of events before the alert, and after it.
         """
         self._window = window
         self._is_trigger = is_trigger
@@ -54,16 +54,16 @@ class Timeline:
         self._before: deque[TimelineEntry] = deque(maxlen=limit)
         self._after: list[TimelineEntry] = []
         self.is_found = False
-        """Whether the event of the alert was among them."""
+        """Whether the alert's event was found."""
         self.is_past = False
-        """Whether events from behind the window have come: no more of it will."""
+        """Whether events after the range have arrived, so that no more events of it will."""
         self.too_early = 0
-        """Events of the window before those that are kept."""
+        """Events of the range that were dropped before the stored ones."""
         self.too_late = 0
-        """Events of the window after those that are kept."""
+        """Events of the range that were dropped after the stored ones."""
 
     def take(self, batch: EventBatch) -> None:
-        """Take a batch; its times are the broker's."""
+        """Add a batch; its times are the broker's."""
         times = batch.columns["time"]
         if not batch.count:
             self.is_past = self.is_past or batch.created > self._window.end
@@ -79,7 +79,7 @@ class Timeline:
                 self._put(batch, place, time, text)
 
     def lines(self) -> tuple[list[TimelineEntry], list[TimelineEntry]]:
-        """Give what came before the alert, with the event that made it as the last; and what came after."""
+        """Return the events up to and including the one that raised the alert, and the events after it."""
         return list(self._before), list(self._after)
 
     def _put(self, batch: EventBatch, place: int, time: int, text: Callable[[int], str]) -> None:
@@ -95,7 +95,7 @@ class Timeline:
 
 
 def by_number(time: int, number: object) -> IsTrigger:
-    """Find the event of an alert that is at hand, by its time and its evt.num."""
+    """Return a function that finds an alert's event by its time and evt.num."""
 
     def is_trigger(batch: EventBatch, place: int) -> bool:
         return batch.columns["time"][place] == time and str(batch.first_number + place) == str(number)
@@ -104,7 +104,7 @@ def by_number(time: int, number: object) -> IsTrigger:
 
 
 def by_id(identity: str, rules: frozenset[str]) -> IsTrigger:
-    """Find the event that a rule of such a name gave an alert of this id for; only rules without memory do."""
+    """Return a function that finds the event of an alert by its id and the possible rules, if they are stateless."""
 
     def is_trigger(batch: EventBatch, place: int) -> bool:
         cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index + place)

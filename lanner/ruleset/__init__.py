@@ -1,1 +1,1 @@
-"""The rules of a process: settings in, compiled rules and their origin out."""
+"""The rules of a process: takes settings, returns compiled rules and where they come from."""

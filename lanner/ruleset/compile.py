@@ -1,4 +1,4 @@
-"""The rules of one run, compiled, with all that the pipeline wants to know of them."""
+"""Compiles the rules of a process, with what the pipeline needs to know about them."""
 
 import time
 from collections.abc import Mapping
@@ -25,50 +25,50 @@ from schemas.filter import PushdownFilter
 
 @dataclass(frozen=True, slots=True)
 class CompiledDetection:
-    """What judges events and where its rules came from."""
+    """The compiled rules and where they come from."""
 
     judges: CompiledRuleset
     origin: str
     notices: tuple[str, ...]
     watched: tuple[Path, ...]
     variables: frozenset[str]
-    """Names of the environment variables that rules name: no others leave the collector."""
+    """Names of the environment variables that rules use: the collector sends no others."""
     in_force: ActiveRules
-    """The rules as they were loaded."""
+    """The loaded rules."""
 
     @property
     def event_types(self) -> frozenset[str]:
-        """What the collector has to watch."""
+        """The event types that the collector has to watch."""
         return self.judges.event_types
 
     @property
     def detector(self) -> Detector:
-        """Of the rules that one event decides."""
+        """The detector of the rules that a single event decides."""
         return self.judges.detector
 
     @property
     def host_names(self) -> tuple[str, ...]:
-        """Names of hosts that rules compare addresses with."""
+        """Host names that rules compare addresses with."""
         return names_asked(self.judges.conditions)
 
     @property
     def interest(self) -> PushdownFilter:
-        """Which events could matter to a rule."""
+        """The pushdown filter: the events that could match a rule."""
         return derive(self.judges.conditions, self.event_types, variables=self.variables)
 
     @property
     def count(self) -> int:
-        """The number of rules in force."""
+        """The number of active rules."""
         return len(self.judges.rule_names)
 
 
 def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
-    """Read, select and compile the rules. Raises BadInput with all that is wrong."""
+    """Read, select and compile the rules. Raises BadInput with all errors."""
     return detection_of(settings, find_rules(settings), warnings=warnings)
 
 
 def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> CompiledDetection:
-    """Select and compile rules that have been read. Raises BadInput with all that is wrong."""
+    """Select and compile rules that have been read. Raises BadInput with all errors."""
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
     floor = priority_floor(settings)
@@ -94,12 +94,15 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:
-    """Return what decides which alerts repeat others, as the settings want it."""
-    asked = settings.repeated_alerts
-    if not asked.enabled:
+    """Return the suppression of repeated alerts, as configured."""
+    configured = settings.repeated_alerts
+    if not configured.enabled:
         return RepeatedAlerts(None)
     limits = RepeatLimits(
-        asked.identical_of_process, asked.identical, asked.of_process, asked.period_seconds * 1_000_000_000
+        configured.identical_of_process,
+        configured.identical,
+        configured.of_process,
+        configured.period_seconds * 1_000_000_000,
     )
     return RepeatedAlerts(limits)
 
@@ -107,7 +110,7 @@ def repeated_alerts(settings: Settings) -> RepeatedAlerts:
 def internal_alert(
     rule: str, text: str, fields: Mapping[str, Value], *, hostname: str, priority: str = "Warning"
 ) -> Alert:
-    """Make an alert about Lanner itself, routable like any other."""
+    """Return an alert about Lanner itself, routable like any other."""
     now = time.time_ns()
     return Alert(
         id=alert_id(now, rule, hostname, *(f"{name}={value}" for name, value in sorted(fields.items()))),

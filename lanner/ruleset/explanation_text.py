@@ -1,4 +1,4 @@
-"""Shows why a rule did or didn't match an event: as a tree for people, as JSON for programs."""
+"""Formats an explanation of why a rule did or didn't match: as a tree of text, or as JSON."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,14 +14,14 @@ _MISSING = "<NA>"
 
 
 def as_text_tree(tree: Explained, *, expand: bool = False, colour: bool = False) -> str:
-    """Write a tree, a line a node: its verdict, what it is, and the values that made it so.
+    """Format a tree, one line per node: its verdict, its text, and the values that decided it.
 
-    A macro is opened where it is what kept the rule from matching; `expand` opens all.
+    Macros are expanded if they prevented the match; `expand` expands all.
 
     Args:
         tree: the explanation.
-        expand: leave nothing out.
-        colour: write terminal colours.
+        expand: omit nothing.
+        colour: use terminal colors.
     """
     return "".join(f"{line}\n" for line in _lines(tree, 0, expand=expand, colour=colour, decides=not tree.is_true))
 
@@ -40,7 +40,7 @@ def _lines(tree: Explained, depth: int, *, expand: bool, colour: bool, decides: 
 
 
 def _decides(parent: Explained, child: Explained) -> bool:
-    """Tell whether a child is a reason for its parent's verdict."""
+    """Return whether a child is a reason for its parent's verdict."""
     if parent.kind in ("and", "or"):
         return child.is_true == parent.is_true
     return True
@@ -53,24 +53,24 @@ def _label(tree: Explained, *, whole: bool) -> str:
         case "exception":
             return f"not exception {printable(tree.text)}"
         case "check":
-            told = ", ".join(f"{name} = {shown_value(value)}" for name, value in tree.values)
+            values = ", ".join(f"{name} = {shown_value(value)}" for name, value in tree.values)
             text = printable(tree.text)
             if len(text) > _LONGEST and not whole:
                 text = f"{text[:_LONGEST]}..."
-            return f"{text}   [{told}]" if told else text
+            return f"{text}   [{values}]" if values else text
         case _:
             return tree.kind
 
 
 def shown_value(value: Any) -> str:
-    """Write a field's value on one line; <NA> where it is missing."""
+    """Format a field's value on one line; <NA> if it is missing."""
     if value is None or value == ():
         return _MISSING
     return printable(as_text(value))
 
 
 def as_json_tree(tree: Explained) -> dict[str, Any]:
-    """Give a tree as plain values; a missing value is null."""
+    """Return a tree as plain values; a missing value is null."""
     row: dict[str, Any] = {"kind": tree.kind, "text": tree.text, "verdict": tree.verdict.value}
     if tree.kind == "check":
         row["values"] = {name: list(value) if isinstance(value, tuple) else value for name, value in tree.values}

@@ -1,4 +1,4 @@
-"""Keeps the addresses of the host names that rules ask about, on threads of its own: judging never waits for a name."""
+"""Resolves the host names in rules on background threads, so that evaluation never waits for DNS."""
 
 import socket
 import threading
@@ -12,14 +12,14 @@ from schemas.batch import EventBatch
 REFRESH_SECONDS = 60.0
 WORKERS = 4
 MAX_ADDRESSES = 64
-"""Of one name; a name server that is taken over must not fill our memory."""
+"""Per name, so that a compromised name server can't fill the memory."""
 
 Resolve = Callable[[str], Iterable[str]]
-"""Gives a name's addresses, none where the name isn't there; raises OSError where nobody answers."""
+"""Returns a name's addresses, none if the name doesn't exist; raises OSError without an answer."""
 
 
 def system_resolver(name: str) -> Iterable[str]:
-    """Ask the system's own resolver. Raises OSError where it gets no answer."""
+    """Resolve a name with the system's resolver. Raises OSError without an answer."""
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -32,7 +32,7 @@ def system_resolver(name: str) -> Iterable[str]:
 
 
 class HostNames:
-    """The table of names by address, refreshed in the background; a name that isn't there is remembered as such."""
+    """A table of names by address, refreshed in the background; remembers names that don't exist."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class HostNames:
         refresh_seconds: float = REFRESH_SECONDS,
         workers: int = WORKERS,
     ) -> None:
-        """Begin to ask; without names nothing is started.
+        """Start resolving; without names, no thread is started.
 
         Args:
-            names: that rules ask about.
-            resolve: asks for one; called on several threads.
-            refresh_seconds: after which a name is asked for again.
-            workers: names asked about at a time.
+            names: the names in rules.
+            resolve: resolves one name; called on several threads.
+            refresh_seconds: interval after which a name is resolved again.
+            workers: number of names resolved concurrently.
         """
         self.table: Mapping[str, tuple[str, ...]] = {}
         """Names by address; replaced as a whole, so that readers need no lock."""
@@ -65,32 +65,32 @@ class HostNames:
             self._answered.set()
             return
         self._workers = min(workers, len(self._order))
-        for target in (self._ask_anew, *[self._work] * self._workers):
+        for target in (self._refresh, *[self._work] * self._workers):
             threading.Thread(target=target, name="lanner-names", daemon=True).start()
 
     def named(self, batch: EventBatch) -> EventBatch:
-        """Give a batch the names that are known now."""
+        """Add the current names to a batch."""
         batch.names = self.table
         return batch
 
     def wait(self, seconds: float) -> bool:
-        """Wait until each name has been asked about once; tell whether that came in time."""
+        """Wait until each name has been resolved once; return whether that happened in time."""
         return self._answered.wait(seconds)
 
     def stop(self) -> None:
-        """Ask no more; what is on its way is dropped."""
+        """Stop resolving; drop pending answers."""
         self._stopped.set()
         for _ in range(getattr(self, "_workers", 0)):
             self._todo.put(None)
 
-    def _ask_anew(self) -> None:
+    def _refresh(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
             with self._lock:
                 self._pending = len(self._order)
             for name in self._order:
                 self._todo.put(name)
-            # Slow answers must not pile up: a round ends before the next begins.
+            # Slow answers must not pile up: a pass ends before the next begins.
             while not self._stopped.wait(min(1.0, self._refresh_seconds)):
                 if self._is_idle() and time.monotonic() - began >= self._refresh_seconds:
                     break
@@ -104,7 +104,7 @@ class HostNames:
             try:
                 addresses: tuple[str, ...] | None = tuple(self._resolve(name))[:MAX_ADDRESSES]
             except OSError:
-                # Nobody answered: what was known is likelier to be right than nothing.
+                # No answer: the previous addresses are likelier to be right than none.
                 addresses = None
             self._take(name, addresses)
 

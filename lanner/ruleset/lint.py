@@ -1,4 +1,4 @@
-"""Warns of rules that ask for what no collector sends: they load, as with Falco, and never match."""
+"""Warns of rules that need events or fields no collector sends: they load, as in Falco, but never match."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,9 +14,9 @@ _SOURCE = "syscall"
 
 
 def never_sent(rules: Iterable[Rule], macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
-    """Give the warnings of all rules that are on.
+    """Yield the warnings of all enabled rules.
 
-    Falco's loader says nothing of these, and ours says what Falco's says; so they are put beside its warnings.
+    Falco's loader doesn't report these; Lanner's loader reports what Falco's does, so they are added to its warnings.
     """
     for rule in rules:
         if rule.enabled and rule.source == _SOURCE:
@@ -30,9 +30,9 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
         return
     which = ", ".join(missing)
     if len(missing) == len(rule.event_types):
-        message, hint = f"no collector sends {which}: the rule never matches", "leave the rule out"
+        message, hint = f"no collector sends {which}: the rule never matches", "remove the rule"
     else:
-        message, hint = f"no collector sends {which}: the rule is judged for the others only", "leave them out"
+        message, hint = f"no collector sends {which}: the rule is evaluated only for the others", "remove them"
     place = rule.traced.place((0, len(rule.traced.text)))
     yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
 
@@ -44,7 +44,7 @@ def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
             if found is None or source_of(found[0]) != "none":
                 continue
             message = f"'{field.name}' never has a value: {remark_on(found[0])}"
-            hint = f"leave the check of '{field.name}' out"
+            hint = f"remove the check of '{field.name}'"
             if macro is not None:
                 hint = f"in macro '{macro.name}'{_where(macros.get(macro.name))}: {hint}"
             place = rule.traced.place(field.span if macro is None else macro.span)

@@ -1,4 +1,4 @@
-"""Loads rules for use: with an error in any file there are none, as with Falco."""
+"""Loads rules for use: an error in any file means no rules at all, as in Falco."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,25 +18,25 @@ from processor.loading.selection import Switch, apply_switches, unmatched
 
 @dataclass(frozen=True, slots=True)
 class ActiveRules:
-    """All rules, turned on and off as the settings say, and what there is to say about them."""
+    """All rules, enabled and disabled as configured, with notices about them."""
 
     rules: tuple[Rule, ...]
     notices: tuple[str, ...]
-    """Each file with its count, what redefines what, warnings."""
+    """Each file with its number of rules, redefinitions, warnings."""
     extra_fields: Mapping[str, Mapping[str, str | None]]
-    """What the settings add to output_fields, by rule: name to format, None for the field of that name itself."""
+    """Fields that the settings add to output_fields, by rule: name to format; None for the field of that name."""
     correlations: Mapping[str, Correlation]
-    """Of stateful macros, by name."""
+    """The correlations of stateful macros, by name."""
     suppressed: Mapping[str, Suppress]
-    """Of rules that say how their repeats are told, by name."""
+    """How rules suppress repeats, by name of the rule."""
     macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
     lists: Mapping[str, LoadedList] = field(default_factory=dict)
 
 
 def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> ActiveRules:
-    """Load, and turn rules on and off as the settings say.
+    """Load the rules, and enable and disable them as configured.
 
-    warnings: whether the loader's warnings are among the notices. Raises BadInput with everything that is wrong.
+    warnings: whether to include the loader's warnings in the notices. Raises BadInput with all errors.
     """
     result = load_rules(sources.files)
     if result.errors:
@@ -69,13 +69,13 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
 
 
 def priority_floor(settings: Settings) -> Priority:
-    """Give the least grave priority that is loaded."""
+    """Return the lowest priority to load."""
     floor = parse_priority(settings.priority)
     return Priority.DEBUG if floor is None else floor
 
 
 def switches_of(settings: Settings) -> Iterator[Switch]:
-    """Give the steps by which the settings turn rules on and off."""
+    """Yield the configured steps of enabling and disabling rules."""
     for selection in settings.rules:
         for enable, target in ((True, selection.enable), (False, selection.disable)):
             if target is not None and target.rule is not None:
@@ -85,7 +85,7 @@ def switches_of(settings: Settings) -> Iterator[Switch]:
 
 
 def _with_appended(rule: Rule, settings: Settings) -> Rule:
-    """Put the settings' extra text behind a rule's output."""
+    """Append the configured extra text to a rule's output."""
     extra = [item.extra_output for item in settings.append_output if item.extra_output and is_for(item, rule)]
     return replace(rule, output=" ".join((rule.output, *extra))) if extra else rule
 
@@ -96,10 +96,10 @@ def _extra_fields(rule: Rule, settings: Settings) -> dict[str, str | None]:
 
 
 def is_for(item: AppendOutput, rule: Rule) -> bool:
-    """Tell whether an appended output is for a rule: all that it names must hold."""
-    wanted = item.match
+    """Return whether an appended output applies to a rule: all its conditions must hold."""
+    match = item.match
     return (
-        (wanted.source is None or wanted.source == rule.source)
-        and (wanted.rule is None or wanted.rule == rule.name)
-        and set(wanted.tags) <= set(rule.tags)
+        (match.source is None or match.source == rule.source)
+        and (match.rule is None or match.rule == rule.name)
+        and set(match.tags) <= set(rule.tags)
     )

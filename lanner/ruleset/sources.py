@@ -1,4 +1,4 @@
-"""Which rule files count, and who redefines whose items."""
+"""Finds the rule files to load, and reports which items they redefine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile, YamlError,
 from processor.loading.yaml.nodes import Sequence as Items
 
 SHIPPED_PLACES = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
-"""Beside the program in a checkout, else where a package puts them."""
+"""Beside the program in a checkout, or where a package installs them."""
 OWN_FOLDER = Path("/etc/lanner/rules.d")
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSources:
-    """The files to load and the places that were looked at."""
+    """The files to load and the paths to watch."""
 
     files: tuple[RuleFile, ...]
     watched: tuple[Path, ...]
-    """Files and folders: a change of any may change the rules."""
+    """Files and folders: a change to any may change the rules."""
     origin: str
-    """In a few words, where the rules come from."""
+    """Short description of where the rules come from."""
 
 
 def find_rules(settings: Settings) -> RuleSources:
-    """Read the files that the settings name, or else what ships and then what /etc/lanner/rules.d holds.
+    """Read the configured files, or else the built-in ones and then those in /etc/lanner/rules.d.
 
-    Raises BadInput where a place that was named isn't there; what is wrong in a file is the loader's to say.
+    Raises BadInput if a configured path doesn't exist; the loader reports errors in files.
     """
     try:
         if settings.rules_files:
@@ -41,20 +41,20 @@ def find_rules(settings: Settings) -> RuleSources:
         else:
             shipped = next((place for place in SHIPPED_PLACES if place.is_dir()), None)
             if shipped is None:
-                raise BadInput("the rules that ship with Lanner are not there; name others with --rules.")
+                raise BadInput("the built-in rules are missing; pass rules by --rules.")
             places = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
             origin = " and ".join(_short(place) for place in places)
         files = tuple(read_rule_files(places))
     except OSError as error:
         raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
     if not files:
-        raise BadInput(f"{origin}: no rule files (*.yaml) there.")
+        raise BadInput(f"{origin}: no rule files (*.yaml).")
     watched = (*places, *(Path(file.name) for file in files))
     return RuleSources(files, tuple(path.absolute() for path in watched), origin)
 
 
 def _near(place: Path) -> Path:
-    """Give a path relative to where we are, if it lies below: messages are read by people."""
+    """Return a path relative to the current folder if it is below, for shorter messages."""
     return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
 
 
@@ -64,7 +64,7 @@ def _short(place: Path) -> str:
 
 
 def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
-    """Tell of each rule, macro or list that a later file defines anew: meant or not, it changes what the first said."""
+    """Yield a message for each rule, macro or list that a later file redefines."""
     first: dict[tuple[str, str], SourceLocation] = {}
     for file in files:
         for kind, name, place in _definitions(file):
@@ -91,7 +91,7 @@ def _definitions(file: RuleFile) -> Iterator[tuple[str, str, SourceLocation]]:
 
 
 def _definition(item: object) -> tuple[str, str, Scalar] | None:
-    """Give kind and name of an item that defines something; None for one that appends, overrides or only switches."""
+    """Return kind and name of an item that defines something; None if it appends, overrides or only enables."""
     if not isinstance(item, Mapping):
         return None
     keys = {key.value: value for key, value in item.pairs if isinstance(key, Scalar)}

@@ -1,1 +1,1 @@
-"""Composition: settings in, stages joined to their clients out."""
+"""Composition: takes settings, returns stages connected to their clients."""

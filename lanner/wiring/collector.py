@@ -1,4 +1,4 @@
-"""The collector as this process's settings want it."""
+"""Builds the collector from the settings."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -14,11 +14,11 @@ from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
 
 INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
-"""Where compiled programs lie on a host that is given them with Lanner itself."""
+"""Folder of compiled programs that are deployed together with Lanner."""
 
 
 def given_programs(settings: Settings) -> tuple[Path, ...]:
-    """Say where compiled programs may lie that a like host made: as the settings say, and beside the program."""
+    """Return the paths of eBPF programs compiled on similar hosts: the configured one and the default folder."""
     named = settings.collector.bpf_cache
     return (*([] if named is None else [Path(named)]), INSTALLED_PROGRAMS)
 
@@ -35,14 +35,18 @@ def make_collector(
     further_losses: Callable[[], Mapping[str, int]] = dict,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Collector:
-    """Put a collector together; nothing is started.
+    """Build a collector without starting it.
 
-    interest: which events could matter, for the kernel to leave out the others; None for all.
-    variables: names of the environment variables that are collected.
-    flush_ms: how soon a batch goes out, if not as the settings say.
-    previous: start and last sequence of the collector before this one, where known.
-    further_losses: what was lost behind the collector, by reason.
-    on_note: receives messages for the operator.
+    Args:
+        settings: the settings.
+        event_types: the event types to watch.
+        on_batch: receives each batch.
+        interest: the pushdown filter; None to send all events.
+        variables: names of the environment variables to collect.
+        flush_ms: maximum age of a batch, if not as configured, ms.
+        previous: start and last sequence number of the previous collector, if known.
+        further_losses: returns events lost behind the collector, by reason.
+        on_note: receives messages for the operator.
     """
     wanted = settings.collector
     if settings.host.name:

@@ -1,4 +1,4 @@
-"""This host's identity in the fleet, as the settings want it."""
+"""Loads this host's identity in the fleet, as configured."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def identity_of(settings: Settings, host: HostFacts) -> "HostIdentity | None":
-    """Return what signs this host's batches, its key made now if there is none; None if nothing is to be signed.
+    """Return the identity that signs this host's batches, creating the key if needed; None if signing is off.
 
     Raises:
-        BadInput: the key can't be used, or the host's id can't be anybody's.
-        EnvironmentLacks: nothing here can sign.
+        BadInput: The key can't be used, or the host id is invalid.
+        EnvironmentUnsupported: The library for signing is missing.
     """
     return None if settings.collector.identity == "off" else signing_identity(settings, host)
 
 
 def signing_identity(settings: Settings, host: HostFacts) -> "HostIdentity":
-    """Return this host's identity, its key made now if there is none. Raises as identity_of."""
+    """Return this host's identity, creating the key if needed. Raises as identity_of."""
     from collector.host.identity import FILE_NAME, BadKeyFile, HostIdentity, host_key  # noqa: PLC0415  `lanner run` signs nothing
 
     path = Path(settings.collector.key_file or Path(settings.kafka.spool_dir, FILE_NAME))

@@ -1,4 +1,4 @@
-"""Whose key is whose, as an operator looks at it and decides."""
+"""Reads host keys and their announcements, and writes an operator's decisions."""
 
 import os
 import socket
@@ -20,18 +20,18 @@ from processor.identity.known_hosts import KnownHosts
 from schemas.host_keys import Announcement, BadHostKey, HostKey, State, decode_announcement, encode_host_key
 
 _MAX_ANNOUNCED = 100_000
-"""Whoever may send events may write as many as the broker lets him."""
+"""A bound, because anyone who may send events may announce any number of keys."""
 _HEADERS: Headers = [("content-type", b"application/json")]
 
 
 @dataclass(frozen=True, slots=True)
 class HostKeys:
-    """All that is known of keys at one moment."""
+    """A snapshot of the known keys."""
 
     decided: Mapping[str, HostKey]
     """By host id."""
     announced: Mapping[tuple[str, bytes], Announcement]
-    """By host id and key; anybody may announce a key of his own under any id."""
+    """By host id and key; anyone may announce a key of their own under any id."""
 
     def announced_keys(self, host_id: str) -> list[bytes]:
         """Return the keys that were announced under an id."""
@@ -48,40 +48,40 @@ def read_host_keys(connection: Connection) -> HostKeys:
             known.take_decision(key, value)
         elif topic == HOST_PINS:
             known.take_pin(key, value)
-        elif (said := _announcement(message)) is not None and len(announced) < _MAX_ANNOUNCED:
-            announced[said.host_id, said.public_key] = said
+        elif (announcement := _announcement(message)) is not None and len(announced) < _MAX_ANNOUNCED:
+            announced[announcement.host_id, announcement.public_key] = announcement
     return HostKeys(known.everything(), announced)
 
 
 def _announcement(message: Message) -> Announcement | None:
-    """Return what a message announces; None if it is not signed by the key that it is about."""
+    """Return the announcement in a message; None if it is not signed by the announced key."""
     value = message.value() or b""
     signature = dict(message.headers() or []).get(SIGNATURE)
     try:
-        said = decode_announcement(value)
+        announcement = decode_announcement(value)
         is_genuine = isinstance(signature, bytes) and is_signed_by(
-            bare_public_key(said.public_key), signature, HOST_DOMAIN, value
+            bare_public_key(announcement.public_key), signature, HOST_DOMAIN, value
         )
     except (BadHostKey, BadSigningKey):
         return None
-    return said if is_genuine else None
+    return announcement if is_genuine else None
 
 
 class HostKeyDecisions:
-    """Writes an operator's word to the topic that processors follow."""
+    """Writes an operator's decisions to the topic that processors follow."""
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
-        """Begin. Raises BusUnavailable where the broker's settings can't be used."""
+        """Connect. Raises BusUnavailable if the broker's settings can't be used."""
         self._writer = CompactedTopicWriter(connection)
         host = settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
         self._by = f"{current_user()}@{host}"[:200]
 
     def decide(self, host_id: str, state: State, public_key: bytes) -> None:
-        """Have a decision count from now on. Raises BusUnavailable, and BadHostKey if no reader would accept it."""
+        """Publish a decision. Raises BusUnavailable, and BadHostKey if readers would reject it."""
         record = HostKey(host_id, state, public_key, time.time_ns(), self._by)
         self._writer.put(HOST_KEYS, host_id.encode(), encode_host_key(record), _HEADERS)
 
     def forget(self, host_id: str) -> None:
-        """Delete what was decided about a host, by whomever. Raises BusUnavailable."""
+        """Delete all decisions about a host. Raises BusUnavailable."""
         for topic in (HOST_PINS, HOST_KEYS):
             self._writer.put(topic, host_id.encode(), None, [])

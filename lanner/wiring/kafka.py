@@ -1,4 +1,4 @@
-"""The broker as the settings describe it; secrets come from the environment or from files, never from settings."""
+"""Builds the connection to Kafka from the settings; secrets come from the environment or files, never from settings."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ from lanner.settings.sections.model import KafkaSettings
 
 
 def connection_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
-    """Give the broker's description. Raises BadInput."""
+    """Return the connection. Raises BadInput."""
     kafka = settings.kafka
     problems: list[str] = []
     password = secret("kafka.password_file", "LANNER_KAFKA_PASSWORD", kafka.password_file, environment, problems)
@@ -24,16 +24,14 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
     )
     if kafka.security_protocol in ("sasl_plaintext", "sasl_ssl"):
         if not kafka.username:
-            problems.append(f"kafka.username must be set where kafka.security_protocol is {kafka.security_protocol}.")
+            problems.append(f"kafka.username must be set if kafka.security_protocol is {kafka.security_protocol}.")
         if not password:
-            problems.append(
-                "no password for the broker: set kafka.password_file, or put it into $LANNER_KAFKA_PASSWORD."
-            )
+            problems.append("no password for the broker: set kafka.password_file or $LANNER_KAFKA_PASSWORD.")
     registry = _registry_of(kafka, environment, problems)
     for name in ("ca_file", "certificate_file", "key_file", "schema_registry_ca_file"):
         path = getattr(kafka, name)
         if path and not os.access(path, os.R_OK):
-            problems.append(f"kafka.{name}: {path}: not there, or not to be read by this user.")
+            problems.append(f"kafka.{name}: {path}: missing, or not readable by this user.")
     if problems:
         raise BadInput(*problems)
     return Connection(
@@ -64,11 +62,11 @@ def _registry_of(kafka: KafkaSettings, environment: Mapping[str, str], problems:
     else:
         if parts.username or parts.password:
             problems.append(
-                "kafka.schema_registry_url: has a password in it: set kafka.schema_registry_username and "
+                "kafka.schema_registry_url: contains a password: set kafka.schema_registry_username and "
                 "kafka.schema_registry_password_file instead."
             )
     if not is_whole:
-        problems.append("kafka.schema_registry_url: must be an address that begins with http:// or https://.")
+        problems.append("kafka.schema_registry_url: must be a URL with http:// or https://.")
     password = secret(
         "kafka.schema_registry_password_file",
         "LANNER_SCHEMA_REGISTRY_PASSWORD",
@@ -78,22 +76,22 @@ def _registry_of(kafka: KafkaSettings, environment: Mapping[str, str], problems:
     )
     if kafka.schema_registry_username and not password:
         problems.append(
-            "no password for the schema registry: set kafka.schema_registry_password_file, or put it into "
+            "no password for the schema registry: set kafka.schema_registry_password_file or "
             "$LANNER_SCHEMA_REGISTRY_PASSWORD."
         )
     return RegistryAddress(url, kafka.schema_registry_username or "", password, kafka.schema_registry_ca_file or "")
 
 
 def need(stage: str, *modules: str) -> None:
-    """Say what to install where a stage's libraries are missing. Raises BusUnavailable."""
+    """Raise BusUnavailable with the remedy if a library of a stage is missing."""
     for module in modules:
-        # Of a module that is loaded nothing is asked: Faust puts one without a specification in its own place.
+        # Don't search for loaded modules: Faust replaces itself by one without a specification.
         if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise BusUnavailable(f"the {module} library is not installed", f"pip install 'lanner[{stage}]'")
 
 
 def secret(setting: str, variable: str, file: str | None, environment: Mapping[str, str], problems: list[str]) -> str:
-    """Give a secret from the environment, or from a file that it or a setting names; troubles go into problems."""
+    """Return a secret from a variable, or from the file that a variable or setting names; add errors to problems."""
     if environment.get(variable):
         return environment[variable]
     path = environment.get(f"{variable}_FILE") or file

@@ -1,4 +1,4 @@
-"""Whether the topics that a stage needs are as they have to be; waits for a broker that is away."""
+"""Checks that the topics of a stage exist and fit; waits for a broker that is unavailable."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,22 @@ from lanner.errors import BadInput
 
 
 class _Missing(BusUnavailable):
-    """Topics are not there, or not yet known to a broker that has just come back."""
+    """Topics are missing, or unknown to a broker that has just restarted."""
 
 
 def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[str, TopicState], list[TopicProblem]]:
-    """Look at the topics of a stage before it starts.
+    """Check the topics of a stage before it starts.
 
     Args:
         connection: the broker.
-        names: without prefix.
+        names: names without prefix.
 
     Returns:
-        The topics by full name, and what is not as it should be but does not hinder.
+        The topics by full name, and the problems that aren't fatal.
 
     Raises:
-        BadInput: topics are missing or wrong.
-        BusUnavailable: the broker can't be used, and waiting changes nothing.
+        BadInput: Topics are missing or wrong.
+        BusUnavailable: The broker can't be used, and waiting won't help.
     """
     from bus.administration import Administration  # noqa: PLC0415  needs the broker's client
     from bus.clients.retry import Retry, persist  # noqa: PLC0415
@@ -39,7 +39,7 @@ def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[
         fatal[:] = [each for each in findings if each.fatal]
         if fatal and all(each.topic not in states for each in fatal):
             more = f", nor do {len(fatal) - 1} others" if len(fatal) > 1 else ""
-            remedy = "`lanner topics create` makes what is missing"
+            remedy = "`lanner topics create` creates missing topics"
             raise _Missing(f"{fatal[0].text}{more}", remedy, patience=UNKNOWN_TOPIC_SECONDS)
         return states, [each for each in findings if not each.fatal]
 
@@ -49,6 +49,7 @@ def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[
         found = {}, []
     if fatal:
         raise BadInput(
-            *(f"{each.text}." for each in fatal), "`lanner topics create` makes what is missing and says what to do."
+            *(f"{each.text}." for each in fatal),
+            "`lanner topics create` creates missing topics and reports the others.",
         )
     return found

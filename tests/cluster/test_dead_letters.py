@@ -102,13 +102,13 @@ def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connect
     hostile = dead_letter("no batch", (connection.topic("rules"), 0, 9), None, b"").headers
     bury(connection, PROCESSOR_DEAD_LETTERS, b"evil", hostile)
     shown = dlq(connection, "show", "processor:0").stdout
-    assert "9 bytes that are no alert and no batch" in shown
+    assert "9 bytes that are neither an alert nor a batch" in shown
     assert f"{connection.topic(EVENTS)}[5] at 9" in shown
     assert dlq(connection, "replay", "processor:0").returncode == 0
     assert everything(connection, EVENTS) == [(5, b"k", b"\xc3\x01garbage", {"lanner_sent": b"1"})]
     failed = dlq(connection, "replay", "processor:1")
     assert failed.returncode == 1
-    assert "no topic of a processor's; drop it" in failed.stderr
+    assert "not a topic of the processor; drop it" in failed.stderr
     assert everything(connection, "rules") == []
 
 

@@ -69,10 +69,10 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     assert len(names) == 4
     told = "\n".join(shown)
     assert f"# {host.name}: 104 events in 5 batches of this time." in told
-    assert "Collected whole: execve. Of any other event type nothing was collected." in told
-    assert "Collected only where a rule of that time could match: openat." in told
+    assert "Collected in full: execve. No other event types were collected." in told
+    assert "Collected only if a rule at that time could match: openat." in told
     assert "5 events were lost (events_ring_full: 5)." in told
-    assert "2 batches never came (numbers 5 to 6)." in told
+    assert "2 batches are missing (numbers 5 to 6)." in told
 
     ends = TopicHistory(connection, connection.topic(ALERTS)).available
     draft = tmp_path / "draft.yaml"
@@ -83,8 +83,8 @@ def test_what_was_kept_round_an_alert_and_by_a_draft(
     expected = Counter(act[:6] for act in drafted)
     assert {row["host"]: row["alerts"] for row in found["found"]} == expected
     assert found["hosts"] == 2
-    assert "not collected, for no rule of that time asked: ptrace (host-1)" in found["not_seen"]
-    assert "which events were collected is not known (host-2)" in found["not_seen"]
+    assert "not collected, because no rule at that time needed it: ptrace (host-1)" in found["not_seen"]
+    assert "unknown which events were collected (host-2)" in found["not_seen"]
     assert "lost: 5 events (host-1)" in found["not_seen"]
     table = lines(processes.start(connection, "replay", "--topic", rules=rules_file(tmp_path, RULES)))
     assert sum(int(line.split()[4]) for line in table if line.startswith("Marked action")) == len(generator.actions)

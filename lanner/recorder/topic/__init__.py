@@ -1,1 +1,1 @@
-"""The retained events topic: a host and a time range in, batches out."""
+"""The retained events topic: takes a host and a time range, returns batches."""

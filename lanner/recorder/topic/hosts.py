@@ -1,8 +1,7 @@
-"""The hosts of a fleet, found in the retained events without reading all of them.
+"""Finds the hosts of a fleet in the retained events without reading all of them.
 
-A live collector sends something every 15 s, so a look at any 20 s finds every host that was alive then. Where there is
-much, looks at a few moments of the past find the silent ones, and halving the time between two looks finds when each
-was last heard of.
+A live collector sends something every 15 s, so 20 s of the topic contain every host alive at that time. In a large
+topic, samples at a few past times find the silent hosts, and bisection finds when each was last seen.
 """
 
 from collections.abc import Callable
@@ -20,28 +19,28 @@ from schemas.codec import BadBatch
 _LOOK_MS = 20_000
 _NEWEST_MS = 60_000
 _FEW = 20_000
-"""Messages that are simply read."""
+"""Up to this many messages are read in full."""
 _MINUTES = (2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240)
-"""How long ago each look at the past is: each twice as long as the one before."""
+"""Ages of the samples of the past, minutes: each about twice the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetHost:
-    """What a host's newest batch says."""
+    """A host, from its newest batch."""
 
     id: str
     name: str
     seen: int
-    """When its newest batch was appended, ms."""
+    """Append time of its newest batch, ms."""
     version: str
     kernel: str
     rules: str
     lag: int
-    """From the making of its newest batch to the broker, ms: more than a moment where it waited on disk."""
+    """From the creation of its newest batch to the broker, ms: large if it waited on disk."""
     lost: int
-    """Events that it told as lost in the last minute that it was heard of."""
+    """Events lost, as reported in the last minute in which it was seen."""
     is_stopped: bool
-    """Whether its collector said that it ends."""
+    """Whether its collector reported that it stopped."""
 
 
 def find_hosts(
@@ -51,12 +50,12 @@ def find_hosts(
 
     Args:
         connection: the broker.
-        now: ms since the epoch.
-        stop: asked between polls; ends the search.
-        show: told of how far it has got.
+        now: milliseconds since the epoch.
+        stop: called between polls; True stops the search.
+        show: called with the progress.
 
     Raises:
-        BusUnavailable: no broker, or no such topic.
+        BusUnavailable: No broker, or no such topic.
     """
     past = TopicHistory(connection, connection.topic(EVENTS))
     look = _Looks(past, reader_of_values(connection), stop)
@@ -67,7 +66,7 @@ def find_hosts(
         for minutes in _MINUTES:
             if stop() or look.is_before_all(nearer):
                 break
-            show(f"looking: {minutes} min ago")
+            show(f"searching: {minutes} min ago")
             farther = now - minutes * 60_000
             if look.messages(farther, nearer) <= _FEW:
                 earlier = look.between(farther, nearer)
@@ -82,7 +81,7 @@ def find_hosts(
 
 
 class _Looks:
-    """Looks at short times of one topic."""
+    """Reads short time ranges of one topic."""
 
     def __init__(self, past: TopicHistory, value: Callable[[Any], bytes], stop: Callable[[], bool]) -> None:
         self._past = past
@@ -90,17 +89,17 @@ class _Looks:
         self._stop = stop
 
     def is_before_all(self, time: int) -> bool:
-        """Tell whether nothing older than a time is kept."""
+        """Return whether the topic retains nothing older than a time."""
         return all(offset <= self._past.available[number][0] for number, offset in self._past.since(time).items())
 
     def messages(self, since: int, until: int) -> int:
-        """Count what was appended in a time."""
+        """Return the number of messages appended in a time range."""
         return sum(end - start for start, end in self._past.between(since, until).values())
 
     def between(
         self, since: int, until: int | None, partitions: list[int] | None = None, *, counts_losses: bool = False
     ) -> dict[bytes, FleetHost]:
-        """Give the hosts that were heard of in a time, by key; losses of the whole time take more work."""
+        """Return the hosts seen in a time range, by key; counting losses over the whole range takes more work."""
         newest: dict[bytes, Any] = {}
         lost: dict[bytes, int] = {}
         for message in self._past.read(self._past.between(since, until, partitions), self._stop):
@@ -115,7 +114,7 @@ class _Looks:
         return found
 
     def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
-        """Find a host's newest batch, given one and a time at which it was silent."""
+        """Find a host's newest batch, given one of its batches and a later time at which it was silent."""
         partitions = [partition_of(key, len(self._past.available))]
         while silent_at - host.seen > _LOOK_MS and not self._stop():
             middle = (host.seen + silent_at) // 2
@@ -130,7 +129,7 @@ class _Looks:
         try:
             return from_message(message, self._value(message))
         except BadBatch:
-            # It is among the dead letters.
+            # The processor dead-letters it.
             return None
 
 

@@ -1,4 +1,4 @@
-"""Messages of topics as this release writes them, for commands that look at what was kept."""
+"""Decodes messages of topics to this release's format, for commands that read retained messages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,10 @@ from schemas.codec import EVENT_BATCH_FORMAT
 
 
 def reader_of_values(connection: Connection) -> Callable[[Any], bytes]:
-    """Give a function from a message to its value, translated where another release, or by a registry, wrote it.
+    """Return a function from a message to its value, translated if another release or a registry's schema wrote it.
 
     Raises:
-        BusUnavailable: the registry's settings can't be used; later, a schema can't be had.
+        BusUnavailable: The registry's settings are wrong; or, later, a schema is unavailable.
     """
     from bus.schema_registry.writer_schemas import WriterSchemas  # noqa: PLC0415  needs the broker's client
 

@@ -1,4 +1,4 @@
-"""All that a fleet kept of a time, host after host mixed as the broker took it."""
+"""All retained batches of a fleet in a time range, in the order of the broker."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,20 +17,20 @@ class TopicRange:
     """The batches that were appended between two times."""
 
     def __init__(self, connection: Connection, since: int, until: int | None) -> None:
-        """Look where they are; raises BusUnavailable. since, until: ms since the epoch."""
+        """Find their offsets; raises BusUnavailable. since, until: ms since the epoch."""
         self._value = reader_of_values(connection)
         self._past = TopicHistory(connection, connection.topic(EVENTS))
         self._bounds = self._past.between(since, until)
         self._since = since
         self.total = sum(end - start for start, end in self._bounds.values())
-        """Batches, as far as can be told beforehand."""
+        """Batches, estimated."""
         self.done = 0
         self.unreadable = 0
-        """Messages that are no batch: they are among the dead letters as well."""
+        """Messages that aren't valid batches; the processor dead-letters them."""
         self.remarks: list[str] = []
 
-    def batches(self, wanted: Callable[[StoredBatch], bool], stop: Callable[[], bool]) -> Iterator[StoredBatch]:
-        """Give them in the order in which the broker took them; stop is asked between them and ends it early."""
+    def batches(self, selects: Callable[[StoredBatch], bool], stop: Callable[[], bool]) -> Iterator[StoredBatch]:
+        """Yield them in the order of the broker; stop is called between them, True ends the iteration."""
         kept_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.available.items()}
         oldest: int | None = None
         try:
@@ -39,15 +39,15 @@ class TopicRange:
                 if message.offset() == kept_since[message.partition() or 0] != 0:
                     oldest = max(oldest or 0, stamp_of(message))
                 found = self._read(message)
-                if found is not None and wanted(found):
+                if found is not None and selects(found):
                     yield found
         finally:
             self._past.close()
         if oldest is not None and oldest > self._since:
             when = date_and_time_seconds(oldest * 1_000_000)
-            self.remarks.append(f"not everything from before {when} is kept any more")
+            self.remarks.append(f"events before {when} are no longer complete")
         if self.unreadable:
-            self.remarks.append(f"{self.unreadable:,} messages were no event batches")
+            self.remarks.append(f"{self.unreadable:,} messages were not valid event batches")
 
     def _read(self, message: Any) -> StoredBatch | None:
         try:

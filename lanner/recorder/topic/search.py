@@ -1,4 +1,4 @@
-"""The flight recorder of a fleet: one host's batches in the retained topic of events, found by an alert's id."""
+"""Finds an alert by its id, and the batches of its host in the retained events topic."""
 
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
@@ -19,33 +19,33 @@ from schemas.codec import BadBatch
 from schemas.text.times import date_and_time_seconds
 
 _EARLIER_MS = 30_000
-"""A batch says every 15 s what is collected, and clocks may differ by 5 s."""
+"""Batches state every 15 s what is collected, and clocks may differ by 5 s."""
 
 
 def from_topic(asked: EventQuery, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> QueryResult:
-    """Find an alert, and the batches of its host from a while before it on.
+    """Find an alert, and the batches of its host from shortly before it on.
 
     Args:
-        asked: what is looked for.
-        settings: which broker.
-        stop: asked between polls; ends the search.
-        status: shows how far it has got.
+        asked: the query.
+        settings: for the broker.
+        stop: called between polls; True stops the search.
+        status: shows the progress.
 
     Raises:
-        BadInput: the alert is not kept, and no host was named.
-        BusUnavailable: no broker, or no such topic.
+        BadInput: The alert is no longer retained, and no host was given.
+        BusUnavailable: No broker, or no such topic.
     """
     need("processor", "confluent_kafka")
     search = _Search(asked, connection_of(settings), stop)
     alert = search.alert(status)
     host = asked.host or (None if alert is None else alert.host_id)
     if alert is not None and not host:
-        raise BadInput(f"{asked.id}: {alert.rule}: this alert is of no host; `lanner alerts list` shows it.")
+        raise BadInput(f"{asked.id}: {alert.rule}: this alert isn't about a host; `lanner alerts list` shows it.")
     if host is None:
         when = date_and_time_seconds(asked.time * 1_000_000)
         raise BadInput(
-            f"{asked.id}: no such alert of {when} is kept at {search.connection.bootstrap_servers}. "
-            "--host HOST shows what a host did then; --file PATH looks into a recording or what `run --keep` kept."
+            f"{asked.id}: no such alert of {when} is retained at {search.connection.bootstrap_servers}. "
+            "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `run --keep`."
         )
     trigger = by_id(asked.id, frozenset())
     if alert is not None:
@@ -55,7 +55,7 @@ def from_topic(asked: EventQuery, settings: Settings, stop: Callable[[], bool], 
 
 
 class _Search:
-    """One search in the topics of a broker."""
+    """A search in the topics of a broker."""
 
     def __init__(self, asked: EventQuery, connection: Connection, stop: Callable[[], bool]) -> None:
         self.connection = connection
@@ -65,15 +65,15 @@ class _Search:
         self._value = reader_of_values(connection)
 
     def alert(self, status: StatusLine) -> Alert | None:
-        """Look for the alert from its time on: processors may have been late."""
+        """Search for the alert from its time on, because processors may have lagged."""
         from bus.clients.history import TopicHistory  # noqa: PLC0415  needs the broker's client
 
-        wanted = self._asked.id.encode()
+        alert_id = self._asked.id.encode()
         past = TopicHistory(self.connection, self.connection.topic(ALERTS))
         try:
             for message in past.read(past.between(self._asked.time - _EARLIER_MS, None), self._stop):
-                status.show(f"looking for the alert: {_time(message)}")
-                if ("ce_id", wanted) not in (message.headers() or ()):
+                status.show(f"searching for the alert: {_time(message)}")
+                if ("ce_id", alert_id) not in (message.headers() or ()):
                     continue
                 try:
                     return decode_alert(self._value(message))
@@ -85,16 +85,18 @@ class _Search:
         return None
 
     def remark_on(self, alert: Alert) -> None:
-        """Say what an alert is about beside its own event."""
+        """Add remarks on the alert's earlier events."""
         if alert.repeats is not None:
-            self.remarks.append(f"This alert sums up repeats; the first one: lanner context {alert.repeats.first_id}")
+            self.remarks.append(
+                f"This alert summarizes repeats; the first one: lanner context {alert.repeats.first_id}"
+            )
         if alert.window is not None:
             first = date_and_time_seconds(alert.window.first)
-            text = f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows those."
+            text = f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows them."
             self.remarks.append(text)
 
     def batches(self, host: str, *, is_id: bool) -> Generator[StoredBatch]:
-        """Give the batches of a host, by its id or its name, from a while before the window on."""
+        """Yield the batches of a host, by its id or name, from shortly before the window on."""
         from bus.clients.history import TopicHistory  # noqa: PLC0415
 
         past = TopicHistory(self.connection, self.connection.topic(EVENTS))
@@ -103,7 +105,7 @@ class _Search:
         own = [] if key is None else [partition_of(key, len(past.available))]
         is_found = False
         try:
-            # Where the number of partitions has changed since, an older batch lies elsewhere.
+            # If the number of partitions changed since, older batches are in other partitions.
             for partitions in filter(None, (own, [number for number in past.available if number not in own])):
                 for message in past.read(past.between(start, None, partitions), self._stop):
                     self._note_retention(message, past.available)
@@ -128,7 +130,7 @@ class _Search:
     def _note_retention(self, message: Any, kept: Mapping[int, tuple[int, int]]) -> None:
         is_oldest = message.offset() == kept[message.partition()][0] > 0
         if is_oldest and message.timestamp()[1] > self._asked.time - self._asked.before:
-            self.remarks.append(f"What came before {_time(message)} is not kept any more.")
+            self.remarks.append(f"Events before {_time(message)} are no longer retained.")
 
 
 def _time(message: Any) -> str:

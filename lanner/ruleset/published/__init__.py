@@ -1,1 +1,1 @@
-"""Rules published to the fleet: a version's message in, verified rules out, and back."""
+"""Rules published to the fleet: takes a version's message, returns verified rules; and publishes them."""

@@ -1,7 +1,7 @@
-"""The newest published version of rules that a processor has had, kept on disk: an older one does not count any more.
+"""Stores the newest published version that a processor accepted, so that it refuses older ones after a restart.
 
-Whoever may write to the topic can put an old version there again, with its signature. A processor that runs refuses it;
-this file makes one that starts refuse it too.
+Anyone who may write to the topic can publish an old version with its signature again. A running processor refuses it;
+this file makes a starting one refuse it too.
 """
 
 import json
@@ -16,18 +16,18 @@ _MOST_BYTES = 4096
 
 
 class OlderRules(RulesRefused):
-    """A version is older than one that this processor has had."""
+    """A version is older than one that this processor accepted."""
 
 
 class NewestRules:
-    """Remembers when the newest version was published, and its name."""
+    """Stores the name and publication time of the newest version."""
 
     def __init__(self, path: Path, on_note: Callable[[str], None]) -> None:
         """Read the file.
 
         Args:
-            path: the file; one that is not there yet is fine.
-            on_note: receives that the file can't be used.
+            path: the file; it need not exist.
+            on_note: receives a message if the file can't be used.
         """
         self._path = path
         self._on_note = on_note
@@ -35,10 +35,10 @@ class NewestRules:
         self._published, self._version = self._read()
 
     def accepted(self, fresh: RulesInUse) -> RulesInUse:
-        """Return a version that was compiled, and remember it; one that is older than what is remembered is closed.
+        """Return a compiled version and store it as the newest; close it if it is older than the newest.
 
         Raises:
-            OlderRules: it is older.
+            OlderRules: It is older.
         """
         rules = fresh.published
         if rules is None:
@@ -46,8 +46,8 @@ class NewestRules:
         if rules.published < self._published:
             fresh.close()
             raise OlderRules(
-                f"version {rules.version} is older than {self._version}, which this processor has had; "
-                "publish its files anew to go back"
+                f"version {rules.version} is older than {self._version}, which this processor already accepted; "
+                "publish its files again to go back"
             )
         if rules.published > self._published:
             self._published, self._version = rules.published, rules.version
@@ -64,7 +64,7 @@ class NewestRules:
         except OSError as error:
             self._report(error.strerror or str(error))
         except (ValueError, TypeError, KeyError, RecursionError):
-            self._report("is not what was written there")
+            self._report("has invalid content")
         return 0, ""
 
     def _write(self, rules: PublishedRules) -> None:
@@ -85,6 +85,6 @@ class NewestRules:
         if not self._is_failing:
             self._is_failing = True
             self._on_note(
-                f"warning: published_rules.state_dir: {self._path}: {why}; after a restart an old version that is "
-                "published again counts."
+                f"warning: published_rules.state_dir: {self._path}: {why}; after a restart, an old version that is "
+                "published again will be accepted."
             )

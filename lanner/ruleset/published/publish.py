@@ -1,4 +1,4 @@
-"""Writes a version of the rules, and what it asks of collectors, to their topics."""
+"""Publishes a version of the rules, and the pushdown filter that it needs, to their topics."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,25 +19,25 @@ _JSON: Headers = [("content-type", b"application/json")]
 
 
 def publish(settings: Settings, rules: PublishedRules, key: Ed25519PrivateKey | None) -> None:
-    """Publish a version that has its name; both messages are safe with the broker when this returns.
+    """Publish a named version; on return the broker has stored both messages.
 
     Raises:
-        BadInput: the version is wrong, or too large.
-        BusUnavailable: no broker, or it doesn't take rules from this user.
+        BadInput: The version is invalid or too large.
+        BusUnavailable: No broker, or it denies this user to publish rules.
     """
     try:
-        # As whoever reads it will: what the names of files or a switch make of it must be known before.
+        # Compile it as processors will, to find errors caused by file names or switches.
         interest = encode_filter(detection_of_published(settings, rules).interest)
         value, headers = rules_message(rules, key)
     except BadRules as error:
-        raise BadInput(f"that can't be published: {error}.") from None
+        raise BadInput(f"can't publish: {error}.") from None
     if len(interest) > MAX_MESSAGE_BYTES // 2:
-        raise BadInput(f"the interest of these rules has {len(interest)} bytes, more than a message may have.")
+        raise BadInput(f"the pushdown filter of these rules is too large for a message: {len(interest)} bytes.")
     writer = CompactedTopicWriter(connection_of(settings))
     try:
-        # Collectors widen what they send before anybody judges by it.
+        # Collectors must widen their filters before any processor switches.
         writer.put(INTEREST, rules.version.encode(), interest, _JSON)
     except BusUnavailable as error:
-        # Who may publish rules need not be able to blind collectors: processors write what they check.
-        note(f"what collectors have to send is left to the processors to say: {error.reason}.")
+        # Whoever may publish rules needn't have the right to blind collectors: processors publish the filter as well.
+        note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")
     writer.put(RULES, CURRENT, value, headers)

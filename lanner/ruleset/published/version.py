@@ -1,4 +1,4 @@
-"""A version of a fleet's rules as this process uses it: made of files, compiled, checked by keys."""
+"""Builds a version of a fleet's rules from files, compiles it, and reads the keys to sign and verify it."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwit
 
 
 def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) -> PublishedRules:
-    """Make a version of rule files and of what the settings turn on and off; it has no name yet."""
+    """Return a version made from rule files and the configured switches; it has no name yet."""
     names = safe_names(Path(file.name).name for file in files)
     texts = [file.text if isinstance(file.text, bytes) else file.text.encode() for file in files]
     return PublishedRules(
@@ -37,10 +37,10 @@ def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) ->
 
 
 def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> CompiledDetection:
-    """Compile a version: its own switches and its priority count, not those of the settings.
+    """Compile a version with its own switches and priority instead of the configured ones.
 
     Raises:
-        BadInput: with all that is wrong with it.
+        BadInput: With all errors.
     """
     selections = tuple(
         Selection(enable=target) if switch.enable else Selection(disable=target)
@@ -49,14 +49,14 @@ def detection_of_published(settings: Settings, rules: PublishedRules, *, warning
     )
     priority = next((name for name in get_args(PriorityName) if name == rules.priority), None)
     if priority is None:
-        raise BadInput(f"its priority {rules.priority!r} is none.")
+        raise BadInput(f"{rules.priority!r} is not a valid priority.")
     own = replace(settings, rules_files=(), rules=selections, priority=priority)
     files = tuple(RuleFile(file.name, file.text) for file in rules.files)
     return detection_of(own, RuleSources(files, (), f"version {rules.version}"), warnings=warnings)
 
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
-    """Read the keys whose signatures count. Raises BadInput."""
+    """Read the keys whose signatures are accepted. Raises BadInput."""
     keys, problems = [], []
     for name in settings.published_rules.public_key_files:
         try:
@@ -70,14 +70,14 @@ def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
 
 
 def private_key(path: Path) -> Ed25519PrivateKey:
-    """Read the key to sign with; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
+    """Read the signing key; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
     problems: list[str] = []
     password = secret("--sign-key", "LANNER_SIGN_KEY_PASSWORD", None, os.environ, problems)
     if problems:
         raise BadInput(*problems)
     try:
         if path.stat().st_mode & 0o077:
-            raise BadInput(f"--sign-key: {path}: others may read it; chmod 600 {path}.")
+            raise BadInput(f"--sign-key: {path}: other users can read it; run: chmod 600 {path}")
         return read_private_key(path, password)
     except (OSError, BadSigningKey) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
@@ -85,7 +85,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def current_user() -> str:
-    """Return the name of whoever runs this, behind sudo too."""
+    """Return the name of the user, including the one behind sudo."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -1,1 +1,1 @@
-"""Which filter a collector uses: settings and topics in, a pushdown filter out."""
+"""Choice of the collector's filter: takes settings and topics, returns a pushdown filter."""

@@ -1,4 +1,4 @@
-"""What this host's collector sends in a fleet: what published rules ask for, else what its own rule files do."""
+"""The filter of a collector in a fleet: what published rules need, else what this host's rule files need."""
 
 from pathlib import Path
 
@@ -14,23 +14,26 @@ from schemas.filter import PushdownFilter, always
 
 
 class FleetFilter:
-    """Follows the topic of interest, where the settings say so."""
+    """Follows the topic of pushdown filters, if enabled."""
 
     def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter, folder: Path) -> None:
-        """Begin with what was read last; the broker need not be there.
+        """Start with the filter read last; the broker need not be available.
 
-        own: of this host's rule files; folder: keeps what is read. Raises BadInput, and BusUnavailable where the
-        settings of the broker can't be used.
+        own: filter of this host's rule files; folder: where the filter is stored. Raises BadInput, and BusUnavailable
+        if the broker's settings can't be used.
         """
         always_sent = frozenset(settings.collector.always_sent)
         if unknown := sorted(always_sent - EVERYTHING):
             raise BadInput(
-                *(f"collector.always_sent: {name!r} is no event type that is collected." for name in unknown)
+                *(
+                    f"collector.always_sent: {name!r} is not an event type that the collector supports."
+                    for name in unknown
+                )
             )
         self._settings = settings
         self._followed: FilterFollower | None = None
         self.wanted = CollectionPlan(always(own, always_sent))
-        """What is sent now."""
+        """The active plan."""
         if settings.published_rules.enabled:
             kept = folder / "interest.json"
             self._followed = FilterFollower(connection, own, always_sent, kept=kept, on_note=note)
@@ -38,21 +41,21 @@ class FleetFilter:
 
     @property
     def event_types(self) -> frozenset[str]:
-        """What to watch."""
+        """The event types to watch."""
         return EVERYTHING if self.wanted.interest is None else self.wanted.interest.events
 
     @property
     def variables(self) -> frozenset[str]:
-        """Names of the environment variables that are asked for."""
+        """Names of the environment variables to send."""
         return frozenset() if self.wanted.interest is None else self.wanted.interest.variables
 
     @property
     def asker(self) -> str:
-        """In a few words, who asks for it."""
-        return ", ".join(sorted(self.wanted.versions)).replace("*", "anybody") or "this host's rule files"
+        """Short description of the rules that need these events."""
+        return ", ".join(sorted(self.wanted.versions)).replace("*", "any version") or "this host's rule files"
 
     def follow(self, collector: Collector) -> None:
-        """Have a collector that runs send what is asked for now, where that has changed."""
+        """Change the filter of a running collector if the topic changed."""
         changed = None if self._followed is None else self._followed.poll()
         if changed is None:
             return
@@ -61,7 +64,7 @@ class FleetFilter:
             self.event_types,
             changed.interest if self._settings.collector.pushdown else None,
             changed.versions,
-            # What can't be understood must not make secrets leave the host.
+            # A filter that can't be decoded must not make secrets leave the host.
             variables=None if changed.interest is None else self.variables,
         )
-        note(f"sending what is of interest to {self.asker}.")
+        note(f"sending the events that these need: {self.asker}.")

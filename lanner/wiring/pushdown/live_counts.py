@@ -1,4 +1,4 @@
-"""What this host's kernel sends and leaves out by the rules in force, counted while it happens."""
+"""Counts what this host's kernel sends and drops under the active rules."""
 
 import sys
 import time
@@ -26,17 +26,17 @@ def count_live(
     """Watch this host as `lanner run` would, for some time or until Ctrl-C.
 
     Args:
-        settings: of the collector.
+        settings: for the collector.
         detection: the rules.
-        asked: what each asks, as processor.interest_price.shares gives it.
-        seconds: how long.
-        quiet: no line that tells how far it is.
+        asked: cost by event type, from processor.pushdown.cost.shares.
+        seconds: duration.
+        quiet: show no status line.
 
     Returns:
-        Counts by event type, and how many events were lost.
+        Counts by event type, and the number of lost events.
 
     Raises:
-        EnvironmentLacks: this host can't do it.
+        EnvironmentUnsupported: This host doesn't support it.
     """
     counts: dict[str, EventTypeCounts] = {}
 
@@ -56,14 +56,14 @@ def count_live(
                 collector.poll(min(_POLL_SECONDS, rest))
                 sent = sum(each.seen for each in counts.values())
                 left_out = collector.counters()["filtered"]
-                status.show(f"{rest:.0f} s to go: {sent:,} events sent, {left_out:,} left out")
+                status.show(f"{rest:.0f} s left: {sent:,} events sent, {left_out:,} left out")
             filtered = collector.filtered()
         finally:
             collector.stop()
             status.clear()
     for event in asked:
         of_event = counts.setdefault(event, EventTypeCounts())
-        # What came was sent, whatever a judge that sees less of it than the kernel thinks.
+        # What arrived was sent, even if the evaluation here, which sees less than the kernel, disagrees.
         of_event.sent = of_event.seen
         of_event.seen += filtered.get(event, 0)
     return counts, sum(collector.losses.values())

@@ -1,6 +1,6 @@
-"""What this host's own rule files ask a collector for, found out by a process of its own.
+"""Derives the filter of this host's rule files in a child process.
 
-Reading and compiling rules takes 15 MiB that a collector would keep and never need again.
+Reading and compiling rules takes 15 MiB, which the collector would hold but never need again.
 """
 
 import os
@@ -14,14 +14,14 @@ from schemas.filter import PushdownFilter
 
 
 def own_interest(settings: Settings, *, warnings: bool) -> PushdownFilter:
-    """Give the interest of the rule files that the settings name; call it before there are threads.
+    """Return the filter of the configured rule files; call it before threads are started.
 
     Args:
-        settings: of this process.
-        warnings: print the rules' warnings.
+        settings: the settings.
+        warnings: whether to print the rules' warnings.
 
     Raises:
-        BadInput: with all that is wrong with the rules.
+        BadInput: With all errors in the rules.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -36,7 +36,7 @@ def own_interest(settings: Settings, *, warnings: bool) -> PushdownFilter:
     _, status = os.waitpid(child, 0)
     if not data:
         end = os.waitstatus_to_exitcode(status)
-        what = f"was ended by signal {signal.Signals(-end).name}" if end < 0 else f"ended with exit code {end}"
+        what = f"was killed by signal {signal.Signals(-end).name}" if end < 0 else f"exited with code {end}"
         raise BadInput(f"the rules could not be read: the process that reads them {what}.")
     answer = pickle.loads(data)  # noqa: S301  our own child wrote it
     if isinstance(answer, PushdownFilter):
@@ -45,10 +45,10 @@ def own_interest(settings: Settings, *, warnings: bool) -> PushdownFilter:
 
 
 def _answer(writing: int, settings: Settings, *, warnings: bool) -> None:
-    """Write the interest, or the messages of what is wrong, and end."""
+    """Write the filter, or the error messages, and exit."""
     status = 1
     try:
-        from lanner.ruleset.compile import load_detection  # noqa: PLC0415  this process alone is to hold it
+        from lanner.ruleset.compile import load_detection  # noqa: PLC0415  only the child loads it
 
         answer: PushdownFilter | tuple[str, ...]
         try:
@@ -61,5 +61,5 @@ def _answer(writing: int, settings: Settings, *, warnings: bool) -> None:
         sys.stderr.flush()
         status = 0
     finally:
-        # Nothing of the parent's may be put away a second time.
+        # Don't run the parent's exit handlers a second time.
         os._exit(status)

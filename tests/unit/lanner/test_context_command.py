@@ -40,8 +40,8 @@ def test_context_from_a_folder_marks_the_event_and_says_what_was_not_collected(t
     assert len(marked) == 1
     assert "/etc/shadow" in marked[0]
     assert "# web-3: 2 events in 2 batches of this time." in lines
-    assert "#   Collected whole: openat. Of any other event type nothing was collected." in lines
-    assert "#   Collected only where a rule of that time could match: execve." in lines
+    assert "#   Collected in full: openat. No other event types were collected." in lines
+    assert "#   Collected only if a rule at that time could match: execve." in lines
 
 
 def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
     done = lanner("replay", folder, "-r", rules, "--host", "web-*")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("read /etc/shadow") == 2
-    assert "what follows it is read" in done.stderr
+    assert "continuing with the next file" in done.stderr
 
 
 def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
@@ -88,8 +88,10 @@ def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
     folder, rules = kept(tmp_path)
     rules.write_text(RULE.replace("evt.type = openat and", "evt.type in (openat, execve, ptrace) and"))
     done = lanner("replay", folder, "-r", rules, "--host", "web-3")
-    assert "not seen by these rules: not collected, for no rule of that time asked: ptrace (web-3)" in done.stderr
-    assert "look for: execve (web-3)" in done.stderr
+    assert (
+        "not seen by these rules: not collected, because no rule at that time needed it: ptrace (web-3)" in done.stderr
+    )
+    assert "rules need: execve (web-3)" in done.stderr
 
 
 def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:
@@ -100,4 +102,4 @@ def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = lanner("replay", tmp_path / "empty")
     assert done.returncode == 1
-    assert "there is no recording in this folder" in done.stderr
+    assert "no recordings in this folder" in done.stderr

@@ -40,15 +40,15 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
     }
     hosts = {name: HostCoverage(name, 0, 0, **facts, is_told=True) for name in ("a", "b")}
     hosts["c"] = HostCoverage("c", 0, 0, lost=Counter(events_ring_full=1200), missing=2)
-    narrowed = "collected only where a rule of that time could match, which is less than these rules look for"
+    narrowed = "collected only for the rules at that time, which is less than these rules need"
     asked = frozenset({"execve", "openat", "ptrace", "bind"})
     assert not_collected(asked, interest_in(*asked), hosts) == [
-        "not collected, for no rule of that time asked: ptrace (a, b)",
-        "collected for a part of the time only, as rules changed: bind (a, b)",
+        "not collected, because no rule at that time needed it: ptrace (a, b)",
+        "collected only part of the time, because rules changed: bind (a, b)",
         f"{narrowed}: openat (a, b)",
-        "which events were collected is not known (c)",
+        "unknown which events were collected (c)",
         "lost: 1,200 events (c)",
-        "never came: 2 batches (c)",
+        "missing: 2 batches (c)",
     ]
     assert not_collected(frozenset({"execve"}), interest_in("execve"), {"a": hosts["a"]}) == []
 

@@ -26,14 +26,14 @@ def told(*batches: StoredBatch) -> HostCoverage:
 def test_what_is_watched_is_told() -> None:
     """Whole, in part, and that there is nothing else."""
     first, second, *rest = sentences(told(batch(7, watched=["execve"], narrowed=["openat"])))
-    assert first == "Collected whole: execve. Of any other event type nothing was collected."
-    assert second == "Collected only where a rule of that time could match: openat."
+    assert first == "Collected in full: execve. No other event types were collected."
+    assert second == "Collected only if a rule at that time could match: openat."
     assert rest == []
 
 
 def test_that_nobody_said_what_is_watched_is_told() -> None:
     """Not knowing is not the same as everything."""
-    assert sentences(told(batch(7))) == ["Which events were collected is not known: no batch of this time says so."]
+    assert sentences(told(batch(7))) == ["Which events were collected is unknown: no batch of this time reports it."]
 
 
 def test_a_change_of_what_is_watched_is_told() -> None:
@@ -50,15 +50,15 @@ def test_losses_and_gaps_are_told() -> None:
     host = told(batch(7, lost={"events_ring_full": 3}), batch(11, lost={"spool_full": 4}))
     text = " ".join(sentences(host))
     assert "7 events were lost (events_ring_full: 3, spool_full: 4)." in text
-    assert "3 batches never came (numbers 8 to 10)." in text
+    assert "3 batches are missing (numbers 8 to 10)." in text
 
 
 def test_beginnings_and_ends_of_collectors_are_told() -> None:
     """Nothing was seen between them."""
     text = " ".join(sentences(told(batch(7), batch(8, stopping=True))))
-    assert "was stopped in good order" in text
+    assert "was stopped cleanly" in text
     text = " ".join(sentences(told(batch(8, stopping=True), batch(1, collector_start=TIME, boot_id="boot-2"))))
-    assert "A collector began at" in text
+    assert "A collector started at" in text
     assert "stopped" not in text
 
 
@@ -66,4 +66,4 @@ def test_a_corrected_clock_is_told() -> None:
     """The times are not those that the host itself knows."""
     kept = batch(7)
     text = " ".join(sentences(told(StoredBatch(kept.batch, kept.appended, -3600 * SECOND))))
-    assert "The host's clock was 3600 s ahead of the broker's: times are corrected by that." in text
+    assert "The host's clock was 3600 s ahead of the broker's: times are corrected." in text

@@ -59,7 +59,7 @@ def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
 def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
     """The second is told, and the first goes on."""
     first = RollingRecording(tmp_path, LIMIT, on_trouble=print)
-    with pytest.raises(BadInput, match="another process keeps its events there"):
+    with pytest.raises(BadInput, match="another process records to this folder"):
         RollingRecording(tmp_path, LIMIT, on_trouble=print)
     first.close()
     RollingRecording(tmp_path, LIMIT, on_trouble=print).close()
@@ -76,7 +76,7 @@ def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
         keeping.keep(batch(number))
     keeping.close()
     assert keeping.missed == 2
-    assert told == [f"{folder}: Is a directory: events are not kept until there is room."]
+    assert told == [f"{folder}: Is a directory: events are not stored until there is room."]
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:

@@ -27,21 +27,21 @@ def warnings_of(condition: str) -> list[Problem]:
 @pytest.mark.parametrize(
     ("condition", "messages", "hints"),
     [
-        ("evt.type = futex", ["no collector sends futex: the rule never matches"], ["leave the rule out"]),
+        ("evt.type = futex", ["no collector sends futex: the rule never matches"], ["remove the rule"]),
         (
             "evt.type in (openat, futex) and fd.name = /x",
-            ["no collector sends futex: the rule is judged for the others only"],
-            ["leave them out"],
+            ["no collector sends futex: the rule is evaluated only for the others"],
+            ["remove them"],
         ),
         (
             "evt.type = openat and proc.nthreads > 3",
-            ["'proc.nthreads' never has a value: a resource usage value, which would have to be read for each event"],
-            ["leave the check of 'proc.nthreads' out"],
+            ["'proc.nthreads' never has a value: it is a measure of load, which would have to be read at each event"],
+            ["remove the check of 'proc.nthreads'"],
         ),
         (
             "evt.type = openat and many_threads",
-            ["'proc.nthreads' never has a value: a resource usage value, which would have to be read for each event"],
-            ["in macro 'many_threads' (r.yaml:1): leave the check of 'proc.nthreads' out"],
+            ["'proc.nthreads' never has a value: it is a measure of load, which would have to be read at each event"],
+            ["in macro 'many_threads' (r.yaml:1): remove the check of 'proc.nthreads'"],
         ),
         ("evt.type != futex and proc.name = x", [], []),
         ("evt.type in (openat, execve) and proc.env[X] exists", [], []),
