@@ -1,1 +1,1 @@
-"""Dead letters of topics and outboxes: filters in, letters and their replay out."""
+"""Dead letters in topics and outboxes: takes filters and ids; returns dead letters, retries or discards them."""

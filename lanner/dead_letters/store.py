@@ -1,4 +1,4 @@
-"""Dead letters wherever they lie, and those in the outboxes of one host."""
+"""The interface to dead letters, and its implementation for the outboxes of one host."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,43 +21,43 @@ class StoredDeadLetter:
     """One dead letter."""
 
     id: str
-    """The place where it lies and its number there, such as notifier:12."""
+    """Name of the store and number within it, such as notifier:12."""
     at: float
-    """Wall clock, seconds, at which it was given up."""
+    """Time of dead-lettering, wall clock, seconds."""
     sink: str
     rule: str
-    """Of an alert; of a processor's batch where it came from."""
+    """The alert's rule; for a processor's batch, where it was read."""
     reason: str
     attempts: int
     number: int
     data: bytes
-    """The message as this release would have written it; what goes back are the bytes that failed."""
+    """The message as this release writes it; a replay sends the original bytes."""
     told: Mapping[str, str]
-    """What else is known of it."""
+    """More fields for display."""
     origin: Any = None
-    """What its place needs to settle it."""
+    """What the store needs to settle it."""
 
 
 class DeadLetterStore(Protocol):
-    """Where dead letters lie."""
+    """A source of dead letters."""
 
     name: str
 
     def letters(self) -> Iterator[StoredDeadLetter]:
-        """Give those that are not settled, oldest first."""
+        """Yield the dead letters that are not settled, oldest first."""
 
     def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
-        """Put letters back to where they failed. Raises BadInput and BusUnavailable."""
+        """Retry dead letters. Raises BadInput and BusUnavailable."""
 
     def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:
-        """Settle letters without sending them anywhere. Raises BadInput and BusUnavailable."""
+        """Discard dead letters. Raises BadInput and BusUnavailable."""
 
 
 class OutboxDeadLetters:
     """The refused alerts of one sink of `lanner run`."""
 
     def __init__(self, path: Path) -> None:
-        """Open an outbox that is there. Raises BadInput."""
+        """Open an existing outbox. Raises BadInput."""
         self.name = path.name.removesuffix(OUTBOX_ENDING)
         try:
             self._outbox = Outbox(path, capacity=1)
@@ -65,17 +65,17 @@ class OutboxDeadLetters:
             raise BadInput(f"notifier.state_dir: {error}.") from None
 
     def letters(self) -> Iterator[StoredDeadLetter]:
-        """Give all, oldest first."""
+        """Yield all dead letters, oldest first."""
         for each in self._outbox.dead_letters():
             yield self._letter(each)
 
     def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
-        """Put letters behind what waits; the process that delivers takes them within a second."""
+        """Append the dead letters to the queue; the delivering process sends them within a second."""
         for each in letters:
             self._outbox.replay(each.number)
 
-    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:  # noqa: ARG002  an outbox keeps no record of it
-        """Delete letters."""
+    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:  # noqa: ARG002  an outbox stores no note
+        """Delete dead letters."""
         for each in letters:
             self._outbox.drop(each.number)
 
@@ -102,7 +102,7 @@ def outboxes(folder: Path) -> list[OutboxDeadLetters]:
 
 
 def content(data: bytes) -> str:
-    """Show what a letter holds, safe for a terminal: an alert as JSON, a batch in a line, else bytes."""
+    """Return a dead letter's content, safe for a terminal: an alert as JSON, a batch as one line, else a hex dump."""
     alert = alert_in(data)
     if alert is not None:
         return json.dumps(asdict(alert), indent=2, default=str)
@@ -111,12 +111,12 @@ def content(data: bytes) -> str:
     except BadBatch:
         shown = data[:_SHOWN_BYTES]
         rows = [f"{at:08x}  {shown[at : at + 16].hex(' ')}" for at in range(0, len(shown), 16)]
-        return "\n".join([f"{len(data):,} bytes that are no alert and no batch of events", *rows])
+        return "\n".join([f"{len(data):,} bytes that are neither an alert nor a batch of events", *rows])
     return printable(f"batch {batch.sequence} of host {batch.hostname}: {batch.count} events")
 
 
 def alert_in(data: bytes) -> Alert | None:
-    """Give the alert that bytes are, if they are one."""
+    """Decode an alert, or return None."""
     try:
         return decode_alert(data)
     except BadAlert:

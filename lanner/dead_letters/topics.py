@@ -18,10 +18,10 @@ from schemas.text.printable import printable
 
 
 class TopicDeadLetters:
-    """A stage's topic of dead letters."""
+    """The dead-letter topic of a stage."""
 
     def __init__(self, connection: Connection, stage: str) -> None:
-        """Take the topic of ``notifier`` or ``processor``."""
+        """Take the stage: ``notifier`` or ``processor``."""
         self.name = stage
         self._connection = connection
         self._schemas = WriterSchemas(connection, (ALERT_FORMAT, EVENT_BATCH_FORMAT))
@@ -30,7 +30,7 @@ class TopicDeadLetters:
         )
 
     def letters(self) -> Iterator[StoredDeadLetter]:
-        """Give those that are not settled, oldest first."""
+        """Yield the dead letters that are not settled, oldest first."""
         for message in self._topic.open_letters():
             origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
             data = self._schemas.translate(message.value)
@@ -50,29 +50,29 @@ class TopicDeadLetters:
             )
 
     def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
-        """Put letters back: an alert for the sink alone that refused it, a batch into its own partition."""
+        """Retry dead letters: an alert only for the sink that refused it, a batch in its original partition."""
         try:
             self._topic.put_back([self._outgoing(each) for each in letters])
         except MessageRefused as error:
-            raise BadInput(f"{letters[0].id}: the broker won't take it back: {error}.") from None
+            raise BadInput(f"{letters[0].id}: the broker refused it: {error}.") from None
 
     def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:
-        """Settle letters; the note stays on record with them."""
+        """Discard dead letters; the note is stored with them."""
         try:
             self._topic.settle([each.origin for each in letters], "dropped", note)
         except MessageRefused as error:
-            raise BadInput(f"{letters[0].id}: the broker won't take the mark: {error}.") from None
+            raise BadInput(f"{letters[0].id}: the broker refused the tombstone: {error}.") from None
 
     def _outgoing(self, letter: StoredDeadLetter) -> tuple[DeadMessage, Destination]:
         message: DeadMessage = letter.origin
         topic = message.text("topic")
         is_alert = self.name == "notifier"
-        # A header must not choose where a message goes, or what is read: anybody who may write here could fill other
-        # topics by it.
+        # A header must not choose the topic to write or read: anyone who may write dead letters could use it to fill
+        # other topics.
         known = {self._connection.topic(name) for name in ((ALERTS,) if is_alert else (EVENTS, CORRELATE))}
         if topic not in known and (message.is_without_message or not is_alert):
             raise BadInput(
-                f"{letter.id}: it came from {printable(topic)!r}, which is no topic of a {self.name}'s; drop it."
+                f"{letter.id}: it came from {printable(topic)!r}, which is not a topic of the {self.name}; drop it."
             )
         if message.is_without_message:
             try:
@@ -87,7 +87,7 @@ class TopicDeadLetters:
 
 
 def _left_out(message: DeadMessage) -> str:
-    """Say what became of a message that its letter does not hold."""
+    """Describe a message that the dead letter doesn't include."""
     if OMITTED in message.headers:
-        return f"{message.number(OMITTED)} bytes, too large for a letter: they lie where it failed"
-    return "can't be read where it failed"
+        return f"{message.number(OMITTED)} bytes, too large for a dead letter: still in its original topic"
+    return "no longer in its original topic"

@@ -1,4 +1,4 @@
-"""Harmless acts, one for each rule that ships, so that anybody can see detection work on their own machine."""
+"""The demo: takes the built-in rules, runs a harmless action for each, returns whether the rule detected it."""
 
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 from lanner.demo.acts import ACTS

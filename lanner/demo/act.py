@@ -1,6 +1,6 @@
-"""What an act is, and the hands that it acts with.
+"""A demo action and the helpers it uses.
 
-Acts are done by other processes, never by the caller's: Lanner doesn't watch itself.
+Actions run in other processes, because Lanner ignores its own process.
 """
 
 import subprocess
@@ -16,31 +16,31 @@ from schemas.errors import LannerError
 Need = Literal["root", "docker"]
 
 LONGEST = 30.0
-"""Seconds after which a step of an act is ended; the longest takes seven."""
+"""Time limit for each step of an action, seconds; the slowest takes seven."""
 
 PROGRAMS = Path(__file__).parent / "programs"
 
 
 class DemoSkipped(LannerError):
-    """This machine can't do the act; the text says why in a few words."""
+    """The action can't run on this machine; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoContext:
-    """What an act may use."""
+    """What an action may use."""
 
     directory: Path
-    """Empty, the act's own, removed afterwards by the caller."""
+    """The action's own directory, initially empty; the caller removes it."""
     docker: DemoDocker | None = None
 
     def run(self, *command: str, user: int | None = None) -> int:
-        """Run a program to its end, quietly, and give its exit code: for most acts it doesn't matter.
+        """Run a program to completion without output, and return its exit code, which most actions ignore.
 
         Args:
             command: the program and its arguments.
-            user: the user id to run it as, with no group but its own.
+            user: the user id to run it as, with only that user's group.
 
-        Raises: ActSkipped where the program is missing.
+        Raises: DemoSkipped if the program is missing.
         """
         try:
             done = subprocess.run(
@@ -58,19 +58,19 @@ class DemoContext:
         except FileNotFoundError:
             raise DemoSkipped(f"{command[0]} is not installed") from None
         except PermissionError:
-            raise DemoSkipped(f"{command[0]} may not be run here") from None
+            raise DemoSkipped(f"{command[0]} isn't allowed to run here") from None
         except subprocess.TimeoutExpired:
             raise DemoSkipped(f"{command[0]} did not end within {LONGEST:.0f} s") from None
         return done.returncode
 
     def python(self, program: str, *arguments: str) -> int:
-        """Run one of the programs beside this module, for what no ordinary command does."""
+        """Run one of the programs beside this module, for what ordinary commands can't do."""
         return self.run(sys.executable, "-I", str(PROGRAMS / f"{program}.py"), *arguments)
 
     def in_container(self, *command: str, tty: bool = False) -> None:
-        """Run a program in a container that is made for it. Raises ActSkipped where there is no Docker."""
+        """Run a program in a new container. Raises DemoSkipped without Docker."""
         if self.docker is None:
-            raise DemoSkipped("no Docker here")
+            raise DemoSkipped("no Docker daemon")
         problem = self.docker.run(*command, tty=tty)
         if problem:
             raise DemoSkipped(problem)
@@ -78,14 +78,14 @@ class DemoContext:
 
 @dataclass(frozen=True, slots=True)
 class DemoAction:
-    """One harmless act and the alert that it should give."""
+    """A harmless action and the alert that it should raise."""
 
     rule: str
     priority: str
-    """As the rule has it, capitalised as in an alert line."""
+    """The rule's priority, capitalized as in an alert line."""
     does: str
-    """What is done, in words."""
+    """Description of the action."""
     touches: str
-    """What it changes on this machine and how that is undone."""
+    """What it changes on this machine, and how that is undone."""
     run: Callable[[DemoContext], None]
     needs: frozenset[Need] = frozenset({"root"})

@@ -1,4 +1,4 @@
-"""The acts, in the order of the rules that ship."""
+"""The actions, in the order of the built-in rules."""
 
 from lanner.demo.act import DemoAction
 from lanner.demo.container_acts import CONTAINER_ACTS

@@ -1,8 +1,8 @@
-"""Acts inside containers, each in one of its own that is removed at once."""
+"""Actions inside containers, each in a container of its own that is removed afterwards."""
 
 from lanner.demo.act import DemoAction, DemoContext
 
-_IN_CONTAINER = "A container of a small image made of this machine's programs; both are removed."
+_IN_CONTAINER = "A container from a small image of this machine's programs; both are removed."
 _IO_URING_SETUP = 425  # the same number on all architectures
 
 
@@ -12,12 +12,12 @@ def open_terminal_shell(context: DemoContext) -> None:
 
 
 def run_package_manager(context: DemoContext) -> None:
-    """Run a program by the name of a package manager."""
+    """Run a program named like a package manager."""
     context.in_container("apt-get", "update")
 
 
 def set_up_io_uring(context: DemoContext) -> None:
-    """Make an io_uring by a bare system call."""
+    """Create an io_uring by a raw system call."""
     context.in_container("perl", "-e", f'my $parameters = "\\0" x 120; syscall({_IO_URING_SETUP}, 1, $parameters)')
 
 
@@ -38,7 +38,7 @@ CONTAINER_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Launch Package Management Process in Container",
         priority="Error",
-        does="Runs in a container a program called apt-get that does nothing.",
+        does="Runs a program called apt-get, which does nothing, in a container.",
         touches=_IN_CONTAINER,
         needs=frozenset({"root", "docker"}),
         run=run_package_manager,
@@ -46,7 +46,7 @@ CONTAINER_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Set up io_uring in container",
         priority="Notice",
-        does="Makes an io_uring with one entry in a container and uses it for nothing.",
+        does="Creates an io_uring with one entry in a container and doesn't use it.",
         touches=_IN_CONTAINER,
         needs=frozenset({"root", "docker"}),
         run=set_up_io_uring,
@@ -54,7 +54,7 @@ CONTAINER_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Run program that is not of the image",
         priority="Critical",
-        does="Copies true inside a container and runs the copy.",
+        does="Copies /bin/true inside a container and runs the copy.",
         touches=_IN_CONTAINER,
         needs=frozenset({"root", "docker"}),
         run=run_dropped_program,

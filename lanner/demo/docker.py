@@ -1,6 +1,6 @@
-"""Containers for the acts: an image made of programs of this machine, because none can be counted on to be there.
+"""Containers for the actions, from an image made of this machine's programs, because no image can be assumed.
 
-Nothing is fetched, and the image is removed when the demonstration ends.
+Downloads nothing, and removes the image when the demo ends.
 """
 
 import io
@@ -13,22 +13,22 @@ from types import TracebackType
 from typing import Self
 
 PROGRAMS = {"sh": "sh", "cat": "cat", "cp": "cp", "true": "true", "apt-get": "true", "perl": "perl"}
-"""Name in the image and the program of this machine that it is: apt-get is there for its name and does nothing."""
+"""Name in the image to this machine's program; apt-get is a copy of true, needed only for its name."""
 
 PATIENCE = 30.0
 
 
 class DemoDocker:
-    """A Docker daemon and the image that is made in it when first needed; use it as a context."""
+    """A Docker daemon and the image, created on first use; use it as a context manager."""
 
     def __init__(self, client: str, host: str | None = None) -> None:
-        """Take the client program and the address of the daemon (unix://...), None for the client's own choice."""
+        """Take the client program and the URL of the daemon (unix://...), None for the client's default."""
         self._command = [client, *(("-H", host) if host else ())]
         self._image: str | None = None
 
     @classmethod
     def find(cls, host: str | None = None) -> Self | None:
-        """Give the daemon that answers on this machine, None where there is none."""
+        """Return this machine's daemon if it answers, else None."""
         client = shutil.which("docker")
         if client is None:
             return None
@@ -36,7 +36,7 @@ class DemoDocker:
         return found if found._call("version", patience=5.0) is None else None
 
     def __enter__(self) -> Self:
-        """Do nothing yet: an image is made when the first container is asked for."""
+        """Do nothing; the image is created with the first container."""
         return self
 
     def __exit__(
@@ -48,7 +48,7 @@ class DemoDocker:
             self._image = None
 
     def run(self, *command: str, tty: bool) -> str | None:
-        """Run a program in a new container without network, and remove that; give what went wrong, if anything."""
+        """Run a program in a new container without network, and remove the container. Return the error, if any."""
         if self._image is None:
             name = f"lanner-demo:{uuid.uuid4().hex[:8]}"
             problem = self._call("import", "-", name, sent=root_directory())
@@ -72,12 +72,12 @@ class DemoDocker:
             return f"Docker can't be called: {error.strerror}"
         # 125 to 127 are Docker's own failures; any other code is the program's.
         if done.returncode and (arguments[0] != "run" or 125 <= done.returncode <= 127):
-            return "Docker says: " + (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+            return "Docker error: " + (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
         return None
 
 
 def root_directory() -> bytes:
-    """Make a tar file of a root directory that holds a few programs of this machine and the libraries they need."""
+    """Return a tar file of a root directory with a few of this machine's programs and their libraries."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
         for name in ("tmp", "etc", "proc", "dev", "sys"):
@@ -100,13 +100,13 @@ def root_directory() -> bytes:
 
 
 def libraries_of(program: str) -> set[str]:
-    """Give the absolute paths of the shared libraries and the loader of a program, by ldd(1)."""
+    """Return the absolute paths of a program's shared libraries and loader, from ldd(1)."""
     try:
         command = ["/usr/bin/env", "ldd", program]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return set()
-    return {word for line in told.splitlines() for word in line.split() if word.startswith("/")}
+    return {word for line in listing.splitlines() for word in line.split() if word.startswith("/")}
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:

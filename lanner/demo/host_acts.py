@@ -1,4 +1,4 @@
-"""Acts on the machine itself."""
+"""Actions on the host."""
 
 import shutil
 import tempfile
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is the place that the rule watches
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the rule watches this directory
 _NOBODY = 65534
-_NO_ADDRESS = 3  # the exit code by which programs/shell_connection.py says so
-_OWN_DIRECTORY = "An empty directory of its own below /tmp, removed afterwards."
-_NOTHING = "Nothing: what is read is thrown away."
+_NO_ADDRESS = 3  # exit code of programs/shell_connection.py without an address
+_OWN_DIRECTORY = "An empty directory below /tmp, removed afterwards."
+_NOTHING = "Nothing: the output is discarded."
 
 
 def _copy_program(name: str, directory: Path, copy: str) -> str:
-    """Copy a program of this machine under another name and give the copy's path."""
+    """Copy a program of this machine under another name and return the copy's path."""
     original = shutil.which(name)
     if original is None:
         raise DemoSkipped(f"{name} is not installed")
@@ -24,28 +24,28 @@ def _copy_program(name: str, directory: Path, copy: str) -> str:
 
 
 def read_shadow(context: DemoContext) -> None:
-    """Read the account file by a program that isn't trusted with it."""
+    """Read the shadow file with a program that isn't trusted to."""
     context.run("cat", "/etc/shadow")
 
 
 def read_shadow_as_old_server(context: DemoContext) -> None:
-    """Be a server by name, wait until no longer new, and read the account file."""
+    """Run as a server by name, wait until it isn't new, and read the shadow file."""
     server = _copy_program("sh", context.directory, "nginx")
     context.run(server, "-c", "sleep 5.5; read line < /etc/shadow")
 
 
 def read_shadow_without_rights(context: DemoContext) -> None:
-    """Try to read the account file as a user who may not."""
+    """Try to read the shadow file without permission."""
     context.run("cat", "/etc/shadow", user=_NOBODY)
 
 
 def link_to_shadow(context: DemoContext) -> None:
-    """Make a symbolic link to the account file."""
+    """Create a symbolic link to the shadow file."""
     context.run("ln", "-s", "/etc/shadow", str(context.directory / "link"))
 
 
 def search_private_keys(context: DemoContext) -> None:
-    """Look for private keys in an empty directory."""
+    """Search an empty directory for private keys."""
     context.run("find", str(context.directory), "-name", "id_rsa")
 
 
@@ -63,68 +63,68 @@ def run_from_shared_memory(context: DemoContext) -> None:
 
 
 def let_server_spawn_shell(context: DemoContext) -> None:
-    """Be a server by name and start a shell."""
+    """Start a shell from a server by name."""
     server = _copy_program("sh", context.directory, "nginx")
     context.run(server, "-c", "sh -c true; true")
 
 
 def connect_from_shell(context: DemoContext) -> None:
-    """Let bash itself open a connection."""
+    """Connect with bash itself."""
     if shutil.which("bash") is None:
         raise DemoSkipped("bash is not installed")
     if context.python("shell_connection") == _NO_ADDRESS:
-        raise DemoSkipped("this machine has no address but the loopback one")
+        raise DemoSkipped("this machine has only a loopback address")
 
 
 def redirect_to_connection(context: DemoContext) -> None:
-    """Replace standard input by a connection."""
+    """Replace standard input with a connection."""
     context.python("redirect")
 
 
 def attach_to_process(context: DemoContext) -> None:
-    """Attach to a process by ptrace."""
+    """Attach to a process with ptrace."""
     context.python("attach")
 
 
 def write_below_binary_directory(context: DemoContext) -> None:
-    """Make an empty file in a directory of system programs."""
-    target = Path(tempfile.mktemp(prefix=".lanner-demo-", dir="/usr/bin"))  # noqa: S306 - another process makes it
+    """Create an empty file in a directory of system programs."""
+    target = Path(tempfile.mktemp(prefix=".lanner-demo-", dir="/usr/bin"))  # noqa: S306 - another process creates it
     try:
         context.run("touch", str(target))
         if not target.exists():
-            raise DemoSkipped("/usr/bin can't be written to")
+            raise DemoSkipped("/usr/bin is not writable")
     finally:
         target.unlink(missing_ok=True)
 
 
 def set_setuid_bit(context: DemoContext) -> None:
-    """Set the bit on an empty file."""
+    """Set the setuid bit on an empty file."""
     target = context.directory / "empty"
     target.touch()
     context.run("chmod", "u+s", str(target))
 
 
 def load_empty_module(context: DemoContext) -> None:
-    """Ask for an empty file to be loaded as a kernel module."""
+    """Request an empty file to be loaded as a kernel module."""
     module = context.directory / "empty.ko"
     module.touch()
     context.python("load_module", str(module))
 
 
 def write_authorized_keys(context: DemoContext) -> None:
-    """Write a file of the name that sshd reads, in a directory that it doesn't."""
+    """Create a file with the name that sshd reads, in a directory that it doesn't read."""
     directory = context.directory / ".ssh"
     directory.mkdir()
     context.run("touch", str(directory / "authorized_keys"))
 
 
 def clear_log_file(context: DemoContext) -> None:
-    """Empty a log file that only the act's own view of the file system has."""
+    """Truncate a log file in a mount namespace of its own."""
     context.run("unshare", "--mount", "sh", "-c", "mount -t tmpfs none /var/log && : > /var/log/auth.log")
 
 
 def remove_shell_history(context: DemoContext) -> None:
-    """Remove an empty file of that name."""
+    """Remove an empty file named like a shell history."""
     history = context.directory / ".bash_history"
     history.touch()
     context.run("rm", str(history))
@@ -141,7 +141,7 @@ HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Read sensitive file trusted after startup",
         priority="Warning",
-        does="Runs a copy of sh called nginx that waits for 5.5 s and then reads /etc/shadow.",
+        does="Runs a copy of sh named nginx that waits for 5.5 s and then reads /etc/shadow.",
         touches=_OWN_DIRECTORY,
         run=read_shadow_as_old_server,
     ),
@@ -155,22 +155,22 @@ HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Create link to sensitive file",
         priority="Warning",
-        does="Makes a symbolic link to /etc/shadow.",
+        does="Creates a symbolic link to /etc/shadow.",
         touches=_OWN_DIRECTORY,
         run=link_to_shadow,
     ),
     DemoAction(
         rule="Search for private keys or passwords",
         priority="Warning",
-        does="Looks with find for files called id_rsa, in an empty directory.",
+        does="Searches an empty directory for files named id_rsa with find.",
         touches=_OWN_DIRECTORY,
         run=search_private_keys,
     ),
     DemoAction(
         rule="Run program from memory",
         priority="Critical",
-        does="Executes a copy of true that exists in memory only.",
-        touches="Nothing: the memory goes with the process.",
+        does="Executes a copy of true that exists only in memory.",
+        touches="Nothing: the memory is freed with the process.",
         run=run_from_memory,
     ),
     DemoAction(
@@ -183,35 +183,35 @@ HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Shell spawned by server",
         priority="Warning",
-        does="Runs a copy of sh called nginx that starts a shell.",
+        does="Runs a copy of sh named nginx that starts a shell.",
         touches=_OWN_DIRECTORY,
         run=let_server_spawn_shell,
     ),
     DemoAction(
         rule="Outbound connection from shell",
         priority="Warning",
-        does="Lets bash connect to an address of this machine on which the act listens.",
-        touches="A TCP port for a moment; no packet leaves the machine.",
+        does="Makes bash connect to an address of this machine where the action listens.",
+        touches="A TCP port, briefly; no packet leaves the machine.",
         run=connect_from_shell,
     ),
     DemoAction(
         rule="Redirect standard stream to network connection",
         priority="Warning",
-        does="Puts a connection over the loopback interface in the place of a process's standard input.",
-        touches="A TCP port of the loopback interface for a moment.",
+        does="Replaces a process's standard input with a connection over the loopback interface.",
+        touches="A TCP port of the loopback interface, briefly.",
         run=redirect_to_connection,
     ),
     DemoAction(
         rule="Attach to process by ptrace",
         priority="Warning",
-        does="Attaches to a sleeping process of its own and lets go of it.",
-        touches="Nothing but that process, which is ended.",
+        does="Attaches to a sleeping process that it started, and detaches.",
+        touches="Only that process, which is then killed.",
         run=attach_to_process,
     ),
     DemoAction(
         rule="Write below binary directory",
         priority="Error",
-        does="Makes an empty hidden file below /usr/bin.",
+        does="Creates an empty hidden file below /usr/bin.",
         touches="That file (/usr/bin/.lanner-demo-...), removed afterwards.",
         run=write_below_binary_directory,
     ),
@@ -225,28 +225,28 @@ HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Load kernel module",
         priority="Warning",
-        does="Asks the kernel to load an empty file as a module, which it refuses.",
+        does="Requests an empty file to be loaded as a kernel module, which the kernel refuses.",
         touches=_OWN_DIRECTORY,
         run=load_empty_module,
     ),
     DemoAction(
         rule="Write SSH authorized keys",
         priority="Warning",
-        does="Makes an empty authorized_keys file where no SSH server looks.",
+        does="Creates an empty authorized_keys file where no SSH server reads it.",
         touches=_OWN_DIRECTORY,
         run=write_authorized_keys,
     ),
     DemoAction(
         rule="Clear log files",
         priority="Warning",
-        does="Empties /var/log/auth.log on an empty file system that only the act sees.",
-        touches="Nothing: the machine's logs stay as they are, and that file system goes with the act.",
+        does="Truncates /var/log/auth.log on an empty file system that only the action sees.",
+        touches="Nothing: the machine's logs are unchanged, and the file system disappears with the action.",
         run=clear_log_file,
     ),
     DemoAction(
         rule="Remove shell history",
         priority="Warning",
-        does="Removes an empty file called .bash_history.",
+        does="Removes an empty file named .bash_history.",
         touches=_OWN_DIRECTORY,
         run=remove_shell_history,
     ),

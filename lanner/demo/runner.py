@@ -1,4 +1,4 @@
-"""Carries out acts while the pipeline detects, and notes which rule saw its own, and how soon."""
+"""Runs the actions while the pipeline detects, and records which rule detected its action, and how fast."""
 
 import tempfile
 import threading
@@ -13,30 +13,30 @@ from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome
 from schemas.alert import Alert
 
 PATIENCE = 4.0
-"""Seconds that an alert may take after its act; a container's facts alone may take one."""
+"""Seconds to wait for an alert after its action; container metadata alone may take one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What became of one act."""
+    """The result of one action."""
 
     rule: str
     expected: str
     seen: str | None = None
-    """The alert's priority; None where no alert came."""
+    """The alert's priority; None if no alert was raised."""
     milliseconds: float | None = None
     """From the event in the kernel to the alert."""
     skipped: str = ""
-    """Why the act could not be done here."""
+    """Why the action could not run here."""
 
     @property
     def is_missing(self) -> bool:
-        """Whether the act was done and its alert did not come, or came with another priority."""
+        """Whether the action ran but its alert is missing or has another priority."""
         return not self.skipped and self.seen != self.expected
 
 
 class AlertBoard:
-    """A sink on which the acting thread looks for the alerts of its acts."""
+    """A sink that the demo thread searches for the alerts of its actions."""
 
     batch_size = 1
 
@@ -56,13 +56,13 @@ class AlertBoard:
         """Do nothing."""
 
     def reopen(self) -> None:
-        """Nothing to open anew."""
+        """Do nothing: there is no file to reopen."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to close."""
 
     def wait_for(self, rule: str, since: int, seconds: float, *, given_up: threading.Event) -> tuple[str, float] | None:
-        """Give priority and delay (ms) of the first alert of a rule whose event came after since (ns), or None."""
+        """Return priority and latency (ms) of the first alert of a rule with an event since a time (ns), or None."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while True:
@@ -76,7 +76,7 @@ class AlertBoard:
 
 
 class Demonstration:
-    """The acts on a thread of their own, beside the pipeline."""
+    """Runs the actions on a thread of their own."""
 
     def __init__(self, acts: Sequence[DemoAction], board: AlertBoard, on_outcome: Callable[[DemoResult], None]) -> None:
         self.outcomes: list[DemoResult] = []
@@ -87,15 +87,15 @@ class Demonstration:
         self._thread = threading.Thread(target=self._act_all, name="acts", daemon=True)
 
     def start(self) -> None:
-        """Begin to act; call it once events flow."""
+        """Start the thread; call it once events arrive."""
         self._thread.start()
 
     def is_done(self) -> bool:
-        """Tell whether all acts are done and told."""
+        """Return whether all actions are done and reported."""
         return self._thread.ident is not None and not self._thread.is_alive()
 
     def give_up(self) -> None:
-        """Begin no further act, and wait for the one under way to clean up after itself."""
+        """Start no further action, and wait for the running one to clean up."""
         self._given_up.set()
         if self._thread.ident is not None:
             self._thread.join(10)
@@ -103,12 +103,12 @@ class Demonstration:
     def _act_all(self) -> None:
         docker = DemoDocker.find() if any("docker" in act.needs for act in self._acts) else None
         if docker is None:
-            self._tell(self._each(None))
+            self._report(self._each(None))
             return
         with docker:
-            self._tell(self._each(docker))
+            self._report(self._each(docker))
 
-    def _tell(self, outcomes: Iterator[DemoResult]) -> None:
+    def _report(self, outcomes: Iterator[DemoResult]) -> None:
         for outcome in outcomes:
             self.outcomes.append(outcome)
             self._on_outcome(outcome)
@@ -129,6 +129,6 @@ class Demonstration:
         except DemoSkipped as why:
             return DemoResult(act.rule, act.priority, skipped=str(why))
         except OSError as error:
-            return DemoResult(act.rule, act.priority, skipped=f"could not be done: {error.strerror}")
+            return DemoResult(act.rule, act.priority, skipped=f"failed: {error.strerror}")
         found = self._board.wait_for(act.rule, since, PATIENCE, given_up=self._given_up)
         return DemoResult(act.rule, act.priority, *(found or (None, None)))

@@ -1,1 +1,1 @@
-"""Settings of other tools, carried into ours as far as they go."""
+"""Conversion of other tools' settings: takes their files, returns a lanner.yaml and notes on what has no equivalent."""

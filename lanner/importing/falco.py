@@ -1,6 +1,6 @@
-"""Falco's own settings as ours: most names are the same on purpose.
+"""Conversion of Falco's settings; most names are the same by design.
 
-Source: falco.yaml as it ships.
+Source: falco.yaml as shipped.
 """
 
 from typing import Any
@@ -22,17 +22,17 @@ _WITHOUT_MEANING = frozenset(
         *("buffer_format_base64", "log_stderr", "log_syslog", "libs_logger", "webserver", "metrics", "grpc"),
     }
 )
-"""What is about Falco's own engine."""
+"""Settings of Falco's own engine."""
 _SIGNS = frozenset({"rules_files", "rules_file", "engine", "http_output", "json_output", "syscall_event_drops"})
 
 
 def is_falco(tree: Tree) -> bool:
-    """Tell whether settings are Falco's own."""
+    """Return whether settings are Falco's."""
     return isinstance(tree, Keys) and not _SIGNS.isdisjoint(tree.entries)
 
 
 def import_falco(tree: Tree) -> Draft:
-    """Carry what can be carried; a note says what Falco's other settings are here."""
+    """Convert Falco's settings; notes name the settings without an equivalent."""
     draft = Draft()
     found = list(found_in(tree))
     texts = {each.name: each.text.lower() for each in found}
@@ -42,17 +42,17 @@ def import_falco(tree: Tree) -> Draft:
             value = _plain(each.value)
             draft.put(each.name, _LEVELS.get(each.text, value) if each.name == "log_level" else value)
             if each.name == "rules_files":
-                draft.note(each, "replaces the rules that come with Lanner, as it does in Falco.")
+                draft.note(each, "replaces the built-in rules, as it does in Falco.")
         elif section == "http_output":
             _http(draft, each, texts)
         elif section in ("program_output", "grpc_output"):
             if texts.get(f"{section}.enabled") == "true":
-                draft.note(each, "there is no such output: a webhook, a file or Kafka can carry alerts on.")
+                draft.note(each, "Lanner has no such output: use a webhook, a file or Kafka.")
         elif section in _WITHOUT_MEANING:
             if each.name == section or each.name.endswith((".enabled", ".kind")):
-                draft.note(each, "is about Falco's engine; `lanner config default` shows what Lanner's has.")
+                draft.note(each, "configures Falco's engine; `lanner config default` shows Lanner's settings.")
         elif not (section.endswith("_output") and texts.get(f"{section}.enabled") != "true"):
-            draft.note(each, "there is nothing like it here.")
+            draft.note(each, "has no equivalent.")
     return draft
 
 
@@ -64,12 +64,12 @@ def _http(draft: Draft, each: ImportedSetting, texts: dict[str, str]) -> None:
     if key == "url":
         draft.turn_on("webhook")
         draft.put("webhook_output.url", each.text)
-        draft.note(each, "if that is falcosidekick, its own settings can be imported, and it is needed no more.")
+        draft.note(each, "if that is falcosidekick, import its settings as well, and it is no longer needed.")
     elif key in names:
         if key.startswith("ca") or texts.get("http_output.mtls") == "true":
             draft.put(f"webhook_output.{names[key]}", each.text)
     elif key == "insecure" and each.text.lower() == "true":
-        draft.note(each, "certificates are always checked: name the authority in webhook_output.ca_file.")
+        draft.note(each, "certificates are always verified: set webhook_output.ca_file to the CA.")
 
 
 def _plain(tree: Tree) -> Any:

@@ -1,7 +1,7 @@
-"""falcosidekick's settings as ours.
+"""Conversion of falcosidekick's settings.
 
-Source: its config_example.yaml and docs/outputs. Names there are in any case, and a section counts where its first
-setting is not empty.
+Source: its config_example.yaml and docs/outputs. Names there are case-insensitive, and an output is enabled if its
+first setting has a value.
 """
 
 import re
@@ -21,7 +21,7 @@ SWITCHES = {
     "elasticsearch": "hostport",
     "quickwit": "hostport",
 }
-"""The setting that turns each output on which we have something for."""
+"""The setting that enables each output that Lanner has an equivalent for."""
 APPRISE = {
     "mattermost": "mmosts://HOST/KEY",
     "rocketchat": "rockets://HOST/KEY/#CHANNEL",
@@ -36,13 +36,13 @@ APPRISE = {
     "webex": "wxteams://TOKEN",
     "mqtt": "mqtts://HOST/TOPIC",
 }
-"""Outputs that Apprise has, with the form of its address there."""
+"""Outputs that Apprise supports, with the format of their URLs."""
 _SWITCH_NAMES = (
     *("webhookurl", "hostport", "address", "url", "host", "token", "apikey", "routingkey", "broker", "forwarder"),
     *("functionname", "function", "topicarn", "bucket", "loggroup", "streamname", "projectid", "name", "enabled"),
     *("endpoint", "endpointhost", "eventlistener", "serverurl", "receiveraddress"),
 )
-"""Settings that turn other outputs on."""
+"""Settings that enable the other outputs."""
 _SWITCHLESS = frozenset(
     {"listenport", "listenaddress", "customfields", "tlsserver", "loki", "influxdb", "nats", "aws", "gcp", "datadog"}
 )
@@ -62,16 +62,16 @@ _MECHANISMS = {"plain": "plain", "scram_sha256": "scram-sha-256", "scram_sha512"
 _GRADE = re.compile(r"emergency|alert|critical|error|warning|notice|informational|info|debug")
 _VARIABLE = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 _SIGNS = (frozenset(SWITCHES) | frozenset(APPRISE) | _SWITCHLESS) - {"kafka"}
-"""Sections that only falcosidekick has; `kafka` is one of ours too."""
+"""Sections that only falcosidekick has; Lanner has `kafka` too."""
 
 
 def is_falcosidekick(tree: Tree) -> bool:
-    """Tell whether settings are falcosidekick's."""
+    """Return whether settings are falcosidekick's."""
     return isinstance(tree, Keys) and not _SIGNS.isdisjoint(key.lower() for key in tree.entries)
 
 
 def from_variables(text: str, source: str) -> Tree | None:
-    """Read falcosidekick's other form, a file of environment variables; None if it is none."""
+    """Parse falcosidekick's other format, a file of environment variables; None if the text is something else."""
     entries: dict[str, tuple[SettingLocation, Tree]] = {}
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines or any(_VARIABLE.match(line) is None for line in lines):
@@ -95,13 +95,13 @@ def from_variables(text: str, source: str) -> Tree | None:
 
 
 def import_falcosidekick(tree: Tree) -> Draft:
-    """Carry what can be carried.
+    """Convert falcosidekick's settings.
 
     Args:
         tree: falcosidekick's settings.
 
     Returns:
-        Our settings, and a note for each setting of an output in use that they don't hold.
+        Lanner's settings, and a note for each setting of an enabled output that has no equivalent.
     """
     found = [each for each in found_in(tree) if _DEFAULTS.get(each.name) != each.text.lower() or not each.text]
     return _Import(found).run()
@@ -114,10 +114,10 @@ class _Import:
         self._draft = Draft()
         self._apprised: set[str] = set()
         self._hooks: dict[str, str] = {}
-        """Where outputs by HTTP go, each by its section: the built-in webhook, or a sink with a name."""
+        """By section of an output over HTTP, where it goes: the built-in webhook, or a named sink."""
         self._headers: dict[str, list[dict[str, str]]] = {}
         self._least: dict[str, str] = {}
-        """Least priority of a sink that has no setting for it: it becomes a route."""
+        """Minimum priority of a sink that has no setting for it: it becomes a route."""
 
     def run(self) -> Draft:
         handlers: Mapping[str, Callable[[ImportedSetting, str], bool]] = {
@@ -137,24 +137,24 @@ class _Import:
             elif section in ("elasticsearch", "quickwit"):
                 if key == "hostport":
                     self._draft.turn_on("siem.ecs")
-                    text = "documents go to the topic siem.ecs, from which docs/siem.md brings them there."
+                    text = "documents go to the topic siem.ecs; docs/siem.md describes how to index them."
                     self._draft.note(each, text)
                 elif f"{section}.hostport" in self._by_name:
-                    self._draft.note(each, "belongs to what reads the topic siem.ecs.")
+                    self._draft.note(each, "configure it in the consumer of the topic siem.ecs.")
             elif section in handlers:
                 if f"{section}.{SWITCHES[section]}" in self._by_name and not handlers[section](each, key):
-                    self._draft.note(each, "there is nothing like it here.")
+                    self._draft.note(each, "has no equivalent.")
             elif section in ("customfields", "templatedfields"):
-                self._draft.note(each, "alerts are passed on as they are; Lanner's own rules take append_output.")
+                self._draft.note(each, "alerts are forwarded unchanged; for Lanner's rules use append_output.")
             elif section == "tlsclient":
-                self._draft.note(each, "name it in the ca_file of each output.")
+                self._draft.note(each, "set ca_file of each output.")
             elif self._is_on(each):
                 self._draft.note(each, f"Lanner has no output {section}.")
         self._routes()
         return self._draft
 
     def _is_on(self, each: ImportedSetting) -> bool:
-        """Tell whether the output that a setting belongs to is in use."""
+        """Return whether the output of a setting is enabled."""
         section = each.name.rpartition(".")[0]
         return any(f"{section}.{name}" in self._by_name for name in _SWITCH_NAMES)
 
@@ -167,24 +167,22 @@ class _Import:
         served = {"certfile": "certificate_file", "keyfile": "key_file", "cacertfile": "client_ca_file"}
         section, _, key = each.name.partition(".")
         if section == "tlsserver" and key in served:
-            wanted = "tlsserver.deploy" if key != "cacertfile" else "tlsserver.mutualtls"
-            if self._text(wanted) == "true":
+            switch = "tlsserver.deploy" if key != "cacertfile" else "tlsserver.mutualtls"
+            if self._text(switch) == "true":
                 self._draft.put(f"intake.{served[key]}", each.text)
         elif section == "tlsserver" and key in ("notlspaths", "notlsport"):
-            self._draft.note(each, "all paths are on the one port; /ping and /healthz want no token.")
+            self._draft.note(each, "all paths are on one port; /ping and /healthz need no token.")
         elif section not in ("tlsserver", "listenport", "mutualtlsfilespath"):
-            self._draft.note(each, "there is nothing like it here.")
+            self._draft.note(each, "has no equivalent.")
 
     def _slack(self, each: ImportedSetting, key: str) -> bool:
         if key == "webhookurl":
             self._draft.turn_on("slack")
             self._draft.secret(each, "slack_output.webhook_url_file", "slack-webhook-url")
         elif key == "channel":
-            self._draft.note(
-                each, "a webhook has one channel; with a bot's token there are slack_output.channel and routes."
-            )
+            self._draft.note(each, "a webhook has one channel; with a bot token, use slack_output.channel and routes.")
         elif key in _LOOKS:
-            self._draft.note(each, "a message has one look here; `lanner notifier preview slack` shows it.")
+            self._draft.note(each, "the format of messages is fixed; `lanner notifier preview slack` shows it.")
         else:
             return self._priority(each, key, "slack_output")
         return True
@@ -207,14 +205,17 @@ class _Import:
             texts = [text for host in hosts if isinstance(host, Text) for text in (host.text or "").split(",")]
             self._draft.put(f"{place}.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
             if len(texts) > 1:
-                self._draft.note(each, "only the first: a cluster's members don't share alerts; name a sink for each.")
+                self._draft.note(
+                    each,
+                    "only the first was converted: a cluster's members don't share alerts; add a named sink for each.",
+                )
             return True
         if key == "expiresafter" and each.text.isdigit():
             self._draft.put(f"{place}.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
             return True
         if key == "endpoint":
             if each.text != "/api/v2/alerts":
-                self._draft.note(each, "API v1 is gone since Alertmanager 0.27: v2 is used.")
+                self._draft.note(each, "Alertmanager 0.27 removed API v1: v2 is used.")
             return True
         return self._http(each, key, place, "alertmanager")
 
@@ -234,7 +235,7 @@ class _Import:
             self._draft.put("syslog_output.host", each.text)
             self._draft.put("syslog_output.transport", "udp" if self._text("syslog.protocol") == "udp" else "tcp")
             self._draft.put("syslog_output.body", "cef" if self._text("syslog.format") == "cef" else "json")
-            self._draft.note(each, "messages are RFC 5424 with octet counts, not falcosidekick's older form.")
+            self._draft.note(each, "messages are RFC 5424 with octet counting, not falcosidekick's older format.")
         elif key == "port" and each.text.isdigit():
             self._draft.put("syslog_output.port", int(each.text))
         elif key == "minimumpriority":
@@ -250,7 +251,7 @@ class _Import:
             self._draft.turn_on("siem.falco")
         elif key == "topic":
             self._draft.note(
-                each, "alerts go to the topic lanner.siem.falco (kafka.prefix), in Falco's shape and with an id."
+                each, "alerts go to the topic lanner.siem.falco (kafka.prefix), in Falco's format plus an id."
             )
         elif key == "username":
             self._draft.put("kafka.username", each.text)
@@ -267,7 +268,7 @@ class _Import:
         elif key == "compression" and each.text.lower() in ("lz4", "zstd", "none"):
             self._draft.put("kafka.compression", each.text.lower())
         elif key in ("async", "requiredacks", "balancer"):
-            self._draft.note(each, "every replica acknowledges each alert here, and its key chooses the partition.")
+            self._draft.note(each, "every replica acknowledges each alert, and its key determines the partition.")
         elif key == "minimumpriority":
             self._least["siem.falco"] = each.text.lower()
         else:
@@ -277,30 +278,30 @@ class _Import:
     def _apprise(self, each: ImportedSetting, section: str, key: str) -> None:
         if key not in _SWITCH_NAMES or section in self._apprised:
             if self._is_on(each):
-                self._draft.note(each, "belongs into the service's line in /etc/lanner/apprise-urls.")
+                self._draft.note(each, "put it into the service's line in /etc/lanner/apprise-urls.")
             return
         self._apprised.add(section)
         self._draft.turn_on("apprise")
         self._draft.put("apprise_output.urls_file", "/etc/lanner/apprise-urls")
-        self._draft.note(each, f"a line in /etc/lanner/apprise-urls does it: {APPRISE[section]} (apprise_output).")
+        self._draft.note(each, f"put a line into /etc/lanner/apprise-urls: {APPRISE[section]} (apprise_output).")
 
     def _http(self, each: ImportedSetting, key: str, place: str, section: str) -> bool:
-        """Carry what all outputs by HTTP have, to the settings at place; section names files of secrets."""
+        """Convert a setting common to all outputs over HTTP, below `place`; section names files of secrets."""
         if key.startswith("customheaders."):
             name = key.removeprefix("customheaders.")
             if name == "authorization":
                 self._draft.secret(each, f"{place}.token_file", f"{section}-token")
-                self._draft.note(each, "the file holds the token alone, without `Bearer`.")
+                self._draft.note(each, "the file holds only the token, without `Bearer`.")
                 return True
             file = f"/etc/lanner/{section}-header-{re.sub('[^a-z0-9-]', '-', name)}"
             headers = self._headers.setdefault(place, [])
             headers.append({"name": name, "value_file": file})
             self._draft.put(f"{place}.headers", headers)
-            self._draft.note(each, f"may be a secret, not copied: write it into {file}.")
+            self._draft.note(each, f"may be a secret, not copied: write it to {file}.")
             return True
         if key == "checkcert":
             if each.text.lower() == "false":
-                self._draft.note(each, f"certificates are always checked: name the authority in {place}.ca_file.")
+                self._draft.note(each, f"certificates are always verified: set {place}.ca_file to the CA.")
             return True
         if key == "mutualtls":
             if each.text.lower() == "true":
@@ -323,7 +324,7 @@ class _Import:
         return True
 
     def _http_sink(self, section: str, form: str) -> str:
-        """Give where an output by HTTP goes: the built-in webhook for the first, for others a sink with a name."""
+        """Return the section for an output over HTTP: the built-in webhook for the first, a named sink for others."""
         if section not in self._hooks:
             name = "hook" if section == "webhook" else section
             place = f"sinks.{name}" if self._hooks else "webhook_output"
@@ -337,7 +338,7 @@ class _Import:
         return self._hooks[section]
 
     def _routes(self) -> None:
-        """Make routes of least priorities; a sink without a route would get nothing then, so each has one."""
+        """Convert minimum priorities to routes; each sink gets one, because sinks without a route receive nothing."""
         if self._least:
             routes = []
             for sink in self._draft.sinks:

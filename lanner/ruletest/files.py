@@ -1,4 +1,4 @@
-"""Finds test files and the rules that they test; the only part of rule tests that reads files."""
+"""Finds and reads test files and the rules that they test."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class TestedRules:
-    """A test file and its rules, read and free of errors."""
+    """A test file and its rules, without errors."""
 
     suite: Suite
     rules: RuleSet
@@ -23,11 +23,11 @@ class TestedRules:
 
 @dataclass(frozen=True, slots=True)
 class TestFiles:
-    """All that was found at the paths given."""
+    """The result of a search."""
 
     tested: tuple[TestedRules, ...]
     untested: tuple[tuple[str, tuple[Rule, ...]], ...]
-    """Rule files that have no test file, with their rules."""
+    """Rule files without a test file, with their rules."""
     problems: tuple[Problem, ...]
 
 
@@ -35,11 +35,11 @@ def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
     """Find and read test files.
 
     Args:
-        paths: test files, rule files (then the test file beside each), or folders of both.
+        paths: test files, rule files (for the test file beside each), or folders of both.
         rules: rule files to test instead of those that the test files name.
 
     Raises:
-        BadInput: a path isn't there.
+        BadInput: A path doesn't exist.
     """
     problems: list[Problem] = []
     tested: list[TestedRules] = []
@@ -67,7 +67,7 @@ def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
 
 
 def _files(paths: Sequence[str]) -> Iterable[str]:
-    """Give test files, and rule files that have none."""
+    """Yield test files, and rule files without one."""
     for given in paths:
         path = Path(given)
         if path.is_dir():
@@ -76,12 +76,12 @@ def _files(paths: Sequence[str]) -> Iterable[str]:
         elif path.exists():
             yield _its_test(given)
         else:
-            hint = f" Tests of {rule_file_of(given)} would be there." if is_test_file(given) else ""
+            hint = f" It would hold the tests of {rule_file_of(given)}." if is_test_file(given) else ""
             raise BadInput(f"{given}: no such file or folder.{hint}")
 
 
 def _its_test(file: str) -> str:
-    """Give the test file of a rule file, or the file itself where there is none."""
+    """Return the test file of a rule file, or the rule file itself if there is none."""
     if is_test_file(file):
         return file
     beside = test_file_of(file)
@@ -94,4 +94,4 @@ def _read(file: str) -> str:
     except OSError as error:
         raise BadInput(f"{file}: can't be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{file}: is not UTF-8: byte {error.start} is no text; save it as UTF-8.") from None
+        raise BadInput(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8.") from None

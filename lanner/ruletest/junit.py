@@ -1,4 +1,4 @@
-"""Writes outcomes as JUnit XML, which build servers show. Source: the schema that Jenkins reads (junit-10.xsd)."""
+"""Writes results as JUnit XML for build servers. Source: the schema that Jenkins reads (junit-10.xsd)."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,10 +10,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(suites: Iterable[tuple[str, Sequence[CaseResult]]]) -> str:
-    """Give the document.
+    """Return the document.
 
     Args:
-        suites: of each test file its name and its outcomes.
+        suites: name and results of each test file.
     """
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for file, outcomes in suites:

@@ -1,4 +1,4 @@
-"""Test files as plain values: cases, what happened in each, and which alerts are expected."""
+"""Test files as plain values: cases, their events, and the expected alerts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from processor.loading import SourceLocation
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container as a test describes it; the facts of rules are derived from it as from a runtime's answer."""
+    """A container as a test describes it; container fields are derived from it as from a runtime's answer."""
 
     id: str
     """64 hexadecimal digits."""
@@ -24,16 +24,16 @@ class ContainerSpec:
     host_network: bool = False
     host_ipc: bool = False
     mounts: tuple[tuple[str, str, bool], ...] = ()
-    """Source, destination, whether it may be written to."""
+    """Source, destination, whether it is writable."""
     labels: tuple[tuple[str, str], ...] = ()
     pod: tuple[tuple[str, str], ...] = ()
-    """name, namespace and uid of the pod, where it has one."""
+    """Name, namespace and uid of the pod, if any."""
     pod_labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """A process as it is at its event, or as it has become by an exec. Equal ones in a case are one process."""
+    """A process at its event, or as it became by an exec. Equal ones in a case are the same process."""
 
     name: str
     exe: str | None
@@ -64,10 +64,10 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """A system call in the words of the kernel side's records."""
+    """A system call, in terms of the kernel side's records."""
 
     event: int
-    """Position in syscalls.CALLS."""
+    """Index in syscalls.CALLS."""
     arguments: tuple[int, int, int, int, int, int]
     fd: int | None = None
     file: File | None = None
@@ -83,44 +83,44 @@ class CallSpec:
 
 @dataclass(frozen=True, slots=True)
 class StatedEvent:
-    """One thing that happened."""
+    """One event."""
 
     at: int
-    """Nanoseconds since the case began."""
+    """Nanoseconds since the start of the case."""
     type: str
     process: ProcessSpec
     result: int
     call: CallSpec | None
-    """None for an exec that succeeded."""
+    """None for a successful exec."""
     filename: str = ""
-    """As given to an exec that succeeded."""
+    """The path passed to a successful exec."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One alert that has to come."""
+    """One expected alert."""
 
     rule: str
     priority: str | None
     fields: Mapping[str, str]
     repeats: int | None
-    """Of the summary of a suppressed rule's repeats: how many it sums up."""
+    """For the summary of a suppressed rule's repeats: the number of repeats."""
     place: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Events, and the alerts that they must make: these and no others."""
+    """Events, and exactly the alerts that they must raise."""
 
     name: str
     events: tuple[StatedEvent, ...]
     recording: str | None
-    """Its path, where the events come from a recording."""
+    """Path of the recording, if the events come from one."""
     expected: tuple[Expected, ...]
     about: tuple[str, ...]
-    """The rules that it is a test of, where that isn't said by what is expected."""
+    """The rules that it tests, if the expected alerts don't name them."""
     names: Mapping[str, tuple[str, ...]] = field(compare=False)
-    """Addresses by the host names that rules ask about: a test asks no name server."""
+    """Addresses by host name, because tests don't resolve names."""
     place: SourceLocation = field(compare=False)
 
 
@@ -130,7 +130,7 @@ class Suite:
 
     file: str
     rules: tuple[str, ...]
-    """Paths of the rule files, in the order in which they count."""
+    """Paths of the rule files, in evaluation order."""
     matching: str | None
-    """rule_matching; None for the settings' own."""
+    """rule_matching; None for the configured value."""
     cases: tuple[Case, ...]

@@ -1,4 +1,4 @@
-"""Reads test files: their text in, cases and problems out, each problem with its place."""
+"""Parses test files: takes text, returns cases and problems with their locations."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
@@ -19,37 +19,37 @@ _MAX_EVENTS = 10_000
 
 
 def rule_file_of(test_file: str) -> str:
-    """Give the rule file that a test file lies beside: name_test.yaml tests name.yaml."""
+    """Return the rule file beside a test file: name_test.yaml tests name.yaml."""
     path = PurePosixPath(test_file)
     return str(path.with_name(path.stem.removesuffix(_SUFFIX) + path.suffix))
 
 
 def test_file_of(rule_file: str) -> str:
-    """Give the test file beside a rule file."""
+    """Return the test file beside a rule file."""
     path = PurePosixPath(rule_file)
     return str(path.with_name(f"{path.stem}{_SUFFIX}{path.suffix}"))
 
 
 def is_test_file(name: str) -> bool:
-    """Tell whether a file holds tests by its name."""
+    """Return whether a file is a test file, by its name."""
     return PurePosixPath(name).stem.endswith(_SUFFIX)
 
 
 def read_suite(name: str, text: str) -> tuple[Suite, tuple[Problem, ...]]:
-    """Read a test file.
+    """Parse a test file.
 
     Args:
-        name: as problems shall show it; paths in the file start from its folder.
+        name: for problems; relative paths in the file start from its folder.
         text: its text.
 
     Returns:
-        What could be read, and everything that is wrong with the rest.
+        What could be parsed, and all problems with the rest.
     """
     return _Reader(SourceFile(name, text.removeprefix("\ufeff"))).suite()
 
 
 def read_events(name: str, text: str) -> tuple[tuple[StatedEvent, ...], tuple[Problem, ...]]:
-    """Read events alone, one or a list of them, as a case gives them."""
+    """Parse events alone, one or a list of them, in the syntax of a case."""
     reader = _Reader(SourceFile(name, text.removeprefix("\ufeff")))
     documents = reader.documents()
     nodes = [
@@ -69,7 +69,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def documents(self) -> list[Node]:
-        """Read the text as YAML; nothing where it is none."""
+        """Parse the text as YAML; return nothing if it is invalid."""
         try:
             return read_documents(self._file.text)
         except YamlError as error:
@@ -79,7 +79,7 @@ class _Reader:
             return []
 
     def suite(self) -> tuple[Suite, tuple[Problem, ...]]:
-        """Read the whole file."""
+        """Parse the whole file."""
         name = self._file.name
         rules: tuple[str, ...] = (rule_file_of(name),)
         matching: str | None = None
@@ -98,9 +98,9 @@ class _Reader:
                 cases = table.need("cases", lacks="a test file has cases", add="add 'cases:' and a list below it")
                 nodes += _items(cases)
                 for wrong in table.unknown():
-                    self._tell(wrong, "test file", "")
+                    self._add_problem(wrong, "test file", "")
             except TestFileError as wrong:
-                self._tell(wrong, "test file", "")
+                self._add_problem(wrong, "test file", "")
         cases_read = [case for node in nodes if (case := self._case(node)) is not None]
         return Suite(name, rules, matching, tuple(cases_read)), tuple(self.problems)
 
@@ -126,9 +126,9 @@ class _Reader:
             about = table.texts("about")
             names = self._names(table)
             for wrong in table.unknown():
-                self._tell(wrong, "case", name)
+                self._add_problem(wrong, "case", name)
         except TestFileError as wrong:
-            self._tell(wrong, "case", name)
+            self._add_problem(wrong, "case", name)
             return None
         if len(self.problems) > before:
             return None
@@ -154,12 +154,12 @@ class _Reader:
             return ()
         items = _items(given)
         if len(items) > _MAX_EVENTS:
-            raise TestFileError(f"more than {_MAX_EVENTS} events", given, "take a recording")
+            raise TestFileError(f"more than {_MAX_EVENTS} events", given, "use a recording")
         return self.each(items, read_event, "event", name)
 
     def _expected(self, table: MappingReader, name: str) -> Iterable[Expected]:
         add = "add 'expect: none', or 'expect:' and a list of rules"
-        node = table.need("expect", lacks="a case says what to expect", add=add)
+        node = table.need("expect", lacks="a case states what to expect", add=add)
         if isinstance(node, Scalar) and node.value == "none":
             return ()
         return self.each(_items(node), self._one_expected, "case", name)
@@ -185,20 +185,20 @@ class _Reader:
         text = text_of(node, "priority")
         priority = parse_priority(text)
         if priority is None:
-            raise TestFileError(f"there is no priority '{text}'", node, did_you_mean(text.lower(), _PRIORITIES))
+            raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), _PRIORITIES))
         return str(priority)
 
     def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:
-        """Read nodes one by one; what is wrong with one doesn't hide the others."""
+        """Read nodes one by one; an error in one doesn't hide those in others."""
         found: list[T] = []
         for node in nodes:
             try:
                 found.append(read(node))
             except TestFileError as wrong:
-                self._tell(wrong, kind, name)
+                self._add_problem(wrong, kind, name)
         return found
 
-    def _tell(self, wrong: TestFileError, kind: str, name: str) -> None:
+    def _add_problem(self, wrong: TestFileError, kind: str, name: str) -> None:
         node = wrong.node
         if isinstance(node, Mapping) and node.pairs:
             node = node.pairs[0][0]
@@ -210,6 +210,6 @@ def _fields(node: Node) -> dict[str, str]:
     found = {}
     for key, value in MappingReader(node, "output_fields").pairs().items():
         if not isinstance(value, Scalar):
-            raise TestFileError(f"'{key}' takes one text, or null where the value is missing", value)
+            raise TestFileError(f"'{key}' takes one text, or null for a missing value", value)
         found[key] = "<NA>" if value.is_null else value.value
     return found

@@ -1,4 +1,4 @@
-"""Shows outcomes as pytest shows its own: a sign a case, then each failure whole, then one line of counts."""
+"""Formats results as pytest does: one character per case, then each failure in full, then a line of counts."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Suites = Sequence[tuple[str, Sequence[CaseResult]]]
 
 
 def progress(file: str, outcomes: Sequence[CaseResult], *, verbose: bool, colour: bool) -> str:
-    """Show how the cases of a file went: signs, or a line a case."""
+    """Format the results of a file: one character per case, or one line if verbose."""
     if verbose:
         return "".join(
             f"{printable(file)}:{each.case.place.line} {printable(each.case.name)} {_word(each, colour=colour)}\n"
@@ -23,7 +23,7 @@ def progress(file: str, outcomes: Sequence[CaseResult], *, verbose: bool, colour
 
 
 def failures(suites: Suites, *, colour: bool) -> str:
-    """Show each failed case: where it stands, what was different, and why."""
+    """Format each failed case: its location, the differences, and explanations."""
     lines: list[str] = []
     for file, outcomes in suites:
         for outcome in outcomes:
@@ -41,7 +41,7 @@ def failures(suites: Suites, *, colour: bool) -> str:
 
 
 def gaps(coverage: RuleCoverage, *, colour: bool) -> str:
-    """Show which rules lack cases; nothing where all have them."""
+    """List the rules that lack cases; empty if none does."""
     told = (
         ("rules without a test", coverage.untested),
         ("rules that no case expects", coverage.never_seen),
@@ -56,7 +56,7 @@ def gaps(coverage: RuleCoverage, *, colour: bool) -> str:
 
 
 def counts(suites: Suites, *, colour: bool) -> str:
-    """Say in one line how it went."""
+    """Return the line of counts."""
     outcomes = [outcome for _, each in suites for outcome in each]
     failed = sum(not outcome.passed for outcome in outcomes)
     passed = len(outcomes) - failed
@@ -67,7 +67,7 @@ def counts(suites: Suites, *, colour: bool) -> str:
 
 
 def as_rows(suites: Suites, coverage: RuleCoverage) -> dict[str, Any]:
-    """Give everything as plain values."""
+    """Return all results as plain values."""
     return {
         "ok": all(outcome.passed for _, outcomes in suites for outcome in outcomes),
         "cases": [_row(file, outcome) for file, outcomes in suites for outcome in outcomes],

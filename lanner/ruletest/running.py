@@ -1,4 +1,4 @@
-"""Runs cases: events into batches, batches into alerts, alerts against what was expected."""
+"""Runs cases: events to batches, batches to alerts, and compares alerts with the expected ones."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,33 +21,33 @@ _MOST_TREES = 3
 _MISSING = "<NA>"
 
 Recordings = Callable[[str], Iterable[EventBatch]]
-"""Gives the batches of a recording by its path; raises OSError or BadBatch."""
+"""Returns the batches of a recording by its path; raises OSError or BadBatch."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """The rules of a test file, ready to be judged by."""
+    """The rules of a test file, ready to evaluate."""
 
     rules: tuple[Rule, ...]
     correlations: Mapping[str, Correlation] = field(default_factory=dict)
-    """Of stateful macros, by name."""
+    """The correlations of stateful macros, by name."""
     suppressed: Mapping[str, Suppress] = field(default_factory=dict)
-    """Of rules that say how their repeats are told, by name."""
+    """How rules suppress repeats, by name of the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One difference between what was expected and what came."""
+    """One difference between expected and actual alerts."""
 
     message: str
     place: SourceLocation
     trees: tuple[str, ...] = ()
-    """Why, as explanations."""
+    """Explanations of the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """How a case went."""
+    """The result of a case."""
 
     case: Case
     failures: tuple[Failure, ...]
@@ -55,7 +55,7 @@ class CaseResult:
 
     @property
     def passed(self) -> bool:
-        """Whether all that was expected came, and nothing else."""
+        """Whether exactly the expected alerts were raised."""
         return not self.failures
 
 
@@ -66,44 +66,42 @@ class RuleCoverage:
     untested: tuple[str, ...]
     """No case is about them."""
     never_quiet: tuple[str, ...]
-    """No case says when they must stay quiet."""
+    """No case states when they must not match."""
     never_seen: tuple[str, ...]
-    """No case expects them, though some is about them."""
+    """No case expects them, though at least one is about them."""
 
 
 def unknown_names(suite: Suite, rules: Iterable[Rule]) -> list[Problem]:
-    """Find the rules that a test file names and nobody defines."""
+    """Return problems for rules that a test file names but no file defines."""
     known = [rule.name for rule in rules]
     named = [(each.rule, each.place, case.name) for case in suite.cases for each in case.expected]
     named += [(name, case.place, case.name) for case in suite.cases for name in case.about]
     return [
-        Problem(
-            ProblemCode.LOAD_ERR_VALIDATE, f"there is no rule '{name}'", "case", case, place, did_you_mean(name, known)
-        )
+        Problem(ProblemCode.LOAD_ERR_VALIDATE, f"unknown rule '{name}'", "case", case, place, did_you_mean(name, known))
         for name, place, case in named
         if name not in known
     ]
 
 
-def rules_to_judge(suite: Suite, rules: Iterable[Rule]) -> list[Rule]:
-    """Give the rules that are on, and those that a case names though they are off."""
+def rules_to_evaluate(suite: Suite, rules: Iterable[Rule]) -> list[Rule]:
+    """Return the enabled rules, and the disabled ones that a case names."""
     named = {name for case in suite.cases for name in (*case.about, *(each.rule for each in case.expected))}
     return [rule for rule in rules if rule.enabled or rule.name in named]
 
 
 class Runner:
-    """Runs the cases of one file against its rules; no case knows of what others did."""
+    """Runs the cases of one file against its rules; cases are independent."""
 
     def __init__(self, suite: Suite, rules: RuleSet, matching: RuleMatching, recordings: Recordings) -> None:
-        """Take rules and compile them.
+        """Compile the rules.
 
         Args:
             suite: the test file.
-            rules: those to judge by, in their order; the ones that are off count where a case names them.
-            matching: where the file says nothing about it.
-            recordings: reads one.
+            rules: the rules in evaluation order; disabled ones are used if a case names them.
+            matching: the default, if the file doesn't state it.
+            recordings: reads a recording.
         """
-        judged = rules_to_judge(suite, rules.rules)
+        judged = rules_to_evaluate(suite, rules.rules)
         self._rules = {rule.name: rule for rule in judged}
         self._matching: RuleMatching = matching
         if suite.matching is not None:
@@ -112,14 +110,14 @@ class Runner:
         self._judges = compile_ruleset(judged, rules.correlations, rules.suppressed, rule_matching=self._matching)
 
     def run(self, case: Case) -> CaseResult:
-        """Run one case. Raises OSError or BadBatch where its recording can't be read."""
+        """Run one case. Raises OSError or BadBatch if its recording can't be read."""
         began = time.perf_counter()
         judge = Evaluator(self._judges)
         batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
         for batch in batches:
             batch.names = names_by_address(case.names)
         alerts = [(alert, batch) for batch in batches for alert in judge.replay(batch)]
-        # What was told of repeats at the end belongs to the case, however long it lasted.
+        # Summaries of repeats at the end belong to the case, regardless of its duration.
         alerts += [(alert, batches[-1]) for alert in judge.correlator.finish() if batches]
         failures = tuple(self._compare(case, alerts, batches))
         return CaseResult(case, failures, time.perf_counter() - began)
@@ -139,10 +137,10 @@ class Runner:
                 yield Failure(f"{expected.rule}: {'; '.join(differences)}", expected.place)
         for alert, batch in left:
             trees = () if alert.repeats else (self._tree(alert, batch),)
-            told = f"{alert.priority} {alert.rule}: {alert.output}"
+            text = f"{alert.priority} {alert.rule}: {alert.output}"
             if alert.repeats is not None:
-                told += f" (say 'repeats: {alert.repeats.count}' to expect it)"
-            yield Failure(f"not expected: {told}", case.place, trees)
+                text += f" (add 'repeats: {alert.repeats.count}' to expect it)"
+            yield Failure(f"not expected: {text}", case.place, trees)
 
     def _tree(self, alert: Alert, batch: EventBatch) -> str:
         number = alert.event.get("evt.num")
@@ -152,9 +150,9 @@ class Runner:
         return as_text_tree(explain_batch(self._rules[alert.rule], batch, place))
 
     def _missing(self, expected: Expected, came: list[str], batches: list[EventBatch]) -> Failure:
-        message = f"expected, but didn't come: {expected.rule}"
+        message = f"expected, but not raised: {expected.rule}"
         if came and self._matching == "first":
-            message += f" (came: {', '.join(came)}; with rule_matching 'first' the first rule of an event counts)"
+            message += f" (raised: {', '.join(came)}; with rule_matching 'first' only an event's first match counts)"
         rule = self._rules[expected.rule]
         trees: list[str] = []
         for batch in batches:
@@ -165,7 +163,7 @@ class Runner:
                     trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, batch, place)))
         if not trees:
             types = ", ".join(sorted(rule.event_types)[:10])
-            message += f"; none of the events is of a type that it asks for ({types})"
+            message += f"; none of the events has a type that it selects ({types})"
         return Failure(message, expected.place, tuple(trees))
 
 
@@ -180,7 +178,7 @@ def _differences(expected: Expected, alert: Alert) -> list[str]:
     for name, wanted in expected.fields.items():
         if name not in alert.output_fields and name not in alert.event:
             if wanted != _MISSING:
-                found.append(f"{name} is missing in output and event, not {wanted}")
+                found.append(f"{name} is missing from output and event, not {wanted}")
             continue
         value = shown_value(alert.output_fields.get(name, alert.event.get(name)))
         if value != wanted:
@@ -189,11 +187,11 @@ def _differences(expected: Expected, alert: Alert) -> list[str]:
 
 
 def coverage(suites: Iterable[Suite], rules: Mapping[str, Sequence[Rule]]) -> RuleCoverage:
-    """Tell which rules lack cases.
+    """Return which rules lack cases.
 
     Args:
         suites: all test files.
-        rules: of each tested rule file, the rules that it defines.
+        rules: the rules that each tested rule file defines.
     """
     seen: set[str] = set()
     quiet: set[str] = set()

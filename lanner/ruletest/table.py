@@ -1,4 +1,4 @@
-"""Takes values out of a test file's mappings, or says what is wrong with them and where.
+"""Reads values from a test file's mappings, and reports errors with their locations.
 
 Every scalar is text, as in rule files: `no`, `0644` and `12:30` are what the author wrote.
 """
@@ -24,11 +24,11 @@ _UNITS = {
 _NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
 _INT64 = range(-(2**63), 2**64)
 MAX_DURATION = 366 * 86400 * 10**9
-"""Nanoseconds; times of events have to fit 64 bits."""
+"""Nanoseconds; times of events must fit 64 bits."""
 
 
 class TestFileError(LannerError):
-    """Something in a test file is wrong; the others of its items are still read."""
+    """An error in a test file; other items are still read."""
 
     def __init__(self, message: str, node: Node, hint: str = "") -> None:
         super().__init__(message)
@@ -38,17 +38,17 @@ class TestFileError(LannerError):
 
 
 def text_of(node: Node, key: str) -> str:
-    """Give a scalar's text. Raises Wrong."""
+    """Return a scalar's text. Raises TestFileError."""
     if not isinstance(node, Scalar) or node.is_null:
         raise TestFileError(f"'{key}' takes one text", node)
     return node.value
 
 
 def number_of(node: Node, key: str) -> int:
-    """Give a whole number, decimal or 0x. Raises Wrong."""
+    """Parse an integer, decimal or 0x. Raises TestFileError."""
     text = text_of(node, key)
     if not _NUMBER.fullmatch(text) or len(text) > 25:
-        raise TestFileError(f"'{key}' takes a whole number, not '{text}'", node)
+        raise TestFileError(f"'{key}' takes an integer, not '{text}'", node)
     number = int(text, 16) if "x" in text.lower() else int(text)
     if number not in _INT64:
         raise TestFileError(f"'{key}' takes a number of 64 bits", node)
@@ -56,7 +56,7 @@ def number_of(node: Node, key: str) -> int:
 
 
 def duration_of(node: Node, key: str) -> int:
-    """Give nanoseconds of `150ms`, `2s` or `1m 30s`. Raises Wrong."""
+    """Parse a duration such as `150ms`, `2s` or `1m 30s`; return nanoseconds. Raises TestFileError."""
     text = text_of(node, key).strip()
     parts = list(_DURATION.finditer(text))
     if not parts or _DURATION.sub("", text).strip():
@@ -68,24 +68,24 @@ def duration_of(node: Node, key: str) -> int:
 
 
 def texts_of(node: Node, key: str) -> tuple[str, ...]:
-    """Give a list of texts; one text is a list of one. Raises Wrong."""
+    """Return a list of texts; one text is a list of one. Raises TestFileError."""
     if isinstance(node, Sequence):
         return tuple(text_of(item, key) for item in node.items)
     return (text_of(node, key),)
 
 
 class MappingReader:
-    """A mapping with its merge keys (`<<`) applied; it remembers which keys were asked for."""
+    """A mapping with its merge keys (`<<`) applied; records which keys were read."""
 
     def __init__(self, node: Node, what: str) -> None:
         """Take a mapping.
 
         Args:
-            node: what stands there.
+            node: the value.
             what: what it should be, for the message.
 
         Raises:
-            Wrong: it is no mapping, or a key stands twice.
+            TestFileError: It is not a mapping, or has a duplicate key.
         """
         if not isinstance(node, Mapping):
             raise TestFileError(f"{what} is a mapping, as in '{{name: value}}'", node)
@@ -98,24 +98,24 @@ class MappingReader:
         return key in self._pairs and not is_null(self._pairs[key][1])
 
     def keys(self) -> set[str]:
-        """Give the keys that are there and aren't null."""
+        """Return the keys that are present and not null."""
         return {key for key in self._pairs if key in self}
 
     def get(self, *keys: str) -> Node | None:
-        """Give the value under the first of these spellings that is there; None where it is absent or null."""
+        """Return the value under the first of these spellings; None if all are absent or null."""
         self._asked.update(keys)
         return next((self._pairs[key][1] for key in keys if key in self), None)
 
     def need(self, *keys: str, lacks: str, add: str) -> Node:
-        """Give the value under one of these spellings.
+        """Return the value under one of these spellings.
 
         Args:
             keys: spellings of one key.
-            lacks: what to say where it is absent.
-            add: what to do then.
+            lacks: the message if all are absent.
+            add: the remedy.
 
         Raises:
-            Wrong: it is absent.
+            TestFileError: It is absent.
         """
         node = self.get(*keys)
         if node is None:
@@ -123,22 +123,22 @@ class MappingReader:
         return node
 
     def is_null(self, key: str) -> bool:
-        """Tell whether a key is there and says that there is no value."""
+        """Return whether a key is present with the value null."""
         self._asked.add(key)
         return key in self._pairs and is_null(self._pairs[key][1])
 
     def text(self, key: str, default: str | None = None) -> str | None:
-        """Give a text, or the default. Raises Wrong."""
+        """Return a text, or the default. Raises TestFileError."""
         node = self.get(key)
         return default if node is None else text_of(node, key)
 
     def number(self, key: str) -> int | None:
-        """Give a whole number, or None. Raises Wrong."""
+        """Return an integer, or None. Raises TestFileError."""
         node = self.get(key)
         return None if node is None else number_of(node, key)
 
     def small(self, key: str, most: int = 2**31 - 1) -> int | None:
-        """Give a number from 0 to ``most``, or None. Raises Wrong."""
+        """Return an integer from 0 to ``most``, or None. Raises TestFileError."""
         node = self.get(key)
         if node is None:
             return None
@@ -148,12 +148,12 @@ class MappingReader:
         return number
 
     def duration(self, key: str, default: int) -> int:
-        """Give nanoseconds. Raises Wrong."""
+        """Return a duration, nanoseconds. Raises TestFileError."""
         node = self.get(key)
         return default if node is None else duration_of(node, key)
 
     def truth(self, key: str, *, default: bool = False) -> bool:
-        """Give true or false. Raises Wrong."""
+        """Return a boolean. Raises TestFileError."""
         node = self.get(key)
         if node is None:
             return default
@@ -163,20 +163,20 @@ class MappingReader:
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Give a list of texts, empty where it is absent. Raises Wrong."""
+        """Return a list of texts, empty if absent. Raises TestFileError."""
         node = self.get(key)
         return () if node is None else texts_of(node, key)
 
     def pairs(self) -> dict[str, Node]:
-        """Give all keys with their values; each counts as asked for."""
+        """Return all keys with their values; all count as read."""
         self._asked.update(self._pairs)
         return {key: value for key, (_, value) in self._pairs.items()}
 
     def unknown(self, also: Iterable[str] = ()) -> list[TestFileError]:
-        """List the keys that nobody asked for, each with the nearest that means something.
+        """Return errors for the keys that were not read, each with the nearest valid key.
 
         Args:
-            also: more keys that may stand here.
+            also: more keys that are valid here.
         """
         known = self._asked | set(also)
         return [
@@ -200,11 +200,11 @@ def _merged(node: Mapping, depth: int) -> dict[str, tuple[Node, Node]]:
             sources = value.items if isinstance(value, Sequence) else (value,)
             for source in sources:
                 if not isinstance(source, Mapping) or depth > 20:
-                    raise TestFileError("'<<' takes a mapping that was named by an anchor, as in '<<: *base'", value)
+                    raise TestFileError("'<<' takes a mapping named by an anchor, as in '<<: *base'", value)
                 for key, pair in _merged(source, depth + 1).items():
                     merged.setdefault(key, pair)
         elif name.value in own:
-            raise TestFileError(f"the key '{name.value}' stands twice", name)
+            raise TestFileError(f"duplicate key '{name.value}'", name)
         else:
             own[name.value] = (name, value)
     return {**merged, **own}

@@ -1,4 +1,4 @@
-"""Makes a batch of a case's events by the collector's own code: only the kernel and /proc are made up."""
+"""Makes a batch from a case's events with the collector's own code; only the kernel and /proc are simulated."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedEvent
 from schemas.batch import Container, EventBatch
 
 START = 1_704_067_200_000_000_000
-"""When every case begins: 2024-01-01T00:00:00Z, ns since the epoch."""
+"""Start time of every case: 2024-01-01T00:00:00Z, ns since the epoch."""
 HOSTNAME = "test-host"
 _BOOT = START - 400 * 86400 * 10**9
 _BOOT_CLOCK = START - _BOOT
@@ -32,7 +32,7 @@ _RUNTIME_PREFIXES = {"docker": "docker", "containerd": "cri-containerd", "cri-o"
 
 
 class _NoProc:
-    """There is no /proc behind a test: what its records don't say isn't known."""
+    """An empty /proc: what a test's records don't state is unknown."""
 
     def read(self, pid: int) -> ProcessFacts | None:  # noqa: ARG002
         return None
@@ -45,7 +45,7 @@ class _NoProc:
 
 
 class _Runtimes:
-    """Answers for the containers of a case, by the same code that reads Docker's answers."""
+    """Answers for the containers of a case, using the code that parses Docker's answers."""
 
     version = 0
 
@@ -84,7 +84,7 @@ class _Users:
 
 
 def cgroup_of(spec: ContainerSpec) -> str:
-    """Give the cgroup that a runtime would put a container into."""
+    """Return the cgroup that a runtime would create for a container."""
     prefix = _RUNTIME_PREFIXES[spec.type]
     if spec.pod:
         uid = dict(spec.pod)["uid"].replace("-", "_")
@@ -93,7 +93,7 @@ def cgroup_of(spec: ContainerSpec) -> str:
 
 
 def _inspected(spec: ContainerSpec) -> Mapping[str, object]:
-    """Give what the Docker API would answer for a container."""
+    """Return the Docker API's answer for a container."""
     pod = {f"{_POD_LABELS}{key}": value for key, value in spec.pod}
     labels = {**dict(spec.labels), **dict(spec.pod_labels), **pod}
     if pod:
@@ -119,7 +119,7 @@ def _inspected(spec: ContainerSpec) -> Mapping[str, object]:
 
 
 class World:
-    """The processes, users and containers of one case, and the batch that its events become."""
+    """The processes, users and containers of one case, and the batch of its events."""
 
     def __init__(self) -> None:
         self._table = ProcessTable(_NoProc(), _BOOT)
@@ -131,11 +131,11 @@ class World:
         self._generations: dict[int, int] = {}
 
     def add(self, event: StatedEvent, number: int) -> None:
-        """Let one thing happen.
+        """Add an event.
 
         Args:
-            event: what.
-            number: its place in the case; events of one moment stay in order by it.
+            event: the event.
+            number: its index in the case; it orders events with the same time.
         """
         moment = _BOOT_CLOCK + event.at + number
         entry = self._entry(event, moment)
@@ -148,7 +148,7 @@ class World:
             add_syscall(self._builder, _syscall_record(event, entry, moment), origin, moment + _BOOT)
 
     def batch(self) -> EventBatch:
-        """Give all that happened as one batch."""
+        """Return all events as one batch."""
         processes, containers = self._rows.take()
         return EventBatch(
             host_id="0" * 32,
@@ -198,7 +198,7 @@ class World:
         return entry
 
     def _seed(self, spec: ProcessSpec, moment: int) -> None:
-        """Take in a process and its ancestors, where they aren't there yet; the eldest first."""
+        """Add a process and its ancestors if they are unknown, the oldest first."""
         for each in reversed(_line(spec)):
             if each in self._pids:
                 continue
@@ -258,10 +258,10 @@ class World:
 
 
 def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
-    """Make the batch that a collector would have sent.
+    """Return the batch that a collector would have sent.
 
     Args:
-        events: of one case; they are put in the order of their times.
+        events: of one case; they are sorted by time.
     """
     world = World()
     for number, event in enumerate(sorted(events, key=lambda each: each.at)):
@@ -325,7 +325,7 @@ def _state(entry: TrackedProcess, moment: int, generation: int, spec: ProcessSpe
 
 
 def _state_after(event: StatedEvent, entry: TrackedProcess, moment: int) -> State | None:
-    """Give what the kernel side tells of a process after a call that changed it; None where nothing changed."""
+    """Return what the kernel side reports of a process after a call that changed it; None if nothing changed."""
     call = event.call
     assert call is not None  # noqa: S101  an exec has a record of its own
     state = _state(entry, moment, entry.exec_generation or 0, event.process)

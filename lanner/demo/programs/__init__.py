@@ -1,1 +1,1 @@
-"""Programs that the acts start; each does one thing, in a process of its own."""
+"""Programs that the actions run: each takes arguments, and does one thing in a process of its own."""

@@ -1,4 +1,4 @@
-"""Attach to a process of our own that sleeps, and let go of it."""
+"""Attach to a sleeping child process, and detach."""
 
 import ctypes
 import subprocess
@@ -7,7 +7,7 @@ PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 
 
 def main() -> None:
-    """Start a process, seize it, let it go, end it."""
+    """Start a process, seize it, detach and kill it."""
     ptrace = ctypes.CDLL(None).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     with subprocess.Popen(["/usr/bin/env", "sleep", "5"]) as sleeper:

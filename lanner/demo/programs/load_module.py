@@ -1,4 +1,4 @@
-"""Ask the kernel to load an empty file as a module, which it refuses."""
+"""Request an empty file to be loaded as a kernel module, which the kernel refuses."""
 
 import ctypes
 import os

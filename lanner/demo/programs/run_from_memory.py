@@ -1,4 +1,4 @@
-"""Put a copy of true into a file that exists only in memory, and become it."""
+"""Execute a copy of true from a file that exists only in memory."""
 
 import os
 import shutil
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Become a program that no disk holds; it ends at once."""
+    """Execute a program that is on no disk; it exits at once."""
     memory = os.memfd_create("lanner-demo", os.MFD_CLOEXEC)
     os.write(memory, Path(shutil.which("true") or "/bin/true").read_bytes())
-    os.execve(f"/proc/self/fd/{memory}", ["lanner-demo"], {})  # noqa: S606 - becoming it is the act
+    os.execve(f"/proc/self/fd/{memory}", ["lanner-demo"], {})  # noqa: S606 - the exec is the action
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Let bash connect to an address of this machine, so that nothing leaves it."""
+"""Make bash connect to an address of this machine, so that no packet leaves it."""
 
 import socket
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def own_address() -> str | None:
-    """Give the address that this machine would send from; no packet is sent for that."""
+    """Return the address that this machine would send from; sends no packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # an address for documentation, RFC 5737
@@ -17,7 +17,7 @@ def own_address() -> str | None:
 
 
 def main() -> int:
-    """Listen on our own address and let a shell connect to it; exit 3 where there is no such address."""
+    """Listen on this machine's address and make a shell connect to it; return 3 without such an address."""
     address = own_address()
     if address is None:
         return 3

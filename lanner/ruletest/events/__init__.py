@@ -1,1 +1,1 @@
-"""Events of rule tests: YAML nodes in, events and processes out."""
+"""Events of rule tests: takes YAML nodes, returns events and processes."""

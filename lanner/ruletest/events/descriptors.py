@@ -1,4 +1,4 @@
-"""Reads what a descriptor of an event is: a file, a directory, something without a name, or a socket with two ends."""
+"""Reads an event's descriptor: a file, a directory, an unnamed object, or a socket with two ends."""
 
 import hashlib
 import ipaddress
@@ -12,7 +12,7 @@ from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node
 
 Address = tuple[str, int]
-"""IP address and port; a unix socket's path has port -1."""
+"""IP address and port; the path of a unix socket has port -1."""
 
 _PSEUDO = {
     "event": "[eventfd]",
@@ -41,14 +41,12 @@ _EINPROGRESS = -115
 
 
 def descriptor_type(table: MappingReader) -> str | None:
-    """Give fd.type as the test says it, or as its other keys imply. Raises Wrong."""
+    """Return fd.type as stated, or as implied by the other keys. Raises TestFileError."""
     node = table.get("fd.type")
     if node is not None:
         text = text_of(node, "fd.type")
         if text not in _TYPES:
-            raise TestFileError(
-                f"there is no descriptor of type '{text}'", node, did_you_mean(text, _TYPES) or _known()
-            )
+            raise TestFileError(f"unknown descriptor type '{text}'", node, did_you_mean(text, _TYPES) or _known())
         return text
     for key in _END_KEYS:
         if key in table:
@@ -67,7 +65,7 @@ def _family(address: Address | None) -> str:
 
 
 def read_address(table: MappingReader, *keys: str) -> Address | None:
-    """Read the end of a socket: ip:port, [ip]:port, /path or @name; None where it isn't said. Raises Wrong."""
+    """Read the end of a socket: ip:port, [ip]:port, /path or @name; None if absent. Raises TestFileError."""
     node = table.get(*keys)
     if node is None:
         return None
@@ -84,13 +82,13 @@ def read_address(table: MappingReader, *keys: str) -> Address | None:
     except ValueError:
         address = ""
     if not is_port or not address:
-        hint = "names aren't asked for: write the address"
-        raise TestFileError(f"'{text}' is no address: write ip:port, [ip6]:port, /path or @name", node, hint)
+        hint = "names aren't resolved: use the address"
+        raise TestFileError(f"'{text}' is not a valid address: use ip:port, [ip6]:port, /path or @name", node, hint)
     return address, int(port)
 
 
 def sockaddr(address: Address | None) -> bytes:
-    """Give a struct sockaddr as a caller passes it."""
+    """Return the struct sockaddr that a caller passes."""
     if address is None:
         return b""
     host, port = address
@@ -104,16 +102,16 @@ def sockaddr(address: Address | None) -> bytes:
 
 
 def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool) -> File:
-    """Make the open file behind a descriptor.
+    """Return the open file behind a descriptor.
 
     Args:
-        table: the event; it may name inode, the kernel's own path and so on.
+        table: the event; it may name the inode, the kernel's own path and so on.
         kind: fd.type.
-        path: absolute, as the kernel has it unless the test says otherwise.
-        layer: whether the event is in a container, whose files lie on an overlay.
+        path: absolute; also the kernel's path unless the test states one.
+        layer: whether the event is in a container, whose files are on an overlay.
 
     Raises:
-        Wrong: a value can't be read.
+        TestFileError: A value is invalid.
     """
     real = table.text("fd.realpath", path)
     upper = table.truth("fd.is_upper_layer")
@@ -137,16 +135,16 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
 
 
 def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tuple[Socket, bytes]:
-    """Make the socket behind a descriptor, and the address that the call itself passes.
+    """Return the socket behind a descriptor, and the address that the call passes.
 
     Args:
-        table: the event: to and from (the far end), local, fd.l4proto.
+        table: the event: to and from (the remote end), local, fd.l4proto.
         event: its type.
         kind: fd.type.
-        result: of the call; a connection that failed has no far end in the kernel.
+        result: of the call; a failed connection has no remote end in the kernel.
 
     Raises:
-        Wrong: a value can't be read.
+        TestFileError: A value is invalid.
     """
     remote = read_address(table, "to", "from", "remote")
     local = read_address(table, "local", "addr")
@@ -188,7 +186,7 @@ def _ip_socket(
 
 
 def _near(remote: Address, *, accepts: bool) -> Address:
-    """Give an end of our own that could talk to the far one."""
+    """Return a local address that could reach the remote one."""
     host = ipaddress.ip_address(remote[0])
     own = str(host) if host.is_loopback else "2001:db8::2" if host.version == 6 else "10.0.0.2"
     return own, 8080 if accepts else _EPHEMERAL
@@ -198,5 +196,5 @@ def _protocol(table: MappingReader, default: str) -> tuple[int, int]:
     node: Node | None = table.get("fd.l4proto")
     text = default if node is None else text_of(node, "fd.l4proto")
     if node is not None and text not in _PROTOCOLS:
-        raise TestFileError(f"there is no protocol '{text}' here", node, f"known are {', '.join(_PROTOCOLS)}")
+        raise TestFileError(f"unknown protocol '{text}'", node, f"known are {', '.join(_PROTOCOLS)}")
     return _PROTOCOLS[text]

@@ -1,4 +1,4 @@
-"""Reads one event of a test: what was called with what, by whom, and how it ended."""
+"""Reads one event of a test: the call with its arguments, the process, and the result."""
 
 import errno
 
@@ -44,7 +44,7 @@ _LARGEST_ERROR = 4095
 
 
 def read_event(node: Node) -> StatedEvent:
-    """Read an event. Raises Wrong, for the first thing that is."""
+    """Read an event. Raises TestFileError for the first error."""
     table = MappingReader(node, "an event")
     at = table.duration("at", 0)
     event = _event_type(table)
@@ -78,7 +78,7 @@ def _event_type(table: MappingReader) -> str:
     node = table.need("evt.type", "type", lacks="an event has a type", add="add 'evt.type: ...'")
     text = text_of(node, "evt.type")
     if text not in BY_EVENT:
-        raise TestFileError(f"'{text}' is no event type that is watched", node, did_you_mean(text, list(BY_EVENT)))
+        raise TestFileError(f"'{text}' is not a supported event type", node, did_you_mean(text, list(BY_EVENT)))
     return text
 
 
@@ -97,7 +97,7 @@ def _error_number(node: Node) -> int:
     if text[:1].isdigit() or text[:1] == "-":
         value = number_of(node, "res")
         if value < -_LARGEST_ERROR:
-            raise TestFileError(f"there is no error {value}", node)
+            raise TestFileError(f"unknown error {value}", node)
         return value
     hint = did_you_mean(text, list(errno.errorcode.values()))
     raise TestFileError(f"'res' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
@@ -133,7 +133,7 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
             sock, passed = read_socket(table, spec.event, kind or "", result)
             fd = fd if fd is not None or result >= 0 else -1
         elif kind is not None and fd is not None:
-            # Of a file that is only a descriptor the name is the one it was opened by.
+            # A file known only by its descriptor is named by the path it was opened with.
             named = table.text("fd.name") if spec.event not in _OPENERS or not spec.paths else None
             path = absolute(directory1, path1) if spec.event in _OPENERS and spec.paths else named or path1
             file = read_file(table, kind, path, layer=process.container is not None)

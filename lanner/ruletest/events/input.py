@@ -1,4 +1,4 @@
-"""Events that a user hands to a command: one of a recording, an alert, a line of `events tail`, or a test's event."""
+"""Events passed to a command: from a recording, an alert, a line of `events tail`, or the event of a rule test."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MAX_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class GivenAlert:
-    """An alert as JSON: its fields are all that is known of its event."""
+    """An alert as JSON; its fields are all that is known about its event."""
 
     rule: str
     priority: str
@@ -36,7 +36,7 @@ class BatchEvent:
 
 
 def is_recording(path: Path) -> bool:
-    """Tell whether a file is an Avro container. Raises BadInput where it can't be read."""
+    """Return whether a file is an Avro container. Raises BadInput if it can't be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(_AVRO)) == _AVRO
@@ -45,10 +45,10 @@ def is_recording(path: Path) -> bool:
 
 
 def recorded_event(path: Path, number: int | None) -> BatchEvent:
-    """Find an event of a recording by its evt.num; without one the recording has to have one event.
+    """Find an event of a recording by its evt.num; without one, the recording must have exactly one event.
 
     Raises:
-        BadInput: it isn't there.
+        BadInput: The event was not found.
     """
     count = 0
     first = last = 0
@@ -70,36 +70,36 @@ def recorded_event(path: Path, number: int | None) -> BatchEvent:
     if number is None and count == 1 and only is not None:
         return only
     if number is None:
-        raise BadInput(f"{path}: holds {count:,} events; say which by --num (evt.num, from {first} to {last}).")
+        raise BadInput(f"{path}: has {count:,} events; choose one by --num (evt.num, from {first} to {last}).")
     raise BadInput(f"{path}: no event has evt.num {number}; they go from {first} to {last}.")
 
 
 def read_given(text: str) -> Any:
-    """Read JSON from a file or as it stands. Raises BadInput."""
+    """Parse JSON from a file or from the text itself. Raises BadInput."""
     if text.lstrip()[:1] not in ("{", "["):
         path = Path(text)
         try:
             if path.stat().st_size > _MAX_BYTES:
-                raise BadInput(f"{text}: has more than {_MAX_BYTES:,} bytes; take an event out of it.")
+                raise BadInput(f"{text}: has more than {_MAX_BYTES:,} bytes; extract one event from it.")
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise BadInput(f"{text}: {error.strerror}. An event is a file, or JSON in quotes.") from None
+            raise BadInput(f"{text}: {error.strerror}. Pass a file, or JSON in quotes.") from None
         except (UnicodeDecodeError, ValueError):
-            raise BadInput(f"{text}: is neither a recording nor UTF-8 text.") from None
+            raise BadInput(f"{text}: neither a recording nor UTF-8 text.") from None
     lines = [line for line in text.splitlines() if line.strip()]
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
     try:
-        # An alert file has one a line: the last is the newest.
+        # An alert file has one per line: the last is the newest.
         return json.loads(lines[-1]) if lines else None
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"the event is no JSON: {error}.") from None
+        raise BadInput(f"the event is not valid JSON: {error}.") from None
 
 
 def given_alert(value: Any) -> GivenAlert | None:
-    """Take JSON for an alert if it is one."""
+    """Return the alert if the JSON is one, else None."""
     if not isinstance(value, dict) or not isinstance(value.get("output_fields"), dict):
         return None
     fields = {**value["output_fields"], **(value["event"] if isinstance(value.get("event"), dict) else {})}
@@ -107,12 +107,12 @@ def given_alert(value: Any) -> GivenAlert | None:
 
 
 def given_fields(value: Any) -> Mapping[str, Any]:
-    """Give an event's fields: of an alert, of a row of `events tail`, or of a plain mapping. Raises BadInput."""
+    """Return an event's fields, from an alert, a row of `events tail`, or a plain mapping. Raises BadInput."""
     alert = given_alert(value)
     if alert is not None:
         return alert.fields
     if not isinstance(value, dict):
-        raise BadInput("the event is no JSON object of fields and values.")
+        raise BadInput("the event is not a JSON object of fields and values.")
     fields = {key: each for key, each in value.items() if key != "evt.args"}
     if isinstance(value.get("evt.args"), dict):
         fields |= {f"evt.arg.{key}": each for key, each in value["evt.args"].items()}
@@ -120,7 +120,7 @@ def given_fields(value: Any) -> Mapping[str, Any]:
 
 
 def stated_event(value: Any) -> BatchEvent | None:
-    """Make the event of a mapping that states causes, as rule tests do: it has a process. Raises BadInput."""
+    """Return the event of a mapping that states causes, as rule tests do; it has `proc`. Raises BadInput."""
     if not isinstance(value, dict) or "proc" not in value:
         return None
     events, problems = read_events("event", json.dumps(value, ensure_ascii=False))

@@ -1,6 +1,6 @@
-"""Reads processes and containers of a test file.
+"""Reads the processes and containers of a test file.
 
-What isn't said is as it is for an ordinary program of root's on the host: /usr/bin/NAME, no terminal, no arguments.
+Defaults are those of an ordinary program of root on the host: /usr/bin/NAME, no terminal, no arguments.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence
 NAME_BYTES = 15
 _ALL = (1 << len(CAPABILITIES)) - 1
 _DOCKERS = 0xA80425FB
-"""What Docker gives a container that isn't privileged (moby, oci/caps/defaults.go)."""
+"""The capabilities that Docker gives an unprivileged container (moby, oci/caps/defaults.go)."""
 _SECOND = 1_000_000_000
 _EXECUTABLE = 0o755
 _HOST_SIDE = ("containerd", "dockerd", "conmon", "runc", "crun", "crio", "podman", "systemd", "kubelet")
-"""Names that stand outside of the container that their child is in."""
+"""Names of processes that are outside the container of their child."""
 _ID = re.compile("[0-9a-f]{12}|[0-9a-f]{64}")
 _TYPES = ("docker", "containerd", "cri-o", "podman")
 _MAX_ANCESTORS = 64
 
 
 def read_container(node: Node | None) -> ContainerSpec | None:
-    """Read a container: none, an image's name, or a mapping. Raises Wrong."""
+    """Read a container: none, the name of an image, or a mapping. Raises TestFileError."""
     if node is None:
         return None
     if isinstance(node, Scalar):
@@ -70,9 +70,7 @@ def _id(table: MappingReader, otherwise: str) -> str:
         return _digits(otherwise)
     text = text_of(node, "id")
     if not _ID.fullmatch(text):
-        raise TestFileError(
-            "a container's id has 12 or 64 hexadecimal digits", node, "leave it out where it doesn't matter"
-        )
+        raise TestFileError("a container's id has 12 or 64 hexadecimal digits", node, "omit it if it doesn't matter")
     return text if len(text) == 64 else (text + _digits(text))[:64]
 
 
@@ -80,7 +78,7 @@ def _type(table: MappingReader) -> str:
     node = table.get("type")
     text = "docker" if node is None else text_of(node, "type")
     if node is not None and text not in _TYPES:
-        raise TestFileError(f"there is no container runtime '{text}' here", node, f"known are {', '.join(_TYPES)}")
+        raise TestFileError(f"unknown container runtime '{text}'", node, f"known are {', '.join(_TYPES)}")
     return text
 
 
@@ -125,18 +123,18 @@ def read_process(node: Node, container: ContainerSpec | None) -> ProcessSpec:
     """Read a process: its name, or a mapping.
 
     Args:
-        node: what stands there.
-        container: that the event is in.
+        node: the value.
+        container: the container of the event.
 
     Raises:
-        Wrong: it can't be read.
+        TestFileError: A value is invalid.
     """
     return _process(node, container, "a process")
 
 
 def _process(node: Node, container: ContainerSpec | None, what: str) -> ProcessSpec:
     if isinstance(node, Scalar):
-        # A name alone stands for the mapping that says nothing else.
+        # A name alone means a mapping with only that name.
         named = Scalar("name", "", node.start, node.end)
         node = Mapping(((named, node),), node.start, node.end)
     table = MappingReader(node, what)
@@ -203,7 +201,7 @@ def _identity(table: MappingReader, number: str, name: str) -> tuple[int, str | 
     if given is None and text is None:
         return 0, "root"
     if given is None:
-        assert text is not None  # noqa: S101  one of both is there
+        assert text is not None  # noqa: S101  one of both is present
         return (0 if text == "root" else 1000 + int(_digits(text)[:3], 16)), text
     return given, text or ("root" if given == 0 and not table.is_null(name) else None)
 
@@ -255,7 +253,7 @@ def _capabilities(table: MappingReader, uid: int, container: ContainerSpec | Non
         if name == "all":
             return _ALL
         if name not in CAPABILITIES:
-            raise TestFileError(f"there is no capability '{name}'", node, did_you_mean(name, CAPABILITIES))
+            raise TestFileError(f"unknown capability '{name}'", node, did_you_mean(name, CAPABILITIES))
         mask |= 1 << CAPABILITIES.index(name)
     return mask
 
@@ -270,11 +268,11 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
     outside = [_is_outside(item) for item in items]
     for place in reversed(range(len(items))):
         item = items[place]
-        # Whoever stands above a runtime is outside too.
+        # Parents of a runtime are outside too.
         where = None if any(outside[: place + 1]) else container
         spec = _process(item, where, "an ancestor")
         if spec.parent is not None:
-            raise TestFileError("an ancestor's own ancestors are those that follow it in the list", item)
+            raise TestFileError("an ancestor's ancestors are the items that follow it in the list", item)
         above = replace(spec, parent=above)
     return above
 

@@ -1,7 +1,7 @@
-"""Turns the arguments of a system call, as a test names them, into the registers and memory that a caller would pass.
+"""Converts the arguments of a system call, as a test names them, to the registers and memory that a caller passes.
 
-Which arguments a call has, where each stands and which names its flags have is the collector's own table: a test is
-written in the very words that the collector answers in.
+Arguments, their registers and the names of their flags come from the collector's own table, so that a test uses the
+collector's names.
 """
 
 import struct
@@ -32,16 +32,16 @@ _OCTAL = frozenset({"octal", "openmode", "how_mode"})
 _USERS = frozenset({"uid", "gid"})
 _HOW = {"how_flags": 0, "how_mode": 1, "how_resolve": 2}
 SETTABLE = _NUMBERS | _FLAGS | _OCTAL | _USERS | {"signal", "cap", "limit", "string", "data", "pair"}
-"""Kinds of arguments that a test may state; the others follow from the rest of the event."""
+"""Types of arguments that a test may state; others follow from the rest of the event."""
 
 
 def flag_table(argument: Argument) -> str:
-    """Give the name of an argument's flag table."""
+    """Return the name of an argument's flag table."""
     return argument.table or _FLAG_KINDS.get(argument.kind, "")
 
 
 def flags_of(node: Node, key: str, table_name: str) -> int:
-    """Give the kernel's number of names joined by |, or of a number. Raises Wrong."""
+    """Parse flag names joined by |, or a number. Raises TestFileError."""
     text = text_of(node, key)
     if text[:1].isdigit():
         return _octal(node, key) if table_name in ("chmod_mode", "mknod_mode") else number_of(node, key) & _U32
@@ -54,7 +54,7 @@ def flags_of(node: Node, key: str, table_name: str) -> int:
             raise TestFileError(f"'{key}' has no flag '{name}'", node, did_you_mean(name, known) or _some(known))
         if entry.kernel is None:
             raise TestFileError(
-                f"'{name}' is no flag that a caller can pass", node, "the kernel side tells it of the file"
+                f"'{name}' is not a flag that a caller can pass", node, "the kernel side derives it from the file"
             )
         value |= entry.kernel
     return value
@@ -85,7 +85,7 @@ def _signal(node: Node, key: str) -> int:
     if text in Signals.__members__:
         return Signals[text].value
     if text[:3] == "SIG":
-        raise TestFileError(f"there is no signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
+        raise TestFileError(f"unknown signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
     return number_of(node, key)
 
 
@@ -100,9 +100,9 @@ def _value(argument: Argument, node: Node, key: str) -> int:
 
 
 def argument_node(table: MappingReader, argument: Argument) -> Node | None:
-    """Give what a test says of an argument, under its own name or as evt.arg."""
+    """Return what a test states for an argument, under its own name or as evt.arg."""
     if argument.name == "type" and argument.kind != "string":
-        # `type` alone may also be the event's.
+        # `type` alone may also be the type of the event.
         return table.get("evt.arg.type", "socket_type")
     return table.get(argument.name, f"evt.arg.{argument.name}")
 
@@ -111,10 +111,10 @@ Registers = tuple[int, int, int, int, int, int]
 
 
 def read_registers(spec: Call, table: MappingReader) -> tuple[Registers, bytes]:
-    """Read the arguments that are numbers, flags or memory: registers, and the call's first piece of memory.
+    """Read the arguments that are numbers, flags or memory, into registers and the call's first memory block.
 
     Raises:
-        Wrong: a value can't be read.
+        TestFileError: A value is invalid.
     """
     registers = [0, 0, 0, 0, 0, 0]
     memory = _Memory()
@@ -139,7 +139,7 @@ def read_registers(spec: Call, table: MappingReader) -> tuple[Registers, bytes]:
 
 
 def _levels(spec: Call, registers: list[int]) -> None:
-    """Take SOL_SOCKET where no level of socket options is named: options have names there only."""
+    """Use SOL_SOCKET if no level is stated: only there have options names."""
     if spec.event in ("setsockopt", "getsockopt") and not registers[1]:
         registers[1] = 1
 
@@ -158,7 +158,7 @@ def _descriptor_argument(argument: Argument, table: MappingReader, registers: li
 
 
 def directory_of(spec: Call, which: int, table: MappingReader, cwd: str, path: str | None) -> str | None:
-    """Give the directory that a relative path starts from, as the kernel side tells it."""
+    """Return the directory that a relative path starts from, as the kernel side reports it."""
     if path is None or path.startswith("/") or which >= len(spec.paths):
         return None
     place = spec.paths[which][1]
@@ -172,7 +172,7 @@ def directory_of(spec: Call, which: int, table: MappingReader, cwd: str, path: s
 
 
 class _Memory:
-    """The first piece of memory of a call, as its arguments fill it."""
+    """The first memory block of a call, filled from its arguments."""
 
     def __init__(self) -> None:
         self._how = [0, 0, 0]
@@ -215,6 +215,6 @@ def _capability_set(node: Node, key: str) -> int:
     mask = 0
     for name in text.replace("|", " ").split():
         if name not in CAPABILITIES:
-            raise TestFileError(f"there is no capability '{name}'", node, did_you_mean(name, CAPABILITIES))
+            raise TestFileError(f"unknown capability '{name}'", node, did_you_mean(name, CAPABILITIES))
         mask |= 1 << CAPABILITIES.index(name)
     return mask

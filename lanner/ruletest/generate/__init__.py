@@ -1,1 +1,1 @@
-"""Rule tests from alerts: an alert in, the text of a test case out."""
+"""Rule tests from alerts: takes an alert, returns the text of a test case."""

@@ -1,4 +1,4 @@
-"""Cases for rule tests, made of what happened: of an alert, or of a recording's alerts by the rules in force."""
+"""Generates test cases from an alert, or from the alerts that the active rules raise on a recording."""
 
 from pathlib import Path
 
@@ -20,26 +20,26 @@ _MOST = 100
 
 
 def cases_from(settings: Settings, source: str) -> str:
-    """Write cases as the text of a test file; of each rule that a recording matches, the first.
+    """Return test cases as the text of a test file; for a recording, the first match of each rule.
 
     Args:
-        settings: say which rules a recording is judged by, and which a case is tried against.
+        settings: name the rules to evaluate on a recording, and to try a case against.
         source: path of an alert as JSON or of a recording, or the alert itself.
 
     Raises:
-        BadInput: it is neither.
+        BadInput: The source is neither.
     """
     path = Path(source) if source.lstrip()[:1] != "{" else None
     if path is not None and path.exists() and is_recording(path):
         cases = _of_recording(settings, path)
         if not cases:
-            raise BadInput(f"{path}: the rules in force match nothing in it.")
+            raise BadInput(f"{path}: the active rules match nothing in it.")
     else:
         alert = given_alert(read_given(source))
         if alert is None:
-            raise BadInput(f"{source}: is no alert: it has no output_fields.")
+            raise BadInput(f"{source}: not an alert: it has no output_fields.")
         if not {"evt.type", "proc.name"} <= alert.fields.keys():
-            raise BadInput("the alert tells neither evt.type nor proc.name: name them in the rule's output.")
+            raise BadInput("the alert has neither evt.type nor proc.name: add them to the rule's output.")
         name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
         cases = [case_text(name, [event_of(alert.fields)], alert.rule, alert.priority, alert.fields)]
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
@@ -77,13 +77,13 @@ def _arguments(batch: EventBatch, number: object) -> dict[str, str]:
 
 
 def _tried(case: str, rules: RuleSet) -> str:
-    """Run a case before it is handed out, and say in it what does not fit."""
+    """Run a generated case, and add comments on what doesn't fit."""
     suite, problems = read_suite("case_test.yaml", _HEAD + case)
     if problems:
         return f"  # To be completed: {problems[0].message}.\n{case}"
     known = {rule.name for rule in rules.rules}
     if any(expected.rule not in known for each in suite.cases for expected in each.expected):
-        return f"  # Not tried: the rule isn't among those in force.\n{case}"
+        return f"  # Not tried: the rule isn't active.\n{case}"
     runner = Runner(suite, rules, "all", lambda _path: ())
     lines = [failure.message for each in suite.cases for failure in runner.run(each).failures]
     notes = "".join(f"  # To be completed: {' '.join(line.split())}.\n" for line in lines)

@@ -1,6 +1,6 @@
-"""Writes a case from an alert: the causes that a test file states, out of the fields that an event had.
+"""Converts an alert to a test case: the causes that a test file states, from the fields of an event.
 
-What an alert doesn't tell a case can't state; whoever keeps it runs it once and fills in what is missing.
+A case can't state what the alert lacks; run it once and add what is missing.
 """
 
 import json
@@ -32,10 +32,10 @@ Fields = Mapping[str, Any]
 
 
 def event_of(fields: Fields) -> dict[str, Any]:
-    """Give the causes behind an event's fields, as an event of a test file.
+    """Return the causes of an event, as an event of a test file.
 
     Args:
-        fields: of an alert or of a whole event; evt.type and proc.name have to be there.
+        fields: of an alert or an event; evt.type and proc.name are required.
     """
     fields = {key: value for key, value in fields.items() if value is not None and value != _MISSING}
     event_type = str(fields.get("evt.type", ""))
@@ -62,7 +62,7 @@ def event_of(fields: Fields) -> dict[str, Any]:
 
 
 def _argument(name: str, text: str) -> dict[str, str]:
-    """Give an argument as a caller passes it; what the kernel side told by a flag has a key of its own."""
+    """Return an argument as a caller passes it; flags that the kernel side derives become keys of their own."""
     flags = text.split("|")
     found = {key: "true" for flag, key in _TOLD_BY_FLAGS.items() if flag in flags}
     passed = "|".join(flag for flag in flags if flag not in _TOLD_BY_FLAGS)
@@ -183,14 +183,14 @@ def _container(fields: Fields) -> dict[str, Any]:
 
 
 def case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str, priority: str, fields: Fields) -> str:
-    """Write a case as YAML.
+    """Return a case as YAML.
 
     Args:
         name: of the case.
-        events: as `event_of` gives them.
-        rule: that is expected.
+        events: results of `event_of`.
+        rule: the expected rule.
         priority: of the alert.
-        fields: of the alert; those that differ with each run are left out.
+        fields: of the alert; those that differ with each run are omitted.
     """
     shown = {
         key: as_text(value)
@@ -215,7 +215,7 @@ def _flow(value: Any) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Write a text bare where YAML reads it back as it is, else as a JSON string, which is YAML too."""
+    """Write a text plain if YAML reads it back unchanged, else as a JSON string, which is YAML too."""
     if _BARE.fullmatch(text) and text.lower() not in _WORDS:
         return text
     valid = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -73,10 +73,10 @@ def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> No
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean | path, cwd=tmp_path)
         return done.returncode, done.stderr
 
-    may_search = f"Run this as a user who may search {tmp_path}, or name a settings file by --config."
+    may_search = f"Run this as a user who may search {tmp_path}, or pass a settings file by --config."
     assert told("config", "show") == (
         1,
-        f"error: {settings}: whether it is there can't be seen: Permission denied. {may_search}\n",
+        f"error: {settings}: can't check whether it exists: Permission denied. {may_search}\n",
     )
     assert told("config", "show", "-c", settings) == (1, f"error: {settings}: can't be read: Permission denied.\n")
     none = ("-c", "/dev/null")

@@ -27,7 +27,7 @@ def test_an_event_of_a_recording_is_found_by_its_number() -> None:
     recording = ROOT / "rules" / "acts.avro"
     done = lanner("rules", "explain", RULE, "--event", recording, cwd=ROOT)
     assert done.returncode == 1
-    assert "say which by --num" in done.stderr
+    assert "choose one by --num" in done.stderr
 
     assert "evt.num" in lanner("rules", "explain", RULE, "--event", recording, "--num", "999999999", cwd=ROOT).stderr
     assert lanner("rules", "explain", RULE, "--event", recording, "--num", "1", cwd=ROOT).returncode == 0

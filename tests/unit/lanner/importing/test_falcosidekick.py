@@ -98,7 +98,7 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
         *("elasticsearch.hostport", "elasticsearch.index", "elasticsearch.password", "kafka.topic", "kafka.password"),
         *("syslog.host", "discord.webhookurl", "discord.icon", "loki.hostport", "loki.apikey", "bracketreplacer"),
     }
-    assert draft.notes[1].startswith("side.yaml:5:9: slack.webhookurl: a secret, not copied: write it into /etc/lanner")
+    assert draft.notes[1].startswith("side.yaml:5:9: slack.webhookurl: a secret, not copied: write it to /etc/lanner")
     (tmp_path / "lanner.yaml").write_text(draft.text())
     assert load_settings(tmp_path / "lanner.yaml", {}).slack_output.minimum_priority == "error"
 
@@ -144,7 +144,7 @@ def test_what_our_check_refuses_is_taken_out_and_said() -> None:
         tree("syslog: {host: log, port: 99999999999}\nslack: {webhookurl: x, minimumpriority: y}")
     )
     assert carried(draft)["syslog_output"] == {"enabled": True, "host": "log", "transport": "tcp", "body": "json"}
-    assert any(note.startswith("syslog_output.port: not carried") for note in draft.notes)
+    assert any(note.startswith("syslog_output.port: not converted") for note in draft.notes)
 
 
 def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ WRONG = [
         "{evt.type: opent, name: /a, proc: x}",
         1,
         12,
-        "'opent' is no event type that is watched",
+        "'opent' is not a supported event type",
         "did you mean 'openat'?",
     ),
     ("{evt.type: close}", 1, 2, "an event has a process", "add 'proc: {name: ...}'"),
@@ -46,7 +46,7 @@ WRONG = [
     ),
     (
         "{evt.type: open, name: /a, flags: O_F_CREATED, proc: x}",
-        *(1, 35, "'O_F_CREATED' is no flag that a caller can pass", "the kernel side tells it of the file"),
+        *(1, 35, "'O_F_CREATED' is not a flag that a caller can pass", "the kernel side derives it from the file"),
     ),
     ("{evt.type: open, flags: O_RDONLY, proc: x}", 1, 2, "open takes a path", "add 'fd.name: ...'"),
     (
@@ -69,21 +69,21 @@ WRONG = [
         "{evt.type: close, proc: {name: x, caps: [CAP_SYS_ADMN]}}",
         1,
         41,
-        "there is no capability 'CAP_SYS_ADMN'",
+        "unknown capability 'CAP_SYS_ADMN'",
         "did you mean 'CAP_SYS_ADMIN'?",
     ),
     (
         "{evt.type: connect, to: 'github.com:443', proc: x}",
-        *(1, 25, "'github.com:443' is no address: write ip:port, [ip6]:port, /path or @name"),
-        "names aren't asked for: write the address",
+        *(1, 25, "'github.com:443' is not a valid address: use ip:port, [ip6]:port, /path or @name"),
+        "names aren't resolved: use the address",
     ),
-    ("{evt.type: close, fd.type: fle, proc: x}", 1, 28, "there is no descriptor of type 'fle'", "did you mean 'file'?"),
+    ("{evt.type: close, fd.type: fle, proc: x}", 1, 28, "unknown descriptor type 'fle'", "did you mean 'file'?"),
     ("{at: soon, evt.type: close, proc: x}", 1, 6, "'at' takes a duration such as 150ms, 2s or 1m30s, not 'soon'", ""),
-    ("{evt.type: kill, sig: SIGKIL, proc: x}", 1, 23, "there is no signal 'SIGKIL'", "did you mean 'SIGKILL'?"),
-    ("{evt.type: close, proc: x, proc: y}", 1, 28, "the key 'proc' stands twice", ""),
+    ("{evt.type: kill, sig: SIGKIL, proc: x}", 1, 23, "unknown signal 'SIGKIL'", "did you mean 'SIGKILL'?"),
+    ("{evt.type: close, proc: x, proc: y}", 1, 28, "duplicate key 'proc'", ""),
     (
         "{evt.type: close, proc: x, container: {image: a, type: dokcer}}",
-        *(1, 56, "there is no container runtime 'dokcer' here", "known are docker, containerd, cri-o, podman"),
+        *(1, 56, "unknown container runtime 'dokcer'", "known are docker, containerd, cri-o, podman"),
     ),
     ("{evt.type: close, res: 0, tuple: a, proc: x}", 1, 27, "an event of type close has no key 'tuple'", ""),
     (
@@ -127,7 +127,7 @@ def test_all_problems_are_told_at_once() -> None:
     _, problems = read_suite("mine_test.yaml", text + "  - name: c\n    expect: none\n")
 
     assert [(problem.line, problem.message) for problem in problems] == [
-        (9, "there is no priority 'warnng'"),
+        (9, "unknown priority 'warnng'"),
         (14, "a case has no key 'abot'"),
         (15, "a case has events"),
     ]

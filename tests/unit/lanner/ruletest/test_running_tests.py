@@ -79,7 +79,7 @@ def test_what_is_expected_and_does_not_come_is_explained() -> None:
 
     [message] = told(found)
     assert message.startswith(
-        "expected, but didn't come: Reads shadow (came: Opens anything; with rule_matching 'first'"
+        "expected, but not raised: Reads shadow (raised: Opens anything; with rule_matching 'first'"
     )
     assert "false      evt.is_open_read = true   [evt.is_open_read = false]" in found.failures[0].trees[0]
 
@@ -105,7 +105,7 @@ def test_a_wrong_priority_and_a_wrong_field_are_told() -> None:
 def test_an_event_of_no_type_that_the_rule_asks_for_is_told() -> None:
     """There is nothing to explain then."""
     assert told(outcome("{evt.type: read, proc: x}", "Reads shadow")) == [
-        "expected, but didn't come: Reads shadow; none of the events is of a type that it asks for (openat)"
+        "expected, but not raised: Reads shadow; none of the events has a type that it selects (openat)"
     ]
 
 
@@ -178,8 +178,8 @@ def test_rules_that_nobody_defines_are_problems() -> None:
     found = unknown_names(suite, rule_set().rules)
 
     assert [(each.message, each.hint) for each in found] == [
-        ("there is no rule 'Reads shadw'", "did you mean 'Reads shadow'?"),
-        ("there is no rule 'Opens'", ""),
+        ("unknown rule 'Reads shadw'", "did you mean 'Reads shadow'?"),
+        ("unknown rule 'Opens'", ""),
     ]
 
 

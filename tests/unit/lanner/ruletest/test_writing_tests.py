@@ -61,13 +61,13 @@ def test_what_an_alert_does_not_tell_is_said() -> None:
 
     done = lanner("rules", "test", "--from", json.dumps(alert), cwd=ROOT)
 
-    assert "# To be completed: expected, but didn't come: Write below binary directory" in done.stdout
+    assert "# To be completed: expected, but not raised: Write below binary directory" in done.stdout
 
 
 def test_what_is_no_alert_is_bad_input() -> None:
     """In a sentence."""
     done = lanner("rules", "test", "--from", "{}")
-    assert (done.returncode, done.stderr) == (1, "error: {}: is no alert: it has no output_fields.\n")
+    assert (done.returncode, done.stderr) == (1, "error: {}: not an alert: it has no output_fields.\n")
 
 
 def test_failing_tests_end_with_1_and_tell_why(tmp_path: Path) -> None:
