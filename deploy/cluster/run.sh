@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# A whole fleet on this machine, to look at: a broker, its topics, a collector of this host, two processors, and the
-# alerts as they come. Ctrl-C ends all of it, each by its process id; nothing is left behind.
+# Run a whole fleet on this machine: a broker, its topics, a collector of this host, two processors, and print the alerts
+# as they arrive. Ctrl-C stops all processes and leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh
 . deploy/setup/ask.sh
 
-may_be_root "load the eBPF programs that watch this host" || { say "a collector needs root's rights."; exit 3; }
+may_be_root "load the eBPF programs that watch this host" || { say "a collector needs root privileges."; exit 3; }
 lanner=$PWD/.venv/bin/lanner
 folder=$(mktemp -d "${TMPDIR:-/tmp}/lanner-cluster.XXXXXX")
 ids=()
 
-# Started in groups of their own, so that Ctrl-C reaches this script alone and the order of ending is its own.
+# In process groups of their own, so that Ctrl-C reaches only this script, which stops them in order.
 start() {
     local name=$1
     shift
@@ -22,10 +22,10 @@ start() {
 end() {
     trap - EXIT INT TERM
     local id
-    say 'ending'
+    say 'stopping'
     for ((at = ${#ids[@]} - 1; at >= 0; at--)); do
         id=${ids[at]}
-        # sudo hands the signal on.
+        # sudo forwards the signal.
         as_root kill -TERM "$id" 2>/dev/null || continue
         for _ in $(seq 100); do
             as_root kill -0 "$id" 2>/dev/null || break
@@ -39,7 +39,7 @@ end() {
 }
 trap end EXIT INT TERM
 
-# wait_for NAME TEXT: until a process has said something; what it said instead, if it ended.
+# wait_for NAME TEXT: wait until a process prints TEXT; if it exits, print its output.
 wait_for() {
     for _ in $(seq 600); do
         grep -qs "$2" "$folder/$1.log" && return
@@ -66,16 +66,16 @@ wait_for broker 'Kafka Server started'
 "$lanner" topics create -q --partitions 8 --replication-factor 1 >/dev/null
 for number in 1 2; do
     start "processor-$number" "$lanner" processor
-    wait_for "processor-$number" 'judging by'
+    wait_for "processor-$number" 'evaluating rules:'
 done
 as_collector=(env "LANNER__KAFKA__BOOTSTRAP_SERVERS=$LANNER__KAFKA__BOOTSTRAP_SERVERS" "LANNER__KAFKA__SPOOL_DIR=$folder/spool" LANNER__HTTP__LISTEN=0)
 [ "$(id -u)" -eq 0 ] || as_collector=(sudo "${as_collector[@]}")
 start collector "${as_collector[@]}" "$lanner" collector
 wait_for collector 'watching'
-say "watching $(hostname): try 'sudo cat /etc/shadow' in another terminal. Other commands reach this fleet by"
+say "watching $(hostname): try 'sudo cat /etc/shadow' in another terminal. Other commands reach this fleet with"
 say "  export LANNER__KAFKA__BOOTSTRAP_SERVERS=$LANNER__KAFKA__BOOTSTRAP_SERVERS"
 say "Logs: $folder/*.log   Stop: Ctrl-C"
-# In the background and waited for: a trap runs at once then, and not only when the command has ended.
+# In the background, with wait: this way a trap runs at once, not only after the command has exited.
 setsid "$lanner" alerts tail -q --since 1m "$@" &
 ids+=($!)
 wait "${ids[-1]}"

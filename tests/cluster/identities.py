@@ -129,7 +129,7 @@ def start(connection: Connection, processes: Processes, rules: Path, mode: str =
     """Start a processor and wait until it has partitions."""
     settings = ("-o", f"collector.identity={mode}") if mode else ()
     processor = processes.start(connection, "processor", *settings, *options, rules=rules)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     return processor
 
 

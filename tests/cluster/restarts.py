@@ -119,7 +119,7 @@ def restart_often(
     replaced = processes.start(connection, "processor", rules=rules)
     notifier = processes.start(connection, "notifier", "file", *overrides(folder))
     for each in (lasting, replaced):
-        each.wait_for("judging by")
+        each.wait_for("evaluating rules:")
     hosts = ActiveHosts(connection, folder / "spools", 4, pause)
     started = 0
     try:
@@ -142,7 +142,7 @@ def restart_often(
     alerts.wait_for(len(hosts.actions), 120)
     wait_for_owed(connection, alerts, 60)
     delivered = wait_for_lines(folder / "alerts", len({alert.id for alert in alerts.raw}), 120)
-    replaced.wait_for("judging by")
+    replaced.wait_for("evaluating rules:")
     for each in (lasting, replaced, notifier):
         _end(each)
     alerts.read(1)

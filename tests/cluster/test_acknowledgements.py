@@ -40,7 +40,7 @@ def test_what_is_not_safe_with_the_broker_is_not_acknowledged(
     """While no alert can be sent, no offset is committed, so killing the processor loses nothing."""
     rules = rules_file(tmp_path, EACH_BY_BOTH)
     first = processes.start(connection, "processor", rules=rules)
-    first.wait_for("judging by")
+    first.wait_for("evaluating rules:")
     admin = AdminClient(client_config(connection, "test"))
     admin.delete_topics([connection.topic(ALERTS)])[connection.topic(ALERTS)].result(10)
     generator = Generator(connection)

@@ -21,8 +21,8 @@ def test_a_death_in_any_gap_changes_nothing(
     rules = rules_file(tmp_path, RULES)
     dying = processes.start(connection, "processor", rules=rules, program=(PROGRAM, point))
     other = processes.start(connection, "processor", rules=rules)
-    dying.wait_for("judging by")
-    other.wait_for("judging by")
+    dying.wait_for("evaluating rules:")
+    other.wait_for("evaluating rules:")
     groups = Groups(connection)
     deadline = time.monotonic() + 30
     while dying.is_alive and time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def test_memory_survives_a_restart_of_all_workers(connection: Connection, proces
     alerts = Alerts(connection)
     for rounds in (2, 2, 3):
         worker = processes.start(connection, "processor", rules=rules)
-        worker.wait_for("judging by")
+        worker.wait_for("evaluating rules:")
         groups.act(rounds)
         groups.flush()
         wait_for(alerts, groups, 60)
@@ -72,7 +72,7 @@ def test_repeats_are_summed_although_their_owner_dies(
     """After one alert, nine repeats and a kill of the owner, one summary id reports nine."""
     rules = rules_file(tmp_path, SUPPRESSED)
     owner = processes.start(connection, "processor", rules=rules)
-    owner.wait_for("judging by")
+    owner.wait_for("evaluating rules:")
     generator = Generator(connection, hosts=1)
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}

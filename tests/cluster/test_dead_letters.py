@@ -156,7 +156,7 @@ def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection
     assert marks[0] == {"settles": b"0", "how": b"dropped", "note": b"wrong channel"}
     again = dlq(connection, "replay", "notifier:2", "notifier:1")
     assert again.returncode == 1
-    assert "notifier:2: no such letter, or it is settled already" in again.stderr
+    assert "notifier:2: no such dead letter, or it is already replayed or dropped" in again.stderr
     ((_, _, value, headers),) = everything(connection, ALERTS)
     assert decode_alert(value or b"").rule == "Rule of syslog"
     assert headers == {"ce_id": b"one", "lanner_sink": b"syslog"}

@@ -8,7 +8,7 @@ from tests.cluster.processes import Processes
 def test_batches_become_alerts(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """Each action has one alert within seconds, and a clean restart repeats none."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection)
     generator.act(5)
     generator.flush()
@@ -16,7 +16,7 @@ def test_batches_become_alerts(connection: Connection, processes: Processes, tmp
     alerts.wait_for(len(generator.actions), 30)
     assert processor.stop() == 0, processor.errors
     again = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    again.wait_for("judging by")
+    again.wait_for("evaluating rules:")
     alerts.read(3)
     assert again.stop() == 0
     assert assert_exact(generator.actions, alerts) == 0

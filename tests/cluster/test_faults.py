@@ -31,7 +31,7 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters(
     generator.act(1)
     generator.flush()
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 30)
     reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
@@ -58,8 +58,8 @@ def test_a_killed_processor_loses_nothing(connection: Connection, processes: Pro
     rules = rules_file(tmp_path, WITH_MEMORY)
     first = processes.start(connection, "processor", rules=rules)
     second = processes.start(connection, "processor", rules=rules)
-    first.wait_for("judging by")
-    second.wait_for("judging by")
+    first.wait_for("evaluating rules:")
+    second.wait_for("evaluating rules:")
     generator = Generator(connection)
     for _ in range(20):
         generator.act(5)
@@ -89,7 +89,7 @@ def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Pro
     """The broker restarts under load: processors continue, and each action has exactly one id."""
     connection = with_topics(own_broker, 8)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection)
     generator.act(20)
     own_broker.stop()
@@ -128,7 +128,7 @@ def test_a_rule_that_raises_is_told_and_the_others_go_on(
     """With a bug in one function, each failure is counted, and other rules still alert on each action."""
     program = (str(Path(__file__).with_name("broken_processor.py")),)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, RAISES + RULES), program=program)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection, hosts=4)
     generator.act(10)
     generator.flush()
@@ -153,7 +153,7 @@ def test_lost_events_and_gaps_are_told(connection: Connection, processes: Proces
     generator.publish(batch)
     generator.flush()
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 30)
     for name, number in {"batches_missing": 3, "events_ring_full": 41}.items():

@@ -24,7 +24,7 @@ HOUR = 3600
 def start(connection: Connection, processes: Processes, rules: Path) -> Running:
     """Start a processor that reports hosts as silent after five seconds."""
     processor = processes.start(connection, "processor", *SOON, rules=rules)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     return processor
 
 

@@ -70,13 +70,13 @@ def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
     """State that a hung process writes after losing its partition is ignored."""
     rules = rules_file(tmp_path, RULES)
     hanging = processes.start(connection, "processor", rules=rules, program=(PROGRAM, "alerts sent:1:STOP"))
-    hanging.wait_for("judging by")
+    hanging.wait_for("evaluating rules:")
     groups = Groups(connection)
     groups.act(1)
     groups.flush()
     until(lambda: is_stopped(hanging.pid), 20, "it never came to that point")
     heir = processes.start(connection, "processor", rules=rules)
-    heir.wait_for("judging by")
+    heir.wait_for("evaluating rules:")
     groups.act(1)
     groups.flush()
     until(lambda: are_applied(connection, 32), 40, "nobody took over")
@@ -122,7 +122,7 @@ def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
     def work(rounds: int) -> str:
         nonlocal actions
         worker = processes.start(connection, "processor", rules=rules)
-        worker.wait_for("judging by")
+        worker.wait_for("evaluating rules:")
         groups.act(rounds)
         groups.flush()
         actions += 16 * rounds
@@ -152,7 +152,7 @@ def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
     rules = rules_file(tmp_path, RULES)
     groups = Groups(connection)
     worker = processes.start(connection, "processor", rules=rules)
-    worker.wait_for("judging by")
+    worker.wait_for("evaluating rules:")
     groups.act(2)
     groups.flush()
     until(lambda: sum(owners_of(connection).values()) == 16, 30, "not all windows are there")
@@ -163,7 +163,7 @@ def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
     until(lambda: set(owners_of(connection).values()) == {16, 1}, 20, "not all windows were written again")
     worker.kill()
     heir = processes.start(connection, "processor", rules=rules)
-    heir.wait_for("judging by")
+    heir.wait_for("evaluating rules:")
     groups.act(1)
     groups.flush()
     alerts = Alerts(connection)
@@ -212,7 +212,7 @@ def test_windows_of_a_macro_that_is_gone_are_deleted_from_the_topic(
 
     def work(rules: str, rounds: int) -> Running:
         worker = processes.start(connection, "processor", rules=rules_file(tmp_path, rules))
-        worker.wait_for("judging by")
+        worker.wait_for("evaluating rules:")
         groups.act(rounds)
         groups.flush()
         return worker

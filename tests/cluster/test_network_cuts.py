@@ -97,7 +97,7 @@ def test_a_network_that_is_cut_loses_and_doubles_nothing(
     second = processes.start(connection, "processor", rules=rules)
     notifier = processes.start(through["notifier"], "notifier", "file", *overrides(tmp_path))
     for each in (first, second):
-        each.wait_for("judging by")
+        each.wait_for("evaluating rules:")
     hosts = Hosts(through["collector"], tmp_path / "spools", 4)
     wait_for_lines(tmp_path / "alerts", 10)
     try:

@@ -66,11 +66,11 @@ def test_a_processor_shows_alerts_rules_and_lag(
     """Metrics exist from the start, follow events, and pass promtool's lint."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=HTTP)
     url = address_of(processor)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     before = get(f"{url}/metrics")[1]
     assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} 0.0' in before
     wait(lambda: get(f"{url}/readyz")[0] == 200)
-    assert get(f"{url}/healthz") == (200, "ok: loop: turns\n")
+    assert get(f"{url}/healthz") == (200, "ok: loop: running\n")
     generator = Generator(connection)
     generator.act(5)
     generator.flush()
@@ -115,7 +115,7 @@ def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
         "LANNER__LOG_FORMAT": "json",
     }
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     notifier = processes.start(connection, "notifier", "syslog", "stdout", environment=settings)
     url = address_of(notifier)
     wait(lambda: get(f"{url}/readyz")[0] == 200)

@@ -119,7 +119,7 @@ def resident_mib(process: Running) -> int:
 def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """In both topics each becomes a dead letter with a reason, honest alerts are exact, and the process lives."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     before = resident_mib(processor)
     generator = Generator(connection)
     generator.act(2)
@@ -176,7 +176,7 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
     for topic, size in ((ALERTS, 20_000), (PROCESSOR_DEAD_LETTERS, 20_000), (table, 2_500)):
         limit(connection, topic, size)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection)
     generator.act(1)
     # Different in each field, so that it can't be compressed away.
@@ -214,7 +214,7 @@ def test_a_text_that_fits_a_message_makes_an_alert_that_fits_too(
 ) -> None:
     """The alert's text is clipped with a mark, although the rule names it three times."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     rows = [Process(pid=1, name="x", exe="x", args=("A" * 250_000,) * 4)]
     batch = batch_of({"type": "mkdir", "process": 0, "time": time.time_ns()}, processes=rows, host_id="evil")
     with hostile(connection) as send:
@@ -235,7 +235,7 @@ def test_a_look_back_holds_one_message_at_a_time(connection: Connection, process
     """Large batches and compression bombs: a process that takes over needs little memory."""
     rules = rules_file(tmp_path)
     first = processes.start(connection, "processor", rules=rules)
-    first.wait_for("judging by")
+    first.wait_for("evaluating rules:")
     with hostile(connection) as send:
         for number in range(300):
             noise = os.urandom(400_000).hex()
@@ -250,7 +250,7 @@ def test_a_look_back_holds_one_message_at_a_time(connection: Connection, process
     assert first.stop() == 0, first.errors
     generator = Generator(connection)
     second = processes.start(connection, "processor", rules=rules)
-    second.wait_for("judging by")
+    second.wait_for("evaluating rules:")
     generator.act(1)
     generator.flush()
     alerts = Alerts(connection)

@@ -29,7 +29,7 @@ def test_a_client_that_fails_in_an_unexpected_way_ends_nothing(
     program = (str(Path(__file__).with_name("broken_client.py")), where)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY), program=program)
     generator, alerts = Generator(connection, hosts=4), Alerts(connection)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     for _ in range(20):
         generator.act(1)
         alerts.read(0.2)

@@ -123,7 +123,7 @@ def two(processes: Processes, connection: Connection) -> tuple[Running, Running]
     """Start two processors with only minimal rule files."""
     workers = (processes.start(connection, "processor"), processes.start(connection, "processor"))
     for each in workers:
-        each.wait_for("judging by")
+        each.wait_for("evaluating rules:")
     return workers
 
 
@@ -162,7 +162,7 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     assert changes[before].output_fields["rules.comment"] == "to begin with"
     status = processes.start(connection, "rules", "status")
     assert status.result() == 0, status.output
-    assert status.output.count("in force") == 2
+    assert status.output.count("active") == 2
     for each in workers:
         assert each.stop() == 0, each.errors
         assert "Traceback" not in each.errors
@@ -207,7 +207,7 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     before = publish(processes, connection, good, "--sign-key", key)
     setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
     worker = processes.start(connection, "processor", environment=setting)
-    worker.wait_for("judging by")
+    worker.wait_for("evaluating rules:")
     assert "signed by" in worker.errors
     other = tmp_path / "other.yaml"
     other.write_text(MARKED + OTHER)
@@ -275,7 +275,7 @@ def test_publishing_needs_the_right_to_rules_alone(
     """A processor with its own rules publishes the filter, and readers see who runs which rules."""
     prefix = secured.fleet()
     worker = processes.start(secured.by_certificate("lanner-processor", prefix), "processor")
-    worker.wait_for("judging by")
+    worker.wait_for("evaluating rules:")
     rules = rules_file(tmp_path, MARKED)
     publisher = processes.start(
         secured.by_certificate("lanner-publisher", prefix), "rules", "publish", rules, "--yes", "--force"
@@ -334,7 +334,7 @@ def test_a_collector_widens_before_processors_switch(
     collector = processes.start(connection, "collector")
     worker = processes.start(connection, "processor")
     collector.wait_for(f"interest to {first}")
-    worker.wait_for("judging by")
+    worker.wait_for("evaluating rules:")
     assert old.read_text() == new.read_text()
     second = publish(processes, connection, opens_of(tmp_path / "second.yaml", new))
     worker.wait_for(f"version {second} is in force")

@@ -44,7 +44,7 @@ def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
     collector = processes.start(connection, "collector", *settings, rules=rules)
     worker = processes.start(connection, "processor", rules=rules)
     collector.wait_for("Stop: Ctrl-C", 60)
-    worker.wait_for("judging by")
+    worker.wait_for("evaluating rules:")
 
     collector.signal(signal.SIGSTOP)
     for _ in range(BURST):

@@ -27,7 +27,7 @@ def test_creating_twice_is_creating_once(broker: Broker, processes: Processes) -
     assert "would create" in dry.output
     administration = Administration(connection)
     assert administration.states(names) == {}
-    for expected in ("created", "there"):
+    for expected in ("created", "exists"):
         run = processes.start(connection, *CREATE, "--partitions", "4", "--events-retention", "36h", "--format", "json")
         assert run.result() == 0, run.errors
         assert {row["state"] for row in json.loads(run.output)} == {expected}
@@ -46,7 +46,7 @@ def test_another_number_of_partitions_is_refused(broker: Broker, processes: Proc
     assert processes.start(connection, *CREATE, "--partitions", "4").result() == 0
     run = processes.start(connection, *CREATE, "--partitions", "6")
     assert run.result() == 1
-    assert f"topic {connection.prefix}events has 4 partitions, not 6: give --partitions 4" in run.errors
+    assert f"topic {connection.prefix}events has 4 partitions, not 6: use --partitions 4" in run.errors
 
 
 def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Processes, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
         assert "check kafka.bootstrap_servers" in each.errors
     own_broker.start()
     create_missing(connection, plan("t.", 4, 1, DAY_MS))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     notifier.wait_for("go to stdout")
     for each in (processor, notifier):
         assert "The start continues after" in each.errors

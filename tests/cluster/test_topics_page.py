@@ -72,7 +72,7 @@ def test_each_example_prints_what_the_page_says(connection: Connection, processe
         pytest.skip("needs kcat")
     rules = rules_file(tmp_path, RULES + MEMORY)
     processor = processes.start(connection, "processor", rules=rules)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     assert processes.start(connection, "rules", "publish", "--yes", rules).result() == 0
     state = ["-o", f"notifier.state_dir={tmp_path / 'state'}"]
     processes.start(connection, "notifier", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, *state)

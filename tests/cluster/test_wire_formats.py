@@ -64,7 +64,7 @@ def test_collectors_of_other_releases_are_understood(
 ) -> None:
     """Schemas with other fields are found in the topic of schemas, even late; unknown ones are reported."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection, hosts=3)
 
     def act(kind: MessageFormat, host: Host) -> None:
@@ -110,7 +110,7 @@ def test_a_hostile_schema_ends_with_the_dead_letters(
     union = ["int", {**EVENT_BATCH_SCHEMA, "doc": "in a union"}]
     other = {**EVENT_BATCH_SCHEMA, "fields": [{"name": "host_id", "type": "long"}]}
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection, hosts=1)
     for number, schema in enumerate((bomb, union, other)):
         key, value = schema_message(schema)
@@ -135,7 +135,7 @@ def test_a_hostile_schema_ends_with_the_dead_letters(
 def test_batches_of_every_release_are_judged(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """A processor reads batches of all releases without looking up their schemas."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, SHADOW))
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     generator = Generator(connection, hosts=0)
     for release in GOLDEN:
         generator.send(golden_path(release).read_bytes(), f"host-{release}")
@@ -189,7 +189,7 @@ def test_a_fleet_with_a_schema_registry(
     assert publisher.close(5) == 0
     assert not publisher.losses
     processor = processes.start(connection, "processor", rules=rules, environment=asked)
-    processor.wait_for("judging by")
+    processor.wait_for("evaluating rules:")
     for value, _ in messages(connection, EVENTS, 3):
         assert value[:1] == b"\0"
     told = [value for value, _ in messages(connection, ALERTS, 3)]

@@ -8,7 +8,7 @@ from collector.pushdown.layout import lay_out
 from collector.records.types import Syscall
 from lanner.ruletest import world
 from lanner.ruletest.files import find_tests
-from lanner.ruletest.running import Runner, rules_to_judge
+from lanner.ruletest.running import Runner, rules_to_evaluate
 from processor.evaluator import compile_ruleset
 from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
@@ -22,7 +22,7 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     [tested] = find_tests([str(RULES)], ()).tested
     rules = tested.rules
     judges = compile_ruleset(
-        rules_to_judge(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
+        rules_to_evaluate(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
     )
     interest = derive(judges.conditions, judges.event_types)
     kernel = NativeKernel(tmp_path_factory.mktemp("native"))
