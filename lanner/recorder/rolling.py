@@ -36,7 +36,7 @@ class RollingRecording:
         Args:
             folder: created with mode 0700 if it doesn't exist.
             limit_bytes: maximum total size, compressed.
-            on_trouble: called with a message on the first failed write, and on the first one after a success.
+            on_trouble: called with a message when writes begin to fail, and with the number of lost events afterwards.
 
         Raises:
             BadInput: The folder can't be used, or another process uses it.
@@ -46,7 +46,8 @@ class RollingRecording:
         self._segment_limit = max(limit_bytes // _SEGMENTS, _MIN_SEGMENT)
         self._on_trouble = on_trouble
         self.missed = 0
-        """Events that could not be stored."""
+        """Events that could not be stored; reported when writing works again, and on close."""
+        self._reported = 0
         self._is_failing = False
         self._writer: RecordingWriter | None = None
         self._written = 0
@@ -80,10 +81,12 @@ class RollingRecording:
             self._drop_oldest()
         else:
             self._is_failing = False
+            self._report_missed()
 
     def close(self) -> None:
         """Close the current file."""
         self._end_file()
+        self._report_missed()
         os.close(self._lock)
 
     def _append(self, encoded: bytes) -> None:
@@ -108,6 +111,11 @@ class RollingRecording:
         except OSError:
             # What was written so far can be read.
             return
+
+    def _report_missed(self) -> None:
+        if self.missed > self._reported:
+            self._on_trouble(f"{self._folder}: {self.missed - self._reported:,} events were not stored.")
+            self._reported = self.missed
 
     def _make_room(self) -> None:
         while self.size > self._limit and self._drop_oldest():

@@ -14,17 +14,17 @@ LIMIT = 1 << 20
 
 
 def batch(sequence: int) -> EventBatch:
-    """Give a batch that does not compress."""
+    """Return a batch that does not compress."""
     return batch_of({"type": "openat", "fd_name": os.urandom(20_000).hex()}, sequence=sequence)
 
 
 def sequences(folder: Path) -> list[int]:
-    """Give the numbers of the batches that are kept."""
+    """Return the sequence numbers of the stored batches."""
     return [kept.batch.sequence for kept in from_files((folder,))]
 
 
 def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
-    """Within the bound, in order, without a hole; nobody but the owner can read them."""
+    """Total size is bounded, batches are in order without gaps, and only the owner can read the files."""
     folder = tmp_path / "kept"
     keeping = RollingRecording(folder, LIMIT, on_trouble=print)
     for number in range(1, 101):
@@ -39,7 +39,7 @@ def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
 
 
 def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
-    """Also behind a file that was cut off when its writer was killed, and within a smaller bound."""
+    """It continues after a truncated file, and with a smaller limit."""
     keeping = RollingRecording(tmp_path, LIMIT, on_trouble=print)
     for number in range(1, 11):
         keeping.keep(batch(number))
@@ -57,7 +57,7 @@ def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
 
 
 def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
-    """The second is told, and the first goes on."""
+    """The second process fails, and the first continues."""
     first = RollingRecording(tmp_path, LIMIT, on_trouble=print)
     with pytest.raises(BadInput, match="another process records to this folder"):
         RollingRecording(tmp_path, LIMIT, on_trouble=print)
@@ -66,7 +66,7 @@ def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
-    """What is not kept is counted; detection goes on."""
+    """Events that can't be stored are counted and reported; detection goes on."""
     folder = tmp_path / "kept"
     told: list[str] = []
     keeping = RollingRecording(folder, LIMIT, on_trouble=told.append)
@@ -76,18 +76,31 @@ def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
         keeping.keep(batch(number))
     keeping.close()
     assert keeping.missed == 2
-    assert told == [f"{folder}: Is a directory: events are not stored until there is room."]
+    assert told == [
+        f"{folder}: Is a directory: events are not stored until there is room.",
+        f"{folder}: 2 events were not stored.",
+    ]
+
+
+def test_events_lost_until_the_end_are_reported_on_close(tmp_path: Path) -> None:
+    """Events that no write follows are reported by close."""
+    messages: list[str] = []
+    recording = RollingRecording(tmp_path / "recording", LIMIT, on_trouble=messages.append)
+    (tmp_path / "recording" / "000000000001.avro").mkdir()
+    recording.keep(batch(1))
+    recording.close()
+    assert messages[-1] == f"{tmp_path / 'recording'}: 1 events were not stored."
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:
-    """Which names the setting."""
+    """The error names the setting."""
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=r"keep\.folder"):
         RollingRecording(tmp_path / "file", LIMIT, on_trouble=print)
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
-    """In whole MiB, at least one."""
+    """Sizes are rounded down to MiB, at least one."""
     assert [size_mib(text) for text in ("256MB", "1GiB", "256mib", "1KB")] == [244, 1024, 256, 1]
     for text in ("256", "MB", "-1MB", "1.5GB", "1TB", "", "0MB"):
         with pytest.raises(BadInput, match="256MB"):
