@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Sourced: how the set-up scripts speak, and how they come by root rights after one question.
+# Sourced: messages of the setup scripts, and root privileges after one question.
 
 say() { printf 'lanner: %s\n' "$*" >&2; }
 
-# as_root COMMAND...: run it with root's rights. `may_be_root` has to have said yes before.
+# as_root COMMAND...: run it as root. Call `may_be_root` first.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# as_owner COMMAND...: run it as the person at the keyboard, so that under sudo no file of the checkout becomes root's.
+# as_owner COMMAND...: run it as the user who called sudo, so that no file of the checkout becomes root's.
 as_owner() {
     if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
         sudo -u "$SUDO_USER" -H --preserve-env=PYTHON,PIP_CONFIG_FILE,PIP_INDEX_URL,PIP_FIND_LINKS,PIP_CERT "$@"
@@ -17,8 +17,8 @@ as_owner() {
     fi
 }
 
-# may_be_root REASON: true if root's rights may be used for REASON. Asks at most once a run, and never when there is
-# nobody to ask (a pipe), nothing to ask for (root), or the answer is known (YES=1).
+# may_be_root REASON: true if root privileges may be used for REASON. Asks at most once per run, and never without a
+# terminal, as root, or with YES=1.
 may_be_root() {
     [ "$(id -u)" -eq 0 ] && return 0
     [ "${LANNER_SUDO:-}" = no ] && return 1

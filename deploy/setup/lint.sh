@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style, types, the direction of imports, the words of the documentation, and the shell scripts. All are run, so that one visit shows everything.
+# Check style, types, imports, the words of the documentation, and the shell scripts. All checks run even if one fails.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 status=0

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make run`: set up, then watch this host. Where that can't be, one sentence why, what doctor says, and a replay of the
-# recording that ships, so that nobody leaves without having seen an alert.
+# `make run`: set up, then watch this host. If that is impossible, print the reason and the report of doctor, and replay
+# the shipped recording, so that everyone sees an alert.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh
@@ -15,7 +15,7 @@ instead() {
     local recording
     recording=$(find rules -name '*.avro' | sort | head -n 1)
     if [ -n "$recording" ]; then
-        say "so here is a recording of another machine: lanner replay $recording"
+        say "replaying a recording of another machine instead: lanner replay $recording"
         exec .venv/bin/lanner replay "$recording"
     fi
     exit 3
@@ -25,18 +25,18 @@ instead() {
 
 todo=$(deploy/setup/system.sh list | paste -sd, | sed 's/,/, /g')
 may_be_root "${todo:+$todo, and }load the eBPF programs that watch this host" ||
-    instead "live detection loads eBPF programs, which takes root's rights."
+    instead "live detection loads eBPF programs, which needs root privileges."
 
-[ -r /sys/kernel/btf/vmlinux ] || instead "this kernel ($(uname -r)) was built without BTF (/sys/kernel/btf/vmlinux), which live detection needs."
+[ -r /sys/kernel/btf/vmlinux ] || instead "this kernel ($(uname -r)) lacks BTF (/sys/kernel/btf/vmlinux), which live detection needs."
 
-deploy/setup/setup.sh run || instead "live detection can't be set up here: see above."
+deploy/setup/setup.sh run || instead "setting up live detection failed: see above."
 
-# Root would leave compiled files of its own in the checkout.
+# Otherwise root would leave compiled files in the checkout.
 if [ "$(id -u)" -ne 0 ] || [ -n "${SUDO_USER:-}" ]; then
     as_owner .venv/bin/python -m compileall -q schemas bus collector processor notifier lanner || true
     export PYTHONDONTWRITEBYTECODE=1
 fi
 status=0
 as_root env ${PYTHONDONTWRITEBYTECODE:+PYTHONDONTWRITEBYTECODE=1} ${NO_COLOR:+NO_COLOR=1} .venv/bin/lanner run "$@" || status=$?
-[ $status -ne 3 ] || instead "live detection doesn't run here: see above."
+[ $status -ne 3 ] || instead "live detection can't run on this host: see above."
 exit $status

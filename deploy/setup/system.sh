@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# What Lanner needs of the system, brought about without upgrading anything that is there: Debian packages, the links by
-# which BCC finds kernel headers, tracefs.
+# Install what Lanner needs without upgrading anything: Debian packages, links to kernel headers for BCC, tracefs.
 #
-#   system.sh run|test|list     list only prints what is missing, one a line
+#   system.sh run|test|list     list only prints what is missing, one per line
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh
@@ -34,7 +33,7 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
         installed "$package" || missing+=("$package")
     done
 else
-    say "this is not a Debian system: install BCC for Python (python3-bpfcc), kernel headers and python3-venv by its own means."
+    say "this is not a Debian system: install BCC for Python (python3-bpfcc), kernel headers and python3-venv with its package manager."
 fi
 links=()
 [ -e "$modules/build" ] || links+=(build)
@@ -53,7 +52,7 @@ fi
 
 reason=$(printf '%s, ' "${todo[@]}")
 if ! may_be_root "${reason%, }"; then
-    say "set-up needs root's rights to ${reason%, }."
+    say "setup needs root privileges to ${reason%, }."
     exit 3
 fi
 
@@ -62,7 +61,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
     install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-upgrade --no-install-recommends "${missing[@]}")
-    # Package lists may be there and old: try without a download first.
+    # Package lists may exist, though outdated: try without a download first.
     if ! as_root "${install[@]}" >"$log" 2>&1; then
         as_root apt-get update -qq >>"$log" 2>&1 || true
         if ! as_root "${install[@]}" >>"$log" 2>&1; then
@@ -89,4 +88,4 @@ if [ ! -e "$modules/source" ] && [ ! -e "$modules/build/include/linux/types.h" ]
 fi
 
 mounted_tracefs || as_root mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null ||
-    say "tracefs could not be mounted at /sys/kernel/tracing; going on without it."
+    say "tracefs could not be mounted at /sys/kernel/tracing; continuing without it."

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# All tests, in two parts; the second is run whatever the first one says. With arguments: pytest with these, no more.
+# Run all tests, in two parts; the second runs even if the first fails. With arguments: only pytest with these.
 #
-# What looks at the whole machine (probes in the kernel, a daemon of containers, a cluster of them) has it to itself.
-# The rest goes in parallel, a file on one worker, three workers to two cores: those that wait for a broker do little.
+# Tests that need the whole machine (kernel probes, a container daemon, a cluster) run alone. The rest runs in parallel,
+# one file per worker, three workers per two cores, because tests that wait for a broker use little CPU.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 pytest=(.venv/bin/python -m pytest)
 if [ $# -gt 0 ]; then exec "${pytest[@]}" "$@"; fi
-# The long ones first, so that no worker is left with one at the end. Sinks ask nothing of the kernel.
+# Long tests first, so that none runs alone at the end. Tests of sinks don't use the kernel.
 parallel=(tests/cluster tests/live/notifier)
 alone=(--ignore=tests/live/notifier)
 for folder in tests/*/; do
@@ -25,6 +25,6 @@ status=0
 "${pytest[@]}" -n $(($(nproc) + 1)) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
 "${pytest[@]}" "${alone[@]}" || status=1
 if [ $status -ne 0 ]; then
-    echo "Some tests failed; each part has said which. To run those again: make test ARGS=--last-failed" >&2
+    echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2
 fi
 exit $status

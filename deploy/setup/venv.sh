@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The virtual environment in .venv, made once and remade only when what it is made of has changed.
+# Create the virtual environment in .venv; recreate it only when its requirements have changed.
 #
 #   venv.sh run|test
 set -euo pipefail
@@ -14,11 +14,11 @@ wanted=.
 stamp=.venv/.made-of
 
 if ! command -v "$python" >/dev/null; then
-    say "there is no $python: install Python 3.11 to 3.13, or name one with PYTHON=/path."
+    say "$python not found: install Python 3.11 to 3.13, or set PYTHON=/path."
     exit 3
 fi
 if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
-    say "$python is $("$python" -V 2>&1): Lanner wants 3.11 to 3.13. Name another one with PYTHON=/path."
+    say "$python is $("$python" -V 2>&1): Lanner needs 3.11 to 3.13. Set PYTHON=/path to another one."
     exit 3
 fi
 
@@ -27,10 +27,10 @@ made_of=$({
     pwd
     cat pyproject.toml constraints.txt
 } | sha256sum | cut -d' ' -f1)
-# What was made for the tests is enough to run.
+# An environment for the tests is enough to run.
 if [ -x .venv/bin/lanner ] && grep -qsxE "(test|$purpose) $made_of" "$stamp"; then exit 0; fi
 
-say "making the virtual environment in .venv"
+say "creating the virtual environment in .venv"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 chmod 644 "$log"
@@ -39,7 +39,7 @@ if [ "$(interpreter_of .venv/bin/python || true)" != "$(interpreter_of "$python"
     rm -rf .venv
     if ! as_owner "$python" -m venv .venv >"$log" 2>&1; then
         cat "$log" >&2
-        say "$python could not make a virtual environment: on Debian, install python3-venv."
+        say "$python could not create a virtual environment: on Debian, install python3-venv."
         exit 3
     fi
 fi
