@@ -22,7 +22,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 
 class DemoSkipped(LannerError):
-    """The action can't run on this machine; the text says why."""
+    """The action can't run on this machine; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def _answer(checks: Sequence[HealthCheck]) -> Answer:
 
 
 def _steady(read: Callable[[], Readings]) -> Readings:
-    """Read what another thread is writing: if a dict grew meanwhile, read again."""
+    """Read what another thread is writing: if a dict grew during the read, read again."""
     for _ in range(3):
         try:
             return read()

@@ -97,7 +97,7 @@ def _inspected(spec: ContainerSpec) -> Mapping[str, object]:
     pod = {f"{_POD_LABELS}{key}": value for key, value in spec.pod}
     labels = {**dict(spec.labels), **dict(spec.pod_labels), **pod}
     if pod:
-        # Of a sandbox: its own labels are the pod's.
+        # The labels of a sandbox are the pod's.
         labels["io.kubernetes.docker.type"] = "podsandbox"
     return {
         "Name": f"/{spec.name}" if spec.name else "",

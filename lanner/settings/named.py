@@ -1,4 +1,4 @@
-"""Named sinks: more webhooks, channels or daemons beside the one that each `NAME_output` describes."""
+"""Named sinks: several webhooks, channels or daemons, in addition to the built-in one of each type."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""A Debian that has neither Python nor BCC, entered as a root of its own: pids, network and kernel are the host's."""
+"""A Debian without Python and BCC in a root directory of its own; pids, network and kernel are the host's."""
 
 import os
 import subprocess
@@ -8,21 +8,21 @@ from types import MappingProxyType
 
 
 class BareRoot:
-    """One unpacked root; `command` says how to run something in it."""
+    """One unpacked root; `command` returns how to run something in it."""
 
     def __init__(self, folder: Path, debian: Path) -> None:
-        """Unpack it into an empty folder, as its own root's files."""
+        """Unpack it into an empty folder, with files owned by root."""
         self.folder = folder
         subprocess.run(["tar", "-C", folder, "-xf", debian], check=True, timeout=120)
         for python in ("usr/bin/python3", "usr/local/bin/python3"):
             assert not (folder / python).exists(), "the bare root has a Python"
 
     def unpack(self, tarball: Path) -> None:
-        """Unpack as its README says."""
+        """Unpack the tarball as its README describes."""
         subprocess.run(["tar", "-C", self.folder / "opt", "-xzf", tarball], check=True, timeout=120)
 
     def command(self, *command: str) -> list[str]:
-        """Give what runs a command in there, under the same process id."""
+        """Return the command that runs another in the root, with the same process id."""
         # Not chroot: the collector finds that its own root isn't the kernel's, and refuses to run.
         inside = (
             f"mount --make-rprivate /; mount --bind {self.folder} {self.folder}; cd {self.folder}; "
@@ -34,7 +34,7 @@ class BareRoot:
     def run(
         self, *command: str, environment: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in there to its end."""
+        """Run a command in the root to completion."""
         return subprocess.run(
             self.command(*command),
             capture_output=True,

@@ -46,7 +46,7 @@ container=lxc exec /lib/systemd/systemd --system --unit=machine.target
 
 
 class Machine:
-    """A booted machine; stop it."""
+    """A booted machine; stop it after use."""
 
     def __init__(self, folder: Path, checkout: Path) -> None:
         """Boot it.
@@ -89,18 +89,18 @@ class Machine:
         assert done.returncode == 0, done.stderr
 
     def journal(self, unit: str) -> str:
-        """Give what a unit said."""
+        """Return the journal of a unit."""
         return self("journalctl", "--no-pager", "-o", "cat", "-u", unit).stdout
 
     def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait, within bounds."""
+        """Wait, with a limit."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, self("systemctl", "list-jobs", "--no-pager").stdout
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End it with all that runs in it; --kill-child takes its process 1 along."""
+        """Stop it with all its processes; --kill-child kills its process 1."""
         self._process.kill()
         self._process.wait()
         deadline = time.monotonic() + 10

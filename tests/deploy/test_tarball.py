@@ -1,4 +1,4 @@
-"""The tarball, on a Debian that has no Python, on this kernel."""
+"""The tarball on a Debian without Python, on this kernel."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CACHE = "opt/lanner/cache/bpf.json"
 
 
 def build(folder: Path) -> str:
-    """Build the tarball from the environment of the tests, which has all that it needs."""
+    """Build the tarball from the tests' environment, which has everything that it needs."""
     built = subprocess.run(
         ["deploy/tarball/build.sh", folder],
         env={**os.environ, "LANNER_TARBALL_ENVIRONMENT": sys.prefix},
@@ -39,7 +39,7 @@ def build(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> BareRoot:
-    """Give a Debian without Python, with the tarball unpacked in it: $LANNER_TARBALL, or one made now."""
+    """Return a Debian without Python, with the tarball unpacked: $LANNER_TARBALL, or one built now."""
     if os.geteuid() != 0 or shutil.which("objdump") is None:
         lacking("needs root, and binutils")
     try:
@@ -54,7 +54,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> BareRoot:
 
 @pytest.fixture(scope="module")
 def program(bare: BareRoot, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the program as a like host with BCC compiles it: this one, with the tarball's own command."""
+    """Return the program as a similar host with BCC compiles it: this host, with the tarball's own command."""
     path = tmp_path_factory.mktemp("program") / "bpf.json"
     command = [f"{bare.folder}{LANNER}", "collector", "build-cache", str(path)]
     made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -66,7 +66,7 @@ def program(bare: BareRoot, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def given(bare: BareRoot, program: Path) -> Iterator[Path]:
-    """Give the bare host the program; taken away again."""
+    """Put the program on the bare host; remove it afterwards."""
     place = bare.folder / CACHE
     shutil.copy(program, place)
     yield place
@@ -75,7 +75,7 @@ def given(bare: BareRoot, program: Path) -> Iterator[Path]:
 
 
 def environment(connection: Connection) -> dict[str, str]:
-    """Say where the broker is."""
+    """Return the variables that name the broker."""
     return {
         "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
         "LANNER__KAFKA__PREFIX": connection.prefix,
@@ -86,7 +86,7 @@ def environment(connection: Connection) -> dict[str, str]:
 def test_what_happens_on_a_host_without_python_arrives(
     bare: BareRoot, given: Path, connection: Connection, tmp_path: Path
 ) -> None:
-    """With a program that a like host compiled; the self-test has passed before it says that it watches."""
+    """With a program compiled on a similar host; the self-test passes before it reports that it watches."""
     doctor = bare.run(LANNER, "doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert "/" + str(given.relative_to(bare.folder)) in "".join(doctor.stdout.split())
@@ -115,7 +115,7 @@ def test_what_happens_on_a_host_without_python_arrives(
 
 
 def test_without_a_compiled_program_the_command_that_makes_one_is_named(bare: BareRoot, connection: Connection) -> None:
-    """Neither compiler nor program: that is the environment's fault, and doctor says the same."""
+    """Without compiler and program, the environment is at fault, and doctor reports the same."""
     ended = bare.run(LANNER, "collector", environment=environment(connection))
     doctor = bare.run(LANNER, "doctor")
 
@@ -138,7 +138,7 @@ def test_a_program_for_another_kernel_is_told_apart(bare: BareRoot, given: Path,
 
 
 def test_the_licences_and_the_needed_glibc_are_in_it(bare: BareRoot) -> None:
-    """Whoever passes it on has to."""
+    """Anyone who redistributes it needs them."""
     home = bare.folder / "opt/lanner"
     licences = {path.name for path in (home / "licences").iterdir()}
 

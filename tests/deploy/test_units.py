@@ -21,7 +21,7 @@ NAMES = sorted(path.name for path in UNITS.glob("*.service"))
 
 @pytest.fixture
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Give a copy of a unit, an instance of it where it is a template, whose program is there."""
+    """Return a copy of a unit whose program exists; an instance if it is a template."""
     if shutil.which("systemd-analyze") is None:
         lacking("systemd-analyze is not installed")
     name: str = request.param
@@ -33,7 +33,7 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("unit", NAMES, indirect=True)
 def test_systemd_finds_nothing_to_say_about_a_unit(unit: Path) -> None:
-    """`systemd-analyze verify` ends with 0 on unknown keys, so any word on stderr counts."""
+    """`systemd-analyze verify` exits with 0 on unknown keys, so any text on stderr counts."""
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
@@ -41,7 +41,7 @@ def test_systemd_finds_nothing_to_say_about_a_unit(unit: Path) -> None:
 
 @pytest.mark.parametrize("unit", NAMES, indirect=True)
 def test_the_page_tells_each_unit_s_exposure(unit: Path) -> None:
-    """The figure of `systemd-analyze security` is the one in docs, or a better one."""
+    """The figure of `systemd-analyze security` in docs is current or better."""
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
@@ -58,7 +58,7 @@ def test_the_page_tells_each_unit_s_exposure(unit: Path) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """Boot a machine under systemd."""
+    """Boot a machine with systemd."""
     if os.geteuid() != 0 or shutil.which("systemctl") is None:
         lacking("needs root and systemd")
     folder = tmp_path / "machine"
@@ -69,7 +69,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Connection, tmp_path: Path) -> None:
-    """Under a real systemd a processor and a notifier tell that they are ready, and an alert comes through both."""
+    """A processor and a notifier notify a real systemd, and an alert passes both."""
     machine.write("/etc/lanner/rules.d/acts.yaml", rules_file(tmp_path).read_text())
     settings = f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
     files = "rules_files: [/etc/lanner/rules.d]\nfile_output: {filename: /var/log/lanner-notifier-file/alerts.log}\n"
@@ -103,7 +103,7 @@ def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Conne
 def test_a_collector_that_cannot_work_says_why_and_is_not_started_again(
     machine: Machine, connection: Connection
 ) -> None:
-    """In a pid namespace it sees other pids than the kernel's; its status is 3, and systemd lets it be."""
+    """In a pid namespace it sees other pids than the kernel; it exits with 3, and systemd doesn't restart it."""
     machine.write(
         "/etc/lanner/lanner.yaml",
         f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n",

@@ -1,4 +1,4 @@
-"""The order of an upgrade: processors first, while collectors are one release behind."""
+"""The order of an upgrade: processors first, with collectors one release behind."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ RULES = """
 
 @pytest.fixture
 def before(tmp_path: Path) -> Path:
-    """Give the sources of the release before, from the history."""
+    """Return the previous release's sources, from the history."""
     if os.geteuid() != 0:
         lacking("a collector needs root")
     folder = tmp_path / "before"
@@ -43,7 +43,7 @@ def before(tmp_path: Path) -> Path:
 def test_a_collector_of_the_release_before_feeds_processors_of_today(
     before: Path, connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Its real events become an alert with their fields, and it ends in good order."""
+    """Its real events become an alert with their fields, and it stops cleanly."""
     marker = uuid.uuid4().hex
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES.format(rule=RULE, marker=marker))

@@ -1,4 +1,4 @@
-"""The cluster of deploy/compose as its users start it, in a Docker daemon of the tests' own."""
+"""The cluster of deploy/compose as users start it, in a Docker daemon of the tests' own."""
 
 import fcntl
 import json
@@ -55,7 +55,7 @@ def _build(daemon: Dockerd) -> dict[str, str]:
 
 
 def _clear(daemon: Dockerd) -> None:
-    """Take away what a run left that was killed, or this one: containers, volumes, networks; images stay."""
+    """Remove what this run, or an earlier killed one, left: containers, volumes, networks; images stay."""
     if containers := daemon.client("ps", "-aq").stdout.split():
         daemon.client("rm", "--force", "--volumes", *containers, timeout=120)
     if volumes := daemon.client("volume", "ls", "-q").stdout.split():
@@ -64,7 +64,7 @@ def _clear(daemon: Dockerd) -> None:
 
 
 class Cluster:
-    """One project of docker-compose."""
+    """One docker-compose project."""
 
     def __init__(self, daemon: Dockerd, images: Mapping[str, str], folder: Path) -> None:
         self.daemon = daemon
@@ -91,7 +91,7 @@ class Cluster:
         self._environment |= variables
 
     def compose(self, *arguments: str, timeout: float = 180) -> str:
-        """Run docker-compose and give what it printed."""
+        """Run docker-compose and return its output."""
         command = ["docker-compose", "-p", self._project, "-f", str(FILE), *arguments]
         done = subprocess.run(
             command,
@@ -109,7 +109,7 @@ class Cluster:
 
     @cached_property
     def connection(self) -> Connection:
-        """How people look at everything, by the password that the cluster made."""
+        """Return a connection with the cluster's own password."""
         password = self.compose("run", "--rm", "--no-deps", "secrets", "show", "operator").strip()
         return Connection(
             bootstrap_servers=self._broker,
@@ -119,24 +119,24 @@ class Cluster:
         )
 
     def gateway(self) -> str:
-        """Make the network, by a service that waits for no other, and give the host's address in it."""
+        """Create the network, with a service that needs no other, and return the host's address in it."""
         self.compose("up", "--no-start", "rsyslog")
         form = "{{(index .IPAM.Config 0).Gateway}}"
         return self.daemon.client("network", "inspect", f"{self._project}_default", "-f", form).stdout.strip()
 
     def containers(self, service: str) -> list[str]:
-        """Give the ids of a service's containers that run."""
+        """Return the ids of a service's running containers."""
         labels = [f"label=com.docker.compose.{key}" for key in (f"project={self._project}", f"service={service}")]
         return self.daemon.client(
             "ps", "-q", *(word for label in labels for word in ("--filter", label))
         ).stdout.split()
 
     def said(self, service: str, text: str) -> int:
-        """Count how often the containers of a service have said something."""
+        """Count how often the containers of a service printed a text."""
         return self.compose("logs", "--no-color", service).count(text)
 
     def wait_until_it_works(self, processors: int = 2) -> None:
-        """Wait until everything is there that an alert passes."""
+        """Wait until the whole path of an alert is up."""
         wait(
             lambda: self.said("processor", "evaluating rules:") >= processors,
             90,
@@ -145,17 +145,17 @@ class Cluster:
         wait(lambda: self.said("collector", "watching") > 0, 90, lambda: self.compose("logs", "--tail=20", "collector"))
 
     def start_victim(self, image: str) -> None:
-        """Run a container that isn't the cluster's own."""
+        """Run a container outside of the cluster."""
         self.daemon.client("run", "--detach", "--init", "--name", VICTIM, "--network", "none", image, "sleep", "3600")
 
     def act(self, first: int, number: int, pause: float = 0.1) -> None:
-        """Read password hashes in the victim several times; each act names itself in its command line."""
+        """Read password hashes in the victim several times; each command line has its own mark."""
         loop = 'i=$1; while [ $i -lt $2 ]; do /bin/cat /etc/shadow "/act-$i-"; sleep $3; i=$((i+1)); done'
         numbers = (str(first), str(first + number), str(pause))
         self.daemon.client("exec", VICTIM, "sh", "-c", loop, "sh", *numbers, check=False, timeout=60 + number)
 
     def syslog(self) -> list[str]:
-        """Give the lines that rsyslog wrote."""
+        """Return the lines that rsyslog wrote."""
         # Not by compose, which takes a second to begin.
         for container in self.containers("rsyslog"):
             read = self.daemon.client("exec", container, "cat", "/var/log/lanner/alerts.log", check=False)
@@ -163,7 +163,7 @@ class Cluster:
         return []
 
     def topic(self, name: str) -> list[dict[str, Any]]:
-        """Give all that stands in a topic of JSON, each message with its key as `_key`."""
+        """Return all messages of a JSON topic, each with its key as `_key`."""
         reader = TopicReader(self.connection, self.connection.topic(name), whole=True)
         found, end = [], time.monotonic() + 30
         try:
@@ -176,13 +176,13 @@ class Cluster:
         return found
 
     def end(self) -> None:
-        """Take it all away; what can't be said to compose any more the daemon's own end does."""
+        """Remove everything; stopping the daemon removes what compose can't."""
         with suppress(AssertionError, subprocess.TimeoutExpired):
             self.compose("--profile", "demo", "--profile", "metrics", "down", "--volumes", "--timeout", "5")
 
 
 def wait(condition: Callable[[], object], seconds: float, otherwise: Callable[[], object] = lambda: "") -> None:
-    """Wait for a condition; what `otherwise` gives is shown where it doesn't come."""
+    """Wait for a condition; on a timeout, show the result of `otherwise`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, otherwise()

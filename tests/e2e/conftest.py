@@ -12,7 +12,7 @@ from tests.live.notifier.slack_server import SlackServer
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Bring up the cluster of deploy/compose, with a stand-in for Slack and a victim beside it."""
+    """Start the cluster of deploy/compose, with a stand-in for Slack and a victim."""
     if shutil.which("docker-compose") is None:
         lacking("docker-compose is not installed")
     try:

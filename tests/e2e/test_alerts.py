@@ -1,4 +1,4 @@
-"""An act in a container, told everywhere; the first file of these, since the last takes the cluster down and up."""
+"""An action in a container reaches all sinks; the first of these files, because the last restarts the cluster."""
 
 import json
 import time
@@ -13,7 +13,7 @@ SHELL = "Terminal shell in container"
 
 
 def test_an_act_in_a_container_is_told_everywhere(cluster: Cluster) -> None:
-    """A terminal shell and a read of /etc/shadow: at rsyslog, in SIEM topics and at Slack, with the container."""
+    """A terminal shell and a read of /etc/shadow reach rsyslog, SIEM topics and Slack, with the container."""
 
     def act() -> None:
         cluster.daemon.client("exec", VICTIM, "cat", "/etc/shadow")

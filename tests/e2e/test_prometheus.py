@@ -18,14 +18,14 @@ SELECTOR = re.compile(r"\b(?:lanner_\w+|up)(?:\{[^}]*\})?")
 
 
 def ask(cluster: Cluster, path: str, **parameters: str) -> Any:
-    """Ask Prometheus; its answers wear `data`."""
+    """Query Prometheus and return `data` of its answer."""
     url = f"{cluster.prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
     with urllib.request.urlopen(url, timeout=10) as answer:
         return json.load(answer)["data"]
 
 
 def lacking(cluster: Cluster, queries: set[str]) -> list[str]:
-    """Give the queries that have no series yet."""
+    """Return the queries without series."""
     return sorted(each for each in queries if not ask(cluster, "query", query=each)["result"])
 
 
@@ -38,7 +38,7 @@ def test_every_query_of_the_dashboard_has_a_series(cluster: Cluster) -> None:
 
 
 def test_alert_rules_are_in_force_and_name_what_is_there(cluster: Cluster) -> None:
-    """Prometheus has loaded all of them, can judge them, and has series for everything that they look at."""
+    """Prometheus has loaded all alert rules, can evaluate them, and has series for everything that they use."""
     written = {rule["alert"]: rule["expr"] for group in RULES["groups"] for rule in group["rules"]}
 
     def healthy() -> set[str]:
@@ -51,7 +51,7 @@ def test_alert_rules_are_in_force_and_name_what_is_there(cluster: Cluster) -> No
 
 
 def test_prometheus_sees_every_process(cluster: Cluster) -> None:
-    """One collector, each processor, three notifiers: all answer."""
+    """One collector, each processor and three notifiers are up."""
     wait(
         lambda: {"collector": 1, "processor": 2, "notifier": 3}.items() <= up(cluster).items(),
         60,
@@ -60,6 +60,6 @@ def test_prometheus_sees_every_process(cluster: Cluster) -> None:
 
 
 def up(cluster: Cluster) -> dict[str, int]:
-    """Count the processes that answer, by stage."""
+    """Count the processes that are up, by stage."""
     found = ask(cluster, "query", query='sum by (stage) (up{job="lanner"})')["result"]
     return {each["metric"]["stage"]: int(each["value"][1]) for each in found}

@@ -1,4 +1,4 @@
-"""What clusters go through."""
+"""Restarts and failures of a cluster."""
 
 import json
 import re
@@ -17,7 +17,7 @@ ACT = re.compile(r"/act-(\d+)-")
 
 
 def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> None:
-    """More processors, one of them killed, the broker restarted, the collector too, everything down and up again."""
+    """Scale up, kill a processor, restart the broker and the collector, and stop and start everything."""
     done = 0
 
     def act(number: int) -> None:

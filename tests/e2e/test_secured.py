@@ -1,4 +1,4 @@
-"""Who is let in at the cluster's broker, and whose rules count."""
+"""Authentication at the cluster's broker, and signatures of rules."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ SHIPPED = "/usr/share/lanner/rules/lanner_rules.yaml"
 
 
 def test_nobody_is_let_in_without_a_password(cluster: Cluster) -> None:
-    """From this machine: neither without one, nor with a wrong one, nor to more than one's rights."""
+    """Clients without a password, with a wrong one, or without the right, are rejected."""
     operator = cluster.connection
     password = cluster.compose("run", "--rm", "--no-deps", "secrets", "show", "collector").strip()
     strangers = (
@@ -28,7 +28,7 @@ def test_nobody_is_let_in_without_a_password(cluster: Cluster) -> None:
 
 
 def test_rules_count_if_publish_signed_them(cluster: Cluster) -> None:
-    """What the same user publishes without the key is refused by every processor."""
+    """Every processor refuses rules that the same user publishes without the key."""
     published = cluster.compose("run", "--rm", "publish", SHIPPED, "--yes")
     version = published.split("published version ")[1].split()[0]
     wait(lambda: version in cluster.compose("run", "--rm", "operator", "rules", "status"), 60)

@@ -1,4 +1,4 @@
-"""What a fleet has to survive that takes longer than a test run can wait."""
+"""Fleet tests that take longer than a test run can wait."""
 
 import os
 import random
@@ -29,7 +29,7 @@ Record = Callable[[str, object], None]
 
 
 def paced(seconds: float, step: float) -> Iterator[None]:
-    """Come round every so many seconds for a time."""
+    """Yield at a fixed interval for some time, in seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield
@@ -37,7 +37,7 @@ def paced(seconds: float, step: float) -> Iterator[None]:
 
 
 def memory_kib(pid: int) -> int:
-    """Give what a process holds."""
+    """Return the RSS of a process, KiB."""
     rows = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS"))
 
@@ -45,7 +45,7 @@ def memory_kib(pid: int) -> int:
 def test_a_broker_that_is_away_for_long(
     own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Record
 ) -> None:
-    """Collectors keep on disk what happens meanwhile; then all of it is alerted on, in less time than it took."""
+    """Collectors store events on disk; afterwards all raise alerts, in less time than the outage."""
     connection = with_topics(own_broker, 8)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     processor.wait_for("evaluating rules:")
@@ -84,7 +84,7 @@ def test_a_broker_that_is_away_for_long(
 
 
 def test_load_for_long(own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Record) -> None:
-    """Two processors under load: each act has one id, windows are an oracle's, and memory stays where it was."""
+    """Each action has one alert id, windows agree with an oracle, and RSS stays constant."""
     connection = with_topics(own_broker, 8)
     rules = rules_file(tmp_path, WITH_MEMORY)
     workers = [processes.start(connection, "processor", rules=rules) for _ in range(2)]
@@ -112,7 +112,7 @@ def test_load_for_long(own_broker: Broker, processes: Processes, tmp_path: Path,
 
 
 def test_kill_after_kill(own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Record) -> None:
-    """One of two processors dies by SIGKILL again and again: each act has one id, windows are an oracle's."""
+    """One of two processors is killed by SIGKILL repeatedly; each action has one id, windows agree with an oracle."""
     connection = with_topics(own_broker, 8)
     rules = rules_file(tmp_path, WITH_MEMORY)
     workers = [processes.start(connection, "processor", rules=rules) for _ in range(2)]

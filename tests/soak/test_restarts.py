@@ -22,7 +22,7 @@ RESTARTS = max(2, round(200 * float(os.environ.get("LANNER_SOAK_SHARE", "1"))))
 def test_a_broker_that_restarts_all_the_time(
     own_broker: Broker, processes: Processes, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """With the machine busy beside: every act has one alert, delivered once, and no process ends."""
+    """On a busy machine, every action has one alert, delivered once, and no process exits."""
     with cpu_load(os.cpu_count() or 2):
         account = restart_often(own_broker, processes, tmp_path, RESTARTS, pause=0.2)
     record_property("restarts", RESTARTS)

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_ten_minutes_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
-    """Of each kind of text that strangers write for us."""
+    """For each type of text that others write for Lanner."""
     done = fuzz(target, 600, tmp_path)
 
     assert done.returncode == 0, done.stderr[-4000:]

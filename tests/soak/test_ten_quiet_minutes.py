@@ -1,4 +1,4 @@
-"""Ten minutes of ordinary work on a host and in containers, over and over."""
+"""Ten minutes of ordinary work on a host and in containers."""
 
 import os
 import time
@@ -22,7 +22,7 @@ CRON_JOB = "* * * * * root id > /dev/null; test -r /etc/passwd\n"
 def test_ten_minutes_give_nothing_but_package_management_in_containers(
     docker: Docker, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Development, administration, cron each minute, image builds with a compiler: one kind of alert."""
+    """Development, administration, cron and image builds raise only one kind of alert."""
     docker.debian()
     # Unpacked before anybody watches: tar sets setuid bits there, which is worth an alert.
     with ordinary_host() as host, Watch(docker.socket, tmp_path / "cache") as watch:

@@ -49,13 +49,15 @@ class Log(Protocol):
         """Write one entry."""
 
 
-_log: Log | None = None
+class _Destination:
+    """Where the process's own messages go: a process has one standard error."""
+
+    log: Log | None = None
 
 
 def speak_through(log: Log | None) -> None:
     """Send messages to a log from now on; None for plain lines on standard error."""
-    global _log  # noqa: PLW0603  a process has one standard error
-    _log = log
+    _Destination.log = log
 
 
 def note(text: str) -> None:
@@ -64,12 +66,12 @@ def note(text: str) -> None:
     In a log, a message that begins with `warning:` or `error:` has that level.
     """
     text = printable_lines(text)
-    if _log is not None:
+    if (log := _Destination.log) is not None:
         head, colon, rest = text.partition(": ")
         if colon and head in ("warning", "error"):
-            _log("warning" if head == "warning" else "error", rest)
+            log("warning" if head == "warning" else "error", rest)
         else:
-            _log("info", text)
+            log("info", text)
         return
     _write(6, text)
 
@@ -77,8 +79,8 @@ def note(text: str) -> None:
 def error_line(text: str) -> None:
     """Print an error on standard error, escaped and joined into one message."""
     text = printable_lines(text)
-    if _log is not None:
-        _log("error", text)
+    if (log := _Destination.log) is not None:
+        log("error", text)
         return
     mark = "\x1b[1;31merror:\x1b[0m " if coloured(sys.stderr) else "error: "
     _write(3, f"{mark}{text}")

@@ -38,6 +38,6 @@ def publish(settings: Settings, rules: PublishedRules, key: Ed25519PrivateKey | 
         # Collectors must widen their filters before any processor switches.
         writer.put(INTEREST, rules.version.encode(), interest, _JSON)
     except BusUnavailable as error:
-        # Whoever may publish rules needn't have the right to blind collectors: processors publish the filter as well.
+        # This user may lack the right to change what collectors send: processors publish the filter as well.
         note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")
     writer.put(RULES, CURRENT, value, headers)

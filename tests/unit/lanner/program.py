@@ -1,4 +1,4 @@
-"""The program as a user runs it: a process of its own."""
+"""Runs the program as a user does, in a process of its own."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 def lanner(
     *arguments: str | Path, environment: dict[str, str] | None = None, cwd: Path | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run lanner to its end, in an environment without settings of the developer's own."""
+    """Run lanner to completion, in an environment without the developer's own settings."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANNER")}
     return subprocess.run(
         [sys.executable, "-m", "lanner", *map(str, arguments)],

@@ -32,7 +32,7 @@ EVENT = {"evt.type": "openat", "fd.name": "/etc/shadow", "proc.name": "cat"}
 
 
 def test_the_example_of_the_page_runs() -> None:
-    """As it stands there, with what it says it prints."""
+    """The page's example prints what the page shows."""
     [example] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=60)
@@ -46,7 +46,7 @@ def test_the_example_of_the_page_runs() -> None:
 
 
 def test_the_package_is_light_until_the_engine_is_asked_for() -> None:
-    """Every start of the command line imports it."""
+    """Every start of the command line imports the package."""
     code = "import sys, lanner; assert not {'processor', 'yaml', 'schemas'} & set(sys.modules); lanner.load_rules"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
@@ -55,7 +55,7 @@ def test_the_package_is_light_until_the_engine_is_asked_for() -> None:
 
 
 def test_an_event_gives_the_matches_of_all_rules_that_are_on() -> None:
-    """In their order, with outputs filled in; a missing value is None among the fields."""
+    """Matches are in order, with outputs filled in; a missing value is None."""
     rules = load_rules(text=RULES)
 
     one, two = rules.matches(EVENT)
@@ -70,7 +70,7 @@ def test_an_event_gives_the_matches_of_all_rules_that_are_on() -> None:
 
 
 def test_rules_are_turned_on_and_off() -> None:
-    """By name and tag; the rules before stay as they were."""
+    """By name and tag; the original rules are unchanged."""
     rules = load_rules(text=RULES)
 
     assert [match.rule for match in rules.disable().enable("O*").matches(EVENT)] == ["One", "Off"]
@@ -79,7 +79,7 @@ def test_rules_are_turned_on_and_off() -> None:
 
 
 def test_whatever_is_wrong_is_a_value(tmp_path: Path) -> None:
-    """Of files that aren't there too; then there are no rules."""
+    """Missing files are errors too; with errors there are no rules."""
     rules = load_rules(tmp_path / "absent.yaml", text=["- rule: [", RULES])
 
     assert not rules.ok
@@ -88,7 +88,7 @@ def test_whatever_is_wrong_is_a_value(tmp_path: Path) -> None:
 
 
 def test_files_folders_and_texts_count_in_their_order(tmp_path: Path) -> None:
-    """A later one may change an earlier one's rules."""
+    """Later ones may change rules of earlier ones."""
     (tmp_path / "a.yaml").write_text(RULES)
 
     rules = load_rules(tmp_path, text="- {rule: One, enabled: false, override: {enabled: replace}}")
@@ -97,7 +97,7 @@ def test_files_folders_and_texts_count_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_match_can_be_explained() -> None:
-    """An unknown rule is a KeyError."""
+    """An unknown rule raises KeyError."""
     rules = load_rules(text=RULES)
 
     assert rules.explain("One", EVENT).is_true

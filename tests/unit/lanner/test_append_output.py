@@ -1,4 +1,4 @@
-"""The setting append_output, from a recording to the alert lines."""
+"""The setting append_output, from a recording to alert lines."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def alerts(tmp_path: Path, *flags: str) -> list[dict[str, object]]:
 
 
 def test_text_and_fields_are_added_to_the_alerts_that_match(tmp_path: Path) -> None:
-    """A field keeps its type; a name with a format is the text that it gives."""
+    """A field retains its type; a name with a format becomes formatted text."""
     added = "{match: {tags: [a]}, extra_output: 'by %proc.name', extra_fields: [proc.pid, {who: '%user.name!'}]}"
     (alert,) = alerts(tmp_path, "-o", f"append_output[]={added}")
     fields = alert["output_fields"]
@@ -29,7 +29,7 @@ def test_text_and_fields_are_added_to_the_alerts_that_match(tmp_path: Path) -> N
 
 
 def test_alerts_that_do_not_match_stay_as_they_are(tmp_path: Path) -> None:
-    """All that `match` names must hold."""
+    """All conditions of `match` must hold."""
     for match in ("{rule: Two}", "{tags: [a, z]}", "{source: other}"):
         (alert,) = alerts(
             tmp_path, "-o", f"append_output[]={{match: {match}, extra_output: added, extra_fields: [proc.pid]}}"
@@ -39,7 +39,7 @@ def test_alerts_that_do_not_match_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_field_that_there_is_not_is_bad_input(tmp_path: Path) -> None:
-    """Said with the setting's name, before any event is judged."""
+    """The error names the setting, before any event is evaluated."""
     recording = write_recording(tmp_path / "shadow.avro", shadow_read())
     done = lanner("replay", recording, "-r", rules(tmp_path), "-o", "append_output[]={extra_fields: [proc.nam]}")
     assert done.returncode == 1

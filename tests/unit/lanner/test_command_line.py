@@ -19,7 +19,7 @@ EVERY_COMMAND = [
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
 def test_every_command_shows_an_example_in_its_help(command: list[str]) -> None:
-    """Help ends with a line that can be typed."""
+    """Every help ends with an example that can be typed."""
     done = lanner(*command, "--help")
     assert done.returncode == 0
     assert "Example:\n  " in done.stdout
@@ -31,7 +31,7 @@ def test_every_command_shows_an_example_in_its_help(command: list[str]) -> None:
     [("-L", "lanner rules list"), ("-l", "lanner rules show"), ("--list", "lanner fields"), ("-V", "rules validate")],
 )
 def test_a_flag_of_falcos_is_a_usage_error_that_names_ours(flag: str, ours: str) -> None:
-    """People type what their fingers know."""
+    """The error names Lanner's equivalent of Falco's flag."""
     for arguments in ([flag], ["run", flag]):
         done = lanner(*arguments)
         assert done.returncode == 2
@@ -40,12 +40,12 @@ def test_a_flag_of_falcos_is_a_usage_error_that_names_ours(flag: str, ours: str)
 
 
 def test_version_is_one_line() -> None:
-    """What scripts and bug reports ask for."""
+    """The version is one line, for scripts and bug reports."""
     assert lanner("--version").stdout == "lanner 0.1.0\n"
 
 
 def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
-    """Usage errors end with 2, bad input with 1."""
+    """Usage errors exit with 2, bad input with 1."""
     assert lanner("nonsense").returncode == 2
     assert lanner("config", "show", "-o", "priority").returncode == 2
     done = lanner("config", "check", "-o", "priorty=debug")
@@ -56,7 +56,7 @@ def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
 def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> None:
-    """Whether the settings file is beside us, is named, or it is another file that is asked for."""
+    """The error names the folder, for the local, a given and the system's settings file."""
     (tmp_path / "lanner.yaml").write_text("priority: debug\n")
     tmp_path.chmod(0o700)
     settings, other = tmp_path / "lanner.yaml", tmp_path / "other"
@@ -87,7 +87,7 @@ def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> No
 
 
 def test_shared_flags_may_stand_before_or_after_the_command() -> None:
-    """`lanner -o ... config show` and `lanner config show -o ...` are one."""
+    """`lanner -o ... config show` and `lanner config show -o ...` are equivalent."""
     before = lanner("-o", "priority=error", "config", "show")
     after = lanner("config", "show", "-o", "priority=error")
     assert "priority: error" in before.stdout
@@ -95,7 +95,7 @@ def test_shared_flags_may_stand_before_or_after_the_command() -> None:
 
 
 def test_the_settings_file_beside_us_is_found(tmp_path: Path) -> None:
-    """./lanner.yaml counts, and $LANNER_CONFIG counts more."""
+    """./lanner.yaml is used, and $LANNER_CONFIG overrides it."""
     (tmp_path / "lanner.yaml").write_text("priority: error\n")
     (tmp_path / "other.yaml").write_text("priority: alert\n")
     assert "priority: error" in lanner("config", "show", cwd=tmp_path).stdout
@@ -104,7 +104,7 @@ def test_the_settings_file_beside_us_is_found(tmp_path: Path) -> None:
 
 
 def test_fields_as_json_are_what_programs_read() -> None:
-    """Each has its name, type and argument rule."""
+    """Each field has its name, type and argument rule."""
     fields = {field["name"]: field for field in json.loads(lanner("fields", "--format", "json").stdout)}
     assert len(fields) >= 232
     assert fields["proc.name"]["type"] == "CHARBUF"
@@ -113,7 +113,7 @@ def test_fields_as_json_are_what_programs_read() -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    """`lanner fields | head -1` ends with 0 and without a word."""
+    """`lanner fields | head -1` exits with 0 and prints no error."""
     running = subprocess.Popen(
         [sys.executable, "-m", "lanner", "fields"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -126,14 +126,14 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 def test_no_colour_when_piped_and_nothing_behind_the_last_column() -> None:
-    """What is piped is plain."""
+    """Piped output has no color and no trailing blanks."""
     done = lanner("fields", "proc.")
     assert "\x1b" not in done.stdout
     assert all(line == line.rstrip() for line in done.stdout.splitlines())
 
 
 def test_doctor_speaks_json_and_tells_by_its_exit_code_whether_this_host_can() -> None:
-    """Exit 0 and ok, or 3 and at least one check that says missing."""
+    """It exits with 0 and ok, or with 3 and at least one missing check."""
     done = lanner("doctor", "--format", "json")
     told = json.loads(done.stdout)
     assert done.returncode == (0 if told["ok"] else 3)
@@ -143,7 +143,7 @@ def test_doctor_speaks_json_and_tells_by_its_exit_code_whether_this_host_can() -
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
 def test_doctor_without_rights_says_so() -> None:
-    """An ordinary user learns what to type."""
+    """An ordinary user learns which command to use."""
     code = "import os; os.setgid(65534); os.setuid(65534); from lanner.operations.doctor import rights; print(rights())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "state='missing'" in done.stdout

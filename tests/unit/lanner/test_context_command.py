@@ -18,7 +18,7 @@ IDENTITY = alert_id(TIME, "Shadow", "1", "1", 1, 2, 0)
 
 
 def kept(folder: Path) -> tuple[Path, Path]:
-    """Give a folder with two recordings of three reads, and a rule file."""
+    """Return a folder with two recordings of three reads, and a rule file."""
     inside = folder / "kept"
     inside.mkdir()
     later = shadow_read()
@@ -31,7 +31,7 @@ def kept(folder: Path) -> tuple[Path, Path]:
 
 
 def test_context_from_a_folder_marks_the_event_and_says_what_was_not_collected(tmp_path: Path) -> None:
-    """All that is known is the id, and the names of the rules."""
+    """The alert's id and the names of the rules suffice."""
     folder, rules = kept(tmp_path)
     done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3")
     assert done.returncode == 0, done.stderr
@@ -45,7 +45,7 @@ def test_context_from_a_folder_marks_the_event_and_says_what_was_not_collected(t
 
 
 def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
-    """One object a line; the event of the alert says so."""
+    """One object per line; the alert's event is marked."""
     folder, rules = kept(tmp_path)
     done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--format", "json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -55,7 +55,7 @@ def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
 
 
 def test_an_alert_that_a_recording_does_not_cover_is_told(tmp_path: Path) -> None:
-    """Nothing there is no sign that nothing happened."""
+    """Missing data is reported instead of an empty timeline."""
     folder, rules = kept(tmp_path)
     early = alert_id(TIME - 3_600_000_000_000, "Shadow", "1")
     done = lanner("context", early, "--file", folder, "-r", rules)
@@ -65,7 +65,7 @@ def test_an_alert_that_a_recording_does_not_cover_is_told(tmp_path: Path) -> Non
 
 
 def test_what_is_no_id_is_an_error() -> None:
-    """Also a UUID of another kind."""
+    """UUIDs of other versions are invalid as well."""
     for text in ("x", "00000000-0000-4000-8000-000000000000"):
         done = lanner("context", text)
         assert done.returncode == 1
@@ -73,7 +73,7 @@ def test_what_is_no_id_is_an_error() -> None:
 
 
 def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
-    """As `run --keep` fills it; a file that was cut off by a kill ends nothing."""
+    """A folder of `run --keep` is read; a file truncated by a kill is not fatal."""
     folder, rules = kept(tmp_path)
     first = folder / "000000000001.avro"
     first.write_bytes(first.read_bytes()[:-20])
@@ -84,7 +84,7 @@ def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
 
 
 def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
-    """Events that were not collected make no alerts."""
+    """Events that were not collected can't raise alerts, and the output states it."""
     folder, rules = kept(tmp_path)
     rules.write_text(RULE.replace("evt.type = openat and", "evt.type in (openat, execve, ptrace) and"))
     done = lanner("replay", folder, "-r", rules, "--host", "web-3")
@@ -95,7 +95,7 @@ def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
 
 
 def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:
-    """Not both, and times only with the topic."""
+    """Files and --topic exclude each other, and times need --topic."""
     folder, _ = kept(tmp_path)
     for words in ((), (folder, "--topic"), (folder, "--since", "1h")):
         assert lanner("replay", *words).returncode == 2

@@ -7,7 +7,7 @@ from tests.unit.lanner.program import lanner
 
 
 def outbox_with_letters(folder: Path, *ids: str) -> Outbox:
-    """Make an outbox whose sink refused some alerts."""
+    """Create an outbox whose sink refused some alerts."""
     outbox = Outbox(folder / "slack.outbox.db", capacity=10)
     for each in ids:
         outbox.put(alert(id=each, rule=f"Rule {each}\x1b[2J"))
@@ -16,7 +16,7 @@ def outbox_with_letters(folder: Path, *ids: str) -> Outbox:
 
 
 def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path) -> None:
-    """List, show, replay and drop; the process that delivers meanwhile takes what was put back."""
+    """List, show, replay and drop work while the delivering process takes what was retried."""
     outbox = outbox_with_letters(tmp_path, "one", "two")
     local = ("--local", "-o", f"notifier.state_dir={tmp_path}")
     listed = lanner("dlq", "list", *local, "--format", "json").stdout.splitlines()
@@ -33,7 +33,7 @@ def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path
 
 
 def test_where_no_outbox_is_it_says_so(tmp_path: Path) -> None:
-    """And makes none."""
+    """It reports that, and creates none."""
     told = lanner("dlq", "list", "--local", "-o", f"notifier.state_dir={tmp_path}")
     assert told.returncode == 1
     assert "no outbox found" in told.stderr
@@ -41,6 +41,6 @@ def test_where_no_outbox_is_it_says_so(tmp_path: Path) -> None:
 
 
 def test_replay_and_drop_want_to_be_told_which() -> None:
-    """Nothing named is not everything."""
+    """Naming nothing doesn't select everything."""
     for words in (("replay",), ("replay", "--all", "notifier:1"), ("drop", "--note", "x")):
         assert lanner("dlq", *words).returncode == 2

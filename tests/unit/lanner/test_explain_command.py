@@ -9,7 +9,7 @@ STATED = '{"evt.type": "openat", "fd.name": "/etc/shadow", "flags": "O_RDONLY", 
 
 
 def test_a_stated_event_is_explained() -> None:
-    """Macros by name, opened on demand; JSON for programs."""
+    """Macros are shown by name and expanded on request; JSON is for programs."""
     short = lanner("rules", "explain", RULE, "--event", STATED, cwd=ROOT)
     assert short.returncode == 0, short.stderr
     assert short.stdout.splitlines()[0].endswith("matches")
@@ -23,7 +23,7 @@ def test_a_stated_event_is_explained() -> None:
 
 
 def test_an_event_of_a_recording_is_found_by_its_number() -> None:
-    """As the alert's own evt.num names it."""
+    """An event is found by the evt.num of its alert."""
     recording = ROOT / "rules" / "acts.avro"
     done = lanner("rules", "explain", RULE, "--event", recording, cwd=ROOT)
     assert done.returncode == 1
@@ -34,7 +34,7 @@ def test_an_event_of_a_recording_is_found_by_its_number() -> None:
 
 
 def test_an_alert_and_a_mapping_are_explained_by_what_they_tell(tmp_path: Path) -> None:
-    """What they don't tell is missing."""
+    """Fields that the input lacks are missing."""
     alert = tmp_path / "alerts.json"
     alert.write_text(
         json.dumps({"rule": RULE, "output_fields": {"evt.type": "openat", "fd.name": "/etc/passwd"}}) + "\n"
@@ -49,7 +49,7 @@ def test_an_alert_and_a_mapping_are_explained_by_what_they_tell(tmp_path: Path) 
 
 
 def test_a_wrong_event_is_told_by_its_place() -> None:
-    """As in a test file."""
+    """Errors have locations, as in a test file."""
     done = lanner("rules", "explain", RULE, "--event", '{"evt.type": "opent", "proc": "cat"}', cwd=ROOT)
 
     assert done.returncode == 1
@@ -57,14 +57,14 @@ def test_a_wrong_event_is_told_by_its_place() -> None:
 
 
 def test_an_unknown_rule_is_told_with_the_nearest() -> None:
-    """For show as for explain."""
+    """`show` and `explain` suggest the nearest rule."""
     for command in (("explain", "--event", "{}"), ("show",)):
         done = lanner("rules", command[0], "Read sensitive file untrustd", *command[1:], cwd=ROOT)
         assert (done.returncode, RULE in done.stderr) == (1, True)
 
 
 def test_hostile_events_can_not_act_on_a_terminal() -> None:
-    """Whatever their values hold."""
+    """Values of events are escaped."""
     done = lanner(
         "rules", "explain", RULE, "--event", json.dumps({"evt.type": "openat", "fd.name": "\x1b[2J\udcff"}), cwd=ROOT
     )
@@ -74,7 +74,7 @@ def test_hostile_events_can_not_act_on_a_terminal() -> None:
 
 
 def test_show_tells_the_effective_rule(tmp_path: Path) -> None:
-    """After appends and exceptions; macros in place on demand."""
+    """`show` applies appends and exceptions, and expands macros on request."""
     rules = tmp_path / "r.yaml"
     rules.write_text(
         """

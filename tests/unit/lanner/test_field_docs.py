@@ -9,12 +9,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "fields.md"
 
 
 def test_the_page_in_docs_is_current() -> None:
-    """`make docs` writes it anew."""
+    """`make docs` regenerates it."""
     assert PAGE.read_text() == field_page()
 
 
 def test_the_page_has_each_field_once() -> None:
-    """With type, whether it is filled, and what it says."""
+    """With type, availability and description."""
     rows = [line for line in field_page().splitlines() if line.startswith("| `")]
 
     assert len(rows) == len(FIELDS)

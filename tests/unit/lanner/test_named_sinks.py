@@ -34,7 +34,7 @@ def settings(tmp_path: Path, text: str) -> Settings:
 
 
 def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Path) -> None:
-    """Beside the one of its kind, which keeps its own."""
+    """A named sink is independent of the built-in one of its type."""
     wanted = settings(tmp_path, TWO)
     addresses = routers_of(wanted, pytest.fail)
     grave = alert(rule="Read x", priority="Error")
@@ -46,7 +46,7 @@ def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Pat
 
 
 def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
-    """On, unless said otherwise; under their names, by which metrics and the summary know them."""
+    """They are enabled by default, and have their own names in metrics and the summary."""
     text = TWO + f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     wanted = settings(tmp_path, text)
     sinks = open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None)
@@ -62,7 +62,7 @@ def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
 
 
 def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) -> None:
-    """With the file; nobody else would say so."""
+    """The message names the orphaned file."""
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     text += "sinks: {pages: {type: webhook, url: 'http://127.0.0.1:9/'}}\n"
     wanted = settings(tmp_path, text)
@@ -78,7 +78,7 @@ def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) ->
 
 
 def test_its_secrets_are_its_own(tmp_path: Path) -> None:
-    """What the built-in one of its kind is told is not sent to another address, and messages name its variables."""
+    """The built-in sink's secrets are not sent to other URLs, and messages name the right variables."""
     wanted = settings(tmp_path, "sinks: {hec: {type: webhook, url: 'http://127.0.0.1:9/', format: splunk_hec}}")
 
     with pytest.raises(BadInput) as raised:
@@ -90,7 +90,7 @@ def test_its_secrets_are_its_own(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_one_is_told_under_its_name(tmp_path: Path) -> None:
-    """A path that can't be, and, after a reload, a sink that was taken out while it runs."""
+    """An invalid path, and a sink that a reload removed, are reported under the sink's name."""
     wanted = settings(tmp_path, "sinks: {audit: {type: file, filename: /proc/no/such}}\n")
 
     with pytest.raises(BadInput, match=r"^sinks.audit.filename: /proc/no/such: "):
@@ -122,6 +122,6 @@ def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> Non
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    """Type, name, key, or a route to what isn't there."""
+    """Wrong types, names and keys, and routes to unknown sinks, have locations."""
     with pytest.raises(BadInput, match=said):
         settings(tmp_path, text)

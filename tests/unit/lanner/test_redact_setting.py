@@ -1,4 +1,4 @@
-"""The setting redact, from a recording to what is printed."""
+"""The setting redact, from a recording to the output."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ RULE = """
 
 
 def inputs(folder: Path) -> tuple[Path, Path]:
-    """Give a recording of one read by a program with a password among its arguments, and a rule file."""
+    """Return a recording of one read by a program with a password in its arguments, and a rule file."""
     batch = shadow_read()
     shell, reader = batch.processes
     batch.processes = [shell, replace(reader, args=("--password", "hunter2"))]
@@ -27,7 +27,7 @@ def inputs(folder: Path) -> tuple[Path, Path]:
 
 
 def test_replay_and_context_mask_by_the_setting(tmp_path: Path) -> None:
-    """By default, and not with an empty list; the rule matches by the password and the id is the same."""
+    """Masked by default, not with an empty list; the rule matches on the password, and the id is unchanged."""
     recording, rules = inputs(tmp_path)
     given = ("-r", rules, "--format", "json")
     masked = lanner("replay", recording, *given)
@@ -44,7 +44,7 @@ def test_replay_and_context_mask_by_the_setting(tmp_path: Path) -> None:
 
 
 def test_a_bad_pattern_is_told_with_its_place(tmp_path: Path) -> None:
-    """All of them at once."""
+    """All errors are reported at once."""
     (tmp_path / "lanner.yaml").write_text("redact:\n- default\n- 'a(b'\n- plain\n")
     done = lanner("config", "check", "-c", tmp_path / "lanner.yaml")
     assert done.returncode == 1

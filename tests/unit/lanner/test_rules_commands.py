@@ -28,13 +28,13 @@ def rules(folder: Path, text: str = GOOD, name: str = "mine.yaml") -> Path:
 
 
 def test_the_rules_that_ship_are_right() -> None:
-    """No error, no warning."""
+    """The built-in rules have no errors or warnings."""
     done = lanner("rules", "validate", "--strict")
     assert done.returncode == 0, done.stdout
 
 
 def test_errors_have_places_and_end_with_1(tmp_path: Path) -> None:
-    """In text, JSON and GitHub's form; nothing on standard error, since this is the result."""
+    """Errors are on standard output in text, JSON and GitHub's format, since they are the result."""
     bad = rules(tmp_path, GOOD.replace("fd.name =", "fd.nam ="))
 
     text = lanner("rules", "validate", bad)
@@ -50,21 +50,21 @@ def test_errors_have_places_and_end_with_1(tmp_path: Path) -> None:
 
 
 def test_warnings_count_only_when_strict(tmp_path: Path) -> None:
-    """A typing mistake in a key is a warning."""
+    """A misspelled key is a warning."""
     odd = rules(tmp_path, GOOD.replace("priority: NOTICE", "priority: NOTICE\n  prioritty: NOTICE"))
     assert lanner("rules", "validate", odd).returncode == 0
     assert lanner("rules", "validate", odd, "--strict").returncode == 1
 
 
 def test_a_rule_file_that_is_not_there_is_named() -> None:
-    """Bad input, in one line."""
+    """A missing rule file is bad input, in one line."""
     done = lanner("rules", "list", "-r", "/nonexistent.yaml")
     assert done.returncode == 1
     assert done.stderr == "error: /nonexistent.yaml: no such rule file or folder.\n"
 
 
 def test_list_filters_by_what_is_asked(tmp_path: Path) -> None:
-    """By tag, priority and whether it is on; settings switch rules as they do for run."""
+    """By tag, priority and enabled state; settings enable and disable rules as for `run`."""
     path = rules(tmp_path)
 
     def names(*flags: str) -> list[str]:
@@ -79,7 +79,7 @@ def test_list_filters_by_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_show_gives_the_rule_after_what_was_appended(tmp_path: Path) -> None:
-    """And names the nearest rule where there is none of that name."""
+    """A rule is shown with its appends; an unknown name suggests the nearest rule."""
     path = rules(tmp_path, GOOD + "- rule: One\n  condition: and proc.name != cat\n  append: true\n")
     done = lanner("rules", "show", "one", "-r", path)
     assert "fd.name = /etc/shadow and proc.name != cat" in done.stdout
@@ -90,7 +90,7 @@ def test_show_gives_the_rule_after_what_was_appended(tmp_path: Path) -> None:
 
 
 def test_a_redefinition_in_another_file_is_noticed(tmp_path: Path) -> None:
-    """Both places are named; appending is not a redefinition."""
+    """The notice names both locations; appending is not a redefinition."""
     first = rules(tmp_path)
     second = rules(tmp_path, GOOD.replace("Two", "Other"), "theirs.yaml")
     third = rules(tmp_path, "- rule: One\n  condition: and proc.name = x\n  append: true\n", "append.yaml")
@@ -104,7 +104,7 @@ def test_a_redefinition_in_another_file_is_noticed(tmp_path: Path) -> None:
 
 
 def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
-    """Also a recording that was cut off: what came before is judged."""
+    """For a truncated recording, events before the damage are evaluated."""
     done = lanner("replay", rules(tmp_path))
     assert done.returncode == 1
     assert "is not a complete recording" in done.stderr

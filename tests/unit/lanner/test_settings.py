@@ -15,31 +15,31 @@ from lanner.settings.tree import parse_yaml
 
 
 def settings_of(text: str) -> Settings:
-    """Read settings from a text that must be right."""
+    """Load settings from a valid text."""
     settings, problems = build_settings(parse_yaml(text, "lanner.yaml"))
     assert problems == []
     return settings
 
 
 def alias_bomb() -> str:
-    """Give nine short lines that would be a thousand million items."""
+    """Return nine short lines that expand to 10^12 items."""
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"{name}: &{name} [{','.join(['*' + before] * 10)}]" for before, name in pairwise("abcdefghi")]
     return "\n".join(lines)
 
 
 def problems_of(text: str) -> list[str]:
-    """Read settings from a text and give what is wrong with it."""
+    """Load settings from a text and return the errors."""
     return build_settings(parse_yaml(text, "lanner.yaml"))[1]
 
 
 def test_defaults_print_as_a_file_that_gives_the_defaults() -> None:
-    """What `config default` prints can be put in place as it is."""
+    """The output of `config default` is a valid settings file."""
     assert settings_of(render(Settings(), comments=True)) == Settings()
 
 
 def test_settings_in_force_print_as_a_file_that_gives_them() -> None:
-    """Every kind of value survives being written and read."""
+    """Every type of value survives being written and parsed."""
     settings = settings_of(
         "rules_files: [a.yaml, 'b: c.yaml']\n"
         "rules: [{disable: {rule: '*'}}, {enable: {tag: container}}]\n"
@@ -58,7 +58,7 @@ def test_settings_in_force_print_as_a_file_that_gives_them() -> None:
 
 
 def test_all_faults_come_at_once_with_their_places() -> None:
-    """An unknown key names its nearest known one, a bad value what it may be."""
+    """An unknown key suggests the nearest one, a bad value lists valid ones."""
     assert problems_of(
         "prioriti: debug\nfile_output:\n  enabld: true\n  enabled: maybe\nrules: [{disabl: {rule: x}}]\ncollector: 3\n"
     ) == [
@@ -83,14 +83,14 @@ def test_all_faults_come_at_once_with_their_places() -> None:
     ],
 )
 def test_what_is_no_settings_file_is_refused_in_one_sentence(text: str, message: str) -> None:
-    """Bad syntax, doubled keys, depth bombs and alias bombs end in a message with a place."""
+    """Bad syntax, duplicate keys, depth bombs and alias bombs are errors with locations."""
     with pytest.raises(BadInput) as caught:
         parse_yaml(text, "lanner.yaml")
     assert message in str(caught.value)
 
 
 def test_environment_overrides_the_file_and_flags_override_both(tmp_path: Path) -> None:
-    """The nearer to the command line, the stronger."""
+    """Later sources override earlier ones."""
     file = tmp_path / "lanner.yaml"
     file.write_text("priority: error\nfile_output: {enabled: true, filename: /a}\nlog_level: error\n")
 
@@ -108,7 +108,7 @@ def test_environment_overrides_the_file_and_flags_override_both(tmp_path: Path) 
 
 
 def test_a_fault_in_a_variable_or_flag_names_it() -> None:
-    """A message says where the bad value came from, file or not."""
+    """The message names the source of the bad value."""
     with pytest.raises(BadInput) as caught:
         load_settings(None, {"LANNER__PRIORITY": "high"}, ["jsn_output=true"])
     assert caught.value.messages[0].startswith("environment variable LANNER__PRIORITY: priority must be one of")
@@ -118,7 +118,7 @@ def test_a_fault_in_a_variable_or_flag_names_it() -> None:
 
 
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """Silently running with defaults would be worse."""
+    """Silently using defaults would be worse."""
     with pytest.raises(BadInput, match=r"nothing\.yaml: can't be read: No such file"):
         load_settings(tmp_path / "nothing.yaml", {})
 
@@ -136,7 +136,7 @@ sinks:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_secrets_that_were_given_inline_are_not_shown(tmp_path: Path, form: str) -> None:
-    """Whoever pastes their settings into a report pastes no token; where alerts go is still seen."""
+    """Settings in a bug report contain no token, but still show the destinations of alerts."""
     file = tmp_path / "lanner.yaml"
     file.write_text(SHOWN)
     done = CliRunner().invoke(lanner_command, ["config", "show", "-c", str(file), "--format", form])
@@ -156,7 +156,7 @@ OTHER = 65_533
 
 @pytest.fixture
 def another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder that holds a settings file, both of another user than the one who runs this."""
+    """Enter a folder with a settings file; both belong to another user."""
     file = tmp_path / "lanner.yaml"
     file.write_text("priority: debug\n")
     file.chmod(0o644)
@@ -169,7 +169,7 @@ def another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_settings_file_of_another_user_is_not_taken_unless_named(another: Path) -> None:
-    """Settings name files to write: in somebody's folder, theirs would have it done with the caller's rights."""
+    """Settings name files to write, so another user's must not be used with the caller's privileges."""
     with pytest.raises(BadInput, match="belongs to another user"):
         find_file(None, {})
     assert find_file("lanner.yaml", {}) == Path("lanner.yaml")
@@ -178,7 +178,7 @@ def test_a_settings_file_of_another_user_is_not_taken_unless_named(another: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 def test_a_settings_file_that_others_can_change_is_not_taken(another: Path) -> None:
-    """By its mode, by its folder, or by a link that is theirs."""
+    """By its mode, by its folder, or by another user's link."""
     os.chown(another, 0, 0)
     assert find_file(None, {}) == Path("lanner.yaml")
     another.chmod(0o664)

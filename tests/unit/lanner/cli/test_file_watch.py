@@ -5,7 +5,7 @@ from lanner.cli.file_watch import FileWatch
 
 
 def test_a_written_a_replaced_and_a_removed_file_each_show_once(tmp_path: Path) -> None:
-    """Editors write, rename or remove; each is a change, and only until it was seen."""
+    """Editors write, rename or remove; each change is reported once."""
     path, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
     path.write_text("a")
     watch = FileWatch([path])
@@ -25,7 +25,7 @@ def test_a_written_a_replaced_and_a_removed_file_each_show_once(tmp_path: Path) 
 
 
 def test_a_symlink_that_points_elsewhere_shows(tmp_path: Path) -> None:
-    """Kubernetes changes a mounted ConfigMap by one symlink above the file."""
+    """Kubernetes changes a mounted ConfigMap by a symlink above the file."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.yaml").write_text("same")

@@ -22,7 +22,7 @@ logging.getLogger("librdkafka").info("client talk")
 
 
 def logged(form: str, level: str = "info") -> str:
-    """Give what a service so set writes to standard error."""
+    """Return what a configured service writes to standard error."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, form, level], capture_output=True, text=True, check=True, timeout=60
     )
@@ -31,7 +31,7 @@ def logged(form: str, level: str = "info") -> str:
 
 
 def test_json_is_an_object_a_line() -> None:
-    """With time, level, stage and text; a level that the text names is the entry's."""
+    """With time, level, stage and text; a level prefix in the text sets the level."""
     entries = [json.loads(line) for line in logged("json").splitlines()]
     assert [(entry["level"], entry["event"][:14]) for entry in entries] == [
         ("info", "plain"),
@@ -44,7 +44,7 @@ def test_json_is_an_object_a_line() -> None:
 
 
 def test_hostile_text_is_harmless_on_a_terminal() -> None:
-    """Control characters and marks of direction are shown, not sent."""
+    """Control characters and direction marks are escaped."""
     text = logged("console")
     assert "plain" in text
     assert "it is wrong\\x1b[2J \\u202e\\xff" in text
@@ -53,7 +53,7 @@ def test_hostile_text_is_harmless_on_a_terminal() -> None:
 
 @pytest.mark.parametrize(("level", "expected"), [("error", 1), ("warning", 2), ("info", 3), ("debug", 4)])
 def test_the_level_is_kept(level: str, expected: int) -> None:
-    """The broker's client speaks at debug only; libraries that may log secrets never do."""
+    """The Kafka client logs only at debug; libraries that may log secrets never do."""
     text = logged("json", level)
     assert len(text.splitlines()) == expected
     assert "SECRET" not in text
@@ -75,7 +75,7 @@ for say in (note, error_line):
 @pytest.mark.parametrize("form", ["plain", "console", "json"])
 @pytest.mark.parametrize("journal", [False, True])
 def test_a_line_break_in_a_hosts_name_makes_no_entry_of_its_own(form: str, journal: bool, tmp_path: Path) -> None:
-    """Each line behind the first is indented, in the journal as well, and nothing moves a cursor."""
+    """Continuation lines are indented, in the journal too, and nothing moves the cursor."""
     errors = tmp_path / "errors"
     with errors.open("wb") as file:
         status = os.fstat(file.fileno())

@@ -14,7 +14,7 @@ UNITS = Path(__file__).parents[4] / "deploy" / "systemd"
 def test_systemd_starts_again_what_was_only_too_busy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: EnvironmentUnsupported, code: int
 ) -> None:
-    """A user who starts programs without end must not keep a collector from ever coming back."""
+    """A user who starts many programs must not keep a collector from restarting."""
 
     def fail(**_: object) -> None:
         raise error

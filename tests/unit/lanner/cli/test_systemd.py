@@ -19,7 +19,7 @@ def test_states_go_to_the_socket_that_systemd_names(tmp_path: Path, monkeypatch:
 
 
 def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No socket named, or one that is gone: no error."""
+    """A missing or closed socket is not an error."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/socket")
@@ -27,7 +27,7 @@ def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_watchdog_beats_at_half_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Often enough for WatchdogSec and no oftener, and only for the process that is meant."""
+    """It notifies at half of WatchdogSec, and only for the process that systemd names."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)

@@ -24,7 +24,7 @@ webserver: {enabled: true, listen_port: 8765}
 
 
 def test_names_that_mean_the_same_are_taken_over() -> None:
-    """All else has a line."""
+    """Everything else gets a note."""
     tree = parse_yaml(FALCO, "falco.yaml")
     assert is_falco(tree)
     draft = import_falco(tree)
@@ -47,7 +47,7 @@ def test_names_that_mean_the_same_are_taken_over() -> None:
 
 
 def test_a_wrong_item_of_a_list_takes_the_list_along_and_is_said() -> None:
-    """What is printed must load."""
+    """The printed file must load."""
     draft = import_falco(parse_yaml("rules_files: [a.yaml]\nrules: [{disabel: {rule: x}}]", "falco.yaml"))
     assert yaml.safe_load(draft.text()) == {"rules_files": ["a.yaml"]}
     assert any("disabel" in note for note in draft.notes)

@@ -38,17 +38,17 @@ URL_FILE = "/etc/lanner/webhook-url"
 
 
 def tree(text: str) -> Tree:
-    """Read settings."""
+    """Parse settings."""
     return parse_yaml(text, "side.yaml")
 
 
 def carried(draft: Draft) -> Any:
-    """Give what the printed file says."""
+    """Return what the printed file contains."""
     return yaml.safe_load(draft.text())
 
 
 def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
-    """Outputs that are off say nothing; what is printed is a file that our own check takes."""
+    """Disabled outputs need no note; the printed file is valid."""
     draft = import_falcosidekick(tree(WHOLE))
     assert carried(draft) == {
         "intake": {"listen": "0.0.0.0:2801", "certificate_file": "/c.crt", "key_file": "/c.key"},
@@ -113,7 +113,7 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
 
 
 def test_a_file_of_environment_variables_says_the_same() -> None:
-    """As falcosidekick's containers are given them; headers in one variable."""
+    """As falcosidekick's containers get them, with headers in one variable."""
     read = from_variables(
         "# a comment\nexport SPLUNK_HOST=https://s:8088/services/collector/event\nSPLUNK_TOKEN='SECRET'\n"
         "SPLUNK_MINIMUMPRIORITY=notice\n\nSYSLOG_HOST=log\nLISTENPORT=2802\nWEBHOOK_ADDRESS=\n",
@@ -139,7 +139,7 @@ def test_a_file_of_environment_variables_says_the_same() -> None:
 
 
 def test_what_our_check_refuses_is_taken_out_and_said() -> None:
-    """A wrong port or priority must not make a file that doesn't load."""
+    """An invalid port or priority must not make a file that doesn't load."""
     draft = import_falcosidekick(
         tree("syslog: {host: log, port: 99999999999}\nslack: {webhookurl: x, minimumpriority: y}")
     )
@@ -148,7 +148,7 @@ def test_what_our_check_refuses_is_taken_out_and_said() -> None:
 
 
 def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:
-    """Our own is one of neither; and what can't be read is an error, too."""
+    """Lanner's own file is neither, and an unreadable file is an error."""
     (tmp_path / "x.yaml").write_text("kafka: {prefix: x.}\nslack_output: {enabled: true}\n")
     for name, told in (("x.yaml", "not a settings file of falcosidekick or Falco"), ("y.yaml", "can't be read")):
         done = lanner("config", "import", tmp_path / name)

@@ -8,7 +8,7 @@ RULES = Path(__file__).parents[4] / "deploy" / "prometheus" / "lanner.rules.yml"
 
 
 def rows() -> dict[str, list[str]]:
-    """Give the page's table of metrics: name to the other columns."""
+    """Return the page's table of metrics: name to the other columns."""
     found = {}
     for line in PAGE.read_text().splitlines():
         if line.startswith("| `lanner_"):
@@ -18,7 +18,7 @@ def rows() -> dict[str, list[str]]:
 
 
 def test_each_metric_is_on_the_page_and_the_reverse() -> None:
-    """With its labels and a meaning."""
+    """Each metric is documented with its labels and meaning, and vice versa."""
     page = rows()
     assert set(page) == set(METRICS)
     for name, metric in METRICS.items():
@@ -27,7 +27,7 @@ def test_each_metric_is_on_the_page_and_the_reverse() -> None:
 
 
 def test_alert_rules_ask_for_metrics_that_there_are() -> None:
-    """A name that nobody exposes would never fire."""
+    """An alert rule on an unknown metric would never fire."""
     named = set(re.findall(r"lanner_[a-z_]+[a-z]", RULES.read_text())) - {"lanner_rules"}
     assert named
     for name in named:

@@ -13,12 +13,12 @@ DEPLOY = Path(__file__).parents[4] / "deploy" / "prometheus"
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give promtool."""
+    """Return promtool."""
     return promtool(tmp_path_factory.mktemp("promtool"))
 
 
 def test_every_metric_passes_prometheus_own_lint(judge: str) -> None:
-    """Names, units, help, kinds."""
+    """Names, units, help texts and types pass."""
     durations = Histogram()
     durations.add(0.02)
     readings = {
@@ -31,7 +31,7 @@ def test_every_metric_passes_prometheus_own_lint(judge: str) -> None:
 
 
 def test_hostile_labels_break_no_line() -> None:
-    """Names of rules and reasons may come from elsewhere."""
+    """Rule names and reasons may come from others."""
     text = Exposition(lambda: {"lanner_rule_errors_total": {('a"\n} 1\x1b[2J\u202e' + "x" * 999,): 2}}).text().decode()
     line = next(each for each in text.splitlines() if each.startswith("lanner_rule_errors_total{"))
     assert line.startswith('lanner_rule_errors_total{rule="a\\"')
@@ -41,7 +41,7 @@ def test_hostile_labels_break_no_line() -> None:
 
 
 def test_a_histogram_adds_up() -> None:
-    """Buckets hold all below their bound; the last one is the count."""
+    """Each bucket counts everything below its bound; the last one is the total."""
     durations = Histogram()
     for seconds in (0.001, 0.02, 9999):
         durations.add(seconds)
@@ -53,7 +53,7 @@ def test_a_histogram_adds_up() -> None:
 
 
 def test_scrape_configuration_and_alert_rules_are_prometheus_own(judge: str) -> None:
-    """Both as they are shipped."""
+    """Both are valid as shipped."""
     for arguments in (["check", "config", "prometheus.yml"], ["check", "rules", "lanner.rules.yml"]):
         done = subprocess.run([judge, *arguments], cwd=DEPLOY, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -11,13 +11,13 @@ from lanner.operations.server import TEXT, Answer, Server
 
 
 def failing() -> Answer:
-    """Raise, as a fault of ours would."""
+    """Raise, as a bug would."""
     raise KeyError("x")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Give a server that answers."""
+    """Yield a running server."""
     made = Server("127.0.0.1", 0, {"/good": lambda: (200, TEXT, b"fine\n"), "/fault": failing})
     made.start()
     yield made
@@ -25,7 +25,7 @@ def server() -> Iterator[Server]:
 
 
 def ask(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
-    """Ask for a page."""
+    """Request a page."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     connection.request(method, path)
     answer = connection.getresponse()
@@ -33,7 +33,7 @@ def ask(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
 
 
 def test_pages_are_answered_and_nothing_else(server: Server) -> None:
-    """Another path is told what there is; another method is not known."""
+    """Unknown paths get a list of pages; other methods are rejected."""
     assert ask(server, "/good?x=1") == (200, b"fine\n")
     assert ask(server, "/good", "HEAD") == (200, b"")
     assert ask(server, "/../etc/passwd") == (404, b"not found; pages: /good /fault\n")
@@ -41,13 +41,13 @@ def test_pages_are_answered_and_nothing_else(server: Server) -> None:
 
 
 def test_a_fault_is_told_and_the_server_goes_on(server: Server) -> None:
-    """Whoever looks must not be left without an answer."""
+    """The client gets an error."""
     assert ask(server, "/fault") == (500, b"internal error; this is a bug in Lanner: KeyError('x')\n")
     assert ask(server, "/good")[0] == 200
 
 
 def test_slow_clients_are_cut_off(server: Server) -> None:
-    """After five seconds, however slowly they send; none of them takes a thread."""
+    """Each is closed after five seconds, however slowly it sends, and none occupies a thread."""
     before = threading.active_count()
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
     until = time.monotonic() + 15
@@ -66,7 +66,7 @@ def test_slow_clients_are_cut_off(server: Server) -> None:
 
 
 def test_clients_that_ask_nothing_keep_nobody_out(server: Server) -> None:
-    """Forty threads take every place again as soon as they lose it: each health check is answered all the same."""
+    """Forty threads reconnect as soon as they are closed; health checks are still answered."""
     end = threading.Event()
 
     def hold() -> None:
@@ -98,7 +98,7 @@ def test_clients_that_ask_nothing_keep_nobody_out(server: Server) -> None:
 
 
 def test_a_long_answer_comes_whole_to_a_slow_reader() -> None:
-    """It waits for the reader, and holds up nobody else."""
+    """The server waits for the reader without delaying others."""
     body = b"x" * (8 << 20)
     made = Server("127.0.0.1", 0, {"/long": lambda: (200, TEXT, body), "/good": lambda: (200, TEXT, b"fine\n")})
     made.start()
@@ -111,7 +111,7 @@ def test_a_long_answer_comes_whole_to_a_slow_reader() -> None:
 
 
 def test_what_is_no_request_is_refused(server: Server) -> None:
-    """A line without method and path gets 400, one without an end gets nothing."""
+    """A line without method and path gets 400; a request without an end gets nothing."""
     for sent, expected in ((b"nonsense\r\n\r\n", b"HTTP/1.0 400"), (b"x" * 20_000, b"")):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
             client.sendall(sent)
@@ -120,6 +120,6 @@ def test_what_is_no_request_is_refused(server: Server) -> None:
 
 
 def test_a_port_that_is_taken_is_an_error(server: Server) -> None:
-    """It is never shared with another process."""
+    """A port is never shared with another process."""
     with pytest.raises(OSError, match="in use"):
         Server("127.0.0.1", server.port, {})

@@ -10,17 +10,17 @@ from tests.unit.alerts import TIME, alert
 
 
 def interest_in(*events: str) -> PushdownFilter:
-    """Give the interest in all events of some types."""
+    """Return a filter that selects all events of some types."""
     return PushdownFilter(frozenset(Clause(event) for event in events))
 
 
 def within(*prefixes: bytes) -> Clause:
-    """Give a way to matter for opens below some folders."""
+    """Return a clause for opens below some folders."""
     return Clause("openat", places=frozenset(PathPattern(is_prefix=True, text=prefix) for prefix in prefixes))
 
 
 def test_alerts_are_counted_by_rule_and_host() -> None:
-    """The rule that found most first; an alert that comes twice counts once."""
+    """The rule with most alerts is first; a duplicate alert counts once."""
     backtest = Backtest()
     for number, (rule, host) in enumerate([("A", "x"), ("B", "x"), ("B", "y"), ("B", "y")]):
         assert backtest.count(alert(id=str(number), rule=rule, hostname=host, time=TIME + number))
@@ -31,7 +31,7 @@ def test_alerts_are_counted_by_rule_and_host() -> None:
 
 
 def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
-    """Hosts of which the same is to be said are said together; what the rules don't look for doesn't matter."""
+    """Hosts with the same sentence are grouped; event types that the rules don't select don't matter."""
     facts: dict[str, Any] = {
         "watched": {"execve"},
         "narrowed": {"openat", "rename"},
@@ -54,7 +54,7 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
 
 
 def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
-    """By every version that was in force meanwhile."""
+    """Each version of the filter that was active must cover the rules."""
 
     def told(*places: bytes) -> bytes:
         return zlib.compress(encode_filter(PushdownFilter(frozenset({within(*places)}))))

@@ -7,7 +7,7 @@ NOON = TIME // 1_000_000
 
 
 def batch(sequence: int, **facts: object) -> StoredBatch:
-    """Give a batch of one host."""
+    """Return a batch of one host."""
     made = batch_of({"type": "openat"}, sequence=sequence)
     for name, value in facts.items():
         setattr(made, name, value)
@@ -15,7 +15,7 @@ def batch(sequence: int, **facts: object) -> StoredBatch:
 
 
 def told(*batches: StoredBatch) -> HostCoverage:
-    """Give what is known of the host after some batches."""
+    """Return the coverage of the host after some batches."""
     coverage = RecordingCoverage()
     for each in batches:
         coverage.see(each)
@@ -24,7 +24,7 @@ def told(*batches: StoredBatch) -> HostCoverage:
 
 
 def test_what_is_watched_is_told() -> None:
-    """Whole, in part, and that there is nothing else."""
+    """Full and filtered event types are listed, and that there are no others."""
     first, second, *rest = sentences(told(batch(7, watched=["execve"], narrowed=["openat"])))
     assert first == "Collected in full: execve. No other event types were collected."
     assert second == "Collected only if a rule at that time could match: openat."
@@ -32,12 +32,12 @@ def test_what_is_watched_is_told() -> None:
 
 
 def test_that_nobody_said_what_is_watched_is_told() -> None:
-    """Not knowing is not the same as everything."""
+    """Unknown coverage is reported as such."""
     assert sentences(told(batch(7))) == ["Which events were collected is unknown: no batch of this time reports it."]
 
 
 def test_a_change_of_what_is_watched_is_told() -> None:
-    """What was watched at some time only, and what was whole at some time only."""
+    """Event types that were watched, or sent in full, only part of the time are listed."""
     host = told(batch(7, watched=["execve", "bind"]), batch(8, watched=["execve"], narrowed=["openat"]))
     assert (host.watched, host.narrowed, host.partly) == ({"execve"}, set(), {"bind", "openat"})
     assert host.gone(frozenset({"execve", "openat", "ptrace"})) == {"ptrace"}
@@ -46,7 +46,7 @@ def test_a_change_of_what_is_watched_is_told() -> None:
 
 
 def test_losses_and_gaps_are_told() -> None:
-    """By reason and by number."""
+    """Losses are listed by reason, gaps by sequence number."""
     host = told(batch(7, lost={"events_ring_full": 3}), batch(11, lost={"spool_full": 4}))
     text = " ".join(sentences(host))
     assert "7 events were lost (events_ring_full: 3, spool_full: 4)." in text
@@ -54,7 +54,7 @@ def test_losses_and_gaps_are_told() -> None:
 
 
 def test_beginnings_and_ends_of_collectors_are_told() -> None:
-    """Nothing was seen between them."""
+    """Nothing was collected between a stop and the next start."""
     text = " ".join(sentences(told(batch(7), batch(8, stopping=True))))
     assert "was stopped cleanly" in text
     text = " ".join(sentences(told(batch(8, stopping=True), batch(1, collector_start=TIME, boot_id="boot-2"))))
@@ -63,7 +63,7 @@ def test_beginnings_and_ends_of_collectors_are_told() -> None:
 
 
 def test_a_corrected_clock_is_told() -> None:
-    """The times are not those that the host itself knows."""
+    """The report states that times differ from the host's own."""
     kept = batch(7)
     text = " ".join(sentences(told(StoredBatch(kept.batch, kept.appended, -3600 * SECOND))))
     assert "The host's clock was 3600 s ahead of the broker's: times are corrected." in text

@@ -11,17 +11,17 @@ KEY = PathPattern(is_prefix=False, text=b".key")
 
 
 def way(*tests: tuple[Predicate, bool], places: tuple[PathPattern, ...] | None = None) -> Clause:
-    """Give a way to matter for openat."""
+    """Return a clause for openat."""
     return Clause("openat", frozenset(tests), None if places is None else frozenset(places))
 
 
 def is_covered(now: Clause, *then: Clause) -> bool:
-    """Tell whether one way now lies within several then."""
+    """Return whether a clause is covered by any of several older clauses."""
     return covers(PushdownFilter(frozenset(then)), PushdownFilter(frozenset({now})), "openat")
 
 
 def test_a_way_with_more_conditions_lies_within_one_with_fewer() -> None:
-    """And not the other way round."""
+    """More conditions are narrower, fewer are not."""
     assert is_covered(way(ROOT, FAILED), way(ROOT))
     assert is_covered(way(ROOT, places=(ETC,)), way())
     assert not is_covered(way(ROOT), way(ROOT, FAILED))
@@ -29,7 +29,7 @@ def test_a_way_with_more_conditions_lies_within_one_with_fewer() -> None:
 
 
 def test_a_path_lies_within_its_folder() -> None:
-    """Beginnings with beginnings and endings with endings; all of them have to."""
+    """Prefixes are compared with prefixes, suffixes with suffixes; every path must be covered."""
     assert is_covered(way(places=(SHADOW,)), way(places=(ETC, KEY)))
     assert is_covered(way(places=(PathPattern(is_prefix=False, text=b"/x.key"),)), way(places=(KEY,)))
     assert not is_covered(way(places=(ETC,)), way(places=(SHADOW,)))
@@ -37,14 +37,14 @@ def test_a_path_lies_within_its_folder() -> None:
 
 
 def test_other_event_types_do_not_matter() -> None:
-    """What rules don't look for of a type can't be missing."""
+    """Event types that the rules don't select can't be missing."""
     now = PushdownFilter(frozenset({Clause("execve")}))
     assert covers(PushdownFilter(frozenset({way(ROOT)})), now, "openat")
     assert not covers(PushdownFilter(frozenset({way(ROOT)})), now, "execve")
 
 
 def test_what_a_batch_tells_is_read_or_is_nothing() -> None:
-    """It comes from a host that may be taken over."""
+    """Invalid data from a compromised host is ignored."""
     interest = PushdownFilter(frozenset({way(ROOT, places=(ETC,))}))
     assert read_interest(zlib.compress(encode_filter(interest))) == interest
     for told in (b"", b"x", zlib.compress(b"{}"), zlib.compress(b" " * (64 << 20))):

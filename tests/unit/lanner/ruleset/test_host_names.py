@@ -7,7 +7,7 @@ from lanner.ruleset.host_names import HostNames, system_resolver
 
 
 def until(condition: Callable[[], bool]) -> bool:
-    """Wait a little for something that happens on another thread."""
+    """Wait briefly for another thread."""
     deadline = time.monotonic() + 5
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -15,7 +15,7 @@ def until(condition: Callable[[], bool]) -> bool:
 
 
 def test_names_are_known_once_they_are_answered() -> None:
-    """A name that isn't there has no addresses, and the others don't wait for it for ever."""
+    """A name that doesn't exist has no addresses, and doesn't delay others."""
     answers = {"a.example": ["203.0.113.9"], "b.example": ["203.0.113.9", "2001:db8::9"], "gone.example": []}
 
     names = HostNames(answers, resolve=answers.__getitem__)
@@ -38,7 +38,7 @@ def test_a_name_is_asked_for_again_and_its_old_address_forgotten() -> None:
 
 
 def test_what_was_known_stays_where_nobody_answers() -> None:
-    """A name server that is down must not open what a rule keeps an eye on."""
+    """A failing name server must not disable a rule."""
     asked: Counter[str] = Counter()
 
     def resolve(name: str) -> list[str]:
@@ -55,7 +55,7 @@ def test_what_was_known_stays_where_nobody_answers() -> None:
 
 
 def test_a_slow_name_server_is_not_asked_faster_than_it_answers() -> None:
-    """And nobody who judges events waits for it."""
+    """Evaluation doesn't wait for it either."""
     gate = threading.Event()
     asked: Counter[str] = Counter()
 
@@ -74,7 +74,7 @@ def test_a_slow_name_server_is_not_asked_faster_than_it_answers() -> None:
 
 
 def test_a_name_with_many_addresses_is_cut() -> None:
-    """Whoever answers decides how many there are; we decide how many we keep."""
+    """The name server decides how many addresses there are; Lanner limits how many it stores."""
     names = HostNames(["a.example"], resolve=lambda _name: (f"10.0.{n >> 8}.{n & 255}" for n in range(60_000)))
     assert names.wait(5)
     assert len(names.table) == 64
@@ -91,5 +91,5 @@ def test_without_names_nothing_is_started() -> None:
 
 
 def test_the_system_resolver_knows_this_host() -> None:
-    """By the hosts file, so that no name server is needed."""
+    """It is in the hosts file, so no name server is needed."""
     assert {"127.0.0.1", "::1"} & set(system_resolver("localhost"))

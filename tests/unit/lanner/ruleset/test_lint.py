@@ -18,7 +18,7 @@ MACRO = "- macro: many_threads\n  condition: (proc.nthreads > 9)\n"
 
 
 def warnings_of(condition: str) -> list[Problem]:
-    """Give what is told of a rule, beside what Falco tells."""
+    """Return the warnings of a rule that Falco doesn't have."""
     result = load_rules([RuleFile("r.yaml", MACRO + RULE.format(condition=condition))])
     assert result.ok, result.errors
     return list(never_sent(result.rules, result.macros))
@@ -48,7 +48,7 @@ def warnings_of(condition: str) -> list[Problem]:
     ],
 )
 def test_what_no_collector_sends_is_told(condition: str, messages: list[str], hints: list[str]) -> None:
-    """With the place in the rule; what an output names may be missing."""
+    """With the location in the rule; fields of outputs may be missing."""
     found = warnings_of(condition)
     assert [problem.message for problem in found] == messages
     assert [problem.hint for problem in found] == hints
@@ -56,13 +56,13 @@ def test_what_no_collector_sends_is_told(condition: str, messages: list[str], hi
 
 
 def test_the_rules_that_ship_ask_for_nothing_that_is_not_sent() -> None:
-    """They are on everywhere."""
+    """The built-in rules are used everywhere."""
     result = load_rules(read_rule_files([SHIPPED]))
     assert list(never_sent(result.rules, result.macros)) == []
 
 
 def test_validate_tells_it_and_strict_fails_by_it(tmp_path: Path) -> None:
-    """As other warnings; a rule that is off is not told of."""
+    """As for other warnings; disabled rules have none."""
     file = tmp_path / "r.yaml"
     file.write_text(RULE.format(condition="evt.type = futex"))
     done = lanner("rules", "validate", file)

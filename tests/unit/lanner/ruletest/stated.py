@@ -1,4 +1,4 @@
-"""Events as tests state them, and the fields that come of them."""
+"""Events as tests state them, and the fields derived from them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from processor.fields.extract import extract
 
 
 def fields_of(text: str, *names: str, event: int = 0) -> list[Any]:
-    """Make a batch of the events of a text and give fields of one of them."""
+    """Make a batch from the events in a text, and return fields of one of them."""
     events, problems = read_events("events.yaml", text)
     assert problems == ()
     batch = make_batch(events)
@@ -16,6 +16,6 @@ def fields_of(text: str, *names: str, event: int = 0) -> list[Any]:
 
 
 def problem_of(text: str) -> tuple[int, int, str, str]:
-    """Give place, message and hint of the only thing that is wrong."""
+    """Return location, message and hint of the only problem."""
     _, [problem] = read_events("events.yaml", text)
     return problem.line, problem.column, problem.message, problem.hint

@@ -47,7 +47,7 @@ CLOSE = "{at: %s, evt.type: close, proc: looper}"
 
 
 def rule_set(text: str = RULES) -> RuleSet:
-    """Load rules that have no errors."""
+    """Load rules without errors."""
     result = load_rules([RuleFile("rules.yaml", text)])
     assert result.errors == ()
     return RuleSet(result.rules, result.correlations, result.suppressed)
@@ -62,19 +62,19 @@ def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "f
 
 
 def told(found: CaseResult) -> list[str]:
-    """Give what differed."""
+    """Return the differences."""
     return [failure.message for failure in found.failures]
 
 
 def test_what_is_expected_and_comes_passes() -> None:
-    """Priority and output fields too; a field that only the event has counts as well."""
+    """With priority and output fields; fields that only the event has count as well."""
     expect = "[{rule: Reads shadow, priority: WARNING, output_fields: {proc.name: cat, fd.typechar: f}}]"
 
     assert told(outcome(READ, expect)) == []
 
 
 def test_what_is_expected_and_does_not_come_is_explained() -> None:
-    """With the tree of the rule for the event that it could have been."""
+    """With the tree of the rule for the nearest event."""
     found = outcome(READ.replace("O_RDONLY", "O_WRONLY"), "[Opens anything, Reads shadow]")
 
     [message] = told(found)
@@ -85,7 +85,7 @@ def test_what_is_expected_and_does_not_come_is_explained() -> None:
 
 
 def test_what_comes_unexpected_is_explained() -> None:
-    """Nothing may fire beside what is expected."""
+    """No unexpected alert may be raised."""
     found = outcome(READ, "none")
 
     [message] = told(found)
@@ -94,7 +94,7 @@ def test_what_comes_unexpected_is_explained() -> None:
 
 
 def test_a_wrong_priority_and_a_wrong_field_are_told() -> None:
-    """Each with what it is instead."""
+    """Each with its actual value."""
     expect = "[{rule: Reads shadow, priority: ERROR, output_fields: {proc.name: dog, k8s.pod.name: x}}]"
 
     assert told(outcome(READ, expect)) == [
@@ -103,7 +103,7 @@ def test_a_wrong_priority_and_a_wrong_field_are_told() -> None:
 
 
 def test_an_event_of_no_type_that_the_rule_asks_for_is_told() -> None:
-    """There is nothing to explain then."""
+    """Then there is nothing to explain."""
     assert told(outcome("{evt.type: read, proc: x}", "Reads shadow")) == [
         "expected, but not raised: Reads shadow; none of the events has a type that it selects (openat)"
     ]
@@ -115,7 +115,7 @@ def test_all_rules_match_where_that_is_asked_for() -> None:
 
 
 def test_a_rule_that_is_off_is_judged_where_a_case_names_it() -> None:
-    """It would be untestable otherwise."""
+    """Disabled rules must be testable."""
     assert told(outcome("{evt.type: close, proc: x}", "Off")) == []
     assert told(outcome("{evt.type: close, proc: x}", "none")) == []
 
@@ -124,14 +124,14 @@ def test_a_rule_that_is_off_is_judged_where_a_case_names_it() -> None:
     ("last", "expect"), [("9s", "[{rule: Loops, output_fields: {correlation.count: '3'}}]"), ("11s", "none")]
 )
 def test_windows_go_by_the_times_of_events(last: str, expect: str) -> None:
-    """No test has to wait."""
+    """Tests don't wait."""
     given = ", ".join(CLOSE % at for at in ("0s", "1s", last))
 
     assert told(outcome(given, expect, "  about: Loops\n")) == []
 
 
 def test_cases_do_not_remember_each_other() -> None:
-    """Each begins with empty windows."""
+    """Each starts with empty windows."""
     text = "".join(f"- {{name: c{n}, given: [{CLOSE % '0s'}], expect: none, about: Loops}}\n" for n in range(5))
     suite, _ = read_suite("a_test.yaml", text)
     runner = Runner(suite, rule_set(), "first", lambda _path: ())
@@ -140,7 +140,7 @@ def test_cases_do_not_remember_each_other() -> None:
 
 
 def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
-    """By name, from the test file's folder."""
+    """By name, relative to the test file's folder."""
     events, _ = read_events("e", READ)
     writer = RecordingWriter(tmp_path / "a.avro")
     writer.write(encode_batch(make_batch(events)))
@@ -154,7 +154,7 @@ def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
 
 
 def test_names_of_hosts_are_what_the_case_says() -> None:
-    """No name server is asked."""
+    """No name server is used."""
     text = (
         RULES
         + """
@@ -184,7 +184,7 @@ def test_rules_that_nobody_defines_are_problems() -> None:
 
 
 def test_rules_without_a_test_are_told() -> None:
-    """And those that are only ever expected, or never."""
+    """Rules that cases only ever expect, or never expect, are listed too."""
     text = (
         f"- {{name: a, given: {READ}, expect: Reads shadow}}\n- {{name: b, given: {READ}, expect: none, about: Off}}\n"
     )
@@ -197,7 +197,7 @@ def test_rules_without_a_test_are_told() -> None:
 
 
 def test_results_look_as_pytest_shows_its_own() -> None:
-    """A sign a case, the failures whole, one line of counts; nothing of an event can act on the terminal."""
+    """One character per case, failures in full, one line of counts; values of events are escaped."""
     good = outcome(READ, "Reads shadow")
     bad = outcome(READ.replace("proc: cat", 'proc: "c\\e[2Jt"'), "none")
 
@@ -213,7 +213,7 @@ def test_results_look_as_pytest_shows_its_own() -> None:
 
 
 def test_junit_is_xml_whatever_an_event_holds() -> None:
-    """With counts, places and messages."""
+    """With counts, locations and messages."""
     bad = outcome(READ.replace("proc: cat", 'proc: "c\\e\\xff<&\\""'), "none")
 
     root = ET.fromstring(junit_xml([("a_test.yaml", [bad])]))  # noqa: S314  our own text
@@ -226,7 +226,7 @@ def test_junit_is_xml_whatever_an_event_holds() -> None:
 
 
 def test_tests_are_found_beside_rules(tmp_path: Path) -> None:
-    """By the rule file, the test file or the folder; a rule file without tests is told."""
+    """By the rule file, the test file or the folder; rule files without tests are reported."""
     (tmp_path / "a.yaml").write_text(RULES)
     (tmp_path / "a_test.yaml").write_text(f"- {{name: a, given: {READ}, expect: Reads shadow}}\n")
     (tmp_path / "b.yaml").write_text(RULES)
@@ -239,7 +239,7 @@ def test_tests_are_found_beside_rules(tmp_path: Path) -> None:
 
 
 def test_errors_in_rules_and_in_tests_come_together(tmp_path: Path) -> None:
-    """Everything that keeps the tests from running."""
+    """All errors are reported together."""
     (tmp_path / "a.yaml").write_text(RULES.replace("fd.name =", "fd.nam ="))
     (tmp_path / "a_test.yaml").write_text("- {name: a, given: {evt.type: opent, proc: x}, expect: none}\n")
 
@@ -249,6 +249,6 @@ def test_errors_in_rules_and_in_tests_come_together(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_bad_input() -> None:
-    """It is named."""
+    """The error names it."""
     with pytest.raises(BadInput, match=r"/nonexistent_test\.yaml: no such file"):
         find_tests(["/nonexistent_test.yaml"], ())

@@ -13,7 +13,7 @@ CASES = json.loads(Path(__file__).with_name("derived.json").read_text())
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_causes_become_the_fields_that_a_collector_would_have_told(case: dict[str, object]) -> None:
-    """A test states what was done; what rules ask for follows by the collector's own code."""
+    """A test states causes, and the collector's own code derives the fields."""
     text, wanted = str(case["given"]), case["fields"]
     assert isinstance(wanted, dict)
 
@@ -22,7 +22,7 @@ def test_causes_become_the_fields_that_a_collector_would_have_told(case: dict[st
 
 @pytest.mark.parametrize("event", sorted(BY_EVENT))
 def test_every_watched_call_can_be_stated(event: str) -> None:
-    """By its type and process, and by a path where it takes one."""
+    """By type and process, and by path if the call takes one."""
     spec = BY_EVENT[event]
     paths = {
         argument.name: f"/tmp/{argument.name}" for argument in spec.arguments if argument.kind in ("path1", "path2")
@@ -36,7 +36,7 @@ def test_every_watched_call_can_be_stated(event: str) -> None:
 
 
 def test_two_mentions_of_a_process_are_one_process() -> None:
-    """With the same pid and start, so that time passes for it."""
+    """They have the same pid and start, so that time passes for the process."""
     text = """
     - {evt.type: close, proc: &p {name: nginx, age: 1s}}
     - {at: 4s, evt.type: close, proc: *p}
@@ -50,7 +50,7 @@ def test_two_mentions_of_a_process_are_one_process() -> None:
 
 
 def test_events_come_in_the_order_of_their_times() -> None:
-    """However they are written down; those of one moment as they stand."""
+    """Regardless of their order in the file; events of the same time are in file order."""
     text = """
     - {at: 2s, evt.type: close, proc: c}
     - {at: 1s, evt.type: close, proc: a}
@@ -62,7 +62,7 @@ def test_events_come_in_the_order_of_their_times() -> None:
 
 
 def test_children_share_their_ancestors() -> None:
-    """Two programs of one shell have one shell."""
+    """Two programs of one shell have the same parent."""
     text = """
     - {evt.type: close, proc: {name: a, ancestors: [bash, sshd]}}
     - {evt.type: close, proc: {name: b, ancestors: [bash, sshd]}}

@@ -19,7 +19,7 @@ def settings(folder: Path, *flags: str) -> Settings:
 
 
 def test_a_collector_signs_unless_it_is_told_not_to(tmp_path: Path) -> None:
-    """By a key beside its spool, or where the settings say."""
+    """It signs with a key beside its spool, or with the configured one."""
     made = identity_of(settings(tmp_path / "spool"), HOST)
     assert made is not None
     assert (made.host_id, made.hostname) == ("web-1", "web.example")
@@ -32,7 +32,7 @@ def test_a_collector_signs_unless_it_is_told_not_to(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_used_is_told_and_not_replaced(tmp_path: Path) -> None:
-    """A new key in place of a broken one would shut the host out."""
+    """A broken key is an error, because a new key would lock the host out."""
     path = tmp_path / "host.key"
     with pytest.raises(BadInput, match=r"host\.id: the host id has 300 bytes"):
         identity_of(settings(tmp_path), replace(HOST, id="x" * 300))
@@ -60,7 +60,7 @@ def test_what_can_not_be_used_is_told_and_not_replaced(tmp_path: Path) -> None:
     ],
 )
 def test_no_more_is_loaded_than_is_needed(modules: str, left_out: str) -> None:
-    """`lanner run` signs nothing; a collector does without the library that processors check signatures with."""
+    """`lanner run` loads no library for signatures; a collector doesn't load the one for verification."""
     code = f"import sys, {modules}; print(*(set('cryptography nacl {left_out}'.split()) & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == ""

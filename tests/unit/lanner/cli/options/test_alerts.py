@@ -3,7 +3,7 @@ from tests.unit.alerts import alert
 
 
 def test_all_that_is_given_must_hold() -> None:
-    """Priority is a floor, names are patterns, tags must all be there."""
+    """Priority is a minimum, names are patterns, and all tags must be present."""
     given = alert(rule="Read sensitive file", priority="Warning", hostname="web-3", host_id="id-3", tags=("a", "b"))
     for wanted in (
         AlertFilter(),

@@ -9,7 +9,7 @@ NOW = 1_795_530_690_000
 
 
 def test_times_are_so_long_ago_or_dates() -> None:
-    """With a zone, or else in local time."""
+    """Times may have a zone; otherwise they are local."""
     assert time_ms("30m", "--since", NOW) == NOW - 1_800_000
     assert time_ms("2026-11-24T12:00:00+00:00", "--since", NOW) == 1_795_521_600_000
     local = time.mktime(time.strptime("2026-11-24 12:00", "%Y-%m-%d %H:%M"))
@@ -19,7 +19,7 @@ def test_times_are_so_long_ago_or_dates() -> None:
 
 
 def test_what_is_no_time_is_named() -> None:
-    """With what could be written instead."""
+    """The error lists valid formats."""
     for text in ("yesterday", "", "24", "-3h", "2026-13-01"):
         with pytest.raises(BadInput, match=r"--until: .* is not a valid time"):
             time_ms(text, "--until", NOW)

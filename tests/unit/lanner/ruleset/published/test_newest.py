@@ -9,14 +9,14 @@ from schemas.published_rules import PublishedRules
 
 
 def rules(published: int) -> RulesInUse:
-    """Make a version whose rules don't matter."""
+    """Return a version whose rules don't matter."""
     nothing: Any = None
     made = PublishedRules(files=()).named(published)
     return RulesInUse(nothing, nothing, nothing, close=lambda: None, published=made)
 
 
 def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
-    """The same and newer ones are accepted; the file is its owner's alone."""
+    """The same and newer versions are accepted; only the owner can read the file."""
     file = tmp_path / "state" / "newest.json"
     notes: list[str] = []
     for kept in (NewestRules(file, notes.append), NewestRules(file, notes.append)):
@@ -32,7 +32,7 @@ def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", '{"published": "soon"}', '{"published": 1}', "[" * 5000])
 def test_a_file_that_can_not_be_read_is_reported_once(tmp_path: Path, content: str) -> None:
-    """What comes next is kept in its place."""
+    """The next version is stored in its place."""
     file = tmp_path / "newest.json"
     file.write_text(content)
     notes: list[str] = []
@@ -43,7 +43,7 @@ def test_a_file_that_can_not_be_read_is_reported_once(tmp_path: Path, content: s
 
 
 def test_a_place_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
-    """The version is used all the same, and refuses older ones as long as the process lives."""
+    """The version is used, and older ones are refused while the process lives."""
     (tmp_path / "file").write_text("")
     notes: list[str] = []
     kept = NewestRules(tmp_path / "file" / "newest.json", notes.append)

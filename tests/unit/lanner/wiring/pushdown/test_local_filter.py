@@ -17,14 +17,14 @@ def _settings(tmp_path: Path, rules: str) -> Settings:
 
 
 def test_it_is_what_the_rules_ask_for(tmp_path: Path) -> None:
-    """The other process changes nothing about it."""
+    """The child process returns the same filter."""
     settings = _settings(tmp_path, RULE)
 
     assert own_interest(settings, warnings=False) == load_detection(settings, warnings=False).interest
 
 
 def test_what_is_wrong_with_the_rules_is_told_as_ever(tmp_path: Path) -> None:
-    """With file and line."""
+    """Errors have file and line."""
     settings = _settings(tmp_path, RULE.replace("fd.name", "fd.nam"))
 
     with pytest.raises(BadInput, match=r"rules\.yaml") as found:

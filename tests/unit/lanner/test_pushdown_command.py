@@ -31,7 +31,7 @@ RULES = """
 
 
 def test_the_part_that_makes_an_event_type_dear_is_named(tmp_path: Path) -> None:
-    """With its rule; what the kernel can judge has neither."""
+    """The rule is named as well; a type that the kernel can evaluate has neither."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
 
@@ -45,7 +45,7 @@ def test_the_part_that_makes_an_event_type_dear_is_named(tmp_path: Path) -> None
 
 
 def test_a_rule_that_turns_everything_on_is_named(tmp_path: Path) -> None:
-    """Of what no collector sends nothing is said; what was not seen stands below the table."""
+    """Event types that no collector sends are not mentioned; unseen ones are listed below the table."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES.replace("evt.type = connect and ", ""))
 
@@ -60,7 +60,7 @@ def test_a_rule_that_turns_everything_on_is_named(tmp_path: Path) -> None:
 
 
 def test_shares_are_counted_on_a_recording() -> None:
-    """By event type and rule, for people and for programs."""
+    """Shares are counted by event type and rule, as a table and as JSON."""
     done = lanner("rules", "pushdown", "--recording", RECORDING, "--format", "json", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     openat = next(row for row in json.loads(done.stdout) if row["event"] == "openat")
@@ -72,7 +72,7 @@ def test_shares_are_counted_on_a_recording() -> None:
 
 
 def test_what_is_no_recording_is_told() -> None:
-    """By its name."""
+    """The error names the file."""
     done = lanner("rules", "pushdown", "--recording", ROOT / "Makefile", cwd=ROOT)
 
     assert done.returncode == 1
@@ -80,7 +80,7 @@ def test_what_is_no_recording_is_told() -> None:
 
 
 def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
-    """All acts that the shipped rules are made for, as they were recorded."""
+    """The filter keeps all recorded actions that built-in rules detect."""
     loaded = load_rules(read_rule_files(sorted((ROOT / "rules").glob("*.yaml"))))
     detector = Detector([rule for rule in loaded.rules if rule.source == "syscall"], rule_matching="all")
     named = list(zip(detector.rule_names, detector.conditions, strict=True))
