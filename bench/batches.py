@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processor.detection.stage import DetectStage
 from processor.evaluator import compile_ruleset
+from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.codec import EVENT_BATCH_FORMAT, decode_batch, encode_batch
 from schemas.encoding.columns.events import COLUMNS, unpack_columns
@@ -41,7 +41,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
     columns = [(_with_prefix(datum, "c_", COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     loaded = load_rules(read_rule_files(rules))
     judges = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
-    stage = DetectStage(judges.detector, clock=time.monotonic)
+    stage = MessageStage(judges, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     now = batches[0].created // 1_000_000
     _tell("the detect stage, all of it", lambda value: stage.take(0, value, now), encoded)

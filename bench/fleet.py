@@ -29,9 +29,8 @@ from bus.administration import create_missing
 from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
-from processor.correlation.wire import message_of
-from processor.detection.stage import DetectStage
 from processor.evaluator import compile_ruleset
+from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
 from schemas.codec import encode_batch
@@ -126,12 +125,7 @@ def speed(recording: str, *sets: str) -> None:
         judges = compile_ruleset(
             [rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed
         )
-        detect = DetectStage(
-            judges.detector,
-            clock=time.monotonic,
-            pre_match=lambda batch, budget, judges=judges: map(message_of, judges.pre_matcher.process(batch, budget)),  # type: ignore[misc]
-            faults=judges.faults,
-        )
+        detect = MessageStage(judges, clock=time.monotonic)
         inside = _inside(detect, encoded, batches[0].created)
         print(f"{len(judges.rule_names)} rules: inside the stage {inside:,.0f} events/s a core")
         with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
@@ -142,7 +136,7 @@ def speed(recording: str, *sets: str) -> None:
                 )
 
 
-def _inside(detect: DetectStage, encoded: Sequence[bytes], created: int) -> float:
+def _inside(detect: MessageStage, encoded: Sequence[bytes], created: int) -> float:
     best = 0.0
     for _ in range(5):
         began = time.thread_time()

@@ -23,8 +23,8 @@ from bus.messages.partitions import partition_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from collector.host.ed25519 import SigningKey
 from collector.host.identity import HostIdentity
-from processor.detection.stage import DetectStage
 from processor.evaluator import compile_ruleset
+from processor.fleet.message_stage import MessageStage
 from processor.identity.gate import EventsMessage, IdentityGate, VerifiedMessage
 from processor.identity.known_hosts import KnownHosts
 from processor.loading import load_rules, read_rule_files
@@ -142,10 +142,10 @@ def _accept(gate: IdentityGate, message: EventsMessage) -> VerifiedMessage:
     return accepted
 
 
-def _stage(rules: Sequence[str]) -> DetectStage:
+def _stage(rules: Sequence[str]) -> MessageStage:
     loaded = load_rules(read_rule_files(rules))
     judges = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
-    return DetectStage(judges.detector, clock=time.monotonic)
+    return MessageStage(judges, clock=time.monotonic)
 
 
 def _tell(name: str, work: Callable[..., object], given: Sequence[object]) -> None:

@@ -1,17 +1,22 @@
-"""Rules compiled for both stages, and both stages in one process."""
+"""Compiles rules for both stages, and runs both stages in one process."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from processor.correlation.correlator import Correlator
+from processor.correlation.notices import notices_of_batch
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.correlation.plan.split import Plan, split_rules
+from processor.correlation.pre_match import PreMatch
 from processor.correlation.pre_matcher import PreMatcher
+from processor.correlation.state.evictions import eviction_notices
+from processor.detection.budget import BatchBudget
 from processor.detection.detector import Detector, RuleMatching
 from processor.detection.redaction import Redact, unredacted
-from processor.detection.repeats import RepeatedAlerts
+from processor.detection.repeats import BatchRepeats, RepeatedAlerts
+from processor.detection.stage import DetectStage
 from processor.language.ast import Node
 from processor.loading.priority import Priority
 from processor.rule import RuleProtocol
@@ -21,14 +26,14 @@ from schemas.batch import EventBatch
 
 @dataclass(frozen=True, slots=True)
 class CompiledRuleset:
-    """What finds alerts in events, and what goes on to correlation."""
+    """The active rules: compiled for detection, and planned for correlation."""
 
     detector: Detector
-    """Of rules that one event decides."""
+    """Evaluates rules that one event decides."""
     pre_matcher: PreMatcher
-    """Of rules with memory, as far as one event decides."""
+    """Evaluates the parts of stateful rules that one event decides."""
     plan: Plan
-    """Of rules with memory, what windows decide."""
+    """The parts of stateful rules that windows decide."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -37,22 +42,34 @@ class CompiledRuleset:
 
     @property
     def conditions(self) -> tuple[Node, ...]:
-        """All that is judged: an event for which none of it is true matters to no rule."""
+        """All evaluated conditions: an event for which none is true matters to no rule."""
         return (*self.detector.conditions, *self.pre_matcher.conditions)
 
     @property
     def rule_names(self) -> tuple[str, ...]:
-        """The rules in force: those that one event decides, then those with memory, each in their order."""
+        """The active rules: first those that one event decides, then the stateful ones, each in file order."""
         return (*self.detector.rule_names, *(rule.name for rule in self.plan.rules))
 
     @property
     def priorities(self) -> tuple[tuple[str, str], ...]:
-        """Each rule in force with its priority."""
+        """Each active rule with its priority."""
         return (*self.detector.priorities, *((rule.name, str(rule.priority)) for rule in self.plan.rules))
 
+    def find_alerts(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> list[Alert]:
+        """Evaluate the rules that one event decides; alerts are the budget's. Raises OverBudget."""
+        return self.detector.process(batch, budget, repeats)
+
+    def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterator[PreMatch]:
+        """Return the events of a batch that correlation needs. Raises OverBudget while they are read."""
+        return self.pre_matcher.process(batch, budget)
+
     def faults(self) -> Counter[str]:
-        """Count, by rule or stateful macro, how often judging it raised."""
+        """Count, by rule or stateful macro, how often evaluating it raised."""
         return self.detector.faults + self.pre_matcher.faults
+
+    def first_errors(self) -> dict[str, str]:
+        """Return the first error of each rule or stateful macro that raised."""
+        return self.pre_matcher.first_errors | self.detector.first_errors
 
 
 def compile_ruleset(
@@ -69,20 +86,20 @@ def compile_ruleset(
     """Compile rules for both stages.
 
     Args:
-        rules: enabled rules, in file order; those below the floor and of other sources are left out.
+        rules: enabled rules, in file order; those of other sources than system calls are left out.
         correlations: of stateful macros, by name.
-        suppressed: of rules that say how their repeats are told, by name.
-        minimum_priority: the floor; the gravest is the smallest.
-        rule_matching: of the rules that one event decides; the others neither stop nor are stopped.
-        append_container: write container and pod at the end of each output that does not name them.
-        extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
-        redact: masks an alert; rules judge what was there before.
+        suppressed: how repeats of a rule are suppressed, by rule name.
+        minimum_priority: rules of lower severity are left out; the highest severity has the smallest number.
+        rule_matching: for rules that one event decides; stateful rules are always all evaluated.
+        append_container: append container and pod to each output that does not name them.
+        extra_fields: by rule, further output fields: name to format, None for the field itself.
+        redact: masks secrets in an alert, after rules were evaluated.
 
     Raises:
         OutputError: a rule's output cannot be read.
     """
-    kept = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
-    split = split_rules(kept, correlations, suppressed)
+    selected = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
+    split = split_rules(selected, correlations, suppressed)
     detector = Detector(
         split.stateless,
         rule_matching=rule_matching,
@@ -95,53 +112,86 @@ def compile_ruleset(
 
 
 class Evaluator:
-    """Both stages, one behind the other: for one host, for replay and for rule tests."""
+    """Both stages in one process: for one host, for replay and for rule tests."""
 
-    def __init__(self, judges: CompiledRuleset, repeats: RepeatedAlerts | None = None) -> None:
-        """Begin without memory.
+    def __init__(self, rules: CompiledRuleset, repeats: RepeatedAlerts | None = None) -> None:
+        """Begin with no window state.
 
         Args:
-            judges: the rules.
+            rules: the active rules.
             repeats: decides which alerts repeat others; None to return all.
         """
-        self.repeats = RepeatedAlerts(None) if repeats is None else repeats
-        self._judges = judges
+        self._rules = rules
+        self._stage = DetectStage(rules, repeats)
+        self._hostname = ""
         self._newest = 0
-        self.correlator = Correlator(judges.plan)
+        self.correlator = Correlator(rules.plan)
 
     @property
-    def judges(self) -> CompiledRuleset:
-        """The rules in force."""
-        return self._judges
+    def rules(self) -> CompiledRuleset:
+        """The active rules."""
+        return self._rules
+
+    @property
+    def repeats(self) -> RepeatedAlerts:
+        """Decides which alerts repeat others."""
+        return self._stage.repeats
+
+    @property
+    def lost(self) -> Counter[str]:
+        """Losses that batches reported, by reason."""
+        return self._stage.lost
+
+    def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
+        """Call an observer with each batch after it was evaluated, unless that took long."""
+        self._stage.add_observer(observer)
 
     def process(self, batch: EventBatch, now: int | None = None) -> list[Alert]:
-        """Judge all events of a batch: alerts that one event decides come first.
+        """Evaluate all events of a batch; alerts that one event decides come first.
 
         Args:
             batch: a validated batch.
-            now: when it arrived, ns since the epoch; None where its events are the clock.
+            now: when it arrived, ns since the epoch; None if its events are the clock.
         """
-        repeats = self.repeats.of_batch(batch)
-        found = self._judges.detector.process(batch, repeats=repeats)
-        pre_matches = [*self._judges.pre_matcher.process(batch), *repeats.pre_matches()]
+        pre_matches: list[PreMatch] = []
+        found = self._stage.evaluate(batch, pre_matches.append)
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found
 
-    def replay(self, batch: EventBatch) -> list[Alert]:
-        """Judge a batch of former times, whose events are the clock.
+    def report(self, batch: EventBatch, now: int) -> list[Alert]:
+        """Return the internal alerts that are due after a batch was processed: losses, and rules that raised.
 
         Args:
-            batch: a validated batch.
+            batch: the batch.
+            now: when it arrived, ns since the epoch.
         """
+        self._hostname = batch.hostname
+        notices = self._stage.notices(batch)
+        return self.correlator.process(notices_of_batch(batch, notices), now) if notices else []
+
+    def advance_to(self, now: int) -> list[Alert]:
+        """Close the periods that are over, and report groups that were evicted. now: ns since the epoch."""
+        found = self.correlator.tick(now)
+        if evicted := self.correlator.take_evicted():
+            found += self.correlator.process(eviction_notices(evicted, now, ("", now, 0), hostname=self._hostname), now)
+        return found
+
+    def flush_notices(self) -> list[Alert]:
+        """Return the internal alerts that are summed but not yet due."""
+        return self.correlator.flush_notices()
+
+    def replay(self, batch: EventBatch) -> list[Alert]:
+        """Evaluate a recorded batch, whose events are the clock."""
         found = self.process(batch)
         if batch.count:
-            # Batches of several hosts overlap: that is no clock that was set back.
+            # Batches of several hosts overlap; that does not mean that a clock was set back.
             self._newest = max(self._newest, *batch.columns["time"])
             found += self.correlator.tick(self._newest)
         return found
 
-    def change_rules(self, judges: CompiledRuleset) -> None:
-        """Go on with other rules; unchanged stateful macros keep their windows."""
-        self._judges = judges
-        self.correlator.change_rules(judges.plan)
+    def change_rules(self, rules: CompiledRuleset) -> None:
+        """Evaluate other rules from now on; unchanged stateful macros keep their windows."""
+        self._rules = rules
+        self._stage.change_rules(rules)
+        self.correlator.change_rules(rules.plan)

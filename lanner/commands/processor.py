@@ -31,7 +31,7 @@ def command(options: Options) -> None:
     from lanner.wiring.processor import host_keys_service, preparation, rules_at_start
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
-    from processor.detection.stage import DetectStage
+    from processor.fleet.message_stage import MessageStage
     from processor.fleet.rules.rollout import RulesRollout
     from processor.fleet.worker import ProcessorFailed, run_processor
     from processor.hosts.liveness import HostLiveness
@@ -54,13 +54,11 @@ def command(options: Options) -> None:
         if not options.quiet:
             note(f"evaluating rules: {rules.in_use.told}. Stop: Ctrl-C")
 
-    stage = DetectStage(
-        in_use.judges.detector,
+    stage = MessageStage(
+        in_use.judges,
         clock=time.monotonic,
-        pre_match=in_use.pre_match,
-        faults=in_use.judges.faults,
         decode=in_use.decode,
-        silence=HostLiveness(settings.hosts.silent_seconds),
+        liveness=HostLiveness(settings.hosts.silent_seconds),
         repeats=repeated_alerts(settings),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"

@@ -1,7 +1,5 @@
 """Compiles the rules of a process, with what the pipeline needs to know about them."""
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from processor.language.printer import print_condition
 from processor.output.tokens import OutputError
 from processor.pushdown.derive import derive
 from processor.pushdown.environment import variables_in
-from schemas.alert import Alert, Value, alert_id
 from schemas.filter import PushdownFilter
 
 
@@ -105,20 +102,3 @@ def repeated_alerts(settings: Settings) -> RepeatedAlerts:
         configured.period_seconds * 1_000_000_000,
     )
     return RepeatedAlerts(limits)
-
-
-def internal_alert(
-    rule: str, text: str, fields: Mapping[str, Value], *, hostname: str, priority: str = "Warning"
-) -> Alert:
-    """Return an alert about Lanner itself, routable like any other."""
-    now = time.time_ns()
-    return Alert(
-        id=alert_id(now, rule, hostname, *(f"{name}={value}" for name, value in sorted(fields.items()))),
-        time=now,
-        rule=rule,
-        priority=priority,
-        output=text,
-        output_fields=dict(fields),
-        source="internal",
-        hostname=hostname,
-    )

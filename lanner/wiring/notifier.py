@@ -9,7 +9,7 @@ from lanner.errors import BadInput
 from lanner.operations.readings.notifier import SinkView
 from lanner.settings import Settings
 from lanner.wiring.routes.routers import routers_of
-from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
+from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
 from lanner.wiring.sinks.registry import open_sink, worker_of
 from notifier.delivery.routing import Router
 from notifier.delivery.sink import Sink
@@ -49,7 +49,7 @@ class Deliveries:
         self.views = tuple(views)
         """Each sink's worker and queue."""
         if connection is None:
-            tell_of_left(self._folder, names, note)
+            report_orphaned_outboxes(self._folder, names, note)
 
     @property
     def outboxes(self) -> Sequence[tuple[Outbox, Router]]:

@@ -177,6 +177,14 @@ class Correlator:
                 self._store.remove((entry.owner, entry.group))
         return found
 
+    def flush_notices(self) -> list[Alert]:
+        """Return the internal alerts that are summed but not yet due; windows and repeats remain."""
+        found: list[Alert] = []
+        for entry in list(self._store):
+            if isinstance(entry.state, Tally):
+                self._tell(entry, entry.state, found)
+        return found
+
     def finish(self) -> list[Alert]:
         """End all periods: there are no more events."""
         found: list[Alert] = []

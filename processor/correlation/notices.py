@@ -4,12 +4,13 @@ A notice crosses to correlation as a pre-matched event does, and its sum is stat
 topic before the batch that caused it is acknowledged, so no crash loses it and nothing is counted twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from processor.correlation.pre_match import EventOrigin, Notice, PreMatch
 from processor.detection.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
+from schemas.batch import EventBatch
 
 QUIET = 300_000_000_000
 """For how long further notices are only summed, ns."""
@@ -58,6 +59,15 @@ def notice_of(
         is_established=is_established,
         notice=notice,
     )
+
+
+def notices_of_batch(batch: EventBatch, notices: Iterable[Notice]) -> list[PreMatch]:
+    """Return the notices that a batch caused as pre-matches."""
+    cause = Cause(batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence))
+    index, appended, is_established = batch.first_index, batch.appended, batch.is_established
+    return [
+        notice_of(cause, notice, index=index, appended=appended, is_established=is_established) for notice in notices
+    ]
 
 
 def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tally | None:

@@ -7,6 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.compiler.values.transformers import as_text
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
@@ -110,8 +111,8 @@ class PreMatcher:
         """Events that could not be counted, by reason."""
         self.faults: Counter[str] = Counter()
         """Faults by rule or macro: how often judging it or filling in its output raised."""
-        self.first_fault: dict[str, str] = {}
-        """The first fault of each that had one."""
+        self.first_errors: dict[str, str] = {}
+        """The first error of each that raised."""
 
     def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> Iterator[PreMatch]:
         """Find the events of a batch that correlation has to know of, in order.
@@ -151,7 +152,7 @@ class PreMatcher:
         use = self._uses[place]
         name = use.rule.name if isinstance(use, _RuleUse) else use.macro.name
         self.faults[name] += 1
-        self.first_fault.setdefault(name, f"{type(problem).__name__}: {problem}")
+        self.first_errors.setdefault(name, fault_text(problem))
 
     def _pre_matches(self, reading: "_Reading", place: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
         found = _Gathered()

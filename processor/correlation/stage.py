@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 from bus.errors.unavailable import fault_text
 from processor.correlation.correlator import Correlator, StateChange
-from processor.correlation.notices import notice_of
 from processor.correlation.plan.split import Plan
-from processor.correlation.pre_match import Notice, PreMatch
-from processor.correlation.state.accounts import NEWCOMERS
-from processor.correlation.state.store import OTHERS, Key
+from processor.correlation.state.evictions import eviction_notices
+from processor.correlation.state.store import Key
 from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match
-from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED, Cause
 from schemas.alert import Alert
 
 EVICTED = "evicted"
@@ -126,13 +123,14 @@ class CorrelateStage:
             found += correlator.tick(appended)
             if key != TICK_KEY:
                 correlator.apply(decode_pre_match(value or b""), found)
-            for notice in _evictions(correlator.take_evicted(), partition, offset, appended):
+            position = ("", partition, offset)
+            for notice in eviction_notices(correlator.take_evicted(), appended, position):
                 correlator.apply(notice, found)
         except BadPreMatch as error:
             return StageResult(tuple(found), f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  one message must not stop the others
             # What was found before the fault is counted as sent already.
-            return StageResult(tuple(found), f"not judgeable: {fault_text(error)}")
+            return StageResult(tuple(found), f"evaluation failed: {fault_text(error)}")
         return StageResult(tuple(found))
 
     def take_repaired(self) -> int:
@@ -151,15 +149,3 @@ class CorrelateStage:
     def forget(self, partition: int, key: Key) -> None:
         """Forget an entry that the table refused, and begin it anew."""
         self._correlators[partition].forget(key)
-
-
-def _evictions(evicted: Mapping[str, int], partition: int, offset: int, appended: int) -> Iterable[PreMatch]:
-    """Return what tells of groups that had to go at a message. evicted: how many, by account."""
-    for host, number in evicted.items():
-        whose = {NEWCOMERS: "hosts that are new to the fleet", OTHERS: "other hosts"}.get(host, f"host id {host}")
-        text = (
-            f"there are more windows and counts of repeats than there is room for: the oldest of {whose} were forgotten"
-        )
-        cause = Cause(host, "", appended, ("", partition, offset))
-        notice = Notice(EVENTS_LOST, "Warning", {GROUPS_EVICTED: number}, text)
-        yield notice_of(cause, notice, appended=appended)

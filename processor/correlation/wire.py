@@ -27,6 +27,8 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
+TICK_KEY = b"tick"
+"""Key of a message that holds no event: the broker stamps it, so that a quiet partition learns the time."""
 PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.1.avsc")])
 TICK_KEY = b"tick"
 """The key of messages that carry the time instead of an event, so that windows close in quiet partitions."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, Match, compile_rules
 from processor.detection.budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
 from processor.detection.redaction import Redact, unredacted
@@ -36,14 +37,6 @@ class DetectionRule:
     priority: Priority = Priority.NOTICE
     tags: tuple[str, ...] = ()
     source: str = "syscall"
-
-
-@dataclass(frozen=True, slots=True)
-class RuleError:
-    """The first fault of a rule: it went on being judged, and the faults were counted."""
-
-    rule: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +114,8 @@ class Detector:
         """Alerts by rule."""
         self.faults: Counter[str] = Counter()
         """Faults by rule: how often judging it or filling in its output raised."""
-        self.rule_errors: dict[str, RuleError] = {}
-        """The first fault of each rule that had one."""
+        self.first_errors: dict[str, str] = {}
+        """The first error of each rule that raised."""
 
     @property
     def rule_names(self) -> tuple[str, ...]:
@@ -174,7 +167,7 @@ class Detector:
     def _fault(self, place: int, problem: BaseException) -> None:
         rule = self._rules[place].rule
         self.faults[rule] += 1
-        self.rule_errors.setdefault(rule, RuleError(rule, f"{type(problem).__name__}: {problem}"))
+        self.first_errors.setdefault(rule, fault_text(problem))
 
     def _alerts(
         self,

@@ -1,9 +1,9 @@
-"""Alerts about Lanner itself. Their ids are made of the batch that made them, so one made twice has one id."""
+"""Alerts about Lanner itself. Their ids derive from their cause, so that the same alert made twice has one id."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.alert import Alert, alert_id
+from schemas.alert import Alert, Value, alert_id
 
 EVENTS_LOST = "Lanner internal: events lost"
 RULES_CHANGED = "Lanner internal: rules changed"
@@ -12,9 +12,9 @@ OVER_BUDGET = "Lanner internal: batch over budget"
 DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
 TOO_MANY_HOSTS = "Lanner internal: too many hosts"
 GROUPS_EVICTED = "correlation_group"
-"""A reason of losses: windows and counts of repeats that had to make room for others."""
+"""A reason of losses: windows and counts of repeats that were evicted."""
 MEMORY_LOST = "correlation_memory"
-"""A reason of losses: the topic that keeps the state of rules with memory is another one. It counts partitions."""
+"""A reason of losses: the topic that stores window state was replaced. It counts partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Cause:
 
 
 def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, int], priority: str) -> Alert:
-    """Make one alert about Lanner itself; the same cause always gives the same id."""
+    """Return an alert about Lanner itself; the same cause always gives the same id."""
     return Alert(
         id=alert_id(cause.time, kind, cause.host_id, *cause.batch),
         time=cause.time,
@@ -45,23 +45,54 @@ def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, i
 
 
 def memory_lost(topic: str, positions: Mapping[int, int], now: int) -> Alert:
-    """Make the alert of rules' memory that is gone.
+    """Return the alert about lost window state.
 
     Args:
-        topic: the one that kept it, by its full name.
-        positions: by partition, how far events had been applied to it.
+        topic: the topic that stored it, by its full name.
+        positions: by partition, the offset up to which events had been applied.
         now: wall clock, ns.
     """
-    told = ", ".join(str(partition) for partition in sorted(positions))
+    partitions = ", ".join(str(partition) for partition in sorted(positions))
     return Alert(
         id=alert_id(now, EVENTS_LOST, topic, str(sorted(positions.items()))),
         time=now,
         rule=EVENTS_LOST,
         priority="Critical",
         output=(
-            f"topic {topic} was deleted: what rules with memory had counted in partitions {told} is gone; windows "
-            f"begin anew, and repeats counted there are not summed | {MEMORY_LOST}: {len(positions)}"
+            f"topic {topic} was deleted: the window state of partitions {partitions} is lost; windows start empty, and "
+            f"repeats counted there are not summed | {MEMORY_LOST}: {len(positions)}"
         ),
         output_fields={MEMORY_LOST: len(positions)},
         source="internal",
+    )
+
+
+def rules_changed(
+    identity: Sequence[str],
+    time: int,
+    active: str,
+    changes: Sequence[str],
+    fields: Mapping[str, Value],
+    *,
+    hostname: str,
+) -> Alert:
+    """Return the alert about a change of the active rules.
+
+    Args:
+        identity: with the time, makes the alert's id.
+        time: of the change, ns since the epoch.
+        active: describes the rules that are active now.
+        changes: what changed, one text per rule.
+        fields: further output fields.
+        hostname: where the rules were changed.
+    """
+    return Alert(
+        id=alert_id(time, RULES_CHANGED, *identity),
+        time=time,
+        rule=RULES_CHANGED,
+        priority="Notice",
+        output=f"{active} | {'; '.join(changes) or 'no rule changed'}",
+        output_fields={**fields, "rules.changes": tuple(changes)},
+        source="internal",
+        hostname=hostname,
     )

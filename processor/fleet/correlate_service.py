@@ -216,7 +216,7 @@ class CorrelateService:
             if is_broker_error(error):
                 raise
             # Nothing says which message it was.
-            reasons = {each.offset: f"not judgeable: {fault_text(error)}" for each in messages} | reasons
+            reasons = {each.offset: f"evaluation failed: {fault_text(error)}" for each in messages} | reasons
         await answers_of([shipping.bury(each, reasons[each.offset]) for each in messages if each.offset in reasons])
         self._at("state written")
         consumer: Any = self._app.consumer

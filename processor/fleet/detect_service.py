@@ -20,13 +20,13 @@ from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
-from processor.detection.stage import Agree, DetectStage, anybody
 from processor.fleet.host_keys import HostKeysService
 from processor.fleet.host_watch import HostWatch
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.ack_order import AckOrder
 from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
+from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
 from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 
@@ -98,7 +98,7 @@ class DetectService:
         self,
         app: faust.App,
         connection: Connection,
-        stage: DetectStage,
+        stage: MessageStage,
         *,
         host_keys: HostKeysService | None = None,
         on_note: Callable[[str], None],
@@ -184,7 +184,7 @@ class DetectService:
         except Exception as error:
             if is_broker_error(error):
                 raise
-            reason = f"not judgeable: {fault_text(error)}"
+            reason = f"evaluation failed: {fault_text(error)}"
         self._watch.taken(message.partition, message.offset)
         if reason:
             sending.append(self._sender().bury(message, reason))
@@ -247,9 +247,9 @@ class DetectService:
             sending.append(await self._sender().pre_match(key, pre_match))
         return outcome.refused
 
-    def _agreement(self, checked: VerifiedMessage | None) -> Agree:
+    def _agreement(self, checked: VerifiedMessage | None) -> CheckHost:
         gate = self._gate
-        return anybody if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
+        return accept_any_host if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
 
     async def _wait(self, order: AckOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
         try:

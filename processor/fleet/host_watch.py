@@ -15,10 +15,10 @@ from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.topics import EVENTS, PROCESSOR_GROUP
-from processor.detection.stage import DetectStage
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from processor.fleet.kafka.last_of_each import LastOfEach
 from processor.fleet.kafka.past_events import PastEvents
+from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer, answers_of
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
 
@@ -39,7 +39,7 @@ class HostWatch:
         self,
         app: faust.App,
         connection: Connection,
-        stage: DetectStage,
+        stage: MessageStage,
         *,
         gate: IdentityGate | None = None,
         on_note: Callable[[str], None],
@@ -115,7 +115,7 @@ class HostWatch:
                 if since is None:
                     unknown += 1
                 else:
-                    self._stage.silence.recalled(number, since)
+                    self._stage.liveness.recalled(number, since)
         return unknown
 
     async def _look_back_at(self, past: PastEvents, number: int, begin: int, end: int, seconds: float) -> int | None:
@@ -136,7 +136,7 @@ class HostWatch:
         if first is None:
             # Of a partition where there is nothing any more, nothing is to be known.
             return 0
-        since = int(first.timestamp) - self._stage.silence.look_back_ms
+        since = int(first.timestamp) - self._stage.liveness.look_back_ms
         start = await past.since(number, since)
         is_known = await self._learn_earlier(past, number, newest if start is None else start, newest, seconds / 2)
         stop = _deadline(seconds / 2)
@@ -189,9 +189,9 @@ class HostWatch:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = self._stage.broker_time()
-            if now is None or not (suspects := self._stage.silence.overdue(now) & self._positions.keys()):
+            if now is None or not (suspects := self._stage.liveness.overdue(now) & self._positions.keys()):
                 continue
-            alerts = self._stage.silence.due(await self._read_to_end(suspects), now)
+            alerts = self._stage.liveness.due(await self._read_to_end(suspects), now)
             for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
                 if isinstance(answer, MessageRefused):
                     self._on_note(f"an alert about a silent host was refused: {answer}.")

@@ -12,11 +12,11 @@ import faust
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
 from processor.correlation.stage import CorrelateStage
-from processor.detection.stage import DetectStage
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
 from processor.fleet.host_keys import HostKeysService
+from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from schemas.errors import LannerError
@@ -38,7 +38,7 @@ class _Worker(faust.Worker):
 
 def run_processor(
     connection: Connection,
-    stage: DetectStage,
+    stage: MessageStage,
     correlation: CorrelateStage,
     rules: RulesRollout,
     *,
@@ -98,7 +98,7 @@ def run_processor(
 async def _run(
     loop: asyncio.AbstractEventLoop,
     connection: Connection,
-    stages: tuple[DetectStage, CorrelateStage],
+    stages: tuple[MessageStage, CorrelateStage],
     rules: RulesRollout,
     *,
     host_keys: HostKeysService | None,

@@ -13,7 +13,7 @@ from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.publishing.publisher import REFUSED
 from processor.detection.internal_alerts import EVENTS_LOST
-from processor.detection.stage import BATCHES_MISSING
+from processor.fleet.message_stage import BATCHES_MISSING
 from processor.identity.alerts import NOT_VERIFIED
 from schemas.batch import EventBatch
 from tests.cluster.actions import Alerts, assert_exact, rules_file

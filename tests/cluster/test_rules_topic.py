@@ -19,6 +19,7 @@ from bus.messages.signatures import read_private_key
 from bus.topics import CORRELATE, EVENTS, INTEREST, RULES
 from lanner.settings import Settings
 from lanner.wiring.processor import preparation
+from processor.correlation.wire import message_of
 from processor.detection.budget import BOUNDLESS, BatchBudget
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -179,7 +180,7 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
-        for key, value in before.pre_match(batch, BatchBudget(BOUNDLESS)):
+        for key, value in map(message_of, before.judges.find_pre_matches(batch, BatchBudget(BOUNDLESS))):
             generator.send(value, key.decode("latin-1"), topic=CORRELATE)
     before.close()
     generator.flush()

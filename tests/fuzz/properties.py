@@ -79,7 +79,7 @@ def rules(data: bytes) -> None:
     judge = Evaluator(compile_ruleset(result.rules[:_MANY], result.correlations, result.suppressed))
     suite, _ = read_suite("t_test.yaml", "[{name: a, given: {evt.type: openat, name: /a, proc: x}, expect: none}]")
     judge.replay(make_batch(suite.cases[0].events))
-    assert not judge.judges.faults()
+    assert not judge.rules.faults()
 
 
 def suites(data: bytes) -> None:

@@ -14,9 +14,9 @@ from processor.correlation.stage import EVICTED, CorrelateStage
 from processor.correlation.windows.outcome import UpdateOutcome
 from processor.detection.internal_alerts import MEMORY_LOST
 from processor.detection.rule_timing import RuleTiming
-from processor.detection.stage import BATCHES_MISSING, DetectStage
 from processor.evaluator import CompiledRuleset
 from processor.fleet.host_keys import HostKeysService
+from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.gate import OUTCOMES
@@ -52,7 +52,7 @@ def repeated(judges: CompiledRuleset, counted: Mapping[str, int]) -> dict[tuple[
 class ProcessorView:
     """Reads a running processor."""
 
-    stage: DetectStage
+    stage: MessageStage
     correlation: CorrelateStage
     rules: RulesRollout
     stuck_seconds: float
@@ -66,7 +66,7 @@ class ProcessorView:
 
     def __post_init__(self) -> None:
         self.timing = RuleTiming(lambda: self.rules.in_use.judges.detector)
-        self.stage.observe = self.timing.see
+        self.stage.detect.add_observer(self.timing.see)
 
     def start(self, app: Any, shipping: ResultProducer, beat: Callable[[], None] = lambda: None) -> None:
         """Take what exists only once the loop runs; beat is called at each of its iterations."""

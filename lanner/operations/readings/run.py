@@ -21,7 +21,7 @@ class RunView:
         """Start sampling the cost of rules."""
         self._pipeline = pipeline
         self._timing = RuleTiming(lambda: pipeline.judges.detector)
-        pipeline.observe = self._timing.see
+        pipeline.add_observer(self._timing.see)
 
     def readings(self) -> Readings:
         """Return the metrics."""

@@ -1,4 +1,4 @@
-"""Alerts that wait on disk for a sink that isn't there any more: nobody would ever hear of them."""
+"""Finds alerts in the outbox of a sink that is no longer configured: nothing would ever deliver or report them."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -7,13 +7,13 @@ from lanner.dead_letters.store import OUTBOX_ENDING
 from notifier.queue.outbox import Outbox, OutboxUnusable
 
 
-def tell_of_left(folder: Path, sinks: Collection[str], note: Callable[[str], None]) -> None:
-    """Say of each outbox without a sink how many alerts wait in it.
+def report_orphaned_outboxes(folder: Path, sinks: Collection[str], note: Callable[[str], None]) -> None:
+    """Report how many alerts wait in each outbox that has no sink.
 
     Args:
         folder: notifier.state_dir.
-        sinks: names of those that are on.
-        note: told a sentence for people.
+        sinks: names of the enabled sinks.
+        note: receives messages for an operator.
     """
     for path in sorted(folder.glob(f"*{OUTBOX_ENDING}")):
         name = path.name.removesuffix(OUTBOX_ENDING)
@@ -24,5 +24,5 @@ def tell_of_left(folder: Path, sinks: Collection[str], note: Callable[[str], Non
         except OutboxUnusable:
             continue
         if waiting := outbox.backlog():
-            note(f"{name}: {waiting:,} alerts wait in {path}, and nothing here delivers them.")
+            note(f"{name}: {waiting:,} alerts wait in {path}, but no sink is configured that delivers them.")
         outbox.close()

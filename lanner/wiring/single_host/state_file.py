@@ -1,12 +1,14 @@
-"""The memory of one process's rules: windows and repeats, kept in a file over a restart."""
+"""The window state of `lanner run`: windows and repeats, stored in a file across restarts."""
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lanner.wiring.single_host.wall_clock import WallClock
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState
+from processor.detection.internal_alerts import GROUPS_EVICTED
 from processor.detection.repeats import RepeatedAlerts
 from processor.evaluator import CompiledRuleset, Evaluator
 from processor.hosts.clock_skew import dated
@@ -17,94 +19,103 @@ SAVE_SECONDS = 5.0
 
 
 class StatefulEvaluator:
-    """Judges events one after the other, and remembers."""
+    """Evaluates batches one after the other, and stores window state in a file."""
 
     def __init__(
         self,
-        judges: CompiledRuleset,
+        rules: CompiledRuleset,
         path: Path | None,
         *,
         note: Callable[[str], None],
         clock: WallClock | None = None,
         repeats: RepeatedAlerts | None = None,
     ) -> None:
-        """Take up what the file holds; one that can't be used is reported, and nothing is remembered.
+        """Read the state file; an unusable one is reported, and the state begins empty.
 
         Args:
-            judges: the rules, compiled.
-            path: the file; None to keep nothing.
-            note: told of what an operator should know.
-            clock: when batches arrive; by default this machine's.
+            rules: the active rules.
+            path: the state file; None to store nothing.
+            note: receives messages for an operator.
+            clock: the time at which batches arrive; by default this machine's.
             repeats: decides which alerts repeat others; None to return all.
         """
         self.redated = 0
-        """Events whose times were so far from the clock that they were set to the nearest that can be."""
-        self._judge = Evaluator(judges, repeats)
+        """Events whose times were so far from the clock that they were set to the nearest allowed time."""
+        self._evaluator = Evaluator(rules, repeats)
         self._path = path
         self._note = note
         self._clock = clock or WallClock()
         self._saved_at = 0.0
         self._is_failing = False
-        self._evicted = 0
         if path is not None:
-            self._take_up(path)
+            self._load(path)
 
     def process(self, batch: EventBatch) -> list[Alert]:
-        """Judge a batch that has just arrived."""
+        """Evaluate a batch that has just arrived, and report its losses and the rules that raised."""
         now = self._now()
         batch, redated = dated(batch, now, 0)
         self.redated += redated
-        return self._judge.process(batch, now)
+        return [*self._evaluator.process(batch, now), *self._evaluator.report(batch, now)]
 
-    def tick(self, monotonic: float) -> list[Alert]:
-        """End what is over and, every few seconds, write the file. monotonic: s."""
-        found = self._judge.correlator.tick(self._now())
+    def advance_to(self, monotonic: float) -> list[Alert]:
+        """Close the periods that are over and, every few seconds, write the file. monotonic: s."""
+        found = self._evaluator.advance_to(self._now())
         if monotonic - self._saved_at >= SAVE_SECONDS:
             self._saved_at = monotonic
             self.save()
         return found
 
-    def end(self) -> list[Alert]:
-        """Write the file; where there is none to remember what is still being counted, return it as summaries."""
+    def flush(self) -> list[Alert]:
+        """Return what must be reported before the end, and write the file.
+
+        Without a file, open counts of repeats are returned as summaries.
+        """
         if self._path is None:
-            return self._judge.correlator.finish()
+            return self._evaluator.correlator.finish()
+        found = self._evaluator.flush_notices()
         self.save()
-        return []
+        return found
 
     @property
     def repeats(self) -> RepeatedAlerts:
-        """Which alerts repeat others."""
-        return self._judge.repeats
+        """Decides which alerts repeat others."""
+        return self._evaluator.repeats
 
     @property
     def correlator(self) -> Correlator:
-        """What windows decide."""
-        return self._judge.correlator
+        """Evaluates windows."""
+        return self._evaluator.correlator
 
-    def change_rules(self, judges: CompiledRuleset) -> None:
-        """Go on with other rules; unchanged stateful macros keep their windows."""
-        self._judge.change_rules(judges)
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """The number of lost events by reason, and of evicted groups."""
+        evicted = self._evaluator.correlator.evicted.total()
+        return self._evaluator.lost + Counter({GROUPS_EVICTED: evicted})
 
-    def take_evicted(self) -> int:
-        """Give how many groups were forgotten for want of room since the last call."""
-        total = self._judge.correlator.evicted.total()
-        fresh, self._evicted = total - self._evicted, total
-        return fresh
+    def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
+        """Call an observer with each batch after it was evaluated, unless that took long."""
+        self._evaluator.add_observer(observer)
+
+    def change_rules(self, rules: CompiledRuleset) -> None:
+        """Evaluate other rules from now on; unchanged stateful macros keep their windows."""
+        self._evaluator.change_rules(rules)
 
     def save(self) -> None:
-        """Write the file, as a whole or not at all; a failure is told once."""
-        if self._path is None or not (self._judge.judges.plan.rules or self._judge.correlator.groups):
+        """Write the file atomically; a failure is reported once."""
+        if self._path is None or not (self._evaluator.rules.plan.rules or self._evaluator.correlator.groups):
             return
         new = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                file.write(self._judge.correlator.snapshot())
+                file.write(self._evaluator.correlator.snapshot())
             new.replace(self._path)
         except OSError as error:
             if not self._is_failing:
-                self._note(f"{self._path}: can't be written: {error.strerror}; a restart forgets windows and repeats.")
+                self._note(
+                    f"{self._path}: cannot be written: {error.strerror}; windows and repeats will be lost at a restart."
+                )
             self._is_failing = True
         else:
             self._is_failing = False
@@ -112,19 +123,19 @@ class StatefulEvaluator:
     def _now(self) -> int:
         now, step = self._clock.read()
         if step:
-            self._judge.correlator.shift(step)
+            self._evaluator.correlator.shift(step)
             direction = "forward" if step > 0 else "back"
             self._note(
-                f"the clock was set {abs(step) / 1e9:,.0f} s {direction}: windows and repeats moved along with it."
+                f"the clock was set {direction} by {abs(step) / 1e9:,.0f} s: windows and repeats were moved too."
             )
         return now
 
-    def _take_up(self, path: Path) -> None:
+    def _load(self, path: Path) -> None:
         try:
-            self._judge.correlator.restore(path.read_bytes(), self._now())
+            self._evaluator.correlator.restore(path.read_bytes(), self._now())
         except FileNotFoundError:
             return
         except OSError as error:
-            self._note(f"{path}: can't be read: {error.strerror}; rules with memory begin anew.")
+            self._note(f"{path}: cannot be read: {error.strerror}; windows and repeats start empty.")
         except BadState as error:
-            self._note(f"{path}: {error}; rules with memory begin anew.")
+            self._note(f"{path}: {error}; windows and repeats start empty.")

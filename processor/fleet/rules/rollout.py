@@ -22,7 +22,7 @@ from bus.messages.published_rules import CURRENT
 from bus.topics import INTEREST, PROCESSORS, RULES
 from processor.correlation.plan.split import Plan, merged
 from processor.correlation.stage import CorrelateStage
-from processor.detection.stage import DetectStage
+from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.alerts import interest_unusable, rules_changed, rules_refused
 from processor.fleet.rules.peers import TOLD, Peers, Report, all_judge_by, not_ready
@@ -52,7 +52,7 @@ class RulesRollout:
         self,
         connection: Connection,
         in_use: RulesInUse,
-        stages: tuple[DetectStage, CorrelateStage],
+        stages: tuple[MessageStage, CorrelateStage],
         prepare: Prepare,
         *,
         former: Mapping[str, Plan],
@@ -234,13 +234,7 @@ class RulesRollout:
     def _switch(self, fresh: RulesInUse) -> None:
         old, self.in_use, self._pending = self.in_use, fresh, None
         self._since = time.time_ns()
-        judges = fresh.judges
-        self._detect.change_rules(
-            judges.detector,
-            pre_match=fresh.pre_match,
-            faults=judges.faults,
-            decode=fresh.decode,
-        )
+        self._detect.change_rules(fresh.judges, decode=fresh.decode)
         self._change = rules_changed(self._connection.prefix, fresh, old)
         self._on_note(self._change.output)
         old.close()

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from processor.correlation.wire import message_of
-from processor.detection.budget import BatchBudget
-from processor.detection.stage import PreMatches
 from processor.evaluator import CompiledRuleset
 from processor.loading.difference import RuleSnapshot
 from schemas.batch import EventBatch
@@ -48,10 +45,6 @@ class RulesInUse:
             return f"{count} rules from {self.origin}"
         signed = f", signed by {self.signed_by}" if self.signed_by else ""
         return f"{count} rules of version {self.version}{signed}, which {self.published.publisher} published"
-
-    def pre_match(self, batch: EventBatch, budget: BatchBudget) -> PreMatches:
-        """Give what goes on to correlation. Raises OverBudget while it is read."""
-        return map(message_of, self.judges.pre_matcher.process(batch, budget))
 
     @property
     def version(self) -> str:

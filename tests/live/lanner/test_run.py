@@ -99,13 +99,13 @@ def test_sighup_takes_new_rules_and_refuses_bad_ones(rules: Path, tmp_path: Path
     with Watching("run", "-r", rules, "-o", "watch_config_files=false") as lanner:
         rules.write_text(RULES.replace("fd.name", "fd.nam"))
         lanner.send(signal.SIGHUP)
-        lanner.err.wait_for("the settings and rules in force stay")
+        lanner.err.wait_for("keeping the previous settings and rules")
         assert f"{rules}:4:" in lanner.err.text
         lanner.out.wait_for(str(touch_mark(tmp_path, "kept")))
 
         rules.write_text(RULES.replace("marked file read", "changed words"))
         lanner.send(signal.SIGHUP)
-        lanner.err.wait_for("rules changed: 1 in force")
+        lanner.err.wait_for("rules changed: 1 active")
         mark = touch_mark(tmp_path, "changed")
         assert "changed words" in lanner.out.wait_for(str(mark))
         assert lanner.end() == 0
@@ -119,7 +119,7 @@ def test_a_changed_file_is_taken_without_a_signal(rules: Path, tmp_path: Path) -
             + "- rule: Renamed\n  desc: d\n  condition: evt.type = rename and evt.arg.newpath endswith .lanner-new\n"
             "  output: renamed %evt.arg.newpath\n  priority: NOTICE\n"
         )
-        lanner.err.wait_for("rules changed: 2 in force")
+        lanner.err.wait_for("rules changed: 2 active")
         (tmp_path / "x").write_text("")
         code = "import os, sys; os.rename(sys.argv[1], sys.argv[2])"
         subprocess.run([sys.executable, "-c", code, tmp_path / "x", tmp_path / "y.lanner-new"], check=True)

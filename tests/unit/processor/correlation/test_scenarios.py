@@ -82,7 +82,7 @@ def test_an_event_without_its_group_is_not_counted_and_that_is_counted() -> None
 
     for place in range(5):
         assert judge.replay(host.accept(place, None)) == []
-    assert judge.judges.pre_matcher.counts == {"group_missing": 5}
+    assert judge.rules.pre_matcher.counts == {"group_missing": 5}
     assert judge.correlator.groups == 0
 
 

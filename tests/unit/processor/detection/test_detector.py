@@ -109,7 +109,7 @@ def test_a_fault_in_a_rule_is_counted_and_the_others_go_on() -> None:
 
     assert [alert.rule for alert in alerts] == []
     assert detector.faults["Broken"] == 1
-    assert "Broken" in detector.rule_errors
+    assert "Broken" in detector.first_errors
 
 
 def test_host_and_container_are_told_apart() -> None:

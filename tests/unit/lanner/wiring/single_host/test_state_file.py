@@ -55,13 +55,13 @@ def test_the_file_is_written_every_five_seconds(tmp_path: Path) -> None:
     host, path = Host(), tmp_path / "memory"
     memory = StatefulEvaluator(judges_of(*MANY), path, note=lambda _: None, clock=Clock(1).wall())
     memory.process(host.accept(0))
-    memory.tick(100.0)
+    memory.advance_to(100.0)
     written = path.read_bytes()
 
     memory.process(host.accept(1))
-    memory.tick(104.9)
+    memory.advance_to(104.9)
     assert path.read_bytes() == written
-    memory.tick(105.0)
+    memory.advance_to(105.0)
     assert path.read_bytes() != written
 
 
@@ -93,7 +93,7 @@ class Machine:
         found = []
         for _ in range(seconds):
             self.clock.pass_by(1)
-            found += [alert.output for alert in self.memory.tick(self.clock.passed / SECOND)]
+            found += [alert.output for alert in self.memory.advance_to(self.clock.passed / SECOND)]
         return found
 
 
@@ -160,9 +160,9 @@ def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
     memory.save()
 
     assert [note.removeprefix(str(path)) for note in notes] == [
-        ": too short for a memory of rules; rules with memory begin anew."
+        ": too short for a memory of rules; windows and repeats start empty."
     ]
-    assert StatefulEvaluator(judges_of(*MANY), path, note=notes.append).take_evicted() == 0
+    assert StatefulEvaluator(judges_of(*MANY), path, note=notes.append).lost == {}
     assert len(notes) == 1
 
 
@@ -175,7 +175,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     memory.save()
     memory.save()
 
-    assert len([note for note in notes if "can't be written" in note]) == 1
+    assert len([note for note in notes if "cannot be written" in note]) == 1
 
 
 def test_rules_without_memory_leave_no_file(tmp_path: Path) -> None:

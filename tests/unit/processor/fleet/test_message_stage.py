@@ -6,10 +6,11 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.plan.split import Plan
 from processor.correlation.wire import decode_pre_match
 from processor.detection.budget import BatchBudget, BatchLimits
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import DetectionRule
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.detection.repeats import BatchRepeats
-from processor.detection.stage import DetectResult, DetectStage
+from processor.evaluator import CompiledRuleset, compile_ruleset
+from processor.fleet.message_stage import MessageResult, MessageStage
 from processor.hosts.clock_skew import AHEAD, CLOCK_SKEW
 from processor.hosts.liveness import HOST_SILENT
 from processor.hosts.tracked import TrackedHosts
@@ -27,13 +28,16 @@ NOW = TIME // 1_000_000
 READ = {"type": "openat", "fd_name": "/etc/shadow"}
 
 
-def stage_of(*rules: DetectionRule) -> DetectStage:
-    """Give a stage whose clock stands still."""
-    detector = Detector(rules or (SHADOW,), append_container=False)
-    return DetectStage(detector, clock=lambda: 0.0, faults=lambda: detector.faults)
+def stage_of(*rules: DetectionRule) -> MessageStage:
+    """Return a stage whose clock stands still."""
+    return MessageStage(_ruleset(*rules), clock=lambda: 0.0)
 
 
-def noticed(*outcomes: DetectResult) -> list[Alert]:
+def _ruleset(*rules: DetectionRule) -> CompiledRuleset:
+    return compile_ruleset(rules or (SHADOW,), {}, {}, append_container=False)
+
+
+def noticed(*outcomes: MessageResult) -> list[Alert]:
     """Give what the correlate stage tells of a batch's notices, each as if it were the first."""
     found: list[Alert] = []
     for outcome in outcomes:
@@ -68,12 +72,15 @@ def test_what_cannot_be_decoded_is_refused_with_a_reason() -> None:
 def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
     """The message goes to the dead letters with what was raised."""
 
-    class Raises:
-        def process(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> None:  # noqa: ARG002  it comes to nothing
+    class Raises(CompiledRuleset):
+        def find_alerts(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> list[Alert]:  # noqa: ARG002  it comes to nothing
             raise KeyError(batch.sequence)
 
-    outcome = DetectStage(Raises(), clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)), NOW)
-    assert outcome.refused == "not judgeable: KeyError: 7"
+    rules = _ruleset()
+    outcome = MessageStage(Raises(rules.detector, rules.pre_matcher, rules.plan), clock=lambda: 0.0).take(
+        0, encode_batch(batch_of(READ)), NOW
+    )
+    assert outcome.refused == "evaluation failed: KeyError: 7"
 
 
 def test_losses_gaps_and_twins_are_told() -> None:
@@ -101,7 +108,10 @@ def test_a_rule_that_raises_is_told_once() -> None:
     outcome = stage.take(0, value, NOW)
     (told,) = noticed(outcome)
     assert told.rule == RULE_FAILED
-    assert told.output == "rules raised and were passed over | Broken: 1"
+    assert told.output == (
+        "rules raised errors and were skipped for those events; the first error of 'Broken': "
+        "AttributeError: 'int' object has no attribute 'isascii' | Broken: 1"
+    )
     assert noticed(stage.take(0, value, NOW))[0].output_fields["Broken"] == 1
 
 
@@ -117,8 +127,7 @@ def test_other_rules_are_judged_by_from_the_next_batch_on() -> None:
     """Numbers of hosts and what was counted stay; faults are those of the new rules."""
     stage = stage_of()
     stage.take(0, encode_batch(batch_of(READ, sequence=1)), NOW)
-    detector = Detector([dataclasses.replace(SHADOW, name="Other", output="other")], append_container=False)
-    stage.change_rules(detector, pre_match=lambda *_: (), faults=lambda: detector.faults, decode=decode_batch)
+    stage.change_rules(_ruleset(dataclasses.replace(SHADOW, name="Other", output="other")), decode=decode_batch)
     outcome = stage.take(0, encode_batch(batch_of(READ, sequence=2)), NOW)
     assert [(alert.rule, alert.output) for alert in outcome.alerts] == [("Other", "other")]
     assert stage.events == 2
@@ -132,8 +141,8 @@ def _many(count: int, fd_name: str = "/etc/shadow", **head: Any) -> bytes:
     return encode_batch(dataclasses.replace(batch, count=count, columns=columns))
 
 
-def _limited(limits: BatchLimits, *rules: DetectionRule) -> DetectStage:
-    return DetectStage(Detector(rules or (SHADOW,), append_container=False), clock=lambda: 0.0, limits=limits)
+def _limited(limits: BatchLimits, *rules: DetectionRule) -> MessageStage:
+    return MessageStage(_ruleset(*rules), clock=lambda: 0.0, limits=limits)
 
 
 def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
@@ -176,7 +185,9 @@ def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
 def test_a_small_message_cannot_stand_for_much_memory() -> None:
     """Alerts by the thousand, each with a text that the message holds once, take a bounded number of bytes."""
     rule = DetectionRule("All", parse("evt.type = openat"), "%fd.name %fd.nameraw %proc.cmdline")
-    outcome = DetectStage(Detector((rule,)), clock=lambda: 0.0).take(0, _many(4_900, "/" + "A" * 200_000), NOW)
+    outcome = MessageStage(compile_ruleset((rule,), {}, {}), clock=lambda: 0.0).take(
+        0, _many(4_900, "/" + "A" * 200_000), NOW
+    )
     assert len(outcome.alerts) == 4_900
     assert max(len(encode_alert(alert)) for alert in outcome.alerts) <= 1 << 20
     assert sum(len(encode_alert(alert)) for alert in outcome.alerts) < 40 << 20
@@ -187,8 +198,7 @@ MINUTE = 60_000
 
 def test_made_up_host_ids_hide_no_silence_and_no_gap() -> None:
     """A host that was heard of for a while stays known; ids that had to go are counted and told."""
-    detector = Detector((SHADOW,), append_container=False)
-    stage = DetectStage(detector, clock=lambda: 0.0, hosts=TrackedHosts(most_established=50, most_new=100))
+    stage = MessageStage(_ruleset(), clock=lambda: 0.0, hosts=TrackedHosts(most_established=50, most_new=100))
     for sequence in range(1, 7):
         stage.take(0, encode_batch(batch_of(READ, host_id="victim", sequence=sequence)), NOW + sequence * 15_000)
     start = NOW + 2 * MINUTE
@@ -202,7 +212,7 @@ def test_made_up_host_ids_hide_no_silence_and_no_gap() -> None:
     assert 1 <= len(told) <= 2
     assert stage.hosts_dropped == 900
     assert len(stage.hosts) == 101
-    assert "victim" in [alert.host_id for alert in stage.silence.due([0], start + 10 * MINUTE)]
+    assert "victim" in [alert.host_id for alert in stage.liveness.due([0], start + 10 * MINUTE)]
     gap = noticed(stage.take(0, encode_batch(batch_of(READ, host_id="victim", sequence=500)), start + MINUTE))[-1]
     assert gap.output_fields["batches_missing"] == 493
 
@@ -211,11 +221,8 @@ def test_what_a_newcomer_sends_is_marked_as_such() -> None:
     """The correlate stage keeps its groups apart from those of known hosts."""
     seen: list[bool] = []
 
-    def pre_match(batch: EventBatch, _: BatchBudget) -> list[tuple[bytes, bytes]]:
-        seen.append(batch.is_established)
-        return []
-
-    stage = DetectStage(Detector((SHADOW,)), clock=lambda: 0.0, pre_match=pre_match)
+    stage = stage_of()
+    stage.detect.add_observer(lambda batch: seen.append(batch.is_established))
     for at in (0, MINUTE):
         stage.take(0, encode_batch(batch_of(READ)), NOW + at)
     assert seen == [False, True]
@@ -249,16 +256,16 @@ def test_what_a_host_once_sent_is_no_sign_of_life() -> None:
     for seconds in range(15, 300, 15):
         again = stage.take(0, first, NOW + seconds * 1000)
         assert [alert.id for alert in again.alerts] == [alert.id for alert in made]
-    assert [alert.rule for alert in stage.silence.due([0], NOW + 5 * MINUTE)] == [HOST_SILENT]
+    assert [alert.rule for alert in stage.liveness.due([0], NOW + 5 * MINUTE)] == [HOST_SILENT]
 
 
 def test_a_batch_that_is_not_of_its_host_makes_nothing() -> None:
     """No alert, no count, no trace of a host: only the reason, which becomes a notice and a dead letter."""
     stage = stage_of()
     why = RejectedMessage("web-1", "signed by another", "other_id", is_known=True)
-    outcome = stage.take(0, encode_batch(batch_of(READ)), NOW, agree=lambda _: why)
+    outcome = stage.take(0, encode_batch(batch_of(READ)), NOW, check_host=lambda _: why)
     assert (outcome.rejected, outcome.alerts, outcome.pre_matches) == (why, (), ())
-    assert (stage.events, len(stage.hosts), stage.silence.due([0], NOW + 10 * MINUTE)) == (0, 0, [])
+    assert (stage.events, len(stage.hosts), stage.liveness.due([0], NOW + 10 * MINUTE)) == (0, 0, [])
     rejected = stage.reject(why, ("t.events", 0, 9), NOW)
     assert rejected.refused == "not verified: signed by another"
     (told,) = noticed(rejected)

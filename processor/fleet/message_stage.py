@@ -1,0 +1,305 @@
+"""The detect stage of a fleet, without Kafka: a message's bytes in, alerts and correlation messages out.
+
+It decodes a message, corrects its times, tracks its host, and passes the batch to the detect stage that `lanner run`
+uses as well. Pure but for the clock that it is given. No message can make it raise.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bus.errors.unavailable import fault_text
+from bus.messages.clock_offset import BrokerClock, append_time
+from processor.correlation.notices import notice_of, notices_of_batch
+from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.wire import message_of
+from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
+from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, TOO_MANY_HOSTS, Cause
+from processor.detection.repeats import RepeatedAlerts
+from processor.detection.stage import DetectStage, EvaluatedRules
+from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
+from processor.hosts.liveness import HostLiveness
+from processor.hosts.reports import HostReports
+from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
+from processor.hosts.tracked import TrackedHosts
+from processor.identity.alerts import RejectedBatches
+from processor.identity.gate import RejectedMessage
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.codec import BadBatch, decode_batch
+
+_DAY = 86_400 * 10**9
+BATCHES_MISSING = "batches_missing"
+"""A reason of losses: a host's sequence numbers had a gap. It counts batches."""
+REDATED = "events_redated"
+"""The number of events whose time was outside the limits."""
+_REDATED_TEXT = (
+    f"events were dated more than {AHEAD // 10**9} s after the broker received them, or more than {BEHIND // _DAY} "
+    "days before: they were evaluated with the nearest time within these limits"
+)
+_TOO_MANY_TEXT = (
+    "more hosts send events than can be tracked: ids that were new or long silent were forgotten, and gaps and "
+    "silences of those hosts are not reported. Somebody may be inventing host ids"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageResult:
+    """The result of one message."""
+
+    alerts: tuple[Alert, ...] = ()
+    pre_matches: tuple[tuple[bytes, bytes], ...] = ()
+    """Keys and values of messages for the correlate topic."""
+    refused: str = ""
+    """Why the message becomes a dead letter; empty if it does not."""
+    events: int = 0
+    rejected: RejectedMessage | None = None
+    """Why the batch does not come from the host that it names; None if nothing contradicts it."""
+
+
+CheckHost = Callable[[str], RejectedMessage | None]
+"""Returns why a decoded batch does not come from the host whose id it holds; None if it does."""
+
+
+def accept_any_host(host_id: str) -> RejectedMessage | None:  # noqa: ARG001  nothing is checked
+    """Accept a batch of any host."""
+    return None
+
+
+class _Arrival(NamedTuple):
+    """How a batch arrived."""
+
+    partition: int
+    appended: int
+    """Broker's clock, ms."""
+    offset: int
+    """What its times were corrected by, ns."""
+    redated: int
+    """Events whose times were outside the limits."""
+
+
+class MessageStage:
+    """Evaluates the messages of the events topic, one after the other."""
+
+    def __init__(
+        self,
+        rules: EvaluatedRules,
+        *,
+        clock: Callable[[], float],
+        decode: Callable[[bytes], EventBatch] = decode_batch,
+        liveness: HostLiveness | None = None,
+        limits: BatchLimits = LIMITS,
+        repeats: RepeatedAlerts | None = None,
+        hosts: TrackedHosts | None = None,
+    ) -> None:
+        """Begin without any host.
+
+        Args:
+            rules: the active rules.
+            clock: a monotonic clock, s.
+            decode: bytes to a validated batch; raises BadBatch.
+            liveness: when each host last reported.
+            limits: what one batch may cost.
+            repeats: decides which alerts repeat others; None to send all.
+            hosts: which hosts are tracked.
+        """
+        self.detect = DetectStage(rules, repeats)
+        self.hosts = TrackedHosts() if hosts is None else hosts
+        self.sequences = HostSequences()
+        self.liveness = liveness or HostLiveness()
+        self.reports = HostReports()
+        self.hosts_dropped = 0
+        """Hosts that are no longer tracked, for lack of room."""
+        self.redated = 0
+        """Events whose times were outside the limits."""
+        self._clock_skews = ClockSkews()
+        self._rejected_batches = RejectedBatches()
+        self._hosts_reported = 0
+        self._reported_at: dict[int, int] = {}
+        self._broker = BrokerClock()
+        self._clock = clock
+        self._decode = decode
+        self._limits = limits
+
+    @property
+    def events(self) -> int:
+        """Events evaluated, with those that they stand for."""
+        return self.detect.events
+
+    @property
+    def lost(self) -> Counter[str]:
+        """Losses that hosts reported and that gaps prove, by reason."""
+        return self.detect.lost
+
+    @property
+    def repeats(self) -> RepeatedAlerts:
+        """Decides which alerts repeat others."""
+        return self.detect.repeats
+
+    def change_rules(self, rules: EvaluatedRules, *, decode: Callable[[bytes], EventBatch]) -> None:
+        """Evaluate other rules from the next batch on; arguments as in the constructor."""
+        self.detect.change_rules(rules)
+        self._decode = decode
+
+    def take(
+        self,
+        partition: int,
+        value: bytes | None,
+        appended: int,
+        offset: int = 0,
+        check_host: CheckHost = accept_any_host,
+        *,
+        is_verified: bool = False,
+    ) -> MessageResult:
+        """Evaluate one message of the events topic.
+
+        Args:
+            partition: of the events topic.
+            value: the message.
+            appended: when the broker appended it, ms.
+            offset: by how much the broker's clock is ahead of the host's, ns; 0 if they agree.
+            check_host: returns why the batch does not come from the host that it names.
+            is_verified: whether the message proves its host, if check_host accepts it.
+        """
+        try:
+            batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
+            self._broker.seen(appended, self._clock())
+        except BadBatch as error:
+            return MessageResult(refused=f"not decodable: {error}")
+        except Exception as error:  # noqa: BLE001  a bug that one message triggers must not stop the others
+            return MessageResult(refused=f"not decodable: {fault_text(error)}")
+        if (rejected := check_host(batch.host_id)) is not None:
+            return MessageResult(rejected=rejected)
+        batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
+        arrival = _Arrival(partition, appended, offset, redated)
+        budget = BatchBudget(self._limits)
+        pre_matches: list[tuple[bytes, bytes]] = []
+        refused = ""
+
+        def send(pre_match: PreMatch) -> None:
+            pre_matches.append(message_of(pre_match))
+
+        try:
+            self.detect.evaluate(batch, send, budget)
+        except OverBudget as over:
+            refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
+        except Exception as error:  # noqa: BLE001  one batch must not stop the others
+            refused = f"evaluation failed: {fault_text(error)}"
+        try:
+            pre_matches += map(message_of, self._account(batch, arrival, budget))
+        except Exception as error:  # noqa: BLE001  as above
+            refused = refused or f"evaluation failed: {fault_text(error)}"
+        return MessageResult(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
+
+    def reject(self, rejected: RejectedMessage, position: tuple[str, int, int], appended: int) -> MessageResult:
+        """Make a dead letter and a notice of a message that does not come from the host whose id it has.
+
+        Args:
+            rejected: why.
+            position: topic, partition, offset.
+            appended: broker's clock, ms.
+        """
+        broker_time = append_time(appended)
+        hostname = self.reports.name(rejected.host_id)
+        cause, notice = self._rejected_batches.notice(rejected, position, hostname, broker_time)
+        message = message_of(notice_of(cause, notice, appended=broker_time))
+        return MessageResult(pre_matches=(message,), refused=f"not verified: {rejected.reason}")
+
+    def recall(
+        self, partition: int, value: bytes | None, appended: int, is_of: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """Learn a host's last sequence number from a batch that was evaluated before this process started.
+
+        Args:
+            partition: of the events topic.
+            value: the message.
+            appended: broker's clock, ms.
+            is_of: returns whether the batch comes from the host that it names.
+        """
+        try:
+            batch = self._decode(value or b"")
+            self._broker.seen(appended, self._clock())
+            if is_of(batch.host_id):
+                self.hosts.recall(partition, batch.host_id, appended)
+                self._drop_gone()
+                if not self.sequences.is_repeat(partition, batch):
+                    self.liveness.recall(partition, batch, appended)
+                self.sequences.see(partition, batch)
+        except Exception:  # noqa: BLE001  the process that evaluated it has reported what is wrong with it
+            return
+
+    def broker_time(self) -> int | None:
+        """Return the broker's time at least, ms since the epoch; None before the first message."""
+        return self._broker.now(self._clock())
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that another process takes over."""
+        for host_id in self.hosts.forget(partitions):
+            self._clock_skews.drop(host_id)
+        self.sequences.forget(partitions)
+        self.liveness.forget(partitions)
+        self.reports.forget(partitions)
+
+    def _account(self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget) -> Iterable[PreMatch]:
+        """Record what a batch shows about its host; alerts that are due at once are added to the budget's.
+
+        Returns:
+            What the correlate stage sums and reports.
+        """
+        self.redated += arrival.redated
+        # Replaying what a host once sent must not make it look alive.
+        if not self.sequences.is_repeat(arrival.partition, batch):
+            self.reports.see(arrival.partition, batch, self._clock())
+            budget.alerts += self.liveness.see(arrival.partition, batch, arrival.appended)
+        notices = [*self._notices(batch, arrival), *_budget_notices(batch, budget)]
+        self._drop_gone()
+        return [*self._too_many_hosts(arrival), *notices_of_batch(batch, notices)]
+
+    def _drop_gone(self) -> None:
+        """Forget the hosts that had to make room for others."""
+        for host_id in self.hosts.take_gone():
+            self.hosts_dropped += 1
+            for each in (self.sequences, self.liveness, self.reports, self._clock_skews):
+                each.drop(host_id)
+
+    def _too_many_hosts(self, arrival: _Arrival) -> list[PreMatch]:
+        fresh = self.hosts_dropped - self._hosts_reported
+        second = arrival.appended // 1000
+        # Once a second: there may be one with each message.
+        if not fresh or second <= self._reported_at.get(arrival.partition, 0):
+            return []
+        self._hosts_reported = self.hosts_dropped
+        self._reported_at[arrival.partition] = second
+        cause = Cause("", "", append_time(arrival.appended), ("", arrival.partition, second))
+        notice = Notice(TOO_MANY_HOSTS, "Warning", {"hosts_dropped": fresh}, _TOO_MANY_TEXT)
+        return [notice_of(cause, notice, appended=cause.time, is_established=True)]
+
+    def _notices(self, batch: EventBatch, arrival: _Arrival) -> list[Notice]:
+        found = self.sequences.see(arrival.partition, batch)
+        clock = self._clock_skews.change(batch.host_id, arrival.offset)
+        missing: dict[str, int] = {}
+        text = ""
+        if isinstance(found, Gap):
+            missing[BATCHES_MISSING] = found.missing
+            text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never arrived"
+        notices = self.detect.notices(batch, missing, text)
+        if isinstance(found, DuplicateHosts):
+            text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
+            if found.boots[0] == found.boots[1]:
+                text = f"two collectors run on one host and send under id {batch.host_id}"
+            notices.append(Notice(DUPLICATE_HOST_ID, "Warning", {"times": 1}, text))
+        if clock or arrival.redated:
+            numbers = {"times": int(bool(clock)), REDATED: arrival.redated}
+            text = "; ".join(filter(None, (clock, _REDATED_TEXT if arrival.redated else "")))
+            notices.append(Notice(CLOCK_SKEW, "Warning", {name: n for name, n in numbers.items() if n}, text))
+        return notices
+
+
+def _budget_notices(batch: EventBatch, budget: BatchBudget) -> Iterable[Notice]:
+    if budget.over:
+        text = f"a batch of host {batch.hostname} cost too much: {budget.over}; it is in the dead letters"
+        yield Notice(OVER_BUDGET, "Warning", {"events_not_evaluated": batch.count - budget.evaluated}, text)
+    elif budget.shortened:
+        text = f"batches of host {batch.hostname} make so many bytes of alerts that some were shortened"
+        yield Notice(OVER_BUDGET, "Notice", {"alerts_shortened": budget.shortened}, text)
