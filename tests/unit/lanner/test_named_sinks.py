@@ -8,7 +8,7 @@ from lanner.settings import Settings, load_settings
 from lanner.settings.render import render
 from lanner.wiring.routes.preview import preview
 from lanner.wiring.routes.routers import routers_of
-from lanner.wiring.single_host.orphaned_outboxes import tell_of_left
+from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.sinks.registry import open_sink
 from notifier.delivery.stats import SinkStats
@@ -71,10 +71,12 @@ def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) ->
         sink.close()
 
     told: list[str] = []
-    tell_of_left(tmp_path / "state", ["pages"], told.append)
+    report_orphaned_outboxes(tmp_path / "state", ["pages"], told.append)
     assert told == []
-    tell_of_left(tmp_path / "state", ["webhook"], told.append)
-    assert told == [f"pages: 1 alerts wait in {tmp_path}/state/pages.outbox.db, and nothing here delivers them."]
+    report_orphaned_outboxes(tmp_path / "state", ["webhook"], told.append)
+    assert told == [
+        f"pages: 1 alerts wait in {tmp_path}/state/pages.outbox.db, but no sink is configured that delivers them."
+    ]
 
 
 def test_its_secrets_are_its_own(tmp_path: Path) -> None:
