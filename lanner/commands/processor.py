@@ -52,17 +52,17 @@ def command(options: Options) -> None:
         view.is_assigned = True
         systemd.notify("READY=1")
         if not options.quiet:
-            note(f"evaluating rules: {rules.in_use.told}. Stop: Ctrl-C")
+            note(f"evaluating rules: {rules.in_use.description}. Stop: Ctrl-C")
 
     stage = MessageStage(
-        in_use.judges,
+        in_use.ruleset,
         clock=time.monotonic,
         decode=in_use.decode,
         liveness=HostLiveness(settings.hosts.silent_seconds),
         repeats=repeated_alerts(settings),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    correlation = CorrelateStage(in_use.judges.plan)
+    correlation = CorrelateStage(in_use.ruleset.plan)
     rules = RulesRollout(
         connection,
         in_use,

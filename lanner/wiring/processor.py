@@ -1,4 +1,4 @@
-"""What a fleet's processor judges by: the published version where there is one, else rule files."""
+"""Loads the rules of a fleet's processor: the published version if there is one, else rule files."""
 
 import time
 from collections import deque
@@ -34,26 +34,26 @@ from schemas.encoding.filter_json import encode_filter
 from schemas.published_rules import BadRules
 
 _NAME_SECONDS = 5
-"""Waited for the addresses of the host names in new rules, before they come into force."""
+"""How long to wait for the addresses of host names in new rules before they become active."""
 _MAX_ERRORS = 5
 _FORMER_MS = 600_000
-"""How long after the next one was published matches of a version may still be on their way."""
+"""How long after the next version was published pre-matches of a version may still be in flight, ms."""
 _MAX_FORMER = 7
-"""With more, collectors send everything, and nobody changes over any more."""
+"""With more versions, collectors send everything and no processor switches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How messages of the topic of rules become rules; both raise RulesRefused."""
+    """Turns messages of the rules topic into rules; both functions raise RulesRefused."""
 
     compile: Prepare
-    """Compiles a message, whatever its age."""
+    """Compiles a message of any age."""
     accept: Prepare
-    """The same for a version to be used: with keys, one that is older than any before is refused."""
+    """Compiles a version to use; with signing keys, one older than the newest known is refused."""
 
 
 def preparation(settings: Settings) -> Preparation:
-    """Give what makes rules of messages of their topic. Raises BadInput for bad keys."""
+    """Return the functions that turn messages into rules. Raises BadInput for bad keys."""
     keys = public_keys(settings)
 
     def prepare(message: Message) -> RulesInUse:
@@ -64,8 +64,8 @@ def preparation(settings: Settings) -> Preparation:
             raise RulesRefused(str(error)) from None
         except BadInput as error:
             more = len(error.messages) - _MAX_ERRORS
-            told = " ".join(error.messages[:_MAX_ERRORS]) + (f" … and {more} more errors" if more > 0 else "")
-            raise RulesRefused(told) from None
+            text = " ".join(error.messages[:_MAX_ERRORS]) + (f" … and {more} more errors" if more > 0 else "")
+            raise RulesRefused(text) from None
         return _in_use(
             detection,
             interest=encode_filter(detection.interest),
@@ -75,9 +75,9 @@ def preparation(settings: Settings) -> Preparation:
         )
 
     if not keys:
-        # Whoever may write there can sign nothing, and date what is unsigned as they like.
+        # Without signatures the age proves nothing: the writer chooses the date.
         return Preparation(prepare, prepare)
-    # One of each fleet, since processors of several may run here.
+    # One file per fleet, since processors of several fleets may run here.
     newest = NewestRules(Path(settings.published_rules.state_dir) / f"{settings.kafka.prefix}newest.json", note)
     return Preparation(prepare, lambda message: newest.accepted(prepare(message)))
 
@@ -85,15 +85,14 @@ def preparation(settings: Settings) -> Preparation:
 def rules_at_start(
     settings: Settings, connection: Connection, prepare: Preparation, *, quiet: bool
 ) -> tuple[RulesInUse, dict[str, Plan]]:
-    """Give the published version, or the rule files where there is none or it can't be used; the latter is told.
+    """Return the published version; the rule files if there is none or if it is refused, which is reported.
 
     Returns:
-        What to judge by, and by version, of what others may judge by still, or did a moment ago, what correlation has
-        to understand.
+        The rules to evaluate; and, by version, the plans that others may still evaluate, or did until recently.
 
     Raises:
         BadInput: the rule files are wrong.
-        BusUnavailable: the broker can't be used, and waiting changes nothing.
+        BusUnavailable: the broker is unusable, and waiting does not help.
     """
     if not settings.published_rules.enabled:
         return _of_files(settings, quiet=quiet), {}
@@ -109,7 +108,7 @@ def rules_at_start(
 
 
 def _newest(versions: Sequence[Message], accept_one: Prepare) -> RulesInUse | None:
-    """Give the newest version that can be used; behind one that is put there again, the one before it may still lie."""
+    """Return the newest usable version; a replayed old version is skipped."""
     for message in reversed(versions):
         if message.value() is None:
             return None
@@ -118,13 +117,13 @@ def _newest(versions: Sequence[Message], accept_one: Prepare) -> RulesInUse | No
         except OlderRules as error:
             error_line(f"rules refused: {error}.")
         except RulesRefused as error:
-            error_line(f"rules refused: {error}. This processor begins with its rule files.")
+            error_line(f"rules refused: {error}. Using this processor's rule files.")
             return None
     return None
 
 
 def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:
-    """Give the newest versions that were published, and the names of those that collectors still hear of."""
+    """Return the newest published versions, and the names of those whose filters are still published."""
     versions: deque[Message] = deque(maxlen=_MAX_FORMER + 1)
     live: set[bytes] = set()
     for topic, message in messages_of(connection, [RULES, INTEREST]):
@@ -138,9 +137,13 @@ def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:
 def host_keys_service(
     settings: Settings, connection: Connection, partitions: int, worker: str
 ) -> HostKeysService | None:
-    """Return what says whose batches this processor accepts, as the settings want it; None for anybody's.
+    """Return the service that verifies hosts, as configured; None to accept all hosts.
 
-    partitions: of the events topic; worker: names this processor in what it pins.
+    Args:
+        settings: of the processor.
+        connection: the broker.
+        partitions: of the events topic.
+        worker: the name of this processor, stored with the keys that it pins.
     """
     mode = settings.collector.identity
     if mode == "off":
@@ -154,11 +157,11 @@ def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> 
     for newer, message in pairwise(reversed(versions)):
         if message.value() is None or not (_is_recent(newer) or _version(message) in live):
             continue
-        # Whatever is wrong with it, it is not what this processor is to judge by.
+        # Errors do not matter: this processor does not evaluate this version.
         with suppress(Exception):
             rules = prepare(message)
             rules.close()
-            found[rules.version] = rules.judges.plan
+            found[rules.version] = rules.ruleset.plan
     return dict(reversed(found.items()))
 
 
@@ -167,7 +170,7 @@ def _is_recent(message: Message) -> bool:
 
 
 def _version(message: Message) -> bytes:
-    """Give the name that a message says, which is not believed before it is prepared."""
+    """Return the version name in a message's header; not trusted before the message is prepared."""
     name = dict(message.headers() or []).get("ce_id")
     return name if isinstance(name, bytes) else b""
 
@@ -184,7 +187,7 @@ def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
     return RulesInUse(
-        judges=detection.judges,
+        ruleset=detection.judges,
         rules=detection.in_force,
         decode=lambda data: names.named(decode_batch(data)),
         close=names.stop,

@@ -1,18 +1,17 @@
-"""Judges pre-matched events by windows and makes alerts of what matches, repeats told once.
+"""Evaluates windows over pre-matched events, and makes alerts; repeats are reported once.
 
-Pure: its clock is the times that it is given. The one-process pipeline, replay, rule tests and the fleet's
-processor are shells round this.
+Pure: all times are passed in. `lanner run`, replay, rule tests and the fleet's processor use it.
 
-There are two times. Event time, a host's claim that is never later than its message, decides what is in a window.
-Append time, the broker's, is the clock: by it windows are forgotten and repeats end. In replay there is no broker, so
-event time is the clock as well.
+There are two times. Event time, which the host claims and which is capped at the append time, decides what is in a
+window. Append time, from the broker, is the clock by which windows expire and repeats end. In replay there is no
+broker, so event time is the clock as well.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from processor.correlation.notices import QUIET, Tally, take_notice, tell
+from processor.correlation.notices import QUIET, Tally, report, take_notice
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
 from processor.correlation.state.accounts import NEWCOMERS
@@ -29,34 +28,34 @@ from processor.detection.redaction import Redact
 from schemas.alert import Alert, Window, alert_id, bounded
 
 GRACE_PERIOD = 5_000_000_000
-"""How long after the end of a period its last events may still arrive before a tick ends it, ns."""
+"""How long after the end of a period its last events may still arrive before the period is closed, ns."""
 REPORTED_RETENTION = 600_000_000_000
-"""How long it is known which repeats are told already, so that one delivered again makes no alert, ns."""
+"""How long reported repeats are remembered, so that redelivery raises no second alert, ns."""
 MAX_GROUPS = 100_000
 CLOCK_SLACK = 60_000_000_000
-"""How far the clocks of brokers may differ, ns: one that goes back by more was set, and what is remembered follows."""
+"""By how much brokers' clocks may differ, ns. A larger step back means that the clock was set: state moves with it."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
 _LONGEST_FAULT = 300
 
 _Truths = dict[str, Fired | UpdateOutcome | None]
-"""By fingerprint, of the stateful macros that the event reached: what their windows tell where they are true, None
-where they are not, and why where they did not take the event: then neither the macro nor its negation is true."""
+"""By fingerprint, for the stateful macros that an event reached: the window if it is true, None if it is false, and the
+reason if the window rejected the event; then neither the macro nor its negation is true."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """One record that a table has to learn."""
+    """One change to write to the state table."""
 
     key: Key
     record: bytes
     """Its key in the table."""
     blob: bytes | None
-    """None for what is gone."""
+    """The new state; None to delete it."""
     cause: int
-    """The message that changed it last, as note_cause was told."""
+    """The message that changed it last, as passed to note_cause."""
     fault: str = ""
-    """Why the entry could not be encoded; empty where it could."""
+    """Why the state could not be encoded; empty if it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,12 @@ class _Rules:
     """A plan, indexed by terms."""
 
     legs: Mapping[str, tuple[int, int, Term]]
-    """By term: the macro's place, the leg's and the term."""
+    """By term id: the indexes of macro and leg, and the term."""
     terms: Mapping[str, tuple[StatefulRule, Term]]
     macros: tuple[StatefulMacro, ...]
     timespans: Mapping[str, int]
     tokens: Mapping[str, tuple[WindowToken, ...]]
-    """By output, those in it: two versions of a rule may be in force for a while."""
+    """By output text, since two versions of a rule may be active for a while."""
     redact: Redact
 
     @classmethod
@@ -90,9 +89,9 @@ class _Rules:
 
 
 class Correlator:
-    """Rules with memory, and their memory.
+    """Evaluates stateful rules and holds their window state.
 
-    Every method may be called again with what was given before: an event that was applied changes nothing.
+    All methods are idempotent: an event that was applied before changes nothing.
     """
 
     def __init__(
@@ -103,13 +102,13 @@ class Correlator:
         settle: int = GRACE_PERIOD,
         max_groups: int = MAX_GROUPS,
     ) -> None:
-        """Begin without memory.
+        """Begin with no window state.
 
         Args:
-            plan: the rules and the macros that they remember by.
+            plan: the stateful rules and macros.
             lateness: how much older than its window an event may be, ns.
-            settle: how long a tick waits for the last events of a period, ns.
-            max_groups: how many windows and counts of repeats are kept at most.
+            settle: how long to wait for the last events of a period before it is closed, ns.
+            max_groups: the maximum number of windows and counts of repeats.
         """
         self._rules = _Rules.of(plan)
         self._lateness = lateness
@@ -118,35 +117,35 @@ class Correlator:
         """The clock: the append time of what was applied last, or in replay the newest event time, ns."""
         self._store = Store(max_groups, self._deadline)
         self._encoded: dict[int, tuple[GroupState, bytes]] = {}
-        """By identity; the entry is kept with its bytes, else its id could come back as another's."""
+        """By id(); the entry is stored beside its bytes so that its id is not reused."""
         self.counts: Counter[str] = Counter()
-        """Events that a window did not take, by reason (late, stale), duplicate matches, terms of unknown rules."""
+        """Events that a window rejected, by reason (late, stale), duplicate matches, and terms of unknown rules."""
         self.alerts: Counter[str] = Counter()
-        """Alerts by rule, summaries left out."""
+        """Alerts by rule, without summaries."""
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
 
     @property
     def evicted(self) -> Counter[str]:
-        """Groups that were forgotten for want of room or because they can't be written, by the id of the host."""
+        """Groups evicted to make room or because they cannot be written, by host id."""
         return self._store.evicted
 
     def take_evicted(self) -> Counter[str]:
-        """Return the groups that had to go since the last call, by account."""
+        """Return the number of groups evicted since the last call, by account."""
         return self._store.take_evicted()
 
     @property
     def groups(self) -> int:
-        """How many windows and counts of repeats are kept."""
+        """The number of windows and counts of repeats."""
         return len(self._store)
 
     def process(self, pre_matches: Iterable[PreMatch], now: int | None = None) -> list[Alert]:
-        """Apply events in the order in which they come.
+        """Apply events in the given order.
 
         Args:
             pre_matches: the events.
-            now: append time of the message that they came in, ns since the epoch: what was over by then ends first.
-                None where events are the clock.
+            now: append time of their message, ns since the epoch; periods that ended before are closed first. None if
+                events are the clock.
         """
         found: list[Alert] = [] if now is None else self.tick(now)
         for pre_match in pre_matches:
@@ -156,7 +155,7 @@ class Correlator:
         return found
 
     def tick(self, now: int) -> list[Alert]:
-        """End the periods that are over and forget what no event can need any more.
+        """Close the periods that are over, and drop state that no event can need any more.
 
         Args:
             now: append time of the newest message, or in replay the newest event time, ns since the epoch.
@@ -169,10 +168,10 @@ class Correlator:
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 try:
                     self._close(entry, entry.state, found)
-                except Exception:  # noqa: BLE001  a count whose alert can't be read must not hold up the others
+                except Exception:  # noqa: BLE001  one unreadable alert must not block the other summaries
                     self.forget((entry.owner, entry.group))
             elif isinstance(entry.state, Tally) and entry.state.numbers:
-                self._tell(entry, entry.state, found)
+                self._report(entry, entry.state, found)
             else:
                 self._store.remove((entry.owner, entry.group))
         return found
@@ -182,24 +181,24 @@ class Correlator:
         found: list[Alert] = []
         for entry in list(self._store):
             if isinstance(entry.state, Tally):
-                self._tell(entry, entry.state, found)
+                self._report(entry, entry.state, found)
         return found
 
     def finish(self) -> list[Alert]:
-        """End all periods: there are no more events."""
+        """Close all periods: there are no more events."""
         found: list[Alert] = []
         for entry in list(self._store):
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 self._close(entry, entry.state, found)
             elif isinstance(entry.state, Tally):
-                self._tell(entry, entry.state, found)
+                self._report(entry, entry.state, found)
         return found
 
     def shift(self, step: int) -> None:
-        """Move all that is remembered along with a clock that was set.
+        """Move all state by the step of a clock that was set.
 
         Args:
-            step: how far the clock was set forward, or back where it is negative, ns.
+            step: by how much the clock was set forward, ns; negative if it was set back.
         """
         self._now += step
         for entry in list(self._store):
@@ -207,13 +206,13 @@ class Correlator:
             self._store.put(replace(entry, touched=entry.touched + step, state=state))
 
     def repair(self, now: int) -> int:
-        """Set what is remembered of the future back to the present: a wrong clock stamped it.
+        """Set state with times in the future, from a wrong clock, to the present.
 
         Args:
-            now: append time of a message that came after all that is remembered, ns since the epoch.
+            now: append time of a message newer than all state, ns since the epoch.
 
         Returns:
-            How many windows and counts of repeats were repaired.
+            The number of windows and counts of repeats repaired.
         """
         limit = now + CLOCK_SLACK
         wrong = [entry for entry in self._store if max(entry.touched, latest_time(entry.state)) > limit]
@@ -223,18 +222,18 @@ class Correlator:
         return len(wrong)
 
     def change_rules(self, plan: Plan, *, is_settled: bool = True) -> None:
-        """Go on with other rules; unchanged macros keep their windows, and what was counted is told in its time.
+        """Evaluate other rules from now on; unchanged macros keep their windows, and repeats their counts.
 
         Args:
             plan: the other rules.
-            is_settled: no others can be in force elsewhere: windows of macros that are not in it are forgotten.
+            is_settled: no other rules are active elsewhere, so windows of unknown macros are dropped.
         """
         self._rules = _Rules.of(plan)
         if is_settled:
             self.forget_unknown()
 
     def snapshot(self) -> bytes:
-        """Give all that is remembered; what has not changed since the last one is not encoded again."""
+        """Encode all state; entries that have not changed since the last snapshot are not encoded again."""
         before = self._encoded
         self._encoded = {}
         for entry in list(self._store):
@@ -247,15 +246,14 @@ class Correlator:
         return write_snapshot(self._now, [blob for _, blob in self._encoded.values()])
 
     def restore(self, data: bytes, now: int | None = None) -> None:
-        """Remember what a snapshot holds, in the place of all that is remembered; windows of other macros are left out.
+        """Replace all state by a snapshot; windows of unknown macros are dropped.
 
         Args:
-            data: as snapshot gave it.
-            now: by the clock of those that wrote it, ns since the epoch: where that was ahead, all is moved along with
-                it. None where it is the same clock, still running.
+            data: returned by snapshot().
+            now: the clock, ns since the epoch; if the snapshot is newer, its times are moved back. None to leave them.
 
         Raises:
-            BadState: the bytes are no snapshot, or of another version; nothing is changed.
+            BadState: the bytes are not a snapshot of this version; nothing is changed.
         """
         written, blobs = read_snapshot(data)
         entries = [decode_entry(blob) for blob in blobs]
@@ -273,18 +271,18 @@ class Correlator:
 
     @property
     def has_changes(self) -> bool:
-        """Whether there is anything for take_changes to give."""
+        """Whether take_changes would return anything."""
         return self._store.has_changes
 
     def everything(self) -> dict[bytes, bytes]:
-        """Give all that is remembered, as keys and blobs of a table."""
+        """Return all state as keys and values of a table."""
         found = {entry.key: _encoded(entry)[0] for entry in self._store}
         return {key: blob for key, blob in found.items() if blob is not None}
 
     def take_changes(self) -> list[StateChange]:
-        """Return what a table has to learn since the last call.
+        """Return the changes to write to a table since the last call.
 
-        An entry that can't be encoded is forgotten, here and in the table; the others don't suffer for it.
+        An entry that cannot be encoded is dropped, here and in the table, without affecting the others.
         """
         changes = []
         for key, entry, cause in self._store.take_changes():
@@ -296,31 +294,31 @@ class Correlator:
         return changes
 
     def forget(self, key: Key) -> None:
-        """Forget an entry that can't be written; in the table it has to be deleted as well."""
+        """Drop an entry that cannot be written; the caller deletes it from the table."""
         entry = self._store.get(key)
         if entry is not None:
             self._store.remove(key)
             self._store.note_evicted(entry.host)
 
     def note_cause(self, cause: int) -> None:
-        """Note which message is applied from now on; its number stands beside the changes that it makes."""
+        """Set the message that is applied from now on; it is the cause of the changes that follow."""
         self._store.cause = cause
 
     def load(self, blob: bytes) -> None:
-        """Remember one blob of a table, also where its macro is unknown: rules that know it may be on their way.
+        """Load one value of a table, even if its macro is unknown: rules that know it may follow.
 
-        What time it is, it doesn't say: messages do, and `repair` has to follow.
+        It does not set the clock: call `repair` once a message has.
 
         Raises:
-            BadState: the bytes are none, or of another version.
+            BadState: the bytes are not a state of this version.
         """
         self._store.put(decode_entry(blob))
         self._store.take_changes()
 
     def forget_unknown(self) -> None:
-        """Forget windows of macros that are not in the rules."""
+        """Drop windows of macros that are not in the rules."""
         for entry in list(self._store):
-            # What is summed holds all that its alert needs, whether the rule is there or not.
+            # Sums hold all that their alert needs, with or without the rule.
             if not isinstance(entry.state, (Throttle, Tally)) and entry.owner not in self._rules.timespans:
                 self._store.remove((entry.owner, entry.group))
 
@@ -334,7 +332,7 @@ class Correlator:
             return entry.touched + QUIET
         timespan = self._rules.timespans.get(entry.owner)
         if timespan is None:
-            # Until it is settled whether anybody knows it; then it is forgotten.
+            # Kept until it is known whether any rules use it.
             return max(self._now, entry.touched) + self._lateness
         return entry.touched + timespan + self._lateness
 
@@ -349,15 +347,15 @@ class Correlator:
         if pre_match.repeated is not None:
             self._take_repeated(pre_match, pre_match.repeated, found)
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
-        judged: set[str] = set()
+        evaluated: set[str] = set()
         for candidate in pre_match.candidates:
             known = self._rules.terms.get(candidate.term)
             if known is None:
                 self.counts["unknown_term"] += 1
                 continue
             rule, term = known
-            if rule.name not in judged and _holds(term, truths):
-                judged.add(rule.name)
+            if rule.name not in evaluated and _holds(term, truths):
+                evaluated.add(rule.name)
                 told = next((truths[name] for name in rule.macros if name in term.needs), None)
                 self._match(pre_match, candidate, rule, told if isinstance(told, Fired) else None, found)
 
@@ -467,12 +465,12 @@ class Correlator:
             return
         fresh = GroupState(notice.kind, pre_match.group, _account(pre_match, entry), self._now, tally)
         if entry is None:
-            self._tell(fresh, tally, found)
+            self._report(fresh, tally, found)
         else:
             self._keep(replace(fresh, touched=entry.touched), found)
 
-    def _tell(self, entry: GroupState, tally: Tally, found: list[Alert]) -> None:
-        told, alerts = tell(entry.owner, tally)
+    def _report(self, entry: GroupState, tally: Tally, found: list[Alert]) -> None:
+        told, alerts = report(entry.owner, tally)
         found += alerts
         self._keep(replace(entry, state=told, touched=self._now), found)
 
@@ -481,7 +479,7 @@ class Correlator:
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]
             elif isinstance(gone.state, Tally):
-                found += tell(gone.owner, gone.state)[1]
+                found += report(gone.owner, gone.state)[1]
 
     def _close(self, entry: GroupState, state: Throttle, found: list[Alert]) -> None:
         closed, summary = close(state)

@@ -1,7 +1,7 @@
-"""What Lanner notices about hosts, told seldom: at once, then at most once in five minutes for a host and kind, summed.
+"""Sums notices about Lanner and its hosts: the first is reported at once, later ones at most every five minutes.
 
-A notice crosses to correlation as a pre-matched event does, and its sum is state like that of a window: it lies in a
-topic before the batch that caused it is acknowledged, so no crash loses it and nothing is counted twice.
+There is one sum per host and kind. A notice is passed to correlation like a pre-matched event, and its sum is window
+state: it is written before the batch that caused it is acknowledged, so a crash loses nothing and counts nothing twice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 
 QUIET = 300_000_000_000
-"""For how long further notices are only summed, ns."""
+"""How long further notices are only summed, ns."""
 MAX_NAMES = 50
-"""Names of one sum; a host may make them up. The rest is summed as OTHER."""
+"""The maximum number of names in one sum, since a host can invent them. The rest is summed as OTHER."""
 OTHER = "other"
 _MAX_SOURCES = 100
 _MOST = 2**62
@@ -23,7 +23,7 @@ _MOST = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was noticed of one kind about one host since it was told last."""
+    """The sum of notices of one kind about one host since the last report."""
 
     origin: EventOrigin
     """Of the newest notice."""
@@ -33,20 +33,20 @@ class Tally:
     priority: str
     text: str
     numbers: Mapping[str, int]
-    """Sums by name that are still to be told; empty where all is told."""
+    """Unreported sums by name; empty if all were reported."""
     sources: tuple[tuple[int, int], ...]
-    """Of each source, the place of its newest batch that is counted."""
+    """For each source, the position of the newest batch counted."""
 
 
 def notice_of(
     cause: Cause, notice: Notice, *, index: int = 0, appended: int = 0, is_established: bool = True
 ) -> PreMatch:
-    """Return a notice as what crosses to correlation.
+    """Return a notice as a pre-match.
 
     Args:
-        cause: what made it known.
-        notice: what is to be told.
-        index: tells apart what several parts of one batch made known.
+        cause: the batch that caused it.
+        notice: what to report.
+        index: distinguishes several parts of one batch.
         appended: when the cause was appended, by the broker's clock, ns.
         is_established: whether the host counts as a known one.
     """
@@ -74,12 +74,12 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
     """Add a notice to a sum.
 
     Args:
-        tally: what was noticed before; None where nothing was.
-        pre_match: what the notice came in.
-        notice: what it says.
+        tally: the sum so far; None for the first notice.
+        pre_match: the pre-match that holds the notice.
+        notice: the notice.
 
     Returns:
-        The new sum; None where the notice was counted before.
+        The new sum; None if the notice was counted before.
     """
     source, position = pre_match.origin.source, pre_match.origin.position
     before = () if tally is None else tally.sources
@@ -101,8 +101,8 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
     )
 
 
-def tell(kind: str, tally: Tally) -> tuple[Tally, tuple[Alert, ...]]:
-    """Return a sum as told, and the alert that tells it; no alert where there is nothing to tell."""
+def report(kind: str, tally: Tally) -> tuple[Tally, tuple[Alert, ...]]:
+    """Return the sum after a report, and its alert; no alert if nothing is unreported."""
     if not tally.numbers:
         return tally, ()
     origin, numbers = tally.origin, dict(sorted(tally.numbers.items()))

@@ -1,4 +1,4 @@
-"""What crosses from detection to correlation: an event that a window or a rule with memory has to know of, or a notice.
+"""The messages from detection to correlation: events that match a part of a stateful rule, notices, counts of repeats.
 
 It carries all that the second stage needs, so that no one there looks for the batch again.
 """
@@ -12,17 +12,17 @@ from processor.correlation.windows.outcome import EventKey
 from schemas.alert import Value
 
 Group = tuple[str | None, ...]
-"""Values of the group-by fields; None only where no window is asked for this group."""
+"""Values of the group-by fields; None only if no window uses this group."""
 
 LONGEST_VALUE = 256
-"""Characters of a group's value or of a counted one: the rest is told by a hash."""
+"""Characters of a group value or a counted value; a hash replaces the rest."""
 INDEX_BITS = 20
-"""Of an event's index within its batch, in its position."""
+"""Bits of a position that hold the event's index within its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventOrigin:
-    """Which event of which batch: the same for ever, however often the event is delivered."""
+    """Identifies an event by its batch and index; the same however often the event is delivered."""
 
     host_id: str
     boot_id: str
@@ -32,16 +32,16 @@ class EventOrigin:
 
     @property
     def source(self) -> int:
-        """A hash of the run of a collector whose events come in order, as a signed 64-bit number."""
+        """A hash of the collector's run, whose events arrive in order, as a signed 64-bit number."""
         return _source(self.host_id, self.boot_id, self.collector_start)
 
     @property
     def position(self) -> int:
-        """The event's place among its source's: it grows with time."""
+        """The position of the event within its source; it grows with time."""
         return self.sequence << INDEX_BITS | self.index
 
     def stamp(self, time: int) -> EventKey:
-        """Give the event's stamp. time: the event's, ns."""
+        """Return the event's key. time: event time, ns."""
         return (time, self.position, self.source)
 
 
@@ -57,17 +57,17 @@ class Feed:
 
     term: str
     value: str | None = None
-    """What value_count counts."""
+    """The value that value_count counts."""
     kept: Mapping[str, Value] = field(default_factory=dict)
     """The fields of this leg's event that outputs name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an alert would say."""
+    """The content of a possible alert."""
 
     texts: tuple[str, ...]
-    """The output's text, cut where ``%correlation`` stands in it."""
+    """The output's text, split at its ``%correlation`` tokens."""
     fields: Mapping[str, Value]
     """Its output fields, without those of ``%correlation``."""
     event: Mapping[str, Value]
@@ -80,28 +80,28 @@ class Candidate:
 
     term: str
     by: Group
-    """Values of the fields that the rule's repeats are told by."""
+    """Values of the fields by which repeats of the rule are suppressed."""
     content: Callable[[], Content]
-    """Gives what the alert would say: most candidates never become one, and to write it costs most of the work."""
+    """Returns the content of the alert; called late, since few candidates become alerts and formatting is expensive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something about Lanner itself that a batch made known."""
+    """Something to report about Lanner itself, caused by a batch."""
 
     kind: str
-    """The name of the rule that its alert has."""
+    """The rule name of its alert."""
     priority: str
     """As Falco prints it."""
     numbers: Mapping[str, int]
-    """What is summed, by name."""
+    """The numbers to sum, by name."""
     text: str = ""
-    """The newest of it is shown."""
+    """The text of the newest notice is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatedAlert:
-    """Alerts of one batch that repeat one that was sent, counted."""
+    """The count of alerts in one batch that repeat an alert that was sent."""
 
     first_id: str
     """Id of the alert that was sent."""
@@ -111,7 +111,7 @@ class RepeatedAlert:
     last: int
     """Event time of the newest of those counted, ns."""
     period: int
-    """How long such are counted, ns."""
+    """How long repeats are counted, ns."""
     alert: bytes
     """One of those counted, encoded, under the id of the alert that was sent."""
 
@@ -128,17 +128,17 @@ class PreMatch:
     feeds: tuple[Feed, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     appended: int = 0
-    """When the event's batch was appended, by the broker's clock, ns; 0 where that is not known."""
+    """When the event's batch was appended, by the broker's clock, ns; 0 if unknown."""
     is_established: bool = True
     """Whether the event's host counts as a known one and not as a newcomer."""
     weight: int = 1
-    """How many equal events it stands for: evt.count."""
+    """The number of equal events that it stands for: evt.count."""
     notice: Notice | None = None
     repeated: RepeatedAlert | None = None
 
 
 def clipped(value: str) -> str:
-    """Shorten a value that is longer than is kept; values that differ stay different."""
+    """Shorten a long value; values that differ stay different."""
     if len(value) <= LONGEST_VALUE:
         return value
     digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

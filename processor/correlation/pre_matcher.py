@@ -1,4 +1,4 @@
-"""The part of correlation that needs the batch: which events windows and rules with memory have to know of."""
+"""Evaluates the stateless parts of stateful rules, and finds the events that correlation needs."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,12 +24,12 @@ from schemas.catalogue.fields import resolve_field
 from schemas.text.limits import Texts, clipped_values
 
 GROUP_MISSING = "group_missing"
-"""Events that no window took since they lack a field of the group."""
+"""Events rejected because they lack a group field."""
 VALUE_MISSING = "value_missing"
-"""Events that no window took since they lack the field whose values are counted."""
+"""Events rejected because they lack the field whose values are counted."""
 
 MAX_KEPT_BYTES = 4 << 10
-"""Of a value that a window keeps for its output: every record of its state holds it again."""
+"""Limit of a field value stored in a window for its output: each record of its state repeats it."""
 OnFault = Callable[[BaseException], None]
 Read = Callable[[int, int], tuple[Any, ...]]
 
@@ -102,27 +102,27 @@ class PreMatcher:
             extras = extra_fields.get(rule.name, {})
             self._uses += _rule_uses(rule, extras, append_container=append_container)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
-        """What is judged, for those who derive from it which events can be left out."""
+        """The evaluated conditions, from which the pushdown filter is derived."""
         conditions = self.conditions
         self._matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
         self.event_types: frozenset[str] = frozenset(self._matchers)
-        """The event types that a term can hold for: what the collector has to turn on."""
+        """The event types for which a term can hold: the collector must collect them."""
         self.counts: Counter[str] = Counter()
         """Events that could not be counted, by reason."""
         self.faults: Counter[str] = Counter()
-        """Faults by rule or macro: how often judging it or filling in its output raised."""
+        """Faults by rule or macro: how often evaluating it or formatting its output raised."""
         self.first_errors: dict[str, str] = {}
         """The first error of each that raised."""
 
     def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> Iterator[PreMatch]:
-        """Find the events of a batch that correlation has to know of, in order.
+        """Yield the events of a batch that correlation needs, in order.
 
         Args:
             batch: a validated batch.
-            budget: what it may cost, what was spent on it before included; None for no limits.
+            budget: what the batch may cost, including what was spent before; None for no limits.
 
         Raises:
-            OverBudget: it costs more; what was given before stands.
+            OverBudget: it costs more; what was yielded before is valid.
         """
         if not self._matchers:
             return
@@ -163,7 +163,7 @@ class PreMatcher:
                     _feed(use, reading, (place, name), found)
                 else:
                     _candidate(use, reading, (place, name), found, partial(self._fault, term_place))
-            except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
+            except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(term_place, problem)
         self.counts.update(reason for _, reason in found.missing)
         pre_matches = found.pre_matches(reading.batch, place)
@@ -245,13 +245,13 @@ def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: 
             fields |= extra.fields if is_field else {key: extra.text}
         texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), fields, reading.row(at)))
         return Content(texts.texts, texts.fields, texts.event)
-    except Exception as problem:  # noqa: BLE001  an alert that says little is better than none
+    except Exception as problem:  # noqa: BLE001  an alert without content is better than none
         on_fault(problem)
         return Content((MISSING,) * len(use.formats), {}, {})
 
 
 class _Reading:
-    """The readers of one batch, made when they are first asked."""
+    """The field readers of one batch, made on first use."""
 
     def __init__(self, batch: EventBatch, budget: BatchBudget) -> None:
         self.batch = batch
@@ -306,7 +306,7 @@ def _rule_uses(
 
 
 def suggested_output(output: str, *, append: bool) -> str:
-    """Give the output text that is really used: container and pod at the end, ``%correlation`` left in place.
+    """Return the output text as used: container and pod appended, ``%correlation`` left in place.
 
     Args:
         output: the rule's.
@@ -318,7 +318,7 @@ def suggested_output(output: str, *, append: bool) -> str:
 
 
 def kept_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """Tell which fields of each leg's events outputs name.
+    """Return the fields of each leg's events that outputs name.
 
     Args:
         plan: rules and macros.

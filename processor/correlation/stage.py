@@ -1,6 +1,6 @@
-"""The correlate stage without its transport: a correlator for each partition that this process owns.
+"""The correlate stage without Kafka: one correlator for each partition that this process owns.
 
-Pure. A partition's memory is a table of blobs, which its changelog topic keeps; who takes a partition over reads it.
+Pure. The window state of a partition is stored in a changelog topic; the next owner of the partition reads it.
 """
 
 from collections import Counter
@@ -20,11 +20,11 @@ EVICTED = "evicted"
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What one message came to."""
+    """The result of one message."""
 
     alerts: tuple[Alert, ...] = ()
     refused: str = ""
-    """Why the message belongs with the dead letters; empty where it does not."""
+    """Why the message becomes a dead letter; empty if it does not."""
 
 
 class CorrelateStage:
@@ -34,31 +34,31 @@ class CorrelateStage:
         self._plan = plan
         self._correlators: dict[int, Correlator] = {}
         self._loaded: dict[int, int] = {}
-        """By partition, the last offset that is in what was loaded, until a later message tells what time it is."""
+        """By partition, the last offset in the loaded state, until a later message sets the clock."""
         self._is_settled = False
         self._past: Counter[str] = Counter()
-        """Counts of partitions that went to others."""
+        """Counts of partitions that other processes own now."""
         self.lost = 0
-        """Partitions whose memory was gone when they were taken over."""
+        """Partitions whose window state was lost when they were taken over."""
         self._repaired = 0
 
     def begin(self, partition: int, blobs: Iterable[bytes], applied: int = -1) -> int:
-        """Take a partition over with what is remembered of it.
+        """Take over a partition with its window state.
 
         Args:
             partition: of the correlate topic.
-            blobs: its table.
-            applied: the last offset of the partition that is in it.
+            blobs: the values of its table.
+            applied: the last offset that is applied in them.
 
         Returns:
-            How many blobs could not be read, such as those that another release wrote.
+            The number of values that could not be read, such as those of another release.
         """
         correlator = Correlator(self._plan)
         unreadable = 0
         for blob in blobs:
             try:
                 correlator.load(blob)
-            except Exception:  # noqa: BLE001  BadState, or a fault of ours: no blob may keep a partition from being owned
+            except Exception:  # noqa: BLE001  BadState or a bug: no value may block the takeover
                 unreadable += 1
         if self._is_settled:
             correlator.forget_unknown()
@@ -67,30 +67,30 @@ class CorrelateStage:
         return unreadable
 
     def change_rules(self, plan: Plan, *, is_settled: bool) -> None:
-        """Go on with other rules; unchanged stateful macros keep their windows.
+        """Evaluate other rules from now on; unchanged stateful macros keep their windows.
 
         Args:
             plan: the other rules.
-            is_settled: nobody in the fleet judges by others, so what these don't know is forgotten, on disk as well.
+            is_settled: no other rules are active in the fleet, so unknown state is dropped, in the table too.
         """
         self._plan, self._is_settled = plan, is_settled
         for correlator in self._correlators.values():
             correlator.change_rules(plan, is_settled=is_settled)
 
     def drop_all(self) -> None:
-        """Forget everything: the partitions are being shared out anew."""
+        """Drop everything: partitions are being reassigned."""
         self._past = Counter(self.counts)
         self._correlators.clear()
         self._loaded.clear()
 
     @property
     def groups(self) -> int:
-        """How many windows and counts of repeats are kept."""
+        """The number of windows and counts of repeats."""
         return sum(correlator.groups for correlator in list(self._correlators.values()))
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What was not taken, by reason, and how many groups were evicted; from any thread."""
+        """Events that were rejected, by reason, and the number of evicted groups; from any thread."""
         found = Counter(self._past)
         for correlator in list(self._correlators.values()):
             found.update(correlator.counts)
@@ -98,7 +98,7 @@ class CorrelateStage:
         return found
 
     def remembers(self, partition: int) -> bool:
-        """Whether there is anything that a tick could end, or that is to be deleted from the table."""
+        """Whether a tick could close anything, or changes are not written yet."""
         correlator = self._correlators.get(partition)
         return correlator is not None and (correlator.groups > 0 or correlator.has_changes)
 
@@ -108,14 +108,14 @@ class CorrelateStage:
         Args:
             partition: of the topic.
             key: of the message.
-            value: of the message; a tick's is not looked at, for whoever sent it may have a wrong clock.
+            value: of the message; a tick's is ignored, since its sender may have a wrong clock.
             appended: when the broker appended the message, ns since the epoch: the clock.
-            offset: of the message; it comes back as the cause of what it changes.
+            offset: of the message; returned as the cause of its changes.
         """
         correlator = self._correlators[partition]
         correlator.note_cause(offset)
         if offset > self._loaded.get(partition, offset):
-            # Messages up to here are older than what was loaded.
+            # Messages up to here are older than the loaded state.
             del self._loaded[partition]
             self._repaired += correlator.repair(appended)
         found: list[Alert] = []
@@ -129,23 +129,23 @@ class CorrelateStage:
         except BadPreMatch as error:
             return StageResult(tuple(found), f"not decodable: {error}")
         except Exception as error:  # noqa: BLE001  one message must not stop the others
-            # What was found before the fault is counted as sent already.
+            # Alerts found before the error count as sent already.
             return StageResult(tuple(found), f"evaluation failed: {fault_text(error)}")
         return StageResult(tuple(found))
 
     def take_repaired(self) -> int:
-        """Return how many windows and counts of repeats were repaired since the last call."""
+        """Return the number of windows and counts of repeats repaired since the last call."""
         found, self._repaired = self._repaired, 0
         return found
 
     def everything(self, partition: int) -> dict[bytes, bytes]:
-        """Give all that a partition's table has to hold."""
+        """Return the whole content of a partition's table."""
         return self._correlators[partition].everything()
 
     def take_changes(self, partition: int) -> list[StateChange]:
-        """Return what a partition's table has to learn since the last call."""
+        """Return the changes to write to a partition's table since the last call."""
         return self._correlators[partition].take_changes()
 
     def forget(self, partition: int, key: Key) -> None:
-        """Forget an entry that the table refused, and begin it anew."""
+        """Drop an entry that the table refused."""
         self._correlators[partition].forget(key)

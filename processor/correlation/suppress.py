@@ -1,4 +1,4 @@
-"""Tells a rule's repeats once: the first alert at once, the others as one number when their time is over.
+"""Suppresses repeats of a rule's alert: the first is sent at once, the others as one count when the period ends.
 
 Nothing is dropped without being counted, and nothing is counted twice: of each source the place of the
 newest counted event is kept, so that what is delivered again is known. Repeats end by the event times of what matches,
@@ -15,12 +15,12 @@ from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encod
 from schemas.text.limits import Texts
 
 MAX_SOURCES = 1_000
-"""Of one group; the one that matched longest ago is forgotten first."""
+"""Sources per group; the least recently matched is dropped first."""
 
 
 _KEPT_TEXT_BYTES = 4 << 10
 _KEPT_BYTES = 32 << 10
-"""Of an alert that is kept for its summary: there is one for each group."""
+"""Limits of an alert that is stored for a summary: there is one per group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Throttle:
     period: int
     """ns."""
     alert: bytes
-    """That alert, encoded, long texts clipped; empty once its repeats are told."""
+    """That alert, encoded, long texts clipped; empty once its repeats are reported."""
     sources: tuple[tuple[int, int], ...]
-    """Of each source, the place of its newest event that matched."""
+    """For each source, the position of its newest event that matched."""
     count: int = 0
     last: int = 0
     """Event time of the newest repeat, ns."""
@@ -53,7 +53,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class SuppressResult:
-    """What a match leads to."""
+    """The result of a match."""
 
     state: Throttle
     alerts: tuple[Alert, ...] = ()
@@ -67,9 +67,9 @@ def take_match(
     """Send an alert or count it.
 
     Args:
-        state: of the group; None where there is none.
-        stamp: the event's.
-        make_alert: makes its alert, where one is to be sent.
+        state: of the group; None if there is none.
+        stamp: of the event.
+        make_alert: makes the alert if it is sent.
         period: how long repeats are counted, ns.
         weight: how many equal events the event stands for.
     """
@@ -87,12 +87,12 @@ def take_match(
 
 
 def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert) -> SuppressResult:
-    """Add alerts that were counted before they got here; there is a summary where a period ended by them.
+    """Add repeats that detection counted; returns a summary if they end a period.
 
     Args:
-        state: of those that repeat the same alert; None where there is none.
-        stamp: of the batch that they were counted in.
-        repeated: how many there are.
+        state: of repeats of the same alert; None if there is none.
+        stamp: of the batch that holds them.
+        repeated: the count.
     """
     if state is not None and _is_applied(state, stamp):
         return SuppressResult(state, is_duplicate=True)
@@ -101,7 +101,7 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
         count, last = state.count + repeated.count, max(state.last, repeated.last)
         return SuppressResult(replace(state, count=count, last=last, sources=sources))
     summary = () if state is None else close(state)[1]
-    # The id of a summary is made of this time: one period that is summed up twice must not give two of one id.
+    # The id of a summary contains this time: two summaries of one period must not share an id.
     first = repeated.first if state is None or state.first_id != repeated.first_id else stamp[0]
     fresh = Throttle(repeated.first_id, first, repeated.period, repeated.alert, sources, repeated.count, repeated.last)
     return SuppressResult(fresh, summary)
@@ -113,7 +113,7 @@ def retained(alert: Alert) -> bytes:
 
 
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
-    """End the time in which repeats are counted: a summary, if there were any.
+    """Close a period; return a summary if there were repeats.
 
     What was applied stays known, so that a repeat that is delivered again makes no alert.
     """
@@ -124,14 +124,14 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     times = "time" if state.count == 1 else "times"
     text = f"REPEATED {state.count} more {times} in {timespan_text(state.period)}: {first.output}"
     repeats = Repeats(first.id, state.count, state.first, state.last, state.period)
-    # Once more among the fields, for those who read alerts in Falco's shape.
-    told = {f"repeats.{name}": getattr(repeats, name) for name in ("first_id", "count", "first", "last")}
+    # Repeated among the fields, for readers of Falco's JSON.
+    counts = {f"repeats.{name}": getattr(repeats, name) for name in ("first_id", "count", "first", "last")}
     summary = replace(
         first,
         id=alert_id(state.end, first.id, state.first, state.period, "summary"),
         time=state.end,
         output=text,
-        output_fields={**first.output_fields, **told},
+        output_fields={**first.output_fields, **counts},
         repeats=repeats,
     )
     return closed, (summary,)

@@ -1,4 +1,4 @@
-"""What an output says of a window: the ``%correlation`` tokens, which no event has a value for.
+"""The ``%correlation`` tokens of an output, whose values come from a window.
 
 The text is cut where they stand: its pieces are filled in at detection, the tokens at correlation. What
 an event holds can so never be taken for a token.
@@ -56,7 +56,7 @@ def tokens_of(output: str) -> Iterator[WindowToken]:
     """Find all tokens of an output.
 
     Raises:
-        BadToken: what follows ``%correlation`` says nothing of a window.
+        BadWindowToken: what follows ``%correlation`` is not a known token.
     """
     for start in _START.finditer(output):
         match = _TOKEN.match(output, start.start())
@@ -79,7 +79,7 @@ def pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
     """Cut an output at its tokens: there is one piece more than tokens.
 
     Raises:
-        BadToken: as tokens_of.
+        BadWindowToken: as tokens_of.
     """
     tokens = tuple(tokens_of(output))
     starts = [0, *(token.span[1] for token in tokens)]
@@ -113,7 +113,7 @@ def group_text(group: Sequence[str | None]) -> str:
 
 
 def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
-    """Give each leg's event: its time, its host, and the fields that outputs name."""
+    """Return each leg's event: its time, its host, and the fields that outputs name."""
     return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.kept} for name, seen in fired.legs}
 
 

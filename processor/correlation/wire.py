@@ -35,21 +35,21 @@ TICK_KEY = b"tick"
 
 
 class BadPreMatch(LannerError, ValueError):
-    """Bytes that are no pre-matched event."""
+    """Bytes that are not a valid pre-matched event."""
 
 
 def group_key(group: Group) -> bytes:
-    """Give the bytes that stand for a group: the message's key, so that one partition has all of a group.
+    """Encode a group as a message key, so that all messages of a group are in one partition.
 
     Args:
-        group: its values; lengths are written before them, so that no two groups share a key.
+        group: its values, each written after its length so that no two groups share a key.
     """
     parts = (b"-" if value is None else b"%d:%s" % (len(data := to_bytes(value)), data) for value in group)
     return b"".join(parts)
 
 
 def message_of(pre_match: PreMatch) -> tuple[bytes, bytes]:
-    """Give key and value of a pre-matched event's message."""
+    """Return key and value of the message for a pre-matched event."""
     return group_key(pre_match.group), encode_pre_match(pre_match)
 
 
@@ -86,10 +86,10 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
 
 
 def decode_pre_match(data: bytes) -> PreMatch:
-    """Decode a pre-matched event that this release or a former one wrote.
+    """Decode a pre-matched event written by this release or an earlier one.
 
     Raises:
-        BadPreMatch: the bytes are none, and why.
+        BadPreMatch: the bytes are not a valid pre-matched event.
     """
     try:
         row: Any = PRE_MATCH_FORMAT.decode(data)
@@ -109,18 +109,18 @@ def decode_pre_match(data: bytes) -> PreMatch:
             repeated=None if row["repeated"] is None else RepeatedAlert(**row["repeated"]),
         )
     except (UnreadableMessage, TypeError, ValueError, AttributeError) as problem:
-        raise BadPreMatch(f"the bytes are no pre-matched event: {problem}") from None
+        raise BadPreMatch(f"not a valid pre-matched event: {problem}") from None
 
 
 def _check(origin: EventOrigin, time: int) -> None:
-    """Check that an origin and a time can be kept in a window's state. Raises ValueError.
+    """Check that an origin and a time fit into window state. Raises ValueError.
 
     Detection sends no others, but may have done so before it bounded what it decodes.
     """
     if not (0 <= origin.sequence < MAX_SEQUENCE and 0 <= origin.index < 1 << INDEX_BITS):
-        raise ValueError("the event's place is out of range")
+        raise ValueError("the position of the event is out of range")
     if not (is_clock(time) and is_clock(origin.collector_start)):
-        raise ValueError("a time that no clock shows")
+        raise ValueError("a time is out of range")
 
 
 def _notice_datum(notice: Notice) -> dict[str, Any]:

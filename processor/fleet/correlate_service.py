@@ -1,10 +1,10 @@
-"""The correlate stage on a Faust app: for each batch taken, alerts first, then state, then the acknowledgement.
+"""The correlate stage on a Faust app: for each batch, it sends alerts, then state, then acknowledges.
 
-The state lies in a compacted topic, one blob a key, in the partition of the messages that made it. It is written and
-read by the stage itself and not by a Faust table: a table sends its changelog without waiting for it, and writes to
-the partition of whatever message its stream is at. State is a function of the order in the partition of `correlate`, so
-each record says how far that had been applied: what a process writes that hung while another took over is older than
-what the other wrote, and is not read.
+State is stored in a compacted topic, one record per key, in the same partition as the messages that made it. A Faust
+table is not used: it does not wait for its changelog, and it writes to the partition of whatever message its stream is
+at. State depends only on the order of messages in a partition of `correlate`, so each record holds the offset up to
+which they were applied. If a process hangs while another takes over, its late records have smaller offsets and are
+ignored.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ _TICK_SECONDS = 1.0
 _CHANGELOG = changelog(CORRELATION_TABLE)
 
 FaultPoint = Callable[[str], None]
-"""Called with the name of each gap at which a process may die; tests die there."""
+"""Called with the name of each point between two steps; tests kill the process there."""
 
 
 class CorrelateService:
-    """Takes messages partition by partition, so that a slow one holds up no other."""
+    """Processes each partition in its own task, so that a slow one does not delay the others."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class CorrelateService:
         Args:
             app: as made by make_app.
             connection: the same broker.
-            stage: judges.
-            on_note: told of what an operator should know.
-            on_failure: told once that this process can't go on.
+            stage: evaluates messages.
+            on_note: receives messages for an operator.
+            on_failure: called once if this process cannot continue.
             at: fault points.
         """
         self._app = app
@@ -74,7 +74,7 @@ class CorrelateService:
         self._shipping: ResultProducer | None = None
         self._queues: dict[int, asyncio.Queue[Any]] = {}
         self._applied: dict[int, int] = {}
-        """By partition, what records that were written say at most: it never goes back."""
+        """By partition, the highest applied offset in the records written; it only grows."""
         self._ends = TableEnds({})
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -87,11 +87,11 @@ class CorrelateService:
         assigned.connect(self._on_assigned)
 
     def start(self, shipping: ResultProducer) -> None:
-        """Take the sending side; before the app starts."""
+        """Set the producer, before the app starts."""
         self._shipping = shipping
 
     async def finish(self) -> None:
-        """Finish the batches that are being worked on, and begin no more."""
+        """Finish the batches in progress and start no more."""
         self._is_closing = True
         for queue in self._queues.values():
             with suppress(asyncio.QueueFull):
@@ -103,7 +103,7 @@ class CorrelateService:
         async for event in transport.unacknowledged(stream):
             message = event.message
             queue = self._queues.get(message.partition)
-            # A message from before a rebalance comes again to whoever owns its partition now.
+            # A message from before a rebalance is delivered again to the new owner of its partition.
             if queue is not None and message.generation_id == self._app.consumer_generation_id:
                 await queue.put(message)
 
@@ -133,7 +133,7 @@ class CorrelateService:
     async def _guarded(self, work: Any) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001  the process ends by it, and nothing is acknowledged
+        except Exception as error:  # noqa: BLE001  it ends the process, and nothing is acknowledged
             self._on_failure(error)
 
     async def _recover(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
@@ -141,7 +141,7 @@ class CorrelateService:
         try:
             tables, positions = await persist_async(
                 lambda: asyncio.to_thread(self._read, partitions, lambda: stopped),
-                Retry("Correlation in the partitions that came", self._on_note),
+                Retry("Correlation in the newly assigned partitions", self._on_note),
             )
         finally:
             stopped = True
@@ -150,13 +150,13 @@ class CorrelateService:
             for partition in partitions
         )
         if unreadable:
-            self._on_note(f"{unreadable} windows of another release could not be read and begin anew.")
+            self._on_note(f"{unreadable} windows of another release could not be read and start empty.")
         self._applied = {partition: table.applied for partition, table in tables.items()}
         await self._repair(tables)
         lost = {partition: positions[partition] for partition in positions if tables[partition].is_unused}
         if lost:
-            await self._tell_lost(lost)
-        # From now on an empty partition means that its topic is another one.
+            await self._report_lost(lost)
+        # From now on an empty partition means that the topic was replaced.
         unused = [partition for partition, table in tables.items() if table.is_unused]
         begun = [await self._begun(each) for each in unused]
         ends = {partition: table.end for partition, table in tables.items()}
@@ -164,7 +164,7 @@ class CorrelateService:
         ready.set()
 
     async def _begun(self, partition: int) -> int:
-        """Mark a partition of the table as used, and give the mark's offset."""
+        """Mark a partition of the table as used and return the offset of the mark."""
         try:
             return await (await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=partition))
         except MessageRefused as error:
@@ -174,7 +174,7 @@ class CorrelateService:
     def _read(
         self, partitions: Sequence[int], stop: Callable[[], bool]
     ) -> tuple[dict[int, ChangelogTable], dict[int, int]]:
-        """Give the tables, and where the group stands in those partitions in which it has been."""
+        """Return the tables, and the committed offsets of unused partitions that have any."""
         tables = read_tables(self._connection, self._connection.topic(_CHANGELOG), partitions, stop)
         unused = [partition for partition, table in tables.items() if table.is_unused]
         group = self._connection.topic(PROCESSOR_GROUP)
@@ -190,7 +190,7 @@ class CorrelateService:
             ]
         )
 
-    async def _tell_lost(self, positions: Mapping[int, int]) -> None:
+    async def _report_lost(self, positions: Mapping[int, int]) -> None:
         self._stage.lost += len(positions)
         alert = memory_lost(self._connection.topic(_CHANGELOG), positions, time.time_ns())
         self._on_note(f"{alert.output}.")
@@ -207,7 +207,7 @@ class CorrelateService:
             await self._batch(partition, messages)
 
     async def _batch(self, partition: int, messages: Sequence[Any]) -> None:
-        """Compute; alerts, awaited; state, awaited; acknowledgement. A death in any gap only repeats things."""
+        """Evaluate, send alerts, write state, acknowledge. A crash between two steps only repeats work."""
         shipping = self._sender()
         reasons: dict[int, str] = {}
         try:
@@ -215,9 +215,11 @@ class CorrelateService:
         except Exception as error:
             if is_broker_error(error):
                 raise
-            # Nothing says which message it was.
+            # It is unknown which message caused it.
             reasons = {each.offset: f"evaluation failed: {fault_text(error)}" for each in messages} | reasons
-        await answers_of([shipping.bury(each, reasons[each.offset]) for each in messages if each.offset in reasons])
+        await answers_of(
+            [shipping.send_dead_letter(each, reasons[each.offset]) for each in messages if each.offset in reasons]
+        )
         self._at("state written")
         consumer: Any = self._app.consumer
         for message in messages:
@@ -225,12 +227,12 @@ class CorrelateService:
         self._at("acknowledged")
 
     async def _apply(self, partition: int, messages: Sequence[Any], reasons: dict[int, str]) -> None:
-        """Apply messages, and wait until alerts and state are safe.
+        """Apply messages and wait until alerts and state are acknowledged by the broker.
 
         Args:
             partition: of all messages.
-            messages: in their order.
-            reasons: is given, by offset, why a message belongs with the dead letters.
+            messages: in order.
+            reasons: receives, by offset, why a message becomes a dead letter.
         """
         shipping = self._sender()
         alerts: list[tuple[int, asyncio.Future[int]]] = []
@@ -241,15 +243,15 @@ class CorrelateService:
             alerts += [(message.offset, await shipping.alert(alert)) for alert in step.alerts]
         if repaired := self._stage.take_repaired():
             self._on_note(
-                f"{repaired} windows and counts of repeats of partition {partition} were dated in the future, by a "
-                "wrong clock, and were set back."
+                f"{repaired} windows and counts of repeats of partition {partition} had times in the future, from a "
+                "wrong clock, and were set to the present."
             )
         changes = self._stage.take_changes(partition)
         self._at("computed")
         answers = await answers_of([sent for _, sent in alerts])
         for (offset, _), answer in zip(alerts, answers, strict=True):
             if isinstance(answer, MessageRefused):
-                reasons.setdefault(offset, f"an alert that it made was refused: {answer}")
+                reasons.setdefault(offset, f"an alert that it caused was refused: {answer}")
         self._at("alerts sent")
         self._applied[partition] = max(self._applied[partition], messages[-1].offset)
         await self._mend(partition, await self._write(partition, changes, reasons))
@@ -267,16 +269,16 @@ class CorrelateService:
         return self._stage.take(partition, message.key, value, appended, message.offset)
 
     async def _write(self, partition: int, changes: Sequence[StateChange], reasons: dict[int, str]) -> list[int]:
-        """Write state, and give the offsets of its records. What is refused is forgotten here and in the table."""
+        """Write state and return the offsets of its records. Refused state is dropped here and in the table."""
         answers = await self._records(partition, [(each.record, each.blob) for each in changes])
         refused = []
         for change, answer in zip(changes, answers, strict=True):
             if isinstance(answer, MessageRefused):
-                reasons.setdefault(change.cause, f"the state that it made was refused: {answer}")
+                reasons.setdefault(change.cause, f"the state that it changed was refused: {answer}")
                 self._stage.forget(partition, change.key)
                 refused.append((change.record, None))
             elif change.fault:
-                reasons.setdefault(change.cause, f"the state that it made can't be encoded: {change.fault}")
+                reasons.setdefault(change.cause, f"the state that it changed cannot be encoded: {change.fault}")
         answers += await self._records(partition, refused)
         return _offsets(answers)
 
@@ -290,14 +292,14 @@ class CorrelateService:
         return await answers_of(sending)
 
     async def _mend(self, partition: int, offsets: Iterable[int]) -> None:
-        """Write all again that is remembered, if the topic is no longer the one that has it."""
+        """Write the whole state again if the topic was replaced."""
         while self._ends.lacks(partition, offsets):
             everything = self._stage.everything(partition)
             offsets = [await self._begun(partition)]
             offsets += _offsets(await self._records(partition, everything.items()))
             self._on_note(
-                f"warning: topic {self._connection.topic(_CHANGELOG)} was deleted and made anew while this processor "
-                f"runs: {len(everything)} windows and counts of partition {partition} were written again."
+                f"warning: topic {self._connection.topic(_CHANGELOG)} was deleted and created again while this "
+                f"processor runs: {len(everything)} windows and counts of partition {partition} were rewritten."
             )
 
     async def _tick(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
@@ -305,7 +307,7 @@ class CorrelateService:
         while not self._is_closing:
             await asyncio.sleep(_TICK_SECONDS)
             for partition in partitions:
-                # A message that waits tells the time as well as a tick.
+                # A waiting message carries the time as well as a tick does.
                 if self._stage.remembers(partition) and self._queues[partition].empty():
                     await self._sender().tick(partition, time.time_ns())
 

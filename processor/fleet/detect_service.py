@@ -1,9 +1,8 @@
-"""The processor of a fleet: a Faust app round the pure stages. It decides nothing but when a message is done with.
+"""The detect stage on a Faust app: it passes messages to the stage, sends the results, and acknowledges in order.
 
-A message of the events topic is acknowledged once all that it made (alerts, pre-matches, a dead letter) is safe with
-the broker, and in order. What a process did not acknowledge before it died, another does again, with the same ids.
-Whatever fails while a result is made or accepted costs its message alone, which becomes a dead letter: only trouble
-with the broker ends the process.
+A message of the events topic is acknowledged once the broker has acknowledged all its results: alerts, pre-matches, or
+a dead letter. If a process dies before that, another evaluates the message again, and the results have the same ids.
+An error while a result is made or sent makes a dead letter of its message alone; only broker errors end the process.
 """
 
 import asyncio
@@ -31,27 +30,27 @@ from processor.fleet.producer import ResultProducer, Sending, answers_of, header
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 
 _MAX_PENDING = 500
-"""Messages whose results are on their way to the broker; more would only hide that it is slow."""
+"""Messages whose results are not acknowledged by the broker yet; more would only hide that it is slow."""
 _FLUSH_SECONDS = 5.0
 
 
 def make_app(
     connection: Connection, partitions: int, data_folder: Path, on_note: Callable[[str], None] = lambda _: None
 ) -> faust.App:
-    """Make a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name.
+    """Return a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name.
 
     Args:
         connection: the broker.
         partitions: of the topics that are read.
-        data_folder: Faust wants one.
-        on_note: receives, on another thread, what an operator should know of reading.
+        data_folder: required by Faust.
+        on_note: receives messages for an operator, on another thread.
     """
     app = transport.FaustApp(
         connection.topic(PROCESSOR_GROUP),
         broker=[f"kafka://{server}" for server in servers(connection)],
         broker_client_id="lanner-processor",
         broker_credentials=credentials(connection),
-        # A dead worker's partitions are taken over in about twelve seconds instead of more than thirty.
+        # Partitions of a dead worker are taken over after about 12 s instead of more than 30 s.
         broker_session_timeout=6,
         broker_heartbeat_interval=2,
         broker_rebalance_timeout=8,
@@ -84,11 +83,11 @@ class _Received:
     appended: int = 0
     """Broker's clock, ms."""
     checked: VerifiedMessage | RejectedMessage | None = None
-    """What its signature says; None where signatures don't matter."""
+    """The result of verifying its signature; None if signatures are not checked."""
     value: bytes = b""
-    """As this release would have written it."""
+    """Translated to the schema of this release."""
     reason: str = ""
-    """Why it belongs with the dead letters; empty where it does not."""
+    """Why it becomes a dead letter; empty if it does not."""
 
 
 class DetectService:
@@ -110,11 +109,11 @@ class DetectService:
         Args:
             app: as made by make_app.
             connection: the same broker, for what is sent.
-            stage: judges.
-            host_keys: say whose batches are accepted; None for anybody's.
-            on_note: told of what an operator should know.
-            on_failure: told once that this process can't go on; nothing is acknowledged any more.
-            at: called with the name of each gap at which a process may die; tests die there.
+            stage: evaluates messages.
+            host_keys: verify from which hosts batches come; None to accept all.
+            on_note: receives messages for an operator.
+            on_failure: called once if this process cannot continue; nothing is acknowledged after that.
+            at: called with the name of each point between two steps; tests kill the process there.
         """
         self._app = app
         self._connection = connection
@@ -129,7 +128,7 @@ class DetectService:
         self._pending: set[asyncio.Task[None]] = set()
         self._recall_task: asyncio.Task[None] | None = None
         self._owned: frozenset[int] = frozenset()
-        """Partitions that were recalled and kept since."""
+        """Partitions that were recalled and have been owned since."""
         self._recalled = asyncio.Event()
         self._is_closing = False
         self._events = connection.topic(EVENTS)
@@ -142,7 +141,7 @@ class DetectService:
         assigned.connect(self._on_assigned)
 
     def start(self, shipping: ResultProducer) -> None:
-        """Take the sending side; before the app starts."""
+        """Set the producer, before the app starts."""
         self._shipping = shipping
         self._watch.start(shipping)
 
@@ -151,7 +150,7 @@ class DetectService:
         return None if self._host_keys is None else self._host_keys.gate
 
     async def finish(self) -> None:
-        """Take nothing new, wait for what is on its way, tell what is left to tell."""
+        """Accept no new messages and wait until results in flight are acknowledged."""
         self._is_closing = True
         self._watch.finish()
         if self._pending:
@@ -164,13 +163,13 @@ class DetectService:
                 await self._take(event.message)
             except asyncio.CancelledError:
                 raise
-            except BaseException as error:  # noqa: BLE001  what leaves an agent is lost
+            except BaseException as error:  # noqa: BLE001  Faust swallows exceptions of agents
                 self._fail(error)
             if self._is_closing:
                 await asyncio.Event().wait()
 
     async def _take(self, message: Any) -> None:
-        # Between two assignments the generation is still the old one, but nothing of it may be begun any more.
+        # Between two assignments the generation is still the old one, but no message of it may be started.
         if not self._is_current(message):
             return
         received = await self._received(message)
@@ -187,11 +186,11 @@ class DetectService:
             reason = f"evaluation failed: {fault_text(error)}"
         self._watch.taken(message.partition, message.offset)
         if reason:
-            sending.append(self._sender().bury(message, reason))
+            sending.append(self._sender().send_dead_letter(message, reason))
         if not sending:
             self._settle(order, message)
             return
-        task = asyncio.create_task(self._wait(order, message, sending, is_buried=bool(reason)))
+        task = asyncio.create_task(self._wait(order, message, sending, is_dead_letter=bool(reason)))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
         if len(self._pending) >= _MAX_PENDING:
@@ -207,7 +206,7 @@ class DetectService:
             return _Received(reason=reason)
         try:
             appended = self._append_times.of(message)
-            # Before anything else looks at its bytes.
+            # Verify before anything else reads its bytes.
             checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
             value = b"" if isinstance(checked, RejectedMessage) else await self._sender().read(message)
         except Exception as error:
@@ -217,18 +216,18 @@ class DetectService:
         return _Received(appended, checked, value)
 
     async def _evaluate(self, message: Any, received: _Received, sending: Sending) -> str:
-        """Evaluate a message and hand over what it makes; what was handed over is added to sending.
+        """Evaluate a message and send the results, which are added to sending.
 
         Returns:
-            Why the message belongs with the dead letters; empty where it does not.
+            Why the message becomes a dead letter; empty if it does not.
         """
-        place = (message.topic, message.partition, message.offset)
+        position = (message.topic, message.partition, message.offset)
         appended, checked = received.appended, received.checked
         if isinstance(checked, RejectedMessage):
-            outcome = self._stage.reject(checked, place, appended)
+            result = self._stage.reject(checked, position, appended)
         else:
             offset = correction(headers_of(message), appended * 1_000_000)
-            outcome = self._stage.take(
+            result = self._stage.take(
                 message.partition,
                 received.value,
                 appended,
@@ -236,33 +235,35 @@ class DetectService:
                 self._agreement(checked),
                 is_verified=checked is not None and checked.is_verified,
             )
-            if outcome.rejected is not None:
-                outcome = self._stage.reject(outcome.rejected, place, appended)
-            elif self._host_keys and checked and checked.pin and not outcome.refused:
+            if result.rejected is not None:
+                result = self._stage.reject(result.rejected, position, appended)
+            elif self._host_keys and checked and checked.pin and not result.refused:
                 sending.append(await self._host_keys.pin(checked.pin))
-        self._at("judged")
-        for alert in outcome.alerts:
+        self._at("evaluated")
+        for alert in result.alerts:
             sending.append(await self._sender().alert(alert))
-        for key, pre_match in outcome.pre_matches:
+        for key, pre_match in result.pre_matches:
             sending.append(await self._sender().pre_match(key, pre_match))
-        return outcome.refused
+        return result.refused
 
     def _agreement(self, checked: VerifiedMessage | None) -> CheckHost:
         gate = self._gate
         return accept_any_host if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
 
-    async def _wait(self, order: AckOrder[Any], message: Any, sending: Sending, *, is_buried: bool) -> None:
+    async def _wait(self, order: AckOrder[Any], message: Any, sending: Sending, *, is_dead_letter: bool) -> None:
         try:
             refused = [answer for answer in await answers_of(sending) if isinstance(answer, MessageRefused)]
-            if refused and not is_buried:
-                await self._sender().bury(message, f"{len(refused)} of its results were refused: {refused[0]}")
+            if refused and not is_dead_letter:
+                await self._sender().send_dead_letter(
+                    message, f"{len(refused)} of its results were refused: {refused[0]}"
+                )
             self._at("results sent")
             self._settle(order, message)
-        except Exception as error:  # noqa: BLE001  a task's exception is nobody's, and the message would stay undone
+        except Exception as error:  # noqa: BLE001  nobody awaits the task, and the message would never be acknowledged
             self._fail(error)
 
     def _settle(self, order: AckOrder[Any], message: Any) -> None:
-        # What was begun before the last rebalance comes again, to whoever owns its partition now.
+        # A message from before the last rebalance is delivered again to the new owner of its partition.
         if self._order.get(message.tp) is not order:
             return
         consumer: Any = self._app.consumer
@@ -281,7 +282,7 @@ class DetectService:
     async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         self._recalled.clear()
         if self._recall_task is not None:
-            # A recall that ended after this would let messages of the old assignment through.
+            # If it ended later, it would admit messages of the old assignment.
             self._recall_task.cancel()
         self._order.clear()
 
@@ -300,7 +301,7 @@ class DetectService:
             if partitions:
                 await self._watch.recall(partitions)
                 self._owned |= partitions
-        except Exception as error:  # noqa: BLE001  nothing would be judged any more, and nobody told
+        except Exception as error:  # noqa: BLE001  otherwise evaluation would stop without a report
             self._fail(error)
         self._recalled.set()
 

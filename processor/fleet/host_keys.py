@@ -1,4 +1,4 @@
-"""Follows whose key is whose, for as long as a processor runs: an operator's word counts within a second.
+"""Follows the topics of host keys while a processor runs: changes by operators take effect within a second.
 
 Nothing is evaluated before both topics have been read to their ends once: a host that was revoked must not be let in
 again by a restart.
@@ -31,8 +31,8 @@ class HostKeysService:
 
         Args:
             connection: the broker.
-            gate: checks messages by the keys that this keeps up to date.
-            on_note: told of what an operator should know.
+            gate: checks messages by the keys that this updates.
+            on_note: receives messages for an operator.
         """
         self.gate = gate
         self._connection = connection
@@ -44,7 +44,7 @@ class HostKeysService:
         self._writing: set[asyncio.Task[None]] = set()
 
     def start(self, shipping: ResultProducer) -> None:
-        """Begin to follow; on the running loop. Raises BusUnavailable where the broker's settings can't be used."""
+        """Start; on the running loop. Raises BusUnavailable if the broker's settings are unusable."""
         self._shipping = shipping
         follower = CompactedTopicReader(self._connection, [HOST_PINS, HOST_KEYS])
         loop = asyncio.get_running_loop()
@@ -52,11 +52,11 @@ class HostKeysService:
         self._thread.start()
 
     def finish(self) -> None:
-        """Follow no more."""
+        """Stop."""
         self._stopped.set()
 
     async def ready(self) -> None:
-        """Wait until all that was decided before is known."""
+        """Wait until all earlier decisions are known."""
         await self._is_read.wait()
 
     async def pin(self, record: HostKey) -> "asyncio.Future[int]":
@@ -84,9 +84,9 @@ class HostKeysService:
                     reported = follower.trouble
                     if reported:
                         until = "those known so far count" if is_complete else "until then nothing is evaluated"
-                        self._on_note(f"warning: keys of hosts can't be read ({reported}): {until}.")
+                        self._on_note(f"warning: host keys cannot be read ({reported}): {until}.")
         except RuntimeError:
-            # The loop is closed: this process ends.
+            # The loop is closed: this process is shutting down.
             return
         finally:
             follower.close()
@@ -96,12 +96,12 @@ class HostKeysService:
         if topic == HOST_KEYS:
             if wrong := self.gate.known.take_decision(key, value):
                 place = f"{self._connection.topic(topic)} at {message.offset()}"
-                self._on_note(f"warning: {place}: left out, since it is not a record of a host's key: {wrong}.")
+                self._on_note(f"warning: {place}: ignored, since it is not a valid host key record: {wrong}.")
             return
         winner = self.gate.known.take_pin(key, value)
         if winner is not None:
             self._on_note(
-                f"warning: another key was pinned for host {printable(winner.host_id)}: the first one counts."
+                f"warning: another key was pinned for host {printable(winner.host_id)}; the first one is used."
             )
             task = asyncio.ensure_future(self._cover(winner))
             self._writing.add(task)
@@ -112,5 +112,5 @@ class HostKeysService:
             await (await self._write(winner))
         except Exception as error:  # noqa: BLE001  it counts here all the same, and whoever reads the topic next covers it
             self._on_note(
-                f"warning: the first key of host {printable(winner.host_id)} can't be written again: {error}."
+                f"warning: the first key of host {printable(winner.host_id)} cannot be written again: {error}."
             )

@@ -45,7 +45,7 @@ class HostWatch:
         on_note: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Begin; arguments as of the detect service; gate: checks what is looked back at."""
+        """Begin; arguments as for DetectService. gate: verifies the messages that are read again."""
         self._app = app
         self._connection = connection
         self._stage = stage
@@ -58,46 +58,46 @@ class HostWatch:
         self._shipping: ResultProducer | None = None
 
     def start(self, shipping: ResultProducer) -> None:
-        """Begin to ask; on the running loop."""
+        """Start; on the running loop."""
         self._shipping = shipping
         self._ticking = asyncio.create_task(self._guarded(shipping))
 
     def finish(self) -> None:
-        """Ask no more."""
+        """Stop."""
         if self._ticking is not None:
             self._ticking.cancel()
 
     def taken(self, partition: int, offset: int) -> None:
-        """Take note that a message has been judged."""
+        """Record that a message was evaluated."""
         self._positions[partition] = offset + 1
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """Forget what belongs to another process now."""
+        """Forget the partitions that another process owns now."""
         gone = frozenset(partitions)
         for partition in gone:
             self._positions.pop(partition, None)
         self._stage.forget(gone)
 
     async def recall(self, partitions: frozenset[int]) -> None:
-        """Look at what others judged, so that gaps and silences at the change of owners are found too."""
+        """Read messages that other processors evaluated, to find gaps and silences across a change of owners."""
         try:
             unknown = await persist_async(
-                lambda: self._look_back(partitions), Retry("The look back at hosts", self._on_note)
+                lambda: self._look_back(partitions), Retry("Reading the recent messages of hosts", self._on_note)
             )
         except BusUnavailable as error:
-            self._on_note(f"gaps and silences right at this start can't be proved: {error}")
+            self._on_note(f"gaps and silences at this start cannot be detected: {error}")
             return
         if unknown:
             self._on_note(
-                f"{unknown} partitions hold too much to look back at: "
-                "silences that began before this start are not told."
+                f"{unknown} partitions hold too many messages to read again: "
+                "silences that began before this start are not reported."
             )
 
     async def _look_back(self, partitions: frozenset[int]) -> int:
-        """Learn from one message after the other where hosts were.
+        """Read the newest messages of hosts, partition by partition.
 
         Returns:
-            In how many partitions there was too much to read.
+            The number of partitions with too many messages to read.
         """
         group = self._connection.topic(PROCESSOR_GROUP)
         positions = await asyncio.to_thread(committed, self._connection, group, self._events, partitions)
@@ -109,7 +109,7 @@ class HostWatch:
         async with PastEvents(self._connection, self._events) as past:
             begins = await past.begins(positions)
             for left, (number, end) in zip(range(len(positions), 0, -1), positions.items(), strict=True):
-                # What one partition leaves of its time is for the others.
+                # Time that one partition does not use is left to the others.
                 share = max(_LEAST_SECONDS, (ends - time.monotonic()) / left)
                 since = await self._look_back_at(past, number, begins[number], end, share)
                 if since is None:
@@ -119,22 +119,22 @@ class HostWatch:
         return unknown
 
     async def _look_back_at(self, past: PastEvents, number: int, begin: int, end: int, seconds: float) -> int | None:
-        """Learn from one partition.
+        """Read the newest messages of one partition.
 
         Args:
             past: the topic.
             number: of the partition.
             begin: the first offset that it holds.
-            end: where the group stands.
-            seconds: that it may take.
+            end: the group's committed offset.
+            seconds: the time limit.
 
         Returns:
-            Since when (ms) all its hosts are known; None if there was too much to read.
+            The time (ms) since which all its hosts are known; None if there were too many messages.
         """
         newest = max(begin, end - _NEWEST)
         first = await past.first(number, newest, end)
         if first is None:
-            # Of a partition where there is nothing any more, nothing is to be known.
+            # An empty partition has no hosts.
             return 0
         since = int(first.timestamp) - self._stage.liveness.look_back_ms
         start = await past.since(number, since)
@@ -144,15 +144,15 @@ class HostWatch:
             await self._learn(record)
         if past.reached[number] >= end:
             return since if is_known else None
-        # What was learned so far would make a gap of what was not read.
+        # Unread messages would otherwise look like a gap.
         self._stage.forget(frozenset((number,)))
         return None
 
     async def _learn_earlier(self, past: PastEvents, number: int, start: int, end: int, seconds: float) -> bool:
-        """Learn from the last message of each host before the newest messages; return whether all were read."""
+        """Read the last message of each host before the newest ones; return whether all messages were read."""
         last = LastOfEach[Any](_MOST_HELD_BYTES)
         async for record in past.read(number, start, end, _deadline(seconds)):
-            # Of the many, only the last of each host has its signature checked: nobody else's may stand before it.
+            # Only each host's last message has its signature verified, so forged ones must not replace it.
             if self._gate is None or self._gate.may_be_genuine(_events_message(record)):
                 for each in last.put(record.key or b"", record, len(record.value or b"")):
                     await self._learn(each)
@@ -164,7 +164,7 @@ class HostWatch:
         return False
 
     async def _learn(self, record: Any) -> None:
-        """Have the stage learn from a message that was accepted before, if its batch is of the host that it says."""
+        """Pass a message that was accepted before to the stage, if its batch comes from the host that it names."""
         is_of: Callable[[str], bool] = _anybody
         gate = self._gate
         if isinstance(record.value, UnreadableRecord):
@@ -182,7 +182,7 @@ class HostWatch:
     async def _guarded(self, shipping: ResultProducer) -> None:
         try:
             await self._tick(shipping)
-        except Exception as error:  # noqa: BLE001  the process ends by it
+        except Exception as error:  # noqa: BLE001  it ends the process
             self._on_failure(error)
 
     async def _tick(self, shipping: ResultProducer) -> None:
@@ -197,13 +197,13 @@ class HostWatch:
                     self._on_note(f"an alert about a silent host was refused: {answer}.")
 
     async def _read_to_end(self, partitions: Iterable[int]) -> list[int]:
-        """Tell which partitions hold nothing unread: only the broker knows, and where it is away nobody is silent."""
+        """Return the partitions that were read to their end; none while the broker does not answer."""
         consumer: Any = self._app.consumer
         asked = [TP(self._events, number) for number in partitions]
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 ends = await consumer.highwaters(*asked)
-        except Exception:  # noqa: BLE001  away, or in the middle of a rebalance: it is asked again
+        except Exception:  # noqa: BLE001  the broker is unavailable or rebalances: it is asked again later
             return []
         return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]
 

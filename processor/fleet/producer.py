@@ -1,4 +1,4 @@
-"""What the processor sends: alerts, pre-matches, schemas, and what failed to the dead letters."""
+"""Sends what a processor makes: alerts, pre-matches, schemas and dead letters."""
 
 import asyncio
 import time
@@ -28,35 +28,35 @@ Sending = list["asyncio.Future[int]"]
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
 MOST_HOSTS = 1000
-"""Names come from hosts, one of which may be taken over and make them up."""
+"""A limit, since a compromised host can invent host names."""
 OTHER_HOSTS = "other hosts"
 
 
 class ResultProducer:
-    """The sending side of one processor; each call gives a future that ends when the broker has the message."""
+    """Sends the results of one processor; each call returns a future that ends once the broker has the message."""
 
     def __init__(self, connection: Connection, on_note: Callable[[str], None]) -> None:
-        """Connect; must be made on the running loop. Raises BusUnavailable."""
+        """Connect; call it on the running loop. Raises BusUnavailable."""
         self.alerts = 0
         """Alerts sent."""
         self.by_rule: Counter[tuple[str, str]] = Counter()
         """Alerts sent, by rule and priority."""
         self.by_host: Counter[str] = Counter()
-        """Alerts sent, by the host's name; of so many hosts, the rest under OTHER_HOSTS."""
+        """Alerts sent by host name, for at most MOST_HOSTS hosts; the others are counted under OTHER_HOSTS."""
         self.latency = Histogram()
-        """From an alert's event until it was handed to the client."""
+        """Seconds from an event until its alert was passed to the Kafka client."""
         self.dead_letters = 0
         self.answered_at = time.monotonic()
-        """When the broker last said that it has a message."""
+        """When the broker last acknowledged a message, monotonic s."""
         self._connection = connection
         self._on_note = on_note
         self.schemas = WriterSchemas(connection, (EVENT_BATCH_FORMAT, PRE_MATCH_FORMAT))
-        """Of what is read."""
+        """Of the topics that are read."""
         self._headers: dict[str, bytes] = {}
         self._producer = AsyncProducer(connection, "lanner-processor", on_note=on_note)
 
     async def announce(self) -> None:
-        """Publish the schemas of what is sent, and of what others send who may write no schema."""
+        """Publish the schemas of sent messages, and those of clients that have no right to write schemas."""
         for schema in (*(each.schema for each in _FORMATS.values()), PUBLISHED_RULES_SCHEMA):
             key, value = schema_message(schema)
             await self.send(SCHEMAS, key, value, list(SCHEMA_HEADERS))
@@ -66,7 +66,7 @@ class ResultProducer:
                 self._headers[name] = await asyncio.to_thread(registry.register, topic, each.schema)
 
     async def read(self, message: Any) -> bytes:
-        """Give a message's value as this release would have written it, as soon as its schema is known."""
+        """Return a message's value, translated to the schema of this release once its own schema is known."""
         return await self.schemas.translated(message.value, self._on_note)
 
     async def send(
@@ -78,7 +78,7 @@ class ResultProducer:
         return sent
 
     async def alert(self, alert: Alert) -> "asyncio.Future[int]":
-        """Send an alert; one that can't be encoded ends the future with Refused."""
+        """Send an alert; if it cannot be encoded, the future raises MessageRefused."""
         self.alerts += 1
         self.by_rule[alert.rule, alert.priority] += 1
         is_counted = alert.hostname in self.by_host or len(self.by_host) < MOST_HOSTS
@@ -86,52 +86,54 @@ class ResultProducer:
         self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
         try:
             made = alert_message(alert)
-        except Exception as error:  # noqa: BLE001  whatever a host sent that no encoder takes
-            return _refused(f"an alert of rule {alert.rule} can't be encoded: {fault_text(error)}")
+        except Exception as error:  # noqa: BLE001  a host can send values that cannot be encoded
+            return _refused(f"an alert of rule {alert.rule} cannot be encoded: {fault_text(error)}")
         return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
 
     async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
-        """Send an event on to the owner of its group."""
+        """Send an event to the owner of its group."""
         return await self.send(CORRELATE, key, self._framed(CORRELATE, value), [("content-type", AVRO)])
 
     async def tick(self, partition: int, now: int) -> "asyncio.Future[int]":
-        """Send a message that is there to be stamped by the broker, so that a quiet partition learns the time.
+        """Send a message whose only purpose is its broker timestamp, so that a quiet partition learns the time.
 
         Args:
             partition: of the correlate topic.
-            now: this machine's clock, ns since the epoch; only the release before looks at it.
+            now: this machine's clock, ns since the epoch; only the previous release reads it.
         """
         return await self.send(CORRELATE, TICK_KEY, b"%d" % now, [], partition=partition)
 
-    def bury(self, message: Any, reason: str) -> "asyncio.Future[int]":
-        """Send a message that failed to the dead letters, as it came, with the reason.
+    def send_dead_letter(self, message: Any, reason: str) -> "asyncio.Future[int]":
+        """Send a failed message to the dead letters as received, with the reason.
 
-        Where the letter itself is refused, it goes without the message: topic, partition and offset say where that is.
+        If the dead letter is refused, it is sent without the message: topic, partition and offset identify it.
         """
         self.dead_letters += 1
         if UNKNOWN_SCHEMA in reason and (why := self.schemas.why_not(message.value or b"")):
             reason = f"not decodable: {why}"
-        self._on_note(f"{message.topic}[{message.partition}] at {message.offset}: to the dead letters: {reason[:200]}.")
-        return asyncio.ensure_future(self._bury(message, reason))
+        self._on_note(
+            f"{message.topic}[{message.partition}] at {message.offset}: written to the dead letters: {reason[:200]}."
+        )
+        return asyncio.ensure_future(self._dead_letter(message, reason))
 
-    async def _bury(self, message: Any, reason: str) -> int:
-        place = (message.topic, message.partition, message.offset)
+    async def _dead_letter(self, message: Any, reason: str) -> int:
+        position = (message.topic, message.partition, message.offset)
         try:
             if isinstance(message.value, UnreadableRecord):
-                return await self._sent(dead_letter(reason, place, None, None, facts=[(NOT_FETCHED, b"yes")]))
-            return await self._sent(dead_letter(reason, place, message.key, message.value, headers_of(message)))
+                return await self._sent(dead_letter(reason, position, None, None, facts=[(NOT_FETCHED, b"yes")]))
+            return await self._sent(dead_letter(reason, position, message.key, message.value, headers_of(message)))
         except Exception as error:
             if is_broker_error(error):
                 raise
         try:
-            return await self._sent(dead_letter(reason, place, None, message.value).without_message())
+            return await self._sent(dead_letter(reason, position, None, message.value).without_message())
         except MessageRefused as error:
-            # Nothing that a host chose is in it: the topic is not as it has to be, and no message can mend that.
-            self._on_note(f"{place[0]}[{place[1]}] at {place[2]}: not even its dead letter is accepted: {error}.")
+            # It holds nothing that a host chose, so the topic is misconfigured, and sending again would not help.
+            self._on_note(f"{position[0]}[{position[1]}] at {position[2]}: its dead letter was refused: {error}.")
             return -1
 
-    async def _sent(self, letter: DeadLetterMessage) -> int:
-        return await (await self.send(PROCESSOR_DEAD_LETTERS, letter.key, letter.value, letter.headers))
+    async def _sent(self, message: DeadLetterMessage) -> int:
+        return await (await self.send(PROCESSOR_DEAD_LETTERS, message.key, message.value, message.headers))
 
     def _framed(self, topic: str, value: bytes) -> bytes:
         header = self._headers.get(topic)
@@ -142,20 +144,20 @@ class ResultProducer:
             self.answered_at = time.monotonic()
 
     def close(self) -> None:
-        """Send what is left; blocks for a moment."""
+        """Send what is queued; blocks for up to 5 s."""
         self._producer.close(_FLUSH_SECONDS)
 
 
 def why_not_fetched(message: Any) -> str:
-    """Say why a message could not be read from its topic; empty where it could."""
+    """Return why a message could not be read from its topic; empty if it could."""
     return f"not readable: {message.value.reason}" if isinstance(message.value, UnreadableRecord) else ""
 
 
 async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | MessageRefused]:
-    """Wait until the broker has what was sent, and give its offsets, or Refused where it does not accept a message.
+    """Wait until the broker has answered; return offsets, or MessageRefused for messages it does not accept.
 
     Raises:
-        BusUnavailable: or what else it is that says something about the broker.
+        BusUnavailable: or another error of the broker.
     """
     answers = await asyncio.gather(*sending, return_exceptions=True)
     for answer in answers:
@@ -171,7 +173,7 @@ def _refused(reason: str) -> "asyncio.Future[int]":
 
 
 def headers_of(message: Any) -> Iterable[tuple[str, bytes]]:
-    """Give the headers of a message as Faust hands it over."""
+    """Return the headers of a message as Faust delivers it."""
     headers: Iterable[tuple[str, bytes]]
     headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
     return headers

@@ -1,4 +1,4 @@
-"""Runs a Faust app in this process until a signal, and ends it in good order."""
+"""Runs the Faust app in this process until a signal, and shuts it down cleanly."""
 
 import asyncio
 import logging
@@ -26,14 +26,14 @@ OnStart = Callable[[faust.App, ResultProducer], None]
 
 
 class ProcessorFailed(LannerError):
-    """This process can't go on; what it did not acknowledge is another's."""
+    """This process cannot continue; other processors take over its unacknowledged messages."""
 
 
 class _Worker(faust.Worker):
-    """Faust's worker without its own ideas of signals and logs."""
+    """Faust's worker without its signal handlers and logging."""
 
     def install_signal_handlers(self) -> None:
-        """Leave signals to us."""
+        """Do nothing: signals are handled here."""
 
 
 def run_processor(
@@ -51,27 +51,27 @@ def run_processor(
     log_level: int = logging.ERROR,
     on_start: OnStart = lambda _app, _shipping: None,
 ) -> int:
-    """Work until SIGTERM or SIGINT.
+    """Run until SIGTERM or SIGINT.
 
     Args:
         connection: the broker; its topics have been checked.
-        stage: judges events.
-        correlation: judges what rules with memory have to see.
-        rules: changes what both judge by.
-        host_keys: say whose batches are accepted; None for anybody's.
+        stage: evaluates messages of the events topic.
+        correlation: evaluates windows.
+        rules: changes the rules of both.
+        host_keys: verify from which hosts batches come; None to accept all.
         partitions: of the events topic.
-        data_folder: Faust wants one; nothing of worth is kept there.
-        on_note: told of what an operator should know.
+        data_folder: required by Faust; nothing important is stored there.
+        on_note: receives messages for an operator.
         on_ready: called once partitions are assigned for the first time.
         at: fault points, for tests.
-        log_level: from which level on Faust's own log is told.
-        on_start: given the app and what it sends by, on the running loop, before the app connects.
+        log_level: of Faust's own log.
+        on_start: called with the app and the producer, on the running loop, before the app connects.
 
     Returns:
         The number of alerts sent.
 
     Raises:
-        ProcessorFailed: it can't go on, with the reason.
+        ProcessorFailed: it cannot continue; the message is the reason.
     """
     handler = FaustLog(on_note, log_level)
     logging.root.handlers[:] = [handler]
@@ -132,7 +132,7 @@ async def _run(
     signalled: Any = app.on_partitions_assigned
     signalled.connect(assigned)
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
-    # It writes to the terminal even where it has nothing to show.
+    # It writes to the terminal even if it has nothing to show.
     worker.spinner = None
     shipping = ResultProducer(connection, on_note)
     await shipping.announce()
@@ -146,7 +146,7 @@ async def _run(
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
     if running.done() and not stopping.is_set():
-        fail(running.exception() or worker.crash_reason or RuntimeError("Faust ended by itself"))
+        fail(running.exception() or worker.crash_reason or RuntimeError("Faust stopped unexpectedly"))
     await rules.finish()
     if host_keys is not None:
         host_keys.finish()
@@ -156,7 +156,7 @@ async def _run(
         await _stop(worker, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:
-        raise ProcessorFailed(_words(failures[0]))
+        raise ProcessorFailed(_reason(failures[0]))
     return shipping.alerts
 
 
@@ -165,13 +165,13 @@ async def _stop(worker: faust.Worker, on_note: Callable[[str], None]) -> None:
         async with asyncio.timeout(STOP_SECONDS):
             await worker.stop()
     except TimeoutError:
-        on_note("Faust did not end in time; what was not acknowledged is judged again.")
-    except Exception as error:  # noqa: BLE001  a broker that is away while this ends is no failure
-        on_note(f"Faust did not end in good order ({error}); what was not acknowledged is judged again.")
+        on_note("Faust did not stop in time; unacknowledged messages will be evaluated again.")
+    except Exception as error:  # noqa: BLE001  an unavailable broker during shutdown is not a failure
+        on_note(f"Faust did not stop cleanly ({error}); unacknowledged messages will be evaluated again.")
 
 
-def _words(error: BaseException) -> str:
-    """Say for people why this process can't go on."""
+def _reason(error: BaseException) -> str:
+    """Return why this process cannot continue, for people."""
     return str(error) if isinstance(error, BusUnavailable) else f"{type(error).__name__}: {error}"
 
 

@@ -1,6 +1,6 @@
-"""Sets a batch's times right where its host's clock is not.
+"""Corrects the times of a batch if its host's clock is wrong.
 
-Windows over several hosts need one clock, and so does whoever reads what happened where.
+Windows over several hosts need one clock, and so do people who compare hosts.
 """
 
 from array import array
@@ -20,31 +20,31 @@ months to fill a spool of the default size, and dead letters that are sent again
 
 
 class ClockSkews:
-    """By how much each host's clock was last told to be wrong."""
+    """The last reported clock offset of each host."""
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
 
     def change(self, host_id: str, offset: int) -> str:
-        """Say what has changed about a host's clock since it was told; empty where nothing has.
+        """Return what has changed about a host's clock since the last report; empty if nothing has.
 
         Args:
             host_id: the host.
             offset: what its times are moved by, ns; 0 for a clock that is right.
         """
-        told = self._told.get(host_id, 0)
-        if abs(offset - told) <= TOLERATED:
+        reported = self._reported.get(host_id, 0)
+        if abs(offset - reported) <= TOLERATED:
             return ""
         if not offset:
-            del self._told[host_id]
+            del self._reported[host_id]
             return "the clock is right again"
-        self._told[host_id] = offset
+        self._reported[host_id] = offset
         which = "behind" if offset > 0 else "ahead of"
         return f"the clock is {abs(offset) / 1e9:.0f} s {which} the broker's: event times are corrected by that"
 
     def drop(self, host_id: str) -> None:
         """Forget a host."""
-        self._told.pop(host_id, None)
+        self._reported.pop(host_id, None)
 
 
 def dated(batch: EventBatch, appended: int, offset: int) -> tuple[EventBatch, int]:

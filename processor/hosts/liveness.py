@@ -22,7 +22,7 @@ _MS = 1_000_000
 
 
 class HeartbeatBatch(NumberedBatch, Protocol):
-    """What of a batch matters here."""
+    """The attributes of a batch that liveness needs."""
 
     @property
     def hostname(self) -> str:
@@ -30,7 +30,7 @@ class HeartbeatBatch(NumberedBatch, Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether its collector ends in good order."""
+        """Whether its collector stops cleanly."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class _Host:
 
 
 class HostLiveness:
-    """When each host of the partitions that this process owns was last heard of."""
+    """When each host of the partitions that this process owns last sent a batch."""
 
     def __init__(self, after_seconds: float = DEFAULT_SECONDS) -> None:
         self._after = int(after_seconds * 1000)
@@ -54,21 +54,21 @@ class HostLiveness:
 
     @property
     def look_back_ms(self) -> int:
-        """How far back a process that takes a partition over has to look."""
+        """How far back a process that takes over a partition has to read, ms."""
         return 2 * self._after + 60_000
 
     def recall(self, partition: int, batch: HeartbeatBatch, appended: int) -> None:
-        """Learn from a batch that another process judged."""
+        """Record a batch that another process evaluated."""
         known = self._hosts.get(batch.host_id)
         if known is None or known.partition != partition or known.appended <= appended:
             self._take(partition, batch, appended)
 
     def recalled(self, partition: int, since: int) -> None:
-        """Take note that every host of a partition that was heard of since a time (ms) has been recalled."""
+        """Record that all hosts of a partition since a time (ms) have been recalled."""
         self._known_since[partition] = since
 
     def see(self, partition: int, batch: HeartbeatBatch, appended: int) -> list[Alert]:
-        """Take note of a batch in the order of its partition.
+        """Record a batch, in the order of its partition.
 
         Args:
             partition: of the events topic.
@@ -93,11 +93,11 @@ class HostLiveness:
         return found
 
     def overdue(self, now: int) -> frozenset[int]:
-        """Give the partitions in which a host looks silent. now: ms."""
+        """Return the partitions in which a host seems silent. now: ms."""
         return frozenset(host.partition for _, host in self._late(now))
 
     def due(self, partitions: Iterable[int], now: int) -> list[Alert]:
-        """Tell of the hosts that are silent in partitions that have been read to their ends. now: ms."""
+        """Return alerts about silent hosts in partitions that were read to their end. now: ms."""
         found = []
         read = frozenset(partitions)
         for host_id, host in self._late(now):
@@ -111,7 +111,7 @@ class HostLiveness:
         self._hosts.pop(host_id, None)
 
     def forget(self, partitions: frozenset[int]) -> None:
-        """Forget the hosts of partitions that go to another process."""
+        """Forget the hosts of partitions that another process takes over."""
         for partition in partitions:
             self._known_since.pop(partition, None)
         for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
@@ -132,9 +132,9 @@ class HostLiveness:
         cause = Cause(host_id, host.name, (host.appended + self._after) * _MS, host.batch)
         last = date_and_time_seconds(host.appended * _MS, utc=True) + "Z"
         if host.is_stopped:
-            text = f"the collector of host {host.name} was stopped in good order at {last} and has not come back"
+            text = f"the collector of host {host.name} was stopped cleanly at {last} and has not been started since"
             return internal_alert(HOST_STOPPED, cause, text, {}, "Notice")
-        text = f"nothing has come from host {host.name} since {last}, although a quiet host says so every 15 s"
+        text = f"host {host.name} has sent nothing since {last}; even an idle host sends a heartbeat every 15 s"
         return internal_alert(HOST_SILENT, cause, text, {}, "Warning")
 
 

@@ -1,4 +1,4 @@
-"""Proves what never arrived: a collector numbers its batches, so a number that is missing is a loss.
+"""Detects missing batches: a collector numbers its batches, so a missing number is a loss.
 
 Pure: batches in, findings out. A batch that comes again is old news and says nothing. How many hosts are remembered is
 for the caller to bound.
@@ -11,7 +11,7 @@ _REMEMBERED_STARTS = 4
 
 
 class NumberedBatch(Protocol):
-    """What of a batch names it for ever."""
+    """The fields that uniquely identify a batch."""
 
     @property
     def host_id(self) -> str:
@@ -31,11 +31,11 @@ class NumberedBatch(Protocol):
 
     @property
     def previous_start(self) -> int:
-        """The start before, in a first batch; 0 where not known."""
+        """The previous start, in a first batch; 0 if unknown."""
 
     @property
     def previous_sequence(self) -> int:
-        """The last number of that start; -1 where not known."""
+        """The last number of that start; -1 if unknown."""
 
 
 class _Start(NamedTuple):
@@ -52,18 +52,18 @@ class _Host:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Batches that were numbered and never came."""
+    """Numbered batches that never arrived."""
 
     missing: int
     after: int
-    """The last number that came."""
+    """The last number before the gap."""
     before: int
-    """The first number that came again; one more than the last for a gap at the end of a start."""
+    """The first number after the gap; for a gap at the end of a start, one more than the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateHosts:
-    """Two collectors that are alive under one host id."""
+    """Two live collectors under one host id."""
 
     boots: tuple[str, str]
 
@@ -75,7 +75,7 @@ class HostSequences:
         self._hosts: dict[str, _Host] = {}
 
     def see(self, partition: int, batch: NumberedBatch) -> Gap | DuplicateHosts | None:
-        """Take note of a batch, in the order of its partition."""
+        """Record a batch, in the order of its partition."""
         start = _Start(batch.boot_id, batch.collector_start)
         host = self._hosts.get(batch.host_id)
         if host is None or host.partition != partition:
@@ -95,7 +95,7 @@ class HostSequences:
         return Gap(missing, last, batch.sequence) if missing else None
 
     def is_repeat(self, partition: int, batch: NumberedBatch) -> bool:
-        """Return whether a batch, or a later one of the same start, was seen before: it is no sign of life."""
+        """Return whether a batch or a later one of the same start was seen before; then it proves no life."""
         host = self._hosts.get(batch.host_id)
         if host is None or host.partition != partition:
             return False
@@ -106,7 +106,7 @@ class HostSequences:
         self._hosts.pop(host_id, None)
 
     def forget(self, partitions: frozenset[int]) -> None:
-        """Forget the hosts of partitions that go to another process: what they send meanwhile is not seen here."""
+        """Forget the hosts of partitions that another process takes over, since their batches are not seen here."""
         for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
             del self._hosts[host_id]
 

@@ -1,4 +1,4 @@
-"""Which hosts a processor keeps track of: a host that has been heard of for a while is never pushed out by new ids.
+"""The hosts that a processor tracks: new host ids never push out an established host.
 
 Host ids are a sender's word until they are verified, and one sender can make up any number. So hosts are of two kinds.
 A newcomer has been heard of for less than a minute; there is room for some of them, and one that is silent for longest
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MOST_ESTABLISHED = 80_000
 MOST_NEW = 20_000
 ESTABLISHED_AFTER_MS = 60_000
-"""From the first to the newest batch of a host: then it is no newcomer any more."""
+"""Time from the first to the newest batch after which a host is established."""
 REPLACED_AFTER_MS = 3_600_000
 """A host that was silent for so long gives up its place where there is no other; its silence was told long before."""
 
@@ -39,7 +39,7 @@ class TrackedHosts:
         """
         self._most_established = most_established
         self._most_new = most_new
-        # Those that were silent for longest first.
+        # Longest silent first.
         self._established: OrderedDict[str, _Host] = OrderedDict()
         self._new: OrderedDict[str, _Host] = OrderedDict()
         self._gone: list[str] = []
@@ -48,7 +48,7 @@ class TrackedHosts:
         return len(self._established) + len(self._new)
 
     def see(self, partition: int, host_id: str, appended: int, *, is_verified: bool = False) -> bool:
-        """Take note of a batch.
+        """Record a batch.
 
         Args:
             partition: of the events topic.
@@ -76,19 +76,19 @@ class TrackedHosts:
         return False
 
     def recall(self, partition: int, host_id: str, appended: int) -> None:
-        """Take note of a batch that was evaluated before this process took the partition over. appended: ms.
+        """Record a batch that was evaluated before this process took over the partition. appended: ms.
 
         How long its host had been heard of then isn't known: who comes first is established, as far as there is room.
         """
         self.see(partition, host_id, appended, is_verified=True)
 
     def take_gone(self) -> list[str]:
-        """Return the hosts that had to go since the last call."""
+        """Return the hosts dropped since the last call."""
         gone, self._gone = self._gone, []
         return gone
 
     def forget(self, partitions: frozenset[int]) -> list[str]:
-        """Forget the hosts of partitions that go to another process, and return them."""
+        """Forget the hosts of partitions that another process takes over, and return them."""
         found = []
         for hosts in (self._established, self._new):
             gone = [host_id for host_id, host in hosts.items() if host.partition in partitions]

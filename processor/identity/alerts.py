@@ -1,4 +1,4 @@
-"""What is told of batches that are not of the host under whose id they came.
+"""Notices about batches that do not come from the host that they name.
 
 Pure. Whoever forges can make up ids without end, so only so many hosts get an alert of their own at a time; the others
 are told of together.
@@ -25,7 +25,7 @@ class RejectedBatches:
     def notice(
         self, rejected: RejectedMessage, place: tuple[str, int, int], hostname: str, appended: int
     ) -> tuple[Cause, Notice]:
-        """Return what is to be told of a rejected batch, and about whom.
+        """Return the notice about a rejected batch, and its cause.
 
         Args:
             rejected: why, and under whose id it came.
@@ -35,7 +35,7 @@ class RejectedBatches:
         """
         is_named = rejected.is_known and self._is_named(rejected.host_id, appended)
         about = f"host {rejected.host_id}" if rejected.host_id else "no host"
-        text = f"a batch that came under the id of {about} was not accepted: {rejected.reason}"
+        text = f"a batch with the id of {about} was rejected: {rejected.reason}"
         if rejected.outcome in ("other_key", "not_enrolled"):
             text += f" | {_ENROLL}"
         cause = Cause(rejected.host_id if is_named else _OTHER_HOSTS, hostname if is_named else "", appended, place)

@@ -1,4 +1,4 @@
-"""Decides whether a message of the events topic is of the host under whose id it came, before it is decoded.
+"""Decides whether a message of the events topic comes from the host that it names, before it is decoded.
 
 Pure: keys and clock are given. What needs no arithmetic is checked first, so that a message is refused cheaply: only
 one with the right key, or of a host that is new, costs the check of a signature.
@@ -41,7 +41,7 @@ _NAMES = frozenset({KEY, SIGNATURE, *SIGNED_HEADERS})
 
 @dataclass(frozen=True, slots=True)
 class EventsMessage:
-    """A message of the events topic, as it lies there."""
+    """A message of the events topic as stored."""
 
     partition: int
     key: bytes | None
@@ -56,7 +56,7 @@ class VerifiedMessage:
     """A message that may be decoded."""
 
     host_id: str
-    """Whose it is; empty if it is not signed."""
+    """The host that signed it; empty if it is not signed."""
     is_verified: bool
     pin: HostKey | None = None
     """A new host's key, to be pinned if its batch can be decoded."""
@@ -64,20 +64,20 @@ class VerifiedMessage:
 
 @dataclass(frozen=True, slots=True)
 class RejectedMessage:
-    """A message that counts for nothing."""
+    """A message that is rejected."""
 
     host_id: str
-    """Under whose id it came, as it says."""
+    """The host id that it claims."""
     reason: str
     """For people; names the keys."""
     outcome: str
-    """In one word, for counting."""
+    """The outcome to count."""
     is_known: bool
     """Whether the host that it names has a key, so that somebody else may have spoken for it."""
 
 
 class IdentityGate:
-    """Checks messages against the keys of the hosts that are known."""
+    """Checks messages against the keys of known hosts."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class IdentityGate:
         """Begin.
 
         Args:
-            mode: whether pins count, or operators' words only.
+            mode: whether pinned keys count, or only keys that operators enrolled.
             topic: of events, full name.
             partitions: how many it has.
             known: keys of hosts; changed from outside.
-            clock: only grows, seconds.
-            worker: names this processor in pins.
+            clock: a monotonic clock, s.
+            worker: the name of this processor, stored with pins.
         """
         self.outcomes: Counter[str] = Counter()
-        """Messages, by what became of them."""
+        """Messages by outcome."""
         self.known = known
         self._pins = mode == "trust_on_first_use"
         self._topic = topic
@@ -110,7 +110,7 @@ class IdentityGate:
         self._worker = worker
 
     def check(self, message: EventsMessage) -> VerifiedMessage | RejectedMessage:
-        """Check a message that is to be evaluated; what is rejected is counted."""
+        """Check a message before it is evaluated; rejections are counted."""
         checked = self.examine(message)
         if isinstance(checked, VerifiedMessage) and checked.pin is not None:
             is_full = self.known.is_full
@@ -123,10 +123,10 @@ class IdentityGate:
         return checked
 
     def agree(self, accepted: VerifiedMessage, host_id: str) -> RejectedMessage | None:
-        """Check that a decoded batch is of the host that signed it; what it comes to is counted.
+        """Check that a decoded batch comes from the host that signed it; the outcome is counted.
 
         Args:
-            accepted: what check said of its message.
+            accepted: returned by check() for its message.
             host_id: in the batch.
 
         Returns:
@@ -140,7 +140,7 @@ class IdentityGate:
         return rejected
 
     def may_be_genuine(self, message: EventsMessage) -> bool:
-        """Return whether a message names the key of the host under whose id it came; its signature is not checked."""
+        """Return whether a message names the key of the host that it claims; its signature is not checked."""
         try:
             _, host_id = _host_id(message.key)
         except BadHostKey:
@@ -150,11 +150,11 @@ class IdentityGate:
         return self._pins if known is None else known.state != "revoked" and known.public_key == named
 
     def is_of(self, accepted: VerifiedMessage, host_id: str) -> bool:
-        """Return whether a decoded batch is of the host that signed it; nothing is counted."""
+        """Return whether a decoded batch comes from the host that signed it; nothing is counted."""
         return self._disagreement(accepted, host_id) is None
 
     def examine(self, message: EventsMessage) -> VerifiedMessage | RejectedMessage:
-        """Check a message that was evaluated before: nothing is counted, and no new host is taken in."""
+        """Check a message that was evaluated before; nothing is counted, and no new host is accepted."""
         try:
             key, host_id = _host_id(message.key)
         except BadHostKey as error:
@@ -176,14 +176,16 @@ class IdentityGate:
             return rejected("its signature, or a header that it covers, is not as collectors write it", "bad_form")
         if known is None and not self._pins:
             return rejected(
-                f"nobody enrolled host {host_id}, which signs by key {proof.public_key.hex()}", "not_enrolled"
+                f"host {host_id} is not enrolled; it signs with key {proof.public_key.hex()}", "not_enrolled"
             )
         if known is not None and known.public_key != proof.public_key:
-            return rejected(f"it is signed by key {proof.public_key.hex()}, and {_key_of(known)}", "other_key")
+            return rejected(f"it is signed with key {proof.public_key.hex()}, and {_key_of(known)}", "other_key")
         if message.partition != partition_of(key, self._partitions):
-            return rejected(f"it is in partition {message.partition}, and its host's are in another one", "partition")
+            return rejected(
+                f"it is in partition {message.partition}, but its host's messages are in another one", "partition"
+            )
         if not _is_genuine(proof, signed_content(self._topic, key, proof.headers, message.value)):
-            return rejected(f"its signature by key {key_id(proof.public_key)} is wrong", "bad_signature")
+            return rejected(f"its signature with key {key_id(proof.public_key)} is invalid", "bad_signature")
         pin = None
         if known is None:
             pin = HostKey(host_id, "pinned", proof.public_key, message.appended, self._worker)
@@ -194,7 +196,7 @@ class IdentityGate:
         if accepted.is_verified:
             if host_id == accepted.host_id:
                 return None
-            reason = f"it was signed by host {accepted.host_id}, and says that it is of host {host_id}"
+            reason = f"it was signed by host {accepted.host_id}, but names host {host_id}"
             return RejectedMessage(host_id, reason, "other_id", is_known=known is not None)
         if known is None:
             return None

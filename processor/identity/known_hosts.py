@@ -1,4 +1,4 @@
-"""Whose key is whose: operators' words and processors' pins, in the order of their topics.
+"""The keys of hosts: enrolled by operators or pinned by processors, in the order of their topics.
 
 Pure. Every processor reads the same two topics from their beginnings, so all come to the same keys.
 """
@@ -31,7 +31,7 @@ class KnownHosts:
         return len(self._pinned) + len(self._claimed) >= self._limit
 
     def find(self, host_id: str, *, pins: bool = True) -> HostKey | None:
-        """Return what is decided about a host; an operator's word stands above any pin.
+        """Return the record of a host; an operator's record overrides any pin.
 
         Args:
             host_id: the host.
@@ -43,7 +43,7 @@ class KnownHosts:
         return found
 
     def everything(self) -> Mapping[str, HostKey]:
-        """Return what is decided about each host, pins included."""
+        """Return the record of each host, pins included."""
         return self._claimed | self._pinned | self._decided
 
     def counts(self) -> Mapping[str, int]:
@@ -55,7 +55,7 @@ class KnownHosts:
         self._claimed[record.host_id] = record
 
     def take_decision(self, key: bytes, value: bytes | None) -> str:
-        """Take a message of the operators' topic; the newest word about a host counts.
+        """Apply a message of the operators' topic; the newest record of a host counts.
 
         Returns:
             What is wrong with the message, which is then left out; empty if it is fine.
@@ -74,7 +74,7 @@ class KnownHosts:
         return ""
 
     def take_pin(self, key: bytes, value: bytes | None) -> HostKey | None:
-        """Take a message of the pins' topic; of a host's pins the first counts, whoever wrote another later.
+        """Apply a message of the pins' topic; the first pin of a host counts.
 
         Returns:
             A pin to be written again: compaction would leave a later one in its place.
@@ -100,8 +100,8 @@ class KnownHosts:
 def _record(host_id: str, value: bytes, states: tuple[str, ...]) -> HostKey:
     record = decode_host_key(value)
     if record.host_id != host_id:
-        raise BadHostKey(f"a record of another host than its key says: {record.host_id[:100]!r}")
+        raise BadHostKey(f"the record names another host than its message key: {record.host_id[:100]!r}")
     if record.state not in states:
-        raise BadHostKey(f"{record.state!r} is not for whoever may write to this topic to say")
+        raise BadHostKey(f"state {record.state!r} is not allowed in this topic")
     # A few say it of many hosts.
     return replace(record, by=intern(record.by))

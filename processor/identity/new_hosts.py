@@ -1,4 +1,4 @@
-"""How many hosts may appear at once: who makes up hosts must not fill in a moment what is there for all.
+"""Limits how many hosts may appear at once, so that invented hosts cannot fill the shared limit quickly.
 
 Pure: the clock is given.
 """
@@ -18,7 +18,7 @@ class NewHosts:
         self._at = float("-inf")
 
     def admit(self, now: float) -> bool:
-        """Return whether one more new host may be taken in. now: a clock that only grows, seconds."""
+        """Return whether one more new host is accepted. now: a monotonic clock, s."""
         self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
         self._at = now
         if self._left < 1:

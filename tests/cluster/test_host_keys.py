@@ -102,7 +102,7 @@ def test_a_hostile_host_with_all_a_collectors_rights_speaks_only_for_itself(
         assert internal[false] == 0, false
     found = told(alerts)
     assert len(found[web.name]) <= 2, "one a processor in five minutes"
-    assert "was not accepted" in found[web.name][0]
+    assert "was rejected" in found[web.name][0]
     assert web.name in found[web.name][0]
     for processor in processors:
         assert processor.stop() == 0, processor.errors

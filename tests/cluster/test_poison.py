@@ -202,7 +202,7 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
     assert_exact(generator.actions, alerts)
     assert sorted(alert.rule for alert in alerts.raw if alert.hostname == "good") == ["Evil", "Repeated"]
     assert reasons[0].startswith("1 of its results were refused: ")
-    assert reasons[1].startswith("an alert that it made was refused: ")
+    assert reasons[1].startswith("an alert that it caused was refused: ")
     assert [int(headers["omitted_bytes"]) > 20_000 for _, _, headers in letters(connection)] == [True, True]
     states = {key: value for _, key, value, _ in everything(connection, table)}
     assert sum(value is not None for value in states.values()) == 1

@@ -143,7 +143,7 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER)
     after = publish(processes, connection, second)
     for each in workers:
-        each.wait_for(f"version {after} is in force")
+        each.wait_for(f"version {after} is active")
     until(lambda: following.versions == after, "interest was not narrowed")
     following.end()
     act_in_group(generator, range(7, 11))
@@ -180,7 +180,7 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
-        for key, value in map(message_of, before.judges.find_pre_matches(batch, BatchBudget(BOUNDLESS))):
+        for key, value in map(message_of, before.ruleset.find_pre_matches(batch, BatchBudget(BOUNDLESS))):
             generator.send(value, key.decode("latin-1"), topic=CORRELATE)
     before.close()
     generator.flush()
@@ -228,7 +228,7 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     assert before in status.output
     assert "refused" in status.output
     publish(processes, connection, other, "--sign-key", key)
-    worker.wait_for("is in force, published by", 70)
+    worker.wait_for("is active, published by", 70)
     generator = Generator(connection, hosts=2)
     generator.act(3)
     generator.flush()
@@ -282,8 +282,8 @@ def test_publishing_needs_the_right_to_rules_alone(
         secured.by_certificate("lanner-publisher", prefix), "rules", "publish", rules, "--yes", "--force"
     )
     assert publisher.result() == 0, publisher.errors
-    assert "so the processors will" in publisher.errors
-    worker.wait_for("is in force, published by")
+    assert "left to the processors" in publisher.errors
+    worker.wait_for("is active, published by")
     operator = secured.by_certificate("lanner-operator", prefix)
     version = publisher.output.split()[-1]
     until(lambda: interest_of(operator, version) > 0, "no interest was written")
@@ -338,7 +338,7 @@ def test_a_collector_widens_before_processors_switch(
     worker.wait_for("evaluating rules:")
     assert old.read_text() == new.read_text()
     second = publish(processes, connection, opens_of(tmp_path / "second.yaml", new))
-    worker.wait_for(f"version {second} is in force")
+    worker.wait_for(f"version {second} is active")
     reads = 20
     for _ in range(reads):
         assert new.read_text() == "x"

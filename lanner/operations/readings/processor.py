@@ -65,7 +65,7 @@ class ProcessorView:
     _turning: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
-        self.timing = RuleTiming(lambda: self.rules.in_use.judges.detector)
+        self.timing = RuleTiming(lambda: self.rules.in_use.ruleset.detector)
         self.stage.detect.add_observer(self.timing.see)
 
     def start(self, app: Any, shipping: ResultProducer, beat: Callable[[], None] = lambda: None) -> None:
@@ -81,7 +81,7 @@ class ProcessorView:
 
     def readings(self) -> Readings:
         """Return the metrics."""
-        judges, counts = self.rules.in_use.judges, self.correlation.counts
+        judges, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
         readings = rule_readings(judges, self.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},

@@ -1,14 +1,14 @@
-"""The wall clock of one machine, and how far it was set since it was last read.
+"""The wall clock of one machine, and by how much it was set since it was last read.
 
-A machine whose clock has no battery, or a wrong one, starts years off until NTP sets it. What was remembered by the
-clock before has to move along, else it would end years too late, or all at once.
+A machine without a working clock battery starts with a clock that is years off until NTP sets it. Window state from
+before must move by the same amount; otherwise it would expire years too late, or all at once.
 """
 
 import time
 from collections.abc import Callable
 
 _SLACK = 1_000_000_000
-"""ns; less is slewing, which moves no window by a time that matters."""
+"""ns; smaller steps are slewing, which does not matter for windows."""
 
 
 def _since_boot() -> int:
@@ -16,21 +16,21 @@ def _since_boot() -> int:
 
 
 class WallClock:
-    """Compares the wall clock with the time since boot, which nothing can set."""
+    """Compares the wall clock with the time since boot, which cannot be set."""
 
     def __init__(self, wall: Callable[[], int] = time.time_ns, since_boot: Callable[[], int] = _since_boot) -> None:
-        """Start.
+        """Begin.
 
         Args:
             wall: ns since the epoch.
-            since_boot: ns; goes on while the machine sleeps.
+            since_boot: ns; continues during suspend.
         """
         self._wall = wall
         self._since_boot = since_boot
         self._boot = wall() - since_boot()
 
     def read(self) -> tuple[int, int]:
-        """Return the time, ns since the epoch, and how far the clock was set since the last call, ns; mostly 0."""
+        """Return the time, ns since the epoch, and by how much the clock was set since the last call, ns; mostly 0."""
         now = self._wall()
         boot = now - self._since_boot()
         step = boot - self._boot

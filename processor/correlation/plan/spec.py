@@ -22,7 +22,7 @@ class Alias:
     """Of each leg, its field."""
 
     def field_of(self, leg: str) -> str | None:
-        """Give a leg's field; None where the alias leaves it out."""
+        """Return a leg's field; None if the alias omits it."""
         return dict(self.fields).get(leg)
 
 
@@ -49,7 +49,7 @@ class Correlation:
         return self.type in ("temporal", "temporal_ordered")
 
     def group_fields(self, leg: str = "") -> tuple[str, ...]:
-        """Give the fields that a leg's events have the group's values in.
+        """Return the fields of a leg's events that hold the group values.
 
         Args:
             leg: a leg's name; of no meaning without aliases.

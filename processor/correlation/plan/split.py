@@ -254,7 +254,7 @@ class _Splitter:
         return tuple(terms)
 
     def _upper_bound(self, fingerprint: str) -> Node:
-        """Give a stateless condition that is true of every event of which a stateful macro can be."""
+        """Return a stateless condition that holds for every event for which a stateful macro can hold."""
         macro = self.macros[fingerprint]
         completing = macro.legs[-1:] if macro.correlation.type == "temporal_ordered" else macro.legs
         ways = tuple(term.condition for leg in completing for term in leg.terms)

@@ -53,7 +53,7 @@ class GroupState:
 
 
 def entry_key(owner: str, group: Group) -> bytes:
-    """Give the key of an entry."""
+    """Return the key of an entry."""
     return owner.encode() + b"/" + group_key(group)
 
 
@@ -86,7 +86,7 @@ def decode_entry(data: bytes) -> GroupState:
         kind, state = row["state"]
         return GroupState(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
     except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
-        raise BadState(f"the bytes are no state: {problem or type(problem).__name__}") from None
+        raise BadState(f"not a valid state: {problem or type(problem).__name__}") from None
 
 
 def _state_datum(state: State) -> dict[str, Any]:

@@ -23,19 +23,19 @@ def write_snapshot(now: int, blobs: list[bytes]) -> bytes:
 
 
 def read_snapshot(data: bytes) -> tuple[int, list[bytes]]:
-    """Give the clock and the states.
+    """Return the clock and the states.
 
     Raises:
         BadState: the bytes are no snapshot, of another version, or not whole.
     """
     if len(data) < _HEAD.size + _COUNTS.size:
-        raise BadState("too short for a memory of rules")
+        raise BadState("too short for window state")
     mark, checksum = _HEAD.unpack_from(data)
     body = memoryview(data)[_HEAD.size :]
     if mark != _MARK:
-        raise BadState("not a memory of rules, or one of another version")
+        raise BadState("not window state, or of another version")
     if zlib.crc32(body) != checksum:
-        raise BadState("the memory of rules is damaged")
+        raise BadState("the window state is damaged")
     now, count = _COUNTS.unpack_from(body)
     place = _COUNTS.size
     blobs = []

@@ -52,7 +52,7 @@ class Store:
         return iter(self._entries.values())
 
     def get(self, key: Key) -> GroupState | None:
-        """Give an entry; None where there is none."""
+        """Return an entry; None if there is none."""
         return self._entries.get(key)
 
     def put(self, entry: GroupState) -> list[GroupState]:
@@ -82,7 +82,7 @@ class Store:
         self._changed[key] = self.cause
 
     def due(self, now: int) -> Iterator[GroupState]:
-        """Give each entry whose deadline has come; it has to be changed or removed before the next is asked for.
+        """Yield each entry whose deadline has passed; the caller changes or removes it before it requests the next.
 
         Args:
             now: by the clock of ticks, ns.

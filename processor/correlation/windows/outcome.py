@@ -53,7 +53,7 @@ class Fired:
 
 
 def is_late(newest: int, time: int, timespan: int, lateness: int = ALLOWED_LATENESS) -> bool:
-    """Tell whether an event comes too late to be applied.
+    """Return whether an event is too late to be applied.
 
     Args:
         newest: time of the group's newest event, ns.

@@ -1,6 +1,6 @@
-"""What the processors of a fleet tell each other by a compacted topic: who judges by which version.
+"""The reports that processors of a fleet exchange by a compacted topic: which version each of them evaluates.
 
-Pure: messages and clock are given.
+Pure: messages and clock are passed in.
 """
 
 import json
@@ -10,40 +10,40 @@ from typing import Any
 
 LIVE_MS = 30_000
 STALE_MS = 600_000
-"""After so long the key of a processor that died is deleted."""
-TOLD = b"told"
-"""The key that holds the newest version whose change was told."""
+"""Milliseconds after which the key of a dead processor is deleted."""
+REPORTED = b"told"
+"""The key that holds the newest version whose activation was reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one processor says of itself."""
+    """The state of one processor."""
 
     worker: str
     active: str
-    """The version that it judges by."""
+    """The version that it evaluates."""
     ready: tuple[str, ...] = ()
-    """Versions that its correlation understands."""
+    """Versions that its correlate stage supports."""
     since: int = 0
-    """Since when it judges by it, ns since the epoch."""
+    """When that version became active, ns since the epoch."""
     rules: int = 0
-    """How many rules are in force."""
+    """The number of active rules."""
     waiting: str = ""
-    """A version that it has compiled and does not judge by yet."""
+    """A version that is compiled but not active yet."""
     lagging: tuple[str, ...] = ()
     """Some of the hosts that it waits for."""
     refused: str = ""
-    """The newest version that it did not take, and why."""
+    """The newest version that it refused, and why."""
     hosts: Mapping[str, int] = field(default_factory=dict)
-    """Its live hosts, counted by what they say they send."""
+    """Its live hosts, counted by the versions whose filters they apply."""
 
     def encoded(self) -> bytes:
-        """Give it as JSON."""
+        """Encode it as JSON."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
 
 def read_report(value: bytes) -> Report | None:
-    """Read a report; None where it is none."""
+    """Decode a report; None if it is invalid."""
     try:
         row: Any = json.loads(value)
         return Report(
@@ -66,13 +66,13 @@ class Peers:
 
     def __init__(self) -> None:
         self._reports: dict[bytes, tuple[Report, int]] = {}
-        self.told = ""
-        """The newest version whose change was told."""
+        self.reported = ""
+        """The newest version whose activation was reported."""
 
     def take(self, key: bytes, value: bytes | None, stamp: int) -> None:
-        """Take one message of the topic. stamp: ms since the epoch."""
-        if key == TOLD:
-            self.told = (value or b"").decode("utf-8", "replace")
+        """Apply one message of the topic. stamp: ms since the epoch."""
+        if key == REPORTED:
+            self.reported = (value or b"").decode("utf-8", "replace")
             return
         report = None if value is None else read_report(value)
         if report is None:
@@ -80,24 +80,28 @@ class Peers:
         else:
             self._reports[key] = (report, stamp)
 
+    def mark_reported(self, version: str) -> None:
+        """Record that the activation of a version was reported."""
+        self.reported = version
+
     def live(self, now: int) -> list[Report]:
-        """Give the reports of processors that are alive. now: ms since the epoch."""
+        """Return the reports of live processors. now: ms since the epoch."""
         return [report for report, stamp in self._reports.values() if now - stamp < LIVE_MS]
 
     def ages(self, now: int) -> list[tuple[Report, int]]:
-        """Give all reports, each with its age in ms."""
+        """Return all reports, each with its age in ms."""
         return [(report, now - stamp) for report, stamp in self._reports.values()]
 
     def stale(self, now: int) -> list[bytes]:
-        """Give the keys of processors that have been silent for long."""
+        """Return the keys of processors that have not reported for a long time."""
         return [key for key, (_, stamp) in self._reports.items() if now - stamp >= STALE_MS]
 
 
 def not_ready(version: str, reports: Iterable[Report]) -> list[str]:
-    """Name the processors whose correlation would not understand what a version's detection sends."""
+    """Return the processors whose correlate stage does not support a version yet."""
     return sorted(report.worker for report in reports if version not in report.ready)
 
 
-def all_judge_by(version: str, reports: Iterable[Report]) -> bool:
-    """Tell whether all processors judge by a version."""
+def all_evaluate(version: str, reports: Iterable[Report]) -> bool:
+    """Return whether a version is active on all processors."""
     return all(report.active == version for report in reports)

@@ -1,4 +1,4 @@
-"""Rules as a processor judges by them, and what they were made of."""
+"""One version of the rules as a processor evaluates it, with its origin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,41 +10,41 @@ from schemas.errors import LannerError
 from schemas.published_rules import PublishedRules
 
 FILES = "files"
-"""As a version: the rules come from this processor's own files."""
+"""In place of a version: the rules come from this processor's own files."""
 
 
 class RulesRefused(LannerError):
-    """A published version can't be used; the message says why, for people."""
+    """A published version cannot be used; the message is the reason, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class RulesInUse:
     """One version, compiled."""
 
-    judges: CompiledRuleset
+    ruleset: CompiledRuleset
     rules: RuleSnapshot
-    """As they were loaded, for the difference to the next version."""
+    """As loaded, for the difference to the next version."""
     decode: Callable[[bytes], EventBatch]
-    """Bytes to a checked batch, with the host names that these rules ask about; raises BadBatch."""
+    """Decodes a batch and adds the host names that these rules compare with; raises BadBatch."""
     close: Callable[[], None]
-    """Ends what was started for them."""
+    """Stops resolving host names."""
     interest: bytes = b""
-    """What collectors have to send for them, encoded."""
+    """The pushdown filter of these rules, encoded."""
     published: PublishedRules | None = None
     signed_by: str = ""
     origin: str = ""
-    """Where rules of files came from."""
+    """Where rules from files came from."""
     offset: int = -1
-    """In the topic of rules."""
+    """In the rules topic."""
 
     @property
-    def told(self) -> str:
-        """In a few words, what is judged by."""
-        count = len(self.judges.rule_names)
+    def description(self) -> str:
+        """A short description for people."""
+        count = len(self.ruleset.rule_names)
         if self.published is None:
             return f"{count} rules from {self.origin}"
         signed = f", signed by {self.signed_by}" if self.signed_by else ""
-        return f"{count} rules of version {self.version}{signed}, which {self.published.publisher} published"
+        return f"{count} rules of version {self.version}{signed}, published by {self.published.publisher}"
 
     @property
     def version(self) -> str:

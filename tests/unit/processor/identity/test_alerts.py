@@ -15,9 +15,7 @@ def test_a_batch_under_a_known_hosts_id_is_told_of_that_host() -> None:
     cause, notice = RejectedBatches().notice(rejected(), PLACE, "web.example", 5)
     assert (cause.host_id, cause.hostname, cause.time, cause.batch) == ("web-1", "web.example", 5, PLACE)
     assert (notice.kind, notice.priority, notice.numbers) == (NOT_VERIFIED, "Critical", {"batches": 1})
-    assert notice.text == (
-        "a batch that came under the id of host web-1 was not accepted: its signature by key 00ff is wrong"
-    )
+    assert notice.text == ("a batch with the id of host web-1 was rejected: its signature by key 00ff is wrong")
 
 
 def test_what_can_be_mended_by_enrolling_says_so() -> None:

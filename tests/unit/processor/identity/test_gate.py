@@ -64,7 +64,7 @@ def test_the_first_key_of_a_host_is_pinned_and_no_other_counts_afterwards() -> N
     rejected = gate.check(FORGED.message())
     assert isinstance(rejected, RejectedMessage)
     assert rejected.reason == (
-        f"it is signed by key {EVIL.public_key.hex()}, and host web-1 has the key {key_id(WEB.public_key)}"
+        f"it is signed with key {EVIL.public_key.hex()}, and host web-1 has the key {key_id(WEB.public_key)}"
     )
     assert (rejected.host_id, rejected.outcome, rejected.is_known) == ("web-1", "other_key", True)
 

@@ -160,7 +160,7 @@ def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
     memory.save()
 
     assert [note.removeprefix(str(path)) for note in notes] == [
-        ": too short for a memory of rules; windows and repeats start empty."
+        ": too short for window state; windows and repeats start empty."
     ]
     assert StatefulEvaluator(judges_of(*MANY), path, note=notes.append).lost == {}
     assert len(notes) == 1

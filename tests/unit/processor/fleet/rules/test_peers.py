@@ -1,6 +1,6 @@
 import pytest
 
-from processor.fleet.rules.peers import LIVE_MS, STALE_MS, TOLD, Peers, Report, all_judge_by, not_ready, read_report
+from processor.fleet.rules.peers import LIVE_MS, REPORTED, STALE_MS, Peers, Report, all_evaluate, not_ready, read_report
 
 ONE = Report("one", "v1", ("v1", "v2"), since=5, rules=3, waiting="v2", lagging=("web",), hosts={"v1": 2})
 TWO = Report("two", "v1", ("v1",), refused="v2: why")
@@ -34,13 +34,13 @@ def test_a_version_is_waited_for_until_all_understand_it() -> None:
     """What a processor detects by it must not reach one that does not know it."""
     assert not_ready("v2", [ONE, TWO]) == ["two"]
     assert not_ready("v1", [ONE, TWO]) == []
-    assert all_judge_by("v1", [ONE, TWO])
-    assert not all_judge_by("v2", [ONE, TWO])
+    assert all_evaluate("v1", [ONE, TWO])
+    assert not all_evaluate("v2", [ONE, TWO])
 
 
 def test_what_was_told_is_remembered() -> None:
     """By all processors, over restarts."""
     peers = Peers()
-    peers.take(TOLD, b"20261124-190000-00000000", 0)
-    assert peers.told == "20261124-190000-00000000"
+    peers.take(REPORTED, b"20261124-190000-00000000", 0)
+    assert peers.reported == "20261124-190000-00000000"
     assert peers.live(0) == []
