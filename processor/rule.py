@@ -1,4 +1,4 @@
-"""The interface of a rule, as detection and correlation use it."""
+"""The attributes of a rule that detection and correlation need."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol

@@ -1,1 +1,1 @@
-"""Rules with memory: windows over events of a group, and repeats that are told once."""
+"""Stateful rules: pre-matched events in, alerts of windows and summaries of repeats out."""

@@ -1,1 +1,1 @@
-"""Detection: one event in, one alert out."""
+"""Detection: event batches in, alerts of single events and pre-matches for correlation out."""

@@ -1,4 +1,4 @@
-"""What evaluating one batch may cost, since a small message of a host that is taken over can stand for a lot of work.
+"""Limits the cost of evaluating one batch: a small message of a compromised host can cause a lot of work.
 
 An honest collector's batch never reaches the limits. The first alerts go out whole; once they have taken their share of
 bytes, the others go out in short, so that nobody who fills a batch can keep the alerts of others from people. What is
@@ -14,32 +14,32 @@ from schemas.errors import LannerError
 from schemas.text.limits import MAX_TEXT_BYTES, Texts
 
 EVENTS_BETWEEN_LOOKS = 64
-"""How many events are evaluated between two looks at the clock."""
+"""The number of events evaluated between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What one batch may cost."""
+    """The limits of one batch."""
 
     seconds: float = 5.0
     """Processor time of this thread."""
     results: int = 5_000
     """Alerts and pre-matches: a collector's batch has at most 500 events."""
     whole_characters: int = 16 << 20
-    """Of the alerts that go out whole; those after them go out in short."""
+    """Characters of the alerts that are sent in full; later ones are shortened."""
 
 
 LIMITS = BatchLimits()
 BOUNDLESS = BatchLimits(float("inf"), 1 << 62, 1 << 62)
-"""For replay, rule tests and measurements: whoever waits for those can stop them."""
+"""For replay, rule tests and measurements, which people can interrupt."""
 
 
 class OverBudget(LannerError):
-    """A batch costs more than one may; the message says what of it, for people."""
+    """A batch costs more than the limit; the message names the limit, for people."""
 
 
 class BatchBudget:
-    """What is left of one batch's budget."""
+    """The remaining budget of one batch."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class BatchBudget:
                 that hung in between is not taken for a batch that costs much.
         """
         self.alerts: list[Alert] = []
-        """Those that the batch has made, bounded; they stand if it goes over its budget later."""
+        """The alerts of the batch, bounded; they remain valid if it exceeds its budget later."""
         self.evaluated = 0
-        """Events that have been evaluated for certain."""
+        """Events that were certainly evaluated."""
         self.over = ""
-        """What it costs too much of, for people; empty where it doesn't."""
+        """The exceeded limit, for people; empty if none."""
         self.shortened = 0
-        """Results that went out in short."""
+        """Results that were shortened."""
         self._limits = limits
         self._clock, self._spent = clock, spent
         self._began, self._spent_before = clock(), spent()
@@ -81,10 +81,10 @@ class BatchBudget:
         return self._spent() - self._spent_before
 
     def look(self, evaluated: int) -> None:
-        """Look whether there is time left.
+        """Check that time is left.
 
         Args:
-            evaluated: how many events have been evaluated so far.
+            evaluated: the number of events evaluated so far.
 
         Raises:
             OverBudget: there is none.
@@ -95,22 +95,22 @@ class BatchBudget:
             raise self._exceeded(f"evaluating it took more than {most:g} s")
 
     def count_result(self) -> None:
-        """Take note of an alert or a pre-match before it is made. Raises OverBudget: there are too many."""
+        """Count an alert or a pre-match before it is made. Raises OverBudget if there are too many."""
         self._results += 1
         if self._results > self._limits.results:
             raise self._exceeded(f"it makes more than {self._limits.results} alerts and matches")
 
     def bounded(self, alert: Alert) -> Alert:
-        """Return an alert as it goes out: no larger than one may be, in short once the batch has made many bytes."""
+        """Return an alert within its size limit; shortened once the batch has made many bytes."""
         return bounded(alert, self.fitted)
 
     def fitted(self, texts: Texts) -> Texts:
-        """Return the texts of an alert, or of one to be, as they go out."""
+        """Return the texts of an alert or a candidate, within the limits."""
         if self._characters > self._limits.whole_characters:
             self.shortened += 1
             return texts.short()
         characters = texts.characters
-        # No character takes more than four bytes: nearly every alert is done with here.
+        # A character takes at most four bytes: nearly every alert passes here.
         if 4 * characters > MAX_TEXT_BYTES:
             texts = texts.within()
             characters = texts.characters

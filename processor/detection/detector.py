@@ -1,4 +1,4 @@
-"""Judges event batches by rules and makes alerts of what matches.
+"""Evaluates rules on event batches and makes alerts of matches.
 
 Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule tests are shells round this.
 """
@@ -24,12 +24,12 @@ from schemas.batch import EventBatch
 
 RuleMatching = Literal["first", "all"]
 _ALL = RepeatedAlerts(None)
-"""Counts nothing: every alert is sent."""
+"""Sends every alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionRule:
-    """A rule as plain values, for those who have no rule file."""
+    """A rule as plain values, without a rule file."""
 
     name: str
     condition: Node
@@ -47,10 +47,10 @@ class _Prepared:
     source: str
     format: OutputFormat
     extras: tuple[tuple[str, bool, OutputFormat], ...]
-    """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
+    """Further output fields: name, whether it holds a field value instead of a text, and its format."""
 
     def fields(self, rendered: Rendered, batch: EventBatch, place: int, name: int) -> Mapping[str, Value]:
-        """Give the output's fields and the extra ones."""
+        """Return the output's fields and the extra ones."""
         if not self.extras:
             return rendered.fields
         fields = dict(rendered.fields)
@@ -76,12 +76,12 @@ class Detector:
         """Compile the rules, in file order.
 
         Args:
-            rules: enabled rules of the system call source; those below the floor and of other sources are left out.
-            minimum_priority: the floor; the gravest is the smallest.
-            rule_matching: ``first``: an event makes one alert, of the first rule in order; ``all``: one a rule.
-            extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
-            append_container: write container and pod at the end of each output that does not name them.
-            redact: masks an alert; rules judge what was there before.
+            rules: enabled rules; those of lower severity than the minimum or of other sources are left out.
+            minimum_priority: the lowest severity to evaluate.
+            rule_matching: ``first``: an event makes one alert, of the first matching rule; ``all``: one per rule.
+            extra_fields: by rule, further output fields: name to format, None for the field itself.
+            append_container: append container and pod to each output that does not name them.
+            redact: masks secrets in an alert, after rules were evaluated.
 
         Raises:
             OutputError: a rule's output cannot be read.
@@ -105,26 +105,26 @@ class Detector:
         self._first_only = rule_matching == "first"
         self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in kept]).matchers
         self.event_types: frozenset[str] = frozenset(self._matchers)
-        """The event types that a rule can match: what the collector has to turn on."""
+        """The event types that a rule can match: the collector must collect them."""
         self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in kept)
-        """What is judged, for those who derive from it which events can be left out."""
+        """The evaluated conditions, from which the pushdown filter is derived."""
         self.events = 0
-        """Events judged."""
+        """Events evaluated."""
         self.alerts: Counter[str] = Counter()
         """Alerts by rule."""
         self.faults: Counter[str] = Counter()
-        """Faults by rule: how often judging it or filling in its output raised."""
+        """By rule, how often evaluating it or formatting its output raised."""
         self.first_errors: dict[str, str] = {}
         """The first error of each rule that raised."""
 
     @property
     def rule_names(self) -> tuple[str, ...]:
-        """The rules in force, in order."""
+        """The active rules, in order."""
         return tuple(rule.rule for rule in self._rules)
 
     @property
     def priorities(self) -> tuple[tuple[str, str], ...]:
-        """Each rule in force with its priority, in order."""
+        """Each active rule with its priority, in order."""
         return tuple((rule.rule, rule.priority) for rule in self._rules)
 
     def process(
@@ -182,7 +182,7 @@ class Detector:
             budget.count_result()
             try:
                 alert = self._alert(rule, batch, (place, name), budget, repeats)
-            except Exception as problem:  # noqa: BLE001  a fault in one rule must not stop the others
+            except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(rule_place, problem)
                 continue
             if alert is not None:

@@ -1,4 +1,4 @@
-"""Why a rule matched an event, or why it didn't: its condition as a tree, each node with what became of it.
+"""Explains why a rule matched an event or not: its condition as a tree with the result of each node.
 
 The verdicts of the checks come from the same generated code as matching does, so an explanation can't tell another
 story than the engine. Pure: an event is a place in a batch, or a mapping of fields.
@@ -22,12 +22,12 @@ Kind = Literal["and", "or", "not", "macro", "check", "exception"]
 
 
 class Verdict(Enum):
-    """What became of a node. A missing value makes its check not true, so `not` of it is true."""
+    """The result of a node. A missing value makes its check false, so `not` of it is true."""
 
     TRUE = "true"
     FALSE = "false"
     MISSING = "missing"
-    """Not true, because an event without a value can't satisfy it."""
+    """False because the event has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,15 @@ class Explained:
 
     kind: Kind
     text: str
-    """A check as written; the name of a macro or exception; the word of the others."""
+    """A check as written, the name of a macro or exception, or the operator."""
     verdict: Verdict
     values: tuple[tuple[str, Any], ...] = ()
-    """Of a check: the fields that it looked at and what they were; None where missing."""
+    """For a check: the fields that it read and their values; None if missing."""
     children: tuple["Explained", ...] = ()
 
     @property
     def is_true(self) -> bool:
-        """Whether the engine takes the node as true."""
+        """Whether the engine evaluates the node to true."""
         return self.verdict is Verdict.TRUE
 
 
@@ -61,17 +61,17 @@ class ExplainedRule(Protocol):
 
 
 class ConditionEvaluator(Protocol):
-    """Judges parts of a condition by one event."""
+    """Evaluates parts of a condition for one event."""
 
     def check(self, node: Check) -> bool:
-        """Tell whether a check is true."""
+        """Return whether a check is true."""
 
     def value(self, side: Left | FieldValue) -> Any:
-        """Give the value of a field or transformer."""
+        """Return the value of a field or transformer."""
 
 
 class BatchEvaluator:
-    """Judges by an event of a batch."""
+    """Evaluates for an event of a batch."""
 
     def __init__(self, batch: EventBatch, place: int, name: int | None = None) -> None:
         """Take an event.
@@ -86,11 +86,11 @@ class BatchEvaluator:
         self._given = event_names(batch, place, name)
 
     def check(self, node: Check) -> bool:
-        """Tell whether a check is true."""
+        """Return whether a check is true."""
         return bool(self._run(self._emitter.check(node)))
 
     def value(self, side: Left | FieldValue) -> Any:
-        """Give the value of a field or transformer."""
+        """Return the value of a field or transformer."""
         return self._run(self._emitter.side(side))
 
     def _run(self, code: Expression) -> Any:
@@ -98,7 +98,7 @@ class BatchEvaluator:
 
 
 class MappingEvaluator:
-    """Judges by an event given as a mapping of fields; what isn't in it is missing."""
+    """Evaluates for an event given as a mapping of fields; others are missing."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         self._constants = Constants()
@@ -107,11 +107,11 @@ class MappingEvaluator:
         self._event = event
 
     def check(self, node: Check) -> bool:
-        """Tell whether a check is true."""
+        """Return whether a check is true."""
         return bool(self._run(self._emitter.check(node)))
 
     def value(self, side: Left | FieldValue) -> Any:
-        """Give the value of a field or transformer."""
+        """Return the value of a field or transformer."""
         return self._run(self._emitter.side(side))
 
     def _run(self, code: Expression) -> Any:
@@ -134,7 +134,7 @@ def explain(rule: ExplainedRule, judge: ConditionEvaluator) -> Explained:
         if names and isinstance(condition, And) and len(condition.children) > len(names):
             own, excepted = condition.children[: -len(names)], condition.children[-len(names) :]
             if len(own) == 1 and isinstance(own[0], And):
-                # The parentheses that were put round the rule's own condition say nothing.
+                # The parentheses added around the rule's own condition are skipped.
                 own = own[0].children
             parts = [_explained(child, judge) for child in own]
             parts += [_exception(name, child, judge) for name, child in zip(names, excepted, strict=True)]
@@ -143,7 +143,7 @@ def explain(rule: ExplainedRule, judge: ConditionEvaluator) -> Explained:
 
 
 def explain_batch(rule: ExplainedRule, batch: EventBatch, place: int) -> Explained:
-    """Explain a rule for an event of a batch: under the name by which it matches, where a file has two.
+    """Explain a rule for an event of a batch; for a file with two names, under the name that matches.
 
     Args:
         rule: a loaded rule.
@@ -206,7 +206,7 @@ def _check(node: Check, judge: ConditionEvaluator) -> Explained:
 
 
 def _fields(node: Check) -> list[Left]:
-    """Give the fields that a check looks at, each once; a transformer's result comes before what it was made of."""
+    """Return the fields that a check reads, each once; a transformer's result comes before its argument."""
     found: dict[str, Left] = {}
     for side in (node.left, node.right):
         for part in _parts(side):

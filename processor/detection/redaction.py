@@ -1,4 +1,4 @@
-"""Masks secrets in alerts: what rules judge is the event as it was, what leaves for people and SIEMs is not.
+"""Masks secrets in alerts. Rules evaluate the original event; people and SIEMs receive the masked alert.
 
 Pure. A text costs one search for all patterns together, a short one that came before none; only one that has something
 to mask costs more.
@@ -16,10 +16,10 @@ from schemas.errors import LannerError
 
 MASK = "[redacted]"
 DEFAULT = "default"
-"""As a pattern: those that come with Lanner."""
+"""In place of a pattern: the built-in patterns."""
 _QUOTED = r""""[^"]*"\S*|'[^']*'\S*"""
 _NAME = r"(?:passw(?:or)?d|passphrase|secret(?:[_-]?(?:access[_-]?)?key)?|token|api[_-]?key)"
-# Between arguments stands a blank in command lines, a full stop in those of evt.args, and NUL where they are raw.
+# Arguments are separated by a space in command lines, a full stop in evt.args, and NUL in raw form.
 DEFAULT_PATTERNS = (
     rf"(?i)--[\w-]*{_NAME}[\s.\x00]+({_QUOTED}|[^\s-]\S*)",
     rf"(?i){_NAME}=({_QUOTED}|\S+)",
@@ -37,16 +37,16 @@ Redact = Callable[[Alert], Alert]
 
 
 class BadPattern(LannerError, ValueError):
-    """A pattern that can't be used; the message says why, for people."""
+    """An unusable pattern; the message is the reason, for people."""
 
 
 def unredacted(alert: Alert) -> Alert:
-    """Leave an alert as it is."""
+    """Return an alert unchanged."""
     return alert
 
 
 class Redaction:
-    """Patterns, compiled."""
+    """Compiled patterns."""
 
     def __init__(self, patterns: Iterable[str] = (DEFAULT,)) -> None:
         """Compile them.
@@ -63,7 +63,7 @@ class Redaction:
         self._short = lru_cache(_REMEMBERED)(self._masked)
 
     def text(self, text: str) -> str:
-        """Mask what the patterns find; bytes that are no text become a question mark in a text that is changed."""
+        """Mask what the patterns match; in a changed text, bytes that are not UTF-8 become question marks."""
         return self._short(text) if len(text) <= _SHORT else self._masked(text)
 
     def _masked(self, text: str) -> str:
@@ -80,7 +80,7 @@ class Redaction:
         return {name: self._value(value) for name, value in values.items()}
 
     def alert(self, alert: Alert) -> Alert:
-        """Mask all that comes from events; the id, which is made of what caused the alert, stays."""
+        """Mask everything that comes from events; the alert id does not change."""
         if not self._patterns:
             return alert
         return replace(
@@ -109,7 +109,7 @@ def _without_secrets(pattern: Any, data: bytes) -> bytes:
     parts, end = [], 0
     for match in pattern.finditer(data):
         start, stop = match.span(1)
-        # A group that took no part is at -1.
+        # A group that did not match is at -1.
         if end <= start < stop:
             parts += [data[end:start], MASK.encode()]
             end = stop
@@ -134,11 +134,11 @@ def _pattern(text: str) -> Any:
     except re2.error as problem:
         reason = problem.args[0] if problem.args else ""
         words = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise BadPattern(f"'{text[:200]}' is no regular expression in RE2's syntax: {words}.") from None
+        raise BadPattern(f"'{text[:200]}' is not a valid RE2 regular expression: {words}.") from None
 
 
 def _joined(texts: Sequence[str]) -> Any:
-    """Give a pattern for what any of them finds; None where they have what clashes or does not end, or are too big."""
+    """Return one pattern that matches what any of them matches; None if they cannot be combined."""
     if not texts or any(sign in text for text in texts for sign in ("(?P<", "(?<", r"\Q")):
         return None
     try:

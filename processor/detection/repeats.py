@@ -1,6 +1,6 @@
-"""Decide which alerts are sent one by one, and which are only counted because they repeat others.
+"""Decides which alerts are sent one by one, and which are only counted because they repeat others.
 
-A process that does the same thing ten thousand times a second would bury the alerts of all others. So the first alerts
+A process that does the same thing ten thousand times a second would drown the alerts of all others. So the first alerts
 of a period are sent whole, and further ones that say the same are counted; the correlate stage sums the counts and
 sends one summary for each period.
 
@@ -19,7 +19,7 @@ from schemas.batch import EventBatch
 from schemas.caching.bounded import BoundedMap
 
 MAX_WINDOWS = 60_000
-"""Counts that are stored, about 250 bytes each; the oldest makes room. What is repeated then is sent whole again."""
+"""Counts that are stored, about 250 bytes each; the oldest makes room. Further repeats are sent in full again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Window:
 
 
 class RepeatedAlerts:
-    """What was sent lately, over all batches."""
+    """The alerts sent recently, over all batches."""
 
     def __init__(self, limits: RepeatLimits | None = RepeatLimits(), *, max_windows: int = MAX_WINDOWS) -> None:
         """Begin without any.
@@ -71,7 +71,7 @@ class RepeatedAlerts:
         return BatchRepeats(self, batch, self._limits)
 
     def window(self, key: bytes, now: int, period: int, opening: tuple[str, int]) -> _Window:
-        """Return the open window of a key; a new one where the last is over or the clock was set back.
+        """Return the open window of a key; a new one if the last has ended or the clock was set back.
 
         Args:
             key: what the window is for.
@@ -147,7 +147,7 @@ class BatchRepeats:
             for window in windows:
                 window.sent += 1
             return alert
-        # What says the same is summed together, whoever did it.
+        # Identical alerts are summed together, whatever their process.
         which = 0 if over[0] or over[1] else 2
         self._count(keys[which][0], windows[which], index, rule, make_alert)
         return None

@@ -1,8 +1,7 @@
-"""What each rule costs, by sample: a batch now and then is judged by one rule alone, with the clock beside it.
+"""Samples the cost of each rule: now and then, a batch is evaluated by one rule alone and timed.
 
-Rules are judged together and share what they have in common, so no clock could tell them apart in the real work. What
-is measured here is what a rule would cost by itself, which is more than its share; to find the dear ones that is what
-one wants to know.
+Rules are evaluated together and share common parts, so their cost cannot be separated in the real work. The sample is
+the cost of a rule by itself, which is more than its share, but finds the most expensive rules.
 """
 
 import time
@@ -14,11 +13,11 @@ from processor.detection.detector import Detector
 from schemas.batch import EventBatch
 
 INTERVAL = 0.5
-"""Seconds between two samples at least: one costs some tenths of a millisecond, a rule's first some milliseconds."""
+"""Minimum seconds between two samples. A sample costs some 0.1 ms; a rule's first one some ms."""
 
 
 class RuleTiming:
-    """Takes turns with the rules; everything happens on the thread that judges."""
+    """Samples the rules in turn, on the thread that evaluates."""
 
     def __init__(
         self,
@@ -30,12 +29,12 @@ class RuleTiming:
         """Begin.
 
         Args:
-            detector: gives the one in force; rules with memory are not measured.
+            detector: returns the active one; stateful rules are not measured.
             clock: seconds, fine enough for microseconds.
-            interval: between two samples at least, seconds.
+            interval: minimum time between two samples, s.
         """
         self.seconds: dict[str, float] = defaultdict(float)
-        """By rule: what judging all events since its first sample would have cost, as far as samples tell."""
+        """By rule, the estimated cost of evaluating all events since its first sample."""
         self._current = detector
         self._detector: Detector | None = None
         self._clock = clock
@@ -47,7 +46,7 @@ class RuleTiming:
         self._matchers: dict[int, Mapping[str, ClassMatcher]] = {}
 
     def see(self, batch: EventBatch) -> None:
-        """Take a batch that has been judged; most pass at the price of a look at the clock."""
+        """Sample a batch that was evaluated; most batches cost one reading of the clock."""
         self._events += batch.count
         if not batch.count or (now := self._clock()) < self._next_at:
             return
@@ -66,12 +65,12 @@ class RuleTiming:
         matchers = self._matchers.get(place)
         if matchers is None:
             matchers = self._matchers[place] = compile_rules([detector.conditions[place]]).matchers
-            # What is only paid once, such as a regular expression's compilation, is no part of the sample.
-            _judge(batch, _bound(batch, matchers))
+            # One-time costs, such as compiling regular expressions, are not part of the sample.
+            _evaluate(batch, _bound(batch, matchers))
         began = self._clock()
-        _judge(batch, _bound(batch, matchers))
+        _evaluate(batch, _bound(batch, matchers))
         taken = self._clock() - began
-        # The first sample of a rule stands for its own batch alone.
+        # The first sample of a rule counts for its own batch alone.
         since = self._events - self._counted.get(name, self._events - batch.count)
         self._counted[name] = self._events
         self.seconds[name] += taken / batch.count * since
@@ -85,7 +84,7 @@ def _bound(batch: EventBatch, matchers: Mapping[str, ClassMatcher]) -> Mapping[i
     }
 
 
-def _judge(batch: EventBatch, bound: Mapping[int, Match]) -> None:
+def _evaluate(batch: EventBatch, bound: Mapping[int, Match]) -> None:
     for at, index in enumerate(batch.columns["type"]):
         if (match := bound.get(index)) is not None:
             match(at)

@@ -1,4 +1,4 @@
-"""Faust's log, and that of its Kafka client, as one line an entry: a traceback says nothing to an operator."""
+"""Formats the log of Faust and its Kafka client as one line per entry, without tracebacks."""
 
 import logging
 import time
@@ -16,14 +16,14 @@ _HINTS = {
 
 
 class FaustLog(logging.Handler):
-    """Tells each kind of line once a minute: a client that can't reach its broker tries several times a second."""
+    """Logs each kind of line once a minute: a client that cannot reach its broker retries several times a second."""
 
     def __init__(self, on_note: Callable[[str], None], level: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin.
 
         Args:
-            on_note: told each line.
-            level: of logging; what is below it isn't told.
+            on_note: receives each line.
+            level: the minimum level of logging.
             clock: seconds.
         """
         super().__init__(level)
@@ -33,7 +33,7 @@ class FaustLog(logging.Handler):
         self._untold: Counter[tuple[str, str]] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell a line, or count it."""
+        """Log a line, or count it."""
         kind = (record.name, str(record.msg))
         now = self._clock()
         if now - self._told_at.get(kind, -AGAIN_SECONDS) < AGAIN_SECONDS:

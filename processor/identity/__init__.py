@@ -1,1 +1,1 @@
-"""Whose word a batch is: keys of hosts, and the check of each batch's signature before it is decoded."""
+"""Identity of hosts: signed messages in, verified or rejected messages out, before they are decoded."""

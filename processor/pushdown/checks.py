@@ -1,4 +1,4 @@
-"""What one check says of an event in words that the kernel can judge: when it may be true, and when its negation may.
+"""Translates one check into predicates that the kernel can evaluate: when it, or its negation, may be true.
 
 Most checks say nothing there: (Way(event),), whatever else holds. A negation is bounded only where the kernel's answer
 is the very value that the record will carry, for every event that has the field.
@@ -32,14 +32,14 @@ _LINK_TEXTS = frozenset({"symlink", "symlinkat"})
 _U32 = 0xFFFFFFFF
 _FAILED = Predicate("failed", 1, (1,))
 _OTHER_NUMBER = 0x7FFF_FFF1
-"""Stands for every number that a table doesn't name."""
+"""Represents every number that a table does not name."""
 
 Answers = tuple[tuple[Predicate, bool], ...]
-"""Any of them may make a check true; of none, nothing does."""
+"""The check may be true if any of them holds; if empty, never."""
 
 
 def upper(node: Check, event: str) -> tuple[Clause, ...]:
-    """Give the ways in which a check may be true."""
+    """Return the clauses under which a check may be true."""
     field = node.left
     if not isinstance(field, Field):
         return (Clause(event),)
@@ -53,7 +53,7 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
 
 
 def _places(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:
-    """Give the places of the path that the kernel judges for an event type."""
+    """Return the fields of the path that the kernel evaluates for an event type."""
     if event in OPENS:
         return places_of(node, field.name)
     if (_argument(field) or field.name) not in _FIRST_PATH.get(event, ()):
@@ -63,7 +63,7 @@ def _places(node: Check, field: Field, event: str) -> frozenset[PathPattern] | N
 
 
 def negated(node: Check, event: str) -> tuple[Clause, ...]:
-    """Give the ways in which a check may not be true."""
+    """Return the clauses under which a check may be false."""
     field = node.left
     if not isinstance(field, Field) or not _is_exact(field.name, event):
         return (Clause(event),)
@@ -80,7 +80,7 @@ def _is_exact(field: str, event: str) -> bool:
 
 
 def _answers(node: Check, field: Field, event: str) -> Answers | None:
-    """Give the tests, any of which may make a check true; None where the kernel can't tell."""
+    """Return the predicates, any of which may make a check true; None if the kernel cannot evaluate it."""
     if node.modifier is not None or not isinstance(node.right, Literal | ValueList):
         return None
     if (name := _argument(field)) is not None:
@@ -90,7 +90,7 @@ def _answers(node: Check, field: Field, event: str) -> Answers | None:
 
 
 def _argument(field: Field) -> str | None:
-    """Give the name, or number, of the event's argument that a field asks for; None where it asks for none."""
+    """Return the name or number of the event argument that a field reads; None if it reads none."""
     if field.name == "evt.arg":
         return field.argument
     return field.name.removeprefix("evt.arg.") if field.name.startswith("evt.arg.") and field.argument is None else None

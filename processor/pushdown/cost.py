@@ -1,4 +1,4 @@
-"""What rules cost: which event types they turn on, what of each is sent, and which part of which rule makes it so."""
+"""Estimates what rules cost: the event types they enable, the share of each that is sent, and its cause."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from schemas.filter import Clause
 
 @dataclass(frozen=True, slots=True)
 class EventTypeCost:
-    """What one rule asks of one event type."""
+    """What one rule requires of one event type."""
 
     rule: str
     ways: tuple[Clause, ...]
@@ -40,7 +40,7 @@ class EventTypeCounts:
 
 
 def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str, list[EventTypeCost]]:
-    """Give, by event type, what each rule asks; rules that none of its events could match are left out.
+    """Return, by event type, what each rule requires; rules that none of its events could match are left out.
 
     Args:
         rules: names and conditions, macros resolved.
@@ -78,7 +78,7 @@ def _widest(folded: Folded, event: str) -> str:
 def count(
     batches: Iterable[EventBatch], asked: Mapping[str, Sequence[EventTypeCost]], counts: dict[str, EventTypeCounts]
 ) -> None:
-    """Judge recorded events and add to what was counted.
+    """Evaluate recorded events and add to the counts.
 
     Args:
         batches: recorded without interest pushdown.

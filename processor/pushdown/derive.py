@@ -1,7 +1,7 @@
-"""Derives from rules which events could matter: a sound over-approximation that the kernel can judge.
+"""Derives a pushdown filter from rules: a sound over-approximation that the kernel can evaluate.
 
-Two bounds stand for each check, *may be true* and *must be true*, and negation swaps them; the upper bound is then
-written as a list of ways to matter, each with the tests that it asks and the places that it allows.
+Each check has two bounds, *may be true* and *must be true*, which negation swaps. The upper bound is then written as a
+list of clauses, each with its predicates and path patterns.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,28 +13,28 @@ from processor.pushdown.checks import negated, upper
 from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, without_narrower
 
 Bound = tuple[Clause, ...]
-"""Ways of one event type: any of them may make it true."""
+"""Clauses of one event type: an event matches if any of them holds."""
 
 _MAX_WAYS = 64
-"""Ways that one rule is written in; a condition that needs more is taken as always possible."""
+"""Maximum clauses of one rule; a condition that needs more counts as always possible."""
 
 
 def derive(
     conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset()
 ) -> PushdownFilter:
-    """Derive the interest of rules.
+    """Derive the pushdown filter of rules.
 
     Args:
         conditions: of rules, macros resolved.
-        events: the event types that any of the rules is judged for.
-        variables: names of the environment variables that rules ask for.
+        events: the event types that any of the rules is evaluated for.
+        variables: names of the environment variables that rules use.
     """
     ways = frozenset(way for event in events for condition in conditions for way in ways_of(condition, event))
     return PushdownFilter(without_narrower(ways), variables)
 
 
 def ways_of(condition: Node, event: str) -> Bound:
-    """Give the ways in which an event of one type may make a condition true."""
+    """Return the clauses under which an event of one type may make a condition true."""
     with deep():
         return bound(simplify(condition, event), event)
 
@@ -85,7 +85,7 @@ def _both(one: Clause, other: Clause) -> Clause | None:
 def _narrower(
     one: frozenset[PathPattern] | None, other: frozenset[PathPattern] | None
 ) -> frozenset[PathPattern] | None:
-    """Give the smaller of two sets of places: either holds every path that is in both."""
+    """Return the smaller of two sets of path patterns: either covers every path in both."""
     if one is None or other is None:
         return one if other is None else other
     return min(one, other, key=lambda places: (len(places), sorted(places)))

@@ -1,4 +1,4 @@
-"""Which environment variables rules name."""
+"""Finds the environment variables that rules name."""
 
 import re
 from collections.abc import Iterable

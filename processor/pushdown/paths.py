@@ -10,7 +10,7 @@ _UNCLEAN = ("//", "/.", "..")
 
 
 def places_of(node: Check, field: str) -> frozenset[PathPattern] | None:
-    """Give places that hold every path for which a check may be true; None where there is no telling.
+    """Return path patterns that cover every path for which a check may be true; None if unknown.
 
     Args:
         node: the check.
@@ -29,7 +29,7 @@ def places_of(node: Check, field: str) -> frozenset[PathPattern] | None:
 
 
 def _needs_unclean(node: Check) -> bool:
-    """Tell whether only a path that isn't clean can make a check of the path as given true."""
+    """Return whether only a path that is not normalized can make a check of the raw path true."""
     values = [item.text for item in literals(node)]
     if node.operator == "glob":
         return not any("[" in value or "\\" in value for value in values) and _all_unclean(values)

@@ -1,4 +1,4 @@
-"""Judges recorded events by an interest, as the kernel would have: what a rule costs, told from a recording.
+"""Evaluates a pushdown filter on recorded events as the kernel would: the cost of a rule, from a recording.
 
 It is for people, not for proofs: where a recording doesn't hold what the kernel judges by, the event counts as sent.
 """
@@ -19,7 +19,7 @@ _U32 = 0xFFFFFFFF
 
 
 class RecordedEvents:
-    """The events of one batch, asked as the kernel side asks."""
+    """The events of one batch, read as the kernel side reads them."""
 
     def __init__(self, batch: EventBatch) -> None:
         """Take a validated batch."""
@@ -28,11 +28,11 @@ class RecordedEvents:
         self._columns = batch.columns
 
     def event(self, index: int) -> str:
-        """Give an event's type."""
+        """Return an event's type."""
         return self._strings[self._columns["type"][index]] or ""
 
     def passes(self, index: int, ways: Iterable[Clause]) -> bool:
-        """Tell whether an event could matter in any of these ways, all of its own type."""
+        """Return whether an event matches any of these clauses, all of its own type."""
         return any(
             all(self._answer(index, question) in (None, expected) for question, expected in way.tests)
             and (way.places is None or self._is_at(index, way))

@@ -1,7 +1,7 @@
-"""Which messages of a partition are done with, without a hole.
+"""Orders the acknowledgements of one partition.
 
-Faust commits a position one too far where a message is acknowledged while the one before it is not (its check takes
-a hole of one for none), so acknowledgements leave here in order only.
+Faust ignores a one-message gap in acknowledged offsets, and would commit too far. So acknowledgements are released in
+order only.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class AckOrder(Generic[Item]):
-    """One partition's messages that were begun, oldest first."""
+    """The started messages of one partition, oldest first."""
 
     def __init__(self) -> None:
         self._begun: deque[Item] = deque()
@@ -22,14 +22,14 @@ class AckOrder(Generic[Item]):
         return len(self._begun)
 
     def begin(self, item: Item) -> None:
-        """Take note that work on an item has begun; items begin in order."""
+        """Record that work on an item has started; items start in order."""
         self._begun.append(item)
 
     def finish(self, item: Item) -> list[Item]:
-        """Take note that an item is done with.
+        """Record that an item is finished.
 
         Returns:
-            The items that may be acknowledged now, in order.
+            The items that can be acknowledged now, in order.
         """
         self._done.add(item)
         ready = []

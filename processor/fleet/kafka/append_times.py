@@ -1,4 +1,4 @@
-"""When messages were appended, by the broker's clock: the only clock of a fleet that no host and no processor sets."""
+"""Append times of messages, by the broker's clock: the only clock of a fleet that no host or processor controls."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _LOG_APPEND_TIME = 1
 
 
 class AppendTimes:
-    """Reads append times off messages as Faust hands them over."""
+    """Reads append times from messages as Faust delivers them."""
 
     def __init__(self, on_note: Callable[[str], None], clock: Callable[[], int] = time.time_ns) -> None:
         """Start.
@@ -34,7 +34,7 @@ class AppendTimes:
         if message.topic not in self._unstamped:
             self._unstamped.add(message.topic)
             self._on_note(
-                f"warning: topic {message.topic} holds messages that the broker did not stamp: their sender's time "
-                "isn't trusted, and this machine's clock is used. message.timestamp.type must be LogAppendTime."
+                f"warning: topic {message.topic} holds messages without a broker timestamp: their sender's time is "
+                "not trusted, and this machine's clock is used. message.timestamp.type must be LogAppendTime."
             )
         return self._clock() // 1_000_000

@@ -1,4 +1,4 @@
-"""What the broker sends, decompressed within bounds: a message of a few bytes may stand for gigabytes.
+"""Decompresses what the broker sends, within limits: a message of a few bytes can expand to gigabytes.
 
 A broker measures messages compressed, and aiokafka decompresses whatever comes. Here a batch of records that is too
 large, or that can't be read, is replaced by one record that says so; whoever takes it makes a dead letter of it, and
@@ -23,9 +23,9 @@ from bus.topics import MAX_MESSAGE_BYTES
 from schemas.errors import LannerError
 
 MAX_BATCH_BYTES = 2 * MAX_MESSAGE_BYTES
-"""Of a batch's records, decompressed. Our clients put no more than MAX_MESSAGE_BYTES into one."""
+"""Limit of a batch's records, decompressed. Lanner's clients put at most MAX_MESSAGE_BYTES into one."""
 MAX_FETCH_BYTES = 8 << 20
-"""Once a fetch of a partition has given so much, the rest of it is fetched again: what is fetched waits in memory."""
+"""Once a fetch of a partition has returned this much, the rest is fetched again, since fetched data waits in memory."""
 
 # Base offset, length, leader epoch, magic, checksum, attributes, last offset delta, first and last time, producer's id,
 # epoch and sequence, number of records. Source: Kafka's documentation, "Record Batch".
@@ -33,7 +33,7 @@ _HEAD = struct.Struct(">qiibIhiqqqhii")
 _OFFSET, _LENGTH = struct.Struct(">q"), struct.Struct(">i")
 _LENGTH_AT, _MAGIC_AT, _FORMER_ATTRIBUTES_AT = 8, 16, 17
 _LENGTH_OF_REST, _ATTRIBUTES = 1, 5
-"""Which of the head's numbers."""
+"""Indexes of the numbers in the head."""
 _BEFORE_REST = 12
 """Bytes of the head that the length doesn't count."""
 _MAGIC = 2
@@ -42,19 +42,19 @@ _XERIAL, _XERIAL_HEADER_BYTES = b"\x82SNAPPY\0", 16
 
 
 class UnreadableRecord(bytes):
-    """The value of a record that stands for others, which can't be had."""
+    """The value of a record that replaces others that cannot be read."""
 
     reason = ""
     """For people."""
 
 
 class TooLarge(LannerError, ValueError):
-    """Records that decompress to more than they may."""
+    """Records that decompress to more than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What stands for records that can't be had; has what aiokafka looks at."""
+    """Replaces records that cannot be read; has the attributes that aiokafka reads."""
 
     offset: int
     timestamp: int
@@ -66,7 +66,7 @@ class _Record:
 
 
 class BoundedRecords:
-    """The batches of one fetch; in the place of aiokafka's MemoryRecords, whose methods it has."""
+    """The batches of one fetch; replaces aiokafka's MemoryRecords and has its methods."""
 
     def __init__(self, data: bytes) -> None:
         """Begin. data: as fetched."""
@@ -81,11 +81,11 @@ class BoundedRecords:
         return size
 
     def has_next(self) -> bool:
-        """Return whether there is a batch that is still to be given out."""
+        """Return whether there is another batch."""
         return self._given < MAX_FETCH_BYTES and bool(self._batches.has_next())
 
     def next_batch(self) -> Any:
-        """Return the next batch, readable within bounds."""
+        """Return the next batch, readable within the limits."""
         batch = self._batches.next_batch()
         start = self._at
         (length,) = _LENGTH.unpack_from(self._data, start + _LENGTH_AT)
@@ -103,7 +103,7 @@ class _Batch:
         self._data = data[: _OFFSET.size]
         self._reason = ""
         self.size = len(data)
-        """Bytes that it takes, decompressed."""
+        """Size in bytes, decompressed."""
         try:
             if (plain := _decompressed(data)) is not None:
                 self._readable, self.size = DefaultRecordBatch(plain), len(plain)
@@ -113,16 +113,16 @@ class _Batch:
             self._reason = f"can't be decompressed: {fault_text(error)}"
 
     def validate_crc(self) -> bool:
-        """Return whether it came as it was sent."""
+        """Return whether the checksum is correct."""
         is_valid: bool = self._batch.validate_crc()
         return is_valid
 
     def __getattr__(self, name: str) -> Any:
-        """Return what else aiokafka asks of a batch: its offsets, its producer, its kind."""
+        """Return another attribute of aiokafka's batch: its offsets, its producer, its type."""
         return getattr(self._batch, name)
 
     def __iter__(self) -> Iterator[Any]:
-        """Give the records; those that can't be had are one that says so."""
+        """Yield the records; unreadable ones are replaced by one record with the reason."""
         reason, expected = self._reason, _OFFSET.unpack_from(self._data)[0]
         if not reason:
             try:
@@ -146,16 +146,16 @@ class _Batch:
 
 
 def use_bounded_records() -> None:
-    """Have aiokafka's consumers read this way; it has no setting for it, and no other place to put it."""
+    """Make aiokafka's consumers use BoundedRecords; aiokafka has no setting for it."""
     fetcher.MemoryRecords = BoundedRecords
 
 
 def _decompressed(data: memoryview) -> bytes | None:
-    """Return a batch with its records decompressed; None where they are not compressed.
+    """Return a batch with its records decompressed; None if they are not compressed.
 
     Raises:
-        TooLarge: they are more than they may.
-        Exception: whatever a decompressor makes of what is none of its own.
+        TooLarge: they exceed the limit.
+        Exception: the decompressor fails.
     """
     if data[_MAGIC_AT] < _MAGIC:
         if data[_FORMER_ATTRIBUTES_AT] & _CODEC_MASK:
@@ -185,7 +185,7 @@ def _gunzip(data: memoryview) -> bytes:
 
 
 def _unsnappy(data: memoryview) -> bytes:
-    # Each block says how long it is decompressed, and no decompressor gives more.
+    # Each block declares its decompressed size, which no decompressor exceeds.
     blocks = _xerial_blocks(data) if bytes(data[: len(_XERIAL)]) == _XERIAL else [data]
     if sum(map(_varint, blocks)) > MAX_BATCH_BYTES:
         raise _too_large()
@@ -197,7 +197,7 @@ def _xerial_blocks(data: memoryview) -> Iterator[memoryview]:
     while at < len(data):
         (size,) = _LENGTH.unpack_from(data, at)
         if size <= 0:
-            # Whoever goes by it would go round for ever.
+            # It would cause an endless loop.
             raise ValueError(f"a block of {size} bytes")
         at += _LENGTH.size + size
         yield data[at - size : at]
@@ -216,7 +216,7 @@ def _into_buffer(decompress_into: Callable[[Any, Any], int]) -> Callable[[memory
     def decompressed(data: memoryview) -> bytes:
         buffer = getattr(_KEPT, "buffer", None)
         if buffer is None:
-            # One byte more than there may be, since a full buffer is no error.
+            # One byte more than the limit, since filling the buffer exactly is not an error.
             buffer = _KEPT.buffer = bytearray(MAX_BATCH_BYTES + 1)
         try:
             size = decompress_into(bytes(data), buffer)
@@ -234,9 +234,9 @@ def _too_large() -> TooLarge:
 
 
 _KEPT = threading.local()
-"""A buffer for each thread: to make one takes longer than to decompress a batch."""
+"""A buffer per thread: allocating one takes longer than decompressing a batch."""
 _IS_FULL = "write whole buffer"
-"""What cramjam says where the buffer is too small."""
+"""cramjam's message if the buffer is too small."""
 _CODECS: dict[int, Callable[[memoryview], bytes]] = {
     1: _gunzip,
     2: _unsnappy,

@@ -1,4 +1,4 @@
-"""The thread that talks with the broker for Faust, made to outlive whatever a broker's restart does to its client.
+"""The thread that reads from the broker for Faust; it survives all that a broker's restart does to its client.
 
 As they are, Faust ends the process for every error of its Kafka client that it does not expect, and the client
 (aiokafka) ends a background task of its own for those that it does not expect: then nothing is read any more, and
@@ -36,7 +36,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
         Args:
             consumer: Faust's, whose thread this is.
-            on_note: receives, on this thread, what an operator should know.
+            on_note: receives messages for an operator, on this thread.
             options: Faust's own.
         """
         super().__init__(consumer, **options)
@@ -51,13 +51,13 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Connect, however long the broker is away."""
+        """Connect, waiting as long as the broker is unavailable."""
         self.time_started = time.monotonic()
         self._consumer = await persist_async(self._connected, self._reading)
         self.add_future(self._watch())
 
     async def on_thread_stop(self) -> None:
-        """Leave the group, as far as a broker is there to hear of it."""
+        """Leave the group, if a broker is available."""
         with suppress(KafkaError, asyncio.CancelledError):
             # The client lets its own cancellation out where a fetch waits for a broker that is away.
             await super().on_thread_stop()
@@ -72,7 +72,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit offsets, as soon as the broker can take them; not those that are another's by then."""
+        """Commit offsets as soon as the broker accepts them, except those that another worker owns by then."""
         consumer: Any = self._ensure_consumer()
         while not (self.should_stop or self.app.should_stop):
             assigned = self.assignment()
@@ -84,7 +84,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             try:
                 await consumer.commit(wanted)
             except (CommitFailedError, IllegalStateError):
-                # The group has shared out anew: what is not committed comes again to whoever owns it now.
+                # The group was rebalanced: uncommitted messages are delivered again to the new owner.
                 return False
             except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
                 try:
@@ -109,7 +109,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         return records
 
     async def _watch(self) -> None:
-        """See to it that the client's background tasks run; what made them fail is reported."""
+        """Keep the client's background tasks running, and report what made them fail."""
         while not self.should_stop:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
@@ -120,13 +120,13 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             await asyncio.sleep(pause)
 
     def _revive(self) -> float:
-        """Begin again what has ended in the client.
+        """Restart the client's tasks that have ended.
 
         Returns:
             Seconds to wait until the next look.
 
         Raises:
-            BusUnavailable: it ended by something that no waiting mends.
+            BusUnavailable: a task ended by an error that waiting does not fix.
         """
         consumer: Any = self._ensure_consumer()
         client, fetcher, coordinator = consumer._client, consumer._fetcher, consumer._coordinator  # noqa: SLF001
@@ -156,14 +156,14 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
 
 def _end_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
-    """Return what a task failed by; None where it did not."""
+    """Return the exception of a task; None if it did not fail."""
     if task is None or not task.done() or task.cancelled():
         return None
     return task.exception()
 
 
 def unavailable(error: BaseException) -> BusUnavailable:
-    """Say in words for people what Faust's client failed by."""
+    """Describe an error of Faust's client, for people."""
     name = type(error).__name__
     text = str(error) if name in str(error) else f"{name}: {error}"
     return BusUnavailable(

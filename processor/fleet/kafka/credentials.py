@@ -1,4 +1,4 @@
-"""How Faust, and its client by itself, prove to a broker who they are."""
+"""Credentials for the broker, for Faust and for its Kafka client."""
 
 import ssl
 from typing import Any
@@ -10,12 +10,12 @@ from bus.connection import Connection
 
 
 def servers(connection: Connection) -> list[str]:
-    """Return the addresses at which a broker is looked for."""
+    """Return the addresses of the brokers."""
     return [each.strip() for each in connection.bootstrap_servers.split(",")]
 
 
 def credentials(connection: Connection) -> Any:
-    """Return what Faust takes; None where a broker lets in anybody."""
+    """Return the credentials for Faust; None if the broker requires none."""
     context = None
     if connection.uses_tls:
         context = ssl.create_default_context(cafile=connection.ca_file or None)
@@ -34,5 +34,5 @@ def credentials(connection: Connection) -> Any:
 
 
 def client_options(connection: Connection) -> dict[str, Any]:
-    """Return what Faust's client takes where it is used by itself: addresses and credentials."""
+    """Return addresses and credentials for Faust's Kafka client when it is used directly."""
     return {"bootstrap_servers": servers(connection), **credentials_to_aiokafka_auth(credentials(connection))}

@@ -7,7 +7,7 @@ Item = TypeVar("Item")
 
 
 class LastOfEach(Generic[Item]):
-    """Holds the last item of each key; what does not fit any more is given out at once, in order within a key."""
+    """Holds the last item of each key; items that no longer fit are returned at once, in order within a key."""
 
     def __init__(self, most_bytes: int, overhead: int = 256) -> None:
         """Hold nothing.
@@ -22,7 +22,7 @@ class LastOfEach(Generic[Item]):
         self._bytes = 0
 
     def put(self, key: bytes, item: Item, size: int) -> Iterator[Item]:
-        """Hold an item instead of the one before it.
+        """Store an item in place of the one before it.
 
         Args:
             key: of the item.
@@ -39,6 +39,6 @@ class LastOfEach(Generic[Item]):
         return self.take_all() if self._bytes > self._most else iter(())
 
     def take_all(self) -> Iterator[Item]:
-        """Give out all that is held."""
+        """Remove and return all stored items."""
         held, self._held, self._bytes = self._held, {}, 0
         return (item for item, _ in held.values())

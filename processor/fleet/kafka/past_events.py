@@ -1,4 +1,4 @@
-"""The past of a topic that hosts write to, read a message at a time and decompressed within bounds.
+"""Reads earlier messages of a topic that hosts write to, one at a time and within decompression limits.
 
 librdkafka, by which all else is read that lies in the past, decompresses whatever comes and fetches all partitions at
 once. Here one partition is fetched at a time, by the client whose fetches are bounded.
@@ -23,11 +23,11 @@ from processor.fleet.kafka.credentials import client_options
 _FETCH_BYTES = 1 << 20
 _FETCH_WAIT_MS = 100
 _SILENCE_SECONDS = 30.0
-"""After so long without a word from a broker that owes messages, it is taken for gone."""
+"""Seconds without an answer from a broker that owes messages, after which it counts as unavailable."""
 
 
 class PastEvents:
-    """One topic, read by a client that belongs to no group. Every call raises BusUnavailable where a broker is away."""
+    """One topic, read by a client without a group. Every call raises BusUnavailable if a broker is unavailable."""
 
     def __init__(self, connection: Connection, topic: str) -> None:
         """Begin; nothing is connected. topic: full name."""
@@ -42,7 +42,7 @@ class PastEvents:
             **client_options(connection),
         )
         self.reached: dict[int, int] = {}
-        """By partition, the offset behind the last message that was given, or that was found not to be there."""
+        """By partition, the offset after the last message that was read or found missing."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -62,19 +62,19 @@ class PastEvents:
         return {each.partition: offset for each, offset in found.items()}
 
     async def since(self, partition: int, moment: int) -> int | None:
-        """Return the first offset that was appended at a moment (ms) or later; None where nothing was."""
+        """Return the first offset appended at a time (ms) or later; None if there is none."""
         place = TopicPartition(self._topic, partition)
         found = (await self._asked(self._client.offsets_for_times({place: max(moment, 0)})))[place]
         return None if found is None else int(found.offset)
 
     async def read(self, partition: int, start: int, end: int, stop: Callable[[], bool]) -> AsyncGenerator[Any]:
-        """Give the messages from an offset up to another one, as aiokafka has them; `reached` says how far it came.
+        """Yield the messages between two offsets, as aiokafka records; `reached` holds how far it came.
 
         Args:
             partition: its number.
             start: the first offset.
-            end: the offset behind the last, which the partition must have reached.
-            stop: asked between two messages; ends it early.
+            end: the offset after the last one, which the partition must have reached.
+            stop: called between two messages; ends the reading early.
         """
         self.reached[partition] = start
         if start >= end:
@@ -93,10 +93,10 @@ class PastEvents:
             # Also goes on where offsets hold no message.
             self.reached[partition] = max(self.reached[partition], await self._asked(self._client.position(place)))
             if time.monotonic() - heard > _SILENCE_SECONDS:
-                raise unavailable(TimeoutError(f"nothing of topic {self._topic} came"))
+                raise unavailable(TimeoutError(f"no message of topic {self._topic} arrived"))
 
     async def first(self, partition: int, start: int, end: int) -> Any:
-        """Return the first message from an offset on and before another one; None where there is none."""
+        """Return the first message from an offset on and before another one; None if there is none."""
         async with aclosing(self.read(partition, start, end, lambda: False)) as records:
             async for record in records:
                 return record

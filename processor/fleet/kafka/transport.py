@@ -1,4 +1,4 @@
-"""Faust's Kafka transport with acknowledgements in our own hands.
+"""Faust's Kafka transport with explicit acknowledgements.
 
 As it is, Faust acknowledges a message when its agent asks for the next, one whose agent raised, and one that it skips
 because of a rebalance: each is a loss without a word if the process then dies. Here nothing is acknowledged but by
@@ -21,8 +21,7 @@ from processor.fleet.kafka.consumer_thread import ConsumerThread
 
 _SEEK_SECONDS = 10.0
 _POLL_SECONDS = 0.01
-"""How long others are waited for while partitions are held back whose agent has enough to do; Faust waits 1 s, in which
-that agent runs out of work."""
+"""Poll interval, s, while some partitions are paused by back-pressure. Faust's 1 s starves their agents."""
 
 
 class Consumer(aiokafka.Consumer):
@@ -35,7 +34,7 @@ class Consumer(aiokafka.Consumer):
         return ConsumerThread(self, on_note=on_note, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
-        """Go to where the group stands, but not at any price.
+        """Seek to the group's committed offsets, within limits.
 
         The client begins a new assignment there by itself. Faust waits for this call, and never reads again where it
         takes longer than a request may.
@@ -56,21 +55,21 @@ class Consumer(aiokafka.Consumer):
         return {}, active
 
     def ack(self, message: Message) -> bool:  # noqa: ARG002  Faust's call
-        """Do nothing: that Faust is through with a message doesn't mean that its alerts are safe."""
+        """Do nothing: Faust has finished a message before the broker has its alerts."""
         return False
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Take no acknowledgement any more: Faust has forgotten those before, and would take this one for the first."""
+        """Stop accepting acknowledgements: Faust has dropped the earlier ones and would take this one for the first."""
         self._is_between_assignments = True
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Take acknowledgements again, those of this generation."""
+        """Accept acknowledgements again, for this generation."""
         self._is_between_assignments = False
         await super().on_partitions_assigned(assigned, generation_id)
 
     def assignment(self) -> set[TP]:
-        """Return the partitions that are this worker's; none before it is connected."""
+        """Return the partitions of this worker; none before it is connected."""
         try:
             return super().assignment()
         except ConsumerNotStarted:
@@ -80,7 +79,7 @@ class Consumer(aiokafka.Consumer):
         """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
 
     def lag(self) -> dict[TP, int]:
-        """Give, by partition, how many messages are not acknowledged yet, as far as is known; from any thread."""
+        """Return the known number of unacknowledged messages by partition; from any thread."""
         found = {}
         for partition in self.assignment():
             # Before its first commit, where reading began.
@@ -90,13 +89,13 @@ class Consumer(aiokafka.Consumer):
         return found
 
     def settle(self, message: Message) -> None:
-        """Acknowledge a message for good; one from before the last rebalance comes again and is left."""
+        """Acknowledge a message; ignored if it is from before the last rebalance, since it is delivered again."""
         if not self._is_between_assignments and message.generation_id == self.app.consumer_generation_id:
             super().ack(message)
 
 
 def unacknowledged(stream: Any) -> AsyncIterator[Any]:
-    """Give the events of an agent's stream, none of them acknowledged.
+    """Yield the events of an agent's stream without acknowledging them.
 
     Where Faust has its stream compiled (all wheels have), it acknowledges inline and never asks the consumer.
     """
@@ -118,7 +117,7 @@ class Transport(aiokafka.Transport):
 
 class _Boot(BootStrategy):
     enable_kafka_producer = False
-    """What is sent goes another way; a second client would be one more that can fail."""
+    """Does nothing: messages are sent by ResultProducer, and a second client could only fail."""
 
 
 class FaustApp(faust.App):

@@ -48,5 +48,5 @@ def test_a_bad_pattern_is_told_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "lanner.yaml").write_text("redact:\n- default\n- 'a(b'\n- plain\n")
     done = lanner("config", "check", "-c", tmp_path / "lanner.yaml")
     assert done.returncode == 1
-    assert "lanner.yaml:3:3: redact[1]: 'a(b' is no regular expression in RE2's syntax: missing ): a(b." in done.stderr
+    assert "lanner.yaml:3:3: redact[1]: 'a(b' is not a valid RE2 regular expression: missing ): a(b." in done.stderr
     assert "lanner.yaml:4:3: redact[2]: 'plain' must have one group, round what is masked, and has 0" in done.stderr
