@@ -35,12 +35,12 @@ def warnings_of(condition: str) -> list[Problem]:
         ),
         (
             "evt.type = openat and proc.nthreads > 3",
-            ["'proc.nthreads' never has a value: it is a measure of load, which would have to be read at each event"],
+            ["'proc.nthreads' never has a value: a resource usage value, which would have to be read for each event"],
             ["remove the check of 'proc.nthreads'"],
         ),
         (
             "evt.type = openat and many_threads",
-            ["'proc.nthreads' never has a value: it is a measure of load, which would have to be read at each event"],
+            ["'proc.nthreads' never has a value: a resource usage value, which would have to be read for each event"],
             ["in macro 'many_threads' (r.yaml:1): remove the check of 'proc.nthreads'"],
         ),
         ("evt.type != futex and proc.name = x", [], []),
