@@ -32,8 +32,8 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
     if len(missing) == len(rule.event_types):
         message, hint = f"no collector sends {which}: the rule never matches", "remove the rule"
     else:
-        message, hint = f"no collector sends {which}: the rule is evaluated only for the others", "remove them"
-    place = rule.traced.place((0, len(rule.traced.text)))
+        message, hint = f"no collector sends {which}: the rule is judged for the others only", "leave them out"
+    place = rule.traced.locate((0, len(rule.traced.text)))
     yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
 
 
@@ -47,9 +47,9 @@ def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
             hint = f"remove the check of '{field.name}'"
             if macro is not None:
                 hint = f"in macro '{macro.name}'{_where(macros.get(macro.name))}: {hint}"
-            place = rule.traced.place(field.span if macro is None else macro.span)
+            place = rule.traced.locate(field.span if macro is None else macro.span)
             yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
 
 
 def _where(macro: LoadedMacro | None) -> str:
-    return "" if macro is None else f" ({macro.place.file}:{macro.place.line})"
+    return "" if macro is None else f" ({macro.location.file}:{macro.location.line})"

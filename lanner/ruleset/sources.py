@@ -87,7 +87,7 @@ def _definitions(file: RuleFile) -> Iterator[tuple[str, str, SourceLocation]]:
         for item in document.items if isinstance(document, Items) else ():
             found = _definition(item)
             if found is not None:
-                yield *found[:2], source.place(found[2].start, found[2].end)
+                yield *found[:2], source.locate(found[2].start, found[2].end)
 
 
 def _definition(item: object) -> tuple[str, str, Scalar] | None:

@@ -74,7 +74,7 @@ class _Reader:
             return read_documents(self._file.text)
         except YamlError as error:
             offset = error.offset or 0
-            place = self._file.place(offset, offset + 1)
+            place = self._file.locate(offset, offset + 1)
             self.problems.append(Problem(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, "test file", "", place))
             return []
 
@@ -134,7 +134,7 @@ class _Reader:
             return None
         if recording is not None:
             recording = str(PurePosixPath(self._file.name).parent / recording)
-        place = self._file.place(name_node.start, name_node.end)
+        place = self._file.locate(name_node.start, name_node.end)
         return Case(name, tuple(events), recording, tuple(expected), about, names, place)
 
     def _names(self, table: MappingReader) -> dict[str, tuple[str, ...]]:
@@ -165,7 +165,7 @@ class _Reader:
         return self.each(_items(node), self._one_expected, "case", name)
 
     def _one_expected(self, node: Node) -> Expected:
-        place = self._file.place(node.start, node.end)
+        place = self._file.locate(node.start, node.end)
         if isinstance(node, Scalar):
             return Expected(text_of(node, "expect"), None, {}, None, place)
         table = MappingReader(node, "an expected alert")
@@ -176,7 +176,7 @@ class _Reader:
         repeats = table.small("repeats")
         if wrong := table.unknown():
             raise wrong[0]
-        return Expected(text_of(rule, "rule"), priority, fields, repeats, self._file.place(rule.start, rule.end))
+        return Expected(text_of(rule, "rule"), priority, fields, repeats, self._file.locate(rule.start, rule.end))
 
     def _priority(self, table: MappingReader) -> str | None:
         node = table.get("priority")
@@ -202,7 +202,7 @@ class _Reader:
         node = wrong.node
         if isinstance(node, Mapping) and node.pairs:
             node = node.pairs[0][0]
-        place: SourceLocation = self._file.place(node.start, node.end)
+        place: SourceLocation = self._file.locate(node.start, node.end)
         self.problems.append(Problem(ProblemCode.LOAD_ERR_VALIDATE, wrong.message, kind, name, place, wrong.hint))
 
 

@@ -19,7 +19,7 @@ from processor.loading.problems.model import Problem, ProblemCode, SourceLocatio
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
 from processor.loading.yaml.nodes import SourceFile
-from processor.loading.yaml.values import head_place
+from processor.loading.yaml.values import head_location
 
 __all__ = [
     "Extension",
@@ -119,7 +119,7 @@ class _Loading:
             lists=builder.lists,
             required_plugins=tuple(self._collection.plugins),
             redefinitions=tuple(
-                Redefinition(new.type, new.name, head_place(new), head_place(old))
+                Redefinition(new.type, new.name, head_location(new), head_location(old))
                 for new, old in self._collection.redefined
             ),
         )
@@ -142,14 +142,14 @@ class _Loading:
                 text = data.decode()
             except UnicodeDecodeError as error:
                 before = SourceFile(name, data[: error.start].decode())
-                place = before.place(len(before.text), len(before.text) + 1)
+                location = before.locate(len(before.text), len(before.text) + 1)
                 message = f"the file is not UTF-8: byte 0x{data[error.start]:02x}"
-                self._fail(ProblemCode.LOAD_ERR_YAML_PARSE, message, place, "save it as UTF-8")
+                self._fail(ProblemCode.LOAD_ERR_YAML_PARSE, message, location, "save it as UTF-8")
                 return
         read_file(SourceFile(name, text.removeprefix("\ufeff")), self._collection, self._problems.append)
 
-    def _fail(self, code: ProblemCode, message: str, place: SourceLocation, hint: str) -> None:
-        self._problems.append(Problem(code, message, "rules content", "", place, hint))
+    def _fail(self, code: ProblemCode, message: str, location: SourceLocation, hint: str) -> None:
+        self._problems.append(Problem(code, message, "rules content", "", location, hint))
 
     def _finish(self, name: str) -> None:
         order = sorted(dict.fromkeys(self._problems), key=_order)
@@ -160,4 +160,4 @@ class _Loading:
 
 
 def _order(problem: Problem) -> tuple[str, int, int]:
-    return (problem.place.file, problem.place.line, problem.place.column)
+    return (problem.location.file, problem.location.line, problem.location.column)

@@ -21,7 +21,7 @@ from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.yaml.tracing import Piece, TracedText
-from processor.loading.yaml.values import head_place, problem
+from processor.loading.yaml.values import head_location, problem
 
 _CONTAINER_INFO = "%container.info"
 _CONTAINER_INFO_MESSAGE = (
@@ -132,7 +132,7 @@ class Builder:
                 else:
                     items.append(item)
             expanded.append(expand(definition.name, items))
-            self.lists[definition.name] = LoadedList(definition.name, tuple(items), head_place(definition.spot))
+            self.lists[definition.name] = LoadedList(definition.name, tuple(items), head_location(definition.spot))
         self._lists = ListTable(expanded)
         self._lists.used |= named
 
@@ -166,7 +166,7 @@ class Builder:
             tree,
             traced.text,
             definition.extensions,
-            head_place(definition.spot),
+            head_location(definition.spot),
         )
 
     def _macro_problem(self, error: MacroProblem, traced: TracedText, spot: ItemLocation) -> None:
@@ -177,19 +177,19 @@ class Builder:
                 hint = f"'{error.name}' is defined later: a macro can use only the macros before it"
             elif error.name in self._collection.lists:
                 hint = f"'{error.name}' is a list: write 'FIELD in ({error.name})'"
-        place = traced.place(error.span)
-        self._report(Problem(ProblemCode.LOAD_ERR_VALIDATE, error.message, spot.type, spot.name, place, hint))
+        location = traced.locate(error.span)
+        self._report(Problem(ProblemCode.LOAD_ERR_VALIDATE, error.message, spot.type, spot.name, location, hint))
 
     def _parse(self, traced: TracedText, spot: ItemLocation) -> Node | None:
         try:
             self._lists.substitute(traced)
             return self._parser.parse(traced.text)
         except ConditionError as error:
-            place = traced.place(error.span)
-            message, hint = error.message, _read_as(traced, error.span, place)
+            location = traced.locate(error.span)
+            message, hint = error.message, _read_as(traced, error.span, location)
         except ConditionTooLong as error:
-            place, message, hint = head_place(spot), str(error), "check for lists that include each other"
-        self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, place, hint))
+            location, message, hint = head_location(spot), str(error), "check for lists that include each other"
+        self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, location, hint))
         return None
 
     def _build_rule(self, index: int, rule: RuleDefinition) -> None:
@@ -215,8 +215,8 @@ class Builder:
         types = event_types(tree)
         if rule.source == SOURCE and rule.warn_evttypes and is_broad(types):
             hint = "restrict evt.type, or set 'warn_evttypes: false'"
-            place = traced.place((0, len(traced.text)))
-            self._report(Problem(ProblemCode.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, place, hint))
+            location = traced.locate((0, len(traced.text)))
+            self._report(Problem(ProblemCode.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, location, hint))
         loaded = _rule(index, rule, tree, traced)
         self.rules.append(replace(loaded, output=output, event_types=types))
 
@@ -224,9 +224,9 @@ class Builder:
         traced = TracedText.of(rule.output)
         if _CONTAINER_INFO in traced.text:
             start = traced.text.index(_CONTAINER_INFO)
-            place = traced.place((start, start + len(_CONTAINER_INFO)))
+            location = traced.locate((start, start + len(_CONTAINER_INFO)))
             code = ProblemCode.LOAD_DEPRECATED_ITEM
-            self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, place, "remove it"))
+            self._report(Problem(code, _CONTAINER_INFO_MESSAGE, "rule", rule.name, location, "remove it"))
         output = traced.text.replace(_CONTAINER_INFO, "")
         if len(output) > MAX_OUTPUT:
             message = f"the output has {len(output):,} characters, more than the limit of {MAX_OUTPUT:,}"
@@ -256,7 +256,7 @@ class Builder:
         definition = self.macros.get(macro.name)
         where = f"in macro '{macro.name}'"
         if definition is not None:
-            where += f" ({definition.place.file}:{definition.place.line})"
+            where += f" ({definition.location.file}:{definition.location.line})"
         hint = f"{where}: {finding.hint}" if finding.hint else where
         return CompilerProblem(finding.code, finding.message, macro.span, hint, finding.is_unknown)
 
@@ -270,8 +270,8 @@ class Builder:
                 if not finding.is_unknown:
                     continue
                 code = ProblemCode.LOAD_UNKNOWN_FILTER
-            place = traced.place(finding.span)
-            self._report(Problem(code, finding.message, "rule", rule.name, place, finding.hint))
+            location = traced.locate(finding.span)
+            self._report(Problem(code, finding.message, "rule", rule.name, location, finding.hint))
         return _Verdict.SKIPPED if skipped else _Verdict.WRONG if errors else _Verdict.GOOD
 
     def _warn_of_unused(self) -> None:
@@ -324,15 +324,15 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         exception_names=tuple(exception.name for exception in rule.exceptions),
         exceptions_in_force=tuple(exception.name for exception in rule.exceptions if exception.values),
         extensions=rule.extensions,
-        place=head_place(rule.spot),
+        location=head_location(rule.spot),
         traced=traced,
     )
 
 
-def _read_as(traced: TracedText, span: Span, place: SourceLocation) -> str:
+def _read_as(traced: TracedText, span: Span, location: SourceLocation) -> str:
     """Return a hint with the parsed text if it differs from the file's, because of exceptions or lists."""
     around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
-    if " ".join(around.split()) in " ".join(place.text.split()):
+    if " ".join(around.split()) in " ".join(location.text.split()):
         return ""
     return f"it was parsed as: ...{' '.join(around.split())}..."
 

@@ -64,10 +64,10 @@ def read_file(file: SourceFile, collection: Collection, report: Callable[[Proble
     try:
         documents = read_documents(file.text)
     except YamlError as error:
-        place = SourceLocation(file.name) if error.offset is None else file.place(error.offset, error.offset + 1)
+        location = SourceLocation(file.name) if error.offset is None else file.locate(error.offset, error.offset + 1)
         report(
             Problem(
-                *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", place),
+                *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", location),
                 "no item of this file is loaded",
             )
         )
@@ -109,10 +109,10 @@ class _Reader:
         return self._errors >= MAX_ERRORS or self._problems >= MAX_PROBLEMS
 
     def _stop(self, item: Node) -> None:
-        place = self._file.place(item.start, item.start + 1)
+        location = self._file.locate(item.start, item.start + 1)
         message = f"{self._problems:,} problems: the rest of the file is not read"
         hint = "correct these, then load it again"
-        self._report_problem(Problem(ProblemCode.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", place, hint))
+        self._report_problem(Problem(ProblemCode.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", location, hint))
 
     def _wrong_document(self, document: Node) -> None:
         is_mapping = isinstance(document, Mapping)

@@ -17,7 +17,7 @@ class LoadedList:
 
     name: str
     items: tuple[str, ...]
-    place: SourceLocation = field(compare=False)
+    location: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LoadedMacro:
     parsed_text: str
     """The condition with lists substituted."""
     extensions: Mapping[str, Extension] = field(compare=False)
-    place: SourceLocation = field(compare=False)
+    location: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +65,27 @@ class Rule:
     exceptions_in_force: tuple[str, ...]
     """The exceptions that have values: the condition ends with one `not` for each, in this order."""
     extensions: Mapping[str, Extension] = field(compare=False)
-    place: SourceLocation = field(compare=False)
+    location: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
 
     @property
     def file(self) -> str:
         """The name of the file that defines it."""
-        return self.place.file
+        return self.location.file
 
     @property
     def line(self) -> int:
         """The line of its definition, from 1."""
-        return self.place.line
+        return self.location.line
 
     @property
     def column(self) -> int:
         """The column of its definition, from 1."""
-        return self.place.column
+        return self.location.column
 
     def locate(self, span: Span) -> SourceLocation:
         """Return the location in the files of a span of parsed_text."""
-        return self.traced.place(span)
+        return self.traced.locate(span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Redefinition:
 
     type: str
     name: str
-    place: SourceLocation
+    location: SourceLocation
     earlier: SourceLocation
 
 

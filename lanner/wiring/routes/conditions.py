@@ -86,8 +86,8 @@ def _number(line: int, conditions: Mapping[str, Condition]) -> int:
     return len(conditions) - 1
 
 
-def _error_text(name: str, condition: Condition, problem: Problem) -> str:
-    place = problem.place
+def _in_words(name: str, condition: Condition, problem: Problem) -> str:
+    place = problem.location
     start = max(0, place.column - 1 - place.text_start)
     shown = place.text[_INDENT:]
     caret = " " * max(0, start - _INDENT) + "^" * max(1, min(place.width, len(shown)))

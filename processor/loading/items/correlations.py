@@ -12,7 +12,7 @@ from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, is_null
 from processor.loading.yaml.nodes import Sequence as Items
-from processor.loading.yaml.tracing import node_place
+from processor.loading.yaml.tracing import node_location
 from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue.fields import FIELDS, field_problem
 
@@ -110,8 +110,8 @@ class _Reader:
 
     def _fail(self, node: Node | None, message: str, hint: str) -> None:
         self.failed = True
-        place = node_place(self._file, node if node is not None else self._root)
-        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, self._type, self._name, place, hint))
+        location = node_location(self._file, node if node is not None else self._root)
+        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, self._type, self._name, location, hint))
 
     def _mapping(self, node: Node | None, what: str, known: Sequence[str]) -> Mapping | None:
         if not isinstance(node, Mapping):

@@ -14,7 +14,7 @@ from processor.loading.problems.model import Problem, ProblemCode, SourceLocatio
 from processor.loading.rules import LoadedMacro, LoadResult, Rule
 from processor.loading.yaml.nodes import Mapping
 from processor.loading.yaml.nodes import Node as YamlNode
-from processor.loading.yaml.tracing import node_place
+from processor.loading.yaml.tracing import node_location
 
 _PLACEHOLDER = Correlation("event_count", (), 0)
 
@@ -87,8 +87,8 @@ class _Checker:
         hint = "a macro and the stateful macros that it uses must have the same group-by, in the same order"
         self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
 
-    def _fail(self, macro: LoadedMacro, place: SourceLocation, message: str, hint: str) -> None:
-        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, place, hint))
+    def _fail(self, macro: LoadedMacro, location: SourceLocation, message: str, hint: str) -> None:
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, location, hint))
 
     def _check_rule(self, rule: Rule) -> None:
         if stateful_names(rule.condition, self._unread):
@@ -101,11 +101,11 @@ class _Checker:
         if len(groups) > 1:
             different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
             hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
-            self._wrong(rule, rule.place, f"its stateful macros count by different groups: {different}", hint)
+            self._wrong(rule, rule.location, f"its stateful macros count by different groups: {different}", hint)
         try:
             count_terms(rule.condition, self.correlations)
         except TooManyTerms as error:
-            self._wrong(rule, rule.place, str(error), "split it into several rules")
+            self._wrong(rule, rule.location, str(error), "split it into several rules")
         self._check_suppress(rule, [self.correlations[name] for name in used])
         self._check_output(rule, used)
 
@@ -133,15 +133,15 @@ class _Checker:
         for token in tokens:
             if not used:
                 hint = "use a macro that has a 'correlation', or remove it from the output"
-                self._wrong(rule, rule.place, f"%{token.key} requires a stateful macro in the condition", hint)
+                self._wrong(rule, rule.location, f"%{token.key} requires a stateful macro in the condition", hint)
             elif token.what == "leg" and token.leg not in legs:
                 hint = did_you_mean(token.leg, legs) or (
                     f"its legs are {', '.join(legs)}" if legs else "it has no legs"
                 )
-                self._wrong(rule, rule.place, f"%{token.key}: there is no leg '{token.leg}'", hint)
+                self._wrong(rule, rule.location, f"%{token.key}: there is no leg '{token.leg}'", hint)
 
-    def _wrong(self, rule: Rule, place: SourceLocation, message: str, hint: str) -> None:
-        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, place, hint))
+    def _wrong(self, rule: Rule, location: SourceLocation, message: str, hint: str) -> None:
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, location, hint))
 
 
 def _is_aliased(correlation: Correlation) -> bool:
@@ -159,4 +159,4 @@ def _names(fields: tuple[str, ...]) -> str:
 
 def _part(extension: Extension, key: str) -> SourceLocation:
     node: YamlNode | None = extension.value.get(key) if isinstance(extension.value, Mapping) else None
-    return node_place(extension.file, node if node is not None else extension.value)
+    return node_location(extension.file, node if node is not None else extension.value)

@@ -11,7 +11,7 @@ from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
 from processor.loading.yaml.nodes import Sequence as Items
-from processor.loading.yaml.tracing import TracedText, node_place
+from processor.loading.yaml.tracing import TracedText, node_location
 
 OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
 """Fields that neither Falco nor its container plugin has."""
@@ -61,7 +61,7 @@ def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[
                 message,
                 kind,
                 name,
-                node_place(file, item.key(key) or item),
+                node_location(file, item.key(key) or item),
                 _EFFECTS[key],
             )
     for key in _TEXTS:
@@ -70,7 +70,7 @@ def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[
             for found in _FIELD.finditer(text.value):
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
                 hint = "Falco does not load a rule that uses it"
-                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.place(found.span()), hint)
+                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), hint)
 
 
 def _scalars(node: Node | None) -> Iterator[Scalar]:

@@ -100,7 +100,7 @@ class Problem:
     item_type: str
     """rule, macro, list, exception, rules content ..."""
     item_name: str
-    place: SourceLocation
+    location: SourceLocation
     hint: str = ""
     """What to do, or the closest known name."""
 
@@ -114,22 +114,22 @@ class Problem:
     @property
     def file(self) -> str:
         """The file's name as it was given."""
-        return self.place.file
+        return self.location.file
 
     @property
     def line(self) -> int:
         """The line, from 1; 0 for the whole file."""
-        return self.place.line
+        return self.location.line
 
     @property
     def column(self) -> int:
         """The column, from 1; 0 for the whole file."""
-        return self.place.column
+        return self.location.column
 
     @property
     def snippet(self) -> str:
         """The line that contains the problem."""
-        return self.place.text
+        return self.location.text
 
 
 class ItemRejected(LannerError):

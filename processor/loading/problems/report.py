@@ -50,14 +50,14 @@ def _block(problem: Problem, *, colour: bool) -> str:
     lines = [head]
     if problem.item_name:
         lines[0] += f" ({printable(problem.item_type)} '{printable(problem.item_name)}')"
-    place = problem.place
-    if place.line and place.text:
-        start = max(place.column - 1 - place.text_start, 0)
-        number = str(place.line)
+    location = problem.location
+    if location.line and location.text:
+        start = max(location.column - 1 - location.text_start, 0)
+        number = str(location.line)
         margin = " " * len(number)
-        before = printable(place.text[:start])
-        marked = printable(place.text[start : start + place.width])
-        after = printable(place.text[start + place.width :])
+        before = printable(location.text[:start])
+        marked = printable(location.text[start : start + location.width])
+        after = printable(location.text[start + location.width :])
         under = " " * _columns(before) + "^" * max(1, _columns(marked))
         lines += [f"  {number} | {before}{marked}{after}", f"  {margin} | {tone}{under}{end}"]
     if problem.hint:
@@ -119,7 +119,7 @@ def _annotation(problem: Problem) -> str:
     kind = "error" if problem.code.is_error else "warning"
     parts = [f"file={_property(problem.file)}"]
     if problem.line:
-        end = problem.column + max(problem.place.width, 1)
+        end = problem.column + max(problem.location.width, 1)
         parts.append(f"line={problem.line},col={problem.column},endColumn={end}")
     parts.append(f"title={_property(problem.code.name)}")
     message = f"{problem.message} ({problem.hint})" if problem.hint else problem.message

@@ -35,7 +35,7 @@ class SourceFile:
         self.last_offsets: tuple[Scalar, list[int]] | None = None
         """The most recent scalar and the offsets of its characters, as a cache."""
 
-    def place(self, start: int, end: int) -> SourceLocation:
+    def locate(self, start: int, end: int) -> SourceLocation:
         """Return the location of a span; of a span over several lines, the part on the first.
 
         Args:

@@ -51,7 +51,7 @@ class TracedText:
         self.text = text
         self.edits.append(edits)
 
-    def place(self, span: Span) -> SourceLocation:
+    def locate(self, span: Span) -> SourceLocation:
         """Return the location in a file of a span of the current text."""
         start, end = span
         start, end = self._original(start), max(self._original(max(start, end - 1)) + 1, self._original(start) + 1)
@@ -61,11 +61,11 @@ class TracedText:
             if piece.text:
                 last = piece
                 if offset + len(piece.text) > start:
-                    return _place(piece, start - offset, min(end - offset, len(piece.text)))
+                    return _location_in(piece, start - offset, min(end - offset, len(piece.text)))
             offset += len(piece.text)
         if last is None:
             last = self.pieces[0]
-        return _place(last, len(last.text) - 1, len(last.text))
+        return _location_in(last, len(last.text) - 1, len(last.text))
 
     def _original(self, offset: int) -> int:
         for edits in reversed(self.edits):
@@ -77,25 +77,25 @@ class TracedText:
         return offset
 
 
-def _place(piece: Piece, start: int, end: int) -> SourceLocation:
+def _location_in(piece: Piece, start: int, end: int) -> SourceLocation:
     node = piece.node
     if not isinstance(node, Scalar) or not node.value.startswith(piece.text):
-        return node_place(piece.file, node)
+        return node_location(piece.file, node)
     offsets = _offsets(piece.file, node)
     if not offsets:
-        return node_place(piece.file, node)
+        return node_location(piece.file, node)
     first = offsets[min(max(start, 0), len(offsets) - 1)]
     last = offsets[min(max(end - 1, start, 0), len(offsets) - 1)]
-    return piece.file.place(first, max(last, first) + 1)
+    return piece.file.locate(first, max(last, first) + 1)
 
 
-def node_place(file: SourceFile, node: Node) -> SourceLocation:
+def node_location(file: SourceFile, node: Node) -> SourceLocation:
     """Return the location of a node; of a block scalar, that of its text."""
     if isinstance(node, Scalar) and node.style in ("|", ">"):
         offsets = _offsets(file, node)
         if offsets:
-            return file.place(offsets[0], offsets[-1] + 1)
-    return file.place(node.start, node.end)
+            return file.locate(offsets[0], offsets[-1] + 1)
+    return file.locate(node.start, node.end)
 
 
 def _offsets(file: SourceFile, node: Scalar) -> list[int]:

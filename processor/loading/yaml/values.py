@@ -8,7 +8,7 @@ import re
 from processor.loading.definitions import ItemLocation
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
-from processor.loading.yaml.tracing import node_place
+from processor.loading.yaml.tracing import node_location
 
 _TRUTHS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
 _WHOLE = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]{1,20})|(?P<dec>[0-9]{1,20}))")
@@ -32,18 +32,18 @@ def reject(
 
 def problem(code: ProblemCode, message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> Problem:
     """Return a problem of an item or a part of it."""
-    place = node_place(spot.file, node) if node is not None else head_place(spot)
-    return Problem(code, message, spot.type, spot.name, place, hint)
+    location = node_location(spot.file, node) if node is not None else head_location(spot)
+    return Problem(code, message, spot.type, spot.name, location, hint)
 
 
-def head_place(spot: ItemLocation) -> SourceLocation:
+def head_location(spot: ItemLocation) -> SourceLocation:
     """Return the location of an item's first key, such as `rule: name`, instead of the whole item."""
     node = spot.node
     if isinstance(node, Mapping) and node.pairs:
         key, value = node.pairs[0]
         end = value.end if isinstance(value, Scalar) else key.end
-        return spot.file.place(key.start, end)
-    return spot.file.place(node.start, node.end)
+        return spot.file.locate(key.start, end)
+    return spot.file.locate(node.start, node.end)
 
 
 def invalid(message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> ItemRejected:

@@ -89,7 +89,7 @@ def test_keys_that_only_we_know_are_kept() -> None:
 
     assert result.warnings == ()
     correlation = result.macros["m"].extensions["correlation"]
-    assert correlation.file.place(correlation.value.start, correlation.value.end).line == 3
+    assert correlation.file.locate(correlation.value.start, correlation.value.end).line == 3
     assert "suppress" in result.rules[0].extensions
 
 

@@ -166,7 +166,7 @@ def test_what_is_wrong_is_told_with_its_place(text: str, message: str, hint: str
     found = [problem for problem in load(text).errors if message in problem.message]
 
     assert found, [problem.message for problem in load(text).errors]
-    place = found[0].place
+    place = found[0].location
     assert hint in found[0].hint
     assert (place.file, found[0].code.is_error) == ("rules.yaml", True)
     assert place.text[place.column - 1 : place.column - 1 + place.width].startswith(marked)
