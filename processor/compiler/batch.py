@@ -16,7 +16,7 @@ from processor.compiler.simplify import Folded, simplify
 from processor.compiler.values.operators import SLOW_OPERATORS
 from processor.compiler.values.types import Shape
 from processor.fields import binding
-from processor.fields.extract import filter_recipe
+from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, checks, walk
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import EVENTS, SYSCALLS
@@ -43,7 +43,7 @@ class BatchAccess:
         spec = shape.spec
         if spec is None:
             raise TypeError("an operand without a field has no access")
-        found = filter_recipe(spec.name, shape.argument)
+        found = condition_expression(spec.name, shape.argument)
         if found is None:
             return Expression("()" if shape.is_list else "None", frozenset())
         return Expression(found.expression, found.sources, several=found.several, subject=found.subject, bit=found.bit)
@@ -51,7 +51,7 @@ class BatchAccess:
 
 def bit_of(shape: Shape) -> int:
     """Return the bit of ``c_bits`` that holds a boolean field; 0 if there is none."""
-    found = filter_recipe(shape.spec.name, shape.argument) if shape.spec is not None else None
+    found = condition_expression(shape.spec.name, shape.argument) if shape.spec is not None else None
     return found.bit if found is not None else 0
 
 

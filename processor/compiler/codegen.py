@@ -109,15 +109,15 @@ class Emitter:
         return self.constants.add(operators.predicate(node.operator, kind, texts, node.modifier), key)
 
     def _bool(self, operator: str, left: Expression, texts: list[str]) -> str:
-        wanted = {text == "true" for text in texts}
+        accepted = {text == "true" for text in texts}
         if operator == "!=":
-            wanted = {value is False for value in wanted}
+            accepted = {value is False for value in accepted}
         if left.bit:
             test = f"c_bits[i] & {left.bit}"
-            return "True" if len(wanted) > 1 else f"({test})" if True in wanted else f"(not {test})"
-        if len(wanted) > 1:
+            return "True" if len(accepted) > 1 else f"({test})" if True in accepted else f"(not {test})"
+        if len(accepted) > 1:
             return f"({left.text} is not None)"
-        return f"({left.text} is {next(iter(wanted))})"
+        return f"({left.text} is {next(iter(accepted))})"
 
     def _membership(self, left: Expression, kind: str, texts: list[str]) -> str:
         values = frozenset(parse_literal(text, kind) for text in texts)

@@ -13,7 +13,7 @@ from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import simplify
 from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
 from processor.compiler.values.types import Shape
-from processor.fields.extract import filter_recipe
+from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Macro, Node, Not, Or
 
 Event = Mapping[str, Any]
@@ -46,7 +46,7 @@ class MappingAccess:
         spec = shape.spec
         if spec is None:
             raise TypeError("an operand without a field has no access")
-        found = filter_recipe(spec.name, shape.argument)
+        found = condition_expression(spec.name, shape.argument)
         several = found is not None and found.several
         reader = _reader(spec.name, shape.argument, shape.kind, several=several, is_list=shape.is_list)
         name = self.constants.add(reader, ("read", spec.name, shape.argument, several))

@@ -103,7 +103,7 @@ def _or(children: Iterable[Folded]) -> Folded:
 
 def _joined(parts: tuple[Node, ...]) -> tuple[Node, ...]:
     sets: dict[Field, list[Literal]] = {}
-    places: dict[Field, int] = {}
+    positions: dict[Field, int] = {}
     result: list[Node] = []
     for part in parts:
         if not (isinstance(part, Check) and isinstance(part.left, Field) and _is_set(part)):
@@ -111,12 +111,12 @@ def _joined(parts: tuple[Node, ...]) -> tuple[Node, ...]:
             continue
         if part.left not in sets:
             sets[part.left] = []
-            places[part.left] = len(result)
+            positions[part.left] = len(result)
             result.append(part)
         sets[part.left].extend(literals(part))
     for field, items in sets.items():
         if len(items) > 1:
-            result[places[field]] = Check(field, "in", ValueList(tuple(dict.fromkeys(items))))
+            result[positions[field]] = Check(field, "in", ValueList(tuple(dict.fromkeys(items))))
     return tuple(result)
 
 

@@ -56,7 +56,7 @@ class ExplainedRule(Protocol):
         """The condition, macros resolved and exceptions included."""
 
     @property
-    def exceptions_in_force(self) -> tuple[str, ...]:
+    def active_exceptions(self) -> tuple[str, ...]:
         """The names of the exceptions that the condition ends with, in order."""
 
 
@@ -130,7 +130,7 @@ def explain(rule: ExplainedRule, judge: ConditionEvaluator) -> Explained:
         judge: of the event.
     """
     with deep():
-        condition, names = rule.condition, rule.exceptions_in_force
+        condition, names = rule.condition, rule.active_exceptions
         if names and isinstance(condition, And) and len(condition.children) > len(names):
             own, excepted = condition.children[: -len(names)], condition.children[-len(names) :]
             if len(own) == 1 and isinstance(own[0], And):

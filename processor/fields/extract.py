@@ -52,7 +52,7 @@ def _sources(expression: str) -> frozenset[str]:
 
 
 @cache
-def recipe(field: str, argument: str | None = None) -> FieldExpression | None:
+def value_expression(field: str, argument: str | None = None) -> FieldExpression | None:
     """Return the expression of a field's single value; None if batches never hold it.
 
     Args:
@@ -71,8 +71,8 @@ def recipe(field: str, argument: str | None = None) -> FieldExpression | None:
 
 
 @cache
-def filter_recipe(field: str, argument: str | None = None) -> FieldExpression | None:
-    """Return the expression of a field in a condition: as ``recipe``, but some fields have several values.
+def condition_expression(field: str, argument: str | None = None) -> FieldExpression | None:
+    """Return the expression of a field in a condition: as ``value_expression``, but some fields have several values.
 
     An ancestor field without a level has the values of all ancestors; fd.ip, fd.net, fd.port and fd.proto
     have those of both ends of the connection.
@@ -86,11 +86,11 @@ def filter_recipe(field: str, argument: str | None = None) -> FieldExpression | 
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"present(*[{what} for a in ancestors(P, q)])"
         return FieldExpression(expression, frozenset({"process"}), several=True)
-    return recipe(field, argument)
+    return value_expression(field, argument)
 
 
 @cache
-def output_recipe(field: str, argument: str | None = None) -> FieldExpression | None:
+def output_expression(field: str, argument: str | None = None) -> FieldExpression | None:
     """Return the expression of a field in output: an ancestor field without a level joins all ancestors with blanks.
 
     A missing numeric raw argument is 0 in output, although it does not exist in a condition.
@@ -101,7 +101,7 @@ def output_recipe(field: str, argument: str | None = None) -> FieldExpression | 
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"(' '.join(present(*[{what} for a in ancestors(P, q)])) or None)"
         return FieldExpression(expression, frozenset({"process"}))
-    return recipe(field, argument)
+    return value_expression(field, argument)
 
 
 Reader = Callable[[int], Value]
@@ -129,7 +129,7 @@ def reader(batch: EventBatch, field: str, argument: str | None = None) -> Callab
         field: the field's name without its argument.
         argument: the argument, or None.
     """
-    found = output_recipe(field, argument)
+    found = output_expression(field, argument)
     if found is None:
         return _missing
     return _reader_factory(found.expression)(batch)

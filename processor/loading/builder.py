@@ -322,7 +322,7 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         warn_evttypes=rule.warn_evttypes,
         skip_if_unknown_filter=rule.skip_if_unknown_filter,
         exception_names=tuple(exception.name for exception in rule.exceptions),
-        exceptions_in_force=tuple(exception.name for exception in rule.exceptions if exception.values),
+        active_exceptions=tuple(exception.name for exception in rule.exceptions if exception.values),
         extensions=rule.extensions,
         location=head_location(rule.spot),
         traced=traced,

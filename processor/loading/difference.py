@@ -104,7 +104,7 @@ def _rule(rule: Rule, version: RuleSnapshot) -> _Facts:
 
 
 def _exceptions(rule: Rule) -> tuple[str, ...]:
-    count = len(rule.exceptions_in_force)
+    count = len(rule.active_exceptions)
     condition: Node = rule.condition
     if not count or not isinstance(condition, And):
         return ()

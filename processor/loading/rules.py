@@ -62,7 +62,7 @@ class Rule:
     warn_evttypes: bool
     skip_if_unknown_filter: bool
     exception_names: tuple[str, ...]
-    exceptions_in_force: tuple[str, ...]
+    active_exceptions: tuple[str, ...]
     """The exceptions that have values: the condition ends with one `not` for each, in this order."""
     extensions: Mapping[str, Extension] = field(compare=False)
     location: SourceLocation = field(compare=False)

@@ -13,7 +13,7 @@ from processor.compiler.mapping import converted, field_keys
 from processor.compiler.values.transformers import as_text
 from processor.compiler.values.types import Shape, side_shape
 from processor.fields import binding
-from processor.fields.extract import output_recipe
+from processor.fields.extract import output_expression
 from processor.language.ast import Field, Left, Transformer
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.batch import EventBatch
@@ -126,7 +126,7 @@ class _OutputAccess:
     def field(self, shape: Shape) -> Expression:
         if shape.spec is None:
             raise TypeError("an operand without a field has no access")
-        found = output_recipe(shape.spec.name, shape.argument)
+        found = output_expression(shape.spec.name, shape.argument)
         return Expression("None", frozenset()) if found is None else Expression(found.expression, found.sources)
 
 

@@ -2,8 +2,8 @@
 
 The cases are not part of this repository: they are read from $LANNER_CONFORMANCE_DIR, else from
 conformance/cases in $LANNER_SHARED_DIR, else from ../shared/conformance/cases beside the checkout.
-Without them the tests are skipped, but where CI is set they fail.
-A failure that is known stands in known_failures.txt with its reason; it then has to fail.
+Without them, the tests are skipped, or fail if CI is set.
+known_failures.txt lists known failures with their reasons; these must fail.
 """
 
 import json
@@ -42,7 +42,7 @@ def each_case(name: str, left_out: Callable[[Case], str | None] = lambda _: None
 
     Args:
         name: the file's name without ``.jsonl``.
-        left_out: why a case says nothing to the test; a test of its own has to count those (see count_left_out).
+        left_out: returns why a case is skipped; a separate test must count those cases (see count_left_out).
     """
     path = conformance_dir() / f"{name}.jsonl"
     if not path.is_file():

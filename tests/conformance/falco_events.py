@@ -1,9 +1,9 @@
 """Builds event batches from the raw events of Falco's unit tests.
 
-A case gives an event's parameters and the events before it; what a collector would know by then (threads,
-descriptors, names) is kept here by a small state machine of the tests' own. Out of reach, because batches do
-not hold it: counts of threads and children, memory and fault counters, descriptor tables (fd.types,
-proc.stdin.*), the limit on descriptors, and what cases set on Falco's objects without an event.
+A case contains an event's parameters and the preceding events; a small state machine tracks what a collector
+would know by then (threads, descriptors, names). Batches do not hold, and the tests do not cover: counts of
+threads and children, memory and fault counters, descriptor tables (fd.types, proc.stdin.*), the descriptor
+limit, and attributes that cases set on Falco's objects without an event.
 """
 
 from dataclasses import dataclass, field, replace
@@ -71,8 +71,8 @@ class Machine:
     def __init__(self, own_side: str = "client") -> None:
         """Start with the process that all cases start with.
 
-        own_side is the end of a connection that is this host's. The cases' host owns neither address, and Falco
-        then calls the server's end local.
+        own_side is the end of a connection that belongs to this host. The cases' host owns neither address, in
+        which case Falco treats the server's end as local.
         """
         self.own_side = own_side
         self.entered: dict[str, Any] = {}

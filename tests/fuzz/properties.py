@@ -30,7 +30,7 @@ _MANY = 100
 
 
 class _Rule:
-    exceptions_in_force = ()
+    active_exceptions = ()
 
     def __init__(self, condition: Node) -> None:
         self.condition = condition
@@ -39,7 +39,7 @@ class _Rule:
 def conditions(data: bytes) -> None:
     """Any text is parsed or rejected; a tree's printed form parses to the same tree; a tree without errors compiles.
 
-    And an explanation of what it is for an event says what the engine says.
+    The explanation for an event agrees with the compiled condition.
     """
     text = data.decode("utf-8", "surrogateescape")
     try:

@@ -15,8 +15,8 @@ def fuzz(target: str, seconds: int, folder: Path) -> subprocess.CompletedProcess
 
     Args:
         target: one of TARGETS.
-        seconds: how long.
-        folder: takes what is found on the way.
+        seconds: the duration.
+        folder: receives the inputs that are found.
     """
     found = folder / "corpus"
     found.mkdir()

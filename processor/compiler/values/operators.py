@@ -179,68 +179,68 @@ def glob_expression(pattern: str, *, fold: bool = False) -> re.Pattern[str]:
         fold: ignore the case of letters.
     """
     parts: list[str] = []
-    place = 0
-    while place < len(pattern):
-        letter = pattern[place]
-        place += 1
+    index = 0
+    while index < len(pattern):
+        letter = pattern[index]
+        index += 1
         if letter == "*":
-            while place < len(pattern) and pattern[place] == "*":
-                place += 1
-            rest, place = _literal_run(pattern, place)
-            parts.append(f"(?>.*?{rest})" if rest and place < len(pattern) else f".*{rest}")
+            while index < len(pattern) and pattern[index] == "*":
+                index += 1
+            rest, index = _literal_run(pattern, index)
+            parts.append(f"(?>.*?{rest})" if rest and index < len(pattern) else f".*{rest}")
         elif letter == "?":
             parts.append(".")
-        elif letter == "[" and (bracket := _bracket(pattern, place)) is not None:
-            text, place = bracket
+        elif letter == "[" and (bracket := _bracket(pattern, index)) is not None:
+            text, index = bracket
             parts.append(text)
-        elif letter == "\\" and place < len(pattern):
-            parts.append(re.escape(pattern[place]))
-            place += 1
+        elif letter == "\\" and index < len(pattern):
+            parts.append(re.escape(pattern[index]))
+            index += 1
         else:
             parts.append(re.escape(letter))
     return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE | re.ASCII if fold else 0))
 
 
-def _literal_run(pattern: str, place: int) -> tuple[str, int]:
-    start = place
-    while place < len(pattern) and pattern[place] not in "*?[\\":
-        place += 1
-    if place < len(pattern) and pattern[place] != "*":
+def _literal_run(pattern: str, index: int) -> tuple[str, int]:
+    start = index
+    while index < len(pattern) and pattern[index] not in "*?[\\":
+        index += 1
+    if index < len(pattern) and pattern[index] != "*":
         return "", start
-    return re.escape(pattern[start:place]), place
+    return re.escape(pattern[start:index]), index
 
 
-def _bracket(pattern: str, place: int) -> tuple[str, int] | None:
-    negated = pattern[place : place + 1] in ("!", "^")
-    place += negated
+def _bracket(pattern: str, index: int) -> tuple[str, int] | None:
+    negated = pattern[index : index + 1] in ("!", "^")
+    index += negated
     members: list[str] = []
     first = True
-    while place < len(pattern) and (first or pattern[place] != "]"):
+    while index < len(pattern) and (first or pattern[index] != "]"):
         first = False
-        if pattern.startswith("[:", place) and (end := pattern.find(":]", place)) > 0:
-            name = pattern[place + 2 : end]
+        if pattern.startswith("[:", index) and (end := pattern.find(":]", index)) > 0:
+            name = pattern[index + 2 : end]
             members.append(_CLASSES.get(name, ""))
-            place = end + 2
+            index = end + 2
             continue
-        letter, place = _member_letter(pattern, place)
-        if pattern[place : place + 1] == "-" and pattern[place + 1 : place + 2] not in ("", "]"):
-            last, place = _member_letter(pattern, place + 1)
+        letter, index = _member_letter(pattern, index)
+        if pattern[index : index + 1] == "-" and pattern[index + 1 : index + 2] not in ("", "]"):
+            last, index = _member_letter(pattern, index + 1)
             if letter <= last:
                 members.append(f"{re.escape(letter)}-{re.escape(last)}")
         else:
             members.append(re.escape(letter))
-    if place >= len(pattern):
+    if index >= len(pattern):
         return None
     inner = "".join(members)
     if not inner:
-        return ("." if negated else "(?!)"), place + 1
-    return f"[{'^' if negated else ''}{inner}]", place + 1
+        return ("." if negated else "(?!)"), index + 1
+    return f"[{'^' if negated else ''}{inner}]", index + 1
 
 
-def _member_letter(pattern: str, place: int) -> tuple[str, int]:
-    if pattern[place] == "\\" and place + 1 < len(pattern):
-        place += 1
-    return pattern[place], place + 1
+def _member_letter(pattern: str, index: int) -> tuple[str, int]:
+    if pattern[index] == "\\" and index + 1 < len(pattern):
+        index += 1
+    return pattern[index], index + 1
 
 
 def _paths(texts: Sequence[str]) -> Predicate:

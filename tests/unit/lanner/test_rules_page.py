@@ -30,4 +30,4 @@ def test_the_page_s_exception_fits_the_shipped_rule() -> None:
 
     assert (result.errors, result.warnings) == ((), ())
     [rule] = [rule for rule in result.rules if rule.name == "Write below binary directory"]
-    assert rule.exceptions_in_force == ("our_deployment",)
+    assert rule.active_exceptions == ("our_deployment",)

@@ -14,16 +14,16 @@ from processor.language.ast import And, Check, Field, FieldValue, Literal, Macro
 Read = Callable[[Field], Any]
 
 
-def judge(node: Node, read: Read) -> bool:
+def evaluate(node: Node, read: Read) -> bool:
     """Return whether a condition is true for an event."""
     if isinstance(node, And):
-        return all(judge(child, read) for child in node.children)
+        return all(evaluate(child, read) for child in node.children)
     if isinstance(node, Or):
-        return any(judge(child, read) for child in node.children)
+        return any(evaluate(child, read) for child in node.children)
     if isinstance(node, Not):
-        return not judge(node.child, read)
+        return not evaluate(node.child, read)
     if isinstance(node, Macro):
-        return judge(node.body, read)
+        return evaluate(node.body, read)
     assert isinstance(node, Check)
     return _check(node, read)
 

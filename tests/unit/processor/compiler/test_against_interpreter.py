@@ -13,7 +13,7 @@ from processor.language.ast import And, Check, Field, FieldValue, Literal, Macro
 from schemas.batch import Container, EventBatch, Process
 from schemas.columns import EventBit
 from tests.unit.processor.batches import batch_of
-from tests.unit.processor.compiler.interpreter import judge
+from tests.unit.processor.compiler.interpreter import evaluate
 
 WORDS = ["bash", "cat", "/etc/shadow", "/etc", "/tmp/a b", "shadow", "", "host", "3d09256ebd53", "openat", "close", "/"]
 PATTERNS = ["*", "/etc/*", "?at", "*sh*", "[bc]at", "/*/shadow"]
@@ -109,10 +109,10 @@ def batches(draw: st.DrawFn) -> EventBatch:
             args=draw(st.sampled_from([None, (), ("-c", "cat")])),
             uid=draw(st.sampled_from([None, 0, 1])),
             is_exe_upper_layer=draw(flag),
-            parent=draw(st.integers(-1, place - 1)),
+            parent=draw(st.integers(-1, index - 1)),
             container=draw(st.sampled_from([-1, 0])),
         )
-        for place in range(draw(st.integers(1, 3)))
+        for index in range(draw(st.integers(1, 3)))
     ]
     event = st.fixed_dictionaries(
         {
@@ -135,28 +135,28 @@ def batches(draw: st.DrawFn) -> EventBatch:
     return batch_of(*draw(st.lists(event, min_size=1, max_size=4)), processes=processes, containers=containers)
 
 
-def _values(batch: EventBatch, place: int, field: Field, *, real: bool) -> Any:
+def _values(batch: EventBatch, index: int, field: Field, *, real: bool) -> Any:
     if real and field.name in ("fd.name", "fd.directory", "fd.filename"):
-        return reader(batch, field.name)(place, batch.columns["fd_realpath"][place])
+        return reader(batch, field.name)(index, batch.columns["fd_realpath"][index])
     if field == Field("proc.aname"):
-        levels = [extract(batch, place, "proc.aname", str(level)) for level in range(1, 5)]
+        levels = [extract(batch, index, "proc.aname", str(level)) for level in range(1, 5)]
         return tuple(value for value in levels if value is not None)
     if field.name == "fd.ip":
         strings, columns = batch.strings, batch.columns
-        ends = (strings[columns["local_ip"][place]], strings[columns["remote_ip"][place]])
+        ends = (strings[columns["local_ip"][index]], strings[columns["remote_ip"][index]])
         return tuple(value for value in ends if value is not None)
     if field.name == "fd.port":
         columns = batch.columns
-        return tuple(port for port in (columns["local_port"][place], columns["remote_port"][place]) if port != -1)
-    return extract(batch, place, field.name, field.argument)
+        return tuple(port for port in (columns["local_port"][index], columns["remote_port"][index]) if port != -1)
+    return extract(batch, index, field.name, field.argument)
 
 
-def _expected(node: Node, batch: EventBatch, place: int) -> bool:
-    lexical = judge(node, lambda field: _values(batch, place, field, real=False))
+def _expected(node: Node, batch: EventBatch, index: int) -> bool:
+    lexical = evaluate(node, lambda field: _values(batch, index, field, real=False))
     columns = batch.columns
-    if lexical or not columns["fd_realpath"][place]:
+    if lexical or not columns["fd_realpath"][index]:
         return lexical
-    return judge(node, lambda field: _values(batch, place, field, real=True))
+    return evaluate(node, lambda field: _values(batch, index, field, real=True))
 
 
 def _raise(_place: int, problem: BaseException) -> None:
@@ -170,16 +170,16 @@ def test_rules_over_a_batch_match_what_the_interpreter_matches(conditions: list[
     assert [problem for node in conditions for problem in errors(node) if not problem.is_unknown] == []
     matchers = compile_rules(conditions).matchers
 
-    for place in range(batch.count):
-        event_type = batch.strings[batch.columns["type"][place]]
+    for index in range(batch.count):
+        event_type = batch.strings[batch.columns["type"][index]]
         matcher = matchers.get(event_type or "")
-        hits = [] if matcher is None else [rule for rule, _ in matcher.bind(batch, _raise)(place)]
-        assert hits == [rule for rule, node in enumerate(conditions) if _expected(node, batch, place)]
+        hits = [] if matcher is None else [rule for rule, _ in matcher.bind(batch, _raise)(index)]
+        assert hits == [rule for rule, node in enumerate(conditions) if _expected(node, batch, index)]
 
 
 @settings(max_examples=300, deadline=None)
 @given(condition, batches())
-def test_a_mapping_is_judged_as_the_interpreter_judges_it(node: Node, batch: EventBatch) -> None:
+def test_a_mapping_evaluates_as_in_the_interpreter(node: Node, batch: EventBatch) -> None:
     """The compiled condition and the interpreter agree on a mapping of an event's values."""
     fields = [*TEXT_FIELDS, *NUMBER_FIELDS, *BOOL_FIELDS, *ADDRESS_FIELDS]
     values = {field: _values(batch, 0, field, real=False) for field in fields}
@@ -188,4 +188,4 @@ def test_a_mapping_is_judged_as_the_interpreter_judges_it(node: Node, batch: Eve
         for field, value in values.items()
     }
 
-    assert compile_mapping(node)(event) is judge(node, values.__getitem__)
+    assert compile_mapping(node)(event) is evaluate(node, values.__getitem__)

@@ -66,9 +66,9 @@ def test_output_shows_the_first_name() -> None:
 
 def test_an_explanation_shows_all_names() -> None:
     """The explanation shows the names that the check compared."""
-    judge = BatchEvaluator(connection("203.0.113.9"), 0)
-    assert judge.value(Field("fd.sip.name")) == ("a.example", "b.example")
-    assert judge.check(Check(Field("fd.sip.name"), "exists"))
+    evaluator = BatchEvaluator(connection("203.0.113.9"), 0)
+    assert evaluator.value(Field("fd.sip.name")) == ("a.example", "b.example")
+    assert evaluator.check(Check(Field("fd.sip.name"), "exists"))
 
 
 def test_only_names_in_rules_are_asked_about() -> None:

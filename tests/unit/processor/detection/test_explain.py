@@ -114,7 +114,7 @@ def _raise(_place: int, problem: BaseException) -> None:
 @given(condition, batches())
 def test_an_explanation_of_a_batch_says_what_the_engine_says(node: Node, batch: EventBatch) -> None:
     """Under the lexical name or the kernel's, whichever matches."""
-    rule = SimpleNamespace(condition=node, exceptions_in_force=())
+    rule = SimpleNamespace(condition=node, active_exceptions=())
     matchers = compile_rules([node]).matchers
 
     for place in range(batch.count):
@@ -127,6 +127,6 @@ def test_an_explanation_of_a_batch_says_what_the_engine_says(node: Node, batch: 
 @given(condition)
 def test_an_explanation_of_a_mapping_says_what_the_engine_says(node: Node) -> None:
     """Here with few values, so that many are missing."""
-    rule = SimpleNamespace(condition=node, exceptions_in_force=())
+    rule = SimpleNamespace(condition=node, active_exceptions=())
 
     assert explain(rule, MappingEvaluator(READ)).is_true is compile_mapping(node)(READ)

@@ -15,7 +15,7 @@ _WORDS = (
 
 
 @each_pair("rejected.txt")
-def test_what_is_no_condition_is_told_with_its_place(text: str, expected: str) -> None:
+def test_an_invalid_condition_is_reported_with_its_offset(text: str, expected: str) -> None:
     """The message and the offset are those in the fixture."""
     error = reject(text)
 

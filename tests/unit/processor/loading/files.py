@@ -1,9 +1,8 @@
 """Helpers for tests of rule files, and their fixtures.
 
-A fixture file holds rule files one after another. Each begins with `### what it shows`; a line `#@ NAME`
-begins a further file of the same case. What is expected stands in comments that begin with `#!`:
-`#! CODE LINE:COLUMN message` for each problem in order (errors first), `#= rule: printed condition` for each
-rule whose condition is compared.
+A fixture file contains several cases of rule files. Each case begins with `### what it shows`; a line `#@ NAME`
+begins another file of the same case. Comments state the expected result: `#! CODE LINE:COLUMN message` for each
+problem in order (errors first), `#= rule: printed condition` for each rule whose condition is compared.
 """
 
 from dataclasses import dataclass

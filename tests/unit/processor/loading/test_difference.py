@@ -79,7 +79,7 @@ def test_rules_come_before_what_they_use() -> None:
     ]
 
 
-def test_a_rule_that_settings_turn_off_is_told() -> None:
+def test_a_rule_that_settings_disable_is_a_change() -> None:
     """Switches in the settings count as changes, even if the files are the same."""
     old = loaded(BASE)
     new = replace(old, rules=tuple(replace(rule, enabled=False) for rule in old.rules))
@@ -87,7 +87,7 @@ def test_a_rule_that_settings_turn_off_is_told() -> None:
     assert (enabled(old.rules), enabled(new.rules)) == (2, 0)
 
 
-def test_what_does_not_fit_is_told_as_a_number() -> None:
+def test_changes_over_the_limit_are_counted() -> None:
     """The number of lines is limited, so that a new rule set does not fill a screen or an alert."""
     changes = difference(loaded(GAMMA), loaded(BASE))
     assert lines(changes, 2) == ("- rule Gamma removed", "+ rule Alpha added", "… and 4 more changes")

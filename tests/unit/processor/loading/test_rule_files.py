@@ -27,7 +27,7 @@ _LINES = (
 
 
 @each_file_case("problems.yaml")
-def test_problems_are_told_with_their_places(case: FileCase) -> None:
+def test_problems_of_the_fixtures(case: FileCase) -> None:
     """Errors and warnings equal the fixture's, in order."""
     result = load_rules(case.files)
 
@@ -80,7 +80,7 @@ def test_macros_keep_their_names_and_share_their_bodies() -> None:
     assert one.body is other.body
 
 
-def test_keys_that_only_we_know_are_kept() -> None:
+def test_keys_that_only_lanner_supports_are_stored() -> None:
     """`correlation` of a macro and `suppress` of a rule raise no warning and retain their positions."""
     text = "- macro: m\n  condition: evt.type=open\n  correlation: {type: event_count}\n" + rule(
         "m", "  suppress:\n    by: [proc.name]\n"

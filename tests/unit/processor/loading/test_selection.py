@@ -42,7 +42,7 @@ def test_a_floor_leaves_out_less_grave_rules() -> None:
     assert _names(floor=Priority.EMERGENCY) == []
 
 
-def test_switches_about_nothing_are_told() -> None:
+def test_switches_that_match_nothing_are_reported() -> None:
     """A tag or a name that no rule has is reported."""
     switch = Switch(True, "tag", "nosuch")
 

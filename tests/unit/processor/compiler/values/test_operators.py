@@ -40,7 +40,7 @@ from processor.compiler.values.operators import glob_expression, predicate
         ("=", "UINT32", "0x10", 16, True),
     ],
 )
-def test_an_operator_judges_a_value(operator: str, kind: str, text: str, value: object, verdict: bool) -> None:
+def test_an_operator_compares_a_value(operator: str, kind: str, text: str, value: object, verdict: bool) -> None:
     """The value is compared with the literal; texts are compared by bytes."""
     assert predicate(operator, kind, [text])(value) is verdict
 

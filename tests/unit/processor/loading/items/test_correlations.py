@@ -161,7 +161,7 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(text: str, message: str, hint: str, marked: str) -> None:
+def test_problems_are_reported_with_their_locations(text: str, message: str, hint: str, marked: str) -> None:
     """The message, the hint and the marked text are as expected."""
     found = [problem for problem in load(text).errors if message in problem.message]
 
@@ -172,7 +172,7 @@ def test_what_is_wrong_is_told_with_its_place(text: str, message: str, hint: str
     assert place.text[place.column - 1 : place.column - 1 + place.width].startswith(marked)
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """One run reports all mistakes."""
     errors = load(correlation(type="event_cuont", timespan="x", group_by="[fd.nmae]", tymespan="1m")).errors
 
@@ -200,7 +200,7 @@ def test_a_macro_of_legs_needs_no_condition() -> None:
     assert read.group_fields("b") == ("fd.sip", "user.name")
 
 
-def test_repeats_may_be_told_by_the_name_of_a_group() -> None:
+def test_suppress_accepts_the_name_of_a_group() -> None:
     """suppress.by accepts an alias like a field."""
     text = correlation(**TEMPORAL, group_by="[x]", aliases="{x: {a: fd.cip, b: fd.sip}}")
     result = load(text + RULE % ("m", "x") + "  suppress: {by: [x, proc.name], for: 5m}\n")

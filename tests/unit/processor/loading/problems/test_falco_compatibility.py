@@ -25,17 +25,17 @@ TEXT = """
 """
 
 
-def test_each_use_of_what_is_ours_is_told_with_its_place() -> None:
+def test_each_use_of_a_lanner_extension_is_located() -> None:
     """A file that loads without problems in Lanner would have another meaning in Falco."""
     files = [RuleFile("rules.yaml", TEXT.encode())]
     assert load_rules(files).ok
     found = falco_problems(files)
 
     lines = TEXT.split("\n")
-    told = [
+    reported = [
         (each.item_name, each.message.rsplit(" ", 1)[-1], lines[each.line - 1][each.column - 1 :]) for each in found
     ]
-    assert [(name, word) for name, word, _ in told] == [
+    assert [(name, word) for name, word, _ in reported] == [
         ("seldom", "it"),
         ("A", "it"),
         ("A", "'fd.realpath'"),
@@ -44,7 +44,7 @@ def test_each_use_of_what_is_ours_is_told_with_its_place() -> None:
         ("A", "'fd.realpath'"),
     ]
     starts = ("correlation:", "suppress:", "fd.realpath", "evt.io_uring", "%correlation", "fd.realpath, fd.name")
-    assert all(text.startswith(start) for (*_, text), start in zip(told, starts, strict=True))
+    assert all(text.startswith(start) for (*_, text), start in zip(reported, starts, strict=True))
     assert load_rules(files).with_errors(found).ok is False
 
 

@@ -37,7 +37,7 @@ def test_colour_changes_nothing_else() -> None:
     assert coloured != plain == report.as_text([_PROBLEM])
 
 
-def test_the_underline_stands_below_what_it_means() -> None:
+def test_the_underline_is_below_the_location() -> None:
     """Tabs, wide and hidden characters before the location shift the underline."""
     place = SourceLocation("a", 1, 5, 2, "\t\x1b世 ab")
     text = report.as_text([Problem(ProblemCode.LOAD_UNKNOWN_KEY, "m", "", "", place)])
