@@ -178,7 +178,7 @@ class Evaluator:
         return found
 
     def flush_notices(self) -> list[Alert]:
-        """Return the internal alerts that are summed but not yet due."""
+        """Return the internal alerts that are summed but not yet due, and drop the sums."""
         return self.correlator.flush_notices()
 
     def replay(self, batch: EventBatch) -> list[Alert]:

@@ -177,11 +177,12 @@ class Correlator:
         return found
 
     def flush_notices(self) -> list[Alert]:
-        """Return the internal alerts that are summed but not yet due; windows and repeats remain."""
+        """Return the internal alerts that are summed but not yet due, and drop the sums; windows and repeats remain."""
         found: list[Alert] = []
         for entry in list(self._store):
             if isinstance(entry.state, Tally):
-                self._report(entry, entry.state, found)
+                found += report(entry.owner, entry.state)[1]
+                self._store.remove((entry.owner, entry.group))
         return found
 
     def finish(self) -> list[Alert]:

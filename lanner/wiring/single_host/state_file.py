@@ -47,6 +47,8 @@ class StatefulEvaluator:
         self._clock = clock or WallClock()
         self._saved_at = 0.0
         self._is_failing = False
+        self._left: list[Alert] = []
+        """What the process before did not report before it died."""
         if path is not None:
             self._load(path)
 
@@ -59,7 +61,7 @@ class StatefulEvaluator:
 
     def advance_to(self, monotonic: float) -> list[Alert]:
         """Close the periods that are over and, every few seconds, write the file. monotonic: s."""
-        found = self._evaluator.advance_to(self._now())
+        found, self._left = [*self._left, *self._evaluator.advance_to(self._now())], []
         if monotonic - self._saved_at >= SAVE_SECONDS:
             self._saved_at = monotonic
             self.save()
@@ -72,7 +74,7 @@ class StatefulEvaluator:
         """
         if self._path is None:
             return self._evaluator.correlator.finish()
-        found = self._evaluator.flush_notices()
+        found, self._left = [*self._left, *self._evaluator.flush_notices()], []
         self.save()
         return found
 
@@ -133,6 +135,8 @@ class StatefulEvaluator:
     def _load(self, path: Path) -> None:
         try:
             self._evaluator.correlator.restore(path.read_bytes(), self._now())
+            # A new process reports its first losses at once.
+            self._left = self._evaluator.flush_notices()
         except FileNotFoundError:
             return
         except OSError as error:

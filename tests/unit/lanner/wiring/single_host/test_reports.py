@@ -63,13 +63,26 @@ def test_losses_are_reported_at_once_and_then_summed() -> None:
     assert [each.output_fields["events_ring_full"] for each in run.flush()] == [4]
 
 
-def test_losses_are_not_reported_twice_after_a_restart(tmp_path: Path) -> None:
+def test_a_restart_reports_losses_at_once_and_none_twice(tmp_path: Path) -> None:
     """The last report is made before the state file is written."""
     run = evaluator_of(Clock(), tmp_path / "state")
     assert len(run.process(lossy(1, 3))) == 1
     run.process(lossy(2, 4))
     assert [each.output_fields["events_ring_full"] for each in run.flush()] == [4]
-    assert evaluator_of(Clock(600), tmp_path / "state").flush() == []
+    after = evaluator_of(Clock(10), tmp_path / "state")
+    assert [each.output_fields["events_ring_full"] for each in after.process(lossy(1, 5))] == [5]
+    assert after.flush() == []
+
+
+def test_losses_that_a_killed_process_summed_are_reported_by_the_next(tmp_path: Path) -> None:
+    """As far as its state file holds them."""
+    run = evaluator_of(Clock(), tmp_path / "state")
+    run.process(lossy(1, 3))
+    run.process(lossy(2, 4))
+    run.save()
+    after = evaluator_of(Clock(10), tmp_path / "state")
+    assert [each.output_fields["events_ring_full"] for each in after.advance_to(1.0)] == [4]
+    assert after.advance_to(2.0) == []
 
 
 def test_evicted_groups_are_reported(tmp_path: Path) -> None:
