@@ -32,7 +32,7 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
     if len(missing) == len(rule.event_types):
         message, hint = f"no collector sends {which}: the rule never matches", "remove the rule"
     else:
-        message, hint = f"no collector sends {which}: the rule is judged for the others only", "leave them out"
+        message, hint = f"no collector sends {which}: the rule is evaluated only for the others", "remove them"
     place = rule.traced.locate((0, len(rule.traced.text)))
     yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
 

@@ -86,7 +86,7 @@ def _number(line: int, conditions: Mapping[str, Condition]) -> int:
     return len(conditions) - 1
 
 
-def _in_words(name: str, condition: Condition, problem: Problem) -> str:
+def _error_text(name: str, condition: Condition, problem: Problem) -> str:
     place = problem.location
     start = max(0, place.column - 1 - place.text_start)
     shown = place.text[_INDENT:]

@@ -326,7 +326,7 @@ def test_a_template_makes_the_body_and_no_file_name_can_add_to_it(server: HttpSe
         ('{"a": {{ output }} }', "body.j2: its output is not valid JSON: Expecting value: line 1 column 7 (char 6)"),
         (
             "{% for x in range(99999) %}{{ event | tojson }}                {% endfor %}",
-            "makes more than 1048576 bytes",
+            "its output exceeds 1048576 bytes",
         ),
         ("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", "body.j2:1: maximum recursion depth exceeded"),
         ("{{ ().__class__.__bases__ }}", "body.j2:1: access to attribute '__class__' of 'tuple' object is unsafe."),

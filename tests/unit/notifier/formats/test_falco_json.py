@@ -73,7 +73,7 @@ def test_no_sender_can_take_the_id_of_an_alert_that_is_to_come() -> None:
         (b"[]", "an alert is a JSON object"),
         (b"[" * 100_000, "nested too deep"),
         (b'{"rule": NaN}', "NaN is not valid JSON"),
-        (falco(rule=""), "at least rule, priority and time"),
+        (falco(rule=""), "an alert needs rule, priority and time"),
         (falco(rule=3), "rule must be a string"),
         (falco(priority="high\x1b[2J"), "unknown priority 'high\\x1b[2J'"),
         (falco(priority=""), "unknown priority ''"),
@@ -81,7 +81,7 @@ def test_no_sender_can_take_the_id_of_an_alert_that_is_to_come() -> None:
         (falco(time="2026-11-24T14:31:30"), "has no time zone"),
         (falco(time="9999-11-24T14:31:30Z"), "is out of range"),
         (falco(time="1960-11-24T14:31:30Z"), "is out of range"),
-        (falco(tags="x"), "output_fields must be an object, tags a list"),
+        (falco(tags="x"), "output_fields must be an object and tags a list"),
     ],
 )
 def test_what_is_no_alert_is_said_in_words(body: bytes, told: str) -> None:
