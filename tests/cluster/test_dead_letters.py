@@ -132,7 +132,7 @@ def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connectio
         )
     unread = dead_letter("not readable", (events, 5, 1), None, None, facts=[(NOT_FETCHED, b"yes")])
     bury(connection, PROCESSOR_DEAD_LETTERS, b"", unread.headers, b"")
-    assert "9 bytes, too large for a letter" in dlq(connection, "show", "processor:0").stdout
+    assert "9 bytes, too large for a dead letter" in dlq(connection, "show", "processor:0").stdout
     done = dlq(connection, "replay", "processor:0", "notifier:0")
     assert done.returncode == 0, done.stderr
     assert everything(connection, EVENTS)[-1] == (5, b"host", b"too large", {"lanner_sent": b"1"})
