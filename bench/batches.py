@@ -54,7 +54,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
         lambda each: unpack_columns(each[0], each[1].count, len(each[1].strings), len(each[1].processes)),
         columns,
     )
-    _tell(f"judging by {len(judges.rule_names)} rules", judges.detector.process, batches)
+    _tell(f"evaluating {len(judges.rule_names)} rules", judges.detector.process, batches)
     _tell("encoding", encode_batch, built)
     _tell("  Avro", EVENT_BATCH_FORMAT.encode, datums)
     _tell("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)

@@ -221,7 +221,7 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     worker.wait_for("Undefined macro")
     newer = "20991231-235959-00000000"
     put_signed(connection, key, b"\xc3\x01 another format", newer)
-    worker.wait_for(f"rules refused: version {newer}: it is of a format that this release doesn't know")
+    worker.wait_for(f"rules refused: version {newer}: it has a format that this release doesn't know")
     until(lambda: interest_of(connection, before) > 0, "the interest was not written anew")
     status = processes.start(connection, "rules", "status", environment=setting)
     status.result()
