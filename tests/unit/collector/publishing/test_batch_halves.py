@@ -9,6 +9,7 @@ from processor.language.parser import parse
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from schemas.codec import decode_batch, encode_batch
+from schemas.encoding.batch_limits import MAX_COUNT
 from tests.unit.processor.batches import INIT, batch_of
 from tests.unit.schemas.batches import batches
 
@@ -92,8 +93,9 @@ def test_a_part_holds_only_what_its_events_need() -> None:
 @given(batches())
 def test_any_batch_s_events_are_those_of_its_parts(batch: EventBatch) -> None:
     """In order and complete, and each part is a batch that a processor accepts."""
-    # A collector counts from 0: at a processor's limit there is no index left after the first event's.
-    whole = decode_batch(encode_batch(replace(batch, first_index=min(batch.first_index, 1000))))
+    # A collector counts from 0: at a processor's limits there is no index or number left after the first event's.
+    first_index, first_number = min(batch.first_index, 1000), min(batch.first_number, MAX_COUNT - 1 - batch.count)
+    whole = decode_batch(encode_batch(replace(batch, first_index=first_index, first_number=first_number)))
     parts = [decode_batch(encode_batch(part)) for part in pieces(whole)]
     assert sum(part.count for part in parts) == whole.count
     for name in ("evt.num", "evt.rawtime", "fd.name", "evt.args", "proc.pid", "proc.args", "proc.apid", "container.id"):
