@@ -81,7 +81,7 @@ class Collector:
         self._report = WatchReport(watched, interest, self.settings.heartbeat_seconds, self._last_flush)
         self._repeats = RepeatPoll(self.settings.repeats_seconds)
         self._announced_version = 0
-        """Version of the containers' facts that the kernel side was last told of."""
+        """Version of the containers' facts last reported to the kernel side."""
         self._last_counters: Mapping[str, int] = {}
         self._interval = _BUSY_POLL
         self._count_losses_at = 0.0
@@ -227,7 +227,7 @@ class Collector:
             if self._batch.count:
                 self._flush()
         self.versions = versions
-        # Processors wait for this: an empty batch tells them as well.
+        # Processors wait for this: an empty batch updates them as well.
         self._flush()
 
     def poll(self, timeout: float) -> None:

@@ -79,7 +79,7 @@ def read(path: Path, wanted: BuildTarget) -> dict[str, Any]:
     """Read a program if it fits and only root or this user could have written it. Raises ProgramMismatch, OSError."""
     try:
         with path.open(encoding="ascii") as file:
-            # Checked on the open file: its name may refer to another one a moment later.
+            # Checked on the open file: its name may refer to another one afterwards.
             facts = os.fstat(file.fileno())
             if facts.st_uid not in {0, os.geteuid()} or facts.st_mode & 0o022:
                 raise ProgramMismatch("users other than root can write it: chown root, chmod go-w")

@@ -115,7 +115,7 @@ class KnownContainers:
             worker.start()
 
     def close(self) -> None:
-        """Let the worker threads end after their current query, without waiting for them."""
+        """Stop the worker threads after their current query, without waiting for them."""
         for _ in self._workers:
             self._queries.put((-1, next(self._order), None))
 

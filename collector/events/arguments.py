@@ -21,7 +21,7 @@ from schemas.catalogue.flags import number_text as flag_names
 
 @dataclass(slots=True)
 class Context:
-    """Facts besides the call itself that arguments need."""
+    """Facts that arguments need in addition to the call itself."""
 
     process: Process
     descriptor: Descriptor | None

@@ -1,6 +1,6 @@
 """Types and names of descriptors, and the two ends of a socket, as rule fields show them.
 
-Type names are Falco's (libsinsp fdinfo.cpp). No table of descriptors is kept: each record describes its own.
+Type names are Falco's (libsinsp fdinfo.cpp). There is no table of descriptors: each record describes its own.
 """
 
 import stat

@@ -176,7 +176,7 @@ class ProcessRows:
         return len(line)
 
     def _write_gap(self, left_out: int, above: _Written | None) -> _Written:
-        """Write a row that represents omitted ancestors and says so in its name."""
+        """Write a row that represents omitted ancestors; its name states their number."""
         parent = -1 if above is None else above.row
         row = self._gaps.get((left_out, parent))
         if row is None:

@@ -267,7 +267,7 @@ class ProcessTable:
         return entry
 
     def _reread(self, entry: TrackedProcess, who: ProcessIdentity) -> TrackedProcess:
-        # An older program can't be read any more: /proc shows the newest.
+        # An older program can no longer be read: /proc shows the newest.
         is_older = entry.exec_generation is not None and who.exec_generation < entry.exec_generation
         facts = None if is_older or entry.exited_at is not None else self._read(who)
         if facts is None:

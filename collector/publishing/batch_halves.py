@@ -14,7 +14,7 @@ from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
 
 _TEXT_COLUMNS = (*STRING_COLUMNS, "arg_name", "arg_value")
 _NO_NEWS: Mapping[str, Any] = {"lost": {}, "watched": [], "narrowed": [], "interest": b""}
-"""What a batch reports besides events; only one part carries it."""
+"""What a batch reports in addition to events; only one part carries it."""
 
 
 def halves(batch: EventBatch) -> tuple[EventBatch, EventBatch] | None:

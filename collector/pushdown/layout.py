@@ -35,7 +35,7 @@ _REGISTER_KINDS = frozenset({"enum", "flags", "i", "n", "pid", "x", "mountflags"
 """Kinds of argument that equal the register's lower half (arguments.py)."""
 
 _FLAGS_UNKNOWN = frozenset({"openat2", "open_by_handle_at"})
-"""Their flags lie in memory that another thread may change, or aren't read: classes differ only by failure."""
+"""Their flags are in memory that another thread may change, or aren't read: classes differ only by failure."""
 
 _Condition = tuple[frozenset[tuple[Predicate, bool]], frozenset[PathPattern] | None]
 
@@ -57,7 +57,7 @@ class EventTypeRow:
     """The filter of one event type."""
 
     verdicts: tuple[int, ...]
-    """By class: DROP, PASS, or JUDGE to evaluate the rest."""
+    """The action of each class: drop, pass, or evaluate the rest."""
     classes: tuple[int, ...]
     """By class, the clauses left."""
     tests: tuple[KernelTest, ...]

@@ -1,7 +1,7 @@
 """Accepts alerts by HTTP from Falco, as falcosidekick does, and answers 200 only when the bus has stored them.
 
 Falco drops what it can't post and ignores answers, so a request is held while the bus is slow; Falco's own queue waits
-meanwhile. Every limit here bounds what an untrusted client can make this process hold.
+in the meantime. Every limit here bounds what an untrusted client can make this process hold.
 """
 
 import asyncio

@@ -242,7 +242,7 @@ class KafkaQueue:
             return
 
     def _dead_letter(self, message: Message, reason: str, attempts: int) -> None:
-        """Produce a dead letter and wait for its acknowledgement; leave the alert out if it makes the letter too large.
+        """Produce a dead letter and wait for its acknowledgement; omit an alert that makes it too large.
 
         Raises:
             OSError: the broker does not accept it now.

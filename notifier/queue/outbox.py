@@ -257,7 +257,7 @@ class Outbox:
         self._remove(number)
 
     def _remove(self, number: int) -> None:
-        # `put` may have dropped it meanwhile to make room.
+        # `put` may have dropped it in the meantime to make room.
         for (share,) in self._base.execute(
             "DELETE FROM waiting WHERE number = ? RETURNING share", (number,)
         ).fetchall():

@@ -40,7 +40,7 @@ class SyslogTarget:
     host: str = ""
     port: int = 514
     path: str = ""
-    """Of a Unix socket."""
+    """Path of a Unix socket."""
 
 
 class RemoteSyslogSink:

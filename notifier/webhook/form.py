@@ -16,7 +16,7 @@ JSON = "application/json"
 
 
 class BodyError(LannerError):
-    """No body can be created for an alert; the message says why."""
+    """No body can be created for an alert; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True)

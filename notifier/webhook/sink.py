@@ -73,7 +73,7 @@ class WebhookSink:
         self._poster.close()
 
     def _detail(self, body: bytes) -> str:
-        """Return an answer's text, which says why an alert was refused; nothing of an HTML page."""
+        """Return an answer's text, which states why an alert was refused; empty for an HTML page."""
         text = body.decode("utf-8", "replace").strip()
         if text.startswith("<"):
             return ""

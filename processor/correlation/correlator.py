@@ -155,7 +155,7 @@ class Correlator:
         return found
 
     def tick(self, now: int) -> list[Alert]:
-        """Close the periods that are over, and drop state that no event can need any more.
+        """Close the periods that are over, and drop state that no event can need.
 
         Args:
             now: append time of the newest message, or in replay the newest event time, ns since the epoch.
@@ -333,7 +333,7 @@ class Correlator:
             return entry.touched + QUIET
         timespan = self._rules.timespans.get(entry.owner)
         if timespan is None:
-            # Kept until it is known whether any rules use it.
+            # Retained until it is known whether any rules use it.
             return max(self._now, entry.touched) + self._lateness
         return entry.touched + timespan + self._lateness
 

@@ -26,10 +26,10 @@ class Tally:
     """The sum of notices of one kind about one host since the last report."""
 
     origin: EventOrigin
-    """Of the newest notice."""
+    """Origin of the newest notice."""
     hostname: str
     time: int
-    """Of the newest notice, ns."""
+    """Time of the newest notice, ns."""
     priority: str
     text: str
     numbers: Mapping[str, int]

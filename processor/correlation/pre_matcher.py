@@ -58,7 +58,7 @@ class _LegUse:
     term: Term
     macro: StatefulMacro
     fields: _Fields
-    """Of the group, then the one that is counted, then those that are kept."""
+    """Fields of the group, then the counted one, then those that are stored."""
 
 
 @dataclass(frozen=True, slots=True)

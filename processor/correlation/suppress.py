@@ -1,8 +1,8 @@
 """Suppresses repeats of a rule's alert: the first is sent at once, the others as one count when the period ends.
 
-Nothing is dropped without being counted, and nothing is counted twice: of each source the place of the
-newest counted event is kept, so that what is delivered again is known. Repeats end by the event times of what matches,
-and besides by the clock of ticks, which no host can move.
+Nothing is dropped without being counted, and nothing is counted twice: the position of each source's newest
+counted event is stored, so that a redelivered event is recognized. A period ends by the event times of the matches,
+and also by the broker's clock, which no host can change.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 An honest collector's batch never reaches the limits. The first alerts go out whole; once they have taken their share of
 bytes, the others go out in short, so that nobody who fills a batch can keep the alerts of others from people. What is
-beyond all limits is not evaluated: whoever evaluates says so, and keeps the message.
+beyond all limits is not evaluated: the caller reports it and dead-letters the message.
 """
 
 import time

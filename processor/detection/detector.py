@@ -1,6 +1,6 @@
 """Evaluates rules on event batches and makes alerts of matches.
 
-Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule tests are shells round this.
+Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule tests are shells around this.
 """
 
 from collections import Counter

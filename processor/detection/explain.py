@@ -1,6 +1,6 @@
 """Explains why a rule matched an event or not: its condition as a tree with the result of each node.
 
-The verdicts of the checks come from the same generated code as matching does, so an explanation can't tell another
+The verdicts of the checks come from the same generated code as matching does, so an explanation can't give another
 story than the engine. Pure: an event is a place in a batch, or a mapping of fields.
 """
 

@@ -1,7 +1,7 @@
 """Decides which alerts are sent one by one, and which are only counted because they repeat others.
 
 A process that does the same thing ten thousand times a second would drown the alerts of all others. So the first alerts
-of a period are sent whole, and further ones that say the same are counted; the correlate stage sums the counts and
+of a period are sent whole, and further identical ones are counted; the correlate stage sums the counts and
 sends one summary for each period.
 
 Pure: its clock is the time at which a batch arrived.
@@ -31,7 +31,7 @@ class RepeatLimits:
     identical: int = 100
     """Alerts with the same text and fields, of any process."""
     of_process: int = 100
-    """Alerts of one process, whatever they say."""
+    """Alerts of one process, whatever their text."""
     period: int = 60_000_000_000
     """ns."""
 
@@ -155,7 +155,7 @@ class BatchRepeats:
     def pre_matches(self) -> list[PreMatch]:
         """Return what the correlate stage has to sum."""
         batch = self._batch
-        # One for each summary and batch: the batch's number tells whether it was applied before, however often the
+        # One for each summary and batch: the batch's number shows whether it was applied before, however often the
         # batch is delivered.
         origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index)
         return [

@@ -24,7 +24,7 @@ from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
 
 _NEWEST = 300
 _LOOK_BACK_SECONDS = 12.0
-"""At all partitions together: meanwhile nothing new is evaluated."""
+"""For all partitions together: nothing new is evaluated in the meantime."""
 _LEAST_SECONDS = 0.5
 """At one partition, whatever the others took."""
 _MOST_HELD_BYTES = 8 << 20
@@ -33,7 +33,7 @@ _ASK_SECONDS = 5.0
 
 
 class HostWatch:
-    """What the detect stage knows of hosts, learned from the topic and told in time."""
+    """What the detect stage knows of hosts, learned from the topic and reported in time."""
 
     def __init__(
         self,

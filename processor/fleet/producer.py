@@ -51,7 +51,7 @@ class ResultProducer:
         self._connection = connection
         self._on_note = on_note
         self.schemas = WriterSchemas(connection, (EVENT_BATCH_FORMAT, PRE_MATCH_FORMAT))
-        """Of the topics that are read."""
+        """Names of the topics that are read."""
         self._headers: dict[str, bytes] = {}
         self._producer = AsyncProducer(connection, "lanner-processor", on_note=on_note)
 

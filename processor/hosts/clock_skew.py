@@ -16,7 +16,7 @@ AHEAD = 10_000_000_000
 corrected, and an offset is measured to within half a second."""
 BEHIND = 90 * 86_400 * 1_000_000_000
 """How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
-months to fill a spool of the default size, and dead letters that are sent again are kept for one."""
+months to fill a spool of the default size, and dead letters that are replayed are retained for one."""
 
 
 class ClockSkews:

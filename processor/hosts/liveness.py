@@ -1,6 +1,6 @@
 """Hosts that fall silent, and that come back: each host's collector sends something every 15 s.
 
-Pure. A silence is a gap between two batches in the broker's own time, so whoever judges it, and however often, finds
+Pure. A silence is a gap between two batches in the broker's own time, so whoever evaluates it, and however often, finds
 the same one and gives it the same id; memory is only needed to see one while it lasts. How many hosts are remembered is
 for the caller to bound.
 """

@@ -1,6 +1,6 @@
 """Detects missing batches: a collector numbers its batches, so a missing number is a loss.
 
-Pure: batches in, findings out. A batch that comes again is old news and says nothing. How many hosts are remembered is
+Pure: batches in, findings out. A repeated batch reports nothing. How many hosts are remembered is
 for the caller to bound.
 """
 

@@ -16,7 +16,7 @@ MOST_NEW = 20_000
 ESTABLISHED_AFTER_MS = 60_000
 """Time from the first to the newest batch after which a host is established."""
 REPLACED_AFTER_MS = 3_600_000
-"""A host that was silent for so long gives up its place where there is no other; its silence was told long before."""
+"""A host that was silent for this long is evicted if there is no room; its silence was reported long before."""
 
 
 @dataclass(slots=True)

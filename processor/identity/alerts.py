@@ -1,7 +1,7 @@
 """Notices about batches that do not come from the host that they name.
 
 Pure. Whoever forges can make up ids without end, so only so many hosts get an alert of their own at a time; the others
-are told of together.
+are reported together.
 """
 
 from processor.correlation.notices import QUIET

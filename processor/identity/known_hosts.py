@@ -10,7 +10,7 @@ from sys import intern
 from schemas.host_keys import BadHostKey, HostKey, decode_host_key
 
 MAX_HOSTS = 100_000
-"""Of each kind. A known host is never given up for a new one: beyond this, new ones are refused."""
+"""Limit for each kind. A known host is never evicted for a new one: beyond this, new ones are refused."""
 
 
 class KnownHosts:
@@ -27,7 +27,7 @@ class KnownHosts:
 
     @property
     def is_full(self) -> bool:
-        """Whether no host can be pinned any more."""
+        """Whether the limit of pinned hosts is reached."""
         return len(self._pinned) + len(self._claimed) >= self._limit
 
     def find(self, host_id: str, *, pins: bool = True) -> HostKey | None:
@@ -51,7 +51,7 @@ class KnownHosts:
         return {"pinned": len(self._pinned) + len(self._claimed), "decided": len(self._decided)}
 
     def claim(self, record: HostKey) -> None:
-        """Count a pin that this processor decided on, until the topic says whose was first."""
+        """Count a pin that this processor decided on, until the topic shows which was first."""
         self._claimed[record.host_id] = record
 
     def take_decision(self, key: bytes, value: bytes | None) -> str:
@@ -103,5 +103,5 @@ def _record(host_id: str, value: bytes, states: tuple[str, ...]) -> HostKey:
         raise BadHostKey(f"the record names another host than its message key: {record.host_id[:100]!r}")
     if record.state not in states:
         raise BadHostKey(f"state {record.state!r} is not allowed in this topic")
-    # A few say it of many hosts.
+    # A few numbers stand for many hosts.
     return replace(record, by=intern(record.by))

@@ -27,7 +27,7 @@ BLANKS = " \t\b\r\n"
 _SPACE = r" \t\n\v\f\r"
 
 BLANK = re.compile(rf"[{BLANKS}]+")
-# Possessive quantifiers prevent backtracking: a text of a million letters is read once.
+# Possessive quantifiers prevent backtracking: a text of a million characters is read once.
 IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*+")
 FIELD_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*+(?:\.[a-zA-Z][a-zA-Z0-9_]*+)+")
 BARE_ARGUMENT = re.compile(rf"""[^\[\]"'\0{_SPACE}]+""")
@@ -40,7 +40,7 @@ OPERATOR = re.compile(
     rf"(?P<number><=|<|>=|>)|(?P<string>==|=|!=|(?:{'|'.join(WORD_OPERATORS)})(?=[{BLANKS}]))|(?P<list>intersects|in|pmatch)"
 )
 MODIFIER = re.compile(rf"({'|'.join(MODIFIERS)})[{BLANKS}]+(?=\(|(?!(?:and|or)(?![a-zA-Z0-9_]))[a-zA-Z])")
-"""A word is a modifier only before a list or a list's name; otherwise it is a plain value."""
+"""It is a modifier only before a list or a list's name; otherwise it is a plain value."""
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\\": "\\", "/": "/"}
 # A backslash before a blank stays and the blank is dropped: old rules rely on this.

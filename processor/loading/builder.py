@@ -70,7 +70,7 @@ class Parser:
 
 
 class Builder:
-    """One pass over all items collected so far."""
+    """Builds all items collected so far, once."""
 
     def __init__(
         self, collection: Collection, parser: Parser, checker: Checker, report: Callable[[Problem], None]

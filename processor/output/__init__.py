@@ -1,1 +1,1 @@
-"""From an event to what a rule says about it."""
+"""Outputs of rules: an event in, the text and fields of its alert out."""

@@ -1,7 +1,7 @@
 """Translates one check into predicates that the kernel can evaluate: when it, or its negation, may be true.
 
-Most checks say nothing there: (Way(event),), whatever else holds. A negation is bounded only where the kernel's answer
-is the very value that the record will carry, for every event that has the field.
+Most checks can't be translated: they become (Clause(event),), which lets everything through. A negation is bounded
+only where the kernel's answer is the very value that the record will carry, for every event that has the field.
 """
 
 import errno
@@ -24,7 +24,7 @@ _FIRST_PATH = {
     **dict.fromkeys(("chmod", "fchmodat"), ("filename", "fs.path.name")),
     "unlinkat": ("name", "fs.path.name"),
 }
-"""Of calls that open nothing, what rules call the path that the kernel judges."""
+"""Field of the path that the kernel evaluates, for calls that open nothing."""
 
 _LINK_TEXTS = frozenset({"symlink", "symlinkat"})
 """Theirs is a text that the event carries as it was given, however many slashes it has."""
@@ -154,7 +154,7 @@ _FAMILIES = {
 
 
 def _of_family(field: str) -> Callable[[Check, str], Answers | None]:
-    """Of sockets only: an IPv4 address may stand in IPv6 dress."""
+    """Sockets only: an IPv4 address may be mapped into IPv6."""
 
     def answers(node: Check, _: str) -> Answers | None:
         known = [_FAMILIES[field].get(value) for value in _values(node)]
@@ -181,7 +181,7 @@ _SOCKET_ENDS = {
     **dict.fromkeys(("fd.sip", "fd.lip", "fd.snet", "fd.lnet"), "local_ip"),
     **dict.fromkeys(("fd.cip", "fd.rip", "fd.cnet", "fd.rnet"), "remote_ip"),
 }
-"""The ends of an accepted connection; of other calls the address stands in memory that may change."""
+"""The ends of an accepted connection; other calls have the address in memory that may change."""
 
 
 def _of_end(subject: str) -> Callable[[Check, str], Answers | None]:

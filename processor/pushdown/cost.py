@@ -22,7 +22,7 @@ class EventTypeCost:
     ways: tuple[Clause, ...]
     """Empty: none of these events could match it."""
     widest: str
-    """The part of its condition of which the kernel can judge nothing; empty where it can leave some events out."""
+    """The part of its condition that the kernel can't evaluate; empty if the kernel can drop some events."""
 
     @property
     def takes_all(self) -> bool:
@@ -32,7 +32,7 @@ class EventTypeCost:
 
 @dataclass(slots=True)
 class EventTypeCounts:
-    """Of one event type, over what was recorded."""
+    """Counts of one event type over a recording."""
 
     seen: int = 0
     sent: int = 0
@@ -58,7 +58,7 @@ def _share(name: str, condition: Node, event: str) -> EventTypeCost:
 
 
 def _widest(folded: Folded, event: str) -> str:
-    """Follow the parts that the kernel can say nothing of down to the smallest."""
+    """Find the smallest part that the kernel can't evaluate."""
     if isinstance(folded, bool):
         return f"evt.type = {event}"
     node: Node = folded

@@ -1,6 +1,6 @@
 """Evaluates a pushdown filter on recorded events as the kernel would: the cost of a rule, from a recording.
 
-It is for people, not for proofs: where a recording doesn't hold what the kernel judges by, the event counts as sent.
+It is for people, not for proofs: if a recording lacks what the kernel evaluates, the event counts as sent.
 """
 
 from collections.abc import Iterable
@@ -71,7 +71,7 @@ class RecordedEvents:
         return found | CREATE * bool(flags & (4 | 8192)) | TRUNCATE * bool(flags & _FALCO_TRUNCATE)
 
     def _argument(self, index: int, name: str) -> int | None:
-        """Turn Falco's number back into the kernel's, as far as its table tells."""
+        """Turn Falco's number back into the kernel's, as far as its table has it."""
         number = raw_argument(self._batch, index, name)
         spec = parameter(self.event(index), name)
         if not isinstance(number, int) or spec is None or spec.info not in FLAG_TABLES:

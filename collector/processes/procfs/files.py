@@ -34,7 +34,7 @@ _UNSET_LOGINUID = 2**32 - 1
 
 
 class Memory(Protocol):
-    """Reads what lies in a process's memory."""
+    """Reads the memory of a process."""
 
     def __call__(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
         """Return command line and environment, None if they can't be read."""
@@ -62,7 +62,7 @@ class ProcessFiles:
         self._memory: Memory = partial(read_memory, proc) if memory is None else memory
 
     def read_all(self) -> Iterator[ProcessFacts]:
-        """Read every process, skipping those that end meanwhile."""
+        """Read every process, skipping those that end in the meantime."""
         for pid in self.pids():
             facts = self.read(pid)
             if facts is not None:

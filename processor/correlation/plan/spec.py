@@ -1,4 +1,4 @@
-"""What a rule file says of a stateful macro and of a rule's repeats, as plain values.
+"""The settings of stateful macros and of repeats in a rule file, as plain values.
 
 Shape and terms are those of the Sigma correlation specification, version 2.
 """
@@ -19,7 +19,7 @@ class Alias:
 
     name: str
     fields: tuple[tuple[str, str], ...]
-    """Of each leg, its field."""
+    """Field of each leg."""
 
     def field_of(self, leg: str) -> str | None:
         """Return a leg's field; None if the alias omits it."""
@@ -45,7 +45,7 @@ class Correlation:
 
     @property
     def is_temporal(self) -> bool:
-        """Whether it asks for several macros, not for a number."""
+        """Whether it combines several macros instead of comparing a number."""
         return self.type in ("temporal", "temporal_ordered")
 
     def group_fields(self, leg: str = "") -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class Suppress:
-    """How a rule's repeats are told: the first at once, the others by one summary a period."""
+    """How a rule's repeats are reported: the first at once, the others in one summary for each period."""
 
     by: tuple[str, ...]
     """Fields, or names of the group: repeats are counted for each of their values apart."""
@@ -69,7 +69,7 @@ class Suppress:
 
 
 def timespan_text(nanoseconds: int) -> str:
-    """Write a time span in the largest unit that gives a whole number."""
+    """Write a time span in the largest unit that gives an integer."""
     seconds = nanoseconds // NANOSECONDS
     for unit, size in _UNITS:
         if seconds >= size and seconds % size == 0:

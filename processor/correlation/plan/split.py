@@ -1,4 +1,4 @@
-"""Splits rules with memory: what one event decides is judged at detection, the rest by windows.
+"""Splits stateful rules: what one event decides is evaluated at detection, the rest by windows.
 
 A condition becomes an "or" of terms. A term holds if one stateless condition is true of the event, some
 stateful macros are true and some are not; so only the stateless condition needs the event's batch.
@@ -18,7 +18,7 @@ from processor.rule import RuleProtocol
 from schemas.errors import LannerError
 
 MAX_TERMS = 64
-"""Of one condition: what no author writes by hand."""
+"""Limit for one condition; nobody writes as many by hand."""
 
 
 class TooManyTerms(LannerError, ValueError):
@@ -35,7 +35,7 @@ class Term:
     id: str
     """Made of what it means: detection and correlation may for a while run different versions of the rules."""
     condition: Node
-    """True of every event for which the term can hold; judged at detection."""
+    """True of every event for which the term can hold; evaluated at detection."""
     needs: frozenset[str]
     """Fingerprints of the stateful macros that have to be true."""
     forbids: frozenset[str]
@@ -74,7 +74,7 @@ class StatefulRule:
 
     name: str
     fingerprint: str
-    """Of its name and of how its repeats are told."""
+    """Fingerprint of its name and of how its repeats are reported."""
     priority: str
     tags: tuple[str, ...]
     source: str
@@ -90,7 +90,7 @@ class StatefulRule:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All rules with memory, and what they remember by."""
+    """All stateful rules, and their windows."""
 
     rules: tuple[StatefulRule, ...]
     macros: tuple[StatefulMacro, ...]
@@ -219,7 +219,7 @@ class _Splitter:
         if known is None:
             is_stateful = isinstance(node, Macro) and node.name in self._correlations
             answer = is_stateful or any(map(self._remembers, children(node)))
-            # The node is kept with it: else its id could come back as another's.
+            # The node is stored with it: otherwise its id could be reused.
             known = self._known[id(node)] = (node, answer)
         return known[1]
 

@@ -25,7 +25,7 @@ State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle | Tal
 Sources: TypeAlias = tuple[tuple[int, int], ...]
 
 VERSION = 1
-"""Of the blob's layout; another one is not read."""
+"""Version of the blob's layout; others are not read."""
 _SCHEMA = parse_schema(json.loads(files("schemas").joinpath("correlation_state.avsc").read_text(encoding="utf-8")))
 
 

@@ -42,7 +42,7 @@ class Store:
         self.cause = 0
         """Noted beside each change: the message that is being applied, so that it can be named if the change fails."""
         self.evicted: Counter[str] = Counter()
-        """Groups that had to go, by account."""
+        """Evicted groups, by account."""
         self._fresh: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -118,14 +118,14 @@ class Store:
             heapq.heappush(self._due, (deadline, self._pushed, key))
 
     def note_evicted(self, host: str) -> None:
-        """Count a group that had to go. host: the account that it counted for."""
+        """Count an evicted group. host: the account that it counted for."""
         is_named = host in self.evicted or len(self.evicted) < _MOST_NAMED
         name = host if is_named else OTHERS
         self.evicted[name] += 1
         self._fresh[name] += 1
 
     def take_evicted(self) -> Counter[str]:
-        """Return the groups that had to go since the last call, by account."""
+        """Return the groups evicted since the last call, by account."""
         fresh = self._fresh
         if fresh:
             self._fresh = Counter()

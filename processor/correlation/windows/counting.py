@@ -1,8 +1,8 @@
 """The windows that count: events, or distinct values.
 
 A window belongs to its group: it ends at the group's newest event and reaches back the timespan, both
-ends included. It keeps the newest N stamps, or the newest stamp of N values, and no more: whether N lie
-in the window is known from these alone.
+ends included. It stores the newest N event keys, or the newest key of N values, and no more: these alone
+show whether N are in the window.
 """
 
 from bisect import bisect, insort

@@ -40,7 +40,7 @@ class LegEvent:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A window that is met: what ``%correlation`` tells of it."""
+    """A window that is met, with the values of ``%correlation``."""
 
     count: int
     first: int
@@ -49,7 +49,7 @@ class Fired:
     values: tuple[str, ...] = ()
     legs: tuple[tuple[str, LegEvent], ...] = ()
     unmet: int = 0
-    """Of equal events that came as one, those that came before the window was met."""
+    """Number of folded events that came before the window was met."""
 
 
 def is_late(newest: int, time: int, timespan: int, lateness: int = ALLOWED_LATENESS) -> bool:

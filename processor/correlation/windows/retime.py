@@ -26,7 +26,7 @@ def retimed(state: State, retime: Retime) -> State:
     def seen(event: LegEvent) -> LegEvent:
         return replace(event, stamp=stamped(event.stamp))
 
-    # Times that were different may be equal now, which orders their stamps anew.
+    # Times that were different may be equal now, which changes the order of their keys.
     if isinstance(state, EventCount):
         return replace(state, stamps=tuple(sorted(map(stamped, state.stamps))), first=retime(state.first))
     if isinstance(state, ValueCount):

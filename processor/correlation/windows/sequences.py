@@ -1,6 +1,6 @@
-"""The windows that ask for several legs: in any order, or in the order in which they are named.
+"""Windows of several legs: in any order, or in the order in which they are named.
 
-Of each leg only the newest event is kept, or the chain that reaches it and began last: state does not
+Each leg stores only its newest event, or the chain that reaches it and began last, so the state does not
 grow with the number of events.
 """
 
@@ -12,14 +12,14 @@ from processor.correlation.windows.outcome import ALLOWED_LATENESS, EventKey, Fi
 
 @dataclass(frozen=True, slots=True)
 class Temporal:
-    """Of each leg, in order of the legs, its newest event."""
+    """The newest event of each leg, in order of the legs."""
 
     legs: tuple[LegEvent | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Of each leg, the stamp of its newest event, and of the chains that reach it the one that began last."""
+    """The key of each leg's newest event, and the chain that reaches the leg and began last."""
 
     newest: tuple[EventKey | None, ...] = ()
     chains: tuple[tuple[LegEvent, ...], ...] = ()

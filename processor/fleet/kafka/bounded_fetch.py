@@ -1,8 +1,8 @@
 """Decompresses what the broker sends, within limits: a message of a few bytes can expand to gigabytes.
 
 A broker measures messages compressed, and aiokafka decompresses whatever comes. Here a batch of records that is too
-large, or that can't be read, is replaced by one record that says so; whoever takes it makes a dead letter of it, and
-what lies behind it is read as ever. A fetch gives out no more than some megabytes; what is left is fetched again.
+large, or that can't be read, is replaced by one record that describes the error; the consumer dead-letters it, and
+the records after it are read as usual. A fetch returns at most a few megabytes; the rest is fetched again.
 """
 
 import struct

@@ -1,9 +1,8 @@
 """The thread that reads from the broker for Faust; it survives all that a broker's restart does to its client.
 
-As they are, Faust ends the process for every error of its Kafka client that it does not expect, and the client
-(aiokafka) ends a background task of its own for those that it does not expect: then nothing is read any more, and
-nothing says so. Here an error is retried for as long as it lasts, unless it is in the list of those that are fatal, and
-a task that ended is begun again.
+By default, Faust ends the process for every error of its Kafka client that it does not expect, and that client ends
+a background task for those that it does not expect: nothing is read then, and nothing reports it. Here an error is
+retried for as long as it lasts, unless it is in the list of fatal ones, and a task that ended is restarted.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from bus.errors.unavailable import BusUnavailable
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
 
 _FETCH_WAIT_MS = 100
-"""How long the broker may keep a fetch for which it has nothing. Meanwhile nothing else is fetched from that broker, so
+"""How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
 that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
 _WATCH_SECONDS = 1.0
 
@@ -134,7 +133,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             return 0.0
         failures: list[BaseException] = []
         try:
-            # The coordinator stands still until somebody asks for its error.
+            # The coordinator stops until its error is retrieved.
             coordinator.check_errors()
         except Exception as error:  # noqa: BLE001  whatever ended its task
             failures.append(error)

@@ -1,6 +1,6 @@
 """Reads earlier messages of a topic that hosts write to, one at a time and within decompression limits.
 
-librdkafka, by which all else is read that lies in the past, decompresses whatever comes and fetches all partitions at
+librdkafka, which reads all other topic history, decompresses without a limit and fetches all partitions at
 once. Here one partition is fetched at a time, by the client whose fetches are bounded.
 """
 

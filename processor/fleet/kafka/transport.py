@@ -1,8 +1,7 @@
 """Faust's Kafka transport with explicit acknowledgements.
 
-As it is, Faust acknowledges a message when its agent asks for the next, one whose agent raised, and one that it skips
-because of a rebalance: each is a loss without a word if the process then dies. Here nothing is acknowledged but by
-`settle`.
+By default, Faust acknowledges a message when its agent requests the next one, when the agent raised, and when a
+rebalance skips it: each is a silent loss if the process then dies. Here only `settle` acknowledges.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ class TracedText:
     pieces: tuple[Piece, ...]
     text: str
     edits: list[list[Edit]] = field(default_factory=list)
-    """One list for each pass over the text, each in order."""
+    """One list for each scan of the text, each in order."""
 
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> "TracedText":
