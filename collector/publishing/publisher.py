@@ -17,7 +17,7 @@ from bus.schema_registry.client import Registration, Registry
 from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, HOSTS, SCHEMAS
 from collector.host.identity import HostIdentity
-from collector.publishing.send_window import FITS_ANYWHERE, Outgoing, Window
+from collector.publishing.send_window import FITS_ANYWHERE, QueuedBatch, SendWindow
 from collector.publishing.spool import Spool, events_of
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
@@ -67,7 +67,7 @@ class Publisher:
         self._on_note = on_note
         self._window_bytes = window_bytes
         self._patience = patience_seconds
-        self._window = Window()
+        self._window = SendWindow()
         self._clock = HostClock()
         self._generation = 0
         self._failure: KafkaError | None = None
@@ -188,7 +188,7 @@ class Publisher:
             if not self._produce(sent):
                 return
 
-    def _produce(self, sent: Outgoing) -> bool:
+    def _produce(self, sent: QueuedBatch) -> bool:
         generation = self._generation
         now = time.time_ns()
 
@@ -221,7 +221,7 @@ class Publisher:
             self._window.sent(sent)
         return True
 
-    def _settle(self, sent: Outgoing, error: KafkaError | None, *, by_client: bool = False) -> None:
+    def _settle(self, sent: QueuedBatch, error: KafkaError | None, *, by_client: bool = False) -> None:
         if error is not None and not is_refusal(error):
             if self._failure is None:
                 self._failure = error
@@ -243,7 +243,7 @@ class Publisher:
             self._lose(sent, error)
         self._release()
 
-    def _lose(self, sent: Outgoing, error: KafkaError) -> None:
+    def _lose(self, sent: QueuedBatch, error: KafkaError) -> None:
         lost = events_of(sent.encoded, self.refused)
         self.refused[REFUSED] += lost
         now = time.monotonic()

@@ -20,7 +20,7 @@ it is a single batch."""
 
 
 @dataclass(slots=True, eq=False)
-class Outgoing:
+class QueuedBatch:
     """A batch, or a part of one."""
 
     encoded: bytes
@@ -38,26 +38,26 @@ class Outgoing:
     is_indivisible: bool = False
 
 
-class Window:
+class SendWindow:
     """Batches that are not settled yet."""
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._all: deque[Outgoing] = deque()
-        self._waiting: deque[Outgoing] = deque()
+        self._all: deque[QueuedBatch] = deque()
+        self._waiting: deque[QueuedBatch] = deque()
         self._on_their_way = 0
-        self._alone: Outgoing | None = None
+        self._alone: QueuedBatch | None = None
         self._fits = FITS_ANYWHERE
         self._too_large = sys.maxsize
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def __iter__(self) -> Iterator[Outgoing]:
+    def __iter__(self) -> Iterator[QueuedBatch]:
         return iter(self._all)
 
     @property
-    def first(self) -> Outgoing | None:
+    def first(self) -> QueuedBatch | None:
         """The oldest that is not released yet."""
         return self._all[0] if self._all else None
 
@@ -69,12 +69,12 @@ class Window:
             segment: the segment that holds it on disk.
             at: now, by the monotonic clock, seconds.
         """
-        made = Outgoing(encoded, segment, at)
+        made = QueuedBatch(encoded, segment, at)
         self._all.append(made)
         self._waiting.append(made)
         self.bytes += len(encoded)
 
-    def next(self) -> Outgoing | None:
+    def next(self) -> QueuedBatch | None:
         """Return what may be sent now; None if nothing waits, or everything has to wait for a result."""
         while self._waiting:
             first = self._waiting[0]
@@ -84,7 +84,7 @@ class Window:
             return None if must_wait else first
         return None
 
-    def sent(self, one: Outgoing) -> None:
+    def sent(self, one: QueuedBatch) -> None:
         """Record that a batch returned by `next` is in flight."""
         self._waiting.popleft()
         one.is_waiting = False
@@ -93,18 +93,18 @@ class Window:
             self._alone = one
         self._on_their_way += 1
 
-    def delivered(self, one: Outgoing) -> None:
+    def delivered(self, one: QueuedBatch) -> None:
         """Record that the broker has a batch."""
         self._answered(one)
         one.is_settled = True
         self._fits = max(self._fits, min(len(one.encoded), self._too_large - 1))
 
-    def dropped(self, one: Outgoing) -> None:
+    def dropped(self, one: QueuedBatch) -> None:
         """Record that a batch can't be sent, whatever its size."""
         self._answered(one)
         one.is_settled = True
 
-    def refused(self, one: Outgoing, *, by_client: bool = False) -> bool:
+    def refused(self, one: QueuedBatch, *, by_client: bool = False) -> bool:
         """Record that a batch is too large, so it is sent again alone or in halves.
 
         Args:
@@ -141,17 +141,17 @@ class Window:
             one.is_waiting = not one.is_settled
         self._queue()
 
-    def release(self) -> Iterator[Outgoing]:
+    def release(self) -> Iterator[QueuedBatch]:
         """Yield, in order, the settled batches with nothing unsettled before them."""
         while self._all and self._all[0].is_settled:
             done = self._all.popleft()
             self.bytes -= len(done.encoded)
             yield done
 
-    def _goes_alone(self, one: Outgoing) -> bool:
+    def _goes_alone(self, one: QueuedBatch) -> bool:
         return one.was_refused or len(one.encoded) > self._fits
 
-    def _answered(self, one: Outgoing) -> None:
+    def _answered(self, one: QueuedBatch) -> None:
         self._on_their_way -= 1
         if self._alone is one:
             self._alone = None
@@ -159,14 +159,14 @@ class Window:
     def _queue(self) -> None:
         self._waiting = deque(one for one in self._all if one.is_waiting)
 
-    def _divide(self, one: Outgoing) -> bool:
+    def _divide(self, one: QueuedBatch) -> bool:
         parts = None
         with suppress(BadBatch):
             parts = halves(decode_batch(one.encoded))
         if parts is None:
             one.is_indivisible = True
             return False
-        made = [Outgoing(encode_batch(part), one.segment, one.at) for part in parts]
+        made = [QueuedBatch(encode_batch(part), one.segment, one.at) for part in parts]
         if one.segment is not None:
             one.segment.waiting += len(made) - 1
         self.bytes += sum(len(each.encoded) for each in made) - len(one.encoded)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.processes.lookups.server import answer_of, main
-from collector.processes.users.account_files import Answer, Question
+from collector.processes.users.account_files import AccountFilesAnswer, AccountFilesQuery
 
 ARGUMENT = "look-up-server"
 """Argument with which a frozen program starts the server."""
@@ -107,7 +107,7 @@ class LookUps:
         first, second = (None if part is None else part.encode("utf-8", "surrogateescape") for part in parts)
         return first, second
 
-    def accounts(self, question: Question) -> Answer | None:
+    def accounts(self, question: AccountFilesQuery) -> AccountFilesAnswer | None:
         """Look up a container's accounts; None if the query was abandoned."""
         answer = self._ask(dataclasses.asdict(question), MAX_LEFT_BY_FILES)
         return None if answer is None else answer_of(answer)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from collector.processes.procfs.parse import text_of
-from collector.processes.users.account_files import AccountFiles, Answer, Insider, Question
+from collector.processes.users.account_files import AccountFiles, AccountFilesAnswer, AccountFilesQuery, Insider
 from collector.processes.users.container_root import Signature
 
 MAX_MEMORY_FILE = 64 * 1024
@@ -55,14 +55,16 @@ def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: 
         answers.flush()
 
 
-def question_of(asked: dict[str, Any]) -> Question:
+def question_of(asked: dict[str, Any]) -> AccountFilesQuery:
     """Convert a query about accounts from JSON."""
-    return Question(tuple(asked["pids"]), asked["cgroup"], _insider(asked["insider"]), _signatures(asked["signatures"]))
+    return AccountFilesQuery(
+        tuple(asked["pids"]), asked["cgroup"], _insider(asked["insider"]), _signatures(asked["signatures"])
+    )
 
 
-def answer_of(answered: dict[str, Any]) -> Answer:
+def answer_of(answered: dict[str, Any]) -> AccountFilesAnswer:
     """Convert a response about accounts from JSON."""
-    return Answer(
+    return AccountFilesAnswer(
         **{
             **answered,
             "insider": _insider(answered["insider"]),

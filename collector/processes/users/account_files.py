@@ -40,7 +40,7 @@ class Insider:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AccountFilesQuery:
     """A query about one container."""
 
     pids: tuple[int, ...]
@@ -54,7 +54,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AccountFilesAnswer:
     """The response to a query."""
 
     state: Literal["gone", "remote", "same", "new"]
@@ -84,7 +84,7 @@ class AccountFiles:
         self._host_mounts: list[Mounted] = []
         self._host_mounts_read = float("-inf")
 
-    def look(self, question: Question) -> Answer:
+    def look(self, question: AccountFilesQuery) -> AccountFilesAnswer:
         """Look through the first of a container's processes that qualifies.
 
         While the process used before is alive, it stays the one used: a later process of the container may have changed
@@ -99,7 +99,7 @@ class AccountFiles:
                 answer = self._through(insider, question)
                 if answer.state != "gone":
                     return answer
-        return Answer("gone")
+        return AccountFilesAnswer("gone")
 
     def _may_speak(self, insider: Insider, vpid: int, before: Insider | None) -> bool:
         """Return whether a process's files are the container's: those of its first process and its companions are."""
@@ -125,27 +125,29 @@ class AccountFiles:
             return None, 0
         return Insider(pid, stat.start_ticks, namespaces[0] or "", namespaces[1] or ""), status.vpid
 
-    def _through(self, insider: Insider, question: Question) -> Answer:
+    def _through(self, insider: Insider, question: AccountFilesQuery) -> AccountFilesAnswer:
         root = _open_root(self._proc / str(insider.pid) / "root")
         if root is None:
-            return Answer("gone")
+            return AccountFilesAnswer("gone")
         with _closing(root):
             mounts = self._mounts(insider.pid)
             if mounts is None or self._is_host_root(root):
-                return Answer("gone")
+                return AccountFilesAnswer("gone")
             remote = self._remote(mounts)
             if remote is None or any(path in remote for path in _FILES) or not self._is_root_known(root, mounts):
-                return Answer("remote", insider)
+                return AccountFilesAnswer("remote", insider)
             # A link could lead onto any of them.
             return self._read_files(root, insider, question, links=not remote)
 
-    def _read_files(self, root: int, insider: Insider, question: Question, *, links: bool) -> Answer:
+    def _read_files(
+        self, root: int, insider: Insider, question: AccountFilesQuery, *, links: bool
+    ) -> AccountFilesAnswer:
         found = signature_below(root, _USERS, links=links), signature_below(root, _GROUPS, links=links)
         if insider == question.insider and found == question.signatures and found != (None, None):
-            return Answer("same", insider, found)
+            return AccountFilesAnswer("same", insider, found)
         passwd, group = read_below(root, _USERS, links=links), read_below(root, _GROUPS, links=links)
         folder = self._proc / str(insider.pid)
-        return Answer(
+        return AccountFilesAnswer(
             "new",
             insider,
             (None if passwd is None else passwd[1], None if group is None else group[1]),

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.containers.naming import ContainerName
-from collector.processes.users.account_files import AccountFiles, Answer, Insider, Question, Signatures
+from collector.processes.users.account_files import (
+    AccountFiles,
+    AccountFilesAnswer,
+    AccountFilesQuery,
+    Insider,
+    Signatures,
+)
 from collector.processes.users.container_root import read_below, signature_below
 from collector.processes.users.passwd import Names, UserAccounts, inside_id, parse_group, parse_id_map, parse_passwd
 from schemas.caching.bounded import BoundedMap
@@ -55,7 +61,7 @@ class UserFiles:
         proc: Path = Path("/proc"),
         host_root: Path | None = None,
         now: Callable[[], float] = time.monotonic,
-        look: Callable[[Question], Answer | None] | None = None,
+        look: Callable[[AccountFilesQuery], AccountFilesAnswer | None] | None = None,
     ) -> None:
         self.remote = 0
         """Containers whose files were skipped, because their file system may never respond."""
@@ -109,7 +115,7 @@ class UserFiles:
         if known is not None and now < known.check_at:
             return known
         before = (None, (None, None)) if known is None else (known.insider, known.signatures)
-        answer = self._look(Question(pids, container.cgroup, *before))
+        answer = self._look(AccountFilesQuery(pids, container.cgroup, *before))
         if answer is None or answer.state == "remote":
             known = known or _Known(UserAccounts(), (None, None), now)
             self.remote += answer is not None and not known.is_remote

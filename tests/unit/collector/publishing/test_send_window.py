@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.publishing.send_window import FITS_ANYWHERE, Outgoing, Window
+from collector.publishing.send_window import FITS_ANYWHERE, QueuedBatch, SendWindow
 from collector.publishing.spool import Segment
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch, encode_batch
@@ -29,9 +29,9 @@ class Broker:
     """Messages per request."""
     taken: list[EventBatch] = field(default_factory=list)
     refusals: int = 0
-    on_their_way: deque[Outgoing] = field(default_factory=deque)
+    on_their_way: deque[QueuedBatch] = field(default_factory=deque)
 
-    def answer(self, window: Window) -> int:
+    def answer(self, window: SendWindow) -> int:
         """Respond to one request; return how many of its events are permanently lost."""
         request = [self.on_their_way.popleft()]
         size = len(request[0].encoded)
@@ -52,7 +52,7 @@ class Broker:
         return lost
 
 
-def send_all(window: Window, broker: Broker) -> int:
+def send_all(window: SendWindow, broker: Broker) -> int:
     """Send until nothing is left; return how many events are lost."""
     lost = 0
     for _ in range(10_000):
@@ -70,7 +70,7 @@ def send_all(window: Window, broker: Broker) -> int:
 
 def test_what_is_too_large_goes_in_halves_and_only_one_event_is_lost() -> None:
     """Before later batches, and as one batch to whoever looks for gaps."""
-    window, broker = Window(), Broker(100_000)
+    window, broker = SendWindow(), Broker(100_000)
     sizes = [20_000, 20_000, 110_000, *[20_000] * 9]
     for sequence, each in enumerate(([10], sizes, [10], [10])):
         window.add(encode_batch(batch(sequence, *each)), None, 0.0)
@@ -86,7 +86,7 @@ def test_what_is_too_large_goes_in_halves_and_only_one_event_is_lost() -> None:
 
 def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:
     """So a refusal is known to be about it, and nothing overtakes it; known sizes are sent together."""
-    window = Window()
+    window = SendWindow()
     for sequence, size in enumerate((10, 200_000, 10, 150_000)):
         window.add(encode_batch(batch(sequence, size)), None, 0.0)
     first = window.next()
@@ -107,7 +107,7 @@ def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:
 
 def test_what_is_known_to_be_too_large_is_divided_before_it_goes() -> None:
     """No bandwidth is spent on what the broker will refuse."""
-    window, broker = Window(), Broker(100_000)
+    window, broker = SendWindow(), Broker(100_000)
     window.add(encode_batch(batch(1, 60_000, 60_000)), None, 0.0)
     assert send_all(window, broker) == 0
     assert broker.refusals == 1
@@ -118,7 +118,7 @@ def test_what_is_known_to_be_too_large_is_divided_before_it_goes() -> None:
 
 def test_small_batches_that_are_refused_together_go_one_by_one() -> None:
     """Each fits, and none is divided or lost."""
-    window, broker = Window(), Broker(30_000, together=4)
+    window, broker = SendWindow(), Broker(30_000, together=4)
     for sequence in range(8):
         window.add(encode_batch(batch(sequence, 7_000, 7_000)), None, 0.0)
     assert send_all(window, broker) == 0
@@ -129,7 +129,7 @@ def test_small_batches_that_are_refused_together_go_one_by_one() -> None:
 def test_parts_stand_for_their_batch_on_disk() -> None:
     """The file is deleted once all of them have arrived, and not before."""
     segment = Segment(Path("unused"), is_read=True, waiting=1)
-    window, broker = Window(), Broker(100_000)
+    window, broker = SendWindow(), Broker(100_000)
     window.add(encode_batch(batch(1, 60_000, 60_000)), segment, 0.0)
     first = window.next()
     assert first is not None
@@ -143,7 +143,7 @@ def test_parts_stand_for_their_batch_on_disk() -> None:
 
 def test_after_a_failure_all_goes_again_in_order() -> None:
     """Parts stay parts, and a batch that had to go alone no longer delays the others."""
-    window, broker = Window(), Broker(100_000)
+    window, broker = SendWindow(), Broker(100_000)
     for sequence in range(3):
         window.add(encode_batch(batch(sequence, 60_000, 60_000)), None, 0.0)
     one = window.next()
@@ -162,7 +162,7 @@ def test_after_a_failure_all_goes_again_in_order() -> None:
 
 def test_what_the_client_refuses_is_divided_at_once() -> None:
     """The client checks each batch separately, whatever else is in flight."""
-    window = Window()
+    window = SendWindow()
     for sequence in range(2):
         window.add(encode_batch(batch(sequence, 10, 10)), None, 0.0)
     for _ in range(2):
@@ -181,7 +181,7 @@ def test_what_the_client_refuses_is_divided_at_once() -> None:
 )
 def test_every_event_arrives_or_is_lost_for_its_own_size(sizes: list[list[int]], limit: int, together: int) -> None:
     """Whatever is refused together, and however small the limit."""
-    window, broker = Window(), Broker(limit, together)
+    window, broker = SendWindow(), Broker(limit, together)
     for sequence, each in enumerate(sizes):
         window.add(encode_batch(batch(sequence, *each)), None, 0.0)
     lost = send_all(window, broker)

@@ -10,7 +10,7 @@ import pytest
 
 from collector.processes.lookups import client
 from collector.processes.lookups.client import LookUps
-from collector.processes.users.account_files import Question
+from collector.processes.users.account_files import AccountFilesQuery
 from collector.processes.users.lookup import UserFiles
 from tests.unit.collector.processes.users.test_lookup import CONTAINER, Clock, make_process, make_root
 
@@ -68,7 +68,7 @@ def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
         (root / "etc" / "passwd").write_text("c:x:5:5::/:\n")
         clock.seconds += 2
         assert users.names(100_005, None, -1, CONTAINER, (9,)).user == "c"
-        assert asked.accounts(Question((77,), "/")) is not None
+        assert asked.accounts(AccountFilesQuery((77,), "/")) is not None
     finally:
         asked.close()
 
@@ -127,7 +127,7 @@ def test_servers_that_can_not_be_ended_are_few(monkeypatch: pytest.MonkeyPatch) 
         for _ in range(3 * client.MAX_LEFT_BEHIND):
             found.memory(13, environment=False)
             if len(started) == client.MAX_LEFT_BY_FILES:
-                assert found.accounts(Question((1,), "/")) is None
+                assert found.accounts(AccountFilesQuery((1,), "/")) is None
                 assert len(started) == client.MAX_LEFT_BY_FILES
 
         assert len(started) == client.MAX_LEFT_BEHIND

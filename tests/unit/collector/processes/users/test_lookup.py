@@ -7,7 +7,7 @@ import pytest
 
 from collector.containers.naming import ContainerName
 from collector.processes.users import container_root
-from collector.processes.users.account_files import Question
+from collector.processes.users.account_files import AccountFilesQuery
 from collector.processes.users.container_root import open_below, read_below
 from collector.processes.users.lookup import UserFiles
 from collector.processes.users.passwd import MAX_ENTRIES, Names, UserAccounts, parse_group, parse_passwd
@@ -232,9 +232,9 @@ class TestContainers:
     def test_what_is_given_up_is_asked_again_after_a_while(self, tmp_path: Path, host: Path) -> None:
         """Known names stay known."""
         clock = Clock()
-        asked: list[Question] = []
+        asked: list[AccountFilesQuery] = []
 
-        def look(question: Question) -> None:
+        def look(question: AccountFilesQuery) -> None:
             asked.append(question)
 
         users = UserFiles(tmp_path / "proc", host, clock, look)
