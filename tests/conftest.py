@@ -1,4 +1,4 @@
-"""What holds for every test: hypothesis judges what comes out, never how long it took on a busy machine."""
+"""Settings for every test: hypothesis checks results, never how long they took on a busy machine."""
 
 from hypothesis import settings
 

@@ -1,4 +1,4 @@
-"""Prometheus's own judge of metrics and rules."""
+"""Prometheus's own checker of metrics and rules."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 
 def promtool(folder: Path) -> str:
-    """Give the program; Debian's package is unpacked and not installed, since that would start a daemon."""
+    """Return the program; Debian's package is unpacked and not installed, since that would start a daemon."""
     found = shutil.which("promtool")
     if found is not None:
         return found

@@ -10,11 +10,11 @@ import pytest
 
 IS_LONG = bool(os.environ.get("LANNER_SOAK"))
 SHARE = float(os.environ.get("LANNER_SOAK_SHARE", "1"))
-"""Of the full length, in soaks."""
+"""Share of the full length that soaks run for."""
 SEED = int(os.environ.get("LANNER_ADVERSARY_SEED", "1"))
 
 MARKS: list[pytest.MarkDecorator] = [pytest.mark.soak, pytest.mark.timeout(7200)] if IS_LONG else []
-"""Of a module whose tests go on for long in `make soak`."""
+"""Marks for a module whose tests run for a long time in `make soak`."""
 
 
 def chosen(short: float, long: float) -> float:

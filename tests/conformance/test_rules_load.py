@@ -4,7 +4,7 @@ from processor.language.printer import print_condition
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
 from tests.conformance.cases import Case, each_case
 
-# What Falco 0.44.1 said where its later engine says otherwise, or says nothing.
+# Falco 0.44.1's results where its later engine reports something else, or nothing.
 _NOT_COMPARED = frozenset({"LOAD_NO_EVTTYPE", "LOAD_UNKNOWN_KEY"})
 
 

@@ -35,7 +35,7 @@ def test_an_act_in_a_container_is_told_everywhere(cluster: Cluster) -> None:
 
         def is_told(read: Callable[[], list[str]] = read) -> bool:
             nonlocal acted
-            # On a busy machine Slack is told of many at once, as a number; another act then has a message of its own.
+            # On a busy machine Slack gets many alerts as one number; another action then has a message of its own.
             if time.monotonic() - acted > 20:
                 acted = time.monotonic()
                 act()

@@ -86,7 +86,7 @@ def write(target: Path, batches: list[EventBatch], actor: int, rewrite: tuple[tu
     me = os.getpid()
 
     def is_ours(process: Process, above: frozenset[int]) -> bool:
-        # Nothing that the Docker daemon does itself is kept, but everything that it starts in containers.
+        # Nothing that the Docker daemon does itself is recorded, but everything that it starts in containers is.
         return process.pid == actor or actor in above or (me in above and process.container >= 0)
 
     writer = RecordingWriter(target)

@@ -35,7 +35,7 @@ def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def program(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the program that acts, in a directory that a container can mount."""
+    """Return the program that performs the actions, in a directory that a container can mount."""
     io_uring()
     folder = tmp_path_factory.mktemp("acts")
     return Path(shutil.copy(programs("io_uring_acts", static=True), folder / "acts"))

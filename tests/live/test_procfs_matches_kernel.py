@@ -65,7 +65,7 @@ def test_this_process_is_what_it_says_of_itself() -> None:
 
 
 def test_every_process_is_what_ps_says() -> None:
-    """The same look-up by another program; processes that started or ended meanwhile are left out."""
+    """The same look-up by another program; processes that started or ended in the meantime are left out."""
     mine = {facts.pid: facts for facts in FILES.read_all()}
     lines = subprocess.check_output(
         ["ps", "-e", "-o", "pid=,ppid=,pgid=,sid=,euid=,egid=,tty="], text=True

@@ -77,7 +77,7 @@ class Watch:
 
     @property
     def events(self) -> int:
-        """Events judged so far."""
+        """Events evaluated so far."""
         return self._detector.events
 
     @property
@@ -102,7 +102,7 @@ class Watch:
             time.sleep(0.02)
 
     def settle(self, seconds: float = 1.5) -> None:
-        """Wait until what has happened must have been judged, containers that are asked about included."""
+        """Wait until what has happened must have been evaluated, including containers that are looked up."""
         time.sleep(seconds)
 
     def _run(self) -> None:

@@ -21,7 +21,7 @@ __all__ = ["own_broker", "processes"]
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 SHARE = float(os.environ.get("LANNER_SOAK_SHARE", "1"))
-"""Of the full length; 0.05 gives half a minute for ten."""
+"""Share of the full length; with 0.05, half a minute stands for ten."""
 AWAY_SECONDS = 600 * SHARE
 LOAD_SECONDS = 3600 * SHARE
 KILLS = max(2, round(20 * SHARE))

@@ -10,7 +10,7 @@ from tests.unit.alerts import TIME
 
 
 def shadow_read() -> EventBatch:
-    """Give the batch of one `cat /etc/shadow` below a shell."""
+    """Return the batch of one `cat /etc/shadow` below a shell."""
     strings: list[str | None] = [None, "openat", "file", "/etc/shadow", "name", "flags", "O_RDONLY"]
     facts = {
         "time": TIME,

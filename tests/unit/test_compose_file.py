@@ -98,7 +98,7 @@ def test_images_hold_what_they_say() -> None:
 
 
 def test_the_dashboard_has_a_title_and_a_place_for_each_panel() -> None:
-    """Ids differ, panels don't overlap, and each says where its data comes from."""
+    """Ids differ, panels don't overlap, and each names its data source."""
     panels = json.loads(Path("deploy/grafana/dashboards/lanner.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     places: set[tuple[int, int]] = set()

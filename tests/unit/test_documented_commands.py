@@ -77,7 +77,7 @@ def is_setting(name: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_setting_exists(page: Path) -> None:
-    """Of a dotted name whose first part is a section of the settings, the others lead to one as well."""
+    """If the first part of a dotted name is a section of the settings, the whole name leads to a setting or section."""
     sections = {name for name, kind in typing.get_type_hints(Settings).items() if dataclasses.is_dataclass(kind)}
     names = {found[1] for found in re.finditer(r"`([^`\n]+)`", page.read_text()) if SETTING.fullmatch(found[1])}
     wrong = [name for name in names - FILES if name.split(".")[0] in sections and not is_setting(name)]

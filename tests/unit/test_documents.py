@@ -15,14 +15,14 @@ BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_and_every_file_that_a_page_names_is_there(page: Path) -> None:
-    """Of links also the heading behind the #; links to elsewhere are not followed."""
+    """Links include the heading behind the #; links to elsewhere are not followed."""
     text = page.read_text()
     wrong = []
     for link in LINK.findall(BLOCK.sub("", text)):

@@ -36,7 +36,7 @@ def test_any_text_becomes_one_line_that_can_be_encoded(text: str) -> None:
 
 @given(st.text(st.characters(codec=None), max_size=200))
 def test_a_text_of_several_lines_stays_one_message(text: str) -> None:
-    """Only its first line stands at the margin; done twice, nothing changes."""
+    """Only its first line begins at the margin; done twice, nothing changes."""
     lines = printable_lines(text).splitlines()
     assert all(line.startswith(INDENT) for line in lines[1:])
     assert printable_lines(printable_lines(text)) == printable_lines(text)

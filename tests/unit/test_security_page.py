@@ -1,4 +1,4 @@
-"""What docs/security.md says about who can do what is shown by tests that are there."""
+"""The statements of docs/security.md about who can do what are shown by tests that exist."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ TEST = re.compile(r"`([\w/]+\.py)(?:::(test_\w+))?`")
 
 
 def rows() -> dict[str, str]:
-    """Give, for each row of the table, who it is about and what its last cell says."""
+    """Return, for each row of the table, who it is about and the text of its last cell."""
     text = (ROOT / "docs/security.md").read_text()
     section = text.split("## Who can do what\n")[1].split("\n## ")[0]
     cells = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]

@@ -11,7 +11,7 @@ SCRIPTS = sorted(Path("deploy/setup").glob("*.sh"))
 
 @pytest.mark.skipif("CI" not in os.environ and shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_has_nothing_to_say() -> None:
-    """Of the set-up scripts, taken together."""
+    """It checks the set-up scripts together."""
     done = subprocess.run(["shellcheck", "-x", ".ci/run", *SCRIPTS], capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
@@ -46,7 +46,7 @@ def test_setting_up_again_is_quick_and_silent() -> None:
 
 
 def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
-    """Both parts run once, whatever the first one says, and the whole has failed."""
+    """Both parts run once, whatever the result of the first one, and the whole has failed."""
     script = tmp_path / "deploy" / "setup" / "tests.sh"
     script.parent.mkdir(parents=True)
     shutil.copy("deploy/setup/tests.sh", script)

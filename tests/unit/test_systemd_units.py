@@ -1,4 +1,4 @@
-"""What the units must say; whether systemd understands them, tests/deploy finds out."""
+"""Required content of the units; tests/deploy checks whether systemd understands them."""
 
 from pathlib import Path
 

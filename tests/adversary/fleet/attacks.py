@@ -194,7 +194,7 @@ _sizes = st.sampled_from([1] * 14 + [50, 700, 2_600])
 
 @st.composite
 def batches(draw: st.DrawFn, number: int, host: str = OWN[0]) -> EventBatch:
-    """Draw a batch whose content is anything; a third of them says of itself what is out of range."""
+    """Draw a batch with arbitrary content; some batches hold values out of range."""
     wild = draw(st.sampled_from([False, False, False, True]))
     rows, boxes, drawn = draw(_tables(wild=wild))
     plain = {"type": "openat", "fd_name": f"/evil/{number}/", "time": time.time_ns(), "fd_name_raw": draw(names)}
@@ -218,7 +218,7 @@ def batches(draw: st.DrawFn, number: int, host: str = OWN[0]) -> EventBatch:
 
 
 def encoded(batch: EventBatch) -> bytes:
-    """Encode a batch; what our own encoder does not take is drawn anew."""
+    """Encode a batch; reject the draw if our own encoder can't encode it."""
     try:
         return encode_batch(batch)
     except (OverflowError, TypeError, ValueError, struct.error):

@@ -23,7 +23,7 @@ from tests.cluster.processes import Processes
 __all__ = ["_java", "broker"]
 
 MESSAGES = 100
-"""Of one seed; a long attack goes on with the next one."""
+"""Hostile messages per seed; a long attack continues with the next seed."""
 SECONDS = chosen(0, 300)
 """How long a long attack lasts at least; the short one is of one seed."""
 A_ROUND = 8
@@ -110,7 +110,7 @@ def _attack(broker: Broker, processes: Processes, file: Path, secret: str) -> At
     fleets = start_fleets([with_topics(broker, PARTITIONS) for _ in shapes], shapes, processes, file)
     peace, verifying, believing = fleets
     honest = Honest(secret)
-    # Their keys are pinned before the hostile host begins: who comes first is believed, that is what the setting says.
+    # Pin their keys before the hostile host starts: with this setting, the first key of a host is the one trusted.
     run_round(honest, fleets, PATIENCE_SECONDS)
     for fleet in fleets[1:]:
         fleet.hostile = Hostile(fleet.connection, file.parent, forges=fleet is verifying)
@@ -149,7 +149,7 @@ def _attack(broker: Broker, processes: Processes, file: Path, secret: str) -> At
 
 
 def settle(fleets: Sequence[Fleet], owed: int) -> None:
-    """Wait until all that can come has come, and a moment longer for what must not."""
+    """Wait until everything expected has arrived, and slightly longer for anything that must not arrive."""
     for fleet in fleets:
 
         def has_all(fleet: Fleet = fleet) -> bool:

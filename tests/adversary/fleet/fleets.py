@@ -95,8 +95,8 @@ class Fleet:
 
 
 def _is_short(sent: Sent, owed: Counter[int], found: Counter[int], summed: set[str]) -> bool:
-    # What can't be decoded has to be a dead letter. Of a host whose repeats were counted, it is not known of which
-    # message each was.
+    # What can't be decoded has to be a dead letter. If a host's repeats were counted in a summary, it is unknown which
+    # message each of them came from.
     return not sent.is_batch or (found[sent.mark] < owed[sent.mark] and sent.host_id not in summed)
 
 
@@ -138,7 +138,7 @@ def _delivered(folder: Path, connection: Connection) -> Path:
 
 
 def run_round(honest: Honest, fleets: Sequence[Fleet], patience: float) -> None:
-    """Have every honest host act once in every fleet, and wait until all fleets have evaluated it.
+    """Make every honest host act once in every fleet, and wait until all fleets have evaluated it.
 
     So what comes in the next round comes after it, in whatever order partitions are read.
     """

@@ -21,7 +21,7 @@ class Honest:
     def __init__(self, secret: str) -> None:
         self.rounds = 0
         self.actions: list[str] = []
-        """Paths of all acts that a rule reports by themselves."""
+        """Paths of all actions that a rule reports one by one."""
         self._secret = secret
 
     def next_round(self) -> list[EventBatch]:
@@ -32,7 +32,7 @@ class Honest:
 
     def _batch(self, place: int) -> EventBatch:
         number, name, now = self.rounds, NAMES[place], time.time_ns()
-        # In each round a group has one act, of another host each time: the third of a block completes it.
+        # In each round a group has one action, each time of another host: the third of a block completes it.
         group = f"group-{number // len(NAMES)}-{(place - number) % len(NAMES)}"
         act = f"/{self._secret}/act/{name}-{number}"
         paths = [(act, group), (f"/{self._secret}/first/{name}", f"chain-{number}-{place}")]

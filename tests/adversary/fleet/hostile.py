@@ -19,7 +19,7 @@ from tests.adversary.fleet.attacks import OWN, Attack, decoded
 from tests.adversary.fleet.honest import NAMES
 
 MOST_REPEATS = 4
-"""Of one message: its alerts come under the same ids, and those beyond the fifth would be counted as repeats."""
+"""Most repeats of one message: their alerts have the same ids, and those beyond the fifth would count as repeats."""
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
 _MARK = re.compile(r"/evil/(\d+)/")
@@ -27,7 +27,7 @@ _MARK = re.compile(r"/evil/(\d+)/")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message of the hostile host as it lies in a topic."""
+    """A message of the hostile host as stored in a topic."""
 
     place: Place
     about: str
@@ -38,13 +38,13 @@ class Sent:
     """Whether an honest host sent it before."""
     host_id: str = ""
     mark: int = -1
-    """Of its events."""
+    """Mark in the paths of its events."""
     marks: int = 0
     """How many events it holds that a rule reports one by one."""
 
 
 def sent_as(attack: Attack, place: Place) -> Sent:
-    """Take note of a message that lies in the topic of events; its bytes, which may be many, are let go."""
+    """Describe a message in the topic of events without retaining its bytes, which may be many."""
     value = attack.value or b""
     about = f"{attack.signer} {attack.codec} {attack.headers} {len(value)} bytes {value[:2_000].hex()}"
     batch = decoded(value)
@@ -152,7 +152,7 @@ class Hostile:
 
 
 class _HonestMessages:
-    """What lies in the topic of events under the ids of honest hosts."""
+    """Messages in the topic of events under the ids of honest hosts."""
 
     def __init__(self, connection: Connection) -> None:
         self._reader = TopicReader(connection, connection.topic(EVENTS), whole=True)
@@ -175,7 +175,7 @@ class _HonestMessages:
         return self._found[place] if self._picked[place] <= MOST_REPEATS else None
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         self._reader.close()
 
 
@@ -198,5 +198,5 @@ class DeadLetters:
             self.reasons[place] = headers["reason"].decode()
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         self._reader.close()

@@ -4,7 +4,7 @@ OUTPUT = (
     "%fd.name %proc.cmdline %proc.exepath %proc.aname[2] %user.name %container.image.repository %evt.args %evt.rawres "
     "%fd.sip %fd.sport %proc.env[PATH] %evt.hostname"
 )
-"""Of rules about a hostile host: names what it can fill."""
+"""Output of the rules about a hostile host: names what it can fill."""
 
 
 def rules(secret: str) -> str:

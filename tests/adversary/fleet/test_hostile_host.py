@@ -33,7 +33,7 @@ def test_alerts_about_honest_hosts_are_those_of_a_fleet_in_peace(
 
 
 def test_no_process_ends(attacked: Attacked) -> None:
-    """Processors and notifiers live until they are told to end, then end well, and none of them shows a traceback."""
+    """Processors and notifiers run until stopped, then exit with 0, and none of them shows a traceback."""
     for fleet in (attacked.peace, *attacked.attacked):
         for process in fleet.running:
             assert fleet.ended[process.name] == 0, (attacked.seeds, process.errors[-3000:])

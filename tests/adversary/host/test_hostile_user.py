@@ -1,4 +1,4 @@
-"""A user without rights does what it can to blind `lanner run`: acts of others are alerted on, or reported as lost."""
+"""An unprivileged user tries to blind `lanner run`: actions of others raise alerts, or are reported as lost."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def watch(rules: Path) -> Iterator[Watched]:
 
 @pytest.fixture
 def ground() -> Iterator[Path]:
-    """Give a folder that the hostile user may write to, and everybody may reach."""
+    """Yield a folder that the hostile user may write to, and everybody may reach."""
     folder = Path("/tmp") / f"lanner-adversary-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o700)
     os.chown(folder, _NOBODY, _NOBODY)
@@ -55,7 +55,7 @@ def ground() -> Iterator[Path]:
 
 @contextmanager
 def own_cgroup() -> Iterator[Path]:
-    """Give a control group that belongs to the hostile user, as a user's manager has one by systemd's delegation."""
+    """Yield a control group that the hostile user owns, as a user's manager does by systemd's delegation."""
     root = next(
         (each for each in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")) if (each / "cgroup.procs").is_file()),
         None,
@@ -74,7 +74,7 @@ def own_cgroup() -> Iterator[Path]:
 
 
 def attack(watch: Watched, command: list[str], honest: Honest, cgroup: Path | None = None) -> int:
-    """Carry one kind out beside honest acts, and check all that has to hold; returns how often it was done."""
+    """Carry out one kind beside honest actions, and check all that has to hold; return how often it was done."""
     with hostile_process(command, cgroup=cgroup) as process:
         with honest:
             out, _ = process.communicate(timeout=SECONDS + 40)
@@ -83,7 +83,7 @@ def attack(watch: Watched, command: list[str], honest: Honest, cgroup: Path | No
     missing = missing_marks(watch, honest.marks)
     assert watch.watching.process.poll() is None, watch.watching.err.text[-3000:]
     assert answered or watch.is_healthy()
-    # What a process loses by its own doing is no excuse for an act of another that is missing.
+    # What a process loses through its own activity doesn't excuse a missing alert about another process.
     lost = sum(number for reason, number in watch.losses().items() if reason not in OWN_LOSSES)
     assert len(missing) <= lost, (sorted(missing)[:5], len(honest.marks), watch.losses())
     assert watch.memory_mib() < MEMORY_MIB

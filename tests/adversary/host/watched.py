@@ -1,4 +1,4 @@
-"""A `lanner run` beside a hostile user, and what an honest process does meanwhile, each act under a mark of its own."""
+"""A `lanner run` beside a hostile user, and an honest process whose actions each have a mark of their own."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ _LOST = "Lanner internal: events lost"
 
 
 class Watched:
-    """A running `lanner run` whose alerts come as JSON and whose health can be asked for."""
+    """A running `lanner run` whose alerts are printed as JSON and whose health can be queried."""
 
     def __init__(self, watching: Watching, port: int) -> None:
         self.watching = watching
@@ -110,7 +110,7 @@ def watched(rules: Path) -> Iterator[Watched]:
 
 
 class Honest:
-    """Acts all the time while it is entered: a file is read and a program run, five times a second."""
+    """Performs actions while it is entered: reads a file and runs a program, five times a second."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.marks: set[str] = set()

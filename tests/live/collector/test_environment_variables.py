@@ -6,7 +6,7 @@ from tests.live.collector.watching import watching
 
 
 def test_only_variables_that_rules_name_leave_the_collector(tmp_path: Path) -> None:
-    """Of a new program, of one that existed before, and in the exec's own argument; also after a change."""
+    """Both for a new program and for one that existed before, and in the exec's own argument; also after a change."""
     environment = {**os.environ, "LANNER_ASKED": "yes", "LANNER_SECRET": "hush"}
     settings = CollectorSettings(variables=frozenset({"LANNER_ASKED"}))
     with watching("execve", settings=settings) as watch:

@@ -24,7 +24,7 @@ def watch() -> Iterator[Watching]:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the program that acts."""
+    """Return the program that performs the actions."""
     io_uring()
     return Programs(tmp_path_factory.mktemp("programs"))("io_uring_acts", static=True)
 

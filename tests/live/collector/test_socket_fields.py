@@ -1,4 +1,4 @@
-"""Both sides of a socket equal what getsockname and getpeername say."""
+"""Both sides of a socket equal the results of getsockname and getpeername."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -14,7 +14,7 @@ UPSTREAM_FILES = ("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sand
 
 
 def rules_files() -> list[Path]:
-    """Give upstream's rule files, those beside the cases first, in the order in which they are loaded."""
+    """Return upstream's rule files, those beside the cases first, in the order in which they are loaded."""
     places = (conformance_dir().parent, shared_dir() / "conformance")
     folders = [place / "rules_files" / "falcosecurity_rules" for place in places]
     folder = next((each for each in folders if each.is_dir()), folders[0])
@@ -54,7 +54,7 @@ def read_cases() -> list[Case]:
 
 
 def parameters(cases: list[Case]) -> list[object]:
-    """Give a parameter of the test for each case, or one that says that they are missing."""
+    """Return a parameter of the test for each case, or one that reports that the cases are missing."""
     if not cases:
         reason = f"the cases are not here: {conformance_dir() / 'evtgen.jsonl'}"
         marks = [] if is_required() else [pytest.mark.skip(reason=reason)]
@@ -71,7 +71,7 @@ def parameters(cases: list[Case]) -> list[object]:
 
 
 def reason_not_here(case: Case) -> str | None:
-    """Say why this machine can't carry out a case; None where it can."""
+    """Return why this machine can't carry out a case; None where it can."""
     architecture = (case.get("run_if") or {}).get("arch")
     if architecture and (architecture["op"] == "ne") == (architecture["val"] == _machine()):
         return f"not on {_machine()}"

@@ -32,7 +32,7 @@ class Performance:
     faults: dict[str, int]
 
     def alerts_of(self, case_id: str) -> list[Alert]:
-        """Give the alerts of a case's acting process."""
+        """Return the alerts about a case's acting process."""
         played = self.played[case_id]
         return [alert for alert in self.alerts if played.pids and _is_by(alert, played.pids[-1], played.container)]
 

@@ -1,4 +1,4 @@
-"""What the actions of Falco's event generator that are programs do, as the steps of the other cases say it.
+"""The actions of Falco's event generator that are programs, written as steps like those of the other cases.
 
 Each is the same system calls in the same context; a tool that it would start is the actor under the tool's name,
 because what a rule sees of a tool is its name and arguments.

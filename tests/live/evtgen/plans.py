@@ -38,7 +38,7 @@ class Plan:
     where: Where
     script: tuple[tuple[str, ...], ...]
     parallel: bool
-    """It sleeps: others go on meanwhile."""
+    """It sleeps, so others continue in parallel."""
     programs: frozenset[str]
     addresses: frozenset[str]
     """Those that the stage's loopback interface has to have."""
@@ -107,7 +107,7 @@ def _where(context: Mapping[str, Any], has_users: bool) -> Where:
 
 
 def _scenery(resources: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Make the files before the acting processes are there, so that these do nothing but what the case says."""
+    """Make the files before the acting processes exist, so that these do only what the case specifies."""
     found: list[tuple[str, ...]] = []
     for resource in resources:
         if resource["type"] == "fd" and resource["subtype"] == "file":

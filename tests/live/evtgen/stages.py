@@ -23,7 +23,7 @@ _WORD, _OPERATION, _FIELD, _CASE = "\x1f", "\x1e", "\x1c", "\x1d"
 _LIMIT_SECONDS = 120
 _FIRST_MADE_UID = 900
 
-# A device 0, 0 in the upper layer hides what lies below it (kernel: filesystems/overlayfs.rst).
+# A device 0, 0 in the upper layer hides what is below it (kernel: filesystems/overlayfs.rst).
 _PREPARE_HOST = """
 set -e
 mount -t tmpfs none /mnt
@@ -55,24 +55,24 @@ exec {programs}/.stage
 
 @dataclass(slots=True)
 class Played:
-    """What the actor told of a case."""
+    """What the actor reported about a case."""
 
     container: str
     """The container's full id; empty on the host."""
     pids: list[int] = field(default_factory=list)
-    """Of the chain, as seen inside the stage; the last is the acting process."""
+    """Ids of the chain's processes, as seen inside the stage; the last is the acting process."""
     calls: list[tuple[str, int]] = field(default_factory=list)
     """System calls and their results; -errno where they failed."""
     failures: list[str] = field(default_factory=list)
 
 
 def host_users() -> Users:
-    """Give this host's users."""
+    """Return this host's users."""
     return {entry.pw_name: (entry.pw_uid, entry.pw_gid) for entry in pwd.getpwall()}
 
 
 def made_users(names: Iterable[str]) -> Users:
-    """Give a container's users: those asked for, with the host's numbers where it has them."""
+    """Return a container's users: the requested ones, with the host's numbers where it has them."""
     known = host_users()
     missing = sorted(name for name in names if name not in known)
     return {

@@ -86,11 +86,11 @@ _ALIASES = {
 
 
 class Unplayable(Exception):
-    """The runner does not know how to carry this out; the text says what."""
+    """The runner can't carry this out; the text names what it doesn't support."""
 
 
 def call_words(name: str, arguments: Mapping[str, Any], slot: Slot, into: str) -> tuple[str, ...]:
-    """Give the actor's words for a call.
+    """Return the actor's words for a call.
 
     Args:
         name: of the system call.
@@ -168,7 +168,7 @@ def host_and_port(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6A
 
 
 def sockaddr(address: str) -> bytes:
-    """Give an address as the kernel takes it; one that begins with / or @ is a Unix socket's.
+    """Return an address as the kernel takes it; one that begins with / or @ is a Unix socket's.
 
     Source: uapi/linux/in.h, in6.h, un.h.
     """

@@ -35,7 +35,7 @@ def test_actor_gives_no_alert_of_its_own(evtgen_case: Case, performance: Perform
 
 
 def test_nothing_is_lost_and_no_rule_fails(performance: Performance) -> None:
-    """The collector delivers every event, and every rule judges every event."""
+    """The collector delivers every event, and every rule evaluates every event."""
     assert performance.lost == {}
     assert performance.faults == {}
 
@@ -62,7 +62,7 @@ def _problem(case: Case, performance: Performance) -> str | None:
 
 
 def _event_types(case: Case, played: Played) -> set[str]:
-    """Say which event the alert must be of: a step's, else one of a connection's, else the start of the process."""
+    """Return the expected event types of the alert: of the steps, else of the calls, else the start of the process."""
     steps = {step["syscall"] for step in case.get("steps") or []}
     return steps or {name for name, _ in played.calls} or {"execve"}
 

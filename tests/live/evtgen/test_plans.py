@@ -1,4 +1,4 @@
-"""Cases become words for the actor, or an error that says what the runner doesn't know."""
+"""Cases become words for the actor, or an error that names what the runner doesn't support."""
 
 import pytest
 
@@ -9,7 +9,7 @@ USERS = {"root": (0, 0), "daemon": (1, 1)}
 
 
 def slot(_: str) -> int:
-    """Give every name the same slot."""
+    """Return the same slot for every name."""
     return 7
 
 

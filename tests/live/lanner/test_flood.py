@@ -1,4 +1,4 @@
-"""A hundred thousand opens of a watched file, as fast as one process can: each is told, or counted as lost."""
+"""A hundred thousand opens of a watched file, as fast as one process can: each is reported, or counted as lost."""
 
 import json
 import re
@@ -31,7 +31,7 @@ FLOOD = "import os, sys\nfor _ in range(int(sys.argv[2])): os.close(os.open(sys.
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    """Give a rule about files that nobody else opens."""
+    """Return the path of a rule about files that nobody else opens."""
     path = tmp_path / "flood.yaml"
     path.write_text(RULES)
     return path
@@ -39,7 +39,7 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Path:
-    """Give such a file."""
+    """Return the path of such a file."""
     path = tmp_path / "a.lanner-flood"
     path.write_text("")
     return path
@@ -51,13 +51,13 @@ def flood(path: Path, count: int) -> None:
 
 
 def lost_by(text: str) -> int:
-    """Give the number of lost events that the last line about them tells."""
+    """Return the number of lost events that the last line about them reports."""
     found = re.findall(r"Events lost: ([\d,]+)|([\d,]+) events lost", text)[-1]
     return int("".join(found).replace(",", ""))
 
 
 def test_suppress_counts_every_repeat_that_was_not_lost(rules: Path, watched: Path) -> None:
-    """First alerts and what their summaries count come to what was opened, less what is told as lost."""
+    """First alerts and the counts in their summaries add up to what was opened, less what is reported as lost."""
 
     def alerts() -> list[dict[str, Any]]:
         told = [json.loads(line) for line in list(lanner.out.lines)]
@@ -76,7 +76,7 @@ def test_suppress_counts_every_repeat_that_was_not_lost(rules: Path, watched: Pa
     with Watching("run", "-o", "memory.enabled=false", "-r", rules, "--format", "json") as lanner:
         flood(watched, OPENS)
         ended = time.time_ns() + 2_000_000_000
-        # The first alert of the next window comes when all repeats before it are told.
+        # The first alert of the next window arrives once all repeats before it are reported.
         deadline = time.monotonic() + PATIENCE
         while not has_begun_anew():
             assert time.monotonic() < deadline, "no alert came after the flood"
@@ -89,14 +89,14 @@ def test_suppress_counts_every_repeat_that_was_not_lost(rules: Path, watched: Pa
         if is_summary(alert)
     )
     assert last > ended
-    # With no file to remember them, repeats that are still counted are told at the end.
+    # Without a state file, repeats that are still counted are reported at the end.
     made = OPENS + len(later)
     lost = lost_by(lanner.err.text)
     assert firsts + repeats <= made <= firsts + repeats + lost
 
 
 def test_a_collector_sends_what_it_does_not_lose(rules: Path, watched: Path, tmp_path: Path) -> None:
-    """With no broker: what waits on disk, and what is told as lost, come to what was opened."""
+    """Without a broker: what waits on disk, and what is reported as lost, add up to what was opened."""
     spool = tmp_path / "spool"
     settings = ("-o", "kafka.bootstrap_servers=127.0.0.1:9", "-o", f"kafka.spool_dir={spool}", "-o", "http.listen=off")
     with Watching(*settings, "-r", rules, "collector") as lanner:

@@ -95,7 +95,7 @@ def test_a_reader_that_leaves_ends_it_quietly(rules: Path, tmp_path: Path) -> No
 
 
 def test_sighup_takes_new_rules_and_refuses_bad_ones(rules: Path, tmp_path: Path) -> None:
-    """A bad file keeps the old rules and says why; a good one changes what is detected."""
+    """A bad file leaves the old rules active and the reason is logged; a good one changes what is detected."""
     with Watching("run", "-r", rules, "-o", "watch_config_files=false") as lanner:
         rules.write_text(RULES.replace("fd.name", "fd.nam"))
         lanner.send(signal.SIGHUP)
@@ -112,7 +112,7 @@ def test_sighup_takes_new_rules_and_refuses_bad_ones(rules: Path, tmp_path: Path
 
 
 def test_a_changed_file_is_taken_without_a_signal(rules: Path, tmp_path: Path) -> None:
-    """New event types are watched too, though the old rules never asked for them."""
+    """New event types are watched too, though the old rules never requested them."""
     with Watching("run", "-r", rules) as lanner:
         rules.write_text(
             RULES

@@ -28,7 +28,7 @@ LOST = re.compile(r"Events lost: \d+.*")
 
 @contextmanager
 def silence(mode: str, seconds: float = 60) -> Iterator[int]:
-    """Have a plain user run a process that waits for a FUSE server of his, and give its pid."""
+    """Run a process, as a plain user, that waits for that user's FUSE server, and yield its pid."""
     folder = Path(tempfile.mkdtemp(prefix="silent-"))
     try:
         os.mknod(folder / "device", 0o20666, FUSE_DEVICE)
@@ -55,7 +55,7 @@ def silence(mode: str, seconds: float = 60) -> Iterator[int]:
 
 
 def is_kept_waiting(pid: int, file: str) -> bool:
-    """Tell whether somebody else's look at a process has not ended within a second."""
+    """Return whether another process's look at this one has not ended within a second."""
     reader = subprocess.Popen(["stat", "-L", file] if "exe" in file else ["cat", file], stdout=subprocess.DEVNULL)
     try:
         reader.wait(1)
@@ -90,7 +90,7 @@ def test_lanner_starts_watches_ends_and_starts_again(mode: str, file: str, rules
 
 
 def test_the_rest_of_what_is_known_of_such_a_process_is_known() -> None:
-    """Only what its memory would tell is missing, and that is counted."""
+    """Only what is read from its memory is missing, and that is counted."""
     asked = LookUps()
     with silence("memory") as pid:
         began = time.monotonic()

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.live
 
 
 def marked(tail: Watching, folder: Path, name: str) -> str:
-    """Have marked files read until a line tells of one: nothing says when tailing has begun."""
+    """Touch marked files until a line shows one, and return it; nothing else shows that tailing has begun."""
 
     def found() -> str:
         return next((line for line in list(tail.out.lines) if ".lanner-mark" in line), "")

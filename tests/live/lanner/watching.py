@@ -1,4 +1,4 @@
-"""A `lanner` that runs beside a test, and what it says while it does."""
+"""A `lanner` that runs beside a test, and its output while it runs."""
 
 import contextlib
 import json
@@ -64,20 +64,20 @@ class Watching:
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for its end and for all that it said."""
+        """Wait for its end and for all of its output."""
         code = self.process.wait(PATIENCE)
         self.out.finish()
         self.err.finish()
         return code
 
     def takes_signals(self) -> bool:
-        """Tell whether it handles SIGTERM by now: before that, it is the interpreter that starts."""
+        """Return whether it handles SIGTERM by now: before that, the interpreter is still starting."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
         return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     def programs(self) -> set[int]:
-        """Give the ids of the BPF programs that it holds."""
+        """Return the ids of the BPF programs that it holds."""
         found = set()
         for info in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
             with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ class _Lines:
         return "\n".join(self.lines)
 
     def wait_for(self, text: str, count: int = 1) -> str:
-        """Give the line in which a text stands for the count-th time."""
+        """Return the line in which a text appears for the count-th time."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = [line for line in list(self.lines) if text in line]
@@ -123,7 +123,7 @@ class _Lines:
 
 
 def loaded_programs() -> set[int]:
-    """Give the ids of all BPF programs in the kernel."""
+    """Return the ids of all BPF programs in the kernel."""
     told = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, check=True).stdout
     return {program["id"] for program in json.loads(told)}
 

@@ -68,7 +68,7 @@ def test_an_alert_is_posted(slack: SlackServer, client: SlackClient) -> None:
 def test_only_what_is_wrong_with_a_message_is_a_refusal(
     slack: SlackServer, client: SlackClient, fault: Any, meaning: SendOutcome
 ) -> None:
-    """All else is waited out; Retry-After is kept."""
+    """All other failures are retried later; Retry-After is honored."""
     slack.faults = [fault]
     outcome = offer(client)
     assert type(outcome) is type(meaning)
@@ -89,7 +89,7 @@ def test_an_answer_that_is_none_of_slacks_is_waited_out(slack: SlackServer, clie
 def test_a_server_that_hangs_is_left_after_a_while(
     slack: SlackServer, client: SlackClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It must not hold the sink for ever."""
+    """It must not block the sink permanently."""
     monkeypatch.setattr(client_module, "TIMEOUT_SECONDS", 0.3)
     slack.faults = ["hang"]
     patient = Webhook(slack.webhook) if isinstance(client, Webhook) else web(slack)
@@ -204,7 +204,7 @@ def test_a_first_message_that_was_deleted_is_told_anew(slack: SlackServer) -> No
 
 
 def test_an_alert_of_two_channels_is_posted_to_each_once(slack: SlackServer, tmp_path: Path) -> None:
-    """While one of them fails the other isn't told again, by this process or by the next; in a flood as well."""
+    """While one fails, nothing is posted to the other again, by this process or the next; in a flood as well."""
     now = [100.0]
     sink = sink_over(slack, now, tmp_path / "slack.db")
 

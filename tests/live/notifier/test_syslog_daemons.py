@@ -143,12 +143,12 @@ def test_a_restart_in_the_middle_loses_nothing(
     arrived = {int(text.split("number ")[1].split()[0]) for text in texts}
     missing = set(range(600)) - arrived
     print(f"{transport} kill={kill}: {len(texts) - len(arrived)} twice, {len(missing)} missing")  # noqa: T201  raw figures, for who reads the log
-    # Killed, a daemon takes along what it had read and not written: that, no protocol tells.
+    # A killed daemon loses what it had read but not yet written; no protocol reveals that.
     assert len(missing) <= (20 if kill else 0), sorted(missing)
 
 
 def test_a_certificate_of_a_stranger_is_not_trusted(daemon: Daemon, certificates: Certificates) -> None:
-    """The alert waits, and the reason is told."""
+    """The alert waits, and the reason is reported."""
     target = SyslogTarget("tls", "127.0.0.1", daemon.tls)
     sink = RemoteSyslogSink(
         target, formatter(SyslogStyle()), context=client_context(TlsFiles(str(certificates.stranger)))

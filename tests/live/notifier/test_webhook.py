@@ -66,7 +66,7 @@ def send_once(sink: Sink, *alerts: Alert) -> SendOutcome:
 
 
 def test_falcos_json_is_posted_as_falco_posts_it(server: HttpServer) -> None:
-    """With the id besides, the token, headers of the user's own, and the text of the route's template."""
+    """With the id added, the token, headers of the user's own, and the text of the route's template."""
     flags = "webhook_output.headers=[{name: X-Team, value: security}]"
     assert webhook(server.url + "/in", flags).send([RoutedAlert(alert(), text="in other words")]) == Delivered()
     (request,) = server.taken
@@ -175,7 +175,7 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: H
 def test_only_an_answer_about_the_alert_is_a_refusal(
     server: HttpServer, fault: str, meaning: SendOutcome, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """All else is waited out as long as asked; what an answer says is told without our secrets."""
+    """All other failures are retried after the requested time; an answer is reported without our secrets."""
     server.faults, server.retry_after = [fault], "7"
     began = time.monotonic()
     assert send_once(webhook(server.url + "/made-up-path")) == meaning
@@ -265,7 +265,7 @@ def through(
 def test_down_for_half_an_hour_then_all_in_order_and_no_dead_letter(
     server: HttpServer, tmp_path: Path, form: str
 ) -> None:
-    """Of each format, and no secret in what is told meanwhile."""
+    """This holds for each format, and nothing that is reported contains a secret."""
     told: list[str] = []
     server.speaks = {"splunk_hec": "splunk"}.get(form, form)
     alerts = [alert(id=f"id-{number:03d}") for number in range(120)]
@@ -385,7 +385,7 @@ def test_an_id_that_came_from_outside_becomes_no_header(server: HttpServer) -> N
 def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sink of `run`: alerts are taken while the far end is down, and their address is nowhere in what is told."""
+    """The sink of `run`: alerts are accepted while the far end is down, and nothing reported contains their address."""
     (tmp_path / "url").write_text(f"{server.url}/made-up-path\n")
     flags = [f"notifier.state_dir={tmp_path}", "webhook_output.enabled=true", "stdout_output.enabled=false"]
     wanted = load_settings(None, {}, [*flags, f"webhook_output.url_file={tmp_path / 'url'}"])

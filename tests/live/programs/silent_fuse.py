@@ -32,7 +32,7 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_i
 
 
 class Server:
-    """Serves one file called `file`, until told to be silent."""
+    """Serves one file called `file`, until it is made silent."""
 
     def __init__(self, device: int, content: bytes, open_flags: int) -> None:
         self.device = device
@@ -42,7 +42,7 @@ class Server:
         self.asked: list[int] = []
 
     def serve(self) -> None:
-        """Answer requests for ever."""
+        """Answer requests permanently."""
         while True:
             request = os.read(self.device, 1 << 20)
             length, operation, unique, node = struct.unpack_from("<IIQQ", request)
@@ -54,7 +54,7 @@ class Server:
             os.write(self.device, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
 
     def answer(self, operation: int, node: int, body: bytes) -> bytes | int:
-        """Give the answer to one request, or an error."""
+        """Return the answer to one request, or an error."""
         if operation == INIT:
             flags = INIT_EXT | PARALLEL_DIROPS_AND_MORE
             head = struct.pack("<IIIIHHIIHHI", 7, 38, 1 << 16, flags, 10, 8, 1 << 17, 1, 32, 0, DIRECT_IO_ALLOW_MMAP)
@@ -74,7 +74,7 @@ class Server:
         return b"" if operation in {RELEASE, RELEASEDIR, FLUSH} else ENOSYS
 
     def attributes(self, node: int) -> bytes:
-        """Give a file's attributes as struct fuse_attr."""
+        """Return a file's attributes as struct fuse_attr."""
         mode, size = (0o40755, 0) if node == ROOT else (0o100777, len(self.content))
         return struct.pack("<QQQQQQIIIIIIIIII", node, size, 8, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
@@ -117,7 +117,7 @@ def hold_memory(folder: Path, server: Server) -> int:
 
 
 def main() -> None:
-    """Do as the arguments say."""
+    """Mount and serve as the arguments specify."""
     mode, folder, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
     device = os.open(folder / "device", os.O_RDWR)
     is_overlay = mode == "overlay"

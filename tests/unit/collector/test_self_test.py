@@ -27,7 +27,7 @@ class Kernel:
         return self.lost_records
 
     def read(self) -> list[Record]:
-        """Return the exec of each child of this process that was not told yet."""
+        """Return the exec of each child of this process that was not reported yet."""
         self.looks += 1
         fresh = [pid for pid in _children() if pid not in self.told and _runs_true(pid)]
         self.told += fresh

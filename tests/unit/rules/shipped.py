@@ -11,11 +11,11 @@ RULES = Path(__file__).parents[3] / "rules"
 
 @cache
 def items() -> tuple[dict[str, Any], ...]:
-    """Give all items of the shipped files in the order in which they are loaded."""
+    """Return all items of the shipped files in the order in which they are loaded."""
     files = [path for path in sorted(RULES.glob("*.yaml")) if not path.stem.endswith("_test")]
     return tuple(item for path in files for item in yaml.safe_load(path.read_text()))
 
 
 def rules() -> dict[str, dict[str, Any]]:
-    """Give the shipped rules by name."""
+    """Return the shipped rules by name."""
     return {item["rule"]: item for item in items() if "rule" in item}

@@ -1,4 +1,4 @@
-"""The recording that ships shows every rule to people who may not watch their machine, and tells nothing of ours."""
+"""The shipped recording shows every rule to people who may not watch their machine, and reveals nothing about ours."""
 
 import re
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_its_batches_follow_each_other(batches: list[EventBatch]) -> None:
 
 
 def texts(batches: list[EventBatch]) -> set[str]:
-    """Give everything that is text in events and processes."""
+    """Return all text in events and processes."""
     found = {text for batch in batches for text in batch.strings if text is not None}
     for process in (process for batch in batches for process in batch.processes):
         facts = (process.exe, process.exepath, process.cwd, process.cgroup, process.home, *(process.args or ()))

@@ -23,7 +23,7 @@ INTRODUCED = {
 
 
 def test_every_case_beside_the_rules_passes() -> None:
-    """All rules judge each event, so that no rule speaks of what another one is for."""
+    """All rules evaluate each event, so that no rule reports what another one is for."""
     found = find_tests([str(RULES)], ())
     [tested] = found.tested
     runner = Runner(tested.suite, tested.rules, "all", lambda _path: ())
@@ -35,7 +35,7 @@ def test_every_case_beside_the_rules_passes() -> None:
 
 
 def test_every_rule_has_a_case_that_it_matches_and_one_that_leaves_it_quiet() -> None:
-    """A rule that no event matches would be quiet for ever without anybody noticing."""
+    """A rule that no event matches would be quiet permanently without anybody noticing."""
     [tested] = find_tests([str(RULES)], ()).tested
 
     assert coverage([tested.suite], {tested.suite.file: tested.rules.rules}) == RuleCoverage((), (), ())

@@ -25,7 +25,7 @@ def test_a_container_and_its_image_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_sandbox_is_asked_for_what_the_pod_shares(tmp_path: Path) -> None:
-    """A missing image, removed meanwhile, is not an error."""
+    """An image that was removed in the meantime is not an error."""
     with docker_daemon(tmp_path / "s") as daemon:
         shared = inspected(HostConfig={"NetworkMode": f"container:{SANDBOX}"}, NetworkSettings={})
         daemon.answers = {PATH: shared, f"/containers/{SANDBOX}/json": inspected(Id=SANDBOX)}

@@ -141,7 +141,7 @@ def test_a_result_is_written_as_falco_does(event: str, name: str, result: int, t
 @pytest.mark.parametrize(
     ("made", "event", "name", "expected"),
     [
-        # a descriptor is labelled with what it is
+        # a descriptor is labeled with what it is
         (call("openat", result=3, fd=3, file=file("/etc/shadow")), "openat", "fd", ("<f>/etc/shadow", 3)),
         (call("read", [4], fd=4, file=file("/etc", 0o40755)), "read", "fd", ("<d>/etc", 4)),
         (call("dup2", [4, 0], result=0, fd=0, socket=sock()), "dup2", "res", ("<4>", 0)),

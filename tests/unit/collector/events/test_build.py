@@ -135,7 +135,7 @@ class TestOpens:
             (call("openat", [0, 0, 0o101, 0o755], result=3), EventBit.OPEN_WRITE | EventBit.OPEN_EXEC),
             (call("openat", [0, 0, 0o101, 0o644], result=3), EventBit.OPEN_WRITE),
             (call("openat", [0, 0, 1, 0o755], result=3), EventBit.OPEN_WRITE),
-            # created only where the kernel says so
+            # created only where the kernel reports it
             (
                 call("openat", [0, 0, 0o101, 0o644], result=3, fd=3, file=file(is_created=True)),
                 EventBit.OPEN_WRITE | EventBit.OPEN_CREATE,

@@ -142,7 +142,7 @@ def test_parts_stand_for_their_batch_on_disk() -> None:
 
 
 def test_after_a_failure_all_goes_again_in_order() -> None:
-    """Parts stay parts, and a batch that had to go alone no longer delays the others."""
+    """Parts stay parts, and a batch that had to be sent alone no longer delays the others."""
     window, broker = SendWindow(), Broker(100_000)
     for sequence in range(3):
         window.add(encode_batch(batch(sequence, 60_000, 60_000)), None, 0.0)

@@ -72,7 +72,7 @@ class TestSyscalls:
         assert empty.path1 == ""
 
     def test_registers_are_unsigned(self) -> None:
-        """All 64 bits are kept."""
+        """All 64 bits are preserved."""
         assert syscall(packed.syscall(arguments=[2**64 - 1] * 6)).arguments == (2**64 - 1,) * 6
 
     @pytest.mark.parametrize(("fd", "mode", "expected"), [(-1, 0, None), (3, 0, 3), (-5, 0, -5), (3, 0o100600, 3)])

@@ -1,4 +1,4 @@
-"""The acts of the demonstration and the rules that ship belong together one by one."""
+"""The actions of the demo and the rules that ship match one to one."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ RULES = Path(__file__).parents[4] / "rules"
 
 
 def shipped_priorities() -> dict[str, str]:
-    """Give the priority of each shipped rule as an alert line has it."""
+    """Return the priority of each shipped rule as it appears in an alert line."""
     items = [item for path in sorted(RULES.glob("*_rules.yaml")) for item in yaml.safe_load(path.read_text())]
     return {item["rule"]: str(item["priority"]).capitalize() for item in items if "rule" in item}
 
 
 def test_each_shipped_rule_has_one_act() -> None:
-    """No rule is left out and none has two acts."""
+    """Every rule has an action, and none has two."""
     assert sorted(act.rule for act in ACTS) == sorted(shipped_priorities())
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
 def test_act_expects_the_priority_of_its_rule(act: DemoAction) -> None:
-    """A changed priority changes the act's expectation too."""
+    """A changed priority changes the action's expectation too."""
     assert act.priority == shipped_priorities()[act.rule]
 
 

@@ -108,7 +108,7 @@ def test_what_is_wrong_is_told_with_its_place_and_what_to_do(
 
 
 def test_a_suite_is_read_whole() -> None:
-    """Merge keys, expected fields, recordings beside the file, and the rule file that it lies beside."""
+    """Merge keys, expected fields, recordings beside the file, and the rule file beside it."""
     suite, problems = read_suite("dir/mine_test.yaml", SUITE)
 
     assert problems == ()
@@ -134,7 +134,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_a_bare_list_of_cases_is_a_test_file_too() -> None:
-    """There is nothing else that has to be said."""
+    """Nothing else is required."""
     suite, problems = read_suite("a_test.yaml", "- {name: a, given: {evt.type: close, proc: x}, expect: none}\n")
 
     assert (len(suite.cases), problems) == (1, ())

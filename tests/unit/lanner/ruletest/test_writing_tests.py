@@ -43,7 +43,7 @@ def test_what_a_recording_holds_becomes_cases_that_pass(tmp_path: Path) -> None:
 
 
 def test_an_alert_becomes_a_case_that_passes(tmp_path: Path) -> None:
-    """Whatever an alert tells: Falco's own JSON has the same fields."""
+    """This holds for whatever an alert contains: Falco's own JSON has the same fields."""
     done = lanner("rules", "test", "--from", json.dumps(ALERT), cwd=ROOT)
     (tmp_path / "x_test.yaml").write_text(done.stdout)
 

@@ -9,7 +9,7 @@ from tests.unit.alerts import alert
 
 
 def parse(record: str) -> tuple[list[str], dict[str, str]]:
-    """Read a record as the specification says: a slow reader of the tests' own."""
+    """Parse a record as the specification defines it: a slow parser that only the tests use."""
     parts = re.findall(r"((?:[^|\\]|\\.)*)\|", record)[:7]
     rest = record[sum(len(part) + 1 for part in parts) :]
     found = re.findall(r"(\w+)=((?:[^=\\]|\\.)*?)(?= \w+=|$)", rest)
@@ -46,7 +46,7 @@ def test_hostile_text_ends_no_value_and_no_part(rule: str, name: str) -> None:
     header, extension = parse(made)
     assert header[4] == printable(rule)
     assert "\n" not in made
-    # A blank at a value's end can't be told from the one that parts it from the next key.
+    # A blank at a value's end can't be distinguished from the one that separates it from the next key.
     if name.strip() == name and name and "=" not in name:
         assert extension["dproc"] == "\n".join(printable(line) for line in name.split("\n"))
     assert extension["sproc"] == "last"

@@ -47,5 +47,5 @@ def test_hostile_text_stays_in_its_place(host: str, rule: str, name: str, times:
 
 @given(st.text(max_size=100))
 def test_a_parameter_ends_where_it_should(text: str) -> None:
-    """Each of its three special letters stands behind a backslash."""
+    """Each of its three special characters follows a backslash."""
     assert re.fullmatch(r'(?:[^"\\\]]|\\["\\\]])*', escape_parameter(text))

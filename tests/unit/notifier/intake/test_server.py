@@ -155,7 +155,7 @@ def test_if_the_bus_fails_the_answer_is_503_and_that_is_reported_once(intake: Ma
 
 
 def test_a_client_that_never_completes_a_request_is_dropped(intake: Make) -> None:
-    """Slow headers and slow bodies; the server answers others meanwhile and afterwards."""
+    """Slow headers and slow bodies; the server answers others in the meantime and afterwards."""
     made = intake(limits=IntakeLimits(request_seconds=0.4))
     heads = (b"POST / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
     slow = [socket.create_connection(("127.0.0.1", made.port), timeout=10) for _ in heads]

@@ -82,7 +82,7 @@ def test_without_a_daemon_an_alert_is_not_delivered(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_hangs_does_not_block(daemon: socket.socket, tmp_path: Path) -> None:
-    """When its queue is full, send returns at once and says so."""
+    """When its queue is full, send returns at once and reports it."""
     sink = SyslogSink(str(tmp_path / "log"), TEXT)
     outcomes = {sink.send([RoutedAlert(alert())]) for _ in range(2000)}
     assert outcomes == {Delivered(), RetryLater(f"{tmp_path}/log: the syslog daemon's queue is full")}

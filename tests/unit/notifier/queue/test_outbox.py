@@ -44,7 +44,7 @@ def test_a_second_alert_of_one_id_is_dropped_even_after_a_restart(tmp_path: Path
 
 
 def test_ids_are_remembered_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old ones go, or the file would grow for ever."""
+    """Old ones are dropped, or the file would grow without bound."""
     monkeypatch.setattr(outbox_module, "REMEMBERED", 5)
     monkeypatch.setattr(outbox_module, "_PRUNE_EVERY", 10)
     box = Outbox(tmp_path / "far.db", capacity=100)
@@ -56,7 +56,7 @@ def test_ids_are_remembered_within_a_bound(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_full_outbox_keeps_what_happened_first_and_counts_the_rest(tmp_path: Path) -> None:
-    """Of one rule, the newest go: what is kept tells how it began."""
+    """The newest alerts of one rule are dropped: what is retained shows how it began."""
     box = Outbox(tmp_path / "far.db", capacity=3)
     assert [box.put(each) for each in numbered(5)] == ["stored"] * 3 + ["full"] * 2
     assert ids(box) == ["id-0000", "id-0001", "id-0002"]

@@ -21,7 +21,7 @@ WHOLE = frozenset(
         *("user.id", "host.id"),
     }
 )
-"""What every alert about a process says, whatever its rule's output names."""
+"""What every alert about a process contains, whatever its rule's output names."""
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -47,7 +47,7 @@ def known() -> dict[str, Any]:
 
 
 def test_every_document_is_ecs(known: dict[str, Any]) -> None:
-    """Each field is one of ECS's, of its type, single or several as it says, with a value that it allows."""
+    """Each field is one of ECS's, of its type, single or several as ECS defines it, with a value that it allows."""
     kinds = {"long": int, "boolean": bool}
     for each in CORPUS:
         made = document(each)

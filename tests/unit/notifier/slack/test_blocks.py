@@ -85,7 +85,7 @@ def test_every_message_says_how_to_see_what_happened_around_it() -> None:
 
 
 def test_hostile_text_pages_nobody_and_links_nowhere() -> None:
-    """Whatever stands between angle brackets is ours; nothing else could be a mention, link or escape."""
+    """Whatever is between angle brackets is ours; nothing else could be a mention, link or escape."""
     everywhere = alert(
         rule=HOSTILE,
         output=HOSTILE,
@@ -146,7 +146,7 @@ _TEXT = st.text(max_size=20) | st.builds(
     )
 )
 def test_no_alert_exceeds_a_limit(made: Alert) -> None:
-    """However long, whatever its letters."""
+    """This holds whatever the length and whatever the characters."""
     check_limits(message(RoutedAlert(made)))
     check_limits(digest([made] * 12))
 

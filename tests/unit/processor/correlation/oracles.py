@@ -1,7 +1,7 @@
-"""Windows that keep everything and look through all of it at each event: slow, and plain to see.
+"""Windows that retain everything and look through all of it at each event: slow, and easy to verify by reading.
 
-They know nothing of what they judge. An event is (time, position, source); the answer to each is late, stale,
-or what the window tells: None where it is not met.
+They know nothing of what they evaluate. An event is (time, position, source); the answer to each is late, stale,
+or the window's result: None where its condition is not met.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ def _is_late(applied: Iterable[Event], event: Event, timespan: int, lateness: in
 
 
 def event_count(arrivals: Sequence[tuple[Event, int]], threshold: int, timespan: int, lateness: int) -> list[Any]:
-    """Say of each event, which may stand for several, how many lie in the window that ends at the newest, if enough."""
+    """Return for each event, which may stand for several, how many are in the window up to the newest, if enough."""
     applied: list[Event] = []
     answers: list[Any] = []
     run = 0
@@ -39,7 +39,7 @@ def event_count(arrivals: Sequence[tuple[Event, int]], threshold: int, timespan:
 
 
 def value_count(arrivals: Sequence[tuple[Event, str]], threshold: int, timespan: int, lateness: int) -> list[Any]:
-    """Say of each event which values were seen last, if so many as are enough lie in the window."""
+    """Return for each event which values were seen last, if enough of them are in the window."""
     applied: list[tuple[Event, str]] = []
     answers: list[Any] = []
     for event, value in arrivals:
@@ -61,7 +61,7 @@ def value_count(arrivals: Sequence[tuple[Event, str]], threshold: int, timespan:
 
 
 def temporal(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int, lateness: int) -> list[Any]:
-    """Say of each event what the newest event of each leg is, if all lie in one window."""
+    """Return for each event what the newest event of each leg is, if all are in one window."""
     applied: list[tuple[Event, int]] = []
     answers: list[Any] = []
     for event, satisfied in arrivals:
@@ -81,7 +81,7 @@ def temporal(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: in
 
 
 def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int, lateness: int) -> list[Any]:
-    """Say of each event which chain it completes: a leg extends, of all chains there are, the one that began last."""
+    """Return for each event which chain it completes: a leg extends the chain that began last."""
     applied: list[tuple[Event, int]] = []
     chains: list[list[Event]] = []
     answers: list[Any] = []

@@ -1,4 +1,4 @@
-"""Rules with memory and events for them, for tests: a fleet that accepts connections, downloads and executes."""
+"""Stateful rules and events for them, for tests: a fleet that accepts connections, downloads and executes."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def judges_of(*texts: str) -> CompiledRuleset:
 
 
 def judge_of(*texts: str) -> Evaluator:
-    """Give both stages for rules that have to be right."""
+    """Return both stages for rules, which have to be valid."""
     return Evaluator(judges_of(*texts))
 
 
@@ -117,7 +117,7 @@ class Host:
         )
 
     def download(self, seconds: float, path: str = "/tmp/evil") -> EventBatch:
-        """Let curl open a file for writing."""
+        """Return the batch in which curl opens a file for writing."""
         return self.write(seconds, path, process="curl")
 
     def write(self, seconds: float, path: str, process: str = "sh") -> EventBatch:
@@ -131,12 +131,12 @@ class Host:
 
 
 def pre_matches(judges: CompiledRuleset, *batches: EventBatch) -> list[PreMatch]:
-    """Give what crosses to correlation."""
+    """Return what detection sends to correlation."""
     return [found for batch in batches for found in judges.pre_matcher.process(batch)]
 
 
 def restarted(correlator: Correlator, judges: CompiledRuleset) -> Correlator:
-    """Give a correlator of another process that took up the memory of this one."""
+    """Return a correlator of another process that restored this one's window state."""
     new = Correlator(judges.plan)
     new.restore(correlator.snapshot())
     return new

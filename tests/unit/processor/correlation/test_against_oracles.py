@@ -45,12 +45,12 @@ def either(what: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 def kept(state: State) -> State:
-    """Give the state as it is after a restart."""
+    """Return the state as it is after a restart."""
     return decode_entry(encode_entry(GroupState("owner", ("group",), "host", 0, state))).state
 
 
 def said(fired: Any, outcome: UpdateOutcome) -> Any:
-    """Give an answer as the oracles write it."""
+    """Return an answer as the oracles write it."""
     return fired if outcome is UpdateOutcome.TAKEN else outcome.value
 
 
@@ -60,7 +60,7 @@ legs = st.sets(st.integers(0, 2), min_size=1)
 @settings(max_examples=300, deadline=None)
 @given(either(st.sampled_from([1, 1, 1, 2, 3, 9])), st.integers(1, 5), st.booleans())
 def test_event_count_equals_counting_everything(given_events: list[Any], threshold: int, restarts: bool) -> None:
-    """The newest N stamps are enough to know whether N events lie in the window, over restarts too."""
+    """The newest N stamps are enough to know whether N events are in the window, over restarts too."""
     state, answers = EventCount(), []
     for stamp, weight in given_events:
         state, fired, outcome = count_event(
@@ -108,7 +108,7 @@ def test_temporal_equals_looking_through_everything(given_events: list[Any], res
 @settings(max_examples=300, deadline=None)
 @given(either(legs), st.booleans())
 def test_temporal_ordered_equals_keeping_all_chains(given_events: list[Any], restarts: bool) -> None:
-    """Of all chains that reach a leg, the one that began last is enough."""
+    """The chain that began last is enough, out of all chains that reach a leg."""
     state, answers = Ordered(), []
     for stamp, satisfied in given_events:
         seen = LegEvent(stamp)

@@ -51,7 +51,7 @@ class Fleet:
         return self._take([(TICK_KEY, said)], START + round(at * SECOND))
 
     def taken_over(self) -> "Fleet":
-        """Give the partition to another process."""
+        """Return another process that took over the partition."""
         other = Fleet(self.judges)
         other.stage.begin(0, self.stage.everything(0).values(), self.offset)
         other.offset = self.offset
@@ -68,7 +68,7 @@ class Fleet:
 
 
 def outputs(alerts: Iterable[Alert]) -> list[str]:
-    """Return what alerts say."""
+    """Return the outputs of alerts."""
     return [alert.output for alert in alerts]
 
 
@@ -91,7 +91,7 @@ def test_events_dated_years_ahead_do_not_silence_a_window_of_the_fleet() -> None
 
 
 def test_a_match_dated_years_ahead_does_not_silence_a_rule() -> None:
-    """Its repeats end a period after it came; then others are told again."""
+    """Its repeats end a period after it came; then others are reported again."""
     fleet, bad, good = Fleet(THROTTLED), Host("evil"), Host("victim")
     assert len(fleet.send(bad.accept(YEARS), at=0)) == 1
     assert fleet.send(good.accept(300), at=300) == []
@@ -191,7 +191,7 @@ def test_state_is_not_repaired_by_messages_that_are_older_than_it() -> None:
 
 
 def test_a_brokers_clock_that_is_set_back_takes_all_along() -> None:
-    """It was a year ahead for a while: what was counted meanwhile goes on counting, and ends in time."""
+    """It was a year ahead for a while: what was counted in that time continues to count, and ends in time."""
     fleet, host, year = Fleet(THROTTLED), Host(), 365 * 86_400
     assert len(fleet.send(host.accept(year), at=year)) == 1
     assert fleet.send(host.accept(year + 1), at=year + 1) == []
@@ -230,7 +230,7 @@ def test_an_event_is_never_later_in_a_window_than_its_batch_came() -> None:
 
 
 def test_repeats_end_by_the_clock_even_if_nothing_comes() -> None:
-    """A period after the first, and a moment for those that are on their way."""
+    """A period after the first, and slightly later for those that are on their way."""
     fleet, host = Fleet(THROTTLED), Host()
     fleet.send(host.accept(0), at=0)
     fleet.send(replace(host.accept(1)), at=1)

@@ -70,7 +70,7 @@ def deliveries(draw: st.DrawFn) -> list[PreMatch]:
 
 
 def balance(alerts: list[Alert]) -> dict[str, int]:
-    """Count by rule the alerts sent and the repeats told."""
+    """Count by rule the alerts sent and the repeats reported."""
     counted: dict[str, int] = {}
     for alert in alerts:
         counted[alert.rule] = counted.get(alert.rule, 0) + (1 if alert.repeats is None else alert.repeats.count)
@@ -99,7 +99,7 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
 @settings(max_examples=60, deadline=None)
 @given(deliveries(), st.booleans())
 def test_every_match_is_sent_or_told_once(arrivals: list[PreMatch], ticks: bool) -> None:
-    """Alerts and the repeats that summaries tell are all matches there were, and no two alerts share an id."""
+    """Alerts and the repeats that summaries report are all matches there were, and no two alerts share an id."""
     correlator = Correlator(JUDGES.plan, settle=5 * SECOND)
     alerts: list[Alert] = []
     for place, arrival in enumerate(arrivals):
@@ -114,7 +114,7 @@ def test_every_match_is_sent_or_told_once(arrivals: list[PreMatch], ticks: bool)
 @settings(max_examples=60, deadline=None)
 @given(deliveries())
 def test_an_alert_has_the_same_id_however_often_its_cause_comes(arrivals: list[PreMatch]) -> None:
-    """All of it once more, to a process without memory: the same alerts."""
+    """The same matches once more, in a process without earlier state: the same alerts."""
     first, second = Correlator(JUDGES.plan), Correlator(JUDGES.plan)
 
     assert first.process(arrivals) == second.process(arrivals)
@@ -124,7 +124,7 @@ def test_an_alert_has_the_same_id_however_often_its_cause_comes(arrivals: list[P
 @settings(max_examples=30, deadline=None)
 @given(deliveries())
 def test_the_way_over_the_wire_changes_no_alert(arrivals: list[PreMatch]) -> None:
-    """One process and a fleet tell the same."""
+    """One process and a fleet report the same."""
     near, far = Correlator(JUDGES.plan), Correlator(JUDGES.plan)
 
     sent = [decode_pre_match(encode_pre_match(arrival)) for arrival in arrivals]
@@ -133,7 +133,7 @@ def test_the_way_over_the_wire_changes_no_alert(arrivals: list[PreMatch]) -> Non
 
 
 def test_a_flood_of_groups_evicts_those_of_its_own_host() -> None:
-    """What another host did before is still known, and how many groups had to go is told."""
+    """What another host did before is still known, and the number of groups evicted is reported."""
     judges = judges_of(SSH, rule("many_ssh_connections"))
     correlator = Correlator(judges.plan, max_groups=50)
     quiet, loud = Host("quiet"), Host("loud")
@@ -260,7 +260,7 @@ def test_an_unchanged_macro_keeps_its_windows_over_a_change_of_rules() -> None:
 
 @pytest.mark.parametrize("last", ["old", "new"])
 def test_two_versions_count_in_one_window_while_processors_change_over(last: str) -> None:
-    """Whoever detects the third connection, by either version, it is the third, and told as that version tells it."""
+    """Whichever version detects the third connection, it is the third, and reported as that version reports it."""
     host = Host()
     versions = {
         "old": judges_of(SSH, rule("many_ssh_connections", "old %correlation.count")),
@@ -355,7 +355,7 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
 
 
 def test_terms_of_rules_that_are_not_known_here_are_counted() -> None:
-    """Detection may have other rules for a moment."""
+    """Detection may have other rules for a short time."""
     correlator = Correlator(judges_of(rule("evt.type = connect")).plan)
 
     correlator.process(pre_matches(JUDGES, Host().accept(0)))
@@ -448,7 +448,7 @@ def test_no_two_groups_share_a_key(one: tuple[str | None, ...], other: tuple[str
     ],
 )
 def test_an_event_whose_place_no_state_can_hold_is_refused(wrong: dict[str, int]) -> None:
-    """It may lie in the topic from before its batch was checked; the state of others is written all the same."""
+    """It may be in the topic from before its batch was checked; the state of others is written all the same."""
     (event,) = pre_matches(JUDGES, Host().accept(0))[:1]
     origin = replace(event.origin, **{name: value for name, value in wrong.items() if name != "time"})
     hostile = encode_pre_match(replace(event, origin=origin, time=wrong.get("time", event.time)))

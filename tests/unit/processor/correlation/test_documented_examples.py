@@ -1,4 +1,4 @@
-"""The examples of docs/stateful-macros.md do what it says of them."""
+"""The examples of docs/stateful-macros.md do what that page states."""
 
 import re
 from pathlib import Path
@@ -12,13 +12,13 @@ RULES = "\n".join(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
 
 
 def replay(*batches: EventBatch) -> list[Alert]:
-    """Judge batches in order, up to their end, by all examples together."""
+    """Evaluate batches in order, up to their end, by all examples together."""
     judge = judge_of(RULES)
     return [alert for batch in batches for alert in judge.replay(batch)] + judge.correlator.finish()
 
 
 def test_many_ssh_connections() -> None:
-    """The twentieth within a minute fires, the two after it are told in a summary."""
+    """The twentieth within a minute fires, the two after it are reported in a summary."""
     host = Host()
 
     alert, summary = replay(*(host.accept(3 * place) for place in range(22)))
@@ -56,7 +56,7 @@ def test_downloaded_and_run() -> None:
 
 
 def test_configuration_changed() -> None:
-    """Each file has an alert, and one summary tells its repeats with their id and number."""
+    """Each file has an alert, and one summary reports its repeats with their id and number."""
     host = Host()
 
     first, other, summary = replay(*(host.write(place, f"/etc/app/{name}") for place, name in enumerate("aabaa")))

@@ -1,4 +1,4 @@
-"""What is noticed about hosts is told seldom, and nothing of it is lost or told twice."""
+"""Notices about hosts are reported seldom, and none is lost or reported twice."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ PLAN = Plan((), ())
 
 
 def lost(sequence: int, number: int, host: str = "id-1") -> PreMatch:
-    """Return the notice of a batch that tells of losses."""
+    """Return the notice of a batch that reports losses."""
     cause = Cause(host, f"name of {host}", NOON, ("boot", 1, sequence))
     return notice_of(cause, Notice(EVENTS_LOST, "Warning", {RING: number}))
 
@@ -79,12 +79,12 @@ def test_what_was_summed_outlives_the_process() -> None:
 
 
 def test_the_same_batch_makes_the_same_id() -> None:
-    """What is told twice after a crash can be told apart from two losses."""
+    """A loss reported twice after a crash can be distinguished from two losses."""
     assert Correlator(PLAN).process([lost(1, 1)], NOON) == Correlator(PLAN).process([lost(1, 1)], NOON + SECOND)
 
 
 def test_a_sum_that_has_to_make_room_is_told_at_once() -> None:
-    """Nothing is dropped without being told."""
+    """Nothing is dropped without being reported."""
     correlator = Correlator(PLAN, max_groups=1)
     correlator.process([lost(1, 1)], NOON)
     assert correlator.process([lost(2, 20)], NOON) == []

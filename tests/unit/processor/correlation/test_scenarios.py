@@ -1,4 +1,4 @@
-"""What rules with memory tell, event by event."""
+"""What stateful rules report, event by event."""
 
 import pytest
 
@@ -21,13 +21,13 @@ from tests.unit.processor.correlation.rules import (
 
 
 def replay(text: list[str], *batches: EventBatch) -> list[Alert]:
-    """Judge batches in order, up to their end."""
+    """Evaluate batches in order, up to their end."""
     judge = judge_of(*text)
     return [alert for batch in batches for alert in judge.replay(batch)] + judge.correlator.finish()
 
 
 def seconds(alerts: list[Alert]) -> list[float]:
-    """Give the times of alerts, summaries left out, from the start."""
+    """Return the times of alerts, summaries left out, in seconds from the start."""
     return [(alert.time - START) / SECOND for alert in alerts if alert.repeats is None]
 
 
@@ -133,7 +133,7 @@ def test_distinct_values_are_counted() -> None:
 
 
 def test_a_sequence_is_told_with_its_steps() -> None:
-    """The execution fires, and tells what was downloaded."""
+    """The execution fires, and reports what was downloaded."""
     host = Host()
     text = [STEPS, rule("download_then_run", "%proc.name was %correlation.leg[downloaded_file].fd.name")]
 
@@ -238,7 +238,7 @@ def test_one_summary_comes_whoever_owns_the_group() -> None:
 
 
 def test_a_repeat_delivered_again_after_its_summary_makes_no_alert() -> None:
-    """What is told stays known for a while."""
+    """What is reported stays known for a while."""
     host = Host()
     judge = judge_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
     batches = [host.download(0), host.download(1)]

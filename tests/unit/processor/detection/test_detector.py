@@ -24,7 +24,7 @@ def batch(*events: dict[str, object]) -> EventBatch:
 
 
 def detect(rules: list[DetectionRule], *events: dict[str, object], **settings: object) -> list[Alert]:
-    """Judge events by rules."""
+    """Evaluate events by rules."""
     return Detector(rules, append_container=False, **settings).process(batch(*events))  # type: ignore[arg-type]
 
 
@@ -44,7 +44,7 @@ def test_a_matching_event_makes_an_alert() -> None:
 
 
 def test_a_symlink_does_not_hide_the_file() -> None:
-    """The event is judged under the kernel's name too, and the alert has the name that matched."""
+    """The event is evaluated under the kernel's name too, and the alert has the name that matched."""
     [alert] = detect([SHADOW], {**OPEN, "fd_name": "/tmp/innocent", "fd_realpath": "/etc/shadow"})
 
     assert alert.output == "cat /etc/shadow"

@@ -38,7 +38,7 @@ def tree_of(event: dict[str, Any], text: str = RULE) -> Explained:
 
 
 def labels(tree: Explained) -> list[tuple[str, str, str]]:
-    """Give the top of a tree: kind, text and verdict of each child."""
+    """Return the top of a tree: kind, text and verdict of each child."""
     return [(child.kind, child.text, child.verdict.value) for child in tree.children]
 
 
@@ -58,7 +58,7 @@ def test_a_match_has_every_part_true_and_macros_and_exceptions_by_name() -> None
 
 
 def test_a_check_tells_the_value_that_made_it_so() -> None:
-    """That is what people ask for first."""
+    """That is what people look for first."""
     tree = tree_of(READ | {"fd.name": "/etc/passwd"})
 
     assert tree.verdict is Verdict.FALSE
@@ -74,7 +74,7 @@ def test_a_missing_value_is_told_apart_from_a_wrong_one() -> None:
 
 
 def test_an_exception_that_holds_is_what_kept_the_rule_quiet() -> None:
-    """It is named, and its own condition stands below it."""
+    """It is named, and its own condition appears below it."""
     tree = tree_of(READ | {"proc.name": "sshd", "proc.pname": "systemd"})
 
     exception = tree.children[2]
@@ -90,7 +90,7 @@ def test_not_of_a_missing_value_is_true() -> None:
 
 
 def test_exists_of_a_missing_value_is_false() -> None:
-    """There is nothing that the event could have said instead."""
+    """There is no other value that the event could have had instead."""
     text = RULE.replace("reads and", "proc.pname exists and reads and")
 
     assert tree_of(READ, text).children[0].verdict is Verdict.FALSE

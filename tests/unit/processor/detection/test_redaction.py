@@ -59,7 +59,7 @@ def batch(number: int, event_type: str = "execve") -> EventBatch:
 
 
 def alerts(redact: Redact) -> list[Alert]:
-    """Judge three runs of the client and a read of a file, up to the end of the repeats."""
+    """Evaluate three runs of the client and a read of a file, up to the end of the repeats."""
     judge = Evaluator(judges(redact))
     batches = [*map(batch, (1, 2, 3)), batch(4, "openat")]
     return [alert for each in batches for alert in judge.process(each)] + judge.correlator.finish()

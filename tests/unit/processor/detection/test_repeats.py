@@ -60,7 +60,7 @@ class Judge:
         return self._both.process(made, made.appended)
 
     def tick(self, seconds: float) -> list[Alert]:
-        """Let time pass."""
+        """Advance the clock to a time in seconds."""
         return self._both.correlator.tick(TIME + round(seconds * SECOND))
 
     def finish(self) -> list[Alert]:
@@ -69,7 +69,7 @@ class Judge:
 
 
 def test_identical_alerts_beyond_the_first_few_become_one_summary() -> None:
-    """Three are sent at once; when the period is over, one alert says how many more there were."""
+    """Three are sent at once; when the period is over, one alert reports how many more there were."""
     judge = Judge()
     sent = judge.take(batch(*[(7, "/secret")] * 50))
     assert [alert.output for alert in sent] == ["cat /secret"] * 3
@@ -93,7 +93,7 @@ def test_a_process_that_repeats_itself_hides_no_other() -> None:
 
 
 def test_many_processes_that_say_the_same_are_counted_together() -> None:
-    """A process for each read is no way round the limit."""
+    """Using a process for each read does not evade the limit."""
     judge = Judge()
     sent = judge.take(batch(*((pid, "/secret") for pid in range(10, 60))))
     (summary,) = judge.tick(70)
@@ -113,7 +113,7 @@ def test_a_process_that_says_much_is_counted_by_itself() -> None:
 
 
 def test_a_new_period_begins_with_alerts_again() -> None:
-    """Who goes on is told of again, and the former period has its own summary."""
+    """A process that continues is reported again, and the former period has its own summary."""
     judge = Judge()
     judge.take(batch(*[(7, "/secret")] * 10))
     later = judge.take(batch(*[(7, "/secret")] * 10, sequence=2, at=66))

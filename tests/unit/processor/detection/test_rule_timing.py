@@ -43,7 +43,7 @@ def test_rules_take_turns_and_samples_stand_for_what_came_between() -> None:
 
 
 def test_between_samples_nothing_is_measured() -> None:
-    """A sample costs as much as judging, so it is seldom."""
+    """A sample costs as much as an evaluation, so it is seldom."""
     now = [100.0]
     made = detector()
     timing = RuleTiming(lambda: made, clock=lambda: now[0], interval=0.5)
@@ -57,7 +57,7 @@ def test_between_samples_nothing_is_measured() -> None:
 
 
 def test_other_rules_are_measured_once_they_are_in_force() -> None:
-    """The detector is asked for at each sample."""
+    """The current detector is looked up at each sample."""
     current = [Detector([]), detector()]
     timing = RuleTiming(lambda: current[0], interval=0)
     timing.see(ordinary_batch(1))

@@ -4,7 +4,7 @@ from processor.fleet.faust_log import FaustLog
 
 
 def entry(text: str, *arguments: object) -> logging.LogRecord:
-    """Give an entry as Faust's Kafka client writes it."""
+    """Return an entry as Faust's Kafka client writes it."""
     return logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, arguments, None)
 
 

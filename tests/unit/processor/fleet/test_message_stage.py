@@ -38,7 +38,7 @@ def _ruleset(*rules: DetectionRule) -> CompiledRuleset:
 
 
 def noticed(*outcomes: MessageResult) -> list[Alert]:
-    """Give what the correlate stage tells of a batch's notices, each as if it were the first."""
+    """Return the correlate stage's alerts about a batch's notices, each as if it were the first."""
     found: list[Alert] = []
     for outcome in outcomes:
         sent = [decode_pre_match(value) for _, value in outcome.pre_matches]
@@ -98,7 +98,7 @@ def test_losses_gaps_and_twins_are_told() -> None:
 
 
 def test_a_rule_that_raises_is_told_once() -> None:
-    """Its name is in the internal alert, and the batch is judged all the same."""
+    """Its name is in the internal alert, and the batch is evaluated all the same."""
     broken = DetectionRule("Broken", parse("evt.type = openat and proc.cmdlenargs > 1"), "never")
     stage = stage_of(broken)
     odd = batch_of(READ, processes=[Process(pid=1, args=("x",))])
@@ -168,7 +168,7 @@ def test_a_batch_that_takes_too_long_is_cut_off_and_told() -> None:
 
 
 def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
-    """So none is missing, whoever fills the batch; that it happens is told."""
+    """So none is missing, whoever fills the batch; that it happens is reported."""
     rule = dataclasses.replace(SHADOW, condition=parse("evt.type = openat"))
     outcome = _limited(BatchLimits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
@@ -197,7 +197,7 @@ MINUTE = 60_000
 
 
 def test_made_up_host_ids_hide_no_silence_and_no_gap() -> None:
-    """A host that was heard of for a while stays known; ids that had to go are counted and told."""
+    """A host that was known for a while stays known; evicted ids are counted and reported."""
     stage = MessageStage(_ruleset(), clock=lambda: 0.0, hosts=TrackedHosts(most_established=50, most_new=100))
     for sequence in range(1, 7):
         stage.take(0, encode_batch(batch_of(READ, host_id="victim", sequence=sequence)), NOW + sequence * 15_000)
@@ -229,7 +229,7 @@ def test_what_a_newcomer_sends_is_marked_as_such() -> None:
 
 
 def test_the_time_by_which_hosts_are_silent_is_the_brokers() -> None:
-    """Whatever the clock of the processor's machine says."""
+    """The clock of the processor's machine has no effect."""
     stage = stage_of()
     assert stage.broker_time() is None
     stage.take(0, encode_batch(batch_of(READ)), NOW)

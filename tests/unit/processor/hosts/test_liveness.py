@@ -20,7 +20,7 @@ class Batch:
 
 
 def rules(alerts: list[Alert]) -> list[str]:
-    """Give what alerts are about."""
+    """Return the names of the alerts' rules."""
     return [alert.rule for alert in alerts]
 
 
@@ -56,7 +56,7 @@ def test_a_partition_that_is_not_read_to_its_end_says_nothing_of_silence() -> No
 
 
 def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
-    """All processors were down meanwhile: the log shows it, with the id that it would have had."""
+    """All processors were down at the time: the log shows it, with the id that it would have had."""
     awake, late = HostLiveness(), HostLiveness()
     awake.see(0, Batch(), NOON)
     (at_once,) = awake.due([0], NOON + 3 * MINUTE)
@@ -67,7 +67,7 @@ def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
 
 
 def test_who_takes_over_tells_the_same_silence() -> None:
-    """It looks back at what was judged before; an alert told twice has one id."""
+    """It looks back at what was evaluated before; an alert reported twice has one id."""
     before, after = HostLiveness(), HostLiveness()
     for silence in (before, after):
         silence.recall(3, Batch(6), NOON - 1000)
@@ -111,7 +111,7 @@ def test_what_is_read_again_says_nothing() -> None:
 
 
 def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
-    """Its new owner tells of them."""
+    """Its new owner reports them."""
     silence = HostLiveness()
     silence.see(0, Batch(), NOON)
     silence.see(1, Batch(host_id="id-2"), NOON)

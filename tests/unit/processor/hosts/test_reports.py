@@ -16,7 +16,7 @@ class Batch:
 
 
 def test_hosts_that_do_not_send_what_a_version_asks_for_are_named() -> None:
-    """A host that leaves nothing out sends what any version asks for."""
+    """A host that leaves nothing out sends what any version requires."""
     reports = HostReports()
     for host, version in (("a", "v1"), ("b", "v1+v2"), ("c", "*"), ("d", ""), ("e", "v22")):
         reports.see(0, Batch(host, version), 0.0)

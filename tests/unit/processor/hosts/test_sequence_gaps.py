@@ -20,7 +20,7 @@ def test_numbers_in_a_row_say_nothing() -> None:
 
 
 def test_a_number_that_is_missing_is_a_gap() -> None:
-    """It is told how many are missing and between which."""
+    """It reports how many are missing and between which numbers."""
     seen = HostSequences()
     seen.see(0, Numbers(7))
     assert seen.see(0, Numbers(11)) == Gap(missing=3, after=7, before=11)
@@ -74,7 +74,7 @@ def test_two_that_live_under_one_id_are_told() -> None:
 
 
 def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
-    """Another process saw what came meanwhile: here it would look like a gap."""
+    """Another process saw what arrived in the meantime: here it would look like a gap."""
     seen = HostSequences()
     seen.see(0, Numbers(7, host_id="a"))
     seen.see(1, Numbers(7, host_id="b"))

@@ -62,7 +62,7 @@ def test_hosts_that_were_recalled_are_established_as_far_as_there_is_room() -> N
 
 
 def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
-    """Of both kinds."""
+    """This holds for both kinds of hosts."""
     hosts = TrackedHosts()
     hosts.see(0, "a", NOON, is_verified=True)
     hosts.see(0, "b", NOON)

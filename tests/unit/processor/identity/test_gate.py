@@ -34,7 +34,7 @@ def header(message: EventsMessage, name: str, value: Any) -> EventsMessage:
 
 
 def outcome(gate: IdentityGate, message: EventsMessage, host_id: str) -> str:
-    """Return what became of a message whose batch says that it is of a host."""
+    """Return what became of a message whose batch claims to be from a host."""
     checked = gate.check(message)
     if isinstance(checked, RejectedMessage):
         return checked.outcome
@@ -54,7 +54,7 @@ def test_a_host_is_believed_by_its_enrolled_key() -> None:
 
 
 def test_the_first_key_of_a_host_is_pinned_and_no_other_counts_afterwards() -> None:
-    """The pin says who, when and by whom; a forger who comes later is told by both keys."""
+    """The pin records who, when and by whom; a later forger is reported with both keys."""
     gate = gate_of("trust_on_first_use")
     checked = gate.check(WEB.message())
     assert checked == VerifiedMessage(
@@ -100,7 +100,7 @@ def test_nobody_speaks_for_another_host(mode: Mode, forged: EventsMessage, wante
 
 
 def test_a_batch_must_say_the_id_that_signed_it() -> None:
-    """A hostile host signs, under its own id, a batch that says it is of another."""
+    """A hostile host signs, under its own id, a batch that claims to be from another."""
     gate = gate_of("trust_on_first_use", WEB.record(), EVIL.record())
     assert outcome(gate, EVIL.message(), "web-1") == "other_id"
     fresh = SigningHost("fresh-1", 9)
@@ -109,7 +109,7 @@ def test_a_batch_must_say_the_id_that_signed_it() -> None:
 
 
 def test_in_an_enrolled_fleet_nobody_counts_who_was_not_enrolled() -> None:
-    """Signed or not, pinned or not; the key is told whole, so that it can be enrolled."""
+    """Signed or not, pinned or not; the reason contains the whole key, so that it can be enrolled."""
     gate = gate_of("enrolled", pinned=(WEB.record("pinned"),))
     rejected = gate.check(WEB.message())
     assert isinstance(rejected, RejectedMessage)

@@ -15,12 +15,12 @@ def record(key: bytes, state: State = "pinned", host: str = "web-1") -> HostKey:
 
 
 def pin(known: KnownHosts, made: HostKey) -> HostKey | None:
-    """Have a pin arrive from its topic."""
+    """Simulate the arrival of a pin from its topic."""
     return known.take_pin(made.host_id.encode(), encode_host_key(made))
 
 
 def decide(known: KnownHosts, made: HostKey) -> str:
-    """Have an operator's word arrive from its topic."""
+    """Simulate the arrival of an operator's decision from its topic."""
     return known.take_decision(made.host_id.encode(), encode_host_key(made))
 
 
@@ -88,7 +88,7 @@ def test_whoever_may_write_pins_only_can_neither_enroll_nor_revoke(state: State)
 
 
 def test_a_record_under_another_hosts_key_does_not_count() -> None:
-    """Nor bytes that are none, nor a pin among operators' words; each is told."""
+    """Nor do invalid bytes, nor a pin among operators' decisions; each is reported."""
     known = KnownHosts()
     decide(known, record(ONE, "enrolled"))
     assert "another host" in known.take_decision(b"web-2", encode_host_key(record(TWO, "enrolled")))

@@ -1,7 +1,7 @@
 """No event that a rule matches is ever left out, and most of the others are.
 
-Calls are made up as the kernel tells of them; the rules judge what the collector makes of them, the kernel's side is
-judged by its tables.
+Calls are made up as the kernel reports them; the rules evaluate what the collector makes of them, the kernel's side
+is evaluated by its tables.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ def interest_of(*rules: str, events: Sequence[str] = EVENTS) -> PushdownFilter:
 
 
 def passes(interest: PushdownFilter, made: Syscall) -> bool:
-    """Judge as the kernel does."""
+    """Evaluate a call as the kernel does."""
     return kernel_passes(lay_out(interest), made)
 
 
 def found(detector: Detector, made: Syscall) -> bool:
-    """Judge a call by the rules, through all that the collector makes of it."""
+    """Evaluate a call by the rules, through all that the collector makes of it."""
     process = replace(PROCESS, uid=made.who.uid)
     batch = batch_of(made, origin=replace(ORIGIN, process=process))
     return bool(detector.process(replace(batch, processes=[process])))
@@ -294,7 +294,7 @@ def test_a_negation_lets_everything_through() -> None:
 
 
 def test_a_rule_that_asks_for_no_path_needs_its_class_only() -> None:
-    """A write anywhere is of interest, a read nowhere."""
+    """A write anywhere passes, a read nowhere."""
     interest = interest_of("evt.type = openat and evt.is_open_write = true and proc.name = cat")
 
     assert passes(interest, opened("openat", "/a/b", 1))
@@ -330,7 +330,7 @@ def test_a_relative_name_is_judged_from_where_it_starts() -> None:
 
 
 def test_openat2_is_judged_without_its_flags() -> None:
-    """They lie in memory that another thread may change."""
+    """They are in memory that another thread may change."""
     interest = interest_of("evt.type = openat2 and evt.is_open_write = true and fd.name = /etc/shadow")
 
     assert passes(interest, opened("openat2", "/etc/shadow"))

@@ -20,5 +20,5 @@ from schemas.filter import EVERY_VARIABLE
     ],
 )
 def test_rules_name_variables_in_these_ways(text: str, names: set[str]) -> None:
-    """A number behind an ancestor's environment is a level, and asks for the whole of it."""
+    """A number behind an ancestor's environment is a level, and requires the whole of it."""
     assert variables_in([text]) == names

@@ -1,4 +1,4 @@
-"""What one process remembers over a restart, and what replay tells of it."""
+"""What one process retains over a restart, and what replay reports about it."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.unit.processor.correlation.rules import SECOND, SSH, START, Host, jud
 
 
 class Clock:
-    """The clock of a machine: time passes, and whoever may can set it."""
+    """The clock of a machine: time passes, and anyone with the right to can set it."""
 
     def __init__(self, now: float = 0) -> None:
         """Start so many seconds after the start of tests' events."""
@@ -28,7 +28,7 @@ class Clock:
         return WallClock(lambda: START + self.passed + self.set_by, lambda: self.passed)
 
     def pass_by(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time without setting the clock."""
         self.passed += round(seconds * SECOND)
 
 
@@ -84,12 +84,12 @@ class Machine:
         self.memory = StatefulEvaluator(judges_of(*MANY), self.path, note=self.notes.append, clock=self.clock.wall())
 
     def connect(self) -> list[str]:
-        """Let someone connect, and return what is said of it."""
+        """Make someone connect, and return the outputs of the alerts."""
         seconds = (self.clock.passed + self.clock.set_by) / SECOND
         return [alert.output for alert in self.memory.process(self.host.accept(seconds))]
 
     def wait(self, seconds: int) -> list[str]:
-        """Let time pass, with a tick each second as usual, and return what is said meanwhile."""
+        """Advance the time, with a tick each second as usual, and return the outputs of the alerts."""
         found = []
         for _ in range(seconds):
             self.clock.pass_by(1)
@@ -137,7 +137,7 @@ def test_a_clock_that_jumps_at_every_start_silences_nothing(tmp_path: Path) -> N
 
 
 def test_a_file_of_a_clock_that_was_ahead_ends_in_time(tmp_path: Path) -> None:
-    """A release before this one kept the greatest time that it ever saw."""
+    """A release before this one stored the greatest time that it ever saw."""
     path, clock = tmp_path / "memory", Clock()
     correlator = Correlator(judges_of(*MANY).plan)
     for number in range(4):

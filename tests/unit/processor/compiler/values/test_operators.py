@@ -85,7 +85,7 @@ def test_a_literal_that_the_type_cannot_have_is_refused(kind: str, text: str) ->
 
 
 def test_a_literal_of_255_bytes_is_taken() -> None:
-    """The limit counts bytes, not letters."""
+    """The limit counts bytes, not characters."""
     assert parse_literal("x" * 255, "CHARBUF") == "x" * 255
     with pytest.raises(BadLiteral):
         parse_literal("é" * 128, "CHARBUF")

@@ -9,7 +9,7 @@ _acts = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), max_size
 
 
 def test_the_account_with_the_most_gives_up_its_oldest() -> None:
-    """What was touched again is not the oldest any more."""
+    """What was touched again is no longer the oldest."""
     accounts: GroupAccounts[int] = GroupAccounts()
     for key in (1, 2, 3, 1):
         accounts.touch("loud", key)

@@ -45,7 +45,7 @@ def batch(*values: bytes, codec: int = 0, offset: int = 0, headers: Any = ()) ->
 
 
 def with_records(data: bytes, records: bytes, codec: int) -> bytes:
-    """Put other records into a batch, as they would be compressed, and count the checksum anew."""
+    """Put other records into a batch, as they would be compressed, and compute its checksum again."""
     head = list(HEAD.unpack_from(data))
     head[1], head[5] = HEAD.size - 12 + len(records), codec
     made = HEAD.pack(*head) + records
@@ -53,7 +53,7 @@ def with_records(data: bytes, records: bytes, codec: int) -> bytes:
 
 
 def partition_records(data: bytes, position: int = 0) -> Any:
-    """Give what aiokafka makes of a fetch from a position."""
+    """Return what aiokafka makes of a fetch from a position."""
     asked = (("t.events", 0), BoundedRecords(data), [], position, None, None, True, fetcher.READ_UNCOMMITTED)
     return fetcher.PartitionRecords(aiokafka.TopicPartition(*asked[0]), *asked[1:])
 
@@ -123,7 +123,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize(("codec", "records"), NONSENSE.values(), ids=NONSENSE)
 def test_records_that_cannot_be_read_are_passed_over(codec: int, records: bytes) -> None:
-    """Nothing is raised, nothing goes round for ever, and what follows is read."""
+    """Nothing is raised, nothing loops endlessly, and what follows is read."""
     data = with_records(batch(b"", offset=40), records, codec) + batch(b"next", offset=41)
     instead, following = partition_records(data, 40)
     assert isinstance(instead.value, UnreadableRecord)
@@ -160,7 +160,7 @@ def test_a_compressed_message_of_a_former_format_is_not_looked_into() -> None:
 
 
 def test_a_fetch_gives_out_no_more_than_some_megabytes() -> None:
-    """The position stands behind what was given: the rest is fetched again."""
+    """The position is just after what was returned: the rest is fetched again."""
     data = b"".join(batch(bytes(3 << 20), codec=4, offset=number) for number in range(20))
     assert len(data) < 20_000
     records = partition_records(data)

@@ -11,7 +11,7 @@ from processor.fleet.kafka.transport import Consumer
 
 
 def test_a_fetch_without_data_keeps_others_waiting_for_a_tenth_of_a_second(tmp_path: Path) -> None:
-    """It has the private name that we set, and its fetcher is given what stands there at the start."""
+    """It has the private name that we set, and its fetcher is given that attribute's value at the start."""
 
     async def waits() -> tuple[object, object]:
         theirs = aiokafka.AIOKafkaConsumer(fetch_max_wait_ms=1500)
