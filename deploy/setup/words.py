@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("words.txt")
 CHECKED = (
     *("*.md", "docs/**/*.md", "deploy/**/README.md", "bench/*.py", "deploy/setup/words.py"),
-    *(f"{name}/**/*.py" for name in ("schemas", "bus", "collector", "processor", "notifier", "lanner")),
+    *(f"{name}/**/*.py" for name in ("schemas", "bus", "collector", "processor", "notifier", "lanner", "tests")),
 )
 """Patterns of the files to check. Add a package here once its text is clean."""
 NOT_YET = frozenset(
