@@ -66,7 +66,7 @@ ACCEPTED = call(
 UDP = sock(type=2, protocol=17, local_ip="10.0.0.1", local_port=40000, remote_ip="8.8.8.8", remote_port=5555)
 ANN = replace(WHO, uid=1000)
 
-ACTS = {
+ACTIONS = {
     "Directory traversal monitored file read": act(opened("/srv/../../etc/passwd", real="/etc/passwd")),
     "Read sensitive file trusted after startup": act(opened("/etc/shadow"), "nginx"),
     "Read sensitive file untrusted": act(opened("/etc/shadow"), "cat"),
@@ -156,13 +156,13 @@ def test_every_rule_has_an_act() -> None:
     """Rules on execs only are excluded, because execs always pass, and one rule whose condition is always false."""
     others = [rule.name for rule in upstream() if Detector([rule]).event_types - EXECS]
 
-    assert sorted(others) == sorted([*ACTS, *NEEDS_NAMES])
+    assert sorted(others) == sorted([*ACTIONS, *NEEDS_NAMES])
 
 
-@pytest.mark.parametrize("rule", ACTS)
+@pytest.mark.parametrize("rule", ACTIONS)
 def test_what_a_rule_is_for_passes(rule: str, kernel: NativeKernel) -> None:
     """The source sends the call, and the rule matches it."""
-    done = ACTS[rule]
+    done = ACTIONS[rule]
     sent = kernel.call(done.made)
     assert sent is not None
 

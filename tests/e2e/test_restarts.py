@@ -54,7 +54,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
     cluster.wait_until_it_works()
     act(10)
 
-    def ids_of_acts(pairs: list[tuple[str, str]]) -> dict[int, list[str]]:
+    def ids_of_actions(pairs: list[tuple[str, str]]) -> dict[int, list[str]]:
         found = defaultdict(list)
         for identity, text in pairs:
             if (match := ACT.search(text)) and SHADOW in text:
@@ -67,7 +67,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
     def from_syslog() -> list[tuple[str, str]]:
         return [(match[1], line) for line in cluster.syslog() if (match := SYSLOG_ID.search(line))]
 
-    acts = set(range(done))
+    actions = set(range(done))
     seen = {}
     for name, read in (
         ("siem.ecs", lambda: from_topic("siem.ecs")),
@@ -75,14 +75,14 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
         ("rsyslog", from_syslog),
     ):
         wait(
-            lambda read=read: acts <= set(ids_of_acts(read())),
+            lambda read=read: actions <= set(ids_of_actions(read())),
             90,
-            lambda name=name, read=read: f"{name} lacks {sorted(acts - set(ids_of_acts(read())))}",
+            lambda name=name, read=read: f"{name} lacks {sorted(actions - set(ids_of_actions(read())))}",
         )
-        seen[name] = ids_of_acts(read())
-        assert set(seen[name]) == acts
+        seen[name] = ids_of_actions(read())
+        assert set(seen[name]) == actions
         doubled = {number: ids for number, ids in seen[name].items() if len(set(ids)) > 1}
         assert not doubled, name
-        print(f"{name}: {sum(map(len, seen[name].values()))} messages of {len(acts)} acts")  # noqa: T201  raw duplicates are told
+        print(f"{name}: {sum(map(len, seen[name].values()))} messages of {len(actions)} actions")  # noqa: T201  raw duplicates are told
     alerts = [{number: ids[0] for number, ids in each.items()} for each in seen.values()]
     assert alerts[0] == alerts[1] == alerts[2]

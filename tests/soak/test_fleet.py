@@ -51,12 +51,12 @@ def test_a_broker_that_is_away_for_long(
     processor.wait_for("evaluating rules:")
     hosts = [Host(f"host-{number}") for number in range(4)]
     publishers = [Publisher(connection, host.name, Spool(tmp_path / host.name, 64 << 20)) for host in hosts]
-    acts: list[str] = []
+    actions: list[str] = []
 
     def act() -> None:
         for host, publisher in zip(hosts, publishers, strict=True):
-            acts.append(f"{host.name}-{host.sequence + 1}")
-            publisher.publish(host.batch(acts[-1]))
+            actions.append(f"{host.name}-{host.sequence + 1}")
+            publisher.publish(host.batch(actions[-1]))
             publisher.poll()
 
     for _ in paced(5, 0.1):
@@ -72,13 +72,13 @@ def test_a_broker_that_is_away_for_long(
             publisher.poll(0.02)
     sent = time.monotonic() - back
     alerts = Alerts(connection)
-    alerts.wait_for(len(acts), AWAY_SECONDS + 120)
-    assert_exact(acts, alerts)
+    alerts.wait_for(len(actions), AWAY_SECONDS + 120)
+    assert_exact(actions, alerts)
     for publisher in publishers:
         assert not publisher.losses
         assert publisher.close(5) == 0
     assert processor.stop() == 0, processor.errors
-    for name, value in {"acts": len(acts), "seconds until sent": sent, "alerted": time.monotonic() - back}.items():
+    for name, value in {"acts": len(actions), "seconds until sent": sent, "alerted": time.monotonic() - back}.items():
         record_property(name, value)
     alerts.close()
 

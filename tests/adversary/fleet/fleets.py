@@ -67,9 +67,9 @@ class Fleet:
         """Return the messages of the hostile host of which nothing is known: no dead letter, and alerts are missing."""
         if self.hostile is None:
             return []
-        acts = [alert for alert in self.alerts.raw if alert.rule == "Evil act"]
-        found = Counter(mark_of(str(alert.event.get("fd.name"))) for alert in acts if alert.repeats is None)
-        summed = {alert.host_id for alert in acts if alert.repeats is not None}
+        evil = [alert for alert in self.alerts.raw if alert.rule == "Evil act"]
+        found = Counter(mark_of(str(alert.event.get("fd.name"))) for alert in evil if alert.repeats is None)
+        summed = {alert.host_id for alert in evil if alert.repeats is not None}
         left = [sent for sent in list(self.hostile.sent) if sent.place not in self.letters.reasons]
         owed: Counter[int] = Counter()
         for sent in left:
@@ -144,7 +144,7 @@ def run_round(honest: Honest, fleets: Sequence[Fleet], patience: float) -> None:
     """
     before = len(honest.actions)
     batches = honest.next_round()
-    acts = set(honest.actions[before:])
+    actions = set(honest.actions[before:])
     starts = [len(fleet.alerts.raw) for fleet in fleets]
     for fleet in fleets:
         fleet.collectors.send(batches)
@@ -154,7 +154,7 @@ def run_round(honest: Honest, fleets: Sequence[Fleet], patience: float) -> None:
             fleet.collectors.poll()
             fleet.alerts.read(0.1)
             found = {str(alert.event.get("fd.name")) for alert in fleet.alerts.raw[start:] if alert.host_id in NAMES}
-            return acts <= found
+            return actions <= found
 
         wait_for(is_through, patience)
 

@@ -43,9 +43,9 @@ class Honest:
         if number < _REPEATED_ROUNDS:
             paths.append((f"/{self._secret}/again/{name}", name))
         self.actions.append(act)
-        acts = [{"type": "openat", "fd_name": path, "fd_name_raw": raw} for path, raw in paths]
+        actions = [{"type": "openat", "fd_name": path, "fd_name_raw": raw} for path, raw in paths]
         made = batch_of(
-            *({**event, "time": now + place} for place, event in enumerate([*[_ORDINARY] * 5, *acts])),
+            *({**event, "time": now + place} for place, event in enumerate([*[_ORDINARY] * 5, *actions])),
             # Another one each time: of one process only so many alerts are sent in a minute.
             processes=[Process(pid=1_000 + number, name="systemd", exe="systemd", args=(name,), start_time=now)],
             host_id=name,

@@ -34,7 +34,7 @@ ARGUMENTS = {
     "container.label": "tier",
     "k8s.pod.label": "tier",
 }
-ACTS = """
+ACTIONS = """
 import os, socket, sys
 os.chdir(sys.argv[1])
 open("a", "w").close(); os.rename("a", "b"); os.symlink("b", "c"); os.chmod("b", 0o700)
@@ -85,7 +85,7 @@ def test_every_field_that_is_said_to_be_filled_is(docker: Docker, tmp_path: Path
             stdout=subprocess.DEVNULL,
         )
         environment = {**os.environ, "LANNER_TEST": "yes"}
-        watch.run(sys.executable, "-I", "-c", ACTS, str(tmp_path), env=environment)
+        watch.run(sys.executable, "-I", "-c", ACTIONS, str(tmp_path), env=environment)
         watch.run("/bin/sh", "-c", "echo 0 > /proc/self/loginuid; exec cat /etc/hostname")
         watch.run("/bin/sh", "-c", "/usr/bin/python3 -c 'open(\"/etc/hostname\")'; true", env=environment)
         deadline = time.monotonic() + 20

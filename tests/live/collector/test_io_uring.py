@@ -29,7 +29,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     return Programs(tmp_path_factory.mktemp("programs"))("io_uring_acts", static=True)
 
 
-class Acts:
+class Actions:
     """Runs the program in a directory of its own."""
 
     def __init__(self, watch: Watching, program: str, directory: Path) -> None:
@@ -57,58 +57,58 @@ class Acts:
 
 
 @pytest.fixture
-def acts(watch: Watching, program: str, tmp_path: Path) -> Acts:
+def actions(watch: Watching, program: str, tmp_path: Path) -> Actions:
     """Run actions in the test's own directory."""
-    return Acts(watch, program, tmp_path)
+    return Actions(watch, program, tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_open_is_told_in_whatever_way_it_is_carried_out(acts: Acts, way: str) -> None:
+def test_an_open_is_told_in_whatever_way_it_is_carried_out(actions: Actions, way: str) -> None:
     """By the submitter, by a kernel thread, after other requests, or with a full completion queue."""
-    (acts.directory / "file").write_text("")
+    (actions.directory / "file").write_text("")
 
-    result, event = acts.one(way, "open", "file")
+    result, event = actions.one(way, "open", "file")
 
     assert event["evt.type"] == "openat"
     assert (event["evt.rawres"], event["fd.num"]) == (result, result)
-    assert event["fd.name"] == event["fd.realpath"] == str(acts.directory / "file")
+    assert event["fd.name"] == event["fd.realpath"] == str(actions.directory / "file")
     assert event["fd.typechar"] == "f"
     assert event["evt.is_open_read"] is True
     assert event["evt.arg.flags"] == "O_RDONLY"
     assert (event["user.uid"], event["proc.name"]) == (0, event["proc.exepath"].rsplit("/", 1)[1][:15])
-    assert event["fd.ino"] == (acts.directory / "file").stat().st_ino
+    assert event["fd.ino"] == (actions.directory / "file").stat().st_ino
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_open_that_fails_says_so(acts: Acts, way: str) -> None:
+def test_an_open_that_fails_says_so(actions: Actions, way: str) -> None:
     """The name is there, and no descriptor."""
-    result, event = acts.one(way, "open", "/nowhere/at all")
+    result, event = actions.one(way, "open", "/nowhere/at all")
 
     assert (event["evt.rawres"], event["evt.failed"], event["fd.num"]) == (result, True, None)
     assert event["fd.name"] == "/nowhere/at all"
 
 
-def test_an_open_that_nobody_is_told_of_counts_as_done(acts: Acts) -> None:
+def test_an_open_that_nobody_is_told_of_counts_as_done(actions: Actions) -> None:
     """The kernel only reports it on failure, so the file's own path is not known."""
-    _, event = acts.one("untold", "open", "/etc/hostname")
+    _, event = actions.one("untold", "open", "/etc/hostname")
 
     assert (event["evt.type"], event["fd.name"], event["fd.num"]) == ("openat", "/etc/hostname", 0)
     assert event["evt.is_open_read"] is True
     assert event["fd.realpath"] is None
 
 
-def test_a_link_does_not_hide_the_file(acts: Acts) -> None:
+def test_a_link_does_not_hide_the_file(actions: Actions) -> None:
     """The kernel's own path is beside the requested one."""
-    (acts.directory / "link").symlink_to("/etc/hostname")
+    (actions.directory / "link").symlink_to("/etc/hostname")
 
-    _, event = acts.one("plain", "open", "link")
+    _, event = actions.one("plain", "open", "link")
 
-    assert (event["fd.name"], event["fd.realpath"]) == (str(acts.directory / "link"), "/etc/hostname")
+    assert (event["fd.name"], event["fd.realpath"]) == (str(actions.directory / "link"), "/etc/hostname")
 
 
-def test_a_file_without_descriptor_is_told(acts: Acts) -> None:
+def test_a_file_without_descriptor_is_told(actions: Actions) -> None:
     """The ring stores it in a table of its own."""
-    result, event = acts.one("plain", "open-direct", "/etc/hostname")
+    result, event = actions.one("plain", "open-direct", "/etc/hostname")
 
     assert (result, event["fd.num"], event["fd.name"], event["fd.realpath"]) == (
         *(0, 0),
@@ -116,19 +116,19 @@ def test_a_file_without_descriptor_is_told(acts: Acts) -> None:
     )
 
 
-def test_a_created_file_is_told_as_such(acts: Acts) -> None:
+def test_a_created_file_is_told_as_such(actions: Actions) -> None:
     """With mode and flags, and the name joined with its directory."""
-    _, event = acts.one("plain", "create", "./new")
+    _, event = actions.one("plain", "create", "./new")
 
-    assert event["fd.name"] == str(acts.directory / "new")
+    assert event["fd.name"] == str(actions.directory / "new")
     assert set(event["evt.arg.flags"].split("|")) == {"O_CREAT", "O_WRONLY", "O_TRUNC", "O_F_CREATED"}
     assert event["evt.arg.mode"] == "0640"
     assert event["evt.is_open_write"] is True
 
 
-def test_openat2_is_told_with_the_flags_that_the_kernel_took(acts: Acts) -> None:
+def test_openat2_is_told_with_the_flags_that_the_kernel_took(actions: Actions) -> None:
     """They are the kernel's copy, not the program's memory."""
-    _, event = acts.one("plain", "open2", "/etc/hostname")
+    _, event = actions.one("plain", "open2", "/etc/hostname")
 
     assert (event["evt.type"], event["fd.name"]) == ("openat2", "/etc/hostname")
     assert event["evt.arg.resolve"] == "RESOLVE_NO_MAGICLINKS"
@@ -140,43 +140,43 @@ def test_openat2_is_told_with_the_flags_that_the_kernel_took(acts: Acts) -> None
     [("rename", "renameat"), ("link", "linkat"), ("exchange", "renameat2"), ("symlink", "symlinkat")],
 )
 @pytest.mark.parametrize("way", ["plain", "polled"])
-def test_calls_with_two_paths(acts: Acts, act: str, event_type: str, way: str) -> None:
+def test_calls_with_two_paths(actions: Actions, act: str, event_type: str, way: str) -> None:
     """Source and target are absolute; a symlink's text stays as given."""
-    (acts.directory / "from").write_text("")
+    (actions.directory / "from").write_text("")
     if act == "exchange":
-        (acts.directory / "to").write_text("")
+        (actions.directory / "to").write_text("")
 
-    result, event = acts.one(way, act, "from", "to")
+    result, event = actions.one(way, act, "from", "to")
 
     assert (event["evt.type"], event["evt.rawres"], result) == (event_type, 0, 0)
-    assert event["fs.path.target"] == str(acts.directory / "to")
+    assert event["fs.path.target"] == str(actions.directory / "to")
     if act == "symlink":
         assert event["evt.arg.target"] == "from"
     else:
-        assert event["fs.path.source"] == str(acts.directory / "from")
+        assert event["fs.path.source"] == str(actions.directory / "from")
     if act == "exchange":
         assert event["evt.arg.flags"] == "RENAME_EXCHANGE"
 
 
 @pytest.mark.parametrize("way", ["plain", "polled"])
-def test_calls_with_one_path(acts: Acts, way: str) -> None:
+def test_calls_with_one_path(actions: Actions, way: str) -> None:
     """A directory created and a file removed."""
-    (acts.directory / "file").write_text("")
+    (actions.directory / "file").write_text("")
 
-    _, made = acts.one(way, "mkdir", "directory")
-    _, removed = acts.one(way, "unlink", "file")
+    _, made = actions.one(way, "mkdir", "directory")
+    _, removed = actions.one(way, "unlink", "file")
 
     assert (made["evt.type"], made["evt.rawres"]) == ("mkdirat", 0)
-    assert (made["fs.path.name"], made["evt.rawarg.mode"]) == (str(acts.directory / "directory"), 0o750)
+    assert (made["fs.path.name"], made["evt.rawarg.mode"]) == (str(actions.directory / "directory"), 0o750)
     assert (removed["evt.type"], removed["evt.rawres"]) == ("unlinkat", 0)
-    assert removed["fs.path.name"] == str(acts.directory / "file")
+    assert removed["fs.path.name"] == str(actions.directory / "file")
 
 
 @pytest.mark.parametrize("act", ["tcp", "direct-tcp"])
 @pytest.mark.parametrize("way", ["plain", "polled", "worker"])
-def test_a_connection_is_told_from_both_sides(acts: Acts, way: str, act: str) -> None:
+def test_a_connection_is_told_from_both_sides(actions: Actions, way: str, act: str) -> None:
     """Socket, bind, listen, connect, accept, send and sendmsg, also with the sockets in the ring's own table."""
-    (server, client, connected, accepted, sent, by_message), events = acts(way, act)
+    (server, client, connected, accepted, sent, by_message), events = actions(way, act)
 
     found = {event["evt.type"]: event for event in events}
     assert list(found) == ["socket", "bind", "listen", "connect", "accept", "send", "sendmsg"]
@@ -193,9 +193,9 @@ def test_a_connection_is_told_from_both_sides(acts: Acts, way: str, act: str) ->
     assert (found["send"]["evt.arg.data"], found["sendmsg"]["evt.arg.data"]) == ("by send", "by message")
 
 
-def test_each_connection_of_a_request_that_accepts_many_is_told(acts: Acts) -> None:
+def test_each_connection_of_a_request_that_accepts_many_is_told(actions: Actions) -> None:
     """One request, two connections, two events."""
-    (server, client), events = acts("plain", "multishot")
+    (server, client), events = actions("plain", "multishot")
 
     accepted = [event for event in events if event["evt.type"] == "accept"]
     assert len(accepted) == 2
@@ -204,9 +204,9 @@ def test_each_connection_of_a_request_that_accepts_many_is_told(acts: Acts) -> N
     assert accepted[0]["evt.rawres"] != accepted[1]["evt.rawres"]
 
 
-def test_a_datagram_with_an_address_is_told_as_sendto(acts: Acts) -> None:
+def test_a_datagram_with_an_address_is_told_as_sendto(actions: Actions) -> None:
     """The address is the kernel's copy."""
-    (sent, port), events = acts("plain", "udp")
+    (sent, port), events = actions("plain", "udp")
 
     (event,) = events
     assert (event["evt.type"], event["evt.rawres"], event["evt.arg.data"]) == ("sendto", sent, "datagram")
@@ -214,9 +214,9 @@ def test_a_datagram_with_an_address_is_told_as_sendto(acts: Acts) -> None:
     assert event["fd.l4proto"] == "udp"
 
 
-def test_the_user_is_the_one_in_whose_name_it_is_done(acts: Acts) -> None:
+def test_the_user_is_the_one_in_whose_name_it_is_done(actions: Actions) -> None:
     """A program that became nobody uses the rights that it registered as root."""
-    result, event = acts.one("personality", "open", "/etc/shadow")
+    result, event = actions.one("personality", "open", "/etc/shadow")
 
     assert result >= 0
     assert (event["user.uid"], event["fd.name"], event["evt.rawres"]) == (0, "/etc/shadow", result)

@@ -33,8 +33,8 @@ def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path
     path.touch()
     try:
         before = feed.counters()
-        acts = f"for i in $(seq 700); do for j in 1 2 3 4 5 6; do read x <{path}; done; (:); done"
-        subprocess.run(["sh", "-c", acts], check=True)
+        script = f"for i in $(seq 700); do for j in 1 2 3 4 5 6; do read x <{path}; done; (:); done"
+        subprocess.run(["sh", "-c", script], check=True)
         times: list[int] = []
         while True:
             times += [struct.unpack_from("<Q", record)[0] for record in feed.read()]

@@ -14,7 +14,7 @@ from tests.live.collector.test_pushdown_acts import random_rule
 from tests.live.collector.watching import watching
 
 OPENS = ("open", "openat")
-ACTS = """
+ACTIONS = """
 import os, sys, time
 top, made, end = sys.argv[1], 0, time.monotonic() + 10
 while time.monotonic() < end:
@@ -59,7 +59,7 @@ def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
     told: list[str] = []
     with watching(*TYPES, interest=versions[0]) as watch:
         child = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-c", ACTS, str(tmp_path)], stdout=subprocess.PIPE, text=True
+            ["/usr/bin/python3", "-I", "-c", ACTIONS, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
         while child.poll() is None:
             interest = versions[len(told) % len(versions)]

@@ -18,7 +18,7 @@ from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, p
 from tests.live.collector.watching import Watching, watching
 from tests.live.compiled import Programs
 
-SEEDS, SETS, RULES, ACTS = 6, 4, 4, 150
+SEEDS, SETS, RULES, ACTIONS = 6, 4, 4, 150
 OUTPUT = "%proc.args %proc.name %user.uid %evt.args %fd.name %fs.path.name %fs.path.source %fs.path.target"
 WATCHED = frozenset({*TYPES, "procexit"})
 LARGE = CollectorSettings(rings=RingSizes(events=1 << 26))
@@ -121,7 +121,7 @@ def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(tmp_path: Pat
     with watching(settings=LARGE) as watch:
         for seed in range(SEEDS):
             chance = Random(seed)
-            plan.write_text(random_script(chance, top, ACTS))
+            plan.write_text(random_script(chance, top, ACTIONS))
             everything = told_of(watch, None, program, plan, top)
             for _ in range(SETS):
                 rules = [random_rule(chance, names) for _ in range(RULES)]
@@ -136,7 +136,7 @@ def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(tmp_path: Pat
                 sent += found_in(some, plan, [ANY]).total()
         assert "events_ring_full" not in watch.collector.losses
 
-    assert made > SEEDS * SETS * ACTS
+    assert made > SEEDS * SETS * ACTIONS
     assert made * 0.1 < sent < made * 0.7, f"{sent} of {made} sent"
     assert found.total() > SEEDS * SETS * 20
     assert len(found) > SEEDS * SETS

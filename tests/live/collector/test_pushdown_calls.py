@@ -9,7 +9,7 @@ from processor.pushdown.derive import derive
 from tests.live.collector.watching import Watching, watching
 
 TYPES = ("dup", "dup2", "dup3", "socket", "accept4", "sendto", "connect", "ptrace", "prctl", "setns", "unshare", "kill")
-ACTS = """
+ACTIONS = """
 import ctypes, os, random, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 chance = random.Random(int(sys.argv[1]))
@@ -99,10 +99,10 @@ def alerts_of(
     watch.settle()
     watch.batches.clear()
     before = watch.collector.counters()["filtered"]
-    watch.run("/usr/bin/python3", "-I", "-c", ACTS, str(seed))
+    watch.run("/usr/bin/python3", "-I", "-c", ACTIONS, str(seed))
     filtered = watch.collector.counters()["filtered"] - before
     alerts = [alert for batch in watch.batches for alert in detector.process(batch)]
-    ours = [alert for alert in alerts if ACTS[:40] in str(alert.output_fields["proc.args"])]
+    ours = [alert for alert in alerts if ACTIONS[:40] in str(alert.output_fields["proc.args"])]
     return Counter((each.rule, each.event.get("evt.type"), each.event.get("user.uid")) for each in ours), filtered
 
 

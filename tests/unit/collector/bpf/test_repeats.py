@@ -173,13 +173,13 @@ def test_a_process_that_fills_the_ring_leaves_room_to_the_others(kernel: NativeK
     assert fill(101) == pytest.approx(200, abs=4)
 
 
-ACTS = st.sampled_from(["call"] * 30 + ["facts", "sweep", "full", "room", "late"])
+ACTIONS = st.sampled_from(["call"] * 30 + ["facts", "sweep", "full", "room", "late"])
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.randoms(use_true_random=True), st.lists(ACTS, max_size=200), st.integers(1, 8))
+@given(st.randoms(use_true_random=True), st.lists(ACTIONS, max_size=200), st.integers(1, 8))
 def test_every_call_is_sent_counted_or_lost_and_the_first_of_each_kind_is_sent(
-    kernel: NativeKernel, chance: Random, acts: list[str], kinds: int
+    kernel: NativeKernel, chance: Random, actions: list[str], kinds: int
 ) -> None:
     """Kinds differ by everything that a rule can check except the time; changed facts make new kinds of all."""
     watch = Watch(kernel)
@@ -189,7 +189,7 @@ def test_every_call_is_sent_counted_or_lost_and_the_first_of_each_kind_is_sent(
     made: Counter[bytes] = Counter()
     lost: Counter[bytes] = Counter()
     sent: set[tuple[int, bytes]] = set()
-    for act in acts:
+    for act in actions:
         if act == "facts":
             watch.change_facts()
         elif act == "sweep":

@@ -17,7 +17,7 @@ OPEN = DetectionRule("Open", parse("evt.type = openat"), "%evt.num %fd.name %pro
 SHELL = Process(pid=7, name="sh", args=("x" * 1000,), parent=0, session_leader=1)
 
 
-def acts() -> EventBatch:
+def actions() -> EventBatch:
     """Return five events of two processes, with everything else that a batch may report."""
     events = [
         {"type": "openat", "fd_name": f"/{number}", "process": 1 + number % 2, "args": {"name": f"/{number}"}}
@@ -47,7 +47,7 @@ def alerts_of(*parts: EventBatch) -> list[Alert]:
 
 def test_alerts_are_the_same_however_a_batch_is_divided() -> None:
     """Including ids, so that a part delivered again with the whole makes no second alert."""
-    whole = acts()
+    whole = actions()
     assert len(alerts_of(whole)) == 5
     parts = halves(whole)
     assert parts is not None
@@ -57,7 +57,7 @@ def test_alerts_are_the_same_however_a_batch_is_divided() -> None:
 
 def test_parts_count_from_where_they_begin_and_share_their_number() -> None:
     """Event numbers continue, and no batch number is missing."""
-    found = pieces(acts())
+    found = pieces(actions())
     assert [(part.first_number, part.first_index, part.count) for part in found] == [
         (100, 0, 1),
         (101, 1, 0),
@@ -73,7 +73,7 @@ def test_parts_count_from_where_they_begin_and_share_their_number() -> None:
 
 def test_what_a_batch_tells_besides_is_told_by_one_part() -> None:
     """Losses reported twice would be counted twice; a single event that is divided reports them in a separate part."""
-    found = pieces(acts())
+    found = pieces(actions())
     telling = [part for part in found if part.lost or part.watched or part.interest]
     assert [(part.count, part.lost, part.watched, part.interest) for part in telling] == [
         (0, {"events_ring_full": 3}, ["openat"], b"x")
@@ -83,11 +83,11 @@ def test_what_a_batch_tells_besides_is_told_by_one_part() -> None:
 
 def test_a_part_holds_only_what_its_events_need() -> None:
     """Otherwise halving would not make it smaller."""
-    last = pieces(acts())[-1]
+    last = pieces(actions())[-1]
     assert [process.name for process in last.processes] == ["systemd", "sh"]
     assert (last.processes[1].parent, last.processes[1].session_leader) == (0, 1)
     assert "/3" not in last.strings
-    assert len(encode_batch(last)) < len(encode_batch(acts()))
+    assert len(encode_batch(last)) < len(encode_batch(actions()))
 
 
 @given(batches())

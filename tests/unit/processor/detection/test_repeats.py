@@ -183,13 +183,13 @@ def test_a_clock_that_is_set_back_hides_nothing() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abcdef"), st.floats(0, 200)), max_size=60))
-def test_the_first_of_a_kind_is_always_sent_and_nothing_is_lost(acts: list[tuple[int, str, float]]) -> None:
+def test_the_first_of_a_kind_is_always_sent_and_nothing_is_lost(actions: list[tuple[int, str, float]]) -> None:
     """Whatever is repeated in whatever order: what is sent and what is counted come to what was done."""
     judge = Judge(RepeatLimits(identical_of_process=1, identical=4, of_process=60))
     found: list[Alert] = []
     seen: set[tuple[int, str]] = set()
     sent_of: dict[str, int] = {}
-    for sequence, (pid, letter, at) in enumerate(sorted(acts, key=lambda act: act[2])):
+    for sequence, (pid, letter, at) in enumerate(sorted(actions, key=lambda act: act[2])):
         alerts = judge.take(batch((pid, f"/secret/{letter}"), sequence=sequence, at=at))
         whole = [alert for alert in alerts if alert.repeats is None]
         if (pid, letter) not in seen and sent_of.get(letter, 0) < 4:
@@ -199,7 +199,7 @@ def test_the_first_of_a_kind_is_always_sent_and_nothing_is_lost(acts: list[tuple
         found += alerts
     found += judge.finish()
     counts = [1 if alert.repeats is None else alert.repeats.count for alert in found]
-    assert sum(counts) == len(acts)
+    assert sum(counts) == len(actions)
     assert len({alert.id for alert in found}) == len(found)
 
 

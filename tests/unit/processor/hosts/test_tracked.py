@@ -72,13 +72,13 @@ def test_hosts_of_a_partition_that_went_are_forgotten() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 120_000)), max_size=100))
-def test_an_established_host_that_goes_on_sending_stays(acts: list[tuple[str, int]]) -> None:
+def test_an_established_host_that_goes_on_sending_stays(actions: list[tuple[str, int]]) -> None:
     """Whatever other ids are sent, and however many of them are established."""
     hosts, now = TrackedHosts(most_established=3, most_new=2), NOON
     for step in range(5):
         hosts.see(0, "honest", NOON + step * HEARTBEAT)
         now = NOON + step * HEARTBEAT
-    for name, passed in acts:
+    for name, passed in actions:
         now += passed
         hosts.see(0, name, now)
         assert hosts.see(0, "honest", now)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from processor.correlation.state.accounts import GroupAccounts
 
-_acts = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), max_size=80)
+_actions = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), max_size=80)
 
 
 def test_the_account_with_the_most_gives_up_its_oldest() -> None:
@@ -29,12 +29,12 @@ def test_of_equal_accounts_the_one_that_grew_last_gives_up_its_oldest() -> None:
     assert accounts.oldest_of_largest() == 2
 
 
-@given(_acts, st.data())
-def test_it_finds_what_a_look_at_all_accounts_finds(acts: list[tuple[str, int]], data: st.DataObject) -> None:
+@given(_actions, st.data())
+def test_it_finds_what_a_look_at_all_accounts_finds(actions: list[tuple[str, int]], data: st.DataObject) -> None:
     """Whatever was touched and left in between."""
     accounts: GroupAccounts[tuple[str, int]] = GroupAccounts()
     held: list[tuple[str, int]] = []
-    for act in acts:
+    for act in actions:
         if act in held:
             held.remove(act)
         held.append(act)
