@@ -26,12 +26,12 @@ from tests.live.dockerd import CLIENT, Dockerd
 ACTOR = """
 import sys, tempfile, time
 from pathlib import Path
-from lanner.demo import ACTS, ActContext
+from lanner.demo import ACTS, DemoContext
 from lanner.demo.docker import DemoDocker
 with DemoDocker(sys.argv[1], sys.argv[2]) as docker:
     for act in ACTS:
         with tempfile.TemporaryDirectory(prefix="lanner-demo-") as directory:
-            act.run(ActContext(Path(directory), docker))
+            act.run(DemoContext(Path(directory), docker))
 """
 
 
