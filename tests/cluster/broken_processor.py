@@ -1,10 +1,10 @@
-"""Run `lanner` with a bug: conditions that use the command line raise."""
+"""Run `lanner` with a bug: the transformer `basename` raises."""
 
 import sys
 from typing import NoReturn
 
 from lanner.__main__ import main
-from processor.fields import binding
+from processor.compiler.values import transformers
 
 
 def broken(*_: object) -> NoReturn:
@@ -13,5 +13,5 @@ def broken(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    binding.FUNCTIONS = {**binding.FUNCTIONS, "command_line": broken}
+    transformers.FUNCTIONS = {**transformers.FUNCTIONS, "basename": broken}
     sys.exit(main())

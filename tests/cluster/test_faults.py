@@ -116,7 +116,7 @@ def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Pro
 RAISES = """
 - rule: Raises
   desc: Asks for what raises.
-  condition: evt.type = openat and fd.name startswith /marked/ and proc.cmdline != nothing
+  condition: evt.type = openat and fd.name startswith /marked/ and basename(proc.name) != nothing
   output: never
   priority: NOTICE
 """

@@ -50,7 +50,7 @@ def test_what_falco_posts_goes_to_every_sink_once(connection: Connection, proces
     assert sorted(each["rule"] for each in documents) == ["Rule 1", "Rule 2", "Rule 3"]
     assert len(lines(tmp_path / "alerts")) == 3
     assert "1 duplicates" in again.errors
-    assert "intake: 2 taken, 0 refused, 0 could not be kept" in again.errors
+    assert "intake: 2 accepted, 0 refused, 0 could not be stored" in again.errors
 
 
 def test_falco_waits_while_the_broker_is_away(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:

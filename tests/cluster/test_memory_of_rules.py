@@ -159,7 +159,7 @@ def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
     delete(connection, CHANGELOG)
     groups.act(1, hosts=1)
     groups.flush()
-    worker.wait_for("was deleted and made anew")
+    worker.wait_for("was deleted and created again")
     until(lambda: set(owners_of(connection).values()) == {16, 1}, 20, "not all windows were written again")
     worker.kill()
     heir = processes.start(connection, "processor", rules=rules)

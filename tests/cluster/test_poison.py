@@ -205,7 +205,7 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
     assert reasons[1].startswith("an alert that it caused was refused: ")
     assert [int(headers["omitted_bytes"]) > 20_000 for _, _, headers in letters(connection)] == [True, True]
     states = {key: value for _, key, value, _ in everything(connection, table)}
-    assert sum(value is not None for value in states.values()) == 1
+    assert sum(value is not None for key, value in states.items() if not key.startswith(b"Lanner internal")) == 1
     alerts.close()
 
 

@@ -319,7 +319,7 @@ def put_broken(connection: Connection, key: Path) -> None:
 
 def put_signed(connection: Connection, key: Path, value: bytes, version: str) -> None:
     """Publish arbitrary bytes with a valid signature, as a version of that name."""
-    signature = signatures.sign(read_private_key(key), value)
+    signature = signatures.sign(read_private_key(key), signatures.RULES_DOMAIN, value)
     CompactedTopicWriter(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
 
 
@@ -332,9 +332,10 @@ def test_a_collector_widens_before_processors_switch(
     for each in (old, new):
         each.write_text("x")
     first = publish(processes, connection, opens_of(tmp_path / "first.yaml", old))
-    collector = processes.start(connection, "collector")
+    # Each of the equal reads is looked for.
+    collector = processes.start(connection, "collector", "-o", "collector.count_repeats=false")
     worker = processes.start(connection, "processor")
-    collector.wait_for(f"interest to {first}")
+    collector.wait_for(f"these need: {first}")
     worker.wait_for("evaluating rules:")
     assert old.read_text() == new.read_text()
     second = publish(processes, connection, opens_of(tmp_path / "second.yaml", new))
@@ -345,9 +346,9 @@ def test_a_collector_widens_before_processors_switch(
     alerts = Alerts(connection)
     until(lambda: alerts.read(0.2) or len(read_of(alerts, new)) >= reads, "a read was not sent")
     assert len(read_of(alerts, new)) == reads
-    assert f"interest to {first}, {second}" in collector.errors
+    assert f"these need: {first}, {second}" in collector.errors
     assert "although" not in worker.errors
-    collector.wait_for(f"interest to {second}.")
+    collector.wait_for(f"these need: {second}.")
     assert collector.stop() == 0, collector.errors
     assert worker.stop() == 0, worker.errors
     reported = [batch.interest_version for batch in batches_of(connection)]
@@ -364,9 +365,9 @@ def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
     other.write_text("x")
     version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", asked))
     collector = processes.start(connection, "collector")
-    collector.wait_for(f"interest to {version}")
+    collector.wait_for(f"these need: {version}")
     CompactedTopicWriter(connection).put(INTEREST, version.encode(), b"\xff", [])
-    collector.wait_for("interest to anybody")
+    collector.wait_for("these need: any version")
     other.read_text()
     assert collector.stop() == 0, collector.errors
     told = [event for event in events_of(batches_of(connection)) if event["fd.name"] == str(other)]

@@ -22,7 +22,7 @@ from tests.cluster.processes import Processes
 pytestmark = pytest.mark.live
 
 BURST = 20_000
-REASON = "events_ring_full"
+REASON = "events_over_share"
 RULE = "Flooded"
 RULES = f"""
 - rule: {RULE}
@@ -40,7 +40,7 @@ def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
     rules, watched = tmp_path / "burst.yaml", tmp_path / "a.lanner-burst"
     rules.write_text(RULES)
     watched.write_text("")
-    settings = ("-o", "collector.ring_mib=1", "-o", "collector.always_sent=[]")
+    settings = ("-o", "collector.ring_mib=1", "-o", "collector.always_sent=[]", "-o", "collector.count_repeats=false")
     collector = processes.start(connection, "collector", *settings, rules=rules)
     worker = processes.start(connection, "processor", rules=rules)
     collector.wait_for("Stop: Ctrl-C", 60)

@@ -89,7 +89,7 @@ def test_collectors_of_other_releases_are_understood(
     alerts.close()
     ((_, headers),) = messages(connection, PROCESSOR_DEAD_LETTERS, 1)
     fingerprint = UNKNOWN.header[2:].hex()
-    assert headers["reason"].decode() == f"not decodable: its schema is not known: fingerprint {fingerprint}"
+    assert headers["reason"].decode() == f"not decodable: unknown schema: fingerprint {fingerprint}"
     assert processor.stop() == 0, processor.errors
 
 
