@@ -251,9 +251,12 @@ class _Masks:
         for index, part in enumerate(parts):
             if part not in (bounds.TRUE, bounds.FALSE):
                 merged[part] = merged.get(part, 0) | 1 << index
-        self.lines += [f"{name}_of = {{}}", f"def {name}({argument}):", f"    m = {always}"]
-        self.lines += [f"    if {part}: m |= {mask}" for part, mask in merged.items()]
+        # A predicate that raises excludes no rule: it raises again in its own rule, where the others don't suffer.
+        everything = (1 << len(conditions)) - 1
+        self.lines += [f"{name}_of = {{}}", f"def {name}({argument}):", f"    m = {always}", "    try:"]
+        self.lines += [f"        if {part}: m |= {mask}" for part, mask in merged.items()] or ["        pass"]
         self.lines += [
+            f"    except Exception: m = {everything}",
             f"    if len({name}_of) > {_CACHE_LIMIT}: {name}_of.clear()",
             f"    {name}_of[{argument}] = m",
             "    return m",

@@ -1,5 +1,8 @@
 import dataclasses
 
+import pytest
+
+from processor.compiler.values import operators
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
 from processor.loading.priority import Priority
@@ -134,3 +137,19 @@ def test_a_rule_without_event_type_is_judged_on_every_type() -> None:
 
     assert [alert.output for alert in detector.process(batch({"type": "fsopen", "process": 1}))] == ["fsopen"]
     assert {"openat", "fsopen", "execve"} <= detector.event_types
+
+
+def test_a_predicate_on_names_that_raises_costs_no_other_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is evaluated once for each name and all rules, yet only its own rule fails."""
+
+    def broken(_: object) -> bool:
+        raise RuntimeError("broken for a test")
+
+    monkeypatch.setattr(operators, "_glob", lambda *_, **__: broken)
+    raises = rule("Raises", "evt.type = openat and fd.name glob /etc/sha*")
+    detector = Detector([raises, SHADOW], append_container=False)
+
+    alerts = detector.process(batch({**OPEN, "fd_name": "/etc/shadow"}))
+
+    assert [alert.rule for alert in alerts] == ["Shadow"]
+    assert detector.faults == {"Raises": 1}
