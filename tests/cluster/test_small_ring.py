@@ -69,7 +69,8 @@ def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
     wait_for_sum(connection, alerts, EVENTS_LOST, REASON, batches.lost, 20)
     alerts.close()
     assert worker.stop() == 0, worker.errors
-    assert f"{batches.lost:,} events lost" in collector.errors or f"Events lost: {batches.lost:,}" in collector.errors
+    total = sum(number for batch in batches.found for number in batch.lost.values())
+    assert f"{total:,} events lost" in collector.errors or f"Events lost: {total:,}" in collector.errors
 
 
 class Batches:
