@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from bus.clients.readers import SilenceTimeout, make_consumer, offsets_at, partitions_of, watermarks
+from bus.clients.readers import SilenceTimeout, forbids_reading, make_consumer, offsets_at, partitions_of, watermarks
 from bus.connection import Connection
 from bus.errors.client_errors import ClientErrors, unavailable
-from bus.errors.fatal import patience_with
 
 _POLL_SECONDS = 0.2
 _PAUSE_AT = 200
@@ -146,7 +145,7 @@ class TopicHistory:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
                 # The end may come before the bound, if messages were deleted since.
                 self.unread.discard(number)
-            elif patience_with(error) == 0:
+            elif forbids_reading(error):
                 raise unavailable(self._connection, error)
             return None
         if number not in self.unread:

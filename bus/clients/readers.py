@@ -109,6 +109,14 @@ class TopicReader:
         self._consumer.close()
 
 
+def forbids_reading(error: KafkaError) -> bool:
+    """Return whether an error in place of a message ends reading for good.
+
+    The client looks up the coordinator of its group even if it joins none: that it may not join one is no obstacle.
+    """
+    return error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED and patience_with(error) == 0
+
+
 def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list[int]:
     """Return the partition numbers of a topic, given by its full name. Raises BusUnavailable if it doesn't exist."""
 
@@ -226,7 +234,7 @@ def newest_before(
                 # The end of a partition may come before the offset, if messages were deleted since.
                 if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
                     open_ends.pop(partition, None)
-                elif patience_with(error) == 0:
+                elif forbids_reading(error):
                     raise unavailable(connection, error)
                 continue
             silence.heard()
