@@ -110,7 +110,7 @@ class TopicReader:
 
 
 def forbids_reading(error: KafkaError) -> bool:
-    """Return whether an error in place of a message ends reading for good.
+    """Return whether an error in place of a message ends reading permanently.
 
     The client looks up the coordinator of its group even if it joins none: that it may not join one is no obstacle.
     """
