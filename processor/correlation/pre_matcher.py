@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from bus.errors.unavailable import fault_text
-from processor.compiler.batch import ClassMatcher, Match, compile_rules
+from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.compiler.values.transformers import as_text
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
-from processor.detection.budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
+from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Field, Node
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, compile_output, values_factory, with_suggested
@@ -127,26 +127,9 @@ class PreMatcher:
         if not self._matchers:
             return
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
-        strings = batch.strings
-        matches: list[Match | bool | None] = [None] * len(strings)
         reading = _Reading(batch, budget)
-        types = batch.columns["type"]
-        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
-            budget.look(first)
-            for place, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
-                match = matches[type_index]
-                if match is None:
-                    match = matches[type_index] = self._bind(batch, strings[type_index])
-                if match is False:
-                    continue
-                hits = match(place)  # type: ignore[operator]
-                if hits:
-                    yield from self._pre_matches(reading, place, hits)
-        budget.look(batch.count)
-
-    def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
-        matcher = self._matchers.get(event_type or "")
-        return False if matcher is None else matcher.bind(batch, self._fault)
+        for index, hits in hits_of(batch, self._matchers, self._fault, budget):
+            yield from self._pre_matches(reading, index, hits)
 
     def _fault(self, place: int, problem: BaseException) -> None:
         use = self._uses[place]

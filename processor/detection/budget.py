@@ -6,10 +6,12 @@ beyond all limits is not evaluated: the caller reports it and dead-letters the m
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from processor.compiler.batch import ClassMatcher, Match
 from schemas.alert import Alert, bounded
+from schemas.batch import EventBatch
 from schemas.errors import LannerError
 from schemas.text.limits import MAX_TEXT_BYTES, Texts
 
@@ -120,3 +122,37 @@ class BatchBudget:
     def _exceeded(self, what: str) -> OverBudget:
         self.over = what
         return OverBudget(what)
+
+
+def hits_of(
+    batch: EventBatch,
+    matchers: Mapping[str, ClassMatcher],
+    on_fault: Callable[[int, BaseException], None],
+    budget: BatchBudget,
+) -> Iterator[tuple[int, Sequence[tuple[int, int]]]]:
+    """Yield each event that matches, in order: its index, and the rules with the file name that matched.
+
+    Args:
+        batch: a validated batch.
+        matchers: the compiled rules by event type.
+        on_fault: receives the index of a rule that raised, and the error.
+        budget: what the batch may cost.
+
+    Raises:
+        OverBudget: the batch costs more; the remaining events are not evaluated.
+    """
+    strings, types = batch.strings, batch.columns["type"]
+    matches: list[Match | bool | None] = [None] * len(strings)
+    for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
+        budget.look(first)
+        for index, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
+            match = matches[type_index]
+            if match is None:
+                matcher = matchers.get(strings[type_index] or "")
+                match = matches[type_index] = False if matcher is None else matcher.bind(batch, on_fault)
+            if match is False:
+                continue
+            hits = match(index)  # type: ignore[operator]
+            if hits:
+                yield index, hits
+    budget.look(batch.count)

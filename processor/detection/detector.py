@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from bus.errors.unavailable import fault_text
-from processor.compiler.batch import ClassMatcher, Match, compile_rules
-from processor.detection.budget import BOUNDLESS, EVENTS_BETWEEN_LOOKS, BatchBudget
+from processor.compiler.batch import ClassMatcher, compile_rules
+from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.language.ast import Node
@@ -142,27 +142,10 @@ class Detector:
         """
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
         repeats = _ALL.of_batch(batch) if repeats is None else repeats
-        strings = batch.strings
-        matches: list[Match | bool | None] = [None] * len(strings)
         self.events += batch.count
-        types = batch.columns["type"]
-        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
-            budget.look(first)
-            for place, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
-                match = matches[type_index]
-                if match is None:
-                    match = matches[type_index] = self._bind(batch, strings[type_index])
-                if match is False:
-                    continue
-                hits = match(place)  # type: ignore[operator]
-                if hits:
-                    self._alerts(batch, place, hits, budget, repeats)
-        budget.look(batch.count)
+        for index, hits in hits_of(batch, self._matchers, self._fault, budget):
+            self._alerts(batch, index, hits, budget, repeats)
         return budget.alerts
-
-    def _bind(self, batch: EventBatch, event_type: str | None) -> Match | bool:
-        matcher = self._matchers.get(event_type or "")
-        return False if matcher is None else matcher.bind(batch, self._fault)
 
     def _fault(self, place: int, problem: BaseException) -> None:
         rule = self._rules[place].rule
