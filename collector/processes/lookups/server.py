@@ -7,13 +7,13 @@ when its input does.
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from collector.processes.procfs.bounded_read import read_file
 from collector.processes.procfs.parse import text_of
 from collector.processes.users.account_files import AccountFiles, AccountFilesAnswer, AccountFilesQuery, Insider
 from collector.processes.users.container_root import Signature
@@ -32,7 +32,9 @@ def read_memory(proc: Path, pid: int, *, environment: bool) -> tuple[bytes | Non
     doesn't respond, blocks the reader.
     """
     folder = f"{proc}/{pid}"
-    return _read(f"{folder}/cmdline"), _read(f"{folder}/environ") if environment else None
+    return read_file(f"{folder}/cmdline", MAX_MEMORY_FILE), read_file(
+        f"{folder}/environ", MAX_MEMORY_FILE
+    ) if environment else None
 
 
 def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: Path) -> None:
@@ -80,23 +82,6 @@ def _insider(found: dict[str, Any] | None) -> Insider | None:
 def _signatures(found: list[dict[str, Any] | None]) -> tuple[Signature | None, Signature | None]:
     first, second = (None if each is None else Signature(**each) for each in found)
     return first, second
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        parts, left = [], MAX_MEMORY_FILE
-        while left > 0 and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def main(arguments: list[str]) -> None:

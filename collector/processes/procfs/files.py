@@ -11,6 +11,7 @@ from typing import Protocol
 
 from collector.processes.lookups.server import read_memory
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
+from collector.processes.procfs.bounded_read import read_file
 from collector.processes.procfs.cached_stat import Attributes, cached_stat
 from collector.processes.procfs.parse import (
     MAX_ARGUMENT_BYTES,
@@ -97,15 +98,15 @@ class ProcessFiles:
 
     def read_cgroup(self, pid: int) -> str | None:
         """Read the path of the cgroup that identifies containers."""
-        text = _read(f"{self._proc}/{pid}/cgroup")
+        text = read_file(f"{self._proc}/{pid}/cgroup", MAX_FILE)
         return None if text is None else parse_cgroup(text)
 
     def _stat(self, folder: str) -> Stat | None:
-        text = _read(f"{folder}/stat")
+        text = read_file(f"{folder}/stat", MAX_FILE)
         return None if text is None else parse_stat(text)
 
     def _status(self, folder: str) -> Status | None:
-        text = _read(f"{folder}/status")
+        text = read_file(f"{folder}/status", MAX_FILE)
         return None if text is None else parse_status(text)
 
     def _program(self, pid: int, found: Stat) -> ExecutedProgram:
@@ -146,11 +147,11 @@ class ProcessFiles:
             vpgid=status.vpgid,
             sid=status.sid,
             tty=found.tty,
-            loginuid=_loginuid(_read(f"{folder}/loginuid")),
+            loginuid=_loginuid(read_file(f"{folder}/loginuid", MAX_FILE)),
             pid_namespace=_namespace(_link(f"{folder}/ns/pid")),
             mount_namespace=_namespace(_link(f"{folder}/ns/mnt")),
             cwd=None if cwd is None else cwd.removesuffix(_DELETED),
-            cgroup=_cgroup(_read(f"{folder}/cgroup")),
+            cgroup=_cgroup(read_file(f"{folder}/cgroup", MAX_FILE)),
         )
 
 
@@ -183,27 +184,6 @@ def _namespace(link: str | None) -> int | None:
         return None
     number = link.partition("[")[2].removesuffix("]")
     return int(number) if number.isdigit() else None
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        parts = []
-        left = MAX_FILE
-        while left > 0:
-            part = os.read(descriptor, left)
-            if not part:
-                break
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def _link(path: str) -> str | None:

@@ -11,6 +11,8 @@ import os
 import stat
 from dataclasses import dataclass
 
+from collector.processes.procfs.bounded_read import read_up_to
+
 MAX_BYTES = 1 << 20
 
 _OPENAT2 = 437
@@ -109,7 +111,7 @@ def read_below(root: int, path: str, *, links: bool = True, limit: int = MAX_BYT
             return None
         reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with contextlib.closing(os.fdopen(reading, "rb", buffering=0)) as file:
-            text = _read_up_to(file.fileno(), limit)
+            text = read_up_to(file.fileno(), limit)
     except OSError:
         return None
     finally:
@@ -123,15 +125,3 @@ def _signature(found: os.stat_result) -> Signature | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     return Signature(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _read_up_to(descriptor: int, limit: int) -> bytes:
-    parts = []
-    left = limit
-    while left > 0:
-        part = os.read(descriptor, left)
-        if not part:
-            break
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
