@@ -12,20 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from processor.correlation.notices import QUIET, Tally, report, take_notice
+from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
 from processor.correlation.state.accounts import NEWCOMERS
-from processor.correlation.state.entry import GroupState, State, decode_entry, encode_entry, entry_key
+from processor.correlation.state.entry import GroupState, decode_entry, encode_entry, entry_key
 from processor.correlation.state.snapshot import read_snapshot, write_snapshot
 from processor.correlation.state.store import Key, Store
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, take_match
-from processor.correlation.window_fields import WindowToken, filled, leg_values, pieces
-from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
-from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, LegEvent, UpdateOutcome
+from processor.correlation.windows.alerts import stateful_alert
+from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome
 from processor.correlation.windows.retime import latest_time, retimed
-from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
-from processor.detection.redaction import Redact
-from schemas.alert import Alert, Window, alert_id, bounded
+from processor.correlation.windows.update import update_window
+from schemas.alert import Alert, bounded
 
 GRACE_PERIOD = 5_000_000_000
 """How long after the end of a period its last events may still arrive before the period is closed, ns."""
@@ -58,36 +57,6 @@ class StateChange:
     """Why the state could not be encoded; empty if it could."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """A plan, indexed by terms."""
-
-    legs: Mapping[str, tuple[int, int, Term]]
-    """By term id: the indexes of macro and leg, and the term."""
-    terms: Mapping[str, tuple[StatefulRule, Term]]
-    macros: tuple[StatefulMacro, ...]
-    timespans: Mapping[str, int]
-    tokens: Mapping[str, tuple[WindowToken, ...]]
-    """By output text, since two versions of a rule may be active for a while."""
-    redact: Redact
-
-    @classmethod
-    def of(cls, plan: Plan) -> "_Rules":
-        return cls(
-            legs={
-                term.id: (place, number, term)
-                for place, macro in enumerate(plan.macros)
-                for number, leg in enumerate(macro.legs)
-                for term in leg.terms
-            },
-            terms={term.id: (rule, term) for rule in plan.rules for term in rule.terms},
-            macros=plan.macros,
-            timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
-            tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
-            redact=plan.redact,
-        )
-
-
 class Correlator:
     """Evaluates stateful rules and holds their window state.
 
@@ -110,7 +79,7 @@ class Correlator:
             settle: how long to wait for the last events of a period before it is closed, ns.
             max_groups: the maximum number of windows and counts of repeats.
         """
-        self._rules = _Rules.of(plan)
+        self._rules = IndexedPlan.of(plan)
         self._lateness = lateness
         self._settle = settle
         self._now = 0
@@ -229,7 +198,7 @@ class Correlator:
             plan: the other rules.
             is_settled: no other rules are active elsewhere, so windows of unknown macros are dropped.
         """
-        self._rules = _Rules.of(plan)
+        self._rules = IndexedPlan.of(plan)
         if is_settled:
             self.forget_unknown()
 
@@ -382,35 +351,15 @@ class Correlator:
         self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], found: list[Alert]
     ) -> Fired | UpdateOutcome | None:
         entry = self._store.get((macro.fingerprint, pre_match.group))
-        state, fired, outcome = self._step(macro, None if entry is None else entry.state, pre_match, holding)
+        state, fired, outcome = update_window(
+            macro, None if entry is None else entry.state, pre_match, holding, self._lateness
+        )
         if outcome is UpdateOutcome.TAKEN:
             host = _account(pre_match, entry)
             self._keep(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return fired
         self.counts[outcome.value] += 1
         return outcome
-
-    def _step(
-        self, macro: StatefulMacro, state: State | None, pre_match: PreMatch, holding: Mapping[int, Feed]
-    ) -> tuple[State, Fired | None, UpdateOutcome]:
-        asked = macro.correlation
-        stamp = pre_match.origin.stamp(pre_match.time)
-        timespan, threshold, lateness = asked.timespan, asked.threshold, self._lateness
-        if asked.type == "event_count":
-            count = state if isinstance(state, EventCount) else EventCount()
-            return count_event(
-                count, stamp, timespan=timespan, threshold=threshold, lateness=lateness, weight=pre_match.weight
-            )
-        if asked.type == "value_count":
-            values = state if isinstance(state, ValueCount) else ValueCount()
-            value = holding[0].value or ""
-            return count_value(values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness)
-        kept = {leg: LegEvent(stamp, pre_match.hostname, feed.kept) for leg, feed in holding.items()}
-        if asked.type == "temporal":
-            legs = state if isinstance(state, Temporal) else Temporal()
-            return see_leg(legs, kept, names=asked.legs, timespan=timespan, lateness=lateness)
-        chains = state if isinstance(state, Ordered) else Ordered()
-        return extend_chain(chains, kept, names=asked.legs, timespan=timespan, lateness=lateness)
 
     def _match(
         self,
@@ -422,7 +371,7 @@ class Correlator:
     ) -> None:
         def make_alert() -> Alert:
             tokens = self._rules.tokens[rule.output]
-            return self._rules.redact(bounded(_alert(pre_match, candidate, rule, window, tokens)))
+            return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, window, tokens)))
 
         key = (rule.fingerprint, candidate.by)
         stamp = pre_match.origin.stamp(pre_match.time)
@@ -506,33 +455,4 @@ def _encoded(entry: GroupState) -> tuple[bytes | None, str]:
 def _holds(term: Term, truths: _Truths) -> bool:
     return all(isinstance(truths.get(name), Fired) for name in term.needs) and all(
         truths.get(name) is None for name in term.forbids
-    )
-
-
-def _alert(
-    pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[WindowToken, ...]
-) -> Alert:
-    content = candidate.content()
-    text, of_window = filled(content.texts, tokens, fired, pre_match.group)
-    origin = pre_match.origin
-    # Throttling alone doesn't change which alert it is.
-    group = tuple(str(value) for value in pre_match.group) if rule.macros else ()
-    cause = (origin.host_id, origin.boot_id, origin.collector_start, origin.sequence, origin.index)
-    window = None
-    if fired is not None:
-        named = dict(zip(rule.group_by, pre_match.group, strict=True))
-        window = Window(fired.count, fired.first, fired.last, named, fired.values, leg_values(fired))
-    return Alert(
-        id=alert_id(pre_match.time, rule.name, *group, *cause),
-        time=pre_match.time,
-        rule=rule.name,
-        priority=rule.priority,
-        output=text,
-        output_fields={**content.fields, **of_window},
-        tags=rule.tags,
-        source=rule.source,
-        hostname=pre_match.hostname,
-        host_id=origin.host_id,
-        event=content.event,
-        window=window,
     )

@@ -1,0 +1,39 @@
+"""A plan of stateful rules, indexed for the evaluation of pre-matched events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
+from processor.correlation.window_fields import WindowToken, pieces
+from processor.detection.redaction import Redact
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedPlan:
+    """A plan, indexed by terms."""
+
+    legs: Mapping[str, tuple[int, int, Term]]
+    """By term id: the indexes of macro and leg, and the term."""
+    terms: Mapping[str, tuple[StatefulRule, Term]]
+    macros: tuple[StatefulMacro, ...]
+    timespans: Mapping[str, int]
+    tokens: Mapping[str, tuple[WindowToken, ...]]
+    """By output text, since two versions of a rule may be active for a while."""
+    redact: Redact
+
+    @classmethod
+    def of(cls, plan: Plan) -> "IndexedPlan":
+        """Index a plan."""
+        return cls(
+            legs={
+                term.id: (place, number, term)
+                for place, macro in enumerate(plan.macros)
+                for number, leg in enumerate(macro.legs)
+                for term in leg.terms
+            },
+            terms={term.id: (rule, term) for rule in plan.rules for term in rule.terms},
+            macros=plan.macros,
+            timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
+            tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
+            redact=plan.redact,
+        )

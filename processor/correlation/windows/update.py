@@ -1,0 +1,42 @@
+"""Applies one event to a window, whatever its type: the one place that knows all correlation types."""
+
+from collections.abc import Mapping
+
+from processor.correlation.plan.split import StatefulMacro
+from processor.correlation.pre_match import Feed, PreMatch
+from processor.correlation.state.entry import State
+from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
+from processor.correlation.windows.outcome import Fired, LegEvent, UpdateOutcome
+from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
+
+
+def update_window(
+    macro: StatefulMacro, state: State | None, pre_match: PreMatch, holding: Mapping[int, Feed], lateness: int
+) -> tuple[State, Fired | None, UpdateOutcome]:
+    """Return the window's next state, the window if it is met, and whether it accepted the event.
+
+    Args:
+        macro: the stateful macro.
+        state: of the group; None if there is none.
+        pre_match: the event.
+        holding: by leg, the feed that holds for the event.
+        lateness: how much older than the window an event may be, ns.
+    """
+    asked = macro.correlation
+    stamp = pre_match.origin.stamp(pre_match.time)
+    timespan, threshold = asked.timespan, asked.threshold
+    if asked.type == "event_count":
+        count = state if isinstance(state, EventCount) else EventCount()
+        return count_event(
+            count, stamp, timespan=timespan, threshold=threshold, lateness=lateness, weight=pre_match.weight
+        )
+    if asked.type == "value_count":
+        values = state if isinstance(state, ValueCount) else ValueCount()
+        value = holding[0].value or ""
+        return count_value(values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness)
+    events = {leg: LegEvent(stamp, pre_match.hostname, feed.kept) for leg, feed in holding.items()}
+    if asked.type == "temporal":
+        legs = state if isinstance(state, Temporal) else Temporal()
+        return see_leg(legs, events, names=asked.legs, timespan=timespan, lateness=lateness)
+    chains = state if isinstance(state, Ordered) else Ordered()
+    return extend_chain(chains, events, names=asked.legs, timespan=timespan, lateness=lateness)
