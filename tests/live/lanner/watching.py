@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ class Watching:
         self, *arguments: str | Path, environment: dict[str, str] | None = None, started: str = STARTED
     ) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LANNER")}
+        # What is counted at the end must not reach the state file of this host.
+        self._folder = tempfile.TemporaryDirectory(prefix="lanner-live-")
+        clean["LANNER__MEMORY__FILENAME"] = f"{self._folder.name}/memory"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lanner", *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -53,6 +57,7 @@ class Watching:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
+        self._folder.cleanup()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
