@@ -110,8 +110,6 @@ class Detector:
         """The evaluated conditions, from which the pushdown filter is derived."""
         self.events = 0
         """Events evaluated."""
-        self.alerts: Counter[str] = Counter()
-        """Alerts by rule."""
         self.faults: Counter[str] = Counter()
         """By rule, how often evaluating it or formatting its output raised."""
         self.first_errors: dict[str, str] = {}
@@ -170,7 +168,6 @@ class Detector:
                 continue
             if alert is not None:
                 budget.alerts.append(alert)
-                self.alerts[rule.rule] += 1
             if self._first_only:
                 break
 
