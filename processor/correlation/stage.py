@@ -37,7 +37,8 @@ class CorrelateStage:
         """By partition, the last offset in the loaded state, until a later message sets the clock."""
         self._is_settled = False
         self._past: Counter[str] = Counter()
-        """Counts of partitions that other processes own now."""
+        self._past_suppressed: Counter[str] = Counter()
+        """Counts of partitions that other processes own now, and of those that were reassigned to this one."""
         self.lost = 0
         """Partitions whose window state was lost when they were taken over."""
         self._repaired = 0
@@ -79,7 +80,7 @@ class CorrelateStage:
 
     def drop_all(self) -> None:
         """Drop everything: partitions are being reassigned."""
-        self._past = Counter(self.counts)
+        self._past, self._past_suppressed = Counter(self.counts), Counter(self.suppressed)
         self._correlators.clear()
         self._loaded.clear()
 
@@ -95,6 +96,14 @@ class CorrelateStage:
         for correlator in list(self._correlators.values()):
             found.update(correlator.counts)
             found[EVICTED] += correlator.evicted.total()
+        return found
+
+    @property
+    def suppressed(self) -> Mapping[str, int]:
+        """Matches by rule that were counted instead of sent; from any thread."""
+        found = Counter(self._past_suppressed)
+        for correlator in list(self._correlators.values()):
+            found.update(dict(correlator.suppressed))
         return found
 
     def remembers(self, partition: int) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,9 +43,20 @@ def rule_readings(judges: CompiledRuleset, timing: RuleTiming) -> dict[str, dict
     }
 
 
-def repeated(judges: CompiledRuleset, counted: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
-    """Return the repeats of single-event rules; every rule is present, with 0 if nothing happened."""
-    numbers = dict.fromkeys(judges.detector.rule_names, 0) | dict(counted)
+def repeated(
+    judges: CompiledRuleset, counted: Mapping[str, int], suppressed: Mapping[str, int]
+) -> dict[tuple[str, ...], Value]:
+    """Return the repeats by rule; every rule is present, with 0 if nothing happened.
+
+    Args:
+        judges: the active rules.
+        counted: repeats of rules that one event decides.
+        suppressed: repeats of stateful rules, and of rules with `suppress`.
+    """
+    # A new version of a rule may have become stateful, so that both stages have counted its repeats.
+    numbers = Counter(dict.fromkeys(judges.rule_names, 0))
+    numbers.update(dict(counted))
+    numbers.update(dict(suppressed))
     return {(name,): number for name, number in numbers.items()}
 
 
@@ -88,7 +100,7 @@ class ProcessorView:
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
-            "lanner_repeated_alerts_total": repeated(judges, self.stage.repeats.counted),
+            "lanner_repeated_alerts_total": repeated(judges, self.stage.repeats.counted, self.correlation.suppressed),
             "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
             "lanner_correlation_groups": {(): self.correlation.groups},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},

@@ -34,7 +34,7 @@ class RunView:
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
             "lanner_alert_latency_seconds": {(): sizes(pipeline.latency)},
             "lanner_events_redated_total": {(): pipeline.redated},
-            "lanner_repeated_alerts_total": repeated(pipeline.judges, pipeline.repeated),
+            "lanner_repeated_alerts_total": repeated(pipeline.judges, pipeline.repeated, correlator.suppressed),
             "lanner_correlation_groups": {(): correlator.groups},
             "lanner_correlation_evicted_total": {(): correlator.evicted.total()},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},

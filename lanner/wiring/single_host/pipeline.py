@@ -165,7 +165,7 @@ class Pipeline:
 
     @property
     def repeated(self) -> Mapping[str, int]:
-        """Alerts by rule that were counted instead of sent because they repeat others."""
+        """Alerts of rules that one event decides, by rule, that were counted because they repeat others."""
         return self._evaluator.repeats.counted
 
     def losses(self) -> Mapping[str, int]:

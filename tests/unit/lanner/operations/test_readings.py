@@ -1,0 +1,77 @@
+"""Tests of metrics that combine counters of several stages."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from lanner.operations.readings.processor import repeated
+from lanner.operations.readings.run import RunView
+from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.settings import Settings
+from lanner.settings.sections.model import StateFileSettings
+from lanner.wiring.single_host.pipeline import Pipeline, Source
+from schemas.batch import EventBatch
+from schemas.filter import PushdownFilter
+from tests.unit.processor.correlation.rules import SSH, Host, judges_of, rule
+
+RULES = [
+    SSH,
+    rule("evt.type = connect", name="Plain"),
+    rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}", name="Suppressed"),
+    rule("many_ssh_connections", name="Stateful"),
+]
+
+
+class NoEvents:
+    """A source that collects nothing; tests pass the batches."""
+
+    kernel = "6.1.0"
+    hostname = "web-1"
+
+    def start(self) -> None:
+        """Start nothing."""
+
+    def poll(self, timeout: float) -> None:
+        """Deliver nothing."""
+
+    def watch(
+        self,
+        event_types: frozenset[str],
+        interest: PushdownFilter | None = None,
+        *,
+        variables: frozenset[str] | None = None,
+    ) -> None:
+        """Ignore the new filter."""
+
+    def stop(self) -> None:
+        """Stop nothing."""
+
+
+def test_repeats_of_both_stages_are_one_metric() -> None:
+    """A rule that became stateful has the sum of both."""
+    counts = repeated(judges_of(*RULES), Counter(Plain=3, Stateful=1), Counter(Stateful=2, Deleted=1))
+
+    assert counts == {("Plain",): 3, ("Suppressed",): 0, ("Stateful",): 3, ("Deleted",): 1}
+
+
+def test_run_shows_suppressed_matches(tmp_path: Path) -> None:
+    """Connections after the first, and those after the third for the rule that counts them."""
+    rules, host = tmp_path / "rules.yaml", Host()
+    rules.write_text("".join(RULES), encoding="utf-8")
+    settings = Settings(rules_files=(str(rules),), memory=StateFileSettings(enabled=False))
+    publish: list[Callable[[EventBatch], None]] = []
+
+    def source(_: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+        publish.append(take)
+        return NoEvents()
+
+    detection = load_detection(settings)
+    pipeline = Pipeline(
+        settings, detection, source, reload=lambda: (settings, detection), sinks=lambda _: [], quiet=True
+    )
+    view = RunView(pipeline)
+    for second in range(5):
+        publish[0](host.accept(second))
+
+    repeats = view.readings()["lanner_repeated_alerts_total"]
+    assert repeats == {("Plain",): 0, ("Suppressed",): 4, ("Stateful",): 2}
