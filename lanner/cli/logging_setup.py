@@ -1,34 +1,32 @@
-"""Logging of the services: structlog to standard error, as text or as one JSON object per line.
+"""Logging of the services to standard error, as text or as one JSON object per line.
 
 The Kafka client's log goes the same way, and Faust's by way of the processor's worker. Other libraries are silenced,
 because some log URLs, which may contain secrets.
 """
 
+import json
 import logging
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from bus.connection import CLIENT_LOG
 from lanner.cli.terminal.output import Level, coloured, journal_prefix, speak_through
 from lanner.settings import Settings
 from schemas.text.printable import printable_lines
 
-# Where rich is there, structlog loads it for tracebacks, of which none is printed here: 4 MiB of every service.
-_IS_LOADED = "rich" in sys.modules
-if not _IS_LOADED:
-    sys.modules["rich"] = None  # type: ignore[assignment]  # as the import system says: there is none
-import structlog  # noqa: E402
-from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
-
-if not _IS_LOADED:
-    del sys.modules["rich"]
-
 _MAX_TEXT = 4000
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_ANSI = {"debug": "32", "info": "32", "warning": "33", "error": "31", "critical": "31"}
+_DIM, _BOLD, _BLUE, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[1;34m", "\x1b[0m"
+
+_Layout = Callable[[logging.LogRecord, str, str], str]
+"""Returns a log entry from its record, the level's name and the text."""
 
 
-def log_through_structlog(settings: Settings, stage: str) -> None:
-    """Send Lanner's messages and the libraries' logs through structlog from now on.
+def log_to_stderr(settings: Settings, stage: str) -> None:
+    """Send Lanner's messages and the Kafka client's log to standard error in the configured format from now on.
 
     Args:
         settings: log level and format.
@@ -36,13 +34,8 @@ def log_through_structlog(settings: Settings, stage: str) -> None:
 
     """
     level = _LEVELS[settings.log_level]
-    shared: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _safe]
-    form = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(settings, stage)],
-    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(form)
+    handler.setFormatter(_Formatter(_layout(settings, stage)))
     # Without a handler, Python prints warnings of other libraries.
     logging.root.addHandler(logging.NullHandler())
     for name, least in (
@@ -54,44 +47,51 @@ def log_through_structlog(settings: Settings, stage: str) -> None:
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(least)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    ours = structlog.stdlib.get_logger("lanner")
+    ours = logging.getLogger("lanner")
 
     def log(level: Level, text: str) -> None:
-        ours.log(_LEVELS[level], text)
+        ours.log(_LEVELS[level], "%s", text)
 
     speak_through(log)
 
 
-def _ending(settings: Settings, stage: str) -> list[Processor]:
-    now = structlog.processors.TimeStamper(fmt="iso", utc=True)
+class _Formatter(logging.Formatter):
+    """Escapes control characters, so that hostile text can't change the terminal, and limits the length."""
+
+    def __init__(self, layout: _Layout) -> None:
+        super().__init__()
+        self._layout = layout
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one entry, without a traceback."""
+        return self._layout(record, record.levelname.lower(), printable_lines(record.getMessage())[:_MAX_TEXT])
+
+
+def _layout(settings: Settings, stage: str) -> _Layout:
     if settings.log_format == "json":
-
-        def named(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
-            entry["stage"] = stage
-            return entry
-
-        return [now, named, structlog.processors.JSONRenderer()]
+        return lambda record, level, text: json.dumps(
+            {"event": text, "level": level, "logger": record.name, "timestamp": _timestamp(record), "stage": stage}
+        )
     if journal_prefix(6):
-        return [_journal_line]
-    return [now, structlog.dev.ConsoleRenderer(colors=coloured(sys.stderr), pad_event_to=0, pad_level=False)]
+        return _journal_lines
+    return _coloured_line if coloured(sys.stderr) else _plain_line
 
 
-def _safe(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
-    """Escape control characters, so that hostile text can't change the terminal, and bound the length."""
-    entry["event"] = printable_lines(str(entry.get("event", "")))[:_MAX_TEXT]
-    return entry
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _journal_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
-    name = "" if entry["logger"] == "lanner" else f"{entry['logger']}: "
-    prefix = journal_prefix(_SYSLOG.get(entry["level"], 6))
-    return "\n".join(f"{prefix}{name}{line}" for line in entry["event"].split("\n"))
+def _journal_lines(record: logging.LogRecord, level: str, text: str) -> str:
+    name = "" if record.name == "lanner" else f"{record.name}: "
+    prefix = journal_prefix(_SYSLOG.get(level, 6))
+    return "\n".join(f"{prefix}{name}{line}" for line in text.split("\n"))
+
+
+def _plain_line(record: logging.LogRecord, level: str, text: str) -> str:
+    return f"{_timestamp(record)} [{level}] {text} [{record.name}]"
+
+
+def _coloured_line(record: logging.LogRecord, level: str, text: str) -> str:
+    shown = f"\x1b[1;{_ANSI.get(level, '32')}m{level}{_PLAIN}"
+    name = f"{_BLUE}{record.name}{_PLAIN}"
+    return f"{_DIM}{_timestamp(record)}{_PLAIN} [{shown}] {_BOLD}{text}{_PLAIN} [{name}]"

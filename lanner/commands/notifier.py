@@ -84,12 +84,11 @@ def _broker(settings: Settings, names: tuple[str, ...]) -> Connection:
 def _deliver(
     options: Options, settings: Settings, names: tuple[str, ...], listen: str | None, connection: Connection | None
 ) -> None:
-    need("notifier", "structlog")
-    from lanner.cli.logging_setup import log_through_structlog
+    from lanner.cli.logging_setup import log_to_stderr
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.notifier import NotifierView
 
-    log_through_structlog(settings, "notifier")
+    log_to_stderr(settings, "notifier")
     deliveries = Deliveries(settings, names, connection)
     intake = None
     view = NotifierView(

@@ -23,8 +23,8 @@ def command(options: Options) -> None:
     Start as many as there are cores, on any number of machines, up to the number of partitions: they share the work,
     and the others take over from one that dies within seconds. Run `lanner topics create` first.
     """
-    need("processor", "confluent_kafka", "cryptography", "faust", "structlog")
-    from lanner.cli.logging_setup import log_through_structlog
+    need("processor", "confluent_kafka", "cryptography", "faust")
+    from lanner.cli.logging_setup import log_to_stderr
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.processor import ProcessorView
     from lanner.ruleset.compile import repeated_alerts
@@ -37,7 +37,7 @@ def command(options: Options) -> None:
     from processor.hosts.liveness import HostLiveness
 
     settings = options.settings()
-    log_through_structlog(settings, "processor")
+    log_to_stderr(settings, "processor")
     connection = connection_of(settings)
     states, findings = topics_in_order(connection, topics_of("processor"))
     if not options.quiet:

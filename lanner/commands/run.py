@@ -11,7 +11,6 @@ from lanner.cli.terminal.output import note
 from lanner.recorder.rolling import size_mib
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings, find_file
-from lanner.wiring.kafka import need
 from lanner.wiring.single_host.pipeline import Pipeline, Source
 from schemas.batch import EventBatch
 
@@ -60,10 +59,9 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         quiet=options.quiet,
     )
     if settings.log_format is not None:
-        need("metrics", "structlog")
-        from lanner.cli.logging_setup import log_through_structlog
+        from lanner.cli.logging_setup import log_to_stderr
 
-        log_through_structlog(settings, "run")
+        log_to_stderr(settings, "run")
     if metrics is None and settings.http.listen is None:
         pipeline.run()
     else:

@@ -25,10 +25,10 @@ FLUSH_SECONDS = 5.0
 
 def _collect(options: Options) -> None:
     """Collect until a signal arrives."""
-    need("collector", "confluent_kafka", "structlog")
+    need("collector", "confluent_kafka")
     from collector.host.sequence_checkpoint import SequenceCheckpoint
     from collector.publishing.publisher import Publisher
-    from lanner.cli.logging_setup import log_through_structlog
+    from lanner.cli.logging_setup import log_to_stderr
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.collector import CollectorView
     from lanner.wiring.collector import make_collector
@@ -37,7 +37,7 @@ def _collect(options: Options) -> None:
     from lanner.wiring.pushdown.local_filter import own_interest
 
     settings = options.settings()
-    log_through_structlog(settings, "collector")
+    log_to_stderr(settings, "collector")
     connection = connection_of(settings)
     own = own_interest(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)

@@ -9,10 +9,10 @@ import pytest
 
 PROGRAM = """
 import json, logging, sys
-from lanner.cli.logging_setup import log_through_structlog
+from lanner.cli.logging_setup import log_to_stderr
 from lanner.settings import Settings
 from lanner.cli.terminal.output import error_line, note
-log_through_structlog(Settings(log_format=sys.argv[1], log_level=sys.argv[2]), "processor")
+log_to_stderr(Settings(log_format=sys.argv[1], log_level=sys.argv[2]), "processor")
 note("plain")
 note("warning: told to beware")
 error_line("it is wrong\\x1b[2J \\u202e\\udcff" + "x" * 9999)
@@ -65,8 +65,8 @@ import sys
 from lanner.settings import Settings
 from lanner.cli.terminal.output import error_line, note
 if sys.argv[1] != "plain":
-    from lanner.cli.logging_setup import log_through_structlog
-    log_through_structlog(Settings(log_format=sys.argv[1], log_level="info"), "processor")
+    from lanner.cli.logging_setup import log_to_stderr
+    log_to_stderr(Settings(log_format=sys.argv[1], log_level="info"), "processor")
 for say in (note, error_line):
     say("waits for host web\\n2026-11-25T10:00:00Z [error] rules refused\\r\\n<3>error: forged\\x1b[2J.")
 """
@@ -92,3 +92,32 @@ def test_a_line_break_in_a_hosts_name_makes_no_entry_of_its_own(form: str, journ
     assert len(lines) == 6
     for line in (*lines[1:3], *lines[4:]):
         assert re.match(r"(<\d>)?    ", line), text
+
+
+COLOURED = """
+import logging, sys
+from lanner.cli.logging_setup import log_to_stderr
+from lanner.settings import Settings
+sys.stderr = open(int(sys.argv[1]), "w")
+log_to_stderr(Settings(log_format="console"), "processor")
+logging.getLogger("lanner").warning("beware")
+"""
+
+
+def test_a_terminal_gets_colors() -> None:
+    """The level, the text and the logger are told apart by color; nothing else changes."""
+    ours, theirs = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "JOURNAL_STREAM")}
+    command = [sys.executable, "-c", COLOURED, str(theirs)]
+    subprocess.run(command, check=True, timeout=60, pass_fds=[theirs], env=environment | {"TERM": "xterm"})
+    text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "[\x1b[1;33mwarning\x1b[0m]" in text
+    assert re.sub(r"\x1b\[[\d;]*m", "", text).split(" ", 1)[1] == "[warning] beware [lanner]\r\n"
+
+
+def test_logging_loads_no_library_for_tables() -> None:
+    """A service prints no table, and rich would take 4 MiB of it."""
+    program = "import sys, lanner.cli.logging_setup; sys.exit('rich' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
