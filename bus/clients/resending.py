@@ -170,7 +170,7 @@ class ResendingProducer:
             pending = self._window.pop(number, None)
         if error is None:
             self._arrived_at = time.monotonic()
-            self._trouble.newest = None
+            self._trouble.clear()
             self._retry.succeeded()
         if pending is not None:
             pending.report(why, -1 if offset is None else offset)

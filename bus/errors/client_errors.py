@@ -105,9 +105,13 @@ class ClientErrors:
     """The connection errors of one client; the call that fails often only knows that it timed out."""
 
     def __init__(self, connection: Connection) -> None:
-        self.newest: KafkaError | None = None
-        """The most specific of the recent errors."""
         self._connection = connection
+        self._newest: KafkaError | None = None
+
+    @property
+    def newest(self) -> KafkaError | None:
+        """The most specific of the recent errors."""
+        return self._newest
 
     @property
     def is_final(self) -> bool:
@@ -121,7 +125,11 @@ class ClientErrors:
         """Record an error; pass this as the client's error_cb."""
         # "All brokers down" is less specific than the error of the first broker.
         if self.newest is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-            self.newest = error
+            self._newest = error
+
+    def clear(self) -> None:
+        """Forget the errors, because the client works again or they have been reported."""
+        self._newest = None
 
     def unavailable(self, error: KafkaError) -> BusUnavailable:
         """Return an error that explains why a call failed."""

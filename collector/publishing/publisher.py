@@ -234,7 +234,7 @@ class Publisher:
             self.delivered += 1
             if self._is_away:
                 self._is_away = False
-                self._trouble.newest = None
+                self._trouble.clear()
                 self._on_note(f"the broker at {self._connection.bootstrap_servers} accepts events again.")
         elif not is_too_large(error):
             self._window.dropped(sent)

@@ -49,7 +49,7 @@ def command(options: Options) -> None:
     in_use, former = rules_at_start(settings, connection, prepare, quiet=options.quiet)
 
     def ready() -> None:
-        view.is_assigned = True
+        view.mark_assigned()
         systemd.notify("READY=1")
         if not options.quiet:
             note(f"evaluating rules: {rules.in_use.description}. Stop: Ctrl-C")

@@ -162,7 +162,7 @@ class KafkaQueue:
         """Raise OSError if the broker has denied this client access."""
         error = self._errors.newest
         if error is not None and self._errors.is_final:
-            self._errors.newest = None
+            self._errors.clear()
             raise OSError(str(self._errors.unavailable(error)))
 
     @contextmanager

@@ -67,6 +67,10 @@ class CorrelateStage:
         self._loaded[partition] = applied
         return unreadable
 
+    def add_lost(self, partitions: int) -> None:
+        """Count partitions whose window state was lost."""
+        self.lost += partitions
+
     def change_rules(self, plan: Plan, *, is_settled: bool) -> None:
         """Evaluate other rules from now on; unchanged stateful macros keep their windows.
 

@@ -125,3 +125,8 @@ class StatusLine:
             self.shown = False
             self.stream.write("\r\x1b[K")
             self.stream.flush()
+
+    def close(self) -> None:
+        """Erase the line and draw it no more."""
+        self.clear()
+        self.on = False

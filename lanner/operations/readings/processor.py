@@ -70,10 +70,10 @@ class ProcessorView:
     stuck_seconds: float
     host_keys: HostKeysService | None = None
     turned: Beat = field(default_factory=Beat)
-    is_assigned: bool = False
     shipping: ResultProducer | None = None
     app: Any = None
     timing: RuleTiming = field(init=False)
+    _is_assigned: bool = False
     _turning: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
@@ -84,6 +84,10 @@ class ProcessorView:
         """Take what exists only once the loop runs; beat is called at each of its iterations."""
         self.app, self.shipping = app, shipping
         self._turning = asyncio.create_task(self._turn(beat))
+
+    def mark_assigned(self) -> None:
+        """Record that partitions are assigned, so that this processor is ready."""
+        self._is_assigned = True
 
     async def _turn(self, beat: Callable[[], None]) -> None:
         while True:
@@ -125,7 +129,7 @@ class ProcessorView:
         return Health(alive=self._alive, well=tuple, ready=self._ready)
 
     def _lag(self) -> dict[Any, int]:
-        if self.app is None or not self.is_assigned:
+        if self.app is None or not self._is_assigned:
             return {}
         found: dict[Any, int] = self.app.consumer.lag()
         return found
@@ -137,5 +141,5 @@ class ProcessorView:
         silent = ANSWER_SECONDS + 1 if self.shipping is None else time.monotonic() - self.shipping.answered_at
         answers = silent <= ANSWER_SECONDS
         detail = "confirms messages" if answers else "has confirmed nothing for a while: is it reachable?"
-        assigned = "assigned" if self.is_assigned else "not assigned yet"
-        return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self.is_assigned, assigned)]
+        assigned = "assigned" if self._is_assigned else "not assigned yet"
+        return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self._is_assigned, assigned)]

@@ -201,8 +201,7 @@ class Pipeline:
 
     def _end(self) -> None:
         systemd.notify("STOPPING=1")
-        self._status.clear()
-        self._status.on = False
+        self._status.close()
         try:
             self._source.stop()
             self._names.stop()
