@@ -38,6 +38,7 @@ class Collector:
         *,
         on_batch: Callable[[EventBatch], None],
         interest: PushdownFilter | None = None,
+        versions: frozenset[str] = frozenset(),
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
         on_note: Callable[[str], None] = lambda _: None,
@@ -48,13 +49,14 @@ class Collector:
             event_types: event types that rules need; lifecycle records always come, for the process table.
             on_batch: called on the polling thread with each finished batch.
             interest: pushdown filter; None sends every event.
+            versions: versions of the published rules that require it.
             settings: how to work.
             further_losses: returns losses behind the collector by reason, as growing totals; batches report them.
             on_note: receives messages for the operator.
         """
         self.settings = settings or CollectorSettings()
-        self.host: HostFacts = this_host(self.settings.host_id)
-        self.versions: frozenset[str] = frozenset()
+        self.host: HostFacts = this_host(self.settings.host_id, self.settings.host_name)
+        self._versions = versions
         """Versions of the published rules whose filter is active; a batch lists those active for all its events."""
         self._on_batch = on_batch
         self._further_losses = further_losses
@@ -85,6 +87,11 @@ class Collector:
         self._last_counters: Mapping[str, int] = {}
         self._interval = _BUSY_POLL
         self._count_losses_at = 0.0
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the program is attached and has passed its self-test."""
+        return self._feed is not None
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -222,11 +229,11 @@ class Collector:
         self.watch(event_types, interest, variables=variables)
         if self._feed is not None:
             # Events before the switch passed the old filter, those right after it the new one.
-            self.versions = common_versions(self.versions, versions)
+            self._versions = common_versions(self._versions, versions)
             self._take(self._feed.read())
             if self._batch.count:
                 self._flush()
-        self.versions = versions
+        self._versions = versions
         # Processors wait for this: an empty batch updates them as well.
         self._flush()
 
@@ -309,6 +316,6 @@ class Collector:
 
     def _flush(self, *, stopping: bool = False) -> None:
         watched = self._report.take(time.monotonic())
-        batch = self._batch.finish(self.losses, self.versions, watched, stopping=stopping)
+        batch = self._batch.finish(self.losses, self._versions, watched, stopping=stopping)
         self._last_flush = time.monotonic()
         self._on_batch(batch)

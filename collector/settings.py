@@ -17,6 +17,8 @@ class CollectorSettings:
 
     host_id: str = ""
     """Empty for the machine's own id."""
+    host_name: str = ""
+    """Empty for the name in the environment, else the machine's own."""
     version: str = "0.1.0"
     rings: RingSizes = field(default_factory=RingSizes)
     flush_events: int = 500

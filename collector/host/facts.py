@@ -30,14 +30,15 @@ class HostFacts:
     kernel: str
 
 
-def this_host(host_id: str = "", environment: Mapping[str, str] = os.environ) -> HostFacts:
+def this_host(host_id: str = "", name: str = "", *, environment: Mapping[str, str] = os.environ) -> HostFacts:
     """Read the host's identity.
 
     Args:
         host_id: from the settings; empty for the machine's own id.
+        name: from the settings; empty for the name in the environment, else the machine's own.
         environment: may name the host, by our variable or by Falco's.
     """
-    name = environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
+    name = name or environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
     names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
     # A batch with a longer one is refused, and all its events are lost.
     return HostFacts(*map(clipped_name, names))

@@ -1,6 +1,5 @@
 """Builds the collector from the settings."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -29,6 +28,7 @@ def make_collector(
     on_batch: Callable[[EventBatch], None],
     *,
     interest: PushdownFilter | None = None,
+    versions: frozenset[str] = frozenset(),
     variables: frozenset[str] = frozenset(),
     flush_ms: int | None = None,
     previous: tuple[int, int] = (0, -1),
@@ -42,6 +42,7 @@ def make_collector(
         event_types: the event types to watch.
         on_batch: receives each batch.
         interest: the pushdown filter; None to send all events.
+        versions: versions of the published rules that require it.
         variables: names of the environment variables to collect.
         flush_ms: maximum age of a batch, if not as configured, ms.
         previous: start and last sequence number of the previous collector, if known.
@@ -49,15 +50,14 @@ def make_collector(
         on_note: receives messages for the operator.
     """
     wanted = settings.collector
-    if settings.host.name:
-        # The collector asks the environment for the host's name, as a container's manifest gives it.
-        os.environ["LANNER_HOSTNAME"] = settings.host.name
     return Collector(
         event_types,
         on_batch=on_batch,
         interest=interest if wanted.pushdown else None,
+        versions=versions,
         settings=CollectorSettings(
             host_id=settings.host.id or "",
+            host_name=settings.host.name or "",
             version=lanner.__version__,
             rings=RingSizes(events=wanted.ring_mib << 20, lifecycle=wanted.lifecycle_ring_mib << 20),
             exact_paths=wanted.exact_paths,

@@ -1,7 +1,5 @@
 """Reads host keys and their announcements, and writes an operator's decisions."""
 
-import os
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from bus.messages.batch_signature import HOST_DOMAIN, SIGNATURE
 from bus.messages.headers import Headers
 from bus.messages.signatures import BadSigningKey, bare_public_key, is_signed_by
 from bus.topics import HOST_KEYS, HOST_PINS, HOSTS
-from lanner.ruleset.published.version import current_user
+from lanner.ruleset.published.version import current_host, current_user
 from lanner.settings import Settings
 from processor.identity.known_hosts import KnownHosts
 from schemas.host_keys import Announcement, BadHostKey, HostKey, State, decode_announcement, encode_host_key
@@ -73,8 +71,7 @@ class HostKeyDecisions:
     def __init__(self, connection: Connection, settings: Settings) -> None:
         """Connect. Raises BusUnavailable if the broker's settings can't be used."""
         self._writer = CompactedTopicWriter(connection)
-        host = settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
-        self._by = f"{current_user()}@{host}"[:200]
+        self._by = f"{current_user()}@{current_host(settings)}"[:200]
 
     def decide(self, host_id: str, state: State, public_key: bytes) -> None:
         """Publish a decision. Raises BusUnavailable, and BadHostKey if readers would reject it."""

@@ -58,13 +58,13 @@ def _collect(options: Options) -> None:
         wanted.event_types,
         take,
         interest=wanted.wanted.interest,
+        versions=wanted.wanted.versions,
         variables=wanted.variables,
         flush_ms=settings.kafka.batch_ms,
         previous=(0, -1) if last is None else (last.start, last.sequence),
         further_losses=lambda: publisher.losses,
         on_note=note,
     )
-    collector.versions = wanted.wanted.versions
     publisher = Publisher(
         connection, collector.host.id, spool, identity=identity_of(settings, collector.host), on_note=note
     )
@@ -74,7 +74,6 @@ def _collect(options: Options) -> None:
     with endpoint(settings, "collector", view.readings, view.health()), Signals() as signals:
         try:
             collector.start()
-            view.is_attached = True
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "

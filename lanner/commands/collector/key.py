@@ -1,7 +1,6 @@
 """`lanner collector key`: prints what an operator needs to enroll this host."""
 
 import json
-import os
 import sys
 
 from lanner.cli.app import Options, front_command
@@ -20,9 +19,7 @@ def command(options: Options) -> None:
     from lanner.wiring.host_identity import signing_identity
 
     settings = options.settings()
-    if settings.host.name:
-        os.environ["LANNER_HOSTNAME"] = settings.host.name
-    identity = signing_identity(settings, this_host(settings.host.id or ""))
+    identity = signing_identity(settings, this_host(settings.host.id or "", settings.host.name or ""))
     public = identity.key.public_key.hex()
     if settings.json_output:
         record = {"host_id": identity.host_id, "hostname": identity.hostname, "public_key": public}

@@ -26,8 +26,6 @@ class CollectorView:
     spool_limit: int
     """Bytes."""
     stuck_seconds: float
-    is_attached: bool = False
-    """Whether the program is attached and has passed its self-test."""
     turned: Beat = field(default_factory=Beat)
 
     def readings(self) -> Readings:
@@ -59,7 +57,7 @@ class CollectorView:
         return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
 
     def _ready(self) -> list[HealthCheck]:
-        attached, away = self.is_attached, self.publisher.is_away
+        attached, away = self.collector.is_attached, self.publisher.is_away
         return [
             HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
             HealthCheck("broker", not away, "accepts no events: they wait on disk" if away else "accepts events"),

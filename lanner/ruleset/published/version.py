@@ -31,7 +31,7 @@ def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) ->
         switches=tuple(PublishedSwitch(switch.enable, switch.by, switch.pattern) for switch in switches_of(settings)),
         priority=settings.priority,
         publisher=current_user(),
-        host=settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname(),
+        host=current_host(settings),
         comment=comment,
     )
 
@@ -82,6 +82,11 @@ def private_key(path: Path) -> Ed25519PrivateKey:
     except (OSError, BadSigningKey) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise BadInput(f"--sign-key: {path}: {what}.") from None
+
+
+def current_host(settings: Settings) -> str:
+    """Return the name of the host that a command runs on."""
+    return settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
 
 
 def current_user() -> str:

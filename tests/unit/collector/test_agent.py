@@ -35,6 +35,21 @@ class TestCollector:
         assert (self.batches[0].watched, self.batches[1].watched) == (["openat"], [])
         assert self.collector.events == 7
 
+    def test_a_batch_names_the_rules_that_require_its_events(self, tmp_path: Path) -> None:
+        """A processor thus knows that nothing was left out that its version needs, from the first batch on."""
+        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", host_name="web-1")
+        collector = Collector(
+            ("openat",), on_batch=self.batches.append, versions=frozenset({"one", "two"}), settings=settings
+        )
+        assert not collector.is_attached
+
+        collector.change_interest(("openat",), None, frozenset({"two"}))
+
+        assert [(batch.hostname, batch.interest_version) for batch in self.batches] == [
+            ("web-1", "one+two"),
+            ("web-1", "two"),
+        ]
+
     def test_each_loss_is_reported_by_one_batch(self) -> None:
         """The total keeps growing; each batch reports the difference."""
         record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")

@@ -33,6 +33,11 @@ def test_the_environment_names_the_host(environment: dict[str, str], name: str) 
     assert this_host(environment=environment).name == name
 
 
+def test_a_setting_goes_before_the_environment() -> None:
+    """A setting is chosen for this host."""
+    assert this_host(name="chosen", environment={"LANNER_HOSTNAME": "ours"}).name == "chosen"
+
+
 def test_a_host_that_nobody_named_has_a_name_of_its_own() -> None:
     """That of process 1's UTS namespace, which outside a container everybody shares."""
     found = this_host(environment={})
@@ -53,7 +58,7 @@ def test_a_setting_goes_before_the_machine_s_id(machine_id: Path) -> None:
     """Cloned machines share one."""
     machine_id.write_text(f"{MACHINE_ID}\n")
 
-    assert this_host("chosen", {}).id == "chosen"
+    assert this_host("chosen", environment={}).id == "chosen"
 
 
 @pytest.mark.parametrize("content", [b"", b"uninitialized\n", b"\xff\xfe", b"0123\n"])
@@ -77,7 +82,7 @@ def test_a_machine_without_the_file_gets_an_id_of_its_name(machine_id: Path) -> 
 
 def test_names_that_no_batch_may_hold_are_shortened_and_stay_different() -> None:
     """Otherwise each batch of such a host would be refused."""
-    first, second = (this_host("i" * 300 + end, {"LANNER_HOSTNAME": "ö" * 300 + end}) for end in "ab")
+    first, second = (this_host("i" * 300 + end, "ö" * 300 + end) for end in "ab")
     assert max(len(text.encode()) for facts in (first, second) for text in (facts.id, facts.name)) == 256
     assert first.id != second.id
     assert first.name != second.name
