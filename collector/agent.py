@@ -21,6 +21,7 @@ from collector.records.repeat_counts import RepeatPoll
 from collector.settings import CollectorSettings
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
+from schemas.text.notes import OnNote, ignore_note
 
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
@@ -41,7 +42,7 @@ class Collector:
         versions: frozenset[str] = frozenset(),
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
-        on_note: Callable[[str], None] = lambda _: None,
+        on_note: OnNote = ignore_note,
     ) -> None:
         """Set up a collector; start() attaches it.
 

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -15,6 +14,7 @@ from bus.errors.client_errors import ClientErrors, unusable
 from bus.errors.unavailable import fault_text
 from bus.messages.headers import Headers
 from bus.topics import MAX_MESSAGE_BYTES
+from schemas.text.notes import OnNote, ignore_note
 
 LINGER_MS = 5
 _POLL_SECONDS = 0.1
@@ -57,7 +57,7 @@ def resending_producer(
     client_id: str,
     *,
     queue_bytes: int,
-    on_note: Callable[[str], None] = lambda _: None,
+    on_note: OnNote = ignore_note,
 ) -> ResendingProducer:
     """Create a producer that replaces failed clients. Raises BusUnavailable if the client can't use the settings.
 
@@ -81,7 +81,7 @@ class AsyncProducer:
         client_id: str,
         *,
         queue_bytes: int = 16 << 20,
-        on_note: Callable[[str], None] = lambda _: None,
+        on_note: OnNote = ignore_note,
     ) -> None:
         """Create a producer for the running event loop. Raises BusUnavailable if the client can't use the settings.
 
@@ -134,7 +134,7 @@ class AsyncProducer:
             try:
                 self._producer.poll(_POLL_SECONDS)
             except Exception as error:  # noqa: BLE001  without this thread nothing would be sent, without an error
-                self._on_note(f"error: sending: {fault_text(error)}")
+                self._on_note(f"sending: {fault_text(error)}", "error")
 
     def _reporter(self, done: "asyncio.Future[int]") -> Report:
         def report(error: Exception | None, offset: int) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from bus.clients.backoff import Backoff
 from bus.errors.unavailable import BusUnavailable
 from schemas.errors import LannerError
+from schemas.text.notes import OnNote, ignore_note
 
 REMIND_SECONDS = 60.0
 _BACKOFF = Backoff(first=0.1, most=5.0)
@@ -27,9 +28,7 @@ class Stopped(LannerError):
 class Outage:
     """Reports an outage when it begins, at most once a minute while it lasts, and when it ends."""
 
-    def __init__(
-        self, waiting: str, on_note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, waiting: str, on_note: OnNote, clock: Callable[[], float] = time.monotonic) -> None:
         """Start without an outage.
 
         Args:
@@ -57,7 +56,7 @@ class Outage:
             return
         self._report_at = now + REMIND_SECONDS
         lasting = f" (for {now - self._since:.0f} s so far)" if now > self._since else ""
-        self._on_note(f"warning: {reason}. {self._waiting} is waiting{lasting}.")
+        self._on_note(f"{reason}. {self._waiting} is waiting{lasting}.", "warning")
 
     def is_over(self) -> None:
         """Record that the broker answers."""
@@ -72,7 +71,7 @@ class Retry:
     def __init__(
         self,
         waiting: str,
-        on_note: Callable[[str], None] = lambda _: None,
+        on_note: OnNote = ignore_note,
         *,
         most_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,

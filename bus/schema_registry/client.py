@@ -9,6 +9,7 @@ from typing import Any
 from bus.connection import RegistryAddress
 from bus.errors.unavailable import BusUnavailable
 from schemas.encoding.wire import registry_header
+from schemas.text.notes import OnNote
 
 _TIMEOUT_SECONDS = 5.0
 _RETRY_SECONDS = 3.0
@@ -111,7 +112,7 @@ class _NotThere(RegistryUnavailable):
 class Registration:
     """Registers one schema in the background, retrying until the registry answers."""
 
-    def __init__(self, registry: Registry, topic: str, schema: dict[str, Any], on_note: Callable[[str], None]) -> None:
+    def __init__(self, registry: Registry, topic: str, schema: dict[str, Any], on_note: OnNote) -> None:
         """Start the thread.
 
         Args:

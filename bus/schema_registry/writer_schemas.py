@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 
 from bus.clients.compacted import CompactedTopicReader
@@ -24,6 +24,7 @@ from schemas.encoding.wire import (
     checked_schema,
     header_of,
 )
+from schemas.text.notes import OnNote
 
 _MAX_SCHEMAS = 1_000
 _PATIENCE_SECONDS = 2.0
@@ -94,7 +95,7 @@ class WriterSchemas:
         if header in self._reasons or len(self._reasons) < _MAX_SCHEMAS:
             self._reasons[header] = reason[:_LONGEST_REASON]
 
-    async def translated(self, data: bytes | None, on_note: Callable[[str], None]) -> bytes:
+    async def translated(self, data: bytes | None, on_note: OnNote) -> bytes:
         """Translate on an event loop; wait until broker and registry answer.
 
         Args:

@@ -22,6 +22,7 @@ from collector.publishing.spool import Spool, events_of
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
 from schemas.encoding.wire import reframed
+from schemas.text.notes import OnNote, ignore_note
 
 REFUSED = "refused_by_broker"
 _WINDOW_BYTES = 8 << 20
@@ -42,7 +43,7 @@ class Publisher:
         spool: Spool,
         *,
         identity: HostIdentity | None = None,
-        on_note: Callable[[str], None] = lambda _: None,
+        on_note: OnNote = ignore_note,
         window_bytes: int = _WINDOW_BYTES,
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:

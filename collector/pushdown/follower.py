@@ -6,7 +6,7 @@ disk for restarts.
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from bus.clients.compacted import CompactedTopicReader
@@ -14,6 +14,7 @@ from bus.connection import Connection
 from bus.topics import INTEREST
 from collector.pushdown.plan import CollectionPlan, collection_plan
 from schemas.filter import PushdownFilter
+from schemas.text.notes import OnNote
 
 _MAX_STORED = 64 << 20
 
@@ -28,7 +29,7 @@ class FilterFollower:
         always_sent: Iterable[str],
         *,
         kept: Path,
-        on_note: Callable[[str], None],
+        on_note: OnNote,
     ) -> None:
         """Start from the stored state; the broker need not be available.
 

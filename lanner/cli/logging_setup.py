@@ -11,13 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bus.connection import CLIENT_LOG
-from lanner.cli.terminal.output import Level, coloured, journal_prefix, speak_through
+from lanner.cli.terminal.output import LOGGER, SYSLOG, coloured, journal_prefix
 from lanner.settings import Settings
 from schemas.text.printable import printable_lines
 
 _MAX_TEXT = 4000
-_SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _ANSI = {"debug": "32", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 _DIM, _BOLD, _BLUE, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[1;34m", "\x1b[0m"
 
@@ -33,26 +31,19 @@ def log_to_stderr(settings: Settings, stage: str) -> None:
         stage: named in each JSON object.
 
     """
-    level = _LEVELS[settings.log_level]
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(_layout(settings, stage)))
     # Without a handler, Python prints warnings of other libraries.
     logging.root.addHandler(logging.NullHandler())
-    for name, least in (
-        ("lanner", level),
+    for logger, least in (
+        (LOGGER, level),
         # Verbose and meant for its developers; what an operator needs is reported through callbacks.
-        (CLIENT_LOG, level if level == logging.DEBUG else logging.CRITICAL),
+        (logging.getLogger(CLIENT_LOG), level if level == logging.DEBUG else logging.CRITICAL),
     ):
-        logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(least)
-    ours = logging.getLogger("lanner")
-
-    def log(level: Level, text: str) -> None:
-        ours.log(_LEVELS[level], "%s", text)
-
-    speak_through(log)
 
 
 class _Formatter(logging.Formatter):
@@ -82,8 +73,8 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def _journal_lines(record: logging.LogRecord, level: str, text: str) -> str:
-    name = "" if record.name == "lanner" else f"{record.name}: "
-    prefix = journal_prefix(_SYSLOG.get(level, 6))
+    name = "" if record.name == LOGGER.name else f"{record.name}: "
+    prefix = journal_prefix(SYSLOG.get(level, 6))
     return "\n".join(f"{prefix}{name}{line}" for line in text.split("\n"))
 
 

@@ -21,6 +21,7 @@ from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery
 from notifier.delivery.stats import SinkStats
 from schemas.batch import EventBatch
+from schemas.text.notes import ignore_note
 
 
 @front_command("demo", example='sudo lanner demo --only "Read sensitive file untrusted"')
@@ -77,7 +78,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
         )
 
     def sinks(_settings: Settings) -> list[AlertDelivery]:
-        return [DirectDelivery("demo", board, RoutedAlert, SinkStats(), lambda _: None)]
+        return [DirectDelivery("demo", board, RoutedAlert, SinkStats(), ignore_note)]
 
     pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
     if options.format != "json":

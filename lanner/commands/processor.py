@@ -42,7 +42,7 @@ def command(options: Options) -> None:
     states, findings = topics_in_order(connection, topics_of("processor"))
     if not options.quiet:
         for finding in findings:
-            note(f"warning: {finding.text}.")
+            note(f"{finding.text}.", "warning")
     partitions = states[connection.topic(EVENTS)].partitions
 
     prepare = preparation(settings)

@@ -65,7 +65,7 @@ def endpoint(
     shown = f"[{host}]" if ":" in host else host
     note(f"serving metrics and health at http://{shown}:{server.port}/metrics, /healthz, /readyz")
     if not _is_loopback(host):
-        note("warning: metrics and health, which reveal rules and versions, are open to anyone who can connect.")
+        note("metrics and health, which reveal rules and versions, are open to anyone who can connect.", "warning")
     try:
         yield server
     finally:

@@ -11,6 +11,7 @@ from collector.settings import CollectorSettings
 from lanner.settings import Settings
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
+from schemas.text.notes import OnNote, ignore_note
 
 INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
 """Folder of compiled programs that are deployed together with Lanner."""
@@ -33,7 +34,7 @@ def make_collector(
     flush_ms: int | None = None,
     previous: tuple[int, int] = (0, -1),
     further_losses: Callable[[], Mapping[str, int]] = dict,
-    on_note: Callable[[str], None] = lambda _: None,
+    on_note: OnNote = ignore_note,
 ) -> Collector:
     """Build a collector without starting it.
 

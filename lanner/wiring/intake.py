@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
@@ -11,6 +11,7 @@ from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.test_alert import marked_alert
 from notifier.intake.server import Bus, IntakeServer, IntakeStats
 from processor.detection.redaction import Redaction
+from schemas.text.notes import OnNote
 
 
 class RunningIntake:
@@ -21,7 +22,7 @@ class RunningIntake:
         settings: Settings,
         listen: str,
         bus: Bus,
-        note: Callable[[str], None],
+        note: OnNote,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Start listening.
@@ -55,7 +56,7 @@ class RunningIntake:
         self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self._intake.port}/"
         if not token and not section.client_ca_file:
             who = "any user of this host" if _is_loopback(host) else "anyone who can connect"
-            note(f"warning: intake: no token and no client certificates: {who} can send alerts.")
+            note(f"intake: no token and no client certificates: {who} can send alerts.", "warning")
 
     @property
     def is_alive(self) -> bool:

@@ -1,7 +1,5 @@
 """How `lanner run` hands alerts to its sinks: directly, or through an outbox and a thread."""
 
-from collections.abc import Callable
-
 from notifier.delivery.outcome import Delivered, RetryLater, Undeliverable
 from notifier.delivery.routing import Router
 from notifier.delivery.sink import Sink
@@ -9,6 +7,7 @@ from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
+from schemas.text.notes import OnNote
 
 DRAIN_SECONDS = 3.0
 STOP_SECONDS = 2.0
@@ -17,7 +16,7 @@ STOP_SECONDS = 2.0
 class DirectDelivery:
     """Sends each alert at once, to a sink on this host. What fails is lost, and counted."""
 
-    def __init__(self, name: str, sink: Sink, router: Router, stats: SinkStats, report: Callable[[str], None]) -> None:
+    def __init__(self, name: str, sink: Sink, router: Router, stats: SinkStats, report: OnNote) -> None:
         """Wrap a sink.
 
         Args:
@@ -64,7 +63,7 @@ class DirectDelivery:
 class OutboxDelivery:
     """Writes each alert to an outbox on disk, from which a worker thread sends it."""
 
-    def __init__(self, name: str, outbox: Outbox, worker: Worker, report: Callable[[str], None]) -> None:
+    def __init__(self, name: str, outbox: Outbox, worker: Worker, report: OnNote) -> None:
         """Start the worker, which first sends what is left from the last run."""
         self.name = name
         self.stats = worker.stats
@@ -92,8 +91,9 @@ class OutboxDelivery:
         is_full = outcome == "full"
         if is_full and not self._is_full:
             self._report(
-                f"warning: {self.name}: its outbox is full (notifier.outbox_alerts); "
-                "alerts of the rule that repeats most are dropped."
+                f"{self.name}: its outbox is full (notifier.outbox_alerts); "
+                "alerts of the rule that repeats most are dropped.",
+                "warning",
             )
         self._is_full = is_full
 

@@ -15,6 +15,7 @@ from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
 from notifier.queue.outbox import Queued
 from schemas.alert import Alert
+from schemas.text.notes import OnNote
 
 IDLE_SECONDS = 0.5
 """Longest wait before the worker checks whether to stop."""
@@ -65,7 +66,7 @@ class Worker:
         router: Router,
         *,
         stats: SinkStats,
-        report: Callable[[str], None],
+        report: OnNote,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a worker that is not started.

@@ -20,6 +20,7 @@ from aiohttp import web
 from notifier.formats.falco_json import parse_falco
 from schemas.alert import Alert
 from schemas.errors import LannerError
+from schemas.text.notes import OnNote
 
 Take = Callable[[Alert], Awaitable[None]]
 """Returns when the bus has stored the alert. Raises IntakeRefused if it never will, OSError if it can't now."""
@@ -69,7 +70,7 @@ class IntakeServer:
         token: str = "",
         context: ssl.SSLContext | None = None,
         limits: IntakeLimits | None = None,
-        report: Callable[[str], None],
+        report: OnNote,
     ) -> None:
         """Create a server that is not started.
 

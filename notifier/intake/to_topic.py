@@ -1,6 +1,6 @@
 """Produces incoming alerts to the topic `alerts`; they are accepted once every replica has them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bus.clients.producers import AsyncProducer
@@ -14,12 +14,13 @@ from bus.topics import ALERTS, SCHEMAS
 from notifier.intake.server import IntakeRefused, Take
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.encoding.wire import reframed
+from schemas.text.notes import OnNote
 
 CLOSE_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def into_topic(connection: Connection, report: Callable[[str], None]) -> AsyncIterator[Take]:
+async def into_topic(connection: Connection, report: OnNote) -> AsyncIterator[Take]:
     """Open a producer on the running loop; report is called if the schema registry doesn't answer.
 
     Raises:

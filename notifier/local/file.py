@@ -6,6 +6,7 @@ from pathlib import Path
 
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from schemas.alert import Alert
+from schemas.text.notes import OnNote
 
 MODE = 0o600
 """Alerts quote command lines, and command lines hold secrets."""
@@ -21,7 +22,7 @@ class FileSink:
         path: Path,
         line_of: Callable[[Alert], str],
         *,
-        report: Callable[[str], None],
+        report: OnNote,
         rotate_bytes: int | None = None,
         keep: int = 5,
     ) -> None:

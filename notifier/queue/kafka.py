@@ -28,6 +28,7 @@ from notifier.delivery.stats import SinkStats
 from notifier.queue.delivered_ids import DeliveredIds
 from notifier.queue.outbox import Queued
 from schemas.alert import ALERT_FORMAT, BadAlert, decode_alert
+from schemas.text.notes import OnNote
 
 ONLY_FOR = "lanner_sink"
 """Header of a replayed alert: the only sink that delivers it."""
@@ -38,9 +39,7 @@ STATISTICS_MS = 5000
 class KafkaQueue:
     """Alerts in `alerts` that wait for one sink; used by the sink's thread only."""
 
-    def __init__(
-        self, connection: Connection, sink: str, folder: Path, stats: SinkStats, report: Callable[[str], None]
-    ) -> None:
+    def __init__(self, connection: Connection, sink: str, folder: Path, stats: SinkStats, report: OnNote) -> None:
         """Join the group.
 
         Args:

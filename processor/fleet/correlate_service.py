@@ -31,6 +31,7 @@ from processor.detection.internal_alerts import memory_lost
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.producer import ResultProducer, answers_of, why_not_fetched
+from schemas.text.notes import OnNote
 
 _BATCH = 500
 _QUEUE = 2000
@@ -50,7 +51,7 @@ class CorrelateService:
         connection: Connection,
         stage: CorrelateStage,
         *,
-        on_note: Callable[[str], None],
+        on_note: OnNote,
         on_failure: Callable[[BaseException], None],
         at: FaultPoint = lambda _: None,
     ) -> None:
@@ -298,8 +299,9 @@ class CorrelateService:
             offsets = [await self._begun(partition)]
             offsets += _offsets(await self._records(partition, everything.items()))
             self._on_note(
-                f"warning: topic {self._connection.topic(_CHANGELOG)} was deleted and created again while this "
-                f"processor runs: {len(everything)} windows and counts of partition {partition} were rewritten."
+                f"topic {self._connection.topic(_CHANGELOG)} was deleted and created again while this "
+                f"processor runs: {len(everything)} windows and counts of partition {partition} were rewritten.",
+                "warning",
             )
 
     async def _tick(self, partitions: Sequence[int], ready: asyncio.Event) -> None:

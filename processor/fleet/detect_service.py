@@ -28,15 +28,14 @@ from processor.fleet.kafka.credentials import credentials, servers
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
 from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
+from schemas.text.notes import OnNote, ignore_note
 
 _MAX_PENDING = 500
 """Messages whose results are not acknowledged by the broker yet; more would only hide that it is slow."""
 _FLUSH_SECONDS = 5.0
 
 
-def make_app(
-    connection: Connection, partitions: int, data_folder: Path, on_note: Callable[[str], None] = lambda _: None
-) -> faust.App:
+def make_app(connection: Connection, partitions: int, data_folder: Path, on_note: OnNote = ignore_note) -> faust.App:
     """Return a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name.
 
     Args:
@@ -100,7 +99,7 @@ class DetectService:
         stage: MessageStage,
         *,
         host_keys: HostKeysService | None = None,
-        on_note: Callable[[str], None],
+        on_note: OnNote,
         on_failure: Callable[[BaseException], None],
         at: Callable[[str], None] = lambda _: None,
     ) -> None:

@@ -5,6 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from schemas.text.notes import Level, OnNote
+
 AGAIN_SECONDS = 60.0
 _MOST_CHARACTERS = 500
 _MOST_KINDS = 1000
@@ -18,7 +20,7 @@ _HINTS = {
 class FaustLog(logging.Handler):
     """Logs each kind of line once a minute: a client that cannot reach its broker retries several times a second."""
 
-    def __init__(self, on_note: Callable[[str], None], level: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, on_note: OnNote, level: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin.
 
         Args:
@@ -50,5 +52,5 @@ class FaustLog(logging.Handler):
         hint = next((f": {hint}" for sign, hint in _HINTS.items() if sign in text), "")
         again = self._untold.pop(kind, 0)
         more = f" ({again} more like it since the last)" if again else ""
-        level = "error: " if record.levelno >= logging.ERROR else ""
-        self._on_note(f"{level}{record.name}: {text[:_MOST_CHARACTERS]}{hint}{more}")
+        level: Level = "error" if record.levelno >= logging.ERROR else "info"
+        self._on_note(f"{record.name}: {text[:_MOST_CHARACTERS]}{hint}{more}", level)

@@ -6,7 +6,6 @@ again by a restart.
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 from confluent_kafka import Message
 
@@ -17,6 +16,7 @@ from bus.topics import HOST_KEYS, HOST_PINS
 from processor.fleet.producer import ResultProducer
 from processor.identity.gate import IdentityGate
 from schemas.host_keys import HostKey, encode_host_key, key_id
+from schemas.text.notes import OnNote
 from schemas.text.printable import printable
 
 _POLL_SECONDS = 0.2
@@ -26,7 +26,7 @@ _HEADERS: Headers = [("content-type", b"application/json")]
 class HostKeysService:
     """The keys of hosts, of one processor."""
 
-    def __init__(self, connection: Connection, gate: IdentityGate, *, on_note: Callable[[str], None]) -> None:
+    def __init__(self, connection: Connection, gate: IdentityGate, *, on_note: OnNote) -> None:
         """Begin; nothing is connected.
 
         Args:
@@ -84,7 +84,7 @@ class HostKeysService:
                     reported = follower.trouble
                     if reported:
                         until = "those known so far count" if is_complete else "until then nothing is evaluated"
-                        self._on_note(f"warning: host keys cannot be read ({reported}): {until}.")
+                        self._on_note(f"host keys cannot be read ({reported}): {until}.", "warning")
         except RuntimeError:
             # The loop is closed: this process is shutting down.
             return
@@ -96,12 +96,12 @@ class HostKeysService:
         if topic == HOST_KEYS:
             if wrong := self.gate.known.take_decision(key, value):
                 place = f"{self._connection.topic(topic)} at {message.offset()}"
-                self._on_note(f"warning: {place}: ignored, since it is not a valid host key record: {wrong}.")
+                self._on_note(f"{place}: ignored, since it is not a valid host key record: {wrong}.", "warning")
             return
         winner = self.gate.known.take_pin(key, value)
         if winner is not None:
             self._on_note(
-                f"warning: another key was pinned for host {printable(winner.host_id)}; the first one is used."
+                f"another key was pinned for host {printable(winner.host_id)}; the first one is used.", "warning"
             )
             task = asyncio.ensure_future(self._cover(winner))
             self._writing.add(task)
@@ -112,5 +112,6 @@ class HostKeysService:
             await (await self._write(winner))
         except Exception as error:  # noqa: BLE001  it counts here all the same, and whoever reads the topic next covers it
             self._on_note(
-                f"warning: the first key of host {printable(winner.host_id)} cannot be written again: {error}."
+                f"the first key of host {printable(winner.host_id)} cannot be written again: {error}.",
+                "warning",
             )

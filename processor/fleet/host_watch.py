@@ -21,6 +21,7 @@ from processor.fleet.kafka.past_events import PastEvents
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer, answers_of
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
+from schemas.text.notes import OnNote
 
 _NEWEST = 300
 _LOOK_BACK_SECONDS = 12.0
@@ -42,7 +43,7 @@ class HostWatch:
         stage: MessageStage,
         *,
         gate: IdentityGate | None = None,
-        on_note: Callable[[str], None],
+        on_note: OnNote,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """Begin; arguments as for DetectService. gate: verifies the messages that are read again."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bus.clients.producers import AsyncProducer
@@ -23,6 +23,7 @@ from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
 from schemas.published_rules import PUBLISHED_RULES_SCHEMA
+from schemas.text.notes import OnNote
 
 Sending = list["asyncio.Future[int]"]
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
@@ -35,7 +36,7 @@ OTHER_HOSTS = "other hosts"
 class ResultProducer:
     """Sends the results of one processor; each call returns a future that ends once the broker has the message."""
 
-    def __init__(self, connection: Connection, on_note: Callable[[str], None]) -> None:
+    def __init__(self, connection: Connection, on_note: OnNote) -> None:
         """Connect; call it on the running loop. Raises BusUnavailable."""
         self.alerts = 0
         """Alerts sent."""

@@ -20,6 +20,7 @@ from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from schemas.errors import LannerError
+from schemas.text.notes import OnNote
 
 STOP_SECONDS = 15.0
 OnStart = Callable[[faust.App, ResultProducer], None]
@@ -45,7 +46,7 @@ def run_processor(
     host_keys: HostKeysService | None,
     partitions: int,
     data_folder: Path,
-    on_note: Callable[[str], None],
+    on_note: OnNote,
     on_ready: Callable[[], None] = lambda: None,
     at: Callable[[str], None] = lambda _: None,
     log_level: int = logging.ERROR,
@@ -104,7 +105,7 @@ async def _run(
     host_keys: HostKeysService | None,
     partitions: int,
     data_folder: Path,
-    notes: tuple[Callable[[str], None], Callable[[], None]],
+    notes: tuple[OnNote, Callable[[], None]],
     at: Callable[[str], None],
     on_start: OnStart,
 ) -> int:
@@ -160,7 +161,7 @@ async def _run(
     return shipping.alerts
 
 
-async def _stop(worker: faust.Worker, on_note: Callable[[str], None]) -> None:
+async def _stop(worker: faust.Worker, on_note: OnNote) -> None:
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await worker.stop()

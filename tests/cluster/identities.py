@@ -16,6 +16,7 @@ from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 from tests.cluster.actions import Alerts, Generator, Host
 from tests.cluster.processes import Processes, Running
+from tests.notes import into
 
 
 class SigningHost(Host):
@@ -49,7 +50,7 @@ class SigningHost(Host):
                 self.name,
                 spool,
                 identity=self.identity,
-                on_note=self.notes.append,
+                on_note=into(self.notes),
             )
         return self._publisher
 

@@ -19,6 +19,7 @@ from tests.cluster.conftest import with_topics
 from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed, wait_for_owed
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
+from tests.notes import into
 
 _BUSY = "import os; os.nice(5)\nwhile True: pass"
 
@@ -44,7 +45,7 @@ class ActiveHosts:
         self._pause = pause
         self._hosts = [Host(f"host-{number}", others=3) for number in range(count)]
         self._publishers = [
-            Publisher(connection, host.name, Spool(folder / host.name, 64 << 20), on_note=self.notes.append)
+            Publisher(connection, host.name, Spool(folder / host.name, 64 << 20), on_note=into(self.notes))
             for host in self._hosts
         ]
         self._end = threading.Event()

@@ -17,6 +17,7 @@ from tests.cluster.conftest import with_topics
 from tests.cluster.network import Link
 from tests.cluster.processes import Processes
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
+from tests.notes import into
 
 STAGES = ("collector", "processor", "notifier")
 CUT_SECONDS = 8.0
@@ -44,7 +45,7 @@ class Hosts:
         self.notes: list[str] = []
         self._hosts = [Host(f"host-{number}") for number in range(count)]
         self._publishers = [
-            Publisher(connection, host.name, Spool(folder / host.name, 64 << 20), on_note=self.notes.append)
+            Publisher(connection, host.name, Spool(folder / host.name, 64 << 20), on_note=into(self.notes))
             for host in self._hosts
         ]
         self._stop = threading.Event()

@@ -14,6 +14,7 @@ from bus.topics import ALERTS, DAY_MS, NOTIFIER_DEAD_LETTERS, SIEM_ECS, plan
 from notifier.delivery.stats import SinkStats
 from notifier.queue import kafka
 from schemas.alert import encode_alert
+from schemas.text.notes import ignore_note
 from tests.cluster.processes import Processes
 from tests.live.notifier.http_server import HttpServer
 from tests.live.notifier.slack_server import SlackServer
@@ -199,7 +200,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
         data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
         producer.produce(connection.topic(ALERTS), data, b"one", partition=0)
     assert producer.flush(20) == 0
-    line = kafka.KafkaQueue(connection, "file", tmp_path, SinkStats(), lambda _: None)
+    line = kafka.KafkaQueue(connection, "file", tmp_path, SinkStats(), ignore_note)
     taken: list[str] = []
     failures: list[str] = []
     until = time.monotonic() + 60

@@ -17,6 +17,7 @@ from schemas.codec import encode_batch
 from tests.cluster.actions import Host
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
+from tests.notes import into
 
 
 def events_of(connection: Connection, count: int, timeout: float = 30) -> list[bytes]:
@@ -82,7 +83,7 @@ def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_pat
             publisher.publish(batch)
             publisher.poll(0.005)
 
-    first = Publisher(connection, host.name, Spool(folder, 8 << 20), on_note=notes.append, patience_seconds=0.3)
+    first = Publisher(connection, host.name, Spool(folder, 8 << 20), on_note=into(notes), patience_seconds=0.3)
     publish(first, 30)
     drain(first)
     own_broker.stop()
@@ -93,7 +94,7 @@ def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_pat
     files = sorted(folder.glob("*.avro"))
     assert files
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
-    second = Publisher(connection, host.name, Spool(folder, 8 << 20), on_note=notes.append, patience_seconds=0.3)
+    second = Publisher(connection, host.name, Spool(folder, 8 << 20), on_note=into(notes), patience_seconds=0.3)
     publish(second, 30)
     own_broker.start()
     publish(second, 30)

@@ -20,6 +20,7 @@ from processor.fleet.detect_service import make_app
 from tests.cluster.actions import Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker
+from tests.notes import into
 
 WAYS = ("certificate", "plain", "scram-sha-256", "scram-sha-512")
 
@@ -62,7 +63,7 @@ def test_each_stage_works_with_its_own_rights_alone(
     collector = connect(secured, way, "collector", prefix)
     interest = CompactedTopicReader(collector, [INTEREST])
     notes: list[str] = []
-    publisher = Publisher(collector, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=notes.append)
+    publisher = Publisher(collector, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=into(notes))
     publisher.publish(Host("host-1").batch("secured"))
     assert publisher.close(20) == 0
     assert publisher.delivered == 1
@@ -152,7 +153,7 @@ def test_who_is_not_let_in_is_told_why(secured: SecuredBroker, processes: Proces
         assert "Traceback" not in run.errors
         assert "made-up-secret" not in run.errors + run.output
     notes: list[str] = []
-    publisher = Publisher(connection, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=notes.append)
+    publisher = Publisher(connection, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=into(notes))
     publisher.publish(Host("host-1").batch("x"))
     assert publisher.close(10) == 1
     (note,) = notes
@@ -209,7 +210,7 @@ def test_a_right_that_is_missing_is_not_taken_for_a_missing_topic(
         secured.by_certificate("lanner-reader", prefix),
         "host-1",
         Spool(tmp_path / "spool", 8 << 20),
-        on_note=notes.append,
+        on_note=into(notes),
     )
     publisher.publish(Host("host-1").batch("x"))
     assert publisher.close(10) == 1

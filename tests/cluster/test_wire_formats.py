@@ -26,6 +26,7 @@ from tests.cluster.actions import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.registry import Guard, SchemaRegistry
 from tests.golden.batches import GOLDEN, golden_path
+from tests.notes import into
 from tests.unit.alerts import alert
 
 MORE = MessageFormat(
@@ -171,7 +172,7 @@ def test_a_fleet_with_a_schema_registry(
     # The registry is unavailable: a processor exits with an error, a collector spools its batches.
     processor = processes.start(connection, "processor", rules=rules, environment=asked)
     host = Host("host-1")
-    publisher = Publisher(with_registry, host.name, Spool(tmp_path / "collected", 1 << 20), on_note=notes.append)
+    publisher = Publisher(with_registry, host.name, Spool(tmp_path / "collected", 1 << 20), on_note=into(notes))
     for number in range(3):
         publisher.publish(host.batch(f"mark-{number}"))
         publisher.poll()

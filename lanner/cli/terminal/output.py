@@ -1,10 +1,12 @@
 """Terminal output: messages, color and the status line."""
 
+import logging
 import os
 import sys
 import time
-from typing import Literal, Protocol, TextIO
+from typing import TextIO
 
+from schemas.text.notes import Level
 from schemas.text.printable import printable_lines
 
 COLOURS = {
@@ -27,7 +29,10 @@ _ANSI = {
     "Informational": "34",
     "Debug": "2",
 }
-Level = Literal["debug", "info", "warning", "error"]
+LOGGER = logging.getLogger("lanner")
+"""Has a handler in services (lanner.cli.logging_setup), which log; other commands print plain lines."""
+SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Severities of the log levels. Source: RFC 5424."""
 STATUS_INTERVAL = 0.5
 """Seconds between two updates of the status line."""
 
@@ -42,54 +47,21 @@ def paint(text: str, priority: str) -> str:
     return f"\x1b[{_ANSI[priority]}m{text}\x1b[0m" if priority in _ANSI else text
 
 
-class Log(Protocol):
-    """A log that takes messages in place of standard error."""
-
-    def __call__(self, level: Level, text: str) -> None:
-        """Write one entry."""
-
-
-class _Destination:
-    """Where the process's own messages go: a process has one standard error."""
-
-    log: Log | None = None
-
-
-def speak_through(log: Log | None) -> None:
-    """Send messages to a log from now on; None for plain lines on standard error."""
-    _Destination.log = log
-
-
-def note(text: str) -> None:
-    """Print a message on standard error, escaped and joined into one message.
-
-    In a log, a message that begins with `warning:` or `error:` has that level.
-    """
-    text = printable_lines(text)
-    if (log := _Destination.log) is not None:
-        head, colon, rest = text.partition(": ")
-        if colon and head in ("warning", "error"):
-            log("warning" if head == "warning" else "error", rest)
-        else:
-            log("info", text)
+def note(text: str, level: Level = "info", /) -> None:
+    """Print a message on standard error, escaped and joined into one message; in a service, log it."""
+    if LOGGER.handlers:
+        LOGGER.log(logging.getLevelNamesMapping()[level.upper()], "%s", text)
         return
-    _write(6, text)
+    prefix, mark = journal_prefix(SYSLOG[level]), ""
+    if level != "info":
+        mark = f"\x1b[1;31m{level}:\x1b[0m " if level == "error" and coloured(sys.stderr) else f"{level}: "
+    sys.stderr.write("".join(f"{prefix}{line}\n" for line in f"{mark}{printable_lines(text)}".split("\n")))
+    sys.stderr.flush()
 
 
 def error_line(text: str) -> None:
-    """Print an error on standard error, escaped and joined into one message."""
-    text = printable_lines(text)
-    if (log := _Destination.log) is not None:
-        log("error", text)
-        return
-    mark = "\x1b[1;31merror:\x1b[0m " if coloured(sys.stderr) else "error: "
-    _write(3, f"{mark}{text}")
-
-
-def _write(level: int, text: str) -> None:
-    prefix = journal_prefix(level)
-    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.split("\n")))
-    sys.stderr.flush()
+    """Print an error on standard error, escaped and joined into one message; in a service, log it."""
+    note(text, "error")
 
 
 def journal_prefix(level: int) -> str:

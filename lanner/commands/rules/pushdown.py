@@ -118,7 +118,7 @@ def _warn_of_broad_rules(asked: dict[str, list[EventTypeCost]]) -> None:
     if asked.keys() != EVERYTHING:
         return
     for rule in sorted(set.intersection(*({share.rule for share in each} for each in asked.values()))):
-        note(f"warning: rule {rule!r} enables all {len(asked)} event types: restrict it with evt.type.")
+        note(f"rule {rule!r} enables all {len(asked)} event types: restrict it with evt.type.", "warning")
 
 
 def _sent(each: list[EventTypeCost]) -> str:

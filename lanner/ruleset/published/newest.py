@@ -6,11 +6,11 @@ this file makes a starting one refuse it too.
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from processor.fleet.rules.version import RulesInUse, RulesRefused
 from schemas.published_rules import PublishedRules
+from schemas.text.notes import OnNote
 
 _MOST_BYTES = 4096
 
@@ -22,7 +22,7 @@ class OlderRules(RulesRefused):
 class NewestRules:
     """Stores the name and publication time of the newest version."""
 
-    def __init__(self, path: Path, on_note: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, on_note: OnNote) -> None:
         """Read the file.
 
         Args:
@@ -85,6 +85,7 @@ class NewestRules:
         if not self._is_failing:
             self._is_failing = True
             self._on_note(
-                f"warning: published_rules.state_dir: {self._path}: {why}; after a restart, an old version that is "
-                "published again will be accepted."
+                f"published_rules.state_dir: {self._path}: {why}; after a restart, an old version that is "
+                "published again will be accepted.",
+                "warning",
             )

@@ -16,6 +16,7 @@ from processor.compiler.mapping import compile_mapping
 from processor.correlation.plan.split import stateful_names
 from processor.loading import Problem, Rule, RuleFile, load_rules
 from schemas.alert import Alert
+from schemas.text.notes import OnNote
 
 Predicate = Callable[[Alert], bool]
 _FILE = "<settings>"
@@ -106,9 +107,7 @@ def _predicate(rule: Rule) -> Predicate:
     return holds
 
 
-def guarded(
-    condition: Predicate, name: str, stats: SinkStats, report: Callable[[str], None], *, on_fault: bool
-) -> Predicate:
+def guarded(condition: Predicate, name: str, stats: SinkStats, report: OnNote, *, on_fault: bool) -> Predicate:
     """Return a condition that never raises: an exception is counted, reported once, and results in on_fault."""
 
     def holds(alert: Alert) -> bool:

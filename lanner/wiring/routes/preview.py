@@ -1,16 +1,15 @@
 """What a sink would send for an alert, without sending it."""
 
-from collections.abc import Callable
-
 from lanner.settings import Settings
 from lanner.wiring.routes.routers import routers_of
 from lanner.wiring.sinks.registry import preview_routed
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.stats import SinkStats
 from schemas.alert import Alert
+from schemas.text.notes import OnNote
 
 
-def preview(settings: Settings, sink: str, alert: Alert, report: Callable[[str], None]) -> str:
+def preview(settings: Settings, sink: str, alert: Alert, report: OnNote) -> str:
     """Return the message, body or line that a sink makes of an alert, by the templates of its routes.
 
     Args:

@@ -16,12 +16,13 @@ from notifier.delivery.routing import AlertMatcher, Mute, Route, Router, route
 from notifier.delivery.stats import SinkStats
 from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.text.notes import OnNote
 
 RouterFactory = Callable[[str, SinkStats], Router]
 """Returns the router of a sink by its name; it counts in the statistics what it rejects."""
 
 
-def routers_of(settings: Settings, report: Callable[[str], None]) -> RouterFactory:
+def routers_of(settings: Settings, report: OnNote) -> RouterFactory:
     """Return a factory for per-sink routers; conditions are compiled once.
 
     Args:
@@ -51,7 +52,7 @@ def _router(
     *,
     sink: str,
     stats: SinkStats,
-    report: Callable[[str], None],
+    report: OnNote,
 ) -> Router:
     def match(wanted: AlertMatch, name: str, *, on_fault: bool) -> AlertMatcher:
         found = predicates.get(f"{name}.match")

@@ -13,6 +13,7 @@ from processor.output.formatter import MISSING, compile_output
 from processor.output.tokens import OutputError
 from schemas.alert import Alert
 from schemas.catalogue.fields import FIELDS
+from schemas.text.notes import OnNote
 from schemas.text.times import clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
 
 Fill = Callable[[Alert], str]
@@ -48,7 +49,7 @@ def compile_template(template: str) -> Fill:
     return lambda alert: "".join(piece(values) for values in [_values(alert)] for piece in pieces)
 
 
-def or_own_text(fill: Fill, name: str, stats: SinkStats, report: Callable[[str], None]) -> Fill:
+def or_own_text(fill: Fill, name: str, stats: SinkStats, report: OnNote) -> Fill:
     """Return a template that never raises: an exception is counted, reported once, and the rule's text is used."""
 
     def filled(alert: Alert) -> str:

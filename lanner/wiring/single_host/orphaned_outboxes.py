@@ -1,13 +1,14 @@
 """Finds alerts in the outbox of a sink that is no longer configured: nothing would ever deliver or report them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from lanner.dead_letters.store import OUTBOX_ENDING
 from notifier.queue.outbox import Outbox, OutboxUnusable
+from schemas.text.notes import OnNote
 
 
-def report_orphaned_outboxes(folder: Path, sinks: Collection[str], note: Callable[[str], None]) -> None:
+def report_orphaned_outboxes(folder: Path, sinks: Collection[str], note: OnNote) -> None:
     """Report how many alerts wait in each outbox that has no sink.
 
     Args:

@@ -31,6 +31,7 @@ from processor.loading.difference import difference, lines
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
+from schemas.text.notes import Level
 
 POLL_SECONDS = 0.1
 CHORES_SECONDS = 1.0
@@ -287,9 +288,9 @@ class Pipeline:
         report_orphaned_outboxes(Path(settings.notifier.state_dir), [sink.name for sink in sinks], self._note)
         return sinks
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, level: Level = "info", /) -> None:
         self._status.clear()
-        note(text)
+        note(text, level)
 
 
 def _short_version() -> str:

@@ -18,6 +18,7 @@ from notifier.delivery.stats import SinkStats
 from notifier.formats.text import Line, line_of
 from notifier.local.stdout import StdoutSink, is_journal
 from notifier.queue.outbox import Outbox, OutboxUnusable
+from schemas.text.notes import OnNote
 
 JOURNAL_SOCKET = "/run/systemd/journal/dev-log"
 
@@ -30,7 +31,7 @@ def enabled_sinks(settings: Settings) -> tuple[str, ...]:
 
 
 def open_sinks(
-    settings: Settings, names: Iterable[str], *, note: Callable[[str], None], before_line: Callable[[], None]
+    settings: Settings, names: Iterable[str], *, note: OnNote, before_line: Callable[[], None]
 ) -> list[AlertDelivery]:
     """Open the named sinks, and no others.
 
@@ -62,7 +63,7 @@ def _stdout(settings: Settings, before_line: Callable[[], None]) -> Sink:
     return StdoutSink(sys.stdout, shown, levels=levels, before=before_line, ends_program=True)
 
 
-def _with_outbox(settings: Settings, name: str, routers: RouterFactory, note: Callable[[str], None]) -> OutboxDelivery:
+def _with_outbox(settings: Settings, name: str, routers: RouterFactory, note: OnNote) -> OutboxDelivery:
     """Open a sink whose undelivered alerts wait on disk. Raises BadInput."""
     path = Path(settings.notifier.state_dir) / f"{name}.outbox.db"
     stats = SinkStats()

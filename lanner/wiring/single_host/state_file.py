@@ -14,6 +14,7 @@ from processor.evaluator import CompiledRuleset, Evaluator
 from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.text.notes import OnNote
 
 SAVE_SECONDS = 5.0
 
@@ -26,7 +27,7 @@ class StatefulEvaluator:
         rules: CompiledRuleset,
         path: Path | None,
         *,
-        note: Callable[[str], None],
+        note: OnNote,
         clock: WallClock | None = None,
         repeats: RepeatedAlerts | None = None,
     ) -> None:

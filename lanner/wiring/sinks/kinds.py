@@ -9,6 +9,7 @@ from lanner.settings import Settings
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
 from notifier.formats.text import LineStyle, line_of
+from schemas.text.notes import OnNote, ignore_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class SinkContext:
     """May hold secrets; variables of a named sink appear under the names of its kind."""
     connection: Connection | None = None
     """The broker, for SIEM topics."""
-    report: Callable[[str], None] = lambda _: None
+    report: OnNote = ignore_note
     """Called with problems that occur while the sink runs."""
 
 

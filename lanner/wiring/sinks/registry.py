@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bus.clients.backoff import Backoff
@@ -29,6 +29,7 @@ from notifier.delivery.routing import Router
 from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import AlertQueue, Worker
+from schemas.text.notes import OnNote, ignore_note
 
 SINKS: dict[str, SinkKind] = {
     "stdout": SinkKind(open_stdout),
@@ -57,7 +58,7 @@ def open_sink(
         return kind.open(context)
 
 
-def open_direct(settings: Settings, sink: str, report: Callable[[str], None]) -> Sink | None:
+def open_direct(settings: Settings, sink: str, report: OnNote) -> Sink | None:
     """Open a sink that `lanner run` feeds without an outbox; None if it needs one.
 
     Args:
@@ -87,7 +88,7 @@ def worker_of(
     router: Router,
     *,
     stats: SinkStats,
-    report: Callable[[str], None],
+    report: OnNote,
 ) -> Worker:
     """Return a worker with the standard retry policy."""
     return Worker(sink, queue, opened, RetryPolicy(Backoff(), random.random), router, stats=stats, report=report)
@@ -99,7 +100,7 @@ def _resolve(
     *,
     environment: Mapping[str, str] = os.environ,
     connection: Connection | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    report: OnNote = ignore_note,
 ) -> tuple[SinkKind, SinkContext]:
     if sink not in sinks_of(settings):
         raise BadInput(f"sinks.{sink} is no longer in the settings; restart without it.")

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from schemas.text.notes import OnNote
+
 _LOG_APPEND_TIME = 1
 """Kafka's number for a timestamp of the broker's. Source: Kafka's record format, "timestampType"."""
 
@@ -11,7 +13,7 @@ _LOG_APPEND_TIME = 1
 class AppendTimes:
     """Reads append times from messages as Faust delivers them."""
 
-    def __init__(self, on_note: Callable[[str], None], clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, on_note: OnNote, clock: Callable[[], int] = time.time_ns) -> None:
         """Start.
 
         Args:
@@ -34,7 +36,8 @@ class AppendTimes:
         if message.topic not in self._unstamped:
             self._unstamped.add(message.topic)
             self._on_note(
-                f"warning: topic {message.topic} holds messages without a broker timestamp: their sender's time is "
-                "not trusted, and this machine's clock is used. message.timestamp.type must be LogAppendTime."
+                f"topic {message.topic} holds messages without a broker timestamp: their sender's time is "
+                "not trusted, and this machine's clock is used. message.timestamp.type must be LogAppendTime.",
+                "warning",
             )
         return self._clock() // 1_000_000

@@ -7,7 +7,7 @@ retried for as long as it lasts, unless it is in the list of fatal ones, and a t
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,7 @@ from bus.clients.retry import Retry, persist_async
 from bus.errors.fatal import patience_with
 from bus.errors.unavailable import BusUnavailable
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
+from schemas.text.notes import OnNote
 
 _FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
@@ -30,7 +31,7 @@ _WATCH_SECONDS = 1.0
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
     """One worker's consumer."""
 
-    def __init__(self, consumer: Any, *, on_note: Callable[[str], None], **options: Any) -> None:
+    def __init__(self, consumer: Any, *, on_note: OnNote, **options: Any) -> None:
         """Begin; nothing is connected.
 
         Args:

@@ -5,7 +5,7 @@ rebalance skips it: each is a silent loss if the process then dies. Here only `s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar, cast
 
 import faust
@@ -17,6 +17,7 @@ from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
 
 from processor.fleet.kafka.consumer_thread import ConsumerThread
+from schemas.text.notes import OnNote
 
 _SEEK_SECONDS = 10.0
 _POLL_SECONDS = 0.01
@@ -108,7 +109,7 @@ class Transport(aiokafka.Transport):
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
 
-    def __init__(self, app: faust.App, on_note: Callable[[str], None]) -> None:
+    def __init__(self, app: faust.App, on_note: OnNote) -> None:
         """Take the brokers of an app's settings. on_note: receives what an operator should know."""
         super().__init__(app.conf.broker_consumer, app)
         self.on_note = on_note

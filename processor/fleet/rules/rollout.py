@@ -30,6 +30,7 @@ from processor.fleet.rules.version import RulesInUse, RulesRefused
 from schemas.alert import Alert
 from schemas.encoding.filter_json import BadFilter, decode_filter
 from schemas.published_rules import is_version
+from schemas.text.notes import OnNote
 
 _STEP_SECONDS = 0.2
 _REPORT_SECONDS = 5.0
@@ -59,7 +60,7 @@ class RulesRollout:
         worker: str,
         wait_seconds: float,
         takes_published: bool = True,
-        on_note: Callable[[str], None],
+        on_note: OnNote,
     ) -> None:
         """Begin with the active version; nothing is started.
 
@@ -212,7 +213,7 @@ class RulesRollout:
 
     async def _refuse(self, message: Message, reason: str) -> None:
         self._refused = reason
-        self._on_note(f"error: rules refused: {reason}. Version {self.in_use.version} stays active.")
+        self._on_note(f"rules refused: {reason}. Version {self.in_use.version} stays active.", "error")
         await self._alert(rules_refused(self._connection.prefix, message, reason, self.in_use.version))
 
     def _may_switch(self, fresh: RulesInUse) -> bool:
@@ -226,8 +227,9 @@ class RulesRollout:
         who = [*(f"host {name}" for name in hosts), *(f"processor {name}" for name in others)]
         more = f" and {len(who) - _MAX_NAMED} more" if len(who) > _MAX_NAMED else ""
         self._on_note(
-            f"warning: version {fresh.version} becomes active although not all are ready for it: "
-            f"{', '.join(who[:_MAX_NAMED])}{more}. Until a host applies its filter, rules may miss events there."
+            f"version {fresh.version} becomes active although not all are ready for it: "
+            f"{', '.join(who[:_MAX_NAMED])}{more}. Until a host applies its filter, rules may miss events there.",
+            "warning",
         )
         return True
 
@@ -344,7 +346,7 @@ class RulesRollout:
         text = f"{type(error).__name__}: {error}"
         if text != self._last_error:
             self._last_error = text
-            self._on_note(f"warning: following the published rules failed: {text}.")
+            self._on_note(f"following the published rules failed: {text}.", "warning")
 
 
 def _reject_older(fresh: RulesInUse, known: RulesInUse) -> None:

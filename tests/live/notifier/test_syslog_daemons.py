@@ -16,6 +16,7 @@ from notifier.queue.outbox import Outbox
 from notifier.remote.syslog import RemoteSyslogSink, SyslogTarget, Transport
 from notifier.remote.tls import TlsFiles, client_context
 from schemas.alert import Alert
+from schemas.text.notes import ignore_note
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.daemons import Daemon, free_port, rsyslog, syslog_ng, unpack_syslog_ng
 from tests.unit.alerts import alert
@@ -120,7 +121,7 @@ def test_a_restart_in_the_middle_loses_nothing(
         RetryPolicy(Backoff(first=0.1, most=0.5), lambda: 0.5),
         RoutedAlert,
         stats=SinkStats(),
-        report=lambda _: None,
+        report=ignore_note,
     )
     worker.start()
 

@@ -21,6 +21,7 @@ from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.http_server import HttpServer
+from tests.notes import into
 from tests.unit.alerts import alert
 from tests.unit.notifier.scripted import Clock, worker
 
@@ -392,7 +393,7 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 0.2)
     told: list[str] = []
     server.faults = ["503"] * 99
-    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=told.append, before_line=lambda: None)
+    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=into(told), before_line=lambda: None)
     for number in range(3):
         sink.deliver(alert(id=f"id-{number}"))
     until = time.monotonic() + 20
@@ -401,7 +402,7 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     sink.close()
     assert told[-1] == "webhook: 3 alerts wait on disk and are sent at the next start."
     server.faults = []
-    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=told.append, before_line=lambda: None)
+    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=into(told), before_line=lambda: None)
     monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 10)
     sink.close()
     assert [json.loads(each.body)["id"] for each in server.taken] == ["id-0", "id-1", "id-2"]

@@ -12,6 +12,8 @@ from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.sinks.registry import open_sink
 from notifier.delivery.stats import SinkStats
+from schemas.text.notes import ignore_note
+from tests.notes import into
 from tests.unit.alerts import alert
 
 TWO = """\
@@ -49,7 +51,7 @@ def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
     """They are enabled by default, and have their own names in metrics and the summary."""
     text = TWO + f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     wanted = settings(tmp_path, text)
-    sinks = open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None)
+    sinks = open_sinks(wanted, enabled_sinks(wanted), note=ignore_note, before_line=lambda: None)
     try:
         for sink in sinks:
             sink.deliver(alert(rule="Write", id="one"))
@@ -66,14 +68,14 @@ def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) ->
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     text += "sinks: {pages: {type: webhook, url: 'http://127.0.0.1:9/'}}\n"
     wanted = settings(tmp_path, text)
-    for sink in open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None):
+    for sink in open_sinks(wanted, enabled_sinks(wanted), note=ignore_note, before_line=lambda: None):
         sink.deliver(alert(id="one"))
         sink.close()
 
     told: list[str] = []
-    report_orphaned_outboxes(tmp_path / "state", ["pages"], told.append)
+    report_orphaned_outboxes(tmp_path / "state", ["pages"], into(told))
     assert told == []
-    report_orphaned_outboxes(tmp_path / "state", ["webhook"], told.append)
+    report_orphaned_outboxes(tmp_path / "state", ["webhook"], into(told))
     assert told == [
         f"pages: 1 alerts wait in {tmp_path}/state/pages.outbox.db, but no sink is configured that delivers them."
     ]

@@ -11,6 +11,7 @@ from bus.connection import Connection
 from bus.errors.client_errors import ClientErrors
 from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
+from tests.notes import into
 
 Answers = dict[str, KafkaError | BaseException | None]
 
@@ -68,7 +69,7 @@ class Case:
         self.notes: list[str] = []
         self.reports: dict[str, list[tuple[Exception | None, int]]] = {}
         made = iter(self.clients)
-        retry = Retry("Sending", self.notes.append, clock=lambda: self.now, draw=lambda: 0.0)
+        retry = Retry("Sending", into(self.notes), clock=lambda: self.now, draw=lambda: 0.0)
         self.producer = ResendingProducer(lambda: next(made), ClientErrors(Connection()), retry)  # type: ignore[arg-type, return-value]
 
     def send(self, *names: str) -> list[bool]:

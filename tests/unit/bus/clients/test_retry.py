@@ -6,6 +6,7 @@ import pytest
 
 from bus.clients.retry import Outage, Retry, Stopped, persist, persist_async
 from bus.errors.unavailable import BusUnavailable
+from tests.notes import into
 
 AWAY = BusUnavailable("no answer from a broker at kafka-1", "check that it runs")
 SHUT_OUT = BusUnavailable("the broker refused the credentials", "check the password", patience=10)
@@ -26,7 +27,7 @@ class Clock:
 def test_an_outage_is_reported_when_it_begins_once_a_minute_and_when_it_is_over() -> None:
     """Ten failures per second for three minutes are reported in three lines, and the end in one more."""
     clock, notes = Clock(), list[str]()
-    outage = Outage("Reading", notes.append, clock)
+    outage = Outage("Reading", into(notes), clock)
     for _ in range(1800):
         outage.goes_on("no answer")
         clock.now += 0.1
@@ -119,8 +120,8 @@ class Comes:
 def test_what_works_at_last_gives_its_result() -> None:
     """Both variants retry until the call succeeds."""
     notes: list[str] = []
-    assert persist(Comes(), Retry("Work", notes.append)) == 3
-    assert asyncio.run(persist_async(Comes().later, Retry("Work", notes.append))) == 3
+    assert persist(Comes(), Retry("Work", into(notes))) == 3
+    assert asyncio.run(persist_async(Comes().later, Retry("Work", into(notes)))) == 3
     assert [note.partition(":")[0] for note in notes] == ["warning", "the broker answers again"] * 2
 
 

@@ -14,7 +14,7 @@ from lanner.settings import Settings
 from lanner.cli.terminal.output import error_line, note
 log_to_stderr(Settings(log_format=sys.argv[1], log_level=sys.argv[2]), "processor")
 note("plain")
-note("warning: told to beware")
+note("told to beware", "warning")
 error_line("it is wrong\\x1b[2J \\u202e\\udcff" + "x" * 9999)
 logging.getLogger("urllib3").error("https://hooks.example/SECRET")
 logging.getLogger("librdkafka").info("client talk")
@@ -31,7 +31,7 @@ def logged(form: str, level: str = "info") -> str:
 
 
 def test_json_is_an_object_a_line() -> None:
-    """With time, level, stage and text; a level prefix in the text sets the level."""
+    """With time, level, stage and text."""
     entries = [json.loads(line) for line in logged("json").splitlines()]
     assert [(entry["level"], entry["event"][:14]) for entry in entries] == [
         ("info", "plain"),

@@ -10,6 +10,7 @@ from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
+from tests.notes import into
 from tests.unit.notifier.scripted import Scripted, numbered
 
 
@@ -20,8 +21,8 @@ def delivery(path: Path, far: Scripted, told: list[str], *, only: str = "") -> O
         return RoutedAlert(alert) if not only or alert.id == only else None
 
     box = Outbox(path, capacity=1000)
-    made = Worker("far", box, far, RetryPolicy(Backoff(), lambda: 0.5), router, stats=SinkStats(), report=told.append)
-    return OutboxDelivery("far", box, made, told.append)
+    made = Worker("far", box, far, RetryPolicy(Backoff(), lambda: 0.5), router, stats=SinkStats(), report=into(told))
+    return OutboxDelivery("far", box, made, into(told))
 
 
 def test_queued_alerts_are_delivered_before_close_returns(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
+from schemas.text.notes import ignore_note
 from tests.unit.notifier.scripted import Clock, Scripted, numbered, worker
 
 
@@ -167,7 +168,7 @@ def _deliver(folder: Path, kind: type[Outbox]) -> None:
         RetryPolicy(Backoff(), random.random),
         RoutedAlert,
         stats=SinkStats(),
-        report=lambda _: None,
+        report=ignore_note,
     )
     while box.backlog():
         made.turn()

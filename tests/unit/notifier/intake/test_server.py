@@ -17,7 +17,9 @@ from notifier.intake.to_outboxes import into_outboxes
 from notifier.queue.outbox import Outbox
 from processor.detection.redaction import Redaction
 from schemas.alert import Alert
+from schemas.text.notes import ignore_note
 from tests.live.notifier.certificates import make_certificates
+from tests.notes import into
 from tests.unit.alerts import alert
 from tests.unit.notifier.formats.test_falco_json import falco
 
@@ -42,7 +44,7 @@ def intake(bus: Bus) -> Iterator[Make]:
     started: list[IntakeServer] = []
 
     def make(bus: Bus = bus, **options: object) -> IntakeServer:
-        given = {"report": lambda _: None, "redact": Redaction().alert} | options
+        given = {"report": ignore_note, "redact": Redaction().alert} | options
         made = IntakeServer(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
         made.start("127.0.0.1", 0)
         started.append(made)
@@ -148,7 +150,7 @@ def test_if_the_bus_fails_the_answer_is_503_and_that_is_reported_once(intake: Ma
 
         yield take
 
-    made = intake(broken, report=said.append)
+    made = intake(broken, report=into(said))
     assert [ask(made, "POST", "/", falco())[0] for _ in range(3)] == [503, 503, 200]
     assert said == ["intake: alerts can't be accepted: no room.", "intake: alerts are accepted again."]
     assert (made.stats.failed, made.stats.taken) == (2, 1)
@@ -219,6 +221,6 @@ def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
 def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
     """The caller of `start` gets it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        made = IntakeServer(bus, alert, redact=Redaction().alert, report=lambda _: None)
+        made = IntakeServer(bus, alert, redact=Redaction().alert, report=ignore_note)
         with pytest.raises(OSError, match="in use"):
             made.start("127.0.0.1", other.getsockname()[1])

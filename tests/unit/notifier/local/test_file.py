@@ -8,6 +8,8 @@ import pytest
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert
 from notifier.local.file import FileSink
 from schemas.alert import Alert
+from schemas.text.notes import ignore_note
+from tests.notes import into
 from tests.unit.alerts import alert
 
 
@@ -88,7 +90,7 @@ def test_the_old_file_keeps_growing_if_it_can_not_be_rotated(tmp_path: Path) -> 
     told: list[str] = []
     path = tmp_path / "alerts.log"
     (tmp_path / "alerts.log.1").mkdir()
-    sink = FileSink(path, output_of, report=told.append, rotate_bytes=10, keep=1)
+    sink = FileSink(path, output_of, report=into(told), rotate_bytes=10, keep=1)
     for number in range(3):
         sink.send([RoutedAlert(alert(output=f"alert {number:04d}"))])
     assert path.read_text().count("\n") == 3
@@ -100,7 +102,7 @@ def test_a_disk_that_was_full_is_written_whole_lines_again(tmp_path: Path) -> No
     path = tmp_path / "alerts.log"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sink = FileSink(path, output_of, report=lambda _: None)
+    sink = FileSink(path, output_of, report=ignore_note)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
         assert sink.send([RoutedAlert(alert(output="one"))]) == Delivered()

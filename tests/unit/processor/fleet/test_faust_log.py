@@ -1,6 +1,7 @@
 import logging
 
 from processor.fleet.faust_log import FaustLog
+from tests.notes import into
 
 
 def entry(text: str, *arguments: object) -> logging.LogRecord:
@@ -12,7 +13,7 @@ def test_what_is_said_again_and_again_is_told_once_a_minute() -> None:
     """What was left out is counted; what differs in its values alone is the same, what differs in words is not."""
     told: list[str] = []
     now = 0.0
-    log = FaustLog(told.append, logging.ERROR, clock=lambda: now)
+    log = FaustLog(into(told), logging.ERROR, clock=lambda: now)
     for number in range(200):
         log.emit(entry("Unable connect to node with id %s", number))
     log.emit(entry("Unable to update metadata"))
@@ -28,6 +29,6 @@ def test_what_is_said_again_and_again_is_told_once_a_minute() -> None:
 def test_a_refusal_names_the_settings() -> None:
     """Faust's client knows them by other names, or not at all."""
     told: list[str] = []
-    FaustLog(told.append, logging.ERROR).emit(entry("Unable connect: [Error 58] SaslAuthenticationFailed: no\nway"))
+    FaustLog(into(told), logging.ERROR).emit(entry("Unable connect: [Error 58] SaslAuthenticationFailed: no\nway"))
     (line,) = told
     assert line.startswith("error: aiokafka: Unable connect: [Error 58] SaslAuthenticationFailed: no way: check kafka.")

@@ -6,6 +6,7 @@ import pytest
 from lanner.ruleset.published.newest import NewestRules, OlderRules
 from processor.fleet.rules.version import RulesInUse
 from schemas.published_rules import PublishedRules
+from tests.notes import into
 
 
 def rules(published: int) -> RulesInUse:
@@ -19,14 +20,14 @@ def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
     """The same and newer versions are accepted; only the owner can read the file."""
     file = tmp_path / "state" / "newest.json"
     notes: list[str] = []
-    for kept in (NewestRules(file, notes.append), NewestRules(file, notes.append)):
+    for kept in (NewestRules(file, into(notes)), NewestRules(file, into(notes))):
         kept.accepted(rules(2_000_000_000))
         with pytest.raises(OlderRules, match="older than"):
             kept.accepted(rules(1_000_000_000))
     assert file.stat().st_mode & 0o777 == 0o600
-    NewestRules(file, notes.append).accepted(rules(3_000_000_000))
+    NewestRules(file, into(notes)).accepted(rules(3_000_000_000))
     with pytest.raises(OlderRules):
-        NewestRules(file, notes.append).accepted(rules(2_000_000_000))
+        NewestRules(file, into(notes)).accepted(rules(2_000_000_000))
     assert not notes
 
 
@@ -36,17 +37,17 @@ def test_a_file_that_can_not_be_read_is_reported_once(tmp_path: Path, content: s
     file = tmp_path / "newest.json"
     file.write_text(content)
     notes: list[str] = []
-    NewestRules(file, notes.append).accepted(rules(2_000_000_000))
+    NewestRules(file, into(notes)).accepted(rules(2_000_000_000))
     assert len(notes) == 1
     with pytest.raises(OlderRules):
-        NewestRules(file, notes.append).accepted(rules(1_000_000_000))
+        NewestRules(file, into(notes)).accepted(rules(1_000_000_000))
 
 
 def test_a_place_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
     """The version is used, and older ones are refused while the process lives."""
     (tmp_path / "file").write_text("")
     notes: list[str] = []
-    kept = NewestRules(tmp_path / "file" / "newest.json", notes.append)
+    kept = NewestRules(tmp_path / "file" / "newest.json", into(notes))
     kept.accepted(rules(2_000_000_000))
     assert "published_rules.state_dir" in notes[0]
     with pytest.raises(OlderRules):

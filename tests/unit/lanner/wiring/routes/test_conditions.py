@@ -9,6 +9,7 @@ from lanner.settings.tree import parse_yaml
 from lanner.wiring.routes.routers import routers_of
 from notifier.delivery.stats import SinkStats
 from schemas.alert import Alert
+from tests.notes import into
 from tests.unit.alerts import alert
 
 IN_PROD = {"container.id": "3f2a", "k8s.ns.name": "prod", "proc.name": "bash", "evt.type": "openat"}
@@ -24,7 +25,7 @@ def settings_of(text: str) -> Settings:
 def slack_gets(text: str, made: Alert, said: list[str] | None = None, stats: SinkStats | None = None) -> bool:
     """Return whether Slack gets an alert with these settings."""
     notes: list[str] = [] if said is None else said
-    router = routers_of(settings_of(text), notes.append)("slack", stats or SinkStats())
+    router = routers_of(settings_of(text), into(notes))("slack", stats or SinkStats())
     return router(made) is not None
 
 
@@ -104,7 +105,7 @@ def test_when_a_condition_fails_people_get_the_alert(setting: str, taken: bool) 
     stats = SinkStats()
     broken = alert(event={"proc.pid": float("inf")})
     for _ in range(2):
-        router = routers_of(settings_of(setting % "proc.pid > 1"), said.append)("slack", stats)
+        router = routers_of(settings_of(setting % "proc.pid > 1"), into(said))("slack", stats)
         assert (router(broken) is not None) is taken
     assert stats.condition_faults == 2
     assert len(said) == 1

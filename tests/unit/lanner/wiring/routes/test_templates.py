@@ -6,6 +6,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.wiring.routes.templates import compile_template, compile_templates, or_own_text
 from notifier.delivery.stats import SinkStats
+from tests.notes import into
 from tests.unit.alerts import alert
 
 
@@ -46,6 +47,6 @@ def test_an_invalid_template_is_an_error_at_start() -> None:
 def test_a_template_that_fails_loses_no_alert() -> None:
     """The rule's own output is used; that is counted, and reported once."""
     stats, told = SinkStats(), list[str]()
-    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", stats, told.append)
+    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", stats, into(told))
     assert [fill(alert()) for _ in range(2)] == [alert().output] * 2
     assert (stats.condition_faults, len(told)) == (2, 1)

@@ -9,6 +9,7 @@ from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED, RUL
 from processor.evaluator import compile_ruleset
 from processor.language.parser import parse
 from schemas.batch import EventBatch, Process
+from schemas.text.notes import ignore_note
 from tests.unit.lanner.wiring.single_host.test_state_file import Clock
 from tests.unit.processor.batches import batch_of
 
@@ -19,7 +20,7 @@ BROKEN = DetectionRule("Broken", parse("evt.type = openat and proc.cmdlenargs > 
 def evaluator_of(clock: Clock, path: Path | None = None) -> StatefulEvaluator:
     """Return the evaluator of a run whose only rule raises for a batch of odd processes."""
     rules = compile_ruleset([BROKEN], {}, {}, append_container=False)
-    return StatefulEvaluator(rules, path, note=lambda _: None, clock=clock.wall())
+    return StatefulEvaluator(rules, path, note=ignore_note, clock=clock.wall())
 
 
 def odd(sequence: int) -> EventBatch:

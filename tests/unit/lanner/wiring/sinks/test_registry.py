@@ -18,6 +18,7 @@ from lanner.wiring.sinks.kinds import SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.delivery.stats import SinkStats
+from schemas.text.notes import ignore_note
 from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
 
@@ -185,7 +186,7 @@ def test_a_new_sink_is_its_module_its_section_and_one_line_of_the_registry(
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nroutes: [{{sink: mine, template: 'on %evt.hostname'}}]\n"
     text += "sinks: {mine: {type: memory, mark: '!'}}\nstdout_output: {enabled: false}\n"
     wanted = settings(tmp_path, text)
-    (delivery,) = open_sinks(wanted, enabled_sinks(wanted), note=lambda _: None, before_line=lambda: None)
+    (delivery,) = open_sinks(wanted, enabled_sinks(wanted), note=ignore_note, before_line=lambda: None)
     delivery.deliver(alert(id="one"))
     until = time.monotonic() + 20
     while not delivery.stats.sent and time.monotonic() < until:
