@@ -45,7 +45,7 @@ def test_a_full_disk_ends_the_recording_with_a_sentence(tmp_path: Path) -> None:
 
         batches = read_recording(recording)
         assert next(batches).count > 0
-        with pytest.raises(ValueError, match="not a whole recording"):
+        with pytest.raises(ValueError, match="not a complete recording"):
             list(batches)
         assert run_to_its_end("replay", recording).returncode == 1
 

@@ -28,4 +28,4 @@ def test_two_things_to_count_on_are_a_usage_error(rules: Path) -> None:
     with Watching(*("-r", rules, "rules", "pushdown", "--live", "1s", "--recording", rules), started="") as counting:
         assert counting.wait() == 2
 
-    assert "give one" in counting.err.text
+    assert "--recording and --live exclude each other" in counting.err.text
