@@ -93,7 +93,8 @@ def test_a_reader_that_leaves_ends_it_quietly(rules: Path, tmp_path: Path) -> No
     line, code = out.splitlines()
     assert str(mark) in line
     assert code == "0"
-    assert err == ""
+    # Containers of other tests may run at the same time, whose daemon listens elsewhere.
+    assert [line for line in err.splitlines() if "facts about containers" not in line] == []
 
 
 def test_sighup_takes_new_rules_and_refuses_bad_ones(rules: Path, tmp_path: Path) -> None:
