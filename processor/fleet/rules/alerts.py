@@ -1,14 +1,12 @@
 """Alerts about a fleet's rules: which version became active, and which one was refused.
 
-Their ids derive from the version alone, so that all processors report the same alert.
+Their ids derive from the version alone, so that all processors report the same alert. Pure: the time is passed in.
 """
 
-import time
 from hashlib import blake2b
 
-from confluent_kafka import Message
-
 from processor.detection import internal_alerts
+from processor.fleet.rules.actions import Offer
 from processor.fleet.rules.version import RulesInUse
 from processor.loading.difference import difference, lines
 from schemas.alert import Alert, alert_id
@@ -51,19 +49,19 @@ def rules_changed(prefix: str, fresh: RulesInUse, old: RulesInUse | None) -> Ale
     )
 
 
-def rules_refused(prefix: str, message: Message, reason: str, active: str) -> Alert:
+def rules_refused(prefix: str, offer: Offer, reason: str, active: str) -> Alert:
     """Return the alert about a version that was refused.
 
     Args:
         prefix: of the cluster's topics.
-        message: as received; nothing in it is trusted.
+        offer: the version as received.
         reason: for people.
         active: the version that stays active.
     """
-    stamp = message.timestamp()[1] * 1_000_000
-    cause = blake2b(message.value() or b"", digest_size=8).hexdigest()
+    stamp = offer.stamp * 1_000_000
+    cause = blake2b(offer.value or b"", digest_size=8).hexdigest()
     return Alert(
-        id=alert_id(stamp, RULES_REFUSED, prefix, cause, message.offset() or 0),
+        id=alert_id(stamp, RULES_REFUSED, prefix, cause, offer.offset),
         time=stamp,
         rule=RULES_REFUSED,
         priority="Critical",
@@ -73,7 +71,7 @@ def rules_refused(prefix: str, message: Message, reason: str, active: str) -> Al
     )
 
 
-def interest_unusable(prefix: str, key: bytes, value: bytes, reason: str) -> Alert:
+def interest_unusable(prefix: str, key: bytes, value: bytes, reason: str, now: int) -> Alert:
     """Return the alert about a pushdown filter that collectors cannot use: they send everything.
 
     Args:
@@ -81,10 +79,10 @@ def interest_unusable(prefix: str, key: bytes, value: bytes, reason: str) -> Ale
         key: the version that it claims to belong to; not trusted.
         value: as received.
         reason: for people.
+        now: ns since the epoch.
     """
     name = key.decode("utf-8", "replace")[:100]
     cause = blake2b(value, digest_size=8).hexdigest()
-    now = time.time_ns()
     return Alert(
         id=alert_id(now, INTEREST_UNUSABLE, prefix, name, cause),
         time=now,

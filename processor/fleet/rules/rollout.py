@@ -4,12 +4,14 @@ A new version is compiled while the previous one stays active. From then on the 
 other processors may evaluate either. Detection switches once every live host applies the new pushdown filter and every
 other processor supports the version, or after a timeout, which is reported. When all processors have switched, old
 versions are dropped: first from the filter of collectors, a minute later from window state.
+
+`machine` decides all that; this module reads the topics and performs the actions.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Message
@@ -20,25 +22,29 @@ from bus.errors.refusals import MessageRefused
 from bus.messages.headers import Headers
 from bus.messages.published_rules import CURRENT
 from bus.topics import INTEREST, PROCESSORS, RULES
-from processor.correlation.plan.split import Plan, merged
+from processor.correlation.plan.split import Plan
 from processor.correlation.stage import CorrelateStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
-from processor.fleet.rules.alerts import interest_unusable, rules_changed, rules_refused
-from processor.fleet.rules.peers import REPORTED, Peers, Report, all_evaluate, not_ready
+from processor.fleet.rules.actions import (
+    Action,
+    Activate,
+    Close,
+    Compile,
+    Failed,
+    Note,
+    Offer,
+    ReportChange,
+    Send,
+    SendAlert,
+    Support,
+)
+from processor.fleet.rules.machine import STEP_SECONDS, Now, RolloutMachine
+from processor.fleet.rules.peers import REPORTED
 from processor.fleet.rules.version import RulesInUse, RulesRefused
 from schemas.alert import Alert
-from schemas.encoding.filter_json import BadFilter, decode_filter
-from schemas.published_rules import is_version
 from schemas.text.notes import OnNote
 
-_STEP_SECONDS = 0.2
-_REPORT_SECONDS = 5.0
-_KEEP_SECONDS = 60.0
-"""How long old versions are supported after the last switch: their pre-matches may still be in flight."""
-_SETTLE_SECONDS = 2 * _REPORT_SECONDS
-"""The same if no other version is known: within this time every other processor has reported its version."""
-_MAX_NAMED = 20
 _MAX_CHARACTERS = 500
 _JSON: Headers = [("content-type", b"application/json")]
 
@@ -75,36 +81,32 @@ class RulesRollout:
             takes_published: whether to use versions of the topic.
             on_note: receives messages for an operator.
         """
-        self.in_use = in_use
         self._connection = connection
         self._detect, self._correlate = stages
         self._prepare = prepare
-        self._worker = worker
-        self._wait_seconds = wait_seconds
         self._takes_published = takes_published
         self._on_note = on_note
-        self._peers = Peers()
-        self._filters: dict[bytes, bytes] = {}
-        self._unusable: set[bytes] = set()
-        self._offered: Message | None = None
-        self._pending: RulesInUse | None = None
-        self._pending_since = 0.0
-        self._since = time.time_ns()
-        self._plans: dict[str, Plan] = {**former, in_use.version: in_use.ruleset.plan}
-        self._all_since: float | None = None
-        self._is_settled = False
-        """Whether the state of old versions was dropped."""
-        self._refused = ""
-        self._change: Alert | None = None
-        self._reported: tuple[float, bytes] = (0.0, b"")
+        self._machine = RolloutMachine(
+            in_use,
+            self._detect.reports,
+            former=former,
+            prefix=connection.prefix,
+            worker=worker,
+            wait_seconds=wait_seconds,
+            wall=time.time_ns(),
+        )
         self._messages: asyncio.Queue[tuple[str, Message] | None] = asyncio.Queue()
-        self._has_read_all = False
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         self._shipping: ResultProducer | None = None
         self._last_error = ""
-        self._support_all()
+        self._support(self._machine.begin())
+
+    @property
+    def in_use(self) -> RulesInUse:
+        """The active version."""
+        return self._machine.in_use
 
     def start(self, shipping: ResultProducer) -> None:
         """Start; on the running loop."""
@@ -121,10 +123,7 @@ class RulesRollout:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._send(PROCESSORS, self._worker.encode(), None)
-        self.in_use.close()
-        if self._pending is not None:
-            self._pending.close()
+        await self._perform(self._machine.finish())
 
     def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
         is_complete = False
@@ -151,7 +150,7 @@ class RulesRollout:
 
     async def _look(self) -> None:
         try:
-            async with asyncio.timeout(_STEP_SECONDS):
+            async with asyncio.timeout(STEP_SECONDS):
                 taken = await self._messages.get()
         except TimeoutError:
             pass
@@ -159,170 +158,65 @@ class RulesRollout:
             self._take(taken)
             while not self._messages.empty():
                 self._take(self._messages.get_nowait())
-        if self._has_read_all:
-            await self._step()
+        await self._perform(self._machine.consider())
+        await self._perform(self._machine.step(_now()))
 
     def _take(self, taken: tuple[str, Message] | None) -> None:
         if taken is None:
-            self._has_read_all = True
+            self._machine.take_end()
             return
         topic, message = taken
-        key, value = message.key() or b"", message.value()
+        key, value, stamp = message.key() or b"", message.value(), message.timestamp()[1]
         if topic == PROCESSORS:
-            self._peers.take(key, value, message.timestamp()[1])
-        elif topic == INTEREST and value is None:
-            self._filters.pop(key, None)
+            self._machine.take_report(key, value, stamp)
         elif topic == INTEREST:
-            self._filters[key] = value or b""
-        elif key == CURRENT and self._takes_published and (message.offset() or 0) > self.in_use.offset:
-            self._offered = message
+            self._machine.take_filter(key, value)
+        elif key == CURRENT and self._takes_published:
+            self._machine.take_offer(Offer(value, stamp, message.offset() or 0, message))
 
-    async def _step(self) -> None:
-        if self._offered is not None:
-            message, self._offered = self._offered, None
-            await self._consider(message)
-        if self._pending is not None and self._may_switch(self._pending):
-            self._switch(self._pending)
-        # A step that fails must not block the steps that other processors wait for.
-        for step in (self._report_change, self._repair_filters, self._report, self._drop_old):
+    async def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            # An action that fails must not block those that other processors wait for.
             try:
-                await step()
+                await self._do(action)
             except Exception as error:  # noqa: BLE001  the processor continues to evaluate, but must report it
                 self._report_error(error)
 
-    async def _consider(self, message: Message) -> None:
-        if message.value() is None:
-            self._on_note(f"the published rules were deleted; version {self.in_use.version} stays active.")
-            return
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Compile(offer):
+                await self._perform(await self._compiled(offer))
+            case Support():
+                self._support(action)
+            case Activate(rules, old):
+                self._detect.change_rules(rules.ruleset, decode=rules.decode)
+                old.close()
+            case Close(rules):
+                rules.close()
+            case Send(topic, key, value):
+                await self._send(topic, key, value)
+            case SendAlert(alert):
+                await self._alert(alert)
+            case ReportChange(alert, version):
+                await self._alert(alert)
+                await self._send(PROCESSORS, REPORTED, version.encode())
+                self._machine.mark_reported(version)
+            case Note(text, level):
+                self._on_note(text, level)
+            case Failed(error):
+                self._report_error(error)
+
+    async def _compiled(self, offer: Offer) -> list[Action]:
         try:
-            fresh = await asyncio.to_thread(self._prepare, message)
-            _reject_older(fresh, self._pending or self.in_use)
+            fresh = await asyncio.to_thread(self._prepare, offer.message)
         except RulesRefused as error:
-            await self._refuse(message, str(error))
-            return
+            return self._machine.refused(offer, str(error))
         except Exception as error:  # noqa: BLE001  if a version cannot be compiled, the active one stays
-            await self._refuse(message, f"it cannot be compiled: {type(error).__name__}: {error}")
-            return
-        if self._pending is not None:
-            self._pending.close()
-        self._refused = ""
-        self._pending, self._pending_since = fresh, time.monotonic()
-        self._plans[fresh.version] = fresh.ruleset.plan
-        self._all_since = None
-        self._support_all()
+            return self._machine.refused(offer, f"it cannot be compiled: {type(error).__name__}: {error}")
+        return self._machine.compiled(offer, fresh, _now())
 
-    async def _refuse(self, message: Message, reason: str) -> None:
-        self._refused = reason
-        self._on_note(f"rules refused: {reason}. Version {self.in_use.version} stays active.", "error")
-        await self._alert(rules_refused(self._connection.prefix, message, reason, self.in_use.version))
-
-    def _may_switch(self, fresh: RulesInUse) -> bool:
-        now = time.monotonic()
-        hosts = self._detect.reports.lagging(fresh.version, now)
-        others = not_ready(fresh.version, self._others())
-        if not hosts and not others:
-            return True
-        if now - self._pending_since < self._wait_seconds:
-            return False
-        who = [*(f"host {name}" for name in hosts), *(f"processor {name}" for name in others)]
-        more = f" and {len(who) - _MAX_NAMED} more" if len(who) > _MAX_NAMED else ""
-        self._on_note(
-            f"version {fresh.version} becomes active although not all are ready for it: "
-            f"{', '.join(who[:_MAX_NAMED])}{more}. Until a host applies its filter, rules may miss events there.",
-            "warning",
-        )
-        return True
-
-    def _switch(self, fresh: RulesInUse) -> None:
-        old, self.in_use, self._pending = self.in_use, fresh, None
-        self._since = time.time_ns()
-        self._detect.change_rules(fresh.ruleset, decode=fresh.decode)
-        self._change = rules_changed(self._connection.prefix, fresh, old)
-        self._on_note(self._change.output)
-        old.close()
-
-    async def _report_change(self) -> None:
-        """Report the active version unless another processor did; both reports would have the same id."""
-        version = self.in_use.version
-        if not is_version(version) or (is_version(self._peers.reported) and self._peers.reported >= version):
-            return
-        alert = self._change or rules_changed(self._connection.prefix, self.in_use, None)
-        self._change = None
-        await self._alert(alert)
-        await self._send(PROCESSORS, REPORTED, version.encode())
-        self._peers.mark_reported(version)
-
-    async def _repair_filters(self) -> None:
-        """Publish the pushdown filters of this processor's versions if they are missing or were overwritten."""
-        if not self._is_first():
-            return
-        expected = {
-            each.version.encode(): each.interest for each in (self.in_use, self._pending) if each and each.published
-        }
-        for key, found in self._filters.items():
-            if found != expected.get(key) and key not in self._unusable and (why := _why_unusable(found)):
-                self._unusable.add(key)
-                await self._alert(interest_unusable(self._connection.prefix, key, found, why))
-        for key, interest in expected.items():
-            if self._filters.get(key) != interest:
-                self._filters[key] = interest
-                self._unusable.discard(key)
-                await self._send(INTEREST, key, interest)
-
-    async def _report(self) -> None:
-        now = time.monotonic()
-        waiting = self._pending
-        report = Report(
-            worker=self._worker,
-            active=self.in_use.version,
-            ready=tuple(self._plans),
-            since=self._since,
-            rules=len(self.in_use.ruleset.rule_names),
-            waiting="" if waiting is None else waiting.version,
-            lagging=() if waiting is None else tuple(self._detect.reports.lagging(waiting.version, now)[:_MAX_NAMED]),
-            refused=self._refused[: 2 * _MAX_CHARACTERS],
-            hosts=dict(self._detect.reports.counts(now).most_common(_MAX_NAMED)),
-        ).encoded()
-        at, last = self._reported
-        if now - at >= _REPORT_SECONDS or (report != last and now - at >= _STEP_SECONDS):
-            self._reported = (now, report)
-            await self._send(PROCESSORS, self._worker.encode(), report)
-
-    async def _drop_old(self) -> None:
-        version = self.in_use.version
-        if self._pending is not None or not all_evaluate(version, self._others()):
-            self._all_since = None
-            if self._is_settled:
-                self._support_all()
-            return
-        now = time.monotonic()
-        if self._all_since is None:
-            self._all_since = now
-        keep = _KEEP_SECONDS if len(self._plans) > 1 else _SETTLE_SECONDS
-        if not self._is_settled and now - self._all_since >= keep:
-            self._is_settled = True
-            self._plans = {version: self.in_use.ruleset.plan}
-            self._correlate.change_rules(self.in_use.ruleset.plan, is_settled=True)
-        if not self._is_first():
-            return
-        for key in [key for key in self._filters if is_version(version) and _is_past(key, version)]:
-            del self._filters[key]
-            await self._send(INTEREST, key, None)
-        for key in self._peers.stale(time.time_ns() // 1_000_000):
-            await self._send(PROCESSORS, key, None)
-
-    def _support_all(self) -> None:
-        """Make the correlate stage support all versions, and keep state of unknown ones: others may know them."""
-        self._is_settled = False
-        self._correlate.change_rules(merged(self._plans.values()), is_settled=False)
-
-    def _others(self) -> list[Report]:
-        live = self._peers.live(time.time_ns() // 1_000_000)
-        return [report for report in live if report.worker != self._worker]
-
-    def _is_first(self) -> bool:
-        """Whether this processor does the work that only one processor has to do."""
-        return all(self._worker < report.worker for report in self._others())
+    def _support(self, action: Support) -> None:
+        self._correlate.change_rules(action.plan, is_settled=action.is_settled)
 
     async def _alert(self, alert: Alert) -> None:
         if self._shipping is None:
@@ -349,21 +243,5 @@ class RulesRollout:
             self._on_note(f"following the published rules failed: {text}.", "warning")
 
 
-def _reject_older(fresh: RulesInUse, known: RulesInUse) -> None:
-    """Reject a version that is older than the known one: anybody who may write could replay it with its signature."""
-    if fresh.published and known.published and fresh.published.published <= known.published.published:
-        fresh.close()
-        raise RulesRefused(f"version {fresh.version} is older than {known.version}; publish its files again to go back")
-
-
-def _is_past(key: bytes, version: str) -> bool:
-    name = key.decode("utf-8", "replace")
-    return not is_version(name) or name < version
-
-
-def _why_unusable(interest: bytes) -> str:
-    try:
-        decode_filter(interest)
-    except BadFilter as error:
-        return str(error)
-    return ""
+def _now() -> Now:
+    return Now(time.monotonic(), time.time_ns())
