@@ -1,6 +1,5 @@
 """Serves a process's metrics and health if the settings enable it."""
 
-import ipaddress
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from lanner.operations.catalogue import Readings
 from lanner.operations.health import Health, HealthCheck, report
 from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
+from lanner.settings.addresses import is_loopback
 from lanner.wiring.kafka import need
 
 PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777}
@@ -64,7 +64,7 @@ def endpoint(
     server.start()
     shown = f"[{host}]" if ":" in host else host
     note(f"serving metrics and health at http://{shown}:{server.port}/metrics, /healthz, /readyz")
-    if not _is_loopback(host):
+    if not is_loopback(host):
         note("metrics and health, which reveal rules and versions, are open to anyone who can connect.", "warning")
     try:
         yield server
@@ -105,10 +105,3 @@ def _steady(read: Callable[[], Readings]) -> Readings:
         except RuntimeError:
             continue
     return read()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,12 +1,12 @@
 """The intake that the settings describe."""
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.settings.addresses import is_loopback
 from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.test_alert import marked_alert
 from notifier.intake.server import Bus, IntakeServer, IntakeStats
@@ -55,7 +55,7 @@ class RunningIntake:
             raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
         self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self._intake.port}/"
         if not token and not section.client_ca_file:
-            who = "any user of this host" if _is_loopback(host) else "anyone who can connect"
+            who = "any user of this host" if is_loopback(host) else "anyone who can connect"
             note(f"intake: no token and no client certificates: {who} can send alerts.", "warning")
 
     @property
@@ -84,13 +84,6 @@ def _address(listen: str, problems: list[str]) -> tuple[str, int]:
         problems.append(f"intake.listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
         return "", 0
     return host.strip("[]"), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _context(settings: Settings, problems: list[str]) -> ssl.SSLContext | None:

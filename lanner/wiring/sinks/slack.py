@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lanner.errors import BadInput
+from lanner.settings.addresses import is_loopback
 from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.kinds import SinkContext
 from notifier.delivery.outcome import RoutedAlert
@@ -33,7 +34,7 @@ def open_slack(context: SinkContext) -> Sink:
             "slack_output needs a webhook URL or a token: set slack_output.webhook_url_file or token_file, or set "
             "$LANNER_SLACK_WEBHOOK_URL or $LANNER_SLACK_TOKEN."
         )
-    elif not token and not (url.startswith("https://") or _is_loopback(url)):
+    elif not token and not (url.startswith("https://") or _is_of_loopback(url)):
         problems.append("slack_output.webhook_url_file: it does not hold an https:// URL.")
     if problems:
         raise BadInput(*problems)
@@ -54,9 +55,9 @@ def preview_slack(_: SinkContext, routed: RoutedAlert) -> str:
     return json.dumps(message(routed), indent=2)
 
 
-def _is_loopback(url: str) -> bool:
-    """Return whether the host is 127.0.0.1, which may also begin a longer name or be a user name before an @."""
+def _is_of_loopback(url: str) -> bool:
+    """Return whether the host is this one; its address may also begin a longer name or be a user name before an @."""
     try:
-        return urlsplit(url).hostname == "127.0.0.1"
+        return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
         return False
