@@ -18,10 +18,10 @@ from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.detection.stage import DetectStage
 from processor.language.ast import Node
-from processor.loading.priority import Priority
 from processor.rule import RuleProtocol
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.catalogue.priorities import Priority
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,10 @@
 """The attributes of a rule that detection and correlation need."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from processor.language.ast import Node
-
-if TYPE_CHECKING:
-    # Loading imports correlation: importing loading at run time would be circular.
-    from processor.loading.priority import Priority
+from schemas.catalogue.priorities import Priority
 
 
 class RuleProtocol(Protocol):
@@ -26,7 +23,7 @@ class RuleProtocol(Protocol):
         """The output text, without errors."""
 
     @property
-    def priority(self) -> "Priority":
+    def priority(self) -> Priority:
         """The rule's priority."""
 
     @property

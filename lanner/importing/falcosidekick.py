@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from lanner.importing.draft import Draft, ImportedSetting, found_in
 from lanner.settings.tree import Items, Keys, SettingLocation, Text, Tree
+from schemas.catalogue.priorities import BY_NAME
 
 SWITCHES = {
     "slack": "webhookurl",
@@ -59,7 +60,6 @@ _DEFAULTS = {
     "syslog.protocol": "tcp",
 }
 _MECHANISMS = {"plain": "plain", "scram_sha256": "scram-sha-256", "scram_sha512": "scram-sha-512"}
-_GRADE = re.compile(r"emergency|alert|critical|error|warning|notice|informational|info|debug")
 _VARIABLE = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 _SIGNS = (frozenset(SWITCHES) | frozenset(APPRISE) | _SWITCHLESS) - {"kafka"}
 """Sections that only falcosidekick has; Lanner has `kafka` too."""
@@ -319,7 +319,7 @@ class _Import:
     def _priority(self, each: ImportedSetting, key: str, place: str) -> bool:
         if key != "minimumpriority":
             return False
-        if _GRADE.fullmatch(each.text.lower()):
+        if each.text.lower() in BY_NAME:
             self._draft.put(f"{place}.minimum_priority", each.text.lower())
         return True
 
@@ -343,7 +343,7 @@ class _Import:
             routes = []
             for sink in self._draft.sinks:
                 grade = self._least.get(sink, "")
-                match = {"match": {"priority": grade}} if _GRADE.fullmatch(grade) else {}
+                match = {"match": {"priority": grade}} if grade in BY_NAME else {}
                 routes.append({**match, "sink": sink})
             self._draft.put("routes", routes)
 

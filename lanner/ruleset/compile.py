@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.errors import BadInput
-from lanner.ruleset.load import ActiveRules, load_or_fail, priority_floor
+from lanner.ruleset.load import ActiveRules, load_or_fail
 from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
 from processor.compiler.host_names import names_asked
@@ -17,6 +17,7 @@ from processor.language.printer import print_condition
 from processor.output.tokens import OutputError
 from processor.pushdown.derive import derive
 from processor.pushdown.environment import variables_in
+from schemas.catalogue.priorities import BY_NAME
 from schemas.filter import PushdownFilter
 
 
@@ -68,13 +69,12 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     """Select and compile rules that have been read. Raises BadInput with all errors."""
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
-    floor = priority_floor(settings)
     try:
         judges = compile_ruleset(
             rules,
             loaded.correlations,
             loaded.suppressed,
-            minimum_priority=floor,
+            minimum_priority=BY_NAME[settings.priority],
             rule_matching=settings.rule_matching,
             extra_fields=loaded.extra_fields,
             redact=Redaction(settings.redact).alert,

@@ -9,8 +9,7 @@ from lanner.ruleset.sources import RuleSources, redefinitions
 from lanner.settings import Settings
 from lanner.settings.sections.model import AppendOutput
 from processor.correlation.plan.spec import Correlation, Suppress
-from processor.loading import Rule, load_rules, parse_priority
-from processor.loading.priority import Priority
+from processor.loading import Rule, load_rules
 from processor.loading.problems import report
 from processor.loading.rules import LoadedList, LoadedMacro
 from processor.loading.selection import Switch, apply_switches, unmatched
@@ -66,12 +65,6 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
         result.macros,
         result.lists,
     )
-
-
-def priority_floor(settings: Settings) -> Priority:
-    """Return the lowest priority to load."""
-    floor = parse_priority(settings.priority)
-    return Priority.DEBUG if floor is None else floor
 
 
 def switches_of(settings: Settings) -> Iterator[Switch]:

@@ -7,14 +7,14 @@ from typing import TypeVar
 from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, Expected, StatedEvent, Suite
 from lanner.ruletest.table import MappingReader, TestFileError, text_of, texts_of
-from processor.loading import Problem, ProblemCode, SourceLocation, parse_priority
+from processor.loading import Problem, ProblemCode, SourceLocation
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
 from processor.loading.yaml.nodes import Sequence as Items
+from schemas.catalogue.priorities import BY_NAME, parse_priority
 
 T = TypeVar("T")
 _SUFFIX = "_test"
-_PRIORITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
 _MAX_EVENTS = 10_000
 
 
@@ -185,7 +185,7 @@ class _Reader:
         text = text_of(node, "priority")
         priority = parse_priority(text)
         if priority is None:
-            raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), _PRIORITIES))
+            raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), BY_NAME))
         return str(priority)
 
     def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from notifier.delivery.outcome import RoutedAlert
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.catalogue.priorities import SEVERITY
 
 RouteMatching = Literal["first", "all"]
 

@@ -3,15 +3,13 @@
 Source: ArcSight Common Event Format, implementation standard, version 25 (escaping and the extension dictionary).
 """
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 
 from schemas.alert import Alert, Value
+from schemas.catalogue.priorities import by_priority
 from schemas.text.printable import printable
 
-SEVERITY: Mapping[str, int] = MappingProxyType({
-    "Emergency": 10, "Alert": 9, "Critical": 8, "Error": 7, "Warning": 5, "Notice": 3, "Informational": 1, "Debug": 0,
-})  # fmt: skip
+SEVERITY = by_priority(10, 9, 8, 7, 5, 3, 1, 0)
 _FIELDS: tuple[tuple[str, str, int], ...] = (
     ("dproc", "proc.name", 1023),
     ("dpid", "proc.pid", 20),

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert, Value, alert_id, bounded
+from schemas.catalogue.priorities import SEVERITY
 from schemas.text.limits import clipped
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from notifier.formats.cef import cef
-from notifier.formats.severity import SEVERITY
 from notifier.formats.text import LineStyle, json_line, text_line
 from schemas.alert import Alert, Value
+from schemas.catalogue.priorities import SEVERITY
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 

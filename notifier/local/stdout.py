@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.catalogue.priorities import SEVERITY
 
 
 class StdoutSink:

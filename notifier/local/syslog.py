@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.catalogue.priorities import SEVERITY
 
 LOCAL0 = 16
 MAX_BYTES = 8192

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Literal
 
 from bus.disk_sync import DiskSync
-from notifier.formats.severity import SEVERITY
 from notifier.queue.fair_share import FairShares
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
+from schemas.catalogue.priorities import SEVERITY
 from schemas.errors import LannerError
 
 MODE = 0o600

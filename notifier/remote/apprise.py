@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import apprise
 
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.catalogue.priorities import SEVERITY
 from schemas.errors import LannerError
 from schemas.text.printable import printable
 

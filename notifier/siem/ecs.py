@@ -3,23 +3,20 @@
 The table maps each ECS field to its source; missing values are left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from notifier.formats.mitre import tactics, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert, Value
+from schemas.catalogue.priorities import by_priority
 from schemas.text.times import iso8601_zulu
 
 ECS_VERSION = "8.17.0"
 Source = str | Callable[[Alert], Any]
 """A field of the event, copied as it is; or a function of the alert."""
 
-SEVERITY: Mapping[str, int] = MappingProxyType({
-    "Emergency": 99, "Alert": 99, "Critical": 99, "Error": 73, "Warning": 47,
-    "Notice": 21, "Informational": 21, "Debug": 21,
-})  # fmt: skip
+SEVERITY = by_priority(99, 99, 99, 73, 47, 21, 21, 21)
 """Elastic's scale: low 21, medium 47, high 73, critical 99."""
 
 _FILES = frozenset({"file", "directory"})

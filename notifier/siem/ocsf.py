@@ -4,23 +4,21 @@ Source: schema.ocsf.io, version 1.8.0. A summary of repeats is an update (activi
 """
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from notifier.formats.mitre import TACTICS, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert
+from schemas.catalogue.priorities import by_priority
 
 OCSF_VERSION = "1.8.0"
 CLASS, CATEGORY = 2004, 2
 CREATE, UPDATE = 1, 2
 
-SEVERITY: Mapping[str, tuple[int, str]] = MappingProxyType({
-    "Emergency": (6, "Fatal"), "Alert": (6, "Fatal"), "Critical": (5, "Critical"), "Error": (4, "High"),
-    "Warning": (3, "Medium"), "Notice": (2, "Low"), "Informational": (1, "Informational"),
-    "Debug": (1, "Informational"),
-})  # fmt: skip
+SEVERITY = by_priority(
+    (6, "Fatal"), (6, "Fatal"), (5, "Critical"), (4, "High"),
+    (3, "Medium"), (2, "Low"), (1, "Informational"), (1, "Informational"),
+)  # fmt: skip
 _MS = 1_000_000
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _REGULAR, _DIRECTORY = 1, 2

@@ -5,15 +5,14 @@ observed (msg_blocks_too_long at about 13,200 characters).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from notifier.delivery.outcome import RoutedAlert
 from notifier.formats.mitre import link
-from notifier.formats.severity import SEVERITY
 from notifier.slack.text import in_code, in_prose
 from schemas.alert import Alert, Repeats, Value
+from schemas.catalogue.priorities import SEVERITY, by_priority
 from schemas.text.times import date_and_time_seconds
 
 Message = dict[str, Any]
@@ -25,16 +24,16 @@ NAME_LENGTH = 80
 TAGS_LENGTH = 1800
 DIGEST_LINES = 20
 
-LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType({
-    "Emergency": ("#b00020", ":rotating_light:"),
-    "Alert": ("#b00020", ":rotating_light:"),
-    "Critical": ("#d7263d", ":red_circle:"),
-    "Error": ("#f46036", ":large_orange_circle:"),
-    "Warning": ("#f5b700", ":warning:"),
-    "Notice": ("#2e86ab", ":large_blue_circle:"),
-    "Informational": ("#8ab6d6", ":information_source:"),
-    "Debug": ("#b0b0b0", ":white_circle:"),
-})  # fmt: skip
+LOOKS = by_priority(
+    ("#b00020", ":rotating_light:"),
+    ("#b00020", ":rotating_light:"),
+    ("#d7263d", ":red_circle:"),
+    ("#f46036", ":large_orange_circle:"),
+    ("#f5b700", ":warning:"),
+    ("#2e86ab", ":large_blue_circle:"),
+    ("#8ab6d6", ":information_source:"),
+    ("#b0b0b0", ":white_circle:"),
+)
 """Color and emoji by priority."""
 LOCATION_FIELDS = ("container.id", "container.name", "k8s.pod.name", "k8s.ns.name")
 """Fields of the event that a message shows even if its rule's output doesn't name them."""

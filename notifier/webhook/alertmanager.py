@@ -7,31 +7,22 @@ Source: github.com/prometheus/alertmanager, api/v2/openapi.yaml.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from notifier.delivery.outcome import RoutedAlert, SendOutcome
 from notifier.webhook.form import JSON, Answer, Body, by_status, fitted
 from schemas.alert import Alert, Value
+from schemas.catalogue.priorities import by_priority
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
 LABEL_LENGTH = 256
 ANNOTATION_LENGTH = 4096
 ANNOTATIONS = 64
-_SEVERITY: Mapping[str, str] = MappingProxyType({
-    "Emergency": "critical",
-    "Alert": "critical",
-    "Critical": "critical",
-    "Error": "warning",
-    "Warning": "warning",
-    "Notice": "info",
-    "Informational": "info",
-    "Debug": "info",
-})  # fmt: skip
+_SEVERITY = by_priority("critical", "critical", "critical", "warning", "warning", "info", "info", "info")
 """The three severities that Alertmanager's routes commonly use; the label `priority` is exact."""
 _LABELS = (
     ("container", "container.name"),

@@ -15,12 +15,12 @@ from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.language.ast import Node
-from processor.loading.priority import Priority
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
 from processor.rule import RuleProtocol
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
+from schemas.catalogue.priorities import Priority
 
 RuleMatching = Literal["first", "all"]
 _ALL = RepeatedAlerts(None)

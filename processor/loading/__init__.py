@@ -13,13 +13,13 @@ from processor.loading.builder import Builder, Parser
 from processor.loading.collection import Collection
 from processor.loading.definitions import Extension
 from processor.loading.items.stateful_checks import with_correlations
-from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems.compiler_checks import Checker, field_problem
 from processor.loading.problems.model import Problem, ProblemCode, SourceLocation
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
 from processor.loading.yaml.nodes import SourceFile
 from processor.loading.yaml.values import head_location
+from schemas.catalogue.priorities import Priority
 
 __all__ = [
     "Extension",
@@ -35,7 +35,6 @@ __all__ = [
     "RuleFile",
     "SourceLocation",
     "load_rules",
-    "parse_priority",
     "read_rule_files",
 ]
 

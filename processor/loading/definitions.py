@@ -4,9 +4,9 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
 from processor.language.tokens import IDENTIFIER
-from processor.loading.priority import Priority
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, SourceFile
 from processor.loading.yaml.tracing import Piece
+from schemas.catalogue.priorities import Priority
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
 """Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.language.ast import Node, Span
 from processor.loading.definitions import Extension, PluginRequirement
-from processor.loading.priority import Priority
 from processor.loading.problems.model import Problem, SourceLocation
 from processor.loading.yaml.tracing import TracedText
+from schemas.catalogue.priorities import Priority
 
 
 @dataclass(frozen=True, slots=True)

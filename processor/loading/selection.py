@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from processor.loading.priority import Priority
 from processor.loading.rules import Rule
+from schemas.catalogue.priorities import Priority
 
 
 @dataclass(frozen=True, slots=True)

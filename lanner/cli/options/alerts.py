@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
-
-_NAMES = {name.lower(): name for name in SEVERITY} | {"info": "Informational"}
+from schemas.catalogue.priorities import BY_NAME, SEVERITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class AlertFilter:
     def matches(self, alert: Alert) -> bool:
         """Return whether the filter selects an alert."""
         return (
-            SEVERITY.get(alert.priority, 0) <= SEVERITY[_NAMES[self.priority]]
+            SEVERITY.get(alert.priority, 0) <= BY_NAME[self.priority]
             and fnmatch.fnmatchcase(alert.rule, self.rule)
             and (fnmatch.fnmatchcase(alert.hostname, self.host) or alert.host_id == self.host)
             and set(self.tags) <= set(alert.tags)
@@ -35,7 +33,7 @@ class AlertFilter:
 
 
 _OPTIONS = (
-    click.option("--priority", type=click.Choice(tuple(_NAMES), case_sensitive=False), default="debug",
+    click.option("--priority", type=click.Choice(tuple(BY_NAME), case_sensitive=False), default="debug",
                  help="Only alerts of this priority or higher."),
     click.option("--rule", metavar="PATTERN", default="*", help="Only rules with this name; * matches any text."),
     click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name or id."),

@@ -6,29 +6,11 @@ import sys
 import time
 from typing import TextIO
 
+from schemas.catalogue.priorities import by_priority
 from schemas.text.notes import Level
 from schemas.text.printable import printable_lines
 
-COLOURS = {
-    "Emergency": "bold white on red",
-    "Alert": "bold white on red",
-    "Critical": "bold red",
-    "Error": "red",
-    "Warning": "yellow",
-    "Notice": "cyan",
-    "Informational": "blue",
-    "Debug": "dim",
-}
-_ANSI = {
-    "Emergency": "1;37;41",
-    "Alert": "1;37;41",
-    "Critical": "1;31",
-    "Error": "31",
-    "Warning": "33",
-    "Notice": "36",
-    "Informational": "34",
-    "Debug": "2",
-}
+_ANSI = by_priority("1;37;41", "1;37;41", "1;31", "31", "33", "36", "34", "2")
 LOGGER = logging.getLogger("lanner")
 """Has a handler in services (lanner.cli.logging_setup), which log; other commands print plain lines."""
 SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}

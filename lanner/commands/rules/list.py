@@ -6,20 +6,19 @@ import click
 from rich.text import Text
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.terminal.output import COLOURS
+from lanner.cli.terminal.output import paint
 from lanner.cli.terminal.tables import print_table
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.sources import find_rules
-from processor.loading import Rule, parse_priority
-
-PRIORITIES = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+from processor.loading import Rule
+from schemas.catalogue.priorities import BY_NAME
 
 
 @front_command("list", example="lanner rules list --tag container --priority warning")
 @click.option("--tag", "tags", multiple=True, help="Only rules with this tag; repeatable, all must be present.")
 @click.option(
     "--priority",
-    type=click.Choice(PRIORITIES),
+    type=click.Choice(tuple(BY_NAME)[::-1]),
     help="Only rules of this priority or higher.",
 )
 @click.option("--file", "file", help="Only rules whose file name contains this.")
@@ -29,7 +28,7 @@ def command(
 ) -> None:
     """List the active rules, with priority, tags and file."""
     settings = options.settings()
-    floor = parse_priority(priority) if priority else None
+    floor = BY_NAME[priority] if priority else None
     chosen = [
         rule
         for rule in load_or_fail(settings, find_rules(settings)).rules
@@ -44,7 +43,7 @@ def command(
     rows = [
         (
             rule.name,
-            Text(str(rule.priority), COLOURS[str(rule.priority)]),
+            Text.from_ansi(paint(str(rule.priority), str(rule.priority))),
             "on" if rule.enabled else "off",
             f"{rule.file}:{rule.line}",
             ", ".join(rule.tags),

@@ -16,9 +16,10 @@ from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.ruleset.load import switches_of
 from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings
-from lanner.settings.sections.model import PriorityName, Selection, Target
+from lanner.settings.sections.model import Selection, Target
 from lanner.wiring.kafka import secret
 from processor.loading import RuleFile
+from schemas.catalogue.priorities import PriorityName
 from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, safe_names
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lanner.settings.about import about
+from schemas.catalogue.priorities import PriorityName
 
 RouteMatching = Literal["first", "all"]
-Grade = Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class SlackOutput:
     )
     token_file: str | None = about("File that holds a bot token (scope chat:write); or set $LANNER_SLACK_TOKEN.", None)
     channel: str | None = about("Channel for a bot's messages, such as '#alerts'; routes may override it.", None)
-    minimum_priority: Grade = about("Only alerts of this priority or higher are sent.", "notice")
+    minimum_priority: PriorityName = about("Only alerts of this priority or higher are sent.", "notice")
     api_url: str = about("URL of the Web API.", "https://slack.com/api/")
 
 
@@ -35,7 +35,7 @@ class Condition:
 class AlertMatch:
     """Selects alerts that meet all of these conditions. A text instead of a mapping is `condition`."""
 
-    priority: Grade = about("This priority or higher.", "debug")
+    priority: PriorityName = about("This priority or higher.", "debug")
     rule: str = about("Name of the rule; * matches any text.", "*")
     tags: tuple[str, ...] = about("Tags that the alert must have, all of them.", ())
     host: str = about("Name of the host; * matches any text.", "*")

@@ -15,6 +15,7 @@ from lanner.settings.sections.intake import IntakeSettings
 from lanner.settings.sections.operations import Http
 from lanner.settings.sections.published import PublishedRulesSettings
 from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
+from schemas.catalogue.priorities import PriorityName
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
@@ -26,7 +27,6 @@ Matching = Literal["first", "all"]
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 Compression = Literal["zstd", "lz4", "none"]
-PriorityName = Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lanner.settings.about import about
-from lanner.settings.sections.delivery import Grade
+from schemas.catalogue.priorities import PriorityName
 
 WebhookFormat = Literal["falco", "splunk_hec", "alertmanager", "template"]
 
@@ -47,7 +47,7 @@ class WebhookOutput:
         "alertmanager: its API v2. template: rendered from template_file.",
         "falco",
     )
-    minimum_priority: Grade = about("Only alerts of this priority or higher are sent.", "debug")
+    minimum_priority: PriorityName = about("Only alerts of this priority or higher are sent.", "debug")
     token_file: str | None = about(
         "File that holds the token to send as `Authorization: Bearer` (Splunk: `Splunk`); or set\n"
         "$LANNER_WEBHOOK_TOKEN.",
@@ -79,4 +79,4 @@ class AppriseOutput:
     urls_file: str | None = about(
         "File of the services' URLs, one per line; they contain secrets. Or set $LANNER_APPRISE_URLS.", None
     )
-    minimum_priority: Grade = about("Only alerts of this priority or higher are sent.", "notice")
+    minimum_priority: PriorityName = about("Only alerts of this priority or higher are sent.", "notice")

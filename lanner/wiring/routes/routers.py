@@ -14,8 +14,8 @@ from lanner.wiring.sinks.registry import SINKS
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.routing import AlertMatcher, Mute, Route, Router, route
 from notifier.delivery.stats import SinkStats
-from notifier.formats.severity import SEVERITY
 from schemas.alert import Alert
+from schemas.catalogue.priorities import BY_NAME
 from schemas.text.notes import OnNote
 
 RouterFactory = Callable[[str, SinkStats], Router]
@@ -58,7 +58,7 @@ def _router(
         found = predicates.get(f"{name}.match")
         condition = None if found is None else guarded(found, name, stats, report, on_fault=on_fault)
         return AlertMatcher(
-            _priority(wanted.priority), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
+            str(BY_NAME[wanted.priority]), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
         )
 
     def template(index: int) -> Fill | None:
@@ -75,7 +75,7 @@ def _router(
         for index, each in enumerate(settings.mute)
     ]
     least = getattr(section_of(settings, sink), "minimum_priority", "debug")
-    minimum = AlertMatcher(priority=_priority(least))
+    minimum = AlertMatcher(priority=str(BY_NAME[least]))
 
     def router(alert: Alert) -> RoutedAlert | None:
         verdict = route(alert, sink, minimum, routes, mutes, matching=settings.route_matching, now=time.time())
@@ -88,10 +88,6 @@ def _router(
         return None
 
     return router
-
-
-def _priority(name: str) -> str:
-    return next(each for each in SEVERITY if each.lower().startswith(name))
 
 
 def _until(text: str | None, where: str) -> float | None:

@@ -16,12 +16,12 @@ from processor.loading.items.overrides import (
     refuse_append,
     warn_of_append,
 )
-from processor.loading.priority import Priority, parse_priority
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import invalid, number, optional_scalar, optional_truth, problem, scalar, tags, truth
+from schemas.catalogue.priorities import Priority, parse_priority
 
 KEYS = (
     "rule",

@@ -5,9 +5,9 @@ import pytest
 from processor.compiler.values import operators
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
-from processor.loading.priority import Priority
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, Process
+from schemas.catalogue.priorities import Priority
 from schemas.columns import EventBit
 from tests.unit.processor.batches import INIT, batch_of
 
