@@ -211,23 +211,3 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
             f"topic {name} retains messages for {kept} min: events that wait longer for a processor are lost",
             fatal=False,
         )
-
-
-_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
-
-
-def duration_ms(text: str) -> int:
-    """Parse a duration such as 90s, 30m, 24h or 7d; return milliseconds. Raises ValueError."""
-    number = text.rstrip("smhd")
-    unit = text[len(number) :]
-    if not (number.isascii() and number.isdigit() and unit in _UNITS and int(number) > 0):
-        raise ValueError(f"{text!r} is not a valid duration: write it as 90s, 30m, 24h or 7d")
-    return int(number) * _UNITS[unit]
-
-
-def duration_text(milliseconds: int) -> str:
-    """Format a duration in the largest unit that needs no fraction."""
-    unit = next(unit for unit in ("d", "h", "m", "s", "ms") if milliseconds % _UNITS[unit] == 0)
-    if unit == "d" and milliseconds < 2 * DAY_MS:
-        unit = "h"
-    return f"{milliseconds // _UNITS[unit]}{unit}"

@@ -9,21 +9,12 @@ from collections.abc import Iterable
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from schemas.errors import LannerError
+from schemas.text.durations import UNITS, parse_sum
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
-_UNITS = {
-    "ns": 1,
-    "us": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-    "d": 86400 * 10**9,
-}
 _NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
 _INT64 = range(-(2**63), 2**64)
-MAX_DURATION = 366 * 86400 * 10**9
+MAX_DURATION = 366 * UNITS["d"]
 """Nanoseconds; times of events must fit 64 bits."""
 
 
@@ -58,13 +49,12 @@ def number_of(node: Node, key: str) -> int:
 def duration_of(node: Node, key: str) -> int:
     """Parse a duration such as `150ms`, `2s` or `1m 30s`; return nanoseconds. Raises TestFileError."""
     text = text_of(node, key).strip()
-    parts = list(_DURATION.finditer(text))
-    if not parts or _DURATION.sub("", text).strip():
+    duration = parse_sum(text)
+    if duration is None:
         raise TestFileError(f"'{key}' takes a duration such as 150ms, 2s or 1m30s, not '{text}'", node)
-    whole = sum(round(float(part[1]) * _UNITS[part[2]]) for part in parts)
-    if whole > MAX_DURATION:
+    if duration > MAX_DURATION:
         raise TestFileError(f"'{key}' is longer than a year", node)
-    return whole
+    return duration
 
 
 def texts_of(node: Node, key: str) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ and also by the broker's clock, which no host can change.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from processor.correlation.plan.spec import timespan_text
 from processor.correlation.pre_match import RepeatedAlert
 from processor.correlation.windows.outcome import EventKey
 from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encode_alert
+from schemas.text.durations import duration_text
 from schemas.text.limits import Texts
 
 MAX_SOURCES = 1_000
@@ -122,7 +122,7 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
         return closed, ()
     first = decode_alert(state.alert)
     times = "time" if state.count == 1 else "times"
-    text = f"REPEATED {state.count} more {times} in {timespan_text(state.period)}: {first.output}"
+    text = f"REPEATED {state.count} more {times} in {duration_text(state.period)}: {first.output}"
     repeats = Repeats(first.id, state.count, state.first, state.last, state.period)
     # Repeated among the fields, for readers of Falco's JSON.
     counts = {f"repeats.{name}": getattr(repeats, name) for name in ("first_id", "count", "first", "last")}

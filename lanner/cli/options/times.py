@@ -2,8 +2,10 @@
 
 from datetime import datetime
 
-from bus.topics import duration_ms
 from lanner.errors import BadInput
+from schemas.text.durations import UNITS, parse_duration
+
+_UNITS = ("ms", "s", "m", "h", "d")
 
 
 def time_ms(text: str | None, option: str, now: int) -> int | None:
@@ -32,6 +34,14 @@ def time_ms(text: str | None, option: str, now: int) -> int | None:
         raise BadInput(
             f"{option}: {text!r} is not a valid time. Use a duration before now (30m, 24h, 7d), or 2026-11-24T14:31:30."
         ) from None
+
+
+def duration_ms(text: str) -> int:
+    """Parse a duration such as 90s, 30m, 24h or 7d; return milliseconds. Raises ValueError."""
+    nanoseconds = parse_duration(text, _UNITS)
+    if not nanoseconds:
+        raise ValueError(f"{text!r} is not a valid duration: write it as 90s, 30m, 24h or 7d")
+    return nanoseconds // UNITS["ms"]
 
 
 def parse_duration_ms(text: str, option: str) -> int:

@@ -5,12 +5,14 @@ import sys
 
 import click
 
-from bus.topics import TopicPlan, check_topics, duration_ms, duration_text, plan
+from bus.topics import TopicPlan, check_topics, plan
 from lanner.cli.app import Options, front_command
+from lanner.cli.options.times import duration_ms
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
+from schemas.text.durations import UNITS, duration_text
 
 
 def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int:  # noqa: ARG001  click gives both
@@ -83,7 +85,10 @@ def command(options: Options, partitions: int, replication_factor: int, events_r
 
 
 def _retention(each: TopicPlan) -> str:
-    return "newest of each key" if each.kind.cleanup == "compact" else duration_text(int(each.config["retention.ms"]))
+    if each.kind.cleanup == "compact":
+        return "newest of each key"
+    retention = int(each.config["retention.ms"]) * UNITS["ms"]
+    return duration_text(retention, "h" if retention < 2 * UNITS["d"] else "d")
 
 
 def _row(each: TopicPlan) -> dict[str, object]:

@@ -9,8 +9,6 @@ from typing import Literal
 Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered"]
 
 KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_ordered")
-NANOSECONDS = 1_000_000_000
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +64,3 @@ class Suppress:
     """Fields, or names of the group: repeats are counted for each of their values apart."""
     period: int
     """Nanoseconds."""
-
-
-def timespan_text(nanoseconds: int) -> str:
-    """Write a time span in the largest unit that gives an integer."""
-    seconds = nanoseconds // NANOSECONDS
-    for unit, size in _UNITS:
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

@@ -6,7 +6,7 @@ The terms are those of the Sigma correlation specification, version 2. All probl
 import re
 from collections.abc import Callable, Sequence
 
-from processor.correlation.plan.spec import KINDS, NANOSECONDS, Alias, Correlation, Kind, Suppress
+from processor.correlation.plan.spec import KINDS, Alias, Correlation, Kind, Suppress
 from processor.loading.definitions import Extension
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
@@ -15,15 +15,14 @@ from processor.loading.yaml.nodes import Sequence as Items
 from processor.loading.yaml.tracing import node_location
 from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue.fields import FIELDS, field_problem
+from schemas.text.durations import UNITS, parse_duration
 
 MAX_THRESHOLD = 10_000
 """The limit on the events or values that a window stores for each group."""
 MAX_LEGS = 20
 MAX_GROUP_FIELDS = 10
-MAX_TIMESPAN = 31 * 86_400
+MAX_TIMESPAN = 31 * UNITS["d"]
 
-_TIMESPAN = re.compile(r"([0-9]{1,9})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _KEYS = ("type", "group-by", "timespan", "condition", "macros", "aliases")
 _COUNTING_KEYS = ("type", "group-by", "timespan", "condition")
@@ -155,13 +154,12 @@ class _Reader:
         node = self._text(mapping, key, f"a duration such as {_EXAMPLE}")
         if node is None:
             return 0
-        match = _TIMESPAN.fullmatch(node.value)
-        seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
-        if not 0 < seconds <= MAX_TIMESPAN:
-            why = "is not a valid duration" if match is None else "is not between 1s and 31d"
+        timespan = parse_duration(node.value, "smhd")
+        if timespan is None or not 0 < timespan <= MAX_TIMESPAN:
+            why = "is not a valid duration" if timespan is None else "is not between 1s and 31d"
             self._fail(node, f"'{key}: {node.value}' {why}", f"write a number and a unit, as in {_EXAMPLE}")
             return 0
-        return seconds * NANOSECONDS
+        return timespan
 
     def _texts(self, mapping: Mapping, key: str, hint: str) -> list[Scalar]:
         node = mapping.get(key)

@@ -10,8 +10,6 @@ from bus.topics import (
     TOPICS,
     TopicState,
     check_topics,
-    duration_ms,
-    duration_text,
     plan,
 )
 
@@ -102,20 +100,6 @@ def test_a_missing_topic_is_fatal() -> None:
     there = states()
     del there["lanner.alerts"]
     assert [each.text for each in check_topics("lanner.", there)] == ["topic lanner.alerts does not exist"]
-
-
-@pytest.mark.parametrize(("text", "number"), [("90s", 90_000), ("24h", DAY_MS), ("7d", 7 * DAY_MS), ("500ms", 500)])
-def test_durations_are_read_and_written(text: str, number: int) -> None:
-    """Durations survive a round trip in the usual notation."""
-    assert duration_ms(text) == number
-    assert duration_text(number) == text
-
-
-@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "0h", "1w", "1.5h", "\u0661h"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    """The error shows valid examples."""
-    with pytest.raises(ValueError, match="write it as"):
-        duration_ms(text)
 
 
 def test_what_is_said_about_keys_is_small() -> None:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from lanner.cli.options.times import parse_duration_ms, time_ms
+from lanner.cli.options.times import duration_ms, parse_duration_ms, time_ms
 from lanner.errors import BadInput
 
 NOW = 1_795_530_690_000
@@ -25,3 +25,16 @@ def test_what_is_no_time_is_named() -> None:
             time_ms(text, "--until", NOW)
     with pytest.raises(BadInput, match="--before"):
         parse_duration_ms("soon", "--before")
+
+
+@pytest.mark.parametrize(("text", "number"), [("500ms", 500), ("90s", 90_000), ("24h", 86_400_000)])
+def test_a_duration_is_milliseconds(text: str, number: int) -> None:
+    """Kafka counts in milliseconds."""
+    assert duration_ms(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "0h", "1w", "1.5h", "\u0661h", "1us", "9" * 5000 + "s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """The error shows valid examples."""
+    with pytest.raises(ValueError, match="write it as"):
+        duration_ms(text)

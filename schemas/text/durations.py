@@ -1,0 +1,47 @@
+"""Durations as texts, such as 90s, 30m, 24h or 1m30s."""
+
+import re
+from collections.abc import Collection
+
+UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
+"""Nanoseconds."""
+_WHOLE = re.compile(r"([0-9]{1,12})([a-z]{1,2})")
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
+
+
+def parse_duration(text: str, units: Collection[str]) -> int | None:
+    """Parse an integer with a unit, such as 90s; return nanoseconds, or None if it is not valid.
+
+    Args:
+        text: the duration.
+        units: the units that are valid.
+    """
+    match = _WHOLE.fullmatch(text)
+    return None if match is None or match[2] not in units else int(match[1]) * UNITS[match[2]]
+
+
+def parse_sum(text: str) -> int | None:
+    """Parse a duration that may have several parts and fractions, such as 1m 30s or 1.5s; return as above."""
+    parts = list(_PART.finditer(text))
+    if not parts or _PART.sub("", text).strip():
+        return None
+    return sum(round(float(part[1]) * UNITS[part[2]]) for part in parts)
+
+
+def duration_text(nanoseconds: int, largest: str = "d") -> str:
+    """Format a duration in the largest unit that needs no fraction.
+
+    Args:
+        nanoseconds: the duration.
+        largest: the largest unit to use.
+    """
+    unit = next(unit for unit, size in reversed(UNITS.items()) if size <= UNITS[largest] and nanoseconds % size == 0)
+    return f"{nanoseconds // UNITS[unit]}{unit}"

@@ -1,0 +1,33 @@
+import pytest
+
+from schemas.text.durations import UNITS, duration_text, parse_duration, parse_sum
+
+
+@pytest.mark.parametrize("text", ["7ns", "500ms", "90s", "25h", "7d"])
+def test_durations_are_read_and_written(text: str) -> None:
+    """Durations survive a round trip in the usual notation."""
+    nanoseconds = parse_duration(text, UNITS)
+    assert nanoseconds is not None
+    assert duration_text(nanoseconds) == text
+
+
+def test_a_duration_is_written_in_the_largest_unit_without_a_fraction() -> None:
+    """Unless a smaller one is requested."""
+    assert duration_text(60 * UNITS["m"]) == "1h"
+    assert duration_text(UNITS["d"]) == "1d"
+    assert duration_text(UNITS["d"], "h") == "24h"
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"), [("1m 30s", 90 * 10**9), ("1m30s", 90 * 10**9), ("1.5 ms", 1_500_000), ("0s", 0)]
+)
+def test_a_sum_has_parts_and_fractions(text: str, nanoseconds: int) -> None:
+    """Blanks are allowed before units and between parts."""
+    assert parse_sum(text) == nanoseconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "s", "1s and 2m", "-1s", "1w"])
+def test_other_texts_are_no_durations(text: str) -> None:
+    """Every part needs a number and a unit."""
+    assert parse_sum(text) is None
+    assert parse_duration(text, UNITS) is None
