@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lanner.errors import BadInput
-from notifier.queue.outbox import DeadLetter, Outbox, OutboxUnusable
+from notifier.queue.database import DatabaseUnusable
+from notifier.queue.outbox import DeadLetter, Outbox
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.codec import BadBatch, decode_batch
 from schemas.text.printable import printable
@@ -61,7 +62,7 @@ class OutboxDeadLetters:
         self.name = path.name.removesuffix(OUTBOX_ENDING)
         try:
             self._outbox = Outbox(path, capacity=1)
-        except OutboxUnusable as error:
+        except DatabaseUnusable as error:
             raise BadInput(f"notifier.state_dir: {error}.") from None
 
     def letters(self) -> Iterator[StoredDeadLetter]:

@@ -14,7 +14,8 @@ from lanner.wiring.sinks.registry import open_sink, worker_of
 from notifier.delivery.routing import Router
 from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
-from notifier.queue.outbox import Outbox, OutboxUnusable
+from notifier.queue.database import DatabaseUnusable
+from notifier.queue.outbox import Outbox
 
 STOP_SECONDS = 15.0
 
@@ -44,7 +45,7 @@ class Deliveries:
             stats = SinkStats()
             try:
                 views.append(self._view(name, sink, routers(name, stats), stats, settings.notifier.outbox_alerts))
-            except OutboxUnusable as error:
+            except DatabaseUnusable as error:
                 raise BadInput(f"notifier.state_dir: {error}.") from None
         self.views = tuple(views)
         """Each sink's worker and queue."""

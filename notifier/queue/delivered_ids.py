@@ -1,49 +1,34 @@
 """Ids of delivered alerts on disk, so that duplicates are dropped even after a restart."""
 
-import os
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from notifier.queue.outbox import MODE, OutboxUnusable
+from notifier.queue.database import as_os_errors, open_database, opening, transaction
 
 REMEMBERED = 500_000
 """About 40 MB on disk: hours of a busy fleet, while a consumer group goes back by seconds at most."""
 _PRUNE_EVERY = 5000
+_TABLE = "CREATE TABLE IF NOT EXISTS seen (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE)"
 
 
 class DeliveredIds:
-    """The newest ids. A recorded id survives a kill -9 of the process."""
+    """The newest ids."""
 
     def __init__(self, path: Path, *, remembered: int = REMEMBERED) -> None:
-        """Open the file; create it if missing. Raises OutboxUnusable."""
+        """Open the file; create it if missing. Raises DatabaseUnusable."""
         self._remembered = remembered
         self._since_pruned = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
-            self._base = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.execute(
-                "CREATE TABLE IF NOT EXISTS seen (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE)"
-            )
-        except OSError as error:
-            raise OutboxUnusable(f"{path}: {error.strerror}") from None
-        except sqlite3.Error as error:
-            raise OutboxUnusable(f"{path}: {error}") from None
+        with opening(path):
+            self._base = open_database(path, _TABLE)
 
     def __contains__(self, alert_id: str) -> bool:
         """Return whether an id was recorded recently. Raises OSError."""
-        try:
+        with as_os_errors():
             return self._base.execute("SELECT 1 FROM seen WHERE id = ?", (alert_id,)).fetchone() is not None
-        except sqlite3.Error as error:
-            raise OSError(str(error)) from None
 
     def record(self, ids: Sequence[str]) -> None:
         """Record ids, all or none. Raises OSError."""
-        try:
-            self._base.execute("BEGIN IMMEDIATE")
+        with transaction(self._base):
             self._base.executemany("INSERT OR IGNORE INTO seen (id) VALUES (?)", [(each,) for each in ids])
             self._since_pruned += len(ids)
             if self._since_pruned >= _PRUNE_EVERY:
@@ -51,11 +36,6 @@ class DeliveredIds:
                 self._base.execute(
                     "DELETE FROM seen WHERE number <= (SELECT max(number) FROM seen) - ?", (self._remembered,)
                 )
-            self._base.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._base.in_transaction:
-                self._base.execute("ROLLBACK")
-            raise OSError(str(error)) from None
 
     def close(self) -> None:
         """Close the file."""

@@ -51,7 +51,7 @@ class KafkaQueue:
 
         Raises:
             BusUnavailable: the client can't be created.
-            OutboxUnusable: the file of ids can't be opened.
+            DatabaseUnusable: the file of ids can't be opened.
         """
         self.assigned = False
         self.lag: dict[tuple[str, int], int] = {}

@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Literal
 
 from bus.disk_sync import DiskSync
+from notifier.queue.database import MODE, open_database, opening, transaction
 from notifier.queue.fair_share import FairShares
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 from schemas.catalogue.priorities import SEVERITY
-from schemas.errors import LannerError
 
-MODE = 0o600
-"""Alerts quote command lines, and command lines hold secrets."""
 REMEMBERED = 200_000
 """Ids of delivered alerts that are stored to drop duplicates; about 15 MB."""
 _PRUNE_EVERY = 1000
@@ -43,10 +41,6 @@ _COLUMNS = {"share": "TEXT NOT NULL DEFAULT ''", "severity": "INTEGER NOT NULL D
 
 Put = Literal["stored", "repeat", "full"]
 """Result of `put`: stored; already waiting or recently delivered; dropped for lack of room."""
-
-
-class OutboxUnusable(LannerError):
-    """The file can't be opened, or is not an outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,7 @@ class Outbox:
             clock: wall clock, seconds.
 
         Raises:
-            OutboxUnusable: the file can't be opened.
+            DatabaseUnusable: the file can't be opened.
         """
         self.overflowed = 0
         """Alerts dropped because the outbox was full."""
@@ -95,21 +89,11 @@ class Outbox:
         self._count = 0
         self._clock = clock
         self._lock = threading.Condition()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Created before SQLite does so with the umask's mode; its side files inherit this mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+        with opening(path):
+            self._base = open_database(path, _TABLES)
             self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-            self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.executescript(_TABLES)
             self._add_columns()
             self._recount()
-        except OSError as error:
-            raise OutboxUnusable(f"{path}: {error.strerror}") from None
-        except sqlite3.Error as error:
-            raise OutboxUnusable(f"{path}: {error}") from None
         self._since_pruned = 0
         self._is_owner = False
         self._sync = DiskSync(Path(f"{path}-wal"))
@@ -304,12 +288,9 @@ class Outbox:
         """Hold the lock for one transaction. Raises OSError if SQLite can't write."""
         with self._lock:
             try:
-                self._base.execute("BEGIN IMMEDIATE")
-                yield
-                self._base.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._base.in_transaction:
-                    self._base.execute("ROLLBACK")
+                with transaction(self._base):
+                    yield
+            except BaseException:
                 with suppress(sqlite3.Error):
                     self._recount()
-                raise OSError(str(error)) from None
+                raise

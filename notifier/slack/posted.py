@@ -3,17 +3,13 @@
 No alert depends on it: if it can't be written, a repeat becomes a message of its own.
 """
 
-import os
 import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 from notifier.delivery.outcome import RoutedAlert
-from notifier.queue.outbox import MODE
+from notifier.queue.database import as_os_errors, open_database
 from notifier.slack.blocks import LOCATION_FIELDS
 from notifier.slack.client import MessageRef
 from schemas.alert import BadAlert, Repeats, decode_alert, encode_alert
@@ -58,14 +54,8 @@ class PostedMessages:
     def __init__(self, path: Path | None, *, remembered: int = REMEMBERED) -> None:
         """Open the file, creating it if missing; None stores them in memory. Raises OSError."""
         self._remembered = remembered
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
-        with _as_os_errors():
-            self._base = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.executescript(_TABLE)
+        with as_os_errors():
+            self._base = open_database(path, _TABLE)
 
     def add(self, routed: RoutedAlert, ref: MessageRef, now: float) -> None:
         """Store a message; now is the wall clock, seconds."""
@@ -74,7 +64,7 @@ class PostedMessages:
             alert, event={name: alert.event[name] for name in LOCATION_FIELDS if name in alert.event}, window=None
         )
         row = (alert.id, routed.channel or "", kind(routed), now, ref.channel, ref.time, encode_alert(slim))
-        with _as_os_errors():
+        with as_os_errors():
             self._base.execute(
                 "INSERT OR REPLACE INTO posted (id, place, kind, at, channel, time, alert, text)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -113,11 +103,11 @@ class PostedMessages:
         self._base.close()
 
     def _do(self, statement: str, *values: int | PostedMessage) -> None:
-        with _as_os_errors():
+        with as_os_errors():
             self._base.execute(statement, [each.number if isinstance(each, PostedMessage) else each for each in values])
 
     def _one(self, condition: str, *values: str | bytes | float) -> PostedMessage | None:
-        with _as_os_errors():
+        with as_os_errors():
             row = self._base.execute(f"SELECT {_COLUMNS} FROM posted WHERE {condition}", values).fetchone()  # noqa: S608  constant conditions
         if row is None:
             return None
@@ -141,11 +131,3 @@ def kind(routed: RoutedAlert) -> bytes:
     location = (str(alert.event.get("container.id", "")), alert.hostname, routed.channel or "")
     parts = (alert.rule, alert.priority, *location, _DIGITS.sub("0", routed.text or alert.output))
     return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-@contextmanager
-def _as_os_errors() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise OSError(str(error)) from None

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from lanner.dead_letters.store import OUTBOX_ENDING
-from notifier.queue.outbox import Outbox, OutboxUnusable
+from notifier.queue.database import DatabaseUnusable
+from notifier.queue.outbox import Outbox
 from schemas.text.notes import OnNote
 
 
@@ -22,7 +23,7 @@ def report_orphaned_outboxes(folder: Path, sinks: Collection[str], note: OnNote)
             continue
         try:
             outbox = Outbox(path, capacity=1)
-        except OutboxUnusable:
+        except DatabaseUnusable:
             continue
         if waiting := outbox.backlog():
             note(f"{name}: {waiting:,} alerts wait in {path}, but no sink is configured that delivers them.")

@@ -17,7 +17,8 @@ from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
 from notifier.formats.text import Line, line_of
 from notifier.local.stdout import StdoutSink, is_journal
-from notifier.queue.outbox import Outbox, OutboxUnusable
+from notifier.queue.database import DatabaseUnusable
+from notifier.queue.outbox import Outbox
 from schemas.text.notes import OnNote
 
 JOURNAL_SOCKET = "/run/systemd/journal/dev-log"
@@ -71,7 +72,7 @@ def _with_outbox(settings: Settings, name: str, routers: RouterFactory, note: On
     sink = open_sink(settings, name)
     try:
         outbox = Outbox(path, capacity=settings.notifier.outbox_alerts)
-    except OutboxUnusable as error:
+    except DatabaseUnusable as error:
         raise BadInput(f"notifier.state_dir: {error}.") from None
     return OutboxDelivery(name, outbox, worker_of(name, outbox, sink, router, stats=stats, report=note), note)
 

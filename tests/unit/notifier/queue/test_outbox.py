@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from notifier.queue import outbox as outbox_module
-from notifier.queue.outbox import Outbox, OutboxUnusable
+from notifier.queue.database import DatabaseUnusable
+from notifier.queue.outbox import Outbox
 from schemas.alert import encode_alert
 from tests.unit.alerts import alert
 from tests.unit.notifier.scripted import numbered
@@ -176,7 +177,7 @@ def test_a_file_that_is_no_outbox_is_named(tmp_path: Path) -> None:
     """A sentence, no traceback."""
     path = tmp_path / "far.db"
     path.write_bytes(b"something else entirely" * 100)
-    with pytest.raises(OutboxUnusable, match=r"far\.db: file is not a database"):
+    with pytest.raises(DatabaseUnusable, match=r"far\.db: file is not a database"):
         Outbox(path, capacity=10)
-    with pytest.raises(OutboxUnusable, match=r"below\.db: "):
+    with pytest.raises(DatabaseUnusable, match=r"below\.db: "):
         Outbox(path / "below.db", capacity=10)
