@@ -19,3 +19,7 @@ class Histogram:
         """Count a duration."""
         self.seconds += seconds
         self.counts[bisect_left(BOUNDS, seconds)] += 1
+
+    def add_since(self, event_time: int, now: int) -> None:
+        """Count the time from an event until now, both ns since the epoch; clocks of two hosts may differ."""
+        self.add(max(0.0, (now - event_time) / 1e9))

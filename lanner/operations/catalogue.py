@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bus.latency import BOUNDS, Histogram
+from bus.latency import Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -67,21 +67,6 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """A snapshot of a histogram."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    """One count per bound, then the count above the last."""
-    total: float
-
-
-Value = float | Sizes
+Value = float | Histogram
 Readings = Mapping[str, Mapping[tuple[str, ...], Value]]
 """By metric: label values, in the order of the catalog, to the value."""
-
-
-def sizes(durations: Histogram) -> Sizes:
-    """Return a snapshot of a histogram of durations."""
-    return Sizes(BOUNDS, tuple(durations.counts), durations.seconds)

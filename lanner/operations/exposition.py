@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
-from lanner.operations.catalogue import METRICS, Readings, Sizes
+from bus.latency import BOUNDS, Histogram
+from lanner.operations.catalogue import METRICS, Readings
 from schemas.text.printable import printable
 
 _MAX_LABEL = 200
@@ -34,25 +35,25 @@ class Exposition:
             yield _family(name, values.items())
 
 
-def _family(name: str, values: Iterable[tuple[tuple[str, ...], float | Sizes]]) -> Family:
+def _family(name: str, values: Iterable[tuple[tuple[str, ...], float | Histogram]]) -> Family:
     metric = METRICS[name]
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(name, metric.about, labels=metric.labels)
         for labels, value in values:
-            if isinstance(value, Sizes):
-                histogram.add_metric(_safe(labels), _buckets(value), value.total)
+            if isinstance(value, Histogram):
+                histogram.add_metric(_safe(labels), _buckets(value), value.seconds)
         return histogram
     made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     family: CounterMetricFamily | GaugeMetricFamily = made(name, metric.about, labels=metric.labels)
     for labels, value in values:
-        if not isinstance(value, Sizes):
+        if not isinstance(value, Histogram):
             family.add_metric(_safe(labels), value)
     return family
 
 
-def _buckets(value: Sizes) -> list[tuple[str, float]]:
+def _buckets(value: Histogram) -> list[tuple[str, float]]:
     found, total = list[tuple[str, float]](), 0
-    for bound, count in zip((*value.bounds, math.inf), value.counts, strict=True):
+    for bound, count in zip((*BOUNDS, math.inf), value.counts, strict=True):
         total += count
         found.append(("+Inf" if math.isinf(bound) else str(bound), total))
     return found

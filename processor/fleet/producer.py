@@ -84,7 +84,7 @@ class ResultProducer:
         self.by_rule[alert.rule, alert.priority] += 1
         is_counted = alert.hostname in self.by_host or len(self.by_host) < MOST_HOSTS
         self.by_host[alert.hostname if is_counted else OTHER_HOSTS] += 1
-        self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
+        self.latency.add_since(alert.time, time.time_ns())
         try:
             made = alert_message(alert)
         except Exception as error:  # noqa: BLE001  a host can send values that cannot be encoded

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lanner.operations.catalogue import Readings, Sizes, Value
+from lanner.operations.catalogue import Readings, Value
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
-from notifier.delivery.stats import BUCKETS, SinkStats
+from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.intake.server import IntakeStats
 from notifier.queue.outbox import Outbox
@@ -41,7 +41,7 @@ def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
     for sink in sinks:
         name, stats = sink.worker.name, sink.worker.stats
         alerts |= outcomes(name, stats, 0 if sink.outbox is None else sink.outbox.overflowed)
-        taken[name,] = latency(stats)
+        taken[name,] = stats.latency
         faults[name,] = stats.condition_faults
         waiting[name,] = sink.worker.queue.backlog()
         oldest[name,] = age(sink.worker, now)
@@ -65,11 +65,6 @@ def outcomes(name: str, stats: SinkStats, overflowed: int = 0) -> dict[tuple[str
         (name, "muted"): stats.muted,
         (name, "lost"): stats.lost + overflowed,
     }
-
-
-def latency(stats: SinkStats) -> Sizes:
-    """Return the latency histogram of deliveries."""
-    return Sizes(BUCKETS, tuple(stats.buckets), stats.seconds)
 
 
 def age(worker: Worker, now: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lanner.operations.catalogue import Readings, Value, sizes
+from lanner.operations.catalogue import Readings, Value
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
@@ -114,7 +114,7 @@ class ProcessorView:
             alerts: dict[tuple[str, ...], Value] = dict.fromkeys(judges.priorities, 0)
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
             readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
-            readings["lanner_alert_latency_seconds"] = {(): sizes(self.shipping.latency)}
+            readings["lanner_alert_latency_seconds"] = {(): self.shipping.latency}
             readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
         if self.host_keys is not None:
             gate = self.host_keys.gate

@@ -2,10 +2,10 @@
 
 import time
 
-from lanner.operations.catalogue import Readings, Value, sizes
+from lanner.operations.catalogue import Readings, Value
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS
-from lanner.operations.readings.notifier import SinkView, fresh, latency, outcomes, sink_readings
+from lanner.operations.readings.notifier import SinkView, fresh, outcomes, sink_readings
 from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings
 from lanner.wiring.single_host.pipeline import Pipeline
 from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
@@ -32,7 +32,7 @@ class RunView:
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
-            "lanner_alert_latency_seconds": {(): sizes(pipeline.latency)},
+            "lanner_alert_latency_seconds": {(): pipeline.latency},
             "lanner_events_redated_total": {(): pipeline.redated},
             "lanner_repeated_alerts_total": repeated(pipeline.judges, pipeline.repeated, correlator.suppressed),
             "lanner_correlation_groups": {(): correlator.groups},
@@ -45,7 +45,7 @@ class RunView:
             if isinstance(sink, DirectDelivery):
                 stats = sink.stats
                 readings["lanner_sink_alerts_total"] |= outcomes(sink.name, stats)
-                readings["lanner_sink_latency_seconds"][sink.name,] = latency(stats)
+                readings["lanner_sink_latency_seconds"][sink.name,] = stats.latency
                 readings["lanner_sink_condition_faults_total"][sink.name,] = stats.condition_faults
         return readings
 

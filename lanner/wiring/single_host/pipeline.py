@@ -221,7 +221,7 @@ class Pipeline:
 
     def _deliver(self, alert: Alert) -> None:
         self.summary.count(alert)
-        self.latency.add(max(0.0, (time.time_ns() - alert.time) / 1e9))
+        self.latency.add_since(alert.time, time.time_ns())
         for sink in self._sinks:
             sink.deliver(alert)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bus.latency import Histogram
-from lanner.operations.catalogue import METRICS, sizes
+from lanner.operations.catalogue import METRICS
 from lanner.operations.exposition import Exposition
 from tests.promtool import promtool
 
@@ -22,7 +22,7 @@ def test_every_metric_passes_prometheus_own_lint(judge: str) -> None:
     durations = Histogram()
     durations.add(0.02)
     readings = {
-        name: {tuple("x" for _ in metric.labels): sizes(durations) if metric.kind == "histogram" else 1.0}
+        name: {tuple("x" for _ in metric.labels): durations if metric.kind == "histogram" else 1.0}
         for name, metric in METRICS.items()
     }
     text = Exposition(lambda: readings).text()
@@ -45,7 +45,7 @@ def test_a_histogram_adds_up() -> None:
     durations = Histogram()
     for seconds in (0.001, 0.02, 9999):
         durations.add(seconds)
-    text = Exposition(lambda: {"lanner_alert_latency_seconds": {(): sizes(durations)}}).text().decode()
+    text = Exposition(lambda: {"lanner_alert_latency_seconds": {(): durations}}).text().decode()
     assert 'lanner_alert_latency_seconds_bucket{le="0.005"} 1.0' in text
     assert 'lanner_alert_latency_seconds_bucket{le="0.025"} 2.0' in text
     assert 'lanner_alert_latency_seconds_bucket{le="+Inf"} 3.0' in text
