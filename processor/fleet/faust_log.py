@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from schemas.caching.bounded import BoundedMap
 from schemas.text.notes import Level, OnNote
 
 AGAIN_SECONDS = 60.0
@@ -15,6 +16,14 @@ _HINTS = {
     "CERTIFICATE_VERIFY_FAILED": "check kafka.ca_file and kafka.bootstrap_servers",
     "AuthorizationFailed": "grant this user its rights: `lanner topics acls`",
 }
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Lines that differ in their values only."""
+
+    logged_at: float
+    left_out: int = 0
 
 
 class FaustLog(logging.Handler):
@@ -31,26 +40,22 @@ class FaustLog(logging.Handler):
         super().__init__(level)
         self._on_note = on_note
         self._clock = clock
-        self._told_at: dict[tuple[str, str], float] = {}
-        self._untold: Counter[tuple[str, str]] = Counter()
+        self._kinds: BoundedMap[tuple[str, str], _Kind] = BoundedMap(_MOST_KINDS)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a line, or count it."""
-        kind = (record.name, str(record.msg))
+        key = (record.name, str(record.msg))
         now = self._clock()
-        if now - self._told_at.get(kind, -AGAIN_SECONDS) < AGAIN_SECONDS:
-            self._untold[kind] += 1
+        kind = self._kinds.get(key)
+        if kind is not None and now - kind.logged_at < AGAIN_SECONDS:
+            kind.left_out += 1
             return
-        if len(self._told_at) >= _MOST_KINDS:
-            self._told_at.clear()
-            self._untold.clear()
-        self._told_at[kind] = now
+        self._kinds.put(key, _Kind(now))
         text = record.getMessage().strip().replace("\n", " ")
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             text = f"{text}: {type(error).__name__}: {error}"
         hint = next((f": {hint}" for sign, hint in _HINTS.items() if sign in text), "")
-        again = self._untold.pop(kind, 0)
-        more = f" ({again} more like it since the last)" if again else ""
+        more = f" ({kind.left_out} more like it since the last)" if kind is not None and kind.left_out else ""
         level: Level = "error" if record.levelno >= logging.ERROR else "info"
         self._on_note(f"{record.name}: {text[:_MOST_CHARACTERS]}{hint}{more}", level)
