@@ -12,6 +12,7 @@ from schemas.batch import EventBatch
 from schemas.caching.short_texts import cache_short_texts
 from schemas.catalogue.descriptor_types import TYPE_CHARACTERS
 from schemas.catalogue.fields import EventType, ParamSpec, event_spec
+from schemas.catalogue.openers import FILE_OPENERS, PATH_OPENERS
 from schemas.columns import EventBit
 
 _NUMERIC_TYPES = frozenset(
@@ -30,7 +31,7 @@ _RAW_COLUMN = {
 
 
 _CHARACTER_WITHOUT_FD = {
-    **dict.fromkeys(("open", "openat", "openat2", "creat"), "f"),
+    **dict.fromkeys(PATH_OPENERS, "f"),
     **dict.fromkeys(("socket", "accept", "accept4"), "4"),
     **dict.fromkeys(("pipe", "pipe2"), "p"),
     **dict.fromkeys(("eventfd", "eventfd2"), "e"),
@@ -40,7 +41,6 @@ _CHARACTER_WITHOUT_FD = {
 }
 
 _MEMORY_TYPES = frozenset({"mmap", "mmap2", "brk", "munmap"})
-_FILE_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _NET_OPENERS = frozenset({"socket", "accept", "accept4", "bind", "connect"})
 
 
@@ -212,7 +212,7 @@ def error_kind(event_type: str | None, fd_type: str | None) -> str:
     if event_type in _MEMORY_TYPES:
         return "memory"
     if spec is not None and (spec.creates_fd or spec.uses_fd):
-        if event_type in _FILE_OPENERS or fd_type in ("file", "directory"):
+        if event_type in FILE_OPENERS or fd_type in ("file", "directory"):
             return "file"
         if event_type in _NET_OPENERS or fd_type in ("ipv4", "ipv6", "unix"):
             return "net"
@@ -249,7 +249,7 @@ def directory(event_type: str | None, fd_type: str | None, name: str | None) -> 
     """Return fd.directory; for an open directory, that is its own name; None for descriptors other than files."""
     if name is None:
         return None
-    if fd_type == "file" or (fd_type is None and event_type in _FILE_OPENERS):
+    if fd_type == "file" or (fd_type is None and event_type in FILE_OPENERS):
         return directory_part(name)
     return name if fd_type == "directory" else None
 

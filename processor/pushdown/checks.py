@@ -13,10 +13,10 @@ from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals
 from processor.pushdown.paths import places_of
 from schemas.catalogue.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
+from schemas.catalogue.openers import FILE_OPENERS, PATH_OPENERS
 from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
 
-OPENS = frozenset({"open", "openat", "openat2", "creat"})
-_DESCRIPTOR_IS_RESULT = OPENS | {"open_by_handle_at", "socket", "accept", "accept4", "dup", "dup2", "dup3"}
+_DESCRIPTOR_IS_RESULT = FILE_OPENERS | {"socket", "accept", "accept4", "dup", "dup2", "dup3"}
 _FIRST_PATH = {
     **dict.fromkeys(("link", "linkat", "rename", "renameat", "renameat2"), ("oldpath", "fs.path.source")),
     **dict.fromkeys(("unlink", "rmdir", "mkdir", "mkdirat"), ("path", "fs.path.name")),
@@ -54,7 +54,7 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
 
 def _places(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:
     """Return the fields of the path that the kernel evaluates for an event type."""
-    if event in OPENS:
+    if event in PATH_OPENERS:
         return places_of(node, field.name)
     if (_argument(field) or field.name) not in _FIRST_PATH.get(event, ()):
         return None
@@ -223,7 +223,7 @@ def _of_argument(node: Check, name: str, event: str) -> Answers | None:
         return None
     chosen = [entry for entry in table.entries if judge(entry.name)]
     if table.name == "file_flags":
-        is_truncation = event in OPENS and [entry.name for entry in chosen] == ["O_TRUNC"]
+        is_truncation = event in PATH_OPENERS and [entry.name for entry in chosen] == ["O_TRUNC"]
         return ((Predicate("open", TRUNCATE, (TRUNCATE,)), True),) if is_truncation else None
     return _of_flags(table, found.name, chosen)
 

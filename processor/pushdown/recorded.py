@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from processor.fields.event import parameter, raw_argument
 from schemas.batch import EventBatch
 from schemas.catalogue.flags import FLAG_TABLES
+from schemas.catalogue.openers import PATH_OPENERS
 from schemas.columns import EventBit
 from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate
 
-_OPENS = frozenset({"open", "openat", "creat"})
+_OPENS = PATH_OPENERS - {"openat2"}
 _FAMILIES = {"unix": 1, "ipv4": 2, "ipv6": 10, "netlink": 16}
 _UNCLEAN = ("//", "/.", "..")
 _FALCO_TRUNCATE = 256

@@ -7,15 +7,14 @@ from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call, Descripto
 from collector.records.types import File, Socket
 from lanner.ruletest.events.descriptors import SOCKET_TYPES, descriptor_type, read_file, read_socket
 from lanner.ruletest.events.processes import read_container, read_process
-from lanner.ruletest.events.registers import directory_of, read_registers
+from lanner.ruletest.events.registers import PATH_FIELDS, directory_of, read_registers
 from lanner.ruletest.model import CallSpec, ProcessSpec, StatedEvent
 from lanner.ruletest.table import MappingReader, TestFileError, number_of, text_of
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node
+from schemas.catalogue.openers import FILE_OPENERS
 
 _EXECS = ("execve", "execveat")
-_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
-_ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
 _DUPLICATORS = ("dup2", "dup3")
 _MAKES = {
     "socket": "ipv4",
@@ -134,8 +133,8 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
             fd = fd if fd is not None or result >= 0 else -1
         elif kind is not None and fd is not None:
             # A file known only by its descriptor is named by the path it was opened with.
-            named = table.text("fd.name") if spec.event not in _OPENERS or not spec.paths else None
-            path = absolute(directory1, path1) if spec.event in _OPENERS and spec.paths else named or path1
+            named = table.text("fd.name") if spec.event not in FILE_OPENERS or not spec.paths else None
+            path = absolute(directory1, path1) if spec.event in FILE_OPENERS and spec.paths else named or path1
             file = read_file(table, kind, path, layer=process.container is not None)
         if fd is None:
             sock = None
@@ -170,7 +169,7 @@ def _descriptor_number(spec: Call, table: MappingReader, result: int) -> int | N
 def _implied_type(spec: Call, table: MappingReader) -> str | None:
     if spec.event == "socket" and (domain := table.text("domain")) is not None:
         return _FAMILIES.get(domain)
-    if spec.event in _OPENERS or "fd.name" in table or "fd.realpath" in table:
+    if spec.event in FILE_OPENERS or "fd.name" in table or "fd.realpath" in table:
         return "file"
     return _MAKES.get(spec.event)
 
@@ -181,12 +180,12 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         names = [argument.name for argument in spec.arguments if argument.kind == f"path{place + 1}"]
         keys = [*names, *(f"evt.arg.{name}" for name in names)]
         if place < len(spec.path_roles):
-            keys.insert(0, _ROLES[spec.path_roles[place]])
-        if spec.event in _OPENERS:
+            keys.insert(0, PATH_FIELDS[spec.path_roles[place]])
+        if spec.event in FILE_OPENERS:
             keys.insert(0, "fd.name")
         node = table.get(*keys)
         if node is not None:
             found[place] = text_of(node, keys[0])
-        elif spec.event in _OPENERS or (spec.path_roles and spec.event not in _EXECS):
+        elif spec.event in FILE_OPENERS or (spec.path_roles and spec.event not in _EXECS):
             raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]

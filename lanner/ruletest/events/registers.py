@@ -31,6 +31,8 @@ _FLAGS = frozenset({"flags", "enum", "mode", *_FLAG_KINDS})
 _OCTAL = frozenset({"octal", "openmode", "how_mode"})
 _USERS = frozenset({"uid", "gid"})
 _HOW = {"how_flags": 0, "how_mode": 1, "how_resolve": 2}
+PATH_FIELDS = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
+"""The field that holds a path, by the path's role in the call."""
 SETTABLE = _NUMBERS | _FLAGS | _OCTAL | _USERS | {"signal", "cap", "limit", "string", "data", "pair"}
 """Types of arguments that a test may state; others follow from the rest of the event."""
 

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from collector.events.system_calls import BY_EVENT, DescriptorFlag
-from lanner.ruletest.events.registers import SETTABLE
+from lanner.ruletest.events.registers import PATH_FIELDS, SETTABLE
 from processor.compiler.values.transformers import as_text
+from schemas.catalogue.openers import FILE_OPENERS
 
 _BARE = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./|+@ -]*[A-Za-z0-9_./|+@-]|[A-Za-z0-9_./]")
 _WORDS = frozenset({"null", "~", "yes", "no", "true", "false", "none"})
-_ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
-_OPENERS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _KEPT = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.ppid", "thread.tid", "evt.hostname"})
 _TOLD_BY_FLAGS = {
@@ -71,14 +70,14 @@ def _argument(name: str, text: str) -> dict[str, str]:
 
 def _paths(event_type: str, roles: str, fields: Fields) -> dict[str, Any]:
     found = {}
-    if event_type in _OPENERS and "fd.name" in fields:
+    if event_type in FILE_OPENERS and "fd.name" in fields:
         found["fd.name"] = fields["fd.name"]
         flags = fields.get("evt.arg.flags")
         if flags is None and event_type != "creat":
             found["flags"] = _guessed_flags(fields)
     for role in roles:
-        if (value := fields.get(_ROLES[role])) is not None:
-            found[_ROLES[role]] = value
+        if (value := fields.get(PATH_FIELDS[role])) is not None:
+            found[PATH_FIELDS[role]] = value
     return found
 
 
@@ -105,7 +104,7 @@ def _descriptor(event_type: str, fields: Fields) -> dict[str, Any]:
             found |= {"remote": near or far} | ({"local": far} if near else {})
     elif kind == "unix":
         found["remote" if event_type != "bind" else "local"] = fields.get("fd.name", "")
-    elif event_type not in _OPENERS and "fd.name" in fields:
+    elif event_type not in FILE_OPENERS and "fd.name" in fields:
         found["fd.name"] = fields["fd.name"]
         if kind not in (None, "file"):
             found["fd.type"] = kind
