@@ -3,8 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from collector.records.types import File, Socket
+from collector.records.types import Syscall
 from processor.loading import SourceLocation
+
+POD_UID = "7f0b3f6e-0000-4000-8000-000000000001"
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """A pod as a test describes it."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = POD_UID
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """What identifies it, as a runtime labels its containers."""
+        return ("name", self.name), ("namespace", self.namespace), ("uid", self.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +33,7 @@ class ContainerSpec:
     type: str = "docker"
     name: str | None = None
     image: str | None = None
-    image_digest: str | None = None
+    digest: str | None = None
     privileged: bool = False
     user: str | None = None
     ip: str | None = None
@@ -26,9 +43,7 @@ class ContainerSpec:
     mounts: tuple[tuple[str, str, bool], ...] = ()
     """Source, destination, whether it is writable."""
     labels: tuple[tuple[str, str], ...] = ()
-    pod: tuple[tuple[str, str], ...] = ()
-    """Name, namespace and uid of the pod, if any."""
-    pod_labels: tuple[tuple[str, str], ...] = ()
+    pod: PodSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +53,28 @@ class ProcessSpec:
     name: str
     exe: str | None
     exepath: str | None
-    args: tuple[str, ...]
-    cwd: str
-    env: tuple[str, ...]
-    pid: int | None
-    vpid: int | None
-    tty: int
     uid: int
     user: str | None
     gid: int
     group: str | None
-    loginuid: int
-    capabilities: int
-    age: int
-    """Nanoseconds from its start to its first event in the case."""
-    upper_layer: bool
+    caps: int
     lower_layer: bool
-    memfd: bool
-    exe_uid: int
-    exe_mode: int
     exe_ino: int
     container: ContainerSpec | None
     parent: "ProcessSpec | None"
-
-
-@dataclass(frozen=True, slots=True)
-class CallSpec:
-    """A system call, in terms of the kernel side's records."""
-
-    event: int
-    """Index in syscalls.CALLS."""
-    arguments: tuple[int, int, int, int, int, int]
-    fd: int | None = None
-    file: File | None = None
-    socket: Socket | None = None
-    path1: str | None = None
-    path2: str | None = None
-    directory1: str | None = None
-    directory2: str | None = None
-    blob1: bytes = b""
-    blob2: bytes = b""
-    is_io_uring: bool = False
+    args: tuple[str, ...] = ()
+    cwd: str = "/"
+    env: tuple[str, ...] = ()
+    pid: int | None = None
+    vpid: int | None = None
+    tty: int = 0
+    loginuid: int = -1
+    age: int = 1_000_000_000
+    """Nanoseconds from its start to its first event in the case."""
+    upper_layer: bool = False
+    memfd: bool = False
+    exe_uid: int = 0
+    exe_mode: int = 0o100755
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +85,8 @@ class StatedEvent:
     """Nanoseconds since the start of the case."""
     type: str
     process: ProcessSpec
-    result: int
-    call: CallSpec | None
-    """None for a successful exec."""
+    call: Syscall | None
+    """As the kernel side reports it, but for the process's identity; None for a successful exec."""
     filename: str = ""
     """The path passed to a successful exec."""
 
@@ -101,11 +96,11 @@ class Expected:
     """One expected alert."""
 
     rule: str
-    priority: str | None
-    fields: Mapping[str, str]
-    repeats: int | None
-    """For the summary of a suppressed rule's repeats: the number of repeats."""
     place: SourceLocation = field(compare=False)
+    priority: str | None = None
+    output_fields: Mapping[str, str] = field(default_factory=dict)
+    repeats: int | None = None
+    """For the summary of a suppressed rule's repeats: the number of repeats."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from lanner.ruletest import values
 from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, Expected, StatedEvent, Suite
-from lanner.ruletest.table import MappingReader, TestFileError, text_of, texts_of
+from lanner.ruletest.values import Key, MappingReader, TestFileError
 from processor.loading import Problem, ProblemCode, SourceLocation
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
@@ -90,12 +91,11 @@ class _Reader:
                 continue
             try:
                 table = MappingReader(document, "a test file")
-                if (node := table.get("rules")) is not None:
-                    folder = PurePosixPath(name).parent
-                    rules = tuple(str(folder / each) for each in texts_of(node, "rules"))
-                matching = self._matching(table) or matching
+                if (named := table.value(values.texts, None, "rules")) is not None:
+                    rules = tuple(str(PurePosixPath(name).parent / each) for each in named)
+                matching = table.value(_matching, matching, "rule_matching")
                 table.get("shared")
-                cases = table.need("cases", lacks="a test file has cases", add="add 'cases:' and a list below it")
+                cases = table.need("cases", "a test file has cases", "add 'cases:' and a list below it")
                 nodes += _items(cases)
                 for wrong in table.unknown():
                     self._add_problem(wrong, "test file", "")
@@ -104,27 +104,18 @@ class _Reader:
         cases_read = [case for node in nodes if (case := self._case(node)) is not None]
         return Suite(name, rules, matching, tuple(cases_read)), tuple(self.problems)
 
-    def _matching(self, table: MappingReader) -> str | None:
-        node = table.get("rule_matching")
-        if node is None:
-            return None
-        text = text_of(node, "rule_matching")
-        if text not in ("first", "all"):
-            raise TestFileError("'rule_matching' takes first or all", node)
-        return text
-
     def _case(self, node: Node) -> Case | None:
         before = len(self.problems)
         name = ""
         try:
             table = MappingReader(node, "a case")
-            name_node = table.need("name", lacks="a case has a name", add="add 'name: what happens'")
-            name = text_of(name_node, "name")
-            given, recording = table.get("given"), table.text("recording")
+            name_node = table.need("name", "a case has a name", "add 'name: what happens'")
+            name = values.text(name_node, "name")
+            given, recording = table.get("given"), table.value(values.text, None, "recording")
             events = self._events(table, given, recording, name)
             expected = self._expected(table, name)
-            about = table.texts("about")
-            names = self._names(table)
+            about = table.value(values.texts, (), "about")
+            names = table.value(values.pairs(values.texts), {}, "names")
             for wrong in table.unknown():
                 self._add_problem(wrong, "case", name)
         except TestFileError as wrong:
@@ -136,12 +127,6 @@ class _Reader:
             recording = str(PurePosixPath(self._file.name).parent / recording)
         place = self._file.locate(name_node.start, name_node.end)
         return Case(name, tuple(events), recording, tuple(expected), about, names, place)
-
-    def _names(self, table: MappingReader) -> dict[str, tuple[str, ...]]:
-        node = table.get("names")
-        if node is None:
-            return {}
-        return {name: texts_of(value, name) for name, value in MappingReader(node, "names").pairs().items()}
 
     def _events(
         self, table: MappingReader, given: Node | None, recording: str | None, name: str
@@ -159,34 +144,19 @@ class _Reader:
 
     def _expected(self, table: MappingReader, name: str) -> Iterable[Expected]:
         add = "add 'expect: none', or 'expect:' and a list of rules"
-        node = table.need("expect", lacks="a case states what to expect", add=add)
+        node = table.need("expect", "a case states what to expect", add)
         if isinstance(node, Scalar) and node.value == "none":
             return ()
         return self.each(_items(node), self._one_expected, "case", name)
 
     def _one_expected(self, node: Node) -> Expected:
-        place = self._file.locate(node.start, node.end)
         if isinstance(node, Scalar):
-            return Expected(text_of(node, "expect"), None, {}, None, place)
+            return Expected(values.text(node, "expect"), self._file.locate(node.start, node.end))
         table = MappingReader(node, "an expected alert")
-        rule = table.need("rule", lacks="an expected alert names its rule", add="add 'rule: NAME'")
-        priority = self._priority(table)
-        fields_node = table.get("output_fields")
-        fields = {} if fields_node is None else _fields(fields_node)
-        repeats = table.small("repeats")
-        if wrong := table.unknown():
-            raise wrong[0]
-        return Expected(text_of(rule, "rule"), priority, fields, repeats, self._file.locate(rule.start, rule.end))
-
-    def _priority(self, table: MappingReader) -> str | None:
-        node = table.get("priority")
-        if node is None:
-            return None
-        text = text_of(node, "priority")
-        priority = parse_priority(text)
-        if priority is None:
-            raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), BY_NAME))
-        return str(priority)
+        rule = table.need("rule", "an expected alert names its rule", "add 'rule: NAME'")
+        given = table.values(_EXPECTED)
+        table.refuse_unknown()
+        return Expected(**given, place=self._file.locate(rule.start, rule.end))
 
     def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:
         """Read nodes one by one; an error in one doesn't hide those in others."""
@@ -206,10 +176,30 @@ class _Reader:
         self.problems.append(Problem(ProblemCode.LOAD_ERR_VALIDATE, wrong.message, kind, name, place, wrong.hint))
 
 
-def _fields(node: Node) -> dict[str, str]:
-    found = {}
-    for key, value in MappingReader(node, "output_fields").pairs().items():
-        if not isinstance(value, Scalar):
-            raise TestFileError(f"'{key}' takes one text, or null for a missing value", value)
-        found[key] = "<NA>" if value.is_null else value.value
-    return found
+def _matching(node: Node, key: str) -> str:
+    text = values.text(node, key)
+    if text not in ("first", "all"):
+        raise TestFileError(f"'{key}' takes first or all", node)
+    return text
+
+
+def _priority(node: Node, key: str) -> str:
+    text = values.text(node, key)
+    priority = parse_priority(text)
+    if priority is None:
+        raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), BY_NAME))
+    return str(priority)
+
+
+def _field(node: Node, key: str) -> str:
+    if not isinstance(node, Scalar):
+        raise TestFileError(f"'{key}' takes one text, or null for a missing value", node)
+    return "<NA>" if node.is_null else node.value
+
+
+_EXPECTED = (
+    Key("rule", values.text),
+    Key("priority", _priority),
+    Key("output_fields", values.pairs(_field)),
+    Key("repeats", values.small()),
+)

@@ -175,7 +175,7 @@ def _differences(expected: Expected, alert: Alert) -> list[str]:
     found = []
     if expected.priority is not None and expected.priority != alert.priority:
         found.append(f"priority is {alert.priority}, not {expected.priority}")
-    for name, wanted in expected.fields.items():
+    for name, wanted in expected.output_fields.items():
         if name not in alert.output_fields and name not in alert.event:
             if wanted != _MISSING:
                 found.append(f"{name} is missing from output and event, not {wanted}")

@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from collector.containers.inspected import container_from
 from collector.containers.naming import ContainerName, container_of
 from collector.events.arguments import signed32
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
-from collector.events.system_calls import CALLS
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.process import TICK, TrackedProcess
 from collector.processes.rows import ProcessRows
@@ -56,7 +56,7 @@ class _Runtimes:
         name = container_of(cgroup_of(spec))
         if name is not None and spec.id not in self._facts:
             facts = container_from(name, _inspected(spec))
-            self._facts[spec.id] = replace(facts, type=spec.type, image_digest=spec.image_digest)
+            self._facts[spec.id] = replace(facts, type=spec.type, image_digest=spec.digest)
 
     def facts(self, name: ContainerName) -> Container:
         return self._facts[name.full_id]
@@ -86,17 +86,17 @@ class _Users:
 def cgroup_of(spec: ContainerSpec) -> str:
     """Return the cgroup that a runtime would create for a container."""
     prefix = _RUNTIME_PREFIXES[spec.type]
-    if spec.pod:
-        uid = dict(spec.pod)["uid"].replace("-", "_")
+    if spec.pod is not None:
+        uid = spec.pod.uid.replace("-", "_")
         return f"/kubepods.slice/kubepods-pod{uid}.slice/{prefix}-{spec.id}.scope"
     return f"/system.slice/{prefix}-{spec.id}.scope"
 
 
 def _inspected(spec: ContainerSpec) -> Mapping[str, object]:
     """Return the Docker API's answer for a container."""
-    pod = {f"{_POD_LABELS}{key}": value for key, value in spec.pod}
-    labels = {**dict(spec.labels), **dict(spec.pod_labels), **pod}
-    if pod:
+    labels = dict(spec.labels)
+    if spec.pod is not None:
+        labels |= dict(spec.pod.labels) | {f"{_POD_LABELS}{key}": value for key, value in spec.pod.names}
         # The labels of a sandbox are the pod's.
         labels["io.kubernetes.docker.type"] = "podsandbox"
     return {
@@ -186,7 +186,7 @@ class World:
         if event.call is None:
             self._generations[pid] = self._generations.get(pid, 0) + 1
             self._table.apply(self._exec_record(event, entry, moment))
-        elif event.result >= 0:
+        elif event.call.result >= 0:
             state = _state_after(event, entry, moment)
             if state is not None:
                 self._table.apply(state)
@@ -212,15 +212,15 @@ class World:
             self._table.seed([self._facts(each, pid, moment)])
 
     def _facts(self, spec: ProcessSpec, pid: int, moment: int) -> ProcessFacts:
-        depth = len(_line(spec)) if spec.parent is not None else 1
-        eldest = self._pids.get(_line(spec)[-1], pid)
+        line = _line(spec)
+        eldest = self._pids.get(line[-1], pid)
         # A parent is older than its child.
-        start = max(moment - spec.age, TICK) if spec.parent is None else max(moment - spec.age, depth * TICK)
+        start = max(moment - spec.age, len(line) * TICK)
         return ProcessFacts(
             pid=pid,
             start_ticks=start // TICK,
             program=_program(spec),
-            credentials=Credentials(spec.uid, spec.gid, spec.capabilities, spec.capabilities, 0),
+            credentials=Credentials(spec.uid, spec.gid, spec.caps, spec.caps, 0),
             place=ProcessContext(
                 ppid=1 if spec.parent is None else self._pids[spec.parent],
                 vpid=spec.vpid or pid,
@@ -243,17 +243,9 @@ class World:
             args=() if spec.exe is None else (spec.exe, *spec.args),
             args_truncated=False,
             env=spec.env,
-            exe_ino=spec.exe_ino,
             exe_dev=8 << 20 | 1,
-            exe_mode=spec.exe_mode,
-            exe_uid=spec.exe_uid,
-            exe_gid=0,
-            exe_ctime=START - 86400 * 10**9,
-            exe_mtime=START - 86400 * 10**9,
-            is_upper_layer=spec.upper_layer,
-            is_lower_layer=spec.lower_layer,
-            is_from_memfd=spec.memfd,
             event_type=event.type,
+            **_executable(spec),
         )
 
 
@@ -278,21 +270,22 @@ def _line(spec: ProcessSpec) -> list[ProcessSpec]:
 
 def _program(spec: ProcessSpec) -> ExecutedProgram:
     return ExecutedProgram(
-        name=spec.name,
-        exe=spec.exe,
-        exepath=spec.exepath,
-        args=spec.args,
-        env=spec.env or None,
-        exe_ino=spec.exe_ino,
-        exe_mode=spec.exe_mode,
-        exe_uid=spec.exe_uid,
-        exe_gid=0,
-        exe_ctime=START - 86400 * 10**9,
-        exe_mtime=START - 86400 * 10**9,
-        is_upper_layer=spec.upper_layer,
-        is_lower_layer=spec.lower_layer,
-        is_from_memfd=spec.memfd,
+        name=spec.name, exe=spec.exe, exepath=spec.exepath, args=spec.args, env=spec.env or None, **_executable(spec)
     )
+
+
+def _executable(spec: ProcessSpec) -> dict[str, Any]:
+    return {
+        "exe_ino": spec.exe_ino,
+        "exe_mode": spec.exe_mode,
+        "exe_uid": spec.exe_uid,
+        "exe_gid": 0,
+        "exe_ctime": START - 86400 * 10**9,
+        "exe_mtime": START - 86400 * 10**9,
+        "is_upper_layer": spec.upper_layer,
+        "is_lower_layer": spec.lower_layer,
+        "is_from_memfd": spec.memfd,
+    }
 
 
 def _identity(entry: TrackedProcess, moment: int, generation: int) -> ProcessIdentity:
@@ -341,24 +334,10 @@ def _state_after(event: StatedEvent, entry: TrackedProcess, moment: int) -> Stat
 
 
 def _syscall_record(event: StatedEvent, entry: TrackedProcess, moment: int) -> Syscall:
-    call = event.call
-    assert call is not None  # noqa: S101  an exec has a record of its own
-    return Syscall(
+    assert event.call is not None  # noqa: S101  an exec has a record of its own
+    return replace(
+        event.call,
         who=_identity(entry, moment, entry.exec_generation or 0),
-        event=call.event,
-        cpu=0,
         vtid=entry.place.vpid or entry.pid,
-        is_compat=False,
-        result=event.result if CALLS[call.event].event != "setsid" else entry.pid,
-        arguments=call.arguments,
-        fd=call.fd,
-        file=call.file,
-        socket=call.socket,
-        path1=call.path1,
-        path2=call.path2,
-        directory1=call.directory1,
-        directory2=call.directory2,
-        blob1=call.blob1,
-        blob2=call.blob2,
-        is_io_uring=call.is_io_uring,
+        result=entry.pid if event.type == "setsid" else event.call.result,
     )

@@ -1,14 +1,15 @@
-"""Reads an event's descriptor: a file, a directory, an unnamed object, or a socket with two ends."""
+"""The keys of an event's descriptor: a file, a directory, an unnamed object, or a socket with two ends."""
 
 import hashlib
 import ipaddress
 import socket
 import stat
 import struct
+from typing import Any
 
 from collector.records.types import File, Socket
-from lanner.ruletest.table import MappingReader, TestFileError, text_of
-from processor.loading.problems.hints import did_you_mean
+from lanner.ruletest import values
+from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
 from processor.loading.yaml.nodes import Node
 
 Address = tuple[str, int]
@@ -26,9 +27,11 @@ _PSEUDO = {
     "pidfd": "[pidfd]",
 }
 _MODES = {"file": stat.S_IFREG | 0o644, "directory": stat.S_IFDIR | 0o755, "pipe": stat.S_IFIFO | 0o600}
-FILE_TYPES = (*_MODES, "memfd", *_PSEUDO)
-SOCKET_TYPES = ("ipv4", "ipv6", "unix", "netlink")
-_TYPES = (*FILE_TYPES, *SOCKET_TYPES)
+_IP = ("ipv4", "ipv6")
+SOCKET_TYPES = (*_IP, "unix", "netlink")
+_TYPES = (*_MODES, "memfd", *_PSEUDO, *SOCKET_TYPES)
+FIRST_FREE = 3
+"""The usual number of a descriptor."""
 _PROTOCOLS = {"tcp": (1, 6), "udp": (2, 17), "icmp": (3, 1), "raw": (3, 255)}
 _SENDERS = frozenset({"sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg"})
 _LISTENERS = frozenset({"bind", "listen"})
@@ -36,40 +39,22 @@ _ACCEPTORS = frozenset({"accept", "accept4"})
 _DEVICE = 8 << 20 | 1
 _ESTABLISHED, _CLOSED, _LISTENING = 1, 7, 10
 _EPHEMERAL = 40000
-_END_KEYS = ("to", "from", "local", "remote")
 _EINPROGRESS = -115
 
 
 def descriptor_type(table: MappingReader) -> str | None:
     """Return fd.type as stated, or as implied by the other keys. Raises TestFileError."""
-    node = table.get("fd.type")
-    if node is not None:
-        text = text_of(node, "fd.type")
-        if text not in _TYPES:
-            raise TestFileError(f"unknown descriptor type '{text}'", node, did_you_mean(text, _TYPES) or _known())
-        return text
-    for key in _END_KEYS:
-        if key in table:
-            return _family(read_address(table, key))
+    if (stated := table.read(_TYPE, None)) is not None:
+        return stated
+    for key in ("to", "from", "local", "remote"):
+        if key in table and (address := table.value(_address, None, key)) is not None:
+            return "unix" if address[1] < 0 else "ipv6" if ":" in address[0] else "ipv4"
     return None
 
 
-def _known() -> str:
-    return f"known are {', '.join(_TYPES)}"
-
-
-def _family(address: Address | None) -> str:
-    if address is None or address[1] >= 0:
-        return "ipv6" if address is not None and ":" in address[0] else "ipv4"
-    return "unix"
-
-
-def read_address(table: MappingReader, *keys: str) -> Address | None:
-    """Read the end of a socket: ip:port, [ip]:port, /path or @name; None if absent. Raises TestFileError."""
-    node = table.get(*keys)
-    if node is None:
-        return None
-    text = text_of(node, keys[0])
+def _address(node: Node, key: str) -> Address:
+    """Parse the end of a socket: ip:port, [ip]:port, /path or @name. Raises TestFileError."""
+    text = values.text(node, key)
     if text[:1] in "/@":
         if len(text.encode("utf-8", "surrogateescape")) > 107:
             raise TestFileError("the path of a unix socket has at most 107 bytes", node)
@@ -113,9 +98,10 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
     Raises:
         TestFileError: A value is invalid.
     """
-    real = table.text("fd.realpath", path)
-    upper = table.truth("fd.is_upper_layer")
-    lower = table.truth("fd.is_lower_layer", default=layer and not upper and kind in ("file", "directory"))
+    real = table.value(values.text, path, "fd.realpath")
+    upper = table.value(values.truth, False, "fd.is_upper_layer")
+    is_below = layer and not upper and kind in ("file", "directory")
+    lower = table.value(values.truth, is_below, "fd.is_lower_layer")
     if kind in _PSEUDO:
         real = _PSEUDO[kind]
     elif kind == "memfd":
@@ -124,11 +110,11 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
     return File(
         mode=_MODES.get(kind, 0o600),
         dev=_DEVICE,
-        ino=table.small("fd.ino", 2**63 - 1) or number,
+        ino=table.value(values.small(2**63 - 1), 0, "fd.ino") or number,
         magic=0xEF53,
         path=real,
         is_pseudo=kind in _PSEUDO or kind == "memfd" or (kind == "pipe" and path is None),
-        is_created=table.truth("created"),
+        is_created=table.value(values.truth, False, "created"),
         is_upper_layer=upper,
         is_lower_layer=lower,
     )
@@ -146,8 +132,8 @@ def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tup
     Raises:
         TestFileError: A value is invalid.
     """
-    remote = read_address(table, "to", "from", "remote")
-    local = read_address(table, "local", "addr")
+    remote = table.read(_REMOTE, None)
+    local = table.read(_LOCAL, None)
     if kind == "netlink":
         return Socket(socket.AF_NETLINK, 3, 0, _CLOSED, "", "", 0, 0, ""), b""
     if kind == "unix":
@@ -164,7 +150,7 @@ def _ip_socket(
     local, remote = ends
     is_v6 = kind == "ipv6"
     nowhere: Address = ("::" if is_v6 else "0.0.0.0", 0)  # noqa: S104  an unbound socket's address, not one to bind
-    type_, protocol = _protocol(table, "udp" if event in _SENDERS and remote is not None else "tcp")
+    type_, protocol = _PROTOCOLS[table.read(_PROTOCOL, "udp" if event in _SENDERS and remote is not None else "tcp")]
     passed = b""
     state = _CLOSED
     far = remote or nowhere
@@ -192,9 +178,30 @@ def _near(remote: Address, *, accepts: bool) -> Address:
     return own, 8080 if accepts else _EPHEMERAL
 
 
-def _protocol(table: MappingReader, default: str) -> tuple[int, int]:
-    node: Node | None = table.get("fd.l4proto")
-    text = default if node is None else text_of(node, "fd.l4proto")
-    if node is not None and text not in _PROTOCOLS:
-        raise TestFileError(f"unknown protocol '{text}'", node, f"known are {', '.join(_PROTOCOLS)}")
-    return _PROTOCOLS[text]
+def write_descriptor(fields: Fields, *, is_opened: bool) -> dict[str, Any]:
+    """Return what states an event's descriptor; is_opened: whether the event opened that file."""
+    kind, name, number = fields.get("fd.type"), str(fields.get("fd.name", "")), fields.get("fd.num")
+    fields = {**fields, "fd.num": number if isinstance(number, int) and number >= 0 else None}
+    if kind in _IP:
+        remote, local = _end(fields, "fd.rip", "fd.rport"), _end(fields, "fd.lip", "fd.lport")
+        if not remote and not local:
+            first, _, second = name.partition("->")
+            remote, local = (second, first) if second else (first, "")
+        return written((FD_NUM, _REMOTE, _LOCAL, _PROTOCOL), {**fields, "remote": remote, "local": local})
+    if kind == "unix":
+        end = "local" if fields["evt.type"] == "bind" else "remote"
+        return written((FD_NUM, _REMOTE, _LOCAL), {**fields, "remote": "", "local": "", end: name})
+    return written((FD_NUM,) if is_opened or "fd.name" not in fields else (FD_NUM, FD_NAME, _TYPE), fields)
+
+
+def _end(fields: Fields, address: str, port: str) -> str:
+    host = str(fields.get(address, ""))
+    return (f"[{host}]" if ":" in host else host) + f":{fields[port]}" if host and port in fields else ""
+
+
+FD_NUM = Key("fd.num", values.small(), "fd.num", usual=FIRST_FREE)
+FD_NAME = Key("fd.name", values.text, "fd.name", usual="")
+_REMOTE = Key("remote", _address, "remote", usual="", names=("to", "from", "remote"))
+_LOCAL = Key("local", _address, "local", usual="", names=("local", "addr"))
+_PROTOCOL = Key("fd.l4proto", values.one_of("protocol", _PROTOCOLS), "fd.l4proto", usual="tcp")
+_TYPE = Key("fd.type", values.one_of("descriptor type", _TYPES, guesses=True), "fd.type", usual="file")

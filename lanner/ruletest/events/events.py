@@ -1,65 +1,84 @@
-"""Reads one event of a test: the call with its arguments, the process, and the result."""
+"""The keys of an event in a test file: the call with its arguments, the process, and the result."""
 
 import errno
+from typing import Any
 
 from collector.events.paths import absolute
-from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call, DescriptorFlag
-from collector.records.types import File, Socket
-from lanner.ruletest.events.descriptors import SOCKET_TYPES, descriptor_type, read_file, read_socket
-from lanner.ruletest.events.processes import read_container, read_process
-from lanner.ruletest.events.registers import PATH_FIELDS, directory_of, read_registers
-from lanner.ruletest.model import CallSpec, ProcessSpec, StatedEvent
-from lanner.ruletest.table import MappingReader, TestFileError, number_of, text_of
+from collector.events.system_calls import BY_EVENT, NONE, Call, DescriptorFlag
+from collector.records.types import File, ProcessIdentity, Socket, Syscall
+from lanner.ruletest import values
+from lanner.ruletest.events import descriptors
+from lanner.ruletest.events.containers import read_container, write_container
+from lanner.ruletest.events.processes import read_process, write_process
+from lanner.ruletest.events.registers import directory_of, is_settable, read_registers, written_argument
+from lanner.ruletest.model import ProcessSpec, StatedEvent
+from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
+from processor.compiler.values.transformers import as_text
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node
-from schemas.catalogue.openers import FILE_OPENERS
 
 _EXECS = ("execve", "execveat")
+_ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
 _DUPLICATORS = ("dup2", "dup3")
 _MAKES = {
-    "socket": "ipv4",
-    "accept": "ipv4",
-    "accept4": "ipv4",
-    "connect": "ipv4",
-    "bind": "ipv4",
-    "listen": "ipv4",
+    **dict.fromkeys(("socket", "accept", "accept4", "connect", "bind", "listen"), "ipv4"),
+    **dict.fromkeys(("eventfd", "eventfd2"), "event"),
+    **dict.fromkeys(("epoll_create", "epoll_create1"), "eventpoll"),
+    **dict.fromkeys(("signalfd", "signalfd4"), "signalfd"),
+    **dict.fromkeys(("inotify_init", "inotify_init1"), "inotify"),
     "memfd_create": "memfd",
-    "eventfd": "event",
-    "eventfd2": "event",
-    "epoll_create": "eventpoll",
-    "epoll_create1": "eventpoll",
-    "signalfd": "signalfd",
-    "signalfd4": "signalfd",
-    "inotify_init": "inotify",
-    "inotify_init1": "inotify",
     "userfaultfd": "userfaultfd",
     "pidfd_open": "pidfd",
     "io_uring_setup": "io_uring",
     "timerfd_create": "timerfd",
 }
 _FAMILIES = {"AF_UNIX": "unix", "AF_LOCAL": "unix", "AF_INET": "ipv4", "AF_INET6": "ipv6", "AF_NETLINK": "netlink"}
-_FIRST_FREE = 3
 _LARGEST_ERROR = 4095
+_NOBODY = ProcessIdentity(0, 0, 0, 0, 0, 0, 0)
+"""In the place of a process that does not exist yet."""
 
 
 def read_event(node: Node) -> StatedEvent:
     """Read an event. Raises TestFileError for the first error."""
     table = MappingReader(node, "an event")
-    at = table.duration("at", 0)
-    event = _event_type(table)
-    container = read_container(table.get("container"))
-    process_node = table.need("proc", lacks="an event has a process", add="add 'proc: {name: ...}'")
-    process = read_process(process_node, container)
-    if event in _EXECS and not _fails(table):
-        filename = table.text("filename") or ("/proc/self/fd/3" if process.memfd else process.exepath) or process.name
-        table.get("res", "evt.res", "evt.rawres")
-        _refuse_unknown(table, BY_EVENT[event])
-        return StatedEvent(at, event, process, 0, None, filename)
-    spec = BY_EVENT[event]
+    at = table.value(values.duration, 0, "at")
+    event_type = table.read(_TYPE, "")
+    if not event_type:
+        raise TestFileError("an event has a type", node, "add 'evt.type: ...'")
+    spec = BY_EVENT[event_type]
+    container = table.value(read_container, None, "container")
+    process = read_process(table.need("proc", "an event has a process", "add 'proc: {name: ...}'"), container)
     result = _result(table, spec)
-    call = _read_call(spec, table, process, result)
+    if event_type in _EXECS and result >= 0:
+        filename = table.value(values.text, "", "filename")
+        filename = filename or ("/proc/self/fd/3" if process.memfd else process.exepath) or process.name
+        call = None
+    else:
+        filename, call = "", _read_call(spec, table, process, result)
     _refuse_unknown(table, spec)
-    return StatedEvent(at, event, process, result, call)
+    return StatedEvent(at, event_type, process, call, filename)
+
+
+def write_event(fields: Fields) -> dict[str, Any]:
+    """Return the event of a test file that states the causes of these fields.
+
+    Args:
+        fields: of an alert or an event; evt.type and proc.name are required.
+    """
+    fields = {key: value for key, value in fields.items() if value is not None and value != "<NA>"}
+    event = written((_TYPE, _RESULT, _IO_URING), fields)
+    spec = BY_EVENT.get(str(fields.get("evt.type")))
+    if spec is not None and (spec.event not in _EXECS or "res" in event):
+        event |= _written_paths(spec, fields)
+        for argument in spec.arguments:
+            value = fields.get(f"evt.arg.{argument.name}", fields.get(f"evt.arg[{argument.name}]"))
+            is_stated = value not in (None, "", "0") and argument.name not in event
+            if is_stated and is_settable(argument) and not argument.kind.startswith("pair"):
+                event |= written_argument(argument.name, as_text(value))
+        if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != NONE:
+            event |= descriptors.write_descriptor(fields, is_opened=spec.opens_file)
+    container = write_container(fields)
+    return event | {"proc": write_process(fields)} | ({"container": container} if container else {})
 
 
 def _refuse_unknown(table: MappingReader, spec: Call) -> None:
@@ -73,50 +92,42 @@ def _refuse_unknown(table: MappingReader, spec: Call) -> None:
         raise TestFileError(message, first.node, hint)
 
 
-def _event_type(table: MappingReader) -> str:
-    node = table.need("evt.type", "type", lacks="an event has a type", add="add 'evt.type: ...'")
-    text = text_of(node, "evt.type")
+def _event_type(node: Node, key: str) -> str:
+    text = values.text(node, key)
     if text not in BY_EVENT:
         raise TestFileError(f"'{text}' is not a supported event type", node, did_you_mean(text, list(BY_EVENT)))
     return text
 
 
-def _fails(table: MappingReader) -> bool:
-    node = table.get("res", "evt.res", "evt.rawres")
-    return node is not None and _error_number(node) < 0
-
-
-def _error_number(node: Node) -> int:
-    text = text_of(node, "res")
+def _stated_result(node: Node, key: str) -> int | None:
+    """Return a result; None for the usual one of a call that succeeds."""
+    text = values.text(node, key)
     if text == "SUCCESS":
-        return 0
+        return None
     number = getattr(errno, text, None) if text[:1] == "E" else None
     if isinstance(number, int):
         return -number
     if text[:1].isdigit() or text[:1] == "-":
-        value = number_of(node, "res")
+        value = values.number(node, key)
         if value < -_LARGEST_ERROR:
             raise TestFileError(f"unknown error {value}", node)
         return value
     hint = did_you_mean(text, list(errno.errorcode.values()))
-    raise TestFileError(f"'res' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
+    raise TestFileError(f"'{key}' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
 
 
 def _result(table: MappingReader, spec: Call) -> int:
-    node = table.get("res", "evt.res", "evt.rawres")
-    if node is not None and (number := _error_number(node)) != 0:
-        return number
+    stated = table.read(_RESULT, None)
+    if stated is not None:
+        return stated
     if not spec.flags & DescriptorFlag.FD_IS_RESULT:
         return 0
-    if node is not None and text_of(node, "res") == "0":
-        return 0
     if spec.event in _DUPLICATORS:
-        return table.small("newfd") or table.small("fd.num") or 0
-    descriptor = table.small("fd.num")
-    return _FIRST_FREE if descriptor is None else descriptor
+        return table.value(values.small(), 0, "newfd") or table.read(descriptors.FD_NUM, 0)
+    return table.read(descriptors.FD_NUM, descriptors.FIRST_FREE)
 
 
-def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: int) -> CallSpec:
+def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: int) -> Syscall:
     registers, blob = read_registers(spec, table)
     path1, path2 = _paths(spec, table)
     directory1 = directory_of(spec, 0, table, process.cwd, path1)
@@ -125,27 +136,32 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
     file: File | None = None
     sock: Socket | None = None
     passed = b""
-    if spec.fd != NONE or spec.flags & DescriptorFlag.FD_IS_RESULT:
-        kind = descriptor_type(table) or _implied_type(spec, table)
-        fd = _descriptor_number(spec, table, result)
-        if kind in SOCKET_TYPES:
-            sock, passed = read_socket(table, spec.event, kind or "", result)
-            fd = fd if fd is not None or result >= 0 else -1
+    is_result = bool(spec.flags & DescriptorFlag.FD_IS_RESULT)
+    if spec.fd != NONE or is_result:
+        kind = descriptors.descriptor_type(table) or _implied_type(spec, table)
+        fd = table.read(descriptors.FD_NUM, descriptors.FIRST_FREE)
+        if is_result:
+            fd = result if result >= 0 else None
+        if kind in descriptors.SOCKET_TYPES:
+            sock, passed = descriptors.read_socket(table, spec.event, kind or "", result)
         elif kind is not None and fd is not None:
             # A file known only by its descriptor is named by the path it was opened with.
-            named = table.text("fd.name") if spec.event not in FILE_OPENERS or not spec.paths else None
-            path = absolute(directory1, path1) if spec.event in FILE_OPENERS and spec.paths else named or path1
-            file = read_file(table, kind, path, layer=process.container is not None)
-        if fd is None:
-            sock = None
-        elif not spec.flags & DescriptorFlag.FD_IS_RESULT and spec.fd < len(registers):
-            changed = list(registers)
-            changed[spec.fd] = fd & 0xFFFFFFFFFFFFFFFF
-            a, b, c, d, e, f = changed
-            registers = (a, b, c, d, e, f)
-    return CallSpec(
-        event=CALLS.index(spec),
-        arguments=registers,
+            opened = spec.opens_file and spec.paths
+            path = absolute(directory1, path1) if opened else table.read(descriptors.FD_NAME, None) or path1
+            file = descriptors.read_file(table, kind, path, layer=process.container is not None)
+        if sock is not None and fd is None:
+            fd = -1
+        elif fd is not None and not is_result and spec.fd < len(registers):
+            registers[spec.fd] = fd & 0xFFFFFFFFFFFFFFFF
+    a, b, c, d, e, f = registers
+    return Syscall(
+        who=_NOBODY,
+        event=spec.number,
+        cpu=0,
+        vtid=0,
+        is_compat=False,
+        result=result,
+        arguments=(a, b, c, d, e, f),
         fd=fd,
         file=file,
         socket=sock,
@@ -155,21 +171,14 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
         directory2=directory2,
         blob1=blob,
         blob2=passed,
-        is_io_uring=table.truth("evt.io_uring"),
+        is_io_uring=table.read(_IO_URING, False),
     )
 
 
-def _descriptor_number(spec: Call, table: MappingReader, result: int) -> int | None:
-    stated = table.small("fd.num")
-    if spec.flags & DescriptorFlag.FD_IS_RESULT:
-        return result if result >= 0 else None
-    return _FIRST_FREE if stated is None else stated
-
-
 def _implied_type(spec: Call, table: MappingReader) -> str | None:
-    if spec.event == "socket" and (domain := table.text("domain")) is not None:
+    if spec.event == "socket" and (domain := table.value(values.text, None, "domain")) is not None:
         return _FAMILIES.get(domain)
-    if spec.event in FILE_OPENERS or "fd.name" in table or "fd.realpath" in table:
+    if spec.opens_file or "fd.name" in table or "fd.realpath" in table:
         return "file"
     return _MAKES.get(spec.event)
 
@@ -180,12 +189,28 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         names = [argument.name for argument in spec.arguments if argument.kind == f"path{place + 1}"]
         keys = [*names, *(f"evt.arg.{name}" for name in names)]
         if place < len(spec.path_roles):
-            keys.insert(0, PATH_FIELDS[spec.path_roles[place]])
-        if spec.event in FILE_OPENERS:
+            keys.insert(0, _ROLES[spec.path_roles[place]])
+        if spec.opens_file:
             keys.insert(0, "fd.name")
         node = table.get(*keys)
         if node is not None:
-            found[place] = text_of(node, keys[0])
-        elif spec.event in FILE_OPENERS or (spec.path_roles and spec.event not in _EXECS):
+            found[place] = values.text(node, keys[0])
+        elif spec.opens_file or (spec.path_roles and spec.event not in _EXECS):
             raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
+
+
+def _written_paths(spec: Call, fields: Fields) -> dict[str, Any]:
+    found = {}
+    if spec.opens_file and "fd.name" in fields:
+        found["fd.name"] = fields["fd.name"]
+        if "evt.arg.flags" not in fields and spec.event != "creat":
+            reads, writes = fields.get("evt.is_open_read"), fields.get("evt.is_open_write")
+            found["flags"] = "O_RDWR" if reads and writes else "O_WRONLY" if writes else "O_RDONLY"
+    names = (_ROLES[role] for role in spec.path_roles)
+    return found | {name: fields[name] for name in names if name in fields}
+
+
+_TYPE = Key("evt.type", _event_type, "evt.type", names=("evt.type", "type"))
+_RESULT = Key("res", _stated_result, "evt.res", usual="SUCCESS", names=("res", "evt.res", "evt.rawres"))
+_IO_URING = Key("evt.io_uring", values.truth, "evt.io_uring", usual=False)

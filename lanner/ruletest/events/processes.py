@@ -1,14 +1,17 @@
-"""Reads the processes and containers of a test file.
+"""The keys of a process in a test file.
 
 Defaults are those of an ordinary program of root on the host: /usr/bin/NAME, no terminal, no arguments.
 """
 
-import hashlib
-import re
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import takewhile
+from typing import Any
 
+from lanner.ruletest import values
+from lanner.ruletest.events.containers import digits, read_container
 from lanner.ruletest.model import ContainerSpec, ProcessSpec
-from lanner.ruletest.table import MappingReader, TestFileError, text_of, texts_of
+from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
 from processor.fields.process import CAPABILITIES
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -17,245 +20,123 @@ NAME_BYTES = 15
 _ALL = (1 << len(CAPABILITIES)) - 1
 _DOCKERS = 0xA80425FB
 """The capabilities that Docker gives an unprivileged container (moby, oci/caps/defaults.go)."""
-_SECOND = 1_000_000_000
-_EXECUTABLE = 0o755
+_TERMINALS = {"yes": 34816, "true": 34816, "no": 0, "none": 0, "false": 0}
 _HOST_SIDE = ("containerd", "dockerd", "conmon", "runc", "crun", "crio", "podman", "systemd", "kubelet")
 """Names of processes that are outside the container of their child."""
-_ID = re.compile("[0-9a-f]{12}|[0-9a-f]{64}")
-_TYPES = ("docker", "containerd", "cri-o", "podman")
 _MAX_ANCESTORS = 64
+_MOST_WRITTEN = 16
 
 
-def read_container(node: Node | None) -> ContainerSpec | None:
-    """Read a container: none, the name of an image, or a mapping. Raises TestFileError."""
-    if node is None:
-        return None
-    if isinstance(node, Scalar):
-        text = text_of(node, "container")
-        return None if text in ("none", "host") else ContainerSpec(_digits(text), image=text)
-    table = MappingReader(node, "a container")
-    name, image = table.text("name"), table.text("image")
-    labels = _labels(table.get("labels"))
-    pod_node = table.get("pod")
-    pod, pod_labels = ((), ()) if pod_node is None else _pod(pod_node)
-    spec = ContainerSpec(
-        id=_id(table, f"{name} {image} {pod}"),
-        type=_type(table),
-        name=name,
-        image=image,
-        image_digest=table.text("digest"),
-        privileged=table.truth("privileged"),
-        user=table.text("user"),
-        ip=table.text("ip"),
-        host_pid=table.truth("host_pid"),
-        host_network=table.truth("host_network"),
-        host_ipc=table.truth("host_ipc"),
-        mounts=_mounts(table.get("mounts")),
-        labels=labels,
-        pod=pod,
-        pod_labels=pod_labels,
-    )
-    if wrong := table.unknown():
-        raise wrong[0]
-    return spec
-
-
-def _digits(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _id(table: MappingReader, otherwise: str) -> str:
-    node = table.get("id")
-    if node is None:
-        return _digits(otherwise)
-    text = text_of(node, "id")
-    if not _ID.fullmatch(text):
-        raise TestFileError("a container's id has 12 or 64 hexadecimal digits", node, "omit it if it doesn't matter")
-    return text if len(text) == 64 else (text + _digits(text))[:64]
-
-
-def _type(table: MappingReader) -> str:
-    node = table.get("type")
-    text = "docker" if node is None else text_of(node, "type")
-    if node is not None and text not in _TYPES:
-        raise TestFileError(f"unknown container runtime '{text}'", node, f"known are {', '.join(_TYPES)}")
-    return text
-
-
-def _labels(node: Node | None) -> tuple[tuple[str, str], ...]:
-    if node is None:
-        return ()
-    return tuple((key, text_of(value, key)) for key, value in MappingReader(node, "labels").pairs().items())
-
-
-def _pod(node: Node) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    table = MappingReader(node, "a pod")
-    name = table.get("name")
-    if name is None:
-        raise TestFileError("a pod has a name", node, "add 'name: ...'")
-    pod = (
-        ("name", text_of(name, "name")),
-        ("namespace", table.text("namespace") or "default"),
-        ("uid", table.text("uid") or "7f0b3f6e-0000-4000-8000-000000000001"),
-    )
-    labels = _labels(table.get("labels"))
-    if wrong := table.unknown():
-        raise wrong[0]
-    return pod, labels
-
-
-def _mounts(node: Node | None) -> tuple[tuple[str, str, bool], ...]:
-    if node is None:
-        return ()
-    if not isinstance(node, Sequence):
-        raise TestFileError("'mounts' takes a list of source:destination or source:destination:ro", node)
-    found = []
-    for item in node.items:
-        source, _, rest = text_of(item, "mounts").partition(":")
-        destination, _, mode = rest.partition(":")
-        if not destination or mode not in ("", "ro", "rw"):
-            raise TestFileError("a mount is written source:destination or source:destination:ro", item)
-        found.append((source, destination, mode != "ro"))
-    return tuple(found)
-
-
-def read_process(node: Node, container: ContainerSpec | None) -> ProcessSpec:
+def read_process(node: Node, container: ContainerSpec | None, what: str = "a process") -> ProcessSpec:
     """Read a process: its name, or a mapping.
 
     Args:
         node: the value.
         container: the container of the event.
+        what: what it is, for messages.
 
     Raises:
         TestFileError: A value is invalid.
     """
-    return _process(node, container, "a process")
-
-
-def _process(node: Node, container: ContainerSpec | None, what: str) -> ProcessSpec:
     if isinstance(node, Scalar):
         # A name alone means a mapping with only that name.
         named = Scalar("name", "", node.start, node.end)
         node = Mapping(((named, node),), node.start, node.end)
     table = MappingReader(node, what)
-    own = table.get("container")
-    if own is not None:
-        container = read_container(own)
-    name, exepath = _names(table)
-    uid, user = _identity(table, "uid", "user")
-    gid, group = _identity(table, "gid", "group")
-    spec = ProcessSpec(
-        name=name,
-        exe=None if table.is_null("exe") else table.text("exe", name),
-        exepath=exepath,
-        args=_arguments(table.get("args")),
-        cwd=table.text("cwd") or "/",
-        env=_environment(table.get("env")),
-        pid=table.small("pid"),
-        vpid=table.small("vpid"),
-        tty=_terminal(table),
-        uid=uid,
-        user=user,
-        gid=gid,
-        group=group,
-        loginuid=-1 if table.get("loginuid") is None else table.number("loginuid") or 0,
-        capabilities=_capabilities(table, uid, container),
-        age=table.duration("age", _SECOND),
-        upper_layer=table.truth("upper_layer"),
-        lower_layer=table.truth(
-            "lower_layer", default=container is not None and not {"upper_layer", "memfd"} & table.keys()
-        ),
-        memfd=table.truth("memfd"),
-        exe_uid=table.small("exe_uid") or 0,
-        exe_mode=_mode(table),
-        exe_ino=table.small("exe_ino") or int(_digits(exepath or name)[:6], 16) + 2,
-        container=container,
-        parent=_parent(table.get("ancestors"), container),
-    )
-    if wrong := table.unknown():
-        raise wrong[0]
-    return spec
+    given = table.values(_PROCESS)
+    container = given.get("container", container)
+    name, exepath = _names(table, given.get("name"), given.get("exepath"), is_memfd=given.get("memfd", False))
+    uid, user = _identity(given.get("uid"), given.get("user"), is_unnamed=table.is_null("user"))
+    gid, group = _identity(given.get("gid"), given.get("group"), is_unnamed=table.is_null("group"))
+    parent = _parent(given.pop("ancestors", None), container)
+    table.refuse_unknown()
+    usual = {
+        "exe": None if table.is_null("exe") else name,
+        "caps": 0 if uid else _ALL if container is None or container.privileged else _DOCKERS,
+        "lower_layer": container is not None and not {"upper_layer", "memfd"} & given.keys(),
+    }
+    derived = {"name": name, "exepath": exepath, "uid": uid, "user": user, "gid": gid, "group": group}
+    inode = given.get("exe_ino") or int(digits(exepath or name)[:6], 16) + 2
+    return ProcessSpec(**usual | given | derived | {"exe_ino": inode, "container": container, "parent": parent})
 
 
-def _names(table: MappingReader) -> tuple[str, str | None]:
-    node = table.get("name")
-    exepath = table.text("exepath")
-    if node is None:
-        if exepath is None:
-            raise TestFileError(f"{table.what} has a name", table.node, "add 'name: ...'")
-        return exepath.rpartition("/")[2].encode()[:NAME_BYTES].decode(errors="ignore"), exepath
-    name = text_of(node, "name")
-    if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
-        raise TestFileError(
-            f"a process's name has at most {NAME_BYTES} bytes",
-            node,
-            f"the kernel calls it '{name.encode()[:NAME_BYTES].decode(errors='ignore')}'",
-        )
-    if exepath is None and not table.is_null("exepath"):
-        exepath = f"memfd:{name}" if table.truth("memfd") else f"/usr/bin/{name}"
-    return name, exepath
+def write_process(fields: Fields) -> dict[str, Any]:
+    """Return the process that an event's fields describe."""
+    name, path, exe = str(fields.get("proc.name", "unknown")), fields.get("proc.exepath"), fields.get("proc.exe")
+    line = str(fields.get("proc.cmdline", "")).removeprefix(name).strip()
+    args, age = str(fields.get("proc.args", line)), fields.get("proc.duration")
+    derived = {
+        "name": name,
+        "exepath": None if path == f"/usr/bin/{name}" else path,
+        "exe": None if exe == name else exe,
+        "args": args.split(" ") if args else None,
+        "cwd": str(fields.get("proc.cwd", "/")).rstrip("/") or "/",
+        "age": f"{age // 1_000_000}ms" if isinstance(age, int) and age >= 0 else None,
+        "ancestors": _written_ancestors(fields) or None,
+    }
+    return written(_PROCESS, {**fields, **derived})
 
 
-def _identity(table: MappingReader, number: str, name: str) -> tuple[int, str | None]:
-    given, text = table.small(number, 2**32 - 2), table.text(name)
-    if given is None and text is None:
-        return 0, "root"
-    if given is None:
-        assert text is not None  # noqa: S101  one of both is present
-        return (0 if text == "root" else 1000 + int(_digits(text)[:3], 16)), text
-    return given, text or ("root" if given == 0 and not table.is_null(name) else None)
-
-
-def _arguments(node: Node | None) -> tuple[str, ...]:
-    if node is None:
-        return ()
-    if isinstance(node, Sequence):
-        return tuple(item.value if isinstance(item, Scalar) else text_of(item, "args") for item in node.items)
-    return tuple(text_of(node, "args").split()) if not (isinstance(node, Scalar) and node.value == "") else ()
-
-
-def _environment(node: Node | None) -> tuple[str, ...]:
-    if node is None:
-        return ()
-    if isinstance(node, Mapping):
-        return tuple(f"{key}={text_of(value, key)}" for key, value in MappingReader(node, "env").pairs().items())
-    return texts_of(node, "env")
-
-
-def _terminal(table: MappingReader) -> int:
-    node = table.get("tty")
-    if node is None:
-        return 0
-    text = text_of(node, "tty").lower()
-    if text in ("yes", "true"):
-        return 34816
-    return 0 if text in ("no", "none", "false") else table.small("tty") or 0
-
-
-def _mode(table: MappingReader) -> int:
-    node = table.get("exe_mode")
-    if node is None:
-        return 0o100000 | _EXECUTABLE
-    try:
-        return 0o100000 | int(text_of(node, "exe_mode"), 8)
-    except ValueError:
-        raise TestFileError("'exe_mode' takes octal digits, as in 0755", node) from None
-
-
-def _capabilities(table: MappingReader, uid: int, container: ContainerSpec | None) -> int:
-    node = table.get("caps")
-    if node is None:
-        if uid:
-            return 0
-        return _ALL if container is None or container.privileged else _DOCKERS
+def capability_mask(names: Iterable[str], node: Node) -> int:
+    """Return the bits of capabilities. Raises TestFileError for an unknown name."""
     mask = 0
-    for name in texts_of(node, "caps"):
-        if name == "all":
-            return _ALL
+    for name in names:
         if name not in CAPABILITIES:
             raise TestFileError(f"unknown capability '{name}'", node, did_you_mean(name, CAPABILITIES))
         mask |= 1 << CAPABILITIES.index(name)
     return mask
+
+
+def _capabilities(node: Node, key: str) -> int:
+    names = values.texts(node, key)
+    mask = capability_mask(takewhile(lambda name: name != "all", names), node)
+    return _ALL if "all" in names else mask
+
+
+def _clipped(name: str) -> str:
+    return name.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
+def _name(node: Node, key: str) -> str:
+    name = values.text(node, key)
+    if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
+        hint = f"the kernel calls it '{_clipped(name)}'"
+        raise TestFileError(f"a process's name has at most {NAME_BYTES} bytes", node, hint)
+    return name
+
+
+def _names(table: MappingReader, name: str | None, exepath: str | None, *, is_memfd: bool) -> tuple[str, str | None]:
+    if name is None and exepath is None:
+        raise TestFileError(f"{table.what} has a name", table.node, "add 'name: ...'")
+    if name is None:
+        return _clipped(str(exepath).rpartition("/")[2]), exepath
+    if exepath is None and not table.is_null("exepath"):
+        exepath = f"memfd:{name}" if is_memfd else f"/usr/bin/{name}"
+    return name, exepath
+
+
+def _identity(number: int | None, name: str | None, *, is_unnamed: bool) -> tuple[int, str | None]:
+    if number is None:
+        name = "root" if name is None else name
+        return (0 if name == "root" else 1000 + int(digits(name)[:3], 16)), name
+    return number, name or ("root" if number == 0 and not is_unnamed else None)
+
+
+def _arguments(node: Node, key: str) -> tuple[str, ...]:
+    if isinstance(node, Sequence):
+        return tuple(item.value if isinstance(item, Scalar) else values.text(item, key) for item in node.items)
+    return tuple(values.text(node, key).split())
+
+
+def _environment(node: Node, key: str) -> tuple[str, ...]:
+    if isinstance(node, Mapping):
+        return tuple(f"{name}={value}" for name, value in values.pairs(values.text)(node, key).items())
+    return values.texts(node, key)
+
+
+def _terminal(node: Node, key: str) -> int:
+    known = _TERMINALS.get(values.text(node, key).lower())
+    return values.small()(node, key) if known is None else known
 
 
 def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec | None:
@@ -270,7 +151,7 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
         item = items[place]
         # Parents of a runtime are outside too.
         where = None if any(outside[: place + 1]) else container
-        spec = _process(item, where, "an ancestor")
+        spec = read_process(item, where, "an ancestor")
         if spec.parent is not None:
             raise TestFileError("an ancestor's ancestors are the items that follow it in the list", item)
         above = replace(spec, parent=above)
@@ -282,3 +163,45 @@ def _is_outside(node: Node) -> bool:
     if isinstance(node, Mapping):
         name = node.get("name") or node.get("exepath")
     return isinstance(name, Scalar) and name.value.rpartition("/")[2].startswith(_HOST_SIDE)
+
+
+def _written_ancestors(fields: Fields) -> list[Any]:
+    found: list[Any] = []
+    for level in range(1, _MOST_WRITTEN):
+        own = {}
+        for part in ("name", "exepath", "cmdline"):
+            value = fields.get(f"proc.a{part}[{level}]")
+            own[f"proc.{part}"] = fields.get(f"proc.p{part}", value) if level == 1 else value
+        if own["proc.name"] is None:
+            break
+        ancestor = write_process({key: value for key, value in own.items() if value is not None})
+        found.append(ancestor if len(ancestor) > 1 else ancestor["name"])
+    return found
+
+
+_PROCESS = (
+    Key("name", _name, "name"),
+    Key("exepath", values.text, "exepath"),
+    Key("exe", values.text, "exe"),
+    Key("args", _arguments, "args"),
+    Key("cwd", values.text_or("/"), "cwd", usual="/"),
+    Key("env", _environment),
+    Key("pid", values.small()),
+    Key("vpid", values.small()),
+    Key("tty", _terminal, "proc.tty", usual=0),
+    Key("uid", values.small(2**32 - 2), "user.uid", usual=0),
+    Key("user", values.text, "user.name", usual="root"),
+    Key("gid", values.small(2**32 - 2)),
+    Key("group", values.text),
+    Key("loginuid", values.number, "user.loginuid", usual=-1),
+    Key("caps", _capabilities),
+    Key("age", values.duration, "age"),
+    Key("memfd", values.truth, "proc.is_exe_from_memfd", usual=False),
+    Key("upper_layer", values.truth, "proc.is_exe_upper_layer", usual=False),
+    Key("lower_layer", values.truth),
+    Key("exe_uid", values.small()),
+    Key("exe_mode", lambda node, key: 0o100000 | values.octal(node, key)),
+    Key("exe_ino", values.small()),
+    Key("container", read_container),
+    Key("ancestors", lambda node, _: node, "ancestors"),
+)

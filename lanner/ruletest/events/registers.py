@@ -5,48 +5,54 @@ collector's names.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Mapping
 from signal import Signals
+from typing import Any
 
 from collector.events.system_calls import NONE, Argument, Call
-from lanner.ruletest.table import MappingReader, TestFileError, number_of, text_of
-from processor.fields.process import CAPABILITIES
+from lanner.ruletest import values
+from lanner.ruletest.events.processes import capability_mask
+from lanner.ruletest.values import MappingReader, Parse, TestFileError
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.yaml.nodes import Node, Scalar
 from schemas.catalogue.flags import FLAG_TABLES
 
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+_IN_MEMORY = ("cap", "limit")
+"""Kinds whose index is a place in memory, not a register."""
+_LAYOUTS = (
+    (_U64, "<3Q", ("how_flags", "how_mode", "how_resolve")),
+    (_U64, "<Q", ("clone_args",)),
+    (_U64, "<2Q", ("limit0", "limit1")),
+    (0x7FFFFFFF, "<2i", ("pair1", "pair2")),
+)
+"""Memory that a call reads or writes: a mask for each number, the structure, and the kinds of its members."""
 _AT_FDCWD = -100
-_NUMBERS = frozenset({"i", "pid", "u", "n", "hex", "x"})
 _FLAG_KINDS = {
-    "openflags": "file_flags",
-    "socketflags": "file_flags",
-    "how_flags": "file_flags",
+    **dict.fromkeys(("openflags", "socketflags", "how_flags"), "file_flags"),
+    **dict.fromkeys(("flags", "enum", "mode"), ""),
     "mountflags": "mount_flags",
     "sockopt": "sockopt_options",
     "how_resolve": "openat2_flags",
     "clone_args": "clone_flags",
 }
-_FLAGS = frozenset({"flags", "enum", "mode", *_FLAG_KINDS})
-_OCTAL = frozenset({"octal", "openmode", "how_mode"})
-_USERS = frozenset({"uid", "gid"})
-_HOW = {"how_flags": 0, "how_mode": 1, "how_resolve": 2}
-PATH_FIELDS = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
-"""The field that holds a path, by the path's role in the call."""
-SETTABLE = _NUMBERS | _FLAGS | _OCTAL | _USERS | {"signal", "cap", "limit", "string", "data", "pair"}
-"""Types of arguments that a test may state; others follow from the rest of the event."""
-
-
-def flag_table(argument: Argument) -> str:
-    """Return the name of an argument's flag table."""
-    return argument.table or _FLAG_KINDS.get(argument.kind, "")
+"""The kinds of arguments that are flags, with their tables; empty if an argument names its own."""
+_DERIVED_FLAGS = {
+    "O_F_CREATED": "created",
+    "FD_UPPER_LAYER": "fd.is_upper_layer",
+    "FD_LOWER_LAYER": "fd.is_lower_layer",
+    "FD_UPPER_LAYER_CREAT": "fd.is_upper_layer",
+    "FD_LOWER_LAYER_CREAT": "fd.is_lower_layer",
+}
+"""Flags that the kernel side derives, with the keys that state them."""
 
 
 def flags_of(node: Node, key: str, table_name: str) -> int:
     """Parse flag names joined by |, or a number. Raises TestFileError."""
-    text = text_of(node, key)
+    text = values.text(node, key)
     if text[:1].isdigit():
-        return _octal(node, key) if table_name in ("chmod_mode", "mknod_mode") else number_of(node, key) & _U32
+        parse = values.octal if table_name in ("chmod_mode", "mknod_mode") else values.number
+        return parse(node, key) & _U32
     value = 0
     entries = {entry.name: entry for entry in FLAG_TABLES[table_name].entries}
     for name in (part.strip() for part in text.split("|")):
@@ -67,38 +73,57 @@ def _some(known: list[str]) -> str:
     return f"known are {shown}{' ...' if len(known) > 30 else ''}"
 
 
-def _octal(node: Node, key: str) -> int:
-    text = text_of(node, key)
-    try:
-        value = int(text, 8)
-    except ValueError:
-        raise TestFileError(f"'{key}' takes octal digits, as in 0755", node) from None
-    if not 0 <= value <= 0o177777:
-        raise TestFileError(f"'{key}' has too many digits for a mode", node)
-    return value
-
-
 def _user(node: Node, key: str) -> int:
-    return 0 if text_of(node, key) == "root" else number_of(node, key)
+    return 0 if values.text(node, key) == "root" else values.number(node, key)
 
 
 def _signal(node: Node, key: str) -> int:
-    text = text_of(node, key)
+    text = values.text(node, key)
     if text in Signals.__members__:
         return Signals[text].value
     if text[:3] == "SIG":
         raise TestFileError(f"unknown signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
-    return number_of(node, key)
+    return values.number(node, key)
 
 
-def _value(argument: Argument, node: Node, key: str) -> int:
-    if argument.kind in _FLAGS:
-        return flags_of(node, key, flag_table(argument))
-    if argument.kind in _OCTAL:
-        return _octal(node, key)
-    if argument.kind in _USERS:
-        return _user(node, key)
-    return _signal(node, key) if argument.kind == "signal" else number_of(node, key)
+def _capabilities(node: Node, key: str) -> int:
+    text = values.text(node, key)
+    is_number = text[:1].isdigit()
+    return values.number(node, key) if is_number else capability_mask(text.replace("|", " ").split(), node)
+
+
+def _bytes(node: Node, key: str) -> bytes:
+    return values.text(node, key).encode("utf-8", "surrogateescape")
+
+
+_PARSERS: Mapping[str, Parse[int | bytes]] = {
+    **dict.fromkeys(("i", "pid", "u", "n", "hex", "x", "limit", "pair1", "pair2"), values.number),
+    **dict.fromkeys(("octal", "openmode", "how_mode"), values.octal),
+    **dict.fromkeys(("uid", "gid"), _user),
+    **dict.fromkeys(("string", "data"), _bytes),
+    "signal": _signal,
+    "cap": _capabilities,
+}
+"""The kinds of arguments that a test may state, beside flags; others follow from the rest of the event."""
+
+
+def _value(argument: Argument, node: Node) -> int | bytes:
+    if argument.kind in _FLAG_KINDS:
+        return flags_of(node, argument.name, argument.table or _FLAG_KINDS[argument.kind])
+    return _PARSERS[argument.kind](node, argument.name)
+
+
+def is_settable(argument: Argument) -> bool:
+    """Return whether a test may state an argument."""
+    return argument.kind in _FLAG_KINDS or argument.kind in _PARSERS
+
+
+def written_argument(name: str, text: str) -> dict[str, str]:
+    """Return an argument as a caller passes it; flags that the kernel side derives become keys of their own."""
+    flags = text.split("|")
+    found = {key: "true" for flag, key in _DERIVED_FLAGS.items() if flag in flags}
+    passed = "|".join(flag for flag in flags if flag not in _DERIVED_FLAGS)
+    return found | ({name: passed} if passed else {})
 
 
 def argument_node(table: MappingReader, argument: Argument) -> Node | None:
@@ -109,41 +134,40 @@ def argument_node(table: MappingReader, argument: Argument) -> Node | None:
     return table.get(argument.name, f"evt.arg.{argument.name}")
 
 
-Registers = tuple[int, int, int, int, int, int]
-
-
-def read_registers(spec: Call, table: MappingReader) -> tuple[Registers, bytes]:
+def read_registers(spec: Call, table: MappingReader) -> tuple[list[int], bytes]:
     """Read the arguments that are numbers, flags or memory, into registers and the call's first memory block.
 
     Raises:
         TestFileError: A value is invalid.
     """
     registers = [0, 0, 0, 0, 0, 0]
-    memory = _Memory()
+    memory: dict[str, Any] = {}
     for argument in spec.arguments:
         if argument.kind == "fd" and argument.index != spec.fd:
             _descriptor_argument(argument, table, registers)
-            continue
-        if argument.kind not in SETTABLE and argument.kind.rstrip("12") != "pair":
-            continue
-        node = argument_node(table, argument)
-        if node is None:
-            continue
-        memory.place(argument, node)
-        if argument.index >= 0 and argument.kind not in ("cap", "limit"):
-            value = _value(argument, node, argument.name)
-            registers[argument.index] = value & _U64
-            if argument.kind == "openflags" and spec.mode_at < 0:
-                registers[argument.index] = value & _U32
-    _levels(spec, registers)
-    a, b, c, d, e, f = registers
-    return (a, b, c, d, e, f), memory.bytes()
-
-
-def _levels(spec: Call, registers: list[int]) -> None:
-    """Use SOL_SOCKET if no level is stated: only there have options names."""
+        elif is_settable(argument) and (node := argument_node(table, argument)) is not None:
+            value = _value(argument, node)
+            if isinstance(value, bytes) or argument.index < 0:
+                memory[argument.kind] = value
+            elif argument.kind in _IN_MEMORY:
+                memory[f"{argument.kind}{argument.index}"] = value
+            else:
+                registers[argument.index] = value & _U64
     if spec.event in ("setsockopt", "getsockopt") and not registers[1]:
+        # Options have names only at SOL_SOCKET, so that is the default.
         registers[1] = 1
+    return registers, _block(memory)
+
+
+def _block(memory: Mapping[str, Any]) -> bytes:
+    """Return the call's first memory block; no call has arguments in two of these layouts."""
+    for mask, layout, names in _LAYOUTS:
+        if memory.keys() & set(names):
+            return struct.pack(layout, *(memory.get(name, 0) & mask for name in names))
+    sets = [memory.get(f"cap{index}", 0) for index in range(3)]
+    if any(name.startswith("cap") for name in memory):
+        return struct.pack("<6I", *(each & _U32 for each in sets), *(each >> 32 & _U32 for each in sets))
+    return next(iter(memory.values()), b"")
 
 
 def _descriptor_argument(argument: Argument, table: MappingReader, registers: list[int]) -> None:
@@ -151,11 +175,11 @@ def _descriptor_argument(argument: Argument, table: MappingReader, registers: li
     is_directory = argument.name.endswith(("dirfd", "olddir", "newdir"))
     value = _AT_FDCWD if is_directory else 0
     if node is not None:
-        text = text_of(node, argument.name)
+        text = values.text(node, argument.name)
         if is_directory and text.startswith("/"):
             value = 5
         elif text != "AT_FDCWD":
-            value = number_of(node, argument.name)
+            value = values.number(node, argument.name)
     registers[argument.index] = value & _U64
 
 
@@ -171,52 +195,3 @@ def directory_of(spec: Call, which: int, table: MappingReader, cwd: str, path: s
     if isinstance(node, Scalar) and node.value.startswith("/"):
         return node.value
     return cwd
-
-
-class _Memory:
-    """The first memory block of a call, filled from its arguments."""
-
-    def __init__(self) -> None:
-        self._how = [0, 0, 0]
-        self._sets = [0, 0, 0]
-        self._pair = [0, 0]
-        self._plain = b""
-        self._used: set[str] = set()
-
-    def place(self, argument: Argument, node: Node) -> None:
-        kind = argument.kind
-        if kind in _HOW:
-            self._how[_HOW[kind]] = _value(argument, node, argument.name)
-            self._used.add("how")
-        elif kind == "cap":
-            self._sets[argument.index] = _capability_set(node, argument.name)
-            self._used.add("sets")
-        elif kind in ("string", "data"):
-            self._plain = text_of(node, argument.name).encode("utf-8", "surrogateescape")
-        elif kind == "clone_args":
-            self._plain = struct.pack("<Q", flags_of(node, argument.name, "clone_flags"))
-        elif kind in ("limit", "pair1", "pair2"):
-            place = argument.index if kind == "limit" else int(kind[-1]) - 1
-            self._pair[place] = number_of(node, argument.name)
-            self._used.add("limit" if kind == "limit" else "pair")
-
-    def bytes(self) -> bytes:
-        makers: dict[str, Callable[[], bytes]] = {
-            "how": lambda: struct.pack("<3Q", *self._how),
-            "sets": lambda: struct.pack("<6I", *(s & _U32 for s in self._sets), *(s >> 32 & _U32 for s in self._sets)),
-            "limit": lambda: struct.pack("<2q", *self._pair),
-            "pair": lambda: struct.pack("<2i", *(number & 0x7FFFFFFF for number in self._pair)),
-        }
-        return next((make() for name, make in makers.items() if name in self._used), self._plain)
-
-
-def _capability_set(node: Node, key: str) -> int:
-    text = text_of(node, key)
-    if text[:1].isdigit():
-        return number_of(node, key) & _U64
-    mask = 0
-    for name in text.replace("|", " ").split():
-        if name not in CAPABILITIES:
-            raise TestFileError(f"unknown capability '{name}'", node, did_you_mean(name, CAPABILITIES))
-        mask |= 1 << CAPABILITIES.index(name)
-    return mask

@@ -1,4 +1,7 @@
-"""Generates test cases from an alert, or from the alerts that the active rules raise on a recording."""
+"""Generates test cases from an alert, or from the alerts that the active rules raise on a recording.
+
+A case can't state what the alert lacks; run it once and add what is missing.
+"""
 
 from pathlib import Path
 
@@ -6,8 +9,9 @@ from lanner.errors import BadInput
 from lanner.ruleset.compile import load_detection
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.sources import find_rules
+from lanner.ruletest.events.events import write_event
 from lanner.ruletest.events.input import given_alert, is_recording, read_given
-from lanner.ruletest.generate.writing import case_text, event_of
+from lanner.ruletest.generate.writing import case_text
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
 from lanner.settings import Settings
@@ -41,7 +45,7 @@ def cases_from(settings: Settings, source: str) -> str:
         if not {"evt.type", "proc.name"} <= alert.fields.keys():
             raise BadInput("the alert has neither evt.type nor proc.name: add them to the rule's output.")
         name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
-        cases = [case_text(name, [event_of(alert.fields)], alert.rule, alert.priority, alert.fields)]
+        cases = [case_text(name, [write_event(alert.fields)], alert.rule, alert.priority, alert.fields)]
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
     rules = RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
     return _HEAD + "".join(_tried(case, rules) for case in cases)
@@ -58,7 +62,9 @@ def _of_recording(settings: Settings, path: Path) -> list[str]:
                 number = alert.event.get("evt.num")
                 fields = {**alert.output_fields, **alert.event, **_arguments(batch, number)}
                 name = f"{fields.get('proc.name')} does {fields.get('evt.type')} (event {number} of {path.name})"
-                found[alert.rule] = case_text(name, [event_of(fields)], alert.rule, alert.priority, alert.output_fields)
+                found[alert.rule] = case_text(
+                    name, [write_event(fields)], alert.rule, alert.priority, alert.output_fields
+                )
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}.") from None
     except BadBatch as error:

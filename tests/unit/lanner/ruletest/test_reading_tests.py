@@ -115,7 +115,7 @@ def test_a_suite_is_read_whole() -> None:
     assert suite.rules == ("dir/mine.yaml",)
     first, second = suite.cases
     assert (first.expected[0].rule, first.expected[0].priority) == ("R", "Warning")
-    assert first.expected[0].fields == {"fd.name": "/etc/shadow", "k8s.pod.name": "<NA>"}
+    assert first.expected[0].output_fields == {"fd.name": "/etc/shadow", "k8s.pod.name": "<NA>"}
     assert first.events[0].call is not None
     assert (second.recording, second.expected, second.about) == ("dir/acts.avro", (), ("R",))
 

@@ -1,9 +1,14 @@
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from lanner.ruletest.events.events import write_event
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import Runner
 from tests.unit.lanner.program import lanner
+from tests.unit.lanner.ruletest.stated import fields_of
 
 ROOT = Path(__file__).parents[4]
 ALERT = {
@@ -40,6 +45,59 @@ def test_what_a_recording_holds_becomes_cases_that_pass(tmp_path: Path) -> None:
     assert len(tested.suite.cases) >= 15
     assert [each for case in tested.suite.cases for each in runner.run(case).failures] == []
     assert "#" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {
+            "evt.type": "close",
+            "evt.res": "EBADF",
+            "proc.name": "evil",
+            "proc.exepath": "/tmp/evil",
+            "proc.exe": "./evil",
+            "proc.args": "-c x",
+            "proc.cwd": "/tmp/",
+            "proc.tty": 34816,
+            "proc.is_exe_from_memfd": True,
+            "proc.pname": "bash",
+            "proc.pcmdline": "bash -l",
+            "proc.aname[2]": "sshd",
+            "proc.aexepath[2]": "/opt/sshd",
+            "user.uid": 1000,
+            "user.name": "bob",
+            "user.loginuid": 1000,
+        },
+        {
+            "evt.type": "connect",
+            "evt.io_uring": True,
+            "proc.name": "curl",
+            "proc.is_exe_upper_layer": True,
+            "fd.num": 5,
+            "fd.type": "ipv6",
+            "fd.l4proto": "udp",
+            "fd.rip": "2001:db8::9",
+            "fd.rport": 53,
+            "fd.lip": "::1",
+            "fd.lport": 4000,
+            "container.id": "3d09256ebd53",
+            "container.name": "web",
+            "container.image.repository": "nginx",
+            "container.image.tag": "1.27",
+            "container.privileged": True,
+            "k8s.pod.name": "web-0",
+            "k8s.ns.name": "shop",
+        },
+        {"evt.type": "bind", "proc.name": "x", "fd.type": "unix", "fd.name": "/run/x.sock"},
+        {"evt.type": "fchmod", "proc.name": "x", "fd.type": "directory", "fd.name": "/srv", "evt.arg.mode": "S_IRUSR"},
+        {"evt.type": "openat", "proc.name": "x", "fd.name": "/x", "evt.is_open_read": True, "evt.is_open_write": True},
+        {"evt.type": "rename", "proc.name": "x", "fs.path.source": "/a", "fs.path.target": "/b"},
+    ],
+    ids=lambda fields: fields["evt.type"],
+)
+def test_a_written_event_has_the_fields_that_it_was_written_from(fields: dict[str, Any]) -> None:
+    """The keys of one table are read and written."""
+    assert fields_of(json.dumps(write_event(fields)), *fields) == list(fields.values())
 
 
 def test_an_alert_becomes_a_case_that_passes(tmp_path: Path) -> None:
