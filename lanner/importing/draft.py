@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 
 from lanner.settings.build import build_settings
-from lanner.settings.tree import Items, Keys, SettingLocation, Text, Tree, parse_yaml
+from lanner.settings.tree import parse_yaml
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from schemas.yaml.source import SourceLocation
 
 SECRETS = "/etc/lanner"
 """The folder for files of secrets."""
@@ -20,26 +22,26 @@ class ImportedSetting:
 
     name: str
     """Dotted path, in lower case."""
-    place: SettingLocation
-    value: Tree
+    place: SourceLocation
+    value: Node
 
     @property
     def text(self) -> str:
         """The value of a scalar setting, else an empty text."""
-        return (self.value.text or "") if isinstance(self.value, Text) else ""
+        return (self.value.text or "") if isinstance(self.value, ScalarNode) else ""
 
 
-def found_in(tree: Tree) -> Iterator[ImportedSetting]:
+def found_in(tree: Node) -> Iterator[ImportedSetting]:
     """Yield every setting with a value; mappings are descended into, a list is one setting."""
     yield from _found(tree, "", None)
 
 
-def _found(tree: Tree, name: str, place: SettingLocation | None) -> Iterator[ImportedSetting]:
-    if isinstance(tree, Keys):
-        for key, (where, below) in tree.entries.items():
-            yield from _found(below, f"{name}.{key.lower()}".lstrip("."), where)
-    elif isinstance(tree, Items) or tree.text:
-        yield ImportedSetting(name, place or tree.place, tree)
+def _found(tree: Node, name: str, key: ScalarNode | None) -> Iterator[ImportedSetting]:
+    if isinstance(tree, MappingNode):
+        for below_key, below in tree.entries():
+            yield from _found(below, f"{name}.{below_key.value.lower()}".lstrip("."), below_key)
+    elif isinstance(tree, SequenceNode) or tree.text:
+        yield ImportedSetting(name, (key or tree).location, tree)
 
 
 @dataclass(slots=True)

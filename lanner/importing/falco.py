@@ -6,7 +6,7 @@ Source: falco.yaml as shipped.
 from typing import Any
 
 from lanner.importing.draft import Draft, ImportedSetting, found_in
-from lanner.settings.tree import Items, Keys, Text, Tree
+from schemas.yaml.nodes import MappingNode, Node, SequenceNode
 
 SAME = (
     *("rules_files", "rules", "priority", "rule_matching", "append_output", "json_output", "log_level"),
@@ -26,12 +26,12 @@ _WITHOUT_MEANING = frozenset(
 _SIGNS = frozenset({"rules_files", "rules_file", "engine", "http_output", "json_output", "syscall_event_drops"})
 
 
-def is_falco(tree: Tree) -> bool:
+def is_falco(tree: Node) -> bool:
     """Return whether settings are Falco's."""
-    return isinstance(tree, Keys) and not _SIGNS.isdisjoint(tree.entries)
+    return isinstance(tree, MappingNode) and not _SIGNS.isdisjoint(key.value for key in tree.names())
 
 
-def import_falco(tree: Tree) -> Draft:
+def import_falco(tree: Node) -> Draft:
     """Convert Falco's settings; notes name the settings without an equivalent."""
     draft = Draft()
     found = list(found_in(tree))
@@ -72,11 +72,10 @@ def _http(draft: Draft, each: ImportedSetting, texts: dict[str, str]) -> None:
         draft.note(each, "certificates are always verified: set webhook_output.ca_file to the CA.")
 
 
-def _plain(tree: Tree) -> Any:
-    if isinstance(tree, Keys):
-        return {key: _plain(below) for key, (_, below) in tree.entries.items()}
-    if isinstance(tree, Items):
+def _plain(tree: Node) -> Any:
+    if isinstance(tree, MappingNode):
+        return {key.value: _plain(below) for key, below in tree.entries()}
+    if isinstance(tree, SequenceNode):
         return [_plain(item) for item in tree.items]
-    assert isinstance(tree, Text)  # noqa: S101  there is no other kind
     words = {"true": True, "false": False}
     return words.get(tree.text or "", tree.text)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from lanner.importing.draft import Draft, ImportedSetting, found_in
-from lanner.settings.tree import Items, Keys, SettingLocation, Text, Tree
+from lanner.settings.tree import with_value
 from schemas.catalogue.priorities import BY_NAME
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from schemas.yaml.source import SourceFile
 
 SWITCHES = {
     "slack": "webhookurl",
@@ -65,36 +67,33 @@ _SIGNS = (frozenset(SWITCHES) | frozenset(APPRISE) | _SWITCHLESS) - {"kafka"}
 """Sections that only falcosidekick has; Lanner has `kafka` too."""
 
 
-def is_falcosidekick(tree: Tree) -> bool:
+def is_falcosidekick(tree: Node) -> bool:
     """Return whether settings are falcosidekick's."""
-    return isinstance(tree, Keys) and not _SIGNS.isdisjoint(key.lower() for key in tree.entries)
+    return isinstance(tree, MappingNode) and not _SIGNS.isdisjoint(key.value.lower() for key in tree.names())
 
 
-def from_variables(text: str, source: str) -> Tree | None:
+def from_variables(text: str, source: str) -> Node | None:
     """Parse falcosidekick's other format, a file of environment variables; None if the text is something else."""
-    entries: dict[str, tuple[SettingLocation, Tree]] = {}
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines or any(_VARIABLE.match(line) is None for line in lines):
         return None
-    for number, line in enumerate(text.splitlines(), 1):
-        if (found := _VARIABLE.match(line)) is None:
-            continue
+    file = SourceFile(source, text)
+    tree: Node = MappingNode(file, 0, 0, ())
+    for found in _VARIABLE.finditer(file.text):
+        place = (file, found.start(), found.end())
         section, _, key = found[1].lower().partition("_")
-        place, value = SettingLocation(source, number, 1), found[2].strip().strip("\"'")
-        leaf: Tree = Text(place, value)
+        value = found[2].strip().strip("\"'")
+        # Quoted, since in a variable even `null` is a text.
+        leaf: Node = ScalarNode(*place, value, '"')
         if key == "customheaders":
-            pairs = (pair.partition(":") for pair in value.split(",") if ":" in pair)
-            leaf = Keys(place, {name.strip(): (place, Text(place, rest.strip())) for name, _, rest in pairs})
-        if not key:
-            entries[section] = (place, leaf)
-            continue
-        before = entries.get(section, (place, Keys(place, {})))[1]
-        own = dict(before.entries) if isinstance(before, Keys) else {}
-        entries[section] = (place, Keys(place, {**own, key: (place, leaf)}))
-    return Keys(SettingLocation(source), entries)
+            headers = (pair.split(":", 1) for pair in value.split(",") if ":" in pair)
+            pairs = tuple((ScalarNode(*place, n.strip()), ScalarNode(*place, v.strip(), '"')) for n, v in headers)
+            leaf = MappingNode(*place, pairs)
+        tree = with_value(tree, [section, key] if key else [section], leaf)
+    return tree
 
 
-def import_falcosidekick(tree: Tree) -> Draft:
+def import_falcosidekick(tree: Node) -> Draft:
     """Convert falcosidekick's settings.
 
     Args:
@@ -201,8 +200,8 @@ class _Import:
     def _alertmanager(self, each: ImportedSetting, key: str) -> bool:
         place = self._http_sink("alertmanager", "alertmanager")
         if key == "hostport":
-            hosts = each.value.items if isinstance(each.value, Items) else (each.value,)
-            texts = [text for host in hosts if isinstance(host, Text) for text in (host.text or "").split(",")]
+            hosts = each.value.items if isinstance(each.value, SequenceNode) else (each.value,)
+            texts = [text for host in hosts if isinstance(host, ScalarNode) for text in (host.text or "").split(",")]
             self._draft.put(f"{place}.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
             if len(texts) > 1:
                 self._draft.note(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from processor.loading import RuleFile, SourceLocation, read_rule_files
-from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile, YamlError, read_documents
-from processor.loading.yaml.nodes import Sequence as Items
+from processor.loading import RuleFile, read_rule_files
+from schemas.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from schemas.yaml.reading import YamlError, read_documents
+from schemas.yaml.source import SourceFile, SourceLocation
 
 SHIPPED_PLACES = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
 """Beside the program in a checkout, or where a package installs them."""
@@ -78,28 +79,28 @@ def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
 
 def _definitions(file: RuleFile) -> Iterator[tuple[str, str, SourceLocation]]:
     text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
-    source = SourceFile(file.name, text.removeprefix("\ufeff"))
+    source = SourceFile(file.name, text)
     try:
-        documents = read_documents(source.text)
+        documents = read_documents(source)
     except YamlError:
         return
     for document in documents:
-        for item in document.items if isinstance(document, Items) else ():
+        for item in document.items if isinstance(document, SequenceNode) else ():
             found = _definition(item)
             if found is not None:
-                yield *found[:2], source.locate(found[2].start, found[2].end)
+                yield *found[:2], found[2].location
 
 
-def _definition(item: object) -> tuple[str, str, Scalar] | None:
+def _definition(item: object) -> tuple[str, str, ScalarNode] | None:
     """Return kind and name of an item that defines something; None if it appends, overrides or only enables."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, MappingNode):
         return None
-    keys = {key.value: value for key, value in item.pairs if isinstance(key, Scalar)}
+    keys = {key.value: value for key, value in item.pairs if isinstance(key, ScalarNode)}
     append = keys.get("append")
-    if "override" in keys or (isinstance(append, Scalar) and append.value.lower() == "true"):
+    if "override" in keys or (isinstance(append, ScalarNode) and append.value.lower() == "true"):
         return None
     for kind, needed in (("rule", "condition"), ("macro", "condition"), ("list", "items")):
         name = keys.get(kind)
-        if isinstance(name, Scalar) and needed in keys:
+        if isinstance(name, ScalarNode) and needed in keys:
             return kind, name.value, name
     return None

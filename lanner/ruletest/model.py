@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collector.records.types import Syscall
-from processor.loading import SourceLocation
+from schemas.yaml.source import SourceLocation
 
 POD_UID = "7f0b3f6e-0000-4000-8000-000000000001"
 

@@ -8,11 +8,12 @@ from lanner.ruletest import values
 from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, Expected, StatedEvent, Suite
 from lanner.ruletest.values import Key, MappingReader, TestFileError
-from processor.loading import Problem, ProblemCode, SourceLocation
+from processor.loading import Problem, ProblemCode
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
-from processor.loading.yaml.nodes import Sequence as Items
 from schemas.catalogue.priorities import BY_NAME, parse_priority
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from schemas.yaml.reading import YamlError, read_documents
+from schemas.yaml.source import SourceFile
 
 T = TypeVar("T")
 _SUFFIX = "_test"
@@ -46,22 +47,20 @@ def read_suite(name: str, text: str) -> tuple[Suite, tuple[Problem, ...]]:
     Returns:
         What could be parsed, and all problems with the rest.
     """
-    return _Reader(SourceFile(name, text.removeprefix("\ufeff"))).suite()
+    return _Reader(SourceFile(name, text)).suite()
 
 
 def read_events(name: str, text: str) -> tuple[tuple[StatedEvent, ...], tuple[Problem, ...]]:
     """Parse events alone, one or a list of them, in the syntax of a case."""
-    reader = _Reader(SourceFile(name, text.removeprefix("\ufeff")))
+    reader = _Reader(SourceFile(name, text))
     documents = reader.documents()
-    nodes = [
-        node for document in documents for node in (document.items if isinstance(document, Items) else (document,))
-    ]
+    nodes = [node for document in documents for node in _items(document)]
     events = reader.each(nodes, read_event, "event", "")
     return tuple(events), tuple(reader.problems)
 
 
 def _items(node: Node) -> Sequence[Node]:
-    return node.items if isinstance(node, Items) else (node,)
+    return node.items if isinstance(node, SequenceNode) else (node,)
 
 
 class _Reader:
@@ -72,11 +71,10 @@ class _Reader:
     def documents(self) -> list[Node]:
         """Parse the text as YAML; return nothing if it is invalid."""
         try:
-            return read_documents(self._file.text)
+            return read_documents(self._file)
         except YamlError as error:
-            offset = error.offset or 0
-            place = self._file.locate(offset, offset + 1)
-            self.problems.append(Problem(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, "test file", "", place))
+            code = ProblemCode.LOAD_ERR_YAML_PARSE
+            self.problems.append(Problem(code, error.message, "test file", "", error.location))
             return []
 
     def suite(self) -> tuple[Suite, tuple[Problem, ...]]:
@@ -86,7 +84,7 @@ class _Reader:
         matching: str | None = None
         nodes: list[Node] = []
         for document in self.documents():
-            if isinstance(document, Items):
+            if isinstance(document, SequenceNode):
                 nodes += document.items
                 continue
             try:
@@ -125,8 +123,7 @@ class _Reader:
             return None
         if recording is not None:
             recording = str(PurePosixPath(self._file.name).parent / recording)
-        place = self._file.locate(name_node.start, name_node.end)
-        return Case(name, tuple(events), recording, tuple(expected), about, names, place)
+        return Case(name, tuple(events), recording, tuple(expected), about, names, name_node.location)
 
     def _events(
         self, table: MappingReader, given: Node | None, recording: str | None, name: str
@@ -145,18 +142,18 @@ class _Reader:
     def _expected(self, table: MappingReader, name: str) -> Iterable[Expected]:
         add = "add 'expect: none', or 'expect:' and a list of rules"
         node = table.need("expect", "a case states what to expect", add)
-        if isinstance(node, Scalar) and node.value == "none":
+        if isinstance(node, ScalarNode) and node.value == "none":
             return ()
         return self.each(_items(node), self._one_expected, "case", name)
 
     def _one_expected(self, node: Node) -> Expected:
-        if isinstance(node, Scalar):
-            return Expected(values.text(node, "expect"), self._file.locate(node.start, node.end))
+        if isinstance(node, ScalarNode):
+            return Expected(values.text(node, "expect"), node.location)
         table = MappingReader(node, "an expected alert")
         rule = table.need("rule", "an expected alert names its rule", "add 'rule: NAME'")
         given = table.values(_EXPECTED)
         table.refuse_unknown()
-        return Expected(**given, place=self._file.locate(rule.start, rule.end))
+        return Expected(**given, place=rule.location)
 
     def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:
         """Read nodes one by one; an error in one doesn't hide those in others."""
@@ -170,10 +167,10 @@ class _Reader:
 
     def _add_problem(self, wrong: TestFileError, kind: str, name: str) -> None:
         node = wrong.node
-        if isinstance(node, Mapping) and node.pairs:
+        if isinstance(node, MappingNode) and node.pairs:
             node = node.pairs[0][0]
-        place: SourceLocation = self._file.locate(node.start, node.end)
-        self.problems.append(Problem(ProblemCode.LOAD_ERR_VALIDATE, wrong.message, kind, name, place, wrong.hint))
+        code = ProblemCode.LOAD_ERR_VALIDATE
+        self.problems.append(Problem(code, wrong.message, kind, name, node.location, wrong.hint))
 
 
 def _matching(node: Node, key: str) -> str:
@@ -192,7 +189,7 @@ def _priority(node: Node, key: str) -> str:
 
 
 def _field(node: Node, key: str) -> str:
-    if not isinstance(node, Scalar):
+    if not isinstance(node, ScalarNode):
         raise TestFileError(f"'{key}' takes one text, or null for a missing value", node)
     return "<NA>" if node.is_null else node.value
 

@@ -12,10 +12,11 @@ from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.detector import RuleMatching
 from processor.detection.explain import explain_batch
 from processor.evaluator import Evaluator, compile_ruleset
-from processor.loading import Problem, ProblemCode, Rule, SourceLocation
+from processor.loading import Problem, ProblemCode, Rule
 from processor.loading.problems.hints import did_you_mean
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.yaml.source import SourceLocation
 
 _MOST_TREES = 3
 _MISSING = "<NA>"

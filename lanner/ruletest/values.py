@@ -5,21 +5,20 @@ is read and, for tests that are generated from alerts, the field of an event tha
 """
 
 import re
-from collections.abc import Callable, Iterable
-from collections.abc import Mapping as Map
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from schemas.errors import LannerError
 from schemas.text.durations import UNITS, parse_sum
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
 
 T = TypeVar("T")
 D = TypeVar("D")
 Parse = Callable[[Node, str], T]
 """Takes a value and the name of its key; raises TestFileError."""
-Fields = Map[str, Any]
+Fields = Mapping[str, Any]
 """The fields of an event that are not missing."""
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
@@ -41,7 +40,7 @@ class TestFileError(LannerError):
 
 def text(node: Node, key: str) -> str:
     """Return a scalar's text. Like all parsers, it raises TestFileError."""
-    if not isinstance(node, Scalar) or node.is_null:
+    if not isinstance(node, ScalarNode) or node.is_null:
         raise TestFileError(f"'{key}' takes one text", node)
     return node.value
 
@@ -53,7 +52,7 @@ def text_or(default: str) -> Parse[str]:
 
 def texts(node: Node, key: str) -> tuple[str, ...]:
     """Return a list of texts; one text is a list of one."""
-    return tuple(text(item, key) for item in node.items) if isinstance(node, Sequence) else (text(node, key),)
+    return tuple(text(item, key) for item in node.items) if isinstance(node, SequenceNode) else (text(node, key),)
 
 
 def pairs(parse: Parse[T]) -> Parse[dict[str, T]]:
@@ -151,7 +150,7 @@ class MappingReader:
 
     def __init__(self, node: Node, what: str) -> None:
         """Take a mapping; it is named `what` in errors. Raises TestFileError."""
-        if not isinstance(node, Mapping):
+        if not isinstance(node, MappingNode):
             raise TestFileError(f"{what} is a mapping, as in '{{name: value}}'", node)
         self.node = node
         self.what = what
@@ -215,16 +214,16 @@ def _listing(known: set[str]) -> str:
     return f"it may have: {', '.join(sorted(known))}" if len(known) <= 40 else ""
 
 
-def _merged(node: Mapping, depth: int) -> dict[str, tuple[Node, Node]]:
+def _merged(node: MappingNode, depth: int) -> dict[str, tuple[Node, Node]]:
     own: dict[str, tuple[Node, Node]] = {}
     merged: dict[str, tuple[Node, Node]] = {}
     for name, value in node.pairs:
-        if not isinstance(name, Scalar):
+        if not isinstance(name, ScalarNode):
             raise TestFileError("a key is one text", name)
         if name.value == "<<" and not name.style:
-            sources = value.items if isinstance(value, Sequence) else (value,)
+            sources = value.items if isinstance(value, SequenceNode) else (value,)
             for source in sources:
-                if not isinstance(source, Mapping) or depth > 20:
+                if not isinstance(source, MappingNode) or depth > 20:
                     raise TestFileError("'<<' takes a mapping named by an anchor, as in '<<: *base'", value)
                 for key, pair in _merged(source, depth + 1).items():
                     merged.setdefault(key, pair)

@@ -10,13 +10,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from lanner.settings.named import BUILT_IN, COMMANDS, KINDS, sinks_of
 from lanner.settings.sections.delivery import AlertMatch, Condition
 from lanner.settings.sections.model import ExtraField, NamedSection, Settings
-from lanner.settings.tree import Items, Keys, Text, Tree
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
 
 
-def build_settings(tree: Tree) -> tuple[Settings, list[str]]:
+def build_settings(tree: Node) -> tuple[Settings, list[str]]:
     """Build settings from a tree. Return them with all errors; a setting with an error has its default."""
     problems: list[str] = []
     settings = _build(Settings, tree, "", problems)
@@ -33,21 +33,21 @@ class _Wrong:
 WRONG = _Wrong()
 
 
-def _build(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
+def _build(expected: Any, tree: Node, path: str, problems: list[str]) -> Any:
     """Return a value of the expected type, or WRONG after adding a problem."""
     origin = get_origin(expected)
     if origin in (Union, types.UnionType):
-        if isinstance(tree, Text) and tree.text is None:
+        if isinstance(tree, ScalarNode) and tree.text is None:
             return None
         expected = next(kind for kind in get_args(expected) if kind is not types.NoneType)
         origin = get_origin(expected)
     if expected is ExtraField:
         return _extra_field(tree, path, problems)
-    if expected in (Condition, AlertMatch) and isinstance(tree, Text) and (tree.text or "").strip():
-        condition = Condition(tree.text or "", str(tree.place))
+    if expected in (Condition, AlertMatch) and isinstance(tree, ScalarNode) and (tree.text or "").strip():
+        condition = Condition(tree.text or "", str(tree.location))
         return condition if expected is Condition else AlertMatch(condition=condition)
     if expected is Condition:
-        problems.append(f"{tree.place}: {path} must be a condition in the rule language.")
+        problems.append(f"{tree.location}: {path} must be a condition in the rule language.")
         return WRONG
     if origin is Mapping:
         return _named_sinks(tree, path, problems)
@@ -55,28 +55,28 @@ def _build(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
         return _section(expected, tree, path, problems)
     if origin is tuple:
         return _list(get_args(expected)[0], tree, path, problems)
-    if not isinstance(tree, Text):
-        problems.append(f"{tree.place}: {path} must be {_in_words(expected)}.")
+    if not isinstance(tree, ScalarNode):
+        problems.append(f"{tree.location}: {path} must be {_in_words(expected)}.")
         return WRONG
     return _scalar(expected, tree, path, problems)
 
 
-def _section(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
-    if isinstance(tree, Text) and tree.text is None:
+def _section(expected: Any, tree: Node, path: str, problems: list[str]) -> Any:
+    if isinstance(tree, ScalarNode) and tree.text is None:
         return expected()
-    if not isinstance(tree, Keys):
-        problems.append(f"{tree.place}: {path or 'the settings'} must be a mapping of names to values.")
+    if not isinstance(tree, MappingNode):
+        problems.append(f"{tree.location}: {path or 'the settings'} must be a mapping of names to values.")
         return WRONG
     hints = get_type_hints(expected)
     values = {}
-    for key, (place, below) in tree.entries.items():
-        name = f"{path}.{key}" if path else key
-        if key not in hints:
-            problems.append(f"{place}: there is no setting {name!r}.{_nearest(key, path, hints)}")
+    for key, below in tree.entries():
+        name = f"{path}.{key.value}" if path else key.value
+        if key.value not in hints:
+            problems.append(f"{key.location}: there is no setting {name!r}.{_nearest(key.value, path, hints)}")
             continue
-        value = _build(hints[key], below, name, problems)
+        value = _build(hints[key.value], below, name, problems)
         if value is not WRONG:
-            values[key] = value
+            values[key.value] = value
     return expected(**values)
 
 
@@ -88,67 +88,70 @@ def _nearest(key: str, path: str, hints: dict[str, Any]) -> str:
     return "" if len(hints) > 8 else f" Settings here are: {', '.join(prefix + name for name in hints)}."
 
 
-def _list(expected: Any, tree: Tree, path: str, problems: list[str]) -> Any:
-    if isinstance(tree, Text):
+def _list(expected: Any, tree: Node, path: str, problems: list[str]) -> Any:
+    if isinstance(tree, ScalarNode):
         if not tree.text:
             return ()
         # An environment variable or flag usually names a single item.
-        tree = Items(tree.place, (tree,))
-    if not isinstance(tree, Items):
-        problems.append(f"{tree.place}: {path} must be a list.")
+        tree = SequenceNode(tree.file, tree.start, tree.end, (tree,))
+    if not isinstance(tree, SequenceNode):
+        problems.append(f"{tree.location}: {path} must be a list.")
         return WRONG
     values = [_build(expected, item, f"{path}[{index}]", problems) for index, item in enumerate(tree.items)]
     return WRONG if WRONG in values else tuple(values)
 
 
-def _named_sinks(tree: Tree, path: str, problems: list[str]) -> Any:
+def _named_sinks(tree: Node, path: str, problems: list[str]) -> Any:
     """Build named sinks; each names its type and has the settings of that type's section."""
-    if isinstance(tree, Text) and not tree.text:
+    if isinstance(tree, ScalarNode) and not tree.text:
         return {}
-    if not isinstance(tree, Keys):
-        problems.append(f"{tree.place}: {path} must be a mapping of names to sinks.")
+    if not isinstance(tree, MappingNode):
+        problems.append(f"{tree.location}: {path} must be a mapping of names to sinks.")
         return WRONG
     found: dict[str, NamedSection] = {}
-    for name, (place, below) in tree.entries.items():
+    for key, below in tree.entries():
+        name = key.value
         where = f"{path}.{name}"
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in (*BUILT_IN, *COMMANDS):
             reason = "is taken" if name in (*BUILT_IN, *COMMANDS) else "must be of a-z, 0-9 and _, at most 40"
-            problems.append(f"{place}: {where}: this name {reason}.")
+            problems.append(f"{key.location}: {where}: this name {reason}.")
             continue
-        entries = dict(below.entries) if isinstance(below, Keys) else {}
-        _, kind = entries.pop("type", (place, None))
-        expected = KINDS.get(kind.text or "") if isinstance(kind, Text) else None
-        if expected is None:
-            problems.append(f"{kind.place if kind else place}: {where}.type must be one of {', '.join(KINDS)}.")
+        kind = below.get("type") if isinstance(below, MappingNode) else None
+        expected = KINDS.get(kind.text or "") if isinstance(kind, ScalarNode) else None
+        if expected is None or not isinstance(below, MappingNode):
+            problems.append(f"{(kind or key).location}: {where}.type must be one of {', '.join(KINDS)}.")
             continue
-        entries.setdefault("enabled", (place, Text(place, "true")))
-        section = _section(expected, Keys(below.place, entries), where, problems)
+        pairs = [(name, value) for name, value in below.entries() if name.value != "type"]
+        if below.get("enabled") is None:
+            place = (key.file, key.start, key.end)
+            pairs.append((ScalarNode(*place, "enabled"), ScalarNode(*place, "true")))
+        section = _section(expected, MappingNode(below.file, below.start, below.end, tuple(pairs)), where, problems)
         if section is not WRONG:
             found[name] = section
     return found
 
 
-def _unknown_sinks(settings: Settings, tree: Tree) -> list[str]:
+def _unknown_sinks(settings: Settings, tree: Node) -> list[str]:
     """Return errors for routes to unknown sinks."""
     known, wrong = sinks_of(settings), list[str]()
-    _, routes = tree.entries.get("routes", (None, None)) if isinstance(tree, Keys) else (None, None)
-    for number, route in enumerate(routes.items if isinstance(routes, Items) else (routes,)):
-        _, sink = route.entries.get("sink", (None, None)) if isinstance(route, Keys) else (None, None)
-        if isinstance(sink, Text) and sink.text not in known:
+    routes = tree.get("routes") if isinstance(tree, MappingNode) else None
+    for number, route in enumerate(routes.items if isinstance(routes, SequenceNode) else (routes,)):
+        sink = route.get("sink") if isinstance(route, MappingNode) else None
+        if isinstance(sink, ScalarNode) and sink.text not in known:
             wrong.append(
-                f"{sink.place}: routes[{number}].sink must be one of {', '.join(known)}, not {sink.text or ''!r}."
+                f"{sink.location}: routes[{number}].sink must be one of {', '.join(known)}, not {sink.text or ''!r}."
             )
     return wrong
 
 
-def _bad_patterns(settings: Settings, tree: Tree) -> list[str]:
+def _bad_patterns(settings: Settings, tree: Node) -> list[str]:
     """Return errors for invalid patterns in `redact`."""
-    _, given = tree.entries.get("redact", (None, None)) if isinstance(tree, Keys) else (None, None)
+    given = tree.get("redact") if isinstance(tree, MappingNode) else None
     if given is None:
         return []
     from processor.detection.redaction import BadPattern, Redaction  # noqa: PLC0415  most settings have no patterns of their own
 
-    places = [item.place for item in given.items] if isinstance(given, Items) else [given.place]
+    places = [item.location for item in given.items] if isinstance(given, SequenceNode) else [given.location]
     wrong = []
     for number, pattern in enumerate(settings.redact):
         try:
@@ -158,19 +161,19 @@ def _bad_patterns(settings: Settings, tree: Tree) -> list[str]:
     return wrong
 
 
-def _extra_field(tree: Tree, path: str, problems: list[str]) -> Any:
+def _extra_field(tree: Node, path: str, problems: list[str]) -> Any:
     """Build `name` or `name: format`, the syntax of Falco's extra_fields."""
-    if isinstance(tree, Text) and tree.text:
+    if isinstance(tree, ScalarNode) and tree.text:
         return ExtraField(tree.text)
-    if isinstance(tree, Keys) and len(tree.entries) == 1:
-        ((name, (_, value)),) = tree.entries.items()
-        if isinstance(value, Text) and value.text:
-            return ExtraField(name, value.text)
-    problems.append(f"{tree.place}: {path} must be the name of a field, or one `name: format`.")
+    if isinstance(tree, MappingNode) and len(tree.pairs) == 1:
+        ((name, value),) = tree.entries()
+        if isinstance(value, ScalarNode) and value.text:
+            return ExtraField(name.value, value.text)
+    problems.append(f"{tree.location}: {path} must be the name of a field, or one `name: format`.")
     return WRONG
 
 
-def _scalar(expected: Any, tree: Text, path: str, problems: list[str]) -> Any:
+def _scalar(expected: Any, tree: ScalarNode, path: str, problems: list[str]) -> Any:
     text = tree.text or ""
     if expected is str:
         return text
@@ -183,7 +186,7 @@ def _scalar(expected: Any, tree: Text, path: str, problems: list[str]) -> Any:
     elif get_origin(expected) is Literal and text.lower() in get_args(expected):
         return text.lower()
     shown = "nothing" if tree.text is None else repr(text)
-    problems.append(f"{tree.place}: {path} must be {_in_words(expected)}, not {shown}.")
+    problems.append(f"{tree.location}: {path} must be {_in_words(expected)}, not {shown}.")
     return WRONG
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from lanner.errors import BadInput
 from lanner.settings.build import build_settings
 from lanner.settings.sections.model import Settings
-from lanner.settings.tree import Keys, SettingLocation, Tree, at_path, overlay, parse_yaml
+from lanner.settings.tree import parse_yaml, with_setting
+from schemas.yaml.nodes import Node
 
 ENVIRONMENT_PREFIX = "LANNER__"
 SYSTEM_FILE = Path("/etc/lanner/lanner.yaml")
@@ -57,7 +58,7 @@ def _why_foreign(path: Path) -> str:
     return ""
 
 
-def read_file(path: Path) -> Tree:
+def read_file(path: Path) -> Node:
     """Read a settings file. Raises BadInput."""
     return parse_yaml(read_text(path), str(path))
 
@@ -86,17 +87,16 @@ def load_settings(
         BadInput: With all errors.
 
     """
-    tree: Tree = read_file(path) if path else Keys(SettingLocation("settings"), {})
+    tree = read_file(path) if path else parse_yaml("", "settings")
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX):
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            tree = overlay(tree, at_path(key, environment[name], SettingLocation(f"environment variable {name}")))
+            tree = with_setting(tree, key, environment[name], f"environment variable {name}")
     for flag in flags:
         key, equals, value = flag.partition("=")
-        place = SettingLocation(f"-o {flag}")
         if not equals:
-            raise BadInput(f"{place}: must be key=value.")
-        tree = overlay(tree, at_path(key.strip(), value, place))
+            raise BadInput(f"-o {flag}: must be key=value.")
+        tree = with_setting(tree, key.strip(), value, f"-o {flag}")
     settings, problems = build_settings(tree)
     if problems:
         raise BadInput(*problems)

@@ -1,132 +1,74 @@
-"""Settings as a tree of texts with their locations, independent of the source.
+"""Settings as one YAML tree, whatever their source.
 
-Files, environment variables and flags all become this tree, so that the same checks and error messages serve all three.
+Files, environment variables and flags all become nodes of this tree, so that the same checks and error messages serve
+all three.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import yaml
 
 from lanner.errors import BadInput
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from schemas.yaml.reading import Limits, OverLimits, YamlError, read_documents
+from schemas.yaml.source import SourceFile
 
-MAX_BYTES = 1 << 20
-MAX_NODES = 100_000
-MAX_DEPTH = 20
-
-
-@dataclass(frozen=True, slots=True)
-class SettingLocation:
-    """Where something was written: line and column of a file (from 1), or a variable or flag as a whole."""
-
-    source: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+_LIMITS = Limits(characters=1 << 20, nodes=100_000, depth=20)
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A scalar as written; None for YAML's null."""
-
-    place: SettingLocation
-    text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Items:
-    """A list."""
-
-    place: SettingLocation
-    items: tuple["Tree", ...]
-    extends: bool = False
-    """Whether the items extend the existing list, as `-o key[]=value` does, or replace it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """A mapping; stores the location of each key, because unknown keys are the most common error."""
-
-    place: SettingLocation
-    entries: Mapping[str, tuple[SettingLocation, "Tree"]]
-
-
-Tree = Text | Items | Keys
-
-
-def parse_yaml(text: str, source: str, *, whole: SettingLocation | None = None) -> Tree:
-    """Parse YAML into a tree.
+def parse_yaml(text: str, source: str, *, has_lines: bool = True) -> Node:
+    """Parse settings.
 
     Args:
         text: the YAML.
         source: its name in messages.
-        whole: the location to use throughout if lines mean nothing, as for a flag's value.
+        has_lines: whether messages name a line and column; they mean nothing in a flag's value.
 
     Raises:
         BadInput: On bad syntax, a duplicate key, or a document too big or too deep to be settings.
 
     """
-    if len(text) > MAX_BYTES:
-        raise BadInput(f"{source}: more than {MAX_BYTES} characters can't be settings.")
+    file = SourceFile(source, text, has_lines=has_lines)
+    if len(file.text) > _LIMITS.characters:
+        raise BadInput(f"{source}: more than {_LIMITS.characters} characters can't be settings.")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = whole or SettingLocation(source, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
-        raise BadInput(f"{place}: not YAML: {error.problem or error.context}.") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise BadInput(f"{whole or source}: not YAML: {str(error).splitlines()[0]}.") from None
-    if node is None:
-        return Keys(whole or SettingLocation(source), {})
-    return _Converter(source, whole).tree(node, 0)
+        # Its messages are more precise than those of the faster loader.
+        documents = read_documents(file, _LIMITS, yaml.SafeLoader)
+    except OverLimits as error:
+        raise BadInput(f"{error.location}: nested too deep or too big to be settings.") from None
+    except YamlError as error:
+        raise BadInput(f"{error.location}: not YAML: {error.problem}.") from None
+    if len(documents) > 1:
+        raise BadInput(f"{documents[1].location}: settings are one document.")
+    if not documents:
+        return MappingNode(file, 0, 0, ())
+    _check_keys(documents[0])
+    return documents[0]
 
 
-class _Converter:
-    """Converts YAML nodes to a tree, within limits: aliases can make a small file a huge tree."""
-
-    def __init__(self, source: str, whole: SettingLocation | None) -> None:
-        self.source = source
-        self.whole = whole
-        self.nodes = 0
-
-    def tree(self, node: yaml.Node, depth: int) -> Tree:
-        place = self.place(node)
-        self.nodes += 1
-        if depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            raise BadInput(f"{place}: nested too deep or too big to be settings.")
-        if isinstance(node, yaml.MappingNode):
-            return self.keys(node, depth)
-        if isinstance(node, yaml.SequenceNode):
-            return Items(place, tuple(self.tree(item, depth + 1) for item in node.value))
-        is_null = node.tag == "tag:yaml.org,2002:null"
-        return Text(place, None if is_null else str(node.value))
-
-    def keys(self, node: yaml.MappingNode, depth: int) -> Keys:
-        entries: dict[str, tuple[SettingLocation, Tree]] = {}
-        for key_node, value in node.value:
-            place = self.place(key_node)
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise BadInput(f"{place}: a key must be a scalar.")
-            key = str(key_node.value)
-            if key in entries:
-                raise BadInput(f"{place}: {key!r} is given twice, first at {entries[key][0]}.")
-            entries[key] = (place, self.tree(value, depth + 1))
-        return Keys(self.place(node), entries)
-
-    def place(self, node: yaml.Node) -> SettingLocation:
-        return self.whole or SettingLocation(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+def _check_keys(node: Node) -> None:
+    if isinstance(node, SequenceNode):
+        for item in node.items:
+            _check_keys(item)
+    elif isinstance(node, MappingNode):
+        known: dict[str, ScalarNode] = {}
+        for key, value in node.pairs:
+            if not isinstance(key, ScalarNode):
+                raise BadInput(f"{key.location}: a key must be a scalar.")
+            first = known.setdefault(key.value, key)
+            if first is not key:
+                raise BadInput(f"{key.location}: {key.value!r} is given twice, first at {first.location}.")
+            _check_keys(value)
 
 
-def at_path(path: str, value: str, place: SettingLocation) -> Tree:
-    """Return a tree that sets one value: for `a.b=x` a mapping in a mapping, for `a[].b=x` a list item to append.
+def with_setting(tree: Node, path: str, value: str, source: str) -> Node:
+    """Return a tree in which one setting is set.
 
     Args:
-        path: dotted path of the setting.
-        value: YAML.
-        place: location for error messages.
+        tree: the settings so far.
+        path: dotted path of the setting; `a[].b` appends an item to a list.
+        value: a text, or a list or mapping as YAML; a mapping is merged key by key.
+        source: where it is from, for error messages.
 
     Raises:
         BadInput: The path or value is invalid.
@@ -135,29 +77,41 @@ def at_path(path: str, value: str, place: SettingLocation) -> Tree:
 
     """
     if not re.fullmatch(r"\w+(\[\])?(\.\w+(\[\])?)*", path):
-        raise BadInput(f"{place}: {path!r} is not the name of a setting, such as file_output.enabled or rules[].")
-    tree = _parse_or_text(value, place)
-    for part in reversed(path.split(".")):
-        if part.endswith("[]"):
-            tree = Items(place, (tree,), extends=True)
-        tree = Keys(place, {part.removesuffix("[]"): (place, tree)})
-    return tree
-
-
-def _parse_or_text(value: str, place: SettingLocation) -> Tree:
-    """Parse a value as YAML if it is a list or mapping, else take it literally: `%` and `@` can't start YAML."""
+        raise BadInput(f"{source}: {path!r} is not the name of a setting, such as file_output.enabled or rules[].")
     if value[:1] in "[{":
-        return parse_yaml(value, place.source, whole=place)
-    return Text(place, value)
+        given = parse_yaml(value, source, has_lines=False)
+    else:
+        # Taken literally, as if quoted: `%` and `@` can't start YAML.
+        given = ScalarNode(SourceFile(source, value, has_lines=False), 0, len(value), value, '"')
+    return with_value(tree, path.split("."), given)
 
 
-def overlay(below: Tree, above: Tree) -> Tree:
-    """Merge two trees: mappings key by key; anything else is replaced, or extended if `extends` is set."""
-    if isinstance(below, Keys) and isinstance(above, Keys):
-        entries = dict(below.entries)
-        for key, (place, tree) in above.entries.items():
-            entries[key] = (place, overlay(entries[key][1], tree) if key in entries else tree)
-        return Keys(below.place, entries)
-    if isinstance(below, Items) and isinstance(above, Items) and above.extends:
-        return Items(above.place, below.items + above.items)
-    return above
+def with_value(tree: Node, path: list[str], given: Node) -> Node:
+    """Return a tree with a value at a path, whose parts may end in []; a mapping is merged key by key."""
+    return _overlay(tree, _at_path(tree, path, given))
+
+
+def _at_path(below: Node | None, path: list[str], given: Node) -> Node:
+    """Return the mappings and lists that hold a value at a path; a list has the items that it has below."""
+    if not path:
+        return given
+    name = path[0].removesuffix("[]")
+    old = below.get(name) if isinstance(below, MappingNode) else None
+    place = (given.file, given.start, given.end)
+    if path[0].endswith("[]"):
+        items = old.items if isinstance(old, SequenceNode) else ()
+        value: Node = SequenceNode(*place, (*items, _at_path(None, path[1:], given)))
+    else:
+        value = _at_path(old, path[1:], given)
+    return MappingNode(*place, ((ScalarNode(*place, name), value),))
+
+
+def _overlay(below: Node, above: Node) -> Node:
+    """Merge two trees: mappings key by key; anything else is replaced."""
+    if not isinstance(below, MappingNode) or not isinstance(above, MappingNode):
+        return above
+    pairs = {key.value: (key, value) for key, value in below.entries()}
+    for key, value in above.entries():
+        old = pairs.get(key.value)
+        pairs[key.value] = (key, value if old is None else _overlay(old[1], value))
+    return MappingNode(below.file, below.start, below.end, tuple(pairs.values()))

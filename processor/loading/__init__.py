@@ -11,18 +11,16 @@ from pathlib import Path
 
 from processor.loading.builder import Builder, Parser
 from processor.loading.collection import Collection
-from processor.loading.definitions import Extension
 from processor.loading.items.stateful_checks import with_correlations
 from processor.loading.problems.compiler_checks import Checker, field_problem
-from processor.loading.problems.model import Problem, ProblemCode, SourceLocation
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
-from processor.loading.yaml.nodes import SourceFile
 from processor.loading.yaml.values import head_location
 from schemas.catalogue.priorities import Priority
+from schemas.yaml.source import SourceFile, SourceLocation
 
 __all__ = [
-    "Extension",
     "FileResult",
     "LoadResult",
     "LoadedList",
@@ -145,7 +143,7 @@ class _Loading:
                 message = f"the file is not UTF-8: byte 0x{data[error.start]:02x}"
                 self._fail(ProblemCode.LOAD_ERR_YAML_PARSE, message, location, "save it as UTF-8")
                 return
-        read_file(SourceFile(name, text.removeprefix("\ufeff")), self._collection, self._problems.append)
+        read_file(SourceFile(name, text), self._collection, self._problems.append)
 
     def _fail(self, code: ProblemCode, message: str, location: SourceLocation, hint: str) -> None:
         self._problems.append(Problem(code, message, "rules content", "", location, hint))

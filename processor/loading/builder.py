@@ -18,10 +18,11 @@ from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
 from processor.loading.problems.compiler_checks import Checker, CompilerProblem, output_findings
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.yaml.tracing import Piece, TracedText
 from processor.loading.yaml.values import head_location, problem
+from schemas.yaml.source import SourceLocation
 
 _CONTAINER_INFO = "%container.info"
 _CONTAINER_INFO_MESSAGE = (
@@ -235,7 +236,7 @@ class Builder:
         findings = output_findings(output)
         if output != traced.text:
             # The spans refer to the remaining text, so locate the whole output instead.
-            traced = TracedText((Piece(traced.text, rule.spot.file, rule.output[0].node),), traced.text)
+            traced = TracedText((Piece(traced.text, rule.output[0].node),), traced.text)
         return output, self._report_findings(findings, traced, rule)
 
     def _check(self, tree: Node, traced: TracedText, rule: RuleDefinition) -> _Verdict:

@@ -18,10 +18,10 @@ from processor.loading.items import exceptions
 from processor.loading.items.exceptions import FieldCheck
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
-from processor.loading.yaml.nodes import Mapping, Node
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import problem, reject
 from schemas.errors import LannerError
+from schemas.yaml.nodes import MappingNode, Node
 
 SOURCE = "syscall"
 ENGINE_VERSION = (0, 63, 0)
@@ -60,7 +60,7 @@ class Collection:
     def _note_redefinition(
         self, new: ItemLocation, old: ListDefinition | MacroDefinition | RuleDefinition | None
     ) -> None:
-        if old is not None and old.spot.file is not new.file:
+        if old is not None and old.spot.node.file is not new.node.file:
             self.redefined.append((new, old.spot))
 
     def require_engine(self, version: tuple[int, int, int], spot: ItemLocation) -> None:
@@ -237,7 +237,7 @@ class ItemSkipped(LannerError):
 
 
 def _joined(pieces: list[Piece], new: Piece) -> list[Piece]:
-    return [*pieces, Piece(" ", new.file, new.node), new]
+    return [*pieces, Piece(" ", new.node), new]
 
 
 def _same_source(rule: RuleDefinition, source: str, spot: ItemLocation) -> None:
@@ -248,7 +248,7 @@ def _same_source(rule: RuleDefinition, source: str, spot: ItemLocation) -> None:
 
 
 def _value_node(spot: ItemLocation, key: str) -> Node | None:
-    return spot.node.get(key) if isinstance(spot.node, Mapping) else None
+    return spot.node.get(key) if isinstance(spot.node, MappingNode) else None
 
 
 def _exception_error(message: str, new: ExceptionDefinition, key: str, hint: str) -> ItemRejected:

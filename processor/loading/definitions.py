@@ -1,12 +1,12 @@
 """Items of rule files while they are collected; they are mutable until all files are read."""
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from processor.language.tokens import IDENTIFIER
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, SourceFile
 from processor.loading.yaml.tracing import Piece
 from schemas.catalogue.priorities import Priority
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
 """Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""
@@ -16,18 +16,9 @@ EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
 class ItemLocation:
     """An item in a file: the location of problems that have no more precise one."""
 
-    file: SourceFile
     node: Node
     type: str
     name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """The value of a key that only Lanner supports, and the file that contains it."""
-
-    value: Node
-    file: SourceFile = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ class MacroDefinition:
     name: str
     spot: ItemLocation
     condition: list[Piece]
-    extensions: MappingType[str, Extension] = field(default_factory=dict)
+    extensions: Mapping[str, Node] = field(default_factory=dict)
     index: int = 0
     visibility: int = 0
 
@@ -101,7 +92,7 @@ class RuleDefinition:
     capture: bool = False
     capture_duration: int = 0
     unknown_source: bool = False
-    extensions: MappingType[str, Extension] = field(default_factory=dict)
+    extensions: Mapping[str, Node] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -122,7 +113,7 @@ class RuleUpdate:
     skip_if_unknown_filter: bool | None = None
     capture: bool | None = None
     capture_duration: int | None = None
-    suppress: Extension | None = None
+    suppress: Node | None = None
 
     @property
     def is_given(self) -> bool:
@@ -152,40 +143,30 @@ class PluginRequirement:
     version: str
 
 
-def extensions_of(kind: str, item: Mapping, file: SourceFile) -> dict[str, Extension]:
-    """Return the keys of an item that only Lanner supports.
-
-    Args:
-        kind: macro or rule.
-        item: the item.
-        file: the file that contains it.
-    """
+def extensions_of(kind: str, item: MappingNode) -> dict[str, Node]:
+    """Return the keys of an item (macro or rule) that only Lanner supports, with their values."""
     found = {key: item.get(key) for key in EXTENSION_KEYS[kind]}
-    return {key: Extension(node, file) for key, node in found.items() if node is not None}
+    return {key: node for key, node in found.items() if node is not None}
 
 
-def scalar_piece(file: SourceFile, scalar: Scalar) -> Piece:
+def scalar_piece(scalar: ScalarNode) -> Piece:
     """Return a scalar as a piece of a condition or an output."""
-    return Piece(scalar.value, file, scalar)
+    return Piece(scalar.value, scalar)
 
 
-def any_leg(file: SourceFile, item: Mapping) -> list[Piece]:
+def any_leg(item: MappingNode) -> list[Piece]:
     """Return the condition of a macro that lists its legs instead: the disjunction of the legs.
-
-    Args:
-        file: the file.
-        item: the macro.
 
     Returns:
         An empty list if the macro has a condition of its own, or no valid legs.
     """
     correlation = item.get("correlation")
-    legs = correlation.get("macros") if isinstance(correlation, Mapping) else None
-    if item.get("condition") is not None or not isinstance(legs, Sequence):
+    legs = correlation.get("macros") if isinstance(correlation, MappingNode) else None
+    if item.get("condition") is not None or not isinstance(legs, SequenceNode):
         return []
     pieces: list[Piece] = []
     for leg in legs.items:
-        if not isinstance(leg, Scalar) or not IDENTIFIER.fullmatch(leg.value):
+        if not isinstance(leg, ScalarNode) or not IDENTIFIER.fullmatch(leg.value):
             return []
-        pieces += [Piece(" or ", file, legs), Piece(leg.value, file, leg)]
+        pieces += [Piece(" or ", legs), Piece(leg.value, leg)]
     return pieces[1:]

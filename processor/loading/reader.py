@@ -30,9 +30,11 @@ from processor.loading.items.overrides import (
     warn_of_append,
 )
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
-from processor.loading.yaml.nodes import Mapping, Node, Sequence, SourceFile, YamlError, is_null, read_documents
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.yaml.values import invalid, optional_truth, problem, reject, scalar, texts, whole_number
+from schemas.yaml.nodes import MappingNode, Node, SequenceNode, is_null
+from schemas.yaml.reading import YamlError, read_documents
+from schemas.yaml.source import SourceFile
 
 MAX_ERRORS = 100
 MAX_PROBLEMS = 1000
@@ -62,22 +64,20 @@ def read_file(file: SourceFile, collection: Collection, report: Callable[[Proble
         Whether there was no error.
     """
     try:
-        documents = read_documents(file.text)
+        documents = read_documents(file)
     except YamlError as error:
-        location = SourceLocation(file.name) if error.offset is None else file.locate(error.offset, error.offset + 1)
         report(
             Problem(
-                *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", location),
+                *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", error.location),
                 "no item of this file is loaded",
             )
         )
         return False
-    return _Reader(file, collection, report).read(documents)
+    return _Reader(collection, report).read(documents)
 
 
 class _Reader:
-    def __init__(self, file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> None:
-        self._file = file
+    def __init__(self, collection: Collection, report: Callable[[Problem], None]) -> None:
         self._collection = collection
         self._report_problem = report
         self._errors = 0
@@ -87,7 +87,7 @@ class _Reader:
         for document in documents:
             if is_null(document):
                 continue
-            if not isinstance(document, Sequence):
+            if not isinstance(document, SequenceNode):
                 self._wrong_document(document)
                 continue
             for item in document.items:
@@ -109,15 +109,15 @@ class _Reader:
         return self._errors >= MAX_ERRORS or self._problems >= MAX_PROBLEMS
 
     def _stop(self, item: Node) -> None:
-        location = self._file.locate(item.start, item.start + 1)
+        location = item.file.locate(item.start, item.start + 1)
         message = f"{self._problems:,} problems: the rest of the file is not read"
         hint = "correct these, then load it again"
         self._report_problem(Problem(ProblemCode.LOAD_ERR_YAML_VALIDATE, message, _CONTENT, "", location, hint))
 
     def _wrong_document(self, document: Node) -> None:
-        is_mapping = isinstance(document, Mapping)
+        is_mapping = isinstance(document, MappingNode)
         message = "Rules content is not yaml array of objects" if is_mapping else "Rules content is not yaml"
-        spot = ItemLocation(self._file, document, _CONTENT)
+        spot = ItemLocation(document, _CONTENT)
         self._fail(invalid(message, spot, hint="a rule file is a list of items such as '- rule: NAME'"))
 
     def _fail(self, rejected: ItemRejected) -> None:
@@ -136,7 +136,7 @@ class _Reader:
             return
         else:
             return
-        name = item.get(kind) if isinstance(item, Mapping) and kind else None
+        name = item.get(kind) if isinstance(item, MappingNode) and kind else None
         if kind in self._collection.broken and name is not None:
             value = str(getattr(name, "value", ""))
             if not self._is_defined(kind, value):
@@ -149,8 +149,8 @@ class _Reader:
         return name in (collection.macros if kind == "macro" else collection.rules)
 
     def _read_item(self, item: Node) -> None:
-        if not isinstance(item, Mapping):
-            spot = ItemLocation(self._file, item, "rules content item")
+        if not isinstance(item, MappingNode):
+            spot = ItemLocation(item, "rules content item")
             message = "Unexpected element type. Each element should be a yaml associative array."
             raise invalid(message, spot, item, "start the item with '- rule:', '- macro:' or '- list:'")
         kind = _kind(item)
@@ -163,15 +163,15 @@ class _Reader:
         elif kind == "macro":
             self._macro(item)
         elif kind == "rule":
-            rules.read_rule(item, self._file, self._collection, self._report)
+            rules.read_rule(item, self._collection, self._report)
         else:
-            spot = ItemLocation(self._file, item, "rules content item")
+            spot = ItemLocation(item, "rules content item")
             first = next((key.value for key in item.names()), "")
             hint = did_you_mean(first, _ITEMS) or f"an item has one of {', '.join(_ITEMS)}"
             self._report(problem(ProblemCode.LOAD_UNKNOWN_ITEM, "Unknown top level item", spot, hint=hint))
 
-    def _engine_version(self, item: Mapping) -> None:
-        spot = ItemLocation(self._file, item, "required_engine_version")
+    def _engine_version(self, item: MappingNode) -> None:
+        spot = ItemLocation(item, "required_engine_version")
         node = scalar(item, "required_engine_version", spot)
         number = whole_number(node.value)
         if number is not None:
@@ -187,25 +187,25 @@ class _Reader:
             version = (int(match[1]), int(match[2]), int(match[3]))
         self._collection.require_engine(version, spot)
 
-    def _plugin_versions(self, item: Mapping) -> None:
+    def _plugin_versions(self, item: MappingNode) -> None:
         kind = "required plugin versions"
         node = item.get("required_plugin_versions")
-        spot = ItemLocation(self._file, item, kind)
-        if not isinstance(node, Sequence):
+        spot = ItemLocation(item, kind)
+        if not isinstance(node, SequenceNode):
             raise invalid("Value of required_plugin_versions must be a sequence", spot, node)
         for plugin in node.items:
-            entry = ItemLocation(self._file, plugin, f"{kind} entry")
-            if not isinstance(plugin, Mapping):
+            entry = ItemLocation(plugin, f"{kind} entry")
+            if not isinstance(plugin, MappingNode):
                 raise invalid("Plugin version must be a mapping", entry, plugin, "each has name and version")
-            entry = ItemLocation(self._file, plugin, f"{kind} entry", scalar(plugin, "name", entry).value)
+            entry = ItemLocation(plugin, f"{kind} entry", scalar(plugin, "name", entry).value)
             required = [PluginRequirement(entry.name, scalar(plugin, "version", entry).value)]
             alternatives = plugin.get("alternatives")
             if alternatives is not None:
-                if not isinstance(alternatives, Sequence):
+                if not isinstance(alternatives, SequenceNode):
                     raise invalid("Value of plugin version alternatives must be a sequence", entry, alternatives)
                 for other in alternatives.items:
-                    one = ItemLocation(self._file, other, f"{kind} alternative")
-                    if not isinstance(other, Mapping):
+                    one = ItemLocation(other, f"{kind} alternative")
+                    if not isinstance(other, MappingNode):
                         raise invalid("Plugin version alternative must be a mapping", one, other)
                     name = scalar(other, "name", one).value
                     required.append(PluginRequirement(name, scalar(other, "version", one).value))
@@ -223,10 +223,10 @@ class _Reader:
             names.add(plugin.name)
         self._collection.plugins.append(tuple(required))
 
-    def _list(self, item: Mapping) -> None:
-        name_node = scalar(item, "list", ItemLocation(self._file, item, "list"))
+    def _list(self, item: MappingNode) -> None:
+        name_node = scalar(item, "list", ItemLocation(item, "list"))
         name = name_node.value
-        spot = ItemLocation(self._file, item, "list", name)
+        spot = ItemLocation(item, "list", name)
         if not BARE_STRING.fullmatch(name):
             message = "List has an invalid name. List names should match a regular expression: " + _LIST_NAME
             self._report(problem(ProblemCode.LOAD_INVALID_LIST_NAME, message, spot, name_node))
@@ -236,10 +236,10 @@ class _Reader:
         else:
             self._collection.define_list(new)
 
-    def _macro(self, item: Mapping) -> None:
-        name_node = scalar(item, "macro", ItemLocation(self._file, item, "macro"))
+    def _macro(self, item: MappingNode) -> None:
+        name_node = scalar(item, "macro", ItemLocation(item, "macro"))
         name = name_node.value
-        spot = ItemLocation(self._file, item, "macro", name)
+        spot = ItemLocation(item, "macro", name)
         if not IDENTIFIER.fullmatch(name):
             message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
             self._report(problem(ProblemCode.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
@@ -251,14 +251,14 @@ class _Reader:
         if overrides:
             _check_correlation(item, spot, overrides)
         hint = did_you_mean("condition", [key.value for key in item.names()])
-        condition = any_leg(self._file, item)
+        condition = any_leg(item)
         is_about_correlation = overrides.replace == {"correlation"} and not overrides.append
         if not condition and not (is_about_correlation and item.get("condition") is None):
-            condition = [scalar_piece(self._file, scalar(item, "condition", spot, hint=hint))]
+            condition = [scalar_piece(scalar(item, "condition", spot, hint=hint))]
         if is_about_correlation and item.get("condition") is not None:
             message = "Unexpected key 'condition': no corresponding entry under 'override' is defined."
             raise invalid(message, spot, item.key("condition"), "write 'condition: replace' under 'override' too")
-        new = MacroDefinition(name, spot, condition, extensions_of("macro", item, self._file))
+        new = MacroDefinition(name, spot, condition, extensions_of("macro", item))
         if overrides.append and overrides.replace:
             self._collection.append_macro(new)
             self._collection.replace_in_macro(MacroDefinition(name, spot, [], new.extensions))
@@ -269,20 +269,20 @@ class _Reader:
         else:
             self._collection.define_macro(new)
 
-    def _is_append(self, item: Mapping, spot: ItemLocation) -> bool:
+    def _is_append(self, item: MappingNode, spot: ItemLocation) -> bool:
         append = optional_truth(item, "append", spot, default=False)
         if append:
             warn_of_append(item, spot, self._report)
         return append
 
-    def _appends(self, item: Mapping, spot: ItemLocation, key: str) -> bool:
+    def _appends(self, item: MappingNode, spot: ItemLocation, key: str) -> bool:
         append = self._is_append(item, spot)
         overrides = read_overrides(item, spot, {key: BOTH_WAYS})
         overrides.exclude_append(item, spot, append=append)
         return append or key in overrides.append
 
     def _warn_of_unknown_keys(self, kind: str, item: Node) -> None:
-        if kind not in _KEYS or not isinstance(item, Mapping):
+        if kind not in _KEYS or not isinstance(item, MappingNode):
             return
         known = (*_KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
         name = getattr(item.get(kind), "value", "")
@@ -290,14 +290,10 @@ class _Reader:
             if key.value not in known:
                 message = f"Unknown key '{key.value}'. The key will be ignored."
                 hint = did_you_mean(key.value, known)
-                self._report(
-                    problem(
-                        ProblemCode.LOAD_UNKNOWN_KEY, message, ItemLocation(self._file, item, kind, name), key, hint
-                    )
-                )
+                self._report(problem(ProblemCode.LOAD_UNKNOWN_KEY, message, ItemLocation(item, kind, name), key, hint))
 
 
-def _check_correlation(item: Mapping, spot: ItemLocation, overrides: Overrides) -> None:
+def _check_correlation(item: MappingNode, spot: ItemLocation, overrides: Overrides) -> None:
     """Reject a correlation that `override` does not list, or one that it lists but the item lacks."""
     is_there, is_named = item.get("correlation") is not None, "correlation" in overrides.replace
     if is_there and not is_named:
@@ -311,6 +307,6 @@ def _check_correlation(item: Mapping, spot: ItemLocation, overrides: Overrides) 
 
 
 def _kind(item: Node) -> str:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, MappingNode):
         return ""
     return next((kind for kind in _ITEMS if item.get(kind) is not None), "")

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.language.ast import Node, Span
-from processor.loading.definitions import Extension, PluginRequirement
-from processor.loading.problems.model import Problem, SourceLocation
+from processor.loading.definitions import PluginRequirement
+from processor.loading.problems.model import Problem
 from processor.loading.yaml.tracing import TracedText
 from schemas.catalogue.priorities import Priority
+from schemas.yaml.nodes import Node as YamlNode
+from schemas.yaml.source import SourceLocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class LoadedMacro:
     """The tree with macros resolved; spans are offsets in parsed_text."""
     parsed_text: str
     """The condition with lists substituted."""
-    extensions: Mapping[str, Extension] = field(compare=False)
+    extensions: Mapping[str, YamlNode] = field(compare=False)
     location: SourceLocation = field(compare=False)
 
 
@@ -64,7 +66,7 @@ class Rule:
     exception_names: tuple[str, ...]
     active_exceptions: tuple[str, ...]
     """The exceptions that have values: the condition ends with one `not` for each, in this order."""
-    extensions: Mapping[str, Extension] = field(compare=False)
+    extensions: Mapping[str, YamlNode] = field(compare=False)
     location: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
 

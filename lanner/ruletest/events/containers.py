@@ -7,7 +7,7 @@ from typing import Any
 from lanner.ruletest import values
 from lanner.ruletest.model import POD_UID, ContainerSpec, PodSpec
 from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
-from processor.loading.yaml.nodes import Node, Scalar, Sequence
+from schemas.yaml.nodes import Node, ScalarNode, SequenceNode
 
 _ID = re.compile("[0-9a-f]{12}|[0-9a-f]{64}")
 
@@ -19,7 +19,7 @@ def digits(text: str) -> str:
 
 def read_container(node: Node, _: str = "") -> ContainerSpec | None:
     """Read a container: none, the name of an image, or a mapping. Raises TestFileError."""
-    if isinstance(node, Scalar):
+    if isinstance(node, ScalarNode):
         text = values.text(node, "container")
         return None if text in ("none", "host") else ContainerSpec(digits(text), image=text)
     table = MappingReader(node, "a container")
@@ -59,7 +59,7 @@ def _pod(node: Node, _: str) -> PodSpec:
 
 
 def _mounts(node: Node, key: str) -> tuple[tuple[str, str, bool], ...]:
-    if not isinstance(node, Sequence):
+    if not isinstance(node, SequenceNode):
         raise TestFileError(f"'{key}' takes a list of source:destination or source:destination:ro", node)
     found = []
     for item in node.items:

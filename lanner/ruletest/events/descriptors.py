@@ -10,7 +10,7 @@ from typing import Any
 from collector.records.types import File, Socket
 from lanner.ruletest import values
 from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
-from processor.loading.yaml.nodes import Node
+from schemas.yaml.nodes import Node
 
 Address = tuple[str, int]
 """IP address and port; the path of a unix socket has port -1."""

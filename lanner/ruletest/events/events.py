@@ -15,7 +15,7 @@ from lanner.ruletest.model import ProcessSpec, StatedEvent
 from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
 from processor.compiler.values.transformers import as_text
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.yaml.nodes import Node
+from schemas.yaml.nodes import Node
 
 _EXECS = ("execve", "execveat")
 _ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}

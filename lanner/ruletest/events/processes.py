@@ -14,7 +14,7 @@ from lanner.ruletest.model import ContainerSpec, ProcessSpec
 from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
 from processor.fields.process import CAPABILITIES
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 NAME_BYTES = 15
 _ALL = (1 << len(CAPABILITIES)) - 1
@@ -38,10 +38,10 @@ def read_process(node: Node, container: ContainerSpec | None, what: str = "a pro
     Raises:
         TestFileError: A value is invalid.
     """
-    if isinstance(node, Scalar):
+    if isinstance(node, ScalarNode):
         # A name alone means a mapping with only that name.
-        named = Scalar("name", "", node.start, node.end)
-        node = Mapping(((named, node),), node.start, node.end)
+        named = ScalarNode(node.file, node.start, node.end, "name")
+        node = MappingNode(node.file, node.start, node.end, ((named, node),))
     table = MappingReader(node, what)
     given = table.values(_PROCESS)
     container = given.get("container", container)
@@ -123,13 +123,13 @@ def _identity(number: int | None, name: str | None, *, is_unnamed: bool) -> tupl
 
 
 def _arguments(node: Node, key: str) -> tuple[str, ...]:
-    if isinstance(node, Sequence):
-        return tuple(item.value if isinstance(item, Scalar) else values.text(item, key) for item in node.items)
+    if isinstance(node, SequenceNode):
+        return tuple(item.value if isinstance(item, ScalarNode) else values.text(item, key) for item in node.items)
     return tuple(values.text(node, key).split())
 
 
 def _environment(node: Node, key: str) -> tuple[str, ...]:
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return tuple(f"{name}={value}" for name, value in values.pairs(values.text)(node, key).items())
     return values.texts(node, key)
 
@@ -142,7 +142,7 @@ def _terminal(node: Node, key: str) -> int:
 def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec | None:
     if node is None:
         return None
-    items = node.items if isinstance(node, Sequence) else (node,)
+    items = node.items if isinstance(node, SequenceNode) else (node,)
     if len(items) > _MAX_ANCESTORS:
         raise TestFileError(f"more than {_MAX_ANCESTORS} ancestors", node)
     above: ProcessSpec | None = None
@@ -160,9 +160,9 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
 
 def _is_outside(node: Node) -> bool:
     name: Node | None = node
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         name = node.get("name") or node.get("exepath")
-    return isinstance(name, Scalar) and name.value.rpartition("/")[2].startswith(_HOST_SIDE)
+    return isinstance(name, ScalarNode) and name.value.rpartition("/")[2].startswith(_HOST_SIDE)
 
 
 def _written_ancestors(fields: Fields) -> list[Any]:

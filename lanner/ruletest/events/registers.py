@@ -14,8 +14,8 @@ from lanner.ruletest import values
 from lanner.ruletest.events.processes import capability_mask
 from lanner.ruletest.values import MappingReader, Parse, TestFileError
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.yaml.nodes import Node, Scalar
 from schemas.catalogue.flags import FLAG_TABLES
+from schemas.yaml.nodes import Node, ScalarNode
 
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _IN_MEMORY = ("cap", "limit")
@@ -192,6 +192,6 @@ def directory_of(spec: Call, which: int, table: MappingReader, cwd: str, path: s
         return None
     argument = next((each for each in spec.arguments if each.kind == "fd" and each.index == place), None)
     node = None if argument is None else argument_node(table, argument)
-    if isinstance(node, Scalar) and node.value.startswith("/"):
+    if isinstance(node, ScalarNode) and node.value.startswith("/"):
         return node.value
     return cwd

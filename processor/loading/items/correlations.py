@@ -7,15 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from processor.correlation.plan.spec import KINDS, Alias, Correlation, Kind, Suppress
-from processor.loading.definitions import Extension
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, is_null
-from processor.loading.yaml.nodes import Sequence as Items
 from processor.loading.yaml.tracing import node_location
 from processor.output.tokens import OutputError, parse_output
 from schemas.catalogue.fields import FIELDS, field_problem
 from schemas.text.durations import UNITS, parse_duration
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
 
 MAX_THRESHOLD = 10_000
 """The limit on the events or values that a window stores for each group."""
@@ -33,12 +31,12 @@ _EXAMPLE = "30s, 1m, 5m, 2h, 1d"
 Report = Callable[[Problem], None]
 
 
-def read_correlation(name: str, extension: Extension, report: Report) -> Correlation | None:
+def read_correlation(name: str, extension: Node, report: Report) -> Correlation | None:
     """Read the correlation of a macro.
 
     Args:
         name: the macro's name.
-        extension: the value of ``correlation`` and its file.
+        extension: the value of ``correlation``.
         report: receives problems.
 
     Returns:
@@ -49,12 +47,12 @@ def read_correlation(name: str, extension: Extension, report: Report) -> Correla
     return None if reader.failed else read
 
 
-def read_suppress(name: str, extension: Extension, known: Sequence[str], report: Report) -> Suppress | None:
+def read_suppress(name: str, extension: Node, known: Sequence[str], report: Report) -> Suppress | None:
     """Read the ``suppress`` of a rule.
 
     Args:
         name: the rule's name.
-        extension: the value of ``suppress`` and its file.
+        extension: the value of ``suppress``.
         known: group names of the rule's stateful macros, which ``by`` accepts in addition to fields.
         report: receives problems.
 
@@ -67,11 +65,10 @@ def read_suppress(name: str, extension: Extension, known: Sequence[str], report:
 
 
 class _Reader:
-    def __init__(self, item_type: str, name: str, extension: Extension, report: Report) -> None:
+    def __init__(self, item_type: str, name: str, root: Node, report: Report) -> None:
         self._type = item_type
         self._name = name
-        self._root = extension.value
-        self._file = extension.file
+        self._root = root
         self._report = report
         self.failed = False
 
@@ -109,17 +106,17 @@ class _Reader:
 
     def _fail(self, node: Node | None, message: str, hint: str) -> None:
         self.failed = True
-        location = node_location(self._file, node if node is not None else self._root)
+        location = node_location(node if node is not None else self._root)
         self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, self._type, self._name, location, hint))
 
-    def _mapping(self, node: Node | None, what: str, known: Sequence[str]) -> Mapping | None:
-        if not isinstance(node, Mapping):
+    def _mapping(self, node: Node | None, what: str, known: Sequence[str]) -> MappingNode | None:
+        if not isinstance(node, MappingNode):
             self._fail(node, f"'{what}' is not a mapping", f"its keys are {', '.join(known)}")
             return None
         seen: set[str] = set()
         for key, _ in node.pairs:
-            if not isinstance(key, Scalar) or key.value not in known:
-                name = key.value if isinstance(key, Scalar) else "..."
+            if not isinstance(key, ScalarNode) or key.value not in known:
+                name = key.value if isinstance(key, ScalarNode) else "..."
                 hint = did_you_mean(name, known) or f"the keys of '{what}' are {', '.join(known)}"
                 self._fail(key, f"Unknown key '{name}' in '{what}'", hint)
             elif key.value in seen:
@@ -128,17 +125,17 @@ class _Reader:
                 seen.add(key.value)
         return node
 
-    def _text(self, mapping: Mapping, key: str, hint: str) -> Scalar | None:
+    def _text(self, mapping: MappingNode, key: str, hint: str) -> ScalarNode | None:
         node = mapping.get(key)
         if node is None:
             self._fail(mapping, f"'{key}' is missing", f"add '{key}: ...': {hint}")
-        elif not isinstance(node, Scalar) or node.is_null or not node.value:
+        elif not isinstance(node, ScalarNode) or node.is_null or not node.value:
             self._fail(mapping.key(key) if is_null(node) else node, f"'{key}' is not a single value", hint)
         else:
             return node
         return None
 
-    def _kind(self, root: Mapping) -> Kind | None:
+    def _kind(self, root: MappingNode) -> Kind | None:
         node = self._text(root, "type", f"one of {', '.join(KINDS)}")
         if node is None:
             return None
@@ -150,7 +147,7 @@ class _Reader:
         )
         return None
 
-    def _timespan(self, mapping: Mapping, key: str) -> int:
+    def _timespan(self, mapping: MappingNode, key: str) -> int:
         node = self._text(mapping, key, f"a duration such as {_EXAMPLE}")
         if node is None:
             return 0
@@ -161,16 +158,16 @@ class _Reader:
             return 0
         return timespan
 
-    def _texts(self, mapping: Mapping, key: str, hint: str) -> list[Scalar]:
+    def _texts(self, mapping: MappingNode, key: str, hint: str) -> list[ScalarNode]:
         node = mapping.get(key)
-        if isinstance(node, Scalar) and not node.is_null:
+        if isinstance(node, ScalarNode) and not node.is_null:
             return [node]
-        if not isinstance(node, Items):
+        if not isinstance(node, SequenceNode):
             self._fail(mapping.key(key), f"'{key}' is not a list", hint)
             return []
-        found: list[Scalar] = []
+        found: list[ScalarNode] = []
         for item in node.items:
-            if not isinstance(item, Scalar) or item.is_null or not item.value:
+            if not isinstance(item, ScalarNode) or item.is_null or not item.value:
                 self._fail(item, f"an item of '{key}' is not a single value", hint)
             elif item.value in [other.value for other in found]:
                 self._fail(item, f"'{item.value}' occurs twice in '{key}'", "remove one")
@@ -178,7 +175,7 @@ class _Reader:
                 found.append(item)
         return found
 
-    def _fields(self, mapping: Mapping, key: str, names: Sequence[str]) -> tuple[str, ...]:
+    def _fields(self, mapping: MappingNode, key: str, names: Sequence[str]) -> tuple[str, ...]:
         if mapping.get(key) is None:
             return ()
         found = self._texts(mapping, key, f"'{key}' is a list of fields, as in '{key}: [container.id]'")
@@ -189,7 +186,7 @@ class _Reader:
                 self._check_field(node, names)
         return tuple(node.value for node in found)
 
-    def _check_field(self, node: Scalar, names: Sequence[str] = ()) -> None:
+    def _check_field(self, node: ScalarNode, names: Sequence[str] = ()) -> None:
         problem = field_problem(node.value)
         if problem is not None:
             nearest = did_you_mean(node.value.partition("[")[0], (*FIELDS, *names))
@@ -200,7 +197,7 @@ class _Reader:
         except OutputError as error:
             self._fail(node, error.message, "use a field that outputs can include")
 
-    def _legs(self, root: Mapping) -> tuple[str, ...]:
+    def _legs(self, root: MappingNode) -> tuple[str, ...]:
         hint = "list at least two macros, as in 'macros: [first_step, second_step]'"
         if root.get("macros") is None:
             self._fail(None, "'macros' is missing", hint)
@@ -211,17 +208,17 @@ class _Reader:
             self._fail(root.get("macros"), f"'macros' lists {len(legs)}", hint)
         return legs
 
-    def _aliases(self, root: Mapping, legs: Sequence[str]) -> tuple[Alias, ...]:
+    def _aliases(self, root: MappingNode, legs: Sequence[str]) -> tuple[Alias, ...]:
         node = root.get("aliases")
         if node is None or is_null(node):
             return ()
         hint = "as in 'aliases: {source: {first_step: fd.cip, second_step: fd.sip}}'"
-        if not isinstance(node, Mapping):
+        if not isinstance(node, MappingNode):
             self._fail(node, "'aliases' is not a mapping", hint)
             return ()
         found = []
         for key, value in node.pairs:
-            if not isinstance(key, Scalar) or not isinstance(value, Mapping):
+            if not isinstance(key, ScalarNode) or not isinstance(value, MappingNode):
                 self._fail(key, "an alias is a mapping from macros to fields", hint)
                 continue
             if key.value in FIELDS:
@@ -229,14 +226,14 @@ class _Reader:
             found.append(Alias(key.value, self._alias_fields(key, value, legs)))
         return tuple(found)
 
-    def _alias_fields(self, key: Scalar, node: Mapping, legs: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    def _alias_fields(self, key: ScalarNode, node: MappingNode, legs: Sequence[str]) -> tuple[tuple[str, str], ...]:
         fields = []
         for leg, field in node.pairs:
-            if not isinstance(leg, Scalar) or leg.value not in legs:
-                name = leg.value if isinstance(leg, Scalar) else "..."
+            if not isinstance(leg, ScalarNode) or leg.value not in legs:
+                name = leg.value if isinstance(leg, ScalarNode) else "..."
                 hint = did_you_mean(name, legs) or f"'macros' lists {', '.join(legs)}"
                 self._fail(leg, f"alias '{key.value}' refers to '{name}', which is not in 'macros'", hint)
-            elif not isinstance(field, Scalar) or field.is_null:
+            elif not isinstance(field, ScalarNode) or field.is_null:
                 self._fail(field, f"alias '{key.value}' has no field for '{leg.value}'", "write one field")
             else:
                 self._check_field(field)
@@ -246,7 +243,7 @@ class _Reader:
                 self._fail(key, f"alias '{key.value}' has no field for '{leg_name}'", f"add '{leg_name}: FIELD'")
         return tuple(fields)
 
-    def _condition(self, root: Mapping, *, counts_values: bool) -> tuple[str, int]:
+    def _condition(self, root: MappingNode, *, counts_values: bool) -> tuple[str, int]:
         known = ("field", "gt", "gte") if counts_values else ("gt", "gte")
         example = "{field: evt.hostname, gte: 5}" if counts_values else "{gte: 20}"
         hint = f"as in 'condition: {example}'"
@@ -266,9 +263,9 @@ class _Reader:
             return "", 1
         return "" if field is None else field.value, self._threshold(mapping, bounds[0])
 
-    def _threshold(self, mapping: Mapping, key: Scalar) -> int:
+    def _threshold(self, mapping: MappingNode, key: ScalarNode) -> int:
         node = mapping.get(key.value)
-        text = node.value if isinstance(node, Scalar) else ""
+        text = node.value if isinstance(node, ScalarNode) else ""
         number = int(text) + (key.value == "gt") if _NUMBER.fullmatch(text) else 0
         if not 1 <= number <= MAX_THRESHOLD:
             hint = f"'{key.value}' is an integer up to {MAX_THRESHOLD:,}"

@@ -14,9 +14,9 @@ from processor.loading.definitions import ExceptionDefinition, ExceptionValue, I
 from processor.loading.items.lists import quote_item
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import invalid, problem, reject, scalar
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
 
 _MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})")
 _SCALAR_COMPS = "When fields is a single value, comps must be one of (in, pmatch, intersects) or a modifier operator"
@@ -26,7 +26,7 @@ FieldCheck = Callable[[str], str | None]
 
 
 def read_exceptions(
-    item: Mapping, rule: ItemLocation, warn: Callable[[Problem], None], *, append: bool
+    item: MappingNode, rule: ItemLocation, warn: Callable[[Problem], None], *, append: bool
 ) -> list[ExceptionDefinition]:
     """Read the exceptions of a rule item.
 
@@ -42,16 +42,16 @@ def read_exceptions(
     node = item.get("exceptions")
     if node is None or is_null(node):
         return []
-    if not isinstance(node, Sequence):
+    if not isinstance(node, SequenceNode):
         raise invalid("Rule exceptions must be a sequence", rule, node, "write them as a list: '- name: ...'")
     found: list[ExceptionDefinition] = []
     names: set[str] = set()
     for entry in node.items:
-        spot = ItemLocation(rule.file, entry, "exception")
-        if not isinstance(entry, Mapping):
+        spot = ItemLocation(entry, "exception")
+        if not isinstance(entry, MappingNode):
             raise invalid("Rule exception must be a mapping", spot, entry, "each has name, fields, comps and values")
         name = scalar(entry, "name", spot).value
-        spot = ItemLocation(rule.file, entry, "exception", name)
+        spot = ItemLocation(entry, "exception", name)
         if name in names:
             message = f"Multiple definitions of exception '{name}' in the same rule"
             warn(problem(ProblemCode.LOAD_EXCEPTION_NAME_NOT_UNIQUE, message, spot, entry.get("name")))
@@ -61,7 +61,7 @@ def read_exceptions(
 
 
 def _read_exception(
-    entry: Mapping, name: str, spot: ItemLocation, warn: Callable[[Problem], None], *, append: bool
+    entry: MappingNode, name: str, spot: ItemLocation, warn: Callable[[Problem], None], *, append: bool
 ) -> ExceptionDefinition:
     fields = entry.get("fields")
     if fields is None and not append:
@@ -81,17 +81,17 @@ def _read_exception(
             message = "Overriding/appending exception with no values"
             warn(problem(ProblemCode.LOAD_APPEND_NO_VALUES, message, spot, entry.get("name"), hint))
         return result
-    if not isinstance(values, Sequence):
+    if not isinstance(values, SequenceNode):
         raise invalid("Rule exception values must be a sequence", spot, values, "write them as a list of lists")
     for value in values.items:
-        result.values.append((_entry(value, spot), Piece("", spot.file, value)))
+        result.values.append((_entry(value, spot), Piece("", value)))
     return result
 
 
 def _entry(node: Node, spot: ItemLocation) -> ExceptionValue:
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return ExceptionValue(items=tuple(_entry(item, spot) for item in node.items))
-    if isinstance(node, Scalar) and not node.is_null:
+    if isinstance(node, ScalarNode) and not node.is_null:
         if not node.value:
             raise invalid("Value must be non-empty", spot, node, "write the text to compare with")
         return ExceptionValue(node.value)
@@ -144,7 +144,7 @@ def _check_fields(names: list[str], spot: ItemLocation, check_field: FieldCheck 
 
 
 def _misfit(message: str, spot: ItemLocation, key: str, hint: str) -> Exception:
-    node = spot.node.get(key) if isinstance(spot.node, Mapping) else None
+    node = spot.node.get(key) if isinstance(spot.node, MappingNode) else None
     return reject(message, spot, node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
 
 
@@ -157,11 +157,11 @@ def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition
     if not exceptions:
         return condition
     first = condition[0]
-    pieces = [Piece("(", first.file, first.node), *condition, Piece(")", first.file, first.node)]
+    pieces = [Piece("(", first.node), *condition, Piece(")", first.node)]
     for exception in exceptions:
         parts = _scalar_condition(exception) if exception.fields.items is None else _list_condition(exception)
         if parts:
-            pieces.append(Piece(" and not ", parts[0].file, parts[0].node))
+            pieces.append(Piece(" and not ", parts[0].node))
             pieces.extend(parts)
     return pieces
 
@@ -174,9 +174,9 @@ def _scalar_condition(exception: ExceptionDefinition) -> list[Piece]:
             hint = "for a single field, values is a list of texts; for a list of fields, a list of lists"
             raise reject(message, exception.spot, made.node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
         before = ", " if pieces else f"({exception.fields.text} {exception.comps.text} ("
-        pieces.append(Piece(before + quote_item(value.text), made.file, made.node))
+        pieces.append(Piece(before + quote_item(value.text), made.node))
     if pieces:
-        pieces.append(Piece("))", pieces[-1].file, pieces[-1].node))
+        pieces.append(Piece("))", pieces[-1].node))
     return pieces
 
 
@@ -194,9 +194,9 @@ def _list_condition(exception: ExceptionDefinition) -> list[Piece]:
             f" {field.text} {comp.text} {_operand(part, comp.text)}"
             for field, comp, part in zip(fields, comps, values, strict=False)
         ]
-        pieces.append(Piece(("(" if not pieces else " or ") + "(" + " and ".join(checks) + ")", made.file, made.node))
+        pieces.append(Piece(("(" if not pieces else " or ") + "(" + " and ".join(checks) + ")", made.node))
     if pieces:
-        pieces.append(Piece(")", pieces[-1].file, pieces[-1].node))
+        pieces.append(Piece(")", pieces[-1].node))
     return pieces
 
 

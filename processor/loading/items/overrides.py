@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from processor.loading.definitions import ItemLocation
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
-from processor.loading.yaml.nodes import Mapping, Scalar, is_null
 from processor.loading.yaml.values import invalid, problem
+from schemas.yaml.nodes import MappingNode, ScalarNode, is_null
 
 BOTH_WAYS = ("append", "replace")
 ONLY_REPLACE = ("replace",)
@@ -35,7 +35,7 @@ class Overrides:
     def __bool__(self) -> bool:
         return bool(self.append or self.replace)
 
-    def exclude_append(self, item: Mapping, spot: ItemLocation, *, append: bool) -> None:
+    def exclude_append(self, item: MappingNode, spot: ItemLocation, *, append: bool) -> None:
         """Reject an item that has both `override` and `append: true`.
 
         Raises:
@@ -45,13 +45,13 @@ class Overrides:
             raise invalid(_BOTH, spot, item.key("append"), "remove 'append: true'")
 
 
-def warn_of_append(item: Mapping, spot: ItemLocation, warn: Callable[[Problem], None]) -> None:
+def warn_of_append(item: MappingNode, spot: ItemLocation, warn: Callable[[Problem], None]) -> None:
     """Report that `append` is deprecated."""
     hint = "write 'override: {KEY: append}' with each key that is appended"
     warn(problem(ProblemCode.LOAD_DEPRECATED_ITEM, _APPEND_DEPRECATED, spot, item.key("append"), hint))
 
 
-def refuse_append(item: Mapping, spot: ItemLocation, key: str) -> None:
+def refuse_append(item: MappingNode, spot: ItemLocation, key: str) -> None:
     """Reject a key that only Lanner supports in an item with `append: true`, which does not apply to it.
 
     Raises:
@@ -62,7 +62,7 @@ def refuse_append(item: Mapping, spot: ItemLocation, key: str) -> None:
         raise invalid(message, spot, item.key(key), f"write 'override: {{{key}: replace}}' instead of 'append: true'")
 
 
-def read_overrides(item: Mapping, spot: ItemLocation, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
+def read_overrides(item: MappingNode, spot: ItemLocation, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
     """Read an item's `override`; it is empty if the key is absent.
 
     Args:
@@ -77,10 +77,10 @@ def read_overrides(item: Mapping, spot: ItemLocation, allowed: MappingType[str, 
     node = item.get("override")
     if node is None or is_null(node):
         return Overrides(frozenset(), frozenset())
-    if not isinstance(node, Mapping):
+    if not isinstance(node, MappingNode):
         raise invalid("Value is not a mapping", spot, node, "write 'override: {condition: append}'")
     for key, value in node.pairs:
-        if not isinstance(key, Scalar) or not isinstance(value, Scalar):
+        if not isinstance(key, ScalarNode) or not isinstance(value, ScalarNode):
             raise invalid("Value is not a scalar value", spot, value, "each value of override is append or replace")
         operations = allowed.get(key.value, ())
         operation = value.value

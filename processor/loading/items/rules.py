@@ -18,10 +18,10 @@ from processor.loading.items.overrides import (
 )
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
-from processor.loading.yaml.nodes import Mapping, Scalar, SourceFile
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import invalid, number, optional_scalar, optional_truth, problem, scalar, tags, truth
 from schemas.catalogue.priorities import Priority, parse_priority
+from schemas.yaml.nodes import MappingNode, ScalarNode
 
 KEYS = (
     "rule",
@@ -61,12 +61,11 @@ _ENABLED_DEPRECATED = (
 )
 
 
-def read_rule(item: Mapping, file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> None:
+def read_rule(item: MappingNode, collection: Collection, report: Callable[[Problem], None]) -> None:
     """Read one rule item.
 
     Args:
         item: the item.
-        file: the file that contains it.
         collection: receives the rule or update.
         report: receives warnings.
 
@@ -74,14 +73,14 @@ def read_rule(item: Mapping, file: SourceFile, collection: Collection, report: C
         ItemRejected: the item is invalid.
         ItemSkipped: it changes a rule whose error is already reported.
     """
-    name = scalar(item, "rule", ItemLocation(file, item, "rule")).value
-    spot = ItemLocation(file, item, "rule", name)
+    name = scalar(item, "rule", ItemLocation(item, "rule")).value
+    spot = ItemLocation(item, "rule", name)
     _RuleItem(item, spot, collection, report).read()
 
 
 class _RuleItem:
     def __init__(
-        self, item: Mapping, spot: ItemLocation, collection: Collection, report: Callable[[Problem], None]
+        self, item: MappingNode, spot: ItemLocation, collection: Collection, report: Callable[[Problem], None]
     ) -> None:
         self._item = item
         self._spot = spot
@@ -118,8 +117,8 @@ class _RuleItem:
             RuleDefinition(
                 name=spot.name,
                 spot=spot,
-                condition=[scalar_piece(spot.file, condition)],
-                output=[_trimmed(spot.file, output)],
+                condition=[scalar_piece(condition)],
+                output=[_trimmed(output)],
                 description=description.value,
                 priority=priority,
                 source=source.value if source else "syscall",
@@ -130,7 +129,7 @@ class _RuleItem:
                 skip_if_unknown_filter=optional_truth(item, "skip-if-unknown-filter", spot, default=False),
                 tags=tags(item, spot),
                 exceptions=read_exceptions(item, spot, self._report, append=False),
-                extensions=extensions_of("rule", item, spot.file),
+                extensions=extensions_of("rule", item),
             )
         )
 
@@ -180,22 +179,22 @@ class _RuleItem:
             elif key == "priority":
                 update.priority = self._priority()
             elif key == "suppress":
-                update.suppress = extensions_of("rule", item, spot.file)[key]
+                update.suppress = extensions_of("rule", item)[key]
             elif key == "capture_duration":
                 update.capture_duration = number(item, key, spot)
             else:
                 setattr(update, key.replace("-", "_"), truth(item, key, spot))
 
-    def _required(self, key: str) -> Scalar:
+    def _required(self, key: str) -> ScalarNode:
         unknown = [name.value for name in self._item.names() if name.value not in KEYS]
         return scalar(self._item, key, self._spot, hint=_typing_mistake(key, unknown))
 
     def _piece(self, key: str) -> Piece:
-        return scalar_piece(self._spot.file, self._required(key))
+        return scalar_piece(self._required(key))
 
     def _source(self) -> str:
         node = self._item.get("source")
-        return node.value if isinstance(node, Scalar) and not node.is_null else ""
+        return node.value if isinstance(node, ScalarNode) and not node.is_null else ""
 
     def _optional_number(self, key: str) -> int:
         return 0 if self._item.get(key) is None else number(self._item, key, self._spot)
@@ -215,5 +214,5 @@ def _typing_mistake(key: str, unknown: list[str]) -> str:
     return written.replace("did you mean", "is it").replace("?", f", meant as '{key}'?") if written else ""
 
 
-def _trimmed(file: SourceFile, node: Scalar) -> Piece:
-    return Piece(node.value.strip(" \t\n\v\f\r"), file, node)
+def _trimmed(node: ScalarNode) -> Piece:
+    return Piece(node.value.strip(" \t\n\v\f\r"), node)

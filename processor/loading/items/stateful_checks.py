@@ -7,14 +7,14 @@ from processor.correlation.plan.spec import Correlation, Suppress
 from processor.correlation.plan.split import TooManyTerms, count_terms, stateful_names
 from processor.correlation.window_fields import BadWindowToken, tokens_of
 from processor.language.ast import Macro, Node, Or
-from processor.loading.definitions import Extension
 from processor.loading.items.correlations import read_correlation, read_suppress
 from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Problem, ProblemCode, SourceLocation
+from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.rules import LoadedMacro, LoadResult, Rule
-from processor.loading.yaml.nodes import Mapping
-from processor.loading.yaml.nodes import Node as YamlNode
 from processor.loading.yaml.tracing import node_location
+from schemas.yaml.nodes import MappingNode
+from schemas.yaml.nodes import Node as YamlNode
+from schemas.yaml.source import SourceLocation
 
 _PLACEHOLDER = Correlation("event_count", (), 0)
 
@@ -157,6 +157,6 @@ def _names(fields: tuple[str, ...]) -> str:
     return ", ".join(fields) or "nothing"
 
 
-def _part(extension: Extension, key: str) -> SourceLocation:
-    node: YamlNode | None = extension.value.get(key) if isinstance(extension.value, Mapping) else None
-    return node_location(extension.file, node if node is not None else extension.value)
+def _part(extension: YamlNode, key: str) -> SourceLocation:
+    node = extension.get(key) if isinstance(extension, MappingNode) else None
+    return node_location(node if node is not None else extension)

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from processor.loading import RuleFile
 from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems.model import Problem, ProblemCode
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, SourceFile, YamlError, read_documents
-from processor.loading.yaml.nodes import Sequence as Items
 from processor.loading.yaml.tracing import TracedText, node_location
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from schemas.yaml.reading import YamlError, read_documents
+from schemas.yaml.source import SourceFile
 
 OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
 """Fields that neither Falco nor its container plugin has."""
@@ -35,24 +36,24 @@ def falco_problems(files: Sequence[RuleFile]) -> tuple[Problem, ...]:
 
 def _source(file: RuleFile) -> SourceFile:
     text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
-    return SourceFile(file.name, text.removeprefix("\ufeff"))
+    return SourceFile(file.name, text)
 
 
 def _of_file(file: SourceFile) -> Iterator[Problem]:
     try:
-        documents = read_documents(file.text)
+        documents = read_documents(file)
     except YamlError:
         return
     for document in documents:
-        for item in document.items if isinstance(document, Items) else ():
-            if isinstance(item, Mapping):
+        for item in document.items if isinstance(document, SequenceNode) else ():
+            if isinstance(item, MappingNode):
                 for kind in EXTENSION_KEYS:
-                    if isinstance(name := item.get(kind), Scalar):
-                        yield from _of_item(file, item, kind, name.value)
+                    if isinstance(name := item.get(kind), ScalarNode):
+                        yield from _of_item(item, kind, name.value)
                         break
 
 
-def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[Problem]:
+def _of_item(item: MappingNode, kind: str, name: str) -> Iterator[Problem]:
     for key in EXTENSION_KEYS[kind]:
         if item.get(key) is not None:
             message = f"Falco does not support '{key}' and ignores it"
@@ -61,24 +62,24 @@ def _of_item(file: SourceFile, item: Mapping, kind: str, name: str) -> Iterator[
                 message,
                 kind,
                 name,
-                node_location(file, item.key(key) or item),
+                node_location(item.key(key) or item),
                 _EFFECTS[key],
             )
     for key in _TEXTS:
         for text in _scalars(item.get(key)):
-            traced = TracedText.of([scalar_piece(file, text)])
+            traced = TracedText.of([scalar_piece(text)])
             for found in _FIELD.finditer(text.value):
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
                 hint = "Falco does not load a rule that uses it"
                 yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), hint)
 
 
-def _scalars(node: Node | None) -> Iterator[Scalar]:
-    if isinstance(node, Scalar):
+def _scalars(node: Node | None) -> Iterator[ScalarNode]:
+    if isinstance(node, ScalarNode):
         yield node
-    elif isinstance(node, Items):
+    elif isinstance(node, SequenceNode):
         for each in node.items:
             yield from _scalars(each)
-    elif isinstance(node, Mapping):
+    elif isinstance(node, MappingNode):
         for _, value in node.pairs:
             yield from _scalars(value)

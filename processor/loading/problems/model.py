@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from schemas.errors import LannerError
+from schemas.yaml.source import SourceLocation
 
 _LONGEST_TEXT = 1000
 
@@ -72,22 +73,6 @@ class ProblemCode(Enum):
     def impact(self) -> str:
         """The consequence."""
         return self.value[1]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLocation:
-    """The location of a problem in a file; lines and columns are characters, from 1."""
-
-    file: str
-    line: int = 0
-    """0 for the whole file."""
-    column: int = 0
-    width: int = 0
-    """The number of characters in the line that it covers."""
-    text: str = ""
-    """The line in the file; of a very long line, the part around the column."""
-    text_start: int = 0
-    """The number of characters in the line before that part."""
 
 
 @dataclass(frozen=True, slots=True)

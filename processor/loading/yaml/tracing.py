@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from processor.language.ast import Span
-from processor.loading.problems.model import SourceLocation
-from processor.loading.yaml.nodes import Node, Scalar, SourceFile
+from schemas.yaml.nodes import Node, ScalarNode
+from schemas.yaml.source import SourceLocation
 
 Edit = tuple[int, int, int, int]
 """A replacement: start and end in the new text, start and end in the old text."""
@@ -23,7 +23,6 @@ class Piece:
     """A piece of text and the node that it was written as or made from."""
 
     text: str
-    file: SourceFile
     node: Node
 
 
@@ -79,33 +78,34 @@ class TracedText:
 
 def _location_in(piece: Piece, start: int, end: int) -> SourceLocation:
     node = piece.node
-    if not isinstance(node, Scalar) or not node.value.startswith(piece.text):
-        return node_location(piece.file, node)
-    offsets = _offsets(piece.file, node)
+    if not isinstance(node, ScalarNode) or not node.value.startswith(piece.text):
+        return node_location(node)
+    offsets = _offsets(node)
     if not offsets:
-        return node_location(piece.file, node)
+        return node_location(node)
     first = offsets[min(max(start, 0), len(offsets) - 1)]
     last = offsets[min(max(end - 1, start, 0), len(offsets) - 1)]
-    return piece.file.locate(first, max(last, first) + 1)
+    return node.file.locate(first, max(last, first) + 1)
 
 
-def node_location(file: SourceFile, node: Node) -> SourceLocation:
+def node_location(node: Node) -> SourceLocation:
     """Return the location of a node; of a block scalar, that of its text."""
-    if isinstance(node, Scalar) and node.style in ("|", ">"):
-        offsets = _offsets(file, node)
+    if isinstance(node, ScalarNode) and node.style in ("|", ">"):
+        offsets = _offsets(node)
         if offsets:
-            return file.locate(offsets[0], offsets[-1] + 1)
-    return file.locate(node.start, node.end)
+            return node.file.locate(offsets[0], offsets[-1] + 1)
+    return node.location
 
 
-def _offsets(file: SourceFile, node: Scalar) -> list[int]:
+def _offsets(node: ScalarNode) -> list[int]:
+    file = node.file
     # Consecutive problems are usually in the same text, which may be long.
     if file.last_offsets is None or file.last_offsets[0] is not node:
         file.last_offsets = (node, scalar_offsets(file.text, node))
     return file.last_offsets[1]
 
 
-def scalar_offsets(text: str, scalar: Scalar) -> list[int]:
+def scalar_offsets(text: str, scalar: ScalarNode) -> list[int]:
     """Return the offset in the file of each character of a scalar's value.
 
     Folding, indentation and escapes make the value differ from the written text; this scans both in parallel.

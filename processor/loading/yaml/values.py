@@ -6,9 +6,10 @@ Source: falco rule_loader_reader.cpp and yaml-cpp's conversions.
 import re
 
 from processor.loading.definitions import ItemLocation
-from processor.loading.problems.model import ItemRejected, Problem, ProblemCode, SourceLocation
-from processor.loading.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
+from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.yaml.tracing import node_location
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
+from schemas.yaml.source import SourceLocation
 
 _TRUTHS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
 _WHOLE = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]{1,20})|(?P<dec>[0-9]{1,20}))")
@@ -32,18 +33,18 @@ def reject(
 
 def problem(code: ProblemCode, message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> Problem:
     """Return a problem of an item or a part of it."""
-    location = node_location(spot.file, node) if node is not None else head_location(spot)
+    location = node_location(node) if node is not None else head_location(spot)
     return Problem(code, message, spot.type, spot.name, location, hint)
 
 
 def head_location(spot: ItemLocation) -> SourceLocation:
     """Return the location of an item's first key, such as `rule: name`, instead of the whole item."""
     node = spot.node
-    if isinstance(node, Mapping) and node.pairs:
+    if isinstance(node, MappingNode) and node.pairs:
         key, value = node.pairs[0]
-        end = value.end if isinstance(value, Scalar) else key.end
-        return spot.file.locate(key.start, end)
-    return spot.file.locate(node.start, node.end)
+        end = value.end if isinstance(value, ScalarNode) else key.end
+        return node.file.locate(key.start, end)
+    return node.location
 
 
 def invalid(message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> ItemRejected:
@@ -51,7 +52,7 @@ def invalid(message: str, spot: ItemLocation, node: Node | None = None, hint: st
     return reject(message, spot, node, code=ProblemCode.LOAD_ERR_YAML_VALIDATE, hint=hint)
 
 
-def scalar(item: Mapping, key: str, spot: ItemLocation, *, hint: str = "") -> Scalar:
+def scalar(item: MappingNode, key: str, spot: ItemLocation, *, hint: str = "") -> ScalarNode:
     """Return a required text.
 
     Raises:
@@ -62,19 +63,19 @@ def scalar(item: Mapping, key: str, spot: ItemLocation, *, hint: str = "") -> Sc
         raise invalid(f"Item has no mapping for key '{key}'", spot, hint=hint or f"add '{key}: ...'")
     if is_null(node):
         raise invalid(f"Mapping for key '{key}' is empty", spot, item.key(key), f"write a value after '{key}:'")
-    if not isinstance(node, Scalar):
+    if not isinstance(node, ScalarNode):
         raise invalid("Value is not a scalar value", spot, node, f"'{key}' is a text, not a list or mapping")
     if not node.value:
         raise invalid("Value must be non-empty", spot, node, f"write a value for '{key}'")
     return node
 
 
-def optional_scalar(item: Mapping, key: str, spot: ItemLocation) -> Scalar | None:
+def optional_scalar(item: MappingNode, key: str, spot: ItemLocation) -> ScalarNode | None:
     """Return an optional text; None if it is absent."""
     return None if item.get(key) is None else scalar(item, key, spot)
 
 
-def truth(item: Mapping, key: str, spot: ItemLocation) -> bool:
+def truth(item: MappingNode, key: str, spot: ItemLocation) -> bool:
     """Return a required boolean in one of YAML's notations."""
     node = scalar(item, key, spot)
     text = node.value
@@ -84,12 +85,12 @@ def truth(item: Mapping, key: str, spot: ItemLocation) -> bool:
     return value
 
 
-def optional_truth(item: Mapping, key: str, spot: ItemLocation, *, default: bool) -> bool:
+def optional_truth(item: MappingNode, key: str, spot: ItemLocation, *, default: bool) -> bool:
     """Return an optional boolean."""
     return default if item.get(key) is None else truth(item, key, spot)
 
 
-def number(item: Mapping, key: str, spot: ItemLocation) -> int:
+def number(item: MappingNode, key: str, spot: ItemLocation) -> int:
     """Return a required integer from 0 to 2^32 - 1."""
     node = scalar(item, key, spot)
     value = whole_number(node.value)
@@ -111,21 +112,21 @@ def whole_number(text: str) -> int | None:
     return value if value < _UINT32 else None
 
 
-def texts(item: Mapping, key: str, spot: ItemLocation) -> list[Scalar]:
+def texts(item: MappingNode, key: str, spot: ItemLocation) -> list[ScalarNode]:
     """Return a required list of texts."""
     node = item.get(key)
     if node is None:
         raise invalid(f"Item has no mapping for key '{key}'", spot, hint=f"add '{key}: [...]'")
-    if not isinstance(node, Sequence):
+    if not isinstance(node, SequenceNode):
         raise invalid("Value is not a sequence", spot, node, f"'{key}' is a list, as in '{key}: [a, b]'")
     found = []
     for value in node.items:
-        if not isinstance(value, Scalar) or value.is_null:
+        if not isinstance(value, ScalarNode) or value.is_null:
             raise invalid("sequence value is not scalar", spot, value, f"each item of '{key}' is a text")
         found.append(value)
     return found
 
 
-def tags(item: Mapping, spot: ItemLocation) -> set[str]:
+def tags(item: MappingNode, spot: ItemLocation) -> set[str]:
     """Return the tags; an empty set if the key is absent."""
     return set() if item.get("tags") is None else {node.value for node in texts(item, "tags", spot)}

@@ -77,7 +77,7 @@ def test_all_faults_come_at_once_with_their_places() -> None:
         ("priority: debug\npriority: info\n", "lanner.yaml:2:1: 'priority' is given twice, first at lanner.yaml:1:1."),
         ("? [a]\n: b\n", "lanner.yaml:1:3: a key must be a scalar."),
         ("[" * 50 + "]" * 50, "nested too deep"),
-        ("a: \x00", "lanner.yaml: not YAML"),
+        ("a: \x00", "lanner.yaml:1:4: not YAML"),
         ("x" * 2_000_000, "can't be settings"),
         (alias_bomb(), "too big to be settings"),
     ],

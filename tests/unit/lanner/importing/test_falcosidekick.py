@@ -6,7 +6,8 @@ import yaml
 from lanner.importing.draft import Draft
 from lanner.importing.falcosidekick import from_variables, import_falcosidekick
 from lanner.settings import load_settings
-from lanner.settings.tree import Tree, parse_yaml
+from lanner.settings.tree import parse_yaml
+from schemas.yaml.nodes import Node
 from tests.unit.lanner.program import lanner
 
 WHOLE = """\
@@ -37,7 +38,7 @@ bracketreplacer: _
 URL_FILE = "/etc/lanner/webhook-url"
 
 
-def tree(text: str) -> Tree:
+def tree(text: str) -> Node:
     """Parse settings."""
     return parse_yaml(text, "side.yaml")
 

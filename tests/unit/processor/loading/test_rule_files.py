@@ -89,7 +89,7 @@ def test_keys_that_only_lanner_supports_are_stored() -> None:
 
     assert result.warnings == ()
     correlation = result.macros["m"].extensions["correlation"]
-    assert correlation.file.locate(correlation.value.start, correlation.value.end).line == 3
+    assert correlation.location.line == 3
     assert "suppress" in result.rules[0].extensions
 
 

@@ -3,8 +3,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.loading import Problem, ProblemCode, SourceLocation
+from processor.loading import Problem, ProblemCode
 from processor.loading.problems import report
+from schemas.yaml.source import SourceLocation
 from tests.unit.processor.loading.files import load, rule
 
 _PROBLEM = Problem(

@@ -1,0 +1,69 @@
+"""Texts that people wrote, and places in them."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+_LONGEST_LINE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLocation:
+    """A place in a file; lines and columns are characters, from 1."""
+
+    file: str
+    line: int = 0
+    """0 for the whole file."""
+    column: int = 0
+    width: int = 0
+    """The number of characters in the line that it covers."""
+    text: str = ""
+    """The line in the file; of a very long line, the part around the column."""
+    text_start: int = 0
+    """The number of characters in the line before that part."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+class SourceFile:
+    """A file's text, with the conversion of offsets to lines and columns."""
+
+    __slots__ = ("_has_lines", "_starts", "last_offsets", "name", "text")
+
+    def __init__(self, name: str, text: str, *, has_lines: bool = True) -> None:
+        """Take a text.
+
+        Args:
+            name: of the file, for messages.
+            text: with or without a byte order mark.
+            has_lines: whether lines mean something to the author, unlike those of a variable or a flag.
+        """
+        self.name = name
+        self.text = text.removeprefix("\ufeff")
+        self.last_offsets: tuple[object, list[int]] | None = None
+        """The most recent scalar and the offsets of its characters, as a cache."""
+        self._has_lines = has_lines
+        self._starts: list[int] | None = None
+
+    def locate(self, start: int, end: int) -> SourceLocation:
+        """Return the location of a span; of a span over several lines, the part on the first.
+
+        Args:
+            start: the offset of its first character.
+            end: the offset after its last character.
+        """
+        if not self._has_lines:
+            return SourceLocation(self.name)
+        if self._starts is None:
+            self._starts = [0, *(index + 1 for index, char in enumerate(self.text) if char == "\n")]
+        start = min(max(start, 0), len(self.text))
+        line = bisect_right(self._starts, start)
+        line_start = self._starts[line - 1]
+        line_end = self._starts[line] - 1 if line < len(self._starts) else len(self.text)
+        column = start - line_start
+        text = self.text[line_start:line_end].rstrip("\r")
+        width = max(1, min(end, line_start + len(text)) - start)
+        # A line of megabytes would hide the message.
+        cut = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
+        text = text[cut : cut + _LONGEST_LINE]
+        return SourceLocation(self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
