@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from signal import Signals
 
-from collector.events.arguments import Context, Value, argument_names, joined, writers_of
+from collector.events.arguments.values import Context, Value, joined
+from collector.events.arguments.writers import argument_names, writers_of
 from collector.events.batch_builder import BatchBuilder, Event
 from collector.events.descriptors import Descriptor, describe
 from collector.events.paths import absolute

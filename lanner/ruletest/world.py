@@ -7,7 +7,7 @@ from typing import Any
 
 from collector.containers.inspected import container_from
 from collector.containers.naming import ContainerName, container_of
-from collector.events.arguments import signed32
+from collector.events.arguments.values import signed32
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts

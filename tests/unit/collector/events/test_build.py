@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.events.arguments import joined
+from collector.events.arguments.values import joined
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
 from collector.events.system_calls import CALLS, Call
