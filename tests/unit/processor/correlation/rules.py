@@ -140,3 +140,15 @@ def restarted(correlator: Correlator, judges: CompiledRuleset) -> Correlator:
     new = Correlator(judges.plan)
     new.restore(correlator.snapshot())
     return new
+
+
+ALL_KINDS = judges_of(
+    SSH,
+    STEPS,
+    rule("many_ssh_connections", "%correlation.count", name="Many"),
+    rule("on_many_hosts", "%correlation.values", "suppress: {by: [fd.cip], for: 30s}", name="Hosts"),
+    rule("download_and_run", "d", "suppress: {by: [container.id, evt.hostname], for: 30s}", name="Both"),
+    rule("download_then_run", "%correlation.leg[downloaded_file].fd.name", name="Then"),
+    rule("ssh_connection and not on_many_hosts", "n", "suppress: {by: [fd.cip], for: 20s}", name="Few"),
+)
+"""Rules with every kind of window, joined and negated, with and without `suppress`."""

@@ -1,8 +1,19 @@
 """Tests of the correlate stage of one process."""
 
+from processor.correlation.correlator import Correlator
 from processor.correlation.stage import CorrelateStage
-from processor.correlation.wire import message_of
-from tests.unit.processor.correlation.rules import SSH, START, Host, judges_of, pre_matches, rule
+from processor.correlation.wire import TICK_KEY, message_of
+from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED
+from tests.unit.processor.correlation.rules import (
+    MINUTE,
+    SECOND,
+    SSH,
+    START,
+    Host,
+    judges_of,
+    pre_matches,
+    rule,
+)
 
 JUDGES = judges_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}"))
 
@@ -25,3 +36,22 @@ def test_suppressed_matches_are_counted_across_partitions_and_reassignments() ->
     for offset, (key, value) in enumerate(messages):
         stage.take(0, key, value, START, offset)
     assert stage.suppressed == {"Found": 5}
+
+
+def test_groups_that_had_to_go_are_told() -> None:
+    """By one alert a host, with the sum, that a restart does not lose."""
+    judges = judges_of(SSH, rule("many_ssh_connections"))
+    stage = CorrelateStage(judges.plan)
+    stage.begin(0, [])
+    stage._correlators[0] = Correlator(judges.plan, max_groups=10)
+    told, host = [], Host("loud")
+    for number in range(30):
+        for each in pre_matches(judges, host.accept(number / 100, f"10.9.9.{number}")):
+            told += stage.take(0, *message_of(each), START + SECOND, number).alerts
+    stage.begin(0, stage.everything(0).values())
+
+    later = stage.take(0, TICK_KEY, b"", START + 20 * MINUTE, 100).alerts
+
+    assert [(alert.rule, alert.host_id) for alert in (*told, *later)] == [(EVENTS_LOST, "loud")] * 2
+    # The alert's own sum takes a place, too.
+    assert sum(int(str(alert.output_fields[GROUPS_EVICTED])) for alert in (*told, *later)) == 21
