@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from collector.batch_assembler import BatchAssembler, boot_to_epoch
-from collector.containers.docker import Docker
+from collector.containers.isolation import Isolation, host_mount_namespaces
 from collector.containers.lookup import KnownContainers
 from collector.containers.naming import Naming
+from collector.containers.runtimes import runtimes
 from collector.host.facts import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KernelFeed
 from collector.processes.lookups.client import LookUps
@@ -63,12 +64,18 @@ class Collector:
         self._further_losses = further_losses
         self._interest = interest
         self._feed: KernelFeed | None = None
-        self._containers = KnownContainers([Docker(self.settings.docker_socket)], on_failure=on_note)
+        self._containers = KnownContainers(
+            runtimes(self.settings.docker_socket, self.settings.podman_socket, self.settings.cri_sockets),
+            on_failure=on_note,
+        )
         self._look_ups = LookUps(on_start=self._ignore, on_end=self._unignore)
         self._users = UserFiles(look=self._look_ups.accounts)
         self._reader = ProcessFiles(variables=self.settings.variables, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
-        self._table = ProcessTable(self._reader, boot_to_epoch(), container_of=naming.container_of)
+        isolation = Isolation(host_mount_namespaces() if self.settings.unknown_containers else frozenset())
+        self._table = ProcessTable(
+            self._reader, boot_to_epoch(), container_of=naming.container_of, isolated=isolation.container_of
+        )
         self._sweep = Sweep(self._table, self._reader)
         watched = frozenset(event_types)
         self._batch = BatchAssembler(

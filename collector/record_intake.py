@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from collector.batch_assembler import BatchAssembler
+from collector.containers.bundles.shims import is_shim
 from collector.containers.lookup import KnownContainers
 from collector.containers.pending_events import PendingEvents
 from collector.events.build import PROCEXIT
@@ -130,7 +131,9 @@ class RecordIntake:
         if entry.container is not None:
             # By the time of its first relevant event, the container may be gone, and its files with it.
             self._batch.prepare(entry)
-            self._containers.is_pending(entry.container, time.monotonic_ns())
+            self._containers.is_pending(entry.container, time.monotonic_ns(), entry.pid)
+        elif entry.credentials.uid == 0 and is_shim(record.state.comm):
+            self._containers.shim_started(entry.pid)
         if record.event_type in self.event_types:
             self._admit(record, entry)
 
@@ -141,7 +144,7 @@ class RecordIntake:
             self._batch.add(record, entry, raw)
             return
         now = time.monotonic_ns()
-        if not self._waiting.should_hold(name.key, is_pending=self._containers.is_pending(name, now)):
+        if not self._waiting.should_hold(name.key, is_pending=self._containers.is_pending(name, now, entry.pid)):
             self._batch.add(record, entry, raw)
             return
         self._batch.prepare(entry)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.bpf.program import RingSizes
-from collector.containers.docker import DEFAULT_SOCKET
+from collector.containers.docker.engine import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.kernel_feed import SENT_WHOLE
 
 CACHE = Path("/var/cache/lanner")
@@ -33,6 +33,11 @@ class CollectorSettings:
     given_programs: tuple[Path, ...] = ()
     """Programs compiled on a host of the same kind: files, or folders of them."""
     docker_socket: Path = DEFAULT_SOCKET
+    podman_socket: Path = PODMAN_SOCKET
+    cri_sockets: tuple[Path, ...] = ()
+    """Sockets of further runtimes; empty for the usual ones. That of a container's own shim is found without."""
+    unknown_containers: bool = True
+    """Whether pid and mount namespaces of its own put a process into a container, whatever its cgroup's name."""
     container_parents: tuple[str, ...] = ()
     """Further cgroups below which runtimes create those of containers; `*` matches any part of one name."""
     sent_whole: int = SENT_WHOLE

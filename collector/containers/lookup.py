@@ -1,20 +1,22 @@
 """Looks up containers without blocking the caller.
 
-Runtimes are queried on worker threads. Responses are taken in when the caller polls, so everything but the queries runs
+Worker threads read a container's bundle, which is there before its first process, and then query its runtime for what
+the bundle lacks. Results are taken in when the caller polls, so everything but the queries runs
 on one thread. Facts outlive their container, because late events need them.
 """
 
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from queue import PriorityQueue, SimpleQueue
-from typing import Protocol
 
+from collector.containers.bundles.bundles import Bundle, Bundles
+from collector.containers.cgroups import exists
 from collector.containers.naming import ContainerName
+from collector.containers.runtime import ContainerNotFound, ContainerRuntime
 from schemas.batch import Container
 from schemas.caching.bounded import BoundedMap
-from schemas.errors import LannerError
 
 WORKERS = 2
 MAX_KNOWN = 4096
@@ -26,41 +28,25 @@ MAX_UNCERTAIN_IN_FLIGHT = 32
 """Queries in flight about ids that may be forged; they are sent last."""
 
 RETRY_DELAY = 250_000_000
-"""Nanoseconds until a container that was unknown or not running yet is queried again."""
+"""Nanoseconds until a container that was unknown or not running yet is queried again; doubles with each attempt."""
+MAX_RETRY_DELAY = 60_000_000_000
+MAX_RETRIES_FOR_START = 4
+"""Retries for a container of which only the start time is missing."""
 
 FAILURE_DELAY = 30_000_000_000
 """Nanoseconds until a container is queried again after its runtime failed to respond."""
 FAILURE_NOTE_INTERVAL = 600_000_000_000
 """Minimum nanoseconds between two messages about failures."""
 
-
-class ContainerNotFound(LannerError):
-    """The runtime doesn't know the container, or has it in another cgroup."""
-
-
-class RuntimeUnavailable(LannerError):
-    """The runtime couldn't be queried, or gave an invalid response."""
-
-
-class ContainerRuntime(Protocol):
-    """A container runtime that can be queried; implement it to support another one."""
-
-    def answers(self, name: ContainerName) -> bool:
-        """Return whether this runtime may have the container."""
-
-    def inspect(self, name: ContainerName) -> Container:
-        """Inspect a container within bounded time, on any thread.
-
-        Raises:
-            ContainerNotFound: the runtime doesn't know the container.
-            RuntimeUnavailable: the runtime couldn't be queried.
-        """
+_FACTS = tuple(each.name for each in fields(Container))
 
 
 @dataclass(slots=True)
 class _Known:
     name: ContainerName
     facts: Container
+    pid: int | None = None
+    """A process of the container, through which its shim is found."""
     is_pending: bool = False
     is_in_flight: bool = False
     retries: int = 0
@@ -68,11 +54,19 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
+class _Query:
+    name: ContainerName
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     name: ContainerName
     facts: Container | None
-    failure: str | None
+    failure: str | None = None
     """Why the runtime couldn't be queried; None if it responded, even that it doesn't know the container."""
+    is_final: bool = True
+    """Whether the runtime was queried too; otherwise its response follows."""
 
 
 class KnownContainers:
@@ -80,6 +74,7 @@ class KnownContainers:
 
     Args:
         lookups: the runtimes, in the order in which they are queried.
+        bundles: finds what is known before a runtime is queried.
         workers: number of worker threads.
         on_failure: receives the reason why a runtime couldn't be queried, at most once in FAILURE_NOTE_INTERVAL.
     """
@@ -87,6 +82,7 @@ class KnownContainers:
     def __init__(
         self,
         lookups: Sequence[ContainerRuntime],
+        bundles: Bundles | None = None,
         workers: int = WORKERS,
         on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -97,6 +93,7 @@ class KnownContainers:
         self.not_found = 0
         """Queries about containers that no runtime knew."""
         self._lookups = tuple(lookups)
+        self._bundles = bundles or Bundles()
         self._on_failure = on_failure
         self._failure_note_at = 0
         self._known: BoundedMap[str, _Known] = BoundedMap(MAX_KNOWN)
@@ -105,10 +102,10 @@ class KnownContainers:
         self._in_flight = {True: 0, False: 0}
         """Queries in flight, by whether the ids are certain."""
         self._order = itertools.count()
-        self._queries: PriorityQueue[tuple[int, int, ContainerName | None]] = PriorityQueue()
+        self._queries: PriorityQueue[tuple[int, int, _Query | int | None]] = PriorityQueue()
         self._responses: SimpleQueue[_Answer] = SimpleQueue()
         self._workers = [
-            threading.Thread(target=self._work, name=f"container-lookup-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(number,), name=f"container-lookup-{number}", daemon=True)
             for number in range(workers)
         ]
         for worker in self._workers:
@@ -119,7 +116,12 @@ class KnownContainers:
         for _ in self._workers:
             self._queries.put((-1, next(self._order), None))
 
-    def is_pending(self, name: ContainerName, now: int) -> bool:
+    def shim_started(self, pid: int) -> None:
+        """Note that a runtime's shim started on the host: it reveals the bundle of a container that starts soon."""
+        if self._queries.qsize() < MAX_IN_FLIGHT:
+            self._queries.put((0, next(self._order), pid))
+
+    def is_pending(self, name: ContainerName, now: int, pid: int | None = None) -> bool:
         """Return whether the first response is still outstanding; start a query for a new container.
 
         Nothing waits for a container whose id may be forged.
@@ -127,10 +129,11 @@ class KnownContainers:
         Args:
             name: the container.
             now: monotonic nanoseconds.
+            pid: one of its processes.
         """
         known = self._find(name)
         if known is None:
-            known = self._first_seen(name)
+            known = self._first_seen(name, pid)
         elif known.query_at is not None and now >= known.query_at and not known.is_in_flight:
             known.query_at = None
             self._query(known)
@@ -153,33 +156,31 @@ class KnownContainers:
         settled = []
         while not self._responses.empty():
             answer = self._responses.get()
-            self._in_flight[answer.name.is_certain] -= 1
+            self._in_flight[answer.name.is_certain] -= answer.is_final
             known = self._find(answer.name)
             if known is None:
                 continue
-            known.is_in_flight = False
+            known.is_in_flight = not answer.is_final
             was_pending = known.is_pending
             self._take(known, answer, now)
             if was_pending and not known.is_pending:
                 settled.append(answer.name.key)
         for name, due in list(self._retries.items()):
-            if now >= due:
-                del self._retries[name]
-                known = self._find(name)
-                if known is not None and not known.is_in_flight:
-                    was_pending = known.is_pending
-                    self._query(known)
-                    if was_pending and not known.is_in_flight:
-                        settled.append(name.key)
+            if now < due:
+                continue
+            del self._retries[name]
+            known = self._find(name)
+            if known is not None and not known.is_in_flight and exists(name.cgroup):
+                self._query(known)
         return settled
 
     def _find(self, name: ContainerName) -> _Known | None:
         known = self._known.get(name.key)
         return known if known is not None or name.is_certain else self._uncertain.get(name.key)
 
-    def _first_seen(self, name: ContainerName) -> _Known:
+    def _first_seen(self, name: ContainerName, pid: int | None = None) -> _Known:
         least = Container(id=name.id, full_id=name.full_id, type=name.type, pod_uid=name.pod_uid)
-        known = _Known(name, least)
+        known = _Known(name, least, pid)
         (self._known if name.is_certain else self._uncertain).put(name.key, known)
         if any(lookup.answers(name) for lookup in self._lookups):
             self._query(known)
@@ -194,49 +195,76 @@ class KnownContainers:
             return
         known.is_in_flight = True
         self._in_flight[is_certain] += 1
-        self._queries.put((0 if is_certain else 1, next(self._order), known.name))
+        self._queries.put((0 if is_certain else 1, next(self._order), _Query(known.name, known.pid)))
 
     def _take(self, known: _Known, answer: _Answer, now: int) -> None:
         if answer.facts is not None:
             if answer.facts != known.facts:
                 known.facts = answer.facts
                 self.version += 1
-            # Confirmed by its runtime, so the id is no longer in doubt.
+            # Confirmed by its bundle or its runtime, so the id is no longer in doubt.
             self._known.put(known.name.key, known)
-            known.is_pending = False
-            if answer.facts.start_ts is None and known.retries == 0:
-                self._schedule_retry(known, now)
-        elif answer.failure is None:
+        if not answer.is_final:
+            return
+        if answer.failure is not None:
+            self.unanswered += 1
+            known.query_at = now + FAILURE_DELAY
+            if answer.facts is None and now >= self._failure_note_at:
+                self._failure_note_at = now + FAILURE_NOTE_INTERVAL
+                self._on_failure(f"facts about containers are incomplete: {answer.failure}.")
+        elif answer.facts is None:
             if known.retries == 0:
                 self._schedule_retry(known, now)
                 return
             self.not_found += known.is_pending
-            known.is_pending = False
-        else:
-            self.unanswered += 1
-            if now >= self._failure_note_at:
-                self._failure_note_at = now + FAILURE_NOTE_INTERVAL
-                self._on_failure(f"facts about containers are incomplete: {answer.failure}.")
-            known.is_pending = False
-            known.query_at = now + FAILURE_DELAY
+            self._schedule_retry(known, now)
+        elif answer.facts.start_ts is None and known.retries < MAX_RETRIES_FOR_START:
+            self._schedule_retry(known, now)
+        known.is_pending = False
 
     def _schedule_retry(self, known: _Known, now: int) -> None:
+        """Query a container again later: until it is known, or its cgroup is gone."""
+        if len(self._retries) < MAX_KNOWN:
+            self._retries[known.name] = now + min(RETRY_DELAY << min(known.retries, 16), MAX_RETRY_DELAY)
         known.retries += 1
-        self._retries[known.name] = now + RETRY_DELAY
 
-    def _work(self) -> None:
-        while (name := self._queries.get()[2]) is not None:
-            self._responses.put(self._inspect(name))
+    def _work(self, number: int) -> None:
+        if number == 0:
+            self._bundles.survey()
+        while (query := self._queries.get()[2]) is not None:
+            if isinstance(query, int):
+                self._bundles.learn(query)
+            else:
+                self._responses.put(self._inspect(query))
 
-    def _inspect(self, name: ContainerName) -> _Answer:
+    def _inspect(self, query: _Query) -> _Answer:
+        name = query.name
         failure: str | None = None
+        bundle: Bundle | None = None
+        try:
+            bundle = self._bundles.find(name, query.pid)
+        except Exception as error:  # noqa: BLE001 - a bug must not end the thread for all containers
+            failure = f"{type(error).__name__}: {error}"
+        least = None if bundle is None else bundle.facts
+        if least is not None:
+            self._responses.put(_Answer(name, least, is_final=False))
         for lookup in self._lookups:
             try:
                 if not lookup.answers(name):
                     continue
-                return _Answer(name, replace(lookup.inspect(name), id=name.id), None)
+                return _Answer(name, completed(replace(lookup.inspect(name, bundle), id=name.id), least))
             except ContainerNotFound:
                 continue
-            except Exception as error:  # noqa: BLE001 - a bug in one runtime's module must not end the thread for all
+            except Exception as error:  # noqa: BLE001 - as above, in one runtime's module
                 failure = f"{type(error).__name__}: {error}"
-        return _Answer(name, None, failure)
+        return _Answer(name, least, failure)
+
+
+def completed(facts: Container, least: Container | None) -> Container:
+    """Return a runtime's facts, with those from the bundle for what it doesn't know."""
+    if least is None:
+        return facts
+    missing = {
+        name: value for name in _FACTS if getattr(facts, name) is None and (value := getattr(least, name)) is not None
+    }
+    return replace(facts, **missing) if missing else facts

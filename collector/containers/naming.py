@@ -15,16 +15,38 @@ MAX_DEPTH = 16
 """Path components that the kernel side walks up; a path with this many may be cut off at its beginning."""
 
 _ID = "[0-9a-f]{64}"
-_SCOPED = re.compile(rf"(?P<prefix>docker|cri-containerd|crio|libpod)-(?:payload-)?(?P<id>{_ID})(?:\.scope)?\Z")
+_ANY_ID = "[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
+_BUILD_ID = "[a-z0-9]{25}"
+_PREFIXES = "docker|cri-containerd|crio|libpod|nerdctl"
+_SCOPED = re.compile(rf"(?P<prefix>{_PREFIXES})-(?:payload-)?(?P<id>{_ID})(?:\.scope)?\Z")
 _BARE = re.compile(rf"{_ID}\Z")
 # containerd writes slice:prefix:id for a pod if it got systemd names but uses plain cgroups.
-_COLON = re.compile(rf"[^:]+\.slice:(?P<prefix>docker|cri-containerd|crio|libpod):(?P<id>{_ID})\Z")
+_COLON = re.compile(rf"[^:]+\.slice:(?P<prefix>{_PREFIXES}):(?P<id>{_ID})\Z")
 _POD = re.compile(
     r"(?:[a-z-]*kubepods[a-z-]*-)?pod(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?\Z"
 )
+# A step of a build: docker build with systemd names its scope like a container's, but with BuildKit's shorter id.
+_BUILD = re.compile(rf"(?:docker|buildkit)-(?P<id>{_BUILD_ID})\.scope\Z")
+_BARE_BUILD = re.compile(rf"{_BUILD_ID}\Z")
+_NSPAWN = re.compile(rf"(?:systemd-nspawn@(?P<name>{_ANY_ID})\.service|machine-(?P<machine>{_ANY_ID})\.scope)\Z")
+_LXC = re.compile(rf"lxc\.payload\.(?P<id>{_ANY_ID})\Z")
+_NAME = re.compile(rf"{_ANY_ID}\Z")
 
-_TYPES = {"docker": "docker", "cri-containerd": "containerd", "crio": "cri-o", "libpod": "podman"}
-_FOLDERS = {"docker": "docker", "libpod_parent": "podman", "machine.slice": "podman"}
+_TYPES = {
+    "docker": "docker",
+    "cri-containerd": "containerd",
+    "nerdctl": "containerd",
+    "crio": "cri-o",
+    "libpod": "podman",
+}
+_FOLDERS = {"docker": "docker", "libpod_parent": "podman", "machine.slice": "podman", "moby": "docker"}
+_NAMESPACES = frozenset({"default", "k8s.io"})
+"""containerd's usual namespaces. Without systemd, ctr and nerdctl create a container's cgroup at /namespace/id."""
+_LXC_FOLDERS = frozenset({"lxc", "lxc.payload"})
+_PROCESSES = (["container"], ["payload"])
+"""Below a container's cgroup: where Podman and CRI-O, and systemd-nspawn, put its processes."""
+_BOOTED = frozenset({"payload", "init.scope", "system.slice", "user.slice"})
+"""What a machine that systemd-nspawn runs has below its cgroup, and a virtual machine has not."""
 
 _USERS = "user.slice"
 """systemd delegates the cgroups below this one to logged-in users."""
@@ -44,9 +66,9 @@ class ContainerName:
     """What a cgroup's path alone reveals about a container."""
 
     type: str
-    """docker, containerd, cri-o or podman, as Falco's container.type."""
+    """As Falco's container.type: docker, containerd, cri-o, podman, lxc; or buildkit, systemd-nspawn, unknown."""
     full_id: str
-    """64 hexadecimal digits."""
+    """64 hexadecimal digits, or the name that somebody gave it: with ctr, LXC and systemd-nspawn."""
     pod_uid: str | None = None
     cgroup: str = ""
     """The path of the container's own cgroup. Two cgroups that claim the same id are two containers."""
@@ -91,28 +113,43 @@ class Naming:
             return None
         found: ContainerName | None = None
         begin = 0
-        while (at := self._outermost(parts, begin)) is not None:
-            kind, full_id = _kind(parts, at)
+        while (named := self._next(parts, begin)) is not None:
+            at = named.at
             is_certain = begin == 0 and parts[0] != _USERS
-            found = ContainerName(kind, full_id, _pod_uid(parts, at), "/" + "/".join(parts[: at + 1]), is_certain)
+            cgroup = "/" + "/".join(parts[: at + 1])
+            found = ContainerName(named.type, named.id, _pod_uid(parts, at), cgroup, is_certain)
             begin = at + 1
         return found
 
-    def _outermost(self, parts: list[str], begin: int) -> int | None:
-        """Return the index of the next container's name: the first on the host, or the next one inside a container."""
+    def _next(self, parts: list[str], begin: int) -> "_Named | None":
+        """Return the next container: the first on the host, or the next one inside a container."""
         if begin:
-            inside = begin + (parts[begin : begin + 1] == ["container"])  # where Podman and CRI-O put the processes
+            inside = begin + (parts[begin : begin + 1] in _PROCESSES)
             return _first(parts, inside)
-        if parts and parts[0] != _USERS and (at := _first(parts, 0)) is not None:
-            return at
         for parent in self._parents:
-            if _is_below(parts, parent) and (at := _first(parts, len(parent), is_parent=True)) is not None:
-                return at
-        return None
+            if _is_below(parts, parent) and (named := _first(parts, len(parent), is_parent=True)) is not None:
+                return named
+        return _first(parts, 0) if parts and parts[0] != _USERS else None
 
 
 container_of = Naming().container_of
 """Naming without further parents."""
+
+
+def claimed_container(path: str) -> ContainerName | None:
+    """Return the container that a cgroup claims to be with a runtime's name in a place where anybody may create it.
+
+    Believe it only of a process that is in a container anyway, such as that of a user's rootless Podman.
+
+    Args:
+        path: the cgroup's path from its root.
+    """
+    parts = _split(path)
+    for at, part in enumerate(parts):
+        if scoped := _SCOPED.match(part):
+            cgroup = "/" + "/".join(parts[: at + 1])
+            return ContainerName(_TYPES[scoped["prefix"]], scoped["id"], None, cgroup, is_certain=False)
+    return None
 
 
 def _split(path: str) -> list[str]:
@@ -123,30 +160,65 @@ def _is_below(parts: list[str], parent: tuple[str, ...]) -> bool:
     return len(parts) > len(parent) and all(map(fnmatchcase, parts, parent))
 
 
-def _first(parts: list[str], root: int, *, is_parent: bool = False) -> int | None:
-    """Return the index below a root at which a runtime names a container; None if there is none."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A container's name in a path."""
+
+    at: int
+    """Index of its cgroup."""
+    type: str
+    id: str
+
+
+def _first(parts: list[str], root: int, *, is_parent: bool = False) -> _Named | None:
+    """Return the outermost container below a root; None if there is none."""
     for at in range(root, len(parts)):
         above = parts[root:at]
-        if (is_parent and not above and _BARE.match(parts[at])) or _is_made_by_a_runtime(above, parts[at]):
-            return at
+        if is_parent and not above and _BARE.match(parts[at]):
+            return _Named(at, _FOLDERS.get(parts[at - 1], "docker"), parts[at])
+        if above[:1] == ["kubelet"]:
+            above = above[1:]
+        named = _made_by_a_runtime(above, parts[at], parts[at + 1 : at + 2])
+        if named is not None:
+            return _Named(at, *named)
     return None
 
 
-def _is_made_by_a_runtime(above: list[str], name: str) -> bool:
-    """Return whether a runtime creates a container of this name below these cgroups.
+def _made_by_a_runtime(above: list[str], name: str, below: list[str]) -> tuple[str, str] | None:
+    """Return type and id of the container that a runtime creates with this name below these cgroups.
 
     Slices count whatever their names are: systemd creates them for root only and never delegates them. It may delegate
     a service or a scope, whose owner then creates any cgroup below it.
     """
-    if above[:1] == ["kubelet"]:
-        above = above[1:]
-    if _SCOPED.match(name) and all(each.endswith(".slice") for each in above):
-        return True
-    if _COLON.match(name):
-        return not above or (above[-1] in _RUNTIMES and all(each.endswith(".slice") for each in above[:-1]))
-    if _SCOPED.match(name) or _BARE.match(name):
-        return (len(above) == 1 and above[0] in _FOLDERS) or _is_pod(above)
-    return False
+    is_in_slices = all(each.endswith(".slice") for each in above)
+    scoped, colon = _SCOPED.match(name), _COLON.match(name)
+    if scoped and is_in_slices:
+        return _TYPES[scoped["prefix"]], scoped["id"]
+    if colon and (not above or (above[-1] in _RUNTIMES and all(each.endswith(".slice") for each in above[:-1]))):
+        return _TYPES[colon["prefix"]], colon["id"]
+    if is_in_slices and (build := _BUILD.match(name)):
+        return "buildkit", build["id"]
+    if not above:
+        lxc = _LXC.match(name)
+        return None if lxc is None else ("lxc", lxc["id"])
+    is_pods = above == ["libpod_parent"] and bool(below) and bool(_SCOPED.match(below[0]))
+    if (scoped or _BARE.match(name)) and not is_pods:
+        identifier = scoped["id"] if scoped else name
+        if _is_pod(above):
+            # The kubelet's plain layout is the same for each runtime; containerd is by far the most common one.
+            return _TYPES[scoped["prefix"]] if scoped else "containerd", identifier
+        if above[0] in _FOLDERS and len(above) == 1 + (above[0] == "libpod_parent" and len(above) == 2):
+            return _FOLDERS[above[0]], identifier
+    if above[-1] == "buildkit" and _BARE_BUILD.match(name) and len(above) == 1 + (above[0] == "docker"):
+        return "buildkit", name
+    if above == ["machine.slice"] and _BOOTED.intersection(below) and (machine := _NSPAWN.match(name)):
+        return "systemd-nspawn", machine["name"] or machine["machine"]
+    if len(above) == 1 and _NAME.match(name):
+        if above[0] in _LXC_FOLDERS:
+            return "lxc", name
+        if above[0] in _NAMESPACES:
+            return "containerd", name
+    return None
 
 
 def _is_pod(above: list[str]) -> bool:
@@ -159,16 +231,6 @@ def _is_pod(above: list[str]) -> bool:
         and set(qualities) <= _QUALITIES
         and bool(_POD.match(above[-1]))
     )
-
-
-def _kind(parts: list[str], at: int) -> tuple[str, str]:
-    name = parts[at]
-    scoped = _SCOPED.match(name) or _COLON.match(name)
-    if scoped:
-        return _TYPES[scoped["prefix"]], scoped["id"]
-    folder = parts[at - 1] if at else ""
-    # The kubelet's plain layout is the same for each runtime; containerd is by far the most common one.
-    return _FOLDERS.get(folder, "containerd" if _POD.match(folder) else "docker"), name
 
 
 def _pod_uid(parts: list[str], at: int) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from collector.containers.naming import ContainerName, container_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
 from collector.processes.namespaces import Namespaces
-from collector.processes.parts import Credentials, ProcessFacts, credentials_of, place_of, program_of
+from collector.processes.parts import Credentials, ProcessContext, ProcessFacts, credentials_of, place_of, program_of
 from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
 from collector.processes.procfs.protocol import ProcfsReader
 from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
@@ -27,6 +27,7 @@ class ProcessTable:
         grace: nanoseconds of record time for which an ended process can still be found.
         exited_limit: maximum number of ended processes that can still be found.
         container_of: returns the container that a cgroup's path belongs to.
+        isolated: returns the container of a process that only its namespaces reveal, from its id and its place.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ProcessTable:
         grace: int = GRACE,
         exited_limit: int = MAX_ENTRIES,
         container_of: Callable[[str], ContainerName | None] = container_of,
+        isolated: Callable[[int, ProcessContext], ContainerName | None] = lambda _pid, _place: None,
     ) -> None:
         self.boot_to_epoch = boot_to_epoch
         self.changes = 0
@@ -49,6 +51,7 @@ class ProcessTable:
         """Reads of /proc caused by records that contradict the table."""
         self._reader = reader
         self._container_of = container_of
+        self._isolated = isolated
         self._living: dict[int, TrackedProcess] = {}
         self._exited = RecentlyExited(grace, exited_limit)
         self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
@@ -340,8 +343,7 @@ class ProcessTable:
             self._set_parent(entry, place.ppid, may_read=True)
         if place.cgroup is not None:
             entry.container = self._container_of(place.cgroup) or entry.container
-        if entry.container is None and entry.parent is not None:
-            entry.container = entry.parent.container
+        self._set_container(entry)
         if place.pid_namespace is not None and place.pid_namespace_init_start is None:
             if place.vpid == 1:
                 self._namespaces.learn_first(place.pid_namespace, entry)
@@ -360,8 +362,14 @@ class ProcessTable:
         if entry.container is not None and parent is not None and behind_helper(parent) is not parent:
             entry.place = replace(entry.place, ppid=behind_helper(parent).pid)
         self._set_parent(entry, entry.place.ppid or 0, may_read=is_new_parent)
+        self._set_container(entry)
+
+    def _set_container(self, entry: TrackedProcess) -> None:
+        """Set the container of a process whose cgroup names none: its parent's, or that of its namespaces."""
         if entry.container is None and entry.parent is not None:
             entry.container = entry.parent.container
+        if entry.container is None:
+            entry.container = self._isolated(entry.pid, entry.place)
 
     def _set_parent(self, entry: TrackedProcess, ppid: int, *, may_read: bool) -> None:
         if entry.parent is not None and entry.parent.pid == ppid:

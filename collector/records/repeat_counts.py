@@ -108,10 +108,10 @@ class RepeatPoll:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._interval = seconds * 1e9
+        self._interval = int(seconds * 1e9)
         self._counts: list[RepeatCount] = []
-        self._read_at = 0
-        """When the counts were read, boot-clock nanoseconds."""
+        self._read_at = -self._interval
+        """When the counts were read, boot-clock nanoseconds. At first so long ago that a read is due at any uptime."""
 
     def is_ready(self, read_until: int) -> bool:
         """Return whether the counts may be taken, given the time up to which records have been read, ns."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from collector.containers.inspected import container_from
+from collector.containers.docker.inspected import container_from
 from collector.containers.naming import ContainerName, container_of
 from collector.events.arguments.values import signed32
 from collector.events.batch_builder import BatchBuilder

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.live.compiled import Programs
+from tests.live.containerd import Containerd, NoContainerd
 from tests.live.containers import Docker
 from tests.live.dockerd import Dockerd, NoDocker
 from tests.live.needs import lacking
@@ -27,3 +28,16 @@ def docker() -> Iterator[Docker]:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     """Return test programs in C, compiled on first use."""
     return Programs(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[Containerd]:
+    """Run the session's own containerd with its CRI plugin."""
+    try:
+        daemon = Containerd().__enter__()
+    except NoContainerd as missing:
+        lacking(str(missing))
+    try:
+        yield daemon
+    finally:
+        daemon.close()

@@ -104,29 +104,28 @@ class Dockerd:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(10)
-        for pid in _processes_that_name(self.base):
-            _kill(pid)
-        for mount in (*_mounts_below(self.base), *_mounts_below(self._data)):
-            subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True, timeout=30)
+        end_processes_that_name(f"{self.base}/exec/")
+        unmount_below(self.base)
+        unmount_below(self._data)
         shutil.rmtree(self.base, ignore_errors=True)
 
 
-def _processes_that_name(base: Path) -> list[int]:
-    """Find shims and containerd by their arguments, which contain our directory and so belong to nobody else."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+def end_processes_that_name(path: str) -> None:
+    """End shims and containerd by their arguments, which contain a directory of ours and so belong to nobody else."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            arguments = path.read_bytes()
+            arguments = file.read_bytes()
         except OSError:
             continue
-        if bytes(base) + b"/exec/" in arguments and int(path.parent.name) != os.getpid():
-            found.append(int(path.parent.name))
-    return found
+        if path.encode() in arguments and int(file.parent.name) != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(file.parent.name), signal.SIGKILL)
 
 
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def unmount_below(base: Path) -> None:
+    """Unmount everything below a directory."""
+    for mount in _mounts_below(base):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True, timeout=30)
 
 
 def _mounts_below(base: Path) -> list[str]:

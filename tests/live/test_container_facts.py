@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.docker import Docker as Runtime
-from collector.containers.lookup import ContainerNotFound, KnownContainers
+from collector.containers.docker.engine import Docker as Runtime
+from collector.containers.lookup import KnownContainers
 from collector.containers.naming import ContainerName, container_of
+from collector.containers.runtime import ContainerNotFound
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable

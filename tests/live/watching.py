@@ -23,7 +23,13 @@ class Watch:
     """Watches this machine; use it as a context manager. Events of the test's own process are ignored."""
 
     def __init__(
-        self, docker_socket: Path, cache: Path, *, every_rule: bool = False, rules: Sequence[Path] = (RULES,)
+        self,
+        docker_socket: Path,
+        cache: Path,
+        *,
+        every_rule: bool = False,
+        rules: Sequence[Path] = (RULES,),
+        unknown_containers: bool = True,
     ) -> None:
         """Compile the rules.
 
@@ -32,12 +38,13 @@ class Watch:
             cache: where the collector caches its bytecode.
             every_rule: include disabled rules.
             rules: files and directories, in load order.
+            unknown_containers: whether namespaces alone make a container.
         """
         loaded = load_rules(read_rule_files(rules))
         assert loaded.errors == ()
         chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
         self._detector = Detector(chosen, rule_matching="all")
-        settings = CollectorSettings(docker_socket=docker_socket, cache=cache)
+        settings = CollectorSettings(docker_socket=docker_socket, cache=cache, unknown_containers=unknown_containers)
         # As in `lanner run`: these tests must not miss anything that the kernel filters.
         interest = derive(self._detector.conditions, self._detector.event_types)
         self._collector = Collector(

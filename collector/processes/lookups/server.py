@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from collector.processes.procfs.bounded_read import read_file
+from collector.processes.procfs.files_below import Signature
 from collector.processes.procfs.parse import text_of
 from collector.processes.users.account_files import AccountFiles, AccountFilesAnswer, AccountFilesQuery, Insider
-from collector.processes.users.container_root import Signature
 
 MAX_MEMORY_FILE = 64 * 1024
 """Bytes read of a command line or an environment; longer ones would be cut off anyway."""

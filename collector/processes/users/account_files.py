@@ -13,8 +13,8 @@ from typing import Literal
 
 from collector.processes.lookups.mounts import is_remote
 from collector.processes.procfs.cached_stat import cached_stat
+from collector.processes.procfs.files_below import Signature, read_below, signature_below
 from collector.processes.procfs.parse import Mounted, parse_cgroup, parse_mountinfo, parse_stat, parse_status, text_of
-from collector.processes.users.container_root import Signature, read_below, signature_below
 
 MAX_MOUNTINFO = 1 << 20
 """Bytes read of a mount table. A longer table may hide a mount behind many others, so it counts as remote."""

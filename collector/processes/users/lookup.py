@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.containers.naming import ContainerName
+from collector.processes.procfs.files_below import read_below, signature_below
 from collector.processes.users.account_files import (
     AccountFiles,
     AccountFilesAnswer,
@@ -19,7 +20,6 @@ from collector.processes.users.account_files import (
     Insider,
     Signatures,
 )
-from collector.processes.users.container_root import read_below, signature_below
 from collector.processes.users.passwd import Names, UserAccounts, inside_id, parse_group, parse_id_map, parse_passwd
 from schemas.caching.bounded import BoundedMap
 

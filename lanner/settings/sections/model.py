@@ -146,6 +146,17 @@ class CollectorSection:
         None,
     )
     docker_socket: str = about("Docker's socket, to look up containers.", "/var/run/docker.sock")
+    podman_socket: str = about("Podman's socket.", "/run/podman/podman.sock")
+    cri_sockets: tuple[str, ...] = about(
+        "Sockets of container runtimes that speak CRI; none: the usual ones. A running container's shim reveals its\n"
+        "runtime's socket, so this is needed only where the collector can't see shims.",
+        (),
+    )
+    unknown_containers: bool = about(
+        "Treat a process with process ids and mounts of its own as one in a container, of type unknown, even if no\n"
+        "runtime created it. Off for hosts whose users work in sandboxes such as bubblewrap, Flatpak or Bazel.",
+        default=True,
+    )
     container_parents: tuple[str, ...] = about(
         "Additional parent cgroups of containers: docs/running.md. `*` matches any part of one name, as in\n"
         "/user.slice/user-*.slice/user@*.service for rootless Podman.",

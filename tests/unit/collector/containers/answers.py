@@ -1,37 +1,83 @@
-"""Docker's responses about invented containers."""
+"""What real runtimes answered, recorded on a Kubernetes node; the folder is beside the repository."""
 
+import json
+import os
 from typing import Any
 
-ID = "3d09256ebd53e581615d1a65971dcbac3ae1614adfae4b06c829c5f8f5678ec6"
-SANDBOX = "b" * 64
-IMAGE = "sha256:" + "5" * 64
-DIGEST = "sha256:" + "d" * 64
+import pytest
+
+from collector.containers.cri.protobuf import encode
+from tests.conformance.cases import shared_dir
+
+ANSWERS = shared_dir() / "kubernetes" / "answers"
+
+with_answers = pytest.mark.skipif(
+    "CI" not in os.environ and not ANSWERS.exists(), reason="the folder of recorded answers is not there"
+)
+
+NGINX = {
+    "name": "nginx",
+    "image": "docker.io/library/nginx:1.27",
+    "image_repository": "docker.io/library/nginx",
+    "image_tag": "1.27",
+    "privileged": False,
+    "user": "0",
+    "pod_namespace": "prod",
+}
+"""What every runtime reported of the same container."""
+
+_MAP_ENTRY = (1, 2)
 
 
-def inspected(**changes: Any) -> dict[str, Any]:
-    """Return an answer to GET /containers/ID/json; changes replace whole parts."""
-    answer: dict[str, Any] = {
-        "Id": ID,
-        "Name": "/web",
-        "Image": IMAGE,
-        "State": {"Running": True, "StartedAt": "2026-11-24T14:31:30.479359480Z"},
-        "Config": {"Image": "registry:5000/team/web:1.2", "User": "app", "Labels": {"app": "web"}},
-        "HostConfig": {"Privileged": False, "PidMode": "", "NetworkMode": "default", "IpcMode": "private"},
-        "Mounts": [
-            {
-                "Type": "bind",
-                "Source": "/srv",
-                "Destination": "/data",
-                "Mode": "ro",
-                "RW": False,
-                "Propagation": "rprivate",
-            }
+def recorded(name: str) -> Any:
+    """Return a recorded answer."""
+    return json.loads((ANSWERS / name).read_text())
+
+
+def container_status(answer: dict[str, Any]) -> bytes:
+    """Encode a recorded ContainerStatusResponse as its runtime sent it."""
+    status = answer["status"]
+    mounts = [
+        encode([(1, each["container_path"]), (2, each["host_path"]), (3, int(each.get("readonly", False)))])
+        for each in status.get("mounts", ())
+    ]
+    return _response(
+        answer,
+        [
+            (1, status["id"]),
+            (2, encode([(1, status["metadata"]["name"])])),
+            (3, 1),
+            (4, int(status["created_at"])),
+            (5, int(status["started_at"])),
+            (8, encode([(1, status["image"]["image"]), (18, status["image"].get("user_specified_image", ""))])),
+            (9, status["image_ref"]),
+            *_mapping(12, status["labels"]),
+            *((14, mount) for mount in mounts),
+            (17, status.get("image_id", "")),
         ],
-        "NetworkSettings": {"IPAddress": "172.17.0.2", "Networks": {}},
-    }
-    return {**answer, **changes}
+    )
 
 
-def image() -> dict[str, Any]:
-    """Return an answer to GET /images/ID/json."""
-    return {"RepoTags": ["registry:5000/team/web:1.2"], "RepoDigests": [f"registry:5000/team/web@{DIGEST}"]}
+def sandbox_status(answer: dict[str, Any]) -> bytes:
+    """Encode a recorded PodSandboxStatusResponse as its runtime sent it."""
+    status = answer["status"]
+    metadata = status["metadata"]
+    return _response(
+        answer,
+        [
+            (1, status["id"]),
+            (2, encode([(1, metadata["name"]), (2, metadata["uid"]), (3, metadata["namespace"])])),
+            (4, int(status["created_at"])),
+            (5, encode([(1, status["network"]["ip"])])),
+            *_mapping(7, status["labels"]),
+        ],
+    )
+
+
+def _response(answer: dict[str, Any], status: list[tuple[int, int | str | bytes]]) -> bytes:
+    info = {key: value if isinstance(value, str) else json.dumps(value) for key, value in answer["info"].items()}
+    return encode([(1, encode(status)), *_mapping(2, info)])
+
+
+def _mapping(number: int, values: dict[str, str]) -> list[tuple[int, bytes]]:
+    return [(number, encode(list(zip(_MAP_ENTRY, pair, strict=True)))) for pair in values.items()]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from collector.containers import lookup
-from collector.containers.docker import Docker
+from collector.containers.docker.engine import Docker
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
 from collector.containers.naming import ContainerName
-from tests.unit.collector.containers.answers import ID, inspected
-from tests.unit.collector.containers.daemon import Daemon, docker_daemon, until
+from tests.unit.collector.containers.docker.answers import ID, inspected
+from tests.unit.collector.containers.docker.daemon import Daemon, docker_daemon, until
 
 NAME = ContainerName("docker", ID)
 PATH = f"/containers/{ID}/json"
@@ -21,7 +21,7 @@ PATH = f"/containers/{ID}/json"
 def containers(path: Path, timeout: float = 5.0) -> Iterator[tuple[KnownContainers, Daemon]]:
     """Yield a container look-up with a daemon behind it."""
     with docker_daemon(path / "s") as daemon:
-        known = KnownContainers([Docker(daemon.path, timeout)])
+        known = KnownContainers([Docker(daemon.path, timeout=timeout)])
         yield known, daemon
         known.close()
 

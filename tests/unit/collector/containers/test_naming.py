@@ -4,6 +4,7 @@ from collector.containers.naming import ContainerName, Naming, container_of
 
 ID = "3d09256ebd53e581615d1a65971dcbac3ae1614adfae4b06c829c5f8f5678ec6"
 OTHER = "f" * 64
+BUILD = "x1y2" * 6 + "z"
 POD = "0f2a7c9e-1b2c-4d5e-8f90-a1b2c3d4e5f6"
 POD_UNDERSCORES = POD.replace("-", "_")
 POD_SLICE = f"kubepods-burstable-pod{POD_UNDERSCORES}.slice"
@@ -38,6 +39,12 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
         (f"/machine.slice/{ID}", "podman", None),
         (f"/libpod_parent/{ID}", "podman", None),
         (f"/libpod_parent/libpod-{ID}", "podman", None),
+        (f"/libpod_parent/{OTHER}/libpod-{ID}", "podman", None),
+        (f"/machine.slice/machine-libpod_pod_{OTHER}.slice/libpod-{ID}.scope", "podman", None),
+        # containerd without pods: nerdctl with and without systemd, crictl without the kubelet
+        (f"/system.slice/nerdctl-{ID}.scope", "containerd", None),
+        (f"/default/{ID}", "containerd", None),
+        (f"/k8s.io/{ID}", "containerd", None),
         # Cgroups that a container creates below its own
         (f"/docker/{ID}/init.scope", "docker", None),
         (f"/system.slice/docker-{ID}.scope/system.slice/cron.service", "docker", None),
@@ -55,9 +62,33 @@ def test_known_runtimes_names_make_a_container(path: str, kind: str, pod: str | 
 
 
 @pytest.mark.parametrize(
+    ("path", "kind", "identifier"),
+    [
+        ("/default/my-box", "containerd", "my-box"),
+        ("/lxc/web_1", "lxc", "web_1"),
+        ("/lxc.payload/web/init.scope", "lxc", "web"),
+        ("/lxc.payload.project_web/system.slice/cron.service", "lxc", "project_web"),
+        ("/machine.slice/systemd-nspawn@debian.service/payload/system.slice", "systemd-nspawn", "debian"),
+        ("/machine.slice/machine-debian.scope/init.scope", "systemd-nspawn", "debian"),
+        (f"/docker/buildkit/{BUILD}", "buildkit", BUILD),
+        (f"/buildkit/{BUILD}", "buildkit", BUILD),
+        (f"/system.slice/docker-{BUILD}.scope", "buildkit", BUILD),
+    ],
+)
+def test_some_containers_have_a_name_instead_of_digits(path: str, kind: str, identifier: str) -> None:
+    """With ctr, LXC, Incus and systemd-nspawn somebody chooses it; BuildKit's ids are shorter."""
+    found = container_of(path)
+
+    assert found is not None
+    assert (found.type, found.full_id, found.is_certain) == (kind, identifier, True)
+
+
+@pytest.mark.parametrize(
     ("path", "kind", "pod"),
     [
         (f"/docker/{OTHER}/docker/{ID}", "docker", None),
+        (f"/lxc.payload.builder/docker/{ID}", "docker", None),
+        (f"/machine.slice/machine-debian.scope/payload/system.slice/docker-{ID}.scope", "docker", None),
         (f"/system.slice/docker-{OTHER}.scope/docker/{ID}", "docker", None),
         (f"/system.slice/docker-{OTHER}.scope/system.slice/docker-{ID}.scope", "docker", None),
         (f"/machine.slice/libpod-{OTHER}.scope/container/libpod_parent/libpod-{ID}", "podman", None),
@@ -96,6 +127,13 @@ def test_of_nested_containers_the_innermost_counts(path: str, kind: str, pod: st
         f"/docker/{ID}\n",
         f"/machine.slice/libpod-conmon-{ID}.scope",
         f"/system.slice/crio-conmon-{ID}.scope",
+        "/lxc.monitor.web",
+        "/lxc/web;id",
+        "/lxc.payload.",
+        "/default",
+        "/machine.slice/systemd-nspawn@debian.service/supervisor",
+        "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt/emulator",
+        "/system.slice/docker-abc.scope",
         f"/elsewhere/pod{POD}/{ID}",
         f"/kubepods/other/pod{POD}/{ID}",
     ],
@@ -122,7 +160,6 @@ def test_other_names_do_not(path: str) -> None:
         f"/system.slice/worker.service/docker-{ID}.scope",
         f"/system.slice/worker.service/docker/{ID}",
         f"/system.slice/worker.service/{POD_SLICE}:cri-containerd:{ID}",
-        f"/machine.slice/machine-debian.scope/payload/system.slice/docker-{ID}.scope",
         f"/docker/{ID[:12]}/docker/{ID}",
         # Not from the root: relative to a cgroup namespace, or cut off by the kernel side's walk of 16 names
         f"/../docker-{ID}.scope",
@@ -137,16 +174,16 @@ def test_where_others_than_runtimes_make_cgroups_names_count_for_nothing(path: s
 
 def test_configured_parents_count_too() -> None:
     """Those of rootless runtimes aren't certain, because the user can create any cgroup there."""
-    naming = Naming(["/user.slice/user-*.slice/user@*.service", "/lxc/builder", "/jobs"])
+    naming = Naming(["/user.slice/user-*.slice/user@*.service", "/farm/builder", "/jobs"])
 
     rootless = naming.container_of(f"{USER}/user.slice/libpod-{ID}.scope/container")
     assert rootless == ContainerName("podman", ID, None, f"{USER}/user.slice/libpod-{ID}.scope", is_certain=False)
-    assert naming.container_of(f"/lxc/builder/docker/{ID}") == ContainerName(
-        "docker", ID, None, f"/lxc/builder/docker/{ID}"
+    assert naming.container_of(f"/farm/builder/docker/{ID}") == ContainerName(
+        "docker", ID, None, f"/farm/builder/docker/{ID}"
     )
     assert naming.container_of(f"/jobs/{ID}") == ContainerName("docker", ID, None, f"/jobs/{ID}")
     assert naming.container_of(f"/docker/{ID}") == container_of(f"/docker/{ID}")
-    assert naming.container_of(f"/lxc/other/docker/{ID}") is None
+    assert naming.container_of(f"/farm/other/docker/{ID}") is None
     assert naming.container_of("/jobs") is None
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from collector.containers.naming import ContainerName
-from collector.processes.users import container_root
+from collector.processes.procfs import files_below
+from collector.processes.procfs.files_below import open_below, read_below
 from collector.processes.users.account_files import AccountFilesQuery
-from collector.processes.users.container_root import open_below, read_below
 from collector.processes.users.lookup import UserFiles
 from collector.processes.users.passwd import MAX_ENTRIES, Names, UserAccounts, parse_group, parse_passwd
 
@@ -326,7 +326,7 @@ class TestHostileFiles:
     def either_way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         """Return each way of opening below a root, for kernels with and without openat2."""
         if request.param == "steps":
-            monkeypatch.setattr(container_root, "_OPENAT2", 100_000)
+            monkeypatch.setattr(files_below, "_OPENAT2", 100_000)
         return str(request.param)
 
     def read(self, root: Path) -> bytes | None:
@@ -421,7 +421,7 @@ class TestHostileFiles:
 
 def test_a_path_with_dots_is_refused_where_openat2_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`..` could leave the root."""
-    monkeypatch.setattr(container_root, "_OPENAT2", 100_000)
+    monkeypatch.setattr(files_below, "_OPENAT2", 100_000)
     descriptor = os.open(tmp_path, os.O_PATH)
     with pytest.raises(OSError, match="leave the root"):
         open_below(descriptor, "../etc")

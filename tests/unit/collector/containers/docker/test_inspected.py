@@ -2,18 +2,11 @@ from typing import Any
 
 import pytest
 
-from collector.containers.inspected import (
-    MAX_LABEL_BYTES,
-    MAX_LABELS,
-    ImageName,
-    container_from,
-    shares_network_with,
-    split_image,
-    started_at,
-)
+from collector.containers.docker.inspected import container_from, shares_network_with, started_at
+from collector.containers.json_values import MAX_LABEL_BYTES, MAX_LABELS
 from collector.containers.naming import ContainerName
 from schemas.batch import Mount
-from tests.unit.collector.containers.answers import DIGEST, ID, SANDBOX, image, inspected
+from tests.unit.collector.containers.docker.answers import DIGEST, ID, SANDBOX, image, inspected
 
 NAME = ContainerName("docker", ID)
 
@@ -47,21 +40,6 @@ def test_host_namespaces_and_privileges_are_told() -> None:
     found = container_from(NAME, inspected(HostConfig=host))
 
     assert (found.privileged, found.host_pid, found.host_network, found.host_ipc) == (True, True, True, True)
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("busybox", ImageName("busybox", "latest", None)),
-        ("bar/busybox:1", ImageName("bar/busybox", "1", None)),
-        ("reg:5000/a/b", ImageName("reg:5000/a/b", "latest", None)),
-        ("reg:5000/a/b:2@sha256:ab", ImageName("reg:5000/a/b", "2", "sha256:ab")),
-        ("a@sha256:ab", ImageName("a", None, "sha256:ab")),
-    ],
-)
-def test_image_references_are_split(reference: str, expected: ImageName) -> None:
-    """A port is not a tag."""
-    assert split_image(reference) == expected
 
 
 @pytest.mark.parametrize("reference", ["5" * 64, "sha256:" + "5" * 64, "5" * 12])

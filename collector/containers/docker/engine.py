@@ -1,4 +1,4 @@
-"""Inspects containers through Docker's Engine API on its unix socket.
+"""Inspects containers through Docker's Engine API on a unix socket. Podman offers the same API.
 
 All requests are read-only and time out: a hanging daemon costs a worker one time-out.
 """
@@ -10,17 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collector.containers.inspected import container_from, image_of, init_pid, shares_network_with
-from collector.containers.lookup import ContainerNotFound, RuntimeUnavailable
+from collector.containers.bundles.bundles import Bundle
+from collector.containers.docker.inspected import container_from, image_of, init_pid, shares_network_with
 from collector.containers.naming import ContainerName
-from collector.processes.procfs.parse import parse_cgroup
+from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
 from schemas.batch import Container
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
+PODMAN_SOCKET = Path("/run/podman/podman.sock")
 TIMEOUT = 2.0
 """Seconds per read. Docker answers an inspect of a starting container only once it has started."""
 
 MAX_ANSWER = 4 << 20
+
+_MOBY = "moby"
+"""Docker's namespace in containerd."""
 
 
 def socket_path(setting: str | None, environment: Mapping[str, str]) -> Path:
@@ -32,55 +36,49 @@ def socket_path(setting: str | None, environment: Mapping[str, str]) -> Path:
 
 
 class Docker:
-    """One Docker daemon. Each inspect opens a new connection.
+    """One daemon. Each inspect opens a new connection.
 
     Args:
         path: the daemon's socket.
+        kind: docker or podman, as Falco's container.type.
         timeout: seconds that one read may take.
         proc: where procfs is mounted.
     """
 
-    def __init__(self, path: Path = DEFAULT_SOCKET, timeout: float = TIMEOUT, proc: Path = Path("/proc")) -> None:
+    def __init__(
+        self,
+        path: Path = DEFAULT_SOCKET,
+        kind: str = "docker",
+        timeout: float = TIMEOUT,
+        proc: Path = Path("/proc"),
+    ) -> None:
         self._path = path
+        self._kind = kind
         self._timeout = timeout
         self._proc = proc
 
     def answers(self, name: ContainerName) -> bool:
-        """Return whether a container may be Docker's; the kubelet's plain cgroups don't name their runtime."""
-        return name.type == "docker" or (name.type == "containerd" and name.pod_uid is not None)
+        """Return whether a container may be this daemon's; the kubelet's plain cgroups don't name their runtime."""
+        is_any_pods = self._kind == "docker" and name.type == "containerd" and name.pod_uid is not None
+        return name.type == self._kind or is_any_pods
 
-    def inspect(self, name: ContainerName) -> Container:
+    def inspect(self, name: ContainerName, bundle: Bundle | None = None) -> Container:
         """Inspect a container.
 
         Raises:
-            ContainerNotFound: Docker doesn't know it, doesn't know it yet, or runs its first process in another cgroup.
-            RuntimeUnavailable: Docker can't be reached, times out or gives an invalid response.
+            ContainerNotFound: the daemon doesn't know it, doesn't know it yet, runs its first process in another
+                cgroup, or leaves it to containerd.
+            RuntimeUnavailable: the daemon can't be reached, times out or gives an invalid response.
         """
+        if bundle is not None and bundle.namespace not in {None, _MOBY}:
+            raise ContainerNotFound(f"{name.full_id} is containerd's")
         inspected = self._get(f"/containers/{name.full_id}/json")
-        if inspected.get("Id") != name.full_id or not self._confirms(name, init_pid(inspected)):
+        if inspected.get("Id") != name.full_id or not confirms(name, init_pid(inspected), self._proc):
             raise ContainerNotFound(f"{name.full_id} is not in {name.cgroup}")
         image_id, shared = image_of(inspected), shares_network_with(inspected)
         image = None if image_id is None else self._get_if_known(f"/images/{image_id}/json")
         sandbox = None if shared is None else self._get_if_known(f"/containers/{shared}/json")
-        return container_from(name, inspected, image, sandbox)
-
-    def _confirms(self, name: ContainerName, pid: int | None) -> bool:
-        """Return whether a cgroup belongs to the container with this first process.
-
-        If the container has no process left, or Docker runs in another pid namespace, compare the cgroup's location
-        instead.
-        """
-        path = None if pid is None or not name.cgroup else self._cgroup(pid)
-        if path is None:
-            return name.is_certain
-        return path == name.cgroup or path.startswith(f"{name.cgroup}/")
-
-    def _cgroup(self, pid: int) -> str | None:
-        try:
-            path = parse_cgroup((self._proc / str(pid) / "cgroup").read_bytes())
-        except OSError:
-            return None
-        return None if path is None or path.startswith("/..") else path
+        return container_from(name, inspected, image, sandbox, self._kind)
 
     def _get_if_known(self, path: str) -> dict[str, Any] | None:
         try:

@@ -5,17 +5,13 @@ Whoever built the image chooses labels and names, so every value is type-checked
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from collector.containers.images import ImageName, split_image
+from collector.containers.json_values import Json, bounded_labels, bounded_mounts, flag, object_of, objects, text, texts
 from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
 from schemas.encoding.batch_limits import is_clock
-
-MAX_LABELS = 128
-MAX_LABEL_BYTES = 1024
-MAX_MOUNTS = 256
 
 _POD_NAME = "io.kubernetes.pod.name"
 _POD_NAMESPACE = "io.kubernetes.pod.namespace"
@@ -26,33 +22,13 @@ _KUBELETS_OWN = ("io.kubernetes.", "annotation.")
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)\Z")
 
-Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageName:
-    """The parts of an image reference such as registry:5000/team/web:1.2@sha256:..."""
-
-    repository: str
-    tag: str | None
-    digest: str | None
-
-
-def split_image(reference: str) -> ImageName:
-    """Split an image reference; without tag and digest the tag is latest, as for docker run.
-
-    Source: the reference grammar of github.com/distribution/reference.
-    """
-    rest, _, digest = reference.partition("@")
-    folder, slash, last = rest.rpartition("/")
-    last, colon, tag = last.partition(":")
-    if not colon and not digest:
-        tag = "latest"
-    return ImageName(folder + slash + last, tag or None, digest or None)
-
 
 def container_from(
-    name: ContainerName, inspected: Json, image: Json | None = None, sandbox: Json | None = None
+    name: ContainerName,
+    inspected: Json,
+    image: Json | None = None,
+    sandbox: Json | None = None,
+    kind: str = "docker",
 ) -> Container:
     """Build a container's facts.
 
@@ -61,68 +37,67 @@ def container_from(
         inspected: response to GET /containers/ID/json.
         image: response to GET /images/ID/json, for the digest and for containers started by image id.
         sandbox: response for the container whose network it shares, for the address and the pod's labels.
+        kind: the runtime's name, as Falco's container.type.
 
     Source: the Docker Engine API's ContainerInspect and ImageInspect; label names as the kubelet sets them.
     """
-    config, host = _object(inspected, "Config"), _object(inspected, "HostConfig")
-    labels = _labels(config)
-    reference = _text(config, "Image") or ""
-    image_id = (_text(inspected, "Image") or "").removeprefix("sha256:")
+    config, host = object_of(inspected, "Config"), object_of(inspected, "HostConfig")
+    labels = _labels(inspected)
+    reference = text(config, "Image") or ""
+    image_id = (text(inspected, "Image") or "").removeprefix("sha256:")
     parts = _image_parts(reference, image_id, image)
     is_sandbox = labels.get(_KIND) == "podsandbox"
     is_pod = _POD_NAME in labels
     return Container(
         id=name.id,
         full_id=name.full_id,
-        type="docker",
-        name=(_text(inspected, "Name") or "").removeprefix("/") or None,
+        type=kind,
+        name=(text(inspected, "Name") or "").removeprefix("/") or None,
         image=reference or None,
         image_id=image_id or None,
         image_repository=parts.repository or None,
         image_tag=parts.tag,
         image_digest=parts.digest or _digest(parts.repository, image),
-        privileged=_flag(host, "Privileged"),
+        privileged=flag(host, "Privileged"),
         start_ts=started_at(inspected),
         ip=_address(inspected) or (None if sandbox is None else _address(sandbox)),
-        user=_text(config, "User") or None,
-        host_pid=_text(host, "PidMode") == "host",
-        host_network=_text(host, "NetworkMode") == "host",
-        host_ipc=_text(host, "IpcMode") == "host",
+        user=text(config, "User") or None,
+        host_pid=text(host, "PidMode") == "host",
+        host_network=text(host, "NetworkMode") == "host",
+        host_ipc=text(host, "IpcMode") == "host",
         mounts=_mounts(inspected),
         labels=tuple(sorted(labels.items())),
         pod_name=labels.get(_POD_NAME),
         pod_uid=labels.get(_POD_UID) or name.pod_uid,
         pod_namespace=labels.get(_POD_NAMESPACE),
         pod_sandbox_id=name.full_id if is_sandbox else labels.get(_SANDBOX_ID),
-        pod_labels=_pod_labels(labels if is_sandbox or sandbox is None else _labels(_object(sandbox, "Config")))
-        if is_pod
-        else None,
+        pod_labels=_pod_labels(labels if is_sandbox or sandbox is None else _labels(sandbox)) if is_pod else None,
     )
 
 
 def shares_network_with(inspected: Json) -> str | None:
     """Return the id of the container whose network or pod this one shares; None if it has its own."""
-    mode = _text(_object(inspected, "HostConfig"), "NetworkMode") or ""
-    labels = _labels(_object(inspected, "Config"))
+    mode = text(object_of(inspected, "HostConfig"), "NetworkMode") or ""
+    labels = _labels(inspected)
     other = mode.removeprefix("container:") if mode.startswith("container:") else labels.get(_SANDBOX_ID, "")
-    return other if re.fullmatch("[0-9a-f]{64}", other) and other != _text(inspected, "Id") else None
+    return other if re.fullmatch("[0-9a-f]{64}", other) and other != text(inspected, "Id") else None
 
 
 def image_of(inspected: Json) -> str | None:
     """Return the image's id, for looking up its digest."""
-    image = _text(inspected, "Image") or ""
+    image = text(inspected, "Image") or ""
     return image if re.fullmatch("sha256:[0-9a-f]{64}", image) else None
 
 
 def init_pid(inspected: Json) -> int | None:
     """Return the first process's pid as Docker numbers it; None if the container isn't running."""
-    pid = _object(inspected, "State").get("Pid")
+    pid = object_of(inspected, "State").get("Pid")
     return pid if type(pid) is int and pid > 0 else None
 
 
 def started_at(inspected: Json) -> int | None:
     """Return the start time in epoch nanoseconds; None before the container runs."""
-    match = _TIME.match(_text(_object(inspected, "State"), "StartedAt") or "")
+    match = _TIME.match(text(object_of(inspected, "State"), "StartedAt") or "")
     if match is None:
         return None
     zone = "+00:00" if match[3] == "Z" else match[3]
@@ -141,12 +116,12 @@ def _image_parts(reference: str, image_id: str, image: Json | None) -> ImageName
     if bare and not (image_id.startswith(bare) and len(bare) >= 12):
         return split_image(reference)
     # Started by image id: the first name is the one that people use.
-    names = [] if image is None else _texts(image, "RepoTags") or _texts(image, "RepoDigests")
+    names = [] if image is None else texts(image, "RepoTags") or texts(image, "RepoDigests")
     return split_image(names[0]) if names else ImageName("", None, None)
 
 
 def _digest(repository: str, image: Json | None) -> str | None:
-    digests = [] if image is None else [split_image(each) for each in _texts(image, "RepoDigests")]
+    digests = [] if image is None else [split_image(each) for each in texts(image, "RepoDigests")]
     for each in digests:
         if each.repository == repository:
             return each.digest
@@ -154,64 +129,34 @@ def _digest(repository: str, image: Json | None) -> str | None:
 
 
 def _address(inspected: Json) -> str | None:
-    settings = _object(inspected, "NetworkSettings")
-    address = _text(settings, "IPAddress")
+    settings = object_of(inspected, "NetworkSettings")
+    address = text(settings, "IPAddress")
     if address:
         return address
-    networks = _object(settings, "Networks")
+    networks = object_of(settings, "Networks")
     for name in sorted(networks):
-        address = _text(_object(networks, name), "IPAddress")
+        address = text(object_of(networks, name), "IPAddress")
         if address:
             return address
     return None
 
 
 def _mounts(inspected: Json) -> tuple[Mount, ...]:
-    mounts = inspected.get("Mounts")
-    return tuple(
+    return bounded_mounts(
         Mount(
-            source=_text(each, "Source") or "",
-            dest=_text(each, "Destination") or "",
-            mode=_text(each, "Mode") or "",
-            rw=_flag(each, "RW") is True,
-            propagation=_text(each, "Propagation") or "",
+            source=text(each, "Source") or "",
+            dest=text(each, "Destination") or "",
+            mode=text(each, "Mode") or "",
+            rw=flag(each, "RW") is True,
+            propagation=text(each, "Propagation") or "",
         )
-        for each in (mounts[:MAX_MOUNTS] if isinstance(mounts, list) else ())
-        if isinstance(each, dict)
+        for each in objects(inspected, "Mounts")
     )
 
 
-def _labels(config: Json) -> dict[str, str]:
-    """Return the labels within the size limit, those set by the kubelet first."""
-    labels = _object(config, "Labels")
-    fitting = [
-        (key, value)
-        for key, value in labels.items()
-        if isinstance(value, str) and len(key) <= MAX_LABEL_BYTES and len(value) <= MAX_LABEL_BYTES
-    ]
-    fitting.sort(key=lambda label: (not label[0].startswith("io.kubernetes."), label[0]))
-    return dict(fitting[:MAX_LABELS])
+def _labels(inspected: Json) -> dict[str, str]:
+    return bounded_labels(object_of(object_of(inspected, "Config"), "Labels"))
 
 
 def _pod_labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, value) for key, value in labels.items() if not key.startswith(_KUBELETS_OWN)))
-
-
-def _object(json: Json, key: str) -> Json:
-    value = json.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(json: Json, key: str) -> str | None:
-    value = json.get(key)
-    return value if isinstance(value, str) else None
-
-
-def _texts(json: Json, key: str) -> list[str]:
-    value = json.get(key)
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _flag(json: Json, key: str) -> bool | None:
-    value = json.get(key)
-    return value if isinstance(value, bool) else None

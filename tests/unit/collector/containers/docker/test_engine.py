@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.docker import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
-from collector.containers.lookup import ContainerNotFound, RuntimeUnavailable
+from collector.containers.docker.engine import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
 from collector.containers.naming import ContainerName
-from tests.unit.collector.containers.answers import DIGEST, ID, IMAGE, SANDBOX, image, inspected
-from tests.unit.collector.containers.daemon import docker_daemon, silent_socket
+from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
+from tests.unit.collector.containers.docker.answers import DIGEST, ID, IMAGE, SANDBOX, image, inspected
+from tests.unit.collector.containers.docker.daemon import docker_daemon, silent_socket
 
 NAME = ContainerName("docker", ID)
 PATH = f"/containers/{ID}/json"

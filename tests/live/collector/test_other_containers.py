@@ -1,0 +1,59 @@
+"""Containers that neither Docker nor a kubelet started are containers all the same, never the host."""
+
+import pytest
+
+from tests.live.collector.watching import watching
+from tests.live.containerd import BUSYBOX, Containerd
+
+pytestmark = pytest.mark.containers
+
+
+def test_a_container_of_ctr_has_its_name_and_image(containerd: Containerd) -> None:
+    """Its id is the name that was given to it."""
+    command = containerd.run_command(BUSYBOX, "my-box", "/bin/cat", "/etc/group", namespace="default")
+    with watching("open", "openat") as watch:
+        watch.run(*command)
+        event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
+
+    assert (event["container.id"], event["container.type"], event["container.name"]) == (
+        "my-box",
+        "containerd",
+        "my-box",
+    )
+    assert event["container.image"] == BUSYBOX
+    assert event["container.image.digest"].startswith("sha256:")
+
+
+def test_in_a_namespace_of_any_name_it_is_found_by_its_shim(containerd: Containerd) -> None:
+    """Its cgroup's path alone could be anything."""
+    containerd.ctr("images", "import", str(containerd.base / "image.tar"), namespace="team")
+    command = containerd.run_command(BUSYBOX, "box-2", "/bin/cat", "/etc/group", namespace="team")
+    with watching("open", "openat") as watch:
+        watch.run(*command)
+        event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
+
+    assert (event["container.id"], event["container.type"], event["container.image"]) == (
+        "box-2",
+        "containerd",
+        BUSYBOX,
+    )
+
+
+def test_a_process_under_unshare_is_in_a_container_of_unknown_type() -> None:
+    """It has process ids and mounts of its own, and no runtime knows it; its children are in it too."""
+    script = "cat /etc/group; sh -c 'cat /etc/passwd; true'"
+    with watching("open", "openat") as watch:
+        watch.run("unshare", "--pid", "--fork", "--mount", "sh", "-c", script)
+        inside = [watch.events(fd__name=path, proc__name="cat")[-1] for path in ("/etc/group", "/etc/passwd")]
+
+    assert {event["container.type"] for event in inside} == {"unknown"}
+    assert len({event["container.id"] for event in inside}) == 1
+
+
+def test_mounts_alone_leave_a_process_on_the_host() -> None:
+    """Systemd gives many services a /tmp of their own."""
+    with watching("open", "openat") as watch:
+        watch.run("unshare", "--mount", "cat", "/etc/group")
+        event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
+
+    assert event["container.id"] == "host"
