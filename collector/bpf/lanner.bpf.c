@@ -1252,6 +1252,8 @@ int send_call(u64 *ctx) {
   bool is_last = repeat->whole + 1 >= *sent_whole;
   if (is_last) r->head.flags |= F_LAST_WHOLE;
   if (send_event(r, whole)) repeat->whole += 1;
+  /* Lost, so the next one is the first with these facts. */
+  else if (is_new) repeat->version = ~facts;
   return 0;
 }
 

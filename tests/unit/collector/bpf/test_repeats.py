@@ -123,6 +123,19 @@ def test_what_changes_about_a_process_has_its_next_call_sent(kernel: NativeKerne
     assert watch.make(READ) == []
 
 
+def test_a_call_lost_after_a_change_does_not_count_as_sent(kernel: NativeKernel) -> None:
+    """The next one shows what the lost one would have shown."""
+    watch = Watch(kernel)
+    for _ in range(10):
+        watch.make(READ)
+    watch.change_facts()
+    kernel.fill_ring(is_full=True)
+    watch.make(READ)
+    kernel.fill_ring(is_full=False)
+
+    assert len(watch.make(READ)) == 1
+
+
 def test_what_a_register_holds_that_no_argument_is_made_of_makes_no_difference(kernel: NativeKernel) -> None:
     """Otherwise a program could vary one argument to have all its calls sent."""
     watch = Watch(kernel)
