@@ -126,7 +126,7 @@ def test_what_changes_about_a_process_has_its_next_call_sent(kernel: NativeKerne
 def test_a_call_lost_after_a_change_does_not_count_as_sent(kernel: NativeKernel) -> None:
     """The next one shows what the lost one would have shown."""
     watch = Watch(kernel)
-    for _ in range(10):
+    for _ in range(LIMIT):
         watch.make(READ)
     watch.change_facts()
     kernel.fill_ring(is_full=True)
