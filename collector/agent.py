@@ -146,9 +146,14 @@ class Collector:
         return {"reread": self._table.rereads, "ended": self._sweep.ended, "changed": self._sweep.renewed}
 
     @property
-    def failed_container_queries(self) -> Mapping[str, int]:
-        """Queries about containers without facts in response, by reason."""
-        return {"unanswered": self._containers.unanswered, "not_found": self._containers.not_found}
+    def container_lookups(self) -> Mapping[str, int]:
+        """Look-ups of containers that have ended, by outcome."""
+        return self._containers.outcomes
+
+    @property
+    def container_unknown_for(self) -> float:
+        """Seconds for which the oldest container has been unknown that is still looked up; 0 if there is none."""
+        return self._containers.unknown_for(time.monotonic_ns()) / 1e9
 
     @property
     def events_without_container_facts(self) -> Mapping[str, int]:

@@ -38,6 +38,9 @@ FAILURE_DELAY = 30_000_000_000
 FAILURE_NOTE_INTERVAL = 600_000_000_000
 """Minimum nanoseconds between two messages about failures."""
 
+OUTCOMES = ("runtime", "bundle", "not_found", "unanswered")
+"""The runtime knew the container; only its bundle was found; nothing was found; the runtime could not be queried."""
+
 _FACTS = tuple(each.name for each in fields(Container))
 
 
@@ -51,6 +54,8 @@ class _Known:
     is_in_flight: bool = False
     retries: int = 0
     query_at: int | None = None
+    unknown_since: int | None = None
+    """When its first look-up found nothing, monotonic nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class _Answer:
     """Why the runtime couldn't be queried; None if it responded, even that it doesn't know the container."""
     is_final: bool = True
     """Whether the runtime was queried too; otherwise its response follows."""
+    is_complete: bool = False
+    """Whether the runtime knew the container."""
 
 
 class KnownContainers:
@@ -88,10 +95,8 @@ class KnownContainers:
     ) -> None:
         self.version = 0
         """Increases whenever more becomes known of any container."""
-        self.unanswered = 0
-        """Queries that no runtime answered."""
-        self.not_found = 0
-        """Queries about containers that no runtime knew."""
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        """Look-ups that have ended, by outcome."""
         self._lookups = tuple(lookups)
         self._bundles = bundles or Bundles()
         self._on_failure = on_failure
@@ -138,6 +143,16 @@ class KnownContainers:
             known.query_at = None
             self._query(known)
         return known.is_pending
+
+    def unknown_for(self, now: int) -> int:
+        """Return for how long the oldest container has been unknown that is still looked up, ns; 0 if there is none.
+
+        Args:
+            now: monotonic nanoseconds.
+        """
+        # A copy, because metrics are read on another thread.
+        waiting = map(self._find, list(self._retries))
+        return max((now - known.unknown_since for known in waiting if known and known.unknown_since), default=0)
 
     def facts(self, name: ContainerName) -> Container:
         """Return what is known of a container: at least its id, and the runtime type from its cgroup."""
@@ -190,7 +205,7 @@ class KnownContainers:
     def _query(self, known: _Known) -> None:
         is_certain = known.name.is_certain
         if self._in_flight[is_certain] >= (MAX_IN_FLIGHT if is_certain else MAX_UNCERTAIN_IN_FLIGHT):
-            self.unanswered += 1
+            self.outcomes["unanswered"] += 1
             known.is_pending = False
             return
         known.is_in_flight = True
@@ -198,7 +213,10 @@ class KnownContainers:
         self._queries.put((0 if is_certain else 1, next(self._order), _Query(known.name, known.pid)))
 
     def _take(self, known: _Known, answer: _Answer, now: int) -> None:
-        if answer.facts is not None:
+        if answer.facts is None:
+            known.unknown_since = known.unknown_since or now
+        else:
+            known.unknown_since = None
             if answer.facts != known.facts:
                 known.facts = answer.facts
                 self.version += 1
@@ -207,7 +225,7 @@ class KnownContainers:
         if not answer.is_final:
             return
         if answer.failure is not None:
-            self.unanswered += 1
+            self.outcomes["unanswered"] += 1
             known.query_at = now + FAILURE_DELAY
             if answer.facts is None and now >= self._failure_note_at:
                 self._failure_note_at = now + FAILURE_NOTE_INTERVAL
@@ -216,10 +234,12 @@ class KnownContainers:
             if known.retries == 0:
                 self._schedule_retry(known, now)
                 return
-            self.not_found += known.is_pending
+            self.outcomes["not_found"] += known.is_pending
             self._schedule_retry(known, now)
-        elif answer.facts.start_ts is None and known.retries < MAX_RETRIES_FOR_START:
-            self._schedule_retry(known, now)
+        else:
+            self.outcomes["runtime" if answer.is_complete else "bundle"] += 1
+            if answer.facts.start_ts is None and known.retries < MAX_RETRIES_FOR_START:
+                self._schedule_retry(known, now)
         known.is_pending = False
 
     def _schedule_retry(self, known: _Known, now: int) -> None:
@@ -252,7 +272,8 @@ class KnownContainers:
             try:
                 if not lookup.answers(name):
                     continue
-                return _Answer(name, completed(replace(lookup.inspect(name, bundle), id=name.id), least))
+                facts = replace(lookup.inspect(name, bundle), id=name.id)
+                return _Answer(name, completed(facts, least), is_complete=True)
             except ContainerNotFound:
                 continue
             except Exception as error:  # noqa: BLE001 - as above, in one runtime's module

@@ -1,12 +1,43 @@
 """The runtimes that a collector queries: to support another one, add a line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from collector.containers.cri.containerd import Containerd
 from collector.containers.cri.runtime import SOCKETS, Cri
 from collector.containers.docker.engine import Docker
-from collector.containers.runtime import ContainerRuntime
+from collector.containers.runtime import ContainerRuntime, RuntimeUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeAnswer:
+    """What a runtime's socket answered to a question for its version."""
+
+    kind: str
+    """Docker, Podman or CRI."""
+    socket: Path
+    version: str | None
+    """None if it didn't answer."""
+    failure: str = ""
+
+
+def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[RuntimeAnswer]:
+    """Yield what each runtime answers whose socket exists or is configured; arguments as for runtimes()."""
+    asked: list[tuple[str, Path, Callable[[], str]]] = [
+        *(("CRI", socket, partial(Cri().version, socket)) for socket in cri or filter(Path.is_socket, SOCKETS)),
+        *(
+            (kind, socket, Docker(socket).version)
+            for kind, socket in (("Docker", docker), ("Podman", podman))
+            if socket.is_socket()
+        ),
+    ]
+    for kind, socket, version in asked:
+        try:
+            yield RuntimeAnswer(kind, socket, version())
+        except RuntimeUnavailable as error:
+            yield RuntimeAnswer(kind, socket, None, str(error))
 
 
 def runtimes(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> list[ContainerRuntime]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,7 @@ def command(options: Options) -> Literal[0, 3]:
 
     Exits with 3 if live detection can't work.
     """
-    found = list(doctor.findings(_given(options)))
+    found = list(_findings(options))
     able = all(finding.state != "missing" for finding in found)
     if options.format == "json":
         checks = [dataclasses.asdict(finding) for finding in found]
@@ -38,12 +39,17 @@ def command(options: Options) -> Literal[0, 3]:
     return 0 if able else ENVIRONMENT_LACKS
 
 
-def _given(options: Options) -> tuple[Path, ...]:
+def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
     try:
-        return given_programs(options.settings())
+        settings = options.settings()
     except BadInput:
         # `lanner config check` reports wrong settings; this command is about the host.
-        return (INSTALLED_PROGRAMS,)
+        return doctor.findings((INSTALLED_PROGRAMS,))
+    collector = settings.collector
+    sockets = doctor.ContainerSockets(
+        Path(collector.docker_socket), Path(collector.podman_socket), tuple(map(Path, collector.cri_sockets))
+    )
+    return doctor.findings(given_programs(settings), sockets)
 
 
 def _detail(finding: doctor.DoctorCheck) -> str:

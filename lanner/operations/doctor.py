@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from collector.bpf.program import SYSTEM_PYTHON, find_compiled
+from collector.containers.docker.engine import DEFAULT_SOCKET, PODMAN_SOCKET
+from collector.containers.runtimes import versions
 from collector.errors import EnvironmentUnsupported
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.io_uring_offsets import uring_layout
@@ -35,12 +36,22 @@ class DoctorCheck:
     remedy: str = ""
 
 
-def findings(given: Sequence[Path] = ()) -> Iterator[DoctorCheck]:
+@dataclass(frozen=True, slots=True)
+class ContainerSockets:
+    """Sockets of container runtimes, as configured."""
+
+    docker: Path = DEFAULT_SOCKET
+    podman: Path = PODMAN_SOCKET
+    cri: tuple[Path, ...] = ()
+    """Empty for the usual ones."""
+
+
+def findings(given: Sequence[Path] = (), sockets: ContainerSockets | None = None) -> Iterator[DoctorCheck]:
     """Check this host and yield the findings.
 
     Args:
         given: files, or folders of files, with eBPF programs compiled on similar hosts.
-
+        sockets: those of container runtimes.
     """
     program = compiled_program(given)
     for check in CHECKS:
@@ -48,6 +59,7 @@ def findings(given: Sequence[Path] = ()) -> Iterator[DoctorCheck]:
         if check in {bcc, headers} and finding.state == "missing" and program.state == "ok":
             finding = replace(finding, state="note", remedy="Not needed, because a compiled program is present.")
         yield finding
+    yield from container_runtimes(sockets or ContainerSockets())
     yield program
 
 
@@ -234,17 +246,18 @@ def cache() -> DoctorCheck:
     return DoctorCheck("cache", "note", f"{folder} is not writable", "Each start compiles again, which takes a second.")
 
 
-def docker() -> DoctorCheck:
-    """Check whether container names and images can be looked up."""
-    path = "/var/run/docker.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(2)
-        try:
-            probe.connect(path)
-        except OSError as error:
-            remedy = "Containers are identified by id, without name and image, until dockerd runs."
-            return DoctorCheck("Docker", "note", f"{path}: {error.strerror or 'does not answer'}", remedy)
-    return DoctorCheck("Docker", "ok", path)
+def container_runtimes(sockets: ContainerSockets) -> Iterator[DoctorCheck]:
+    """Check which container runtimes answer, for names, images and labels of their containers."""
+    answers = list(versions(sockets.docker, sockets.podman, sockets.cri))
+    for answer in answers:
+        if answer.version is not None:
+            yield DoctorCheck(answer.kind, "ok", f"{answer.version} at {answer.socket}")
+        else:
+            remedy = "Its containers lack what their bundles don't contain: running.md, Containers."
+            yield DoctorCheck(answer.kind, "note", answer.failure, remedy)
+    if not answers:
+        remedy = "Other sockets: collector.docker_socket, collector.podman_socket, collector.cri_sockets."
+        yield DoctorCheck("containers", "note", "no container runtime found", remedy)
 
 
 def cgroups() -> DoctorCheck:
@@ -281,6 +294,5 @@ CHECKS: tuple[Callable[[], DoctorCheck], ...] = (
     python,
     cache,
     cgroups,
-    docker,
     tools,
 )

@@ -23,9 +23,12 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("user", "user.name"),
     ("file", "fd.name"),
     ("container", "container.id"),
+    ("container_name", "container.name"),
     ("image", "container.image"),
+    ("image_digest", "container.image.digest"),
     ("pod", "k8s.pod.name"),
     ("namespace", "k8s.ns.name"),
+    ("pod_uid", "k8s.pod.uid"),
 )
 """Name of the parameter and field of the event."""
 

@@ -173,6 +173,10 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("container.runtime", _if(_in_container, "container.type")),
     ("container.image.name", _if(_in_container, "container.image.repository")),
     ("container.image.tag", lambda alert: [tag] if (tag := alert.event.get("container.image.tag")) else None),
+    (
+        "container.image.hash.all",
+        lambda alert: [digest] if (digest := alert.event.get("container.image.digest")) else None,
+    ),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),
     ("orchestrator.namespace", _if(_in_pod, "k8s.ns.name")),
     ("orchestrator.resource.type", _when(_in_pod, "pod")),

@@ -60,10 +60,10 @@ def rw_text(mount: Mount) -> str:
 
 
 def mounts_text(container: Container | None) -> str | None:
-    """Return all mounts, separated by commas; "" if the container is known and has none."""
-    if container is None:
+    """Return all mounts, separated by commas; "" if it has none, and None if they aren't known."""
+    if container is None or container.mounts is None:
         return None
-    return ",".join(mount_text(mount) for mount in container.mounts or ())
+    return ",".join(mount_text(mount) for mount in container.mounts)
 
 
 def find_mount(container: Container | None, selector: str, by: str = "source") -> Mount | None:

@@ -74,15 +74,13 @@ class Cri:
                 failure = error
         raise failure or ContainerNotFound(f"no runtime knows {name.full_id}")
 
-    def versions(self) -> dict[Path, str]:
-        """Return name and version of each runtime that answers, by its socket."""
-        found = {}
-        for socket in self._candidates(None):
-            try:
-                found[socket] = runtime_version(self._call(socket, "Version", b""))
-            except (ContainerNotFound, RuntimeUnavailable) as error:
-                found[socket] = str(error)
-        return found
+    def version(self, socket: Path) -> str:
+        """Return name and version of the runtime behind a socket. Raises RuntimeUnavailable."""
+        try:
+            answer = self._call(socket, "Version", b"")
+        except ContainerNotFound as error:
+            raise RuntimeUnavailable(f"{socket}: {error}") from error
+        return self._built(socket, lambda: runtime_version(answer))
 
     def _candidates(self, bundle: Bundle | None) -> list[Path]:
         if bundle is not None and bundle.socket:

@@ -12,6 +12,7 @@ from typing import Any
 
 from collector.containers.bundles.bundles import Bundle
 from collector.containers.docker.inspected import container_from, image_of, init_pid, shares_network_with
+from collector.containers.json_values import text
 from collector.containers.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
 from schemas.batch import Container
@@ -79,6 +80,13 @@ class Docker:
         image = None if image_id is None else self._get_if_known(f"/images/{image_id}/json")
         sandbox = None if shared is None else self._get_if_known(f"/containers/{shared}/json")
         return container_from(name, inspected, image, sandbox, self._kind)
+
+    def version(self) -> str:
+        """Return the daemon's version. Raises RuntimeUnavailable."""
+        try:
+            return text(self._get("/version"), "Version") or "of an unknown version"
+        except ContainerNotFound as error:
+            raise RuntimeUnavailable(f"{self._path}: the daemon doesn't offer Docker's API") from error
 
     def _get_if_known(self, path: str) -> dict[str, Any] | None:
         try:

@@ -1,6 +1,7 @@
 """Events from containers that a kubelet would start, over containerd's CRI plugin, carry container, image and pod."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -86,3 +87,12 @@ def test_two_hundred_containers_of_less_than_a_tenth_of_a_second_are_all_named(p
 
     assert {event["container.name"] for event in events} == {f"short-{number}" for number in range(SHORT_LIVED)}
     assert {(event["k8s.pod.name"], event["container.image"]) for event in events} == {("web-1", BUSYBOX)}
+
+
+def test_doctor_shows_what_the_runtime_answers(containerd: Containerd) -> None:
+    """With its version, at the socket from the settings."""
+    command = [sys.executable, "-m", "lanner", "-o", f"collector.cri_sockets=[{containerd.socket}]", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "containerd 1." in " ".join(done.stdout.split())
+    assert str(containerd.socket) in "".join(done.stdout.split())

@@ -6,6 +6,7 @@ import pytest
 
 from bus.connection import Connection
 from collector.agent import Collector
+from collector.containers.lookup import OUTCOMES
 from collector.events.system_calls import BY_EVENT
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
@@ -69,6 +70,7 @@ class TestCollector:
         publisher.close(0)
 
         assert readings["lanner_process_corrections_total"] == {("reread",): 1, ("ended",): 0, ("changed",): 0}
-        assert readings["lanner_container_queries_failed_total"] == {("unanswered",): 0, ("not_found",): 0}
+        assert readings["lanner_container_lookups_total"] == {(outcome,): 0 for outcome in OUTCOMES}
+        assert readings["lanner_container_unknown_seconds"] == {(): 0}
         assert readings["lanner_events_without_container_total"] == {("timeout",): 0, ("too_many",): 0}
         assert readings.keys() <= METRICS.keys()

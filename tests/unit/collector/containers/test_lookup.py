@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from collector.containers import lookup
+from collector.containers.bundles.bundles import Bundles
+from collector.containers.cri.runtime import Cri
 from collector.containers.docker.engine import Docker
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
 from collector.containers.naming import ContainerName
@@ -82,7 +84,7 @@ def test_a_container_that_is_only_being_made_is_asked_for_once_more(tmp_path: Pa
         assert known.poll(RETRY_DELAY - 1) == []
         assert settle(known, RETRY_DELAY) == [ID]
 
-        assert (known.facts(NAME).name, known.not_found, asked(daemon)) == ("web", 0, 2)
+        assert (known.facts(NAME).name, known.outcomes["not_found"], asked(daemon)) == ("web", 0, 2)
 
 
 def test_a_container_that_nobody_knows_settles_after_the_second_question(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_container_that_nobody_knows_settles_after_the_second_question(tmp_pat
 
         assert settle(known, RETRY_DELAY) == [ID]
 
-        assert (known.not_found, asked(daemon), known.facts(NAME).name) == (1, 2, None)
+        assert (known.outcomes["not_found"], asked(daemon), known.facts(NAME).name) == (1, 2, None)
         assert not known.is_pending(NAME, 10 * RETRY_DELAY)
 
 
@@ -125,7 +127,7 @@ def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
         assert time.monotonic() - begin < 5
 
         settle(known)
-        assert known.unanswered >= 1
+        assert known.outcomes["unanswered"] >= 1
 
 
 def test_a_daemon_that_comes_back_is_asked_again(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_too_many_questions_are_not_asked(tmp_path: Path, monkeypatch: pytest.Mo
 
         pending = [known.is_pending(ContainerName("docker", f"{number:064x}"), 0) for number in range(5)]
 
-        assert (pending, known.unanswered) == ([True, True, True, False, False], 2)
+        assert (pending, known.outcomes["unanswered"]) == ([True, True, True, False, False], 2)
 
 
 def made_up(number: int) -> ContainerName:
@@ -203,7 +205,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
         known.close()
 
     assert known.facts(NAME).name == "web"
-    assert known.unanswered == 46 + 1
+    assert known.outcomes["unanswered"] == 46 + 1
     assert daemon.asked[1] == PATH
 
 
@@ -257,7 +259,35 @@ def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
 
         until(lambda: known.poll(0) or known.facts(NAME).name)
         known.close()
-        assert known.unanswered == 3
+        assert known.outcomes["unanswered"] == 3
+
+
+def test_the_age_of_an_unknown_container_is_reported_until_it_is_known(tmp_path: Path) -> None:
+    """A runtime that Lanner doesn't find shows up as a container that stays unknown."""
+    with containers(tmp_path) as (known, daemon):
+        known.is_pending(NAME, 5)
+        until(lambda: known.poll(5) or known._retries)
+        assert settle(known, 5 + RETRY_DELAY) == [ID]
+        assert known.unknown_for(5 + RETRY_DELAY) == RETRY_DELAY
+        daemon.answers = {PATH: inspected()}
+
+        until(lambda: known.poll(5 + 4 * RETRY_DELAY) or known.outcomes["runtime"])
+
+        assert known.unknown_for(9 * RETRY_DELAY) == 0
+
+
+def test_a_bundle_gives_facts_where_the_runtime_gives_none(tmp_path: Path) -> None:
+    """Podman's socket is often switched off."""
+    folder = tmp_path / "default" / ID
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"annotations": {"nerdctl/name": "web"}}')
+    name = ContainerName("containerd", ID)
+    known = KnownContainers([Cri([])], Bundles([tmp_path], []))
+    known.is_pending(name, 0)
+    until(lambda: known.poll(0) or known.outcomes["bundle"])
+    known.close()
+
+    assert known.facts(name).name == ID
 
 
 def test_threads_end_when_told(tmp_path: Path) -> None:
@@ -279,6 +309,6 @@ def test_a_failing_runtime_is_reported_once_in_a_while(tmp_path: Path) -> None:
         settle(known, now)
     known.close()
 
-    assert known.unanswered == 3
+    assert known.outcomes["unanswered"] == 3
     assert len(notes) == 2
     assert notes[0].startswith("facts about containers are incomplete: RuntimeUnavailable: ")
