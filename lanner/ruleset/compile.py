@@ -99,6 +99,7 @@ def repeated_alerts(settings: Settings) -> RepeatedAlerts:
         configured.identical_of_process,
         configured.identical,
         configured.of_process,
+        configured.under_root,
         configured.period_seconds * 1_000_000_000,
     )
     return RepeatedAlerts(limits)

@@ -204,4 +204,4 @@ class Detector:
             )
             return self._redact(budget.bounded(alert))
 
-        return repeats.take(place, rule.rule, (rendered.text, fields), (identity, make))
+        return repeats.take(place, rule.rule, (rendered.text, fields), (identity, make), name)

@@ -20,6 +20,11 @@ from schemas.caching.bounded import BoundedMap
 
 MAX_WINDOWS = 60_000
 """Counts that are stored, about 250 bytes each; the oldest makes room. Further repeats are sent in full again."""
+MAX_PLACES = 4_096
+_MERGED = ("/bin/", "/sbin/", "/lib")
+"""Directories that are links to those of the same name in /usr."""
+MAX_ROOTS = 8
+"""Root directories of one host or container that are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,9 @@ class RepeatLimits:
     """Alerts with the same text and fields, of any process."""
     of_process: int = 100
     """Alerts of one process, whatever their text."""
+    under_root: int = 1
+    """Alerts of one container for files below one directory that is the root of their processes (chroot), where the
+    rule matches only the kernel's name of the file. A login in `chroot /host` opens hundreds."""
     period: int = 60_000_000_000
     """ns."""
 
@@ -60,6 +68,7 @@ class RepeatedAlerts:
         """
         self._limits = limits
         self._windows: BoundedMap[bytes, _Window] = BoundedMap(max_windows)
+        self.roots = Roots()
         self.counted: Counter[str] = Counter()
         """Alerts by rule that were counted instead of sent."""
 
@@ -84,6 +93,42 @@ class RepeatedAlerts:
             window = _Window(now, *opening)
             self._windows.put(key, window)
         return window
+
+
+class Roots:
+    """Directories that are the root of processes (chroot), as the two names of their files reveal them.
+
+    Such a process opens /etc/passwd, and the kernel's name is /host/etc/passwd. No link hides the file, but chroot can:
+    to /etc, then read /shadow. So these alerts are folded, not dropped.
+    """
+
+    def __init__(self, *, max_places: int = MAX_PLACES) -> None:
+        """Begin without any. max_places: hosts and containers of which roots are stored."""
+        self._known: BoundedMap[tuple[str, str], tuple[str, ...]] = BoundedMap(max_places)
+
+    def find(self, place: tuple[str, str], requested: str, real: str) -> str:
+        """Return the root directory below which a file was requested; "" if none is known.
+
+        Args:
+            place: host and container.
+            requested: the name that the process gave the file.
+            real: the kernel's name; "" if the rule matches the requested one.
+        """
+        if not real or not requested.startswith("/"):
+            return ""
+        known = self._known.get(place) or ()
+        for root in known:
+            # Links below the root lead elsewhere below it.
+            if real.startswith(f"{root}/"):
+                return root
+        if not real.endswith(requested):
+            return ""
+        root = real.removesuffix(requested)
+        if requested.startswith(_MERGED):
+            root = root.removesuffix("/usr")
+        if root:
+            self._known.put(place, (root, *known)[:MAX_ROOTS])
+        return root
 
 
 @dataclass(slots=True)
@@ -116,6 +161,7 @@ class BatchRepeats:
         rule: str,
         content: tuple[str, Mapping[str, Value]],
         made: tuple[str, Callable[[], Alert]],
+        name: int = 0,
     ) -> Alert | None:
         """Return the alert of an event if it is to be sent; None where it was counted.
 
@@ -124,6 +170,7 @@ class BatchRepeats:
             rule: its name.
             content: text and fields of the alert: what makes two alerts identical.
             made: id of the alert, and what makes it; it may raise.
+            name: string index of the file's name that matched.
         """
         limits = self._limits
         identity, make_alert = made
@@ -134,11 +181,15 @@ class BatchRepeats:
         process = batch.processes[batch.columns["process"][index]]
         of_rule = (batch.host_id, rule)
         actor = (process.pid, process.start_time)
-        keys = (
+        keys = [
             (_key("identical", *of_rule, *content), limits.identical),
             (_key("identical of process", *of_rule, *actor, *content), limits.identical_of_process),
             (_key("of process", *of_rule, *actor), limits.of_process),
-        )
+        ]
+        container = batch.containers[process.container].full_id if process.container >= 0 else ""
+        root = self._known.roots.find((batch.host_id, container), *_names(batch, index, name))
+        if root:
+            keys.append((_key("under root", *of_rule, container, root), limits.under_root))
         opening = (identity, time)
         windows = [self._known.window(key, self._now, limits.period, opening) for key, _ in keys]
         over = [window.sent >= most for window, (_, most) in zip(windows, keys, strict=True)]
@@ -148,7 +199,7 @@ class BatchRepeats:
                 window.sent += 1
             return alert
         # Identical alerts are summed together, whatever their process.
-        which = 0 if over[0] or over[1] else 2
+        which = 3 if over[3:] == [True] else 0 if over[0] or over[1] else 2
         self._count(keys[which][0], windows[which], index, rule, make_alert)
         return None
 
@@ -188,6 +239,13 @@ class BatchRepeats:
         count.count += weight
         count.last = max(count.last, time)
         self._known.counted[rule] += weight
+
+
+def _names(batch: EventBatch, index: int, name: int) -> tuple[str, str]:
+    """Return the requested name of an event's file, and the kernel's if it is the only one that matched."""
+    requested, real = batch.columns["fd_name"][index], batch.columns["fd_realpath"][index]
+    matched = real if name == real != requested else 0
+    return batch.strings[requested] or "", (batch.strings[matched] or "") if matched else ""
 
 
 def _key(*parts: object) -> bytes:

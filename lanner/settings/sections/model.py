@@ -191,6 +191,11 @@ class AlertRepeats:
     identical_of_process: int = about("Identical alerts of one process to send per period.", 5)
     identical: int = about("Identical alerts of all processes to send per period.", 100)
     of_process: int = about("Alerts of one process to send per period, identical or not.", 100)
+    under_root: int = about(
+        "Alerts per period about files below the root directory of a process (chroot) that only the kernel's name of\n"
+        "the file causes.",
+        1,
+    )
     period_seconds: int = about("Length of a period, s.", 60)
 
 

@@ -3,13 +3,14 @@
 import dataclasses
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.wire import decode_pre_match, encode_pre_match
 from processor.detection.detector import Detector
-from processor.detection.repeats import RepeatedAlerts, RepeatLimits
+from processor.detection.repeats import RepeatedAlerts, RepeatLimits, Roots
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
@@ -47,6 +48,14 @@ def batch(*opens: tuple[int, str], sequence: int = 1, at: float = 0, repeats: in
     return dataclasses.replace(made, created=time, appended=time + SECOND)
 
 
+def chrooted(*names: str, root: str = "/host", at: float = 0, sequence: int = 1) -> EventBatch:
+    """Make a batch in which a process opens files whose real names are below a root directory."""
+    made = batch(*((50, name) for name in names), at=at, sequence=sequence)
+    strings = [*made.strings, *(root + name for name in names)]
+    real = [len(made.strings) + place for place in range(len(names))]
+    return dataclasses.replace(made, strings=strings, columns={**made.columns, "fd_realpath": real})
+
+
 class Judge:
     """Both stages, as `lanner run` has them."""
 
@@ -66,6 +75,56 @@ class Judge:
     def finish(self) -> list[Alert]:
         """End all periods."""
         return self._both.correlator.finish()
+
+
+def test_a_login_under_another_root_gives_one_alert_and_a_count() -> None:
+    """The kernel's names of its files match a rule that the requested ones don't."""
+    judge = Judge()
+    first = judge.take(chrooted("/etc/passwd", "/etc/profile", "/etc/group", root="/secret"))
+    elsewhere = judge.take(chrooted("/etc/passwd", root="/secret-b", at=1, sequence=2))
+    summaries = judge.tick(70)
+
+    assert [alert.output_fields["fd.name"] for alert in first] == ["/secret/etc/passwd"]
+    assert len(elsewhere) == 1
+    assert [alert.repeats.count for alert in summaries if alert.repeats] == [2]
+
+
+def linked(**names: str) -> EventBatch:
+    """Make a batch in which a process opens files by links, which lead to real names."""
+    made = batch(*((50, f"/{link}") for link in names))
+    strings = [*made.strings, *names.values()]
+    real = [len(made.strings) + place for place in range(len(names))]
+    return dataclasses.replace(made, strings=strings, columns={**made.columns, "fd_realpath": real})
+
+
+def test_a_link_is_no_other_root() -> None:
+    """Each file that a harmless name hides gives its own alert."""
+    assert len(Judge().take(linked(a="/secret/one", b="/secret/two"))) == 2
+
+
+def test_links_below_another_root_are_below_it_too() -> None:
+    """There /lib is a link to /usr/lib as well."""
+    judge = Judge()
+    judge.take(chrooted("/etc/passwd", root="/secret"))
+
+    assert judge.take(linked(lib="/secret/usr/lib", bin="/secret/usr/bin")) == []
+    assert len(judge.take(linked(lib="/secret2/x"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("requested", "real", "root"),
+    [
+        ("/etc/passwd", "/host/etc/passwd", "/host"),
+        ("/lib/x.so", "/host/usr/lib/x.so", "/host"),
+        ("/bin/x", "/usr/bin/x", ""),
+        ("passwd", "/host/etc/passwd", ""),
+        ("/x", "/etc/shadow", ""),
+        ("/etc/passwd", "", ""),
+    ],
+)
+def test_a_root_is_what_the_two_names_of_a_file_differ_by(requested: str, real: str, root: str) -> None:
+    """The links from /bin and /lib into /usr make no root."""
+    assert Roots().find(("host", ""), requested, real) == root
 
 
 def test_identical_alerts_beyond_the_first_few_become_one_summary() -> None:
