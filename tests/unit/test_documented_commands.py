@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from lanner.cli.app import lanner_command
 from lanner.settings import Settings
@@ -20,6 +21,7 @@ PROGRAM = re.compile(r"(?:.*(?:&&|;) )?(?:sudo )?(?:[\w./]+/)?lanner ([a-z-].*)"
 SETTING = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 SIGNED_TEXTS = {"batch", "host"}
 """What `lanner batch` and `lanner host` are: texts that signatures cover."""
+CHART = ROOT / "deploy/helm/lanner"
 FILES = {"host.key", "notifier.env"}
 """Look like settings."""
 
@@ -75,12 +77,23 @@ def is_setting(name: str) -> bool:
     return True
 
 
+def is_chart_value(name: str) -> bool:
+    """Return whether a dotted name leads to a value of the Helm chart."""
+    value = yaml.safe_load((CHART / "values.yaml").read_text())
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_setting_exists(page: Path) -> None:
     """If the first part of a dotted name is a section of the settings, the whole name leads to a setting or section."""
     sections = {name for name, kind in typing.get_type_hints(Settings).items() if dataclasses.is_dataclass(kind)}
     names = {found[1] for found in re.finditer(r"`([^`\n]+)`", page.read_text()) if SETTING.fullmatch(found[1])}
-    wrong = [name for name in names - FILES if name.split(".")[0] in sections and not is_setting(name)]
+    exists = is_chart_value if page.parent == CHART else is_setting
+    wrong = [name for name in names - FILES if name.split(".")[0] in sections and not exists(name)]
     assert wrong == []
 
 

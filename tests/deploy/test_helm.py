@@ -1,0 +1,279 @@
+"""The Helm chart: what it renders is valid for each supported version of Kubernetes, and has no right too many."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lanner.settings import load_settings
+from tests.deploy.helm.program import NoHelm, helm
+from tests.deploy.helm.schemas import VERSIONS, Object, faults, objects, pods
+from tests.live.needs import lacking
+
+CHART = Path("deploy/helm/lanner")
+CASES = {path.stem: path for path in sorted(Path("tests/deploy/helm/values").glob("*.yaml"))}
+SCALING = {"production": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
+"""Which values files scale processors, and by what."""
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@cache
+def program() -> Path:
+    """Return Helm, compiled unless cached."""
+    try:
+        return helm()
+    except NoHelm as missing:
+        lacking(str(missing))
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Helm."""
+    return subprocess.run([program(), *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@cache
+def template(case: str, version: str = VERSIONS[-1], *options: str) -> list[Object]:
+    """Render the chart with the values of a case."""
+    made = run(
+        "template", "fleet", CHART, "--kube-version", version, "--namespace", "security", "-f", CASES[case], *options
+    )
+    assert made.returncode == 0, made.stderr
+    return objects(made.stdout)
+
+
+def of_kind(kind: str, every: list[Object]) -> dict[str, Object]:
+    """Return the objects of a kind by name."""
+    return {each["metadata"]["name"]: each for each in every if each["kind"] == kind}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lint_finds_nothing(case: str) -> None:
+    """No error and no warning, with each of the values files."""
+    done = run("lint", "--strict", CHART, "-f", CASES[case])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_every_object_is_valid(case: str, version: str) -> None:
+    """Each version of the API knows every field, and each required one is there."""
+    every = template(case, version)
+    assert len(every) >= 4
+    assert [fault for each in every for fault in faults(version, each)] == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pods_refer_to_what_is_there(case: str) -> None:
+    """Mounts name volumes, volumes the chart's own objects, pods a service account, selectors the pods' labels."""
+    every = template(case)
+    maps, accounts, claims = (of_kind(kind, every) for kind in ("ConfigMap", "ServiceAccount", "PersistentVolumeClaim"))
+    for each in every:
+        selector = each["spec"].get("selector") if "template" in each.get("spec", {}) else None
+        if selector:
+            assert selector["matchLabels"].items() <= each["spec"]["template"]["metadata"]["labels"].items()
+    for name, pod in pods(every):
+        spec = pod["spec"]
+        assert spec["serviceAccountName"] in accounts, name
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert len(volumes) == len(spec["volumes"]), name
+        used = [mount for container in spec["containers"] for mount in container["volumeMounts"]]
+        assert {mount["name"] for mount in used} == volumes.keys(), name
+        assert len({mount["mountPath"] for mount in used}) == len(used), name
+        for volume in volumes.values():
+            if (own := volume.get("configMap", {}).get("name")) != "lanner-programs":
+                assert own is None or own in maps
+            assert volume.get("persistentVolumeClaim", {}).get("claimName") in (None, *claims)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_pod_has_more_rights_than_it_needs(case: str) -> None:
+    """Only collectors are root and have three capabilities; only the Kubernetes service talks to the API."""
+    every = template(case)
+    for name, pod in pods(every):
+        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        spec = pod["spec"]
+        [container] = spec["containers"]
+        security = {**spec["securityContext"], **container["securityContext"]}
+        is_collector = component == "collector"
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"]["drop"] == ["ALL"]
+        added = ["SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"] if is_collector else None
+        assert security["capabilities"].get("add") == added
+        assert security.get("readOnlyRootFilesystem", component == "kafka"), name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert security.get("runAsNonRoot", False) is not is_collector
+        assert spec.get("hostPID", False) is is_collector
+        assert not spec.keys() & {"hostNetwork", "hostIPC"}
+        assert spec["automountServiceAccountToken"] is (component == "kubernetes")
+        assert any("hostPath" in volume for volume in spec["volumes"]) is is_collector
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_collectors_can_write_to_two_folders_of_the_host(case: str) -> None:
+    """Everything else of the host is mounted read-only, and nothing that contains more than a runtime's folder."""
+    [collector] = of_kind("DaemonSet", template(case)).values()
+    spec = collector["spec"]["template"]["spec"]
+    host = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"] if "hostPath" in volume}
+    mounts = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    assert sorted(host[name] for name in host if not mounts[name].get("readOnly")) == [
+        "/var/cache/lanner",
+        "/var/lib/lanner",
+    ]
+    assert not set(host.values()) & {"/", "/run", "/var", "/var/lib", "/var/run", "/etc", "/proc", "/sys"}
+
+
+@pytest.mark.parametrize("case", sorted(set(CASES) - {"trial"}))
+def test_secrets_are_only_referred_to(case: str) -> None:
+    """The chart contains none, apart from the generated passwords of a trial."""
+    assert of_kind("Secret", template(case)) == {}
+
+
+def test_a_trials_passwords_differ() -> None:
+    """Each user of the trial's broker has a password of its own, which the broker knows."""
+    secrets = of_kind("Secret", template("trial"))
+    users = secrets.pop("fleet-lanner-kafka-broker")["stringData"]["users.properties"]
+    passwords = {secret["stringData"]["password"] for secret in secrets.values()}
+    assert len(passwords) == len(secrets) == 7
+    assert all(f'"{password}"' in users for password in passwords)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lanner_accepts_the_settings(case: str, tmp_path: Path) -> None:
+    """The settings of the ConfigMap have no unknown name and no wrong value."""
+    [settings] = (each for name, each in of_kind("ConfigMap", template(case)).items() if name.endswith("-settings"))
+    file = tmp_path / "lanner.yaml"
+    file.write_text(settings["data"]["lanner.yaml"])
+    loaded = load_settings(file, (), {})
+    assert loaded.kafka.bootstrap_servers
+    assert loaded.log_format == "json"
+
+
+@pytest.mark.parametrize(("case", "kind"), SCALING.items())
+def test_processors_scale_on_lag(case: str, kind: str) -> None:
+    """What scales the Deployment also decides on the number of its pods, so the chart sets none."""
+    every = template(case)
+    [scaler] = of_kind(kind, every).values()
+    processor = of_kind("Deployment", every)[scaler["spec"]["scaleTargetRef"]["name"]]
+    assert "replicas" not in processor["spec"]
+
+
+def test_each_enabled_sink_has_a_deployment() -> None:
+    """Named after the sink, with its Secrets as variables or files."""
+    every = of_kind("Deployment", template("production"))
+    notifiers = {name: each["spec"]["template"]["spec"] for name, each in every.items() if "-notifier-" in name}
+    assert {spec["containers"][0]["args"][1] for spec in notifiers.values()} == {
+        "slack",
+        "syslog",
+        "on_call",
+        "siem.ecs",
+    }
+    slack = notifiers["fleet-lanner-notifier-slack"]["containers"][0]
+    reference = {"secretKeyRef": {"name": "lanner-slack", "key": "token"}}
+    assert {"name": "LANNER_SLACK_TOKEN", "valueFrom": reference} in slack["env"]
+
+
+def test_rules_are_published_signed_and_verified() -> None:
+    """A hook signs with the private key, which no other pod has; processors have the public one."""
+    every = template("production")
+    job = of_kind("Job", every)["fleet-lanner-publish-rules"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"].startswith("post-install")
+    assert "--sign-key" in json.dumps(job)
+    owners = {name for name, pod in pods(every) if "lanner-rules-key" in json.dumps(pod)}
+    assert owners == {"fleet-lanner-publish-rules"}
+    verifying = {name for name, pod in pods(every) if "lanner-rules-public-key" in json.dumps(pod)}
+    assert verifying == {"fleet-lanner-processor"}
+
+
+def test_topics_are_created_anew_when_they_change() -> None:
+    """A Job can't be changed, so its name depends on its content, and only on that."""
+    names = [
+        next(name for name in of_kind("Job", template("production", VERSIONS[0], *options)) if "-topics-" in name)
+        for options in ((), ("--set", "processor.replicas=3"), ("--set", "kafka.topics.eventsRetention=48h"))
+    ]
+    assert names[0] == names[1] != names[2]
+
+
+def test_only_the_kubernetes_service_has_rights_at_the_api() -> None:
+    """It may list and watch, and write nothing but Leases of its namespace."""
+    every = template("keda")
+    roles = [*of_kind("ClusterRole", every).values(), *of_kind("Role", every).values()]
+    verbs = {
+        verb for role in roles for rule in role["rules"] for verb in rule["verbs"] if rule["resources"] != ["leases"]
+    }
+    assert verbs == {"list", "watch"}
+    bindings = [*of_kind("ClusterRoleBinding", every).values(), *of_kind("RoleBinding", every).values()]
+    assert {subject["name"] for each in bindings for subject in each["subjects"]} == {"fleet-lanner-kubernetes"}
+    assert not of_kind("ClusterRole", template("production"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "procesor.replicas=2",
+        "collector.runtimes={containrd}",
+        "kafka.securityProtocol=tls",
+        "settings.kafka.bootstrap_servers=kafka:9092",
+        "notifiers.slack.url=https://hooks.slack.com",
+        "processor.autoscaling.type=vpa",
+        "rules.files.readme=text",
+    ],
+)
+def test_wrong_values_are_refused(wrong: str) -> None:
+    """A misspelled name never passes silently."""
+    done = run("template", "x", CHART, "--kube-version", VERSIONS[0], "-f", CASES["own_kafka"], "--set", wrong)
+    assert done.returncode != 0
+    assert "schema" in done.stderr
+
+
+def test_a_broker_is_required() -> None:
+    """Without one, the error names the value."""
+    done = run("template", "x", CHART, "--kube-version", VERSIONS[0])
+    assert "kafka.bootstrapServers is required" in done.stderr
+
+
+def test_the_schema_describes_every_value() -> None:
+    """Values and schema have the same names."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(_described(schema, values, schema["$defs"])) == set()
+
+
+def _described(schema: Mapping[str, Any], value: object, shared: Mapping[str, Any], path: str = "") -> list[str]:
+    """Return the paths of what only one of both has."""
+    schema = shared[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if schema.get("additionalProperties") is not False or not isinstance(value, dict):
+        return []
+    known = {**schema["properties"]}
+    known.pop("global", None)
+    if path.endswith("resources"):
+        known.pop("claims")
+    different = [f"{path}.{name}" for name in known.keys() ^ value.keys()]
+    return different + [
+        each
+        for name in known.keys() & value.keys()
+        for each in _described(known[name], value[name], shared, f"{path}.{name}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spec: spec.update(hostPid=True), "hostPid"),
+        (lambda spec: spec["containers"][0].pop("name"), "'name' is a required property"),
+        (lambda spec: spec.update(terminationGracePeriodSeconds="30"), "not of type 'integer'"),
+    ],
+)
+def test_the_validation_finds_mistakes(change: Callable[[Object], object], message: str) -> None:
+    """A misspelled field, a missing one and one of the wrong type."""
+    [collector] = of_kind("DaemonSet", objects(yaml.dump_all(template("trial")))).values()
+    change(collector["spec"]["template"]["spec"])
+    for version in VERSIONS:
+        [fault] = faults(version, collector)
+        assert message in fault
