@@ -40,8 +40,8 @@ def main(recording: str, rules: Sequence[str]) -> None:
     tables = [(_with_prefix(datum, "p_", PROCESS_COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     columns = [(_with_prefix(datum, "c_", COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     loaded = load_rules(read_rule_files(rules))
-    judges = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
-    stage = MessageStage(judges, clock=time.monotonic)
+    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    stage = MessageStage(ruleset, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     now = batches[0].created // 1_000_000
     _tell("the detect stage, all of it", lambda value: stage.take(0, value, now), encoded)
@@ -54,7 +54,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
         lambda each: unpack_columns(each[0], each[1].count, len(each[1].strings), len(each[1].processes)),
         columns,
     )
-    _tell(f"evaluating {len(judges.rule_names)} rules", judges.detector.process, batches)
+    _tell(f"evaluating {len(ruleset.rule_names)} rules", ruleset.detector.process, batches)
     _tell("encoding", encode_batch, built)
     _tell("  Avro", EVENT_BATCH_FORMAT.encode, datums)
     _tell("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)

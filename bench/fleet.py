@@ -122,12 +122,12 @@ def speed(recording: str, *sets: str) -> None:
     for each in sets:
         files = each.split("+")
         loaded = load_rules(read_rule_files(files))
-        judges = compile_ruleset(
+        ruleset = compile_ruleset(
             [rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed
         )
-        detect = MessageStage(judges, clock=time.monotonic)
+        detect = MessageStage(ruleset, clock=time.monotonic)
         inside = _inside(detect, encoded, batches[0].created)
-        print(f"{len(judges.rule_names)} rules: inside the stage {inside:,.0f} events/s a core")
+        print(f"{len(ruleset.rule_names)} rules: inside the stage {inside:,.0f} events/s a core")
         with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
             for workers in (1, 2):
                 wall, cpu = _through(fresh(connection, f"w{workers}."), Path(name), encoded, files, workers)

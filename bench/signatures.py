@@ -144,8 +144,8 @@ def _accept(gate: IdentityGate, message: EventsMessage) -> VerifiedMessage:
 
 def _stage(rules: Sequence[str]) -> MessageStage:
     loaded = load_rules(read_rule_files(rules))
-    judges = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
-    return MessageStage(judges, clock=time.monotonic)
+    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    return MessageStage(ruleset, clock=time.monotonic)
 
 
 def _tell(name: str, work: Callable[..., object], given: Sequence[object]) -> None:

@@ -39,7 +39,7 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     rule: Rule
-    judge: Any
+    evaluate: Any
     output: OutputFormat
 
 
@@ -97,7 +97,7 @@ class Rules:
         source = event.get("evt.source", "syscall")
         found: list[Match] = []
         for each in self._for_type(event_type):
-            if each.rule.source != source or not each.judge(event):
+            if each.rule.source != source or not each.evaluate(event):
                 continue
             rendered = each.output.fill(event)
             rule = each.rule

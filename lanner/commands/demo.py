@@ -60,7 +60,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
         options.settings(), rules=everything, priority="debug", rule_matching="all", watch_config_files=False
     )
     detection = load_detection(settings, warnings=False)
-    missing = [act.rule for act in acts if act.rule not in detection.judges.rule_names]
+    missing = [act.rule for act in acts if act.rule not in detection.ruleset.rule_names]
     if missing:
         raise BadInput(f"the active rules lack {missing[0]!r}, which the demo needs.")
     width = max(len(act.rule) for act in acts)

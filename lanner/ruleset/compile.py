@@ -25,7 +25,7 @@ from schemas.filter import PushdownFilter
 class CompiledDetection:
     """The compiled rules and where they come from."""
 
-    judges: CompiledRuleset
+    ruleset: CompiledRuleset
     origin: str
     notices: tuple[str, ...]
     watched: tuple[Path, ...]
@@ -37,27 +37,27 @@ class CompiledDetection:
     @property
     def event_types(self) -> frozenset[str]:
         """The event types that the collector has to watch."""
-        return self.judges.event_types
+        return self.ruleset.event_types
 
     @property
     def detector(self) -> Detector:
         """The detector of the rules that a single event decides."""
-        return self.judges.detector
+        return self.ruleset.detector
 
     @property
     def host_names(self) -> tuple[str, ...]:
         """Host names that rules compare addresses with."""
-        return names_asked(self.judges.conditions)
+        return names_asked(self.ruleset.conditions)
 
     @property
     def interest(self) -> PushdownFilter:
         """The pushdown filter: the events that could match a rule."""
-        return derive(self.judges.conditions, self.event_types, variables=self.variables)
+        return derive(self.ruleset.conditions, self.event_types, variables=self.variables)
 
     @property
     def count(self) -> int:
         """The number of active rules."""
-        return len(self.judges.rule_names)
+        return len(self.ruleset.rule_names)
 
 
 def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
@@ -70,7 +70,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
     try:
-        judges = compile_ruleset(
+        ruleset = compile_ruleset(
             rules,
             loaded.correlations,
             loaded.suppressed,
@@ -82,12 +82,12 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     except OutputError as error:
         raise BadInput(f"append_output: {error}") from None
     with deep():
-        texts = [print_condition(condition) for condition in judges.conditions]
+        texts = [print_condition(condition) for condition in ruleset.conditions]
     texts += [rule.output for rule in rules]
-    texts += [name for leg in judges.plan.legs for name in leg.fields]
-    texts += [name for rule in judges.plan.rules for name in rule.suppress.by]
+    texts += [name for leg in ruleset.plan.legs for name in leg.fields]
+    texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    return CompiledDetection(judges, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
+    return CompiledDetection(ruleset, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:

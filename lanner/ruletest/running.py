@@ -102,24 +102,24 @@ class Runner:
             matching: the default, if the file doesn't state it.
             recordings: reads a recording.
         """
-        judged = rules_to_evaluate(suite, rules.rules)
-        self._rules = {rule.name: rule for rule in judged}
+        evaluated = rules_to_evaluate(suite, rules.rules)
+        self._rules = {rule.name: rule for rule in evaluated}
         self._matching: RuleMatching = matching
         if suite.matching is not None:
             self._matching = "all" if suite.matching == "all" else "first"
         self._recordings = recordings
-        self._judges = compile_ruleset(judged, rules.correlations, rules.suppressed, rule_matching=self._matching)
+        self._ruleset = compile_ruleset(evaluated, rules.correlations, rules.suppressed, rule_matching=self._matching)
 
     def run(self, case: Case) -> CaseResult:
         """Run one case. Raises OSError or BadBatch if its recording can't be read."""
         began = time.perf_counter()
-        judge = Evaluator(self._judges)
+        evaluator = Evaluator(self._ruleset)
         batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
         for batch in batches:
             batch.names = names_by_address(case.names)
-        alerts = [(alert, batch) for batch in batches for alert in judge.replay(batch)]
+        alerts = [(alert, batch) for batch in batches for alert in evaluator.replay(batch)]
         # Summaries of repeats at the end belong to the case, regardless of its duration.
-        alerts += [(alert, batches[-1]) for alert in judge.correlator.finish() if batches]
+        alerts += [(alert, batches[-1]) for alert in evaluator.correlator.finish() if batches]
         failures = tuple(self._compare(case, alerts, batches))
         return CaseResult(case, failures, time.perf_counter() - began)
 

@@ -103,7 +103,7 @@ def rules_at_start(
         return _of_files(settings, quiet=quiet), former
     if len(versions) == 1 and _is_recent(versions[0]):
         with suppress(BadInput):
-            former[FILES] = load_detection(settings, warnings=False).judges.plan
+            former[FILES] = load_detection(settings, warnings=False).ruleset.plan
     return in_use, former
 
 
@@ -187,7 +187,7 @@ def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
     return RulesInUse(
-        ruleset=detection.judges,
+        ruleset=detection.ruleset,
         rules=detection.in_force,
         decode=lambda data: names.named(decode_batch(data)),
         close=names.stop,

@@ -130,9 +130,9 @@ def _of_raw_result(node: Check, _: str) -> Answers | None:
 def _of_result(node: Check, _: str) -> Answers | None:
     if node.operator not in ("=", "==", "in", "startswith", "contains", "endswith"):
         return None
-    judge = predicate(node.operator, "CHARBUF", _values(node))
-    if judge("SUCCESS"):
-        return None if any(judge(name) for name in errno.errorcode.values()) else ((_FAILED, False),)
+    matches = predicate(node.operator, "CHARBUF", _values(node))
+    if matches("SUCCESS"):
+        return None if any(matches(name) for name in errno.errorcode.values()) else ((_FAILED, False),)
     return ((_FAILED, True),) if all(value.isalpha() for value in _values(node)) else None
 
 
@@ -216,12 +216,12 @@ def _of_argument(node: Check, name: str, event: str) -> Answers | None:
     values = _values(node)
     if any(not any(character.isalpha() for character in value) or "|" in value for value in values):
         return None
-    judge = predicate(node.operator, "CHARBUF", values)
+    matches = predicate(node.operator, "CHARBUF", values)
     if table.kind != "flags":
-        return _of_number(table.name, found.name, judge)
+        return _of_number(table.name, found.name, matches)
     if node.operator != "contains":
         return None
-    chosen = [entry for entry in table.entries if judge(entry.name)]
+    chosen = [entry for entry in table.entries if matches(entry.name)]
     if table.name == "file_flags":
         is_truncation = event in PATH_OPENERS and [entry.name for entry in chosen] == ["O_TRUNC"]
         return ((Predicate("open", TRUNCATE, (TRUNCATE,)), True),) if is_truncation else None
@@ -245,12 +245,12 @@ def _of_flags(table: FlagTable, name: str, chosen: list[FlagEntry]) -> Answers |
     return ((Predicate(f"arg.{name}", bits, (0,)), False),) if is_bound else None
 
 
-def _of_number(table: str, name: str, judge: Callable[[str], bool]) -> Answers | None:
+def _of_number(table: str, name: str, matches: Callable[[str], bool]) -> Answers | None:
     entries = FLAG_TABLES[table].entries
     numbers = {number for entry in entries for number in (entry.kernel, entry.number) if number is not None}
-    if judge(flags_text(table, _OTHER_NUMBER) or str(_OTHER_NUMBER)):
+    if matches(flags_text(table, _OTHER_NUMBER) or str(_OTHER_NUMBER)):
         return None
-    chosen = sorted({number & _U32 for number in numbers if judge(flags_text(table, number) or str(number))})
+    chosen = sorted({number & _U32 for number in numbers if matches(flags_text(table, number) or str(number))})
     return ((Predicate(f"arg.{name}", _U32, tuple(chosen)), True),) if chosen else ()
 
 

@@ -21,7 +21,7 @@ HTTP = {"LANNER__HTTP__LISTEN": "0"}
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> str:
+def promtool_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Provide promtool."""
     return promtool(tmp_path_factory.mktemp("promtool"))
 
@@ -51,9 +51,9 @@ def wait(question: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def lint(judge: str, text: str) -> None:
+def lint(promtool_path: str, text: str) -> None:
     """Lint the metrics with promtool, and compare them with the catalog."""
-    done = subprocess.run([judge, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    done = subprocess.run([promtool_path, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, ""), done.stdout + done.stderr
     named = set(re.findall(r"^# TYPE (lanner_\S+)", text, re.MULTILINE))
     assert named <= set(METRICS)
@@ -61,7 +61,7 @@ def lint(judge: str, text: str) -> None:
 
 
 def test_a_processor_shows_alerts_rules_and_lag(
-    connection: Connection, processes: Processes, tmp_path: Path, judge: str
+    connection: Connection, processes: Processes, tmp_path: Path, promtool_path: str
 ) -> None:
     """Metrics exist from the start, follow events, and pass promtool's lint."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=HTTP)
@@ -80,7 +80,7 @@ def test_a_processor_shows_alerts_rules_and_lag(
     wait(lambda: f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} 0.0' not in get(f"{url}/metrics")[1])
     wait(lambda: f'lanner_rule_seconds_total{{rule="{RULE}"}} 0.0\n' not in get(f"{url}/metrics")[1])
     after = get(f"{url}/metrics")[1]
-    lint(judge, after)
+    lint(promtool_path, after)
     assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} {len(generator.actions)}.0' in after
     assert "lanner_consumer_lag{" in after
     assert "lanner_alert_latency_seconds_bucket" in after
@@ -103,7 +103,7 @@ def test_two_processors_on_one_host_are_told_of_the_port(
 
 
 def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
-    connection: Connection, processes: Processes, tmp_path: Path, judge: str
+    connection: Connection, processes: Processes, tmp_path: Path, promtool_path: str
 ) -> None:
     """An unavailable sink makes /healthz fail after the limit, with a reason, and attempts are counted."""
     settings = {
@@ -129,7 +129,7 @@ def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
     assert "Connection refused" in told
     assert get(f"{url}/livez")[0] == 200
     text = get(f"{url}/metrics")[1]
-    lint(judge, text)
+    lint(promtool_path, text)
     assert 'lanner_sink_alerts_total{outcome="dead_lettered",sink="syslog"} 0.0' in text
     assert re.search(r'lanner_sink_alerts_total{outcome="retried",sink="syslog"} [1-9]', text)
     assert re.search(r'lanner_sink_alerts_total{outcome="delivered",sink="stdout"} [1-9]', text)
@@ -141,7 +141,7 @@ def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
 
 
 def test_a_collector_that_has_no_broker_is_alive_and_not_ready(
-    own_broker: Broker, processes: Processes, tmp_path: Path, judge: str
+    own_broker: Broker, processes: Processes, tmp_path: Path, promtool_path: str
 ) -> None:
     """Spooled batches show in the metrics, and health recovers with the broker."""
     connection = with_topics(own_broker, 1)
@@ -153,7 +153,7 @@ def test_a_collector_that_has_no_broker_is_alive_and_not_ready(
     assert "bad: broker: accepts no events: they wait on disk" in get(f"{url}/readyz")[1]
     assert get(f"{url}/healthz")[0] == 200
     wait(lambda: "lanner_spool_bytes 0.0" not in get(f"{url}/metrics")[1])
-    lint(judge, get(f"{url}/metrics")[1])
+    lint(promtool_path, get(f"{url}/metrics")[1])
     own_broker.start()
     wait(lambda: get(f"{url}/readyz")[0] == 200, 60)
     wait(lambda: "lanner_spool_bytes 0.0" in get(f"{url}/metrics")[1])

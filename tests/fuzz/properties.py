@@ -76,10 +76,10 @@ def rules(data: bytes) -> None:
     report.as_json(result)
     if not result.ok:
         return
-    judge = Evaluator(compile_ruleset(result.rules[:_MANY], result.correlations, result.suppressed))
+    evaluator = Evaluator(compile_ruleset(result.rules[:_MANY], result.correlations, result.suppressed))
     suite, _ = read_suite("t_test.yaml", "[{name: a, given: {evt.type: openat, name: /a, proc: x}, expect: none}]")
-    judge.replay(make_batch(suite.cases[0].events))
-    assert not judge.rules.faults()
+    evaluator.replay(make_batch(suite.cases[0].events))
+    assert not evaluator.rules.faults()
 
 
 def suites(data: bytes) -> None:

@@ -48,7 +48,7 @@ class Watch:
         # As in `lanner run`: these tests must not miss anything that the kernel filters.
         interest = derive(self._detector.conditions, self._detector.event_types)
         self._collector = Collector(
-            self._detector.event_types, on_batch=self._judge, interest=interest, settings=settings
+            self._detector.event_types, on_batch=self._evaluate, interest=interest, settings=settings
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -119,7 +119,7 @@ class Watch:
         except BaseException as failure:  # noqa: BLE001 - it is raised again on the test's thread
             self._failure = failure
 
-    def _judge(self, batch: EventBatch) -> None:
+    def _evaluate(self, batch: EventBatch) -> None:
         found = self._detector.process(batch)
         self._alerts.extend(found)
         me = os.getpid()

@@ -62,15 +62,15 @@ def command(
     if not options.quiet:
         for line in detection.notices:
             note(line)
-    judging = _Judging(detection)
+    evaluation = _Evaluation(detection)
 
     def wanted(kept: StoredBatch) -> bool:
         return fnmatch.fnmatchcase(kept.batch.hostname, host) or kept.batch.host_id == host
 
     if topic:
-        _backtest(options, settings, judging, (since or "24h", until), wanted)
+        _backtest(options, settings, evaluation, (since or "24h", until), wanted)
     else:
-        _replay(options, settings, judging, files, wanted)
+        _replay(options, settings, evaluation, files, wanted)
 
 
 def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None]) -> None:
@@ -81,17 +81,17 @@ def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | Non
 
 
 @dataclass(slots=True)
-class _Judging:
+class _Evaluation:
     """The rules, and what to report at the end."""
 
     detection: CompiledDetection
     summary: Summary = field(default_factory=Summary)
     coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
-    _judge: Evaluator = field(init=False)
+    _evaluator: Evaluator = field(init=False)
     _names: HostNames = field(init=False)
 
     def __post_init__(self) -> None:
-        self._judge = Evaluator(self.detection.judges)
+        self._evaluator = Evaluator(self.detection.ruleset)
         self._names = HostNames(self.detection.host_names)
         self._names.wait(_NAME_SECONDS)
 
@@ -99,11 +99,11 @@ class _Judging:
         """Evaluate the rules on a batch and return the alerts."""
         self.summary.events += kept.batch.total
         self.coverage.see(kept)
-        return self._judge.replay(self._names.named(kept.batch))
+        return self._evaluator.replay(self._names.named(kept.batch))
 
     def finish(self) -> list[Alert]:
         """Return the alerts of windows that are still open."""
-        return self._judge.correlator.finish()
+        return self._evaluator.correlator.finish()
 
     def not_collected(self) -> list[str]:
         """Return sentences on the events that the rules can't have seen."""
@@ -113,11 +113,11 @@ class _Judging:
 def _replay(
     options: Options,
     settings: Settings,
-    judging: _Judging,
+    evaluation: _Evaluation,
     files: tuple[Path, ...],
     wanted: Callable[[StoredBatch], bool],
 ) -> None:
-    summary = judging.summary
+    summary = evaluation.summary
     # Old alerts go to standard output only, whatever sinks and routes the settings name.
     printed = replace(settings, routes=(), mute=())
     sinks = open_sinks(printed, ("stdout",), note=note, before_line=lambda: None)
@@ -130,24 +130,24 @@ def _replay(
 
     try:
         for kept in filter(wanted, from_files(files)):
-            send(judging.take(kept))
+            send(evaluation.take(kept))
     except BadInput as error:
         if not summary.events:
             raise
         text = f"{summary.events:,} events before that were evaluated."
         raise BadInput(f"{error.messages[0].removesuffix('.')}; {text}") from None
-    send(judging.finish())
+    send(evaluation.finish())
     if not options.quiet:
-        for line in summary.lines(judging.coverage.lost()):
+        for line in summary.lines(evaluation.coverage.lost()):
             note(line)
-        for sentence in judging.not_collected():
+        for sentence in evaluation.not_collected():
             note(f"not seen by these rules: {printable(sentence)}")
 
 
 def _backtest(
     options: Options,
     settings: Settings,
-    judging: _Judging,
+    evaluation: _Evaluation,
     times: tuple[str, str | None],
     wanted: Callable[[StoredBatch], bool],
 ) -> None:
@@ -163,36 +163,36 @@ def _backtest(
     with Signals() as signals:
         stretch = TopicRange(connection_of(settings), since, until)
         for kept in stretch.batches(wanted, lambda: signals.stop):
-            for alert in judging.take(kept):
+            for alert in evaluation.take(kept):
                 backtest.count(alert)
             share = stretch.done * 100 // max(stretch.total, 1)
             status.show(
-                f"{share} %: {judging.summary.events:,} events of {len(judging.coverage.hosts):,} hosts, "
+                f"{share} %: {evaluation.summary.events:,} events of {len(evaluation.coverage.hosts):,} hosts, "
                 f"{backtest.alerts:,} alerts"
             )
-        for alert in judging.finish():
+        for alert in evaluation.finish():
             backtest.count(alert)
         status.clear()
         if signals.stop:
             stretch.remarks.append(f"stopped early, after {stretch.done:,} of {stretch.total:,} batches")
-    remarks = [*stretch.remarks, *judging.not_collected()]
+    remarks = [*stretch.remarks, *evaluation.not_collected()]
     if settings.json_output:
-        _print_json(backtest, judging, (since, until or now), remarks)
+        _print_json(backtest, evaluation, (since, until or now), remarks)
     else:
-        _print_text(backtest, judging, (since, until or now), remarks)
+        _print_text(backtest, evaluation, (since, until or now), remarks)
 
 
-def _print_text(backtest: Backtest, judging: _Judging, span: tuple[int, int], remarks: list[str]) -> None:
+def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, int], remarks: list[str]) -> None:
     rows = backtest.rows()
     if rows:
         print_table(
             ("RULE", "PRIORITY", "HOST", "ALERTS", "FIRST", "LAST"),
             [(row.rule, row.priority, row.host, f"{row.count:,}", _time(row.first), _time(row.last)) for row in rows],
         )
-    hosts = judging.coverage.hosts
+    hosts = evaluation.coverage.hosts
     start, end = (_time(moment * 1_000_000) for moment in span)
     sys.stdout.write(
-        f"{backtest.alerts:,} alerts of {judging.detection.count} rules in {judging.summary.events:,} events of "
+        f"{backtest.alerts:,} alerts of {evaluation.detection.count} rules in {evaluation.summary.events:,} events of "
         f"{len(hosts):,} hosts, {start} to {end}. Nothing was published.\n"
     )
     if backtest.uncounted:
@@ -203,13 +203,13 @@ def _print_text(backtest: Backtest, judging: _Judging, span: tuple[int, int], re
     sys.stdout.flush()
 
 
-def _print_json(backtest: Backtest, judging: _Judging, span: tuple[int, int], remarks: list[str]) -> None:
+def _print_json(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, int], remarks: list[str]) -> None:
     record = {
         "since": iso8601_zulu(span[0] * 1_000_000),
         "until": iso8601_zulu(span[1] * 1_000_000),
-        "events": judging.summary.events,
-        "hosts": len(judging.coverage.hosts),
-        "rules": judging.detection.count,
+        "events": evaluation.summary.events,
+        "hosts": len(evaluation.coverage.hosts),
+        "rules": evaluation.detection.count,
         "alerts": backtest.alerts,
         "found": [
             {

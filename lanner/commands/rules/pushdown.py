@@ -83,12 +83,12 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
 
 
 def _named(detection: CompiledDetection) -> list[tuple[str, Node]]:
-    judges = detection.judges
-    rules = list(zip(judges.detector.rule_names, judges.detector.conditions, strict=True))
-    rules += [(rule.name, term.condition) for rule in judges.plan.rules for term in rule.terms]
+    ruleset = detection.ruleset
+    rules = list(zip(ruleset.detector.rule_names, ruleset.detector.conditions, strict=True))
+    rules += [(rule.name, term.condition) for rule in ruleset.plan.rules for term in rule.terms]
     return rules + [
         (f"macro {macro.name}", term.condition)
-        for macro in judges.plan.macros
+        for macro in ruleset.plan.macros
         for leg in macro.legs
         for term in leg.terms
     ]

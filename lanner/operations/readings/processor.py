@@ -29,22 +29,22 @@ PASSED_OVER = (UpdateOutcome.LATE.value, UpdateOutcome.STALE.value, "duplicate",
 TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
-def rule_readings(judges: CompiledRuleset, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
+def rule_readings(ruleset: CompiledRuleset, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
     """Return the metrics of the active rules; every rule is present, with 0 if nothing happened."""
-    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in judges.rule_names}
-    errors |= {(name,): number for name, number in judges.faults().items()}
-    seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in judges.detector.rule_names}
+    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in ruleset.rule_names}
+    errors |= {(name,): number for name, number in ruleset.faults().items()}
+    seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in ruleset.detector.rule_names}
     seconds |= {(name,): number for name, number in list(timing.seconds.items())}
     return {
-        "lanner_rules": {(): len(judges.rule_names)},
+        "lanner_rules": {(): len(ruleset.rule_names)},
         "lanner_rule_errors_total": errors,
         "lanner_rule_seconds_total": seconds,
-        "lanner_missing_group_fields_total": {(): judges.pre_matcher.counts.total()},
+        "lanner_missing_group_fields_total": {(): ruleset.pre_matcher.counts.total()},
     }
 
 
 def repeated(
-    judges: CompiledRuleset, counted: Mapping[str, int], suppressed: Mapping[str, int]
+    ruleset: CompiledRuleset, counted: Mapping[str, int], suppressed: Mapping[str, int]
 ) -> dict[tuple[str, ...], Value]:
     """Return the repeats by rule; every rule is present, with 0 if nothing happened.
 
@@ -54,7 +54,7 @@ def repeated(
         suppressed: repeats of stateful rules, and of rules with `suppress`.
     """
     # A new version of a rule may have become stateful, so that both stages have counted its repeats.
-    numbers = Counter(dict.fromkeys(judges.rule_names, 0))
+    numbers = Counter(dict.fromkeys(ruleset.rule_names, 0))
     numbers.update(dict(counted))
     numbers.update(dict(suppressed))
     return {(name,): number for name, number in numbers.items()}
@@ -97,21 +97,21 @@ class ProcessorView:
 
     def readings(self) -> Readings:
         """Return the metrics."""
-        judges, counts = self.rules.in_use.ruleset, self.correlation.counts
+        ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
-        readings = rule_readings(judges, self.timing) | {
+        readings = rule_readings(ruleset, self.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
-            "lanner_repeated_alerts_total": repeated(judges, self.stage.repeats.counted, self.correlation.suppressed),
+            "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),
             "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
             "lanner_correlation_groups": {(): self.correlation.groups},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }
         if self.shipping is not None:
-            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(judges.priorities, 0)
+            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(ruleset.priorities, 0)
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
             readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
             readings["lanner_alert_latency_seconds"] = {(): self.shipping.latency}

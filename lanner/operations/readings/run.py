@@ -20,21 +20,21 @@ class RunView:
     def __init__(self, pipeline: Pipeline) -> None:
         """Start sampling the cost of rules."""
         self._pipeline = pipeline
-        self._timing = RuleTiming(lambda: pipeline.judges.detector)
+        self._timing = RuleTiming(lambda: pipeline.ruleset.detector)
         pipeline.add_observer(self._timing.see)
 
     def readings(self) -> Readings:
         """Return the metrics."""
         pipeline, correlator = self._pipeline, self._pipeline.correlator
         lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
-        alerts: dict[tuple[str, ...], Value] = dict.fromkeys(pipeline.judges.priorities, 0)
-        readings = rule_readings(pipeline.judges, self._timing) | {
+        alerts: dict[tuple[str, ...], Value] = dict.fromkeys(pipeline.ruleset.priorities, 0)
+        readings = rule_readings(pipeline.ruleset, self._timing) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
             "lanner_alert_latency_seconds": {(): pipeline.latency},
             "lanner_events_redated_total": {(): pipeline.redated},
-            "lanner_repeated_alerts_total": repeated(pipeline.judges, pipeline.repeated, correlator.suppressed),
+            "lanner_repeated_alerts_total": repeated(pipeline.ruleset, pipeline.repeated, correlator.suppressed),
             "lanner_correlation_groups": {(): correlator.groups},
             "lanner_correlation_evicted_total": {(): correlator.evicted.total()},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},

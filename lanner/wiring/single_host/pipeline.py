@@ -118,7 +118,7 @@ class Pipeline:
             self._recording = RollingRecording(folder, limit, on_trouble=self._note)
             self._bus.events.subscribe(self._recording.keep)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
-        self._evaluator = StatefulEvaluator(detection.judges, path, note=self._note, repeats=repeated_alerts(settings))
+        self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
@@ -145,9 +145,9 @@ class Pipeline:
                 self._end()
 
     @property
-    def judges(self) -> CompiledRuleset:
+    def ruleset(self) -> CompiledRuleset:
         """The active rules, compiled."""
-        return self._detection.judges
+        return self._detection.ruleset
 
     @property
     def sinks(self) -> Sequence[AlertDelivery]:
@@ -249,7 +249,7 @@ class Pipeline:
             )
             self._report_change(detection, cause)
             self.settings, self._detection = settings, detection
-            self._evaluator.change_rules(detection.judges)
+            self._evaluator.change_rules(detection.ruleset)
             self._names.stop()
             self._names = HostNames(detection.host_names)
             self._watch = self._watched()

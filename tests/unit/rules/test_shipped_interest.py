@@ -21,10 +21,10 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     """What a rule is for gets through, and much of what leaves the rules quiet does not."""
     [tested] = find_tests([str(RULES)], ()).tested
     rules = tested.rules
-    judges = compile_ruleset(
+    ruleset = compile_ruleset(
         rules_to_evaluate(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
     )
-    interest = derive(judges.conditions, judges.event_types)
+    interest = derive(ruleset.conditions, ruleset.event_types)
     kernel = NativeKernel(tmp_path_factory.mktemp("native"))
     kernel.put(lay_out(interest), interest.events)
     sent: list[bool] = []

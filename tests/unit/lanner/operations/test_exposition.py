@@ -12,12 +12,12 @@ DEPLOY = Path(__file__).parents[4] / "deploy" / "prometheus"
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> str:
+def promtool_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return promtool."""
     return promtool(tmp_path_factory.mktemp("promtool"))
 
 
-def test_every_metric_passes_prometheus_own_lint(judge: str) -> None:
+def test_every_metric_passes_prometheus_own_lint(promtool_path: str) -> None:
     """Names, units, help texts and types pass."""
     durations = Histogram()
     durations.add(0.02)
@@ -26,7 +26,7 @@ def test_every_metric_passes_prometheus_own_lint(judge: str) -> None:
         for name, metric in METRICS.items()
     }
     text = Exposition(lambda: readings).text()
-    done = subprocess.run([judge, "check", "metrics"], input=text, capture_output=True, check=False)
+    done = subprocess.run([promtool_path, "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
@@ -52,8 +52,8 @@ def test_a_histogram_adds_up() -> None:
     assert "lanner_alert_latency_seconds_count 3.0" in text
 
 
-def test_scrape_configuration_and_alert_rules_are_prometheus_own(judge: str) -> None:
+def test_scrape_configuration_and_alert_rules_are_prometheus_own(promtool_path: str) -> None:
     """Both are valid as shipped."""
     for arguments in (["check", "config", "prometheus.yml"], ["check", "rules", "lanner.rules.yml"]):
-        done = subprocess.run([judge, *arguments], cwd=DEPLOY, capture_output=True, text=True, check=False)
+        done = subprocess.run([promtool_path, *arguments], cwd=DEPLOY, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from lanner.settings.sections.model import StateFileSettings
 from lanner.wiring.single_host.pipeline import Pipeline, Source
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
-from tests.unit.processor.correlation.rules import SSH, Host, judges_of, rule
+from tests.unit.processor.correlation.rules import SSH, Host, rule, ruleset_of
 
 RULES = [
     SSH,
@@ -49,7 +49,7 @@ class NoEvents:
 
 def test_repeats_of_both_stages_are_one_metric() -> None:
     """A rule that became stateful has the sum of both."""
-    counts = repeated(judges_of(*RULES), Counter(Plain=3, Stateful=1), Counter(Stateful=2, Deleted=1))
+    counts = repeated(ruleset_of(*RULES), Counter(Plain=3, Stateful=1), Counter(Stateful=2, Deleted=1))
 
     assert counts == {("Plain",): 3, ("Suppressed",): 0, ("Stateful",): 3, ("Deleted",): 1}
 

@@ -64,16 +64,16 @@ def rule(condition: str, output: str = "found", *more: str, name: str = "Found")
     return "\n".join([*lines, *(f"  {line}" for line in more)]) + "\n"
 
 
-def judges_of(*texts: str) -> CompiledRuleset:
+def ruleset_of(*texts: str) -> CompiledRuleset:
     """Load and compile rules that have to be right."""
     result = load_rules([RuleFile("rules.yaml", "".join(texts))])
     assert [problem.message for problem in result.errors] == []
     return compile_ruleset(result.rules, result.correlations, result.suppressed, append_container=False)
 
 
-def judge_of(*texts: str) -> Evaluator:
+def evaluator_of(*texts: str) -> Evaluator:
     """Return both stages for rules, which have to be valid."""
-    return Evaluator(judges_of(*texts))
+    return Evaluator(ruleset_of(*texts))
 
 
 class Host:
@@ -130,19 +130,19 @@ class Host:
         return self.event(seconds, type="execve", process="evil")
 
 
-def pre_matches(judges: CompiledRuleset, *batches: EventBatch) -> list[PreMatch]:
+def pre_matches(ruleset: CompiledRuleset, *batches: EventBatch) -> list[PreMatch]:
     """Return what detection sends to correlation."""
-    return [found for batch in batches for found in judges.pre_matcher.process(batch)]
+    return [found for batch in batches for found in ruleset.pre_matcher.process(batch)]
 
 
-def restarted(correlator: Correlator, judges: CompiledRuleset) -> Correlator:
+def restarted(correlator: Correlator, ruleset: CompiledRuleset) -> Correlator:
     """Return a correlator of another process that restored this one's window state."""
-    new = Correlator(judges.plan)
+    new = Correlator(ruleset.plan)
     new.restore(correlator.snapshot())
     return new
 
 
-ALL_KINDS = judges_of(
+ALL_KINDS = ruleset_of(
     SSH,
     STEPS,
     rule("many_ssh_connections", "%correlation.count", name="Many"),

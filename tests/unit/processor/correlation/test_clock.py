@@ -14,13 +14,13 @@ from processor.evaluator import CompiledRuleset
 from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from tests.unit.processor.correlation.rules import MINUTE, SECOND, SSH, START, STEPS, Host, judges_of, rule
+from tests.unit.processor.correlation.rules import MINUTE, SECOND, SSH, START, STEPS, Host, rule, ruleset_of
 
 YEARS = 50 * 365 * 86_400
 """In seconds."""
-MANY = judges_of(SSH, rule("many_ssh_connections", "%correlation.count"))
-THROTTLED = judges_of(rule("evt.type in (accept, accept4)", "x", "suppress: {by: [fd.cip], for: 10m}"))
-STATEFUL = judges_of(
+MANY = ruleset_of(SSH, rule("many_ssh_connections", "%correlation.count"))
+THROTTLED = ruleset_of(rule("evt.type in (accept, accept4)", "x", "suppress: {by: [fd.cip], for: 10m}"))
+STATEFUL = ruleset_of(
     SSH,
     STEPS,
     rule("many_ssh_connections", "%correlation.count", name="Many"),
@@ -33,9 +33,9 @@ STATEFUL = judges_of(
 class Fleet:
     """One partition of the correlate topic: what hosts send is appended at the broker's time."""
 
-    def __init__(self, judges: CompiledRuleset) -> None:
-        self.judges = judges
-        self.stage = CorrelateStage(judges.plan)
+    def __init__(self, ruleset: CompiledRuleset) -> None:
+        self.ruleset = ruleset
+        self.stage = CorrelateStage(ruleset.plan)
         self.stage.begin(0, [])
         self.offset = -1
 
@@ -43,7 +43,7 @@ class Fleet:
         """Deliver a batch at a time of the broker, s."""
         appended = append_time((START + round(at * SECOND)) // 1_000_000)
         batch, _ = dated(batch, appended, 0)
-        return self._take((message_of(each) for each in self.judges.pre_matcher.process(batch)), appended)
+        return self._take((message_of(each) for each in self.ruleset.pre_matcher.process(batch)), appended)
 
     def tick(self, at: float, claimed: float | None = None) -> list[Alert]:
         """Deliver a tick; claimed: the clock of the processor that sent it, where that is another."""
@@ -52,7 +52,7 @@ class Fleet:
 
     def taken_over(self) -> "Fleet":
         """Return another process that took over the partition."""
-        other = Fleet(self.judges)
+        other = Fleet(self.ruleset)
         other.stage.begin(0, self.stage.everything(0).values(), self.offset)
         other.offset = self.offset
         return other
@@ -140,17 +140,17 @@ def test_ticks_are_not_needed_while_messages_come() -> None:
     assert [alert.repeats is not None for alert in found] == [True, False]
 
 
-@pytest.mark.parametrize("judges", [STATEFUL, THROTTLED], ids=["windows", "repeats"])
-def test_state_of_the_future_is_repaired_at_the_next_take_over(judges: CompiledRuleset) -> None:
+@pytest.mark.parametrize("ruleset", [STATEFUL, THROTTLED], ids=["windows", "repeats"])
+def test_state_of_the_future_is_repaired_at_the_next_take_over(ruleset: CompiledRuleset) -> None:
     """A release before this one let hosts and processors stamp what it remembered."""
-    fleet, host = Fleet(judges), Host()
+    fleet, host = Fleet(ruleset), Host()
     for number in range(2):
         for act in (host.accept, host.download, host.run):
             fleet.send(act(number), at=number)
     poisoned = [_of_the_future(decode_entry(blob)) for blob in fleet.stage.everything(0).values()]
     assert poisoned
 
-    heir = Fleet(judges)
+    heir = Fleet(ruleset)
     heir.stage.begin(0, map(encode_entry, poisoned), applied=10)
     heir.offset = 10
     heir.tick(60)
@@ -159,7 +159,7 @@ def test_state_of_the_future_is_repaired_at_the_next_take_over(judges: CompiledR
     assert heir.taken_over().stage.take_repaired() == 0
     for blob in heir.stage.everything(0).values():
         assert decode_entry(blob).touched <= START + 60 * SECOND
-    assert heir.send(host.accept(700), at=700)[-1].output in ("1", "x") or judges is STATEFUL
+    assert heir.send(host.accept(700), at=700)[-1].output in ("1", "x") or ruleset is STATEFUL
     for hours in (1, 2):
         heir.tick(3600 * hours)
     assert heir.stage.groups == 0
@@ -214,11 +214,11 @@ def test_clocks_of_brokers_may_differ_by_a_moment() -> None:
 
 def test_an_event_is_never_later_in_a_window_than_its_batch_came() -> None:
     """A host whose clock is nearly right can't push out another's events by a few seconds, again and again."""
-    judges = judges_of(
+    ruleset = ruleset_of(
         SSH.replace("timespan: 1m", "timespan: 2s").replace("{gte: 3}", "{gte: 2}"),
         rule("many_ssh_connections", "many"),
     )
-    fleet, bad, good = Fleet(judges), Host("evil"), Host("victim")
+    fleet, bad, good = Fleet(ruleset), Host("evil"), Host("victim")
     found: list[Alert] = []
     for second in range(0, 60, 5):
         # These are five seconds from each other, so they are no window of two seconds.

@@ -19,11 +19,11 @@ from tests.unit.processor.correlation.rules import (
     SSH,
     START,
     Host,
-    judge_of,
-    judges_of,
+    evaluator_of,
     pre_matches,
     restarted,
     rule,
+    ruleset_of,
 )
 
 
@@ -118,38 +118,38 @@ def test_the_way_over_the_wire_changes_no_alert(arrivals: list[PreMatch]) -> Non
 def test_an_event_that_stands_for_others_counts_as_all_of_them() -> None:
     """A connection and one that stands for three are four, of which two come when three are enough."""
     host = Host()
-    judge = judge_of(SSH, rule("many_ssh_connections", "%correlation.count"))
-    judge.process(host.accept(0))
+    evaluator = evaluator_of(SSH, rule("many_ssh_connections", "%correlation.count"))
+    evaluator.process(host.accept(0))
     burst = host.accept(1)
     burst = replace(burst, columns={**burst.columns, "repeats": [2]})
 
-    assert [alert.output for alert in judge.process(burst)] == ["4"]
-    assert [alert.output for alert in judge.correlator.finish()] == ["REPEATED 1 more time in 1m: 4"]
+    assert [alert.output for alert in evaluator.process(burst)] == ["4"]
+    assert [alert.output for alert in evaluator.correlator.finish()] == ["REPEATED 1 more time in 1m: 4"]
 
 
 def test_a_group_that_nobody_needs_any_more_is_forgotten() -> None:
     """State does not grow with time."""
-    judge = judge_of(SSH, rule("many_ssh_connections"))
+    evaluator = evaluator_of(SSH, rule("many_ssh_connections"))
     host = Host()
     for number in range(100):
-        judge.replay(host.accept(number * 60, f"10.0.0.{number}"))
+        evaluator.replay(host.accept(number * 60, f"10.0.0.{number}"))
 
-    assert judge.correlator.groups <= 4
-    judge.correlator.tick(START + 100 * 60 * MINUTE)
-    assert judge.correlator.groups == 0
-    assert {change.blob for change in judge.correlator.take_changes()} == {None}
+    assert evaluator.correlator.groups <= 4
+    evaluator.correlator.tick(START + 100 * 60 * MINUTE)
+    assert evaluator.correlator.groups == 0
+    assert {change.blob for change in evaluator.correlator.take_changes()} == {None}
 
 
 def test_an_unchanged_macro_keeps_its_windows_over_a_change_of_rules() -> None:
     """Two connections before the change and one after it are three."""
     host = Host()
-    judge = judge_of(SSH, rule("many_ssh_connections", "old"))
-    judge.process(host.accept(0))
-    judge.process(host.accept(1))
+    evaluator = evaluator_of(SSH, rule("many_ssh_connections", "old"))
+    evaluator.process(host.accept(0))
+    evaluator.process(host.accept(1))
 
-    judge.change_rules(judges_of(SSH, rule("many_ssh_connections and fd.cip exists", "new")))
+    evaluator.change_rules(ruleset_of(SSH, rule("many_ssh_connections and fd.cip exists", "new")))
 
-    assert [alert.output for alert in judge.process(host.accept(2))] == ["new"]
+    assert [alert.output for alert in evaluator.process(host.accept(2))] == ["new"]
 
 
 @pytest.mark.parametrize("last", ["old", "new"])
@@ -157,10 +157,10 @@ def test_two_versions_count_in_one_window_while_processors_change_over(last: str
     """Whichever version detects the third connection, it is the third, and reported as that version reports it."""
     host = Host()
     versions = {
-        "old": judges_of(SSH, rule("many_ssh_connections", "old %correlation.count")),
-        "new": judges_of(SSH, rule("many_ssh_connections", "%correlation.count new")),
+        "old": ruleset_of(SSH, rule("many_ssh_connections", "old %correlation.count")),
+        "new": ruleset_of(SSH, rule("many_ssh_connections", "%correlation.count new")),
     }
-    correlator = Correlator(merged(judges.plan for judges in versions.values()))
+    correlator = Correlator(merged(ruleset.plan for ruleset in versions.values()))
 
     found = [
         correlator.process(versions[by].pre_matcher.process(host.accept(number)))
@@ -177,35 +177,35 @@ def test_two_versions_count_in_one_window_while_processors_change_over(last: str
 def test_a_changed_macro_begins_anew() -> None:
     """Its windows hold what another condition took."""
     host = Host()
-    judge = judge_of(SSH, rule("many_ssh_connections"))
-    judge.process(host.accept(0))
-    judge.process(host.accept(1))
+    evaluator = evaluator_of(SSH, rule("many_ssh_connections"))
+    evaluator.process(host.accept(0))
+    evaluator.process(host.accept(1))
 
-    judge.change_rules(judges_of(SSH.replace("timespan: 1m", "timespan: 2m"), rule("many_ssh_connections")))
+    evaluator.change_rules(ruleset_of(SSH.replace("timespan: 1m", "timespan: 2m"), rule("many_ssh_connections")))
 
-    assert judge.correlator.groups == 0
-    assert judge.process(host.accept(2)) == []
+    assert evaluator.correlator.groups == 0
+    assert evaluator.process(host.accept(2)) == []
 
 
 def test_repeats_of_a_rule_that_is_gone_are_told_all_the_same() -> None:
     """Its summary comes when its time is over."""
     host = Host()
-    judge = judge_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
-    judge.process(host.download(0))
-    judge.process(host.download(1))
+    evaluator = evaluator_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
+    evaluator.process(host.download(0))
+    evaluator.process(host.download(1))
 
-    judge.change_rules(judges_of(rule("evt.type = connect")))
+    evaluator.change_rules(ruleset_of(rule("evt.type = connect")))
 
-    assert [alert.output for alert in judge.correlator.tick(START + MINUTE)] == [
+    assert [alert.output for alert in evaluator.correlator.tick(START + MINUTE)] == [
         "REPEATED 1 more time in 10s: /tmp/evil"
     ]
 
 
 def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_knows_them() -> None:
     """Rules that know it may be on their way; once they can't be, its key is deleted from the table."""
-    judges, other = judges_of(SSH, rule("many_ssh_connections")), judges_of(rule("evt.type = connect")).plan
-    first, host = Correlator(judges.plan), Host()
-    first.process(pre_matches(judges, host.accept(0), host.accept(1)))
+    ruleset, other = ruleset_of(SSH, rule("many_ssh_connections")), ruleset_of(rule("evt.type = connect")).plan
+    first, host = Correlator(ruleset.plan), Host()
+    first.process(pre_matches(ruleset, host.accept(0), host.accept(1)))
     table = {change.record: change.blob for change in first.take_changes()}
     settled, waiting = Correlator(other), Correlator(other)
     for each in (settled, waiting):
@@ -218,13 +218,13 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
     assert settled.groups == 0
 
     waiting.change_rules(other, is_settled=False)
-    waiting.change_rules(judges.plan)
-    assert len(waiting.process(pre_matches(judges, host.accept(2)))) == 1
+    waiting.change_rules(ruleset.plan)
+    assert len(waiting.process(pre_matches(ruleset, host.accept(2)))) == 1
 
 
 def test_terms_of_rules_that_are_not_known_here_are_counted() -> None:
     """Detection may have other rules for a short time."""
-    correlator = Correlator(judges_of(rule("evt.type = connect")).plan)
+    correlator = Correlator(ruleset_of(rule("evt.type = connect")).plan)
 
     correlator.process(pre_matches(ALL_KINDS, Host().accept(0)))
 
@@ -233,14 +233,14 @@ def test_terms_of_rules_that_are_not_known_here_are_counted() -> None:
 
 def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
     """It is forgotten here and deleted from the table, its message is named, and the others are written."""
-    judges, good, evil = judges_of(SSH, rule("many_ssh_connections")), Host(), Host("evil")
-    correlator = Correlator(judges.plan)
-    (wrong,) = pre_matches(judges, evil.accept(0, "10.6.6.6"))
+    ruleset, good, evil = ruleset_of(SSH, rule("many_ssh_connections")), Host(), Host("evil")
+    correlator = Correlator(ruleset.plan)
+    (wrong,) = pre_matches(ruleset, evil.accept(0, "10.6.6.6"))
     for cause, each in enumerate(
         (
-            *pre_matches(judges, good.accept(0, "10.0.0.1")),
+            *pre_matches(ruleset, good.accept(0, "10.0.0.1")),
             replace(wrong, origin=replace(wrong.origin, sequence=2**62)),
-            *pre_matches(judges, good.accept(1, "10.0.0.2")),
+            *pre_matches(ruleset, good.accept(1, "10.0.0.2")),
         )
     ):
         correlator.note_cause(cause)
@@ -260,10 +260,10 @@ def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
 
 def test_a_count_of_repeats_that_cannot_be_told_holds_up_no_other() -> None:
     """A tick ends the periods of the others all the same."""
-    judges, host = judges_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}")), Host()
-    correlator = Correlator(judges.plan)
+    ruleset, host = ruleset_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}")), Host()
+    correlator = Correlator(ruleset.plan)
     for client in ("10.0.0.1", "10.0.0.2"):
-        correlator.process(pre_matches(judges, host.accept(0, client), host.accept(1, client)))
+        correlator.process(pre_matches(ruleset, host.accept(0, client), host.accept(1, client)))
     broken = next(iter(correlator._store))
     assert isinstance(broken.state, Throttle)
     correlator._store.put(replace(broken, state=replace(broken.state, alert=b"no alert")))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from tests.unit.processor.correlation.rules import Host, judge_of
+from tests.unit.processor.correlation.rules import Host, evaluator_of
 
 TEXT = (Path(__file__).parents[4] / "docs" / "stateful-macros.md").read_text(encoding="utf-8")
 RULES = "\n".join(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
@@ -13,8 +13,8 @@ RULES = "\n".join(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
 
 def replay(*batches: EventBatch) -> list[Alert]:
     """Evaluate batches in order, up to their end, by all examples together."""
-    judge = judge_of(RULES)
-    return [alert for batch in batches for alert in judge.replay(batch)] + judge.correlator.finish()
+    evaluator = evaluator_of(RULES)
+    return [alert for batch in batches for alert in evaluator.replay(batch)] + evaluator.correlator.finish()
 
 
 def test_many_ssh_connections() -> None:

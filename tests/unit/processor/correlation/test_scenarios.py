@@ -12,18 +12,18 @@ from tests.unit.processor.correlation.rules import (
     START,
     STEPS,
     Host,
-    judge_of,
-    judges_of,
+    evaluator_of,
     pre_matches,
     restarted,
     rule,
+    ruleset_of,
 )
 
 
 def replay(text: list[str], *batches: EventBatch) -> list[Alert]:
     """Evaluate batches in order, up to their end."""
-    judge = judge_of(*text)
-    return [alert for batch in batches for alert in judge.replay(batch)] + judge.correlator.finish()
+    evaluator = evaluator_of(*text)
+    return [alert for batch in batches for alert in evaluator.replay(batch)] + evaluator.correlator.finish()
 
 
 def seconds(alerts: list[Alert]) -> list[float]:
@@ -78,21 +78,21 @@ def test_the_rest_of_the_condition_is_the_events_own() -> None:
 
 def test_an_event_without_its_group_is_not_counted_and_that_is_counted() -> None:
     """A connection from nobody knows whom belongs to no window."""
-    host, judge = Host(), judge_of(*MANY)
+    host, evaluator = Host(), evaluator_of(*MANY)
 
     for place in range(5):
-        assert judge.replay(host.accept(place, None)) == []
-    assert judge.rules.pre_matcher.counts == {"group_missing": 5}
-    assert judge.correlator.groups == 0
+        assert evaluator.replay(host.accept(place, None)) == []
+    assert evaluator.rules.pre_matcher.counts == {"group_missing": 5}
+    assert evaluator.correlator.groups == 0
 
 
 def test_a_late_event_is_counted_as_late_and_not_judged() -> None:
     """What is older than the timespan and a minute comes too late; what is less so is applied."""
-    host, other, judge = Host(), Host("web-2"), judge_of(*MANY)
+    host, other, evaluator = Host(), Host("web-2"), evaluator_of(*MANY)
 
     for batch in (host.accept(200), host.accept(201), other.accept(80.9), other.accept(81)):
-        assert judge.process(batch) == []
-    assert judge.correlator.counts == {"late": 1}
+        assert evaluator.process(batch) == []
+    assert evaluator.correlator.counts == {"late": 1}
 
 
 def test_an_event_from_a_host_that_lags_fires_itself() -> None:
@@ -106,14 +106,14 @@ def test_an_event_from_a_host_that_lags_fires_itself() -> None:
 
 def test_an_event_delivered_again_changes_nothing() -> None:
     """Neither the count nor the repeats know it twice."""
-    host, judge = Host(), judge_of(*MANY)
+    host, evaluator = Host(), evaluator_of(*MANY)
     batches = [host.accept(place) for place in range(5)]
 
-    first = [alert for batch in batches for alert in judge.process(batch)]
-    again = [alert for batch in batches for alert in judge.process(batch)]
+    first = [alert for batch in batches for alert in evaluator.process(batch)]
+    again = [alert for batch in batches for alert in evaluator.process(batch)]
 
     assert (len(first), again) == (1, [])
-    [summary] = judge.correlator.finish()
+    [summary] = evaluator.correlator.finish()
     assert summary.repeats is not None
     assert summary.repeats.count == 2
 
@@ -209,11 +209,11 @@ def test_a_period_ends_with_the_event_after_it() -> None:
 def test_a_tick_ends_a_period_once_its_last_events_had_time_to_arrive() -> None:
     """Live, silence ends a period; ten seconds and five more."""
     host = Host()
-    judge = judge_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
-    correlator = judge.correlator
+    evaluator = evaluator_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
+    correlator = evaluator.correlator
     correlator.tick(START)
-    judge.process(host.download(0))
-    judge.process(host.download(1))
+    evaluator.process(host.download(0))
+    evaluator.process(host.download(1))
 
     assert correlator.tick(START + 14 * SECOND) == []
     [summary] = correlator.tick(START + 15 * SECOND)
@@ -225,10 +225,10 @@ def test_a_tick_ends_a_period_once_its_last_events_had_time_to_arrive() -> None:
 def test_one_summary_comes_whoever_owns_the_group() -> None:
     """The owner dies after it sent the summary and before it wrote its state: the next one sends the same id."""
     host = Host()
-    judges = judges_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
-    first = Correlator(judges.plan)
-    first.process(pre_matches(judges, host.download(0), host.download(1), host.download(2)))
-    second = restarted(first, judges)
+    ruleset = ruleset_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
+    first = Correlator(ruleset.plan)
+    first.process(pre_matches(ruleset, host.download(0), host.download(1), host.download(2)))
+    second = restarted(first, ruleset)
 
     [told] = first.tick(START + MINUTE)
     [again] = second.tick(START + 2 * MINUTE)
@@ -240,14 +240,14 @@ def test_one_summary_comes_whoever_owns_the_group() -> None:
 def test_a_repeat_delivered_again_after_its_summary_makes_no_alert() -> None:
     """What is reported stays known for a while."""
     host = Host()
-    judge = judge_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
+    evaluator = evaluator_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
     batches = [host.download(0), host.download(1)]
     for batch in batches:
-        judge.process(batch)
-    assert len(judge.correlator.tick(START + MINUTE)) == 1
+        evaluator.process(batch)
+    assert len(evaluator.correlator.tick(START + MINUTE)) == 1
 
-    assert [judge.process(batch) for batch in batches] == [[], []]
-    assert judge.correlator.counts == {"duplicate": 2}
+    assert [evaluator.process(batch) for batch in batches] == [[], []]
+    assert evaluator.correlator.counts == {"duplicate": 2}
 
 
 def test_a_macro_that_is_not_true_can_be_asked_for_too() -> None:
@@ -261,11 +261,13 @@ def test_a_macro_that_is_not_true_can_be_asked_for_too() -> None:
 def test_an_event_that_is_delivered_again_is_not_judged_by_a_negation_either() -> None:
     """The third connection made the macro true; delivered again it does not make it untrue."""
     host = Host()
-    judge = judge_of(SSH, rule("ssh_connection and not many_ssh_connections", "x", "suppress: {by: [fd.cip], for: 1s}"))
+    evaluator = evaluator_of(
+        SSH, rule("ssh_connection and not many_ssh_connections", "x", "suppress: {by: [fd.cip], for: 1s}")
+    )
     batches = [host.accept(0), host.accept(10), host.accept(20)]
 
-    assert [len(judge.process(batch)) for batch in batches] == [1, 1, 0]
-    assert [judge.process(batch) for batch in batches] == [[], [], []]
+    assert [len(evaluator.process(batch)) for batch in batches] == [1, 1, 0]
+    assert [evaluator.process(batch) for batch in batches] == [[], [], []]
 
 
 def test_macros_join_in_any_structure() -> None:

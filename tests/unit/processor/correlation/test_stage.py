@@ -10,20 +10,20 @@ from tests.unit.processor.correlation.rules import (
     SSH,
     START,
     Host,
-    judges_of,
     pre_matches,
     rule,
+    ruleset_of,
 )
 
-JUDGES = judges_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}"))
+RULESET = ruleset_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}"))
 
 
 def test_suppressed_matches_are_counted_across_partitions_and_reassignments() -> None:
     """The count neither restarts nor doubles when the process loses a partition and gets it back."""
-    stage, host = CorrelateStage(JUDGES.plan), Host()
+    stage, host = CorrelateStage(RULESET.plan), Host()
     stage.begin(0, [])
     stage.begin(1, [])
-    messages = [message_of(each) for each in pre_matches(JUDGES, *(host.accept(second) for second in range(4)))]
+    messages = [message_of(each) for each in pre_matches(RULESET, *(host.accept(second) for second in range(4)))]
     for offset, (key, value) in enumerate(messages):
         stage.take(offset % 2, key, value, START, offset)
     assert stage.suppressed == {"Found": 2}
@@ -40,13 +40,13 @@ def test_suppressed_matches_are_counted_across_partitions_and_reassignments() ->
 
 def test_groups_that_had_to_go_are_told() -> None:
     """By one alert a host, with the sum, that a restart does not lose."""
-    judges = judges_of(SSH, rule("many_ssh_connections"))
-    stage = CorrelateStage(judges.plan)
+    ruleset = ruleset_of(SSH, rule("many_ssh_connections"))
+    stage = CorrelateStage(ruleset.plan)
     stage.begin(0, [])
-    stage._correlators[0] = Correlator(judges.plan, max_groups=10)
+    stage._correlators[0] = Correlator(ruleset.plan, max_groups=10)
     told, host = [], Host("loud")
     for number in range(30):
-        for each in pre_matches(judges, host.accept(number / 100, f"10.9.9.{number}")):
+        for each in pre_matches(ruleset, host.accept(number / 100, f"10.9.9.{number}")):
             told += stage.take(0, *message_of(each), START + SECOND, number).alerts
     stage.begin(0, stage.everything(0).values())
 

@@ -40,7 +40,7 @@ RULES = """
 """
 
 
-def judges(redact: Redact = unredacted) -> CompiledRuleset:
+def ruleset(redact: Redact = unredacted) -> CompiledRuleset:
     """Load the rules."""
     result = load_rules([RuleFile("rules.yaml", RULES)])
     assert [problem.message for problem in result.errors] == []
@@ -60,9 +60,9 @@ def batch(number: int, event_type: str = "execve") -> EventBatch:
 
 def alerts(redact: Redact) -> list[Alert]:
     """Evaluate three runs of the client and a read of a file, up to the end of the repeats."""
-    judge = Evaluator(judges(redact))
+    evaluator = Evaluator(ruleset(redact))
     batches = [*map(batch, (1, 2, 3)), batch(4, "openat")]
-    return [alert for each in batches for alert in judge.process(each)] + judge.correlator.finish()
+    return [alert for each in batches for alert in evaluator.process(each)] + evaluator.correlator.finish()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
-from tests.unit.processor.correlation.rules import judges_of, rule
+from tests.unit.processor.correlation.rules import rule, ruleset_of
 
 SECOND = 1_000_000_000
 PERIOD = 60 * SECOND
@@ -56,13 +56,13 @@ def chrooted(*names: str, root: str = "/host", at: float = 0, sequence: int = 1)
     return dataclasses.replace(made, strings=strings, columns={**made.columns, "fd_realpath": real})
 
 
-class Judge:
+class BothStages:
     """Both stages, as `lanner run` has them."""
 
     def __init__(self, limits: RepeatLimits | None = LIMITS) -> None:
         """Begin with the rule on secret files."""
         self.repeats = RepeatedAlerts(limits)
-        self._both = Evaluator(judges_of(READS), self.repeats)
+        self._both = Evaluator(ruleset_of(READS), self.repeats)
 
     def take(self, made: EventBatch) -> list[Alert]:
         """Evaluate a batch at the time when it came."""
@@ -79,10 +79,10 @@ class Judge:
 
 def test_a_login_under_another_root_gives_one_alert_and_a_count() -> None:
     """The kernel's names of its files match a rule that the requested ones don't."""
-    judge = Judge()
-    first = judge.take(chrooted("/etc/passwd", "/etc/profile", "/etc/group", root="/secret"))
-    elsewhere = judge.take(chrooted("/etc/passwd", root="/secret-b", at=1, sequence=2))
-    summaries = judge.tick(70)
+    stages = BothStages()
+    first = stages.take(chrooted("/etc/passwd", "/etc/profile", "/etc/group", root="/secret"))
+    elsewhere = stages.take(chrooted("/etc/passwd", root="/secret-b", at=1, sequence=2))
+    summaries = stages.tick(70)
 
     assert [alert.output_fields["fd.name"] for alert in first] == ["/secret/etc/passwd"]
     assert len(elsewhere) == 1
@@ -99,16 +99,16 @@ def linked(**names: str) -> EventBatch:
 
 def test_a_link_is_no_other_root() -> None:
     """Each file that a harmless name hides gives its own alert."""
-    assert len(Judge().take(linked(a="/secret/one", b="/secret/two"))) == 2
+    assert len(BothStages().take(linked(a="/secret/one", b="/secret/two"))) == 2
 
 
 def test_links_below_another_root_are_below_it_too() -> None:
     """There /lib is a link to /usr/lib as well."""
-    judge = Judge()
-    judge.take(chrooted("/etc/passwd", root="/secret"))
+    stages = BothStages()
+    stages.take(chrooted("/etc/passwd", root="/secret"))
 
-    assert judge.take(linked(lib="/secret/usr/lib", bin="/secret/usr/bin")) == []
-    assert len(judge.take(linked(lib="/secret2/x"))) == 1
+    assert stages.take(linked(lib="/secret/usr/lib", bin="/secret/usr/bin")) == []
+    assert len(stages.take(linked(lib="/secret2/x"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -129,33 +129,33 @@ def test_a_root_is_what_the_two_names_of_a_file_differ_by(requested: str, real: 
 
 def test_identical_alerts_beyond_the_first_few_become_one_summary() -> None:
     """Three are sent at once; when the period is over, one alert reports how many more there were."""
-    judge = Judge()
-    sent = judge.take(batch(*[(7, "/secret")] * 50))
+    stages = BothStages()
+    sent = stages.take(batch(*[(7, "/secret")] * 50))
     assert [alert.output for alert in sent] == ["cat /secret"] * 3
 
-    (summary,) = judge.tick(70)
+    (summary,) = stages.tick(70)
 
     assert summary.repeats is not None
     assert (summary.repeats.count, summary.repeats.first_id) == (47, sent[0].id)
     assert (summary.repeats.first, summary.repeats.last) == (TIME, TIME + 49)
     assert summary.output == "REPEATED 47 more times in 1m: cat /secret"
     assert summary.rule == "Reads"
-    assert judge.repeats.counted == {"Reads": 47}
+    assert stages.repeats.counted == {"Reads": 47}
 
 
 def test_a_process_that_repeats_itself_hides_no_other() -> None:
     """Another process' same alert and the flooder's own other alerts are sent."""
-    judge = Judge()
-    judge.take(batch(*[(7, "/secret")] * 50))
-    assert len(judge.take(batch((8, "/secret"), sequence=2))) == 1
-    assert len(judge.take(batch((7, "/secret/2"), sequence=3))) == 1
+    stages = BothStages()
+    stages.take(batch(*[(7, "/secret")] * 50))
+    assert len(stages.take(batch((8, "/secret"), sequence=2))) == 1
+    assert len(stages.take(batch((7, "/secret/2"), sequence=3))) == 1
 
 
 def test_many_processes_that_say_the_same_are_counted_together() -> None:
     """Using a process for each read does not evade the limit."""
-    judge = Judge()
-    sent = judge.take(batch(*((pid, "/secret") for pid in range(10, 60))))
-    (summary,) = judge.tick(70)
+    stages = BothStages()
+    sent = stages.take(batch(*((pid, "/secret") for pid in range(10, 60))))
+    (summary,) = stages.tick(70)
     assert len(sent) == 6
     assert summary.repeats is not None
     assert summary.repeats.count == 44
@@ -163,9 +163,9 @@ def test_many_processes_that_say_the_same_are_counted_together() -> None:
 
 def test_a_process_that_says_much_is_counted_by_itself() -> None:
     """Beyond five different alerts of one process there is one summary for it."""
-    judge = Judge()
-    sent = judge.take(batch(*((7, f"/secret/{number}") for number in range(50)), (8, "/secret/x")))
-    (summary,) = judge.tick(70)
+    stages = BothStages()
+    sent = stages.take(batch(*((7, f"/secret/{number}") for number in range(50)), (8, "/secret/x")))
+    (summary,) = stages.tick(70)
     assert [alert.output for alert in sent] == [f"cat /secret/{number}" for number in (*range(5), "x")]
     assert summary.repeats is not None
     assert summary.repeats.count == 45
@@ -173,18 +173,18 @@ def test_a_process_that_says_much_is_counted_by_itself() -> None:
 
 def test_a_new_period_begins_with_alerts_again() -> None:
     """A process that continues is reported again, and the former period has its own summary."""
-    judge = Judge()
-    judge.take(batch(*[(7, "/secret")] * 10))
-    later = judge.take(batch(*[(7, "/secret")] * 10, sequence=2, at=66))
+    stages = BothStages()
+    stages.take(batch(*[(7, "/secret")] * 10))
+    later = stages.take(batch(*[(7, "/secret")] * 10, sequence=2, at=66))
     assert [alert.repeats and alert.repeats.count for alert in later] == [None, None, None, 7]
-    assert [alert.repeats and alert.repeats.count for alert in judge.finish()] == [7]
+    assert [alert.repeats and alert.repeats.count for alert in stages.finish()] == [7]
 
 
 def test_equal_events_that_came_as_one_count_as_many() -> None:
     """What the kernel folded is in the sum."""
-    judge = Judge()
-    judge.take(batch(*[(7, "/secret")] * 4, repeats=9))
-    (summary,) = judge.tick(70)
+    stages = BothStages()
+    stages.take(batch(*[(7, "/secret")] * 4, repeats=9))
+    (summary,) = stages.tick(70)
     assert summary.repeats is not None
     assert summary.repeats.count == 10
 
@@ -192,7 +192,7 @@ def test_equal_events_that_came_as_one_count_as_many() -> None:
 def test_a_batch_that_is_delivered_twice_is_counted_once() -> None:
     """The second time nothing is added."""
     detector, repeats = Detector(rules()), RepeatedAlerts(LIMITS)
-    correlator = Correlator(judges_of(READS).plan)
+    correlator = Correlator(ruleset_of(READS).plan)
     made = batch(*[(7, "/secret")] * 10)
     of_batch = repeats.of_batch(made)
     detector.process(made, repeats=of_batch)
@@ -206,12 +206,12 @@ def test_a_batch_that_is_delivered_twice_is_counted_once() -> None:
 
 def test_late_counts_of_a_period_make_a_summary_of_another_id() -> None:
     """Whoever drops alerts by id must not drop them."""
-    judge = Judge()
-    judge.take(batch(*[(7, "/secret")] * 10))
-    (first,) = judge.tick(67)
+    stages = BothStages()
+    stages.take(batch(*[(7, "/secret")] * 10))
+    (first,) = stages.tick(67)
     made = dataclasses.replace(batch(*[(7, "/secret")] * 10, sequence=2, at=1), appended=TIME + 50 * SECOND)
-    judge._both.process(made, TIME + 70 * SECOND)
-    (second,) = judge.finish()
+    stages._both.process(made, TIME + 70 * SECOND)
+    (second,) = stages.finish()
     assert first.repeats is not None
     assert second.repeats is not None
     assert first.repeats.first_id == second.repeats.first_id
@@ -220,7 +220,7 @@ def test_late_counts_of_a_period_make_a_summary_of_another_id() -> None:
 
 def test_without_limits_everything_is_sent() -> None:
     """The setting turns it off."""
-    assert len(Judge(None).take(batch(*[(7, "/secret")] * 50))) == 50
+    assert len(BothStages(None).take(batch(*[(7, "/secret")] * 50))) == 50
 
 
 def test_what_is_stored_is_bounded() -> None:
@@ -235,28 +235,28 @@ def test_what_is_stored_is_bounded() -> None:
 
 def test_a_clock_that_is_set_back_hides_nothing() -> None:
     """A period that would end in the future is over at once."""
-    judge = Judge()
-    judge.take(batch(*[(7, "/secret")] * 10, at=EVERYTHING_AT_ONCE))
-    assert [alert.output for alert in judge.take(batch((7, "/secret"), sequence=2))] == ["cat /secret"]
+    stages = BothStages()
+    stages.take(batch(*[(7, "/secret")] * 10, at=EVERYTHING_AT_ONCE))
+    assert [alert.output for alert in stages.take(batch((7, "/secret"), sequence=2))] == ["cat /secret"]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abcdef"), st.floats(0, 200)), max_size=60))
 def test_the_first_of_a_kind_is_always_sent_and_nothing_is_lost(actions: list[tuple[int, str, float]]) -> None:
     """Whatever is repeated in whatever order: what is sent and what is counted come to what was done."""
-    judge = Judge(RepeatLimits(identical_of_process=1, identical=4, of_process=60))
+    stages = BothStages(RepeatLimits(identical_of_process=1, identical=4, of_process=60))
     found: list[Alert] = []
     seen: set[tuple[int, str]] = set()
     sent_of: dict[str, int] = {}
     for sequence, (pid, letter, at) in enumerate(sorted(actions, key=lambda act: act[2])):
-        alerts = judge.take(batch((pid, f"/secret/{letter}"), sequence=sequence, at=at))
+        alerts = stages.take(batch((pid, f"/secret/{letter}"), sequence=sequence, at=at))
         whole = [alert for alert in alerts if alert.repeats is None]
         if (pid, letter) not in seen and sent_of.get(letter, 0) < 4:
             assert len(whole) == 1
         seen.add((pid, letter))
         sent_of[letter] = sent_of.get(letter, 0) + len(whole)
         found += alerts
-    found += judge.finish()
+    found += stages.finish()
     counts = [1 if alert.repeats is None else alert.repeats.count for alert in found]
     assert sum(counts) == len(actions)
     assert len({alert.id for alert in found}) == len(found)

@@ -14,7 +14,7 @@ from schemas.encoding.recording import RecordingWriter
 from schemas.text.notes import ignore_note
 from tests.notes import into
 from tests.unit.lanner.program import lanner
-from tests.unit.processor.correlation.rules import SECOND, SSH, START, Host, judges_of, rule
+from tests.unit.processor.correlation.rules import SECOND, SSH, START, Host, rule, ruleset_of
 
 
 class Clock:
@@ -40,12 +40,12 @@ MANY = [SSH, rule("many_ssh_connections", "%correlation.count from %correlation.
 def test_windows_outlive_a_restart(tmp_path: Path) -> None:
     """Two connections before it and one after it are three; the file is its owner's alone."""
     host, path, notes = Host(), tmp_path / "state" / "memory", list[str]()
-    first = StatefulEvaluator(judges_of(*MANY), path, note=into(notes), clock=Clock(1).wall())
+    first = StatefulEvaluator(ruleset_of(*MANY), path, note=into(notes), clock=Clock(1).wall())
     first.process(host.accept(0))
     first.process(host.accept(1))
     first.save()
 
-    second = StatefulEvaluator(judges_of(*MANY), path, note=into(notes), clock=Clock(2).wall())
+    second = StatefulEvaluator(ruleset_of(*MANY), path, note=into(notes), clock=Clock(2).wall())
 
     assert [alert.output for alert in second.process(host.accept(2))] == ["3 from 10.0.0.1"]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -55,7 +55,7 @@ def test_windows_outlive_a_restart(tmp_path: Path) -> None:
 def test_the_file_is_written_every_five_seconds(tmp_path: Path) -> None:
     """A kill costs what came since."""
     host, path = Host(), tmp_path / "memory"
-    memory = StatefulEvaluator(judges_of(*MANY), path, note=ignore_note, clock=Clock(1).wall())
+    memory = StatefulEvaluator(ruleset_of(*MANY), path, note=ignore_note, clock=Clock(1).wall())
     memory.process(host.accept(0))
     memory.advance_to(100.0)
     written = path.read_bytes()
@@ -83,7 +83,7 @@ class Machine:
 
     def begin(self) -> None:
         """Start Lanner, again."""
-        self.memory = StatefulEvaluator(judges_of(*MANY), self.path, note=into(self.notes), clock=self.clock.wall())
+        self.memory = StatefulEvaluator(ruleset_of(*MANY), self.path, note=into(self.notes), clock=self.clock.wall())
 
     def connect(self) -> list[str]:
         """Make someone connect, and return the outputs of the alerts."""
@@ -141,9 +141,9 @@ def test_a_clock_that_jumps_at_every_start_silences_nothing(tmp_path: Path) -> N
 def test_a_file_of_a_clock_that_was_ahead_ends_in_time(tmp_path: Path) -> None:
     """A release before this one stored the greatest time that it ever saw."""
     path, clock = tmp_path / "memory", Clock()
-    correlator = Correlator(judges_of(*MANY).plan)
+    correlator = Correlator(ruleset_of(*MANY).plan)
     for number in range(4):
-        correlator.process(judges_of(*MANY).pre_matcher.process(Host(f"web-{number}").accept(number)), START)
+        correlator.process(ruleset_of(*MANY).pre_matcher.process(Host(f"web-{number}").accept(number)), START)
     correlator.shift(YEARS * SECOND)
     path.write_bytes(correlator.snapshot())
 
@@ -158,13 +158,13 @@ def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
     path, notes = tmp_path / "memory", list[str]()
     path.write_bytes(b"rubbish")
 
-    memory = StatefulEvaluator(judges_of(*MANY), path, note=into(notes))
+    memory = StatefulEvaluator(ruleset_of(*MANY), path, note=into(notes))
     memory.save()
 
     assert [note.removeprefix(str(path)) for note in notes] == [
         ": too short for window state; windows and repeats start empty."
     ]
-    assert StatefulEvaluator(judges_of(*MANY), path, note=into(notes)).lost == {}
+    assert StatefulEvaluator(ruleset_of(*MANY), path, note=into(notes)).lost == {}
     assert len(notes) == 1
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     """Each five seconds would be too often."""
     (tmp_path / "file").touch()
     notes = list[str]()
-    memory = StatefulEvaluator(judges_of(*MANY), tmp_path / "file" / "memory", note=into(notes))
+    memory = StatefulEvaluator(ruleset_of(*MANY), tmp_path / "file" / "memory", note=into(notes))
 
     memory.save()
     memory.save()
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
 
 def test_rules_without_memory_leave_no_file(tmp_path: Path) -> None:
     """There is nothing to keep."""
-    memory = StatefulEvaluator(judges_of(rule("evt.type = connect")), tmp_path / "memory", note=ignore_note)
+    memory = StatefulEvaluator(ruleset_of(rule("evt.type = connect")), tmp_path / "memory", note=ignore_note)
 
     memory.save()
 

@@ -10,7 +10,7 @@ from tests.unit.processor.correlation.rules import (
     ALL_KINDS,
     SSH,
     Host,
-    judge_of,
+    evaluator_of,
     pre_matches,
     rule,
 )
@@ -19,12 +19,12 @@ from tests.unit.processor.correlation.rules import (
 @pytest.mark.parametrize("data", [b"", b"x" * 100, b"LANNERM\x02" + bytes(100)])
 def test_bytes_that_are_no_snapshot_are_refused(data: bytes) -> None:
     """And nothing is forgotten for them."""
-    judge, host = judge_of(SSH, rule("many_ssh_connections")), Host()
-    judge.process(host.accept(0))
+    evaluator, host = evaluator_of(SSH, rule("many_ssh_connections")), Host()
+    evaluator.process(host.accept(0))
 
     with pytest.raises(BadState):
-        judge.correlator.restore(data)
-    assert judge.correlator.groups == 1
+        evaluator.correlator.restore(data)
+    assert evaluator.correlator.groups == 1
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
