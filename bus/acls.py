@@ -18,11 +18,11 @@ from bus.topics import (
     HOST_KEYS,
     HOST_PINS,
     HOSTS,
-    INTEREST,
     NOTIFIER_DEAD_LETTERS,
     PROCESSOR_DEAD_LETTERS,
     PROCESSOR_GROUP,
     PROCESSORS,
+    PUSHDOWN_FILTERS,
     RULES,
     SCHEMAS,
     SIEM_ECS,
@@ -57,12 +57,14 @@ def _topics(operation: Operation, *names: str) -> tuple[Grant, ...]:
 
 PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
-        "collector": (*_topics("WRITE", EVENTS, HOSTS), *_topics("READ", INTEREST)),
+        "collector": (*_topics("WRITE", EVENTS, HOSTS), *_topics("READ", PUSHDOWN_FILTERS)),
         "processor": (
-            *_topics("READ", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS),
-            *_topics("WRITE", CORRELATE, _STATE, INTEREST, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
+            *_topics(
+                "READ", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS
+            ),
+            *_topics("WRITE", CORRELATE, _STATE, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
             *_topics("WRITE", HOST_PINS),
-            *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, INTEREST, PROCESSORS, SCHEMAS),
+            *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS),
             *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),

@@ -14,7 +14,7 @@ CORRELATE = "correlate"
 ALERTS = "alerts"
 SIEM_FALCO, SIEM_ECS, SIEM_OCSF = "siem.falco", "siem.ecs", "siem.ocsf"
 RULES = "rules"
-INTEREST = "interest"
+PUSHDOWN_FILTERS = "interest"
 PROCESSORS = "processors"
 SCHEMAS = "schemas"
 HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
@@ -69,7 +69,7 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(SIEM_ECS, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(SIEM_OCSF, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(RULES, scales=False, cleanup="compact"),
-    TopicKind(INTEREST, scales=False, cleanup="compact"),
+    TopicKind(PUSHDOWN_FILTERS, scales=False, cleanup="compact"),
     TopicKind(PROCESSORS, scales=False, cleanup="compact"),
     TopicKind(SCHEMAS, scales=False, cleanup="compact"),
     TopicKind(HOSTS, scales=False, cleanup="compact"),

@@ -39,7 +39,7 @@ class Collector:
         event_types: Iterable[str],
         *,
         on_batch: Callable[[EventBatch], None],
-        interest: PushdownFilter | None = None,
+        pushdown_filter: PushdownFilter | None = None,
         versions: frozenset[str] = frozenset(),
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
@@ -50,7 +50,7 @@ class Collector:
         Args:
             event_types: event types that rules need; lifecycle records always come, for the process table.
             on_batch: called on the polling thread with each finished batch.
-            interest: pushdown filter; None sends every event.
+            pushdown_filter: pushdown filter; None sends every event.
             versions: versions of the published rules that require it.
             settings: how to work.
             further_losses: returns losses behind the collector by reason, as growing totals; batches report them.
@@ -62,7 +62,7 @@ class Collector:
         """Versions of the published rules whose filter is active; a batch lists those active for all its events."""
         self._on_batch = on_batch
         self._further_losses = further_losses
-        self._interest = interest
+        self._pushdown_filter = pushdown_filter
         self._feed: KernelFeed | None = None
         self._containers = KnownContainers(
             runtimes(self.settings.docker_socket, self.settings.podman_socket, self.settings.cri_sockets),
@@ -88,7 +88,7 @@ class Collector:
         )
         self._intake = RecordIntake(self._table, self._reader, self._containers, self._batch, watched)
         self._last_flush = time.monotonic()
-        self._report = WatchReport(watched, interest, self.settings.heartbeat_seconds, self._last_flush)
+        self._report = WatchReport(watched, pushdown_filter, self.settings.heartbeat_seconds, self._last_flush)
         self._repeats = RepeatPoll(self.settings.repeats_seconds)
         self._announced_version = 0
         """Version of the containers' facts last reported to the kernel side."""
@@ -184,7 +184,7 @@ class Collector:
                 self.settings.cache,
                 self.settings.rings,
                 given=self.settings.given_programs,
-                interest=self._interest,
+                pushdown_filter=self._pushdown_filter,
                 environment=bool(self.settings.variables),
                 sent_whole=self.settings.sent_whole,
                 exact_paths=self.settings.exact_paths,
@@ -201,7 +201,7 @@ class Collector:
     def watch(
         self,
         event_types: Iterable[str],
-        interest: PushdownFilter | None = None,
+        pushdown_filter: PushdownFilter | None = None,
         *,
         variables: frozenset[str] | None = None,
     ) -> None:
@@ -209,23 +209,23 @@ class Collector:
 
         Args:
             event_types: event types to watch.
-            interest: pushdown filter; None sends every event.
+            pushdown_filter: pushdown filter; None sends every event.
             variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         if variables is not None:
             self._reader.variables = variables
             if self._feed is not None:
                 self._feed.send_environment(wanted=bool(variables))
-        self._interest = interest
+        self._pushdown_filter = pushdown_filter
         self._intake.event_types = frozenset(event_types)
-        self._report.change(self.event_types, interest, time.monotonic())
+        self._report.change(self.event_types, pushdown_filter, time.monotonic())
         if self._feed is not None:
-            self._feed.watch(self.event_types, interest)
+            self._feed.watch(self.event_types, pushdown_filter)
 
-    def change_interest(
+    def change_pushdown_filter(
         self,
         event_types: Iterable[str],
-        interest: PushdownFilter | None,
+        pushdown_filter: PushdownFilter | None,
         versions: frozenset[str],
         *,
         variables: frozenset[str] | None = None,
@@ -234,12 +234,12 @@ class Collector:
 
         Args:
             event_types: event types to watch.
-            interest: pushdown filter; None sends every event.
+            pushdown_filter: pushdown filter; None sends every event.
             versions: versions of the rules that require it.
             variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         self._flush()
-        self.watch(event_types, interest, variables=variables)
+        self.watch(event_types, pushdown_filter, variables=variables)
         if self._feed is not None:
             # Events before the switch passed the old filter, those right after it the new one.
             self._versions = common_versions(self._versions, versions)

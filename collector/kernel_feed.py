@@ -59,7 +59,7 @@ class KernelFeed:
         """All records before this boot-clock time, in nanoseconds, have been returned."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
         self._repeats = RepeatSlots(program.maps["repeats"], REPEAT_SLOTS * self._cpus, self._repeated_record)
-        self._interest = FilterMaps(program.maps)
+        self._filter_maps = FilterMaps(program.maps)
         self._wake = select.poll()
         for name in ("events", "lifecycle"):
             self._wake.register(program.maps[name], select.POLLIN)
@@ -72,7 +72,7 @@ class KernelFeed:
         sizes: RingSizes,
         *,
         given: Sequence[Path] = (),
-        interest: PushdownFilter | None = None,
+        pushdown_filter: PushdownFilter | None = None,
         environment: bool = False,
         sent_whole: int = SENT_WHOLE,
         exact_paths: bool = True,
@@ -84,7 +84,7 @@ class KernelFeed:
             cache: folder for the compiled program.
             sizes: sizes of the rings.
             given: programs compiled on a host of the same kind: files, or folders of them.
-            interest: pushdown filter; None sends every event.
+            pushdown_filter: pushdown filter; None sends every event.
             environment: whether to send environment variables at exec.
             sent_whole: how many equal calls of one process are sent per second and CPU; further calls are counted. 0
                 sends all of them.
@@ -100,7 +100,7 @@ class KernelFeed:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
             feed.send_environment(wanted=environment)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
-            feed.watch(event_types, interest)
+            feed.watch(event_types, pushdown_filter)
             program.attach(loaded)
             feed._is_attached = True
             feed._copy_paths()
@@ -113,16 +113,16 @@ class KernelFeed:
                 os.close(descriptor)
         return feed
 
-    def watch(self, event_types: Iterable[str], interest: PushdownFilter | None = None) -> None:
+    def watch(self, event_types: Iterable[str], pushdown_filter: PushdownFilter | None = None) -> None:
         """Switch to other event types and another pushdown filter.
 
         System calls in both sets stay enabled throughout.
 
         Args:
             event_types: event types to send.
-            interest: pushdown filter; None sends every event.
+            pushdown_filter: pushdown filter; None sends every event.
         """
-        self._interest.put(interest)
+        self._filter_maps.put(pushdown_filter)
         by_number, by_socketcall = descriptors(event_types)
         tables = (by_number, by_socketcall, watched_numbers(by_number))
         for name, before, table in zip(("descriptors", "socketcalls", "watched"), self._watched, tables, strict=True):

@@ -61,7 +61,7 @@ class Clause:
 
     event: str
     tests: frozenset[tuple[Predicate, bool]] = frozenset()
-    places: frozenset[PathPattern] | None = None
+    patterns: frozenset[PathPattern] | None = None
     """None for any path."""
 
 
@@ -69,41 +69,43 @@ class Clause:
 class PushdownFilter:
     """A filter: an event passes if it satisfies one of the clauses."""
 
-    ways: frozenset[Clause]
+    clauses: frozenset[Clause]
     variables: frozenset[str] = frozenset()
     """Names of the environment variables to collect at exec; EVERY_VARIABLE for all."""
 
     @property
     def events(self) -> frozenset[str]:
         """The event types that could match a rule."""
-        return frozenset(way.event for way in self.ways)
+        return frozenset(clause.event for clause in self.clauses)
 
 
-def union(*interests: PushdownFilter | None) -> PushdownFilter | None:
+def union(*filters: PushdownFilter | None) -> PushdownFilter | None:
     """Return the union of several filters; None passes everything, and so does the union of no filters.
 
     Args:
-        interests: the filters of the active rule versions; None for a version that could not be read.
+        filters: the filters of the active rule versions; None for a version that could not be read.
     """
-    known = [interest for interest in interests if interest is not None]
-    if not known or len(known) < len(interests):
+    known = [pushdown_filter for pushdown_filter in filters if pushdown_filter is not None]
+    if not known or len(known) < len(filters):
         return None
-    ways = frozenset(way for interest in known for way in interest.ways)
-    variables = frozenset(name for interest in known for name in interest.variables)
-    return PushdownFilter(without_narrower(ways), variables)
+    clauses = frozenset(clause for pushdown_filter in known for clause in pushdown_filter.clauses)
+    variables = frozenset(name for pushdown_filter in known for name in pushdown_filter.variables)
+    return PushdownFilter(without_narrower(clauses), variables)
 
 
-def always(interest: PushdownFilter, events: Iterable[str]) -> PushdownFilter:
+def always(pushdown_filter: PushdownFilter, events: Iterable[str]) -> PushdownFilter:
     """Return the filter with event types added that always pass.
 
     Args:
-        interest: the filter that was derived from the rules.
+        pushdown_filter: the filter that was derived from the rules.
         events: event types to collect in full, for context and later queries.
     """
-    return replace(interest, ways=without_narrower(interest.ways | {Clause(event) for event in events}))
+    return replace(
+        pushdown_filter, clauses=without_narrower(pushdown_filter.clauses | {Clause(event) for event in events})
+    )
 
 
-def without_narrower(ways: frozenset[Clause]) -> frozenset[Clause]:
+def without_narrower(clauses: frozenset[Clause]) -> frozenset[Clause]:
     """Remove the clauses that are redundant because all events of their type pass."""
-    whole = {way.event for way in ways if not way.tests and way.places is None}
-    return frozenset(way for way in ways if way.event not in whole or way == Clause(way.event))
+    whole = {clause.event for clause in clauses if not clause.tests and clause.patterns is None}
+    return frozenset(clause for clause in clauses if clause.event not in whole or clause == Clause(clause.event))

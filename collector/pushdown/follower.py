@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
-from bus.topics import INTEREST
+from bus.topics import PUSHDOWN_FILTERS
 from collector.pushdown.plan import CollectionPlan, collection_plan
 from schemas.filter import PushdownFilter
 from schemas.text.notes import OnNote
@@ -47,7 +47,7 @@ class FilterFollower:
         self._always = tuple(always_sent)
         self._kept = kept
         self._on_note = on_note
-        self._follower = CompactedTopicReader(connection, [INTEREST])
+        self._follower = CompactedTopicReader(connection, [PUSHDOWN_FILTERS])
         self._read: dict[bytes, bytes] = {}
         self._entries = _read_stored(kept)
         self._trouble = ""

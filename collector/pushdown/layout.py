@@ -61,7 +61,7 @@ class EventTypeRow:
     classes: tuple[int, ...]
     """By class, the clauses left."""
     tests: tuple[KernelTest, ...]
-    has_places: bool
+    has_patterns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +76,46 @@ class FilterLayout:
     suffixes: Mapping[bytes, int]
 
 
-def lay_out(interest: PushdownFilter) -> FilterLayout:
+def lay_out(pushdown_filter: PushdownFilter) -> FilterLayout:
     """Assign bits to clauses and arrange them as the kernel side looks them up."""
     by_event: dict[str, list[Clause]] = {}
-    for way in sorted(interest.ways, key=_order):
-        by_event.setdefault(way.event, []).append(way)
+    for clause in sorted(pushdown_filter.clauses, key=_order):
+        by_event.setdefault(clause.event, []).append(clause)
     numbers: dict[_Condition, int] = {}
     anywhere = 0
-    places: dict[PathPattern, int] = {}
+    patterns: dict[PathPattern, int] = {}
     rows = {}
-    for event, ways in by_event.items():
+    for event, clauses in by_event.items():
         if event not in BY_EVENT:
             continue
-        kept = _kept_tests(event, ways)
+        evaluated = _evaluated_tests(event, clauses)
         bits = []
-        for way in ways:
+        for clause in clauses:
             condition = (
-                frozenset(each for each in way.tests if each[0] in kept),
-                way.places if BY_EVENT[event].filter else None,
+                frozenset(each for each in clause.tests if each[0] in evaluated),
+                clause.patterns if BY_EVENT[event].filter else None,
             )
             bit = 1 << (numbers.setdefault(condition, len(numbers)) % MASK_BITS)
-            bits.append((bit, way, condition))
+            bits.append((bit, clause, condition))
             if condition[1] is None:
                 anywhere |= bit
-            for place in condition[1] or ():
-                places[place] = places.get(place, 0) | bit
-        rows[event] = _row(event, bits, kept)
+            for pattern in condition[1] or ():
+                patterns[pattern] = patterns.get(pattern, 0) | bit
+        rows[event] = _row(event, bits, evaluated)
     return FilterLayout(
         rows=rows,
         anywhere=anywhere,
-        prefixes=_accumulated({place.text: mask for place, mask in places.items() if place.is_prefix}, _beginnings),
-        suffixes=_accumulated({place.text: mask for place, mask in places.items() if not place.is_prefix}, _endings),
+        prefixes=_accumulated(
+            {pattern.text: mask for pattern, mask in patterns.items() if pattern.is_prefix}, _beginnings
+        ),
+        suffixes=_accumulated(
+            {pattern.text: mask for pattern, mask in patterns.items() if not pattern.is_prefix}, _endings
+        ),
     )
 
 
-def _order(way: Clause) -> tuple[str, list[tuple[Predicate, bool]], list[PathPattern]]:
-    return way.event, sorted(way.tests), sorted(way.places or ())
+def _order(clause: Clause) -> tuple[str, list[tuple[Predicate, bool]], list[PathPattern]]:
+    return clause.event, sorted(clause.tests), sorted(clause.patterns or ())
 
 
 def _accumulated(masks: dict[bytes, int], parts: Callable[[bytes], Iterable[bytes]]) -> dict[bytes, int]:
@@ -134,14 +138,14 @@ def _join(masks: Iterable[int]) -> int:
     return joined
 
 
-def _kept_tests(event: str, ways: list[Clause]) -> dict[Predicate, tuple[int, int]]:
+def _evaluated_tests(event: str, clauses: list[Clause]) -> dict[Predicate, tuple[int, int]]:
     """Choose the predicates to evaluate beside the class: by subject and register, those used by most clauses."""
-    asked: dict[Predicate, int] = {}
-    for way in ways:
-        for test, _ in way.tests:
-            asked[test] = asked.get(test, 0) + 1
+    uses: dict[Predicate, int] = {}
+    for clause in clauses:
+        for test, _ in clause.tests:
+            uses[test] = uses.get(test, 0) + 1
     found: dict[Predicate, tuple[int, int]] = {}
-    for test in sorted(asked, key=lambda each: (-asked[each], each)):
+    for test in sorted(uses, key=lambda each: (-uses[each], each)):
         where = _subject(event, test.subject)
         if where is not None and 0 < len(test.values) <= MAX_VALUES and len(found) < MAX_TESTS:
             found[test] = where
@@ -160,15 +164,15 @@ def _subject(event: str, subject: str) -> tuple[int, int] | None:
 
 
 def _row(
-    event: str, bits: list[tuple[int, Clause, _Condition]], kept: dict[Predicate, tuple[int, int]]
+    event: str, bits: list[tuple[int, Clause, _Condition]], evaluated: dict[Predicate, tuple[int, int]]
 ) -> EventTypeRow:
     classes = [0] * CLASSES
     passing = [False] * CLASSES
-    for bit, way, (asked, places) in bits:
+    for bit, clause, (required, patterns) in bits:
         for number in range(CLASSES):
-            if _allows(way, number):
+            if _allows(clause, number):
                 classes[number] |= bit
-                passing[number] |= not asked and places is None
+                passing[number] |= not required and patterns is None
     if event in _FLAGS_UNKNOWN:
         alike = [[other for other in range(CLASSES) if (number ^ other) & FAILED == 0] for number in range(CLASSES)]
         classes = [_join(classes[other] for other in others) for others in alike]
@@ -178,20 +182,20 @@ def _row(
             *where,
             test.mask,
             test.values,
-            if_yes=_join(bit for bit, _, (asked, _) in bits if (test, False) not in asked),
-            if_no=_join(bit for bit, _, (asked, _) in bits if (test, True) not in asked),
+            if_yes=_join(bit for bit, _, (required, _) in bits if (test, False) not in required),
+            if_no=_join(bit for bit, _, (required, _) in bits if (test, True) not in required),
         )
-        for test, where in kept.items()
+        for test, where in evaluated.items()
     )
     verdicts = tuple(PASS if passes else JUDGE if mask else DROP for mask, passes in zip(classes, passing, strict=True))
-    return EventTypeRow(verdicts, tuple(classes), tests, any(places is not None for _, _, (_, places) in bits))
+    return EventTypeRow(verdicts, tuple(classes), tests, any(patterns is not None for _, _, (_, patterns) in bits))
 
 
-def _allows(way: Clause, number: int) -> bool:
+def _allows(clause: Clause, number: int) -> bool:
     """Return whether the predicates that define a class allow it."""
     known = {"failed": number // FAILED, "open": number % FAILED}
     return all(
         (known[test.subject] & test.mask in test.values) == expected
-        for test, expected in way.tests
+        for test, expected in clause.tests
         if test.subject in known
     )

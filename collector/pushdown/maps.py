@@ -15,11 +15,11 @@ MAX_EVENTS = 256
 """Event types by number, of one filter."""
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-_SETTING_INTEREST = 1
+_SETTING_FILTER = 1
 _MASK_BYTES = MASK_BITS // 8
 _ROW = struct.Struct(f"<{CLASSES}B4B")
 _TEST = struct.Struct(f"<2B2xI{MAX_VALUES}I")
-_PASSING = EventTypeRow((PASS,) * CLASSES, (0,) * CLASSES, (), has_places=False)
+_PASSING = EventTypeRow((PASS,) * CLASSES, (0,) * CLASSES, (), has_patterns=False)
 
 
 class FilterMaps:
@@ -31,12 +31,12 @@ class FilterMaps:
         self._generation = 0
         self._keys: dict[int, list[tuple[str, bytes]]] = {0: [], 1: []}
 
-    def put(self, interest: PushdownFilter | None) -> None:
+    def put(self, pushdown_filter: PushdownFilter | None) -> None:
         """Switch to a filter. None, or a filter too large for the maps, sends every event.
 
         No event is lost during the switch: the active version stays complete until the number changes.
         """
-        layout = None if interest is None else lay_out(interest)
+        layout = None if pushdown_filter is None else lay_out(pushdown_filter)
         if layout is None or max(len(layout.prefixes), len(layout.suffixes)) > MAX_TEXTS:
             self._switch(0)
             return
@@ -54,18 +54,18 @@ class FilterMaps:
         self._switch(2 + generation)
 
     def _switch(self, version: int) -> None:
-        bpf_syscall.update(self._maps["settings"], _U32.pack(_SETTING_INTEREST), _U64.pack(version))
+        bpf_syscall.update(self._maps["settings"], _U32.pack(_SETTING_FILTER), _U64.pack(version))
 
 
 def entries(layout: FilterLayout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield every entry of a filter: the map's name, key and value as laid out in lanner.bpf.c."""
-    place = 0
+    row_index = 0
     for event, call in BY_EVENT.items():
         row = layout.rows.get(event, _PASSING)
-        if row.verdicts != _PASSING.verdicts and place < MAX_ROWS:
-            yield from _masks(row, generation * MAX_ROWS + place)
-            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(row, place)
-            place += 1
+        if row.verdicts != _PASSING.verdicts and row_index < MAX_ROWS:
+            yield from _masks(row, generation * MAX_ROWS + row_index)
+            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(row, row_index)
+            row_index += 1
         else:
             yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(_PASSING, 0)
     yield "anywhere_masks", _U32.pack(generation), _mask(layout.anywhere)
@@ -75,15 +75,15 @@ def entries(layout: FilterLayout, generation: int) -> Iterator[tuple[str, bytes,
         yield "suffix_masks", _key(text[::-1], MAX_SUFFIX, generation), _mask(mask)
 
 
-def _masks(row: EventTypeRow, place: int) -> Iterator[tuple[str, bytes, bytes]]:
+def _masks(row: EventTypeRow, row_index: int) -> Iterator[tuple[str, bytes, bytes]]:
     for number, mask in enumerate(row.classes):
-        yield "class_masks", _U32.pack(place * CLASSES + number), _mask(mask)
+        yield "class_masks", _U32.pack(row_index * CLASSES + number), _mask(mask)
     for number, test in enumerate(row.tests):
-        yield "test_masks", _U32.pack((place * MAX_TESTS + number) * 2), _mask(test.if_no)
-        yield "test_masks", _U32.pack((place * MAX_TESTS + number) * 2 + 1), _mask(test.if_yes)
+        yield "test_masks", _U32.pack((row_index * MAX_TESTS + number) * 2), _mask(test.if_no)
+        yield "test_masks", _U32.pack((row_index * MAX_TESTS + number) * 2 + 1), _mask(test.if_yes)
 
 
-def _packed(row: EventTypeRow, place: int) -> bytes:
+def _packed(row: EventTypeRow, row_index: int) -> bytes:
     tests = b"".join(
         _TEST.pack(
             *(test.subject, test.register, test.mask),
@@ -91,7 +91,7 @@ def _packed(row: EventTypeRow, place: int) -> bytes:
         )
         for test in row.tests
     )
-    return _ROW.pack(*row.verdicts, place, len(row.tests), row.has_places, 0) + tests.ljust(
+    return _ROW.pack(*row.verdicts, row_index, len(row.tests), row.has_patterns, 0) + tests.ljust(
         MAX_TESTS * _TEST.size, b"\0"
     )
 

@@ -20,7 +20,7 @@ MAX_VERSIONS = 8
 class CollectionPlan:
     """The event types and filter to collect by."""
 
-    interest: PushdownFilter | None
+    pushdown_filter: PushdownFilter | None
     """None sends everything."""
     versions: frozenset[str] = frozenset()
     """Versions of the rules covered; empty for local rule files."""

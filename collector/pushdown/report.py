@@ -14,23 +14,23 @@ class WatchReport:
 
     Args:
         event_types: event types to watch.
-        interest: pushdown filter; None sends every event.
+        pushdown_filter: pushdown filter; None sends every event.
         interval: seconds between two reports.
         now: monotonic clock, seconds.
     """
 
     def __init__(
-        self, event_types: frozenset[str], interest: PushdownFilter | None, interval: float, now: float
+        self, event_types: frozenset[str], pushdown_filter: PushdownFilter | None, interval: float, now: float
     ) -> None:
         self.event_types = event_types
-        self._interest = interest
+        self._pushdown_filter = pushdown_filter
         self._interval = interval
         self._due = now
 
-    def change(self, event_types: frozenset[str], interest: PushdownFilter | None, now: float) -> None:
+    def change(self, event_types: frozenset[str], pushdown_filter: PushdownFilter | None, now: float) -> None:
         """Replace what is watched; arguments as for the constructor."""
         self.event_types = event_types
-        self._interest = interest
+        self._pushdown_filter = pushdown_filter
         self._due = now
 
     def take(self, now: float) -> Watched:
@@ -38,8 +38,14 @@ class WatchReport:
         if now < self._due:
             return [], [], b""
         self._due = now + self._interval
-        if self._interest is None:
+        if self._pushdown_filter is None:
             return sorted(self.event_types), [], b""
-        whole = {way.event for way in self._interest.ways if not way.tests and way.places is None}
-        narrowed = self.event_types & self._interest.events - whole
-        return sorted(self.event_types - narrowed), sorted(narrowed), zlib.compress(encode_filter(self._interest))
+        whole = {
+            clause.event for clause in self._pushdown_filter.clauses if not clause.tests and clause.patterns is None
+        }
+        narrowed = self.event_types & self._pushdown_filter.events - whole
+        return (
+            sorted(self.event_types - narrowed),
+            sorted(narrowed),
+            zlib.compress(encode_filter(self._pushdown_filter)),
+        )

@@ -73,7 +73,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
             settings,
             detection.event_types,
             take,
-            interest=detection.interest,
+            pushdown_filter=detection.pushdown_filter,
             variables=detection.variables,
         )
 

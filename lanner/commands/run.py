@@ -45,7 +45,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             settings,
             detection.event_types,
             take,
-            interest=detection.interest,
+            pushdown_filter=detection.pushdown_filter,
             variables=detection.variables,
             on_note=note,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lanner.recorder.coverage import HostCoverage
-from lanner.recorder.filter_coverage import covers, read_interest
+from lanner.recorder.filter_coverage import covers, read_filter
 from schemas.alert import Alert
 from schemas.caching.bounded import BoundedSet
 from schemas.filter import PushdownFilter
@@ -67,23 +67,23 @@ class Backtest:
 
 
 def not_collected(
-    event_types: frozenset[str], interest: PushdownFilter, hosts: Mapping[str, HostCoverage]
+    event_types: frozenset[str], pushdown_filter: PushdownFilter, hosts: Mapping[str, HostCoverage]
 ) -> list[str]:
     """Return sentences on the events that the rules need but collectors didn't send, with the hosts.
 
     Args:
         event_types: the event types that the rules select.
-        interest: the pushdown filter of the rules.
+        pushdown_filter: the pushdown filter of the rules.
         hosts: what is known about each host.
     """
-    read = cache(read_interest)
-    is_covered = cache(lambda sent, event: (then := read(sent)) is not None and covers(then, interest, event))
+    read = cache(read_filter)
+    is_covered = cache(lambda sent, event: (then := read(sent)) is not None and covers(then, pushdown_filter, event))
     hosts_by_sentence: dict[str, list[str]] = defaultdict(list)
     for host in hosts.values():
         lacking = frozenset(
             event
             for event in event_types & host.narrowed
-            if not all(is_covered(sent, event) for sent in host.interests)
+            if not all(is_covered(sent, event) for sent in host.encoded_filters)
         )
         for sentence in _missing(event_types, lacking, host):
             hosts_by_sentence[sentence].append(host.hostname)

@@ -13,7 +13,7 @@ from schemas.text.times import date_and_time_seconds
 
 _MAX_GAPS = 20
 _MAX_STARTS = 20
-_MAX_INTERESTS = 50
+_MAX_FILTERS = 50
 UNREADABLE = b"?"
 """Stands for a filter that is unknown, or beyond the maximum number."""
 
@@ -42,7 +42,7 @@ class HostCoverage:
     """Event types that were filtered at some time."""
     partly: set[str] = field(default_factory=set)
     """Event types that were watched only part of the time."""
-    interests: set[bytes] = field(default_factory=set)
+    encoded_filters: set[bytes] = field(default_factory=set)
     """The filters of the filtered event types, as reported; each version once."""
     is_told: bool = False
     offset: int = 0
@@ -91,7 +91,7 @@ class RecordingCoverage:
         if batch.stopping:
             host.stopped = kept.appended
         version = batch.interest_version or batch.rules_version
-        if version and len(host.rules) < _MAX_INTERESTS:
+        if version and len(host.rules) < _MAX_FILTERS:
             host.rules.add(version)
         self._watched(host, batch)
 
@@ -101,7 +101,7 @@ class RecordingCoverage:
             return
         whole, narrowed = set(batch.watched), set(batch.narrowed)
         if narrowed:
-            host.interests.add(batch.interest if len(host.interests) < _MAX_INTERESTS else UNREADABLE)
+            host.encoded_filters.add(batch.interest if len(host.encoded_filters) < _MAX_FILTERS else UNREADABLE)
         if host.is_told:
             before = host.watched | host.narrowed
             host.partly |= before ^ (whole | narrowed)

@@ -9,7 +9,7 @@ from schemas.encoding.filter_json import MAX_BYTES, BadFilter, decode_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 
 
-def read_interest(encoded: bytes) -> PushdownFilter | None:
+def read_filter(encoded: bytes) -> PushdownFilter | None:
     """Decode a filter from a batch; None if it is invalid: a host may be compromised."""
     try:
         return decode_filter(zlib.decompressobj().decompress(encoded, MAX_BYTES))
@@ -25,19 +25,21 @@ def covers(then: PushdownFilter, now: PushdownFilter, event: str) -> bool:
         now: the filter of the rules.
         event: the event type.
     """
-    wider = [way for way in then.ways if way.event == event]
-    return all(any(_within(way, each) for each in wider) for way in now.ways if way.event == event)
+    wider = [clause for clause in then.clauses if clause.event == event]
+    return all(any(_within(clause, each) for each in wider) for clause in now.clauses if clause.event == event)
 
 
-def _within(way: Clause, wider: Clause) -> bool:
-    if not wider.tests <= way.tests:
+def _within(clause: Clause, wider: Clause) -> bool:
+    if not wider.tests <= clause.tests:
         return False
-    if wider.places is None:
+    if wider.patterns is None:
         return True
-    return way.places is not None and all(any(_inside(place, each) for each in wider.places) for place in way.places)
+    return clause.patterns is not None and all(
+        any(_inside(pattern, each) for each in wider.patterns) for pattern in clause.patterns
+    )
 
 
-def _inside(place: PathPattern, wider: PathPattern) -> bool:
-    if place.is_prefix != wider.is_prefix:
+def _inside(pattern: PathPattern, wider: PathPattern) -> bool:
+    if pattern.is_prefix != wider.is_prefix:
         return False
-    return place.text.startswith(wider.text) if place.is_prefix else place.text.endswith(wider.text)
+    return pattern.text.startswith(wider.text) if pattern.is_prefix else pattern.text.endswith(wider.text)

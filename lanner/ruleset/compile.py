@@ -50,7 +50,7 @@ class CompiledDetection:
         return names_asked(self.ruleset.conditions)
 
     @property
-    def interest(self) -> PushdownFilter:
+    def pushdown_filter(self) -> PushdownFilter:
         """The pushdown filter: the events that could match a rule."""
         return derive(self.ruleset.conditions, self.event_types, variables=self.variables)
 

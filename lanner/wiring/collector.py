@@ -28,7 +28,7 @@ def make_collector(
     event_types: Iterable[str],
     on_batch: Callable[[EventBatch], None],
     *,
-    interest: PushdownFilter | None = None,
+    pushdown_filter: PushdownFilter | None = None,
     versions: frozenset[str] = frozenset(),
     variables: frozenset[str] = frozenset(),
     flush_ms: int | None = None,
@@ -42,7 +42,7 @@ def make_collector(
         settings: the settings.
         event_types: the event types to watch.
         on_batch: receives each batch.
-        interest: the pushdown filter; None to send all events.
+        pushdown_filter: the pushdown filter; None to send all events.
         versions: versions of the published rules that require it.
         variables: names of the environment variables to collect.
         flush_ms: maximum age of a batch, if not as configured, ms.
@@ -54,7 +54,7 @@ def make_collector(
     return Collector(
         event_types,
         on_batch=on_batch,
-        interest=interest if wanted.pushdown else None,
+        pushdown_filter=pushdown_filter if wanted.pushdown else None,
         versions=versions,
         settings=CollectorSettings(
             host_id=settings.host.id or "",

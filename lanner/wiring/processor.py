@@ -15,7 +15,7 @@ from bus.clients.compacted import messages_of
 from bus.clients.retry import Retry, persist
 from bus.connection import Connection
 from bus.messages.published_rules import CURRENT, accept
-from bus.topics import EVENTS, INTEREST, RULES
+from bus.topics import EVENTS, PUSHDOWN_FILTERS, RULES
 from lanner.cli.terminal.output import error_line, note
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection, load_detection
@@ -68,7 +68,7 @@ def preparation(settings: Settings) -> Preparation:
             raise RulesRefused(text) from None
         return _in_use(
             detection,
-            interest=encode_filter(detection.interest),
+            encoded_filter=encode_filter(detection.pushdown_filter),
             published=accepted.rules,
             signed_by=accepted.signed_by,
             offset=message.offset() or 0,
@@ -126,8 +126,8 @@ def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:
     """Return the newest published versions, and the names of those whose filters are still published."""
     versions: deque[Message] = deque(maxlen=_MAX_FORMER + 1)
     live: set[bytes] = set()
-    for topic, message in messages_of(connection, [RULES, INTEREST]):
-        if topic == INTEREST:
+    for topic, message in messages_of(connection, [RULES, PUSHDOWN_FILTERS]):
+        if topic == PUSHDOWN_FILTERS:
             (live.add if message.value() else live.discard)(message.key() or b"")
         elif message.key() == CURRENT:
             versions.append(message)

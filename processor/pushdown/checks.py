@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from processor.compiler.values.operators import predicate
 from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals
-from processor.pushdown.paths import places_of
+from processor.pushdown.paths import patterns_of
 from schemas.catalogue.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
 from schemas.catalogue.openers import FILE_OPENERS, PATH_OPENERS
 from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
@@ -49,17 +49,17 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
     answers = _answers(node, field, event)
     if answers is not None:
         return tuple(Clause(event, frozenset({answer})) for answer in answers)
-    return (Clause(event, places=_places(node, field, event)),)
+    return (Clause(event, patterns=_patterns(node, field, event)),)
 
 
-def _places(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:
+def _patterns(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:
     """Return the fields of the path that the kernel evaluates for an event type."""
     if event in PATH_OPENERS:
-        return places_of(node, field.name)
+        return patterns_of(node, field.name)
     if (_argument(field) or field.name) not in _FIRST_PATH.get(event, ()):
         return None
     is_text = event in _LINK_TEXTS
-    return None if is_text and node.operator == "pmatch" else places_of(node, "fd.name")
+    return None if is_text and node.operator == "pmatch" else patterns_of(node, "fd.name")
 
 
 def negated(node: Check, event: str) -> tuple[Clause, ...]:

@@ -8,7 +8,7 @@ from processor.compiler.recursion import deep
 from processor.compiler.simplify import Folded, simplify
 from processor.language.ast import And, Node, Not, Or, children
 from processor.language.printer import print_condition
-from processor.pushdown.derive import bound, ways_of
+from processor.pushdown.derive import bound, clauses_of
 from processor.pushdown.recorded import RecordedEvents
 from schemas.batch import EventBatch
 from schemas.filter import Clause
@@ -19,7 +19,7 @@ class EventTypeCost:
     """What one rule requires of one event type."""
 
     rule: str
-    ways: tuple[Clause, ...]
+    clauses: tuple[Clause, ...]
     """Empty: none of these events could match it."""
     widest: str
     """The part of its condition that the kernel can't evaluate; empty if the kernel can drop some events."""
@@ -27,7 +27,7 @@ class EventTypeCost:
     @property
     def takes_all(self) -> bool:
         """Whether every event of the type has to be sent for this rule."""
-        return any(not way.tests and way.places is None for way in self.ways)
+        return any(not clause.tests and clause.patterns is None for clause in self.clauses)
 
 
 @dataclass(slots=True)
@@ -48,13 +48,13 @@ def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str
     """
     with deep():
         found = {event: [_share(name, condition, event) for name, condition in rules] for event in events}
-    return {event: kept for event, each in found.items() if (kept := [share for share in each if share.ways])}
+    return {event: kept for event, each in found.items() if (kept := [share for share in each if share.clauses])}
 
 
 def _share(name: str, condition: Node, event: str) -> EventTypeCost:
     folded = simplify(condition, event)
-    share = EventTypeCost(name, ways_of(condition, event), "")
-    return EventTypeCost(name, share.ways, _widest(folded, event)) if share.takes_all else share
+    share = EventTypeCost(name, clauses_of(condition, event), "")
+    return EventTypeCost(name, share.clauses, _widest(folded, event)) if share.takes_all else share
 
 
 def _widest(folded: Folded, event: str) -> str:
@@ -81,19 +81,19 @@ def count(
     """Evaluate recorded events and add to the counts.
 
     Args:
-        batches: recorded without interest pushdown.
+        batches: recorded without pushdown.
         asked: as shares gives it.
         counts: by event type; added to.
     """
-    ways = {event: {share.rule: share.ways for share in each} for event, each in asked.items()}
+    clauses = {event: {share.rule: share.clauses for share in each} for event, each in asked.items()}
     for batch in batches:
         events = RecordedEvents(batch)
         for index in range(batch.count):
             event = events.event(index)
-            if event not in ways:
+            if event not in clauses:
                 continue
             of_event = counts.setdefault(event, EventTypeCounts())
             of_event.seen += 1
-            takers = [rule for rule, each in ways[event].items() if events.passes(index, each)]
+            takers = [rule for rule, each in clauses[event].items() if events.passes(index, each)]
             of_event.sent += bool(takers)
             of_event.by_rule.update(takers)

@@ -15,7 +15,7 @@ from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, witho
 Bound = tuple[Clause, ...]
 """Clauses of one event type: an event matches if any of them holds."""
 
-_MAX_WAYS = 64
+_MAX_CLAUSES = 64
 """Maximum clauses of one rule; a condition that needs more counts as always possible."""
 
 
@@ -29,11 +29,13 @@ def derive(
         events: the event types that any of the rules is evaluated for.
         variables: names of the environment variables that rules use.
     """
-    ways = frozenset(way for event in events for condition in conditions for way in ways_of(condition, event))
-    return PushdownFilter(without_narrower(ways), variables)
+    clauses = frozenset(
+        clause for event in events for condition in conditions for clause in clauses_of(condition, event)
+    )
+    return PushdownFilter(without_narrower(clauses), variables)
 
 
-def ways_of(condition: Node, event: str) -> Bound:
+def clauses_of(condition: Node, event: str) -> Bound:
     """Return the clauses under which an event of one type may make a condition true."""
     with deep():
         return bound(simplify(condition, event), event)
@@ -61,8 +63,8 @@ def bound(folded: Folded, event: str, *, is_upper: bool = True) -> Bound:
 
 
 def _any(parts: list[Bound], event: str) -> Bound:
-    ways = tuple(dict.fromkeys(way for part in parts for way in part))
-    return ways if len(ways) <= _MAX_WAYS and Clause(event) not in ways else (Clause(event),)
+    clauses = tuple(dict.fromkeys(clause for part in parts for clause in part))
+    return clauses if len(clauses) <= _MAX_CLAUSES and Clause(event) not in clauses else (Clause(event),)
 
 
 def _all(parts: list[Bound], event: str) -> Bound:
@@ -70,7 +72,7 @@ def _all(parts: list[Bound], event: str) -> Bound:
     for part in sorted(parts, key=len):
         joined = dict.fromkeys(both for one in result for other in part if (both := _both(one, other)) is not None)
         # Leaving a part out only widens what is let through.
-        if len(joined) <= _MAX_WAYS:
+        if len(joined) <= _MAX_CLAUSES:
             result = tuple(joined)
     return result
 
@@ -79,7 +81,7 @@ def _both(one: Clause, other: Clause) -> Clause | None:
     tests = _joined([*one.tests, *other.tests])
     if tests is None:
         return None
-    return Clause(one.event, tests, _narrower(one.places, other.places))
+    return Clause(one.event, tests, _narrower(one.patterns, other.patterns))
 
 
 def _narrower(
@@ -88,7 +90,7 @@ def _narrower(
     """Return the smaller of two sets of path patterns: either covers every path in both."""
     if one is None or other is None:
         return one if other is None else other
-    return min(one, other, key=lambda places: (len(places), sorted(places)))
+    return min(one, other, key=lambda patterns: (len(patterns), sorted(patterns)))
 
 
 def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, bool]] | None:

@@ -9,7 +9,7 @@ _UNCLEAN = ("//", "/.", "..")
 """A path as given that holds one of these is always sent where its class can matter, so it needs no place."""
 
 
-def places_of(node: Check, field: str) -> frozenset[PathPattern] | None:
+def patterns_of(node: Check, field: str) -> frozenset[PathPattern] | None:
     """Return path patterns that cover every path for which a check may be true; None if unknown.
 
     Args:
@@ -21,11 +21,13 @@ def places_of(node: Check, field: str) -> frozenset[PathPattern] | None:
     if field == "fd.nameraw":
         return frozenset() if _needs_unclean(node) else None
     values = [item.text.encode("utf-8", "surrogateescape") for item in literals(node)]
-    maker = _PLACES.get((field, node.operator))
+    maker = _PATTERNS.get((field, node.operator))
     if maker is None:
         return None
-    places = [maker(value) for value in values]
-    return None if any(place is None for place in places) else frozenset(place for place in places if place)
+    patterns = [maker(value) for value in values]
+    return (
+        None if any(pattern is None for pattern in patterns) else frozenset(pattern for pattern in patterns if pattern)
+    )
 
 
 def _needs_unclean(node: Check) -> bool:
@@ -63,19 +65,19 @@ def _named(name: bytes) -> PathPattern | None:
 
 def _like(pattern: bytes) -> PathPattern | None:
     """Take what stands before the first wildcard."""
-    for place, character in enumerate(pattern):
+    for index, character in enumerate(pattern):
         if character in b"*?[\\":
-            return _beginning(pattern[:place])
+            return _beginning(pattern[:index])
     return _exactly(pattern)
 
 
 def _component(pattern: bytes) -> PathPattern | None:
     """Hold the paths at or below a pattern: as far as it has no wildcard."""
-    place = _like(pattern)
-    return None if place is None else _beginning(place.text.removesuffix(b"\0"))
+    found = _like(pattern)
+    return None if found is None else _beginning(found.text.removesuffix(b"\0"))
 
 
-_PLACES: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
+_PATTERNS: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
     **{("fd.name", operator): _exactly for operator in ("=", "==", "in")},
     ("fd.name", "startswith"): _beginning,
     ("fd.name", "endswith"): _ending,

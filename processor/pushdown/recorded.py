@@ -32,17 +32,17 @@ class RecordedEvents:
         """Return an event's type."""
         return self._strings[self._columns["type"][index]] or ""
 
-    def passes(self, index: int, ways: Iterable[Clause]) -> bool:
+    def passes(self, index: int, clauses: Iterable[Clause]) -> bool:
         """Return whether an event matches any of these clauses, all of its own type."""
         return any(
-            all(self._answer(index, question) in (None, expected) for question, expected in way.tests)
-            and (way.places is None or self._is_at(index, way))
-            for way in ways
+            all(self._answer(index, predicate) in (None, expected) for predicate, expected in clause.tests)
+            and (clause.patterns is None or self._is_at(index, clause))
+            for clause in clauses
         )
 
-    def _answer(self, index: int, question: Predicate) -> bool | None:
-        value = self._subject(index, question.subject)
-        return None if value is None else (value & question.mask) in question.values
+    def _answer(self, index: int, predicate: Predicate) -> bool | None:
+        value = self._subject(index, predicate.subject)
+        return None if value is None else (value & predicate.mask) in predicate.values
 
     def _subject(self, index: int, subject: str) -> int | None:
         columns = self._columns
@@ -86,7 +86,7 @@ class RecordedEvents:
             return kernel
         return next((entry.kernel for entry in table.entries if entry.number == number), number & _U32)
 
-    def _is_at(self, index: int, way: Clause) -> bool:
+    def _is_at(self, index: int, clause: Clause) -> bool:
         columns, strings = self._columns, self._strings
         raw = strings[columns["fd_name_raw"][index]]
         name, real = strings[columns["fd_name"][index]], strings[columns["fd_realpath"][index]]
@@ -98,7 +98,7 @@ class RecordedEvents:
             return True
         for path in {name, real} - {None}:
             data = (path or "").encode("utf-8", "surrogateescape")
-            for place in way.places or ():
-                if (data + b"\0").startswith(place.text) if place.is_prefix else data.endswith(place.text):
+            for pattern in clause.patterns or ():
+                if (data + b"\0").startswith(pattern.text) if pattern.is_prefix else data.endswith(pattern.text):
                     return True
         return False

@@ -21,14 +21,14 @@ class BadFilter(LannerError, ValueError):
     """The bytes are not a pushdown filter, or the filter passes no event; the reader must send every event."""
 
 
-def encode_filter(interest: PushdownFilter) -> bytes:
+def encode_filter(pushdown_filter: PushdownFilter) -> bytes:
     """Encode a filter; equal filters have equal bytes."""
     events: dict[str, list[dict[str, Any]]] = {}
-    for way in interest.ways:
-        events.setdefault(way.event, []).append(_written(way))
-    for ways in events.values():
-        ways.sort(key=json.dumps)
-    body = {"environment": sorted(interest.variables), "events": events}
+    for clause in pushdown_filter.clauses:
+        events.setdefault(clause.event, []).append(_written(clause))
+    for clauses in events.values():
+        clauses.sort(key=json.dumps)
+    body = {"environment": sorted(pushdown_filter.variables), "events": events}
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
@@ -42,27 +42,27 @@ def decode_filter(data: bytes) -> PushdownFilter:
         raise BadFilter(f"the filter has {len(data)} bytes; the limit is {MAX_BYTES}")
     try:
         body = json.loads(data)
-        ways = frozenset(_read(event, way) for event, found in body["events"].items() for way in found)
+        clauses = frozenset(_read(event, clause) for event, found in body["events"].items() for clause in found)
         # Unlike for events, a missing list means none: an environment variable that no rule names may hold a secret.
         variables = frozenset(_variable(name) for name in body.get("environment", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFilter(f"not a pushdown filter: {error or type(error).__name__}") from error
-    if not ways:
+    if not clauses:
         raise BadFilter("an empty filter")
-    return PushdownFilter(ways, variables)
+    return PushdownFilter(clauses, variables)
 
 
-def _written(way: Clause) -> dict[str, Any]:
+def _written(clause: Clause) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    if way.tests:
+    if clause.tests:
         body["tests"] = [
             {"of": test.subject, "mask": test.mask, "in": list(test.values), "is": expected}
-            for test, expected in sorted(way.tests)
+            for test, expected in sorted(clause.tests)
         ]
-    if way.places is not None:
+    if clause.patterns is not None:
         body["paths"] = {
-            "begin": [_text(place) for place in sorted(way.places) if place.is_prefix],
-            "end": [_text(place) for place in sorted(way.places) if not place.is_prefix],
+            "begin": [_text(pattern) for pattern in sorted(clause.patterns) if pattern.is_prefix],
+            "end": [_text(pattern) for pattern in sorted(clause.patterns) if not pattern.is_prefix],
         }
     return body
 
@@ -73,8 +73,8 @@ def _variable(name: Any) -> str:
     return name
 
 
-def _text(place: PathPattern) -> str:
-    return place.text.decode("utf-8", "surrogateescape")
+def _text(pattern: PathPattern) -> str:
+    return pattern.text.decode("utf-8", "surrogateescape")
 
 
 def _read(event: str, body: dict[str, Any]) -> Clause:
@@ -82,16 +82,16 @@ def _read(event: str, body: dict[str, Any]) -> Clause:
         (_test(found), found["is"] is not False) for found in body.get("tests", ()) if isinstance(found["is"], bool)
     )
     paths = body.get("paths")
-    places = None
+    patterns = None
     if paths is not None:
-        places = frozenset(
+        patterns = frozenset(
             PathPattern(is_prefix, text.encode("utf-8", "surrogateescape"))
             for is_prefix, kind in ((True, "begin"), (False, "end"))
             for text in paths[kind]
         )
-        if any(not place.text for place in places):
+        if any(not pattern.text for pattern in patterns):
             raise BadFilter("an empty path")
-    return Clause(event, tests, places)
+    return Clause(event, tests, patterns)
 
 
 def _test(found: dict[str, Any]) -> Predicate:

@@ -16,7 +16,7 @@ from bus.connection import Connection
 from bus.messages import signatures
 from bus.messages.published_rules import CURRENT, SIGNATURE, current, rules_message
 from bus.messages.signatures import read_private_key
-from bus.topics import CORRELATE, EVENTS, INTEREST, RULES
+from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS, RULES
 from lanner.settings import Settings
 from lanner.wiring.processor import preparation
 from processor.correlation.wire import message_of
@@ -73,7 +73,7 @@ class Following(threading.Thread):
     def run(self) -> None:
         """Send batches until stopped, each with the current filter version."""
         while not self.done.is_set():
-            found = read_topics(self.generator.connection, [INTEREST])[INTEREST]
+            found = read_topics(self.generator.connection, [PUSHDOWN_FILTERS])[PUSHDOWN_FILTERS]
             self.versions = "+".join(sorted(key.decode() for key in found))
             for host in self.generator.hosts:
                 mark = f"{host.name}-{host.sequence + 1}"
@@ -144,7 +144,7 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     after = publish(processes, connection, second)
     for each in workers:
         each.wait_for(f"version {after} is active")
-    until(lambda: following.versions == after, "interest was not narrowed")
+    until(lambda: following.versions == after, "the filter was not narrowed")
     following.end()
     act_in_group(generator, range(7, 11))
     alerts = Alerts(connection)
@@ -215,14 +215,14 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     publish(processes, connection, other)
     worker.wait_for("it is not signed")
     CompactedTopicWriter(connection).put(RULES, CURRENT, b"\xc3\x01nonsense", [])
-    CompactedTopicWriter(connection).put(INTEREST, before.encode(), b"{}", [])
+    CompactedTopicWriter(connection).put(PUSHDOWN_FILTERS, before.encode(), b"{}", [])
     worker.wait_for("rules refused: it is not signed", 20)
     put_broken(connection, key)
     worker.wait_for("Undefined macro")
     newer = "20991231-235959-00000000"
     put_signed(connection, key, b"\xc3\x01 another format", newer)
     worker.wait_for(f"rules refused: version {newer}: it has a format that this release doesn't know")
-    until(lambda: interest_of(connection, before) > 0, "the interest was not written anew")
+    until(lambda: filter_of(connection, before) > 0, "the filter was not written again")
     status = processes.start(connection, "rules", "status", environment=setting)
     status.result()
     assert before in status.output
@@ -286,16 +286,16 @@ def test_publishing_needs_the_right_to_rules_alone(
     worker.wait_for("is active, published by")
     operator = secured.by_certificate("lanner-operator", prefix)
     version = publisher.output.split()[-1]
-    until(lambda: interest_of(operator, version) > 0, "no interest was written")
+    until(lambda: filter_of(operator, version) > 0, "no filter was written")
     status = processes.start(operator, "rules", "status")
     assert status.result() == 0, status.output + status.errors
     assert version in status.output
     assert worker.stop() == 0, worker.errors
 
 
-def interest_of(connection: Connection, version: str) -> int:
+def filter_of(connection: Connection, version: str) -> int:
     """Count the event types of a version; None if it can't be read."""
-    message = read_topics(connection, [INTEREST])[INTEREST].get(version.encode())
+    message = read_topics(connection, [PUSHDOWN_FILTERS])[PUSHDOWN_FILTERS].get(version.encode())
     try:
         return 0 if message is None else len(decode_filter(message.value() or b"").events)
     except BadFilter:
@@ -357,7 +357,7 @@ def test_a_collector_widens_before_processors_switch(
 
 
 @pytest.mark.live
-def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
+def test_a_collector_without_a_readable_filter_sends_everything(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Without a readable filter, everything is sent until one is written again, and each batch reports that."""
@@ -366,7 +366,7 @@ def test_a_collector_sends_everything_where_it_can_not_tell_what_is_of_interest(
     version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", asked))
     collector = processes.start(connection, "collector")
     collector.wait_for(f"these need: {version}")
-    CompactedTopicWriter(connection).put(INTEREST, version.encode(), b"\xff", [])
+    CompactedTopicWriter(connection).put(PUSHDOWN_FILTERS, version.encode(), b"\xff", [])
     collector.wait_for("these need: any version")
     other.read_text()
     assert collector.stop() == 0, collector.errors

@@ -13,7 +13,7 @@ from bus.administration import Administration
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection, client_config
 from bus.errors.unavailable import BusUnavailable
-from bus.topics import INTEREST, SIEM_ECS
+from bus.topics import PUSHDOWN_FILTERS, SIEM_ECS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from processor.fleet.detect_service import make_app
@@ -61,7 +61,7 @@ def test_each_stage_works_with_its_own_rights_alone(
     create = ("topics", "create", "--partitions", "2", "--replication-factor", "1", "--dry-run")
     admin = processes.start(connect(secured, way, "admin", prefix), *create)
     collector = connect(secured, way, "collector", prefix)
-    interest = CompactedTopicReader(collector, [INTEREST])
+    filters = CompactedTopicReader(collector, [PUSHDOWN_FILTERS])
     notes: list[str] = []
     publisher = Publisher(collector, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=into(notes))
     publisher.publish(Host("host-1").batch("secured"))
@@ -71,10 +71,10 @@ def test_each_stage_works_with_its_own_rights_alone(
     (document,) = read_as_group(connect(secured, way, "reader", prefix), "siem.elastic", SIEM_ECS, 1)
     assert json.loads(document)["message"].startswith("action /marked/secured on host-1")
     until = time.monotonic() + 20
-    while not (interest.has_read_all and "/marked/secured" in tail.output) and time.monotonic() < until:
-        interest.poll(0.2)
-    assert interest.has_read_all, interest.trouble
-    interest.close()
+    while not (filters.has_read_all and "/marked/secured" in tail.output) and time.monotonic() < until:
+        filters.poll(0.2)
+    assert filters.has_read_all, filters.trouble
+    filters.close()
     assert "/marked/secured" in tail.output
     assert admin.result() == 0, admin.errors
     started = (processor, notifier, tail)

@@ -46,9 +46,9 @@ class Watch:
         self._detector = Detector(chosen, rule_matching="all")
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache, unknown_containers=unknown_containers)
         # As in `lanner run`: these tests must not miss anything that the kernel filters.
-        interest = derive(self._detector.conditions, self._detector.event_types)
+        pushdown_filter = derive(self._detector.conditions, self._detector.event_types)
         self._collector = Collector(
-            self._detector.event_types, on_batch=self._evaluate, interest=interest, settings=settings
+            self._detector.event_types, on_batch=self._evaluate, pushdown_filter=pushdown_filter, settings=settings
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")

@@ -34,12 +34,12 @@ def _collect(options: Options) -> None:
     from lanner.wiring.collector import make_collector
     from lanner.wiring.host_identity import identity_of
     from lanner.wiring.pushdown.fleet_filter import FleetFilter
-    from lanner.wiring.pushdown.local_filter import own_interest
+    from lanner.wiring.pushdown.local_filter import own_filter
 
     settings = options.settings()
     log_to_stderr(settings, "collector")
     connection = connection_of(settings)
-    own = own_interest(settings, warnings=not options.quiet)
+    own = own_filter(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)
     spool = _spool(settings, folder)
     wanted = FleetFilter(settings, connection, own, folder)
@@ -57,7 +57,7 @@ def _collect(options: Options) -> None:
         settings,
         wanted.event_types,
         take,
-        interest=wanted.wanted.interest,
+        pushdown_filter=wanted.wanted.pushdown_filter,
         versions=wanted.wanted.versions,
         variables=wanted.variables,
         flush_ms=settings.kafka.batch_ms,

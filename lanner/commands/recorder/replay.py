@@ -107,7 +107,7 @@ class _Evaluation:
 
     def not_collected(self) -> list[str]:
         """Return sentences on the events that the rules can't have seen."""
-        return not_collected(self.detection.event_types, self.detection.interest, self.coverage.hosts)
+        return not_collected(self.detection.event_types, self.detection.pushdown_filter, self.coverage.hosts)
 
 
 def _replay(

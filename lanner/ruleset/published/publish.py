@@ -6,7 +6,7 @@ from bus.clients.compacted import CompactedTopicWriter
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.headers import Headers
 from bus.messages.published_rules import CURRENT, rules_message
-from bus.topics import INTEREST, MAX_MESSAGE_BYTES, RULES
+from bus.topics import MAX_MESSAGE_BYTES, PUSHDOWN_FILTERS, RULES
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.ruleset.published.version import detection_of_published
@@ -27,16 +27,16 @@ def publish(settings: Settings, rules: PublishedRules, key: Ed25519PrivateKey | 
     """
     try:
         # Compile it as processors will, to find errors caused by file names or switches.
-        interest = encode_filter(detection_of_published(settings, rules).interest)
+        encoded = encode_filter(detection_of_published(settings, rules).pushdown_filter)
         value, headers = rules_message(rules, key)
     except BadRules as error:
         raise BadInput(f"can't publish: {error}.") from None
-    if len(interest) > MAX_MESSAGE_BYTES // 2:
-        raise BadInput(f"the pushdown filter of these rules is too large for a message: {len(interest)} bytes.")
+    if len(encoded) > MAX_MESSAGE_BYTES // 2:
+        raise BadInput(f"the pushdown filter of these rules is too large for a message: {len(encoded)} bytes.")
     writer = CompactedTopicWriter(connection_of(settings))
     try:
         # Collectors must widen their filters before any processor switches.
-        writer.put(INTEREST, rules.version.encode(), interest, _JSON)
+        writer.put(PUSHDOWN_FILTERS, rules.version.encode(), encoded, _JSON)
     except BusUnavailable as error:
         # This user may lack the right to change what collectors send: processors publish the filter as well.
         note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")

@@ -42,12 +42,12 @@ class FleetFilter:
     @property
     def event_types(self) -> frozenset[str]:
         """The event types to watch."""
-        return EVERYTHING if self.wanted.interest is None else self.wanted.interest.events
+        return EVERYTHING if self.wanted.pushdown_filter is None else self.wanted.pushdown_filter.events
 
     @property
     def variables(self) -> frozenset[str]:
         """Names of the environment variables to send."""
-        return frozenset() if self.wanted.interest is None else self.wanted.interest.variables
+        return frozenset() if self.wanted.pushdown_filter is None else self.wanted.pushdown_filter.variables
 
     @property
     def asker(self) -> str:
@@ -60,11 +60,11 @@ class FleetFilter:
         if changed is None:
             return
         self.wanted = changed
-        collector.change_interest(
+        collector.change_pushdown_filter(
             self.event_types,
-            changed.interest if self._settings.collector.pushdown else None,
+            changed.pushdown_filter if self._settings.collector.pushdown else None,
             changed.versions,
             # A filter that can't be decoded must not make secrets leave the host.
-            variables=None if changed.interest is None else self.variables,
+            variables=None if changed.pushdown_filter is None else self.variables,
         )
         note(f"sending the events that these need: {self.asker}.")

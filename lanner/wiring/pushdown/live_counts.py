@@ -43,7 +43,7 @@ def count_live(
     def take(batch: EventBatch) -> None:
         count([batch], asked, counts)
 
-    collector = make_collector(settings, detection.event_types, take, interest=detection.interest)
+    collector = make_collector(settings, detection.event_types, take, pushdown_filter=detection.pushdown_filter)
     status = StatusLine(sys.stderr, wanted=not quiet)
     filtered: Mapping[str, int] = {}
     with Signals() as signals:

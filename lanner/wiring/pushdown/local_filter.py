@@ -13,7 +13,7 @@ from lanner.settings import Settings
 from schemas.filter import PushdownFilter
 
 
-def own_interest(settings: Settings, *, warnings: bool) -> PushdownFilter:
+def own_filter(settings: Settings, *, warnings: bool) -> PushdownFilter:
     """Return the filter of the configured rule files; call it before threads are started.
 
     Args:
@@ -52,7 +52,7 @@ def _answer(writing: int, settings: Settings, *, warnings: bool) -> None:
 
         answer: PushdownFilter | tuple[str, ...]
         try:
-            answer = load_detection(settings, warnings=warnings).interest
+            answer = load_detection(settings, warnings=warnings).pushdown_filter
         except BadInput as error:
             answer = error.messages
         with os.fdopen(writing, "wb") as pipe:

@@ -59,7 +59,7 @@ class Source(Protocol):
     def watch(
         self,
         event_types: frozenset[str],
-        interest: PushdownFilter | None = None,
+        pushdown_filter: PushdownFilter | None = None,
         *,
         variables: frozenset[str] | None = None,
     ) -> None:
@@ -244,7 +244,7 @@ class Pipeline:
         else:
             self._source.watch(
                 detection.event_types,
-                detection.interest if settings.collector.pushdown else None,
+                detection.pushdown_filter if settings.collector.pushdown else None,
                 variables=detection.variables,
             )
             self._report_change(detection, cause)

@@ -257,8 +257,8 @@ class _Splitter:
         """Return a stateless condition that holds for every event for which a stateful macro can hold."""
         macro = self.macros[fingerprint]
         completing = macro.legs[-1:] if macro.correlation.type == "temporal_ordered" else macro.legs
-        ways = tuple(term.condition for leg in completing for term in leg.terms)
-        return ways[0] if len(ways) == 1 else Or(ways)
+        alternatives = tuple(term.condition for leg in completing for term in leg.terms)
+        return alternatives[0] if len(alternatives) == 1 else Or(alternatives)
 
     def _draft(self, node: Node, *, positive: bool) -> _Draft:
         if not self._remembers(node):

@@ -12,7 +12,7 @@ from processor.loading.difference import difference, lines
 from schemas.alert import Alert, alert_id
 
 RULES_REFUSED = "Lanner internal: rules refused"
-INTEREST_UNUSABLE = "Lanner internal: interest unusable"
+FILTER_UNUSABLE = "Lanner internal: interest unusable"
 MAX_CHANGES = 50
 
 
@@ -71,7 +71,7 @@ def rules_refused(prefix: str, offer: Offer, reason: str, active: str) -> Alert:
     )
 
 
-def interest_unusable(prefix: str, key: bytes, value: bytes, reason: str, now: int) -> Alert:
+def filter_unusable(prefix: str, key: bytes, value: bytes, reason: str, now: int) -> Alert:
     """Return the alert about a pushdown filter that collectors cannot use: they send everything.
 
     Args:
@@ -84,9 +84,9 @@ def interest_unusable(prefix: str, key: bytes, value: bytes, reason: str, now: i
     name = key.decode("utf-8", "replace")[:100]
     cause = blake2b(value, digest_size=8).hexdigest()
     return Alert(
-        id=alert_id(now, INTEREST_UNUSABLE, prefix, name, cause),
+        id=alert_id(now, FILTER_UNUSABLE, prefix, name, cause),
         time=now,
-        rule=INTEREST_UNUSABLE,
+        rule=FILTER_UNUSABLE,
         priority="Warning",
         output=f"the pushdown filter of version {name} cannot be used: {reason[:500]} | collectors send everything",
         output_fields={"rules.version": name, "rules.reason": reason[:500]},

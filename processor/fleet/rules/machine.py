@@ -6,7 +6,7 @@ Pure: messages, compiled versions and the time are passed in; actions come out, 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bus.topics import INTEREST, PROCESSORS
+from bus.topics import PROCESSORS, PUSHDOWN_FILTERS
 from processor.correlation.plan.split import Plan, merged
 from processor.fleet.rules.actions import (
     Action,
@@ -21,7 +21,7 @@ from processor.fleet.rules.actions import (
     SendAlert,
     Support,
 )
-from processor.fleet.rules.alerts import interest_unusable, rules_changed, rules_refused
+from processor.fleet.rules.alerts import filter_unusable, rules_changed, rules_refused
 from processor.fleet.rules.peers import Peers, Report, all_evaluate, not_ready
 from processor.fleet.rules.version import RulesInUse
 from processor.hosts.reports import HostReports
@@ -239,17 +239,19 @@ class RolloutMachine:
         if not self._is_first(now):
             return
         expected = {
-            each.version.encode(): each.interest for each in (self.in_use, self._waiting) if each and each.published
+            each.version.encode(): each.encoded_filter
+            for each in (self.in_use, self._waiting)
+            if each and each.published
         }
         for key, found in self._filters.items():
             if found != expected.get(key) and key not in self._unusable and (why := _why_unusable(found)):
                 self._unusable.add(key)
-                yield SendAlert(interest_unusable(self._prefix, key, found, why, now.wall))
-        for key, interest in expected.items():
-            if self._filters.get(key) != interest:
-                self._filters[key] = interest
+                yield SendAlert(filter_unusable(self._prefix, key, found, why, now.wall))
+        for key, encoded in expected.items():
+            if self._filters.get(key) != encoded:
+                self._filters[key] = encoded
                 self._unusable.discard(key)
-                yield Send(INTEREST, key, interest)
+                yield Send(PUSHDOWN_FILTERS, key, encoded)
 
     def _report(self, now: Now) -> Iterator[Action]:
         waiting = self._waiting
@@ -296,7 +298,7 @@ class RolloutMachine:
         version = self.in_use.version
         for key in [key for key in self._filters if is_version(version) and _is_past(key, version)]:
             del self._filters[key]
-            yield Send(INTEREST, key, None)
+            yield Send(PUSHDOWN_FILTERS, key, None)
         for key in self._peers.stale(now.wall // 1_000_000):
             yield Send(PROCESSORS, key, None)
 
@@ -329,9 +331,9 @@ def _is_past(key: bytes, version: str) -> bool:
     return not is_version(name) or name < version
 
 
-def _why_unusable(interest: bytes) -> str:
+def _why_unusable(encoded: bytes) -> str:
     try:
-        decode_filter(interest)
+        decode_filter(encoded)
     except BadFilter as error:
         return str(error)
     return ""

@@ -21,7 +21,7 @@ from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.messages.headers import Headers
 from bus.messages.published_rules import CURRENT
-from bus.topics import INTEREST, PROCESSORS, RULES
+from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
 from processor.correlation.plan.split import Plan
 from processor.correlation.stage import CorrelateStage
 from processor.fleet.message_stage import MessageStage
@@ -112,7 +112,7 @@ class RulesRollout:
         """Start; on the running loop."""
         self._shipping = shipping
         loop = asyncio.get_running_loop()
-        follower = CompactedTopicReader(self._connection, [RULES, INTEREST, PROCESSORS])
+        follower = CompactedTopicReader(self._connection, [RULES, PUSHDOWN_FILTERS, PROCESSORS])
         self._thread = threading.Thread(target=self._follow, args=(follower, loop), name="rules", daemon=True)
         self._thread.start()
         self._task = asyncio.create_task(self._run())
@@ -169,7 +169,7 @@ class RulesRollout:
         key, value, stamp = message.key() or b"", message.value(), message.timestamp()[1]
         if topic == PROCESSORS:
             self._machine.take_report(key, value, stamp)
-        elif topic == INTEREST:
+        elif topic == PUSHDOWN_FILTERS:
             self._machine.take_filter(key, value)
         elif key == CURRENT and self._takes_published:
             self._machine.take_offer(Offer(value, stamp, message.offset() or 0, message))

@@ -28,7 +28,7 @@ class RulesInUse:
     """Decodes a batch and adds the host names that these rules compare with; raises BadBatch."""
     close: Callable[[], None]
     """Stops resolving host names."""
-    interest: bytes = b""
+    encoded_filter: bytes = b""
     """The pushdown filter of these rules, encoded."""
     published: PublishedRules | None = None
     signed_by: str = ""

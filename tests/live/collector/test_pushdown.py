@@ -27,13 +27,13 @@ print(made)
 """
 
 
-def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
+def test_opens_that_no_clause_matches_are_counted_and_not_sent(tmp_path: Path) -> None:
     """With a rule on one file, the kernel drops the rest; a link to that file is still reported."""
     (tmp_path / "secret").write_text("")
     (tmp_path / "other").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
-    interest = derive([parse(f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}")], OPENS)
-    with watching("open", "openat", interest=interest) as watch:
+    pushdown_filter = derive([parse(f"evt.type in (open, openat) and fd.name = {tmp_path / 'secret'}")], OPENS)
+    with watching("open", "openat", pushdown_filter=pushdown_filter) as watch:
         before = watch.collector.counters()["filtered"]
         for name in ("secret", "other", "link"):
             watch.run("/bin/cat", str(tmp_path / name))
@@ -44,7 +44,7 @@ def test_opens_of_no_interest_are_counted_and_not_sent(tmp_path: Path) -> None:
     assert filtered > 3
 
 
-def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
+def test_changes_of_the_filter_lose_nothing(tmp_path: Path) -> None:
     """Switch between sets of random rules for ten seconds, while a program makes events that match all of them."""
     secret, log = tmp_path / "secret", tmp_path / "log"
     secret.write_text("")
@@ -57,14 +57,14 @@ def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
         for count in (0, 1, 2, 4, 8, 0, 16)
     ]
     told: list[str] = []
-    with watching(*TYPES, interest=versions[0]) as watch:
+    with watching(*TYPES, pushdown_filter=versions[0]) as watch:
         child = subprocess.Popen(
             ["/usr/bin/python3", "-I", "-c", ACTIONS, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
         while child.poll() is None:
-            interest = versions[len(told) % len(versions)]
+            pushdown_filter = versions[len(told) % len(versions)]
             told.append(f"version-{len(told)}")
-            watch.collector.change_interest(interest.events, interest, frozenset(told[-1:]))
+            watch.collector.change_pushdown_filter(pushdown_filter.events, pushdown_filter, frozenset(told[-1:]))
             watch.collector.poll(chance.uniform(0.1, 0.3))
         watch.settle()
         made = int(child.communicate()[0])
@@ -79,7 +79,7 @@ def test_changes_of_interest_lose_nothing(tmp_path: Path) -> None:
     assert [version for version, _ in groupby(stamps)] == told
 
 
-def test_links_and_removals_of_no_interest_stay_in_the_kernel(tmp_path: Path) -> None:
+def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: Path) -> None:
     """Matching ones are sent, whether by an absolute path, from a working directory, or in a chroot."""
     (tmp_path / "log").mkdir()
     (tmp_path / "root" / "log").mkdir(parents=True)
@@ -104,9 +104,9 @@ def test_links_and_removals_of_no_interest_stay_in_the_kernel(tmp_path: Path) ->
     )
     types = ("unlink", "unlinkat", "symlink")
     found = []
-    for interest in (None, derive([parse(rule) for rule in rules], types)):
+    for pushdown_filter in (None, derive([parse(rule) for rule in rules], types)):
         detector = Detector([DetectionRule(rule, parse(rule), "%proc.args") for rule in rules], rule_matching="all")
-        with watching(*types, interest=interest) as watch:
+        with watching(*types, pushdown_filter=pushdown_filter) as watch:
             watch.run("/usr/bin/python3", "-I", "-c", code, str(tmp_path))
             filtered = watch.collector.counters()["filtered"]
         alerts = [alert for batch in watch.batches for alert in detector.process(batch)]

@@ -88,11 +88,13 @@ def of_path(chance: Random, field: str, names: list[str]) -> str:
     return chance.choice(checks)
 
 
-def told_of(watch: Watching, interest: PushdownFilter | None, program: str, plan: Path, top: Path) -> list[EventBatch]:
+def told_of(
+    watch: Watching, pushdown_filter: PushdownFilter | None, program: str, plan: Path, top: Path
+) -> list[EventBatch]:
     """Run the actions on fresh files, and return their batches."""
     make_folder(top)
     watch.batches.clear()
-    wanted = None if interest is None else always(interest, ["procexit"])
+    wanted = None if pushdown_filter is None else always(pushdown_filter, ["procexit"])
     watch.collector.watch(WATCHED if wanted is None else wanted.events, wanted)
     watch.run_to_the_end(program, str(plan))
     # Not those of the rest of the host.

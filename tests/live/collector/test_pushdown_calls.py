@@ -94,8 +94,8 @@ def alerts_of(
         [DetectionRule(text, tree, "%proc.args") for text, tree in zip(rules, conditions, strict=True)],
         rule_matching="all",
     )
-    interest = derive(conditions, TYPES) if pushdown else None
-    watch.collector.watch(TYPES if interest is None else interest.events, interest)
+    pushdown_filter = derive(conditions, TYPES) if pushdown else None
+    watch.collector.watch(TYPES if pushdown_filter is None else pushdown_filter.events, pushdown_filter)
     watch.settle()
     watch.batches.clear()
     before = watch.collector.counters()["filtered"]
@@ -113,8 +113,8 @@ def test_the_same_alerts_come_with_and_without_pushdown() -> None:
         for seed in range(5):
             rules = random_rules(random.Random(seed))
             without, _ = alerts_of(watch, seed, rules, pushdown=False)
-            with_interest, left_out = alerts_of(watch, seed, rules, pushdown=True)
-            assert with_interest == without
+            with_filter, left_out = alerts_of(watch, seed, rules, pushdown=True)
+            assert with_filter == without
             total += without.total()
             filtered += left_out
 

@@ -1,7 +1,7 @@
 """A collector reports what it watches and when it stops, so that silence differs from absence."""
 
 from collector.settings import CollectorSettings
-from lanner.recorder.filter_coverage import read_interest
+from lanner.recorder.filter_coverage import read_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching
 
@@ -13,14 +13,14 @@ SOON = CollectorSettings(heartbeat_seconds=0.2)
 
 def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
     """At the start, after a change, and at intervals; not in every batch."""
-    with watching("execve", "openat", interest=NARROW, settings=SOON) as watch:
+    with watching("execve", "openat", pushdown_filter=NARROW, settings=SOON) as watch:
         watch.run("/bin/true")
         watch.settle()
-        told = [batch for batch in watch.batches if batch.watched or batch.narrowed]
-        assert watch.batches[0] is told[0]
-        assert {(tuple(batch.watched), tuple(batch.narrowed)) for batch in told} == {(("execve",), ("openat",))}
-        assert {read_interest(batch.interest) for batch in told} == {NARROW}
-        assert len(told) > 1
+        reports = [batch for batch in watch.batches if batch.watched or batch.narrowed]
+        assert watch.batches[0] is reports[0]
+        assert {(tuple(batch.watched), tuple(batch.narrowed)) for batch in reports} == {(("execve",), ("openat",))}
+        assert {read_filter(batch.interest) for batch in reports} == {NARROW}
+        assert len(reports) > 1
         watch.collector.watch(frozenset({"execve", "openat", "connect"}), None)
         before = len(watch.batches)
         watch.run("/bin/true")

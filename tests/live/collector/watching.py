@@ -105,13 +105,13 @@ class Watching:
 
 @contextmanager
 def watching(
-    *event_types: str, interest: PushdownFilter | None = None, settings: CollectorSettings | None = None
+    *event_types: str, pushdown_filter: PushdownFilter | None = None, settings: CollectorSettings | None = None
 ) -> Iterator[Watching]:
     """Run a collector for these event types; skipped if the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
     cache = Path(sys.prefix) / "lanner-cache"
     chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02, repeats_seconds=0.02)
-    collector = Collector(event_types, on_batch=batches.append, interest=interest, settings=chosen)
+    collector = Collector(event_types, on_batch=batches.append, pushdown_filter=pushdown_filter, settings=chosen)
     try:
         collector.start()
     except EnvironmentUnsupported as missing:

@@ -44,7 +44,7 @@ class TestCollector:
         )
         assert not collector.is_attached
 
-        collector.change_interest(("openat",), None, frozenset({"two"}))
+        collector.change_pushdown_filter(("openat",), None, frozenset({"two"}))
 
         assert [(batch.hostname, batch.interest_version) for batch in self.batches] == [
             ("web-1", "one+two"),

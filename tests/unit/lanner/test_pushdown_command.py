@@ -90,7 +90,9 @@ def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
         events = RecordedEvents(batch)
         for alert in detector.process(batch):
             index = int(str(alert.event["evt.num"])) - batch.first_number
-            ways = [way for share in asked[events.event(index)] if share.rule == alert.rule for way in share.ways]
-            assert events.passes(index, ways), alert.rule
+            clauses = [
+                clause for share in asked[events.event(index)] if share.rule == alert.rule for clause in share.clauses
+            ]
+            assert events.passes(index, clauses), alert.rule
             found += 1
     assert found > 20

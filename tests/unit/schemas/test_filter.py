@@ -16,32 +16,34 @@ tests = st.builds(
     numbers,
     st.frozensets(numbers, max_size=4).map(lambda found: tuple(sorted(found))),
 )
-places = st.builds(PathPattern, st.booleans(), st.binary(min_size=1, max_size=20))
-ways = st.builds(
+patterns = st.builds(PathPattern, st.booleans(), st.binary(min_size=1, max_size=20))
+clauses = st.builds(
     Clause,
     st.sampled_from(["open", "connect"]),
     st.frozensets(st.tuples(tests, st.booleans()), max_size=3),
-    st.one_of(st.none(), st.frozensets(places, max_size=3)),
+    st.one_of(st.none(), st.frozensets(patterns, max_size=3)),
 )
-interests = st.builds(
-    PushdownFilter, st.frozensets(ways, min_size=1, max_size=5), st.frozensets(st.text(max_size=3), max_size=3)
+filters = st.builds(
+    PushdownFilter, st.frozensets(clauses, min_size=1, max_size=5), st.frozensets(st.text(max_size=3), max_size=3)
 )
-SHADOW = Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/etc/shadow\0")}))
+SHADOW = Clause("openat", patterns=frozenset({PathPattern(is_prefix=True, text=b"/etc/shadow\0")}))
 
 
-@given(interests)
-def test_an_interest_survives_its_bytes(interest: PushdownFilter) -> None:
+@given(filters)
+def test_a_filter_survives_its_bytes(pushdown_filter: PushdownFilter) -> None:
     """Paths of arbitrary bytes survive a round trip."""
-    assert decode_filter(encode_filter(interest)) == interest
+    assert decode_filter(encode_filter(pushdown_filter)) == pushdown_filter
 
 
-@given(interests, interests)
+@given(filters, filters)
 def test_a_union_holds_all_of_both(one: PushdownFilter, other: PushdownFilter) -> None:
     """Each clause is in the union, or a clause without conditions for its event type."""
     joined = union(one, other)
 
     assert joined is not None
-    assert all(way in joined.ways or Clause(way.event) in joined.ways for way in one.ways | other.ways)
+    assert all(
+        clause in joined.clauses or Clause(clause.event) in joined.clauses for clause in one.clauses | other.clauses
+    )
     assert joined.variables == one.variables | other.variables
     assert joined == union(other, one, one)
 
@@ -52,15 +54,15 @@ def test_a_union_with_everything_is_everything() -> None:
     assert union() is None
 
 
-def test_what_is_always_sent_takes_the_place_of_what_the_rules_ask() -> None:
+def test_what_is_always_sent_replaces_narrower_clauses() -> None:
     """Only that event type passes entirely; the clauses of others remain."""
-    interest = always(
+    pushdown_filter = always(
         PushdownFilter(frozenset({SHADOW, Clause("connect", frozenset({(Predicate("uid", 1, (0,)), True)}))})),
         ["connect"],
     )
 
-    assert interest.ways == {SHADOW, Clause("connect")}
-    assert interest.events == {"openat", "connect"}
+    assert pushdown_filter.clauses == {SHADOW, Clause("connect")}
+    assert pushdown_filter.events == {"openat", "connect"}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_what_is_always_sent_takes_the_place_of_what_the_rules_ask() -> None:
         b" " * (9 << 20),
     ],
 )
-def test_bytes_that_are_no_interest_are_refused(data: bytes) -> None:
+def test_bytes_that_are_not_a_filter_are_refused(data: bytes) -> None:
     """Invalid bytes raise BadFilter."""
     with pytest.raises(BadFilter):
         decode_filter(data)
@@ -91,4 +93,4 @@ def test_a_condition_of_a_later_release_is_left_out() -> None:
     body["events"]["openat"][0]["weather"] = {"is": "bad"}
     body["moon"] = "full"
 
-    assert decode_filter(json.dumps(body).encode()).ways == {SHADOW}
+    assert decode_filter(json.dumps(body).encode()).clauses == {SHADOW}

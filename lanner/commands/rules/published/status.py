@@ -27,12 +27,12 @@ def command(options: Options) -> int:
     need("processor", "confluent_kafka", "cryptography")
     from bus.clients.compacted import read_topics
     from bus.messages.published_rules import CURRENT, accept
-    from bus.topics import INTEREST, PROCESSORS, RULES
+    from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
     from lanner.ruleset.published.version import public_keys
 
     settings = options.settings()
     keys = public_keys(settings)
-    found = read_topics(connection_of(settings), [RULES, INTEREST, PROCESSORS])
+    found = read_topics(connection_of(settings), [RULES, PUSHDOWN_FILTERS, PROCESSORS])
     current = found[RULES].get(CURRENT)
     rules: PublishedRules | None = None
     signed_by = trouble = ""
@@ -61,7 +61,7 @@ def command(options: Options) -> int:
     hosts: Counter[str] = Counter()
     for report in peers.live(now):
         hosts.update(report.hosts)
-    live = sorted(key.decode("utf-8", "replace") for key in found[INTEREST])
+    live = sorted(key.decode("utf-8", "replace") for key in found[PUSHDOWN_FILTERS])
     if settings.json_output:
         published = None if rules is None else _summary(rules, signed_by)
         body = {"published": published, "trouble": trouble, "processors": rows, "hosts": hosts, "interest": live}

@@ -14,7 +14,7 @@ from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call
-from tests.unit.collector.kernel_judge import passes
+from tests.unit.collector.kernel_filter import passes
 from tests.unit.collector.random_calls import EVENTS, random_call, random_rule
 from tests.unit.processor.pushdown.test_derive import found
 

@@ -5,9 +5,9 @@ from schemas.encoding.filter_json import encode_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 
 OWN = PushdownFilter(frozenset({Clause("bind")}))
-ONE = PushdownFilter(frozenset({Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/etc/\0")}))}))
+ONE = PushdownFilter(frozenset({Clause("openat", patterns=frozenset({PathPattern(is_prefix=True, text=b"/etc/\0")}))}))
 TWO = PushdownFilter(
-    frozenset({Clause("openat", places=frozenset({PathPattern(is_prefix=True, text=b"/srv/\0")}))}),
+    frozenset({Clause("openat", patterns=frozenset({PathPattern(is_prefix=True, text=b"/srv/\0")}))}),
     variables=frozenset({"HOME"}),
 )
 EVERYTHING = CollectionPlan(None, frozenset({"*"}))
@@ -22,21 +22,23 @@ def test_rule_files_decide_where_nothing_is_published() -> None:
     """Including what is always sent."""
     found = collection_plan({}, OWN, ["connect"])
     assert found.versions == frozenset()
-    assert found.interest is not None
-    assert found.interest.events == {"bind", "connect"}
+    assert found.pushdown_filter is not None
+    assert found.pushdown_filter.events == {"bind", "connect"}
 
 
 def test_live_versions_are_joined() -> None:
     """Each may still be active in some processor; rule files no longer count."""
     found = collection_plan({version(1): encode_filter(ONE), version(2): encode_filter(TWO)}, OWN, ["execve"])
-    assert found.interest == PushdownFilter(ONE.ways | TWO.ways | {Clause("execve")}, variables=frozenset({"HOME"}))
+    assert found.pushdown_filter == PushdownFilter(
+        ONE.clauses | TWO.clauses | {Clause("execve")}, variables=frozenset({"HOME"})
+    )
     assert found.versions == {version(1).decode(), version(2).decode()}
 
 
 def test_what_is_always_sent_is_sent_whole() -> None:
     """However little of it the rules need."""
     found = collection_plan({version(1): encode_filter(ONE)}, OWN, ["openat"])
-    assert found.interest == PushdownFilter(frozenset({Clause("openat")}))
+    assert found.pushdown_filter == PushdownFilter(frozenset({Clause("openat")}))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class NoEvents:
     def watch(
         self,
         event_types: frozenset[str],
-        interest: PushdownFilter | None = None,
+        pushdown_filter: PushdownFilter | None = None,
         *,
         variables: frozenset[str] | None = None,
     ) -> None:

@@ -9,14 +9,14 @@ from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.unit.alerts import TIME, alert
 
 
-def interest_in(*events: str) -> PushdownFilter:
+def filter_for(*events: str) -> PushdownFilter:
     """Return a filter that selects all events of some types."""
     return PushdownFilter(frozenset(Clause(event) for event in events))
 
 
 def within(*prefixes: bytes) -> Clause:
     """Return a clause for opens below some folders."""
-    return Clause("openat", places=frozenset(PathPattern(is_prefix=True, text=prefix) for prefix in prefixes))
+    return Clause("openat", patterns=frozenset(PathPattern(is_prefix=True, text=prefix) for prefix in prefixes))
 
 
 def test_alerts_are_counted_by_rule_and_host() -> None:
@@ -36,13 +36,13 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
         "watched": {"execve"},
         "narrowed": {"openat", "rename"},
         "partly": {"bind"},
-        "interests": {b""},
+        "encoded_filters": {b""},
     }
     hosts = {name: HostCoverage(name, 0, 0, **facts, is_told=True) for name in ("a", "b")}
     hosts["c"] = HostCoverage("c", 0, 0, lost=Counter(events_ring_full=1200), missing=2)
     narrowed = "collected only for the rules at that time, which is less than these rules need"
     asked = frozenset({"execve", "openat", "ptrace", "bind"})
-    assert not_collected(asked, interest_in(*asked), hosts) == [
+    assert not_collected(asked, filter_for(*asked), hosts) == [
         "not collected, because no rule at that time needed it: ptrace (a, b)",
         "collected only part of the time, because rules changed: bind (a, b)",
         f"{narrowed}: openat (a, b)",
@@ -50,17 +50,17 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
         "lost: 1,200 events (c)",
         "missing: 2 batches (c)",
     ]
-    assert not_collected(frozenset({"execve"}), interest_in("execve"), {"a": hosts["a"]}) == []
+    assert not_collected(frozenset({"execve"}), filter_for("execve"), {"a": hosts["a"]}) == []
 
 
 def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
     """Each version of the filter that was active must cover the rules."""
 
-    def told(*places: bytes) -> bytes:
-        return zlib.compress(encode_filter(PushdownFilter(frozenset({within(*places)}))))
+    def told(*patterns: bytes) -> bytes:
+        return zlib.compress(encode_filter(PushdownFilter(frozenset({within(*patterns)}))))
 
     wide, narrow = told(b"/etc/", b"/root/"), told(b"/root/")
-    for interests, is_told in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
-        host = HostCoverage("a", 0, 0, narrowed={"openat"}, interests=set(interests), is_told=True)
+    for encoded_filters, is_told in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
+        host = HostCoverage("a", 0, 0, narrowed={"openat"}, encoded_filters=set(encoded_filters), is_told=True)
         draft = PushdownFilter(frozenset({within(b"/etc/shadow")}))
         assert bool(not_collected(frozenset({"openat"}), draft, {"a": host})) is is_told

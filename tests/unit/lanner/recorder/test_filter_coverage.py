@@ -1,6 +1,6 @@
 import zlib
 
-from lanner.recorder.filter_coverage import covers, read_interest
+from lanner.recorder.filter_coverage import covers, read_filter
 from schemas.encoding.filter_json import encode_filter
 from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter
 
@@ -10,9 +10,9 @@ ETC, SHADOW = PathPattern(is_prefix=True, text=b"/etc/"), PathPattern(is_prefix=
 KEY = PathPattern(is_prefix=False, text=b".key")
 
 
-def way(*tests: tuple[Predicate, bool], places: tuple[PathPattern, ...] | None = None) -> Clause:
+def clause(*tests: tuple[Predicate, bool], patterns: tuple[PathPattern, ...] | None = None) -> Clause:
     """Return a clause for openat."""
-    return Clause("openat", frozenset(tests), None if places is None else frozenset(places))
+    return Clause("openat", frozenset(tests), None if patterns is None else frozenset(patterns))
 
 
 def is_covered(now: Clause, *then: Clause) -> bool:
@@ -22,30 +22,30 @@ def is_covered(now: Clause, *then: Clause) -> bool:
 
 def test_a_way_with_more_conditions_lies_within_one_with_fewer() -> None:
     """More conditions are narrower, fewer are not."""
-    assert is_covered(way(ROOT, FAILED), way(ROOT))
-    assert is_covered(way(ROOT, places=(ETC,)), way())
-    assert not is_covered(way(ROOT), way(ROOT, FAILED))
-    assert not is_covered(way(), way(places=(ETC,)))
+    assert is_covered(clause(ROOT, FAILED), clause(ROOT))
+    assert is_covered(clause(ROOT, patterns=(ETC,)), clause())
+    assert not is_covered(clause(ROOT), clause(ROOT, FAILED))
+    assert not is_covered(clause(), clause(patterns=(ETC,)))
 
 
 def test_a_path_lies_within_its_folder() -> None:
     """Prefixes are compared with prefixes, suffixes with suffixes; every path must be covered."""
-    assert is_covered(way(places=(SHADOW,)), way(places=(ETC, KEY)))
-    assert is_covered(way(places=(PathPattern(is_prefix=False, text=b"/x.key"),)), way(places=(KEY,)))
-    assert not is_covered(way(places=(ETC,)), way(places=(SHADOW,)))
-    assert not is_covered(way(places=(SHADOW, KEY)), way(places=(ETC,)))
+    assert is_covered(clause(patterns=(SHADOW,)), clause(patterns=(ETC, KEY)))
+    assert is_covered(clause(patterns=(PathPattern(is_prefix=False, text=b"/x.key"),)), clause(patterns=(KEY,)))
+    assert not is_covered(clause(patterns=(ETC,)), clause(patterns=(SHADOW,)))
+    assert not is_covered(clause(patterns=(SHADOW, KEY)), clause(patterns=(ETC,)))
 
 
 def test_other_event_types_do_not_matter() -> None:
     """Event types that the rules don't select can't be missing."""
     now = PushdownFilter(frozenset({Clause("execve")}))
-    assert covers(PushdownFilter(frozenset({way(ROOT)})), now, "openat")
-    assert not covers(PushdownFilter(frozenset({way(ROOT)})), now, "execve")
+    assert covers(PushdownFilter(frozenset({clause(ROOT)})), now, "openat")
+    assert not covers(PushdownFilter(frozenset({clause(ROOT)})), now, "execve")
 
 
 def test_what_a_batch_tells_is_read_or_is_nothing() -> None:
     """Invalid data from a compromised host is ignored."""
-    interest = PushdownFilter(frozenset({way(ROOT, places=(ETC,))}))
-    assert read_interest(zlib.compress(encode_filter(interest))) == interest
+    pushdown_filter = PushdownFilter(frozenset({clause(ROOT, patterns=(ETC,))}))
+    assert read_filter(zlib.compress(encode_filter(pushdown_filter))) == pushdown_filter
     for told in (b"", b"x", zlib.compress(b"{}"), zlib.compress(b" " * (64 << 20))):
-        assert read_interest(told) is None
+        assert read_filter(told) is None

@@ -20,7 +20,7 @@ from processor.pushdown.derive import derive
 from schemas.filter import PushdownFilter
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
-from tests.unit.collector.kernel_judge import passes as kernel_passes
+from tests.unit.collector.kernel_filter import passes as kernel_passes
 
 EVENTS = (
     *("open", "openat", "openat2", "creat", "open_by_handle_at", "dup2", "socket", "accept4", "sendto", "connect"),
@@ -28,14 +28,14 @@ EVENTS = (
 )
 
 
-def interest_of(*rules: str, events: Sequence[str] = EVENTS) -> PushdownFilter:
+def filter_of(*rules: str, events: Sequence[str] = EVENTS) -> PushdownFilter:
     """Derive the interest of rules that are conditions only."""
     return derive([parse(rule) for rule in rules], events)
 
 
-def passes(interest: PushdownFilter, made: Syscall) -> bool:
+def passes(pushdown_filter: PushdownFilter, made: Syscall) -> bool:
     """Evaluate a call as the kernel does."""
-    return kernel_passes(lay_out(interest), made)
+    return kernel_passes(lay_out(pushdown_filter), made)
 
 
 def found(detector: Detector, made: Syscall) -> bool:
@@ -269,7 +269,7 @@ conditions = st.recursive(
 @given(st.lists(conditions, min_size=1, max_size=4), st.lists(st.one_of(opens(), others()), min_size=1, max_size=12))
 def test_a_call_that_a_rule_matches_always_passes(rules: list[str], calls: list[Syscall]) -> None:
     """The property that everything rests on."""
-    layout = lay_out(interest_of(*rules, events=sorted({CALLS[made.event].event for made in calls})))
+    layout = lay_out(filter_of(*rules, events=sorted({CALLS[made.event].event for made in calls})))
     detector = Detector([DetectionRule(rule, parse(rule), "x") for rule in rules], rule_matching="all")
 
     for made in calls:
@@ -279,32 +279,32 @@ def test_a_call_that_a_rule_matches_always_passes(rules: list[str], calls: list[
 
 def test_a_rule_on_one_file_lets_only_that_file_through() -> None:
     """And only for reading."""
-    interest = interest_of("evt.type in (open, openat) and evt.is_open_read = true and fd.name = /etc/shadow")
+    pushdown_filter = filter_of("evt.type in (open, openat) and evt.is_open_read = true and fd.name = /etc/shadow")
 
-    assert passes(interest, opened("openat", "/etc/shadow"))
-    assert passes(interest, opened("openat", "/tmp/link", real="/etc/shadow"))
-    assert not passes(interest, opened("openat", "/etc/passwd"))
-    assert not passes(interest, opened("openat", "/etc/shadow2"))
-    assert not passes(interest, opened("openat", "/etc/shadow", 1))
+    assert passes(pushdown_filter, opened("openat", "/etc/shadow"))
+    assert passes(pushdown_filter, opened("openat", "/tmp/link", real="/etc/shadow"))
+    assert not passes(pushdown_filter, opened("openat", "/etc/passwd"))
+    assert not passes(pushdown_filter, opened("openat", "/etc/shadow2"))
+    assert not passes(pushdown_filter, opened("openat", "/etc/shadow", 1))
 
 
 def test_a_negation_lets_everything_through() -> None:
     """What isn't in a set is everywhere."""
-    assert passes(interest_of("evt.type = open and not fd.name startswith /usr"), opened("open", "/usr/bin/x"))
+    assert passes(filter_of("evt.type = open and not fd.name startswith /usr"), opened("open", "/usr/bin/x"))
 
 
 def test_a_rule_that_asks_for_no_path_needs_its_class_only() -> None:
     """A write anywhere passes, a read nowhere."""
-    interest = interest_of("evt.type = openat and evt.is_open_write = true and proc.name = cat")
+    pushdown_filter = filter_of("evt.type = openat and evt.is_open_write = true and proc.name = cat")
 
-    assert passes(interest, opened("openat", "/a/b", 1))
-    assert not passes(interest, opened("openat", "/a/b"))
+    assert passes(pushdown_filter, opened("openat", "/a/b", 1))
+    assert not passes(pushdown_filter, opened("openat", "/a/b"))
 
 
 def test_a_thousand_rules_share_bits_and_stay_sound() -> None:
     """More ways than bits only widen what passes."""
-    interest = interest_of(*(f"evt.type = openat and fd.name = /data/{n}" for n in range(1000)))
-    layout = lay_out(interest)
+    pushdown_filter = filter_of(*(f"evt.type = openat and fd.name = /data/{n}" for n in range(1000)))
+    layout = lay_out(pushdown_filter)
 
     assert all(kernel_passes(layout, opened("openat", f"/data/{n}")) for n in range(1000))
     assert not kernel_passes(layout, opened("openat", "/data/x"))
@@ -312,28 +312,28 @@ def test_a_thousand_rules_share_bits_and_stay_sound() -> None:
 
 def test_a_rule_on_unclean_paths_sees_them_and_no_others() -> None:
     """A traversal is sent, a plain open isn't."""
-    interest = interest_of("evt.type = openat and fd.nameraw contains ../")
+    pushdown_filter = filter_of("evt.type = openat and fd.nameraw contains ../")
 
-    assert passes(interest, opened("openat", "/a/../etc/shadow", real="/etc/shadow"))
-    assert not passes(interest, opened("openat", "/etc/shadow"))
+    assert passes(pushdown_filter, opened("openat", "/a/../etc/shadow", real="/etc/shadow"))
+    assert not passes(pushdown_filter, opened("openat", "/etc/shadow"))
 
 
 def test_a_relative_name_is_judged_from_where_it_starts() -> None:
     """By the directory that the kernel started from, also where the open failed."""
-    interest = interest_of("evt.type = openat and fd.name = /etc/shadow")
+    pushdown_filter = filter_of("evt.type = openat and fd.name = /etc/shadow")
     shadow = replace(opened("openat", "shadow", real="/etc/shadow", result=-13), directory1="/etc")
 
-    assert passes(interest, shadow)
-    assert not passes(interest, replace(shadow, directory1="/home"))
-    assert not passes(interest, replace(opened("openat", "passwd", real="/etc/passwd"), directory1="/etc"))
-    assert passes(interest, replace(opened("openat", "link", real="/etc/shadow"), directory1="/tmp"))
+    assert passes(pushdown_filter, shadow)
+    assert not passes(pushdown_filter, replace(shadow, directory1="/home"))
+    assert not passes(pushdown_filter, replace(opened("openat", "passwd", real="/etc/passwd"), directory1="/etc"))
+    assert passes(pushdown_filter, replace(opened("openat", "link", real="/etc/shadow"), directory1="/tmp"))
 
 
 def test_openat2_is_judged_without_its_flags() -> None:
     """They are in memory that another thread may change."""
-    interest = interest_of("evt.type = openat2 and evt.is_open_write = true and fd.name = /etc/shadow")
+    pushdown_filter = filter_of("evt.type = openat2 and evt.is_open_write = true and fd.name = /etc/shadow")
 
-    assert passes(interest, opened("openat2", "/etc/shadow"))
+    assert passes(pushdown_filter, opened("openat2", "/etc/shadow"))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_openat2_is_judged_without_its_flags() -> None:
 )
 def test_what_no_path_decides_is_left_out_too(rule: str, wanted: Syscall, left_out: list[Syscall]) -> None:
     """By results, arguments, users and sockets."""
-    interest = interest_of(rule)
+    pushdown_filter = filter_of(rule)
 
-    assert passes(interest, wanted)
-    assert not any(passes(interest, made) for made in left_out)
+    assert passes(pushdown_filter, wanted)
+    assert not any(passes(pushdown_filter, made) for made in left_out)

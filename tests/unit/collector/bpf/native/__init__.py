@@ -26,7 +26,7 @@ _MEMORY = 4 << 20
 _MAP_32BIT = 0x40
 _OBJECT = 4096
 _DESCRIPTORS = 1024
-_SETTING_INTEREST = 1
+_SETTING_FILTER = 1
 _RING_BYTES = 1 << 60
 _MASK = "#define MASK(x, m) asm volatile"
 _TIED = {
@@ -204,7 +204,7 @@ class NativeKernel:
                 cell = (ctypes.c_char * len(value)).in_dll(self._library, f"{name}_cells")
                 ctypes.memmove(ctypes.addressof(cell) + int.from_bytes(key, "little") * len(value), value, len(value))
         settings = (ctypes.c_uint64 * 2).in_dll(self._library, "settings_cells")
-        settings[_SETTING_INTEREST] = 0 if layout is None else 2 + generation
+        settings[_SETTING_FILTER] = 0 if layout is None else 2 + generation
 
     def _add(self, name: str, key: bytes, value: bytes) -> None:
         used = ctypes.c_uint32.in_dll(self._library, f"{name}_used")

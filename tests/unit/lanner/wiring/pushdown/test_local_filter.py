@@ -5,7 +5,7 @@ import pytest
 from lanner.errors import BadInput
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
-from lanner.wiring.pushdown.local_filter import own_interest
+from lanner.wiring.pushdown.local_filter import own_filter
 
 RULE = "- rule: A\n  desc: d\n  condition: evt.type = openat and fd.name = /a\n  output: o\n  priority: INFO\n"
 
@@ -20,7 +20,7 @@ def test_it_is_what_the_rules_ask_for(tmp_path: Path) -> None:
     """The child process returns the same filter."""
     settings = _settings(tmp_path, RULE)
 
-    assert own_interest(settings, warnings=False) == load_detection(settings, warnings=False).interest
+    assert own_filter(settings, warnings=False) == load_detection(settings, warnings=False).pushdown_filter
 
 
 def test_what_is_wrong_with_the_rules_is_told_as_ever(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_what_is_wrong_with_the_rules_is_told_as_ever(tmp_path: Path) -> None:
     settings = _settings(tmp_path, RULE.replace("fd.name", "fd.nam"))
 
     with pytest.raises(BadInput, match=r"rules\.yaml") as found:
-        own_interest(settings, warnings=False)
+        own_filter(settings, warnings=False)
     with pytest.raises(BadInput) as expected:
         load_detection(settings, warnings=False)
     assert found.value.messages == expected.value.messages

@@ -216,6 +216,6 @@ def test_a_variable_that_a_group_names_leaves_the_host(tmp_path: Path) -> None:
     settings = Settings(rules_files=(str(rules),))
 
     assert load_detection(settings).variables == {"SSH_CLIENT"}
-    assert load_detection(settings).interest.variables == {"SSH_CLIENT"}
+    assert load_detection(settings).pushdown_filter.variables == {"SSH_CLIENT"}
     rules.write_text(SSH + rule("many_ssh_connections"), encoding="utf-8")
     assert not load_detection(settings).variables

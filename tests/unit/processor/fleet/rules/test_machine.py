@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bus.topics import INTEREST, PROCESSORS
+from bus.topics import PROCESSORS, PUSHDOWN_FILTERS
 from processor.correlation.plan.split import Plan, merged
 from processor.fleet.rules.actions import (
     Action,
@@ -19,7 +19,7 @@ from processor.fleet.rules.actions import (
     SendAlert,
     Support,
 )
-from processor.fleet.rules.alerts import INTEREST_UNUSABLE, RULES_REFUSED
+from processor.fleet.rules.alerts import FILTER_UNUSABLE, RULES_REFUSED
 from processor.fleet.rules.machine import (
     KEEP_SECONDS,
     REPORT_SECONDS,
@@ -39,7 +39,7 @@ from tests.unit.processor.correlation.rules import SECOND, START
 from tests.unit.processor.fleet.rules.versions import version
 
 ONE, TWO, THREE = version(1), version(2), version(3)
-KEYS = {each.version.encode(): each.interest for each in (ONE, TWO, THREE)}
+KEYS = {each.version.encode(): each.encoded_filter for each in (ONE, TWO, THREE)}
 WAIT = 30.0
 
 
@@ -293,15 +293,15 @@ def test_filters_of_the_own_versions_are_published() -> None:
     """That of the waiting version too; an overwritten one is published again, an equal one is left."""
     rollout = Rollout()
     one, two = ONE.version.encode(), TWO.version.encode()
-    assert sent(rollout.step(), INTEREST) == {one: KEYS[one]}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {one: KEYS[one]}
     rollout.host("web", ONE.version)
     rollout.offer(TWO)
-    assert sent(rollout.step(), INTEREST) == {two: KEYS[two]}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {two: KEYS[two]}
     rollout.machine.take_filter(one, KEYS[one])
-    assert sent(rollout.step(), INTEREST) == {}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {}
     rollout.machine.take_filter(one, b"other")
     rollout.machine.take_filter(two, None)
-    assert sent(rollout.step(), INTEREST) == {one: KEYS[one], two: KEYS[two]}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {one: KEYS[one], two: KEYS[two]}
 
 
 def test_an_unusable_filter_is_reported_once() -> None:
@@ -311,7 +311,7 @@ def test_an_unusable_filter_is_reported_once() -> None:
         rollout.machine.take_filter(ONE.version.encode(), b"junk")
         actions = rollout.step()
         (alert,) = (each.alert for each in actions if isinstance(each, SendAlert))
-        assert (alert.rule, alert.time) == (INTEREST_UNUSABLE, rollout.now.wall)
+        assert (alert.rule, alert.time) == (FILTER_UNUSABLE, rollout.now.wall)
     rollout.machine.take_filter(b"x", b"junk")
     rollout.peer("x", TWO)
     alerts = [each for _ in range(3) for each in rollout.step() if isinstance(each, SendAlert)]
@@ -323,8 +323,8 @@ def test_the_first_processor_repairs_for_all() -> None:
     rollout = Rollout()
     rollout.peer("a", ONE)
     rollout.peer("z", ONE)
-    assert sent(rollout.step(), INTEREST) == {}
-    assert sent(rollout.step(31), INTEREST) == {ONE.version.encode(): ONE.interest}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {}
+    assert sent(rollout.step(31), PUSHDOWN_FILTERS) == {ONE.version.encode(): ONE.encoded_filter}
 
 
 def test_a_report_is_sent_when_it_changes_and_every_five_seconds() -> None:
@@ -399,10 +399,10 @@ def test_filters_of_old_versions_are_deleted_once_all_agree() -> None:
     for key in (*KEYS, b"junk"):
         rollout.machine.take_filter(key, KEYS.get(key, b""))
     rollout.peer("x", ONE)
-    assert sent(rollout.step(), INTEREST) == {}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {}
     rollout.peer("x", TWO)
-    assert sent(rollout.step(), INTEREST) == {ONE.version.encode(): None, b"junk": None}
-    assert sent(rollout.step(), INTEREST) == {}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {ONE.version.encode(): None, b"junk": None}
+    assert sent(rollout.step(), PUSHDOWN_FILTERS) == {}
 
 
 def test_reports_of_dead_processors_are_deleted() -> None:

@@ -23,7 +23,9 @@ def version(number: int, *, files: bool = False, closed: list[str] | None = None
         loaded,
         decode_batch,
         lambda: None if closed is None else closed.append(published.version),
-        interest=b'{"events": {"accept": [{}]}}' if number % 2 else b'{"events": {"accept": [{}], "accept4": [{}]}}',
+        encoded_filter=b'{"events": {"accept": [{}]}}'
+        if number % 2
+        else b'{"events": {"accept": [{}], "accept4": [{}]}}',
         published=None if files else published,
         offset=-1 if files else number,
     )

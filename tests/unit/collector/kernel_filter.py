@@ -23,16 +23,16 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
     number = class_of(event, call)
     if row.verdicts[number] != JUDGE:
         return row.verdicts[number] != DROP
-    ways = row.classes[number]
+    clauses = row.classes[number]
     for test in row.tests:
         answer = answer_of(test, call)
         if answer is not None:
-            ways &= test.if_yes if answer else test.if_no
-    if not ways or not row.has_places or ways & layout.anywhere:
-        return bool(ways)
+            clauses &= test.if_yes if answer else test.if_no
+    if not clauses or not row.has_patterns or clauses & layout.anywhere:
+        return bool(clauses)
     raw = (call.path1 or "").encode("utf-8", "surrogateescape")
     if event in TEXTS:
-        return not 2 <= len(raw) <= 509 or bool(ways & ways_of(layout, raw))
+        return not 2 <= len(raw) <= 509 or bool(clauses & clauses_of(layout, raw))
     if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
         return True
     if raw.startswith(b"./"):
@@ -41,14 +41,14 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
         if call.directory1 is None:
             return True
         raw = call.directory1.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw
-    if ways & ways_of(layout, raw):
+    if clauses & clauses_of(layout, raw):
         return True
     if call.result < 0 or event not in OPENS:
         return False
     if call.file is None:
         return True
     return call.file.path is not None and bool(
-        ways & ways_of(layout, call.file.path.encode("utf-8", "surrogateescape"))
+        clauses & clauses_of(layout, call.file.path.encode("utf-8", "surrogateescape"))
     )
 
 
@@ -91,7 +91,7 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
     return int(address) or None if address.version == 4 else None
 
 
-def ways_of(layout: FilterLayout, path: bytes) -> int:
+def clauses_of(layout: FilterLayout, path: bytes) -> int:
     """Return the clauses of the longest prefix and the longest suffix in the tables."""
     ended = (path + b"\0")[:MAX_PREFIX]
     prefix = max((text for text in layout.prefixes if ended.startswith(text)), key=len, default=None)

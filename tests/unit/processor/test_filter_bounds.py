@@ -13,7 +13,7 @@ from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
-from tests.unit.collector.kernel_judge import passes
+from tests.unit.collector.kernel_filter import passes
 from tests.unit.collector.random_calls import EVENTS, FIXED_CHECKS, check_of_name, check_of_path, random_call
 
 CALLS = 1500

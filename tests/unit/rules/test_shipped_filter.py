@@ -24,9 +24,9 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     ruleset = compile_ruleset(
         rules_to_evaluate(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
     )
-    interest = derive(ruleset.conditions, ruleset.event_types)
+    pushdown_filter = derive(ruleset.conditions, ruleset.event_types)
     kernel = NativeKernel(tmp_path_factory.mktemp("native"))
-    kernel.put(lay_out(interest), interest.events)
+    kernel.put(lay_out(pushdown_filter), pushdown_filter.events)
     sent: list[bool] = []
 
     def add_if_sent(builder: BatchBuilder, made: Syscall, origin: EventSource, time: int) -> Event | None:
