@@ -14,7 +14,7 @@ modules=/lib/modules/$release
 packages=(python3-venv python3-bpfcc)
 [ -e "$modules/build" ] || packages+=(linux-headers-amd64)
 if [ "$purpose" = test ]; then
-    packages+=(bpftool busybox-static debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod shellcheck systemd)
+    packages+=(bpftool busybox-static debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod podman shellcheck systemd)
     packages+=(openjdk-17-jre-headless maven kcat)
     # Receivers of alerts; syslog-ng itself, which apt would put in the place of rsyslog, is unpacked by its test.
     packages+=(rsyslog rsyslog-openssl openssl libivykis0 libnet1 libpcre3 libwrap0)

@@ -9,6 +9,7 @@ from tests.live.containerd import Containerd, NoContainerd
 from tests.live.containers import Docker
 from tests.live.dockerd import Dockerd, NoDocker
 from tests.live.needs import lacking
+from tests.live.podman import NoPodman, Podman
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,19 @@ def docker() -> Iterator[Docker]:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     """Return test programs in C, compiled on first use."""
     return Programs(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """Provide the session's own Podman storage."""
+    try:
+        made = Podman()
+    except NoPodman as missing:
+        lacking(str(missing))
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,14 @@
 """Containers that neither Docker nor a kubelet started are containers all the same, never the host."""
 
+from pathlib import Path
+
 import pytest
 
+from collector.settings import CollectorSettings
 from tests.live.collector.watching import watching
 from tests.live.containerd import BUSYBOX, Containerd
+from tests.live.podman import BUSYBOX as PODMANS
+from tests.live.podman import Podman
 
 pytestmark = pytest.mark.containers
 
@@ -37,6 +42,28 @@ def test_in_a_namespace_of_any_name_it_is_found_by_its_shim(containerd: Containe
         "containerd",
         BUSYBOX,
     )
+
+
+def test_a_container_of_podman_has_name_and_image_without_its_socket(podman: Podman) -> None:
+    """Both are stored beside its bundle; conmon shows where that is."""
+    with watching("open", "openat") as watch:
+        watch.run(*podman.run_command("web", "/bin/cat", "/etc/group"))
+        event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
+
+    assert (event["container.type"], event["container.name"], event["container.image"]) == ("podman", "web", PODMANS)
+    assert event["container.privileged"] is False
+
+
+def test_podmans_socket_adds_labels(podman: Podman, tmp_path: Path) -> None:
+    """It answers Docker's API."""
+    command = podman.run_command("web-2", "/bin/cat", "/etc/group", options=("--label", "tier=front"))
+    with podman.socket() as socket:
+        settings = CollectorSettings(docker_socket=tmp_path / "none", podman_socket=socket)
+        with watching("open", "openat", settings=settings) as watch:
+            watch.run(*command)
+            event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
+
+    assert (event["container.name"], event["container.label[tier]"]) == ("web-2", "front")
 
 
 def test_a_process_under_unshare_is_in_a_container_of_unknown_type() -> None:
