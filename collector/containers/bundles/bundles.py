@@ -132,7 +132,7 @@ class Bundles:
         """Read a bundle beside that of the container for which containerd started the shim."""
         inner = f"{self._proc}/{shim.pid}/cwd"
         with _directory(inner) as own, _directory("..", own) as above:
-            folder = _Folder(str(Path(inner).readlink().parent), "", shim.namespace, shim.socket)
+            folder = _Folder(str(Path(inner).readlink().parent), "", shim.namespace, self._socket(shim))
             self._learn(folder, above)
             return None if name is None else _read(name, above, folder)
 
@@ -146,6 +146,12 @@ class Bundles:
         ):
             self._learn(folder, at)
             return None if name is None else _read(name, at, folder)
+
+    def _socket(self, shim: Shim) -> str | None:
+        """Return the path of a shim's socket from here: a collector in a container sees it through the shim's root."""
+        if shim.socket is None or Path(shim.socket).is_socket():
+            return shim.socket
+        return f"{self._proc}/{shim.pid}/root{shim.socket}"
 
     def _learn(self, folder: _Folder, descriptor: int) -> None:
         """Remember a folder if its path leads to it from here too, and not only from the shim's mount namespace."""

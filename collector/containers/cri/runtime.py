@@ -83,9 +83,10 @@ class Cri:
         return self._built(socket, lambda: runtime_version(answer))
 
     def _candidates(self, bundle: Bundle | None) -> list[Path]:
-        if bundle is not None and bundle.socket:
-            return [Path(bundle.socket)]
-        return [socket for socket in self._sockets if socket.is_socket()]
+        own = [Path(bundle.socket)] if bundle is not None and bundle.socket else []
+        if own and own[0].is_socket():
+            return own
+        return [socket for socket in self._sockets if socket.is_socket()] or own
 
     def _inspect(self, socket: Path, name: ContainerName) -> Container:
         try:

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,25 @@ def test_a_bundle_beside_the_shims_own_is_found_wherever_it_is(tmp_path: Path) -
         bundle = Bundles([], []).find(NAME, child)
 
     assert bundle is not None
-    assert (bundle.facts.name, bundle.namespace, bundle.socket) == ("web", "k8s.io", "/run/c/containerd.sock")
+    assert (bundle.facts.name, bundle.namespace) == ("web", "k8s.io")
+
+
+def test_a_socket_that_is_not_here_is_reached_through_the_shims_root(tmp_path: Path) -> None:
+    """A collector in a container needs no mount of it."""
+    own = tmp_path / "k8s.io" / ("a" * 64)
+    own.mkdir(parents=True)
+    write(own.parent / ID / "config.json")
+    path = tmp_path / "containerd.sock"
+    arguments = [str(path) if each.endswith(".sock") else each for each in SHIM]
+    with shim(own, *arguments) as (pid, child):
+        without = Bundles([], []).find(NAME, child)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            there = Bundles([], []).find(NAME, child)
+
+    assert without is not None
+    assert there is not None
+    assert (without.socket, there.socket) == (f"/proc/{pid}/root{path}", str(path))
 
 
 def test_what_a_shim_revealed_serves_containers_that_are_gone_already(tmp_path: Path) -> None:
