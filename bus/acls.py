@@ -19,6 +19,7 @@ from bus.topics import (
     HOST_PINS,
     HOSTS,
     NOTIFIER_DEAD_LETTERS,
+    PODS,
     PROCESSOR_DEAD_LETTERS,
     PROCESSOR_GROUP,
     PROCESSORS,
@@ -62,12 +63,14 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics(
                 "READ", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS
             ),
+            *_topics("READ", PODS),
             *_topics("WRITE", CORRELATE, _STATE, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
             *_topics("WRITE", HOST_PINS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS),
-            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS, PODS),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
+        "kubernetes": (*_topics("READ", PODS), *_topics("WRITE", PODS), *_topics("DESCRIBE_CONFIGS", PODS)),
         "notifier": (
             *_topics("READ", ALERTS, SCHEMAS),
             *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),

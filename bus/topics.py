@@ -19,6 +19,8 @@ PROCESSORS = "processors"
 SCHEMAS = "schemas"
 HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
 """What collectors announce about themselves, what processors decide about their keys, and what operators decide."""
+PODS = "pods"
+"""What the Kubernetes API server knows about each pod."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
 
 PROCESSOR_GROUP = "processor"
@@ -29,7 +31,7 @@ CORRELATION_TABLE = "correlation"
 MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, its columns and one last large event are extra."""
 MAX_HOST_MESSAGE_BYTES = 64 << 10
-"""Limit of a record of a host's key, which has a few hundred bytes: a few kilobytes may decompress to megabytes."""
+"""Limit of a record of a host's key or of a pod: a few kilobytes may decompress to megabytes."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"
@@ -75,6 +77,7 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(HOSTS, scales=False, cleanup="compact"),
     TopicKind(HOST_PINS, scales=False, cleanup="compact"),
     TopicKind(HOST_KEYS, scales=False, cleanup="compact"),
+    TopicKind(PODS, scales=False, cleanup="compact"),
     TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
     TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
 )
@@ -110,7 +113,7 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
     config = {
         "cleanup.policy": kind.cleanup,
         "max.message.bytes": str(
-            MAX_HOST_MESSAGE_BYTES if kind.name in (HOSTS, HOST_PINS, HOST_KEYS) else MAX_MESSAGE_BYTES
+            MAX_HOST_MESSAGE_BYTES if kind.name in (HOSTS, HOST_PINS, HOST_KEYS, PODS) else MAX_MESSAGE_BYTES
         ),
         "min.insync.replicas": "2" if replication > 2 else "1",
     }

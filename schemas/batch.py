@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
+from schemas.pod import Pod
 
 Column = Sequence[int]
 
@@ -53,6 +54,8 @@ class Container:
     pod_namespace: str | None = None
     pod_sandbox_id: str | None = None
     pod_labels: tuple[tuple[str, str], ...] | None = None
+    pod: Pod | None = None
+    """What the Kubernetes API server knows about its pod; set by the evaluating process, never sent."""
 
 
 # Not frozen, although instances must not be changed: creating a frozen one takes five times as long.

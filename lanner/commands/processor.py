@@ -32,6 +32,7 @@ def command(options: Options) -> None:
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
     from processor.fleet.message_stage import MessageStage
+    from processor.fleet.pods import PodsFollower
     from processor.fleet.rules.rollout import RulesRollout
     from processor.fleet.worker import ProcessorFailed, run_processor
     from processor.hosts.liveness import HostLiveness
@@ -88,6 +89,7 @@ def command(options: Options) -> None:
                 correlation,
                 rules,
                 host_keys=host_keys,
+                pods=PodsFollower(connection, stage.pods, on_note=note),
                 partitions=partitions,
                 data_folder=Path(folder),
                 on_note=note,

@@ -16,7 +16,8 @@ _NO_USAGE = "a resource usage value, which would have to be read for each event"
 _NO_PLUGINS = "plugins are not supported"
 _NO_DOCKER = "events of container engines are not collected"
 _NO_PROBES = "the settings of health checks and probes are not read, so their processes cannot be identified"
-_NO_ORCHESTRATOR = "the orchestrator is not queried: pod data comes from the labels of its containers"
+_NO_NETWORKS = "the results of network plug-ins are not read"
+_FROM_API = "needs `lanner kubernetes`: docs/kubernetes-metadata.md"
 
 FROM_CAPTURES: frozenset[str] = frozenset()
 """Fields that only capture files fill; capture files are not supported yet."""
@@ -60,13 +61,7 @@ WHY_NOT: Mapping[str, str] = MappingProxyType(
             _NO_USAGE,
         ),
         **dict.fromkeys(("container.healthcheck", "container.liveness_probe", "container.readiness_probe"), _NO_PROBES),
-        **dict.fromkeys(("container.cni.json", "k8s.pod.cni.json"), _NO_ORCHESTRATOR),
-        **dict.fromkeys(("k8s.ns.id", "k8s.ns.label", "k8s.ns.labels"), _NO_ORCHESTRATOR),
-        **{
-            f"k8s.{kind}.{part}": _NO_ORCHESTRATOR
-            for kind in ("rc", "svc", "rs", "deployment")
-            for part in ("name", "id", "label", "labels")
-        },
+        **dict.fromkeys(("container.cni.json", "k8s.pod.cni.json"), _NO_NETWORKS),
     }
 )
 """The reason for each field that is always missing."""
@@ -85,6 +80,15 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
             "the name that a loaded rule uses for the address; addresses of events are never looked up",
         ),
         "evt.around": "in conditions only",
+        **dict.fromkeys(("k8s.ns.id", "k8s.ns.label", "k8s.ns.labels"), _FROM_API),
+        **{
+            f"k8s.{kind}.{part}": _FROM_API
+            for kind in ("rc", "svc", "rs", "deployment")
+            for part in ("name", "id", "label", "labels")
+        },
+        **dict.fromkeys(
+            ("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"), _FROM_API
+        ),
     }
 )
 """Restrictions of fields that do have values."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from processor.fields import container, event, process
+from processor.fields import container, event, pod, process
 from schemas.batch import EventBatch
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
 from schemas.text import times
@@ -19,7 +19,7 @@ from schemas.text import times
 FUNCTIONS: Mapping[str, Any] = MappingProxyType(
     {
         name: function
-        for module in (container, event, process, times)
+        for module in (container, event, pod, process, times)
         for name, function in vars(module).items()
         if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
     }

@@ -267,11 +267,30 @@ _OF_CONTAINER: dict[str, str] = {
     "k8s.ns.name": _of_container("pod_namespace"),
 }
 
+_POD = "pod_of(C, q)"
+_OWNERS = {"rs": "ReplicaSet", "rc": "ReplicationController", "deployment": "Deployment"}
+_OF_POD: dict[str, str] = {
+    "k8s.ns.id": f"pod_part({_POD}, 'namespace_uid')",
+    "k8s.ns.labels": f"labels_text(namespace_labels({_POD}))",
+    **{f"k8s.{short}.name": f"owner_part({_POD}, {kind!r}, 'name')" for short, kind in _OWNERS.items()},
+    **{f"k8s.{short}.id": f"owner_part({_POD}, {kind!r}, 'uid')" for short, kind in _OWNERS.items()},
+    **{f"k8s.{short}.labels": f"labels_text(owner_labels({_POD}, {kind!r}))" for short, kind in _OWNERS.items()},
+    "k8s.svc.name": f"joined(service_parts({_POD}, 'name'))",
+    "k8s.svc.id": f"joined(service_parts({_POD}, 'uid'))",
+    "k8s.svc.labels": f"labels_text(all_service_labels({_POD}))",
+    "k8s.owner.kind": f"top_owner_part({_POD}, 'kind')",
+    "k8s.owner.name": f"top_owner_part({_POD}, 'name')",
+    "k8s.owner.id": f"top_owner_part({_POD}, 'uid')",
+    "k8s.serviceaccount.name": f"pod_part({_POD}, 'service_account')",
+    "k8s.node.name": f"pod_part({_POD}, 'node')",
+}
+
 PLAIN: dict[str, str] = {
     **_EVENT,
     **_DESCRIPTOR,
     **_PROCESS,
     **_OF_CONTAINER,
+    **_OF_POD,
     **{name: _bit(bit) for name, bit in BITS.items()},
 }
 
@@ -293,6 +312,11 @@ BOTH_ENDS: dict[str, str] = {
     "fd.proto": f"present({_number('local_port', -1)}, {_number('remote_port', -1)})",
 }
 
+SERVICES: dict[str, str] = {
+    "k8s.svc.name": f"service_parts({_POD}, 'name')",
+    "k8s.svc.id": f"service_parts({_POD}, 'uid')",
+}
+"""The expression of all values of a field of a pod's services, any of which a condition may match."""
 
 NAMES: dict[str, tuple[str, str]] = {
     f"{field}.name": (f"names_of(B, {address})", address) for field, address in _ADDRESSES.items()
@@ -309,6 +333,8 @@ def with_argument(field: str, argument: str) -> str | None:
         return f"inherited_variable(P, q, {quoted})"
     if field in ("container.mount.source", "container.mount.dest", "container.mount.mode", "container.mount.rdwr"):
         return f"mount_part({_CONTAINER}, {quoted}, '{field.rpartition('.')[2]}')"
+    if field in ("k8s.rs.label", "k8s.rc.label", "k8s.deployment.label"):
+        return f"label(owner_labels({_POD}, {_OWNERS[field.split('.')[1]]!r}), {quoted})"
     return {
         "evt.arg": f"argument_text(B, i, {quoted})",
         "evt.rawarg": f"raw_argument(B, i, {quoted})",
@@ -321,6 +347,8 @@ def with_argument(field: str, argument: str) -> str | None:
         "container.mount": f"mount({_CONTAINER}, {quoted})",
         "container.mount.propagation": f"mount_part({_CONTAINER}, {quoted}, 'propagation')",
         "k8s.pod.label": f"label({_of_container('pod_labels')}, {quoted})",
+        "k8s.ns.label": f"label(namespace_labels({_POD}), {quoted})",
+        "k8s.svc.label": f"joined(service_labels({_POD}, {quoted}))",
     }.get(field)
 
 

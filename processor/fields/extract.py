@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from processor.fields import binding
-from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, with_argument
+from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, SERVICES, with_argument
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import FieldSpec, resolve_field
 
@@ -75,10 +75,15 @@ def condition_expression(field: str, argument: str | None = None) -> FieldExpres
     """Return the expression of a field in a condition: as ``value_expression``, but some fields have several values.
 
     An ancestor field without a level has the values of all ancestors; fd.ip, fd.net, fd.port and fd.proto
-    have those of both ends of the connection.
+    have those of both ends of the connection; fields of services have those of all services of the pod.
     """
     if argument is None and field in BOTH_ENDS:
         return FieldExpression(BOTH_ENDS[field], _sources(BOTH_ENDS[field]), several=True)
+    if argument is None and field in SERVICES:
+        return FieldExpression(SERVICES[field], _sources(SERVICES[field]), several=True)
+    if argument is not None and field == "k8s.svc.label":
+        expression = f"service_labels(pod_of(C, q), {argument!r})"
+        return FieldExpression(expression, _sources(expression), several=True)
     if argument is None and field in NAMES:
         expression, subject = NAMES[field]
         return FieldExpression(expression, _sources(expression), several=True, subject=subject)

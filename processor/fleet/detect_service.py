@@ -26,6 +26,7 @@ from processor.fleet.kafka.ack_order import AckOrder
 from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
+from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 from schemas.text.notes import OnNote, ignore_note
@@ -99,6 +100,7 @@ class DetectService:
         stage: MessageStage,
         *,
         host_keys: HostKeysService | None = None,
+        pods: PodsFollower | None = None,
         on_note: OnNote,
         on_failure: Callable[[BaseException], None],
         at: Callable[[str], None] = lambda _: None,
@@ -110,6 +112,7 @@ class DetectService:
             connection: the same broker, for what is sent.
             stage: evaluates messages.
             host_keys: verify from which hosts batches come; None to accept all.
+            pods: reads the records of pods; None for none.
             on_note: receives messages for an operator.
             on_failure: called once if this process cannot continue; nothing is acknowledged after that.
             at: called with the name of each point between two steps; tests kill the process there.
@@ -118,6 +121,7 @@ class DetectService:
         self._connection = connection
         self._stage = stage
         self._host_keys = host_keys
+        self._pods = pods
         self._on_note = on_note
         self._on_failure = on_failure
         self._at = at
@@ -297,6 +301,8 @@ class DetectService:
         try:
             if self._host_keys is not None:
                 await self._host_keys.ready()
+            if self._pods is not None:
+                await self._pods.ready()
             if partitions:
                 await self._watch.recall(partitions)
                 self._owned |= partitions

@@ -16,6 +16,7 @@ from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
 from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, TOO_MANY_HOSTS, Cause
+from processor.detection.pods import PodRecords
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
 from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
@@ -92,6 +93,7 @@ class MessageStage:
         limits: BatchLimits = LIMITS,
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
+        pods: PodRecords | None = None,
     ) -> None:
         """Begin without any host.
 
@@ -103,9 +105,11 @@ class MessageStage:
             limits: what one batch may cost.
             repeats: decides which alerts repeat others; None to send all.
             hosts: which hosts are tracked.
+            pods: records of pods to join; None for none.
         """
         self.detect = DetectStage(rules, repeats)
         self.hosts = TrackedHosts() if hosts is None else hosts
+        self.pods = PodRecords() if pods is None else pods
         self.sequences = HostSequences()
         self.liveness = liveness or HostLiveness()
         self.reports = HostReports()
@@ -181,7 +185,7 @@ class MessageStage:
             pre_matches.append(message_of(pre_match))
 
         try:
-            self.detect.evaluate(batch, send, budget)
+            self.detect.evaluate(self.pods.join(batch), send, budget)
         except OverBudget as over:
             refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others

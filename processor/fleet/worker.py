@@ -17,6 +17,7 @@ from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
 from processor.fleet.host_keys import HostKeysService
 from processor.fleet.message_stage import MessageStage
+from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from schemas.errors import LannerError
@@ -44,6 +45,7 @@ def run_processor(
     rules: RulesRollout,
     *,
     host_keys: HostKeysService | None,
+    pods: PodsFollower | None = None,
     partitions: int,
     data_folder: Path,
     on_note: OnNote,
@@ -60,6 +62,7 @@ def run_processor(
         correlation: evaluates windows.
         rules: changes the rules of both.
         host_keys: verify from which hosts batches come; None to accept all.
+        pods: reads the records of pods; None for none.
         partitions: of the events topic.
         data_folder: required by Faust; nothing important is stored there.
         on_note: receives messages for an operator.
@@ -86,7 +89,7 @@ def run_processor(
             connection,
             (stage, correlation),
             rules,
-            host_keys=host_keys,
+            followers=(host_keys, pods),
             partitions=partitions,
             data_folder=data_folder,
             notes=(on_note, on_ready),
@@ -102,7 +105,7 @@ async def _run(
     stages: tuple[MessageStage, CorrelateStage],
     rules: RulesRollout,
     *,
-    host_keys: HostKeysService | None,
+    followers: tuple[HostKeysService | None, PodsFollower | None],
     partitions: int,
     data_folder: Path,
     notes: tuple[OnNote, Callable[[], None]],
@@ -110,6 +113,7 @@ async def _run(
     on_start: OnStart,
 ) -> int:
     on_note, on_ready = notes
+    host_keys, pods = followers
     stopping = asyncio.Event()
     failures: list[BaseException] = []
 
@@ -120,7 +124,9 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     app = make_app(connection, partitions, data_folder, on_note)
-    detect = DetectService(app, connection, stages[0], host_keys=host_keys, on_note=on_note, on_failure=fail, at=at)
+    detect = DetectService(
+        app, connection, stages[0], host_keys=host_keys, pods=pods, on_note=on_note, on_failure=fail, at=at
+    )
     correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
     is_ready = False
 
@@ -142,6 +148,8 @@ async def _run(
     rules.start(shipping)
     if host_keys is not None:
         host_keys.start(shipping)
+    if pods is not None:
+        pods.start()
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
@@ -151,6 +159,8 @@ async def _run(
     await rules.finish()
     if host_keys is not None:
         host_keys.finish()
+    if pods is not None:
+        pods.finish()
     if not failures:
         await detect.finish()
         await correlate.finish()

@@ -30,6 +30,7 @@ CHANGELOG = "processor-correlation-changelog"
 MAY_WRITE: dict[str, set[str]] = {
     "collector": {"events", "hosts"},
     "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"},
+    "kubernetes": {"pods"},
     "notifier": SIEM | {"dlq.notifier"},
     "intake": {"alerts", "schemas"},
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
@@ -41,7 +42,8 @@ MAY_WRITE: dict[str, set[str]] = {
 MAY_READ: dict[str, set[str]] = {
     "collector": {"interest"},
     "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"}
-    | {"host-pins", "host-keys"},
+    | {"host-pins", "host-keys", "pods"},
+    "kubernetes": {"pods"},
     "notifier": {"alerts", "schemas"},
     "intake": set(),
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},

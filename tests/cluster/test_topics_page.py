@@ -14,7 +14,17 @@ import pytest
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.topics import HOST_PINS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, SIEM_ECS, SIEM_FALCO, SIEM_OCSF, TOPICS
+from bus.topics import (
+    HOST_PINS,
+    NOTIFIER_DEAD_LETTERS,
+    PODS,
+    PROCESSOR_DEAD_LETTERS,
+    SIEM_ECS,
+    SIEM_FALCO,
+    SIEM_OCSF,
+    TOPICS,
+)
+from schemas.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
@@ -83,6 +93,7 @@ def test_each_example_prints_what_the_page_says(connection: Connection, processe
     assert signing.stop() == 0
     assert processes.start(connection, "hosts", "enroll", signing.name, signing.key).result() == 0
     wait_for_messages(connection, HOST_PINS, 1)
+    generator.send(encode_pod(Pod("pod-1", "web-1", "prod", service_account="web")), "pod-1", topic=PODS)
     generator.send(b"nonsense", "host-0")
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()

@@ -14,6 +14,8 @@ from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
 from processor.correlation.stage import EVICTED, CorrelateStage
 from processor.correlation.windows.outcome import UpdateOutcome
 from processor.detection.internal_alerts import MEMORY_LOST
+from processor.detection.pods import OUTCOMES as POD_OUTCOMES
+from processor.detection.pods import PodRecords
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
 from processor.fleet.host_keys import HostKeysService
@@ -58,6 +60,15 @@ def repeated(
     numbers.update(dict(counted))
     numbers.update(dict(suppressed))
     return {(name,): number for name, number in numbers.items()}
+
+
+def pod_readings(pods: PodRecords) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of the records of pods."""
+    return {
+        "lanner_pods_known": {(): len(pods)},
+        "lanner_pods_refused_total": {("no_room",): pods.dropped, ("invalid",): pods.refused},
+        "lanner_pod_lookups_total": {(outcome,): pods.lookups.get(outcome, 0) for outcome in POD_OUTCOMES},
+    }
 
 
 @dataclass(slots=True)
@@ -110,6 +121,7 @@ class ProcessorView:
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }
+        readings |= pod_readings(self.stage.pods)
         if self.shipping is not None:
             alerts: dict[tuple[str, ...], Value] = dict.fromkeys(ruleset.priorities, 0)
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)

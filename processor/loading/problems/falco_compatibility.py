@@ -14,7 +14,10 @@ from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from schemas.yaml.reading import YamlError, read_documents
 from schemas.yaml.source import SourceFile
 
-OWN_FIELDS = ("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated")
+OWN_FIELDS = (
+    *("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated"),
+    *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
+)
 """Fields that neither Falco nor its container plugin has."""
 
 _EFFECTS = {

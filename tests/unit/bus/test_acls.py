@@ -18,6 +18,7 @@ from bus.topics import ALL_TOPICS
         ("hosts", {"collector"}),
         ("host-pins", {"processor", "enroller"}),
         ("host-keys", {"enroller"}),
+        ("pods", {"kubernetes"}),
         ("siem.ecs", {"notifier"}),
         ("dlq.processor", {"processor", "dead-letters"}),
         ("dlq.notifier", {"notifier", "dead-letters"}),
