@@ -262,6 +262,7 @@ COMMANDS = {
         "collector": "Send this host's events to Kafka.",
         "processor": "Evaluate a fleet's events.",
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
+        "kubernetes": "Publish a cluster's pods, with owners and services, for alerts.",
     }),
     "alerts": ("lanner.commands.alerts", "Show a fleet's alerts."),
     **_group("recorder", {"context": "Show what happened on a host around an alert."}),

@@ -64,6 +64,18 @@ METRICS: Mapping[str, Metric] = {
     "lanner_oldest_undelivered_seconds": Metric(
         "gauge", "Age of the oldest alert in the queue; 0 if empty.", ("sink",)
     ),
+    "lanner_kubernetes_leader": Metric("gauge", "Whether this process leads: 1 or 0."),
+    "lanner_kubernetes_objects": Metric("gauge", "Objects of the API server in memory, by kind.", ("resource",)),
+    "lanner_kubernetes_lists_total": Metric("counter", "Lists read from the API server to their ends.", ("resource",)),
+    "lanner_kubernetes_watch_restarts_total": Metric(
+        "counter", "Watches of the API server that ended, by reason.", ("resource", "reason")
+    ),
+    "lanner_pods_written_total": Metric("counter", "Records of pods written, deletions included."),
+    "lanner_pods_known": Metric("gauge", "Records of pods that a processor has."),
+    "lanner_pods_refused_total": Metric("counter", "Records of pods that a processor did not store.", ("reason",)),
+    "lanner_pod_lookups_total": Metric(
+        "counter", "Containers of pods in batches, by whether their pod was known.", ("outcome",)
+    ),
     "lanner_intake_alerts_total": Metric("counter", "Alerts received over HTTP, by outcome.", ("outcome",)),
 }
 

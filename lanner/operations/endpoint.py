@@ -15,7 +15,7 @@ from lanner.settings import Settings
 from lanner.settings.addresses import is_loopback
 from lanner.wiring.kafka import need
 
-PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777}
+PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8778}
 OFF = "off"
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,7 +28,7 @@ def endpoint(
 
     Args:
         settings: the address to listen on.
-        stage: collector, processor, notifier or run.
+        stage: collector, processor, notifier, kubernetes or run.
         read: returns the stage's metrics.
         health: returns its checks.
         asked: the address given by a flag, which overrides the setting.

@@ -12,6 +12,7 @@ from lanner.settings.about import about
 from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
 from lanner.settings.sections.intake import IntakeSettings
+from lanner.settings.sections.kubernetes import KubernetesSettings
 from lanner.settings.sections.operations import Http
 from lanner.settings.sections.published import PublishedRulesSettings
 from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
@@ -330,5 +331,9 @@ class Settings:
     )
     published_rules: PublishedRulesSettings = about(
         "Rules published by `lanner rules publish` for a whole fleet.", PublishedRulesSettings
+    )
+    kubernetes: KubernetesSettings = about(
+        "What `lanner kubernetes` reads from the API server, and where processes elect the one that does.",
+        KubernetesSettings,
     )
     kafka: KafkaSettings = about("The broker that connects the stages of a fleet; `run` needs none.", KafkaSettings)

@@ -10,8 +10,8 @@ class Http:
     """Address of /metrics, /healthz and /readyz; they need no password, so restrict access to them."""
 
     listen: str | None = about(
-        "[ADDRESS:]PORT, or off. By default 127.0.0.1 and 8775 (collector), 8776 (processor), 8777 (notifier);\n"
-        "`run` doesn't listen by default. Port 0 uses a free port, which is logged.",
+        "[ADDRESS:]PORT, or off. By default 127.0.0.1 and 8775 (collector), 8776 (processor), 8777 (notifier),\n"
+        "8778 (kubernetes); `run` doesn't listen by default. Port 0 uses a free port, which is logged.",
         None,
     )
     stuck_seconds: int = about("A loop without an iteration for this long makes /healthz fail.", 60)

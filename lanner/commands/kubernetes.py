@@ -1,0 +1,44 @@
+"""`lanner kubernetes`: publishes what the API server of a Kubernetes cluster knows about its pods."""
+
+from bus.acls import topics_of
+from lanner.cli import systemd
+from lanner.cli.app import Options, front_command
+from lanner.cli.terminal.output import note
+from lanner.wiring.kafka import connection_of, need
+
+
+@front_command(
+    "kubernetes",
+    example="lanner kubernetes\nlanner kubernetes -o kubernetes.kubeconfig=/etc/lanner/kubeconfig",
+)
+def command(options: Options) -> None:
+    """Publish a cluster's pods, with their owners, namespaces and services, so that alerts name them.
+
+    Run it once per cluster, not per node. Further ones wait, and one of them takes over if the first one fails.
+    """
+    need("kubernetes", "confluent_kafka", "lightkube")
+    from lanner.cli.logging_setup import log_to_stderr
+    from lanner.operations.endpoint import endpoint
+    from lanner.operations.readings.kubernetes import KubernetesView
+    from lanner.wiring.kubernetes import kubernetes_service, run_service
+    from lanner.wiring.topic_check import topics_in_order
+
+    settings = options.settings()
+    log_to_stderr(settings, "kubernetes")
+    connection = connection_of(settings)
+    topics_in_order(connection, topics_of("kubernetes"))
+    service = kubernetes_service(settings, connection, note)
+    view = KubernetesView(service, settings.http.stuck_seconds)
+    watchdog = systemd.Watchdog()
+
+    def turn() -> None:
+        view.turned.beat()
+        watchdog.beat()
+
+    with endpoint(settings, "kubernetes", view.readings, view.health()):
+        systemd.notify("READY=1")
+        if not options.quiet:
+            note(f"reading pods from {service.address}. Stop: Ctrl-C")
+        run_service(service, turn)
+    if not options.quiet:
+        note(f"{service.written:,} records of pods written")

@@ -1,0 +1,48 @@
+"""Metrics and health of `lanner kubernetes`: objects, watches, leadership, records."""
+
+import time
+from dataclasses import dataclass, field
+
+from lanner.operations.catalogue import Readings
+from lanner.operations.endpoint import Beat
+from lanner.operations.health import Health, HealthCheck, turning
+from orchestrator.objects import RESOURCES
+from orchestrator.reflector import REASONS
+from orchestrator.service import KubernetesService
+
+
+@dataclass(slots=True)
+class KubernetesView:
+    """Reads a running service."""
+
+    service: KubernetesService
+    stuck_seconds: float
+    turned: Beat = field(default_factory=Beat)
+
+    def readings(self) -> Readings:
+        """Return the metrics."""
+        service = self.service
+        objects, lists, restarts = service.objects, service.lists, service.restarts
+        return {
+            "lanner_kubernetes_leader": {(): float(service.elector.may_write)},
+            "lanner_kubernetes_objects": {(name,): objects.get(name, 0) for name in RESOURCES},
+            "lanner_kubernetes_lists_total": {(name,): lists[name] for name in RESOURCES},
+            "lanner_kubernetes_watch_restarts_total": {
+                (name, reason): restarts[name, reason] for name in RESOURCES for reason in REASONS
+            },
+            "lanner_pods_written_total": {(): service.written},
+        }
+
+    def health(self) -> Health:
+        """Return the checks."""
+        return Health(alive=self._alive, well=tuple, ready=self._ready)
+
+    def _alive(self) -> list[HealthCheck]:
+        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+
+    def _ready(self) -> list[HealthCheck]:
+        service = self.service
+        if not service.elector.is_leader:
+            return [HealthCheck("leader", True, "waits for the lease")]
+        detail = "all lists are read" if service.is_complete else "lists are being read"
+        return [HealthCheck("lists", service.is_complete, detail)]

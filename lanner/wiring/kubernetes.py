@@ -1,0 +1,71 @@
+"""Builds and runs the service that reads the Kubernetes API server."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from bus.connection import Connection
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from orchestrator.api import ApiServer, BadCredentials, credentials
+from orchestrator.service import KubernetesService, ServiceSettings
+from schemas.text.notes import OnNote
+
+_BEAT_SECONDS = 1.0
+
+
+def kubernetes_service(settings: Settings, connection: Connection, on_note: OnNote) -> KubernetesService:
+    """Return the service; nothing is connected. Raises BadInput.
+
+    Args:
+        settings: of this process.
+        connection: the broker.
+        on_note: receives messages for an operator.
+    """
+    wanted = settings.kubernetes
+    try:
+        api = ApiServer(credentials(wanted.kubeconfig, wanted.context))
+    except BadCredentials as error:
+        remedy = "set kubernetes.kubeconfig, or run it in a pod with a service account"
+        raise BadInput(f"the API server can't be used: {error}: {remedy}.") from None
+    identity = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+    details = ServiceSettings(
+        namespace=wanted.lease_namespace or api.namespace,
+        lease=wanted.lease_name,
+        identity=identity,
+        page_size=wanted.page_size,
+        deletion_delay=wanted.deletion_delay_seconds,
+    )
+    return KubernetesService(api, connection, details, on_note)
+
+
+def run_service(service: KubernetesService, on_turn: Callable[[], None]) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Args:
+        service: as built.
+        on_turn: called about once a second, on the running loop.
+
+    Raises:
+        BusUnavailable: the broker's settings are unusable.
+    """
+    asyncio.run(_run(service, on_turn))
+
+
+async def _run(service: KubernetesService, on_turn: Callable[[], None]) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    running = asyncio.create_task(service.run())
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        while not running.done() and not stop.done():
+            on_turn()
+            await asyncio.wait((running, stop), timeout=_BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

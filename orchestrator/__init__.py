@@ -1,0 +1,1 @@
+"""The orchestrator: objects of the Kubernetes API in, a record of each pod out."""

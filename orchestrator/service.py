@@ -1,0 +1,109 @@
+"""The service of a cluster: one process leads, reads the API server and writes the topic; the others wait."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bus.connection import Connection
+from orchestrator.api import ApiServer
+from orchestrator.index import ClusterIndex
+from orchestrator.lease import Elector
+from orchestrator.reflector import Reflector
+from orchestrator.watcher import Watcher
+from orchestrator.writer import PodWriter
+from schemas.text.notes import OnNote
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What the service needs to know."""
+
+    namespace: str
+    """Of the lease."""
+    lease: str
+    """Its name."""
+    identity: str
+    """Of this process; unique among those that compete for the lease."""
+    page_size: int
+    """Objects per page of a list."""
+    deletion_delay: float
+    """Seconds for which the record of a deleted pod stays."""
+
+
+class KubernetesService:
+    """Leads or waits until it is cancelled; its counts can be read meanwhile."""
+
+    def __init__(self, api: ApiServer, connection: Connection, settings: ServiceSettings, on_note: OnNote) -> None:
+        """Prepare; nothing is connected."""
+        self.elector = Elector(api, settings.namespace, settings.lease, settings.identity, on_note)
+        self.written = 0
+        """Messages that the broker acknowledged."""
+        self._lists: Counter[str] = Counter()
+        self._restarts: Counter[tuple[str, str]] = Counter()
+        self._api = api
+        self._connection = connection
+        self._settings = settings
+        self._on_note = on_note
+        self._index: ClusterIndex | None = None
+        self._watcher: Watcher | None = None
+
+    @property
+    def address(self) -> str:
+        """The URL of the API server."""
+        return self._api.address
+
+    @property
+    def objects(self) -> Mapping[str, int]:
+        """The number of objects by resource; empty while this process doesn't lead."""
+        return {} if self._index is None else self._index.counts()
+
+    @property
+    def lists(self) -> Counter[str]:
+        """Complete lists by resource."""
+        return self._lists + Counter({name: each.lists for name, each in self._reflectors()})
+
+    @property
+    def restarts(self) -> Counter[tuple[str, str]]:
+        """Watches that ended, by resource and reason."""
+        current = {(name, why): n for name, each in self._reflectors() for why, n in each.restarts.items()}
+        return self._restarts + Counter(current)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all resources were listed in this term."""
+        return self._index is not None and self._index.is_complete
+
+    async def run(self) -> None:
+        """Lead or wait; cancel to end. Raises BusUnavailable if the broker's settings are unusable."""
+        try:
+            await self.elector.run(self._lead)
+        finally:
+            await self.elector.release()
+            await self._api.close()
+
+    async def _lead(self) -> None:
+        self._index = ClusterIndex()
+        self._watcher = Watcher(self._api, self._index, page_size=self._settings.page_size, on_note=self._on_note)
+        writer = PodWriter(
+            self._connection,
+            self._index,
+            self._watcher.listed,
+            delay=self._settings.deletion_delay,
+            may_write=lambda: self.elector.may_write,
+            on_written=self._count,
+            on_note=self._on_note,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watcher.run())
+                tasks.create_task(writer.run())
+        finally:
+            self._lists, self._restarts = self.lists, self.restarts
+            self._index = self._watcher = None
+
+    def _count(self) -> None:
+        self.written += 1
+
+    def _reflectors(self) -> list[tuple[str, Reflector]]:
+        return [] if self._watcher is None else list(self._watcher.reflectors.items())
