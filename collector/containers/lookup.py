@@ -13,7 +13,7 @@ from queue import PriorityQueue, SimpleQueue
 
 from collector.containers.bundles.bundles import Bundle, Bundles
 from collector.containers.cgroups import exists
-from collector.containers.naming import ContainerName
+from collector.containers.naming import ContainerName, container_of
 from collector.containers.runtime import ContainerNotFound, ContainerRuntime
 from schemas.batch import Container
 from schemas.caching.bounded import BoundedMap
@@ -62,6 +62,8 @@ class _Known:
 class _Query:
     name: ContainerName
     pid: int | None
+    is_believed: bool
+    """Whether its bundle counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +201,21 @@ class KnownContainers:
         (self._known if name.is_certain else self._uncertain).put(name.key, known)
         if any(lookup.answers(name) for lookup in self._lookups):
             self._query(known)
-            known.is_pending = known.is_in_flight and name.is_certain
+            known.is_pending = known.is_in_flight and self._is_believed(name)
         return known
+
+    def _is_believed(self, name: ContainerName) -> bool:
+        """Return whether only root of the host can have made a container's cgroup and its bundle.
+
+        Root in a privileged container is root of the host: so are the nodes of kind, in which pods are nested.
+        """
+        if not name.outer:
+            return name.is_certain
+        outer = self._known.get(name.outer)
+        if outer is None and (found := container_of(name.outer)) is not None:
+            # Looked up first; this one is queried again then.
+            outer = self._first_seen(found)
+        return outer is not None and outer.name.is_certain and outer.facts.privileged is True
 
     def _query(self, known: _Known) -> None:
         is_certain = known.name.is_certain
@@ -210,7 +225,8 @@ class KnownContainers:
             return
         known.is_in_flight = True
         self._in_flight[is_certain] += 1
-        self._queries.put((0 if is_certain else 1, next(self._order), _Query(known.name, known.pid)))
+        query = _Query(known.name, known.pid, self._is_believed(known.name))
+        self._queries.put((0 if is_certain else 1, next(self._order), query))
 
     def _take(self, known: _Known, answer: _Answer, now: int) -> None:
         if answer.facts is None:
@@ -262,7 +278,7 @@ class KnownContainers:
         failure: str | None = None
         bundle: Bundle | None = None
         try:
-            bundle = self._bundles.find(name, query.pid)
+            bundle = self._bundles.find(name, query.pid) if query.is_believed else None
         except Exception as error:  # noqa: BLE001 - a bug must not end the thread for all containers
             failure = f"{type(error).__name__}: {error}"
         least = None if bundle is None else bundle.facts

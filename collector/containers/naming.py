@@ -75,6 +75,8 @@ class ContainerName:
     is_certain: bool = True
     """Whether only root of the host can have created this cgroup. Where root of a container or an unprivileged user can
     create it, the id may be forged and the runtime has to confirm it."""
+    outer: str = ""
+    """The cgroup of the outermost container, if this one is nested in it."""
 
     @property
     def id(self) -> str:
@@ -117,7 +119,8 @@ class Naming:
             at = named.at
             is_certain = begin == 0 and parts[0] != _USERS
             cgroup = "/" + "/".join(parts[: at + 1])
-            found = ContainerName(named.type, named.id, _pod_uid(parts, at), cgroup, is_certain)
+            outer = "" if found is None else found.outer or found.cgroup
+            found = ContainerName(named.type, named.id, _pod_uid(parts, at), cgroup, is_certain, outer)
             begin = at + 1
         return found
 

@@ -89,13 +89,13 @@ class Bundles:
         it as a whole."""
 
     def find(self, name: ContainerName, pid: int | None) -> Bundle | None:
-        """Read a container's bundle; return None if it has none, or if its id may be forged.
+        """Read a container's bundle; return None if it has none.
 
         Args:
-            name: the container.
+            name: the container; if its id may be forged, one whose runtime can be believed all the same.
             pid: one of its processes, through which its shim is found.
         """
-        if not name.is_certain or name.type == "docker" or not _SAFE_ID.match(name.full_id):
+        if name.type == "docker" or not _SAFE_ID.match(name.full_id):
             return None
         for process in _candidates(name, pid):
             shim = shim_of(process, lambda path: _is_inside(name.cgroup, path), self._proc)
@@ -103,7 +103,8 @@ class Bundles:
                 if (bundle := self._beside(shim, name)) is not None:
                     return bundle
                 break
-        for folder in self._folders():
+        # What is nested has its bundles inside the outer container, where only its shim leads.
+        for folder in self._folders() if name.is_certain else ():
             with suppress(OSError), _directory(folder.path) as descriptor:
                 bundle = _read(name, descriptor, folder)
                 if bundle is not None:

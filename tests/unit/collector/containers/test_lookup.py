@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from collector.containers.bundles.bundles import Bundles
 from collector.containers.cri.runtime import Cri
 from collector.containers.docker.engine import Docker
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
-from collector.containers.naming import ContainerName
+from collector.containers.naming import ContainerName, container_of
+from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
 from tests.unit.collector.containers.docker.answers import ID, inspected
 from tests.unit.collector.containers.docker.daemon import Daemon, docker_daemon, until
 
@@ -288,6 +290,31 @@ def test_a_bundle_gives_facts_where_the_runtime_gives_none(tmp_path: Path) -> No
     known.close()
 
     assert known.facts(name).name == ID
+
+
+@pytest.mark.parametrize(("privileged", "image"), [(True, "docker.io/library/nginx:1"), (False, None)])
+def test_a_nested_containers_bundle_counts_if_the_outer_one_is_privileged(
+    tmp_path: Path, privileged: bool, image: str | None
+) -> None:
+    """As in kind. Root of another container could make up bundles, to be taken for something harmless."""
+    own = tmp_path / "k8s.io" / ("a" * 64)
+    bundle = own.parent / ("b" * 64)
+    for folder in (own, bundle):
+        folder.mkdir(parents=True)
+    annotations = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.image-name": "nginx:1"}
+    (bundle / "config.json").write_text(json.dumps({"annotations": annotations}))
+    outer = container_of(f"/docker/{ID}")
+    nested = container_of(f"/docker/{ID}/kubelet/kubepods/pod{'1' * 32}/{'b' * 64}")
+    assert outer is not None
+    assert nested is not None
+    with containers(tmp_path) as (known, daemon), shim(own, *SHIM) as (_, child):
+        daemon.answers = {PATH: inspected(HostConfig={"Privileged": privileged})}
+        known.is_pending(outer, 0)
+        settle(known)
+        assert known.is_pending(nested, 0, child) == privileged
+        until(lambda: known.poll(0) or known._retries)
+
+        assert known.facts(nested).image == image
 
 
 def test_threads_end_when_told(tmp_path: Path) -> None:

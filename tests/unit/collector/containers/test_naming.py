@@ -106,7 +106,11 @@ def test_some_containers_have_a_name_instead_of_digits(path: str, kind: str, ide
 )
 def test_of_nested_containers_the_innermost_counts(path: str, kind: str, pod: str | None) -> None:
     """Docker in Docker, kind. The outer container's root can make up such names as well, so they aren't certain."""
-    assert container_of(path) == ContainerName(kind, ID, pod, path, is_certain=False)
+    found = container_of(path)
+
+    assert found is not None
+    assert found == ContainerName(kind, ID, pod, path, is_certain=False, outer=found.outer)
+    assert path.startswith(f"{found.outer}/")
 
 
 @pytest.mark.parametrize(

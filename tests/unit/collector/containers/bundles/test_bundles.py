@@ -116,7 +116,7 @@ def test_what_is_not_a_plain_file_is_not_read(tmp_path: Path, kind: str) -> None
     ],
 )
 def test_some_containers_have_no_bundle_to_believe(tmp_path: Path, name: ContainerName) -> None:
-    """An id that may be forged, Docker's bundles without facts, and an id that is a path."""
+    """A nested one, whose bundle is elsewhere, Docker's bundles without facts, and an id that is a path."""
     write(tmp_path / "default" / ID / "config.json")
 
     assert Bundles([tmp_path], []).find(name, None) is None
