@@ -20,7 +20,7 @@ DAEMON = "/usr/bin/containerd"
 PAUSE = "registry.k8s.io/pause:3.10"
 BUSYBOX = "docker.io/library/lanner-busybox:1.35"
 
-_SETTINGS = """
+SETTINGS = """
 version = 2
 root = "{base}/root"
 state = "{base}/state"
@@ -62,7 +62,7 @@ class Containerd:
         """Start the daemon, wait until it responds and import the images; raises NoContainerd."""
         settings = self.base / "config.toml"
         runtime = privileged_runtime(self.base)
-        settings.write_text(_SETTINGS.format(base=self.base, pause=PAUSE, runtime=runtime))
+        settings.write_text(SETTINGS.format(base=self.base, pause=PAUSE, runtime=runtime))
         log = self.base / "log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(

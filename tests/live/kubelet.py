@@ -11,16 +11,20 @@ from tests.live.containerd import BUSYBOX
 UID = "11111111-2222-4333-8444-555555555555"
 _NODE = 2
 
+Fields = Sequence[tuple[int, int | str | bytes]]
+
 
 class Kubelet:
     """One node's view of a runtime.
 
     Args:
         socket: the runtime's socket.
+        cgroup_parent: the cgroup below which those of pods are made.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, cgroup_parent: str = "/kubepods/besteffort") -> None:
         self._socket = socket
+        self._cgroup_parent = cgroup_parent
 
     @contextmanager
     def pod(
@@ -37,7 +41,7 @@ class Kubelet:
             [
                 (1, encode([(1, name), (2, UID), (3, namespace)])),
                 *_labels(6, {**(labels or {}), **kubelets}),
-                (8, encode([(1, f"/kubepods/besteffort/pod{UID}"), (2, security)])),
+                (8, encode([(1, f"{self._cgroup_parent}/pod{UID}"), (2, security)])),
             ]
         )
         sandbox = self.call("RunPodSandbox", [(1, config)]).text(1)
@@ -47,7 +51,7 @@ class Kubelet:
             self.call("StopPodSandbox", [(1, sandbox)])
             self.call("RemovePodSandbox", [(1, sandbox)])
 
-    def call(self, method: str, fields: Sequence[tuple[int, int | str | bytes]]) -> Message:
+    def call(self, method: str, fields: Fields) -> Message:
         """Call a method of the runtime service."""
         return Message(call(self._socket, f"/runtime.v1.RuntimeService/{method}", encode(fields), 60))
 
@@ -73,14 +77,14 @@ class Pod:
                 (15, encode([(2, encode([(2, int(privileged)), (3, encode([(1, _NODE)]))]))])),
             ]
         )
-        request = [(1, self.sandbox), (2, config), (3, self._config)]
+        request: Fields = [(1, self.sandbox), (2, config), (3, self._config)]
         container = self._kubelet.call("CreateContainer", request).text(1)
         self._kubelet.call("StartContainer", [(1, container)])
         return container
 
     def exec(self, container: str, *command: str) -> str:
         """Run a command in a container to its end; return its output."""
-        request = [(1, container), *((2, word) for word in command), (3, 30)]
+        request: Fields = [(1, container), *((2, word) for word in command), (3, 30)]
         return self._kubelet.call("ExecSync", request).text(1)
 
 
