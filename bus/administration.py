@@ -29,10 +29,10 @@ class Administration:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._trouble = ClientErrors(connection)
+        self._client_errors = ClientErrors(connection)
         config: dict[str, Any] = {
             "socket.timeout.ms": int(TIMEOUT_SECONDS * 1000),
-            "error_cb": self._trouble.on_error,
+            "error_cb": self._client_errors.on_error,
         }
         try:
             self._client = AdminClient(client_config(connection, "lanner-admin") | config)
@@ -78,7 +78,7 @@ class Administration:
         """Create topics, ignoring those that exist. With dry_run, only check whether the broker would create them."""
         if not plans:
             return
-        wanted = [
+        new_topics = [
             NewTopic(
                 each.name,
                 num_partitions=each.partitions,
@@ -87,7 +87,7 @@ class Administration:
             )
             for each in plans
         ]
-        answers = self._client.create_topics(wanted, validate_only=dry_run, request_timeout=TIMEOUT_SECONDS)
+        answers = self._client.create_topics(new_topics, validate_only=dry_run, request_timeout=TIMEOUT_SECONDS)
         for name, answer in answers.items():
             try:
                 answer.result()
@@ -100,12 +100,12 @@ class Administration:
                         f"topic {name} can't be created ({reason.str()})",
                         "set --replication-factor to at most the number of brokers",
                     ) from None
-                raise self._trouble.unavailable(reason) from None
+                raise self._client_errors.unavailable(reason) from None
 
     def allow(self, grants: Sequence[Grant], principal: str) -> None:
         """Add ACLs for a principal such as User:lanner-collector; existing ones are left unchanged."""
         self._metadata()
-        wanted = [
+        bindings = [
             AclBinding(
                 ResourceType[each.resource],
                 self._connection.topic(each.name),
@@ -117,7 +117,7 @@ class Administration:
             )
             for each in grants
         ]
-        for answer in self._client.create_acls(wanted, request_timeout=TIMEOUT_SECONDS).values():
+        for answer in self._client.create_acls(bindings, request_timeout=TIMEOUT_SECONDS).values():
             try:
                 answer.result()
             except KafkaException as error:
@@ -127,17 +127,17 @@ class Administration:
                         f"the broker at {self._connection.bootstrap_servers} has no authorizer",
                         "set authorizer.class.name there, as deploy/kafka/secured.properties does",
                     ) from None
-                raise self._trouble.unavailable(reason) from None
+                raise self._client_errors.unavailable(reason) from None
 
     def _metadata(self) -> Any:
-        return ask(self._client, self._trouble, lambda seconds: self._client.list_topics(timeout=seconds))
+        return ask(self._client, self._client_errors, lambda seconds: self._client.list_topics(timeout=seconds))
 
     def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         if not names:
             return {}
-        asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         answers: dict[ConfigResource, Future[Any]] = self._client.describe_configs(
-            asked, request_timeout=TIMEOUT_SECONDS
+            resources, request_timeout=TIMEOUT_SECONDS
         )
         found = {}
         for resource, answer in answers.items():
@@ -145,7 +145,7 @@ class Administration:
                 entries = answer.result()
             except KafkaException as error:
                 if not is_forbidden(error.args[0]):
-                    raise self._trouble.unavailable(error.args[0]) from None
+                    raise self._client_errors.unavailable(error.args[0]) from None
                 # A client that may not read the configuration may still use the topic.
                 continue
             found[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}

@@ -86,7 +86,7 @@ class DeadLetterTopic:
         self.name = connection.topic(name)
         self._connection = connection
 
-    def open_letters(self) -> Iterator[DeadMessage]:
+    def open_messages(self) -> Iterator[DeadMessage]:
         """Yield the dead letters that are not settled, oldest first; only one is in memory at a time."""
         settled: set[int] = set()
         last = -1
@@ -100,9 +100,9 @@ class DeadLetterTopic:
                 # Written since the first pass: a replayed message may have failed again.
                 return
             if _settles(message) is None and offset not in settled:
-                yield _letter(message)
+                yield _dead_message(message)
 
-    def put_back(self, letters: Sequence[tuple[DeadMessage, Destination]]) -> None:
+    def put_back(self, messages: Sequence[tuple[DeadMessage, Destination]]) -> None:
         """Send messages back to where they came from, and settle them once all replicas have them.
 
         After a crash in between they are still open; replayed again, they have the same ids.
@@ -110,10 +110,10 @@ class DeadLetterTopic:
         Raises:
             MessageRefused: the broker refused one of them.
         """
-        self._send([Outgoing(to.topic, each.key, each.value, to.headers, to.partition) for each, to in letters])
-        self.settle([each for each, _ in letters], "replayed", "")
+        self._send([Outgoing(to.topic, each.key, each.value, to.headers, to.partition) for each, to in messages])
+        self.settle([each for each, _ in messages], "replayed", "")
 
-    def settle(self, letters: Sequence[DeadMessage], how: How, note: str) -> None:
+    def settle(self, messages: Sequence[DeadMessage], how: How, note: str) -> None:
         """Mark dead letters as settled. Raises MessageRefused."""
         self._send(
             [
@@ -125,33 +125,31 @@ class DeadLetterTopic:
                     [(SETTLES, str(each.offset).encode()), (HOW, how.encode()), (NOTE, note[:MAX_NOTE].encode())],
                     0,
                 )
-                for each in letters
+                for each in messages
             ]
         )
 
-    def original(self, letter: DeadMessage) -> DeadMessage:
+    def original(self, dead: DeadMessage) -> DeadMessage:
         """Return a dead letter whose message was left out, with the message read from its original topic.
 
         Args:
-            letter: its headers name topic, partition and offset.
+            dead: its headers name topic, partition and offset.
 
         Raises:
             BusUnavailable: the broker is unavailable.
             MessageGone: the message was deleted, or it can't be read.
         """
-        source = f"{letter.text('topic')}[{letter.text('partition')}] at {letter.text('offset')}"
-        if NOT_FETCHED in letter.headers:
+        source = f"{dead.text('topic')}[{dead.text('partition')}] at {dead.text('offset')}"
+        if NOT_FETCHED in dead.headers:
             raise MessageGone(f"{source}: its message can't be read")
-        partition, offset = letter.number("partition"), letter.number("offset")
+        partition, offset = dead.number("partition"), dead.number("offset")
         deadline = time.monotonic() + _FETCH_SECONDS
         positions = {partition: offset + 1}
-        found = newest_before(
-            self._connection, letter.text("topic"), positions, 1, lambda: time.monotonic() >= deadline
-        )
+        found = newest_before(self._connection, dead.text("topic"), positions, 1, lambda: time.monotonic() >= deadline)
         for message in found:
             value = message.value() or b""
-            if message.offset() == offset and len(value) == letter.number(OMITTED):
-                return replace(letter, key=message.key(), value=value, original=[*_headers(message)])
+            if message.offset() == offset and len(value) == dead.number(OMITTED):
+                return replace(dead, key=message.key(), value=value, original=[*_headers(message)])
         raise MessageGone(f"{source}: its message is no longer there")
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
@@ -190,7 +188,7 @@ def _settles(message: Message) -> int | None:
     return int(text) if text.isdigit() and len(text) < 19 else None
 
 
-def _letter(message: Message) -> DeadMessage:
+def _dead_message(message: Message) -> DeadMessage:
     headers = _headers(message)
     facts = {name: value for name, value in headers if not name.startswith(ORIGINAL)}
     original: Headers = [(name.removeprefix(ORIGINAL), value) for name, value in headers if name.startswith(ORIGINAL)]

@@ -154,19 +154,19 @@ class TopicProblem:
 
 
 def check_topics(
-    prefix: str, states: Mapping[str, TopicState], wanted: Iterable[str] = ALL_TOPICS
+    prefix: str, states: Mapping[str, TopicState], bare_names: Iterable[str] = ALL_TOPICS
 ) -> list[TopicProblem]:
     """Compare the broker's topics with the table; `events` determines the number of partitions.
 
     Args:
         prefix: prefix of all names.
         states: the broker's topics by full name.
-        wanted: the topics to check, without prefix.
+        bare_names: the topics to check, without prefix.
     """
     events = states.get(f"{prefix}{EVENTS}")
     found: list[TopicProblem] = []
     single: list[str] = []
-    names = frozenset(wanted)
+    names = frozenset(bare_names)
     for kind in TOPICS:
         if kind.name not in names:
             continue
@@ -208,9 +208,9 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
             fatal=True,
         )
     if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
-        kept = state.retention_ms // 60_000
+        retained = state.retention_ms // 60_000
         yield TopicProblem(
             name,
-            f"topic {name} retains messages for {kept} min: events that wait longer for a processor are lost",
+            f"topic {name} retains messages for {retained} min: events that wait longer for a processor are lost",
             fatal=False,
         )

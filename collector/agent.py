@@ -215,7 +215,7 @@ class Collector:
         if variables is not None:
             self._reader.variables = variables
             if self._feed is not None:
-                self._feed.send_environment(wanted=bool(variables))
+                self._feed.send_environment(enabled=bool(variables))
         self._pushdown_filter = pushdown_filter
         self._intake.event_types = frozenset(event_types)
         self._report.change(self.event_types, pushdown_filter, time.monotonic())

@@ -98,7 +98,7 @@ class KernelFeed:
         feed = cls(program, sizes, exact_paths=exact_paths)
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
-            feed.send_environment(wanted=environment)
+            feed.send_environment(enabled=environment)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
             feed.watch(event_types, pushdown_filter)
             program.attach(loaded)
@@ -148,11 +148,11 @@ class KernelFeed:
 
     def _copy_paths(self) -> None:
         if self._is_attached:
-            self._program.copy_paths(wanted=self._exact_paths and self._has_paths)
+            self._program.copy_paths(enabled=self._exact_paths and self._has_paths)
 
-    def send_environment(self, *, wanted: bool) -> None:
+    def send_environment(self, *, enabled: bool) -> None:
         """Switch environment variables at exec on or off."""
-        self._set(_SETTING_ENVIRONMENT, int(wanted))
+        self._set(_SETTING_ENVIRONMENT, int(enabled))
 
     def read(self) -> list[bytes]:
         """Return the records up to now, in order.

@@ -45,7 +45,7 @@ def run_self_test(
     deadline = time.monotonic() + busy_seconds
     while True:
         before = lost()
-        record = _told(read, lost, program, before)
+        record = _reported_exec(read, lost, program, before)
         if record is not None:
             _compare(record, program)
             return
@@ -63,7 +63,7 @@ def run_self_test(
     )
 
 
-def _told(read: Callable[[], list[Record]], lost: Callable[[], int], program: str, before: int) -> Exec | None:
+def _reported_exec(read: Callable[[], list[Record]], lost: Callable[[], int], program: str, before: int) -> Exec | None:
     """Run a child and return its exec record; None if there is none."""
     try:
         child = subprocess.Popen([program, _ARGUMENT], stdin=subprocess.DEVNULL)
@@ -99,19 +99,19 @@ def _compare(record: Exec, program: str) -> None:
         "args": (record.args, (program, _ARGUMENT)),
         "exe_ino": (record.exe_ino, Path(program).stat().st_ino),
     }
-    for name, (told, true) in facts.items():
-        if told != true:
-            _refuse(name, told, true)
+    for name, (reported, true) in facts.items():
+        if reported != true:
+            _refuse(name, reported, true)
     # The kernel's paths begin at the mount namespace's root: in a chroot they are longer than ours.
     paths = (("exepath", record.exepath, os.path.realpath(program)), ("cwd", state.cwd, str(Path.cwd())))
-    for name, told_path, true_path in paths:
-        if not told_path.endswith(true_path):
-            _refuse(name, told_path, true_path)
+    for name, reported_path, true_path in paths:
+        if not reported_path.endswith(true_path):
+            _refuse(name, reported_path, true_path)
 
 
-def _refuse(name: str, told: object, true: object) -> NoReturn:
+def _refuse(name: str, reported: object, true: object) -> NoReturn:
     raise EnvironmentUnsupported(
-        f"the self-test failed: the kernel side read {name} as {told!r}, but it is {true!r}",
+        f"the self-test failed: the kernel side read {name} as {reported!r}, but it is {true!r}",
         "report this kernel's version; Lanner refuses to run on a kernel that it reads wrongly",
     )
 

@@ -12,19 +12,19 @@ class Backoff:
     most: float = 60.0
     jitter: float = 0.5
     """The random share of a wait, 0 to 1."""
-    most_asked: float = 900.0
+    max_requested: float = 900.0
     """Limit of a wait that the server requests: a wrong Retry-After must not silence a sink for a day."""
 
-    def seconds(self, failures: int, asked: float | None, draw: float) -> float:
+    def seconds(self, failures: int, requested: float | None, draw: float) -> float:
         """Return the wait after consecutive failures, seconds.
 
         Args:
             failures: number of consecutive failures, at least 1.
-            asked: the wait that the server requested, or None. The result is never shorter; jitter is added.
+            requested: the wait that the server requested, or None. The result is never shorter; jitter is added.
             draw: a random number from 0 to 1.
         """
         # The exponent is bounded because a float overflows after a thousand failures.
         wait = min(self.most, self.first * self.factor ** min(failures - 1, 32))
-        if asked is not None:
-            return min(asked, self.most_asked) + self.first * self.jitter * draw
+        if requested is not None:
+            return min(requested, self.max_requested) + self.first * self.jitter * draw
         return wait * (1 - self.jitter) + wait * self.jitter * draw

@@ -32,7 +32,7 @@ class CompactedTopicReader:
         self._connecting = ClientErrors(connection)
         self._consumer = make_consumer(connection, "lanner-follower", self._connecting)
         self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
-        self.trouble = ""
+        self.last_error = ""
         """Why the last poll failed; empty if it did not."""
         self._failure = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name for it
 
@@ -46,21 +46,21 @@ class CompactedTopicReader:
         try:
             message = self._consumer.poll(timeout)
         except KafkaException as failure:
-            self.trouble = failure.args[0].str()
+            self.last_error = failure.args[0].str()
             return None
         if message is None:
             return None
         error = message.error()
         topic = message.topic() or ""
         if error is None:
-            self.trouble = ""
+            self.last_error = ""
             return topic.removeprefix(self._connection.prefix), message
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
             self._unread.discard(topic)
-            self.trouble = ""
+            self.last_error = ""
         elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
             # The client looks up the coordinator of its group even if it joins none.
-            self.trouble = error.str()
+            self.last_error = error.str()
             self._failure = error
         return None
 

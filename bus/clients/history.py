@@ -34,13 +34,13 @@ class TopicHistory:
         """
         self._connection = connection
         self._topic = topic
-        self._trouble = ClientErrors(connection)
+        self._client_errors = ClientErrors(connection)
         self._silence = SilenceTimeout(connection)
-        self._consumer: Consumer = make_consumer(connection, "lanner-past", self._trouble)
+        self._consumer: Consumer = make_consumer(connection, "lanner-past", self._client_errors)
         try:
-            numbers = partitions_of(self._consumer, self._trouble, topic)
+            numbers = partitions_of(self._consumer, self._client_errors, topic)
             self.available: Bounds = {
-                number: watermarks(self._consumer, self._trouble, topic, number) for number in numbers
+                number: watermarks(self._consumer, self._client_errors, topic, number) for number in numbers
             }
             """The bounds of the messages that the topic holds."""
         except BaseException:
@@ -58,7 +58,7 @@ class TopicHistory:
             return {}
         return {
             each.partition: each.offset if each.offset >= 0 else self.available[each.partition][1]
-            for each in offsets_at(self._consumer, self._trouble, self._topic, times)
+            for each in offsets_at(self._consumer, self._client_errors, self._topic, times)
             if each.partition in self.available
         }
 

@@ -67,9 +67,9 @@ def resending_producer(
         queue_bytes: limit of the messages that wait for a slow broker.
         on_note: receives messages for the operator: that sending is blocked, and that it continues.
     """
-    trouble = ClientErrors(connection)
-    config = producer_config(connection, client_id, queue_bytes=queue_bytes) | {"error_cb": trouble.on_error}
-    return ResendingProducer(lambda: make_producer(config), trouble, Retry("Sending", on_note))
+    client_errors = ClientErrors(connection)
+    config = producer_config(connection, client_id, queue_bytes=queue_bytes) | {"error_cb": client_errors.on_error}
+    return ResendingProducer(lambda: make_producer(config), client_errors, Retry("Sending", on_note))
 
 
 class AsyncProducer:

@@ -18,14 +18,14 @@ _SILENCE_SECONDS = 30.0
 
 
 def make_consumer(
-    connection: Connection, client_id: str, trouble: ClientErrors | None = None, *, group: str = ""
+    connection: Connection, client_id: str, client_errors: ClientErrors | None = None, *, group: str = ""
 ) -> Consumer:
     """Create a consumer that joins no group and commits nothing.
 
     Args:
         connection: the broker.
         client_id: shown in the broker's logs.
-        trouble: receives connection errors.
+        client_errors: receives connection errors.
         group: full name of the group whose committed offsets are queried.
 
     Raises:
@@ -39,7 +39,7 @@ def make_consumer(
         "fetch.wait.max.ms": 100,
         "queued.max.messages.kbytes": 16 * 1024,
         "enable.partition.eof": True,
-        "error_cb": (trouble or ClientErrors(connection)).on_error,
+        "error_cb": (client_errors or ClientErrors(connection)).on_error,
     }
     try:
         return Consumer(config)
@@ -63,12 +63,12 @@ class TopicReader:
             BusUnavailable: the broker is unavailable, or there is no such topic.
         """
         self._connection = connection
-        trouble = ClientErrors(connection)
-        self._consumer = make_consumer(connection, "lanner-reader", trouble)
+        client_errors = ClientErrors(connection)
+        self._consumer = make_consumer(connection, "lanner-reader", client_errors)
         try:
-            partitions = partitions_of(self._consumer, trouble, topic)
+            partitions = partitions_of(self._consumer, client_errors, topic)
             if since_ms is not None:
-                starts = offsets_at(self._consumer, trouble, topic, dict.fromkeys(partitions, since_ms))
+                starts = offsets_at(self._consumer, client_errors, topic, dict.fromkeys(partitions, since_ms))
             else:
                 start = OFFSET_BEGINNING if whole else OFFSET_END
                 starts = [TopicPartition(topic, number, start) for number in partitions]
@@ -117,7 +117,7 @@ def forbids_reading(error: KafkaError) -> bool:
     return error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED and patience_with(error) == 0
 
 
-def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list[int]:
+def partitions_of(consumer: Consumer, client_errors: ClientErrors, topic: str) -> list[int]:
     """Return the partition numbers of a topic, given by its full name. Raises BusUnavailable if it doesn't exist."""
 
     def look(seconds: float) -> Any:
@@ -126,7 +126,7 @@ def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list
             raise KafkaException(found.error)
         return found
 
-    found = ask(consumer, trouble, look)
+    found = ask(consumer, client_errors, look)
     if found.error is not None:
         raise BusUnavailable(
             f"topic {topic} does not exist", "create it with `lanner topics create`", patience=UNKNOWN_TOPIC_SECONDS
@@ -134,37 +134,41 @@ def partitions_of(consumer: Consumer, trouble: ClientErrors, topic: str) -> list
     return sorted(found.partitions)
 
 
-def offsets_at(consumer: Consumer, trouble: ClientErrors, topic: str, times: Mapping[int, int]) -> list[TopicPartition]:
+def offsets_at(
+    consumer: Consumer, client_errors: ClientErrors, topic: str, times: Mapping[int, int]
+) -> list[TopicPartition]:
     """Return, for each partition, the first offset that was appended at a time or later; negative if there is none.
 
     Args:
         consumer: a consumer without an assignment.
-        trouble: the consumer's errors.
+        client_errors: the consumer's errors.
         topic: full name.
         times: by partition, ms since the epoch.
 
     Raises:
         BusUnavailable: the broker is unavailable or refuses.
     """
-    asked = [TopicPartition(topic, number, time) for number, time in times.items()]
-    return ask(consumer, trouble, lambda seconds: _whole(consumer.offsets_for_times(asked, timeout=seconds)))
+    times_by_partition = [TopicPartition(topic, number, time) for number, time in times.items()]
+    return ask(
+        consumer, client_errors, lambda seconds: _whole(consumer.offsets_for_times(times_by_partition, timeout=seconds))
+    )
 
 
-def watermarks(consumer: Consumer, trouble: ClientErrors, topic: str, partition: int) -> tuple[int, int]:
+def watermarks(consumer: Consumer, client_errors: ClientErrors, topic: str, partition: int) -> tuple[int, int]:
     """Return the first offset that a partition holds and the offset after its last.
 
     Args:
         consumer: a consumer without an assignment.
-        trouble: the consumer's errors.
+        client_errors: the consumer's errors.
         topic: full name.
         partition: number of the partition.
 
     Raises:
         BusUnavailable: the broker is unavailable or refuses.
     """
-    asked = TopicPartition(topic, partition)
+    requested = TopicPartition(topic, partition)
     found: tuple[int, int] = ask(
-        consumer, trouble, lambda seconds: consumer.get_watermark_offsets(asked, timeout=seconds)
+        consumer, client_errors, lambda seconds: consumer.get_watermark_offsets(requested, timeout=seconds)
     )
     return found
 
@@ -212,13 +216,13 @@ def newest_before(
     Raises:
         BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
-    trouble = ClientErrors(connection)
-    consumer = make_consumer(connection, "lanner-look-back", trouble)
+    client_errors = ClientErrors(connection)
+    consumer = make_consumer(connection, "lanner-look-back", client_errors)
     try:
         open_ends = {}
         starts = []
         for partition, end in positions.items():
-            low, _ = watermarks(consumer, trouble, topic, partition)
+            low, _ = watermarks(consumer, client_errors, topic, partition)
             if low < end:
                 open_ends[partition] = end
                 starts.append(TopicPartition(topic, partition, max(low, end - count)))
@@ -257,11 +261,11 @@ def committed(connection: Connection, group: str, topic: str, partitions: Iterab
     Raises:
         BusUnavailable: the broker is unavailable, or this client may not see the group.
     """
-    trouble = ClientErrors(connection)
-    consumer = make_consumer(connection, "lanner-positions", trouble, group=group)
-    asked = [TopicPartition(topic, partition) for partition in partitions]
+    client_errors = ClientErrors(connection)
+    consumer = make_consumer(connection, "lanner-positions", client_errors, group=group)
+    requested = [TopicPartition(topic, partition) for partition in partitions]
     try:
-        found = ask(consumer, trouble, lambda seconds: _whole(consumer.committed(asked, timeout=seconds)))
+        found = ask(consumer, client_errors, lambda seconds: _whole(consumer.committed(requested, timeout=seconds)))
     finally:
         consumer.close()
     return {each.partition: each.offset for each in found if each.offset >= 0}

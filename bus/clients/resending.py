@@ -49,16 +49,16 @@ class _Pending:
 class ResendingProducer:
     """One thread sends and one polls; reports may be called on either of them."""
 
-    def __init__(self, make: Callable[[], Producer], trouble: ClientErrors, retry: Retry) -> None:
+    def __init__(self, make: Callable[[], Producer], client_errors: ClientErrors, retry: Retry) -> None:
         """Create the first client.
 
         Args:
             make: creates a client whose error_cb is trouble.on_error; raises BusUnavailable.
-            trouble: the connection errors of the clients.
+            client_errors: the connection errors of the clients.
             retry: decides when a new client takes over.
         """
         self._make = make
-        self._trouble = trouble
+        self._client_errors = client_errors
         self._retry = retry
         self._lock = threading.Lock()
         self._window: dict[int, _Pending] = {}
@@ -66,7 +66,7 @@ class ResendingProducer:
         self._number = 0
         self._generation = 0
         self._failure: KafkaError | None = None
-        self._again_at: float | None = None
+        self._retry_at: float | None = None
         self._arrived_at = 0.0
         self._producer = make()
 
@@ -78,13 +78,13 @@ class ResendingProducer:
     @property
     def is_shut_out(self) -> bool:
         """Whether the broker rejects this client, as far as is known."""
-        return self._trouble.is_final
+        return self._client_errors.is_final
 
     @property
     def reason(self) -> BusUnavailable:
         """Why messages are unacknowledged, as far as is known."""
-        failure = self._failure or self._trouble.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  its name
-        return self._trouble.unavailable(failure)
+        failure = self._failure or self._client_errors.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  its name
+        return self._client_errors.unavailable(failure)
 
     def send(self, message: Outgoing, report: Report) -> bool:
         """Queue a message.
@@ -127,13 +127,13 @@ class ResendingProducer:
                 oldest = next(iter(self._window.values()), None)
             if oldest is not None and now - max(oldest.at, self._arrived_at) > _PATIENCE_SECONDS:
                 self._retry.waits(self.reason)
-        elif self._again_at is None:
+        elif self._retry_at is None:
             try:
-                self._again_at = now + self._retry.failed(self.reason)
+                self._retry_at = now + self._retry.failed(self.reason)
             except BusUnavailable as fatal:
                 self._give_up(fatal)
-        elif now >= self._again_at:
-            self._begin_again()
+        elif now >= self._retry_at:
+            self._restart()
 
     def purge(self) -> None:
         """Drop all unacknowledged messages without reports."""
@@ -170,12 +170,12 @@ class ResendingProducer:
             pending = self._window.pop(number, None)
         if error is None:
             self._arrived_at = time.monotonic()
-            self._trouble.clear()
+            self._client_errors.clear()
             self._retry.succeeded()
         if pending is not None:
             pending.report(why, -1 if offset is None else offset)
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         with self._lock:
             self._generation += 1
         self._producer.purge()
@@ -185,10 +185,10 @@ class ResendingProducer:
         except BusUnavailable as error:
             # For example, a file that the settings name is missing for now.
             self._retry.waits(error)
-            self._again_at = time.monotonic() + _PATIENCE_SECONDS
+            self._retry_at = time.monotonic() + _PATIENCE_SECONDS
             return
         with self._lock:
-            self._producer, self._failure, self._again_at = fresh, None, None
+            self._producer, self._failure, self._retry_at = fresh, None, None
             for number, pending in self._window.items():
                 try:
                     self._produce(number, pending.message)
@@ -203,7 +203,7 @@ class ResendingProducer:
             self._window.clear()
         for pending in given_up:
             pending.report(fatal, -1)
-        self._begin_again()
+        self._restart()
 
 
 def deliver(producer: ResendingProducer, messages: Sequence[Outgoing], seconds: float) -> list[Exception | None]:

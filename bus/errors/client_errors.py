@@ -144,12 +144,12 @@ class Client(Protocol):
         """Serve callbacks."""
 
 
-def ask(client: Client, trouble: ClientErrors, question: Callable[[float], Answer]) -> Answer:
+def ask(client: Client, client_errors: ClientErrors, question: Callable[[float], Answer]) -> Answer:
     """Repeat a request until it succeeds, for a bounded time; a restarting broker returns errors for a while.
 
     Args:
         client: a client whose error_cb is trouble.on_error; a consumer must have no assignment.
-        trouble: the errors of this client.
+        client_errors: the errors of this client.
         question: takes a timeout in seconds; raises KafkaException.
 
     Raises:
@@ -161,8 +161,8 @@ def ask(client: Client, trouble: ClientErrors, question: Callable[[float], Answe
             return question(_TURN_SECONDS)
         except KafkaException as error:
             client.poll(0.1)
-            why = trouble.unavailable(error.args[0])
-            if trouble.is_final:
+            why = client_errors.unavailable(error.args[0])
+            if client_errors.is_final:
                 raise why from None
             pause = retry.failed(why)
         time.sleep(pause)

@@ -73,13 +73,13 @@ def read_tables(
     Raises:
         BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
-    trouble = ClientErrors(connection)
-    consumer = make_consumer(connection, "lanner-table", trouble)
+    client_errors = ClientErrors(connection)
+    consumer = make_consumer(connection, "lanner-table", client_errors)
     found = {partition: ChangelogTable() for partition in partitions}
     try:
         ends = {}
         for partition, table in found.items():
-            low, high = watermarks(consumer, trouble, topic, partition)
+            low, high = watermarks(consumer, client_errors, topic, partition)
             table.is_unused, table.end = high == 0, high
             if low < high:
                 ends[partition] = high

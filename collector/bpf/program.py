@@ -83,17 +83,17 @@ class LoadedProgram:
             if name in loaded:
                 self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
 
-    def copy_paths(self, *, wanted: bool) -> None:
+    def copy_paths(self, *, enabled: bool) -> None:
         """Switch the probe for the kernel's copies of paths on or off: it costs time on every free in the kernel."""
-        if wanted and self._freed_probe < 0 <= self._freed:
+        if enabled and self._freed_probe < 0 <= self._freed:
             self._freed_probe = bpf_syscall.attach_raw_tracepoint(self._freed, _FREED_TRACEPOINT)
-        elif not wanted and self._freed_probe >= 0:
+        elif not enabled and self._freed_probe >= 0:
             os.close(self._freed_probe)
             self._freed_probe = -1
 
     def detach(self) -> None:
         """Detach the probes; records in the rings stay readable."""
-        self.copy_paths(wanted=False)
+        self.copy_paths(enabled=False)
         while self._probes:
             os.close(self._probes.pop())
 
@@ -116,8 +116,8 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
         EnvironmentUnsupported: none fits this host, and it can't compile.
     """
     _check_rights()
-    wanted = _made_for()
-    found, unfit = find([cache / wanted.file_name, *given], wanted)
+    build_target = _made_for()
+    found, unfit = find([cache / build_target.file_name, *given], build_target)
     if found is not None:
         return found[1]
     try:
@@ -126,14 +126,14 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
         lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
         raise EnvironmentUnsupported(lacking, error.remedy) from error
     with contextlib.suppress(OSError):
-        write(cache / wanted.file_name, result, wanted)
+        write(cache / build_target.file_name, result, build_target)
     return result
 
 
 def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
     """Return the cached program that a start would use, and why others don't fit; raises EnvironmentUnsupported."""
-    wanted = _made_for()
-    found, unfit = find([cache / wanted.file_name, *given], wanted)
+    build_target = _made_for()
+    found, unfit = find([cache / build_target.file_name, *given], build_target)
     return None if found is None else found[0], unfit
 
 
@@ -151,15 +151,15 @@ def build_cache(target: Path) -> tuple[Path, str]:
         OSError: it can't be written.
     """
     _check_rights()
-    wanted = _made_for()
+    build_target = _made_for()
     result = _compile(definitions())
     program, loaded = load(result, RingSizes())
     for descriptor in loaded.values():
         os.close(descriptor)
     program.close()
-    path = target / wanted.file_name if target.is_dir() else target
-    write(path, result, wanted)
-    return path, wanted.kernel
+    path = target / build_target.file_name if target.is_dir() else target
+    write(path, result, build_target)
+    return path, build_target.kernel
 
 
 def _size_flags() -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from schemas.errors import LannerError
 
-_TOLD = 3
+_MAX_REPORTED = 3
 """Maximum number of files that don't fit named in an error."""
 
 
@@ -47,35 +47,35 @@ def _plain(text: str) -> Iterator[str]:
     return (char if char.isalnum() or char in "._+" else "-" for char in text)
 
 
-def find(places: Sequence[Path], wanted: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
+def find(paths: Sequence[Path], build_target: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
     """Find a program that was compiled for a target.
 
     Args:
-        places: files, or folders of them; the first that fits is used.
-        wanted: the required target.
+        paths: files, or folders of them; the first that fits is used.
+        build_target: the required target.
 
     Returns:
         File and compilation, if there is one, and the first few that don't fit with the reasons.
     """
     unfit: list[str] = []
-    for place in places:
+    for searched in paths:
         try:
-            inside = place.glob("*.json") if place.is_dir() else [place]
-            files = sorted(inside, key=lambda path: path.name != wanted.file_name)
+            inside = searched.glob("*.json") if searched.is_dir() else [searched]
+            files = sorted(inside, key=lambda path: path.name != build_target.file_name)
         except PermissionError as error:
-            unfit.append(f"{place}: can't be read: {error.strerror}")
+            unfit.append(f"{searched}: can't be read: {error.strerror}")
             continue
         for path in files:
             try:
-                return (path, read(path, wanted)), unfit
+                return (path, read(path, build_target)), unfit
             except FileNotFoundError:
                 continue
             except ProgramMismatch as reason:
                 unfit.append(f"{path}: {reason}")
-    return None, unfit[:_TOLD]
+    return None, unfit[:_MAX_REPORTED]
 
 
-def read(path: Path, wanted: BuildTarget) -> dict[str, Any]:
+def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
     """Read a program if it fits and only root or this user could have written it. Raises ProgramMismatch, OSError."""
     try:
         with path.open(encoding="ascii") as file:
@@ -94,14 +94,14 @@ def read(path: Path, wanted: BuildTarget) -> dict[str, Any]:
         raise ProgramMismatch(f"can't be read: {error.strerror}") from None
     if not programs:
         raise ProgramMismatch("empty file")
-    if made_for.kernel != wanted.kernel:
-        raise ProgramMismatch(f"compiled for kernel {made_for.kernel}; this one is {wanted.kernel}")
-    if made_for.program != wanted.program:
+    if made_for.kernel != build_target.kernel:
+        raise ProgramMismatch(f"compiled for kernel {made_for.kernel}; this one is {build_target.kernel}")
+    if made_for.program != build_target.program:
         raise ProgramMismatch("compiled by another version of Lanner")
-    if made_for.offsets != wanted.offsets:
+    if made_for.offsets != build_target.offsets:
         raise ProgramMismatch("compiled for a kernel with other struct layouts")
-    if wanted.bcc not in {None, made_for.bcc}:
-        raise ProgramMismatch(f"compiled by BCC {made_for.bcc}; this host has {wanted.bcc}")
+    if build_target.bcc not in {None, made_for.bcc}:
+        raise ProgramMismatch(f"compiled by BCC {made_for.bcc}; this host has {build_target.bcc}")
     return found
 
 

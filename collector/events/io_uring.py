@@ -44,11 +44,11 @@ _WITHOUT_NAME = File(
 
 def uring_descriptors(events: Iterable[str]) -> dict[int, bytes]:
     """Return the kernel side's table by operation: what to report, and nothing for the rest."""
-    wanted = frozenset(events)
+    sent = frozenset(events)
     return {
-        operation + _LIMIT * place: packed_descriptor(name, wanted) or _NOTHING
+        operation + _LIMIT * index: packed_descriptor(name, sent) or _NOTHING
         for operation, names in OPERATIONS.items()
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     }
 
 
@@ -60,7 +60,7 @@ class PendingRequests:
         """Requests dropped because too many were pending; their results can't be reported."""
         self._open: dict[int, Request] = {}
         self._by_name: dict[tuple[int, int], dict[int, Request]] = {}
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
 
     def take(self, record: Request) -> Syscall | None:
         """Process a record; return the call if the record completes one."""
@@ -73,7 +73,7 @@ class PendingRequests:
             return _taken_for_done(request.call)
         if len(self._open) >= MAX_OPEN:
             oldest = next(iter(self._open))
-            self.lost += oldest not in self._told
+            self.lost += oldest not in self._reported
             self._forget(oldest)
         self._open[request.address] = request
         self._by_name.setdefault((request.ring, request.user_data), {})[request.address] = request
@@ -82,16 +82,16 @@ class PendingRequests:
     def _finish(self, done: Request) -> Syscall | None:
         if done.address:
             request = self._open.get(done.address)
-            was_told = done.address in self._told
+            was_reported = done.address in self._reported
             self._forget(done.address)
-            return None if request is None or (request.is_multishot and was_told) else _joined(request, done.call)
+            return None if request is None or (request.is_multishot and was_reported) else _joined(request, done.call)
         named = self._by_name.get((done.ring, done.user_data))
         if not named:
             return None
         request = next(iter(named.values()))
         # Another request may have that id, even an unwatched one: its failure must not hide this one's success.
         if request.is_multishot or done.call.result < 0:
-            self._told.add(request.address)
+            self._reported.add(request.address)
         else:
             self._forget(request.address)
         return _joined(request, done.call)
@@ -100,7 +100,7 @@ class PendingRequests:
         request = self._open.pop(address, None)
         if request is None:
             return
-        self._told.discard(address)
+        self._reported.discard(address)
         name = (request.ring, request.user_data)
         self._by_name[name].pop(address)
         if not self._by_name[name]:

@@ -127,7 +127,7 @@ def _call(number: int, row: str) -> Call:
             size, _, length = size.partition("/")
             blobs.append((int(where), int(size), int(length or NONE)))
     named = tuple(map(_argument, arguments.split()))
-    places = {argument.name: place for place, argument in enumerate(named)}
+    indexes = {argument.name: index for index, argument in enumerate(named)}
     return Call(
         event=event,
         number=number,
@@ -137,8 +137,8 @@ def _call(number: int, row: str) -> Call:
         blobs=tuple(blobs),
         arguments=named,
         path_roles=roles,
-        flags_at=places.get("flags", -1),
-        mode_at=places.get("mode", -1),
+        flags_at=indexes.get("flags", -1),
+        mode_at=indexes.get("mode", -1),
         has_data=any(argument.kind == "data" for argument in named),
         filter=path_filter,
         opens_file=bool(flags & DescriptorFlag.FD_IS_RESULT) and any(argument.kind == "ino" for argument in named),
@@ -171,18 +171,18 @@ _DESCRIPTOR = struct.Struct("<HH13Bx")
 
 def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, bytes]]:
     """Return the kernel side's tables for event types: by call number (32-bit ones from 512 up), and by socketcall."""
-    wanted = frozenset(events)
+    sent = frozenset(events)
     by_number: dict[int, bytes] = {}
     for first, table in ((0, x86_64.NATIVE), (512, x86_64.COMPAT)):
         for number, event in table.items():
             extra = DescriptorFlag.POINTED if first and number in x86_64.POINTED else None
-            packed = packed_descriptor(event, wanted, extra)
+            packed = packed_descriptor(event, sent, extra)
             if packed is not None:
                 by_number[first + number] = packed
     by_socketcall = {
         number: packed
         for number, event in x86_64.SOCKETCALLS.items()
-        if (packed := packed_descriptor(event, wanted)) is not None
+        if (packed := packed_descriptor(event, sent)) is not None
     }
     if by_socketcall:
         by_number[512 + x86_64.SOCKETCALL] = _DESCRIPTOR.pack(0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0, 0)
@@ -209,19 +209,19 @@ def watched_numbers(by_number: Iterable[int]) -> dict[int, bytes]:
     return found
 
 
-def packed_descriptor(event: str, wanted: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
+def packed_descriptor(event: str, sent: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
     """Pack struct descriptor for an event type; None if nothing is reported for it.
 
     Args:
         event: its name.
-        wanted: the event types to send.
+        sent: the event types to send.
         extra: a flag for this entry only.
     """
     call = BY_EVENT.get(event)
     if call is None:
         return None
     flags = call.flags if extra is None else call.flags | extra
-    if event not in wanted:
+    if event not in sent:
         flags &= ~DescriptorFlag.EMIT
         if not flags & DescriptorFlag.STATE:
             return None

@@ -54,18 +54,18 @@ def behind_helper(parent: TrackedProcess) -> TrackedProcess:
 def trim(entry: TrackedProcess) -> TrackedProcess | None:
     """Cut ended ancestors beyond MAX_EXITED out of a chain; return the process whose parent changed, if any."""
     ended = 0
-    last_kept: TrackedProcess | None = None
+    last_retained: TrackedProcess | None = None
     for ancestor in ancestors(entry):
         if ancestor.exited_at is not None:
             ended += 1
-        elif last_kept is not None and ended > MAX_EXITED:
-            last_kept.parent = ancestor
-            return last_kept
+        elif last_retained is not None and ended > MAX_EXITED:
+            last_retained.parent = ancestor
+            return last_retained
         if ended == MAX_EXITED:
-            last_kept = ancestor
-    if last_kept is not None and ended > MAX_EXITED:
-        last_kept.parent = None
-        return last_kept
+            last_retained = ancestor
+    if last_retained is not None and ended > MAX_EXITED:
+        last_retained.parent = None
+        return last_retained
     return None
 
 

@@ -155,11 +155,11 @@ class ProcessRows:
             del chain[1 + nearest : 1 + nearest + left_out]
         whole = self._whole(chain, depth)
         open_entries.update(chain)
-        for place in range(len(chain) - 1, -1, -1):
-            if left_out and place == nearest:
+        for index in range(len(chain) - 1, -1, -1):
+            if left_out and index == nearest:
                 above = self._write_gap(left_out, above)
-            above = self._write_one(chain[place], above, stamp, open_entries, depth, is_whole=place < whole)
-            open_entries.discard(chain[place])
+            above = self._write_one(chain[index], above, stamp, open_entries, depth, is_whole=index < whole)
+            open_entries.discard(chain[index])
         return -1 if above is None else above.row
 
     def _whole(self, line: list[TrackedProcess], depth: int) -> int:
@@ -167,10 +167,10 @@ class ProcessRows:
         if not depth and len(line) <= _LEAST_NEAR:
             return len(line)
         left = self._leader_bytes if depth else MAX_LINE_BYTES
-        for place, each in enumerate(line):
+        for index, each in enumerate(line):
             left -= _text_bytes(each)
-            if left < 0 and (place or depth):
-                return place
+            if left < 0 and (index or depth):
+                return index
             if depth:
                 self._leader_bytes = left
         return len(line)
@@ -266,32 +266,32 @@ class ProcessRows:
             self._add_texts({mount.source, mount.dest, mount.mode, mount.propagation})
 
     def _process(self, entry: TrackedProcess, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
-        program, credentials, place = entry.program, entry.credentials, entry.place
+        program, credentials, context = entry.program, entry.credentials, entry.place
         _, parent, session, group, container, _ = key
         names = self._names.names(
             credentials.uid,
             credentials.gid,
-            place.loginuid,
+            context.loginuid,
             entry.container,
             () if entry.container is None else self._insiders(entry),
         )
         boot_to_epoch = entry.start_epoch - entry.start_time
-        init_start = place.pid_namespace_init_start
+        init_start = context.pid_namespace_init_start
         return Process(
             pid=entry.pid,
-            ppid=place.ppid,
-            vpid=place.vpid,
-            pgid=place.pgid,
-            vpgid=place.vpgid,
-            sid=place.sid,
+            ppid=context.ppid,
+            vpid=context.vpid,
+            pgid=context.pgid,
+            vpgid=context.vpgid,
+            sid=context.sid,
             name=program.name,
             exe=program.exe,
             exepath=program.exepath,
             args=program.args,
             env=program.env,
-            cwd=place.cwd,
-            tty=place.tty,
-            loginuid=place.loginuid,
+            cwd=context.cwd,
+            tty=context.tty,
+            loginuid=context.loginuid,
             uid=credentials.uid,
             gid=credentials.gid,
             user=names.user,
@@ -315,7 +315,7 @@ class ProcessRows:
             exec_generation=entry.exec_generation or 0,
             is_args_truncated=program.is_args_truncated,
             is_env_truncated=program.is_env_truncated,
-            cgroup=place.cgroup,
+            cgroup=context.cgroup,
             container=container,
             parent=parent,
             session_leader=row if session == _ITSELF else session,
@@ -343,8 +343,8 @@ def _bytes(text: str) -> int:
 
 def _text_bytes(entry: TrackedProcess) -> int:
     """Return the total length of the texts that a process controls."""
-    program, place = entry.program, entry.place
-    single = (program.exe, program.exepath, place.cwd, place.cgroup)
+    program, context = entry.program, entry.place
+    single = (program.exe, program.exepath, context.cwd, context.cgroup)
     return sum(_bytes(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
 
 

@@ -151,10 +151,10 @@ def _is_as(entry: TrackedProcess, facts: ProcessFacts) -> bool:
     """Return whether a process is as the table has it, in the facts that matter and that /proc shows."""
     if facts.start_ticks != entry.start_time // TICK:
         return False
-    place = facts.place
-    told = (facts.credentials.uid, place.sid, place.pgid, place.cwd, place.loginuid)
+    context = facts.place
+    read = (facts.credentials.uid, context.sid, context.pgid, context.cwd, context.loginuid)
     held = (entry.credentials.uid, entry.place.sid, entry.place.pgid, entry.place.cwd, entry.place.loginuid)
-    return told == held and _is_same_program(entry, facts)
+    return read == held and _is_same_program(entry, facts)
 
 
 def _is_same_program(entry: TrackedProcess, facts: ProcessFacts) -> bool:

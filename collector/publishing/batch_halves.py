@@ -57,7 +57,7 @@ def _part(batch: EventBatch, first: int, end: int) -> EventBatch:
 
 def _sorted(found: Iterable[int]) -> dict[int, int]:
     """Return the indices, sorted, with their positions."""
-    return {index: place for place, index in enumerate(sorted(set(found)))}
+    return {index: position for position, index in enumerate(sorted(set(found)))}
 
 
 def _rows_needed(processes: Sequence[Process], own: Iterable[int]) -> set[int]:

@@ -28,7 +28,7 @@ REFUSED = "refused_by_broker"
 _WINDOW_BYTES = 8 << 20
 _PATIENCE_SECONDS = 2.0
 _RETRY_SECONDS = 3.0
-_STORE_AGAIN_SECONDS = 10.0
+_STORE_RETRY_SECONDS = 10.0
 _QUIET_SECONDS = 60.0
 """Seconds after a reported refusal during which further ones are only counted; anyone on the host can cause them."""
 
@@ -72,7 +72,7 @@ class Publisher:
         self._clock = HostClock()
         self._generation = 0
         self._failure: KafkaError | None = None
-        self._trouble = ClientErrors(connection)
+        self._client_errors = ClientErrors(connection)
         self._is_away = False
         self._to_announce: set[str] = set()
         """Topics whose announcements, sent before the first batch, are not acknowledged yet."""
@@ -159,7 +159,7 @@ class Publisher:
             self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
         )
         # What is sent together is refused together.
-        config |= {"error_cb": self._trouble.on_error, "batch.size": FITS_ANYWHERE}
+        config |= {"error_cb": self._client_errors.on_error, "batch.size": FITS_ANYWHERE}
         producer = make_producer(config)
         key, value = schema_message(EVENT_BATCH_SCHEMA)
         announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]
@@ -201,16 +201,16 @@ class Publisher:
             if generation == self._generation:
                 self._settle(sent, error)
 
-        told = {SENT: str(now).encode()}
+        stamps = {SENT: str(now).encode()}
         if self._clock.offset is not None:
-            told[CLOCK] = str(self._clock.offset).encode()
-        headers: Headers = [("content-type", AVRO), *told.items()]
+            stamps[CLOCK] = str(self._clock.offset).encode()
+        headers: Headers = [("content-type", AVRO), *stamps.items()]
         encoded = sent.encoded
         if self._registration is not None and self._registration.header is not None:
             encoded = reframed(encoded, self._registration.header, HEADER)
         topic = self._connection.topic(EVENTS)
         if self._identity is not None:
-            headers += self._identity.signature(topic, self._key, told, encoded)
+            headers += self._identity.signature(topic, self._key, stamps, encoded)
         try:
             self._producer.produce(topic, encoded, self._key, headers=headers, on_delivery=report)
         except BufferError:
@@ -226,7 +226,7 @@ class Publisher:
         if error is not None and not is_refusal(error):
             if self._failure is None:
                 self._failure = error
-                self._trouble.on_error(error)
+                self._client_errors.on_error(error)
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
             return
         self._progress_at = time.monotonic()
@@ -235,7 +235,7 @@ class Publisher:
             self.delivered += 1
             if self._is_away:
                 self._is_away = False
-                self._trouble.clear()
+                self._client_errors.clear()
                 self._on_note(f"the broker at {self._connection.bootstrap_servers} accepts events again.")
         elif not is_too_large(error):
             self._window.dropped(sent)
@@ -280,7 +280,7 @@ class Publisher:
             return
         segment = self._spool.store_sent([sent.encoded for sent in bare])
         if segment is None:
-            self._store_at = now + _STORE_AGAIN_SECONDS
+            self._store_at = now + _STORE_RETRY_SECONDS
         for sent in bare:
             sent.segment = segment
 
@@ -297,8 +297,8 @@ class Publisher:
     def _report_away(self) -> None:
         if not self._is_away:
             self._is_away = True
-            told = self._trouble.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
+            newest = self._client_errors.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
             self._on_note(
                 f"the broker at {self._connection.bootstrap_servers} accepts no events: they wait on disk and are "
-                f"sent in order once it does. {self._trouble.unavailable(told)}."
+                f"sent in order once it does. {self._client_errors.unavailable(newest)}."
             )

@@ -45,7 +45,7 @@ class SendWindow:
         self.bytes = 0
         self._all: deque[QueuedBatch] = deque()
         self._waiting: deque[QueuedBatch] = deque()
-        self._on_their_way = 0
+        self._in_flight = 0
         self._alone: QueuedBatch | None = None
         self._fits = FITS_ANYWHERE
         self._too_large = sys.maxsize
@@ -80,7 +80,7 @@ class SendWindow:
             first = self._waiting[0]
             if len(first.encoded) >= self._too_large and not first.is_indivisible and self._divide(first):
                 continue
-            must_wait = self._alone is not None or (self._on_their_way and self._goes_alone(first))
+            must_wait = self._alone is not None or (self._in_flight and self._goes_alone(first))
             return None if must_wait else first
         return None
 
@@ -91,7 +91,7 @@ class SendWindow:
         one.is_alone = self._goes_alone(one)
         if one.is_alone:
             self._alone = one
-        self._on_their_way += 1
+        self._in_flight += 1
 
     def delivered(self, one: QueuedBatch) -> None:
         """Record that the broker has a batch."""
@@ -134,7 +134,7 @@ class SendWindow:
         Args:
             at: now, by the monotonic clock, seconds.
         """
-        self._on_their_way = 0
+        self._in_flight = 0
         self._alone = None
         for one in self._all:
             one.at = at
@@ -152,7 +152,7 @@ class SendWindow:
         return one.was_refused or len(one.encoded) > self._fits
 
     def _answered(self, one: QueuedBatch) -> None:
-        self._on_their_way -= 1
+        self._in_flight -= 1
         if self._alone is one:
             self._alone = None
 
@@ -170,9 +170,9 @@ class SendWindow:
         if one.segment is not None:
             one.segment.waiting += len(made) - 1
         self.bytes += sum(len(each.encoded) for each in made) - len(one.encoded)
-        place = self._all.index(one)
-        del self._all[place]
+        position = self._all.index(one)
+        del self._all[position]
         for each in reversed(made):
-            self._all.insert(place, each)
+            self._all.insert(position, each)
         self._queue()
         return True

@@ -39,7 +39,7 @@ class Segment:
 class Spool:
     """A queue on disk. Only one process may use it: there is one collector per host."""
 
-    def __init__(self, folder: Path, limit_bytes: int, *, on_trouble: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, folder: Path, limit_bytes: int, *, on_error: Callable[[str], None] = lambda _: None) -> None:
         """Take over what an earlier process left; raises OSError if the folder can't be used.
 
         Args:
@@ -53,7 +53,7 @@ class Spool:
         self._folder = folder
         self._limit = limit_bytes
         self._segment_limit = max(limit_bytes // _SEGMENTS, _MIN_SEGMENT)
-        self._on_trouble = on_trouble
+        self._on_error = on_error
         self._segments = deque(Segment(path, path.stat().st_size) for path in sorted(folder.glob("*.avro")))
         self._next = 1 + (int(self._segments[-1].path.stem) if self._segments else 0)
         self._writer: RecordingWriter | None = None
@@ -93,7 +93,7 @@ class Spool:
                 self._write(encoded)
             except OSError:
                 self._cut_off()
-                self._on_trouble(f"{self._folder}: {error.strerror}: events are lost until there is space.")
+                self._on_error(f"{self._folder}: {error.strerror}: events are lost until there is space.")
                 self.lost[FAILED] += events_of(encoded, self.lost)
         while self.size > self._limit and self._drop_oldest():
             pass
@@ -113,7 +113,7 @@ class Spool:
                 self._segments.remove(self._written)
                 self._written.path.unlink(missing_ok=True)
             self._end_segment()
-            self._on_trouble(f"{self._folder}: {error.strerror}: batches in flight are in memory only.")
+            self._on_error(f"{self._folder}: {error.strerror}: batches in flight are in memory only.")
             return None
         segment = self._written
         self._end_segment()
@@ -185,10 +185,10 @@ class Spool:
         except BadBatch as error:
             # Cut off when a process was killed while writing.
             self.lost[BROKEN] += 1
-            self._on_trouble(f"{error}: the rest of the file is lost.")
+            self._on_error(f"{error}: the rest of the file is lost.")
         except OSError as error:
             self.lost[BROKEN] += 1
-            self._on_trouble(f"{segment.path}: {error.strerror}: its events are lost.")
+            self._on_error(f"{segment.path}: {error.strerror}: its events are lost.")
         return None
 
     def _remove_if_done(self, segment: Segment) -> None:

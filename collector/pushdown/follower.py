@@ -28,7 +28,7 @@ class FilterFollower:
         own: PushdownFilter,
         always_sent: Iterable[str],
         *,
-        kept: Path,
+        state_file: Path,
         on_note: OnNote,
     ) -> None:
         """Start from the stored state; the broker need not be available.
@@ -37,7 +37,7 @@ class FilterFollower:
             connection: the broker.
             own: filter of this host's rule files.
             always_sent: event types.
-            kept: file that stores the last state.
+            state_file: file that stores the last state.
             on_note: receives messages for the operator.
 
         Raises:
@@ -45,13 +45,13 @@ class FilterFollower:
         """
         self._own = own
         self._always = tuple(always_sent)
-        self._kept = kept
+        self._state_file = state_file
         self._on_note = on_note
         self._follower = CompactedTopicReader(connection, [PUSHDOWN_FILTERS])
         self._read: dict[bytes, bytes] = {}
-        self._entries = _read_stored(kept)
-        self._trouble = ""
-        self.wanted = collection_plan(self._entries, own, self._always)
+        self._entries = _read_stored(state_file)
+        self._reported_error = ""
+        self.plan = collection_plan(self._entries, own, self._always)
         """What to send now."""
 
     def poll(self) -> CollectionPlan | None:
@@ -67,8 +67,8 @@ class FilterFollower:
             return None
         self._entries = dict(self._read)
         self._store()
-        before, self.wanted = self.wanted, collection_plan(self._entries, self._own, self._always)
-        return self.wanted if self.wanted != before else None
+        before, self.plan = self.plan, collection_plan(self._entries, self._own, self._always)
+        return self.plan if self.plan != before else None
 
     def close(self) -> None:
         """Disconnect from the broker."""
@@ -76,24 +76,24 @@ class FilterFollower:
 
     def _report_errors(self) -> None:
         # The publisher reports a broker that is unavailable.
-        trouble = self._follower.trouble if self._follower.is_shut_out else ""
-        if trouble and trouble != self._trouble:
+        last_error = self._follower.last_error if self._follower.is_shut_out else ""
+        if last_error and last_error != self._reported_error:
             source = "the versions read last" if self._entries else "this host's rule files"
-            self._on_note(f"the published rules' filter can't be read ({trouble}): using {source} instead.")
-        self._trouble = trouble
+            self._on_note(f"the published rules' filter can't be read ({last_error}): using {source} instead.")
+        self._reported_error = last_error
 
     def _store(self) -> None:
         text = json.dumps({key.decode("latin-1"): value.decode("latin-1") for key, value in self._entries.items()})
-        new = self._kept.with_name(f"{self._kept.name}.new")
+        new = self._state_file.with_name(f"{self._state_file.name}.new")
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
-            new.replace(self._kept)
+            new.replace(self._state_file)
         except OSError as error:
             self._on_note(
-                f"{self._kept}: can't be written: {error.strerror}; after a restart this host's rule files are used "
-                "until the topic has been read."
+                f"{self._state_file}: can't be written: {error.strerror}; after a restart this host's rule files are "
+                "used until the topic has been read."
             )
 
 

@@ -31,7 +31,7 @@ class TopicDeadLetters:
 
     def letters(self) -> Iterator[StoredDeadLetter]:
         """Yield the dead letters that are not settled, oldest first."""
-        for message in self._topic.open_letters():
+        for message in self._topic.open_messages():
             origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
             data = self._schemas.translate(message.value)
             alert = alert_in(data)

@@ -30,7 +30,7 @@ def size_mib(text: str) -> int:
 class RollingRecording:
     """Appends batches to files in a folder and deletes the oldest file; each file is a complete recording."""
 
-    def __init__(self, folder: Path, limit_bytes: int, *, on_trouble: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, limit_bytes: int, *, on_error: Callable[[str], None]) -> None:
         """Open the folder, with the files of earlier runs.
 
         Args:
@@ -44,7 +44,7 @@ class RollingRecording:
         self._folder = folder
         self._limit = limit_bytes
         self._segment_limit = max(limit_bytes // _SEGMENTS, _MIN_SEGMENT)
-        self._on_trouble = on_trouble
+        self._on_error = on_error
         self.missed = 0
         """Events that could not be stored; reported when writing works again, and on close."""
         self._reported = 0
@@ -77,7 +77,7 @@ class RollingRecording:
             self.missed += batch.total
             if not self._is_failing:
                 self._is_failing = True
-                self._on_trouble(f"{self._folder}: {error.strerror}: events are not stored until there is room.")
+                self._on_error(f"{self._folder}: {error.strerror}: events are not stored until there is room.")
             self._drop_oldest()
         else:
             self._is_failing = False
@@ -114,7 +114,7 @@ class RollingRecording:
 
     def _report_missed(self) -> None:
         if self.missed > self._reported:
-            self._on_trouble(f"{self._folder}: {self.missed - self._reported:,} events were not stored.")
+            self._on_error(f"{self._folder}: {self.missed - self._reported:,} events were not stored.")
             self._reported = self.missed
 
     def _make_room(self) -> None:

@@ -80,8 +80,8 @@ class HostKeysService:
                 elif follower.has_read_all and not is_complete:
                     is_complete = True
                     loop.call_soon_threadsafe(self._is_read.set)
-                if follower.trouble != reported:
-                    reported = follower.trouble
+                if follower.last_error != reported:
+                    reported = follower.last_error
                     if reported:
                         until = "those known so far count" if is_complete else "until then nothing is evaluated"
                         self._on_note(f"host keys cannot be read ({reported}): {until}.", "warning")

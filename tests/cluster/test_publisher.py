@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_costs_what_is_counted(own_broker: Broker, tmp_path:
     host = Host("host-1", others=400)
     notes: list[str] = []
     with small_disk(tmp_path / "disk", 512):
-        spool = Spool(tmp_path / "disk" / "spool", 64 << 20, on_trouble=notes.append)
+        spool = Spool(tmp_path / "disk" / "spool", 64 << 20, on_error=notes.append)
         publisher = Publisher(connection, host.name, spool, window_bytes=1 << 18, patience_seconds=0.3)
         own_broker.pause()
         made: list[bytes] = []

@@ -73,7 +73,7 @@ def test_each_stage_works_with_its_own_rights_alone(
     until = time.monotonic() + 20
     while not (filters.has_read_all and "/marked/secured" in tail.output) and time.monotonic() < until:
         filters.poll(0.2)
-    assert filters.has_read_all, filters.trouble
+    assert filters.has_read_all, filters.last_error
     filters.close()
     assert "/marked/secured" in tail.output
     assert admin.result() == 0, admin.errors

@@ -43,24 +43,24 @@ def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: 
     answers.write(READY)
     answers.flush()
     for line in questions:
-        asked = json.loads(line)
+        request = json.loads(line)
         answer: Any = None
         try:
-            if "memory" in asked:
-                parts = read_memory(proc, asked["memory"], environment=asked["environment"])
+            if "memory" in request:
+                parts = read_memory(proc, request["memory"], environment=request["environment"])
                 answer = [None if part is None else text_of(part) for part in parts]
             else:
-                answer = dataclasses.asdict(accounts.look(question_of(asked)))
+                answer = dataclasses.asdict(accounts.look(question_of(request)))
         except (OSError, ValueError):
             pass
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 
 
-def question_of(asked: dict[str, Any]) -> AccountFilesQuery:
+def question_of(request: dict[str, Any]) -> AccountFilesQuery:
     """Convert a query about accounts from JSON."""
     return AccountFilesQuery(
-        tuple(asked["pids"]), asked["cgroup"], _insider(asked["insider"]), _signatures(asked["signatures"])
+        tuple(request["pids"]), request["cgroup"], _insider(request["insider"]), _signatures(request["signatures"])
     )
 
 

@@ -42,7 +42,7 @@ def _collect(options: Options) -> None:
     own = own_filter(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)
     spool = _spool(settings, folder)
-    wanted = FleetFilter(settings, connection, own, folder)
+    fleet_filter = FleetFilter(settings, connection, own, folder)
     continuity = SequenceCheckpoint(folder / "last.json")
     last = continuity.read()
     newest = 0
@@ -55,11 +55,11 @@ def _collect(options: Options) -> None:
 
     collector = make_collector(
         settings,
-        wanted.event_types,
+        fleet_filter.event_types,
         take,
-        pushdown_filter=wanted.wanted.pushdown_filter,
-        versions=wanted.wanted.versions,
-        variables=wanted.variables,
+        pushdown_filter=fleet_filter.plan.pushdown_filter,
+        versions=fleet_filter.plan.versions,
+        variables=fleet_filter.variables,
         flush_ms=settings.kafka.batch_ms,
         previous=(0, -1) if last is None else (last.start, last.sequence),
         further_losses=lambda: publisher.losses,
@@ -77,10 +77,10 @@ def _collect(options: Options) -> None:
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
-                    f"{len(collector.event_types)} event types, as {wanted.asker} require. Stop: Ctrl-C"
+                    f"{len(collector.event_types)} event types, as {fleet_filter.asker} require. Stop: Ctrl-C"
                 )
             systemd.notify("READY=1")
-            _work(signals, view, wanted)
+            _work(signals, view, fleet_filter)
         finally:
             systemd.notify("STOPPING=1")
             collector.stop()
@@ -100,17 +100,17 @@ def _spool(settings: Settings, folder: Path) -> "Spool":
     from collector.publishing.spool import Spool
 
     try:
-        return Spool(folder, settings.kafka.spool_mib << 20, on_trouble=note)
+        return Spool(folder, settings.kafka.spool_mib << 20, on_error=note)
     except OSError as error:
         raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
 
 
-def _work(signals: Signals, view: "CollectorView", wanted: "FleetFilter") -> None:
+def _work(signals: Signals, view: "CollectorView", fleet_filter: "FleetFilter") -> None:
     watchdog = systemd.Watchdog()
     while not signals.stop:
         view.collector.poll(POLL_SECONDS)
         view.publisher.poll()
-        wanted.follow(view.collector)
+        fleet_filter.follow(view.collector)
         watchdog.beat()
         view.turned.beat()
 

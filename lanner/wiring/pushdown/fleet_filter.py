@@ -32,34 +32,34 @@ class FleetFilter:
             )
         self._settings = settings
         self._followed: FilterFollower | None = None
-        self.wanted = CollectionPlan(always(own, always_sent))
+        self.plan = CollectionPlan(always(own, always_sent))
         """The active plan."""
         if settings.published_rules.enabled:
-            kept = folder / "interest.json"
-            self._followed = FilterFollower(connection, own, always_sent, kept=kept, on_note=note)
-            self.wanted = self._followed.wanted
+            state_file = folder / "interest.json"
+            self._followed = FilterFollower(connection, own, always_sent, state_file=state_file, on_note=note)
+            self.plan = self._followed.plan
 
     @property
     def event_types(self) -> frozenset[str]:
         """The event types to watch."""
-        return EVERYTHING if self.wanted.pushdown_filter is None else self.wanted.pushdown_filter.events
+        return EVERYTHING if self.plan.pushdown_filter is None else self.plan.pushdown_filter.events
 
     @property
     def variables(self) -> frozenset[str]:
         """Names of the environment variables to send."""
-        return frozenset() if self.wanted.pushdown_filter is None else self.wanted.pushdown_filter.variables
+        return frozenset() if self.plan.pushdown_filter is None else self.plan.pushdown_filter.variables
 
     @property
     def asker(self) -> str:
         """Short description of the rules that need these events."""
-        return ", ".join(sorted(self.wanted.versions)).replace("*", "any version") or "this host's rule files"
+        return ", ".join(sorted(self.plan.versions)).replace("*", "any version") or "this host's rule files"
 
     def follow(self, collector: Collector) -> None:
         """Change the filter of a running collector if the topic changed."""
         changed = None if self._followed is None else self._followed.poll()
         if changed is None:
             return
-        self.wanted = changed
+        self.plan = changed
         collector.change_pushdown_filter(
             self.event_types,
             changed.pushdown_filter if self._settings.collector.pushdown else None,

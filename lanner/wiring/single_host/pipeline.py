@@ -115,7 +115,7 @@ class Pipeline:
         self._recording: RollingRecording | None = None
         if settings.keep.size_mib is not None:
             folder, limit = Path(settings.keep.folder), settings.keep.size_mib << 20
-            self._recording = RollingRecording(folder, limit, on_trouble=self._note)
+            self._recording = RollingRecording(folder, limit, on_error=self._note)
             self._bus.events.subscribe(self._recording.keep)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))

@@ -6,7 +6,7 @@ from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching
 
 NARROW = PushdownFilter(
-    frozenset({Clause("execve"), Clause("openat", places=frozenset({PathPattern(True, b"/etc/")}))})
+    frozenset({Clause("execve"), Clause("openat", patterns=frozenset({PathPattern(True, b"/etc/")}))})
 )
 SOON = CollectorSettings(heartbeat_seconds=0.2)
 

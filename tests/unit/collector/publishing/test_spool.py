@@ -102,7 +102,7 @@ def test_a_segment_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.avro")
     path.write_bytes(path.read_bytes()[:-20])
     notes: list[str] = []
-    again = Spool(tmp_path, 1 << 20, on_trouble=notes.append)
+    again = Spool(tmp_path, 1 << 20, on_error=notes.append)
     again.append(batches[4])
     assert all_of(again) == [*batches[:4], batches[4]]
     assert again.lost == {BROKEN: 1}

@@ -26,7 +26,7 @@ def sequences(folder: Path) -> list[int]:
 def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
     """Total size is bounded, batches are in order without gaps, and only the owner can read the files."""
     folder = tmp_path / "kept"
-    keeping = RollingRecording(folder, LIMIT, on_trouble=print)
+    keeping = RollingRecording(folder, LIMIT, on_error=print)
     for number in range(1, 101):
         keeping.keep(batch(number))
         assert sum(path.stat().st_size for path in folder.glob("*.avro")) <= LIMIT
@@ -40,36 +40,36 @@ def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
 
 def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
     """It continues after a truncated file, and with a smaller limit."""
-    keeping = RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    keeping = RollingRecording(tmp_path, LIMIT, on_error=print)
     for number in range(1, 11):
         keeping.keep(batch(number))
     keeping.close()
     newest = max(tmp_path.glob("*.avro"))
     newest.write_bytes(newest.read_bytes()[:-100])
     before = sequences(tmp_path)
-    again = RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    again = RollingRecording(tmp_path, LIMIT, on_error=print)
     again.keep(batch(11))
     again.close()
     assert sequences(tmp_path) == [*before, 11]
-    smaller = RollingRecording(tmp_path, LIMIT // 4, on_trouble=print)
+    smaller = RollingRecording(tmp_path, LIMIT // 4, on_error=print)
     smaller.close()
     assert sum(path.stat().st_size for path in tmp_path.glob("*.avro")) <= LIMIT // 4
 
 
 def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
     """The second process fails, and the first continues."""
-    first = RollingRecording(tmp_path, LIMIT, on_trouble=print)
+    first = RollingRecording(tmp_path, LIMIT, on_error=print)
     with pytest.raises(BadInput, match="another process records to this folder"):
-        RollingRecording(tmp_path, LIMIT, on_trouble=print)
+        RollingRecording(tmp_path, LIMIT, on_error=print)
     first.close()
-    RollingRecording(tmp_path, LIMIT, on_trouble=print).close()
+    RollingRecording(tmp_path, LIMIT, on_error=print).close()
 
 
 def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
     """Events that can't be stored are counted and reported; detection goes on."""
     folder = tmp_path / "kept"
     told: list[str] = []
-    keeping = RollingRecording(folder, LIMIT, on_trouble=told.append)
+    keeping = RollingRecording(folder, LIMIT, on_error=told.append)
     (folder / "000000000001.avro").mkdir()
     (folder / "000000000002.avro").mkdir()
     for number in (1, 2, 3):
@@ -85,7 +85,7 @@ def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
 def test_events_lost_until_the_end_are_reported_on_close(tmp_path: Path) -> None:
     """Events that no write follows are reported by close."""
     messages: list[str] = []
-    recording = RollingRecording(tmp_path / "recording", LIMIT, on_trouble=messages.append)
+    recording = RollingRecording(tmp_path / "recording", LIMIT, on_error=messages.append)
     (tmp_path / "recording" / "000000000001.avro").mkdir()
     recording.keep(batch(1))
     recording.close()
@@ -96,7 +96,7 @@ def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:
     """The error names the setting."""
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=r"keep\.folder"):
-        RollingRecording(tmp_path / "file", LIMIT, on_trouble=print)
+        RollingRecording(tmp_path / "file", LIMIT, on_error=print)
 
 
 def test_sizes_are_read_as_people_write_them() -> None:

@@ -67,8 +67,8 @@ def test_the_attempts_of_a_dead_letter_are_counted() -> None:
 
 
 @given(st.integers(1, 10**6), st.none() | st.floats(0, 1e12), st.floats(0, 1))
-def test_a_wait_is_bounded_whatever_happens(failures: int, asked: float | None, draw: float) -> None:
+def test_a_wait_is_bounded_whatever_happens(failures: int, requested: float | None, draw: float) -> None:
     """For any number of failures and any Retry-After."""
-    wait = Backoff().seconds(failures, asked, draw)
+    wait = Backoff().seconds(failures, requested, draw)
     assert 0 <= wait <= 901
-    assert asked is None or wait >= min(asked, 900)
+    assert requested is None or wait >= min(requested, 900)
