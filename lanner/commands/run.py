@@ -71,10 +71,10 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             note(line)
 
 
-def _run_with_metrics(pipeline: Pipeline, settings: Settings, asked: str | None) -> None:
+def _run_with_metrics(pipeline: Pipeline, settings: Settings, address: str | None) -> None:
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.run import RunView
 
     view = RunView(pipeline)
-    with endpoint(settings, "run", view.readings, view.health(), asked=asked):
+    with endpoint(settings, "run", view.readings, view.health(), flag=address):
         pipeline.run()

@@ -33,7 +33,7 @@ class StoredDeadLetter:
     number: int
     data: bytes
     """The message as this release writes it; a replay sends the original bytes."""
-    told: Mapping[str, str]
+    details: Mapping[str, str]
     """More fields for display."""
     origin: Any = None
     """What the store needs to settle it."""
@@ -44,13 +44,13 @@ class DeadLetterStore(Protocol):
 
     name: str
 
-    def letters(self) -> Iterator[StoredDeadLetter]:
+    def dead_letters(self) -> Iterator[StoredDeadLetter]:
         """Yield the dead letters that are not settled, oldest first."""
 
-    def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
+    def replay(self, dead_letters: Sequence[StoredDeadLetter]) -> None:
         """Retry dead letters. Raises BadInput and BusUnavailable."""
 
-    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:
+    def drop(self, dead_letters: Sequence[StoredDeadLetter], note: str) -> None:
         """Discard dead letters. Raises BadInput and BusUnavailable."""
 
 
@@ -65,25 +65,25 @@ class OutboxDeadLetters:
         except DatabaseUnusable as error:
             raise BadInput(f"notifier.state_dir: {error}.") from None
 
-    def letters(self) -> Iterator[StoredDeadLetter]:
+    def dead_letters(self) -> Iterator[StoredDeadLetter]:
         """Yield all dead letters, oldest first."""
         for each in self._outbox.dead_letters():
-            yield self._letter(each)
+            yield self._stored(each)
 
-    def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
+    def replay(self, dead_letters: Sequence[StoredDeadLetter]) -> None:
         """Append the dead letters to the queue; the delivering process sends them within a second."""
-        for each in letters:
+        for each in dead_letters:
             self._outbox.replay(each.number)
 
-    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:  # noqa: ARG002  an outbox stores no note
+    def drop(self, dead_letters: Sequence[StoredDeadLetter], note: str) -> None:  # noqa: ARG002  an outbox stores no note
         """Delete dead letters."""
-        for each in letters:
+        for each in dead_letters:
             self._outbox.drop(each.number)
 
-    def _letter(self, each: DeadLetter) -> StoredDeadLetter:
+    def _stored(self, each: DeadLetter) -> StoredDeadLetter:
         alert = alert_in(each.data)
         rule = "" if alert is None else alert.rule
-        told = {"alert": each.alert_id, "host": "" if alert is None else alert.hostname}
+        details = {"alert": each.alert_id, "host": "" if alert is None else alert.hostname}
         return StoredDeadLetter(
             f"{self.name}:{each.number}",
             each.at,
@@ -93,7 +93,7 @@ class OutboxDeadLetters:
             each.attempts,
             each.number,
             each.data,
-            told,
+            details,
         )
 
 

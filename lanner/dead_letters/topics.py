@@ -29,7 +29,7 @@ class TopicDeadLetters:
             connection, NOTIFIER_DEAD_LETTERS if stage == "notifier" else PROCESSOR_DEAD_LETTERS
         )
 
-    def letters(self) -> Iterator[StoredDeadLetter]:
+    def dead_letters(self) -> Iterator[StoredDeadLetter]:
         """Yield the dead letters that are not settled, oldest first."""
         for message in self._topic.open_messages():
             origin = f"{message.text('topic')}[{message.text('partition')}] at {message.text('offset')}"
@@ -49,22 +49,22 @@ class TopicDeadLetters:
                 message,
             )
 
-    def replay(self, letters: Sequence[StoredDeadLetter]) -> None:
+    def replay(self, dead_letters: Sequence[StoredDeadLetter]) -> None:
         """Retry dead letters: an alert only for the sink that refused it, a batch in its original partition."""
         try:
-            self._topic.put_back([self._outgoing(each) for each in letters])
+            self._topic.put_back([self._outgoing(each) for each in dead_letters])
         except MessageRefused as error:
-            raise BadInput(f"{letters[0].id}: the broker refused it: {error}.") from None
+            raise BadInput(f"{dead_letters[0].id}: the broker refused it: {error}.") from None
 
-    def drop(self, letters: Sequence[StoredDeadLetter], note: str) -> None:
+    def drop(self, dead_letters: Sequence[StoredDeadLetter], note: str) -> None:
         """Discard dead letters; the note is stored with them."""
         try:
-            self._topic.settle([each.origin for each in letters], "dropped", note)
+            self._topic.settle([each.origin for each in dead_letters], "dropped", note)
         except MessageRefused as error:
-            raise BadInput(f"{letters[0].id}: the broker refused the tombstone: {error}.") from None
+            raise BadInput(f"{dead_letters[0].id}: the broker refused the tombstone: {error}.") from None
 
-    def _outgoing(self, letter: StoredDeadLetter) -> tuple[DeadMessage, Destination]:
-        message: DeadMessage = letter.origin
+    def _outgoing(self, stored: StoredDeadLetter) -> tuple[DeadMessage, Destination]:
+        message: DeadMessage = stored.origin
         topic = message.text("topic")
         is_alert = self.name == "notifier"
         # A header must not choose the topic to write or read: anyone who may write dead letters could use it to fill
@@ -72,16 +72,16 @@ class TopicDeadLetters:
         known = {self._connection.topic(name) for name in ((ALERTS,) if is_alert else (EVENTS, CORRELATE))}
         if topic not in known and (message.is_without_message or not is_alert):
             raise BadInput(
-                f"{letter.id}: it came from {printable(topic)!r}, which is not a topic of the {self.name}; drop it."
+                f"{stored.id}: it came from {printable(topic)!r}, which is not a topic of the {self.name}; drop it."
             )
         if message.is_without_message:
             try:
                 message = self._topic.original(message)
             except MessageGone as error:
-                raise BadInput(f"{letter.id}: {printable(str(error))}; drop it.") from None
+                raise BadInput(f"{stored.id}: {printable(str(error))}; drop it.") from None
         original: Headers = [each for each in message.original if each[0] != ONLY_FOR]
         if is_alert:
-            only_for: Headers = [(ONLY_FOR, letter.sink.encode())]
+            only_for: Headers = [(ONLY_FOR, stored.sink.encode())]
             return message, Destination(self._connection.topic(ALERTS), -1, [*original, *only_for])
         return message, Destination(topic, message.number("partition"), original)
 

@@ -22,7 +22,7 @@ class ImportedSetting:
 
     name: str
     """Dotted path, in lower case."""
-    place: SourceLocation
+    location: SourceLocation
     value: Node
 
     @property
@@ -70,7 +70,7 @@ class Draft:
 
     def note(self, found: ImportedSetting, text: str) -> None:
         """Add a note on a setting without an equivalent; never its value, which may be secret."""
-        self.notes.append(f"{found.place}: {found.name}: {text}")
+        self.notes.append(f"{found.location}: {found.name}: {text}")
 
     def secret(self, found: ImportedSetting, name: str, file: str) -> None:
         """Set the path of a file in place of a secret."""

@@ -80,15 +80,15 @@ def from_variables(text: str, source: str) -> Node | None:
     file = SourceFile(source, text)
     tree: Node = MappingNode(file, 0, 0, ())
     for found in _VARIABLE.finditer(file.text):
-        place = (file, found.start(), found.end())
+        location = (file, found.start(), found.end())
         section, _, key = found[1].lower().partition("_")
         value = found[2].strip().strip("\"'")
         # Quoted, since in a variable even `null` is a text.
-        leaf: Node = ScalarNode(*place, value, '"')
+        leaf: Node = ScalarNode(*location, value, '"')
         if key == "customheaders":
             headers = (pair.split(":", 1) for pair in value.split(",") if ":" in pair)
-            pairs = tuple((ScalarNode(*place, n.strip()), ScalarNode(*place, v.strip(), '"')) for n, v in headers)
-            leaf = MappingNode(*place, pairs)
+            pairs = tuple((ScalarNode(*location, n.strip()), ScalarNode(*location, v.strip(), '"')) for n, v in headers)
+            leaf = MappingNode(*location, pairs)
         tree = with_value(tree, [section, key] if key else [section], leaf)
     return tree
 
@@ -187,22 +187,22 @@ class _Import:
         return True
 
     def _hook(self, each: ImportedSetting, key: str) -> bool:
-        place = self._http_sink("webhook", "falco")
+        target = self._http_sink("webhook", "falco")
         if key == "address":
             parts = urlsplit(each.text)
             if parts.query or parts.username or parts.password:
-                self._draft.secret(each, f"{place}.url_file", "webhook-url")
+                self._draft.secret(each, f"{target}.url_file", "webhook-url")
             else:
-                self._draft.put(f"{place}.url", each.text)
+                self._draft.put(f"{target}.url", each.text)
             return True
-        return self._http(each, key, place, "webhook")
+        return self._http(each, key, target, "webhook")
 
     def _alertmanager(self, each: ImportedSetting, key: str) -> bool:
-        place = self._http_sink("alertmanager", "alertmanager")
+        target = self._http_sink("alertmanager", "alertmanager")
         if key == "hostport":
             hosts = each.value.items if isinstance(each.value, SequenceNode) else (each.value,)
             texts = [text for host in hosts if isinstance(host, ScalarNode) for text in (host.text or "").split(",")]
-            self._draft.put(f"{place}.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
+            self._draft.put(f"{target}.url", f"{texts[0].strip().rstrip('/')}/api/v2/alerts")
             if len(texts) > 1:
                 self._draft.note(
                     each,
@@ -210,23 +210,23 @@ class _Import:
                 )
             return True
         if key == "expiresafter" and each.text.isdigit():
-            self._draft.put(f"{place}.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
+            self._draft.put(f"{target}.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
             return True
         if key == "endpoint":
             if each.text != "/api/v2/alerts":
                 self._draft.note(each, "Alertmanager 0.27 removed API v1: v2 is used.")
             return True
-        return self._http(each, key, place, "alertmanager")
+        return self._http(each, key, target, "alertmanager")
 
     def _splunk(self, each: ImportedSetting, key: str) -> bool:
-        place = self._http_sink("splunk", "splunk_hec")
+        target = self._http_sink("splunk", "splunk_hec")
         if key == "host":
-            self._draft.put(f"{place}.url", each.text)
+            self._draft.put(f"{target}.url", each.text)
             return True
         if key == "token":
-            self._draft.secret(each, f"{place}.token_file", "splunk-token")
+            self._draft.secret(each, f"{target}.token_file", "splunk-token")
             return True
-        return self._http(each, key, place, "splunk")
+        return self._http(each, key, target, "splunk")
 
     def _syslog(self, each: ImportedSetting, key: str) -> bool:
         if key == "host":
@@ -284,23 +284,23 @@ class _Import:
         self._draft.put("apprise_output.urls_file", "/etc/lanner/apprise-urls")
         self._draft.note(each, f"put a line into /etc/lanner/apprise-urls: {APPRISE[section]} (apprise_output).")
 
-    def _http(self, each: ImportedSetting, key: str, place: str, section: str) -> bool:
-        """Convert a setting common to all outputs over HTTP, below `place`; section names files of secrets."""
+    def _http(self, each: ImportedSetting, key: str, target: str, section: str) -> bool:
+        """Convert a setting common to all outputs over HTTP, below `target`; section names files of secrets."""
         if key.startswith("customheaders."):
             name = key.removeprefix("customheaders.")
             if name == "authorization":
-                self._draft.secret(each, f"{place}.token_file", f"{section}-token")
+                self._draft.secret(each, f"{target}.token_file", f"{section}-token")
                 self._draft.note(each, "the file holds only the token, without `Bearer`.")
                 return True
             file = f"/etc/lanner/{section}-header-{re.sub('[^a-z0-9-]', '-', name)}"
-            headers = self._headers.setdefault(place, [])
+            headers = self._headers.setdefault(target, [])
             headers.append({"name": name, "value_file": file})
-            self._draft.put(f"{place}.headers", headers)
+            self._draft.put(f"{target}.headers", headers)
             self._draft.note(each, f"may be a secret, not copied: write it to {file}.")
             return True
         if key == "checkcert":
             if each.text.lower() == "false":
-                self._draft.note(each, f"certificates are always verified: set {place}.ca_file to the CA.")
+                self._draft.note(each, f"certificates are always verified: set {target}.ca_file to the CA.")
             return True
         if key == "mutualtls":
             if each.text.lower() == "true":
@@ -311,29 +311,29 @@ class _Import:
                     ("ca_file", "cacertfile", "ca.crt"),
                 ):
                     own = self._text(f"mutualtlsclient.{theirs}", lower=False)
-                    self._draft.put(f"{place}.{ours}", own or f"{folder}/{file}")
+                    self._draft.put(f"{target}.{ours}", own or f"{folder}/{file}")
             return True
-        return self._priority(each, key, place)
+        return self._priority(each, key, target)
 
-    def _priority(self, each: ImportedSetting, key: str, place: str) -> bool:
+    def _priority(self, each: ImportedSetting, key: str, target: str) -> bool:
         if key != "minimumpriority":
             return False
         if each.text.lower() in BY_NAME:
-            self._draft.put(f"{place}.minimum_priority", each.text.lower())
+            self._draft.put(f"{target}.minimum_priority", each.text.lower())
         return True
 
     def _http_sink(self, section: str, form: str) -> str:
         """Return the section for an output over HTTP: the built-in webhook for the first, a named sink for others."""
         if section not in self._hooks:
             name = "hook" if section == "webhook" else section
-            place = f"sinks.{name}" if self._hooks else "webhook_output"
+            target = f"sinks.{name}" if self._hooks else "webhook_output"
             if self._hooks:
-                self._draft.put(f"{place}.type", "webhook")
+                self._draft.put(f"{target}.type", "webhook")
                 self._draft.sinks.append(name)
             else:
                 self._draft.turn_on("webhook")
-            self._draft.put(f"{place}.format", form)
-            self._hooks[section] = place
+            self._draft.put(f"{target}.format", form)
+            self._hooks[section] = target
         return self._hooks[section]
 
     def _routes(self) -> None:

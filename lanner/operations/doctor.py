@@ -168,9 +168,9 @@ def bpf_switched_on() -> DoctorCheck:
 
 def tracefs() -> DoctorCheck:
     """Check whether tracefs is mounted: BCC looks up tracepoints there."""
-    for place in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
-        if os.access(f"{place}/events", os.F_OK):
-            return DoctorCheck("tracefs", "ok", place)
+    for folder in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
+        if os.access(f"{folder}/events", os.F_OK):
+            return DoctorCheck("tracefs", "ok", folder)
     return DoctorCheck(
         "tracefs", "note", "not mounted, or not readable", "mount -t tracefs tracefs /sys/kernel/tracing"
     )
@@ -240,7 +240,7 @@ def python() -> DoctorCheck:
 def cache() -> DoctorCheck:
     """Check whether compiled eBPF programs can be cached; otherwise each start compiles for a second."""
     folder = CACHE
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if os.access(nearest, os.W_OK):
         return DoctorCheck("cache", "ok", str(folder))
     return DoctorCheck("cache", "note", f"{folder} is not writable", "Each start compiles again, which takes a second.")

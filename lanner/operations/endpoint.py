@@ -22,7 +22,7 @@ _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
 @contextmanager
 def endpoint(
-    settings: Settings, stage: str, read: Callable[[], Readings], health: Health, *, asked: str | None = None
+    settings: Settings, stage: str, read: Callable[[], Readings], health: Health, *, flag: str | None = None
 ) -> Iterator[Server | None]:
     """Serve until exit; yield None if disabled.
 
@@ -31,17 +31,17 @@ def endpoint(
         stage: collector, processor, notifier, kubernetes or run.
         read: returns the stage's metrics.
         health: returns its checks.
-        asked: the address given by a flag, which overrides the setting.
+        flag: the address given by a flag, which overrides the setting.
 
     Raises:
         BadInput: The address is invalid or in use.
         BusUnavailable: The metrics library is not installed.
     """
-    listen = asked or settings.http.listen or PORTS.get(stage, OFF)
+    listen = flag or settings.http.listen or PORTS.get(stage, OFF)
     if listen == OFF:
         yield None
         return
-    origin = "--metrics" if asked else "http.listen"
+    origin = "--metrics" if flag else "http.listen"
     host, port = address(str(listen), origin)
     need("metrics", "prometheus_client")
     from lanner.operations.exposition import Exposition  # noqa: PLC0415  optional dependency

@@ -12,11 +12,11 @@ class HealthCheck:
 
     name: str
     is_good: bool
-    told: str
+    detail: str
     """The state; if bad, what to look at."""
 
     def __str__(self) -> str:
-        return f"{'ok' if self.is_good else 'bad'}: {self.name}: {printable(self.told)}"
+        return f"{'ok' if self.is_good else 'bad'}: {self.name}: {printable(self.detail)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def turning(name: str, turned_at: float, now: float, limit: float) -> HealthChec
     """Check a loop by the time of its latest iteration; all in seconds, by one clock."""
     age = now - turned_at
     if age < limit:
-        return HealthCheck(name, is_good=True, told="running")
-    return HealthCheck(name, is_good=False, told=f"no iteration for {age:.0f} s: it hangs, or lacks CPU")
+        return HealthCheck(name, is_good=True, detail="running")
+    return HealthCheck(name, is_good=False, detail=f"no iteration for {age:.0f} s: it hangs, or lacks CPU")
 
 
 def report(checks: Iterable[HealthCheck]) -> tuple[bool, str]:

@@ -91,7 +91,7 @@ def not_collected(
 
 
 def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCoverage) -> Iterable[str]:
-    if not host.is_told:
+    if not host.is_known:
         yield "unknown which events were collected"
     if gone := host.gone(event_types):
         yield f"not collected, because no rule at that time needed it: {_joined(gone)}"

@@ -44,14 +44,14 @@ class HostCoverage:
     """Event types that were watched only part of the time."""
     encoded_filters: set[bytes] = field(default_factory=set)
     """The filters of the filtered event types, as reported; each version once."""
-    is_told: bool = False
+    is_known: bool = False
     offset: int = 0
     rules: set[str] = field(default_factory=set)
     """Versions of the rules that decided what was collected."""
 
     def gone(self, event_types: frozenset[str]) -> frozenset[str]:
         """Return the event types that were never collected on this host."""
-        return event_types - self.watched - self.narrowed - self.partly if self.is_told else frozenset()
+        return event_types - self.watched - self.narrowed - self.partly if self.is_known else frozenset()
 
 
 class RecordingCoverage:
@@ -66,30 +66,30 @@ class RecordingCoverage:
         """Return all reported losses, by reason."""
         return sum((host.lost for host in self.hosts.values()), Counter())
 
-    def see(self, kept: StoredBatch) -> None:
+    def see(self, stored: StoredBatch) -> None:
         """Track a batch; the batches of a host must be in order."""
-        batch = kept.batch
+        batch = stored.batch
         host = self.hosts.get(batch.host_id)
         if host is None:
-            host = self.hosts[batch.host_id] = HostCoverage(batch.hostname, kept.appended, kept.appended)
+            host = self.hosts[batch.host_id] = HostCoverage(batch.hostname, stored.appended, stored.appended)
         start = (batch.boot_id, batch.collector_start)
         if self._starts.get(batch.host_id, start) != start or batch.sequence == 1:
             host.stopped = 0
             if len(host.starts) < _MAX_STARTS:
-                host.starts.append((kept.appended, batch.collector_start))
+                host.starts.append((stored.appended, batch.collector_start))
         self._starts[batch.host_id] = start
         found = self._sequences.see(0, batch)
         if isinstance(found, Gap):
             host.missing += found.missing
             if len(host.gaps) < _MAX_GAPS:
                 host.gaps.append(found)
-        host.last = max(host.last, kept.appended)
+        host.last = max(host.last, stored.appended)
         host.batches += 1
         host.events += batch.total
         host.lost.update({reason: number for reason, number in batch.lost.items() if number > 0})
-        host.offset = kept.offset or host.offset
+        host.offset = stored.offset or host.offset
         if batch.stopping:
-            host.stopped = kept.appended
+            host.stopped = stored.appended
         version = batch.interest_version or batch.rules_version
         if version and len(host.rules) < _MAX_FILTERS:
             host.rules.add(version)
@@ -102,13 +102,13 @@ class RecordingCoverage:
         whole, narrowed = set(batch.watched), set(batch.narrowed)
         if narrowed:
             host.encoded_filters.add(batch.interest if len(host.encoded_filters) < _MAX_FILTERS else UNREADABLE)
-        if host.is_told:
+        if host.is_known:
             before = host.watched | host.narrowed
             host.partly |= before ^ (whole | narrowed)
             host.watched &= whole
             host.narrowed |= narrowed
         else:
-            host.is_told = True
+            host.is_known = True
             host.watched, host.narrowed = whole, narrowed
         host.narrowed -= host.partly
         host.watched -= host.partly | host.narrowed
@@ -117,7 +117,7 @@ class RecordingCoverage:
 def sentences(host: HostCoverage) -> list[str]:
     """Return sentences on what was not collected on a host."""
     found = []
-    if not host.is_told:
+    if not host.is_known:
         found.append("Which events were collected is unknown: no batch of this time reports it.")
     else:
         whole, part = ", ".join(sorted(host.watched)) or "nothing", ", ".join(sorted(host.narrowed))

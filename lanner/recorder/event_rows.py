@@ -72,5 +72,5 @@ def rows(batch: EventBatch, redaction: Redaction) -> Iterator[dict[str, Any]]:
 
 def _arguments(batch: EventBatch, index: int) -> list[tuple[str, str | None]]:
     columns, strings = batch.columns, batch.strings
-    places = range(columns["arg_start"][index], columns["arg_start"][index + 1])
-    return [(strings[columns["arg_name"][at]] or "", strings[columns["arg_value"][at]]) for at in places]
+    indexes = range(columns["arg_start"][index], columns["arg_start"][index + 1])
+    return [(strings[columns["arg_name"][at]] or "", strings[columns["arg_value"][at]]) for at in indexes]

@@ -68,7 +68,7 @@ class RollingRecording:
         """Bytes on disk."""
         return sum(size for _, size in self._files) + self._written
 
-    def keep(self, batch: EventBatch) -> None:
+    def store(self, batch: EventBatch) -> None:
         """Append a batch; count its events if the disk is full."""
         try:
             self._append(encode_batch(batch))

@@ -74,22 +74,22 @@ class Timeline:
         if max(times) < self._window.start:
             return
         text = self._write(batch)
-        for place, time in enumerate(times):
+        for index, time in enumerate(times):
             if self._window.start <= time <= self._window.end:
-                self._put(batch, place, time, text)
+                self._put(batch, index, time, text)
 
     def lines(self) -> tuple[list[TimelineEntry], list[TimelineEntry]]:
         """Return the events up to and including the one that raised the alert, and the events after it."""
         return list(self._before), list(self._after)
 
-    def _put(self, batch: EventBatch, place: int, time: int, text: Callable[[int], str]) -> None:
-        is_trigger = time // _MS == self._window.alert // _MS and self._is_trigger(batch, place)
+    def _put(self, batch: EventBatch, index: int, time: int, text: Callable[[int], str]) -> None:
+        is_trigger = time // _MS == self._window.alert // _MS and self._is_trigger(batch, index)
         self.is_found = self.is_found or is_trigger
         if is_trigger or (time <= self._window.alert and not self.is_found):
             self.too_early += len(self._before) == self._limit
-            self._before.append(TimelineEntry(text(place), is_trigger))
+            self._before.append(TimelineEntry(text(index), is_trigger))
         elif len(self._after) < self._limit:
-            self._after.append(TimelineEntry(text(place), is_trigger=False))
+            self._after.append(TimelineEntry(text(index), is_trigger=False))
         else:
             self.too_late += 1
 
@@ -97,8 +97,8 @@ class Timeline:
 def by_number(time: int, number: object) -> IsTrigger:
     """Return a function that finds an alert's event by its time and evt.num."""
 
-    def is_trigger(batch: EventBatch, place: int) -> bool:
-        return batch.columns["time"][place] == time and str(batch.first_number + place) == str(number)
+    def is_trigger(batch: EventBatch, index: int) -> bool:
+        return batch.columns["time"][index] == time and str(batch.first_number + index) == str(number)
 
     return is_trigger
 
@@ -106,9 +106,9 @@ def by_number(time: int, number: object) -> IsTrigger:
 def by_id(identity: str, rules: frozenset[str]) -> IsTrigger:
     """Return a function that finds the event of an alert by its id and the possible rules, if they are stateless."""
 
-    def is_trigger(batch: EventBatch, place: int) -> bool:
-        cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index + place)
-        time = batch.columns["time"][place]
+    def is_trigger(batch: EventBatch, index: int) -> bool:
+        cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index + index)
+        time = batch.columns["time"][index]
         return any(alert_id(time, rule, *cause) == identity for rule in rules)
 
     return is_trigger

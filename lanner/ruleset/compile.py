@@ -31,7 +31,7 @@ class CompiledDetection:
     watched: tuple[Path, ...]
     variables: frozenset[str]
     """Names of the environment variables that rules use: the collector sends no others."""
-    in_force: ActiveRules
+    active_rules: ActiveRules
     """The loaded rules."""
 
     @property

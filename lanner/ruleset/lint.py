@@ -33,8 +33,8 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
         message, hint = f"no collector sends {which}: the rule never matches", "remove the rule"
     else:
         message, hint = f"no collector sends {which}: the rule is evaluated only for the others", "remove them"
-    place = rule.traced.locate((0, len(rule.traced.text)))
-    yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
+    location = rule.traced.locate((0, len(rule.traced.text)))
+    yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, location, hint)
 
 
 def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
@@ -47,8 +47,8 @@ def _fields(rule: Rule, macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
             hint = f"remove the check of '{field.name}'"
             if macro is not None:
                 hint = f"in macro '{macro.name}'{_where(macros.get(macro.name))}: {hint}"
-            place = rule.traced.locate(field.span if macro is None else macro.span)
-            yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, place, hint)
+            location = rule.traced.locate(field.span if macro is None else macro.span)
+            yield Problem(ProblemCode.LOAD_COMPILE_CONDITION, message, "rule", rule.name, location, hint)
 
 
 def _where(macro: LoadedMacro | None) -> str:

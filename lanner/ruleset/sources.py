@@ -11,7 +11,7 @@ from schemas.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from schemas.yaml.reading import YamlError, read_documents
 from schemas.yaml.source import SourceFile, SourceLocation
 
-SHIPPED_PLACES = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
+SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
 """Beside the program in a checkout, or where a package installs them."""
 OWN_FOLDER = Path("/etc/lanner/rules.d")
 
@@ -34,45 +34,45 @@ def find_rules(settings: Settings) -> RuleSources:
     """
     try:
         if settings.rules_files:
-            places = [Path(name) for name in settings.rules_files]
-            missing = [str(place) for place in places if not place.exists()]
+            paths = [Path(name) for name in settings.rules_files]
+            missing = [str(named) for named in paths if not named.exists()]
             if missing:
                 raise BadInput(*(f"{name}: no such rule file or folder." for name in missing))
-            origin = ", ".join(_short(place) for place in places)
+            origin = ", ".join(_short(named) for named in paths)
         else:
-            shipped = next((place for place in SHIPPED_PLACES if place.is_dir()), None)
+            shipped = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
             if shipped is None:
                 raise BadInput("the built-in rules are missing; pass rules by --rules.")
-            places = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
-            origin = " and ".join(_short(place) for place in places)
-        files = tuple(read_rule_files(places))
+            paths = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
+            origin = " and ".join(_short(named) for named in paths)
+        files = tuple(read_rule_files(paths))
     except OSError as error:
         raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
     if not files:
         raise BadInput(f"{origin}: no rule files (*.yaml).")
-    watched = (*places, *(Path(file.name) for file in files))
+    watched = (*paths, *(Path(file.name) for file in files))
     return RuleSources(files, tuple(path.absolute() for path in watched), origin)
 
 
-def _near(place: Path) -> Path:
+def _near(path: Path) -> Path:
     """Return a path relative to the current folder if it is below, for shorter messages."""
-    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _short(place: Path) -> str:
-    shown = str(_near(place))
-    return f"{shown}/" if place.is_dir() and shown != "." else shown
+def _short(path: Path) -> str:
+    shown = str(_near(path))
+    return f"{shown}/" if path.is_dir() and shown != "." else shown
 
 
 def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
     """Yield a message for each rule, macro or list that a later file redefines."""
     first: dict[tuple[str, str], SourceLocation] = {}
     for file in files:
-        for kind, name, place in _definitions(file):
-            before = first.setdefault((kind, name), place)
-            if before.file != place.file:
+        for kind, name, location in _definitions(file):
+            before = first.setdefault((kind, name), location)
+            if before.file != location.file:
                 yield (
-                    f"{place.file}:{place.line}: {kind} {name!r} redefines that of {before.file}:{before.line}; "
+                    f"{location.file}:{location.line}: {kind} {name!r} redefines that of {before.file}:{before.line}; "
                     "add `override` or `append` to change only a part."
                 )
 

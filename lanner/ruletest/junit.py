@@ -30,7 +30,7 @@ def junit_xml(suites: Iterable[tuple[str, Sequence[CaseResult]]]) -> str:
 
 
 def _case(file: str, outcome: CaseResult) -> list[str]:
-    line = outcome.case.place.line
+    line = outcome.case.location.line
     head = (
         f"    <testcase classname={_quoted(file)} name={_quoted(outcome.case.name)} file={_quoted(file)}"
         f' line="{line}" time="{outcome.seconds:.3f}"'
@@ -39,8 +39,8 @@ def _case(file: str, outcome: CaseResult) -> list[str]:
         return [f"{head}/>"]
     lines = [f"{head}>"]
     for failure in outcome.failures:
-        told = "\n".join((failure.message, *failure.trees))
-        lines.append(f"      <failure message={_quoted(failure.message)}>{escape(_clean(told))}</failure>")
+        text = "\n".join((failure.message, *failure.trees))
+        lines.append(f"      <failure message={_quoted(failure.message)}>{escape(_clean(text))}</failure>")
     return [*lines, "    </testcase>"]
 
 

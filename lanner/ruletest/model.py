@@ -96,7 +96,7 @@ class Expected:
     """One expected alert."""
 
     rule: str
-    place: SourceLocation = field(compare=False)
+    location: SourceLocation = field(compare=False)
     priority: str | None = None
     output_fields: Mapping[str, str] = field(default_factory=dict)
     repeats: int | None = None
@@ -116,7 +116,7 @@ class Case:
     """The rules that it tests, if the expected alerts don't name them."""
     names: Mapping[str, tuple[str, ...]] = field(compare=False)
     """Addresses by host name, because tests don't resolve names."""
-    place: SourceLocation = field(compare=False)
+    location: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

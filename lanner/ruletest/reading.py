@@ -153,7 +153,7 @@ class _Reader:
         rule = table.need("rule", "an expected alert names its rule", "add 'rule: NAME'")
         given = table.values(_EXPECTED)
         table.refuse_unknown()
-        return Expected(**given, place=rule.location)
+        return Expected(**given, location=rule.location)
 
     def each(self, nodes: Sequence[Node], read: Callable[[Node], T], kind: str, name: str) -> list[T]:
         """Read nodes one by one; an error in one doesn't hide those in others."""

@@ -15,7 +15,7 @@ def progress(file: str, outcomes: Sequence[CaseResult], *, verbose: bool, colour
     """Format the results of a file: one character per case, or one line if verbose."""
     if verbose:
         return "".join(
-            f"{printable(file)}:{each.case.place.line} {printable(each.case.name)} {_word(each, colour=colour)}\n"
+            f"{printable(file)}:{each.case.location.line} {printable(each.case.name)} {_word(each, colour=colour)}\n"
             for each in outcomes
         )
     signs = "".join(_painted("." if each.passed else "F", _tone(each), colour=colour) for each in outcomes)
@@ -33,7 +33,7 @@ def failures(suites: Suites, *, colour: bool) -> str:
             lines += ["", _painted(title.center(_WIDTH, "_"), _RED, colour=colour)]
             for failure in outcome.failures:
                 lines += [
-                    f"{printable(file)}:{failure.place.line}:{failure.place.column}: {printable(failure.message)}"
+                    f"{printable(file)}:{failure.location.line}:{failure.location.column}: {printable(failure.message)}"
                 ]
                 for tree in failure.trees:
                     lines += [f"    {line}" for line in tree.rstrip("\n").split("\n")]
@@ -42,13 +42,13 @@ def failures(suites: Suites, *, colour: bool) -> str:
 
 def gaps(coverage: RuleCoverage, *, colour: bool) -> str:
     """List the rules that lack cases; empty if none does."""
-    told = (
+    sections = (
         ("rules without a test", coverage.untested),
         ("rules that no case expects", coverage.never_seen),
         ("rules without a case in which they stay quiet", coverage.never_quiet),
     )
     lines = []
-    for words, names in told:
+    for words, names in sections:
         if names:
             lines.append(_painted(f"{words} ({len(names)}):", _YELLOW, colour=colour))
             lines += [f"  {printable(name)}" for name in names]
@@ -80,15 +80,15 @@ def as_rows(suites: Suites, coverage: RuleCoverage) -> dict[str, Any]:
 def _row(file: str, outcome: CaseResult) -> dict[str, Any]:
     return {
         "file": file,
-        "line": outcome.case.place.line,
+        "line": outcome.case.location.line,
         "name": outcome.case.name,
         "passed": outcome.passed,
         "seconds": round(outcome.seconds, 6),
-        "failures": [_told(failure.message, failure.trees) for failure in outcome.failures],
+        "failures": [_failure(failure.message, failure.trees) for failure in outcome.failures],
     }
 
 
-def _told(message: str, trees: Iterable[str]) -> dict[str, Any]:
+def _failure(message: str, trees: Iterable[str]) -> dict[str, Any]:
     return {"message": message, "explanations": list(trees)}
 
 

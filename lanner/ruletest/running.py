@@ -41,7 +41,7 @@ class Failure:
     """One difference between expected and actual alerts."""
 
     message: str
-    place: SourceLocation
+    location: SourceLocation
     trees: tuple[str, ...] = ()
     """Explanations of the cause."""
 
@@ -75,11 +75,13 @@ class RuleCoverage:
 def unknown_names(suite: Suite, rules: Iterable[Rule]) -> list[Problem]:
     """Return problems for rules that a test file names but no file defines."""
     known = [rule.name for rule in rules]
-    named = [(each.rule, each.place, case.name) for case in suite.cases for each in case.expected]
-    named += [(name, case.place, case.name) for case in suite.cases for name in case.about]
+    named = [(each.rule, each.location, case.name) for case in suite.cases for each in case.expected]
+    named += [(name, case.location, case.name) for case in suite.cases for name in case.about]
     return [
-        Problem(ProblemCode.LOAD_ERR_VALIDATE, f"unknown rule '{name}'", "case", case, place, did_you_mean(name, known))
-        for name, place, case in named
+        Problem(
+            ProblemCode.LOAD_ERR_VALIDATE, f"unknown rule '{name}'", "case", case, location, did_you_mean(name, known)
+        )
+        for name, location, case in named
         if name not in known
     ]
 
@@ -135,20 +137,20 @@ class Runner:
             best = min(same, key=lambda pair: len(_differences(expected, pair[0])))
             left.remove(best)
             if differences := _differences(expected, best[0]):
-                yield Failure(f"{expected.rule}: {'; '.join(differences)}", expected.place)
+                yield Failure(f"{expected.rule}: {'; '.join(differences)}", expected.location)
         for alert, batch in left:
             trees = () if alert.repeats else (self._tree(alert, batch),)
             text = f"{alert.priority} {alert.rule}: {alert.output}"
             if alert.repeats is not None:
                 text += f" (add 'repeats: {alert.repeats.count}' to expect it)"
-            yield Failure(f"not expected: {text}", case.place, trees)
+            yield Failure(f"not expected: {text}", case.location, trees)
 
     def _tree(self, alert: Alert, batch: EventBatch) -> str:
         number = alert.event.get("evt.num")
-        place = number - batch.first_number if isinstance(number, int) else -1
-        if not 0 <= place < batch.count:
+        index = number - batch.first_number if isinstance(number, int) else -1
+        if not 0 <= index < batch.count:
             return "its event isn't in this batch\n"
-        return as_text_tree(explain_batch(self._rules[alert.rule], batch, place))
+        return as_text_tree(explain_batch(self._rules[alert.rule], batch, index))
 
     def _missing(self, expected: Expected, came: list[str], batches: list[EventBatch]) -> Failure:
         message = f"expected, but not raised: {expected.rule}"
@@ -157,15 +159,15 @@ class Runner:
         rule = self._rules[expected.rule]
         trees: list[str] = []
         for batch in batches:
-            for place, type_index in enumerate(batch.columns["type"]):
+            for index, type_index in enumerate(batch.columns["type"]):
                 event_type = batch.strings[type_index]
                 if event_type in rule.event_types and len(trees) < _MOST_TREES:
-                    number = batch.first_number + place
-                    trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, batch, place)))
+                    number = batch.first_number + index
+                    trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, batch, index)))
         if not trees:
             types = ", ".join(sorted(rule.event_types)[:10])
             message += f"; none of the events has a type that it selects ({types})"
-        return Failure(message, expected.place, tuple(trees))
+        return Failure(message, expected.location, tuple(trees))
 
 
 def _repeats(alert: Alert) -> int | None:
@@ -176,14 +178,14 @@ def _differences(expected: Expected, alert: Alert) -> list[str]:
     found = []
     if expected.priority is not None and expected.priority != alert.priority:
         found.append(f"priority is {alert.priority}, not {expected.priority}")
-    for name, wanted in expected.output_fields.items():
+    for name, value_expected in expected.output_fields.items():
         if name not in alert.output_fields and name not in alert.event:
-            if wanted != _MISSING:
-                found.append(f"{name} is missing from output and event, not {wanted}")
+            if value_expected != _MISSING:
+                found.append(f"{name} is missing from output and event, not {value_expected}")
             continue
         value = shown_value(alert.output_fields.get(name, alert.event.get(name)))
-        if value != wanted:
-            found.append(f"{name} is {value}, not {wanted}")
+        if value != value_expected:
+            found.append(f"{name} is {value}, not {value_expected}")
     return found
 
 

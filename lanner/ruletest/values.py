@@ -155,14 +155,14 @@ class MappingReader:
         self.node = node
         self.what = what
         self._pairs = _merged(node, 0)
-        self._asked: set[str] = set()
+        self._read_keys: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._pairs and not is_null(self._pairs[key][1])
 
     def get(self, *keys: str) -> Node | None:
         """Return the value under the first of these spellings; None if all are absent or null."""
-        self._asked.update(keys)
+        self._read_keys.update(keys)
         return next((self._pairs[key][1] for key in keys if key in self), None)
 
     def need(self, key: str, lacks: str, add: str) -> Node:
@@ -173,7 +173,7 @@ class MappingReader:
 
     def is_null(self, key: str) -> bool:
         """Return whether a key is present with the value null."""
-        self._asked.add(key)
+        self._read_keys.add(key)
         return key in self._pairs and is_null(self._pairs[key][1])
 
     def value(self, parse: Parse[T], default: D, *keys: str) -> T | D:
@@ -192,12 +192,12 @@ class MappingReader:
 
     def pairs(self) -> dict[str, Node]:
         """Return all keys with their values; all count as read."""
-        self._asked.update(self._pairs)
+        self._read_keys.update(self._pairs)
         return {key: value for key, (_, value) in self._pairs.items()}
 
     def unknown(self) -> list[TestFileError]:
         """Return errors for the keys that were not read, each with the nearest valid key."""
-        known = self._asked
+        known = self._read_keys
         return [
             TestFileError(f"{self.what} has no key '{key}'", name, did_you_mean(key, sorted(known)) or _listing(known))
             for key, (name, _) in self._pairs.items()

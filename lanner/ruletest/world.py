@@ -137,15 +137,15 @@ class World:
             event: the event.
             number: its index in the case; it orders events with the same time.
         """
-        moment = _BOOT_CLOCK + event.at + number
-        entry = self._entry(event, moment)
+        now = _BOOT_CLOCK + event.at + number
+        entry = self._entry(event, now)
         row = self._rows.row(entry)
         process = self._rows.processes[row]
         origin = EventSource(process, row, False, self._user_name, self._group_name)
         if event.call is None:
-            add_exec(self._builder, self._exec_record(event, entry, moment), origin, moment + _BOOT)
+            add_exec(self._builder, self._exec_record(event, entry, now), origin, now + _BOOT)
         else:
-            add_syscall(self._builder, _syscall_record(event, entry, moment), origin, moment + _BOOT)
+            add_syscall(self._builder, _syscall_record(event, entry, now), origin, now + _BOOT)
 
     def batch(self) -> EventBatch:
         """Return all events as one batch."""
@@ -174,20 +174,20 @@ class World:
     def _group_name(self, gid: int) -> str | None:
         return self._users.groups.get(gid)
 
-    def _entry(self, event: StatedEvent, moment: int) -> TrackedProcess:
+    def _entry(self, event: StatedEvent, now: int) -> TrackedProcess:
         spec = event.process
         for each in _line(spec):
             self._users.add(each)
             if each.container is not None:
                 self._runtimes.add(each.container)
-        self._seed(spec, moment)
+        self._seed(spec, now)
         pid = self._pids[spec]
         entry = self._living(pid)
         if event.call is None:
             self._generations[pid] = self._generations.get(pid, 0) + 1
-            self._table.apply(self._exec_record(event, entry, moment))
+            self._table.apply(self._exec_record(event, entry, now))
         elif event.call.result >= 0:
-            state = _state_after(event, entry, moment)
+            state = _state_after(event, entry, now)
             if state is not None:
                 self._table.apply(state)
         return self._living(pid)
@@ -197,7 +197,7 @@ class World:
         assert entry is not None  # noqa: S101  it was seeded
         return entry
 
-    def _seed(self, spec: ProcessSpec, moment: int) -> None:
+    def _seed(self, spec: ProcessSpec, now: int) -> None:
         """Add a process and its ancestors if they are unknown, the oldest first."""
         for each in reversed(_line(spec)):
             if each in self._pids:
@@ -209,13 +209,13 @@ class World:
                 pid = self._next_pid
             self._pids = {known: number for known, number in self._pids.items() if number != pid}
             self._pids[each] = pid
-            self._table.seed([self._facts(each, pid, moment)])
+            self._table.seed([self._facts(each, pid, now)])
 
-    def _facts(self, spec: ProcessSpec, pid: int, moment: int) -> ProcessFacts:
+    def _facts(self, spec: ProcessSpec, pid: int, now: int) -> ProcessFacts:
         line = _line(spec)
         eldest = self._pids.get(line[-1], pid)
         # A parent is older than its child.
-        start = max(moment - spec.age, len(line) * TICK)
+        start = max(now - spec.age, len(line) * TICK)
         return ProcessFacts(
             pid=pid,
             start_ticks=start // TICK,
@@ -234,10 +234,10 @@ class World:
             ),
         )
 
-    def _exec_record(self, event: StatedEvent, entry: TrackedProcess, moment: int) -> Exec:
+    def _exec_record(self, event: StatedEvent, entry: TrackedProcess, now: int) -> Exec:
         spec = event.process
         return Exec(
-            state=_state(entry, moment, self._generations.get(entry.pid, 1), spec),
+            state=_state(entry, now, self._generations.get(entry.pid, 1), spec),
             filename=event.filename,
             exepath=spec.exepath or "",
             args=() if spec.exe is None else (spec.exe, *spec.args),
@@ -288,15 +288,15 @@ def _executable(spec: ProcessSpec) -> dict[str, Any]:
     }
 
 
-def _identity(entry: TrackedProcess, moment: int, generation: int) -> ProcessIdentity:
+def _identity(entry: TrackedProcess, now: int, generation: int) -> ProcessIdentity:
     uid = entry.credentials.uid
-    return ProcessIdentity(moment, entry.pid, entry.pid, entry.start_time, generation, uid, entry.cgroup_id or 0)
+    return ProcessIdentity(now, entry.pid, entry.pid, entry.start_time, generation, uid, entry.cgroup_id or 0)
 
 
-def _state(entry: TrackedProcess, moment: int, generation: int, spec: ProcessSpec) -> State:
+def _state(entry: TrackedProcess, now: int, generation: int, spec: ProcessSpec) -> State:
     place, credentials = entry.place, entry.credentials
     return State(
-        who=_identity(entry, moment, generation),
+        who=_identity(entry, now, generation),
         ppid=place.ppid or 0,
         vpid=place.vpid or entry.pid,
         pgid=place.pgid or entry.pid,
@@ -317,11 +317,11 @@ def _state(entry: TrackedProcess, moment: int, generation: int, spec: ProcessSpe
     )
 
 
-def _state_after(event: StatedEvent, entry: TrackedProcess, moment: int) -> State | None:
+def _state_after(event: StatedEvent, entry: TrackedProcess, now: int) -> State | None:
     """Return what the kernel side reports of a process after a call that changed it; None if nothing changed."""
     call = event.call
     assert call is not None  # noqa: S101  an exec has a record of its own
-    state = _state(entry, moment, entry.exec_generation or 0, event.process)
+    state = _state(entry, now, entry.exec_generation or 0, event.process)
     if event.type in _OVERRIDES:
         uid = signed32(call.arguments[_OVERRIDES[event.type]])
         return replace(state, who=replace(state.who, uid=uid)) if uid >= 0 else None
@@ -333,11 +333,11 @@ def _state_after(event: StatedEvent, entry: TrackedProcess, moment: int) -> Stat
     return None
 
 
-def _syscall_record(event: StatedEvent, entry: TrackedProcess, moment: int) -> Syscall:
+def _syscall_record(event: StatedEvent, entry: TrackedProcess, now: int) -> Syscall:
     assert event.call is not None  # noqa: S101  an exec has a record of its own
     return replace(
         event.call,
-        who=_identity(entry, moment, entry.exec_generation or 0),
+        who=_identity(entry, now, entry.exec_generation or 0),
         vtid=entry.place.vpid or entry.pid,
         result=entry.pid if event.type == "setsid" else event.call.result,
     )

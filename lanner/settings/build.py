@@ -123,8 +123,8 @@ def _named_sinks(tree: Node, path: str, problems: list[str]) -> Any:
             continue
         pairs = [(name, value) for name, value in below.entries() if name.value != "type"]
         if below.get("enabled") is None:
-            place = (key.file, key.start, key.end)
-            pairs.append((ScalarNode(*place, "enabled"), ScalarNode(*place, "true")))
+            location = (key.file, key.start, key.end)
+            pairs.append((ScalarNode(*location, "enabled"), ScalarNode(*location, "true")))
         section = _section(expected, MappingNode(below.file, below.start, below.end, tuple(pairs)), where, problems)
         if section is not WRONG:
             found[name] = section
@@ -151,13 +151,13 @@ def _bad_patterns(settings: Settings, tree: Node) -> list[str]:
         return []
     from processor.detection.redaction import BadPattern, Redaction  # noqa: PLC0415  most settings have no patterns of their own
 
-    places = [item.location for item in given.items] if isinstance(given, SequenceNode) else [given.location]
+    locations = [item.location for item in given.items] if isinstance(given, SequenceNode) else [given.location]
     wrong = []
     for number, pattern in enumerate(settings.redact):
         try:
             Redaction((pattern,))
         except BadPattern as error:
-            wrong.append(f"{places[number]}: redact[{number}]: {error}")
+            wrong.append(f"{locations[number]}: redact[{number}]: {error}")
     return wrong
 
 

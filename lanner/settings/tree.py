@@ -97,13 +97,13 @@ def _at_path(below: Node | None, path: list[str], given: Node) -> Node:
         return given
     name = path[0].removesuffix("[]")
     old = below.get(name) if isinstance(below, MappingNode) else None
-    place = (given.file, given.start, given.end)
+    location = (given.file, given.start, given.end)
     if path[0].endswith("[]"):
         items = old.items if isinstance(old, SequenceNode) else ()
-        value: Node = SequenceNode(*place, (*items, _at_path(None, path[1:], given)))
+        value: Node = SequenceNode(*location, (*items, _at_path(None, path[1:], given)))
     else:
         value = _at_path(old, path[1:], given)
-    return MappingNode(*place, ((ScalarNode(*place, name), value),))
+    return MappingNode(*location, ((ScalarNode(*location, name), value),))
 
 
 def _overlay(below: Node, above: Node) -> Node:

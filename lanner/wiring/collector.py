@@ -50,28 +50,28 @@ def make_collector(
         further_losses: returns events lost behind the collector, by reason.
         on_note: receives messages for the operator.
     """
-    wanted = settings.collector
+    section = settings.collector
     return Collector(
         event_types,
         on_batch=on_batch,
-        pushdown_filter=pushdown_filter if wanted.pushdown else None,
+        pushdown_filter=pushdown_filter if section.pushdown else None,
         versions=versions,
         settings=CollectorSettings(
             host_id=settings.host.id or "",
             host_name=settings.host.name or "",
             version=lanner.__version__,
-            rings=RingSizes(events=wanted.ring_mib << 20, lifecycle=wanted.lifecycle_ring_mib << 20),
-            exact_paths=wanted.exact_paths,
-            sent_whole=SENT_WHOLE if wanted.count_repeats else 0,
-            flush_events=wanted.batch_events,
-            flush_seconds=(flush_ms or wanted.batch_ms) / 1000,
+            rings=RingSizes(events=section.ring_mib << 20, lifecycle=section.lifecycle_ring_mib << 20),
+            exact_paths=section.exact_paths,
+            sent_whole=SENT_WHOLE if section.count_repeats else 0,
+            flush_events=section.batch_events,
+            flush_seconds=(flush_ms or section.batch_ms) / 1000,
             variables=variables,
             given_programs=given_programs(settings),
-            docker_socket=Path(wanted.docker_socket),
-            podman_socket=Path(wanted.podman_socket),
-            cri_sockets=tuple(map(Path, wanted.cri_sockets)),
-            unknown_containers=wanted.unknown_containers,
-            container_parents=wanted.container_parents,
+            docker_socket=Path(section.docker_socket),
+            podman_socket=Path(section.podman_socket),
+            cri_sockets=tuple(map(Path, section.cri_sockets)),
+            unknown_containers=section.unknown_containers,
+            container_parents=section.container_parents,
             previous_start=previous[0],
             previous_sequence=previous[1],
         ),

@@ -188,7 +188,7 @@ def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names.wait(_NAME_SECONDS)
     return RulesInUse(
         ruleset=detection.ruleset,
-        rules=detection.in_force,
+        rules=detection.active_rules,
         decode=lambda data: names.named(decode_batch(data)),
         close=names.stop,
         origin=detection.origin,

@@ -48,7 +48,9 @@ def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str
     """
     with deep():
         found = {event: [_share(name, condition, event) for name, condition in rules] for event in events}
-    return {event: kept for event, each in found.items() if (kept := [share for share in each if share.clauses])}
+    return {
+        event: selected for event, each in found.items() if (selected := [share for share in each if share.clauses])
+    }
 
 
 def _share(name: str, condition: Node, event: str) -> EventTypeCost:
@@ -76,16 +78,16 @@ def _widest(folded: Folded, event: str) -> str:
 
 
 def count(
-    batches: Iterable[EventBatch], asked: Mapping[str, Sequence[EventTypeCost]], counts: dict[str, EventTypeCounts]
+    batches: Iterable[EventBatch], costs: Mapping[str, Sequence[EventTypeCost]], counts: dict[str, EventTypeCounts]
 ) -> None:
     """Evaluate recorded events and add to the counts.
 
     Args:
         batches: recorded without pushdown.
-        asked: as shares gives it.
+        costs: as shares gives it.
         counts: by event type; added to.
     """
-    clauses = {event: {share.rule: share.clauses for share in each} for event, each in asked.items()}
+    clauses = {event: {share.rule: share.clauses for share in each} for event, each in costs.items()}
     for batch in batches:
         events = RecordedEvents(batch)
         for index in range(batch.count):

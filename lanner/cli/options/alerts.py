@@ -42,11 +42,11 @@ _OPTIONS = (
 
 
 def alert_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command; they are passed as one `AlertFilter`, `wanted`."""
+    """Add the options to a command; they are passed as one `AlertFilter`, `selection`."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, priority: str, rule: str, host: str, tags: tuple[str, ...], **rest: Any) -> Any:
-        return function(*args, wanted=AlertFilter(priority.lower(), rule, host, tags), **rest)
+        return function(*args, selection=AlertFilter(priority.lower(), rule, host, tags), **rest)
 
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)

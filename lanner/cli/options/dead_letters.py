@@ -30,21 +30,21 @@ class DeadLetterFilter:
     rule: str = "*"
     reason: str = "*"
 
-    def matches(self, letter: StoredDeadLetter) -> bool:
+    def matches(self, dead_letter: StoredDeadLetter) -> bool:
         """Return whether the filter selects a dead letter."""
         return (
-            fnmatch.fnmatchcase(letter.sink, self.sink)
-            and fnmatch.fnmatchcase(letter.rule, self.rule)
-            and fnmatch.fnmatchcase(letter.reason, self.reason)
+            fnmatch.fnmatchcase(dead_letter.sink, self.sink)
+            and fnmatch.fnmatchcase(dead_letter.rule, self.rule)
+            and fnmatch.fnmatchcase(dead_letter.reason, self.reason)
         )
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --local, --sink, --rule and --reason to a command; passed as `local` and one `DeadLetterFilter`, `wanted`."""
+    """Add --local, --sink, --rule and --reason; passed as `local` and one `DeadLetterFilter`, `selection`."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, sink: str, rule: str, reason: str, **kwargs: Any) -> Any:
-        return function(*args, wanted=DeadLetterFilter(sink, rule, reason), **kwargs)
+        return function(*args, selection=DeadLetterFilter(sink, rule, reason), **kwargs)
 
     for option in (
         click.option("--reason", default="*", metavar="PATTERN", help="Only those with this reason."),
@@ -56,7 +56,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def places(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
+def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
     """Return the stores of dead letters. Raises BadInput and BusUnavailable."""
     if local:
         folder = Path(settings.notifier.state_dir)
@@ -72,20 +72,20 @@ def places(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
 
 
 def chosen(
-    where: Sequence[DeadLetterStore], ids: Sequence[str], wanted: DeadLetterFilter
+    stores: Sequence[DeadLetterStore], ids: Sequence[str], selection: DeadLetterFilter
 ) -> Iterator[tuple[DeadLetterStore, list[StoredDeadLetter]]]:
     """Yield the selected dead letters in batches.
 
     Args:
-        where: the stores to search.
+        stores: the stores to search.
         ids: as `lanner dlq list` prints them; empty to select by filter only.
-        wanted: the filter.
+        selection: the filter.
 
     Raises:
         BadInput: An id is invalid, or not found; raised after all others were yielded.
     """
     numbers: dict[str, set[int]] = {}
-    names = [place.name for place in where]
+    names = [store.name for store in stores]
     for each in ids:
         found = _ID.fullmatch(each)
         if found is None or found[1] not in names:
@@ -93,24 +93,26 @@ def chosen(
                 f"{each!r} is not a valid dead-letter id, such as {names[0]}:12; `lanner dlq list` shows them."
             )
         numbers.setdefault(found[1], set()).add(int(found[2]))
-    for place in where:
-        if ids and place.name not in numbers:
+    for store in stores:
+        if ids and store.name not in numbers:
             continue
-        left = numbers.get(place.name, set())
-        letters = (each for each in place.letters() if (not ids or each.number in left) and wanted.matches(each))
-        while some := _some(letters):
+        left = numbers.get(store.name, set())
+        selected = (
+            each for each in store.dead_letters() if (not ids or each.number in left) and selection.matches(each)
+        )
+        while some := _some(selected):
             left -= {each.number for each in some}
-            yield place, some
+            yield store, some
     missing = [f"{name}:{number}" for name, some in numbers.items() for number in sorted(some)]
     if missing:
         raise BadInput(f"{', '.join(missing)}: no such dead letter, or it is already replayed or dropped.")
 
 
-def _some(letters: Iterator[StoredDeadLetter]) -> list[StoredDeadLetter]:
+def _some(dead_letters: Iterator[StoredDeadLetter]) -> list[StoredDeadLetter]:
     """Take the next batch, bounded by count and bytes."""
     some: list[StoredDeadLetter] = []
     size = 0
-    for each in islice(letters, TOGETHER):
+    for each in islice(dead_letters, TOGETHER):
         some.append(each)
         # The message as received, and as this release writes it.
         size += 2 * len(each.data)

@@ -58,9 +58,9 @@ def journal_prefix(level: int) -> str:
 class StatusLine:
     """A line on a terminal that is redrawn in place."""
 
-    def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
+    def __init__(self, stream: TextIO, *, enabled: bool = True) -> None:
         self.stream = stream
-        self.on = wanted and stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.on = enabled and stream.isatty() and os.environ.get("TERM") != "dumb"
         self.drawn_at = 0.0
         self.shown = False
 

@@ -27,7 +27,7 @@ MARGIN_MS = 60_000
     "--since", metavar="TIME", default="24h", show_default=True, help="A duration before now, or a date and time."
 )
 @click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
-def command(options: Options, wanted: AlertFilter, since: str, until: str | None) -> None:
+def command(options: Options, selection: AlertFilter, since: str, until: str | None) -> None:
     """Print the alerts that the topic retains (7 days by default), and exit.
 
     They are in the order in which processors published them; --since and --until apply to the times of the events.
@@ -43,7 +43,7 @@ def command(options: Options, wanted: AlertFilter, since: str, until: str | None
     settings = options.settings()
     connection = connection_of(settings)
     printed = PrintedAlerts(settings, connection, sys.stdout)
-    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         past = TopicHistory(connection, connection.topic(ALERTS))
         try:
@@ -51,7 +51,7 @@ def command(options: Options, wanted: AlertFilter, since: str, until: str | None
             for number, message in enumerate(past.read_in_order(bounds, lambda: signals.stop)):
                 status.show(f"searching: {number:,} alerts, {printed.count:,} shown")
                 alert = printed.decoded(message)
-                if alert is not None and first <= alert.time // 1_000_000 <= last and wanted.matches(alert):
+                if alert is not None and first <= alert.time // 1_000_000 <= last and selection.matches(alert):
                     status.clear()
                     printed.show(alert)
         finally:

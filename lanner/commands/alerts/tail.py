@@ -20,7 +20,7 @@ POLL_SECONDS = 0.2
 @front_command("tail", example="lanner alerts tail --since 1h --rule 'Read sensitive*' --tag container --format json")
 @alert_filter
 @click.option("--since", metavar="TIME", help="Start this long ago (30m, 24h, 7d), or at a date and time.")
-def command(options: Options, wanted: AlertFilter, since: str | None) -> None:
+def command(options: Options, selection: AlertFilter, since: str | None) -> None:
     """Print alerts as processors publish them, until Ctrl-C. Duplicates are printed once."""
     need("processor", "confluent_kafka")
     from bus.clients.readers import TopicReader
@@ -37,7 +37,7 @@ def command(options: Options, wanted: AlertFilter, since: str | None) -> None:
             while not signals.stop:
                 message = reader.poll(POLL_SECONDS)
                 alert = None if message is None else printed.decoded(message)
-                if alert is not None and wanted.matches(alert):
+                if alert is not None and selection.matches(alert):
                     printed.show(alert)
         finally:
             reader.close()

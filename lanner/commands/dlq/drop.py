@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, open_stores
 from lanner.cli.terminal.output import note
 
 
@@ -20,7 +20,7 @@ from lanner.cli.terminal.output import note
 def command(
     options: Options,
     ids: tuple[str, ...],
-    wanted: DeadLetterFilter,
+    selection: DeadLetterFilter,
     *,
     every: bool,
     why: str,
@@ -31,11 +31,11 @@ def command(
     must_choose(ids, every=every)
     count = 0
     try:
-        for place, letters in chosen(places(options.settings(), local=local), ids, wanted):
+        for store, dead_letters in chosen(open_stores(options.settings(), local=local), ids, selection):
             if not dry_run:
-                place.drop(letters, why)
-            count += len(letters)
-            sys.stdout.write("".join(f"{each.id}\n" for each in letters))
+                store.drop(dead_letters, why)
+            count += len(dead_letters)
+            sys.stdout.write("".join(f"{each.id}\n" for each in dead_letters))
     finally:
         if not options.quiet:
             note(f"{'would drop' if dry_run else 'dropped'} {count:,}.")

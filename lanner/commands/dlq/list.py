@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, open_stores
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from schemas.text.times import iso8601_zulu
@@ -15,14 +15,14 @@ _RULE, _REASON = 60, 80
 
 @front_command("list", example="lanner dlq list --sink slack --reason 'invalid*'\nlanner dlq list --format json")
 @filter_options
-def command(options: Options, wanted: DeadLetterFilter, *, local: bool) -> None:
+def command(options: Options, selection: DeadLetterFilter, *, local: bool) -> None:
     """List dead letters, oldest first, except those already replayed or dropped."""
     settings = options.settings()
     rows: list[tuple[str, ...]] = []
     count = 0
-    for _, letters in chosen(places(settings, local=local), (), wanted):
-        count += len(letters)
-        for each in letters:
+    for _, dead_letters in chosen(open_stores(settings, local=local), (), selection):
+        count += len(dead_letters)
+        for each in dead_letters:
             time = iso8601_zulu(int(each.at * 1e9))
             if settings.json_output:
                 record = {

@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, open_stores
 from lanner.cli.terminal.output import note
 
 
@@ -19,7 +19,7 @@ from lanner.cli.terminal.output import note
 @click.option("--dry-run", is_flag=True, help="Only list them.")
 @filter_options
 def command(
-    options: Options, ids: tuple[str, ...], wanted: DeadLetterFilter, *, every: bool, dry_run: bool, local: bool
+    options: Options, ids: tuple[str, ...], selection: DeadLetterFilter, *, every: bool, dry_run: bool, local: bool
 ) -> None:
     """Retry dead letters: an alert goes to the sink that refused it, a message of events into its partition.
 
@@ -28,11 +28,11 @@ def command(
     must_choose(ids, every=every)
     count = 0
     try:
-        for place, letters in chosen(places(options.settings(), local=local), ids, wanted):
+        for store, dead_letters in chosen(open_stores(options.settings(), local=local), ids, selection):
             if not dry_run:
-                place.replay(letters)
-            count += len(letters)
-            sys.stdout.write("".join(f"{each.id}\n" for each in letters))
+                store.replay(dead_letters)
+            count += len(dead_letters)
+            sys.stdout.write("".join(f"{each.id}\n" for each in dead_letters))
     finally:
         if not options.quiet:
             note(f"{'would retry' if dry_run else 'retried'} {count:,}.")

@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, places
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, open_stores
 from lanner.dead_letters.store import content
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
@@ -16,15 +16,15 @@ from schemas.text.times import iso8601_zulu
 @click.option("--local", is_flag=True, help="Use this host's outboxes instead of the broker.")
 def command(options: Options, ids: tuple[str, ...], *, local: bool) -> None:
     """Show dead letters with all their fields; hostile text is escaped."""
-    for _, letters in chosen(places(options.settings(), local=local), ids, DeadLetterFilter()):
-        for each in letters:
+    for _, dead_letters in chosen(open_stores(options.settings(), local=local), ids, DeadLetterFilter()):
+        for each in dead_letters:
             facts = {
                 "time": iso8601_zulu(int(each.at * 1e9)),
                 "sink": each.sink,
                 "rule": each.rule,
                 "reason": each.reason,
                 "attempts": str(each.attempts),
-                **each.told,
+                **each.details,
             }
             lines = [f"{name:<9}{printable(value)}" for name, value in facts.items()]
             sys.stdout.write("\n".join([each.id, *lines, "", content(each.data), "", ""]))

@@ -43,7 +43,7 @@ def _show(options: Options, *, check: bool) -> None:
 
     settings = options.settings()
     connection = connection_of(settings)
-    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
     now = time.time_ns() // 1_000_000
     with Signals() as signals:
         hosts = find_hosts(connection, now, lambda: signals.stop, status.show)

@@ -62,19 +62,19 @@ def command(
     The event that raised the alert is marked by >. The output ends with what was not collected at that time, so that
     missing events aren't taken as proof that nothing happened.
     """
-    asked = EventQuery(
+    query = EventQuery(
         _checked(alert_id), host, parse_duration_ms(before, "--before"), parse_duration_ms(after, "--after"), limit
     )
     settings = options.settings()
-    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         if file is not None:
-            found = _from_files(asked, file, settings)
+            found = _from_files(query, file, settings)
         else:
             from lanner.recorder.topic.search import from_topic
 
-            found = from_topic(asked, settings, lambda: signals.stop, status)
-        _show(asked, found, settings, status, lambda: signals.stop)
+            found = from_topic(query, settings, lambda: signals.stop, status)
+        _show(query, found, settings, status, lambda: signals.stop)
 
 
 def _checked(text: str) -> str:
@@ -89,79 +89,81 @@ def _checked(text: str) -> str:
     return str(found)
 
 
-def _from_files(asked: EventQuery, file: Path, settings: Settings) -> QueryResult:
+def _from_files(query: EventQuery, file: Path, settings: Settings) -> QueryResult:
     from lanner.ruleset.load import load_or_fail
     from lanner.ruleset.sources import find_rules
 
     rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
     remarks: list[str] = []
-    trigger = by_id(asked.id, frozenset(rule.name for rule in rules))
-    return QueryResult(_recorded(asked, file, remarks), None, trigger, remarks)
+    trigger = by_id(query.id, frozenset(rule.name for rule in rules))
+    return QueryResult(_recorded(query, file, remarks), None, trigger, remarks)
 
 
-def _recorded(asked: EventQuery, file: Path, remarks: list[str]) -> Generator[StoredBatch]:
+def _recorded(query: EventQuery, file: Path, remarks: list[str]) -> Generator[StoredBatch]:
     first = last = 0
     try:
-        for kept in from_files((file,)):
-            first, last = first or kept.appended, kept.appended
-            if asked.host in (None, kept.batch.hostname, kept.batch.host_id):
-                yield kept
+        for stored in from_files((file,)):
+            first, last = first or stored.appended, stored.appended
+            if query.host in (None, stored.batch.hostname, stored.batch.host_id):
+                yield stored
     finally:
-        times = (date_and_time_seconds(moment * 1_000_000) for moment in (first, last))
-        if first > asked.time:
+        times = (date_and_time_seconds(time_ms * 1_000_000) for time_ms in (first, last))
+        if first > query.time:
             remarks.append(f"The recording begins at {next(times)}, after the alert.")
-        elif last < asked.time:
+        elif last < query.time:
             remarks.append(f"The recording is from {' to '.join(times)}, before the alert.")
 
 
 def _show(
-    asked: EventQuery, found: QueryResult, settings: Settings, status: StatusLine, stop: Callable[[], bool]
+    query: EventQuery, found: QueryResult, settings: Settings, status: StatusLine, stop: Callable[[], bool]
 ) -> None:
-    moment = found.alert.time if found.alert is not None else asked.time * 1_000_000 + 999_999
-    window = TimelineRange(moment - asked.before * 1_000_000, moment, moment + asked.after * 1_000_000)
+    trigger_time = found.alert.time if found.alert is not None else query.time * 1_000_000 + 999_999
+    window = TimelineRange(
+        trigger_time - query.before * 1_000_000, trigger_time, trigger_time + query.after * 1_000_000
+    )
     redaction = Redaction(settings.redact)
     write = partial(_json if settings.json_output else line_maker, redaction=redaction)
-    timeline = Timeline(window, found.is_trigger, write, asked.limit)
+    timeline = Timeline(window, found.is_trigger, write, query.limit)
     coverage = RecordingCoverage()
     with closing(found.batches) as batches:
-        for kept in batches:
-            status.show(f"searching: {date_and_time_seconds(kept.appended * 1_000_000)}")
-            timeline.take(kept.batch)
+        for stored in batches:
+            status.show(f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}")
+            timeline.take(stored.batch)
             if timeline.is_past or stop():
                 break
-            if kept.batch.created >= window.start - _EARLIER:
-                coverage.see(kept)
+            if stored.batch.created >= window.start - _EARLIER:
+                coverage.see(stored)
     status.clear()
     if settings.json_output:
-        _print_json(asked, found, timeline, coverage, window)
+        _print_json(query, found, timeline, coverage, window)
     else:
-        _print_text(asked, found, timeline, coverage, window)
+        _print_text(query, found, timeline, coverage, window)
 
 
 def _json(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
     row = row_maker(batch, redaction)
     # ASCII, because rows quote what an attacker wrote.
-    return lambda place: json.dumps(row(place), default=list)
+    return lambda index: json.dumps(row(index), default=list)
 
 
-def _remarks(found: QueryResult, timeline: Timeline, asked: EventQuery) -> list[str]:
+def _remarks(found: QueryResult, timeline: Timeline, query: EventQuery) -> list[str]:
     remarks = []
     if timeline.too_early or timeline.too_late:
         remarks.append(
             f"{timeline.too_early:,} earlier and {timeline.too_late:,} later events of this time are left out: "
-            f"--limit {asked.limit}."
+            f"--limit {query.limit}."
         )
     return [*found.remarks, *remarks]
 
 
 def _print_text(
-    asked: EventQuery, found: QueryResult, timeline: Timeline, coverage: RecordingCoverage, window: TimelineRange
+    query: EventQuery, found: QueryResult, timeline: Timeline, coverage: RecordingCoverage, window: TimelineRange
 ) -> None:
     out = sys.stdout
     colour = coloured(out)
     before, after = timeline.lines()
     alert = found.alert
-    head = f"{date_and_time(window.alert)[:-6]} {asked.id}"
+    head = f"{date_and_time(window.alert)[:-6]} {query.id}"
     if alert is not None:
         head = f"{date_and_time(alert.time)} {alert.priority} {alert.rule} on {alert.hostname}\n{alert.output}"
     out.write("".join(f"{printable(line)}\n" for line in head.split("\n")))
@@ -171,7 +173,7 @@ def _print_text(
     if not timeline.is_found:
         out.write("> the alert (its event is not among these)\n")
     out.writelines(f"  {line.text}\n" for line in after)
-    for remark in _remarks(found, timeline, asked):
+    for remark in _remarks(found, timeline, query):
         out.write(f"# {printable(remark)}\n")
     for host in coverage.hosts.values():
         out.write(f"# {printable(host.hostname)}: {host.events:,} events in {host.batches:,} batches of this time.\n")
@@ -182,13 +184,13 @@ def _print_text(
 
 
 def _print_json(
-    asked: EventQuery, found: QueryResult, timeline: Timeline, coverage: RecordingCoverage, window: TimelineRange
+    query: EventQuery, found: QueryResult, timeline: Timeline, coverage: RecordingCoverage, window: TimelineRange
 ) -> None:
     before, after = timeline.lines()
     for line in (*before, *after):
         sys.stdout.write((line.text[:-1] + ', "alert": true}' if line.is_trigger else line.text) + "\n")
     summary = {
-        "id": asked.id,
+        "id": query.id,
         "rule": None if found.alert is None else found.alert.rule,
         "from": window.start,
         "time": window.alert,
@@ -196,7 +198,7 @@ def _print_json(
         "is_found": timeline.is_found,
         "left_out_before": timeline.too_early,
         "left_out_after": timeline.too_late,
-        "remarks": _remarks(found, timeline, asked),
+        "remarks": _remarks(found, timeline, query),
         "hosts": {host.hostname: sentences(host) for host in coverage.hosts.values()},
     }
     sys.stdout.write(json.dumps({"context": summary}) + "\n")

@@ -31,7 +31,7 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
     if unknown := [name for name in types if name not in EVERYTHING]:
         raise BadInput(f"--type {unknown[0]}: no such event type. Use one of: {' '.join(sorted(EVERYTHING))}")
     summary = Summary()
-    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
 
     with Signals() as signals:
         try:

@@ -64,13 +64,13 @@ def command(
             note(line)
     evaluation = _Evaluation(detection)
 
-    def wanted(kept: StoredBatch) -> bool:
-        return fnmatch.fnmatchcase(kept.batch.hostname, host) or kept.batch.host_id == host
+    def is_selected(stored: StoredBatch) -> bool:
+        return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
 
     if topic:
-        _backtest(options, settings, evaluation, (since or "24h", until), wanted)
+        _backtest(options, settings, evaluation, (since or "24h", until), is_selected)
     else:
-        _replay(options, settings, evaluation, files, wanted)
+        _replay(options, settings, evaluation, files, is_selected)
 
 
 def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None]) -> None:
@@ -95,11 +95,11 @@ class _Evaluation:
         self._names = HostNames(self.detection.host_names)
         self._names.wait(_NAME_SECONDS)
 
-    def take(self, kept: StoredBatch) -> list[Alert]:
+    def take(self, stored: StoredBatch) -> list[Alert]:
         """Evaluate the rules on a batch and return the alerts."""
-        self.summary.events += kept.batch.total
-        self.coverage.see(kept)
-        return self._evaluator.replay(self._names.named(kept.batch))
+        self.summary.events += stored.batch.total
+        self.coverage.see(stored)
+        return self._evaluator.replay(self._names.named(stored.batch))
 
     def finish(self) -> list[Alert]:
         """Return the alerts of windows that are still open."""
@@ -115,7 +115,7 @@ def _replay(
     settings: Settings,
     evaluation: _Evaluation,
     files: tuple[Path, ...],
-    wanted: Callable[[StoredBatch], bool],
+    is_selected: Callable[[StoredBatch], bool],
 ) -> None:
     summary = evaluation.summary
     # Old alerts go to standard output only, whatever sinks and routes the settings name.
@@ -129,8 +129,8 @@ def _replay(
                 sink.deliver(alert)
 
     try:
-        for kept in filter(wanted, from_files(files)):
-            send(evaluation.take(kept))
+        for stored in filter(is_selected, from_files(files)):
+            send(evaluation.take(stored))
     except BadInput as error:
         if not summary.events:
             raise
@@ -149,7 +149,7 @@ def _backtest(
     settings: Settings,
     evaluation: _Evaluation,
     times: tuple[str, str | None],
-    wanted: Callable[[StoredBatch], bool],
+    is_selected: Callable[[StoredBatch], bool],
 ) -> None:
     need("processor", "confluent_kafka")
     from lanner.recorder.topic.range import TopicRange
@@ -159,11 +159,11 @@ def _backtest(
     if until is not None and until <= since:
         raise BadInput("--until is not after --since.")
     backtest = Backtest()
-    status = StatusLine(sys.stderr, wanted=not options.quiet)
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         stretch = TopicRange(connection_of(settings), since, until)
-        for kept in stretch.batches(wanted, lambda: signals.stop):
-            for alert in evaluation.take(kept):
+        for stored in stretch.batches(is_selected, lambda: signals.stop):
+            for alert in evaluation.take(stored):
                 backtest.count(alert)
             share = stretch.done * 100 // max(stretch.total, 1)
             status.show(
@@ -190,7 +190,7 @@ def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, in
             [(row.rule, row.priority, row.host, f"{row.count:,}", _time(row.first), _time(row.last)) for row in rows],
         )
     hosts = evaluation.coverage.hosts
-    start, end = (_time(moment * 1_000_000) for moment in span)
+    start, end = (_time(time_ms * 1_000_000) for time_ms in span)
     sys.stdout.write(
         f"{backtest.alerts:,} alerts of {evaluation.detection.count} rules in {evaluation.summary.events:,} events of "
         f"{len(hosts):,} hosts, {start} to {end}. Nothing was published.\n"

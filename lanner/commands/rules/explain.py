@@ -85,8 +85,8 @@ def _explanation(rule: Rule, event: str, number: int | None) -> tuple[Explained,
 
 
 def _of_batch(rule: Rule, event: BatchEvent) -> tuple[Explained, str]:
-    event_type = event.batch.strings[event.batch.columns["type"][event.place]]
-    return explain_batch(rule, event.batch, event.place), _type_note(rule, event_type)
+    event_type = event.batch.strings[event.batch.columns["type"][event.index]]
+    return explain_batch(rule, event.batch, event.index), _type_note(rule, event_type)
 
 
 def _type_note(rule: Rule, event_type: object) -> str:

@@ -49,22 +49,22 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
     seconds = None if live is None else parse_duration_ms(live, "--live") / 1000
     settings = options.settings()
     detection = load_detection(settings, warnings=False)
-    asked = shares(_named(detection), sorted(detection.event_types & EVERYTHING))
+    costs = shares(_named(detection), sorted(detection.event_types & EVERYTHING))
     counts: dict[str, EventTypeCounts] = {}
     lost = 0
     if recording is not None:
-        count(_batches(recording), asked, counts)
+        count(_batches(recording), costs, counts)
     if seconds is not None:
         from lanner.wiring.pushdown.live_counts import count_live
 
-        counts, lost = count_live(settings, detection, asked, seconds, quiet=options.quiet)
+        counts, lost = count_live(settings, detection, costs, seconds, quiet=options.quiet)
     if options.format == "json":
-        click.echo(json.dumps([_row(event, each, counts.get(event)) for event, each in asked.items()], indent=2))
+        click.echo(json.dumps([_row(event, each, counts.get(event)) for event, each in costs.items()], indent=2))
         return
     if recording is None and live is None:
-        kinds = [(event, _sent(each), str(len(each)), *_dearest(event, each)) for event, each in asked.items()]
+        kinds = [(event, _sent(each), str(len(each)), *_dearest(event, each)) for event, each in costs.items()]
         print_table(("EVENT", "SENT", "RULES", "MOSTLY FOR", "BECAUSE THE KERNEL CAN'T EVALUATE"), kinds)
-        _warn_of_broad_rules(asked)
+        _warn_of_broad_rules(costs)
         if not options.quiet:
             note(
                 "to see how much that is, count a recording's events by --recording FILE, or this host's by --live 30s."
@@ -73,10 +73,10 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
     seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
     if recording is not None and not seen:
         raise BadInput(f"{recording}: none of its events has a type that these rules select.")
-    rows = [_counted(event, each, counts[event]) for event, each in _by_cost(asked, counts) if _is_seen(event, counts)]
+    rows = [_counted(event, each, counts[event]) for event, each in _by_cost(costs, counts) if _is_seen(event, counts)]
     print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOSTLY FOR", "BECAUSE THE KERNEL CAN'T EVALUATE"), rows)
-    _warn_of_broad_rules(asked)
-    if unseen := [event for event in asked if not _is_seen(event, counts)]:
+    _warn_of_broad_rules(costs)
+    if unseen := [event for event in costs if not _is_seen(event, counts)]:
         click.echo(f"Not seen: {', '.join(unseen)}")
     share = f", {100 * (seen - sent) / seen:.1f} % left out" if seen else ""
     click.echo(f"{seen:,} events of these types, {sent:,} sent{share}{f', {lost:,} lost' if lost else ''}")
@@ -104,21 +104,21 @@ def _batches(recording: Path) -> Iterator[EventBatch]:
 
 
 def _by_cost(
-    asked: dict[str, list[EventTypeCost]], counts: dict[str, EventTypeCounts]
+    costs: dict[str, list[EventTypeCost]], counts: dict[str, EventTypeCounts]
 ) -> list[tuple[str, list[EventTypeCost]]]:
-    return sorted(asked.items(), key=lambda item: -counts.get(item[0], EventTypeCounts()).sent)
+    return sorted(costs.items(), key=lambda item: -counts.get(item[0], EventTypeCounts()).sent)
 
 
 def _is_seen(event: str, counts: dict[str, EventTypeCounts]) -> bool:
     return event in counts and counts[event].seen > 0
 
 
-def _warn_of_broad_rules(asked: dict[str, list[EventTypeCost]]) -> None:
+def _warn_of_broad_rules(costs: dict[str, list[EventTypeCost]]) -> None:
     """Warn of rules that enable all event types."""
-    if asked.keys() != EVERYTHING:
+    if costs.keys() != EVERYTHING:
         return
-    for rule in sorted(set.intersection(*({share.rule for share in each} for each in asked.values()))):
-        note(f"rule {rule!r} enables all {len(asked)} event types: restrict it with evt.type.", "warning")
+    for rule in sorted(set.intersection(*({share.rule for share in each} for each in costs.values()))):
+        note(f"rule {rule!r} enables all {len(costs)} event types: restrict it with evt.type.", "warning")
 
 
 def _sent(each: list[EventTypeCost]) -> str:

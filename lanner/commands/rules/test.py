@@ -45,8 +45,8 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     if source is not None:
         click.echo(cases_from(settings, source), nl=False)
         return 0
-    places = paths or tuple(file.name for file in find_rules(settings).files)
-    found = find_tests(places, settings.rules_files if paths else ())
+    rule_paths = paths or tuple(file.name for file in find_rules(settings).files)
+    found = find_tests(rule_paths, settings.rules_files if paths else ())
     if found.problems:
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in found.problems))
     matching = settings.rule_matching
@@ -74,9 +74,9 @@ def _run(runner: Runner, case: Case) -> CaseResult:
     try:
         return runner.run(case)
     except OSError as error:
-        raise BadInput(f"{case.place.file}:{case.place.line}: {case.recording}: {error.strerror}.") from None
+        raise BadInput(f"{case.location.file}:{case.location.line}: {case.recording}: {error.strerror}.") from None
     except BadBatch as error:
-        raise BadInput(f"{case.place.file}:{case.place.line}: {error}.") from None
+        raise BadInput(f"{case.location.file}:{case.location.line}: {error}.") from None
 
 
 def _read(path: str) -> Iterable[EventBatch]:

@@ -77,11 +77,11 @@ def fresh(worker: Worker, limit: float) -> HealthCheck:
     """Return the check of how long a sink's oldest alert has waited. limit: seconds."""
     waited = age(worker, time.time())
     name = f"undelivered alerts of {worker.name}"
-    told = f"the oldest has waited {waited:.0f} s"
+    detail = f"the oldest has waited {waited:.0f} s"
     if waited <= limit:
-        return HealthCheck(name, is_good=True, told=told)
+        return HealthCheck(name, is_good=True, detail=detail)
     why = worker.failure or "the sink is too slow"
-    return HealthCheck(name, is_good=False, told=f"{told}, more than http.oldest_undelivered_seconds: {why}")
+    return HealthCheck(name, is_good=False, detail=f"{detail}, more than http.oldest_undelivered_seconds: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +132,13 @@ class NotifierView:
         found = []
         for each in self.sinks:
             if each.kafka is None:
-                found.append(HealthCheck(f"outbox of {each.worker.name}", is_good=True, told="on this host's disk"))
+                found.append(HealthCheck(f"outbox of {each.worker.name}", is_good=True, detail="on this host's disk"))
                 continue
             is_good = each.kafka.assigned and each.kafka.is_connected
-            told = "connected, partitions assigned"
+            detail = "connected, partitions assigned"
             if not each.kafka.is_connected:
-                told = "not connected (yet): check kafka.bootstrap_servers"
+                detail = "not connected (yet): check kafka.bootstrap_servers"
             elif not each.kafka.assigned:
-                told = "no partitions assigned yet"
-            found.append(HealthCheck(f"broker, for {each.worker.name}", is_good, told))
+                detail = "no partitions assigned yet"
+            found.append(HealthCheck(f"broker, for {each.worker.name}", is_good, detail))
         return found

@@ -28,7 +28,7 @@ STAGE = "processor"
 ANSWER_SECONDS = 20.0
 """A processor reports its rules every five seconds, so a broker that confirmed nothing for longer is unavailable."""
 PASSED_OVER = (UpdateOutcome.LATE.value, UpdateOutcome.STALE.value, "duplicate", "unknown_term")
-TOLD_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
+LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
 def rule_readings(ruleset: CompiledRuleset, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
@@ -109,7 +109,7 @@ class ProcessorView:
     def readings(self) -> Readings:
         """Return the metrics."""
         ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
-        lost = dict.fromkeys(TOLD_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
+        lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
         readings = rule_readings(ruleset, self.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},

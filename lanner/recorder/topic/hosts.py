@@ -105,12 +105,12 @@ class _Looks:
         for message in self._past.read(self._past.between(since, until, partitions), self._stop):
             key = message.key() or b""
             newest[key] = message
-            if counts_losses and (kept := self._read(message)) is not None:
-                lost[key] = lost.get(key, 0) + _lost(kept)
+            if counts_losses and (stored := self._read(message)) is not None:
+                lost[key] = lost.get(key, 0) + _lost(stored)
         found = {}
         for key, message in newest.items():
-            if (kept := self._read(message)) is not None:
-                found[key] = _host(kept, lost.get(key, _lost(kept)))
+            if (stored := self._read(message)) is not None:
+                found[key] = _host(stored, lost.get(key, _lost(stored)))
         return found
 
     def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
@@ -133,20 +133,20 @@ class _Looks:
             return None
 
 
-def _lost(kept: StoredBatch) -> int:
-    return sum(number for number in kept.batch.lost.values() if number > 0)
+def _lost(stored: StoredBatch) -> int:
+    return sum(number for number in stored.batch.lost.values() if number > 0)
 
 
-def _host(kept: StoredBatch, lost: int) -> FleetHost:
-    batch = kept.batch
+def _host(stored: StoredBatch, lost: int) -> FleetHost:
+    batch = stored.batch
     return FleetHost(
         id=batch.host_id,
         name=batch.hostname,
-        seen=kept.appended,
+        seen=stored.appended,
         version=batch.collector_version,
         kernel=batch.kernel,
         rules=batch.interest_version or batch.rules_version,
-        lag=max(kept.appended - batch.created // 1_000_000, 0),
+        lag=max(stored.appended - batch.created // 1_000_000, 0),
         lost=lost,
         is_stopped=batch.stopping,
     )

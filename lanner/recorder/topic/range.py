@@ -31,12 +31,12 @@ class TopicRange:
 
     def batches(self, selects: Callable[[StoredBatch], bool], stop: Callable[[], bool]) -> Iterator[StoredBatch]:
         """Yield them in the order of the broker; stop is called between them, True ends the iteration."""
-        kept_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.available.items()}
+        retained_since: Mapping[int, int] = {number: low for number, (low, _) in self._past.available.items()}
         oldest: int | None = None
         try:
             for message in self._past.read_in_order(self._bounds, stop):
                 self.done += 1
-                if message.offset() == kept_since[message.partition() or 0] != 0:
+                if message.offset() == retained_since[message.partition() or 0] != 0:
                     oldest = max(oldest or 0, stamp_of(message))
                 found = self._read(message)
                 if found is not None and selects(found):

@@ -22,11 +22,11 @@ _EARLIER_MS = 30_000
 """Batches state every 15 s what is collected, and clocks may differ by 5 s."""
 
 
-def from_topic(asked: EventQuery, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> QueryResult:
+def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> QueryResult:
     """Find an alert, and the batches of its host from shortly before it on.
 
     Args:
-        asked: the query.
+        query: the query.
         settings: for the broker.
         stop: called between polls; True stops the search.
         status: shows the progress.
@@ -36,31 +36,31 @@ def from_topic(asked: EventQuery, settings: Settings, stop: Callable[[], bool], 
         BusUnavailable: No broker, or no such topic.
     """
     need("processor", "confluent_kafka")
-    search = _Search(asked, connection_of(settings), stop)
+    search = _Search(query, connection_of(settings), stop)
     alert = search.alert(status)
-    host = asked.host or (None if alert is None else alert.host_id)
+    host = query.host or (None if alert is None else alert.host_id)
     if alert is not None and not host:
-        raise BadInput(f"{asked.id}: {alert.rule}: this alert isn't about a host; `lanner alerts list` shows it.")
+        raise BadInput(f"{query.id}: {alert.rule}: this alert isn't about a host; `lanner alerts list` shows it.")
     if host is None:
-        when = date_and_time_seconds(asked.time * 1_000_000)
+        when = date_and_time_seconds(query.time * 1_000_000)
         raise BadInput(
-            f"{asked.id}: no such alert of {when} is retained at {search.connection.bootstrap_servers}. "
+            f"{query.id}: no such alert of {when} is retained at {search.connection.bootstrap_servers}. "
             "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `run --keep`."
         )
-    trigger = by_id(asked.id, frozenset())
+    trigger = by_id(query.id, frozenset())
     if alert is not None:
         trigger = by_number(alert.time, alert.event.get("evt.num"))
         search.remark_on(alert)
-    return QueryResult(search.batches(host, is_id=asked.host is None), alert, trigger, search.remarks)
+    return QueryResult(search.batches(host, is_id=query.host is None), alert, trigger, search.remarks)
 
 
 class _Search:
     """A search in the topics of a broker."""
 
-    def __init__(self, asked: EventQuery, connection: Connection, stop: Callable[[], bool]) -> None:
+    def __init__(self, query: EventQuery, connection: Connection, stop: Callable[[], bool]) -> None:
         self.connection = connection
         self.remarks: list[str] = []
-        self._asked = asked
+        self._query = query
         self._stop = stop
         self._value = reader_of_values(connection)
 
@@ -68,10 +68,10 @@ class _Search:
         """Search for the alert from its time on, because processors may have lagged."""
         from bus.clients.history import TopicHistory  # noqa: PLC0415  needs the broker's client
 
-        alert_id = self._asked.id.encode()
+        alert_id = self._query.id.encode()
         past = TopicHistory(self.connection, self.connection.topic(ALERTS))
         try:
-            for message in past.read(past.between(self._asked.time - _EARLIER_MS, None), self._stop):
+            for message in past.read(past.between(self._query.time - _EARLIER_MS, None), self._stop):
                 status.show(f"searching for the alert: {_time(message)}")
                 if ("ce_id", alert_id) not in (message.headers() or ()):
                     continue
@@ -100,7 +100,7 @@ class _Search:
         from bus.clients.history import TopicHistory  # noqa: PLC0415
 
         past = TopicHistory(self.connection, self.connection.topic(EVENTS))
-        start = self._asked.time - self._asked.before - _EARLIER_MS
+        start = self._query.time - self._query.before - _EARLIER_MS
         key = host.encode("utf-8", "surrogateescape") if is_id else None
         own = [] if key is None else [partition_of(key, len(past.available))]
         is_found = False
@@ -111,10 +111,10 @@ class _Search:
                     self._note_retention(message, past.available)
                     if key is not None and message.key() != key:
                         continue
-                    kept = self._read(message)
-                    if kept is not None and host in (kept.batch.host_id, kept.batch.hostname):
+                    stored = self._read(message)
+                    if stored is not None and host in (stored.batch.host_id, stored.batch.hostname):
                         is_found = True
-                        yield kept
+                        yield stored
                 if is_found:
                     return
         finally:
@@ -127,9 +127,9 @@ class _Search:
             note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
             return None
 
-    def _note_retention(self, message: Any, kept: Mapping[int, tuple[int, int]]) -> None:
-        is_oldest = message.offset() == kept[message.partition()][0] > 0
-        if is_oldest and message.timestamp()[1] > self._asked.time - self._asked.before:
+    def _note_retention(self, message: Any, available: Mapping[int, tuple[int, int]]) -> None:
+        is_oldest = message.offset() == available[message.partition()][0] > 0
+        if is_oldest and message.timestamp()[1] > self._query.time - self._query.before:
             self.remarks.append(f"Events before {_time(message)} are no longer retained.")
 
 

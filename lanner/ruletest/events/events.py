@@ -185,16 +185,16 @@ def _implied_type(spec: Call, table: MappingReader) -> str | None:
 
 def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
     found: list[str | None] = [None, None]
-    for place in range(len(spec.paths)):
-        names = [argument.name for argument in spec.arguments if argument.kind == f"path{place + 1}"]
+    for index in range(len(spec.paths)):
+        names = [argument.name for argument in spec.arguments if argument.kind == f"path{index + 1}"]
         keys = [*names, *(f"evt.arg.{name}" for name in names)]
-        if place < len(spec.path_roles):
-            keys.insert(0, _ROLES[spec.path_roles[place]])
+        if index < len(spec.path_roles):
+            keys.insert(0, _ROLES[spec.path_roles[index]])
         if spec.opens_file:
             keys.insert(0, "fd.name")
         node = table.get(*keys)
         if node is not None:
-            found[place] = values.text(node, keys[0])
+            found[index] = values.text(node, keys[0])
         elif spec.opens_file or (spec.path_roles and spec.event not in _EXECS):
             raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]

@@ -32,7 +32,7 @@ class BatchEvent:
     """An event of a batch."""
 
     batch: EventBatch
-    place: int
+    index: int
 
 
 def is_recording(path: Path) -> bool:
@@ -57,9 +57,9 @@ def recorded_event(path: Path, number: int | None) -> BatchEvent:
         for batch in read_recording(path):
             if not batch.count:
                 continue
-            place = -1 if number is None else number - batch.first_number
-            if 0 <= place < batch.count:
-                return BatchEvent(batch, place)
+            index = -1 if number is None else number - batch.first_number
+            if 0 <= index < batch.count:
+                return BatchEvent(batch, index)
             first, last = first or batch.first_number, batch.first_number + batch.count - 1
             count += batch.count
             only = BatchEvent(batch, 0)

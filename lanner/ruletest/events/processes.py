@@ -147,10 +147,10 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
         raise TestFileError(f"more than {_MAX_ANCESTORS} ancestors", node)
     above: ProcessSpec | None = None
     outside = [_is_outside(item) for item in items]
-    for place in reversed(range(len(items))):
-        item = items[place]
+    for index in reversed(range(len(items))):
+        item = items[index]
         # Parents of a runtime are outside too.
-        where = None if any(outside[: place + 1]) else container
+        where = None if any(outside[: index + 1]) else container
         spec = read_process(item, where, "an ancestor")
         if spec.parent is not None:
             raise TestFileError("an ancestor's ancestors are the items that follow it in the list", item)

@@ -187,10 +187,10 @@ def directory_of(spec: Call, which: int, table: MappingReader, cwd: str, path: s
     """Return the directory that a relative path starts from, as the kernel side reports it."""
     if path is None or path.startswith("/") or which >= len(spec.paths):
         return None
-    place = spec.paths[which][1]
-    if place == NONE:
+    directory = spec.paths[which][1]
+    if directory == NONE:
         return None
-    argument = next((each for each in spec.arguments if each.kind == "fd" and each.index == place), None)
+    argument = next((each for each in spec.arguments if each.kind == "fd" and each.index == directory), None)
     node = None if argument is None else argument_node(table, argument)
     if isinstance(node, ScalarNode) and node.value.startswith("/"):
         return node.value

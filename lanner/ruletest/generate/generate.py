@@ -75,9 +75,9 @@ def _of_recording(settings: Settings, path: Path) -> list[str]:
 def _arguments(batch: EventBatch, number: object) -> dict[str, str]:
     if not isinstance(number, int):
         return {}
-    place = number - batch.first_number
+    index = number - batch.first_number
     columns, strings = batch.columns, batch.strings
-    slots = range(columns["arg_start"][place], columns["arg_start"][place + 1])
+    slots = range(columns["arg_start"][index], columns["arg_start"][index + 1])
     pairs = ((strings[columns["arg_name"][slot]], strings[columns["arg_value"][slot]]) for slot in slots)
     return {f"evt.arg.{name}": value for name, value in pairs if value is not None}
 

@@ -10,7 +10,7 @@ from processor.compiler.values.transformers import as_text
 
 _BARE = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./|+@ -]*[A-Za-z0-9_./|+@-]|[A-Za-z0-9_./]")
 _WORDS = frozenset({"null", "~", "yes", "no", "true", "false", "none"})
-_KEPT = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.ppid", "thread.tid", "evt.hostname"})
+_RETAINED = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.ppid", "thread.tid", "evt.hostname"})
 
 
 def case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str, priority: str, fields: Fields) -> str:
@@ -26,7 +26,7 @@ def case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str, priorit
     shown = {
         key: as_text(value)
         for key, value in fields.items()
-        if value not in (None, "<NA>") and key not in _KEPT and not key.startswith("evt.time")
+        if value not in (None, "<NA>") and key not in _RETAINED and not key.startswith("evt.time")
     }
     lines = [f"  - name: {_scalar(name)}", "    given:"]
     lines += [f"      - {_flow(event)}" for event in events]

@@ -28,7 +28,7 @@ class Condition:
     """A condition in the rule language, and where it was written."""
 
     text: str
-    place: str = field(default="settings", compare=False)
+    location: str = field(default="settings", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

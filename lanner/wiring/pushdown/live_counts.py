@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 def count_live(
     settings: Settings,
     detection: CompiledDetection,
-    asked: Mapping[str, Sequence[EventTypeCost]],
+    costs: Mapping[str, Sequence[EventTypeCost]],
     seconds: float,
     *,
     quiet: bool = False,
@@ -28,7 +28,7 @@ def count_live(
     Args:
         settings: for the collector.
         detection: the rules.
-        asked: cost by event type, from processor.pushdown.cost.shares.
+        costs: cost by event type, from processor.pushdown.cost.shares.
         seconds: duration.
         quiet: show no status line.
 
@@ -41,10 +41,10 @@ def count_live(
     counts: dict[str, EventTypeCounts] = {}
 
     def take(batch: EventBatch) -> None:
-        count([batch], asked, counts)
+        count([batch], costs, counts)
 
     collector = make_collector(settings, detection.event_types, take, pushdown_filter=detection.pushdown_filter)
-    status = StatusLine(sys.stderr, wanted=not quiet)
+    status = StatusLine(sys.stderr, enabled=not quiet)
     filtered: Mapping[str, int] = {}
     with Signals() as signals:
         try:
@@ -61,7 +61,7 @@ def count_live(
         finally:
             collector.stop()
             status.clear()
-    for event in asked:
+    for event in costs:
         of_event = counts.setdefault(event, EventTypeCounts())
         # What arrived was sent, even if the evaluation here, which sees less than the kernel, disagrees.
         of_event.sent = of_event.seen

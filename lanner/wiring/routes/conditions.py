@@ -57,7 +57,7 @@ def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) 
         if rule is None:
             continue
         if stateful := stateful_names(rule.condition, loaded.correlations):
-            where = f"{conditions[name].place}: {name}"
+            where = f"{conditions[name].location}: {name}"
             errors.append(f"{where}: {stateful[0]!r} counts events; a route sees single alerts. Match the rule's name.")
         predicates[name] = _predicate(rule)
     if not errors and len(predicates) < len(conditions):
@@ -88,13 +88,13 @@ def _number(line: int, conditions: Mapping[str, Condition]) -> int:
 
 
 def _error_text(name: str, condition: Condition, problem: Problem) -> str:
-    place = problem.location
-    start = max(0, place.column - 1 - place.text_start)
-    shown = place.text[_INDENT:]
-    caret = " " * max(0, start - _INDENT) + "^" * max(1, min(place.width, len(shown)))
+    location = problem.location
+    start = max(0, location.column - 1 - location.text_start)
+    shown = location.text[_INDENT:]
+    caret = " " * max(0, start - _INDENT) + "^" * max(1, min(location.width, len(shown)))
     hint = problem.hint.rstrip(".?")
     hint = f" {hint[:1].upper()}{hint[1:]}{'?' if problem.hint.endswith('?') else '.'}" if hint else ""
-    return f"{condition.place}: {name}: {problem.message.rstrip('.')}.{hint}\n    {shown}\n    {caret}"
+    return f"{condition.location}: {name}: {problem.message.rstrip('.')}.{hint}\n    {shown}\n    {caret}"
 
 
 def _predicate(rule: Rule) -> Predicate:

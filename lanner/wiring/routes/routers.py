@@ -35,12 +35,12 @@ def routers_of(settings: Settings, report: OnNote) -> RouterFactory:
     predicates = compile_conditions(settings, conditions_of(settings))
     for index, each in enumerate(settings.mute):
         _until(each.until, f"mute[{index}]")
-    for index, wanted in enumerate(settings.routes):
-        kind = SINKS[kind_of(settings, wanted.sink)]
-        if wanted.template is not None and not kind.has_text:
-            raise BadInput(f"routes[{index}].template: {wanted.sink} sends documents, which have no text to replace.")
-        if wanted.channel is not None and not kind.has_channels:
-            raise BadInput(f"routes[{index}].channel: {wanted.sink} has no channels; only slack has.")
+    for index, section in enumerate(settings.routes):
+        kind = SINKS[kind_of(settings, section.sink)]
+        if section.template is not None and not kind.has_text:
+            raise BadInput(f"routes[{index}].template: {section.sink} sends documents, which have no text to replace.")
+        if section.channel is not None and not kind.has_channels:
+            raise BadInput(f"routes[{index}].channel: {section.sink} has no channels; only slack has.")
     templates = compile_templates(settings)
     return lambda sink, stats: _router(settings, predicates, templates, sink=sink, stats=stats, report=report)
 
@@ -54,11 +54,16 @@ def _router(
     stats: SinkStats,
     report: OnNote,
 ) -> Router:
-    def match(wanted: AlertMatch, name: str, *, on_fault: bool) -> AlertMatcher:
+    def match(alert_match: AlertMatch, name: str, *, on_fault: bool) -> AlertMatcher:
         found = predicates.get(f"{name}.match")
         condition = None if found is None else guarded(found, name, stats, report, on_fault=on_fault)
         return AlertMatcher(
-            str(BY_NAME[wanted.priority]), wanted.rule, wanted.tags, wanted.host, wanted.namespace, condition=condition
+            str(BY_NAME[alert_match.priority]),
+            alert_match.rule,
+            alert_match.tags,
+            alert_match.host,
+            alert_match.namespace,
+            condition=condition,
         )
 
     def template(index: int) -> Fill | None:

@@ -104,7 +104,7 @@ class Pipeline:
         self._reload = reload
         self._settings_file = settings_file
         self._quiet = quiet
-        self._status = StatusLine(sys.stderr, wanted=not quiet)
+        self._status = StatusLine(sys.stderr, enabled=not quiet)
         self._bus = LocalBus()
         self._bus.events.subscribe(self._detect)
         self._bus.alerts.subscribe(self._deliver)
@@ -116,7 +116,7 @@ class Pipeline:
         if settings.keep.size_mib is not None:
             folder, limit = Path(settings.keep.folder), settings.keep.size_mib << 20
             self._recording = RollingRecording(folder, limit, on_error=self._note)
-            self._bus.events.subscribe(self._recording.keep)
+            self._bus.events.subscribe(self._recording.store)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)
@@ -257,7 +257,7 @@ class Pipeline:
         systemd.notify("READY=1")
 
     def _report_change(self, detection: CompiledDetection, cause: str) -> None:
-        changes = lines(difference(self._detection.in_force, detection.in_force), _MAX_CHANGES)
+        changes = lines(difference(self._detection.active_rules, detection.active_rules), _MAX_CHANGES)
         if changes:
             origin, hostname = detection.origin, self._source.hostname
             alert = rules_changed(

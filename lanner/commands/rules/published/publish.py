@@ -56,13 +56,13 @@ def command(
     if running is not None and rules.same_rules(running):
         note(f"version {running.version} has the same rules: nothing to publish.")
         return
-    changes = () if before is None else difference(before.in_force, detection.in_force)
+    changes = () if before is None else difference(before.active_rules, detection.active_rules)
     changed = lines(changes, MAX_LINES)
     show = note if settings.json_output else click.echo
     for line in changed:
         show(printable(line))
-    now_on = enabled(detection.in_force.rules)
-    then_on = 0 if before is None else enabled(before.in_force.rules)
+    now_on = enabled(detection.active_rules.rules)
+    then_on = 0 if before is None else enabled(before.active_rules.rules)
     versus = "no version was published before" if running is None else f"{then_on} enabled in version {running.version}"
     show(f"{now_on} rules enabled; {versus}.")
     if now_on * 2 < then_on and not force:

@@ -34,7 +34,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
     names = [file.name for file in rules.files]
     if names != sorted(names):
         width = len(str(len(names)))
-        names = [f"{place:0{width}}-{name}" for place, name in enumerate(names)]
+        names = [f"{position:0{width}}-{name}" for position, name in enumerate(names)]
     targets = [folder / name for name in names]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,13 +35,13 @@ def command(options: Options) -> int:
     found = read_topics(connection_of(settings), [RULES, PUSHDOWN_FILTERS, PROCESSORS])
     current = found[RULES].get(CURRENT)
     rules: PublishedRules | None = None
-    signed_by = trouble = ""
+    signed_by = problem = ""
     if current is not None:
         try:
             accepted = accept(current, keys)
             rules, signed_by = accepted.rules, accepted.signed_by
         except BadRules as error:
-            trouble = str(error)
+            problem = str(error)
     peers = Peers()
     for key, message in found[PROCESSORS].items():
         peers.take(key, message.value(), message.timestamp()[1])
@@ -64,15 +64,15 @@ def command(options: Options) -> int:
     live = sorted(key.decode("utf-8", "replace") for key in found[PUSHDOWN_FILTERS])
     if settings.json_output:
         published = None if rules is None else _summary(rules, signed_by)
-        body = {"published": published, "trouble": trouble, "processors": rows, "hosts": hosts, "interest": live}
+        body = {"published": published, "trouble": problem, "processors": rows, "hosts": hosts, "interest": live}
         click.echo(json.dumps(body, indent=2))
     else:
-        _print(rules, signed_by, trouble, rows, hosts)
+        _print(rules, signed_by, problem, rows, hosts)
         if not options.quiet:
             note(f"collectors send the events that these need: {', '.join(live) or 'their own rule files'}")
     published_version = "" if rules is None else rules.version
     return int(
-        bool(trouble) or any(row["alive"] and published_version and row["version"] != published_version for row in rows)
+        bool(problem) or any(row["alive"] and published_version and row["version"] != published_version for row in rows)
     )
 
 
@@ -106,10 +106,10 @@ def _stamp(nanoseconds: int) -> str:
 
 
 def _print(
-    rules: PublishedRules | None, signed_by: str, trouble: str, rows: list[dict[str, Any]], hosts: Counter[str]
+    rules: PublishedRules | None, signed_by: str, problem: str, rows: list[dict[str, Any]], hosts: Counter[str]
 ) -> None:
-    if trouble:
-        click.echo(printable(f"the published version can't be used: {trouble}"))
+    if problem:
+        click.echo(printable(f"the published version can't be used: {problem}"))
     elif rules is None:
         click.echo("no version is published: each processor uses its own rule files")
     else:

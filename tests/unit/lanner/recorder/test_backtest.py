@@ -38,7 +38,7 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
         "partly": {"bind"},
         "encoded_filters": {b""},
     }
-    hosts = {name: HostCoverage(name, 0, 0, **facts, is_told=True) for name in ("a", "b")}
+    hosts = {name: HostCoverage(name, 0, 0, **facts, is_known=True) for name in ("a", "b")}
     hosts["c"] = HostCoverage("c", 0, 0, lost=Counter(events_ring_full=1200), missing=2)
     narrowed = "collected only for the rules at that time, which is less than these rules need"
     asked = frozenset({"execve", "openat", "ptrace", "bind"})
@@ -60,7 +60,7 @@ def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
         return zlib.compress(encode_filter(PushdownFilter(frozenset({within(*patterns)}))))
 
     wide, narrow = told(b"/etc/", b"/root/"), told(b"/root/")
-    for encoded_filters, is_told in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
-        host = HostCoverage("a", 0, 0, narrowed={"openat"}, encoded_filters=set(encoded_filters), is_told=True)
+    for encoded_filters, is_known in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
+        host = HostCoverage("a", 0, 0, narrowed={"openat"}, encoded_filters=set(encoded_filters), is_known=True)
         draft = PushdownFilter(frozenset({within(b"/etc/shadow")}))
-        assert bool(not_collected(frozenset({"openat"}), draft, {"a": host})) is is_told
+        assert bool(not_collected(frozenset({"openat"}), draft, {"a": host})) is is_known

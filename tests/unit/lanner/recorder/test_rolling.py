@@ -28,7 +28,7 @@ def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     keeping = RollingRecording(folder, LIMIT, on_error=print)
     for number in range(1, 101):
-        keeping.keep(batch(number))
+        keeping.store(batch(number))
         assert sum(path.stat().st_size for path in folder.glob("*.avro")) <= LIMIT
     keeping.close()
     kept = sequences(folder)
@@ -42,13 +42,13 @@ def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
     """It continues after a truncated file, and with a smaller limit."""
     keeping = RollingRecording(tmp_path, LIMIT, on_error=print)
     for number in range(1, 11):
-        keeping.keep(batch(number))
+        keeping.store(batch(number))
     keeping.close()
     newest = max(tmp_path.glob("*.avro"))
     newest.write_bytes(newest.read_bytes()[:-100])
     before = sequences(tmp_path)
     again = RollingRecording(tmp_path, LIMIT, on_error=print)
-    again.keep(batch(11))
+    again.store(batch(11))
     again.close()
     assert sequences(tmp_path) == [*before, 11]
     smaller = RollingRecording(tmp_path, LIMIT // 4, on_error=print)
@@ -73,7 +73,7 @@ def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
     (folder / "000000000001.avro").mkdir()
     (folder / "000000000002.avro").mkdir()
     for number in (1, 2, 3):
-        keeping.keep(batch(number))
+        keeping.store(batch(number))
     keeping.close()
     assert keeping.missed == 2
     assert told == [
@@ -87,7 +87,7 @@ def test_events_lost_until_the_end_are_reported_on_close(tmp_path: Path) -> None
     messages: list[str] = []
     recording = RollingRecording(tmp_path / "recording", LIMIT, on_error=messages.append)
     (tmp_path / "recording" / "000000000001.avro").mkdir()
-    recording.keep(batch(1))
+    recording.store(batch(1))
     recording.close()
     assert messages[-1] == f"{tmp_path / 'recording'}: 1 events were not stored."
 
