@@ -16,7 +16,7 @@ from orchestrator.objects import KubernetesObject, Page, WatchEvent
 
 GONE = 410
 _TOO_MANY_REQUESTS = 429
-_BACKOFF = Backoff(first=0.5, most=30.0, most_asked=120.0)
+_BACKOFF = Backoff(first=0.5, most=30.0, max_requested=120.0)
 _MAX_FAILURES = 5
 """After so many failed watches in a row, the version may be one that the API server will never have."""
 _SHORT_SECONDS = 1.0

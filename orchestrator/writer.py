@@ -125,8 +125,8 @@ class PodWriter:
                         loop.call_soon_threadsafe(self._found, taken[1])
                 elif follower.has_read_all and not self._is_read.is_set():
                     loop.call_soon_threadsafe(self._is_read.set)
-                if follower.trouble != reported:
-                    reported = follower.trouble
+                if follower.last_error != reported:
+                    reported = follower.last_error
                     if reported:
                         self._on_note(f"the topic of pods cannot be read ({reported}).", "warning")
         except RuntimeError:

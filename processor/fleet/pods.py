@@ -59,8 +59,8 @@ class PodsFollower:
                     self.records.put(taken[1].key() or b"", taken[1].value())
                 elif follower.has_read_all and not self._is_read.is_set():
                     loop.call_soon_threadsafe(self._is_read.set)
-                if follower.trouble != reported:
-                    reported = follower.trouble
+                if follower.last_error != reported:
+                    reported = follower.last_error
                     if reported:
                         self._on_note(
                             f"the records of pods cannot be read ({reported}): the known ones count.", "warning"

@@ -6,15 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import click
 
-from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter, outboxes
+from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
 from lanner.errors import BadInput
-from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of, need
 
 TOGETHER = 500
 """Dead letters settled in one batch."""
@@ -54,21 +51,6 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         wrapped = option(wrapped)
     return wrapped
-
-
-def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
-    """Return the stores of dead letters. Raises BadInput and BusUnavailable."""
-    if local:
-        folder = Path(settings.notifier.state_dir)
-        found = outboxes(folder)
-        if not found:
-            raise BadInput(f"notifier.state_dir: {folder}: no outbox found. Leave out --local to read from the broker.")
-        return found
-    need("notifier", "confluent_kafka")
-    from lanner.dead_letters.topics import TopicDeadLetters  # noqa: PLC0415  needs the broker's client
-
-    connection = connection_of(settings)
-    return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor")]
 
 
 def chosen(

@@ -5,9 +5,7 @@ from typing import Any, TextIO
 from bus.connection import Connection
 from lanner.cli.terminal.output import coloured, note, paint
 from lanner.recorder.topic.messages import reader_of_values
-from lanner.settings import Settings
-from lanner.wiring.sinks.kinds import line_style
-from notifier.formats.text import line_of
+from notifier.formats.text import LineStyle, line_of
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.caching.bounded import BoundedSet
 
@@ -17,14 +15,14 @@ _REMEMBERED_IDS = 100_000
 class PrintedAlerts:
     """Prints alerts; skips those printed before and messages that aren't alerts."""
 
-    def __init__(self, settings: Settings, connection: Connection, stream: TextIO) -> None:
-        """Take the settings for the output format, the connection whose topic is read, and the output stream."""
+    def __init__(self, style: LineStyle, connection: Connection, stream: TextIO) -> None:
+        """Take the output format, the connection whose topic is read, and the output stream."""
         self.count = 0
         """Alerts printed."""
-        self._line = line_of(line_style(settings))
+        self._line = line_of(style)
         self._value = reader_of_values(connection)
         self._stream = stream
-        self._colour = coloured(stream) and not settings.json_output
+        self._colour = coloured(stream) and not style.json_output
         self._printed: BoundedSet[str] = BoundedSet(_REMEMBERED_IDS)
 
     def decoded(self, message: Any) -> Alert | None:

@@ -14,6 +14,7 @@ from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.sinks.kinds import line_style
 
 MARGIN_MS = 60_000
 """An alert is published after its event happened; much later if processors lagged."""
@@ -42,7 +43,7 @@ def command(options: Options, selection: AlertFilter, since: str, until: str | N
         raise BadInput("--until is before --since.")
     settings = options.settings()
     connection = connection_of(settings)
-    printed = PrintedAlerts(settings, connection, sys.stdout)
+    printed = PrintedAlerts(line_style(settings), connection, sys.stdout)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         past = TopicHistory(connection, connection.topic(ALERTS))

@@ -13,6 +13,7 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import note
 from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.sinks.kinds import line_style
 
 POLL_SECONDS = 0.2
 
@@ -28,7 +29,7 @@ def command(options: Options, selection: AlertFilter, since: str | None) -> None
     settings = options.settings()
     connection = connection_of(settings)
     since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)
-    printed = PrintedAlerts(settings, connection, sys.stdout)
+    printed = PrintedAlerts(line_style(settings), connection, sys.stdout)
     with Signals() as signals:
         reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms)
         if not options.quiet:

@@ -5,8 +5,9 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose, open_stores
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose
 from lanner.cli.terminal.output import note
+from lanner.dead_letters.stores import open_stores
 
 
 @front_command(

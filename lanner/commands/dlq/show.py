@@ -5,8 +5,9 @@ import sys
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, open_stores
+from lanner.cli.options.dead_letters import DeadLetterFilter, chosen
 from lanner.dead_letters.store import content
+from lanner.dead_letters.stores import open_stores
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 

@@ -51,7 +51,7 @@ def repeated(
     """Return the repeats by rule; every rule is present, with 0 if nothing happened.
 
     Args:
-        judges: the active rules.
+        ruleset: the active rules.
         counted: repeats of rules that one event decides.
         suppressed: repeats of stateful rules, and of rules with `suppress`.
     """

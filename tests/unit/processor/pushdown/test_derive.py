@@ -29,7 +29,7 @@ EVENTS = (
 
 
 def filter_of(*rules: str, events: Sequence[str] = EVENTS) -> PushdownFilter:
-    """Derive the interest of rules that are conditions only."""
+    """Derive the pushdown filter of rules that are conditions only."""
     return derive([parse(rule) for rule in rules], events)
 
 
