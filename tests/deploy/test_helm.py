@@ -140,7 +140,7 @@ def test_a_trials_passwords_differ() -> None:
     secrets = of_kind("Secret", template("trial"))
     users = secrets.pop("fleet-lanner-kafka-broker")["stringData"]["users.properties"]
     passwords = {secret["stringData"]["password"] for secret in secrets.values()}
-    assert len(passwords) == len(secrets) == 7
+    assert len(passwords) == len(secrets) == 6
     assert all(f'"{password}"' in users for password in passwords)
 
 

@@ -148,10 +148,6 @@ readinessProbe:
 {{- $_ := set $kafka "ca_file" "/run/lanner/ca/ca.crt" -}}
 {{- end -}}
 {{- $settings := mustMergeOverwrite (dict "log_format" "json") (deepCopy .Values.settings) (dict "kafka" $kafka) -}}
-{{- if .Values.rules.publicKeySecret -}}
-{{- $keys := dict "public_key_files" (list "/run/lanner/rules/rules.pub") -}}
-{{- $settings = mustMergeOverwrite $settings (dict "published_rules" $keys) -}}
-{{- end -}}
 {{ toYaml $settings }}
 {{- end -}}
 
