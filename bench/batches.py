@@ -44,28 +44,28 @@ def main(recording: str, rules: Sequence[str]) -> None:
     stage = MessageStage(ruleset, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     now = batches[0].created // 1_000_000
-    _tell("the detect stage, all of it", lambda value: stage.take(0, value, now), encoded)
-    _tell("decoding", decode_batch, encoded)
-    _tell("  Avro", EVENT_BATCH_FORMAT.decode, encoded)
-    _tell("  texts", lambda datum: unpack_texts(datum["texts"], datum["text_lengths"]), datums)
-    _tell("  processes", lambda each: unpack_processes(each[0], each[1].strings, len(each[1].containers)), tables)
-    _tell(
+    _report("the detect stage, all of it", lambda value: stage.take(0, value, now), encoded)
+    _report("decoding", decode_batch, encoded)
+    _report("  Avro", EVENT_BATCH_FORMAT.decode, encoded)
+    _report("  texts", lambda datum: unpack_texts(datum["texts"], datum["text_lengths"]), datums)
+    _report("  processes", lambda each: unpack_processes(each[0], each[1].strings, len(each[1].containers)), tables)
+    _report(
         "  columns of events",
         lambda each: unpack_columns(each[0], each[1].count, len(each[1].strings), len(each[1].processes)),
         columns,
     )
-    _tell(f"evaluating {len(ruleset.rule_names)} rules", ruleset.detector.process, batches)
-    _tell("encoding", encode_batch, built)
-    _tell("  Avro", EVENT_BATCH_FORMAT.encode, datums)
-    _tell("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)
-    _tell("  processes", lambda batch: pack_processes(batch.processes, TextTable(batch.strings)), built)
+    _report(f"evaluating {len(ruleset.rule_names)} rules", ruleset.detector.process, batches)
+    _report("encoding", encode_batch, built)
+    _report("  Avro", EVENT_BATCH_FORMAT.encode, datums)
+    _report("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)
+    _report("  processes", lambda batch: pack_processes(batch.processes, TextTable(batch.strings)), built)
 
 
 def _with_prefix(datum: dict[str, Any], prefix: str, names: Iterable[str]) -> dict[str, bytes]:
     return {name: datum[prefix + name] for name in names}
 
 
-def _tell(name: str, work: Callable[[T], object], given: Sequence[T]) -> None:
+def _report(name: str, work: Callable[[T], object], given: Sequence[T]) -> None:
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.thread_time()

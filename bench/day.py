@@ -63,23 +63,23 @@ def main() -> None:
                 before = _sent(broker, connection)
                 time.sleep(QUIET_SECONDS)
                 quiet = _sent(broker, connection)
-                _tell("quiet", quiet.since(before), QUIET_SECONDS)
+                _report("quiet", quiet.since(before), QUIET_SECONDS)
                 begun = time.monotonic()
                 for number in range(ROUNDS):
                     _work(folder / str(number))
                     time.sleep(max(0.0, begun + (number + 1) * ROUND_SECONDS - time.monotonic()))
                 # Batches wait for at most a tenth of a second, and are then sent without a flush.
                 time.sleep(1)
-                _tell("working", _sent(broker, connection).since(quiet), time.monotonic() - begun)
+                _report("working", _sent(broker, connection).since(quiet), time.monotonic() - begun)
         finally:
             broker.remove()
 
 
 def _work(folder: Path) -> None:
     for use in (use_git, use_make_and_gcc, use_pip, use_tools):
-        place = folder / use.__name__
-        place.mkdir(parents=True)
-        use(place)
+        inside = folder / use.__name__
+        inside.mkdir(parents=True)
+        use(inside)
 
 
 def _sent(broker: Broker, connection: Connection) -> Sent:
@@ -95,7 +95,7 @@ def _sent(broker: Broker, connection: Connection) -> Sent:
     return Sent(stored, events, batches, encoded)
 
 
-def _tell(name: str, sent: Sent, seconds: float) -> None:
+def _report(name: str, sent: Sent, seconds: float) -> None:
     a_day = DAY_SECONDS / seconds
     print(
         f"{name}, {seconds:.0f} s: {sent.events:,} events in {sent.batches:,} batches, {sent.encoded:,} bytes, "

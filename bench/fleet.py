@@ -172,9 +172,9 @@ def _wait_until_shared(connection: Connection, workers: int) -> None:
     client, group = AdminClient(client_config(connection, "bench")), connection.topic(PROCESSOR_GROUP)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        told = client.describe_consumer_groups([group])[group].result()
-        shares = [len(each.assignment.topic_partitions) for each in told.members if each.assignment]
-        if told.state == ConsumerGroupState.STABLE and len(shares) == workers and all(shares):
+        group_state = client.describe_consumer_groups([group])[group].result()
+        shares = [len(each.assignment.topic_partitions) for each in group_state.members if each.assignment]
+        if group_state.state == ConsumerGroupState.STABLE and len(shares) == workers and all(shares):
             time.sleep(5)
             return
         time.sleep(0.5)
@@ -182,8 +182,8 @@ def _wait_until_shared(connection: Connection, workers: int) -> None:
 
 
 def _done(connection: Connection) -> int:
-    places = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
-    return sum(places.values())
+    offsets = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
+    return sum(offsets.values())
 
 
 def latency() -> None:

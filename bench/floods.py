@@ -58,7 +58,7 @@ def measure(kind: str, processes: int, seconds: int, rules: Sequence[str]) -> st
         running.process.wait()
         reader.join()
         alerts = [json.loads(line) for line in lines]
-    told = Counter(alert["rule"] for alert in alerts)
+    counts = Counter(alert["rule"] for alert in alerts)
     shadow = sum("cat /etc/shadow" in alert["output"] and "REPEATED" not in alert["output"] for alert in alerts)
     lost = losses(alerts)
     others = sum(number for reason, number in lost.items() if reason not in OWN_LOSSES)
@@ -66,7 +66,7 @@ def measure(kind: str, processes: int, seconds: int, rules: Sequence[str]) -> st
     size = sum(map(len, lines)) / 1e6
     cells = (
         *(kind, f"{processes}", f"{done / seconds:,.0f}", f"{others:,}", f"{own:,}", f"{shadow} of {seconds}"),
-        *(f"{len(alerts):,}", f"{size:.2f}", f"{told['Lanner internal: events lost']}"),
+        *(f"{len(alerts):,}", f"{size:.2f}", f"{counts['Lanner internal: events lost']}"),
         *(f"{cpu / seconds:.0%}", f"{memory:.0f}"),
     )
     return f"| {' | '.join(cells)} |"
@@ -89,11 +89,11 @@ def main(words: Sequence[str] = ()) -> None:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--processes", type=int, action="append")
     parser.add_argument("kinds", nargs="*", default=[])
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
-    for kind in asked.kinds or KINDS:
-        for processes in asked.processes or (1, 2):
-            print(measure(kind, processes, asked.seconds, asked.rules), flush=True)
+    for kind in options.kinds or KINDS:
+        for processes in options.processes or (1, 2):
+            print(measure(kind, processes, options.seconds, options.rules), flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ _COMPILE = f"for i in 1 2 3; do gcc -O1 -o /dev/null {HERE / 'workload.c'}; done
 
 
 @dataclass(slots=True)
-class _Told:
+class _Figures:
     """The counters of one Lanner for one workload, summed over its runs."""
 
     cpu: float = 0.0
@@ -67,27 +67,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.live")
     parser.add_argument("upstream", nargs="?", help="a rule file to measure beside the shipped rules")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     sets: dict[str, list[str]] = {"the shipped rules": []}
-    if asked.upstream:
-        sets[asked.upstream] = [asked.upstream]
+    if options.upstream:
+        sets[options.upstream] = [options.upstream]
     print(
-        f"{platform.node()}, Linux {platform.release()}, {os.cpu_count()} cores; {asked.rounds} rounds, {time.ctime()}"
+        f"{platform.node()}, Linux {platform.release()}, {os.cpu_count()} cores; {options.rounds} rounds, "
+        f"{time.ctime()}"
     )
     commands = _commands()
-    told = {name: {text: _Told() for text in commands} for name in sets}
-    for _ in range(asked.rounds):
+    figures = {name: {text: _Figures() for text in commands} for name in sets}
+    for _ in range(options.rounds):
         alone = {text: _least(command, 0) for text, command in commands.items()}
         for name, rules in sets.items():
             with tempfile.TemporaryDirectory() as folder, lanner_run(Path(folder), rules, alerts=False) as running:
                 for text, command in commands.items():
-                    with _watched(running, told[name][text]) as row:
+                    with _watched(running, figures[name][text]) as row:
                         row.ratios.append(_least(command, 1) / alone[text])
-    for name, rows in told.items():
+    for name, rows in figures.items():
         _print(name, rows)
 
 
-def _print(name: str, rows: dict[str, _Told]) -> None:
+def _print(name: str, rows: dict[str, _Figures]) -> None:
     print(f"\nwith {name}: slow-down (least to greatest), Lanner's CPU, events made, left out, lost, memory")
     for text, row in rows.items():
         ratios = f"{statistics.median(row.ratios):.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f})"
@@ -126,7 +127,7 @@ def _attached() -> int:
 
 
 @contextmanager
-def _watched(running: Running, row: _Told) -> Iterator[_Told]:
+def _watched(running: Running, row: _Figures) -> Iterator[_Figures]:
     """Add the counters of the enclosed code to a row."""
     with _counters(running.process.pid) as counters:
         before, cpu, began = counters(), running.cpu_seconds(), time.monotonic()

@@ -33,10 +33,10 @@ def main(minutes: float = MINUTES) -> None:
             connection = Connection(bootstrap_servers=broker.address)
             create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
             with collector(connection, Path(name)) as pid:
-                _tell(pid, "at the start")
+                _report(pid, "at the start")
                 for number in range(1, TIMES + 1):
                     _load(60 * minutes / TIMES)
-                    _tell(pid, f"{minutes * number / TIMES:.1f} min")
+                    _report(pid, f"{minutes * number / TIMES:.1f} min")
         finally:
             broker.remove()
 
@@ -49,7 +49,7 @@ def _load(seconds: float) -> None:
         time.sleep(_REST_SECONDS)
 
 
-def _tell(pid: int, when: str) -> None:
+def _report(pid: int, when: str) -> None:
     of_maps: dict[str, int] = {}
     name = ""
     for row in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():

@@ -62,12 +62,12 @@ def main() -> None:
         secrets = {"LANNER_WEBHOOK_TOKEN": "made-up-token", "LANNER_APPRISE_URLS": f"json://127.0.0.1:{http}/"}
         for turn in range(ROUNDS):
             for number, (name, flags) in enumerate(sinks.items()):
-                place = Path(folder) / f"{number}-{turn}"
-                settings = load_settings(None, {}, [*flags, f"file_output.filename={place}/alerts"])
+                inside = Path(folder) / f"{number}-{turn}"
+                settings = load_settings(None, {}, [*flags, f"file_output.filename={inside}/alerts"])
                 sink = name.split()[0].rstrip(",")
                 opened = open_sink(settings, sink, connection=connection, environment=secrets)
-                rates[name].append(_rate(place / "many.db", opened))
-                waits[name] += _waits(place / "single.db", opened)
+                rates[name].append(_rate(inside / "many.db", opened))
+                waits[name] += _waits(inside / "single.db", opened)
                 opened.close()
     print("| sink | alerts a second | added, p50 | p99 |\n|---|---|---|---|")
     for name in sinks:
@@ -201,11 +201,11 @@ def _receivers() -> Iterator[tuple[int, int, int]]:
         process.join()
 
 
-def _receive(told: Pipe) -> None:
-    asyncio.run(_serve(told))
+def _receive(pipe: Pipe) -> None:
+    asyncio.run(_serve(pipe))
 
 
-async def _serve(told: Pipe) -> None:
+async def _serve(pipe: Pipe) -> None:
     async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -225,7 +225,7 @@ async def _serve(told: Pipe) -> None:
     loop = asyncio.get_running_loop()
     udp, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
     ports = [server.sockets[0].getsockname()[1] for server in servers]
-    told.send((*ports, udp.get_extra_info("sockname")[1]))
+    pipe.send((*ports, udp.get_extra_info("sockname")[1]))
     await asyncio.Event().wait()
 
 

@@ -30,18 +30,18 @@ def ordinary_batch(seed: int) -> EventBatch:
     """Return a batch of ordinary events; the same seed returns the same batch."""
     draw = random.Random(seed)
     strings: list[str | None] = [None]
-    places: dict[str, int] = {}
+    indexes: dict[str, int] = {}
 
     def text(value: str) -> int:
-        if value not in places:
-            places[value] = len(strings)
+        if value not in indexes:
+            indexes[value] = len(strings)
             strings.append(value)
-        return places[value]
+        return indexes[value]
 
     columns = empty_columns()
-    processes = [_process(place, draw) for place in range(60)]
-    for place, kind in enumerate(draw.choices(list(_TYPES), list(_TYPES.values()), k=EVENTS)):
-        row = {"type": text(kind), "process": draw.randrange(len(processes)), "time": 10**18 + place, "fd_num": 3}
+    processes = [_process(number, draw) for number in range(60)]
+    for number, kind in enumerate(draw.choices(list(_TYPES), list(_TYPES.values()), k=EVENTS)):
+        row = {"type": text(kind), "process": draw.randrange(len(processes)), "time": 10**18 + number, "fd_num": 3}
         row |= {"vthread": MISSING_INT, "local_port": -1, "remote_port": -1, "bits": int(EventBit.HAS_RES)}
         if kind in ("openat", "close", "read", "write"):
             name = text(draw.choice(_FILES))
@@ -63,14 +63,14 @@ def ordinary_batch(seed: int) -> EventBatch:
     )
 
 
-def _process(place: int, draw: random.Random) -> Process:
+def _process(number: int, draw: random.Random) -> Process:
     name = draw.choice(_NAMES)
     return Process(
-        pid=100 + place,
+        pid=100 + number,
         name=name,
         exe=f"/usr/bin/{name}",
         exepath=f"/usr/bin/{name}",
-        args=("-x", str(place)),
+        args=("-x", str(number)),
         cwd="/root",
         tty=0,
         uid=0,
@@ -79,8 +79,8 @@ def _process(place: int, draw: random.Random) -> Process:
         is_exe_upper_layer=False,
         is_exe_from_memfd=False,
         is_exe_writable=False,
-        parent=place // 2 if place else -1,
-        container=-1 if place % 3 else 0,
+        parent=number // 2 if number else -1,
+        container=-1 if number % 3 else 0,
     )
 
 

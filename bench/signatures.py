@@ -53,10 +53,10 @@ def main(recording: str, rules: Sequence[str]) -> None:
     _accept(gate, messages[0])
     detect = _stage(rules)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
-    _tell("signing", lambda value: who.signature(_TOPIC, who.host_id.encode(), {SENT: b"7"}, value), encoded)
-    _tell("checking", gate.check, messages)
-    _tell("refusing another key", gate.check, forged)
-    _tell("the detect stage", lambda value: detect.take(0, value, _APPENDED), encoded)
+    _report("signing", lambda value: who.signature(_TOPIC, who.host_id.encode(), {SENT: b"7"}, value), encoded)
+    _report("checking", gate.check, messages)
+    _report("refusing another key", gate.check, forged)
+    _report("the detect stage", lambda value: detect.take(0, value, _APPENDED), encoded)
 
     def with_check(message: EventsMessage) -> None:
         accepted = _accept(gate, message)
@@ -100,8 +100,11 @@ def _processor_seconds(
         time.sleep(3)
         begun = running.cpu_seconds()
         for number, (who, value) in enumerate(encoded):
-            key, told = who.host_id.encode(), {SENT: str(time.time_ns()).encode()}
-            headers: Headers = [*told.items(), *who.signature(connection.topic(EVENTS), key, told, value)]
+            key, headers_by_name = who.host_id.encode(), {SENT: str(time.time_ns()).encode()}
+            headers: Headers = [
+                *headers_by_name.items(),
+                *who.signature(connection.topic(EVENTS), key, headers_by_name, value),
+            ]
             generator.send(value, who.host_id, headers)
             if number % 200 == 0:
                 generator.flush()
@@ -112,8 +115,8 @@ def _processor_seconds(
 
 
 def _done(connection: Connection) -> int:
-    places = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
-    return sum(places.values())
+    offsets = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
+    return sum(offsets.values())
 
 
 def _batches(recording: str) -> list[EventBatch]:
@@ -125,8 +128,8 @@ def _identity(host_id: str, number: int = 1) -> HostIdentity:
 
 
 def _message(who: HostIdentity, value: bytes) -> EventsMessage:
-    key, told = who.host_id.encode(), {SENT: b"7"}
-    headers = [*told.items(), *who.signature(_TOPIC, key, told, value)]
+    key, headers_by_name = who.host_id.encode(), {SENT: b"7"}
+    headers = [*headers_by_name.items(), *who.signature(_TOPIC, key, headers_by_name, value)]
     return EventsMessage(partition_of(key, PARTITIONS), key, headers, value, _APPENDED * 1_000_000)
 
 
@@ -148,7 +151,7 @@ def _stage(rules: Sequence[str]) -> MessageStage:
     return MessageStage(ruleset, clock=time.monotonic)
 
 
-def _tell(name: str, work: Callable[..., object], given: Sequence[object]) -> None:
+def _report(name: str, work: Callable[..., object], given: Sequence[object]) -> None:
     best = min(_seconds(work, given) for _ in range(ROUNDS))
     print(f"{name}: {1e6 * best / len(given):.0f}", flush=True)
 

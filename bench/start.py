@@ -23,10 +23,10 @@ def main() -> None:
     """Print medians."""
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
-        kept = compiled(cache)
+        program_file = compiled(cache)
         print(f"find the kept program:        {_milliseconds(lambda: compiled(cache)):4.0f} ms")
         print(f"load, attach and test:        {_milliseconds(lambda: _open(cache)):4.0f} ms, the above included")
-    program, loaded = load(kept, RingSizes())
+    program, loaded = load(program_file, RingSizes())
     total = 0
     for name, descriptor in loaded.items():
         facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()

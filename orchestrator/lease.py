@@ -64,16 +64,16 @@ class LeaseView:
             wall: seconds since the epoch.
             is_taking: whether another process held it.
         """
-        moment = datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        found = {"leaseTransitions": 0, "acquireTime": moment} | spec
+        formatted = datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        found = {"leaseTransitions": 0, "acquireTime": formatted} | spec
         if is_taking:
             former = found["leaseTransitions"]
             found["leaseTransitions"] = min(former + 1, _MAX_TRANSITIONS) if isinstance(former, int) else 1
-            found["acquireTime"] = moment
+            found["acquireTime"] = formatted
         return found | {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": int(LEASE_SECONDS),
-            "renewTime": moment,
+            "renewTime": formatted,
         }
 
 

@@ -95,8 +95,8 @@ class Reconciler:
         extra = len(self._ends) - self._most_deleted
         due = [
             key
-            for place, (key, end) in enumerate(islice(self._ends.items(), max(most, 0)))
-            if end <= now or place < extra
+            for index, (key, end) in enumerate(islice(self._ends.items(), max(most, 0)))
+            if end <= now or index < extra
         ]
         for key in due:
             del self._ends[key]

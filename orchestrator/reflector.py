@@ -117,5 +117,5 @@ class Reflector:
             self._version, self._continues, self._items = "", "", []
         if is_gone and self._failures == 1:
             return self._draw() * _BACKOFF.first
-        asked = failure.retry_after if failure.code in (_TOO_MANY_REQUESTS, 503) else None
-        return _BACKOFF.seconds(self._failures, asked, self._draw())
+        requested = failure.retry_after if failure.code in (_TOO_MANY_REQUESTS, 503) else None
+        return _BACKOFF.seconds(self._failures, requested, self._draw())

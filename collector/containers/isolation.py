@@ -42,18 +42,18 @@ class Isolation:
     def __init__(self, host: frozenset[int]) -> None:
         self._host = host
 
-    def container_of(self, pid: int, place: ProcessContext) -> ContainerName | None:
+    def container_of(self, pid: int, context: ProcessContext) -> ContainerName | None:
         """Return the container of a process in pid and mount namespaces of its own; None if it has the host's.
 
         Args:
             pid: the process's id on the host.
-            place: its namespaces and its cgroup.
+            context: its namespaces and its cgroup.
         """
-        if not self._host or not place.mount_namespace or place.mount_namespace in self._host:
+        if not self._host or not context.mount_namespace or context.mount_namespace in self._host:
             return None
-        if place.vpid in (None, 0, pid) or not place.pid_namespace:
+        if context.vpid in (None, 0, pid) or not context.pid_namespace:
             return None
-        cgroup = place.cgroup or ""
+        cgroup = context.cgroup or ""
         claimed = claimed_container(cgroup)
         if claimed is not None:
             return claimed
@@ -61,4 +61,4 @@ class Isolation:
         if named is not None:
             return ContainerName(UNKNOWN, named["id"], None, cgroup)
         # The namespace's number is unique while the container lives; its cgroup may have other processes.
-        return ContainerName(UNKNOWN, f"{place.pid_namespace:012x}")
+        return ContainerName(UNKNOWN, f"{context.pid_namespace:012x}")

@@ -36,7 +36,7 @@ def is_adoption(entry: TrackedProcess, new_parent: TrackedProcess) -> bool:
     """
     if entry.parent is None or entry.parent.is_stale:
         return False
-    return new_parent.pid == 1 or new_parent.place.vpid == 1
+    return new_parent.pid == 1 or new_parent.context.vpid == 1
 
 
 def behind_helper(parent: TrackedProcess) -> TrackedProcess:

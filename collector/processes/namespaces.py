@@ -37,5 +37,5 @@ class Namespaces:
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of a process's pid namespace, if it is in the same container."""
-        first = self._first.get(entry.place.pid_namespace or 0)
+        first = self._first.get(entry.context.pid_namespace or 0)
         return first if first is not None and first.exited_at is None and first.container == entry.container else None

@@ -78,7 +78,7 @@ class ProcessFacts:
     """Start on the boot clock in 10 ms ticks, the resolution of /proc."""
     program: ExecutedProgram
     credentials: Credentials
-    place: ProcessContext
+    context: ProcessContext
 
 
 UNKNOWN_PROGRAM = ExecutedProgram()
@@ -130,7 +130,7 @@ def credentials_of(state: State) -> Credentials:
     return Credentials(state.who.uid, state.gid, state.cap_effective, state.cap_permitted, state.cap_inheritable)
 
 
-def place_of(state: State) -> ProcessContext:
+def context_of(state: State) -> ProcessContext:
     """Return the process's surroundings."""
     return ProcessContext(
         ppid=state.ppid,

@@ -27,6 +27,7 @@ class TrackedProcess:
         "cgroup_id",
         "comm",
         "container",
+        "context",
         "credentials",
         "exec_generation",
         "exec_time",
@@ -38,7 +39,6 @@ class TrackedProcess:
         "other_users",
         "parent",
         "pid",
-        "place",
         "program",
         "session_leader",
         "start_epoch",
@@ -56,7 +56,7 @@ class TrackedProcess:
         credentials: Credentials,
         *,
         program: ExecutedProgram = UNKNOWN_PROGRAM,
-        place: ProcessContext | None = None,
+        context: ProcessContext | None = None,
         exec_generation: int | None = None,
         cgroup_id: int | None = None,
         container: ContainerName | None = None,
@@ -75,7 +75,7 @@ class TrackedProcess:
         self.credentials = credentials
         self.comm = program.name
         """The name that children inherit: unlike the program's, it follows prctl."""
-        self.place = ProcessContext() if place is None else place
+        self.context = ProcessContext() if context is None else context
         self.container = container
         self.parent = parent
         self.is_stale = is_stale
@@ -133,7 +133,7 @@ class TrackedProcess:
             self.exec_time = None
         self.credentials = facts.credentials
         self.other_users = {}
-        self.place = replace(facts.place, pid_namespace_init_start=self.place.pid_namespace_init_start)
+        self.context = replace(facts.context, pid_namespace_init_start=self.context.pid_namespace_init_start)
         self.exec_generation = exec_generation
 
     def copy(self, *, credentials: Credentials | None = None) -> "TrackedProcess":
@@ -144,7 +144,7 @@ class TrackedProcess:
             self.start_epoch,
             self.credentials if credentials is None else credentials,
             program=self.program,
-            place=self.place,
+            context=self.context,
             exec_generation=self.exec_generation,
             cgroup_id=self.cgroup_id,
             container=self.container,
@@ -183,7 +183,7 @@ class TrackedProcess:
     def changed(self) -> None:
         """Count a change; copies made before it are out of date."""
         self.version += 1
-        if self.pid in {self.place.pgid, self.place.sid}:
+        if self.pid in {self.context.pgid, self.context.sid}:
             self.is_pointed_at = True
         if self.views:
             self.views = {}
@@ -194,7 +194,7 @@ class TrackedProcess:
         Its name is the parent's current one. Falco does the same, and its rules recognize the helpers of container
         runtimes by the names that they set between two forks.
         """
-        place = self.place
+        context = self.context
         is_namespace_init = vpid == 1 and pid != 1
         return TrackedProcess(
             pid,
@@ -202,12 +202,12 @@ class TrackedProcess:
             start_epoch,
             self.credentials,
             program=self.program if self.comm == self.program.name else replace(self.program, name=self.comm),
-            place=replace(
-                place,
+            context=replace(
+                context,
                 ppid=self.pid,
                 vpid=vpid,
-                pid_namespace=None if is_namespace_init else place.pid_namespace,
-                pid_namespace_init_start=start_time if is_namespace_init else place.pid_namespace_init_start,
+                pid_namespace=None if is_namespace_init else context.pid_namespace,
+                pid_namespace_init_start=start_time if is_namespace_init else context.pid_namespace_init_start,
             ),
             exec_generation=exec_generation,
             cgroup_id=self.cgroup_id,
@@ -238,7 +238,7 @@ def from_facts(facts: ProcessFacts, boot_to_epoch: int) -> TrackedProcess:
         start + boot_to_epoch,
         facts.credentials,
         program=facts.program,
-        place=facts.place,
+        context=facts.context,
         start_is_exact=False,
     )
     entry.is_pointed_at = True

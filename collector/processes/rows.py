@@ -266,7 +266,7 @@ class ProcessRows:
             self._add_texts({mount.source, mount.dest, mount.mode, mount.propagation})
 
     def _process(self, entry: TrackedProcess, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
-        program, credentials, context = entry.program, entry.credentials, entry.place
+        program, credentials, context = entry.program, entry.credentials, entry.context
         _, parent, session, group, container, _ = key
         names = self._names.names(
             credentials.uid,
@@ -343,7 +343,7 @@ def _bytes(text: str) -> int:
 
 def _text_bytes(entry: TrackedProcess) -> int:
     """Return the total length of the texts that a process controls."""
-    program, context = entry.program, entry.place
+    program, context = entry.program, entry.context
     single = (program.exe, program.exepath, context.cwd, context.cgroup)
     return sum(_bytes(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
 

@@ -151,9 +151,9 @@ def _is_as(entry: TrackedProcess, facts: ProcessFacts) -> bool:
     """Return whether a process is as the table has it, in the facts that matter and that /proc shows."""
     if facts.start_ticks != entry.start_time // TICK:
         return False
-    context = facts.place
+    context = facts.context
     read = (facts.credentials.uid, context.sid, context.pgid, context.cwd, context.loginuid)
-    held = (entry.credentials.uid, entry.place.sid, entry.place.pgid, entry.place.cwd, entry.place.loginuid)
+    held = (entry.credentials.uid, entry.context.sid, entry.context.pgid, entry.context.cwd, entry.context.loginuid)
     return read == held and _is_same_program(entry, facts)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from collector.containers.naming import ContainerName, container_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
 from collector.processes.namespaces import Namespaces
-from collector.processes.parts import Credentials, ProcessContext, ProcessFacts, credentials_of, place_of, program_of
+from collector.processes.parts import Credentials, ProcessContext, ProcessFacts, context_of, credentials_of, program_of
 from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
 from collector.processes.procfs.protocol import ProcfsReader
 from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
@@ -38,7 +38,7 @@ class ProcessTable:
         grace: int = GRACE,
         exited_limit: int = MAX_ENTRIES,
         container_of: Callable[[str], ContainerName | None] = container_of,
-        isolated: Callable[[int, ProcessContext], ContainerName | None] = lambda _pid, _place: None,
+        isolated: Callable[[int, ProcessContext], ContainerName | None] = lambda _pid, _context: None,
     ) -> None:
         self.boot_to_epoch = boot_to_epoch
         self.changes = 0
@@ -139,13 +139,13 @@ class ProcessTable:
         """Return the leader of a process's session, or its eldest known member; None if the session isn't known."""
         if entry.session_leader is not None:
             return entry.session_leader
-        return find_leader(entry, entry.place.sid, lambda other: other.place.sid, self._living)
+        return find_leader(entry, entry.context.sid, lambda other: other.context.sid, self._living)
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's group, or its eldest known member; None if the group isn't known."""
         if entry.group_leader is not None:
             return entry.group_leader
-        return find_leader(entry, entry.place.pgid, lambda other: other.place.pgid, self._living)
+        return find_leader(entry, entry.context.pgid, lambda other: other.context.pgid, self._living)
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of the pid namespace, if it is in the same container."""
@@ -176,8 +176,8 @@ class ProcessTable:
         if parent is not None:
             child.parent = parent
             parent.is_pointed_at = True
-        if record.real_parent_pid != child.place.ppid:
-            child.place = replace(child.place, ppid=record.real_parent_pid)
+        if record.real_parent_pid != child.context.ppid:
+            child.context = replace(child.context, ppid=record.real_parent_pid)
         self._put(child, record.who.time)
         cut = trim(child)
         if cut is not None:
@@ -197,7 +197,7 @@ class ProcessTable:
         entry.credentials = credentials_of(state)
         entry.other_users = {}
         entry.is_stale = False
-        self._take_place(entry, state)
+        self._take_context(entry, state)
         self._changed(entry)
 
     def _state(self, state: State) -> None:
@@ -208,7 +208,7 @@ class ProcessTable:
             entry = self._same_process(who)
             if found.is_stale or entry is None or entry.exited_at is not None:
                 return
-        before = (entry.place, entry.credentials, entry.parent, entry.container)
+        before = (entry.context, entry.credentials, entry.parent, entry.container)
         if entry.exec_generation is None:
             entry.exec_generation = who.exec_generation
         credentials = credentials_of(state)
@@ -216,8 +216,8 @@ class ProcessTable:
             entry.credentials = credentials
         elif entry.other_users.get(who.uid) != credentials:
             entry.remember_as(credentials)
-        self._take_place(entry, state)
-        if before != (entry.place, entry.credentials, entry.parent, entry.container):
+        self._take_context(entry, state)
+        if before != (entry.context, entry.credentials, entry.parent, entry.container):
             self._changed(entry)
 
     def _exit(self, record: Exit) -> None:
@@ -309,8 +309,8 @@ class ProcessTable:
         if path is None and entry.exited_at is None and entry.cgroup_id is not None:
             path = self._reader.read_cgroup(who.pid)
         entry.cgroup_id = who.cgroup_id
-        if path is not None and path != entry.place.cgroup:
-            entry.place = replace(entry.place, cgroup=path)
+        if path is not None and path != entry.context.cgroup:
+            entry.context = replace(entry.context, cgroup=path)
             entry.container = self._container_of(path) or entry.container
             self._changed(entry)
 
@@ -338,30 +338,30 @@ class ProcessTable:
 
     def _settle(self, entry: TrackedProcess) -> None:
         """Set the parent, container and namespace start of a process read from /proc."""
-        place = entry.place
-        if place.ppid:
-            self._set_parent(entry, place.ppid, may_read=True)
-        if place.cgroup is not None:
-            entry.container = self._container_of(place.cgroup) or entry.container
+        context = entry.context
+        if context.ppid:
+            self._set_parent(entry, context.ppid, may_read=True)
+        if context.cgroup is not None:
+            entry.container = self._container_of(context.cgroup) or entry.container
         self._set_container(entry)
-        if place.pid_namespace is not None and place.pid_namespace_init_start is None:
-            if place.vpid == 1:
-                self._namespaces.learn_first(place.pid_namespace, entry)
-            start = self._namespaces.start(place.pid_namespace)
+        if context.pid_namespace is not None and context.pid_namespace_init_start is None:
+            if context.vpid == 1:
+                self._namespaces.learn_first(context.pid_namespace, entry)
+            start = self._namespaces.start(context.pid_namespace)
             if start is not None:
-                entry.place = replace(place, pid_namespace_init_start=start)
+                entry.context = replace(context, pid_namespace_init_start=start)
 
-    def _take_place(self, entry: TrackedProcess, state: State) -> None:
+    def _take_context(self, entry: TrackedProcess, state: State) -> None:
         self._namespaces.learn(entry, state)
-        is_new_parent = entry.place.ppid != state.ppid
+        is_new_parent = entry.context.ppid != state.ppid
         entry.comm = state.comm
-        entry.place = place_of(state)
+        entry.context = context_of(state)
         entry.cgroup_id = state.who.cgroup_id
         entry.container = self._container_of(state.cgroup) or entry.container
         parent = self._living.get(state.ppid)
         if entry.container is not None and parent is not None and behind_helper(parent) is not parent:
-            entry.place = replace(entry.place, ppid=behind_helper(parent).pid)
-        self._set_parent(entry, entry.place.ppid or 0, may_read=is_new_parent)
+            entry.context = replace(entry.context, ppid=behind_helper(parent).pid)
+        self._set_parent(entry, entry.context.ppid or 0, may_read=is_new_parent)
         self._set_container(entry)
 
     def _set_container(self, entry: TrackedProcess) -> None:
@@ -369,7 +369,7 @@ class ProcessTable:
         if entry.container is None and entry.parent is not None:
             entry.container = entry.parent.container
         if entry.container is None:
-            entry.container = self._isolated(entry.pid, entry.place)
+            entry.container = self._isolated(entry.pid, entry.context)
 
     def _set_parent(self, entry: TrackedProcess, ppid: int, *, may_read: bool) -> None:
         if entry.parent is not None and entry.parent.pid == ppid:
@@ -380,8 +380,8 @@ class ProcessTable:
             if facts is not None:
                 parent = self._add(facts)
                 # Its own records will report its parent, so one read of /proc is enough here.
-                parent.parent = self._living.get(facts.place.ppid or 0)
-                parent.container = self._container_of(facts.place.cgroup or "/")
+                parent.parent = self._living.get(facts.context.ppid or 0)
+                parent.container = self._container_of(facts.context.cgroup or "/")
         if parent is None or parent is entry or is_adoption(entry, parent):
             return
         if entry not in ancestors(parent):

@@ -90,9 +90,9 @@ def users() -> None:
     ]
     for answer in client.alter_user_scram_credentials(known).values():
         answer.result(SECONDS)
-    wanted = {f"lanner-{name}" for name in PARTS}
+    required = {f"lanner-{name}" for name in PARTS}
     until = time.monotonic() + SECONDS
-    while not wanted <= client.describe_user_scram_credentials().result(SECONDS).keys():
+    while not required <= client.describe_user_scram_credentials().result(SECONDS).keys():
         if time.monotonic() > until:
             raise TimeoutError("the broker does not know the users yet")
         time.sleep(0.2)

@@ -27,8 +27,8 @@ def of_libraries(libraries: Path, target: Path) -> None:
         for path in libraries.iterdir()
         if ".so" in path.name and not path.is_symlink()
     ]
-    asked = subprocess.run(["dpkg-query", "-S", *sorted(names)], capture_output=True, text=True, check=False)  # noqa: S607
-    for package in sorted({line.partition(":")[0] for line in asked.stdout.splitlines()}):
+    answer = subprocess.run(["dpkg-query", "-S", *sorted(names)], capture_output=True, text=True, check=False)  # noqa: S607
+    for package in sorted({line.partition(":")[0] for line in answer.stdout.splitlines()}):
         if (copyright_file := Path("/usr/share/doc", package, "copyright")).is_file():
             shutil.copy(copyright_file, target / f"debian-{package}.txt")
 

@@ -7,7 +7,7 @@ from lanner.errors import BadInput
 from lanner.ruleset.load import ActiveRules, load_or_fail
 from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
-from processor.compiler.host_names import names_asked
+from processor.compiler.host_names import names_to_resolve
 from processor.compiler.recursion import deep
 from processor.detection.detector import Detector
 from processor.detection.redaction import Redaction
@@ -47,7 +47,7 @@ class CompiledDetection:
     @property
     def host_names(self) -> tuple[str, ...]:
         """Host names that rules compare addresses with."""
-        return names_asked(self.ruleset.conditions)
+        return names_to_resolve(self.ruleset.conditions)
 
     @property
     def pushdown_filter(self) -> PushdownFilter:

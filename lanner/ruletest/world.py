@@ -221,7 +221,7 @@ class World:
             start_ticks=start // TICK,
             program=_program(spec),
             credentials=Credentials(spec.uid, spec.gid, spec.caps, spec.caps, 0),
-            place=ProcessContext(
+            context=ProcessContext(
                 ppid=1 if spec.parent is None else self._pids[spec.parent],
                 vpid=spec.vpid or pid,
                 pgid=pid,
@@ -294,16 +294,16 @@ def _identity(entry: TrackedProcess, now: int, generation: int) -> ProcessIdenti
 
 
 def _state(entry: TrackedProcess, now: int, generation: int, spec: ProcessSpec) -> State:
-    place, credentials = entry.place, entry.credentials
+    context, credentials = entry.context, entry.credentials
     return State(
         who=_identity(entry, now, generation),
-        ppid=place.ppid or 0,
-        vpid=place.vpid or entry.pid,
-        pgid=place.pgid or entry.pid,
-        vpgid=place.vpgid or entry.pid,
-        sid=place.sid or entry.pid,
-        tty=place.tty or 0,
-        loginuid=-1 if place.loginuid is None else place.loginuid,
+        ppid=context.ppid or 0,
+        vpid=context.vpid or entry.pid,
+        pgid=context.pgid or entry.pid,
+        vpgid=context.vpgid or entry.pid,
+        sid=context.sid or entry.pid,
+        tty=context.tty or 0,
+        loginuid=-1 if context.loginuid is None else context.loginuid,
         gid=credentials.gid or 0,
         cap_effective=credentials.cap_effective or 0,
         cap_permitted=credentials.cap_permitted or 0,
@@ -312,8 +312,8 @@ def _state(entry: TrackedProcess, now: int, generation: int, spec: ProcessSpec) 
         mount_namespace=1,
         pid_namespace_init_start=10 * TICK,
         comm=spec.name,
-        cwd=place.cwd or "/",
-        cgroup=place.cgroup or "/",
+        cwd=context.cwd or "/",
+        cgroup=context.cgroup or "/",
     )
 
 
@@ -338,6 +338,6 @@ def _syscall_record(event: StatedEvent, entry: TrackedProcess, now: int) -> Sysc
     return replace(
         event.call,
         who=_identity(entry, now, entry.exec_generation or 0),
-        vtid=entry.place.vpid or entry.pid,
+        vtid=entry.context.vpid or entry.pid,
         result=entry.pid if event.type == "setsid" else event.call.result,
     )

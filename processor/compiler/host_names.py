@@ -18,7 +18,7 @@ MAX_NAME = 253
 """Maximum length of a host name in characters. Source: RFC 1035, section 2.3.4."""
 
 
-def names_asked(conditions: Iterable[Node]) -> tuple[str, ...]:
+def names_to_resolve(conditions: Iterable[Node]) -> tuple[str, ...]:
     """Return the distinct host names that conditions compare with the names of addresses, in order.
 
     Args:

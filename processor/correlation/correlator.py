@@ -326,8 +326,8 @@ class Correlator:
             rule, term = known
             if rule.name not in evaluated and _holds(term, truths):
                 evaluated.add(rule.name)
-                told = next((truths[name] for name in rule.macros if name in term.needs), None)
-                self._match(pre_match, candidate, rule, told if isinstance(told, Fired) else None, found)
+                fired = next((truths[name] for name in rule.macros if name in term.needs), None)
+                self._match(pre_match, candidate, rule, fired if isinstance(fired, Fired) else None, found)
 
     def _feed(self, pre_match: PreMatch, found: list[Alert]) -> _Truths:
         by_macro: dict[int, list[tuple[int, Term, Feed]]] = {}
@@ -336,14 +336,14 @@ class Correlator:
             if known is None:
                 self.counts["unknown_term"] += 1
             else:
-                place, leg, term = known
-                by_macro.setdefault(place, []).append((leg, term, feed))
+                index, leg, term = known
+                by_macro.setdefault(index, []).append((leg, term, feed))
         truths: _Truths = {}
         # Macros that others ask stand before them.
-        for place in sorted(by_macro):
-            holding = {leg: feed for leg, term, feed in by_macro[place] if _holds(term, truths)}
+        for index in sorted(by_macro):
+            holding = {leg: feed for leg, term, feed in by_macro[index] if _holds(term, truths)}
             if holding:
-                macro = self._rules.macros[place]
+                macro = self._rules.macros[index]
                 truths[macro.fingerprint] = self._update(pre_match, macro, holding, found)
         return truths
 
@@ -356,7 +356,7 @@ class Correlator:
         )
         if outcome is UpdateOutcome.TAKEN:
             host = _account(pre_match, entry)
-            self._keep(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
+            self._put(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return fired
         self.counts[outcome.value] += 1
         return outcome
@@ -376,35 +376,35 @@ class Correlator:
         key = (rule.fingerprint, candidate.by)
         stamp = pre_match.origin.stamp(pre_match.time)
         weight = pre_match.weight - (0 if window is None else window.unmet)
-        told = take_match(self._throttle(key), stamp, make_alert, rule.suppress.period, weight)
-        if not told.is_duplicate:
-            if told.alerts:
+        result = take_match(self._throttle(key), stamp, make_alert, rule.suppress.period, weight)
+        if not result.is_duplicate:
+            if result.alerts:
                 self.alerts[rule.name] += 1
-            self.suppressed[rule.name] += weight - bool(told.alerts)
-        self._keep_throttle(pre_match, key, told, found, is_new=bool(told.alerts))
+            self.suppressed[rule.name] += weight - bool(result.alerts)
+        self._store_throttle(pre_match, key, result, found, is_new=bool(result.alerts))
 
     def _take_repeated(self, pre_match: PreMatch, repeated: RepeatedAlert, found: list[Alert]) -> None:
         key = (REPEATED_ALERTS, pre_match.group)
         state = self._throttle(key)
-        told = add_repeats(state, pre_match.origin.stamp(pre_match.time), repeated)
-        is_new = state is None or not state.is_open or state.alert is not told.state.alert
-        self._keep_throttle(pre_match, key, told, found, is_new=is_new)
+        result = add_repeats(state, pre_match.origin.stamp(pre_match.time), repeated)
+        is_new = state is None or not state.is_open or state.alert is not result.state.alert
+        self._store_throttle(pre_match, key, result, found, is_new=is_new)
 
     def _throttle(self, key: Key) -> Throttle | None:
         entry = self._store.get(key)
         return entry.state if entry is not None and isinstance(entry.state, Throttle) else None
 
-    def _keep_throttle(
-        self, pre_match: PreMatch, key: Key, told: SuppressResult, found: list[Alert], *, is_new: bool
+    def _store_throttle(
+        self, pre_match: PreMatch, key: Key, result: SuppressResult, found: list[Alert], *, is_new: bool
     ) -> None:
-        if told.is_duplicate:
+        if result.is_duplicate:
             self.counts["duplicate"] += 1
             return
-        found += told.alerts
+        found += result.alerts
         entry = self._store.get(key)
         # Repeats that go on end a period after the first, however long they go on.
         begun = self._now if entry is None or is_new else entry.touched
-        self._keep(GroupState(*key, _account(pre_match, entry), begun, told.state), found)
+        self._put(GroupState(*key, _account(pre_match, entry), begun, result.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
         entry = self._store.get((notice.kind, pre_match.group))
@@ -417,14 +417,14 @@ class Correlator:
         if entry is None:
             self._report(fresh, tally, found)
         else:
-            self._keep(replace(fresh, touched=entry.touched), found)
+            self._put(replace(fresh, touched=entry.touched), found)
 
     def _report(self, entry: GroupState, tally: Tally, found: list[Alert]) -> None:
-        told, alerts = report(entry.owner, tally)
+        updated, alerts = report(entry.owner, tally)
         found += alerts
-        self._keep(replace(entry, state=told, touched=self._now), found)
+        self._put(replace(entry, state=updated, touched=self._now), found)
 
-    def _keep(self, entry: GroupState, found: list[Alert]) -> None:
+    def _put(self, entry: GroupState, found: list[Alert]) -> None:
         for gone in self._store.put(entry):
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]

@@ -83,7 +83,7 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
     """
     source, position = pre_match.origin.source, pre_match.origin.position
     before = () if tally is None else tally.sources
-    if any(known == source and position <= place for known, place in before):
+    if any(known == source and position <= counted for known, counted in before):
         return None
     others = tuple(entry for entry in before if entry[0] != source)
     numbers = {} if tally is None else dict(tally.numbers)

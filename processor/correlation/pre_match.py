@@ -58,7 +58,7 @@ class Feed:
     term: str
     value: str | None = None
     """The value that value_count counts."""
-    kept: Mapping[str, Value] = field(default_factory=dict)
+    stored: Mapping[str, Value] = field(default_factory=dict)
     """The fields of this leg's event that outputs name."""
 
 

@@ -28,7 +28,7 @@ GROUP_MISSING = "group_missing"
 VALUE_MISSING = "value_missing"
 """Events rejected because they lack the field whose values are counted."""
 
-MAX_KEPT_BYTES = 4 << 10
+MAX_STORED_BYTES = 4 << 10
 """Limit of a field value stored in a window for its output: each record of its state repeats it."""
 OnFault = Callable[[BaseException], None]
 Read = Callable[[int, int], tuple[Any, ...]]
@@ -93,11 +93,11 @@ class PreMatcher:
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        kept = kept_fields(plan)
+        stored = stored_fields(plan)
         self._uses: list[_LegUse | _RuleUse] = []
         for macro in plan.macros:
             for leg in macro.legs:
-                self._uses += _leg_uses(macro, leg, kept.get((macro.fingerprint, leg.name), ()))
+                self._uses += _leg_uses(macro, leg, stored.get((macro.fingerprint, leg.name), ()))
         for rule in plan.rules:
             extras = extra_fields.get(rule.name, {})
             self._uses += _rule_uses(rule, extras, append_container=append_container)
@@ -131,25 +131,25 @@ class PreMatcher:
         for index, hits in hits_of(batch, self._matchers, self._fault, budget):
             yield from self._pre_matches(reading, index, hits)
 
-    def _fault(self, place: int, problem: BaseException) -> None:
-        use = self._uses[place]
+    def _fault(self, index: int, problem: BaseException) -> None:
+        use = self._uses[index]
         name = use.rule.name if isinstance(use, _RuleUse) else use.macro.name
         self.faults[name] += 1
         self.first_errors.setdefault(name, fault_text(problem))
 
-    def _pre_matches(self, reading: "_Reading", place: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
+    def _pre_matches(self, reading: "_Reading", event_index: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
         found = _Gathered()
-        for term_place, name in hits:
-            use = self._uses[term_place]
+        for use_index, name in hits:
+            use = self._uses[use_index]
             try:
                 if isinstance(use, _LegUse):
-                    _feed(use, reading, (place, name), found)
+                    _feed(use, reading, (event_index, name), found)
                 else:
-                    _candidate(use, reading, (place, name), found, partial(self._fault, term_place))
+                    _candidate(use, reading, (event_index, name), found, partial(self._fault, use_index))
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
-                self._fault(term_place, problem)
+                self._fault(use_index, problem)
         self.counts.update(reason for _, reason in found.missing)
-        pre_matches = found.pre_matches(reading.batch, place)
+        pre_matches = found.pre_matches(reading.batch, event_index)
         for _ in pre_matches:
             reading.budget.count_result()
         return pre_matches
@@ -164,21 +164,21 @@ class _Gathered:
     missing: set[tuple[str, str]] = field(default_factory=set)
     """Macros that could not count the event, and why: once each, however many terms hold."""
 
-    def pre_matches(self, batch: EventBatch, place: int) -> list[PreMatch]:
-        index = batch.first_index + place
-        origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, index)
+    def pre_matches(self, batch: EventBatch, index: int) -> list[PreMatch]:
+        position = batch.first_index + index
+        origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
         groups = dict.fromkeys((*self.feeds, *self.candidates))
         return [
             PreMatch(
                 origin,
-                batch.columns["time"][place],
+                batch.columns["time"][index],
                 batch.hostname,
                 group,
                 tuple(self.feeds.get(group, ())),
                 tuple(self.candidates.get(group, ())),
                 batch.appended,
                 batch.is_established,
-                1 + batch.columns["repeats"][place],
+                1 + batch.columns["repeats"][index],
             )
             for group in groups
         ]
@@ -198,8 +198,8 @@ def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gather
             return
         value = clipped(as_text(values[size]))
         size += 1
-    kept = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_KEPT_BYTES)
-    found.feeds.setdefault(group, []).append(Feed(use.term.id, value, kept))
+    stored = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_STORED_BYTES)
+    found.feeds.setdefault(group, []).append(Feed(use.term.id, value, stored))
 
 
 def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _Gathered, on_fault: OnFault) -> None:
@@ -267,8 +267,8 @@ def _group(values: Iterable[Any]) -> Group:
     return tuple(None if value is None else clipped(as_text(value)) for value in values)
 
 
-def _leg_uses(macro: StatefulMacro, leg: Leg, kept: Sequence[str]) -> list[_LegUse | _RuleUse]:
-    fields = _Fields.of((*leg.fields, *kept))
+def _leg_uses(macro: StatefulMacro, leg: Leg, stored: Sequence[str]) -> list[_LegUse | _RuleUse]:
+    fields = _Fields.of((*leg.fields, *stored))
     return [_LegUse(term, macro, fields) for term in leg.terms]
 
 
@@ -300,7 +300,7 @@ def suggested_output(output: str, *, append: bool) -> str:
     return output + longer[len(masked) :] if longer.startswith(masked) else output
 
 
-def kept_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
+def stored_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
     """Return the fields of each leg's events that outputs name.
 
     Args:

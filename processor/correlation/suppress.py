@@ -18,8 +18,8 @@ MAX_SOURCES = 1_000
 """Sources per group; the least recently matched is dropped first."""
 
 
-_KEPT_TEXT_BYTES = 4 << 10
-_KEPT_BYTES = 32 << 10
+_MAX_TEXT_BYTES = 4 << 10
+_MAX_ALERT_BYTES = 32 << 10
 """Limits of an alert that is stored for a summary: there is one per group."""
 
 
@@ -109,7 +109,7 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
 
 def retained(alert: Alert) -> bytes:
     """Return an alert as it is stored for a summary: encoded, long texts clipped."""
-    return encode_alert(bounded(alert, _kept))
+    return encode_alert(bounded(alert, _bounded))
 
 
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
@@ -139,7 +139,7 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
 
 def _is_applied(state: Throttle, stamp: EventKey) -> bool:
     _, position, source = stamp
-    return any(known == source and position <= place for known, place in state.sources)
+    return any(known == source and position <= applied for known, applied in state.sources)
 
 
 def _applied(state: Throttle | None, stamp: EventKey) -> tuple[tuple[int, int], ...]:
@@ -149,5 +149,5 @@ def _applied(state: Throttle | None, stamp: EventKey) -> tuple[tuple[int, int], 
     return (*others[-(MAX_SOURCES - 1) :], (source, position))
 
 
-def _kept(texts: Texts) -> Texts:
-    return texts.within(_KEPT_TEXT_BYTES, _KEPT_BYTES)
+def _bounded(texts: Texts) -> Texts:
+    return texts.within(_MAX_TEXT_BYTES, _MAX_ALERT_BYTES)

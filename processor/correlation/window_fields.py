@@ -114,7 +114,7 @@ def group_text(group: Sequence[str | None]) -> str:
 
 def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
     """Return each leg's event: its time, its host, and the fields that outputs name."""
-    return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.kept} for name, seen in fired.legs}
+    return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.stored} for name, seen in fired.legs}
 
 
 def _value(token: WindowToken, fired: Fired | None, group: Sequence[str | None]) -> Value:

@@ -74,7 +74,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
             {
                 "term": feed.term,
                 "value": None if feed.value is None else to_bytes(feed.value),
-                "kept": values_datum(feed.kept),
+                "kept": values_datum(feed.stored),
             }
             for feed in pre_match.feeds
         ],

@@ -49,13 +49,13 @@ class _Prepared:
     extras: tuple[tuple[str, bool, OutputFormat], ...]
     """Further output fields: name, whether it holds a field value instead of a text, and its format."""
 
-    def fields(self, rendered: Rendered, batch: EventBatch, place: int, name: int) -> Mapping[str, Value]:
+    def fields(self, rendered: Rendered, batch: EventBatch, index: int, name: int) -> Mapping[str, Value]:
         """Return the output's fields and the extra ones."""
         if not self.extras:
             return rendered.fields
         fields = dict(rendered.fields)
         for key, is_field, form in self.extras:
-            extra = form.bind(batch)(place, name)
+            extra = form.bind(batch)(index, name)
             fields |= extra.fields if is_field else {key: extra.text}
         return fields
 
@@ -86,7 +86,7 @@ class Detector:
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        kept = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
+        selected = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
         self._rules = [
             _Prepared(
                 rule.name,
@@ -99,14 +99,14 @@ class Detector:
                     for key, form in extra_fields.get(rule.name, {}).items()
                 ),
             )
-            for rule in kept
+            for rule in selected
         ]
         self._redact = redact
         self._first_only = rule_matching == "first"
-        self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in kept]).matchers
+        self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in selected]).matchers
         self.event_types: frozenset[str] = frozenset(self._matchers)
         """The event types that a rule can match: the collector must collect them."""
-        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in kept)
+        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in selected)
         """The evaluated conditions, from which the pushdown filter is derived."""
         self.events = 0
         """Events evaluated."""
@@ -145,26 +145,26 @@ class Detector:
             self._alerts(batch, index, hits, budget, repeats)
         return budget.alerts
 
-    def _fault(self, place: int, problem: BaseException) -> None:
-        rule = self._rules[place].rule
+    def _fault(self, index: int, problem: BaseException) -> None:
+        rule = self._rules[index].rule
         self.faults[rule] += 1
         self.first_errors.setdefault(rule, fault_text(problem))
 
     def _alerts(
         self,
         batch: EventBatch,
-        place: int,
+        event_index: int,
         hits: Sequence[tuple[int, int]],
         budget: BatchBudget,
         repeats: BatchRepeats,
     ) -> None:
-        for rule_place, name in hits:
-            rule = self._rules[rule_place]
+        for rule_index, name in hits:
+            rule = self._rules[rule_index]
             budget.count_result()
             try:
-                alert = self._alert(rule, batch, (place, name), budget, repeats)
+                alert = self._alert(rule, batch, (event_index, name), budget, repeats)
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
-                self._fault(rule_place, problem)
+                self._fault(rule_index, problem)
                 continue
             if alert is not None:
                 budget.alerts.append(alert)
@@ -174,8 +174,8 @@ class Detector:
     def _alert(
         self, rule: _Prepared, batch: EventBatch, hit: tuple[int, int], budget: BatchBudget, repeats: BatchRepeats
     ) -> Alert | None:
-        place, name = hit
-        time = batch.columns["time"][place]
+        index, name = hit
+        time = batch.columns["time"][index]
         identity = alert_id(
             time,
             rule.rule,
@@ -183,10 +183,10 @@ class Detector:
             batch.boot_id,
             batch.collector_start,
             batch.sequence,
-            batch.first_index + place,
+            batch.first_index + index,
         )
-        rendered = rule.format.bind(batch)(place, name)
-        fields = rule.fields(rendered, batch, place, name)
+        rendered = rule.format.bind(batch)(index, name)
+        fields = rule.fields(rendered, batch, index, name)
 
         def make() -> Alert:
             alert = Alert(
@@ -200,8 +200,8 @@ class Detector:
                 source=rule.source,
                 hostname=batch.hostname,
                 host_id=batch.host_id,
-                event=event_row(batch)(place, name),
+                event=event_row(batch)(index, name),
             )
             return self._redact(budget.bounded(alert))
 
-        return repeats.take(place, rule.rule, (rendered.text, fields), (identity, make), name)
+        return repeats.take(index, rule.rule, (rendered.text, fields), (identity, make), name)

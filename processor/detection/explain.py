@@ -73,17 +73,17 @@ class ConditionEvaluator(Protocol):
 class BatchEvaluator:
     """Evaluates for an event of a batch."""
 
-    def __init__(self, batch: EventBatch, place: int, name: int | None = None) -> None:
+    def __init__(self, batch: EventBatch, index: int, name: int | None = None) -> None:
         """Take an event.
 
         Args:
             batch: a validated batch.
-            place: the event's place in it.
+            index: the event's place in it.
             name: index of the file name under which it is judged; None for fd.name.
         """
         self._constants = Constants()
         self._emitter = Emitter(BatchAccess(), self._constants)
-        self._given = event_names(batch, place, name)
+        self._given = event_names(batch, index, name)
 
     def check(self, node: Check) -> bool:
         """Return whether a check is true."""
@@ -122,12 +122,12 @@ def _evaluate(code: Expression, names: dict[str, Any]) -> Any:
     return eval(code.text, names)  # noqa: S307  generated from a checked tree
 
 
-def explain(rule: ExplainedRule, judge: ConditionEvaluator) -> Explained:
+def explain(rule: ExplainedRule, evaluator: ConditionEvaluator) -> Explained:
     """Explain a rule for one event.
 
     Args:
         rule: a loaded rule.
-        judge: of the event.
+        evaluator: of the event.
     """
     with deep():
         condition, names = rule.condition, rule.active_exceptions
@@ -136,40 +136,40 @@ def explain(rule: ExplainedRule, judge: ConditionEvaluator) -> Explained:
             if len(own) == 1 and isinstance(own[0], And):
                 # The parentheses added around the rule's own condition are skipped.
                 own = own[0].children
-            parts = [_explained(child, judge) for child in own]
-            parts += [_exception(name, child, judge) for name, child in zip(names, excepted, strict=True)]
+            parts = [_explained(child, evaluator) for child in own]
+            parts += [_exception(name, child, evaluator) for name, child in zip(names, excepted, strict=True)]
             return Explained("and", "and", _all(parts), children=tuple(parts))
-        return _explained(condition, judge)
+        return _explained(condition, evaluator)
 
 
-def explain_batch(rule: ExplainedRule, batch: EventBatch, place: int) -> Explained:
+def explain_batch(rule: ExplainedRule, batch: EventBatch, index: int) -> Explained:
     """Explain a rule for an event of a batch; for a file with two names, under the name that matches.
 
     Args:
         rule: a loaded rule.
         batch: a validated batch.
-        place: the event's place in it.
+        index: the event's place in it.
     """
-    lexical = explain(rule, BatchEvaluator(batch, place))
-    real = batch.columns["fd_realpath"][place]
-    if lexical.is_true or not real or real == batch.columns["fd_name"][place]:
+    lexical = explain(rule, BatchEvaluator(batch, index))
+    real = batch.columns["fd_realpath"][index]
+    if lexical.is_true or not real or real == batch.columns["fd_name"][index]:
         return lexical
-    by_real = explain(rule, BatchEvaluator(batch, place, real))
+    by_real = explain(rule, BatchEvaluator(batch, index, real))
     return by_real if by_real.is_true else lexical
 
 
-def _exception(name: str, node: Node, judge: ConditionEvaluator) -> Explained:
-    inner = _explained(node.child if isinstance(node, Not) else node, judge)
+def _exception(name: str, node: Node, evaluator: ConditionEvaluator) -> Explained:
+    inner = _explained(node.child if isinstance(node, Not) else node, evaluator)
     return Explained("exception", name, _not(inner.verdict), children=(inner,))
 
 
-def _explained(node: Node, judge: ConditionEvaluator) -> Explained:
-    return fold(node, lambda each, parts: _combined(judge, each, parts))
+def _explained(node: Node, evaluator: ConditionEvaluator) -> Explained:
+    return fold(node, lambda each, parts: _combined(evaluator, each, parts))
 
 
-def _combined(judge: ConditionEvaluator, node: Node, parts: tuple[Explained, ...]) -> Explained:
+def _combined(evaluator: ConditionEvaluator, node: Node, parts: tuple[Explained, ...]) -> Explained:
     if isinstance(node, Check):
-        return _check(node, judge)
+        return _check(node, evaluator)
     if isinstance(node, Macro):
         return Explained("macro", node.name, parts[0].verdict, children=parts)
     if isinstance(node, Not):
@@ -195,9 +195,9 @@ def _any(children: tuple[Explained, ...]) -> Verdict:
     return Verdict.TRUE if Verdict.TRUE in found else Verdict.MISSING if Verdict.MISSING in found else Verdict.FALSE
 
 
-def _check(node: Check, judge: ConditionEvaluator) -> Explained:
-    values = tuple((print_operand(field), judge.value(field)) for field in _fields(node))
-    if judge.check(node):
+def _check(node: Check, evaluator: ConditionEvaluator) -> Explained:
+    values = tuple((print_operand(field), evaluator.value(field)) for field in _fields(node))
+    if evaluator.check(node):
         verdict = Verdict.TRUE
     else:
         is_missing = node.operator != "exists" and any(value is None or value == () for _, value in values)

@@ -56,15 +56,15 @@ class RuleTiming:
             self._detector, self._turn, self._counted, self._matchers = detector, 0, {}, {}
         if not detector.conditions:
             return
-        place = self._turn % len(detector.conditions)
+        index = self._turn % len(detector.conditions)
         self._turn += 1
-        self._measure(detector, place, batch)
+        self._measure(detector, index, batch)
 
-    def _measure(self, detector: Detector, place: int, batch: EventBatch) -> None:
-        name = detector.rule_names[place]
-        matchers = self._matchers.get(place)
+    def _measure(self, detector: Detector, index: int, batch: EventBatch) -> None:
+        name = detector.rule_names[index]
+        matchers = self._matchers.get(index)
         if matchers is None:
-            matchers = self._matchers[place] = compile_rules([detector.conditions[place]]).matchers
+            matchers = self._matchers[index] = compile_rules([detector.conditions[index]]).matchers
             # One-time costs, such as compiling regular expressions, are not part of the sample.
             _evaluate(batch, _bound(batch, matchers))
         began = self._clock()
@@ -78,7 +78,7 @@ class RuleTiming:
 
 def _bound(batch: EventBatch, matchers: Mapping[str, ClassMatcher]) -> Mapping[int, Match]:
     return {
-        index: matcher.bind(batch, lambda _place, _problem: None)
+        index: matcher.bind(batch, lambda _index, _problem: None)
         for index in set(batch.columns["type"])
         if (matcher := matchers.get(batch.strings[index] or "")) is not None
     }

@@ -30,9 +30,9 @@ WHY_NOT: Mapping[str, str] = MappingProxyType(
         ),
         "evt.wait_latency": _NO_LATENCY,
         **{
-            f"evt.buflen.{kind}{way}": f"{_SUMMARY}; evt.buflen has the bytes of one event"
+            f"evt.buflen.{kind}{direction}": f"{_SUMMARY}; evt.buflen has the bytes of one event"
             for kind in ("file", "net")
-            for way in ("", ".in", ".out")
+            for direction in ("", ".in", ".out")
         },
         **dict.fromkeys(
             (

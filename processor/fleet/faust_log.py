@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.caching.bounded import BoundedMap
 from schemas.text.notes import Level, OnNote
 
-AGAIN_SECONDS = 60.0
+REPEAT_SECONDS = 60.0
 _MOST_CHARACTERS = 500
 _MOST_KINDS = 1000
 _HINTS = {
@@ -47,7 +47,7 @@ class FaustLog(logging.Handler):
         key = (record.name, str(record.msg))
         now = self._clock()
         kind = self._kinds.get(key)
-        if kind is not None and now - kind.logged_at < AGAIN_SECONDS:
+        if kind is not None and now - kind.logged_at < REPEAT_SECONDS:
             kind.left_out += 1
             return
         self._kinds.put(key, _Kind(now))

@@ -95,8 +95,8 @@ class HostKeysService:
         key, value = message.key() or b"", message.value()
         if topic == HOST_KEYS:
             if wrong := self.gate.known.take_decision(key, value):
-                place = f"{self._connection.topic(topic)} at {message.offset()}"
-                self._on_note(f"{place}: ignored, since it is not a valid host key record: {wrong}.", "warning")
+                source = f"{self._connection.topic(topic)} at {message.offset()}"
+                self._on_note(f"{source}: ignored, since it is not a valid host key record: {wrong}.", "warning")
             return
         winner = self.gate.known.take_pin(key, value)
         if winner is not None:

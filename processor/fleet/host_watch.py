@@ -200,10 +200,10 @@ class HostWatch:
     async def _read_to_end(self, partitions: Iterable[int]) -> list[int]:
         """Return the partitions that were read to their end; none while the broker does not answer."""
         consumer: Any = self._app.consumer
-        asked = [TP(self._events, number) for number in partitions]
+        requested = [TP(self._events, number) for number in partitions]
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                ends = await consumer.highwaters(*asked)
+                ends = await consumer.highwaters(*requested)
         except Exception:  # noqa: BLE001  the broker is unavailable or rebalances: it is asked again later
             return []
         return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]

@@ -189,5 +189,5 @@ def _reason(error: BaseException) -> str:
 def _record(context: dict[str, Any]) -> logging.LogRecord:
     error = context.get("exception")
     text = str(context.get("message", ""))
-    told = f"{text}: {type(error).__name__}: {error}" if error is not None else text
-    return logging.LogRecord("asyncio", logging.ERROR, "", 0, told, None, None)
+    message = f"{text}: {type(error).__name__}: {error}" if error is not None else text
+    return logging.LogRecord("asyncio", logging.ERROR, "", 0, message, None, None)

@@ -41,7 +41,7 @@ class _Host:
     appended: int
     """Broker's clock, ms."""
     is_stopped: bool
-    is_told: bool = False
+    is_reported: bool = False
 
 
 class HostLiveness:
@@ -87,7 +87,7 @@ class HostLiveness:
             if since is not None and (batch.sequence > 1 or batch.previous_start):
                 found = [_back(batch, appended, appended - since, "more than ")]
         elif appended - known.appended > self._after:
-            found = [] if known.is_told else [self._silent(batch.host_id, known)]
+            found = [] if known.is_reported else [self._silent(batch.host_id, known)]
             found.append(_back(batch, appended, appended - known.appended, ""))
         self._take(partition, batch, appended)
         return found
@@ -102,7 +102,7 @@ class HostLiveness:
         read = frozenset(partitions)
         for host_id, host in self._late(now):
             if host.partition in read:
-                host.is_told = True
+                host.is_reported = True
                 found.append(self._silent(host_id, host))
         return found
 
@@ -125,7 +125,7 @@ class HostLiveness:
         return [
             (host_id, host)
             for host_id, host in self._hosts.items()
-            if not host.is_told and now - host.appended > self._after
+            if not host.is_reported and now - host.appended > self._after
         ]
 
     def _silent(self, host_id: str, host: _Host) -> Alert:

@@ -23,13 +23,13 @@ class RejectedBatches:
         """When a batch was last rejected under each of these ids, by the broker's clock, ns."""
 
     def notice(
-        self, rejected: RejectedMessage, place: tuple[str, int, int], hostname: str, appended: int
+        self, rejected: RejectedMessage, position: tuple[str, int, int], hostname: str, appended: int
     ) -> tuple[Cause, Notice]:
         """Return the notice about a rejected batch, and its cause.
 
         Args:
             rejected: why, and under whose id it came.
-            place: topic, partition, offset.
+            position: topic, partition, offset.
             hostname: of the host whose id it is, where known.
             appended: the broker's clock, ns.
         """
@@ -38,7 +38,7 @@ class RejectedBatches:
         text = f"a batch with the id of {about} was rejected: {rejected.reason}"
         if rejected.outcome in ("other_key", "not_enrolled"):
             text += f" | {_ENROLL}"
-        cause = Cause(rejected.host_id if is_named else _OTHER_HOSTS, hostname if is_named else "", appended, place)
+        cause = Cause(rejected.host_id if is_named else _OTHER_HOSTS, hostname if is_named else "", appended, position)
         return cause, Notice(NOT_VERIFIED, "Critical" if is_named else "Warning", {"batches": 1}, text)
 
     def _is_named(self, host_id: str, now: int) -> bool:

@@ -22,7 +22,7 @@ from processor.loading.definitions import (
 )
 from processor.loading.items import rules
 from processor.loading.items.overrides import (
-    BOTH_WAYS,
+    BOTH_KINDS,
     ONLY_REPLACE,
     Overrides,
     read_overrides,
@@ -244,7 +244,7 @@ class _Reader:
             message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
             self._report(problem(ProblemCode.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
         append = self._is_append(item, spot)
-        overrides = read_overrides(item, spot, {"condition": BOTH_WAYS, "correlation": ONLY_REPLACE})
+        overrides = read_overrides(item, spot, {"condition": BOTH_KINDS, "correlation": ONLY_REPLACE})
         overrides.exclude_append(item, spot, append=append)
         if append:
             refuse_append(item, spot, "correlation")
@@ -277,7 +277,7 @@ class _Reader:
 
     def _appends(self, item: MappingNode, spot: ItemLocation, key: str) -> bool:
         append = self._is_append(item, spot)
-        overrides = read_overrides(item, spot, {key: BOTH_WAYS})
+        overrides = read_overrides(item, spot, {key: BOTH_KINDS})
         overrides.exclude_append(item, spot, append=append)
         return append or key in overrides.append
 

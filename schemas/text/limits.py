@@ -83,8 +83,8 @@ def clipped(text: str, most: int) -> str:
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= most:
         return text
-    kept = data[: max(0, most - _MARK_BYTES)].decode("utf-8", "ignore")
-    return kept + _CUT.format(len(data) - len(kept.encode()))
+    retained = data[: max(0, most - _MARK_BYTES)].decode("utf-8", "ignore")
+    return retained + _CUT.format(len(data) - len(retained.encode()))
 
 
 def clipped_values(values: Mapping[str, Value], most: int) -> dict[str, Value]:
@@ -101,15 +101,15 @@ def _value(value: Value, most: int) -> Value:
 def _items(items: Sequence[str], most: int) -> tuple[str, ...]:
     if _value_bytes(tuple(items)) <= most:
         return tuple(items)
-    kept: list[str] = []
+    retained: list[str] = []
     left = most - _MARK_BYTES
     for item in items:
         text = clipped(str(item), most - _MARK_BYTES)
         left -= _bytes(text) + _OVERHEAD
-        if left < 0 and kept:
-            return (*kept, _LEFT_OUT.format(len(items) - len(kept)))
-        kept.append(text)
-    return tuple(kept)
+        if left < 0 and retained:
+            return (*retained, _LEFT_OUT.format(len(items) - len(retained)))
+        retained.append(text)
+    return tuple(retained)
 
 
 def _characters(values: Mapping[str, Value]) -> int:

@@ -119,7 +119,7 @@ class _Composer:
             elif isinstance(event, yaml.CollectionStartEvent):
                 self._open.append(_Open(event))
                 if len(self._open) > self._limits.depth:
-                    raise OverLimits(f"nested deeper than {self._limits.depth} levels", self._place(event))
+                    raise OverLimits(f"nested deeper than {self._limits.depth} levels", self._location(event))
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._close(event)
             elif isinstance(event, yaml.DocumentStartEvent):
@@ -138,7 +138,7 @@ class _Composer:
     def _alias(self, event: yaml.AliasEvent) -> None:
         known = self._anchors.get(event.anchor or "")
         if known is None:
-            raise YamlError(f"the alias *{event.anchor} has no anchor before it", self._place(event))
+            raise YamlError(f"the alias *{event.anchor} has no anchor before it", self._location(event))
         self._add(*known, None, event)
 
     def _close(self, event: yaml.CollectionEndEvent) -> None:
@@ -163,7 +163,7 @@ class _Composer:
             self._documents.append(node)
         if max(weight, self._weight) > self._limits.nodes:
             message = f"more than {self._limits.nodes:,} nodes, with aliases expanded"
-            raise OverLimits(message, self._place(event))
+            raise OverLimits(message, self._location(event))
 
-    def _place(self, event: yaml.Event) -> SourceLocation:
+    def _location(self, event: yaml.Event) -> SourceLocation:
         return self._file.locate(_at(event.start_mark), _at(event.start_mark) + 1)

@@ -3,7 +3,7 @@
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from processor.compiler.checks import errors
-from processor.compiler.host_names import names_asked
+from processor.compiler.host_names import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.detection.explain import MappingEvaluator, explain
 from processor.evaluator import Evaluator, compile_ruleset
@@ -50,7 +50,7 @@ def conditions(data: bytes) -> None:
     assert parse(printed) == tree, (text, printed)
     if _has_macros(tree) or errors(tree):
         return
-    names_asked([tree])
+    names_to_resolve([tree])
     verdict = compile_mapping(tree)(EVENT)
     assert explain(_Rule(tree), MappingEvaluator(EVENT)).is_true is verdict
 

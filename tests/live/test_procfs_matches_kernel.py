@@ -52,16 +52,16 @@ def test_this_process_is_what_it_says_of_itself() -> None:
     facts = FILES.read(os.getpid())
 
     assert facts is not None
-    program, place = facts.program, facts.place
-    assert (place.ppid, place.pgid, place.sid) == (os.getppid(), os.getpgid(0), os.getsid(0))
-    assert place.cwd == str(Path.cwd())
+    program, context = facts.program, facts.context
+    assert (context.ppid, context.pgid, context.sid) == (os.getppid(), os.getpgid(0), os.getsid(0))
+    assert context.cwd == str(Path.cwd())
     assert program.exepath == os.path.realpath(sys.executable)
     assert list(program.args or ()) == sys.orig_argv[1:]
     assert program.exe == sys.orig_argv[0]
     assert (facts.credentials.uid, facts.credentials.gid) == (os.geteuid(), os.getegid())
     assert program.exe_ino == Path(sys.executable).stat().st_ino
-    assert place.pid_namespace == Path("/proc/self/ns/pid").stat().st_ino
-    assert place.mount_namespace == Path("/proc/self/ns/mnt").stat().st_ino
+    assert context.pid_namespace == Path("/proc/self/ns/pid").stat().st_ino
+    assert context.mount_namespace == Path("/proc/self/ns/mnt").stat().st_ino
 
 
 def test_every_process_is_what_ps_says() -> None:
@@ -77,11 +77,13 @@ def test_every_process_is_what_ps_says() -> None:
         facts = mine.get(int(pid))
         if facts is None or again.get(int(pid)) != facts:
             continue
-        place = facts.place
-        assert [place.ppid, place.pgid, place.sid] == [int(ppid), int(pgid), int(sid)], line
+        context = facts.context
+        assert [context.ppid, context.pgid, context.sid] == [int(ppid), int(pgid), int(sid)], line
         assert [facts.credentials.uid, facts.credentials.gid] == [int(uid), int(gid)], line
         # A container's terminals have no device where ps looks.
-        assert bool(place.tty) == (tty != "?") or place.mount_namespace != mine[os.getpid()].place.mount_namespace, line
+        assert (
+            bool(context.tty) == (tty != "?") or context.mount_namespace != mine[os.getpid()].context.mount_namespace
+        ), line
         compared += 1
 
     assert compared > 5
@@ -113,9 +115,9 @@ def test_a_terminal_has_its_device_s_number() -> None:
     os.close(slave)
 
     assert facts is not None
-    assert facts.place.tty == (os.major(device) << 8 | os.minor(device))
-    assert facts.place.tty >= 34816
-    assert (facts.place.sid, facts.place.pgid) == (pid, pid)
+    assert facts.context.tty == (os.major(device) << 8 | os.minor(device))
+    assert facts.context.tty >= 34816
+    assert (facts.context.sid, facts.context.pgid) == (pid, pid)
 
 
 def test_arguments_of_any_bytes_and_any_length_are_read() -> None:
@@ -152,7 +154,7 @@ def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
 
     assert facts is not None
     assert facts.program.is_from_memfd is True
-    assert facts.place.cwd == str(tmp_path)
+    assert facts.context.cwd == str(tmp_path)
 
 
 def test_a_deleted_program_keeps_its_path(tmp_path: Path) -> None:
@@ -178,9 +180,9 @@ def test_a_pid_namespace_s_first_process_is_one() -> None:
         entry = table.living(pid)
 
         assert facts is not None
-        assert (facts.pid, facts.place.vpid) == (pid, 1)
+        assert (facts.pid, facts.context.vpid) == (pid, 1)
         assert entry is not None
-        assert entry.place.pid_namespace_init_start == entry.start_time
+        assert entry.context.pid_namespace_init_start == entry.start_time
         assert entry.parent is table.living(outer)
 
 

@@ -86,7 +86,7 @@ class ProcessFiles:
             start_ticks=first.start_ticks,
             program=self._program(pid, first),
             credentials=_credentials(status),
-            place=self._place(folder, first, status),
+            context=self._context(folder, first, status),
         )
         last = self._stat(folder)
         return facts if last is not None and last.start_ticks == first.start_ticks else None
@@ -138,7 +138,7 @@ class ProcessFiles:
             is_env_truncated=is_env_truncated,
         )
 
-    def _place(self, folder: str, found: Stat, status: Status) -> ProcessContext:
+    def _context(self, folder: str, found: Stat, status: Status) -> ProcessContext:
         cwd = _link(f"{folder}/cwd")
         return ProcessContext(
             ppid=found.ppid,

@@ -26,8 +26,8 @@ class IndexedPlan:
         """Index a plan."""
         return cls(
             legs={
-                term.id: (place, number, term)
-                for place, macro in enumerate(plan.macros)
+                term.id: (index, number, term)
+                for index, macro in enumerate(plan.macros)
                 for number, leg in enumerate(macro.legs)
                 for term in leg.terms
             },

@@ -235,8 +235,8 @@ class _Splitter:
             conditions = [("", node.body)]
         owner = _hash("macro", node.name, repr(correlation))
         legs = tuple(
-            Leg(name, self.terms(condition, f"{owner}:{place}"), correlation.group_fields(name), correlation.field)
-            for place, (name, condition) in enumerate(conditions)
+            Leg(name, self.terms(condition, f"{owner}:{index}"), correlation.group_fields(name), correlation.field)
+            for index, (name, condition) in enumerate(conditions)
         )
         fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))
         macro = StatefulMacro(node.name, fingerprint, correlation, legs)
@@ -308,8 +308,8 @@ def _conjunction(parts: Sequence[Node]) -> Node:
     flat: dict[Node, None] = {}
     for part in parts:
         flat.update(dict.fromkeys(part.children if isinstance(part, And) else (part,)))
-    kept = tuple(flat)
-    return kept[0] if len(kept) == 1 else And(kept)
+    conjuncts = tuple(flat)
+    return conjuncts[0] if len(conjuncts) == 1 else And(conjuncts)
 
 
 def _legs(body: Node) -> list[Macro]:

@@ -131,7 +131,7 @@ def _stamp(stamp: EventKey) -> dict[str, int]:
 
 
 def _seen(seen: LegEvent) -> dict[str, Any]:
-    return {"stamp": _stamp(seen.stamp), "hostname": to_bytes(seen.hostname), "kept": values_datum(seen.kept)}
+    return {"stamp": _stamp(seen.stamp), "hostname": to_bytes(seen.hostname), "kept": values_datum(seen.stored)}
 
 
 def _read_stamp(row: dict[str, int]) -> EventKey:

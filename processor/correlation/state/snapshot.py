@@ -37,11 +37,11 @@ def read_snapshot(data: bytes) -> tuple[int, list[bytes]]:
     if zlib.crc32(body) != checksum:
         raise BadState("the window state is damaged")
     now, count = _COUNTS.unpack_from(body)
-    place = _COUNTS.size
+    offset = _COUNTS.size
     blobs = []
     for _ in range(count):
-        (length,) = _LENGTH.unpack_from(body, place)
-        place += _LENGTH.size
-        blobs.append(bytes(body[place : place + length]))
-        place += length
+        (length,) = _LENGTH.unpack_from(body, offset)
+        offset += _LENGTH.size
+        blobs.append(bytes(body[offset : offset + length]))
+        offset += length
     return now, blobs

@@ -58,21 +58,21 @@ def count_event(
         return state, None, UpdateOutcome.LATE
     if stamp in stamps or (len(stamps) >= threshold and stamp < stamps[0]):
         return state, None, UpdateOutcome.STALE
-    kept = list(stamps)
-    place = bisect(kept, stamp)
-    kept[place:place] = [stamp] * min(weight, threshold)
-    newest = kept[-1][0]
-    inside = [held[0] for held in kept if newest - held[0] <= timespan]
-    del kept[: max(0, len(kept) - threshold)]
+    retained = list(stamps)
+    index = bisect(retained, stamp)
+    retained[index:index] = [stamp] * min(weight, threshold)
+    newest = retained[-1][0]
+    inside = [held[0] for held in retained if newest - held[0] <= timespan]
+    del retained[: max(0, len(retained) - threshold)]
     if len(inside) < threshold:
-        return EventCount(tuple(kept), len(inside), inside[0]), None, UpdateOutcome.TAKEN
+        return EventCount(tuple(retained), len(inside), inside[0]), None, UpdateOutcome.TAKEN
     unmet = 0
     if state.total >= threshold:
         total, first = state.total + weight, min(state.first, stamp[0])
     else:
         total, first = len(inside) + max(0, weight - threshold), inside[0]
         unmet = max(0, weight - (total - threshold + 1))
-    return EventCount(tuple(kept), total, first), Fired(total, first, newest, unmet=unmet), UpdateOutcome.TAKEN
+    return EventCount(tuple(retained), total, first), Fired(total, first, newest, unmet=unmet), UpdateOutcome.TAKEN
 
 
 def count_value(
@@ -98,12 +98,12 @@ def count_value(
     overtaken = len(values) >= threshold and stamp < values[0][0]
     if (before is not None and stamp <= before) or (before is None and overtaken):
         return state, None, UpdateOutcome.STALE
-    kept = [entry for entry in values if entry[1] != value]
-    insort(kept, (stamp, value))
-    del kept[: max(0, len(kept) - threshold)]
-    newest = kept[-1][0][0]
-    after = ValueCount(tuple(kept))
-    if newest - kept[0][0][0] > timespan or len(kept) < threshold:
+    retained = [entry for entry in values if entry[1] != value]
+    insort(retained, (stamp, value))
+    del retained[: max(0, len(retained) - threshold)]
+    newest = retained[-1][0][0]
+    after = ValueCount(tuple(retained))
+    if newest - retained[0][0][0] > timespan or len(retained) < threshold:
         return after, None, UpdateOutcome.TAKEN
-    shown = tuple(name for _, name in kept[-SHOWN_VALUES:])
-    return after, Fired(len(kept), kept[0][0][0], newest, values=shown), UpdateOutcome.TAKEN
+    shown = tuple(name for _, name in retained[-SHOWN_VALUES:])
+    return after, Fired(len(retained), retained[0][0][0], newest, values=shown), UpdateOutcome.TAKEN

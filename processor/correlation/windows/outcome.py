@@ -29,7 +29,7 @@ class LegEvent:
 
     stamp: EventKey
     hostname: str = ""
-    kept: Mapping[str, Value] = field(default_factory=dict)
+    stored: Mapping[str, Value] = field(default_factory=dict)
     """The fields that outputs name."""
 
     @property

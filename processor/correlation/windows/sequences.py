@@ -108,8 +108,8 @@ def extend_chain(
     after = Ordered(tuple(newest), tuple(chains))
     if complete is None:
         return after, None, outcome
-    told = Fired(len(names), complete[0].time, complete[-1].time, legs=tuple(zip(names, complete, strict=True)))
-    return after, told, outcome
+    fired = Fired(len(names), complete[0].time, complete[-1].time, legs=tuple(zip(names, complete, strict=True)))
+    return after, fired, outcome
 
 
 def _time(legs: Mapping[int, LegEvent]) -> int:

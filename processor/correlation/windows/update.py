@@ -22,21 +22,21 @@ def update_window(
         holding: by leg, the feed that holds for the event.
         lateness: how much older than the window an event may be, ns.
     """
-    asked = macro.correlation
+    correlation = macro.correlation
     stamp = pre_match.origin.stamp(pre_match.time)
-    timespan, threshold = asked.timespan, asked.threshold
-    if asked.type == "event_count":
+    timespan, threshold = correlation.timespan, correlation.threshold
+    if correlation.type == "event_count":
         count = state if isinstance(state, EventCount) else EventCount()
         return count_event(
             count, stamp, timespan=timespan, threshold=threshold, lateness=lateness, weight=pre_match.weight
         )
-    if asked.type == "value_count":
+    if correlation.type == "value_count":
         values = state if isinstance(state, ValueCount) else ValueCount()
         value = holding[0].value or ""
         return count_value(values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness)
-    events = {leg: LegEvent(stamp, pre_match.hostname, feed.kept) for leg, feed in holding.items()}
-    if asked.type == "temporal":
+    events = {leg: LegEvent(stamp, pre_match.hostname, feed.stored) for leg, feed in holding.items()}
+    if correlation.type == "temporal":
         legs = state if isinstance(state, Temporal) else Temporal()
-        return see_leg(legs, events, names=asked.legs, timespan=timespan, lateness=lateness)
+        return see_leg(legs, events, names=correlation.legs, timespan=timespan, lateness=lateness)
     chains = state if isinstance(state, Ordered) else Ordered()
-    return extend_chain(chains, events, names=asked.legs, timespan=timespan, lateness=lateness)
+    return extend_chain(chains, events, names=correlation.legs, timespan=timespan, lateness=lateness)

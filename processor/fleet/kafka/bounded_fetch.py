@@ -205,8 +205,8 @@ def _xerial_blocks(data: memoryview) -> Iterator[memoryview]:
 
 def _varint(data: memoryview) -> int:
     number = 0
-    for place, byte in enumerate(data[:5]):
-        number |= (byte & 0x7F) << 7 * place
+    for index, byte in enumerate(data[:5]):
+        number |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
             return number
     raise ValueError("a length that does not end")
@@ -214,10 +214,10 @@ def _varint(data: memoryview) -> int:
 
 def _into_buffer(decompress_into: Callable[[Any, Any], int]) -> Callable[[memoryview], bytes]:
     def decompressed(data: memoryview) -> bytes:
-        buffer = getattr(_KEPT, "buffer", None)
+        buffer = getattr(_BUFFERS, "buffer", None)
         if buffer is None:
             # One byte more than the limit, since filling the buffer exactly is not an error.
-            buffer = _KEPT.buffer = bytearray(MAX_BATCH_BYTES + 1)
+            buffer = _BUFFERS.buffer = bytearray(MAX_BATCH_BYTES + 1)
         try:
             size = decompress_into(bytes(data), buffer)
         except cramjam.DecompressionError as error:
@@ -233,7 +233,7 @@ def _too_large() -> TooLarge:
     return TooLarge(f"its records have more than {MAX_BATCH_BYTES} bytes decompressed")
 
 
-_KEPT = threading.local()
+_BUFFERS = threading.local()
 """A buffer per thread: allocating one takes longer than decompressing a batch."""
 _IS_FULL = "write whole buffer"
 """cramjam's message if the buffer is too small."""

@@ -76,13 +76,13 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         consumer: Any = self._ensure_consumer()
         while not (self.should_stop or self.app.should_stop):
             assigned = self.assignment()
-            wanted = {
+            commits = {
                 TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
                 for tp, offset in offsets.items()
                 if tp in assigned
             }
             try:
-                await consumer.commit(wanted)
+                await consumer.commit(commits)
             except (CommitFailedError, IllegalStateError):
                 # The group was rebalanced: uncommitted messages are delivered again to the new owner.
                 return False

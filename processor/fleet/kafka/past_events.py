@@ -46,7 +46,7 @@ class PastEvents:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._asked(self._client.start())
+            await self._answer(self._client.start())
         except BusUnavailable:
             await self._client.stop()
             raise
@@ -57,14 +57,14 @@ class PastEvents:
 
     async def begins(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first offset that each partition holds."""
-        asked = [TopicPartition(self._topic, number) for number in partitions]
-        found = await self._asked(self._client.beginning_offsets(asked))
+        requested = [TopicPartition(self._topic, number) for number in partitions]
+        found = await self._answer(self._client.beginning_offsets(requested))
         return {each.partition: offset for each, offset in found.items()}
 
-    async def since(self, partition: int, moment: int) -> int | None:
+    async def since(self, partition: int, time_ms: int) -> int | None:
         """Return the first offset appended at a time (ms) or later; None if there is none."""
-        place = TopicPartition(self._topic, partition)
-        found = (await self._asked(self._client.offsets_for_times({place: max(moment, 0)})))[place]
+        requested = TopicPartition(self._topic, partition)
+        found = (await self._answer(self._client.offsets_for_times({requested: max(time_ms, 0)})))[requested]
         return None if found is None else int(found.offset)
 
     async def read(self, partition: int, start: int, end: int, stop: Callable[[], bool]) -> AsyncGenerator[Any]:
@@ -79,19 +79,19 @@ class PastEvents:
         self.reached[partition] = start
         if start >= end:
             return
-        place = TopicPartition(self._topic, partition)
-        self._client.assign([place])
-        self._client.seek(place, start)
+        assigned = TopicPartition(self._topic, partition)
+        self._client.assign([assigned])
+        self._client.seek(assigned, start)
         heard = time.monotonic()
         while self.reached[partition] < end and not stop():
-            found = await self._asked(self._client.getmany(place, timeout_ms=_FETCH_WAIT_MS, max_records=1))
-            for record in found.get(place, ()):
+            found = await self._answer(self._client.getmany(assigned, timeout_ms=_FETCH_WAIT_MS, max_records=1))
+            for record in found.get(assigned, ()):
                 heard = time.monotonic()
                 if record.offset < end:
                     self.reached[partition] = record.offset + 1
                     yield record
             # Also goes on where offsets hold no message.
-            self.reached[partition] = max(self.reached[partition], await self._asked(self._client.position(place)))
+            self.reached[partition] = max(self.reached[partition], await self._answer(self._client.position(assigned)))
             if time.monotonic() - heard > _SILENCE_SECONDS:
                 raise unavailable(TimeoutError(f"no message of topic {self._topic} arrived"))
 
@@ -103,7 +103,7 @@ class PastEvents:
         return None
 
     @staticmethod
-    async def _asked(answer: Any) -> Any:
+    async def _answer(answer: Any) -> Any:
         try:
             async with asyncio.timeout(_SILENCE_SECONDS):
                 return await answer

@@ -13,7 +13,7 @@ from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.values import invalid, problem
 from schemas.yaml.nodes import MappingNode, ScalarNode, is_null
 
-BOTH_WAYS = ("append", "replace")
+BOTH_KINDS = ("append", "replace")
 ONLY_REPLACE = ("replace",)
 
 _BOTH = (

@@ -9,7 +9,7 @@ from processor.loading.collection import Collection
 from processor.loading.definitions import ItemLocation, RuleDefinition, RuleUpdate, extensions_of, scalar_piece
 from processor.loading.items.exceptions import read_exceptions
 from processor.loading.items.overrides import (
-    BOTH_WAYS,
+    BOTH_KINDS,
     ONLY_REPLACE,
     Overrides,
     read_overrides,
@@ -41,11 +41,11 @@ KEYS = (
     "append",
 )
 _OVERRIDABLE = {
-    "condition": BOTH_WAYS,
-    "output": BOTH_WAYS,
-    "desc": BOTH_WAYS,
-    "tags": BOTH_WAYS,
-    "exceptions": BOTH_WAYS,
+    "condition": BOTH_KINDS,
+    "output": BOTH_KINDS,
+    "desc": BOTH_KINDS,
+    "tags": BOTH_KINDS,
+    "exceptions": BOTH_KINDS,
     "priority": ONLY_REPLACE,
     "capture": ONLY_REPLACE,
     "capture_duration": ONLY_REPLACE,
@@ -157,13 +157,13 @@ class _RuleItem:
             hint = f"write '{key}: replace' under 'override', or remove '{key}'"
             raise invalid(message, self._spot, self._item.key(key), hint)
 
-    def _fill(self, update: RuleUpdate, keys: frozenset[str], rest: set[str], way: str) -> None:
+    def _fill(self, update: RuleUpdate, keys: frozenset[str], rest: set[str], kind: str) -> None:
         item, spot = self._item, self._spot
         for key in _OVERRIDABLE:
             if key not in keys:
                 continue
             if key not in rest:
-                message = f"An {way} override for '{key}' was specified but '{key}' is not defined"
+                message = f"An {kind} override for '{key}' was specified but '{key}' is not defined"
                 raise invalid(message, spot, item.key("override"), f"add '{key}: ...', or remove it from override")
             rest.discard(key)
             if key == "condition":
@@ -175,7 +175,7 @@ class _RuleItem:
             elif key == "tags":
                 update.tags = tags(item, spot)
             elif key == "exceptions":
-                update.exceptions = read_exceptions(item, spot, self._report, append=way == "append")
+                update.exceptions = read_exceptions(item, spot, self._report, append=kind == "append")
             elif key == "priority":
                 update.priority = self._priority()
             elif key == "suppress":

@@ -15,7 +15,7 @@ HOST, OWN = 1, 2
 ROOTLESS = f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope"
 
 
-def place(cgroup: str | None = "/", mounts: int | None = OWN, vpid: int | None = 1) -> ProcessContext:
+def context(cgroup: str | None = "/", mounts: int | None = OWN, vpid: int | None = 1) -> ProcessContext:
     """Return the place of a process in namespaces of its own."""
     return ProcessContext(vpid=vpid, pid_namespace=0xF0000ABC, mount_namespace=mounts, cgroup=cgroup)
 
@@ -32,11 +32,11 @@ def place(cgroup: str | None = "/", mounts: int | None = OWN, vpid: int | None =
 )
 def test_a_process_with_namespaces_of_its_own_is_in_a_container(cgroup: str | None, name: ContainerName) -> None:
     """Its id is what its runtime chose, if the cgroup shows it, else that of the namespace."""
-    assert Isolation(frozenset({HOST})).container_of(70, place(cgroup)) == name
+    assert Isolation(frozenset({HOST})).container_of(70, context(cgroup)) == name
 
 
 @pytest.mark.parametrize(
-    "here", [place(mounts=HOST), place(vpid=70), place(mounts=None), place(vpid=None), place(mounts=0)]
+    "here", [context(mounts=HOST), context(vpid=70), context(mounts=None), context(vpid=None), context(mounts=0)]
 )
 def test_one_namespace_alone_makes_no_container(here: ProcessContext) -> None:
     """Systemd gives services mounts of their own, and a browser gives its tabs process ids; unknown proves nothing."""
@@ -45,7 +45,7 @@ def test_one_namespace_alone_makes_no_container(here: ProcessContext) -> None:
 
 def test_where_the_hosts_namespace_is_unknown_nothing_is_isolated() -> None:
     """The first process can't always be looked at."""
-    assert Isolation(frozenset()).container_of(70, place()) is None
+    assert Isolation(frozenset()).container_of(70, context()) is None
     assert host_mount_namespaces(Path("/none")) == frozenset()
 
 
@@ -64,8 +64,8 @@ def test_a_process_under_unshare_is_isolated() -> None:
     assert ours is not None
     isolation = Isolation(host_mount_namespaces())
 
-    assert isolation.container_of(os.getpid(), ours.place) is None
-    assert (isolation.container_of(child, facts.place) or ContainerName("", "")).type == "unknown"
+    assert isolation.container_of(os.getpid(), ours.context) is None
+    assert (isolation.container_of(child, facts.context) or ContainerName("", "")).type == "unknown"
 
 
 def _child(pid: int) -> int:

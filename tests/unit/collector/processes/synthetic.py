@@ -93,7 +93,7 @@ def exit_of(who: ProcessIdentity) -> Exit:
     return Exit(who, 0)
 
 
-def facts(pid: int, name: str, start_ticks: int = 0, *, ppid: int = 1, uid: int = 0, **place: object) -> ProcessFacts:
+def facts(pid: int, name: str, start_ticks: int = 0, *, ppid: int = 1, uid: int = 0, **context: object) -> ProcessFacts:
     """Return what /proc would show."""
     where: dict[str, object] = {"ppid": ppid, "vpid": pid, "pgid": pid, "vpgid": pid, "sid": pid, "cgroup": "/"}
     return ProcessFacts(
@@ -101,7 +101,7 @@ def facts(pid: int, name: str, start_ticks: int = 0, *, ppid: int = 1, uid: int 
         start_ticks=start_ticks,
         program=ExecutedProgram(name=name, exe=name, exepath=f"/bin/{name}", args=()),
         credentials=Credentials(uid, uid, 0, 0, 0),
-        place=ProcessContext(**{**where, **place}),  # type: ignore[arg-type]
+        context=ProcessContext(**{**where, **context}),  # type: ignore[arg-type]
     )
 
 
@@ -130,7 +130,7 @@ class Proc:
     def read_cgroup(self, pid: int) -> str | None:
         """Return a process's cgroup."""
         self.reads += 1
-        return self.processes[pid].place.cgroup if pid in self.processes else None
+        return self.processes[pid].context.cgroup if pid in self.processes else None
 
 
 def table(*processes: object) -> tuple[ProcessTable, Proc]:

@@ -54,7 +54,7 @@ def facts_of(pid: int, done: Exec) -> ProcessFacts:
     table.apply(done)
     entry = table.living(pid)
     assert entry is not None
-    return ProcessFacts(pid, pid * TICKS, entry.program, entry.credentials, entry.place)
+    return ProcessFacts(pid, pid * TICKS, entry.program, entry.credentials, entry.context)
 
 
 def test_processes_whose_ends_were_lost_are_swept_after_a_loss() -> None:
@@ -131,13 +131,13 @@ def test_credentials_and_places_are_renewed_too() -> None:
     host.run(10, "su")
     told = host.proc.processes[10]
     host.proc.processes[10] = replace(
-        told, credentials=replace(told.credentials, uid=5), place=replace(told.place, cwd="/tmp")
+        told, credentials=replace(told.credentials, uid=5), context=replace(told.context, cwd="/tmp")
     )
     host.sweep.lost(1)
     host.look()
     entry = host.table.living(10)
     assert entry is not None
-    assert (entry.credentials.uid, entry.place.cwd) == (5, "/tmp")
+    assert (entry.credentials.uid, entry.context.cwd) == (5, "/tmp")
     assert (entry.program.is_lower_layer, entry.exec_generation) == (True, 1)
 
 
@@ -175,15 +175,15 @@ def test_what_forks_and_changes_while_it_is_compared_stays_as_its_records_say() 
     host = Host()
     host.run(10, "bash")
     told = host.proc.processes[10]
-    host.proc.processes[10] = replace(told, place=replace(told.place, cwd="/srv"))
+    host.proc.processes[10] = replace(told, context=replace(told.context, cwd="/srv"))
     host.sweep.lost(1)
     host.look(1, read_until=0)
     host.table.apply(state(identity(10, 10 * SECOND), cwd="/home"))
     host.table.apply(fork(identity(10, 10 * SECOND), 12, 12 * SECOND))
-    host.proc.processes[10] = replace(told, place=replace(told.place, cwd="/home"))
+    host.proc.processes[10] = replace(told, context=replace(told.context, cwd="/home"))
     host.proc.processes[12] = replace(host.proc.processes[10], pid=12, start_ticks=12 * TICKS)
     host.look()
     entry = host.table.living(10)
     assert entry is not None
-    assert entry.place.cwd == "/home"
+    assert entry.context.cwd == "/home"
     assert host.table.living(12) is not None

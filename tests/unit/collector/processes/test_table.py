@@ -33,7 +33,7 @@ class TestFollowing:
 
         child = processes.resolve(identity(11))
         assert (child.program.name, child.program.args) == ("bash", ("-i",))
-        assert (child.place.ppid, child.place.tty, child.place.sid) == (10, 34816, 10)
+        assert (child.context.ppid, child.context.tty, child.context.sid) == (10, 34816, 10)
         assert child.exec_time == child.start_epoch == EPOCH + 11_000
 
         processes.apply(execution(identity(11, time=20_000, generation=2), "cat", "/etc/shadow", ppid=10))
@@ -70,7 +70,7 @@ class TestFollowing:
         processes.apply(state(identity(10, uid=33), comm="harmless", cwd="/srv", sid=4, gid=33, cap_effective=1))
 
         entry = processes.resolve(identity(10, uid=33))
-        assert (entry.program.name, entry.place.cwd, entry.place.sid) == ("nginx", "/srv", 4)
+        assert (entry.program.name, entry.context.cwd, entry.context.sid) == ("nginx", "/srv", 4)
         assert entry.credentials == Credentials(33, 33, 1, 0, 0)
 
     def test_a_child_is_called_what_its_parent_calls_itself_at_the_fork(self) -> None:
@@ -107,7 +107,7 @@ class TestFollowing:
 
         child = processes.resolve(identity(12, generation=2))
 
-        assert (child.program.name, child.place.ppid) == ("runc", 10)
+        assert (child.program.name, child.context.ppid) == ("runc", 10)
         assert child.parent is processes.living(10)
 
     def test_the_init_of_a_new_pid_namespace_starts_it(self) -> None:
@@ -118,7 +118,7 @@ class TestFollowing:
 
         child = processes.resolve(identity(11))
 
-        assert (child.place.vpid, child.place.pid_namespace_init_start) == (1, 11_000)
+        assert (child.context.vpid, child.context.pid_namespace_init_start) == (1, 11_000)
 
     def test_the_container_is_the_cgroup_s_and_never_lost(self) -> None:
         """A child has its parent's container, and leaves it only for another one."""
@@ -163,7 +163,7 @@ class TestAncestors:
         daemon = processes.resolve(identity(12, generation=2))
 
         assert [each.program.name for each in ancestors(daemon)] == ["sh", "nginx", "systemd"]
-        assert daemon.place.ppid == 1
+        assert daemon.context.ppid == 1
 
     def test_a_subreaper_becomes_the_parent(self) -> None:
         """What a runtime's helper started belongs to its shim once the helper has ended."""
@@ -192,7 +192,7 @@ class TestAncestors:
         shell = processes.resolve(inside)
 
         assert shell.parent is processes.living(10)
-        assert shell.place.ppid == 10
+        assert shell.context.ppid == 10
 
     def test_a_runtime_started_by_hand_stays_the_parent(self) -> None:
         """Without a shim the helper waits for its container."""
@@ -282,7 +282,7 @@ class TestSeeding:
         assert sleep.container is not None
         shell = sleep.parent
         assert shell is not None
-        assert shell.place.pid_namespace_init_start == 4 * TICK
+        assert shell.context.pid_namespace_init_start == 4 * TICK
 
     def test_what_records_told_already_is_kept(self) -> None:
         """A process that made a record before /proc was read is not overwritten."""

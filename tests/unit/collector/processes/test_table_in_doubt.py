@@ -36,7 +36,7 @@ class TestContradictions:
         entry = processes.resolve(who)
 
         assert entry.is_stale
-        assert (entry.program.name, entry.place.cwd) == (None, None)
+        assert (entry.program.name, entry.context.cwd) == (None, None)
         assert (entry.pid, entry.credentials.uid, entry.start_epoch) == (10, 0, EPOCH + 10_000)
         assert entry.parent is processes.living(9)
         assert entry.container is not None
@@ -174,8 +174,8 @@ class TestUsers:
         processes, _ = table()
         processes.apply(execution(identity(10), "smbd"))
         processes.apply(state(identity(10, tid=15, uid=5), comm="smbd"))
-        assert processes.resolve(identity(10, tid=15, uid=5)).place.cwd == "/"
+        assert processes.resolve(identity(10, tid=15, uid=5)).context.cwd == "/"
 
         processes.apply(state(identity(10), comm="smbd", cwd="/srv"))
 
-        assert processes.resolve(identity(10, tid=15, uid=5)).place.cwd == "/srv"
+        assert processes.resolve(identity(10, tid=15, uid=5)).context.cwd == "/srv"

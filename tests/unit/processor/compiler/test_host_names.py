@@ -1,7 +1,7 @@
 import pytest
 
 from processor.compiler.batch import compile_rules
-from processor.compiler.host_names import names_asked, names_by_address
+from processor.compiler.host_names import names_by_address, names_to_resolve
 from processor.detection.explain import BatchEvaluator
 from processor.fields.extract import extract
 from processor.language.ast import Check, Field, Node
@@ -79,7 +79,7 @@ def test_only_names_in_rules_are_asked_about() -> None:
     )
     condition: Node = parse(text)
 
-    assert names_asked([condition]) == ("a.example", "b.example")
+    assert names_to_resolve([condition]) == ("a.example", "b.example")
 
 
 def test_answers_are_turned_round() -> None:

@@ -44,7 +44,7 @@ def either(what: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     return arrivals(what) | hosts_in_order(what)
 
 
-def kept(state: State) -> State:
+def stored(state: State) -> State:
     """Return the state as it is after a restart."""
     return decode_entry(encode_entry(GroupState("owner", ("group",), "host", 0, state))).state
 
@@ -68,7 +68,7 @@ def test_event_count_equals_counting_everything(given_events: list[Any], thresho
         )
         answers.append(said(fired and fired.count, outcome))
         assert len(state.stamps) <= threshold
-        state = kept(state) if restarts else state  # type: ignore[assignment]
+        state = stored(state) if restarts else state  # type: ignore[assignment]
 
     assert answers == oracles.event_count(given_events, threshold, TIMESPAN, LATENESS)
 
@@ -84,7 +84,7 @@ def test_value_count_equals_counting_everything(given_events: list[Any], thresho
         )
         answers.append(said(fired and list(fired.values), outcome))
         assert len(state.values) <= threshold
-        state = kept(state) if restarts else state  # type: ignore[assignment]
+        state = stored(state) if restarts else state  # type: ignore[assignment]
 
     assert answers == oracles.value_count(given_events, threshold, TIMESPAN, LATENESS)
 
@@ -100,7 +100,7 @@ def test_temporal_equals_looking_through_everything(given_events: list[Any], res
             state, dict.fromkeys(satisfied, seen), names=LEGS, timespan=TIMESPAN, lateness=LATENESS
         )
         answers.append(said(fired and [leg.stamp for _, leg in fired.legs], outcome))
-        state = kept(state) if restarts else state  # type: ignore[assignment]
+        state = stored(state) if restarts else state  # type: ignore[assignment]
 
     assert answers == oracles.temporal(given_events, len(LEGS), TIMESPAN, LATENESS)
 
@@ -116,6 +116,6 @@ def test_temporal_ordered_equals_keeping_all_chains(given_events: list[Any], res
             state, dict.fromkeys(satisfied, seen), names=LEGS, timespan=TIMESPAN, lateness=LATENESS
         )
         answers.append(said(fired and [leg.stamp for _, leg in fired.legs], outcome))
-        state = kept(state) if restarts else state  # type: ignore[assignment]
+        state = stored(state) if restarts else state  # type: ignore[assignment]
 
     assert answers == oracles.ordered(given_events, len(LEGS), TIMESPAN, LATENESS)

@@ -38,14 +38,14 @@ def test_a_process_is_read_from_its_files(tmp_path: Path) -> None:
     facts = ProcessFiles(tmp_path).read(9)
 
     assert facts is not None
-    program, place = facts.program, facts.place
+    program, context = facts.program, facts.context
     assert (facts.pid, facts.start_ticks) == (9, 100)
     assert (program.name, program.exe, program.exepath, program.args) == ("cat", "cat", "/bin/cat", ("x",))
     assert (program.env, program.is_from_memfd, program.is_upper_layer) == (None, False, None)
     assert (facts.credentials.uid, facts.credentials.cap_effective) == (33, 0)
-    assert (place.ppid, place.vpid, place.pgid, place.sid, place.tty) == (5, 9, 7, 6, 34817)
-    assert (place.loginuid, place.pid_namespace, place.mount_namespace) == (-1, 4026531836, 4026531841)
-    assert (place.cwd, place.cgroup) == ("/tmp/\udcff", "/docker/x")
+    assert (context.ppid, context.vpid, context.pgid, context.sid, context.tty) == (5, 9, 7, 6, 34817)
+    assert (context.loginuid, context.pid_namespace, context.mount_namespace) == (-1, 4026531836, 4026531841)
+    assert (context.cwd, context.cgroup) == ("/tmp/\udcff", "/docker/x")
 
 
 def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
@@ -115,14 +115,14 @@ def test_a_process_replaced_while_it_is_read_is_not_mixed_up(tmp_path: Path, mon
     """The pid was reused between the first file and the last."""
     folder = lay_out(tmp_path, 9)
     files = ProcessFiles(tmp_path)
-    original = files._place
+    original = files._context
 
     def replace(*arguments: object) -> object:
         text = (folder / "stat").read_bytes()
         (folder / "stat").write_bytes(text.replace(b" 100 ", b" 101 "))
         return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files, "_place", replace)
+    monkeypatch.setattr(files, "_context", replace)
 
     assert files.read(9) is None
 
