@@ -18,8 +18,14 @@ from schemas.text.limits import MAX_TEXT_BYTES, Texts, Value
 
 __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
 
-ALERT_SCHEMA = json.loads(files("schemas").joinpath("alert.avsc").read_text(encoding="utf-8"))
-ALERT_FORMAT = MessageFormat(ALERT_SCHEMA)
+
+def _schema(name: str) -> dict[str, Any]:
+    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
+
+
+ALERT_SCHEMA = _schema("alert.avsc")
+ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [_schema("alert.0.1.avsc")])
+CLUSTER_FIELD = "k8s.cluster.name"
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)
 
@@ -80,6 +86,13 @@ class Alert:
     """Set for the alerts of stateful rules."""
     repeats: Repeats | None = None
     """Set for summaries."""
+    cluster_name: str = ""
+    """Name of the Kubernetes cluster; empty if none is configured."""
+
+    def in_cluster(self, name: str) -> "Alert":
+        """Return the alert with the name of its cluster: that of its pod's record if there is one, else this one."""
+        found = self.event.get(CLUSTER_FIELD) or name
+        return replace(self, cluster_name=found) if isinstance(found, str) and found else self
 
 
 class BadAlert(LannerError, ValueError):
@@ -148,6 +161,7 @@ def _encoded(alert: Alert) -> bytes:
             "source": alert.source,
             "hostname": _text(alert.hostname),
             "host_id": _text(alert.host_id),
+            "cluster_name": _text(alert.cluster_name),
             "event": _values(alert.event),
             "window": None if alert.window is None else _window(alert.window),
             "repeats": None if alert.repeats is None else asdict(alert.repeats),

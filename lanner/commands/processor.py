@@ -92,6 +92,7 @@ def command(options: Options) -> None:
                 pods=PodsFollower(connection, stage.pods, on_note=note),
                 partitions=partitions,
                 data_folder=Path(folder),
+                cluster_name=settings.cluster_name or "",
                 on_note=note,
                 on_ready=ready,
                 log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,

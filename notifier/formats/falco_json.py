@@ -59,7 +59,7 @@ def falco_alert(record: Any) -> Alert:
     if not isinstance(record, dict):
         raise ValueError("an alert is a JSON object")  # noqa: TRY004  input, not an argument, is wrong
     texts: dict[str, str] = {}
-    for name in ("rule", "output", "priority", "hostname", "source", "time", "id"):
+    for name in ("rule", "output", "priority", "hostname", "source", "time", "id", "cluster_name"):
         given = record.get(name, "")
         if not isinstance(given, str):
             raise ValueError(f"{name} must be a string")  # noqa: TRY004  as above
@@ -89,6 +89,7 @@ def falco_alert(record: Any) -> Alert:
         tags=tuple(clipped(_clean(str(tag)), _MAX_NAME) for tag in tags),
         source=texts["source"] or "syscall",
         hostname=texts["hostname"],
+        cluster_name=texts["cluster_name"],
         event={name: value for name, value in plain.items() if value is not None},
     )
     return bounded(alert)

@@ -34,12 +34,14 @@ def text_line(alert: Alert, style: LineStyle) -> str:
 
 
 def json_line(alert: Alert, style: LineStyle) -> str:
-    """Render one JSON object: Falco's keys in Falco's order, and `id`.
+    """Render one JSON object: Falco's keys in Falco's order, `id`, and `cluster_name` if it is configured.
 
     Bytes that are not text become U+FFFD, since JSON can't express them. If any other character is not printable, the
     line is escaped to ASCII, so that it is safe for a terminal.
     """
     record: dict[str, Any] = {"hostname": alert.hostname, "id": alert.id}
+    if alert.cluster_name:
+        record["cluster_name"] = alert.cluster_name
     if style.json_include_output_property:
         record["output"] = _output(alert, style)
     if style.json_include_output_fields_property:

@@ -36,8 +36,14 @@ OTHER_HOSTS = "other hosts"
 class ResultProducer:
     """Sends the results of one processor; each call returns a future that ends once the broker has the message."""
 
-    def __init__(self, connection: Connection, on_note: OnNote) -> None:
-        """Connect; call it on the running loop. Raises BusUnavailable."""
+    def __init__(self, connection: Connection, on_note: OnNote, cluster_name: str = "") -> None:
+        """Connect; call it on the running loop. Raises BusUnavailable.
+
+        Args:
+            connection: the broker.
+            on_note: receives messages for an operator.
+            cluster_name: for alerts whose pod's cluster is not known.
+        """
         self.alerts = 0
         """Alerts sent."""
         self.by_rule: Counter[tuple[str, str]] = Counter()
@@ -51,6 +57,7 @@ class ResultProducer:
         """When the broker last acknowledged a message, monotonic s."""
         self._connection = connection
         self._on_note = on_note
+        self._cluster_name = cluster_name
         self.schemas = WriterSchemas(connection, (EVENT_BATCH_FORMAT, PRE_MATCH_FORMAT))
         """Names of the topics that are read."""
         self._headers: dict[str, bytes] = {}
@@ -86,7 +93,7 @@ class ResultProducer:
         self.by_host[alert.hostname if is_counted else OTHER_HOSTS] += 1
         self.latency.add_since(alert.time, time.time_ns())
         try:
-            made = alert_message(alert)
+            made = alert_message(alert.in_cluster(self._cluster_name))
         except Exception as error:  # noqa: BLE001  a host can send values that cannot be encoded
             return _refused(f"an alert of rule {alert.rule} cannot be encoded: {fault_text(error)}")
         return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)

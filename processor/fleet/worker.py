@@ -48,6 +48,7 @@ def run_processor(
     pods: PodsFollower | None = None,
     partitions: int,
     data_folder: Path,
+    cluster_name: str = "",
     on_note: OnNote,
     on_ready: Callable[[], None] = lambda: None,
     at: Callable[[str], None] = lambda _: None,
@@ -65,6 +66,7 @@ def run_processor(
         pods: reads the records of pods; None for none.
         partitions: of the events topic.
         data_folder: required by Faust; nothing important is stored there.
+        cluster_name: for alerts whose pod's cluster is not known.
         on_note: receives messages for an operator.
         on_ready: called once partitions are assigned for the first time.
         at: fault points, for tests.
@@ -92,6 +94,7 @@ def run_processor(
             followers=(host_keys, pods),
             partitions=partitions,
             data_folder=data_folder,
+            cluster_name=cluster_name,
             notes=(on_note, on_ready),
             at=at,
             on_start=on_start,
@@ -108,6 +111,7 @@ async def _run(
     followers: tuple[HostKeysService | None, PodsFollower | None],
     partitions: int,
     data_folder: Path,
+    cluster_name: str,
     notes: tuple[OnNote, Callable[[], None]],
     at: Callable[[str], None],
     on_start: OnStart,
@@ -141,7 +145,7 @@ async def _run(
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     # It writes to the terminal even if it has nothing to show.
     worker.spinner = None
-    shipping = ResultProducer(connection, on_note)
+    shipping = ResultProducer(connection, on_note, cluster_name)
     await shipping.announce()
     detect.start(shipping)
     correlate.start(shipping)

@@ -81,7 +81,7 @@ def tally_0_2() -> GroupState:
 def entries_0_1() -> list[GroupState]:
     """Return one state of each kind, with every possible type of value."""
     seen = LegEvent((NOON, 5, -6), "web-1", {"fd.name": "/a", "evt.rawres": -2})
-    throttle = Throttle("first", NOON - 9, 60, encode_alert(alert_0_1()), ((-6, 5), (7, 8)), 4, NOON)
+    throttle = Throttle("first", NOON - 9, 60, golden_message("alert-0.1"), ((-6, 5), (7, 8)), 4, NOON)
     states = (
         EventCount(((NOON - 9, 4, -6), seen.stamp), 3, NOON - 9),
         ValueCount(((seen.stamp, "\udcff"),)),
@@ -131,6 +131,7 @@ def host_announcement_0_1() -> Announcement:
 
 GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "alert-0.1": lambda: encode_alert(alert_0_1()),
+    "alert-0.2": lambda: encode_alert(replace(alert_0_1(), cluster_name="Köln-1")),
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
     "pre_match-0.2": lambda: encode_pre_match(pre_match_0_2()),
     "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),

@@ -312,6 +312,11 @@ class Settings:
     )
     notifier: Notifier = about("Queues of alerts for sinks that are down.", Notifier)
     intake: IntakeSettings = about("Alerts that `notifier` accepts from Falco over HTTP.", IntakeSettings)
+    cluster_name: str | None = about(
+        "Name of the Kubernetes cluster; every alert contains it. Processors use it where the record of a pod, which\n"
+        "`lanner kubernetes` writes, has no name of its own.",
+        None,
+    )
     host: HostSettings = about("Identity of this host in events.", HostSettings)
     collector: CollectorSection = about(
         "Buffers and batches of the collector, its pushdown filter, and its identity in the fleet.",

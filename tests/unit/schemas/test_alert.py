@@ -1,4 +1,5 @@
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ alerts = st.builds(
     source=texts,
     hostname=texts,
     host_id=texts,
+    cluster_name=texts,
     event=st.dictionaries(texts, value, max_size=4),
 )
 
@@ -40,6 +42,15 @@ def test_an_alert_comes_back_as_it_was(alert: Alert) -> None:
 def test_the_alert_of_release_0_1_is_read_for_ever() -> None:
     """Alerts of an earlier release are decoded."""
     assert decode_alert(golden_message("alert-0.1")) == alert_0_1()
+    assert decode_alert(golden_message("alert-0.2")) == replace(alert_0_1(), cluster_name="Köln-1")
+
+
+def test_the_cluster_of_an_alert_is_that_of_its_pod_or_the_configured_one() -> None:
+    """Without either, the alert stays as it is."""
+    alert = Alert("i", 1, "r", "Notice", "", {})
+    assert alert.in_cluster("") is alert
+    assert alert.in_cluster("west").cluster_name == "west"
+    assert replace(alert, event={"k8s.cluster.name": "east"}).in_cluster("west").cluster_name == "east"
 
 
 def test_bytes_that_are_no_text_become_the_replacement_character() -> None:
